@@ -1,0 +1,23 @@
+#!/usr/bin/env python3
+"""PromptOps from the command line: `python manage.py help` lists the commands."""
+
+import os
+import sys
+
+
+def main() -> None:
+    """Run one management command; trouble with the set-up is told in one sentence, without a traceback."""
+    if not (3, 11) <= sys.version_info < (3, 14):
+        sys.exit(f"PromptOps needs Python 3.11, 3.12 or 3.13; this is {sys.version.split()[0]}.")
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "promptops.settings")
+    from django.core.exceptions import ImproperlyConfigured
+    from django.core.management import execute_from_command_line
+
+    try:
+        execute_from_command_line(sys.argv)
+    except ImproperlyConfigured as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
