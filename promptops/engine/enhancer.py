@@ -1,0 +1,140 @@
+"""`PromptEnhancer`: the three operations over a chain of providers, for use without a server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+from promptops.engine.chain import complete_chain
+from promptops.engine.types import LLMMessage, LLMProvider, LLMRequest, LLMResponse, PromptOperation
+
+BUILT_IN_PROMPTS: Mapping[PromptOperation, str] = MappingProxyType(
+    {
+        PromptOperation.ENHANCE: (
+            "You are a prompt enhancer. Rewrite the user's text as a vivid, detailed description of a single cinematic"
+            " video shot. Describe the subject and what it does, the setting, the light, the mood and how the camera"
+            " moves. Keep everything that the user asked for. Write one paragraph in the present tense, 40 to 80 words,"
+            " and nothing else."
+        ),
+        PromptOperation.AUTO_EXTEND: (
+            "You are a video continuation assistant. The user gives the prompts of a video so far, one a line, oldest"
+            " first. Write the prompt of the next shot: the same subject, place and style, and one new thing that"
+            " follows naturally, so that the story moves on without a jump. Describe what can be seen, in the present"
+            " tense, in 40 to 80 words. Answer with the prompt alone."
+        ),
+        PromptOperation.REWRITE: (
+            "You are a prompt rewriter for a text-to-video model. Offer alternatives to the user's prompt: the same"
+            " subject and intent, each with another setting, light, camera or mood, each a complete prompt of at most"
+            " 60 words. Write one alternative a line, without numbers, titles or remarks."
+        ),
+    }
+)
+"""The system prompts used where no other is given."""
+
+
+def build_request(
+    operation: PromptOperation,
+    text: str,
+    *,
+    system_prompt: str,
+    model: str,
+    temperature: float | None,
+    max_tokens: int | None,
+    timeout_ms: int | None = None,
+    count: int | None = None,
+) -> LLMRequest:
+    """The request that runs `operation` on `text`.
+
+    The user message is exactly `text`. `count`, the number of alternatives wanted from a rewrite, is asked for at the
+    end of the system message. Raises `ValueError` when `text` is blank.
+    """
+    if not text.strip():
+        raise ValueError(f"The input of {operation.value} is empty")
+    if operation is PromptOperation.REWRITE and count is not None:
+        wanted = max(1, count)
+        system_prompt += f"\n\nWrite exactly {wanted} alternative{'s' if wanted > 1 else ''}, one a line."
+    messages = [LLMMessage("system", system_prompt), LLMMessage("user", text)]
+    return LLMRequest(messages, model, max_tokens=max_tokens, temperature=temperature, timeout_ms=timeout_ms)
+
+
+class PromptEnhancer:
+    """Enhances, continues and rewrites prompts, falling back along its providers.
+
+    `model` is asked of providers that have none of their own. `timeout_ms` is the deadline of a whole run. With
+    `system_prompt_dir`, the files `enhance.txt`, `auto_extend.txt` and `rewrite.txt` in it replace the built-in
+    system prompts; a missing or blank one means the built-in text. Raises `ValueError` without providers.
+    """
+
+    def __init__(
+        self,
+        *,
+        providers: Sequence[LLMProvider],
+        model: str,
+        timeout_ms: int = 20_000,
+        temperature: float = 0.7,
+        max_tokens: int = 256,
+        system_prompt_dir: str | Path | None = None,
+    ) -> None:
+        if not providers:
+            raise ValueError("PromptEnhancer needs at least one provider")
+        self._providers = list(providers)
+        self.model = model
+        self.timeout_ms = timeout_ms
+        self.temperature = temperature
+        self.max_tokens = max_tokens
+        self._system_prompt_dir = Path(system_prompt_dir) if system_prompt_dir is not None else None
+        self._system_prompts: Mapping[PromptOperation, str] = {}
+        self.reload_system_prompts()
+
+    @property
+    def providers(self) -> list[LLMProvider]:
+        """The chain, first choice first; a fresh list."""
+        return list(self._providers)
+
+    def register_provider(self, provider: LLMProvider, *, priority: int = -1) -> None:
+        """Add a provider: at the end when `priority` is negative, otherwise at that place, 0 being the first choice."""
+        # A new list, so that runs in flight keep the chain that they started with.
+        chain = self.providers
+        chain.insert(len(chain) if priority < 0 else priority, provider)
+        self._providers = chain
+
+    def reload_system_prompts(self) -> None:
+        """Read the system prompts again. Calls in flight keep the texts that they started with."""
+        self._system_prompts = {operation: self._read_system_prompt(operation) for operation in PromptOperation}
+
+    async def enhance(self, prompt: str) -> LLMResponse:
+        """A richer version of `prompt`. Raises `LLMProviderError`, and `ValueError` when it is blank."""
+        return await self._run(PromptOperation.ENHANCE, prompt)
+
+    async def auto_extend(self, prior_prompts: Sequence[str]) -> LLMResponse:
+        """The prompt that continues `prior_prompts`, oldest first. Raises like `enhance`."""
+        return await self._run(PromptOperation.AUTO_EXTEND, "\n".join(prior_prompts))
+
+    async def rewrite(
+        self, seed_prompt: str, *, count: int | None = None, temperature: float | None = None
+    ) -> LLMResponse:
+        """Alternatives to `seed_prompt`, one a line; `count` of them when given. Raises like `enhance`."""
+        return await self._run(PromptOperation.REWRITE, seed_prompt, count=count, temperature=temperature)
+
+    async def _run(
+        self, operation: PromptOperation, text: str, *, count: int | None = None, temperature: float | None = None
+    ) -> LLMResponse:
+        request = build_request(
+            operation,
+            text,
+            system_prompt=self._system_prompts[operation],
+            model=self.model,
+            temperature=self.temperature if temperature is None else temperature,
+            max_tokens=self.max_tokens,
+            timeout_ms=self.timeout_ms,
+            count=count,
+        )
+        return await complete_chain(request, self._providers, timeout_ms=self.timeout_ms)
+
+    def _read_system_prompt(self, operation: PromptOperation) -> str:
+        text = ""
+        if self._system_prompt_dir is not None:
+            path = self._system_prompt_dir / f"{operation.value}.txt"
+            text = path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+        return text or BUILT_IN_PROMPTS[operation]

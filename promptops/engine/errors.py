@@ -1,0 +1,137 @@
+"""The engine's errors.
+
+    RuntimeError
+    └── LLMProviderError            kind "provider"        retryable unless told otherwise
+        ├── LLMTimeoutError         kind "timeout"         always retryable
+        ├── LLMTransportError       kind "transport"       no connection, or it broke
+        ├── LLMRateLimitedError     kind "rate_limited"    429
+        ├── LLMServerError          kind "server"          5xx, 408, 425, 498, or an error under HTTP 200
+        ├── LLMMalformedError       kind "malformed"       an answer that cannot be read
+        ├── LLMEmptyError           kind "empty"           an answer without text
+        ├── LLMUnavailableError     kind "unavailable"     the embedded model cannot run here
+        ├── LLMUnexpectedError      kind "unexpected"      a provider raised something else; see its cause
+        ├── LLMAuthError            kind "auth"            401, 403; not retryable
+        ├── LLMMissingKeyError      kind "missing_key"     no key to send; not retryable
+        ├── LLMNotFoundError        kind "not_found"       404: wrong address or model; not retryable
+        ├── LLMContextLengthError   kind "context_length"  the prompt does not fit; not retryable
+        ├── LLMBadRequestError      kind "bad_request"     any other 4xx; not retryable
+        └── LLMInterruptedError     kind "interrupted"     the answer broke off after its first text; not retryable
+
+A message names the provider and, where there is one, the HTTP status. It never contains a key.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from promptops.engine.types import Attempt
+
+
+class LLMProviderError(RuntimeError):
+    """A provider gave no usable answer.
+
+    `retryable` says whether the next provider may be asked, `kind` is the error's short name, `status` the HTTP
+    status that caused it, if any. The error that ends a run has every attempt of the run in `attempts`.
+    """
+
+    kind: ClassVar[str] = "provider"
+
+    def __init__(self, message: str, *, retryable: bool = True, status: int | None = None) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+        self.status = status
+        self.attempts: tuple[Attempt, ...] = ()
+
+
+class LLMTimeoutError(LLMProviderError):
+    """No answer within the time allowed."""
+
+    kind = "timeout"
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message, retryable=True, status=status)
+
+
+class LLMTransportError(LLMProviderError):
+    """The connection could not be made, or it broke."""
+
+    kind = "transport"
+
+
+class LLMRateLimitedError(LLMProviderError):
+    """The provider refuses more requests for now (429)."""
+
+    kind = "rate_limited"
+
+
+class LLMServerError(LLMProviderError):
+    """The provider is in trouble: 5xx, 408, 425, 498, or an error reported under HTTP 200."""
+
+    kind = "server"
+
+
+class LLMMalformedError(LLMProviderError):
+    """The answer is not JSON, has another shape, or is far too long."""
+
+    kind = "malformed"
+
+
+class LLMEmptyError(LLMProviderError):
+    """The answer has no text."""
+
+    kind = "empty"
+
+
+class LLMUnavailableError(LLMProviderError):
+    """The embedded model cannot run here; the message says why and what to do."""
+
+    kind = "unavailable"
+
+
+class LLMUnexpectedError(LLMProviderError):
+    """A provider raised an exception that is no `LLMProviderError`; it is the `__cause__`."""
+
+    kind = "unexpected"
+
+
+class _FinalError(LLMProviderError):
+    """Shared by the errors after which asking another provider is not tried."""
+
+    def __init__(self, message: str, *, retryable: bool = False, status: int | None = None) -> None:
+        super().__init__(message, retryable=retryable, status=status)
+
+
+class LLMAuthError(_FinalError):
+    """The provider refuses the key (401, 403)."""
+
+    kind = "auth"
+
+
+class LLMMissingKeyError(_FinalError):
+    """There is no key to send; the message names the variable that should hold it."""
+
+    kind = "missing_key"
+
+
+class LLMNotFoundError(_FinalError):
+    """The provider does not know the address or the model (404)."""
+
+    kind = "not_found"
+
+
+class LLMContextLengthError(_FinalError):
+    """The prompt is longer than the model can take."""
+
+    kind = "context_length"
+
+
+class LLMBadRequestError(_FinalError):
+    """The provider refuses the request (any 4xx not named above)."""
+
+    kind = "bad_request"
+
+
+class LLMInterruptedError(_FinalError):
+    """The answer broke off after its first text had been handed on; what went wrong is the `__cause__`."""
+
+    kind = "interrupted"

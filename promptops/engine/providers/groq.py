@@ -1,0 +1,24 @@
+"""Groq."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from promptops.engine.providers.openai_compatible import ChatCompletions, Profile
+
+BASE_URL = "https://api.groq.com/openai/v1"
+KEY_ENV = "GROQ_API_KEY"
+
+
+@dataclass
+class GroqProvider(ChatCompletions):
+    """Groq's chat completions. Without `api_key` the key is read from `GROQ_API_KEY` at construction."""
+
+    api_key: str | None = field(default=None, repr=False)
+    base_url: str = BASE_URL
+    name: str = "groq"
+    model: str | None = None
+    timeout_ms: int | None = None
+    key_env: str | None = KEY_ENV
+    profile: ClassVar[Profile] = Profile(token_limit_field="max_completion_tokens")  # noqa: S106 - no password

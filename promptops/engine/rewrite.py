@@ -1,0 +1,77 @@
+"""Alternatives to a prompt, taken out of a model's answer."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from promptops.engine.types import LLMResponse
+
+
+@dataclass(frozen=True)
+class RewriteOptions:
+    """How many alternatives are wanted, and how freely written; `None` is the enhancer's own temperature."""
+
+    count: int = 3
+    temperature: float | None = None
+
+
+@dataclass(frozen=True)
+class RewriteResult:
+    """The alternatives to `seed_prompt`, and where they come from; `latency_ms` is the provider's."""
+
+    seed_prompt: str
+    alternatives: list[str]
+    provider: str
+    model: str
+    latency_ms: float
+    fallback_used: bool = False
+
+
+class Rewriter(Protocol):
+    """What `build_rewrite` needs of an enhancer. It may also take `count` and `temperature` as keywords."""
+
+    async def rewrite(self, seed_prompt: str, /) -> LLMResponse: ...
+
+
+async def build_rewrite(
+    enhancer: Rewriter, seed_prompt: str, *, options: RewriteOptions | None = None
+) -> RewriteResult:
+    """Ask `enhancer` for alternatives to `seed_prompt`.
+
+    Raises `ValueError` when the seed is blank, and what the enhancer raises.
+    """
+    if not seed_prompt.strip():
+        raise ValueError("The prompt to rewrite is empty")
+    options = options or RewriteOptions()
+    response = await enhancer.rewrite(seed_prompt, **_accepted(enhancer.rewrite, options))
+    return RewriteResult(
+        seed_prompt=seed_prompt,
+        alternatives=parse_alternatives(response.content, options.count),
+        provider=response.provider,
+        model=response.model,
+        latency_ms=response.latency_ms,
+        fallback_used=response.fallback_used,
+    )
+
+
+def parse_alternatives(text: str, count: int) -> list[str]:
+    """The lines of `text` without bullets and numbering, blank ones left out, at most `max(1, count)` of them."""
+    lines = (_MARKERS.sub("", line, count=1).strip() for line in text.splitlines())
+    return [line for line in lines if line][: max(1, count)]
+
+
+# One or more of "-", "*", "•", "1.", "2)" at the start of a line, but not what belongs to the text: "-40 degrees",
+# "*slow* zoom", "3.5 mm lens", "1984. A city".
+_MARKERS = re.compile(r"^\s*(?:(?:•|-(?!\d)|\*(?=\s|$)|\*(?![^*]*\*)|\d{1,3}[.)](?!\d))\s*)+")
+
+
+def _accepted(rewrite: Callable[..., Any], options: RewriteOptions) -> dict[str, Any]:
+    """The options that are set and that `rewrite` has a keyword for."""
+    wanted = {"count": options.count, "temperature": options.temperature}
+    parameters = inspect.signature(rewrite).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    return {name: value for name, value in wanted.items() if value is not None and (takes_any or name in parameters)}

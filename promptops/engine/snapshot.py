@@ -1,0 +1,70 @@
+"""The frozen picture of the live configuration that every run reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from promptops.engine.types import PromptOperation
+
+
+@dataclass(frozen=True)
+class ProviderSpec:
+    """How to reach one provider.
+
+    `kind` is a registered provider kind. The key is `api_key` when given, otherwise what the environment variable
+    `key_env` holds. `timeout_ms` is the provider's own limit for one attempt.
+    """
+
+    id: int
+    name: str
+    kind: str
+    base_url: str
+    model: str
+    timeout_ms: int | None
+    api_key: str | None = field(default=None, repr=False)
+    key_env: str | None = None
+
+
+@dataclass(frozen=True)
+class TemplateSpec:
+    """One template with the version of it that is live. `None` settings mean the snapshot's."""
+
+    id: int
+    name: str
+    operation: PromptOperation
+    version_id: int
+    version_number: int
+    body: str
+    temperature: float | None
+    max_tokens: int | None
+    model: str | None
+    sha256: str
+
+
+@dataclass(frozen=True)
+class SettingsSpec:
+    """Settings of a run where template and caller leave them open. The values are the engine contract's defaults."""
+
+    timeout_ms: int = 20_000
+    temperature: float = 0.7
+    max_tokens: int = 256
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The live configuration at one revision.
+
+    `defaults` maps an operation to the id of its default template; `providers` is the chain, first choice first.
+    """
+
+    revision: int
+    templates: tuple[TemplateSpec, ...]
+    defaults: Mapping[PromptOperation, int]
+    providers: tuple[ProviderSpec, ...]
+    settings: SettingsSpec = SettingsSpec()
+
+    def template_for(self, operation: PromptOperation) -> TemplateSpec | None:
+        """The operation's default template, or `None` when it has none."""
+        wanted = self.defaults.get(operation)
+        return next((template for template in self.templates if template.id == wanted), None)
