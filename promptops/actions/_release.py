@@ -1,0 +1,60 @@
+"""The part that every release has in common."""
+
+from typing import Any
+
+from django.db import models, transaction
+from django.db.models import F
+
+from promptops import audit, events, live
+from promptops.audit import Actor
+from promptops.models import LiveConfiguration, Release, Template, Version
+
+
+def next_revision() -> int:
+    """Raise the revision by one and return it.
+
+    Call it first in the transaction: from here until commit no other release can run, so numbers have no gap and
+    what is read afterwards stays true.
+    """
+    LiveConfiguration.objects.filter(pk=1).update(revision=F("revision") + 1)
+    return LiveConfiguration.objects.values_list("revision", flat=True).get(pk=1)
+
+
+def record_release(
+    revision: int,
+    action: str,
+    *,
+    by: Actor,
+    object: models.Model | None = None,
+    object_name: str = "",
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
+    note: str = "",
+    template: Template | None = None,
+    version: Version | None = None,
+    replaced: Version | None = None,
+) -> Release:
+    """Keep what the revision changed, write the audit entry, and make it live in every process at commit."""
+    release = Release.objects.create(
+        revision=revision,
+        action=action,
+        user=by.user,
+        user_name=by.name,
+        note=note,
+        template=template,
+        version=version,
+        replaced=replaced,
+    )
+    audit.record(
+        action,
+        by=by,
+        object=object,
+        object_name=object_name,
+        before=before,
+        after=after,
+        note=note,
+        revision=revision,
+    )
+    transaction.on_commit(live.refresh)
+    events.broadcast_on_commit(events.REVISION_RELEASED, revision)
+    return release

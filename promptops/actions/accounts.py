@@ -1,0 +1,225 @@
+"""People: one-time links, roles, passwords, and the record of sign-ins."""
+
+import hashlib
+import secrets
+from datetime import timedelta
+
+from django.contrib.auth.password_validation import validate_password
+from django.db import transaction
+from django.utils import timezone
+
+from promptops import audit, events
+from promptops.actions.errors import LastAdministrator, Refused, Stale
+from promptops.audit import SOMEBODY, Actor
+from promptops.enums import LinkPurpose, Role
+from promptops.models import OneTimeLink, User
+
+LINK_LIFETIME = timedelta(days=7)
+PASSWORD_LINK_LIFETIME = timedelta(hours=24)
+
+
+class LinkUsed(Refused):
+    """The one-time link is used up, expired or unknown."""
+
+    def __init__(self) -> None:
+        super().__init__("This link was used already or has expired. Ask for a new one.")
+
+
+def find_link(token: str, purpose: LinkPurpose) -> OneTimeLink:
+    """The usable link of this token; raises LinkUsed."""
+    link = OneTimeLink.objects.select_related("user").filter(token_sha256=_sha256(token), purpose=purpose).first()
+    if link is None or not link.usable:
+        raise LinkUsed
+    return link
+
+
+@transaction.atomic
+def make_setup_link() -> str | None:
+    """The token of a fresh link that creates the first administrator, or None once there is one.
+
+    Earlier set-up links die: each start prints its own.
+    """
+    if _administrators().exists():
+        return None
+    OneTimeLink.objects.filter(purpose=LinkPurpose.SETUP).delete()
+    return _make_link(LinkPurpose.SETUP, Role.ADMINISTRATOR, LINK_LIFETIME)[1]
+
+
+@transaction.atomic
+def invite(role: str, *, by: Actor) -> tuple[OneTimeLink, str]:
+    """A link that lets one person create an account with `role`, and its token, which is not kept."""
+    link, token = _make_link(LinkPurpose.JOIN, Role(role), LINK_LIFETIME, created_by=by.user)
+    audit.record("user.invited", by=by, object=link, object_name=f"link {link.pk}", after={"role": role})
+    return link, token
+
+
+@transaction.atomic
+def withdraw_invitation(link: OneTimeLink, *, by: Actor) -> None:
+    """Make an unused invitation useless."""
+    if not OneTimeLink.objects.filter(pk=link.pk, used_at=None).update(used_at=timezone.now()):
+        raise Stale("The link was used already.")
+    audit.record(
+        "user.invitation_withdrawn", by=by, object=link, object_name=f"link {link.pk}", before={"role": link.role}
+    )
+
+
+@transaction.atomic
+def make_password_link(user: User, *, by: Actor) -> str:
+    """The token of a link with which `user` sets a new password; earlier ones die. Not for deactivated people."""
+    user = _locked(user)
+    if not user.is_active:
+        raise Refused(f"{user.name} is deactivated. Reactivate them first.")
+    OneTimeLink.objects.filter(user=user, purpose=LinkPurpose.PASSWORD).delete()
+    token = _make_link(LinkPurpose.PASSWORD, user.role, PASSWORD_LINK_LIFETIME, user=user, created_by=by.user)[1]
+    audit.record("user.password_link_made", by=by, object=user)
+    return token
+
+
+@transaction.atomic
+def join(link: OneTimeLink, *, username: str, name: str, password: str, address: str = "") -> User:
+    """Use a set-up or invitation link: create its account. Raises LinkUsed, or ValidationError for the fields."""
+    _use(link)
+    user = User(username=username, name=name.strip(), role=link.role)
+    validate_password(password, user)
+    user.set_password(password)
+    user.full_clean()
+    user.save()
+    audit.record(
+        "user.created",
+        by=Actor.person(user, address),
+        object=user,
+        after={"username": user.username, "name": user.name, "role": user.role},
+    )
+    return user
+
+
+@transaction.atomic
+def set_password_by_link(link: OneTimeLink, password: str, *, address: str = "") -> User:
+    """Use a password link. Raises LinkUsed, or ValidationError for the password."""
+    _use(link)
+    user = link.user
+    if user is None or not user.is_active:
+        raise LinkUsed
+    return _set_password(user, password, address=address)
+
+
+@transaction.atomic
+def change_password(user: User, password: str, *, address: str = "") -> User:
+    """Set a signed-in person's own new password (the form has checked the old one)."""
+    return _set_password(user, password, address=address)
+
+
+@transaction.atomic
+def change_role(user: User, role: str, *, by: Actor, note: str = "") -> User:
+    """Give a person another role; their open pages follow at once. Raises LastAdministrator."""
+    user = _locked(user)
+    before = user.role
+    if before == role:
+        raise Refused(f"{user.name} is {Role(role).label.lower()} already.")
+    if before == Role.ADMINISTRATOR:
+        _check_not_last(user)
+    user.role = Role(role)
+    user.save(update_fields=["role"])
+    audit.record("user.role_changed", by=by, object=user, before={"role": before}, after={"role": role}, note=note)
+    events.broadcast_on_commit(events.USER_CHANGED, user.pk)
+    return user
+
+
+@transaction.atomic
+def deactivate(user: User, *, by: Actor, note: str = "") -> User:
+    """Shut a person out: sessions, sockets and links end. Raises LastAdministrator."""
+    user = _locked(user)
+    if not user.is_active:
+        raise Stale(f"{user.name} is deactivated already.")
+    _check_not_last(user)
+    user.is_active = False
+    user.save(update_fields=["is_active"])
+    OneTimeLink.objects.filter(user=user, used_at=None).delete()
+    audit.record("user.deactivated", by=by, object=user, before={"active": True}, after={"active": False}, note=note)
+    events.broadcast_on_commit(events.USER_CHANGED, user.pk)
+    return user
+
+
+@transaction.atomic
+def reactivate(user: User, *, by: Actor, note: str = "") -> User:
+    """Let a deactivated person in again, with the role they had."""
+    if not User.objects.filter(pk=user.pk, is_active=False).update(is_active=True):
+        raise Stale(f"{user.name} is active already.")
+    user.refresh_from_db()
+    audit.record("user.reactivated", by=by, object=user, before={"active": False}, after={"active": True}, note=note)
+    return user
+
+
+@transaction.atomic
+def record_sign_in(user: User, *, address: str) -> None:
+    """Note that a person signed in."""
+    audit.record("user.signed_in", by=Actor.person(user, address), object=user)
+
+
+@transaction.atomic
+def record_sign_out(user: User, *, address: str) -> None:
+    """Note that a person signed out."""
+    audit.record("user.signed_out", by=Actor.person(user, address), object=user)
+
+
+@transaction.atomic
+def record_failed_sign_in(username: str, *, address: str, locked_out: bool = False) -> None:
+    """Note a failed sign-in. A name that nobody has is not kept: people type passwords into the wrong field."""
+    user = User.objects.filter(username__iexact=username).first()
+    audit.record(
+        "user.locked_out" if locked_out else "user.sign_in_failed",
+        by=Actor(SOMEBODY.name, address=address),
+        object=user,
+        object_name=user.username if user else "an unknown name",
+    )
+
+
+def _sha256(token: str) -> str:
+    return hashlib.sha256(token.encode(errors="replace")).hexdigest()
+
+
+def _make_link(
+    purpose: LinkPurpose, role: str, lifetime: timedelta, *, user: User | None = None, created_by: User | None = None
+) -> tuple[OneTimeLink, str]:
+    token = secrets.token_urlsafe(32)
+    link = OneTimeLink.objects.create(
+        purpose=purpose,
+        token_sha256=_sha256(token),
+        role=role,
+        user=user,
+        created_by=created_by,
+        expires_at=timezone.now() + lifetime,
+    )
+    return link, token
+
+
+def _use(link: OneTimeLink) -> None:
+    """Use the link up; of two who try at once, one wins."""
+    now = timezone.now()
+    if not OneTimeLink.objects.filter(pk=link.pk, used_at=None, expires_at__gt=now).update(used_at=now):
+        raise LinkUsed
+    if link.purpose == LinkPurpose.SETUP and _administrators().exists():
+        raise LinkUsed
+
+
+def _set_password(user: User, password: str, *, address: str) -> User:
+    validate_password(password, user)
+    user.set_password(password)
+    user.save(update_fields=["password"])
+    audit.record("user.password_changed", by=Actor.person(user, address), object=user)
+    return user
+
+
+def _administrators():  # type: ignore[no-untyped-def]
+    return User.objects.filter(role=Role.ADMINISTRATOR, is_active=True)
+
+
+def _locked(user: User) -> User:
+    """The user as they are now. All administrators are locked with them, so that two cannot remove each other."""
+    list(_administrators().select_for_update().order_by("pk"))
+    return User.objects.select_for_update().get(pk=user.pk)
+
+
+def _check_not_last(user: User) -> None:
+    if user.role == Role.ADMINISTRATOR and not _administrators().exclude(pk=user.pk).exists():
+        raise LastAdministrator

@@ -1,0 +1,33 @@
+"""Why an action was refused; every message says what to do, and nothing was changed.
+
+Refused (ValueError)
+|-- Stale           someone else changed it first
+|   `-- StaleRelease    another version went live since; carries it
+`-- LastAdministrator
+"""
+
+from promptops.models import Version
+
+
+class Refused(ValueError):
+    """The action cannot be done as asked; the message is a sentence for the person who asked."""
+
+
+class Stale(Refused):
+    """What the person saw is no longer what is there."""
+
+
+class StaleRelease(Stale):
+    """Another version went live after the one that the change started from."""
+
+    def __init__(self, live: Version | None) -> None:
+        self.live = live
+        now = f"v{live.number} by {live.author_name} is live now" if live else "nothing is live now"
+        super().__init__(f"Someone was faster: {now}. Compare the two texts, then publish again; yours is kept.")
+
+
+class LastAdministrator(Refused):
+    """There must always be one active administrator."""
+
+    def __init__(self) -> None:
+        super().__init__("This is the last administrator. Make somebody else an administrator first.")

@@ -1,0 +1,75 @@
+"""Prompts as plain-text files: in at the first start, out whenever someone wants them in git."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from promptops import audit, live
+from promptops.actions.releases import Content, publish
+from promptops.actions.templates import create_template
+from promptops.audit import Actor
+from promptops.engine.types import PromptOperation
+from promptops.models import Template
+from promptops.text import decode_body
+
+DESCRIPTIONS = {
+    PromptOperation.ENHANCE: "Polishes what a viewer typed before it reaches the video model.",
+    PromptOperation.AUTO_EXTEND: "Invents the next prompt from the ones that came before.",
+    PromptOperation.REWRITE: "Offers alternatives to a prompt.",
+}
+
+
+@transaction.atomic
+def import_prompts(folder: Path, *, by: Actor) -> list[str]:
+    """At the first start, publish `enhance.txt`, `auto_extend.txt` and `rewrite.txt` as v1 of their templates.
+
+    Does nothing once any template exists. Returns a sentence for each file that is missing or cannot be used; its
+    operation then runs on the engine's built-in text, which the overview says.
+    """
+    if Template.objects.exists():
+        return []
+    problems = []
+    for operation in PromptOperation:
+        path = folder / f"{operation.value}.txt"
+        try:
+            body = decode_body(path.read_bytes())
+        except OSError as error:
+            problems.append(f"{path.name} was not imported: {error.strerror}.")
+            continue
+        except ValidationError as error:
+            problems.append(f"{path.name} was not imported: {' '.join(error.messages)}")
+            continue
+        template = create_template(operation.value, operation.value, by=by, description=DESCRIPTIONS[operation])
+        publish(template, Content(body), by=by, expected=None, note=f"Imported from {path.name}")
+    return problems
+
+
+def export_prompts(folder: Path, *, by: Actor) -> list[Path]:
+    """Write every live text to `<template>.txt` in the folder (made if need be) and return the paths.
+
+    All files are written aside first and then renamed, so a reader never sees half a file and a full disk changes
+    nothing. Raises OSError.
+    """
+    templates = live.load().templates
+    folder.mkdir(parents=True, exist_ok=True)
+    written: list[tuple[str, Path]] = []
+    try:
+        for template in templates:
+            descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=f".{template.name}-", suffix=".tmp")
+            written.append((temporary, folder / f"{template.name}.txt"))
+            with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
+                file.write(template.body + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)
+        for temporary, path in written:
+            os.replace(temporary, path)
+    finally:
+        for temporary, _ in written:
+            Path(temporary).unlink(missing_ok=True)
+    with transaction.atomic():
+        audit.record("prompts.exported", by=by, object_name="the live prompts", after={"files": len(written)})
+    return [path for _, path in written]

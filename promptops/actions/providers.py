@@ -1,0 +1,229 @@
+"""Providers and the chain. Every change here is a release; a test call is a run and changes nothing."""
+
+from copy import copy
+from dataclasses import asdict, dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import Max
+
+from promptops import crypto
+from promptops.actions._release import next_revision, record_release
+from promptops.actions.errors import Refused, Stale
+from promptops.audit import Actor
+from promptops.enums import ProviderKind
+from promptops.models import Provider
+
+# The server's own secrets: a provider's key is sent to its address, so none of these may be named as one.
+NOT_A_KEY = frozenset({"SECRET_KEY", "SECRET_KEY_FALLBACKS", "DATABASE_URL", "REDIS_URL"})
+
+
+@dataclass(frozen=True)
+class ProviderFields:
+    """What a form gives for a provider, but for its key."""
+
+    name: str
+    kind: str
+    model: str = ""
+    base_url: str = ""
+    timeout_ms: int | None = None
+
+
+def planned(fields: ProviderFields, *, key: str = "", key_env: str = "") -> Provider:
+    """The provider that `create_provider` would save, unsaved. Raises ValidationError for what cannot be used."""
+    provider = Provider(**asdict(fields), position=0)
+    _set_key(provider, key=key, key_env=key_env)
+    _check(provider)
+    return provider
+
+
+def edited(provider: Provider, fields: ProviderFields) -> Provider:
+    """The provider as `edit_provider` would save it, unsaved. Raises ValidationError for what cannot be used.
+
+    A stored key is only ever sent to the server that it was entered for: another host, or another vendor, drops it.
+    The embedded model has no key at all.
+    """
+    after = copy(provider)
+    for name, value in asdict(fields).items():
+        setattr(after, name, value)
+    if after.kind == ProviderKind.LOCAL or _server(after) != _server(provider):
+        after.key_encrypted = ""
+    if after.kind == ProviderKind.LOCAL:
+        after.key_env = ""
+    _check(after)
+    return after
+
+
+def with_key(provider: Provider, *, key: str = "", key_env: str = "") -> Provider:
+    """The provider as `change_key` would save it, unsaved. Raises ValidationError for what cannot be used."""
+    after = copy(provider)
+    _set_key(after, key=key, key_env=key_env)
+    _check(after)
+    return after
+
+
+@transaction.atomic
+def create_provider(
+    fields: ProviderFields, *, by: Actor, key: str = "", key_env: str = "", note: str = "", enabled: bool = True
+) -> Provider:
+    """Add a provider at the end of the chain. Raises ValidationError for fields that cannot be used."""
+    revision = next_revision()
+    provider = planned(fields, key=key, key_env=key_env)
+    provider.enabled = enabled
+    provider.position = (Provider.objects.aggregate(last=Max("position"))["last"] or 0) + 1
+    provider.changed_revision = revision
+    provider.save()
+    record_release(revision, "provider.created", by=by, object=provider, after=_told(provider), note=note)
+    return provider
+
+
+@transaction.atomic
+def edit_provider(provider: Provider, fields: ProviderFields, *, by: Actor, expected: int, note: str = "") -> Provider:
+    """Change a provider's fields, and see `edited` for its key.
+
+    `expected` is the `changed_revision` that the form was filled from (else Stale).
+    """
+    revision = next_revision()
+    provider = _current(provider, expected)
+    before = _told(provider)
+    provider = edited(provider, fields)
+    if _told(provider) == before:
+        raise Refused(f"No changes to save: {provider.name} is as it was.")
+    provider.changed_revision = revision
+    provider.save()
+    record_release(revision, "provider.edited", by=by, object=provider, before=before, after=_told(provider), note=note)
+    return provider
+
+
+@transaction.atomic
+def change_key(
+    provider: Provider, *, by: Actor, expected: int, key: str = "", key_env: str = "", note: str = ""
+) -> Provider:
+    """Store a key (encrypted), or name the environment variable that holds it, or neither: then there is no key."""
+    revision = next_revision()
+    provider = _current(provider, expected)
+    before = {"key": provider.key_state}
+    provider = with_key(provider, key=key, key_env=key_env)
+    if not key and provider.key_state == before["key"]:
+        raise Refused(f"No changes to save: the key of {provider.name} comes from where it came from.")
+    provider.changed_revision = revision
+    provider.save()
+    after = {"key": f"{provider.key_state}, changed" if key else provider.key_state}
+    record_release(revision, "provider.key_changed", by=by, object=provider, before=before, after=after, note=note)
+    return provider
+
+
+@transaction.atomic
+def set_enabled(provider: Provider, enabled: bool, *, by: Actor, note: str = "") -> Provider:
+    """Turn a provider on or off; off, it is in no chain."""
+    revision = next_revision()
+    word = "on" if enabled else "off"
+    changed = Provider.objects.filter(pk=provider.pk, enabled=not enabled).update(
+        enabled=enabled, changed_revision=revision
+    )
+    if not changed:
+        there = Provider.objects.filter(pk=provider.pk).exists()
+        raise Stale(f"{provider.name} is {word} already." if there else f"{provider.name} was removed meanwhile.")
+    provider.refresh_from_db()
+    record_release(
+        revision,
+        "provider.enabled" if enabled else "provider.disabled",
+        by=by,
+        object=provider,
+        before={"enabled": not enabled},
+        after={"enabled": enabled},
+        note=note,
+    )
+    return provider
+
+
+@transaction.atomic
+def remove_provider(provider: Provider, *, by: Actor, expected: int, note: str = "") -> None:
+    """Take a provider that is off out of the list, and its key with it. Runs keep its name."""
+    revision = next_revision()
+    provider = _current(provider, expected)
+    if provider.enabled:
+        raise Refused(f"{provider.name} is on. Turn it off first.")
+    record_release(revision, "provider.removed", by=by, object=provider, before=_told(provider), note=note)
+    provider.delete()
+
+
+@transaction.atomic
+def reorder(order: list[int], *, by: Actor, expected: list[int], note: str = "") -> list[Provider]:
+    """Put the providers in the order of their ids. `expected` is the order that the person saw (else Stale)."""
+    revision = next_revision()
+    providers = {provider.pk: provider for provider in Provider.objects.all()}
+    if list(providers) != expected or set(order) != set(expected) or len(order) != len(expected):
+        raise Stale("The list of providers changed meanwhile. Look at the new order and move it again.")
+    if order == expected:
+        raise Refused("No changes to release: the order is as it was.")
+    for position, pk in enumerate(order, start=1):
+        Provider.objects.filter(pk=pk).update(position=position)
+    record_release(
+        revision,
+        "provider.reordered",
+        by=by,
+        object_name="the chain",
+        before={"order": [providers[pk].name for pk in expected]},
+        after={"order": [providers[pk].name for pk in order]},
+        note=note,
+    )
+    return list(Provider.objects.all())
+
+
+def _current(provider: Provider, expected: int) -> Provider:
+    found = Provider.objects.filter(pk=provider.pk).first()
+    if found is None:
+        raise Stale(f"{provider.name} was removed meanwhile.")
+    if found.changed_revision != expected:
+        raise Stale(f"Someone changed {found.name} while you were editing. Reload the page to see it, then edit again.")
+    return found
+
+
+def _set_key(provider: Provider, *, key: str, key_env: str) -> None:
+    key, key_env = key.strip(), key_env.strip()
+    if key and key_env:
+        raise ValidationError({"key": "Give a key or the name of a variable, not both."})
+    if not all(0x21 <= ord(character) <= 0x7E for character in key):
+        raise ValidationError({"key": "A key has no spaces, line breaks or special characters. Paste it again."})
+    if key_env.upper() in NOT_A_KEY:
+        raise ValidationError({"key_env": f"{key_env} is a secret of PromptOps itself. Name the provider's variable."})
+    provider.key_encrypted = crypto.encrypt(key) if key else ""
+    provider.key_env = key_env
+
+
+def _server(provider: Provider) -> tuple[str, str, str]:
+    """Where the provider's key goes: the address's scheme and host, or the vendor where there is none."""
+    address = urlsplit(provider.base_url)
+    return (address.scheme, address.netloc.lower(), "" if provider.base_url else provider.kind)
+
+
+def _check(provider: Provider) -> None:
+    provider.full_clean(exclude=["key_encrypted"])
+    if provider.kind == ProviderKind.LOCAL:
+        if provider.base_url or provider.key_env or provider.key_encrypted:
+            raise ValidationError("The embedded model needs neither a base URL nor a key. Leave them empty.")
+        return
+    if not provider.model:
+        raise ValidationError({"model": "Name the model that this provider serves, such as gpt-oss-120b."})
+    if provider.kind == ProviderKind.OPENAI and not provider.base_url:
+        raise ValidationError({"base_url": "Give the address of the API, such as http://127.0.0.1:8080/v1."})
+    if provider.base_url and not provider.base_url.startswith(("http://", "https://")):
+        raise ValidationError({"base_url": "The address starts with http:// or https://."})
+    if "@" in provider.base_url or "?" in provider.base_url:
+        raise ValidationError({"base_url": "The address holds no password and no query; keys have their own field."})
+
+
+def _told(provider: Provider) -> dict[str, Any]:
+    """The provider as the audit may show it: of the key only where it comes from."""
+    return {
+        "name": provider.name,
+        "kind": provider.kind,
+        "base_url": provider.base_url,
+        "model": provider.model,
+        "timeout_ms": provider.timeout_ms,
+        "enabled": provider.enabled,
+        "key": provider.key_state,
+    }

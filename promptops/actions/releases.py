@@ -1,0 +1,122 @@
+"""Making a version live: publishing a new one, or going back to an older one."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import Max
+
+from promptops.actions._release import next_revision, record_release
+from promptops.actions.errors import Refused, StaleRelease
+from promptops.audit import Actor
+from promptops.models import Draft, Template, Version
+from promptops.text import clean_body
+
+
+@dataclass(frozen=True)
+class Content:
+    """A text and its generation settings, as a form or a file gives them; None and "" mean that the default applies."""
+
+    body: str
+    temperature: float | None = None
+    max_tokens: int | None = None
+    model: str = ""
+
+    def cleaned(self) -> "Content":
+        """The same with a clean body and a stripped model id; raises ValidationError with the reason."""
+        return replace(self, body=clean_body(self.body), model=self.model.strip())
+
+
+@transaction.atomic
+def publish(template: Template, content: Content, *, by: Actor, expected: int | None, note: str = "") -> Version:
+    """Make `content` the template's next version, live at commit; the author's draft is done.
+
+    `expected` is the id of the version that the text started from (None: nothing was live). Raises StaleRelease when
+    another one is live by now, Refused when nothing changed or the template is archived, ValidationError for a text
+    or a setting that cannot be used.
+    """
+    content = content.cleaned()
+    revision = next_revision()
+    template = Template.objects.select_related("live_version").get(pk=template.pk)
+    live = template.live_version
+    _check_open(template)
+    if (live.pk if live else None) != expected:
+        raise StaleRelease(live)
+    version = Version(
+        template=template,
+        number=(template.versions.aggregate(newest=Max("number"))["newest"] or 0) + 1,
+        note=note.strip(),
+        author=by.user,
+        author_name=by.name,
+        body=content.body,
+        temperature=content.temperature,
+        max_tokens=content.max_tokens,
+        model=content.model,
+    )
+    if live and version.content == live.content:
+        raise Refused(f"No changes to publish: the text and settings are those of v{live.number}, which is live.")
+    version.full_clean()
+    version.save()
+    _point(template, live, version)
+    if by.user:
+        Draft.objects.filter(template=template, user=by.user).delete()
+    record_release(
+        revision,
+        "template.published",
+        by=by,
+        object=template,
+        before=_told(live),
+        after=_told(version),
+        note=version.note,
+        template=template,
+        version=version,
+        replaced=live,
+    )
+    return version
+
+
+@transaction.atomic
+def roll_back(version: Version, *, by: Actor, expected: int | None, note: str = "") -> Version:
+    """Make an existing version live again; no new version is made. Raises as `publish` does."""
+    revision = next_revision()
+    template = Template.objects.select_related("live_version").get(pk=version.template_id)
+    live = template.live_version
+    _check_open(template)
+    if (live.pk if live else None) != expected:
+        raise StaleRelease(live)
+    if live and live.pk == version.pk:
+        raise Refused(f"v{version.number} is live already.")
+    _point(template, live, version)
+    record_release(
+        revision,
+        "template.rolled_back",
+        by=by,
+        object=template,
+        before=_told(live),
+        after=_told(version),
+        note=note.strip(),
+        template=template,
+        version=version,
+        replaced=live,
+    )
+    return version
+
+
+def _check_open(template: Template) -> None:
+    if template.archived_at:
+        raise Refused(f"{template.name} is archived. Restore it first.")
+
+
+def _point(template: Template, live: Version | None, version: Version) -> None:
+    """Move the live pointer if it still points where it was seen."""
+    moved = Template.objects.filter(pk=template.pk, live_version=live).update(live_version=version)
+    if not moved:
+        raise StaleRelease(Version.objects.filter(template=template).first())
+
+
+def _told(version: Version | None) -> dict[str, Any] | None:
+    return {"version": version.number, **version.content, "sha256": version.sha256} if version else None
+
+
+__all__ = ["Content", "StaleRelease", "ValidationError", "publish", "roll_back"]

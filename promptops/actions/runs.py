@@ -1,0 +1,202 @@
+"""Running an operation: the snapshot's chain answers, events stream to the caller, the run is recorded at its end."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from channels.db import database_sync_to_async
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.utils import timezone
+
+from promptops import audit, events
+from promptops.actions.releases import Content
+from promptops.audit import SYSTEM, Actor
+from promptops.engine.chain import ChainEvent, RunDone, run_chain
+from promptops.engine.enhancer import BUILT_IN_PROMPTS, build_request
+from promptops.engine.errors import LLMProviderError
+from promptops.engine.providers import build_provider
+from promptops.engine.snapshot import ProviderSpec, Snapshot
+from promptops.engine.types import Attempt as EngineAttempt
+from promptops.engine.types import LLMRequest, LLMResponse, PromptOperation
+from promptops.enums import RunSource, RunStatus
+from promptops.models import Attempt, LiveConfiguration, Run, Template, User, Version
+
+log = logging.getLogger(__name__)
+
+MAX_INPUT_CHARACTERS = 16_000
+MAX_COUNT = 10
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """Everything that one run is made of, fixed before it begins."""
+
+    operation: PromptOperation
+    input: str
+    content: Content
+    providers: tuple[ProviderSpec, ...]
+    snapshot: Snapshot
+    source: RunSource
+    by: User | None = None
+    template: Template | None = None
+    version: Version | None = None  # None: a draft, whose text the run keeps
+    count: int | None = None
+
+    @property
+    def temperature(self) -> float:
+        given = self.content.temperature
+        return self.snapshot.settings.temperature if given is None else given
+
+    @property
+    def max_tokens(self) -> int:
+        return self.content.max_tokens or self.snapshot.settings.max_tokens
+
+    def request(self) -> LLMRequest:
+        """What the chain is asked. A provider's own model wins; the template's is for providers that have none."""
+        return build_request(
+            self.operation,
+            self.input,
+            system_prompt=self.content.body or BUILT_IN_PROMPTS[self.operation],
+            model=self.content.model,
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
+            count=self.count,
+        )
+
+
+@dataclass(frozen=True)
+class RunRecorded:
+    """The last event of a run that ended by itself: its id, and the error when it failed."""
+
+    run_id: int
+    response: LLMResponse | None
+    error: str
+    latency_ms: float
+
+
+def clean_input(text: str) -> str:
+    """What a viewer would send, or ValidationError: not blank, at most 16,000 characters, no NUL."""
+    if not text.strip():
+        raise ValidationError("Type an input first: what would a viewer ask for?")
+    if len(text) > MAX_INPUT_CHARACTERS:
+        raise ValidationError(f"The input is {len(text):,} characters; at most {MAX_INPUT_CHARACTERS:,} are allowed.")
+    if "\x00" in text:
+        raise ValidationError("The input holds a NUL character. Remove it.")
+    return text
+
+
+async def execute(plan: RunPlan) -> AsyncIterator[ChainEvent | RunRecorded]:
+    """Run the plan: yields the chain's events and, last, RunRecorded.
+
+    A provider error ends the run as failed, in RunRecorded rather than as an exception. When the caller goes away
+    (task canceled, generator closed) the run is recorded as canceled, with the attempts so far.
+    """
+    began = time.monotonic()
+    attempts: list[EngineAttempt] = []
+    response: LLMResponse | None = None
+    error = ""
+    status = RunStatus.CANCELED
+    run_id = 0
+    try:
+        try:
+            if not plan.providers:
+                raise LLMProviderError("There is no provider to ask. Turn one on, or add one, on the Providers page.")
+            providers = [build_provider(spec) for spec in plan.providers]
+            timeout_ms = plan.snapshot.settings.timeout_ms
+            async for event in run_chain(plan.request(), providers, timeout_ms=timeout_ms, attempts=attempts):
+                if isinstance(event, RunDone):
+                    response = event.response
+                yield event
+            status = RunStatus.SUCCEEDED
+        except LLMProviderError as failure:
+            error, status = str(failure), RunStatus.FAILED
+    finally:
+        latency_ms = (time.monotonic() - began) * 1000
+        # Shielded, so that a run is recorded even while its caller is being canceled.
+        recording = asyncio.ensure_future(
+            database_sync_to_async(record_run)(plan, status, response, error, latency_ms, list(attempts))
+        )
+        run_id = await asyncio.shield(recording)
+    yield RunRecorded(run_id, response, error, latency_ms)
+
+
+@transaction.atomic
+def record_run(
+    plan: RunPlan,
+    status: RunStatus,
+    response: LLMResponse | None,
+    error: str,
+    latency_ms: float,
+    attempts: list[EngineAttempt],
+) -> int:
+    """Keep a run and its attempts, and tell open pages at commit. Returns the run's id."""
+    run = Run.objects.create(
+        source=plan.source,
+        operation=plan.operation.value,
+        user=plan.by,
+        template=plan.template,
+        version=plan.version,
+        draft_body="" if plan.version else plan.content.body,
+        temperature=plan.temperature,
+        max_tokens=plan.max_tokens,
+        count=plan.count,
+        revision=plan.snapshot.revision,
+        input=plan.input,
+        output=response.content if response else "",
+        status=status,
+        error=error,
+        provider=response.provider if response else "",
+        model=response.model if response else "",
+        fallback_used=response.fallback_used if response else False,
+        latency_ms=latency_ms,
+    )
+    Attempt.objects.bulk_create(
+        Attempt(
+            run=run,
+            position=position,
+            provider=attempt.provider,
+            model=attempt.model or "",
+            outcome=attempt.outcome,
+            error_kind=attempt.error_kind or "",
+            message=attempt.message or "",
+            started_ms=attempt.started_ms,
+            first_text_ms=attempt.first_text_ms,
+            latency_ms=attempt.latency_ms,
+            input_tokens=attempt.usage.input_tokens if attempt.usage else None,
+            output_tokens=attempt.usage.output_tokens if attempt.usage else None,
+        )
+        for position, attempt in enumerate(attempts, start=1)
+    )
+    events.broadcast_on_commit(events.RUN_RECORDED, run.pk)
+    return run.pk
+
+
+@transaction.atomic
+def erase(run: Run, *, by: Actor) -> None:
+    """Blank everything that a person typed or a model answered; the figures stay."""
+    if _erase(Run.objects.filter(pk=run.pk)):
+        audit.record("run.erased", by=by, object=run)
+        events.broadcast_on_commit(events.RUN_RECORDED, run.pk)
+
+
+@transaction.atomic
+def erase_expired(*, by: Actor = SYSTEM) -> int:
+    """Erase the text of runs older than the retention setting; returns how many."""
+    days = LiveConfiguration.objects.values_list("run_retention_days", flat=True).get(pk=1)
+    erased = _erase(Run.objects.filter(at__lt=timezone.now() - timedelta(days=days)))
+    if erased:
+        audit.record("run.expired", by=by, object_name="runs", after={"runs": erased, "days": days})
+    return erased
+
+
+def _erase(runs) -> int:  # type: ignore[no-untyped-def]
+    pending = list(runs.filter(erased_at=None).values_list("pk", flat=True))
+    # A provider's error may quote the prompt, so messages go too.
+    Attempt.objects.filter(run__in=pending).update(message="")
+    return Run.objects.filter(pk__in=pending).update(
+        input="", output="", draft_body="", error="", erased_at=timezone.now()
+    )

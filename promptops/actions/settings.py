@@ -1,0 +1,74 @@
+"""The settings that hold for the whole place."""
+
+from dataclasses import asdict, dataclass
+
+from django.db import transaction
+
+from promptops import crypto
+from promptops.actions._release import next_revision, record_release
+from promptops.actions.errors import Refused, Stale
+from promptops.audit import SYSTEM, Actor
+from promptops.models import LiveConfiguration, Provider
+
+KEY_CHECK = "promptops"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Time limit of a run in milliseconds, default temperature and token limit, days that run texts are kept."""
+
+    timeout_ms: int
+    temperature: float
+    max_tokens: int
+    run_retention_days: int
+
+
+@transaction.atomic
+def change_settings(settings: Settings, *, by: Actor, expected: int, note: str = "") -> LiveConfiguration:
+    """Change the settings. `expected` is the `settings_revision` that the form was filled from (else Stale)."""
+    revision = next_revision()
+    config = LiveConfiguration.objects.get(pk=1)
+    if config.settings_revision != expected:
+        raise Stale("Someone changed the settings meanwhile. Reload the page to see them, then change yours.")
+    wanted = asdict(settings)
+    before = {name: getattr(config, name) for name in wanted}
+    if before == wanted:
+        raise Refused("No changes to save: the settings are as they were.")
+    for name, value in wanted.items():
+        setattr(config, name, value)
+    config.settings_revision = revision
+    config.full_clean()
+    config.save()
+    record_release(revision, "settings.changed", by=by, object_name="settings", before=before, after=wanted, note=note)
+    return config
+
+
+def secret_key_fits() -> bool:
+    """Whether the secret key is the one that this database was made with (a new database takes the present one)."""
+    config = LiveConfiguration.objects.get(pk=1)
+    if not config.key_check:
+        LiveConfiguration.objects.filter(pk=1, key_check="").update(key_check=crypto.encrypt(KEY_CHECK))
+        return True
+    try:
+        return crypto.decrypt(config.key_check) == KEY_CHECK
+    except crypto.UnreadableSecret:
+        return False
+
+
+@transaction.atomic
+def replace_secret_key(*, by: Actor = SYSTEM) -> int:
+    """Accept the present secret key after the old one was lost: stored provider keys that it cannot open are dropped.
+
+    Returns how many were dropped; their providers must be given their keys again.
+    """
+    revision = next_revision()
+    lost = []
+    for provider in Provider.objects.exclude(key_encrypted=""):
+        try:
+            crypto.decrypt(provider.key_encrypted)
+        except crypto.UnreadableSecret:
+            lost.append(provider.pk)
+    Provider.objects.filter(pk__in=lost).update(key_encrypted="", changed_revision=revision)
+    LiveConfiguration.objects.filter(pk=1).update(key_check=crypto.encrypt(KEY_CHECK))
+    record_release(revision, "secret_key.replaced", by=by, object_name="the secret key", after={"keys_lost": len(lost)})
+    return len(lost)

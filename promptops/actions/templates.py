@@ -1,0 +1,151 @@
+"""Templates and drafts. Texts go live through `actions.releases`."""
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.utils import timezone
+
+from promptops import audit
+from promptops.actions._release import next_revision, record_release
+from promptops.actions.errors import Refused, Stale
+from promptops.actions.releases import Content
+from promptops.audit import Actor
+from promptops.models import Draft, Template, User, Version
+from promptops.text import MAX_BODY_BYTES
+
+
+@transaction.atomic
+def create_template(name: str, operation: str, *, by: Actor, description: str = "") -> Template:
+    """A new template without a version; the first template of an operation is its default.
+
+    Raises ValidationError for a name that is taken or cannot be used.
+    """
+    default_exists = Template.objects.filter(operation=operation, is_default=True).exists()
+    template = Template(
+        name=name.strip(), operation=operation, description=description.strip(), is_default=not default_exists
+    )
+    template.full_clean()
+    template.save()
+    audit.record("template.created", by=by, object=template, after=_told(template))
+    return template
+
+
+@transaction.atomic
+def describe(template: Template, description: str, *, by: Actor) -> Template:
+    """Change what the template says it is for."""
+    before = {"description": template.description}
+    template.description = description.strip()
+    template.full_clean()
+    template.save(update_fields=["description"])
+    audit.record(
+        "template.described", by=by, object=template, before=before, after={"description": template.description}
+    )
+    return template
+
+
+@transaction.atomic
+def make_default(template: Template, *, by: Actor, note: str = "") -> Template:
+    """Let the template serve its operation from now on. It must have a live version and not be archived."""
+    revision = next_revision()
+    template = Template.objects.get(pk=template.pk)
+    if template.archived_at:
+        raise Refused(f"{template.name} is archived. Restore it first.")
+    if not template.live_version_id:
+        raise Refused(f"{template.name} has nothing live yet. Publish a version first.")
+    if template.is_default:
+        raise Refused(f"{template.name} is the default for {template.operation} already.")
+    previous = Template.objects.filter(operation=template.operation, is_default=True).first()
+    Template.objects.filter(operation=template.operation, is_default=True).update(is_default=False)
+    Template.objects.filter(pk=template.pk).update(is_default=True)
+    template.is_default = True
+    record_release(
+        revision,
+        "template.made_default",
+        by=by,
+        object=template,
+        before={"operation": template.operation, "default": previous.name if previous else None},
+        after={"operation": template.operation, "default": template.name},
+        note=note.strip(),
+        template=template,
+        version=template.live_version,
+    )
+    return template
+
+
+@transaction.atomic
+def archive(template: Template, *, by: Actor, note: str = "") -> Template:
+    """Take the template out of the live configuration and off the lists; nothing is deleted. Not for a default."""
+    revision = next_revision()
+    template = Template.objects.get(pk=template.pk)
+    if template.is_default:
+        raise Refused(
+            f"{template.name} is the default for {template.operation}. Make another template the default first."
+        )
+    if not Template.objects.filter(pk=template.pk, archived_at=None).update(archived_at=timezone.now()):
+        raise Stale(f"{template.name} is archived already.")
+    record_release(
+        revision,
+        "template.archived",
+        by=by,
+        object=template,
+        before=_told(template),
+        note=note.strip(),
+        template=template,
+    )
+    template.refresh_from_db()
+    return template
+
+
+@transaction.atomic
+def restore(template: Template, *, by: Actor, note: str = "") -> Template:
+    """Bring an archived template back as it was."""
+    revision = next_revision()
+    if not Template.objects.filter(pk=template.pk, archived_at__isnull=False).update(archived_at=None):
+        raise Stale(f"{template.name} is not archived.")
+    template = Template.objects.get(pk=template.pk)
+    record_release(
+        revision,
+        "template.restored",
+        by=by,
+        object=template,
+        after=_told(template),
+        note=note.strip(),
+        template=template,
+    )
+    return template
+
+
+@transaction.atomic
+def save_draft(template: Template, content: Content, *, user: User, base: int | None) -> Draft | None:
+    """Keep one person's work on a template; no version and no audit entry is made.
+
+    `base` is the id of the version that the work started from. A draft may be unfinished, so blank text is kept; only
+    what cannot be stored is refused (ValidationError). A draft equal to its base is none: it is dropped, and None is
+    returned.
+    """
+    body = content.body.replace("\r\n", "\n")
+    if "\x00" in body:
+        raise ValidationError("The text holds a NUL character. Remove it; it cannot be stored.")
+    if len(body.encode(errors="replace")) > 4 * MAX_BODY_BYTES:
+        raise ValidationError("The text is more than four times as long as a prompt may be. Shorten it to keep it.")
+    version = Version.objects.filter(pk=base, template=template).first() if base else None
+    draft = Draft.objects.filter(template=template, user=user).first() or Draft(template=template, user=user)
+    draft.base = version
+    draft.body, draft.temperature, draft.max_tokens = body, content.temperature, content.max_tokens
+    draft.model = content.model.strip()
+    draft.updated_at = timezone.now()
+    if version and {**draft.content, "body": body.strip()} == version.content:
+        if draft.pk:
+            draft.delete()
+        return None
+    draft.clean_fields(exclude=["base", "body"])
+    draft.save()
+    return draft
+
+
+def discard_draft(template: Template, *, user: User) -> None:
+    """Drop one person's draft of the template, if there is one."""
+    Draft.objects.filter(template=template, user=user).delete()
+
+
+def _told(template: Template) -> dict[str, object]:
+    return {"name": template.name, "operation": template.operation, "description": template.description}

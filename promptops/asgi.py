@@ -1,0 +1,26 @@
+"""The ASGI application: pages and sockets in one process, and the task that follows releases made elsewhere."""
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "promptops.settings")
+
+from django.core.asgi import get_asgi_application
+
+# Loads the apps, which everything imported below needs.
+django_application = get_asgi_application()
+
+from channels.auth import AuthMiddlewareStack  # noqa: E402
+from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
+
+from promptops.background import with_background_tasks  # noqa: E402
+from promptops.web.urls import websocket_urlpatterns  # noqa: E402
+
+application = with_background_tasks(
+    ProtocolTypeRouter(
+        {
+            "http": django_application,
+            "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
+        }
+    )
+)

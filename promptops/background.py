@@ -1,0 +1,57 @@
+"""What the server does beside answering: following releases made elsewhere, and erasing expired run texts.
+
+Daphne has no lifespan events, so the tasks start with the application's first call in an event loop and end with it.
+"""
+
+import asyncio
+import logging
+import weakref
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from channels.db import database_sync_to_async
+
+from promptops import live
+from promptops.actions.runs import erase_expired
+
+log = logging.getLogger(__name__)
+
+ERASE_SECONDS = 3600.0
+
+Application = Callable[[Any, Any, Any], Awaitable[None]]
+_tasks: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, list[asyncio.Task[None]]]" = weakref.WeakKeyDictionary()
+
+
+def with_background_tasks(application: Application) -> Application:
+    """The application, which also starts the background tasks, once in each event loop that it runs in."""
+
+    async def wrapped(scope: Any, receive: Any, send: Any) -> None:
+        start()
+        await application(scope, receive, send)
+
+    return wrapped
+
+
+def start() -> None:
+    """Start the tasks in the running loop, unless they run already."""
+    loop = asyncio.get_running_loop()
+    if loop not in _tasks:
+        _tasks[loop] = [loop.create_task(live.follow()), loop.create_task(_erase_expired_runs())]
+
+
+async def stop() -> None:
+    """End the running loop's tasks (tests and a clean shutdown)."""
+    tasks = _tasks.pop(asyncio.get_running_loop(), [])
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _erase_expired_runs() -> None:
+    while True:
+        try:
+            if erased := await database_sync_to_async(erase_expired)():
+                log.info("Erased the text of %d expired runs.", erased)
+        except Exception:
+            log.exception("Could not erase expired runs; trying again in an hour.")
+        await asyncio.sleep(ERASE_SECONDS)

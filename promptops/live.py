@@ -1,0 +1,139 @@
+"""The live configuration in memory: database -> Snapshot, the current one, and following changes made elsewhere.
+
+Runs read `current()`, one reference, and keep it until they end. A release swaps the reference when it commits;
+`follow()` swaps it when another process has released, within its interval, with or without Redis.
+"""
+
+import asyncio
+import logging
+import threading
+from types import MappingProxyType
+
+from channels.db import database_sync_to_async
+from channels.layers import get_channel_layer
+
+from promptops import crypto, events
+from promptops.engine.snapshot import ProviderSpec, SettingsSpec, Snapshot, TemplateSpec
+from promptops.engine.types import PromptOperation
+from promptops.models import AuditHead, LiveConfiguration, Provider, Run, Template, Version
+
+log = logging.getLogger(__name__)
+
+FOLLOW_SECONDS = 0.5
+
+_lock = threading.Lock()
+_current: Snapshot | None = None
+
+
+def current() -> Snapshot:
+    """The snapshot that this process runs; the first call loads it (so async code calls it through `acurrent`)."""
+    return _current or refresh()
+
+
+async def acurrent() -> Snapshot:
+    """`current()` for async code: no query once a snapshot is loaded."""
+    return _current or await database_sync_to_async(refresh)()
+
+
+def refresh() -> Snapshot:
+    """Load the live configuration and swap it in, unless this process already has a newer one."""
+    global _current
+    loaded = load()
+    with _lock:
+        if _current is None or loaded.revision >= _current.revision:
+            _current = loaded
+        return _current
+
+
+def forget() -> None:
+    """Drop the snapshot, so that the next reader loads it (for tests and for commands that replace the database)."""
+    global _current
+    _current = None
+
+
+def load() -> Snapshot:
+    """Read the live configuration from the database in one consistent picture."""
+    while True:
+        config = LiveConfiguration.objects.get(pk=1)
+        snapshot = _load(config)
+        # A release in between would mix two revisions; its first act is to raise the counter.
+        if LiveConfiguration.objects.values_list("revision", flat=True).get(pk=1) == config.revision:
+            return snapshot
+
+
+def template_spec(template: Template, version: Version) -> TemplateSpec:
+    """What a run needs of a template at one version."""
+    return TemplateSpec(
+        id=template.pk,
+        name=template.name,
+        operation=PromptOperation(template.operation),
+        version_id=version.pk,
+        version_number=version.number,
+        body=version.body,
+        temperature=version.temperature,
+        max_tokens=version.max_tokens,
+        model=version.model or None,
+        sha256=version.sha256,
+    )
+
+
+def provider_spec(provider: Provider) -> ProviderSpec:
+    """What a run needs of a provider, its decrypted key included (never in its repr)."""
+    key = None
+    if provider.key_encrypted:
+        try:
+            key = crypto.decrypt(provider.key_encrypted)
+        except crypto.UnreadableSecret:
+            log.error("The stored key of provider %s cannot be read: enter it again.", provider.name)
+    return ProviderSpec(
+        id=provider.pk,
+        name=provider.name,
+        kind=provider.kind,
+        base_url=provider.base_url,
+        model=provider.model,
+        timeout_ms=provider.timeout_ms,
+        api_key=key,
+        key_env=provider.key_env or None,
+    )
+
+
+def _load(config: LiveConfiguration) -> Snapshot:
+    templates = Template.objects.filter(live_version__isnull=False, archived_at__isnull=True)
+    rows = list(templates.select_related("live_version"))
+    return Snapshot(
+        revision=config.revision,
+        templates=tuple(template_spec(row, row.live_version) for row in rows if row.live_version),
+        defaults=MappingProxyType({PromptOperation(row.operation): row.pk for row in rows if row.is_default}),
+        providers=tuple(provider_spec(provider) for provider in Provider.objects.filter(enabled=True)),
+        settings=SettingsSpec(
+            timeout_ms=config.timeout_ms, temperature=config.temperature, max_tokens=config.max_tokens
+        ),
+    )
+
+
+def heads() -> dict[str, int]:
+    """The newest revision, audit entry and run, by event name: what an open page compares itself with."""
+    return {
+        events.REVISION_RELEASED: LiveConfiguration.objects.values_list("revision", flat=True).get(pk=1),
+        events.AUDIT_RECORDED: AuditHead.objects.values_list("seq", flat=True).filter(pk=1).first() or 0,
+        events.RUN_RECORDED: Run.objects.order_by("-id").values_list("id", flat=True).first() or 0,
+    }
+
+
+async def follow(interval: float = FOLLOW_SECONDS) -> None:
+    """For ever: notice what other processes changed, swap the snapshot, and tell this process's open pages."""
+    known: dict[str, int] = {}
+    while True:
+        try:
+            newest = await database_sync_to_async(heads)()
+            if _current is None or newest[events.REVISION_RELEASED] > _current.revision:
+                await database_sync_to_async(refresh)()
+            for event, number in newest.items():
+                if known and number != known[event]:
+                    await get_channel_layer().group_send(events.PAGES, events.message(event, number))
+            known = newest
+        except asyncio.CancelledError:
+            raise
+        except Exception:  # a database that is away must not end the following
+            log.exception("Could not read the live configuration; trying again.")
+        await asyncio.sleep(interval)

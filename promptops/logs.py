@@ -1,0 +1,20 @@
+"""What log lines may not hold."""
+
+import logging
+
+from django.conf import settings
+
+
+class RedactOneTimeLinks(logging.Filter):
+    """Replace the token of a one-time link in a log line by a fixed word; every record passes."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        redacted = settings.ONE_TIME_LINK.sub(r"/\1/[one-time link]", message)
+        if redacted != message:
+            record.msg, record.args = redacted, None
+        if record.exc_info and record.exc_info[1] is not None:
+            # The formatter keeps a text that is already there, so the traceback is redacted here.
+            text = logging.Formatter().formatException(record.exc_info)
+            record.exc_text = settings.ONE_TIME_LINK.sub(r"/\1/[one-time link]", text)
+        return True

@@ -1,0 +1,39 @@
+"""`manage.py admin_link`: let a locked-out administrator back in."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.urls import reverse
+
+from promptops.actions import accounts
+from promptops.audit import COMMAND_LINE
+from promptops.enums import Role
+from promptops.models import User
+
+
+class Command(BaseCommand):
+    help = "Print a one-time link with which an administrator sets a new password (or, without any, creates the first)."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("username", nargs="?", help="the administrator's user name; needed when there are several")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        base = f"http://{settings.HOST}:{settings.PORT}"
+        if token := accounts.make_setup_link():
+            self.stdout.write(f"{base}{reverse('setup', args=[token])}")
+            return
+        user = self._administrator(options["username"])
+        token = accounts.make_password_link(user, by=COMMAND_LINE)
+        self.stdout.write(f"{base}{reverse('password_by_link', args=[token])}")
+
+    def _administrator(self, username: str | None) -> User:
+        found = list(User.objects.filter(role=Role.ADMINISTRATOR, is_active=True).order_by("username"))
+        if username:
+            found = [user for user in found if user.username.lower() == username.lower()]
+        if len(found) == 1:
+            return found[0]
+        if username:
+            raise CommandError(f"There is no active administrator {username!r}.")
+        names = ", ".join(user.username for user in found)
+        raise CommandError(f"There are several administrators: {names}. Name one: manage.py admin_link NAME")

@@ -1,0 +1,24 @@
+"""`manage.py export_prompts DIR`: write the live texts as files."""
+
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from promptops.actions.prompts import export_prompts
+from promptops.audit import COMMAND_LINE
+
+
+class Command(BaseCommand):
+    help = "Write every live text to DIR/<template>.txt, all or none."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("dir", type=Path)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            paths = export_prompts(options["dir"], by=COMMAND_LINE)
+        except OSError as error:
+            raise CommandError(f"{options['dir']} cannot be written: {error.strerror}. Nothing was changed.") from None
+        for path in paths:
+            self.stdout.write(str(path))

@@ -1,0 +1,121 @@
+"""`manage.py serve`: prepare the database and run the server; what `make run` calls."""
+
+import errno
+import socket
+import sys
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, OperationalError
+from django.urls import reverse
+
+from promptops.actions import accounts, prompts, providers
+from promptops.actions.settings import secret_key_fits
+from promptops.audit import SYSTEM
+from promptops.enums import ProviderKind
+from promptops.models import LiveConfiguration, Provider
+
+
+class Command(BaseCommand):
+    help = "Migrate, import the shipped prompts at the first start, and serve pages and sockets with Daphne."
+    requires_system_checks = []
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        host, port = settings.HOST, _port()
+        _check_free(host, port)
+        try:
+            call_command("migrate", verbosity=0, interactive=False)
+            self._prepare()
+        except DatabaseError as error:
+            raise CommandError(_database_sentence(error)) from None
+        self._print_setup_link(host, port)
+        self._serve(host, port)
+
+    def _prepare(self) -> None:
+        if not secret_key_fits():
+            raise CommandError(
+                f"The secret key is not the one that this database was made with. Put the old one back "
+                f"({settings.VAR_DIR / 'secret_key'} or SECRET_KEY); if it is gone for good, run "
+                "`manage.py replace_secret_key`: stored provider keys must then be entered again."
+            )
+        # A database that has never been live gets the embedded model, so that the first preview needs no key.
+        if not LiveConfiguration.objects.filter(revision__gt=0).exists() and not Provider.objects.exists():
+            providers.create_provider(
+                providers.ProviderFields(name="local", kind=ProviderKind.LOCAL),
+                by=SYSTEM,
+                note="The embedded model, so that previews work without a key",
+            )
+        for problem in prompts.import_prompts(settings.PROMPTS_DIR, by=SYSTEM):
+            self._say(f"Warning: {problem}")
+
+    def _print_setup_link(self, host: str, port: int) -> None:
+        token = accounts.make_setup_link()
+        if token:
+            self._say("")
+            self._say("Create the first administrator here (this link works once):")
+            self._say(f"  {_address(host, port)}{reverse('setup', args=[token])}")
+            self._say("")
+
+    def _serve(self, host: str, port: int) -> None:
+        # Daphne's reactor must be installed before anything else imports Twisted's.
+        from daphne.server import Server
+
+        from promptops.asgi import application
+
+        Server(
+            application=application,
+            endpoints=[f"tcp:port={port}:interface={host.replace(':', chr(92) + ':')}"],
+            # No access log: its lines would hold one-time links.
+            action_logger=None,
+            application_close_timeout=10,
+            websocket_timeout=-1,
+            proxy_forwarded_address_header="X-Forwarded-For" if settings.BEHIND_PROXY else None,
+            proxy_forwarded_port_header="X-Forwarded-Port" if settings.BEHIND_PROXY else None,
+            server_name="PromptOps",
+            verbosity=0,
+            ready_callable=lambda: self._say(f"PromptOps is up at {_address(host, port)}/ (stop it with Ctrl C)"),
+        ).run()
+
+    def _say(self, line: str) -> None:
+        # Flushed at once: whoever reads a pipe or a log file needs the link before the server answers.
+        self.stdout.write(line)
+        self.stdout.flush()
+        sys.stdout.flush()
+
+
+def _port() -> int:
+    if settings.PORT.isdecimal() and 1 <= int(settings.PORT) <= 65535:
+        return int(settings.PORT)
+    raise CommandError(f"PORT is {settings.PORT!r}; use a number from 1 to 65535.")
+
+
+def _check_free(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise CommandError(
+                    f"Port {port} on {host} is in use. Stop what uses it, or choose another: "
+                    f"make run PORT={port % 65535 + 1}"
+                ) from None
+            raise CommandError(f"Cannot listen on {host} port {port}: {error.strerror}. Set HOST and PORT.") from None
+
+
+def _address(host: str, port: int) -> str:
+    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    return f"http://{name}:{port}"
+
+
+def _database_sentence(error: DatabaseError) -> str:
+    reason = str(error).strip().splitlines()[0]
+    if isinstance(error, OperationalError):
+        return (
+            f"The database cannot be opened or written ({reason}). "
+            f"Check DATABASE_URL, and that {settings.VAR_DIR} is writable."
+        )
+    return f"The database could not be brought up to date ({reason}). Restore a backup, or report this as a bug."

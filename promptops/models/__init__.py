@@ -1,0 +1,23 @@
+"""Data and its constraints. Changes go through `promptops.actions`, reads through `promptops.queries`."""
+
+from promptops.models.audit import AuditEntry, AuditHead
+from promptops.models.live import LiveConfiguration, Release
+from promptops.models.providers import Provider
+from promptops.models.runs import Attempt, Run
+from promptops.models.templates import Draft, Template, Version
+from promptops.models.users import OneTimeLink, User
+
+__all__ = [
+    "Attempt",
+    "AuditEntry",
+    "AuditHead",
+    "Draft",
+    "LiveConfiguration",
+    "OneTimeLink",
+    "Provider",
+    "Release",
+    "Run",
+    "Template",
+    "User",
+    "Version",
+]

@@ -1,0 +1,54 @@
+"""The append-only record of who changed what."""
+
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import models
+
+
+class AuditHead(models.Model):
+    """The single row (id 1) with the newest entry's number and hash; updating it makes writers wait for each other."""
+
+    seq = models.PositiveBigIntegerField(default=0)
+    sha256 = models.CharField(max_length=64, default="0" * 64)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="audit_head_single_row")]
+
+    def __str__(self) -> str:
+        return f"audit entry {self.seq}"
+
+
+class AuditEntry(models.Model):
+    """One line of the record. `sha256` covers all other fields and the entry before (see promptops.audit)."""
+
+    seq = models.PositiveBigIntegerField(primary_key=True)
+    at = models.DateTimeField(db_index=True)
+    action = models.CharField(max_length=60, db_index=True)
+    actor = models.ForeignKey("User", models.PROTECT, null=True, blank=True, related_name="+")
+    actor_name = models.CharField(max_length=100)
+    address = models.CharField(max_length=64, blank=True)
+    object_type = models.CharField(max_length=40, blank=True)
+    object_id = models.CharField(max_length=40, blank=True)
+    object_name = models.CharField(max_length=200, blank=True)
+    before = models.JSONField(null=True)
+    after = models.JSONField(null=True)
+    note = models.CharField(max_length=500, blank=True)
+    revision = models.PositiveIntegerField(null=True, blank=True)
+    previous_sha256 = models.CharField(max_length=64)
+    sha256 = models.CharField(max_length=64)
+
+    class Meta:
+        ordering = ["-seq"]
+        indexes = [models.Index(fields=["object_type", "object_id"], name="audit_object")]
+
+    def __str__(self) -> str:
+        return f"audit entry {self.seq}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise ValidationError("An audit entry cannot be changed.")
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> Any:
+        raise ValidationError("An audit entry cannot be deleted.")

@@ -1,0 +1,47 @@
+"""The live configuration's counter and settings, and one row per release."""
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.utils import timezone
+
+
+class LiveConfiguration(models.Model):
+    """The single row (id 1) that every release updates first, so that releases happen one after the other."""
+
+    revision = models.PositiveIntegerField(default=0)
+    timeout_ms = models.PositiveIntegerField(
+        "time limit of a run", default=20_000, validators=[MinValueValidator(500), MaxValueValidator(600_000)]
+    )
+    temperature = models.FloatField(default=0.7, validators=[MinValueValidator(0.0), MaxValueValidator(2.0)])
+    max_tokens = models.PositiveIntegerField(default=256, validators=[MinValueValidator(1), MaxValueValidator(32768)])
+    run_retention_days = models.PositiveIntegerField(
+        "keep the text of runs for", default=30, validators=[MinValueValidator(1), MaxValueValidator(3650)]
+    )
+    settings_revision = models.PositiveIntegerField(default=0)
+    key_check = models.TextField(blank=True, help_text="A known word, encrypted: tells a lost secret key.")
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="live_configuration_single_row")]
+
+    def __str__(self) -> str:
+        return f"r{self.revision}"
+
+
+class Release(models.Model):
+    """What one revision changed: the answer to "what was live, since when, who put it there, and why"."""
+
+    revision = models.PositiveIntegerField(primary_key=True)
+    action = models.CharField(max_length=60)
+    at = models.DateTimeField(default=timezone.now, db_index=True)
+    user = models.ForeignKey("User", models.PROTECT, null=True, blank=True, related_name="+")
+    user_name = models.CharField(max_length=100)
+    note = models.CharField(max_length=500, blank=True)
+    template = models.ForeignKey("Template", models.PROTECT, null=True, blank=True, related_name="releases")
+    version = models.ForeignKey("Version", models.PROTECT, null=True, blank=True, related_name="releases")
+    replaced = models.ForeignKey("Version", models.PROTECT, null=True, blank=True, related_name="+")
+
+    class Meta:
+        ordering = ["-revision"]
+
+    def __str__(self) -> str:
+        return f"r{self.revision}"

@@ -1,0 +1,54 @@
+"""Language-model endpoints."""
+
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+
+from promptops.enums import ProviderKind
+
+
+class Provider(models.Model):
+    """One language-model endpoint. The enabled ones, by `position`, are the chain."""
+
+    name = models.CharField(
+        max_length=60,
+        unique=True,
+        validators=[
+            RegexValidator(
+                r"\A[a-z0-9][a-z0-9_.-]*\Z",
+                "Use lower-case letters, digits, -, _ and . only, starting with a letter or digit.",
+            )
+        ],
+        error_messages={"unique": "A provider of that name exists. Choose another name."},
+    )
+    kind = models.CharField(max_length=20, choices=ProviderKind)
+    base_url = models.URLField("base URL", max_length=300, blank=True)
+    model = models.CharField("model id", max_length=200, blank=True)
+    key_env = models.CharField(
+        "environment variable",
+        max_length=100,
+        blank=True,
+        validators=[RegexValidator(r"\A[A-Za-z_][A-Za-z0-9_]*\Z", "Use the name of a variable, such as GROQ_API_KEY.")],
+    )
+    key_encrypted = models.TextField(blank=True)
+    timeout_ms = models.PositiveIntegerField(
+        "time limit", null=True, blank=True, validators=[MinValueValidator(100), MaxValueValidator(600_000)]
+    )
+    enabled = models.BooleanField(default=True)
+    position = models.PositiveIntegerField()
+    changed_revision = models.PositiveIntegerField(
+        default=0, help_text="The revision of the last change, which an edit must know to succeed."
+    )
+
+    class Meta:
+        ordering = ["position", "id"]
+        constraints = [models.CheckConstraint(condition=models.Q(kind__in=ProviderKind.values), name="provider_kind")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def key_state(self) -> str:
+        """Where the key comes from, in words that hold no secret."""
+        if self.key_encrypted:
+            return "stored key"
+        return f"from {self.key_env}" if self.key_env else "no key"

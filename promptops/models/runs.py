@@ -1,0 +1,64 @@
+"""What was run. Viewers' prompts are personal: their text can be erased while the figures stay."""
+
+from django.db import models
+from django.utils import timezone
+
+from promptops.enums import OPERATION_CHOICES, RunSource, RunStatus
+
+
+class Run(models.Model):
+    """One operation executed, recorded at its end."""
+
+    at = models.DateTimeField(default=timezone.now, db_index=True)
+    source = models.CharField(max_length=20, choices=RunSource)
+    operation = models.CharField(max_length=20, choices=OPERATION_CHOICES)
+    user = models.ForeignKey("User", models.PROTECT, null=True, blank=True, related_name="+")
+    template = models.ForeignKey("Template", models.PROTECT, null=True, blank=True, related_name="runs")
+    version = models.ForeignKey("Version", models.PROTECT, null=True, blank=True, related_name="runs")
+    draft_body = models.TextField(
+        blank=True, help_text="The system prompt of a run on a draft, which no version keeps."
+    )
+    temperature = models.FloatField()
+    max_tokens = models.PositiveIntegerField()
+    count = models.PositiveSmallIntegerField(null=True, blank=True)
+    revision = models.PositiveIntegerField(db_index=True)
+    input = models.TextField(blank=True)
+    output = models.TextField(blank=True)
+    status = models.CharField(max_length=20, choices=RunStatus)
+    error = models.TextField(blank=True)
+    provider = models.CharField(max_length=60, blank=True)
+    model = models.CharField(max_length=200, blank=True)
+    fallback_used = models.BooleanField(default=False)
+    latency_ms = models.FloatField()
+    erased_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"run {self.pk}"
+
+
+class Attempt(models.Model):
+    """One provider call within a run; times are milliseconds since the run began."""
+
+    run = models.ForeignKey(Run, models.CASCADE, related_name="attempts")
+    position = models.PositiveSmallIntegerField()
+    provider = models.CharField(max_length=60)
+    model = models.CharField(max_length=200, blank=True)
+    outcome = models.CharField(max_length=20, choices=RunStatus)
+    error_kind = models.CharField(max_length=40, blank=True)
+    message = models.TextField(blank=True)
+    started_ms = models.FloatField()
+    first_text_ms = models.FloatField(null=True, blank=True)
+    latency_ms = models.FloatField()
+    input_tokens = models.PositiveIntegerField(null=True, blank=True)
+    output_tokens = models.PositiveIntegerField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [models.UniqueConstraint(fields=["run", "position"], name="attempt_position_unique")]
+        indexes = [models.Index(fields=["provider", "-id"], name="attempt_provider_newest")]
+
+    def __str__(self) -> str:
+        return f"attempt {self.position} of run {self.run_id}"

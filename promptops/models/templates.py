@@ -1,0 +1,121 @@
+"""Templates, their immutable versions, and drafts."""
+
+import hashlib
+import json
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+from django.utils import timezone
+
+from promptops.enums import OPERATION_CHOICES
+
+CONTENT_FIELDS = ("body", "temperature", "max_tokens", "model")
+
+
+class Content(models.Model):
+    """What a version or a draft holds: the text and the generation settings (None or blank: the default applies)."""
+
+    body = models.TextField()
+    temperature = models.FloatField(
+        null=True, blank=True, validators=[MinValueValidator(0.0), MaxValueValidator(2.0)], help_text="0 to 2"
+    )
+    max_tokens = models.PositiveIntegerField(
+        null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(32768)], help_text="1 to 32,768"
+    )
+    model = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        abstract = True
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The four fields that decide how a run goes."""
+        return {field: getattr(self, field) for field in CONTENT_FIELDS}
+
+
+class Template(models.Model):
+    """A named system prompt that serves one operation."""
+
+    name = models.CharField(
+        max_length=60,
+        unique=True,
+        validators=[
+            RegexValidator(
+                r"\A[a-z0-9][a-z0-9_-]*\Z",
+                "Use lower-case letters, digits, - and _ only, starting with a letter or digit.",
+            )
+        ],
+        error_messages={"unique": "A template of that name exists. Choose another name."},
+    )
+    operation = models.CharField(max_length=20, choices=OPERATION_CHOICES)
+    description = models.CharField(max_length=200, blank=True)
+    is_default = models.BooleanField(default=False)
+    live_version = models.ForeignKey("Version", models.PROTECT, null=True, blank=True, related_name="+")
+    archived_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["operation", "-is_default", "name"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["operation"], condition=models.Q(is_default=True), name="template_one_default_per_operation"
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(is_default=True, archived_at__isnull=False), name="template_default_not_archived"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Version(Content):
+    """An immutable, numbered snapshot of a template."""
+
+    template = models.ForeignKey(Template, models.PROTECT, related_name="versions")
+    number = models.PositiveIntegerField()
+    note = models.CharField(max_length=500, blank=True)
+    author = models.ForeignKey("User", models.PROTECT, null=True, blank=True, related_name="+")
+    author_name = models.CharField(max_length=100)
+    created_at = models.DateTimeField(default=timezone.now)
+    sha256 = models.CharField(max_length=64, editable=False)
+
+    class Meta:
+        ordering = ["-number"]
+        constraints = [models.UniqueConstraint(fields=["template", "number"], name="version_number_unique")]
+
+    def __str__(self) -> str:
+        return f"{self.template.name} v{self.number}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise ValidationError("A version cannot be changed. Publish a new one.")
+        self.sha256 = content_sha256(self.content)
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> Any:
+        raise ValidationError("A version cannot be deleted. Archive its template instead.")
+
+
+class Draft(Content):
+    """One person's autosaved work on a template, with the version it started from."""
+
+    body = models.TextField(blank=True)
+    template = models.ForeignKey(Template, models.CASCADE, related_name="drafts")
+    user = models.ForeignKey("User", models.CASCADE, related_name="drafts")
+    base = models.ForeignKey(Version, models.PROTECT, null=True, blank=True, related_name="+")
+    updated_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["template", "user"], name="draft_one_per_person")]
+
+    def __str__(self) -> str:
+        return f"draft of {self.template_id} by {self.user_id}"
+
+
+def content_sha256(content: dict[str, Any]) -> str:
+    """SHA-256 (hex) of the canonical JSON of body, temperature, max_tokens and model."""
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()

@@ -1,0 +1,73 @@
+"""People and the one-time links that let them in."""
+
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.contrib.auth.validators import UnicodeUsernameValidator
+from django.db import models
+from django.db.models.functions import Lower
+from django.utils import timezone
+
+from promptops.enums import LinkPurpose, Permission, Role
+from promptops.permissions import allows
+
+
+class UserManager(BaseUserManager["User"]):
+    """Finds people by user name, whatever its case."""
+
+    def get_by_natural_key(self, username: str | None) -> "User":
+        return self.get(username__iexact=username)
+
+
+class User(AbstractBaseUser):
+    """A person who signs in. Deactivated, never deleted: versions and audit entries point here."""
+
+    username = models.CharField(
+        "user name",
+        max_length=60,
+        validators=[UnicodeUsernameValidator()],
+        error_messages={"unique": "That user name is taken. Choose another."},
+    )
+    name = models.CharField("full name", max_length=100)
+    role = models.CharField(max_length=20, choices=Role, default=Role.VIEWER)
+    is_active = models.BooleanField("active", default=True)
+    joined_at = models.DateTimeField(default=timezone.now)
+
+    USERNAME_FIELD = "username"
+    objects = UserManager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                Lower("username"),
+                name="user_username_unique",
+                violation_error_message="That user name is taken. Choose another.",
+            ),
+            models.CheckConstraint(condition=models.Q(role__in=Role.values), name="user_role_known"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def may(self, permission: Permission) -> bool:
+        """Whether this person may do it now (deactivated people may do nothing)."""
+        return self.is_active and allows(self.role, permission)
+
+
+class OneTimeLink(models.Model):
+    """A link that works once and for a limited time. Only the SHA-256 of its token is kept."""
+
+    purpose = models.CharField(max_length=20, choices=LinkPurpose)
+    token_sha256 = models.CharField(max_length=64, unique=True)
+    role = models.CharField(max_length=20, choices=Role)
+    user = models.ForeignKey(User, models.CASCADE, null=True, blank=True, related_name="links")
+    created_by = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"link to {self.get_purpose_display()}"
+
+    @property
+    def usable(self) -> bool:
+        """Neither used nor expired."""
+        return self.used_at is None and self.expires_at > timezone.now()

@@ -1,0 +1,13 @@
+"""Reads that are more than one line: they return rows or frozen dataclasses, ready for a template."""
+
+from promptops.live import heads
+from promptops.models import Release
+from promptops.queries import overview, providers, templates
+
+__all__ = ["heads", "latest_release", "overview", "providers", "templates"]
+
+
+def latest_release() -> dict[str, object] | None:
+    """Who made the newest revision and when, for the live badge; None before the first release."""
+    release = Release.objects.first()
+    return {"by": release.user_name, "at": release.at, "revision": release.revision} if release else None

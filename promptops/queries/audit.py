@@ -1,0 +1,149 @@
+"""The audit as pages show it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db.models import QuerySet
+from django.urls import NoReverseMatch, reverse
+
+from promptops import audit
+from promptops.models import AuditEntry, User
+
+# The parts of the place that act without a person.
+SYSTEM_NAMES = [actor.name for actor in (audit.SYSTEM, audit.COMMAND_LINE, audit.SOMEBODY)]
+# A value that is longer, or has more than one line, is shown as a text with its differences.
+TEXT_CHARACTERS = 160
+LABELS = {
+    "sha256": "SHA-256",
+    "max_tokens": "Max tokens",
+    "timeout_ms": "Time limit (ms)",
+    "base_url": "Base URL",
+    "run_retention_days": "Keep the text of runs (days)",
+}
+
+
+@dataclass(frozen=True)
+class AuditFilters:
+    """What the list is narrowed to; None and "" are no limit."""
+
+    actor: User | None = None
+    system: str = ""  # the name of an actor that is no person
+    actions: tuple[str, ...] = ()
+    object_type: str = ""
+    object_name: str = ""  # a part of it
+    start: datetime | None = None
+    end: datetime | None = None  # exclusive
+
+
+@dataclass(frozen=True)
+class Value:
+    """One field before and after, in words."""
+
+    label: str
+    before: str
+    after: str
+
+    @property
+    def changed(self) -> bool:
+        return self.before != self.after
+
+
+@dataclass(frozen=True)
+class EntryPage:
+    """One entry with its neighbors in the chain, and what it says about before and after."""
+
+    entry: AuditEntry
+    previous: AuditEntry | None
+    next: AuditEntry | None
+    values: list[Value] = field(default_factory=list)
+    texts: list[Value] = field(default_factory=list)
+
+    @property
+    def intact(self) -> bool:
+        """Whether the entry's own hash fits it, and the hash that it names is the one of the entry before."""
+        expected = self.previous.sha256 if self.previous else audit.GENESIS
+        fits = self.entry.sha256 == audit.entry_sha256(self.entry)
+        return fits and self.entry.previous_sha256 == expected and (self.previous is not None or self.entry.seq == 1)
+
+    @property
+    def object_url(self) -> str:
+        """The page of what was changed; "" where there is none."""
+        return _url(self.entry)
+
+
+def listed(filters: AuditFilters) -> QuerySet[AuditEntry]:
+    """The entries that match."""
+    entries = AuditEntry.objects.all()
+    if filters.actor:
+        entries = entries.filter(actor=filters.actor)
+    if filters.system:
+        entries = entries.filter(actor=None, actor_name=filters.system)
+    if filters.actions:
+        entries = entries.filter(action__in=filters.actions)
+    if filters.object_type:
+        entries = entries.filter(object_type=filters.object_type)
+    if filters.object_name:
+        entries = entries.filter(object_name__icontains=filters.object_name)
+    if filters.start:
+        entries = entries.filter(at__gte=filters.start)
+    if filters.end:
+        entries = entries.filter(at__lt=filters.end)
+    return entries
+
+
+def found(seq: int) -> EntryPage:
+    """One entry, or AuditEntry.DoesNotExist."""
+    around = {entry.seq: entry for entry in AuditEntry.objects.filter(seq__in=[seq - 1, seq, seq + 1])}
+    if seq not in around:
+        raise AuditEntry.DoesNotExist
+    entry = around[seq]
+    values, texts = changes(entry)
+    return EntryPage(entry, around.get(seq - 1), around.get(seq + 1), values, texts)
+
+
+def changes(entry: AuditEntry) -> tuple[list[Value], list[Value]]:
+    """The fields of before and after that hold something: short values, the changed ones first, and texts."""
+    before, after = (side if isinstance(side, dict) else {} for side in (entry.before, entry.after))
+    values, texts = [], []
+    for name in dict.fromkeys([*after, *before]):
+        sides = before.get(name), after.get(name)
+        if any(_is_text(name, side) for side in sides):
+            texts.append(Value(_label(name), *(side if isinstance(side, str) else "" for side in sides)))
+        elif any(side not in (None, "") for side in sides):
+            values.append(Value(_label(name), *(_words(side) for side in sides)))
+    return sorted(values, key=lambda value: not value.changed), texts
+
+
+def _is_text(name: str, value: Any) -> bool:
+    return isinstance(value, str) and (name == "body" or "\n" in value or len(value) > TEXT_CHARACTERS)
+
+
+def _label(name: str) -> str:
+    return LABELS.get(name) or name.replace("_", " ").capitalize()
+
+
+def _words(value: Any) -> str:
+    """A value as people read it; nothing (None or "") is a dash."""
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return ", ".join(str(item) for item in value) or "–"
+    return str(value)
+
+
+def _url(entry: AuditEntry) -> str:
+    try:
+        if entry.object_type == "template":
+            number = entry.after.get("version") if isinstance(entry.after, dict) else None
+            if number:
+                return reverse("version", args=[entry.object_name, number])
+            return reverse("template", args=[entry.object_name])
+        if entry.object_type == "run":
+            return reverse("run", args=[entry.object_id])
+    except NoReverseMatch:
+        pass  # a name that is no longer one that an address can hold
+    return ""

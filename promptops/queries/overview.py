@@ -1,0 +1,62 @@
+"""What the overview shows."""
+
+from dataclasses import dataclass
+
+from promptops import audit
+from promptops.engine.types import PromptOperation
+from promptops.models import AuditEntry, Release, Template
+from promptops.queries.providers import ProviderRow, chain
+
+CHANGES_SHOWN = 8
+# Sign-ins are in the audit; here is what changed.
+NOT_CHANGES = ["user.signed_in", "user.signed_out", "user.sign_in_failed", "user.locked_out"]
+
+
+@dataclass(frozen=True)
+class OperationRow:
+    """One operation with its default template and the release that put its version live (None: nothing live)."""
+
+    operation: PromptOperation
+    template: Template | None
+    release: Release | None
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Everything on the page, read in a constant number of queries."""
+
+    operations: list[OperationRow]
+    providers: list[ProviderRow]
+    changes: list[tuple[AuditEntry, str]]
+
+
+def overview() -> Overview:
+    """Read it."""
+    defaults = {
+        template.operation: template
+        for template in Template.objects.filter(is_default=True).select_related("live_version")
+    }
+    entries = AuditEntry.objects.exclude(action__in=NOT_CHANGES)[:CHANGES_SHOWN]
+    live_releases = newest_release_of([template.live_version_id for template in defaults.values()])
+    return Overview(
+        operations=[_row(operation, defaults.get(operation.value), live_releases) for operation in PromptOperation],
+        providers=chain(),
+        changes=[(entry, audit.sentence(entry)) for entry in entries],
+    )
+
+
+def newest_release_of(version_ids: list[int | None]) -> dict[int, Release]:
+    """By version id: the newest release that made it live."""
+    releases = Release.objects.filter(
+        version__in=[pk for pk in version_ids if pk], action__in=["template.published", "template.rolled_back"]
+    )
+    return {
+        release.version_id: release
+        for release in releases.select_related("replaced").order_by("revision")
+        if release.version_id
+    }
+
+
+def _row(operation: PromptOperation, template: Template | None, releases: dict[int, Release]) -> OperationRow:
+    release = releases.get(template.live_version_id) if template and template.live_version_id else None
+    return OperationRow(operation, template, release)

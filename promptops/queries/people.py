@@ -1,0 +1,52 @@
+"""People and pending invitations as the People page shows them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from promptops.enums import LinkPurpose, Role
+from promptops.models import OneTimeLink, User
+
+
+@dataclass(frozen=True)
+class PersonRow:
+    """One person of the list. `last_administrator`: nobody else could run the place."""
+
+    pk: int
+    name: str
+    username: str
+    role: str
+    is_active: bool
+    joined_at: datetime
+    last_sign_in: datetime | None
+    last_administrator: bool
+
+
+def listed() -> list[PersonRow]:
+    """Everybody, active people first, then by name, in one query."""
+    people = sorted(User.objects.all(), key=lambda user: (not user.is_active, user.name.casefold(), user.pk))
+    administrators = [user.pk for user in people if user.is_active and user.role == Role.ADMINISTRATOR]
+    return [
+        PersonRow(
+            pk=user.pk,
+            name=user.name,
+            username=user.username,
+            role=user.role,
+            is_active=user.is_active,
+            joined_at=user.joined_at,
+            last_sign_in=user.last_login,
+            last_administrator=administrators == [user.pk],
+        )
+        for user in people
+    ]
+
+
+def invitations() -> QuerySet[OneTimeLink]:
+    """Invitations that still work, newest first."""
+    return (
+        OneTimeLink.objects.filter(purpose=LinkPurpose.JOIN, used_at=None, expires_at__gt=timezone.now())
+        .select_related("created_by")
+        .order_by("-id")
+    )

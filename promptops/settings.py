@@ -1,0 +1,260 @@
+"""The one settings module. Everything comes from the environment or from `.env`; docs/configuration.md lists it all.
+
+A value that cannot be used raises ImproperlyConfigured with one sentence, which manage.py prints without a traceback.
+"""
+
+import os
+import re
+import secrets
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+from dotenv import load_dotenv
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+load_dotenv(BASE_DIR / ".env")
+
+
+def _flag(name: str) -> bool:
+    """True for 1, true, yes, on; False for unset, empty, 0, false, no, off; anything else is refused."""
+    value = os.environ.get(name, "").strip().lower()
+    if value in {"1", "true", "yes", "on"}:
+        return True
+    if value in {"", "0", "false", "no", "off"}:
+        return False
+    raise ImproperlyConfigured(f"{name} is {value!r}; use 1 or 0.")
+
+
+def _list(name: str) -> list[str]:
+    return [item.strip() for item in os.environ.get(name, "").split(",") if item.strip()]
+
+
+def _state_folder() -> Path:
+    """The folder for the database and the secret key, made with mode 0700 if it is not there."""
+    folder = Path(os.environ.get("VAR_DIR") or BASE_DIR / "var")
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        probe = folder / f".write-test-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"PromptOps cannot write to {folder} ({error.strerror}). "
+            "Make the folder writable or set VAR_DIR to one that is."
+        ) from None
+    return folder
+
+
+def _secret_key(folder: Path) -> str:
+    """SECRET_KEY from the environment, else from the file `secret_key`, made (mode 0600) at the first start."""
+    if given := os.environ.get("SECRET_KEY"):
+        return given
+    path = folder / "secret_key"
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        pass
+    else:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(50))
+    try:
+        key = path.read_text().strip()
+    except OSError as error:
+        raise ImproperlyConfigured(f"PromptOps cannot read its secret key {path} ({error.strerror}).") from None
+    if len(key) < 32:
+        raise ImproperlyConfigured(
+            f"The secret key in {path} is empty or too short. Put the right file back from your backup; "
+            "if it is gone for good, delete the file and run `manage.py replace_secret_key`."
+        )
+    return key
+
+
+VAR_DIR = _state_folder()
+SECRET_KEY = _secret_key(VAR_DIR)
+SECRET_KEY_FALLBACKS = _list("SECRET_KEY_FALLBACKS")
+DEBUG = _flag("DEBUG")
+HOST = os.environ.get("HOST") or "127.0.0.1"
+PORT = os.environ.get("PORT") or "8000"
+ALLOWED_HOSTS = _list("ALLOWED_HOSTS") or sorted({"localhost", "127.0.0.1", "[::1]", HOST})
+BEHIND_PROXY = _flag("BEHIND_PROXY")
+
+INSTALLED_APPS = [
+    "daphne",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "axes",
+    "channels",
+    "csp",
+    "django_htmx",
+    "promptops",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "promptops.web.middleware.time_zone",
+    "axes.middleware.AxesMiddleware",
+]
+
+ROOT_URLCONF = "promptops.web.urls"
+ASGI_APPLICATION = "promptops.asgi.application"
+APPEND_SLASH = True
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": False,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.template.context_processors.csrf",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "promptops.web.context.frame",
+            ],
+            "builtins": ["promptops.web.templatetags.ui"],
+            "loaders": [
+                (
+                    "django.template.loaders.cached.Loader",
+                    ["django.template.loaders.filesystem.Loader"],
+                )
+            ]
+            if not DEBUG
+            else ["django.template.loaders.filesystem.Loader"],
+        },
+    }
+]
+
+
+def _database() -> dict[str, Any]:
+    url = os.environ.get("DATABASE_URL") or f"sqlite:///{VAR_DIR / 'promptops.sqlite3'}"
+    try:
+        config: dict[str, Any] = dict(dj_database_url.parse(url))
+    except (ValueError, KeyError) as error:
+        # Only the scheme is told: the rest of the address may hold a password.
+        raise ImproperlyConfigured(
+            f"DATABASE_URL starts with {url.split(':')[0]!r} and cannot be read; "
+            "use sqlite:///path or postgresql://user:password@host:port/name."
+        ) from error
+    engine = config["ENGINE"].rsplit(".", 1)[-1]
+    if engine == "sqlite3":
+        # WAL lets readers go on while one writes; IMMEDIATE takes the write lock at BEGIN, where waiting is possible,
+        # rather than at the first write, where SQLite refuses at once.
+        config["OPTIONS"] = {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;",
+        }
+    elif engine not in {"postgresql"}:
+        raise ImproperlyConfigured(f"DATABASE_URL names {engine}; PromptOps runs on SQLite and PostgreSQL.")
+    return config
+
+
+DATABASES = {"default": _database()}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+REDIS_URL = os.environ.get("REDIS_URL", "")
+CHANNEL_LAYERS = {
+    "default": (
+        {
+            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            "CONFIG": {"hosts": [REDIS_URL], "prefix": "promptops"},
+        }
+        if REDIS_URL
+        else {"BACKEND": "channels.layers.InMemoryChannelLayer"}
+    )
+}
+
+# People
+AUTH_USER_MODEL = "promptops.User"
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+LOGIN_URL = "sign_in"
+LOGIN_REDIRECT_URL = "overview"
+SESSION_COOKIE_AGE = 14 * 24 * 3600
+SESSION_COOKIE_SAMESITE = "Lax"
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_LOCKOUT_CALLABLE = "promptops.web.views.accounts.locked_out"
+AXES_CLIENT_IP_CALLABLE = "promptops.web.access.client_address"
+AXES_USERNAME_CALLABLE = "promptops.web.access.username_key"
+AXES_DISABLE_ACCESS_LOG = True
+AXES_VERBOSE = False
+
+# What a browser may do
+CSRF_COOKIE_SAMESITE = "Lax"
+CSRF_FAILURE_VIEW = "promptops.web.views.errors.csrf_failure"
+CSRF_TRUSTED_ORIGINS = _list("CSRF_TRUSTED_ORIGINS")
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_PROXY
+if BEHIND_PROXY:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "object-src": [NONE],
+        "base-uri": [NONE],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
+
+# Time and static files
+LANGUAGE_CODE = "en-us"
+USE_TZ = True
+TIME_ZONE = "UTC"
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_USE_FINDERS = True
+
+# A form holds at most one prompt (64 KiB, 192 KiB when percent-encoded) and small fields.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+
+# One-time links are the only secrets in an address, and no log line may hold one.
+ONE_TIME_LINK = re.compile(r"/(setup|join|password)/[^/\s\"']+")
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"redact": {"()": "promptops.logs.RedactOneTimeLinks"}},
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["redact"]}},
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
+    "loggers": {
+        "django": {"handlers": [], "level": "WARNING"},
+        "promptops": {"level": "INFO"},
+        # Twisted tells at INFO about every connection.
+        "daphne": {"level": "WARNING"},
+        "httpx": {"level": "WARNING"},
+    },
+}
+
+SILENCED_SYSTEM_CHECKS = [
+    "security.W004",
+    "security.W008",
+]
+
+PROMPTS_DIR = BASE_DIR / "prompts"

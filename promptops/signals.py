@@ -1,0 +1,32 @@
+"""Sign-ins, which happen inside Django, are put into the audit here."""
+
+from typing import Any
+
+from axes.signals import user_locked_out
+from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+from django.dispatch import receiver
+
+from promptops.actions import accounts
+from promptops.web.access import client_address
+
+
+@receiver(user_logged_in)
+def signed_in(request: Any, user: Any, **kwargs: Any) -> None:
+    accounts.record_sign_in(user, address=client_address(request))
+
+
+@receiver(user_logged_out)
+def signed_out(request: Any, user: Any, **kwargs: Any) -> None:
+    if user is not None:
+        accounts.record_sign_out(user, address=client_address(request))
+
+
+@receiver(user_login_failed)
+def sign_in_failed(credentials: dict[str, Any], request: Any = None, **kwargs: Any) -> None:
+    address = client_address(request) if request is not None else ""
+    accounts.record_failed_sign_in(str(credentials.get("username", "")), address=address)
+
+
+@receiver(user_locked_out)
+def locked_out(request: Any, username: str | None, ip_address: str | None, **kwargs: Any) -> None:
+    accounts.record_failed_sign_in(username or "", address=ip_address or "", locked_out=True)

@@ -1,0 +1,78 @@
+"""Who may see a page: every view is `requires(...)` or `public`, and one test walks all addresses to prove it."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django_htmx.http import HttpResponseClientRedirect
+
+from promptops.audit import Actor
+from promptops.enums import Permission
+from promptops.permissions import roles_with
+
+View = Callable[..., HttpResponse]
+
+
+def requires(permission: Permission) -> Callable[[View], View]:
+    """Let the view run for people whose role has `permission`; the rest sign in first or are told whom to ask."""
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            if not request.user.is_authenticated:
+                return _to_sign_in(request)
+            if not request.user.may(permission):
+                raise PermissionDenied(refusal(permission))
+            return view(request, *args, **kwargs)
+
+        guarded = never_cache(guarded)
+        guarded.permission = permission
+        return guarded
+
+    return decorate
+
+
+def public(view: View) -> View:
+    """Mark a view as open to everybody."""
+    view.permission = None
+    return view
+
+
+def refusal(permission: Permission) -> str:
+    """The sentence for somebody whose role does not have `permission`."""
+    roles = [role.label.lower() for role in roles_with(permission)]
+    listed = roles[0] if len(roles) == 1 else f"{', '.join(roles[:-1])} or {roles[-1]}"
+    return f"Your role may not do this. Ask an administrator to make you {_article(listed)} {listed}."
+
+
+def actor(request: HttpRequest) -> Actor:
+    """The signed-in person, with the address they come from, for the audit."""
+    return Actor.person(request.user, client_address(request))
+
+
+def client_address(request: HttpRequest) -> str:
+    """Where the request comes from. Behind a proxy the server has already put the real address here (see serve)."""
+    return request.META.get("REMOTE_ADDR") or ""
+
+
+def _article(word: str) -> str:
+    return "an" if word[0] in "aeiou" else "a"
+
+
+def _to_sign_in(request: HttpRequest) -> HttpResponse:
+    """To the sign-in page and back; for an htmx request the whole page goes, and comes back to where it was."""
+    if request.htmx:
+        came_from = request.htmx.current_url_abs_path or reverse("overview")
+        return HttpResponseClientRedirect(redirect_to_login(came_from).url)
+    return redirect_to_login(request.get_full_path() if request.method == "GET" else reverse("overview"))
+
+
+def username_key(request: HttpRequest | None, credentials: dict[str, Any] | None = None) -> str:
+    """The user name under which failed sign-ins are counted: names are found whatever their case, so is the count."""
+    given = (credentials or {}).get("username") or (request.POST.get("username") if request is not None else "") or ""
+    return str(given).strip().lower()[:255]

@@ -1,0 +1,190 @@
+"""The one socket of an open page: live hints to it, previews and provider tests from it.
+
+Hints are JSON (`{"event": "revision", "number": 13}`); what belongs into the page is HTML that htmx swaps out of band.
+Every message asks again who is signed in and what their role may do.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+from types import SimpleNamespace
+from typing import Any
+
+from channels.db import database_sync_to_async
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.contrib.auth import get_user
+from django.contrib.sessions.backends.db import SessionStore
+from django.core.exceptions import ValidationError
+from django.template.loader import render_to_string
+
+from promptops import events, live
+from promptops.actions.runs import RunPlan, RunRecorded, execute
+from promptops.engine.chain import AttemptFailed, AttemptStarted, RunDone, TextChunk
+from promptops.engine.rewrite import parse_alternatives
+from promptops.engine.types import LLMResponse, PromptOperation
+from promptops.enums import Permission
+from promptops.models import User
+from promptops.web import previews
+from promptops.web.access import refusal
+
+log = logging.getLogger(__name__)
+
+MAX_MESSAGE = 512 * 1024
+SIGNED_OUT = 4401  # the close code; 4000 to 4999 are for applications (RFC 6455, section 7.4.2)
+
+
+class PageConsumer(AsyncWebsocketConsumer):
+    """One per open page. The "Try it" panel and each provider's test have one run at a time; a new one cancels it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.runs: dict[str, asyncio.Task[None]] = {}
+
+    async def connect(self) -> None:
+        user = await self._user()
+        if user is None or not user.may(Permission.READ):
+            # Accepted first: a browser cannot tell a refused handshake from a lost connection, and would try for ever.
+            await self.accept()
+            await self._sign_out()
+            return
+        self.user_id = user.pk
+        await self.channel_layer.group_add(events.PAGES, self.channel_name)
+        await self.accept()
+        # A page that missed something while it was away sees newer numbers and catches up.
+        for event, number in (await database_sync_to_async(live.heads)()).items():
+            await self._send_event(event, number=number)
+
+    async def disconnect(self, code: int) -> None:
+        await self._cancel_all()
+        await self.channel_layer.group_discard(events.PAGES, self.channel_name)
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        try:
+            data = json.loads(text_data or "") if len(text_data or "") <= MAX_MESSAGE else None
+        except ValueError:
+            data = None
+        if not isinstance(data, dict):
+            await self._toast("That message could not be read. Reload the page and try again.")
+            return
+        user = await self._user()
+        if user is None:
+            await self._sign_out()
+            return
+        action = data.get("action")
+        if action == "cancel":
+            await self._cancel(previews.key(data))
+        elif action not in previews.PLANNERS:
+            await self._toast("This page is out of date. Reload it and try again.")
+        elif not user.may(Permission.EDIT):
+            await self._toast(refusal(Permission.EDIT))
+        else:
+            await self._start(previews.PLANNERS[action], user, data)
+
+    async def page_event(self, message: dict[str, Any]) -> None:
+        """A hint from the channel layer."""
+        if message["event"] != events.USER_CHANGED:
+            await self._send_event(message["event"], number=message["number"])
+        elif message["number"] == self.user_id:
+            user = await self._user()
+            if user is None:
+                await self._sign_out()
+            else:
+                await self._send_event("reload")
+
+    async def _start(self, planner: "previews.Planner", user: User, data: dict[str, Any]) -> None:
+        key = previews.key(data)
+        await self._cancel(key)
+        try:
+            preview = await database_sync_to_async(planner)(user, data, await live.acurrent())
+        except ValidationError as error:
+            await self._toast(" ".join(error.messages))
+            return
+        self.runs[key] = asyncio.create_task(self._run(preview))
+
+    async def _run(self, preview: "previews.Preview") -> None:
+        """Stream one run into the page."""
+        plan = preview.plan
+        attempts: list[Any] = []
+        streamed = False
+        try:
+            await self._render(preview, state="running", plan=plan)
+            async for event in execute(plan):
+                if isinstance(event, AttemptStarted):
+                    await self._send_status(preview, f"Asking {event.provider}…")
+                elif isinstance(event, TextChunk):
+                    if preview.streams:
+                        await self.send(render_to_string("runs/_try_text.html", {"text": event.text}))
+                    streamed = True
+                elif isinstance(event, AttemptFailed):
+                    attempts.append(event.attempt)
+                elif isinstance(event, RunDone):
+                    pass
+                elif isinstance(event, RunRecorded):
+                    await self._render(
+                        preview,
+                        state="done" if event.response else "failed",
+                        plan=plan,
+                        response=event.response,
+                        alternatives=_alternatives(plan, event.response),
+                        attempts=event.response.attempts if event.response else attempts,
+                        error=event.error,
+                        latency_ms=event.latency_ms,
+                        run_id=event.run_id,
+                        cut=streamed and not event.response,
+                    )
+        except asyncio.CancelledError:
+            with contextlib.suppress(Exception):  # the page may be gone already
+                await self._render(preview, state="canceled", plan=plan)
+            raise
+        except Exception:
+            log.exception("A run failed unexpectedly")
+            await self._render(
+                preview, state="failed", plan=plan, error="Something broke on the server; its log says what. Try again."
+            )
+
+    async def _cancel(self, key: str) -> None:
+        """Stop the run of this key, if it is going on, and wait until it is recorded."""
+        run = self.runs.pop(key, None)
+        if run is not None and not run.done():
+            run.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await run
+
+    async def _cancel_all(self) -> None:
+        for key in list(self.runs):
+            await self._cancel(key)
+
+    async def _render(self, preview: "previews.Preview", **context: Any) -> None:
+        await self.send(render_to_string(preview.template, preview.context | context))
+
+    async def _send_status(self, preview: "previews.Preview", text: str) -> None:
+        if preview.streams:
+            await self.send(render_to_string("runs/_try_status.html", {"text": text}))
+
+    async def _sign_out(self) -> None:
+        """Tell the page to go to the sign-in page, and end."""
+        await self._cancel_all()
+        await self._send_event("signed_out")
+        await self.close(code=SIGNED_OUT)
+
+    async def _toast(self, text: str) -> None:
+        await self.send(render_to_string("_toast_oob.html", {"text": text, "level": "error"}))
+
+    async def _send_event(self, event: str, **fields: Any) -> None:
+        await self.send(json.dumps({"event": event, **fields}))
+
+    @database_sync_to_async
+    def _user(self) -> User | None:
+        """Who this socket's session belongs to by now: None once signed out, deactivated or with a changed password."""
+        key = self.scope["session"].session_key
+        if not key:
+            return None
+        user = get_user(SimpleNamespace(session=SessionStore(session_key=key)))
+        return user if user.is_authenticated and user.is_active else None
+
+
+def _alternatives(plan: RunPlan, response: LLMResponse | None) -> list[str]:
+    if response is None or plan.operation is not PromptOperation.REWRITE:
+        return []
+    return parse_alternatives(response.content, plan.count or 3)

@@ -1,0 +1,63 @@
+"""What every page's frame shows: navigation, the live badge and the command bar."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.functional import SimpleLazyObject
+
+from promptops import queries
+from promptops.enums import Permission
+
+
+@dataclass(frozen=True)
+class NavItem:
+    label: str
+    name: str  # of the URL
+    icon: str
+    key: str
+
+    def for_page(self, path: str) -> dict[str, Any]:
+        url = reverse(self.name)
+        current = path == url or (url != "/" and path.startswith(url))
+        return {"label": self.label, "url": url, "icon": self.icon, "key": self.key, "current": current}
+
+
+NAV = [
+    NavItem("Overview", "overview", "layout-dashboard", "g o"),
+    NavItem("Prompts", "prompts", "file-text", "g p"),
+    NavItem("Providers", "providers", "plug", "g v"),
+    NavItem("Runs", "runs", "play", "g r"),
+    NavItem("Audit", "audit", "scroll-text", "g a"),
+    NavItem("Settings", "settings", "settings", "g ,"),
+]
+
+
+def frame(request: HttpRequest) -> dict[str, Any]:
+    """Context for base.html; the database is read only by pages and fragments that show what is read."""
+    user = getattr(request, "user", None)
+    if user is None or not user.is_authenticated:
+        return {}
+    return {
+        "nav": [item.for_page(request.path) for item in NAV],
+        "heads": SimpleLazyObject(queries.heads),
+        "live_note": SimpleLazyObject(queries.latest_release),
+        "commands": SimpleLazyObject(lambda: _commands(user)),
+        "may": {permission.value: user.may(permission) for permission in Permission},
+    }
+
+
+def _commands(user: Any) -> list[dict[str, str]]:
+    found = [{"label": item.label, "url": reverse(item.name), "hint": "Page"} for item in NAV]
+    for template in queries.templates.open_templates():
+        found.append(
+            {"label": template.name, "url": reverse("template", args=[template.name]), "hint": template.operation}
+        )
+    if user.may(Permission.EDIT):
+        found.append({"label": "New template", "url": reverse("template_new"), "hint": "Action"})
+    if user.may(Permission.ADMINISTER):
+        found.append({"label": "Add a provider", "url": reverse("provider_new"), "hint": "Action"})
+        found.append({"label": "People and roles", "url": reverse("people"), "hint": "Page"})
+    found.append({"label": "Change your password", "url": reverse("password"), "hint": "Action"})
+    return found

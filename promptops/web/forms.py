@@ -1,0 +1,141 @@
+"""Forms: parsing and first checks; what may be stored is decided by models and actions."""
+
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from promptops.actions.releases import Content
+from promptops.actions.runs import MAX_COUNT
+from promptops.enums import OPERATION_CHOICES
+from promptops.models import User
+
+
+class PasswordForm(forms.Form):
+    """A new password, twice."""
+
+    password = forms.CharField(
+        label="Password",
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text="At least 10 characters.",
+    )
+    password_again = forms.CharField(
+        label="Password, once more",
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+    )
+
+    def clean_password_again(self) -> str:
+        again = self.cleaned_data["password_again"]
+        if again != self.cleaned_data.get("password"):
+            raise ValidationError("The two passwords differ. Type the same one twice.")
+        return again
+
+
+class JoinForm(PasswordForm):
+    """A new account."""
+
+    field_order = ["name", "username", "password", "password_again"]
+    name = forms.CharField(
+        label="Your name",
+        max_length=100,
+        widget=forms.TextInput(attrs={"autocomplete": "name"}),
+        help_text="As colleagues see it beside what you change.",
+    )
+    username = forms.CharField(
+        label="User name",
+        max_length=60,
+        widget=forms.TextInput(attrs={"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false"}),
+        help_text="Letters, digits and @ . + - _ only.",
+    )
+
+
+class OwnPasswordForm(PasswordForm):
+    """One's own password: the present one first."""
+
+    field_order = ["present", "password", "password_again"]
+    present = forms.CharField(
+        label="Present password",
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
+
+    def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.user = user
+
+    def clean_present(self) -> str:
+        present = self.cleaned_data["present"]
+        if not self.user.check_password(present):
+            raise ValidationError("That is not your present password.")
+        return present
+
+
+class ContentForm(forms.Form):
+    """The editor: a text and its generation settings. Actions check the text, so that a draft may be unfinished."""
+
+    body = forms.CharField(
+        label="System prompt",
+        required=False,
+        strip=False,
+        widget=forms.Textarea(attrs={"class": "editor", "spellcheck": "false", "rows": 18, "dir": "auto"}),
+    )
+    temperature = forms.FloatField(label="Temperature", required=False, min_value=0, max_value=2, step_size=0.05)
+    max_tokens = forms.IntegerField(label="Max tokens", required=False, min_value=1, max_value=32768)
+    model = forms.CharField(label="Model", required=False, max_length=200)
+    base = forms.IntegerField(required=False, widget=forms.HiddenInput())
+
+    def __init__(self, *args: Any, defaults: Any = None, **kwargs: Any) -> None:
+        """`defaults` is the live settings, whose values stand as placeholders in empty fields."""
+        super().__init__(*args, **kwargs)
+        self.fields["body"].validators.clear()  # the actions have a clearer word for a NUL
+        if defaults is not None:
+            self.fields["temperature"].widget.attrs["placeholder"] = f"{defaults.temperature:g}"
+            self.fields["max_tokens"].widget.attrs["placeholder"] = f"{defaults.max_tokens}"
+            self.fields["model"].widget.attrs["placeholder"] = "each provider's own"
+
+    @property
+    def content(self) -> Content:
+        """What a valid form holds."""
+        data = self.cleaned_data
+        return Content(data["body"], data["temperature"], data["max_tokens"], data["model"])
+
+
+class TryForm(forms.Form):
+    """The "Try it" panel: what to run (`editor` or a version's number), where (`chain` or a provider's id), on what."""
+
+    template = forms.CharField(max_length=60)
+    what = forms.RegexField(
+        r"\A(editor|\d{1,9})\Z", error_messages={"invalid": "Choose the editor's text or a version."}
+    )
+    where = forms.RegexField(r"\A(chain|\d{1,18})\Z", error_messages={"invalid": "Choose the chain or one provider."})
+    input = forms.CharField(required=False, strip=False)
+    count = forms.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=MAX_COUNT,
+        error_messages={
+            "min_value": "Ask for at least 1 alternative.",
+            "max_value": f"Ask for at most {MAX_COUNT} alternatives.",
+        },
+    )
+
+
+class TemplateForm(forms.Form):
+    """A new template."""
+
+    operation = forms.ChoiceField(label="Operation", choices=OPERATION_CHOICES)
+    name = forms.CharField(
+        label="Name",
+        max_length=60,
+        widget=forms.TextInput(attrs={"autocapitalize": "none", "autocomplete": "off", "spellcheck": "false"}),
+        help_text="Lower-case letters, digits, - and _, such as enhance-noir. It cannot be changed later.",
+    )
+    description = forms.CharField(label="What it is for", max_length=200, required=False)
+
+
+class DescriptionForm(forms.Form):
+    """What a template is for."""
+
+    description = forms.CharField(label="What it is for", max_length=200, required=False)

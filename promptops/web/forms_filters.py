@@ -1,0 +1,193 @@
+"""The filters of the lists of runs and of audit entries. They live in the address, so that a list can be shared."""
+
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from django import forms
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.http import QueryDict
+from django.utils import timezone
+from django.utils.functional import cached_property
+
+from promptops.audit import ACTIONS
+from promptops.enums import OPERATION_CHOICES, RunSource, RunStatus
+from promptops.models import Template, User
+from promptops.queries.audit import SYSTEM_NAMES, AuditFilters
+from promptops.queries.runs import RunFilters, provider_names
+
+Choices = list[tuple[str, Any]]
+
+# Tells a system actor from a person; no user name can hold a colon.
+SYSTEM = "system:"
+# The noun before the dot of an action's name, as the list of actions shows it.
+NOUNS = {
+    "template": "Templates",
+    "provider": "Providers",
+    "settings": "Settings",
+    "user": "People",
+    "run": "Runs",
+    "prompts": "Prompt files",
+    "secret_key": "Secret key",
+}
+OBJECT_TYPES: Choices = [
+    ("template", "Template"),
+    ("provider", "Provider"),
+    ("user", "Person"),
+    ("onetimelink", "One-time link"),
+    ("run", "Run"),
+]
+
+
+class DayField(forms.DateField):
+    """A day in the reader's time zone, as the browser's date picker gives it."""
+
+    def __init__(self, label: str) -> None:
+        super().__init__(
+            label=label,
+            required=False,
+            input_formats=["%Y-%m-%d"],
+            widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+            # Days near the ends of the calendar have no moment in every time zone.
+            validators=[
+                MinValueValidator(date(1970, 1, 2), "Choose a day after 1970 began."),
+                MaxValueValidator(date(2199, 12, 31), "Choose a day before the year 2200."),
+            ],
+            error_messages={"invalid": "Give the date as 2026-11-30."},
+        )
+
+
+class FilterForm(forms.Form):
+    """What both lists share. A value that cannot be used is told and filters nothing."""
+
+    use_required_attribute = False
+    start = DayField("From")
+    end = DayField("To")
+
+    def __init__(self, query: QueryDict) -> None:
+        super().__init__(query, auto_id="filter-%s", label_suffix="")
+        for field in self.fields.values():
+            field.error_messages["invalid_choice"] = "There is no such choice (any more)."
+
+    @cached_property
+    def given(self) -> dict[str, Any]:
+        """The filters that are set and can be used."""
+        self.full_clean()
+        return {name: value for name, value in self.cleaned_data.items() if value}
+
+    @property
+    def active(self) -> bool:
+        """Whether any filter is set."""
+        return any(self.data.get(name) for name in self.fields)
+
+    @property
+    def query(self) -> str:
+        """The set filters as the query of an address, without a page."""
+        query = QueryDict(mutable=True)
+        for name in self.fields:
+            if value := self.data.get(name):
+                query[name] = value
+        return query.urlencode()
+
+    def moments(self) -> dict[str, datetime | None]:
+        """The first moment of the first day, and the one after the last day."""
+        first, last = self.given.get("start"), self.given.get("end")
+        return {
+            "start": _midnight(first) if first else None,
+            "end": _midnight(last + timedelta(days=1)) if last else None,
+        }
+
+    def clean(self) -> None:
+        first, last = self.cleaned_data.get("start"), self.cleaned_data.get("end")
+        if first and last and last < first:
+            self.add_error("end", "The last day is before the first. Exchange them.")
+
+
+class RunFilterForm(FilterForm):
+    """Which runs to list."""
+
+    field_order = ["operation", "template", "status", "source", "user", "provider", "start", "end"]
+    operation = forms.ChoiceField(required=False, choices=[("", "All"), *OPERATION_CHOICES])
+    status = forms.ChoiceField(required=False, choices=[("", "All"), *RunStatus.choices])
+    source = forms.ChoiceField(required=False, choices=[("", "All"), *RunSource.choices])
+    template = forms.ModelChoiceField(
+        Template.objects.order_by("name"), required=False, empty_label="All", to_field_name="name"
+    )
+    user = forms.ModelChoiceField(
+        User.objects.order_by("name", "pk"), label="Person", required=False, empty_label="All", to_field_name="username"
+    )
+    provider = forms.ChoiceField(label="Provider asked", required=False)
+
+    def __init__(self, query: QueryDict) -> None:
+        super().__init__(query)
+        names = provider_names()
+        asked = query.get("provider", "")
+        if asked.isprintable() and asked not in ("", *names):
+            names.append(asked)  # a removed provider is in no list, but its runs can still be asked for
+        self.fields["provider"].choices = [("", "All"), *((name, name) for name in names)]
+
+    def filters(self) -> RunFilters:
+        """What the list is narrowed to."""
+        return RunFilters(**{**self.given, **self.moments()})
+
+
+def _actors() -> Choices:
+    users = User.objects.order_by("name", "pk").values_list("username", "name")
+    system = [(f"{SYSTEM}{name}", name) for name in SYSTEM_NAMES]
+    return [("", "All"), ("People", list(users)), ("Not a person", system)]
+
+
+class ActorField(forms.ChoiceField):
+    """A person, by user name, or a part of the system; cleans to a User, a name, or None."""
+
+    def __init__(self) -> None:
+        super().__init__(label="Who", required=False, choices=_actors)
+
+    def clean(self, value: Any) -> User | str | None:
+        value = super().clean(value)
+        if value.startswith(SYSTEM):
+            return value.removeprefix(SYSTEM)
+        return User.objects.get(username=value) if value else None
+
+
+def action_choices(actions: Iterable[str]) -> Choices:
+    """The actions grouped by noun; with several, the noun itself stands for all of them."""
+    groups: dict[str, list[str]] = {}
+    for action in actions:
+        noun, verb = action.split(".")
+        groups.setdefault(noun, []).append(verb)
+    choices: Choices = [("", "All")]
+    for noun, verbs in groups.items():
+        label = NOUNS.get(noun) or noun.replace("_", " ").capitalize()
+        everything = [(noun, f"{label}: everything")] if len(verbs) > 1 else []
+        each = [(f"{noun}.{verb}", verb.replace("_", " ").capitalize()) for verb in verbs]
+        choices.append((label, [*everything, *each]))
+    return choices
+
+
+class AuditFilterForm(FilterForm):
+    """Which audit entries to list."""
+
+    field_order = ["actor", "action", "type", "object", "start", "end"]
+    actor = ActorField()
+    action = forms.ChoiceField(label="What", required=False, choices=action_choices(ACTIONS))
+    type = forms.ChoiceField(label="Kind of object", required=False, choices=[("", "All"), *OBJECT_TYPES])
+    object = forms.CharField(
+        required=False, max_length=200, widget=forms.TextInput(attrs={"placeholder": "Part of its name"})
+    )
+
+    def filters(self) -> AuditFilters:
+        """What the list is narrowed to."""
+        actor, action = self.given.get("actor"), self.given.get("action")
+        return AuditFilters(
+            actor=actor if isinstance(actor, User) else None,
+            system=actor if isinstance(actor, str) else "",
+            actions=tuple(name for name in ACTIONS if action and (name == action or name.startswith(f"{action}."))),
+            object_type=self.given.get("type", ""),
+            object_name=self.given.get("object", ""),
+            **self.moments(),
+        )
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), timezone.get_current_timezone()).astimezone(UTC)

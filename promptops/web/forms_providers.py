@@ -1,0 +1,246 @@
+"""Forms of the Providers pages. What may be stored is decided by `promptops.actions.providers`."""
+
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.http import QueryDict
+
+from promptops.actions import providers as actions
+from promptops.actions.providers import ProviderFields
+from promptops.engine.providers import cerebras, groq
+from promptops.enums import ProviderKind
+from promptops.models import Provider
+from promptops.queries.providers import DEFAULT_KEY_ENV, key_env, set_or_not
+
+# The vendors' addresses, which apply where the field stays empty.
+DEFAULT_BASE_URL = {ProviderKind.CEREBRAS: cerebras.BASE_URL, ProviderKind.GROQ: groq.BASE_URL}
+MODEL_EXAMPLE = {
+    ProviderKind.CEREBRAS: "gpt-oss-120b",
+    ProviderKind.GROQ: "openai/gpt-oss-120b",
+    ProviderKind.OPENAI: "llama-3.3-70b",
+}
+ENVIRONMENT, STORED, NO_KEY = "environment", "stored", "none"
+PLAIN = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
+
+
+class ShapedForm(forms.Form):
+    """A form whose fields depend on what some of them hold."""
+
+    def held(self, name: str) -> str:
+        """What the field holds, sent or initial. (`self[name].value()` would freeze the field's look at this point.)"""
+        given = self.data.get(name) if self.is_bound else self.get_initial_for_field(self.fields[name], name)
+        return str(given or "")
+
+    def show(self, error: ValidationError) -> None:
+        """Put an action's refusal beside the fields that it names."""
+        if not hasattr(error, "error_dict"):
+            self.add_error(None, error)
+            return
+        for field, errors in error.error_dict.items():
+            self.add_error(field if field in self.fields else None, errors)
+
+
+class KeyFields(ShapedForm):
+    """Where a key comes from. Only the field of the chosen source is there; a key is never sent back to the page."""
+
+    key_source = forms.ChoiceField(label="Where the key comes from", choices=[], widget=forms.RadioSelect)
+    key_env = forms.CharField(
+        label="Environment variable",
+        max_length=100,
+        required=False,
+        widget=forms.TextInput(attrs=PLAIN),
+    )
+    key = forms.CharField(
+        label="Key",
+        max_length=1000,
+        required=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password", "hx-preserve": "true"}),
+        help_text="Stored encrypted and shown to nobody, ever.",
+    )
+
+    def shape_key(self, kind: str) -> None:
+        """Keep the sources that fit the kind and the one input that fits the source."""
+        if kind == ProviderKind.LOCAL:
+            for name in ("key_source", "key_env", "key"):
+                del self.fields[name]
+            return
+        sources = [(ENVIRONMENT, "Environment variable"), (STORED, "Stored key")]
+        if kind == ProviderKind.OPENAI:
+            sources.append((NO_KEY, "No key"))
+        self.fields["key_source"].choices = sources
+        source = self.held("key_source")
+        if source not in dict(sources):
+            source = self.initial["key_source"] = ENVIRONMENT
+        if source == STORED:
+            self.fields["key"].required = True
+        else:
+            del self.fields["key"]
+        if source == ENVIRONMENT:
+            self._shape_variable(DEFAULT_KEY_ENV.get(ProviderKind(kind), ""))
+        else:
+            del self.fields["key_env"]
+
+    def _shape_variable(self, default: str) -> None:
+        field = self.fields["key_env"]
+        field.required = True
+        field.widget.attrs["placeholder"] = default or "VLLM_API_KEY"
+        if not self.is_bound and not self.held("key_env"):
+            self.initial["key_env"] = default
+        name = self.held("key_env")
+        now = f"{name} is {set_or_not(name)}. " if name else ""
+        field.help_text = f"{now}Only the name of the variable is kept here."
+
+    @property
+    def chosen_key(self) -> dict[str, str]:
+        """`key` and `key_env` as the actions take them."""
+        return {"key": self.cleaned_data.get("key", ""), "key_env": self.cleaned_data.get("key_env", "")}
+
+
+class MainFields(ShapedForm):
+    """A provider but for its key; the kind decides which fields there are."""
+
+    kind = forms.ChoiceField(label="Kind", choices=ProviderKind.choices)
+    name = forms.CharField(
+        label="Name",
+        max_length=60,
+        widget=forms.TextInput(attrs=PLAIN),
+        help_text="Lower-case letters, digits, -, _ and . only. Runs and the audit use it.",
+    )
+    model = forms.CharField(
+        label="Model id",
+        max_length=200,
+        required=False,
+        widget=forms.TextInput(attrs=PLAIN),
+        help_text="As this provider calls it.",
+    )
+    base_url = forms.CharField(
+        label="Base URL",
+        max_length=300,
+        required=False,
+        widget=forms.TextInput(attrs=PLAIN | {"inputmode": "url"}),
+    )
+    timeout_ms = forms.IntegerField(
+        label="Time limit of one call, in ms",
+        required=False,
+        min_value=100,
+        max_value=600_000,
+        widget=forms.NumberInput(attrs={"class": "w-short", "placeholder": "none"}),
+        help_text="100 to 600,000. Without one, a call gets its share of the run's time limit.",
+    )
+
+    def shape(self) -> str:
+        """Keep the fields that matter to the kind, and return the kind (the first one for nonsense)."""
+        kind = self.held("kind")
+        if kind not in ProviderKind.values:
+            kind = ProviderKind.values[0]
+        if kind == ProviderKind.LOCAL:
+            del self.fields["base_url"]
+            del self.fields["model"]
+            return kind
+        self.fields["model"].required = True
+        self.fields["model"].widget.attrs["placeholder"] = MODEL_EXAMPLE[ProviderKind(kind)]
+        base_url = self.fields["base_url"]
+        default = DEFAULT_BASE_URL.get(ProviderKind(kind))
+        base_url.required = default is None
+        base_url.widget.attrs["placeholder"] = default or "http://127.0.0.1:8080/v1"
+        base_url.help_text = (
+            "Empty: the vendor's own address." if default else "Where /chat/completions is found, without it."
+        )
+        return kind
+
+    @property
+    def provider_fields(self) -> ProviderFields:
+        """What a valid form holds."""
+        data = self.cleaned_data
+        return ProviderFields(
+            name=data["name"],
+            kind=data["kind"],
+            model=data.get("model", ""),
+            base_url=data.get("base_url", ""),
+            timeout_ms=data["timeout_ms"],
+        )
+
+
+def reshaped(posted: QueryDict) -> dict[str, str]:
+    """What was typed so far, as initial values for the form in its new shape. Not the key, which is never sent back."""
+    typed = {name: value for name, value in posted.items() if name != "key"}
+    if typed.get("key_env") in DEFAULT_KEY_ENV.values():
+        del typed["key_env"]  # a vendor's default, which nobody typed
+    return typed
+
+
+class NewProviderForm(MainFields, KeyFields):
+    """A new provider with its key."""
+
+    field_order = ["kind", "name", "model", "base_url", "key_source", "key_env", "key", "timeout_ms"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.shape_key(self.shape())
+
+    def clean(self) -> dict[str, Any]:
+        if not self.errors:
+            try:
+                actions.planned(self.provider_fields, **self.chosen_key)
+            except ValidationError as error:
+                self.show(error)
+        return self.cleaned_data
+
+
+class EditProviderForm(MainFields):
+    """A provider's fields. `expected` is the revision of the last change that the person saw."""
+
+    expected = forms.IntegerField(widget=forms.HiddenInput())
+
+    def __init__(self, provider: Provider, *args: Any, **kwargs: Any) -> None:
+        initial = {name: getattr(provider, name) for name in ("kind", "name", "model", "base_url", "timeout_ms")}
+        initial["expected"] = provider.changed_revision
+        super().__init__(*args, initial=initial | kwargs.pop("initial", {}), **kwargs)
+        self.provider = provider
+        self.shape()
+
+    def clean(self) -> dict[str, Any]:
+        if not self.errors:
+            try:
+                self.after = actions.edited(self.provider, self.provider_fields)
+            except ValidationError as error:
+                self.show(error)
+        return self.cleaned_data
+
+    @property
+    def drops_key(self) -> bool:
+        """Whether a valid edit loses the stored key although the provider needs one (see `actions.edited`)."""
+        needs_key = self.after.kind != ProviderKind.LOCAL
+        return bool(self.provider.key_encrypted) and not self.after.key_encrypted and needs_key
+
+
+class KeyForm(KeyFields):
+    """Another key for a provider. `expected` is the revision of the last change that the person saw."""
+
+    expected = forms.IntegerField(widget=forms.HiddenInput())
+
+    def __init__(self, provider: Provider, *args: Any, **kwargs: Any) -> None:
+        initial = {
+            "key_source": source_of(provider),
+            "key_env": provider.key_env,
+            "expected": provider.changed_revision,
+        }
+        super().__init__(*args, initial=initial | kwargs.pop("initial", {}), auto_id="key_%s", **kwargs)
+        self.provider = provider
+        self.shape_key(provider.kind)
+
+    def clean(self) -> dict[str, Any]:
+        if not self.errors:
+            try:
+                self.after = actions.with_key(self.provider, **self.chosen_key)
+            except ValidationError as error:
+                self.show(error)
+        return self.cleaned_data
+
+
+def source_of(provider: Provider) -> str:
+    """Where the provider's key comes from now, as the form's choice."""
+    if provider.key_encrypted:
+        return STORED
+    return ENVIRONMENT if key_env(provider) else NO_KEY

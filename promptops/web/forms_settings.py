@@ -1,0 +1,62 @@
+"""Forms of the Settings pages. What may be stored is decided by models and actions."""
+
+from typing import Any
+
+from django import forms
+
+from promptops.actions.settings import Settings
+from promptops.enums import Role
+from promptops.models import LiveConfiguration
+
+FIELDS = ("timeout_ms", "temperature", "max_tokens", "run_retention_days")
+SHORT = {"class": "w-short"}
+
+
+class SettingsForm(forms.Form):
+    """The settings of the whole place. `expected` is the revision of the last change that the person saw."""
+
+    timeout_ms = forms.IntegerField(
+        label="Time limit of a run, in ms",
+        min_value=500,
+        max_value=600_000,
+        widget=forms.NumberInput(attrs=SHORT),
+        help_text="500 to 600,000. All attempts together end within it.",
+    )
+    temperature = forms.FloatField(
+        label="Default temperature",
+        min_value=0,
+        max_value=2,
+        step_size=0.05,
+        widget=forms.NumberInput(attrs=SHORT),
+        help_text="0 to 2, where a prompt sets none.",
+    )
+    max_tokens = forms.IntegerField(
+        label="Default max tokens",
+        min_value=1,
+        max_value=32768,
+        widget=forms.NumberInput(attrs=SHORT),
+        help_text="1 to 32,768, where a prompt sets none.",
+    )
+    run_retention_days = forms.IntegerField(
+        label="Keep the text of runs, in days",
+        min_value=1,
+        max_value=3650,
+        widget=forms.NumberInput(attrs=SHORT),
+        help_text="1 to 3,650. Then inputs and outputs are erased; the figures stay.",
+    )
+    expected = forms.IntegerField(widget=forms.HiddenInput())
+
+    def __init__(self, config: LiveConfiguration, *args: Any, **kwargs: Any) -> None:
+        initial = {name: getattr(config, name) for name in FIELDS} | {"expected": config.settings_revision}
+        super().__init__(*args, initial=initial, **kwargs)
+
+    @property
+    def settings(self) -> Settings:
+        """What a valid form holds."""
+        return Settings(**{name: self.cleaned_data[name] for name in FIELDS})
+
+
+class RoleForm(forms.Form):
+    """A role for somebody."""
+
+    role = forms.ChoiceField(label="Role", choices=Role.choices, error_messages={"invalid_choice": "Choose a role."})

@@ -1,0 +1,51 @@
+"""What the long lists share: clean addresses, and what arrived since a page was opened."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import render
+from django_htmx.http import HttpResponseClientRefresh
+
+from promptops.queries.pages import arrived
+
+
+def clean_query(request: HttpRequest) -> str | None:
+    """The address without empty parameters, which an HTML form adds for each unused filter; None when it has none."""
+    query = request.GET.copy()
+    for name in list(query):
+        if not any(query.getlist(name)):
+            del query[name]
+    if len(query) == len(request.GET):
+        return None
+    return f"{request.path}?{query.urlencode()}" if query else request.path
+
+
+def cursor(query: QueryDict, name: str) -> int | None:
+    """A row's number in the address, or None when it is not there or none."""
+    value = query.get(name, "")
+    return int(value) if value.isascii() and value.isdigit() and len(value) <= 18 else None
+
+
+def news(
+    request: HttpRequest,
+    rows: QuerySet[Any],
+    template: str,
+    *,
+    shown: Callable[[list[Any]], list[Any]] = list,
+    **context: Any,
+) -> HttpResponse:
+    """What came after the row `since` of an open list: as rows (`news=rows`) or only as their number.
+
+    `shown` makes of them what the template shows. An open list without any row is loaded anew. More than a page is
+    never put into a list that somebody reads.
+    """
+    since = cursor(request.GET, "since")
+    fresh, more = arrived(rows, since=since or 0)
+    if not fresh:
+        return HttpResponse(status=204)
+    if since is None:
+        return HttpResponseClientRefresh()
+    as_rows = request.GET["news"] == "rows" and not more
+    return render(request, template, {"rows": shown(fresh), "more": more, "as_rows": as_rows, **context})

@@ -1,0 +1,107 @@
+"""From a page's message to a run: what the "Try it" panel and a provider's Test button ask for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.core.exceptions import ValidationError
+
+from promptops import live
+from promptops.actions.releases import Content
+from promptops.actions.runs import RunPlan, clean_input
+from promptops.engine.enhancer import BUILT_IN_PROMPTS
+from promptops.engine.snapshot import ProviderSpec, Snapshot
+from promptops.engine.types import PromptOperation
+from promptops.enums import RunSource
+from promptops.models import Provider, Template, User
+from promptops.web.forms import ContentForm, TryForm
+
+TEST_INPUT = "a fox running through snow"
+TEST_MAX_TOKENS = 64
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A plan, and the template that shows it; `streams` when text and status go to the "Try it" panel as they come."""
+
+    plan: RunPlan
+    template: str
+    streams: bool
+    context: dict[str, Any] = field(default_factory=dict)
+
+
+Planner = Callable[[User, dict[str, Any], Snapshot], Preview]
+
+
+def key(data: dict[str, Any]) -> str:
+    """Which run of a page a message is about: that of the "Try it" panel, or the test of one provider."""
+    return f"test-{data['provider']}" if data.get("provider") else "try"
+
+
+def plan_try(user: User, data: dict[str, Any], snapshot: Snapshot) -> Preview:
+    """A run of the editor's text, or of a version, on the chain or on one provider. Raises ValidationError."""
+    form = TryForm(data)
+    if not form.is_valid():
+        raise ValidationError([message for errors in form.errors.values() for message in errors])
+    wanted = form.cleaned_data
+    template = Template.objects.filter(name=wanted["template"]).first()
+    if template is None:
+        raise ValidationError("This template does not exist. Reload the page.")
+    operation = PromptOperation(template.operation)
+    version = None
+    if wanted["what"] == "editor":
+        content = _editor_content(data)
+    else:
+        version = template.versions.filter(number=wanted["what"]).first()
+        if version is None:
+            raise ValidationError(f"{template.name} has no v{wanted['what']}.")
+        content = Content(**version.content)
+    plan = RunPlan(
+        operation=operation,
+        input=clean_input(wanted["input"].replace("\r\n", "\n")),
+        content=content,
+        providers=_providers(wanted["where"], snapshot),
+        snapshot=snapshot,
+        source=RunSource.PREVIEW,
+        by=user,
+        template=template,
+        version=version,
+        count=(wanted["count"] or 3) if operation is PromptOperation.REWRITE else None,
+    )
+    return Preview(plan, "runs/_try_result.html", streams=True)
+
+
+def plan_test(user: User, data: dict[str, Any], snapshot: Snapshot) -> Preview:
+    """A short enhance call to one provider, which may be off. Raises ValidationError."""
+    provider = _provider(data.get("provider"))
+    plan = RunPlan(
+        operation=PromptOperation.ENHANCE,
+        input=TEST_INPUT,
+        content=Content(BUILT_IN_PROMPTS[PromptOperation.ENHANCE], max_tokens=TEST_MAX_TOKENS),
+        providers=(live.provider_spec(provider),),
+        snapshot=snapshot,
+        source=RunSource.TEST,
+        by=user,
+    )
+    return Preview(plan, "providers/_test_result.html", streams=False, context={"provider": provider})
+
+
+PLANNERS: dict[str, Planner] = {"run": plan_try, "test": plan_test}
+
+
+def _editor_content(data: dict[str, Any]) -> Content:
+    form = ContentForm(data)
+    if not form.is_valid():
+        raise ValidationError([message for errors in form.errors.values() for message in errors])
+    return form.content.cleaned()
+
+
+def _providers(where: str, snapshot: Snapshot) -> tuple[ProviderSpec, ...]:
+    return snapshot.providers if where == "chain" else (live.provider_spec(_provider(where)),)
+
+
+def _provider(given: Any) -> Provider:
+    found = Provider.objects.filter(pk=int(given)).first() if str(given or "").isdecimal() else None
+    if found is None:
+        raise ValidationError("This provider does not exist any more. Reload the page.")
+    return found

@@ -1,0 +1,70 @@
+"""The one review panel that every live-changing step passes: what changes, a note, who is affected, one button.
+
+A form posts with htmx into `#review`. The view answers with `panel(...)` until the request carries `confirm`, which
+the panel's button adds: it and the note belong to the page's own form (`form="..."`), so nothing that was typed,
+a key for instance, is ever sent back to the page.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django_htmx.http import HttpResponseClientRedirect
+
+AFFECTED = "Every server that follows this configuration takes it at once; runs in flight end as they began."
+
+
+@dataclass(frozen=True)
+class Change:
+    """One line of the panel: a field's name, and what it was and will be, in words."""
+
+    label: str
+    before: Any
+    after: Any
+
+
+def confirmed(request: HttpRequest) -> bool:
+    """Whether the person has seen the panel and pressed its button."""
+    return "confirm" in request.POST
+
+
+def panel(
+    request: HttpRequest,
+    *,
+    title: str,
+    confirm: str,
+    form_id: str,
+    changes: list[Change] | None = None,
+    old: str | None = None,
+    new: str | None = None,
+    affected: str = AFFECTED,
+    error: str = "",
+    danger: bool = False,
+    template: str = "_review.html",
+    **context: Any,
+) -> HttpResponse:
+    """The panel for `#review`. `old` and `new` are texts to show as a diff; `confirm` is the button's text.
+
+    With `error` (a refused action) the status is 409, which htmx swaps in all the same.
+    """
+    context |= {
+        "title": title,
+        "confirm": confirm,
+        "form_id": form_id,
+        "changes": changes or [],
+        "old": old,
+        "new": new,
+        "affected": affected,
+        "error": error,
+        "danger": danger,
+        "note": request.POST.get("note", ""),
+    }
+    return render(request, template, context, status=409 if error else 200)
+
+
+def done(request: HttpRequest, url: str, message: str) -> HttpResponse:
+    """To the page that shows the result, with a toast that says what happened."""
+    messages.success(request, message)
+    return HttpResponseClientRedirect(url) if request.htmx else redirect(url)

@@ -1,0 +1,152 @@
+"""The template tags and filters that pages share. Settings make them builtins, so no page has to load them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from django import template
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+from lucide.templatetags.lucide import lucide
+
+from promptops import diffs
+from promptops.enums import Role, RunStatus
+
+register = template.Library()
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+
+
+@lru_cache(maxsize=256)
+def _icon(name: str, size: int, css_class: str) -> SafeString:
+    return lucide(name, size=size, **{"class": css_class, "aria-hidden": "true", "focusable": "false"})
+
+
+@register.simple_tag(name="icon")
+def icon(name: str, size: int = 16, **attributes: str) -> SafeString:
+    """`{% icon "search" %}`: a Lucide icon as inline SVG, hidden from screen readers, in the color of the text.
+
+    Takes `size` in pixels and `class`. An unknown name raises `lucide.IconDoesNotExist`.
+    """
+    return _icon(str(name), size, f"icon {attributes.get('class', '')}".strip())
+
+
+def relative(moment: datetime, now: datetime) -> str:
+    """How long ago `moment` was, in words, as of `now`; app.js has the same rule and keeps the page up to date.
+
+    Up to 30 days either way in words ("just now", "3 min ago", "in 2 days"), otherwise the date.
+    """
+    seconds = (now - moment).total_seconds()
+    size = abs(seconds)
+    if size < 45:
+        return "just now"
+    if size >= 30 * DAY:
+        return f"{moment.day} {moment:%b %Y}"
+    if size < 45 * MINUTE:
+        amount = f"{max(1, round(size / MINUTE))} min"
+    elif size < 22 * HOUR:
+        amount = f"{max(1, round(size / HOUR))} h"
+    else:
+        days = max(1, round(size / DAY))
+        amount = "1 day" if days == 1 else f"{days} days"
+    return f"{amount} ago" if seconds > 0 else f"in {amount}"
+
+
+def _time(moment: datetime | None, variant: str, text: str) -> SafeString:
+    if moment is None:
+        return mark_safe('<span class="faint">never</span>')
+    return format_html(
+        '<time datetime="{}" title="{}" {}>{}</time>',
+        f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
+        f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
+        variant,
+        text,
+    )
+
+
+@register.simple_tag(name="ago")
+def ago(moment: datetime | None) -> SafeString:
+    """`{% ago version.created_at %}`: "3 min ago", kept current by app.js, the exact time on hover; None: "never"."""
+    return _time(moment, "data-relative", relative(moment, timezone.now()) if moment else "")
+
+
+@register.simple_tag(name="exact_time")
+def exact_time(moment: datetime | None) -> SafeString:
+    """`{% exact_time entry.at %}`: date and time to the second in the reader's zone (UTC without JavaScript)."""
+    return _time(moment, "data-exact", f"{moment.astimezone(UTC):%-d %b %Y, %H:%M:%S} UTC" if moment else "")
+
+
+@register.filter(name="number")
+def number(value: int | float | None) -> str:
+    """12345 as "12,345"; None as a dash."""
+    return "–" if value is None else f"{value:,}"
+
+
+@register.filter(name="duration")
+def duration(milliseconds: float | None) -> str:
+    """Milliseconds as people read them: "412 ms", "1.3 s", "2 min 5 s"; None as a dash."""
+    if milliseconds is None:
+        return "–"
+    if milliseconds < 1000:
+        return f"{milliseconds:.0f} ms"
+    if milliseconds < 59_950:
+        return f"{milliseconds / 1000:.1f} s"
+    minutes, seconds = divmod(round(milliseconds / 1000), 60)
+    return f"{minutes} min {seconds} s"
+
+
+@register.filter(name="short_sha")
+def short_sha(sha: str) -> SafeString:
+    """The first ten characters of a hash, the whole of it on hover."""
+    return format_html('<code title="{}">{}</code>', sha, sha[:10])
+
+
+@register.simple_tag(name="chip")
+def chip(text: object, state: str = "") -> SafeString:
+    """`{% chip "healthy" "ok" %}`: a small label; `state`: ok, warn, bad, accent, plain (no dot) or none (gray dot)."""
+    return format_html('<span class="chip {}">{}</span>', state, text)
+
+
+@register.filter(name="role_chip")
+def role_chip(role: str) -> SafeString:
+    """The chip of a role."""
+    return chip(Role(role).label, "accent plain" if role == Role.ADMINISTRATOR else "plain")
+
+
+@register.filter(name="status_chip")
+def status_chip(status: str) -> SafeString:
+    """The chip of a run's status."""
+    states = {RunStatus.SUCCEEDED: "ok", RunStatus.FAILED: "bad", RunStatus.CANCELED: ""}
+    return chip(RunStatus(status).label.lower(), states[RunStatus(status)])
+
+
+@register.simple_tag(name="attempt_bar")
+def attempt_bar(start: float, length: float, total: float, failed: bool = False) -> SafeString:
+    """`{% attempt_bar start_ms length_ms total_ms failed %}`: where in the run an attempt lay, as a bar.
+
+    SVG, because the content security policy forbids style attributes. At least 1% of the width stays visible.
+    """
+    whole = max(total, start + length, 1)
+    width = max(100 * length / whole, 1)
+    return format_html(
+        '<svg class="track{}" aria-hidden="true"><rect x="{}%" width="{}%" height="100%" rx="2"/></svg>',
+        " failed" if failed else "",
+        f"{min(100 * start / whole, 100 - width):.2f}",
+        f"{width:.2f}",
+    )
+
+
+@register.inclusion_tag("_diff.html", name="diff")
+def diff(old: str, new: str, context: int = 2) -> dict[str, Any]:
+    """`{% diff old.body new.body %}`: the difference, word by word inside changed lines, unchanged runs folded."""
+    lines = diffs.diff_lines(old, new)
+    return {"rows": diffs.fold(lines, context=context), "summary": diffs.summary(lines)}
+
+
+@register.simple_tag(name="diff_summary")
+def diff_summary(old: str, new: str) -> str:
+    """`{% diff_summary old new %}`: "2 lines changed"."""
+    return diffs.summary(diffs.diff_lines(old, new))

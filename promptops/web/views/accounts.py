@@ -1,0 +1,159 @@
+"""Signing in and out, one-time links, and one's own password."""
+
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth import login, logout, update_session_auth_hash
+from django.contrib.auth.forms import AuthenticationForm
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render, resolve_url
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_POST
+
+from promptops.actions import accounts
+from promptops.actions.accounts import LinkUsed
+from promptops.enums import LinkPurpose, Permission, Role
+from promptops.models import OneTimeLink
+from promptops.web.access import client_address, public, requires
+from promptops.web.forms import JoinForm, OwnPasswordForm, PasswordForm
+
+MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
+
+
+@public
+@never_cache
+@sensitive_post_parameters()
+def sign_in(request: HttpRequest) -> HttpResponse:
+    """User name and password; afterwards back to the page that asked for it."""
+    target = _safe_next(request)
+    if request.user.is_authenticated:
+        return redirect(target)
+    form = AuthenticationForm(request, data=request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        login(request, form.get_user())
+        return redirect(target)
+    status = 422 if form.is_bound else 200
+    return render(request, "auth/sign_in.html", {"form": form, "next": target}, status=status)
+
+
+def locked_out(request: HttpRequest, credentials: dict[str, Any], *args: Any, **kwargs: Any) -> HttpResponse:
+    """What django-axes shows after too many failures for one name from one address."""
+    minutes = int(settings.AXES_COOLOFF_TIME.total_seconds() // 60)
+    reason = f"Too many failed sign-ins with this user name. Wait {minutes} minutes, then try again."
+    return render(request, "429.html", {"reason": reason}, status=429)
+
+
+@requires(Permission.READ)
+@require_POST
+def sign_out(request: HttpRequest) -> HttpResponse:
+    """End the session."""
+    logout(request)
+    return redirect("sign_in")
+
+
+@public
+@never_cache
+@sensitive_post_parameters()
+def setup(request: HttpRequest, token: str) -> HttpResponse:
+    """Create the first administrator, by the link that `make run` prints."""
+    return _join(request, token, LinkPurpose.SETUP, "auth/setup.html")
+
+
+@public
+@never_cache
+@sensitive_post_parameters()
+def join(request: HttpRequest, token: str) -> HttpResponse:
+    """Create an account, by an administrator's invitation."""
+    return _join(request, token, LinkPurpose.JOIN, "auth/join.html")
+
+
+@public
+@never_cache
+@sensitive_post_parameters()
+def password_by_link(request: HttpRequest, token: str) -> HttpResponse:
+    """Set a new password, by a link from an administrator or from `manage.py admin_link`."""
+    try:
+        link = accounts.find_link(token, LinkPurpose.PASSWORD)
+        form = PasswordForm(request.POST or None)
+        if request.method == "POST" and form.is_valid():
+            user = accounts.set_password_by_link(link, form.cleaned_data["password"], address=client_address(request))
+            login(request, user, backend=MODEL_BACKEND)
+            messages.success(request, "Your new password is set.")
+            return redirect("overview")
+    except LinkUsed as refused:
+        return _dead_link(request, refused)
+    except ValidationError as error:
+        _show(form, error)
+    context = {"form": form, "user_name": link.user.username if link.user else ""}
+    return render(request, "auth/password.html", context, status=422 if form.is_bound else 200)
+
+
+@requires(Permission.READ)
+@sensitive_post_parameters()
+def password_change(request: HttpRequest) -> HttpResponse:
+    """Change one's own password; other sessions of this person end."""
+    form = OwnPasswordForm(request.user, request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            user = accounts.change_password(
+                request.user, form.cleaned_data["password"], address=client_address(request)
+            )
+        except ValidationError as error:
+            _show(form, error)
+        else:
+            update_session_auth_hash(request, user)
+            messages.success(request, "Your password is changed. Other sessions of yours have ended.")
+            return redirect("overview")
+    return render(request, "auth/password_change.html", {"form": form}, status=422 if form.is_bound else 200)
+
+
+def _join(request: HttpRequest, token: str, purpose: LinkPurpose, page: str) -> HttpResponse:
+    try:
+        link = accounts.find_link(token, purpose)
+        form = JoinForm(request.POST or None)
+        if request.method == "POST" and form.is_valid():
+            user = accounts.join(
+                link,
+                username=form.cleaned_data["username"],
+                name=form.cleaned_data["name"],
+                password=form.cleaned_data["password"],
+                address=client_address(request),
+            )
+            logout(request)
+            login(request, user, backend=MODEL_BACKEND)
+            return redirect("overview")
+    except LinkUsed as refused:
+        return _dead_link(request, refused)
+    except ValidationError as error:
+        _show(form, error)
+    return render(request, page, _join_context(form, link), status=422 if form.is_bound else 200)
+
+
+def _join_context(form: forms.Form, link: OneTimeLink) -> dict[str, Any]:
+    return {"form": form, "role": Role(link.role).label, "expires_at": link.expires_at}
+
+
+def _dead_link(request: HttpRequest, refused: LinkUsed) -> HttpResponse:
+    return render(request, "404.html", {"reason": str(refused)}, status=410)
+
+
+def _show(form: forms.Form, error: ValidationError) -> None:
+    """Put an action's refusal beside the fields that it names."""
+    if not hasattr(error, "error_dict"):
+        form.add_error("password", error)
+        return
+    for field, errors in error.error_dict.items():
+        form.add_error(field if field in form.fields else None, errors)
+
+
+def _safe_next(request: HttpRequest) -> str:
+    target = request.POST.get("next") or request.GET.get("next") or ""
+    safe = url_has_allowed_host_and_scheme(
+        target, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    )
+    return target if safe else resolve_url(settings.LOGIN_REDIRECT_URL)

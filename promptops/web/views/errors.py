@@ -1,0 +1,33 @@
+"""Pages for what went wrong."""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+
+from promptops.web.access import public
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """A form without its token: an old page, or a form from elsewhere."""
+    context = {"reason": "This page was open for too long, or you signed in again elsewhere. Reload it and try again."}
+    return render(request, "403.html", context, status=403)
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """403 with the sentence that says whom to ask."""
+    return render(request, "403.html", {"reason": str(exception)}, status=403)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """404; what was looked for is not repeated, it may hold a one-time token."""
+    return render(request, "404.html", status=404)
+
+
+@public
+def health(request: HttpRequest) -> HttpResponse:
+    """200 while the process answers and its database can be read."""
+    from promptops import queries
+
+    heads: dict[str, Any] = queries.heads()
+    return JsonResponse({"status": "ok", "revision": heads["revision"]})

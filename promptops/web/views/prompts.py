@@ -1,0 +1,420 @@
+"""Templates: list, editor, history, and the acts that make a version live."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_POST
+from django_htmx.http import HttpResponseClientRedirect
+
+from promptops import live, queries
+from promptops.actions import releases
+from promptops.actions import templates as actions
+from promptops.actions.errors import Refused, StaleRelease
+from promptops.actions.releases import Content
+from promptops.engine.types import PromptOperation
+from promptops.enums import Permission
+from promptops.models import Template, Version
+from promptops.queries.templates import Text
+from promptops.text import estimate_tokens
+from promptops.web import review as reviews
+from promptops.web.access import actor, requires
+from promptops.web.forms import ContentForm, DescriptionForm, TemplateForm
+from promptops.web.review import Change
+
+
+@requires(Permission.READ)
+def index(request: HttpRequest) -> HttpResponse:
+    """All templates by operation; `?archived=1` shows the archive."""
+    archived = request.GET.get("archived") == "1"
+    rows = queries.templates.listed(request.user, archived=archived)
+    page = "prompts/_list.html" if request.htmx else "prompts/index.html"
+    return render(request, page, {"rows": rows, "archived": archived})
+
+
+@requires(Permission.EDIT)
+def new(request: HttpRequest) -> HttpResponse:
+    """Create a template; its first text is written in the editor."""
+    operation = request.GET.get("operation")
+    form = TemplateForm(request.POST or None, initial={"operation": operation} if operation else None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            template = actions.create_template(by=actor(request), **form.cleaned_data)
+        except ValidationError as error:
+            for field, errors in error.message_dict.items():
+                form.add_error(field if field in form.fields else None, errors)
+        else:
+            return redirect("template", name=template.name)
+    return render(request, "prompts/new.html", {"form": form}, status=422 if form.is_bound else 200)
+
+
+@requires(Permission.READ)
+def edit(request: HttpRequest, name: str) -> HttpResponse:
+    """The editor beside "Try it"; without the right to edit, the live text to read and nothing to press."""
+    template = _template(name)
+    if request.htmx:
+        return render(request, "prompts/_state.html", _state(request, template, _given_base(request.GET.get("base"))))
+    draft = template.drafts.select_related("base").filter(user=request.user).first()
+    source = draft or template.live_version
+    base = draft.base if draft else template.live_version
+    initial = {**source.content, "base": base.pk if base else None} if source else {}
+    snapshot = live.current()
+    return render(
+        request,
+        "prompts/edit.html",
+        _state(request, template, base.pk if base else None)
+        | {
+            "form": ContentForm(initial=initial, defaults=snapshot.settings),
+            "draft": draft,
+            "tokens": estimate_tokens(source.body if source else ""),
+            "versions": list(queries.templates.history(template)[:100]),
+            "providers": queries.providers.chain(),
+            "published": _published(request, template),
+            "samples": SAMPLES[PromptOperation(template.operation)],
+        },
+    )
+
+
+@requires(Permission.EDIT)
+@require_POST
+def draft(request: HttpRequest, name: str) -> HttpResponse:
+    """Autosave: keep the form as this person's draft and answer with the state of the publish button."""
+    template = _template(name)
+    form = ContentForm(request.POST)
+    if not form.is_valid():
+        return _cannot_keep(form)
+    base = form.cleaned_data["base"]
+    try:
+        kept = actions.save_draft(template, form.content, user=request.user, base=base)
+    except ValidationError as error:
+        return HttpResponse(" ".join(error.messages), status=400, content_type="text/plain; charset=utf-8")
+    context = {"template": template, "draft": kept, "next_number": queries.templates.next_number(template)}
+    return render(request, "prompts/_saved.html", context)
+
+
+@requires(Permission.EDIT)
+@require_POST
+def discard(request: HttpRequest, name: str) -> HttpResponse:
+    """Drop this person's draft and show the live text again."""
+    template = _template(name)
+    actions.discard_draft(template, user=request.user)
+    messages.success(request, "Your draft is discarded. The editor shows the live text.")
+    return HttpResponseClientRedirect(reverse("template", args=[name]))
+
+
+@requires(Permission.RELEASE)
+@require_POST
+def review(request: HttpRequest, name: str) -> HttpResponse:
+    """The review panel for what is in the editor: its difference from live, a note, one button."""
+    return _review(request, _template(name))
+
+
+@requires(Permission.RELEASE)
+@require_POST
+def publish(request: HttpRequest, name: str) -> HttpResponse:
+    """Publish what is in the editor. Refused with both texts when someone was faster; the draft is kept."""
+    template = _template(name)
+    form = ContentForm(request.POST)
+    if not form.is_valid():
+        return _cannot_keep(form)
+    try:
+        version = releases.publish(
+            template,
+            form.content,
+            by=actor(request),
+            expected=form.cleaned_data["base"],
+            note=request.POST.get("note", "")[:500],
+        )
+    except StaleRelease as stale:
+        _keep(request, template, form)
+        return _conflict(request, template, form, stale.live)
+    except (Refused, ValidationError) as error:
+        return _review(request, template, error=_sentence(error))
+    return HttpResponseClientRedirect(f"{reverse('template', args=[name])}?published={version.number}")
+
+
+@requires(Permission.READ)
+def history(request: HttpRequest, name: str) -> HttpResponse:
+    """All versions, newest first; any two can be chosen and compared."""
+    template = _template(name)
+    page = "prompts/_history.html" if request.htmx else "prompts/history.html"
+    context = {"template": template, "versions": list(queries.templates.history(template)), "tab": "history"}
+    return render(request, page, context)
+
+
+@requires(Permission.READ)
+def version(request: HttpRequest, name: str, number: int) -> HttpResponse:
+    """One version: text, settings, note, hash."""
+    template = _template(name)
+    found = _version(template, number)
+    context = {
+        "template": template,
+        "version": found,
+        "tokens": estimate_tokens(found.body),
+        "previous": template.versions.filter(number__lt=number).first(),
+        "releases": list(found.releases.all()[:20]),
+        "tab": "history",
+    }
+    return render(request, "prompts/version.html", context)
+
+
+@requires(Permission.READ)
+def diff(request: HttpRequest, name: str) -> HttpResponse:
+    """Any two of: `live`, `draft` (one's own), a version's number; from `?a=` to `?b=`."""
+    template = _template(name)
+    live_number = str(template.live_version.number) if template.live_version else "draft"
+    texts = queries.templates.texts(template, request.user)
+    a = _text(texts, request.GET.get("a") or live_number)
+    b = _text(texts, request.GET.get("b") or live_number)
+    context = {"template": template, "texts": texts, "a": a, "b": b, "changes": _setting_changes(a.content, b.content)}
+    return render(request, "prompts/diff.html", context | {"tab": "history"})
+
+
+@requires(Permission.RELEASE)
+@require_POST
+def roll_back(request: HttpRequest, name: str, number: int) -> HttpResponse:
+    """Make an older version live again: the review panel, then the act."""
+    template = _template(name)
+    wanted, current = _version(template, number), template.live_version
+    error = ""
+    if reviews.confirmed(request):
+        try:
+            expected = _given_base(request.POST.get("expected"))
+            releases.roll_back(wanted, by=actor(request), expected=expected, note=request.POST.get("note", "")[:500])
+        except Refused as refused:
+            error = str(refused)
+        else:
+            url = f"{reverse('template', args=[name])}?published={wanted.number}"
+            return HttpResponseClientRedirect(url)
+    return reviews.panel(
+        request,
+        title=f"Make v{wanted.number} of {template.name} live again?",
+        confirm=f"Make v{wanted.number} live again",
+        form_id=f"live-{wanted.number}",
+        changes=[Change("Live version", f"v{current.number}" if current else "none", f"v{wanted.number}")]
+        + (_setting_changes(current.content, wanted.content) if current else []),
+        old=current.body if current else "",
+        new=wanted.body,
+        error=error,
+    )
+
+
+@requires(Permission.EDIT)
+@require_POST
+def edit_from(request: HttpRequest, name: str, number: int) -> HttpResponse:
+    """Take a version's text into the editor, as a draft on top of what is live."""
+    template = _template(name)
+    found = _version(template, number)
+    current = template.live_version
+    actions.save_draft(template, Content(**found.content), user=request.user, base=current.pk if current else None)
+    messages.success(request, f"The editor holds the text of v{number}, to change or publish.")
+    return redirect("template", name=name)
+
+
+@requires(Permission.READ)
+def details(request: HttpRequest, name: str) -> HttpResponse:
+    """What the template is for, whether it is the default, and the archive."""
+    template = _template(name)
+    form = DescriptionForm(request.POST or None, initial={"description": template.description})
+    if request.method == "POST":
+        if not request.user.may(Permission.EDIT):
+            return HttpResponse(status=403)
+        if form.is_valid():
+            actions.describe(template, form.cleaned_data["description"], by=actor(request))
+            messages.success(request, "The description is saved.")
+            return redirect("template_details", name=name)
+    default = Template.objects.filter(operation=template.operation, is_default=True).first()
+    context = {"template": template, "form": form, "default": default, "tab": "details"}
+    return render(request, "prompts/details.html", context, status=422 if form.is_bound else 200)
+
+
+@requires(Permission.RELEASE)
+@require_POST
+def make_default(request: HttpRequest, name: str) -> HttpResponse:
+    """Let this template serve its operation."""
+    template = _template(name)
+    default = Template.objects.filter(operation=template.operation, is_default=True).first()
+    return _act(
+        request,
+        template,
+        lambda note: actions.make_default(template, by=actor(request), note=note),
+        title=f"Make {template.name} the default for {template.operation}?",
+        confirm=f"Make {template.name} the default",
+        form_id="make-default",
+        changes=[Change(f"Default for {template.operation}", default.name if default else "none", template.name)],
+        done=f"{template.name} is the default for {template.operation} now.",
+    )
+
+
+@requires(Permission.RELEASE)
+@require_POST
+def archive(request: HttpRequest, name: str) -> HttpResponse:
+    """Take the template off the lists."""
+    template = _template(name)
+    return _act(
+        request,
+        template,
+        lambda note: actions.archive(template, by=actor(request), note=note),
+        title=f"Archive {template.name}?",
+        confirm=f"Archive {template.name}",
+        form_id="archive",
+        changes=[Change("State", "in use", "archived; its versions and runs are kept")],
+        done=f"{template.name} is archived. Restore it here to undo.",
+    )
+
+
+@requires(Permission.RELEASE)
+@require_POST
+def restore(request: HttpRequest, name: str) -> HttpResponse:
+    """Bring the template back."""
+    template = _template(name)
+    return _act(
+        request,
+        template,
+        lambda note: actions.restore(template, by=actor(request), note=note),
+        title=f"Restore {template.name}?",
+        confirm=f"Restore {template.name}",
+        form_id="restore",
+        changes=[Change("State", "archived", "in use")],
+        done=f"{template.name} is back.",
+    )
+
+
+# Inputs of the kind that viewers type, offered in the "Try it" panel.
+SAMPLES = {
+    PromptOperation.ENHANCE: [
+        "a fox running through snow",
+        "two old friends share an umbrella at a tram stop",
+        "a lighthouse in a storm, seen from a small boat",
+    ],
+    PromptOperation.AUTO_EXTEND: [
+        "A fox trots along a frozen creek at dawn.\nThe fox stops and listens, one paw raised.",
+        "A baker slides a tray into the oven.\nFlour hangs in the morning light.\nThe shop bell rings.",
+    ],
+    PromptOperation.REWRITE: [
+        "a fox running through snow",
+        "a city street at night in the rain",
+    ],
+}
+
+
+def _template(name: str) -> Template:
+    return get_object_or_404(Template.objects.select_related("live_version"), name=name)
+
+
+def _version(template: Template, number: int) -> Version:
+    return get_object_or_404(template.versions.select_related("author", "template"), number=number)
+
+
+def _text(texts: list[Text], key: str) -> Text:
+    found = next((text for text in texts if text.key == key), None)
+    if found is None:
+        raise Http404
+    return found
+
+
+def _given_base(given: str | None) -> int | None:
+    return int(given) if given and given.isdecimal() and len(given) < 19 else None
+
+
+def _state(request: HttpRequest, template: Template, base: int | None) -> dict[str, Any]:
+    """What is live as seen from a text that started from `base`."""
+    current = template.live_version
+    return {
+        "template": template,
+        "live": current,
+        "release": queries.overview.newest_release_of([current.pk]).get(current.pk) if current else None,
+        "base": base,
+        "outdated": (current.pk if current else None) != base,
+        "next_number": queries.templates.next_number(template),
+        "tab": "edit",
+    }
+
+
+def _published(request: HttpRequest, template: Template) -> dict[str, Any] | None:
+    """After a release from this page: what was made live, and what was live before, for the undo button."""
+    release = template.releases.select_related("version", "replaced").first()
+    if release is None or release.version is None or template.live_version_id != release.version_id:
+        return None
+    if request.GET.get("published") != str(release.version.number):
+        return None
+    return {"version": release.version, "replaced": release.replaced, "revision": release.revision}
+
+
+def _review(request: HttpRequest, template: Template, error: str = "") -> HttpResponse:
+    form = ContentForm(request.POST)
+    if not form.is_valid():
+        return _cannot_keep(form)
+    current = template.live_version
+    _keep(request, template, form)
+    if form.cleaned_data["base"] != (current.pk if current else None):
+        return _conflict(request, template, form, current)
+    number = queries.templates.next_number(template)
+    try:
+        content = form.content.cleaned()
+    except ValidationError as refused:
+        content, error = form.content, error or _sentence(refused)
+    return reviews.panel(
+        request,
+        title=f"Publish {template.name} v{number}?",
+        confirm=f"Publish v{number}",
+        form_id="editor",
+        changes=_setting_changes(current.content if current else {}, vars(content)),
+        old=current.body if current else "",
+        new=content.body,
+        error=error,
+        template="prompts/_publish.html",
+        name=template.name,
+        base=form.cleaned_data["base"],
+    )
+
+
+def _conflict(request: HttpRequest, template: Template, form: ContentForm, current: Version | None) -> HttpResponse:
+    """Someone was faster: both texts, and a way on that loses neither."""
+    base = template.versions.filter(pk=form.cleaned_data["base"]).first() if form.cleaned_data["base"] else None
+    context = {"template": template, "live": current, "base": base, "yours": form.content}
+    return render(request, "prompts/_conflict.html", context, status=409)
+
+
+def _keep(request: HttpRequest, template: Template, form: ContentForm) -> None:
+    """Save the draft before anything can go wrong; a text that cannot even be stored stays in the page."""
+    try:
+        actions.save_draft(template, form.content, user=request.user, base=form.cleaned_data["base"])
+    except ValidationError:
+        return
+
+
+def _cannot_keep(form: ContentForm) -> HttpResponse:
+    sentence = " ".join(
+        f"{form.fields[name].label or name}: {error}" for name, errors in form.errors.items() for error in errors
+    )
+    return HttpResponse(sentence, status=400, content_type="text/plain; charset=utf-8")
+
+
+def _act(request: HttpRequest, template: Template, action: Any, *, done: str, **panel: Any) -> HttpResponse:
+    """The review panel of a template's act, or the act itself once it is confirmed."""
+    error = ""
+    if reviews.confirmed(request):
+        try:
+            action(request.POST.get("note", "")[:500])
+            return reviews.done(request, reverse("template_details", args=[template.name]), done)
+        except Refused as refused:
+            error = str(refused)
+    return reviews.panel(request, error=error, **panel)
+
+
+def _setting_changes(before: dict[str, Any], after: dict[str, Any]) -> list[Change]:
+    labels = {"temperature": "Temperature", "max_tokens": "Max tokens", "model": "Model"}
+    pairs = [(label, _told(before.get(key)), _told(after.get(key))) for key, label in labels.items()]
+    return [Change(label, old, new) for label, old, new in pairs if old != new]
+
+
+def _told(value: Any) -> str:
+    return "default" if value in (None, "") else str(value)
+
+
+def _sentence(error: Exception) -> str:
+    return " ".join(error.messages) if isinstance(error, ValidationError) else str(error)

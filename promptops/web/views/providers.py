@@ -1,0 +1,315 @@
+"""Providers: the chain, its order, and each provider's fields and key. Tests go over the page's socket."""
+
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_POST
+from django_htmx.http import reswap, retarget
+
+from promptops.actions import providers as actions
+from promptops.actions.errors import Refused
+from promptops.enums import Permission, ProviderKind
+from promptops.models import Provider
+from promptops.queries import providers as queries
+from promptops.web import review
+from promptops.web.access import actor, refusal, requires
+from promptops.web.forms_providers import DEFAULT_BASE_URL, EditProviderForm, KeyForm, NewProviderForm, reshaped
+from promptops.web.review import Change
+
+KEY_DROPPED = "The stored key was entered for another server, so it is dropped: enter it again afterwards. "
+ALL_OFF = "With this no provider is on: every run fails until one is turned on again. "
+
+
+@requires(Permission.READ)
+def index(request: HttpRequest) -> HttpResponse:
+    """The chain in its order; for an htmx request only the list, which refreshes itself."""
+    rows = queries.listed()
+    context = {
+        "rows": rows,
+        "order": ",".join(str(row.id) for row in rows),
+        "none_on": not any(row.enabled for row in rows),
+        "refusal": refusal(Permission.ADMINISTER),
+    }
+    return render(request, "providers/_chain.html" if request.htmx else "providers/index.html", context)
+
+
+@requires(Permission.RELEASE)
+@require_POST
+def reorder(request: HttpRequest) -> HttpResponse:
+    """Put the providers in the posted order (`order`, one id each), which started from `expected`."""
+    order, expected = _ids(request.POST.getlist("order")), _ids(request.POST.get("expected", "").split(","))
+    names = dict(Provider.objects.values_list("id", "name"))
+    asked = {
+        "title": "Change the order of the chain",
+        "confirm": "Change the order",
+        "form_id": "order-form",
+        "changes": [Change("Order", _arrows(names, expected), _arrows(names, order))],
+        "template": "_review_form.html",
+        "action": reverse("provider_order"),
+        "values": [("order", pk) for pk in order] + [("expected", request.POST.get("expected", ""))],
+    }
+    if not review.confirmed(request):
+        return review.panel(request, **asked)
+    try:
+        actions.reorder(order, by=actor(request), expected=expected, note=_note(request))
+    except Refused as refused:
+        return review.panel(request, error=str(refused), **asked)
+    return review.done(
+        request,
+        reverse("providers"),
+        f"The order is {_arrows(names, order)} now. It was {_arrows(names, expected)}; move it back to undo.",
+    )
+
+
+@requires(Permission.ADMINISTER)
+@sensitive_post_parameters("key")
+def new(request: HttpRequest) -> HttpResponse:
+    """Add a provider at the end of the chain."""
+    if request.method != "POST" or "reshape" in request.POST:
+        return _page(request, "new", {"form": NewProviderForm(initial=reshaped(request.POST))})
+    form = NewProviderForm(request.POST)
+    if not form.is_valid():
+        return _invalid(request, "new", form, {"form": form})
+    fields, key = form.provider_fields, form.chosen_key
+    told = _told(actions.planned(fields, **key))
+    asked: dict[str, Any] = {
+        "title": f"Add {fields.name}",
+        "confirm": f"Add {fields.name}",
+        "form_id": "provider-form",
+        "changes": [Change(label, "–", after) for label, after in told.items() if after != "–"],
+        "affected": f"It comes last in the chain: it is asked when all others have failed. {review.AFFECTED}",
+    }
+    if not review.confirmed(request):
+        return review.panel(request, **asked)
+    try:
+        provider = actions.create_provider(fields, by=actor(request), note=_note(request), **key)
+    except ValidationError as error:
+        return review.panel(request, error=" ".join(error.messages), **asked)
+    said = f"{provider.name} is added at the end of the chain. Turn it off to undo."
+    return review.done(request, reverse("providers"), said)
+
+
+@requires(Permission.ADMINISTER)
+def edit(request: HttpRequest, pk: int) -> HttpResponse:
+    """Change a provider's fields; the page also has its key and the way to remove it."""
+    provider = get_object_or_404(Provider, pk=pk)
+    if "seen" in request.GET:
+        changed = f"Someone changed {provider.name}." if request.GET["seen"] != str(provider.changed_revision) else ""
+        return render(request, "_changed.html", {"seen": request.GET["seen"], "changed": changed})
+    if request.method != "POST":
+        return _page(request, "edit", _edit_context(provider))
+    if "reshape" in request.POST:
+        return _page(request, "edit", _edit_context(provider, EditProviderForm(provider, initial=request.POST.dict())))
+    form = EditProviderForm(provider, request.POST)
+    if not form.is_valid():
+        return _invalid(request, "edit", form, _edit_context(provider, form))
+    before, after = _told(provider), _told(form.after)
+    asked: dict[str, Any] = {
+        "title": f"Change {provider.name}",
+        "confirm": f"Save {form.after.name}",
+        "form_id": "provider-form",
+        "changes": [Change(label, before[label], after[label]) for label in after if after[label] != before[label]],
+        "affected": (KEY_DROPPED if form.drops_key else "") + _affected(provider),
+    }
+    if form.cleaned_data["expected"] != provider.changed_revision:
+        return _stale(request, provider, "id_expected", asked)
+    if not asked["changes"]:
+        return review.panel(request, error=f"No changes to save: {provider.name} is as it was.", **asked)
+    if not review.confirmed(request):
+        return review.panel(request, **asked)
+    try:
+        provider = actions.edit_provider(
+            provider,
+            form.provider_fields,
+            by=actor(request),
+            expected=form.cleaned_data["expected"],
+            note=_note(request),
+        )
+    except (Refused, ValidationError) as error:
+        return review.panel(request, error=_sentence(error), **asked)
+    if form.drops_key:
+        said = f"{provider.name} is changed. Enter its key again: it has none now."
+        return review.done(request, reverse("provider", args=[pk]), said)
+    return review.done(request, reverse("providers"), f"{provider.name} is changed. {_undo(asked['changes'])}")
+
+
+@requires(Permission.ADMINISTER)
+@sensitive_post_parameters("key")
+@require_POST
+def key(request: HttpRequest, pk: int) -> HttpResponse:
+    """Change where a provider's key comes from. A stored key is never shown, not even to who stored it."""
+    provider = get_object_or_404(Provider, pk=pk)
+    if "reshape" in request.POST:
+        form = KeyForm(provider, initial=reshaped(request.POST))
+        return _page(request, "edit", _edit_context(provider, key_form=form), part="key")
+    form = KeyForm(provider, request.POST)
+    if not form.is_valid():
+        return _invalid(request, "edit", form, _edit_context(provider, key_form=form), part="key")
+    after = queries.key_sentence(form.after) + (", the one that you typed" if form.chosen_key["key"] else "")
+    asked: dict[str, Any] = {
+        "title": f"Change the key of {provider.name}",
+        "confirm": "Change the key",
+        "form_id": "key-form",
+        "changes": [Change("Key", queries.key_sentence(provider), after)],
+        "affected": _affected(provider),
+    }
+    if form.cleaned_data["expected"] != provider.changed_revision:
+        return _stale(request, provider, "key_expected", asked)
+    if not review.confirmed(request):
+        return review.panel(request, **asked)
+    try:
+        provider = actions.change_key(
+            provider, by=actor(request), expected=form.cleaned_data["expected"], note=_note(request), **form.chosen_key
+        )
+    except (Refused, ValidationError) as error:
+        return review.panel(request, error=_sentence(error), **asked)
+    said = f"The key of {provider.name} is changed. Test it; to undo, enter the old one again."
+    return review.done(request, reverse("providers"), said)
+
+
+@requires(Permission.RELEASE)
+@require_POST
+def enabled(request: HttpRequest, pk: int) -> HttpResponse:
+    """Turn a provider on or off (`enabled` is 1 or 0)."""
+    provider = get_object_or_404(Provider, pk=pk)
+    wanted = request.POST.get("enabled") == "1"
+    word, other = ("on", "off") if wanted else ("off", "on")
+    last_one = not wanted and not Provider.objects.filter(enabled=True).exclude(pk=pk).exists()
+    asked: dict[str, Any] = {
+        "title": f"Turn {provider.name} {word}",
+        "confirm": f"Turn {provider.name} {word}",
+        "form_id": "enabled-form",
+        "changes": [Change(provider.name, other, word)],
+        "affected": (ALL_OFF if last_one else "") + review.AFFECTED,
+        "danger": last_one,
+        "template": "_review_form.html",
+        "action": reverse("provider_enabled", args=[pk]),
+        "values": [("enabled", int(wanted))],
+    }
+    if not review.confirmed(request):
+        return review.panel(request, **asked)
+    try:
+        actions.set_enabled(provider, wanted, by=actor(request), note=_note(request))
+    except Refused as refused:
+        return review.panel(request, error=str(refused), **asked)
+    return review.done(request, reverse("providers"), f"{provider.name} is {word}. Turn it {other} again to undo.")
+
+
+@requires(Permission.ADMINISTER)
+@require_POST
+def remove(request: HttpRequest, pk: int) -> HttpResponse:
+    """Remove a provider that is off, and its key."""
+    provider = get_object_or_404(Provider, pk=pk)
+    expected = request.POST.get("expected", "")
+    asked: dict[str, Any] = {
+        "title": f"Remove {provider.name}",
+        "confirm": f"Remove {provider.name}",
+        "form_id": "remove-form",
+        "changes": [Change(label, before, "–") for label, before in _told(provider).items() if before != "–"],
+        "affected": "It is off, so no run is affected. Runs keep its name. A stored key is gone for good.",
+        "danger": True,
+        "template": "_review_form.html",
+        "action": reverse("provider_remove", args=[pk]),
+        "values": [("expected", expected)],
+    }
+    if not review.confirmed(request):
+        return review.panel(request, **asked)
+    try:
+        actions.remove_provider(
+            provider,
+            by=actor(request),
+            expected=int(expected) if expected.isdecimal() else -1,
+            note=_note(request),
+        )
+    except Refused as refused:
+        return review.panel(request, error=str(refused), **asked)
+    said = f"{provider.name} is removed. To undo, add it again; the audit has its fields."
+    return review.done(request, reverse("providers"), said)
+
+
+def _page(
+    request: HttpRequest, page: str, context: dict[str, Any], *, part: str = "provider", status: int = 200
+) -> HttpResponse:
+    """The page, or for an htmx request only its form `part`, which replaces itself."""
+    if not request.htmx:
+        return render(request, f"providers/{page}.html", context, status=status)
+    fragment = "_key_form.html" if part == "key" else f"_{page}_form.html"
+    response = render(request, f"providers/{fragment}", context, status=status)
+    return reswap(retarget(response, f"#{part}-form"), "outerHTML")
+
+
+def _invalid(
+    request: HttpRequest, page: str, form: forms.Form, context: dict[str, Any], *, part: str = "provider"
+) -> HttpResponse:
+    """The form with its errors; over an open panel, the errors in the panel."""
+    if request.htmx and review.confirmed(request):
+        error = " ".join(message for messages in form.errors.values() for message in messages)
+        return review.panel(request, title="Not saved", confirm="Try again", form_id=f"{part}-form", error=error)
+    return _page(request, page, context, part=part, status=422)
+
+
+def _edit_context(
+    provider: Provider, form: EditProviderForm | None = None, key_form: KeyForm | None = None
+) -> dict[str, Any]:
+    return {
+        "provider": provider,
+        "form": form or EditProviderForm(provider),
+        "key_form": key_form or KeyForm(provider),
+        "key": queries.key_sentence(provider),
+        "seen": provider.changed_revision,
+    }
+
+
+def _stale(request: HttpRequest, provider: Provider, expected_id: str, asked: dict[str, Any]) -> HttpResponse:
+    """Someone was faster: what is there now against what was typed, and from now on the page knows what is there."""
+    error = (
+        f"Someone changed {provider.name} meanwhile. What you typed is kept; below it is compared with what is there "
+        "now. Save it to replace theirs, or reload the page to drop yours."
+    )
+    context = asked | {"template": "providers/_stale.html", "expected_id": expected_id}
+    return review.panel(request, error=error, expected=provider.changed_revision, **context)
+
+
+def _told(provider: Provider) -> dict[str, str]:
+    """A provider's fields in words, without its key."""
+    default = DEFAULT_BASE_URL.get(ProviderKind(provider.kind))
+    return {
+        "Name": provider.name,
+        "Kind": provider.get_kind_display(),
+        "Model id": provider.model or "–",
+        "Base URL": provider.base_url or default or "–",
+        "Key": "–" if provider.kind == ProviderKind.LOCAL else queries.key_sentence(provider),
+        "Time limit": f"{provider.timeout_ms:,} ms" if provider.timeout_ms else "–",
+    }
+
+
+def _affected(provider: Provider) -> str:
+    return review.AFFECTED if provider.enabled else "It is off, so no run is affected."
+
+
+def _undo(changes: list[Change]) -> str:
+    """How to take an edit back."""
+    if len(changes) > 1:
+        return "To undo, edit it back; the audit has what it was."
+    return f"{changes[0].label} was {changes[0].before}; edit it back to undo."
+
+
+def _sentence(error: Refused | ValidationError) -> str:
+    return " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
+
+
+def _note(request: HttpRequest) -> str:
+    return request.POST.get("note", "").strip()[:500]
+
+
+def _ids(given: list[str]) -> list[int]:
+    return [int(item) for item in given if item.isdecimal()]
+
+
+def _arrows(names: dict[int, str], order: list[int]) -> str:
+    return " → ".join(names.get(pk, "(removed)") for pk in order)

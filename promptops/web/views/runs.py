@@ -1,0 +1,60 @@
+"""What was run, by whom, with what, and erasing it."""
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_POST
+
+from promptops.actions import runs as actions
+from promptops.engine.rewrite import RewriteOptions, parse_alternatives
+from promptops.engine.types import PromptOperation
+from promptops.enums import Permission
+from promptops.models import Run
+from promptops.queries import runs as queries
+from promptops.queries.pages import page
+from promptops.web import review
+from promptops.web.access import actor, requires
+from promptops.web.forms_filters import RunFilterForm
+from promptops.web.lists import clean_query, cursor, news
+
+
+@requires(Permission.READ)
+def index(request: HttpRequest) -> HttpResponse:
+    """The list, newest first; with `news`, what came since the newest row of an open page."""
+    if (address := clean_query(request)) is not None:
+        return redirect(address)
+    form = RunFilterForm(request.GET)
+    runs = queries.listed(form.filters())
+    if "news" in request.GET:
+        return news(request, runs, "runs/_runs_news.html", form=form)
+    shown = page(runs, before=cursor(request.GET, "before"), after=cursor(request.GET, "after"))
+    context = {"form": form, "page": shown, "retention_days": queries.retention_days()}
+    return render(request, "runs/index.html", context)
+
+
+@requires(Permission.READ)
+def detail(request: HttpRequest, pk: int) -> HttpResponse:
+    """One run with its attempts."""
+    run = _found(pk)
+    alternatives: list[str] = []
+    if run.operation == PromptOperation.REWRITE and run.output:
+        alternatives = parse_alternatives(run.output, run.count or RewriteOptions().count)
+    return render(request, "runs/detail.html", {"run": run, "alternatives": alternatives})
+
+
+@requires(Permission.ADMINISTER)
+@require_POST
+def erase(request: HttpRequest, pk: int) -> HttpResponse:
+    """Blank what was typed and answered, once the panel has said what goes and what stays."""
+    run = _found(pk)
+    if not review.confirmed(request):
+        return render(request, "runs/_run_erase.html", {"run": run})
+    actions.erase(run, by=actor(request))
+    return review.done(request, reverse("run", args=[pk]), f"The text of run {pk} is erased.")
+
+
+def _found(pk: int) -> Run:
+    try:
+        return queries.found(pk)
+    except Run.DoesNotExist:
+        raise Http404 from None

@@ -1,0 +1,85 @@
+"""The settings of the whole place, and the table of who may do what."""
+
+from typing import Any
+
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django_htmx.http import reswap, retarget
+
+from promptops.actions import settings as actions
+from promptops.actions.errors import Refused
+from promptops.enums import Permission, Role
+from promptops.models import LiveConfiguration
+from promptops.permissions import allows
+from promptops.web import review
+from promptops.web.access import actor, refusal, requires
+from promptops.web.forms_settings import SettingsForm
+from promptops.web.review import Change
+
+STALE = (
+    "Someone changed the settings meanwhile. What you typed is kept; below it is compared with what is there now. "
+    "Save it to replace theirs, or reload the page to drop yours."
+)
+SHORTER = "The texts of older runs are erased within the hour, for good. "
+
+
+@requires(Permission.READ)
+def index(request: HttpRequest) -> HttpResponse:
+    """The settings and the permission table, for everybody to read; administrators change the settings."""
+    config = LiveConfiguration.objects.get(pk=1)
+    if "seen" in request.GET:
+        changed = "Someone changed the settings." if request.GET["seen"] != str(config.settings_revision) else ""
+        return render(request, "_changed.html", {"seen": request.GET["seen"], "changed": changed})
+    if request.method != "POST":
+        return _page(request, SettingsForm(config))
+    if not request.user.may(Permission.ADMINISTER):
+        raise PermissionDenied(refusal(Permission.ADMINISTER))
+    form = SettingsForm(config, request.POST)
+    if not form.is_valid():
+        return _page(request, form, status=422)
+    wanted = form.settings
+    changes = _changes(config, form)
+    asked: dict[str, Any] = {
+        "title": "Change the settings",
+        "confirm": "Save the settings",
+        "form_id": "settings-form",
+        "changes": changes,
+        "affected": (SHORTER if wanted.run_retention_days < config.run_retention_days else "") + review.AFFECTED,
+    }
+    if form.cleaned_data["expected"] != config.settings_revision:
+        stale = {"template": "settings/_stale.html", "expected": config.settings_revision}
+        return review.panel(request, error=STALE, **asked, **stale)
+    if not changes:
+        return review.panel(request, error="No changes to save: the settings are as they were.", **asked)
+    if not review.confirmed(request):
+        return review.panel(request, **asked)
+    note = request.POST.get("note", "").strip()[:500]
+    try:
+        actions.change_settings(wanted, by=actor(request), expected=form.cleaned_data["expected"], note=note)
+    except (Refused, ValidationError) as error:
+        sentence = " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
+        return review.panel(request, error=sentence, **asked)
+    was = ", ".join(f"{change.label} was {change.before}" for change in changes)
+    return review.done(request, reverse("settings"), f"The settings are saved. {was}; change it back to undo.")
+
+
+def _page(request: HttpRequest, form: SettingsForm, *, status: int = 200) -> HttpResponse:
+    """The page, or for an htmx request only the form, which replaces itself."""
+    roles = list(Role)
+    table = [(permission.label, [allows(role, permission) for role in roles]) for permission in Permission]
+    context = {"form": form, "seen": form["expected"].value(), "roles": roles, "table": table}
+    if not request.htmx:
+        return render(request, "settings/index.html", context, status=status)
+    response = render(request, "settings/_form.html", context, status=status)
+    return reswap(retarget(response, "#settings-form"), "outerHTML")
+
+
+def _changes(config: LiveConfiguration, form: SettingsForm) -> list[Change]:
+    found = []
+    for name, after in vars(form.settings).items():
+        before = getattr(config, name)
+        if after != before:
+            found.append(Change(form.fields[name].label, f"{before:,}", f"{after:,}"))
+    return found

@@ -1,0 +1,644 @@
+// PromptOps in the browser: small parts, each bound to data- attributes through delegated events, so that everything
+// also works in what htmx swaps in later. No build step, no eval, no inline handlers (the security policy forbids them).
+"use strict";
+
+(() => {
+  const $ = (selector, root = document) => root.querySelector(selector);
+  const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
+  const on = (event, handler, options) => document.addEventListener(event, handler, options);
+  const apple = /Mac|iPhone|iPad/.test(navigator.platform);
+
+  // ------------------------------------------------------------------ toasts and announcements
+
+  const TOAST_MS = 8000;
+
+  /** Shows a sentence; `level` is success, info, warning or error. Errors stay until dismissed. Never twice the same. */
+  function toast(text, level = "info") {
+    const box = $("#toasts");
+    if (!box || $$(".toast p", box).some((p) => p.textContent === text)) return;
+    const item = document.createElement("div");
+    item.className = `toast ${level}`;
+    item.dataset.toast = "";
+    if (level === "error") item.setAttribute("role", "alert");
+    const words = document.createElement("p");
+    words.dir = "auto";
+    words.textContent = text;
+    const close = document.createElement("button");
+    close.type = "button";
+    close.className = "btn quiet small icon-only";
+    close.dataset.dismiss = "";
+    close.setAttribute("aria-label", "Dismiss");
+    close.textContent = "×";
+    item.append(words, close);
+    box.append(item);
+    expire(item);
+  }
+
+  /** Removes a toast after a while, but not an error, and not while the pointer or the focus is on it. */
+  function expire(item) {
+    if (item.matches(".error, .warning")) return;
+    setTimeout(() => (item.matches(":hover, :focus-within") ? expire(item) : item.remove()), TOAST_MS);
+  }
+
+  /** Says a sentence to screen readers only. */
+  function announce(text) {
+    const region = $("#announce");
+    if (region) region.textContent = text;
+  }
+
+  on("click", (event) => event.target.closest("[data-dismiss]")?.closest("[data-toast]")?.remove());
+  new MutationObserver((changes) => {
+    for (const { addedNodes } of changes) for (const node of addedNodes) if (node.matches?.("[data-toast]")) expire(node);
+  }).observe($("#toasts"), { childList: true });
+  $$("[data-toast]").forEach(expire);
+
+  // ------------------------------------------------------------------ theme (theme.js applies it before the first paint)
+
+  function showTheme() {
+    const now = document.documentElement.dataset.theme ?? "";
+    for (const choice of $$("[data-theme-choice]")) choice.setAttribute("aria-pressed", choice.dataset.themeChoice === now);
+  }
+
+  on("click", (event) => {
+    const theme = event.target.closest("[data-theme-choice]")?.dataset.themeChoice;
+    if (theme === undefined) return;
+    if (theme) document.documentElement.dataset.theme = theme;
+    else delete document.documentElement.dataset.theme;
+    try {
+      localStorage.setItem("theme", theme);
+    } catch {
+      // Storage may be turned off; the choice then lasts for this page.
+    }
+    showTheme();
+  });
+  showTheme();
+
+  // ------------------------------------------------------------------ menus (details) close like menus
+
+  const closeMenus = (but) => $$("details.menu[open]").forEach((menu) => menu !== but && (menu.open = false));
+  on("click", (event) => closeMenus(event.target.closest("details.menu")));
+  on("keydown", (event) => {
+    const menu = event.key === "Escape" && $("details.menu[open]");
+    if (!menu) return;
+    menu.open = false;
+    $("summary", menu).focus();
+  });
+
+  // ------------------------------------------------------------------ dialogs
+
+  function openDialog(dialog) {
+    if (!dialog || dialog.open) return;
+    closeMenus();
+    dialog.showModal(); // traps the focus and gives it back on close
+    dialog.dispatchEvent(new Event("opened"));
+    letScroll();
+    placeToasts();
+  }
+
+  /** Toasts live in the open dialog, if any: outside of it they could neither be clicked nor would they be read out. */
+  function placeToasts() {
+    const home = $("dialog:modal") ?? document.body;
+    if ($("#toasts").parentElement !== home) home.append($("#toasts"));
+  }
+
+  on("close", placeToasts, true); // the event does not bubble
+  on("click", (event) => {
+    const opener = event.target.closest("[data-open-dialog]");
+    if (opener) openDialog($(opener.dataset.openDialog));
+    if (event.target.closest("[data-close-dialog]")) event.target.closest("dialog")?.close();
+  });
+  // A click on the backdrop reports the dialog itself; one that began inside (selecting text) does not count.
+  let pressedOn = null;
+  on("pointerdown", (event) => (pressedOn = event.target));
+  on("click", (event) => {
+    if (event.target.nodeName !== "DIALOG" || pressedOn !== event.target) return;
+    const box = event.target.getBoundingClientRect();
+    const inside = event.clientX >= box.left && event.clientX <= box.right && event.clientY >= box.top && event.clientY <= box.bottom;
+    if (!inside) event.target.close();
+  });
+  on("htmx:beforeSwap", (event) => {
+    if (event.detail.target?.contains($("#toasts"))) document.body.append($("#toasts"));
+  });
+  on("htmx:afterSettle", (event) => {
+    const dialog = event.detail.target?.closest?.("dialog[data-opens-itself]");
+    placeToasts();
+    if (!dialog) return;
+    if (dialog.querySelector(":scope > :not(#toasts)")) openDialog(dialog);
+    else dialog.close();
+  });
+
+  // ------------------------------------------------------------------ times
+
+  const [MINUTE, HOUR, DAY] = [60, 3600, 86400];
+  const exact = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  const exactWithZone = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short" });
+  const dateOnly = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
+
+  /** The same rule as `relative` in promptops/web/templatetags/ui.py. */
+  function relative(moment) {
+    const seconds = (Date.now() - moment) / 1000;
+    const size = Math.abs(seconds);
+    if (size < 45) return "just now";
+    if (size >= 30 * DAY) return dateOnly.format(moment);
+    let amount;
+    if (size < 45 * MINUTE) amount = `${Math.max(1, Math.round(size / MINUTE))} min`;
+    else if (size < 22 * HOUR) amount = `${Math.max(1, Math.round(size / HOUR))} h`;
+    else {
+      const days = Math.max(1, Math.round(size / DAY));
+      amount = days === 1 ? "1 day" : `${days} days`;
+    }
+    return seconds > 0 ? `${amount} ago` : `in ${amount}`;
+  }
+
+  function showTimes(root = document) {
+    for (const time of $$("time[data-relative], time[data-exact]", root)) {
+      const moment = new Date(time.dateTime);
+      if (Number.isNaN(moment.getTime())) continue;
+      const text = "exact" in time.dataset ? exact.format(moment) : relative(moment);
+      if (time.textContent !== text) time.textContent = text;
+      time.title = exactWithZone.format(moment);
+    }
+  }
+  setInterval(showTimes, 20_000);
+
+  // ------------------------------------------------------------------ counters
+
+  /** Characters and tokens of a text; tokens are UTF-8 bytes / 4, rounded up, as in promptops.text.estimate_tokens. */
+  function count(text) {
+    const characters = [...text].length;
+    const tokens = Math.ceil(new TextEncoder().encode(text).length / 4);
+    const number = (n) => n.toLocaleString("en-US");
+    return `${number(characters)} character${characters === 1 ? "" : "s"}, about ${number(tokens)} token${tokens === 1 ? "" : "s"}`;
+  }
+
+  function showCounts(field) {
+    for (const counter of $$("[data-count-for]")) {
+      const source = $(counter.dataset.countFor);
+      if (source && (!field || field === source)) counter.textContent = count(source.value);
+    }
+  }
+  on("input", (event) => showCounts(event.target));
+
+  // ------------------------------------------------------------------ what was typed and not sent
+
+  const dirty = new Set(); // forms with text that no server has
+  let leaving = false; // set where leaving is right although a form is dirty, because its text is kept
+
+  const isGuarded = (form) => form.isConnected && form.matches("[data-guard], [data-autosave]");
+  const hasUnsaved = () => [...dirty].some(isGuarded);
+
+  on("input", (event) => event.target.form && dirty.add(event.target.form));
+  on("reset", (event) => dirty.delete(event.target));
+  window.addEventListener("beforeunload", (event) => {
+    if (!leaving && hasUnsaved()) event.preventDefault();
+  });
+
+  // data-keep: the text survives a reload, a closed dialog and an expired login, in this tab and for this person.
+  const keepName = (field) => `keep:${document.body.dataset.user}:${field.dataset.keep}`;
+  function storage(action) {
+    try {
+      return action(sessionStorage);
+    } catch {
+      return null; // turned off or full: the page works, only this net is missing
+    }
+  }
+  on("input", (event) => {
+    const field = event.target;
+    if (!field.dataset?.keep) return;
+    storage((s) => s.setItem(keepName(field), JSON.stringify({ from: field.defaultValue, text: field.value })));
+  });
+
+  function restoreKept(root = document) {
+    for (const field of $$("[data-keep]", root)) {
+      const kept = JSON.parse(storage((s) => s.getItem(keepName(field))) ?? "null");
+      // Only where the server still shows what the typing started from: newer text there wins.
+      if (!kept || kept.text === field.value || kept.from !== field.defaultValue) continue;
+      field.value = kept.text;
+      field.dispatchEvent(new Event("input", { bubbles: true }));
+    }
+  }
+
+  function forgetKept(form) {
+    for (const field of form.elements) if (field.dataset.keep) storage((s) => s.removeItem(keepName(field)));
+  }
+
+  // An ordinary (not htmx) form leaves the page; what it held is on its way.
+  const isHtmx = (form) => form.matches("[hx-post], [hx-put], [hx-patch], [hx-delete], [hx-get]");
+  on("submit", (event) => {
+    const form = event.target;
+    if (event.defaultPrevented || isHtmx(form)) return;
+    dirty.delete(form);
+    forgetKept(form);
+    if (form.matches("[data-forgets]")) storage((s) => s.clear());
+    const button = event.submitter;
+    if (!button?.matches("[data-busy]")) return;
+    button.setAttribute("aria-busy", "true");
+    setTimeout(() => (button.disabled = true)); // after the browser has read the form, which would skip a disabled button
+  });
+  window.addEventListener("pageshow", (event) => {
+    if (!event.persisted) return;
+    for (const button of $$("[data-busy][aria-busy]")) {
+      button.removeAttribute("aria-busy");
+      button.disabled = false;
+    }
+  });
+
+  // ------------------------------------------------------------------ requests: headers, busy buttons, errors
+
+  /** Why a request failed, as a sentence. The server may send its own as plain text. */
+  function reason(xhr) {
+    const said = (xhr.getResponseHeader("Content-Type") ?? "").startsWith("text/plain") && xhr.responseText.trim();
+    if (said && said.length <= 300) return said;
+    if (xhr.status === 0) return "The server could not be reached. What you typed is still here.";
+    if (xhr.status === 403) return "You may not do this, or your sign-in has changed. Reload the page to see what you may do.";
+    if (xhr.status === 404) return "That does not exist any more. Reload the page to see what does.";
+    if (xhr.status === 413) return "That is too long for the server. Shorten it and try again.";
+    if (xhr.status === 429) return "That was too often. Wait a moment and try again.";
+    return `The server could not do this (error ${xhr.status}). What you typed is still here; try again.`;
+  }
+
+  const signIn = document.body.dataset.signIn;
+  const redirect = (xhr) => xhr.getResponseHeader("HX-Redirect") ?? "";
+  const loginExpired = (xhr) => Boolean(signIn) && redirect(xhr).startsWith(signIn);
+  const succeeded = (xhr) => xhr.status >= 200 && xhr.status < 400 && !loginExpired(xhr);
+  const cookie = (name) => document.cookie.split("; ").find((c) => c.startsWith(`${name}=`))?.slice(name.length + 1);
+
+  on("htmx:configRequest", (event) => {
+    // The token of the page is stale after a sign-in in another tab; the cookie never is.
+    const token = cookie("csrftoken");
+    if (token) event.detail.headers["X-CSRFToken"] = token;
+  });
+  let hadFocus = null;
+  on("htmx:beforeRequest", (event) => setBusy(event, true));
+  on("htmx:afterRequest", (event) => setBusy(event, false));
+
+  function setBusy(event, busy) {
+    const elt = event.detail.elt;
+    const submitter = event.detail.requestConfig?.triggeringEvent?.submitter;
+    const button = elt.matches("[data-busy]") ? elt : submitter?.matches("[data-busy]") ? submitter : null;
+    if (!button) return;
+    if (busy) {
+      hadFocus = document.activeElement === button ? button : hadFocus;
+      button.setAttribute("aria-busy", "true");
+    } else button.removeAttribute("aria-busy");
+    button.disabled = busy;
+    // A disabled button loses the focus; it gets it back unless something else has it by now.
+    if (!busy && hadFocus === button && document.activeElement === document.body) button.focus();
+  }
+
+  on("htmx:beforeOnLoad", (event) => {
+    // The kept text comes back after signing in, so the browser need not ask.
+    if (loginExpired(event.detail.xhr)) leaving = true;
+    else settle(event);
+  });
+
+  /** Forgets what a form held once the server has taken it; a review panel that opens has taken nothing yet. */
+  function settle(event) {
+    const { elt: form, xhr, target, requestConfig } = event.detail;
+    if (form.nodeName !== "FORM" || form.matches("[data-autosave]") || requestConfig.verb === "get") return;
+    if (!succeeded(xhr) || (target.matches("[data-opens-itself]") && !redirect(xhr))) return;
+    dirty.delete(form);
+    forgetKept(form);
+  }
+
+  const liveTrigger = (event) => {
+    const name = event.detail.requestConfig?.triggeringEvent?.type ?? "";
+    return name.startsWith("live:") ? name : null;
+  };
+
+  function failed(event) {
+    const missed = liveTrigger(event);
+    if (missed) return missedHints.add(missed);
+    if (event.detail.elt.matches("[data-autosave]")) return; // its save state tells
+    toast(reason(event.detail.xhr), "error");
+  }
+  ["htmx:responseError", "htmx:sendError", "htmx:timeout"].forEach((name) => on(name, failed));
+
+  // ------------------------------------------------------------------ autosave
+
+  const SAVE_AGAIN_MS = 5000;
+  const saves = new WeakMap(); // form -> {typed, sent, retry}: how many inputs there were, how many the last save held
+  const saveOf = (form) => saves.get(form) ?? saves.set(form, { typed: 0, sent: 0, retry: 0 }).get(form);
+
+  function showSave(form, state, text) {
+    const places = [...$$("[data-save-state]", form), ...(form.id ? $$(`[data-save-state="#${form.id}"]`) : [])];
+    for (const place of places) {
+      place.dataset.state = state;
+      if (place.textContent !== text) place.textContent = text;
+    }
+  }
+
+  const saveNow = (form) => form.isConnected && htmx.trigger(form, "save");
+  const autosaved = (event) => (event.detail.elt.matches?.("form[data-autosave]") ? event.detail.elt : null);
+
+  on("input", (event) => {
+    const form = event.target.form;
+    if (!form?.matches("[data-autosave]")) return;
+    saveOf(form).typed += 1;
+    showSave(form, "waiting", "Not saved yet");
+  });
+  on("htmx:beforeRequest", (event) => {
+    const form = autosaved(event);
+    if (!form) return;
+    const save = saveOf(form);
+    save.sent = save.typed;
+    clearTimeout(save.retry);
+    showSave(form, "saving", "Saving…");
+  });
+  on("htmx:afterRequest", (event) => {
+    const form = autosaved(event);
+    if (!form) return;
+    const save = saveOf(form);
+    const { xhr } = event.detail;
+    if (succeeded(xhr)) {
+      if (save.sent !== save.typed) return showSave(form, "waiting", "Not saved yet");
+      dirty.delete(form);
+      forgetKept(form);
+      return showSave(form, "saved", "Saved");
+    }
+    if (xhr.status === 409 || xhr.status === 422) return showSave(form, "failed", `Not saved: ${xhr.getResponseHeader("X-Reason") ?? "see the message on this page"}`);
+    if (xhr.status !== 0 && xhr.status < 500 && xhr.status !== 429) return showSave(form, "failed", `Not saved: ${reason(xhr)}`);
+    const why = xhr.status === 0 ? "the server could not be reached" : `the server had an error (${xhr.status})`;
+    showSave(form, "failed", `Not saved: ${why}. What you typed is still here; trying again.`);
+    save.retry = setTimeout(saveNow, SAVE_AGAIN_MS, form);
+  });
+
+  // ------------------------------------------------------------------ live: socket, connection chip, hints
+
+  const RETRY_MS = [100, 300, 700, 1200, 2000]; // then always the last; each with up to 30% more at random
+  const CHIP_AFTER_MS = 700; // a page that is being left, or a blink of the net, shows nothing
+  const HEADS = ["revision", "audit", "runs"]; // counters of the server, which the body's data- attributes hold
+  const missedHints = new Set(); // hints whose refresh failed; given again when the connection is back
+  let socket = null;
+  let reconnect = null;
+  let attempts = 0;
+  let retryTimer = 0;
+  let chipTimer = 0;
+  let signedOut = false;
+
+  function setUpSocket() {
+    // The extension gives up after a clean close and its waiting cannot be cut short, so reconnecting is done here:
+    // its own retry is put off for as long as a timer can wait.
+    htmx.config.wsReconnectDelay = () => 2 ** 31 - 1;
+    htmx.createWebSocket = (url) => (socket = new WebSocket(url));
+  }
+
+  function showConnection(lost) {
+    clearTimeout(chipTimer);
+    const chip = $("#connection");
+    if (!chip) return;
+    if (lost) chipTimer = setTimeout(() => (chip.hidden = false), CHIP_AFTER_MS);
+    else chip.hidden = true;
+  }
+
+  function tryAgainNow() {
+    if (!reconnect || signedOut || socket.readyState <= WebSocket.OPEN) return;
+    clearTimeout(retryTimer);
+    reconnect();
+  }
+
+  on("htmx:wsOpen", (event) => {
+    reconnect = event.detail.socketWrapper.reconnect;
+    attempts = 0;
+    showConnection(false);
+    giveMissedHints();
+    $$("form[data-autosave]").forEach((form) => dirty.has(form) && saveNow(form));
+  });
+  on("htmx:wsClose", (event) => {
+    reconnect = event.detail.socketWrapper.reconnect;
+    if (event.detail.event.target !== socket || signedOut) return; // one that was replaced already
+    showConnection(true);
+    const wait = RETRY_MS[Math.min(attempts, RETRY_MS.length - 1)];
+    attempts += 1;
+    clearTimeout(retryTimer);
+    retryTimer = setTimeout(tryAgainNow, wait * (1 + 0.3 * Math.random()));
+  });
+  window.addEventListener("offline", () => showConnection(true));
+  window.addEventListener("online", () => {
+    socket?.close(); // it may be dead without knowing
+    tryAgainNow();
+  });
+  on("visibilitychange", () => document.visibilityState === "visible" && tryAgainNow());
+
+  function giveMissedHints() {
+    const names = [...missedHints];
+    missedHints.clear();
+    names.forEach((name) => document.body.dispatchEvent(new CustomEvent(name)));
+  }
+  setInterval(giveMissedHints, 5000);
+
+  on("htmx:wsBeforeMessage", (event) => {
+    const { message } = event.detail;
+    if (typeof message !== "string" || !message.startsWith("{")) return; // HTML: htmx swaps it
+    event.preventDefault();
+    receive(JSON.parse(message));
+  });
+
+  /** One hint of the server. The numbers of revision, audit and runs only ever grow; what is not newer is no news. */
+  function receive(hint) {
+    const body = document.body;
+    if (hint.event === "reload") {
+      if (hasUnsaved()) toast("PromptOps was updated. Save what you are writing and reload this page.", "warning");
+      else location.reload();
+      return;
+    }
+    if (hint.event === "signed_out") {
+      signedOut = leaving = true;
+      location.assign(`${signIn}?next=${encodeURIComponent(location.pathname + location.search)}`);
+      return;
+    }
+    if (HEADS.includes(hint.event)) {
+      if (Number(hint.number) <= Number(body.dataset[hint.event])) return;
+      body.dataset[hint.event] = hint.number;
+    }
+    body.dispatchEvent(new CustomEvent(`live:${hint.event}`, { detail: hint }));
+  }
+
+  // ------------------------------------------------------------------ command bar
+
+  const bar = $("#commands");
+  if (bar) {
+    const input = $("input", bar);
+    const options = $$("[role=option]", bar);
+    const shown = () => options.filter((option) => !option.hidden);
+    const select = (option) => {
+      options.forEach((other) => other.setAttribute("aria-selected", other === option));
+      if (option) input.setAttribute("aria-activedescendant", option.id);
+      else input.removeAttribute("aria-activedescendant");
+      option?.scrollIntoView({ block: "nearest" });
+    };
+    const filter = () => {
+      const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+      for (const option of options) {
+        const text = option.textContent.toLowerCase();
+        option.hidden = !words.every((word) => text.includes(word));
+      }
+      $(".none", bar).hidden = shown().length > 0;
+      select(shown()[0]);
+    };
+    input.addEventListener("input", filter);
+    bar.addEventListener("keydown", (event) => {
+      const list = shown();
+      const at = list.findIndex((option) => option.getAttribute("aria-selected") === "true");
+      const move = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: list.length - 1 }[event.key];
+      if (move !== undefined && list.length) {
+        event.preventDefault();
+        select(list[(move + list.length) % list.length]);
+      }
+      if (event.key === "Enter" && event.target === input) list[at]?.click();
+    });
+    bar.addEventListener("opened", () => {
+      input.value = "";
+      filter();
+      input.focus();
+    });
+  }
+
+  // ------------------------------------------------------------------ keyboard
+
+  const SEQUENCE_MS = 1200;
+  let firstKey = "";
+  let firstKeyAt = 0;
+  const isTyping = (target) => target.closest?.("input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable]");
+  const visible = (selector) => $$(selector, $("dialog[open]") ?? document).find((element) => element.checkVisibility());
+
+  on("keydown", (event) => {
+    if (event.defaultPrevented || event.isComposing || event.altKey) return;
+    if (event.ctrlKey || event.metaKey) {
+      const action = { k: commandBar, s: save, Enter: run }[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+      if (action && !event.shiftKey && action()) event.preventDefault();
+      return;
+    }
+    if (isTyping(event.target) || $("dialog[open]")) return;
+    if (event.key === "?") return openDialog($("#shortcuts"));
+    const both = `${firstKey} ${event.key}`;
+    const link = performance.now() - firstKeyAt < SEQUENCE_MS && $(`[data-key="${CSS.escape(both)}"]`);
+    firstKey = link ? "" : event.key;
+    firstKeyAt = performance.now();
+    if (link) link.click();
+  });
+
+  function commandBar() {
+    if (!bar) return false;
+    if (bar.open) bar.close();
+    else if (!$("dialog[open]")) openDialog(bar);
+    return true;
+  }
+  function run() {
+    const button = visible("[data-run]");
+    if (button && !button.disabled) button.click();
+    return Boolean(button);
+  }
+  function save() {
+    const button = visible("[data-save]");
+    const form = $("form[data-autosave]");
+    if (button) button.click();
+    else if (form) saveNow(form);
+    return Boolean(button || form);
+  }
+
+  // ------------------------------------------------------------------ copy
+
+  on("click", async (event) => {
+    const button = event.target.closest("[data-copy]");
+    const source = button && $(button.dataset.copy);
+    if (!source) return;
+    try {
+      await navigator.clipboard.writeText(source.value ?? source.textContent);
+      toast("Copied.", "success");
+    } catch {
+      toast("The browser did not allow copying. Select the text and copy it yourself.", "warning");
+    }
+  });
+
+  // ------------------------------------------------------------------ reorder: drag, or Alt and the arrows on the handle
+
+  const isItem = (list) => (element) => element.parentElement === list;
+  const place = (item) => [...item.parentElement.children].indexOf(item);
+  const movable = (target) => {
+    const list = target.closest?.("[data-handle]")?.closest("[data-reorder]");
+    let item = list && target;
+    while (item && !isItem(list)(item)) item = item.parentElement;
+    return item || null;
+  };
+
+  function told(item) {
+    const name = item.dataset.label ?? item.textContent.trim().slice(0, 40);
+    announce(`${name}: position ${place(item) + 1} of ${item.parentElement.children.length}`);
+    item.parentElement.dispatchEvent(new CustomEvent("reordered", { bubbles: true }));
+  }
+
+  on("keydown", (event) => {
+    const step = event.altKey && { ArrowUp: -1, ArrowDown: 1 }[event.key];
+    const item = step && movable(event.target);
+    if (!item) return;
+    event.preventDefault();
+    const other = step < 0 ? item.previousElementSibling : item.nextElementSibling;
+    if (!other) return announce(step < 0 ? "It is the first already." : "It is the last already.");
+    if (step < 0) other.before(item);
+    else other.after(item);
+    $("[data-handle]", item).focus(); // moving an element takes the focus from it
+    told(item);
+  });
+
+  on("pointerdown", (event) => {
+    const item = event.button === 0 && movable(event.target);
+    if (!item) return;
+    event.preventDefault();
+    $("[data-handle]", item).focus();
+    const start = place(item);
+    const startedBefore = item.nextElementSibling;
+    const stop = new AbortController();
+    const listen = (name, handler) => on(name, handler, { signal: stop.signal });
+    const end = (keep) => {
+      stop.abort();
+      item.classList.remove("dragging");
+      document.body.classList.remove("is-dragging");
+      if (!item.isConnected) return; // the list was replaced meanwhile
+      if (!keep) item.parentElement.insertBefore(item, startedBefore);
+      $("[data-handle]", item).focus();
+      if (place(item) !== start) told(item);
+    };
+    item.classList.add("dragging");
+    document.body.classList.add("is-dragging");
+    listen("pointermove", ({ clientY }) => {
+      const middle = (element) => element.getBoundingClientRect().top + element.offsetHeight / 2;
+      while (item.previousElementSibling && clientY < middle(item.previousElementSibling)) item.previousElementSibling.before(item);
+      while (item.nextElementSibling && clientY > middle(item.nextElementSibling)) item.nextElementSibling.after(item);
+    });
+    listen("pointerup", () => end(true));
+    listen("pointercancel", () => end(false));
+    listen("keydown", (key) => key.key === "Escape" && end(false));
+  });
+
+  // ------------------------------------------------------------------ start, and again for what htmx swaps in
+
+  /** What scrolls has to be reachable without a pointer. */
+  function letScroll() {
+    for (const box of $$(".table-wrap, .boxed, .scroll")) {
+      const scrolls = box.scrollHeight > box.clientHeight + 1 || box.scrollWidth > box.clientWidth + 1;
+      if (scrolls && !$("a, button, input, select, textarea, summary", box)) box.tabIndex = 0;
+    }
+  }
+  window.addEventListener("resize", letScroll);
+
+  function refresh(root) {
+    showTimes(root);
+    showCounts();
+    restoreKept(root);
+    letScroll();
+    if (apple) for (const key of $$("[data-mod-key]", root)) key.textContent = `⌘ ${key.dataset.modKey}`;
+  }
+
+  if (window.htmx) {
+    setUpSocket();
+    htmx.onLoad((element) => element.isConnected && refresh(element.parentElement ?? element));
+  }
+  on("htmx:oobAfterSwap", (event) => refresh(event.detail.target?.parentElement ?? document));
+  showTimes();
+  showCounts();
+  letScroll();
+  $(".side [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
+  window.promptops = { toast, announce };
+})();

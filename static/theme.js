@@ -1,0 +1,8 @@
+// Runs before the first paint, so that a chosen theme never flashes. The switch itself is in app.js.
+"use strict";
+try {
+  const theme = localStorage.getItem("theme");
+  if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
+} catch {
+  // Storage may be turned off; the system's theme applies.
+}

@@ -1,0 +1,103 @@
+"""Fixtures that all tests share."""
+
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+
+PASSWORD = "correct horse battery"
+
+
+def missing(reason: str) -> None:
+    """Skip the test because a service is missing, or fail it where REQUIRE_SERVICES says that all must be there."""
+    if os.environ.get("REQUIRE_SERVICES") == "1":
+        pytest.fail(f"REQUIRE_SERVICES=1, but {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_process_state() -> Iterator[None]:
+    """What the process keeps in memory belongs to one test's database."""
+    from promptops import live
+
+    live.forget()
+    yield
+    live.forget()
+
+
+@pytest.fixture
+def make_user(db: None) -> Callable[..., "object"]:
+    """`make_user(role, username=...)`: a person with the password PASSWORD."""
+    from promptops.models import User
+
+    def make(role: str, username: str = "", name: str = "") -> User:
+        user = User(username=username or str(role), name=name or str(role).title(), role=role)
+        user.set_password(PASSWORD)
+        user.save()
+        return user
+
+    return make
+
+
+@pytest.fixture
+def viewer(make_user):
+    return make_user("viewer", "vera", "Vera Viewer")
+
+
+@pytest.fixture
+def editor(make_user):
+    return make_user("editor", "eddie", "Eddie Editor")
+
+
+@pytest.fixture
+def releaser(make_user):
+    return make_user("releaser", "rita", "Rita Releaser")
+
+
+@pytest.fixture
+def administrator(make_user):
+    return make_user("administrator", "ada", "Ada Administrator")
+
+
+@pytest.fixture
+def actor(administrator):
+    """Somebody to do things as, in tests of actions."""
+    from promptops.audit import Actor
+
+    return Actor.person(administrator, "192.0.2.7")
+
+
+@pytest.fixture
+def client_for() -> Callable[..., "object"]:
+    """`client_for(user, htmx=False)`: Django's test client, signed in."""
+    from django.test import Client
+
+    def make(user=None, htmx: bool = False) -> Client:
+        client = Client(headers={"HX-Request": "true"} if htmx else None)
+        if user is not None:
+            client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+        return client
+
+    return make
+
+
+@pytest.fixture
+def publish(actor):
+    """`publish("enhance", "text", note=...)`: publish on top of what is live; the template is made when missing."""
+    from promptops.actions.releases import Content
+    from promptops.actions.releases import publish as publish_action
+    from promptops.actions.templates import create_template
+    from promptops.models import Template
+
+    def make(name: str, body: str, *, operation: str = "", note: str = "", by=actor, **settings):
+        template = Template.objects.filter(name=name).first()
+        if template is None:
+            template = create_template(name, operation or name, by=by)
+        template.refresh_from_db()
+        version = publish_action(
+            template, Content(body, **settings), by=by, expected=template.live_version_id, note=note
+        )
+        version.template.refresh_from_db()
+        return version
+
+    return make

@@ -1,0 +1,31 @@
+"""The project's settings in a fixed environment: state lies in a folder of the test run's own, never in var/."""
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+_state = tempfile.mkdtemp(prefix="promptops-test-")
+atexit.register(shutil.rmtree, _state, True)
+# What the developer's own environment or .env says must not decide a test; DATABASE_URL may choose PostgreSQL.
+os.environ |= {
+    "VAR_DIR": _state,
+    "SECRET_KEY": "a key for tests that is long enough to be accepted",
+    "ALLOWED_HOSTS": "testserver,localhost,127.0.0.1",
+    "DATABASE_URL": os.environ.get("DATABASE_URL", ""),
+    # Playwright's sync API runs an event loop in the test's thread, where Django would refuse the database.
+    "DJANGO_ALLOW_ASYNC_UNSAFE": "true",
+}
+for _name in ("REDIS_URL", "CEREBRAS_API_KEY", "GROQ_API_KEY", "HOST", "PORT", "BEHIND_PROXY", "DEBUG"):
+    os.environ[_name] = ""
+
+from promptops.settings import *  # noqa: E402, F403
+from promptops.settings import DATABASES  # noqa: E402
+
+# The real hasher takes a quarter of a second a password, on purpose.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    # Tests of threads, sockets and processes need a database file; Django's default for tests is memory.
+    DATABASES["default"]["TEST"] = {"NAME": str(Path(_state) / "test.sqlite3")}

@@ -1,0 +1,161 @@
+"""The difference between two texts: what it shows, and that it stays quick whatever comes in."""
+
+import random
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from promptops import diffs
+from promptops.diffs import DiffLine, Fold, Piece, diff_lines, fold, summary
+
+
+def shown(old: str, new: str) -> list[tuple[str, str]]:
+    """The lines as (mark, text), removed words as [-so-], added ones as {+so+}."""
+    wrap = {"equal": "{}", "insert": "{{+{}+}}", "delete": "[-{}-]"}
+    return [
+        (line.mark, "".join(wrap[piece.kind].format(piece.text) for piece in line.pieces))
+        for line in diff_lines(old, new)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("", "", []),
+        ("a", "a", [("", "a")]),
+        ("", "new text", [("+", "{+new text+}")]),
+        ("old text", "", [("−", "[-old text-]")]),
+        ("a\nb\nc", "a\nc", [("", "a"), ("−", "[-b-]"), ("", "c")]),
+        ("a\nc", "a\nb\nc", [("", "a"), ("+", "{+b+}"), ("", "c")]),
+        ("keep the subject", "keep the whole subject", [("±", "keep the {+whole +}subject")]),
+        # Two changed words with a space between them are one change.
+        (
+            "we add soft light here now",
+            "we add hard shade here now",
+            [("±", "we add [-soft light-]{+hard shade+} here now")],
+        ),
+        # Lines that have little in common are not one changed line.
+        ("a fox in snow", "the sea at night", [("−", "[-a fox in snow-]"), ("+", "{+the sea at night+}")]),
+        # A line put before a changed one does not spoil the pairing.
+        (
+            "Answer with the prompt alone.",
+            "Be short.\nAnswer with one prompt alone.",
+            [("+", "{+Be short.+}"), ("±", "Answer with [-the-]{+one+} prompt alone.")],
+        ),
+        ("<b>&", "<b>&amp;", [("±", "<b>&{+amp;+}")]),
+        ("line\n", "line", [("", "line"), ("−", "")]),
+    ],
+)
+def test_diff_lines(old: str, new: str, expected: list[tuple[str, str]]) -> None:
+    assert shown(old, new) == expected
+
+
+words = st.lists(st.sampled_from(["a", "b", "the", "fox", " ", "  ", "\n", "\n\n", ".", "é", "🦊", "<", "\r"])).map(
+    "".join
+)
+
+
+def sides(lines: list[DiffLine]) -> tuple[str, str]:
+    return (
+        "\n".join(line.old for line in lines if line.kind != "insert"),
+        "\n".join(line.new for line in lines if line.kind != "delete"),
+    )
+
+
+@settings(deadline=None)
+@given(words, words)
+def test_each_side_can_be_read_back(old: str, new: str) -> None:
+    assert sides(diff_lines(old, new)) == (old, new)
+
+
+@settings(deadline=None)
+@given(words, words)
+def test_each_side_can_be_read_back_with_the_budget_spent(old: str, new: str) -> None:
+    """The path for huge texts: anchors instead of difflib."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(diffs, "MAX_STEPS", 3)
+        assert sides(diff_lines(old, new)) == (old, new)
+
+
+def test_anchors_find_the_unique_lines_when_difflib_costs_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diffs, "MAX_STEPS", 0)
+    assert shown("x\none\nx\ntwo\nx", "y\none\ny\ntwo\ny")[2] == ("", "one")
+
+
+def test_fold_hides_unchanged_runs_and_keeps_the_context() -> None:
+    old = [str(n) for n in range(20)]
+    new = [*old[:10], "ten", *old[11:]]
+    rows = fold(diff_lines("\n".join(old), "\n".join(new)), context=2)
+    assert [row.label if isinstance(row, Fold) else row.mark + row.new for row in rows] == [
+        "8 unchanged lines", "8", "9", "−", "+ten", "11", "12", "7 unchanged lines",
+    ]  # fmt: skip
+    assert [line.new for line in rows[0].lines] == old[:8]
+
+
+def test_fold_shows_a_single_unchanged_line() -> None:
+    assert fold([DiffLine("equal", (Piece("equal", "a"),))]) == [DiffLine("equal", (Piece("equal", "a"),))]
+
+
+def test_fold_says_how_much_it_leaves_out() -> None:
+    rows = fold(diff_lines("", "\n".join(str(n) for n in range(5000))))
+    assert len(rows) == diffs.MAX_ROWS + 1
+    assert rows[-1] == Fold("4,000 more lines are not shown")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("a", "a", "No changes"),
+        ("keep this", "keep that and this", "1 line changed"),
+        ("", "a\nb", "2 lines added"),
+        ("keep this\nx", "keep this too\ny", "1 line changed, 1 added, 1 removed"),
+    ],
+)
+def test_summary(old: str, new: str, expected: str) -> None:
+    assert summary(diff_lines(old, new)) == expected
+
+
+def _long_texts() -> dict[str, tuple[str, str]]:
+    chance = random.Random(7)
+    vocabulary = [f"word{n}" for n in range(2000)] + ["the", "a", "of"] * 200
+
+    def prose(lines: int, count: int) -> list[str]:
+        return [" ".join(chance.choices(vocabulary, k=count)) for _ in range(lines)]
+
+    numbers = [f"l{n}" for n in range(8000)]
+    mixed = chance.sample(numbers, len(numbers))
+    few = [f"x{n}" for n in range(120)]
+    return {
+        "one line of 9,000 words": (prose(1, 9000)[0], prose(1, 9000)[0]),
+        "nothing in common": ("a\n" * 32_000, "b\n" * 32_000),
+        "two lines taking turns": ("a\nb\n" * 16_000, "b\na\n" * 16_000),
+        "few lines shuffled": ("\n".join(chance.choices(few, k=16_000)), "\n".join(chance.choices(few, k=16_000))),
+        "all lines moved": ("\n".join(numbers), "\n".join(mixed)),
+        "every second line changed": (
+            "\n".join(f"k{n}\na" for n in range(5000)),
+            "\n".join(f"k{n}\nb" for n in range(5000)),
+        ),
+        "every line edited": (
+            "\n".join(f"alpha beta gamma {n} d e f g" for n in range(2200)),
+            "\n".join(f"alpha beta gamma {n} d e f h" for n in range(2200)),
+        ),
+    }
+
+
+@pytest.mark.parametrize(("old", "new"), _long_texts().values(), ids=_long_texts().keys())
+def test_texts_of_64_kib_stay_quick(old: str, new: str) -> None:
+    """Under 200 ms of processor time were measured on 2 cores; unbounded, difflib takes minutes."""
+    started = time.process_time()
+    lines = diff_lines(old, new)
+    fold(lines)
+    assert time.process_time() - started < 1.5
+    assert sides(lines) == (old, new)
+
+
+def test_a_small_change_in_a_long_line_is_found() -> None:
+    text = " ".join(f"word{n % 700}" for n in range(8000))
+    changed = text.replace("word5 ", "other ", 1)
+    (line,) = diff_lines(text, changed)
+    assert [piece.text for piece in line.pieces if piece.kind != "equal"] == ["word5", "other"]

@@ -1,0 +1,208 @@
+"""The snapshot in memory: loading, swapping, following other processes, and the socket's hints."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from channels.db import database_sync_to_async
+from django.conf import settings
+from django.db import connection
+
+from promptops import crypto, live
+from promptops.actions import providers, releases
+from promptops.actions.providers import ProviderFields
+from promptops.actions.releases import Content
+from promptops.engine.types import PromptOperation
+from promptops.models import AuditEntry, Draft, Template
+from tests.web.sockets import page_socket
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def manage(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A management command in a process of its own, on the test's database."""
+    database = connection.settings_dict
+    if connection.vendor == "sqlite":
+        url = f"sqlite:///{database['NAME']}"
+    else:
+        url = f"postgresql://{database['USER']}@{database['HOST']}:{database['PORT']}/{database['NAME']}"
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=settings.BASE_DIR,
+        env=os.environ | {"DATABASE_URL": url} | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+async def next_event(socket, event: str, timeout: float = 3.0) -> dict:
+    """The next hint of this name; others are passed over."""
+    async with asyncio.timeout(timeout):
+        while True:
+            text = await socket.receive_from(timeout=timeout)
+            if text.startswith("{") and (found := json.loads(text))["event"] == event:
+                return found
+
+
+def test_the_snapshot_holds_what_is_live_and_no_secret_in_its_repr(publish, actor):
+    publish("enhance", "Text", temperature=0.3)
+    for name, enabled in (("one", True), ("two", False)):
+        providers.create_provider(
+            ProviderFields(name, "openai", "m", "http://127.0.0.1:9/v1"), by=actor, key=f"sk-{name}", enabled=enabled
+        )
+    snapshot = live.load()
+    assert [(spec.name, spec.api_key) for spec in snapshot.providers] == [("one", "sk-one")]
+    template = snapshot.template_for(PromptOperation.ENHANCE)
+    assert (template.body, template.temperature, template.version_number) == ("Text", 0.3, 1)
+    assert snapshot.template_for(PromptOperation.REWRITE) is None
+    assert "sk-one" not in repr(snapshot)
+
+
+def test_reading_the_snapshot_costs_no_query_and_loading_three(publish, django_assert_num_queries):
+    publish("enhance", "Text")
+    live.current()
+    with django_assert_num_queries(0):
+        live.current()
+    with django_assert_num_queries(4):
+        live.load()
+
+
+def test_an_older_load_never_replaces_a_newer_one(publish, monkeypatch):
+    publish("enhance", "One")
+    old = live.load()
+    publish("enhance", "Two")
+    newest = live.current()
+    monkeypatch.setattr(live, "load", lambda: old)
+    assert live.refresh() is newest
+
+
+def test_an_unreadable_key_leaves_the_rest_working(publish, actor, settings, caplog):
+    publish("enhance", "Text")
+    providers.create_provider(ProviderFields("one", "openai", "m", "http://127.0.0.1:9/v1"), by=actor, key="sk-one")
+    settings.SECRET_KEY = "another key, as after a loss of the first one"
+    assert live.load().providers[0].api_key is None
+    assert "Enter it again" not in caplog.text
+    assert "enter it again" in caplog.text
+    with pytest.raises(crypto.UnreadableSecret):
+        crypto.decrypt(providers.Provider.objects.get().key_encrypted)
+
+
+async def test_another_process_publishes_and_this_one_follows_within_two_seconds(publish, make_user, tmp_path):
+    await database_sync_to_async(publish)("enhance", "Before")
+    viewer = await database_sync_to_async(make_user)("viewer", "vera")
+    file = tmp_path / "new.txt"
+    file.write_text("After\n")
+    async with page_socket(viewer) as socket:
+        first = await next_event(socket, "revision")
+        assert (await live.acurrent()).template_for(PromptOperation.ENHANCE).body == "Before"
+        done = await asyncio.to_thread(manage, "publish", "enhance", "--file", str(file), "--note", "by hand")
+        published = time.monotonic()
+        assert (done.returncode, done.stdout) == (0, "enhance v2 is live.\n"), done.stderr
+        assert (await next_event(socket, "revision"))["number"] == first["number"] + 1
+        assert time.monotonic() - published < 2
+        assert (await live.acurrent()).template_for(PromptOperation.ENHANCE).body == "After"
+
+
+async def test_a_release_in_this_process_reaches_open_pages_at_once(publish, make_user, actor):
+    version = await database_sync_to_async(publish)("enhance", "Before")
+    viewer = await database_sync_to_async(make_user)("viewer", "vera")
+
+    def release():
+        template = Template.objects.get()
+        releases.publish(template, Content("After"), by=actor, expected=version.pk)
+
+    async with page_socket(viewer) as socket:
+        first = await next_event(socket, "revision")
+        await database_sync_to_async(release)()
+        assert (await next_event(socket, "revision", timeout=0.45))["number"] == first["number"] + 1
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b" \n", "blank"),
+        (b"a\x00b", "NUL"),
+        (b"caf\xe9", "not UTF-8: byte 4"),
+        (b"x" * 65537, "64 KiB"),
+        (None, "cannot be read"),
+    ],
+)
+def test_the_command_refuses_a_bad_file_in_one_sentence(publish, tmp_path, data, sentence):
+    publish("enhance", "Before")
+    file = tmp_path / "new.txt"
+    if data is not None:
+        file.write_bytes(data)
+    done = manage("publish", "enhance", "--file", str(file))
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    assert live.load().template_for(PromptOperation.ENHANCE).body == "Before"
+
+
+def test_the_command_says_which_templates_there_are(publish):
+    publish("enhance", "Before")
+    done = manage("publish", "enhence", "--file", "/dev/null")
+    assert "Templates: enhance." in done.stderr
+    done = manage("publish", "enhance", "--file", __file__, "--expect", "7")
+    assert "v1 is live, not v7" in done.stderr
+
+
+def test_export_writes_the_live_texts_back_under_the_same_names(publish, tmp_path):
+    publish("enhance", "Polish é 狐")
+    publish("rewrite", "Offer\ntwo lines")
+    folder = tmp_path / "out"
+    done = manage("export_prompts", str(folder))
+    assert done.returncode == 0, done.stderr
+    assert {path.name: path.read_bytes().decode() for path in folder.iterdir()} == {
+        "enhance.txt": "Polish é 狐\n",
+        "rewrite.txt": "Offer\ntwo lines\n",
+    }
+    assert AuditEntry.objects.first().action == "prompts.exported"
+
+
+def test_an_export_that_cannot_finish_changes_nothing(publish, tmp_path, monkeypatch, actor):
+    from promptops.actions.prompts import export_prompts
+
+    publish("enhance", "New")
+    publish("rewrite", "New")
+    (tmp_path / "enhance.txt").write_text("old")
+    synced = []
+
+    def full_disk(descriptor: int) -> None:
+        synced.append(descriptor)
+        if len(synced) == 2:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        export_prompts(tmp_path, by=actor)
+    assert [path.name for path in tmp_path.iterdir()] == ["enhance.txt"]
+    assert (tmp_path / "enhance.txt").read_text() == "old"
+
+
+def test_shipped_prompts_are_imported_once_and_a_bad_file_is_told(actor, tmp_path):
+    from promptops.actions.prompts import import_prompts
+
+    for name in ("enhance", "rewrite"):
+        (tmp_path / f"{name}.txt").write_bytes(Path(settings.PROMPTS_DIR, f"{name}.txt").read_bytes())
+    (tmp_path / "auto_extend.txt").write_text("  \n")
+    problems = import_prompts(tmp_path, by=actor)
+    assert len(problems) == 1
+    assert problems[0].startswith("auto_extend.txt was not imported: The prompt is blank.")
+    assert set(Template.objects.filter(is_default=True).values_list("name", flat=True)) == {"enhance", "rewrite"}
+    assert import_prompts(settings.PROMPTS_DIR, by=actor) == []
+    assert Draft.objects.count() == 0
+
+
+def test_shipped_prompts_are_all_usable(actor):
+    from promptops.actions.prompts import import_prompts
+
+    assert import_prompts(settings.PROMPTS_DIR, by=actor) == []
+    assert len(live.load().templates) == 3

@@ -1,0 +1,255 @@
+"""The frame of all pages: its template tags, its partials, the colors, and the security policy they live under."""
+
+import re
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from shutil import which
+from types import SimpleNamespace
+
+import pytest
+from django import forms
+from django.conf import settings
+from django.contrib.messages.storage.base import Message
+from django.template import Context, Engine, Template
+from django.template.loader import render_to_string
+from lucide import IconDoesNotExist
+
+from promptops.enums import Role, RunStatus
+from promptops.web.templatetags import ui
+
+NOW = datetime(2026, 11, 22, 14, 32, 5, tzinfo=UTC)
+STATIC = settings.BASE_DIR / "static"
+TEMPLATES = sorted((settings.BASE_DIR / "templates").rglob("*.html"))
+
+
+def render(source: str, **context: object) -> str:
+    return Template(source).render(Context(context))
+
+
+def frame_context(**more: object) -> dict[str, object]:
+    """What the context processors give a signed-in person's page."""
+    return {
+        "user": SimpleNamespace(pk=3, name="Alice <b>", username="alice", get_role_display="Editor"),
+        "nav": [
+            {"label": "Overview", "url": "/", "icon": "layout-dashboard", "key": "g o", "current": True},
+            {"label": "Runs", "url": "/runs/", "icon": "play", "key": "g r", "current": False},
+        ],
+        "heads": {"revision": 12, "audit": 40, "runs": 7},
+        "live_note": SimpleNamespace(by="Bob", at=NOW),
+        "commands": [{"label": "enhance", "url": "/prompts/enhance/", "hint": "enhance"}],
+        "csrf_token": "a-token",
+        **more,
+    }
+
+
+# ---------------------------------------------------------------- tags
+
+
+@pytest.mark.parametrize(
+    ("ago", "expected"),
+    [
+        (timedelta(seconds=3), "just now"),
+        (timedelta(seconds=-3), "just now"),
+        (timedelta(seconds=50), "1 min ago"),
+        (timedelta(minutes=44), "44 min ago"),
+        (timedelta(minutes=50), "1 h ago"),
+        (timedelta(hours=21), "21 h ago"),
+        (timedelta(hours=23), "1 day ago"),
+        (timedelta(days=29), "29 days ago"),
+        (timedelta(days=31), "22 Oct 2026"),
+        (timedelta(days=-2), "in 2 days"),
+        (timedelta(minutes=-10), "in 10 min"),
+    ],
+)
+def test_relative_times_read_like_speech(ago: timedelta, expected: str) -> None:
+    assert ui.relative(NOW - ago, NOW) == expected
+
+
+def test_the_browser_has_the_same_rule_for_relative_times(tmp_path: Path) -> None:
+    """Runs the function of app.js in node on the ages around every border."""
+    node = which("node")
+    if not node:
+        pytest.skip("node is not installed")
+    source = (STATIC / "app.js").read_text()
+    rule = source[source.index("  const [MINUTE, HOUR, DAY]") : source.index("  function showTimes")]
+    borders = [45, 90, 44 * 60, 45 * 60, 5400, 9000, 21 * 3600, 22 * 3600, 36 * 3600, 29 * 86400]
+    ages = [sign * (border + step) for border in borders for step in (-1, 1) for sign in (-1, 1)]
+    script = tmp_path / "rule.js"
+    script.write_text(f"{rule}\nDate.now = () => 0;\nconsole.log({ages}.map((s) => relative(-s * 1000)).join('|'))")
+    answer = subprocess.run([node, script], capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+    assert answer.split("|") == [ui.relative(NOW - timedelta(seconds=age), NOW) for age in ages]
+
+
+def test_times_carry_the_exact_moment_for_machines_and_on_hover() -> None:
+    html = render("{% ago moment %}|{% exact_time moment %}|{% ago nothing %}", moment=NOW, nothing=None)
+    ago, exact, never = html.split("|")
+    assert ago.startswith('<time datetime="2026-11-22T14:32:05.000000Z" title="2026-11-22 14:32:05 UTC" data-relative>')
+    assert exact.endswith("data-exact>22 Nov 2026, 14:32:05 UTC</time>")
+    assert never == '<span class="faint">never</span>'
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("{{ 12345|number }}", "12,345"),
+        ("{{ nothing|number }}", "–"),
+        ("{{ 411.6|duration }}", "412 ms"),
+        ("{{ 1300|duration }}", "1.3 s"),
+        ("{{ 59949|duration }}", "59.9 s"),
+        ("{{ 59990|duration }}", "1 min 0 s"),
+        ("{{ 125000|duration }}", "2 min 5 s"),
+        ("{{ nothing|duration }}", "–"),
+        ('{{ "0123456789abcdef"|short_sha }}', '<code title="0123456789abcdef">0123456789</code>'),
+        ('{% chip text "warn" %}', '<span class="chip warn">&lt;b&gt;</span>'),
+        ('{{ "administrator"|role_chip }}', '<span class="chip accent plain">Administrator</span>'),
+        ('{{ "failed"|status_chip }}', '<span class="chip bad">failed</span>'),
+        ('{% diff_summary "a b c" "a b d" %}', "1 line changed"),
+    ],
+)
+def test_small_tags(source: str, expected: str) -> None:
+    assert render(source, nothing=None, text="<b>") == expected
+
+
+def test_every_role_and_status_has_a_chip() -> None:
+    assert [role.label in ui.role_chip(role) for role in Role] == [True] * len(Role)
+    assert [status.label.lower() in ui.status_chip(status) for status in RunStatus] == [True] * len(RunStatus)
+
+
+def test_icons_are_inline_hidden_and_take_the_color_of_the_text() -> None:
+    html = render('{% icon "search" class="big" %}')
+    assert html.startswith("<svg")
+    assert 'width="16"' in html
+    assert 'class="icon big"' in html
+    assert 'aria-hidden="true"' in html
+    assert 'stroke="currentColor"' in html
+    with pytest.raises(IconDoesNotExist):
+        render('{% icon "no-such-icon" %}')
+
+
+@pytest.mark.parametrize(
+    ("arguments", "x", "width"),
+    [((0, 180, 720), "0.00", "25.00"), ((0, 0, 0), "0.00", "1.00"), ((1000, 1, 1000), "99.00", "1.00")],
+)
+def test_attempt_bars_stay_inside_the_run(arguments: tuple[float, float, float], x: str, width: str) -> None:
+    assert f'<rect x="{x}%" width="{width}%"' in ui.attempt_bar(*arguments)
+
+
+def test_diffs_are_escaped_and_say_in_words_what_was_added_and_removed() -> None:
+    html = render("{% diff old new %}", old="keep <i>this</i> here", new="keep <b>this</b> here")
+    assert "<i>" not in html
+    assert "<b>" not in html
+    assert re.search(r"<del><span class=\"visually-hidden\">\[removed:</span>i<", html)
+    assert re.search(r"<ins><span class=\"visually-hidden\">\[added:</span>b<", html)
+
+
+# ---------------------------------------------------------------- partials and pages
+
+
+class SampleForm(forms.Form):
+    name = forms.CharField(label="Your name", help_text="As colleagues see it.")
+    note = forms.CharField(required=False)
+    enabled = forms.BooleanField(required=False)
+
+
+def test_fields_point_to_their_hint_and_error() -> None:
+    form = SampleForm({"name": ""})
+    html = render('{% include "_field.html" with field=form.name %}', form=form)
+    described = re.search(r'aria-describedby="([^"]+)"', html)
+    assert described
+    assert all(f'id="{name}"' in html for name in described[1].split())
+    assert 'aria-invalid="true"' in html
+    assert "(optional)" not in html
+    assert "(optional)" in render('{% include "_field.html" with field=form.note %}', form=form)
+
+
+def test_the_frame_shows_where_one_is_what_is_live_and_who_one_is() -> None:
+    html = render_to_string("base.html", frame_context())
+    assert re.search(r'href="/" aria-current="page" data-key="g o"', html)
+    assert "r12 live" in html
+    assert "by Bob" in html
+    assert 'data-revision="12" data-audit="40" data-runs="7"' in html
+    assert "Alice &lt;b&gt;" in html
+    assert '{"X-CSRFToken": "a-token"}' in html
+    assert '<form method="post" action="/sign-out/"' in html
+    assert 'href="/prompts/enhance/"' in html
+
+
+def test_messages_become_toasts_and_errors_interrupt() -> None:
+    notes = [Message(25, "Published v13."), Message(40, "It <failed>.")]
+    html = render_to_string("base.html", frame_context(messages=notes))
+    assert '<div class="toast success" data-toast>' in html
+    assert '<div class="toast error" data-toast role="alert">' in html
+    assert "It &lt;failed&gt;." in html
+    assert render_to_string("_messages_oob.html", {"messages": []}).strip() == ""
+
+
+@pytest.mark.parametrize("page", ["400.html", "403.html", "404.html", "429.html", "500.html"])
+def test_error_pages_need_no_context(page: str) -> None:
+    """Django renders some of them without any, at a time when nothing else may work."""
+    html = render_to_string(page)
+    assert len(re.findall("<h1>", html)) == 1
+    assert 'href="/"' in html
+
+
+@pytest.mark.parametrize("page", ["403.html", "404.html", "429.html"])
+def test_error_pages_give_the_reason(page: str) -> None:
+    assert "Ask a releaser." in render_to_string(page, {"reason": "Ask a releaser."})
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: str(path.relative_to(settings.BASE_DIR)))
+def test_templates_obey_the_security_policy_and_compile(path: Path) -> None:
+    """Style attributes, inline scripts and handlers are blocked by the policy, hx-on and filters need eval."""
+    source = path.read_text()
+    markup = re.sub(r"{%.*?%}", "", source)  # `{% include ... with one=... %}` is no handler
+    assert not re.search(r"\sstyle\s*=", source)
+    assert not re.search(r"<style\b|<script(?![^>]*\bsrc=)", source)
+    assert not re.search(r"\s(on[a-z]+|hx-on[:a-z-]*)\s*=", markup)
+    assert not re.search(r'hx-trigger="([^"]*,)?\s*[\w:.-]+\[', source)  # event[filter]
+    assert not re.search(r"\|safe\b|autoescape off", source)
+    Engine.get_default().from_string(source)
+
+
+# ---------------------------------------------------------------- colors
+
+CSS = (STATIC / "app.css").read_text()
+TOKENS = {
+    name: (light, dark)
+    for name, light, dark in re.findall(r"--([a-z0-9-]+): light-dark\((#[0-9a-f]{6}), (#[0-9a-f]{6})\)", CSS)
+}
+TEXT_PAIRS = [
+    *[(ink, ground) for ink in ("ink", "ink-2", "ink-3") for ground in ("bg", "panel", "sunken")],
+    *[("accent", ground) for ground in ("bg", "panel", "sunken", "accent-soft")],
+    *[(ink, ground) for ink in ("ink", "ink-2") for ground in ("accent-soft", "ok-soft", "warn-soft", "bad-soft")],
+    *[(state, ground) for state in ("ok", "warn", "bad") for ground in ("panel", "sunken", f"{state}-soft")],
+    ("ink-3", "accent-soft"),
+    ("accent-ink", "accent"),
+    ("on-bad", "bad"),
+]
+
+
+def luminance(color: str) -> float:
+    """Relative luminance as WCAG 2.2 defines it."""
+    parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(first: str, second: str) -> float:
+    """The contrast ratio of WCAG 2.2, 1 to 21."""
+    low, high = sorted((luminance(first), luminance(second)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+@pytest.mark.parametrize(("text", "ground"), TEXT_PAIRS)
+def test_text_has_the_contrast_of_wcag_aa(text: str, ground: str, theme: int) -> None:
+    assert contrast(TOKENS[text][theme], TOKENS[ground][theme]) >= 4.5
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+@pytest.mark.parametrize("ground", ["panel", "bg", "sunken"])
+@pytest.mark.parametrize("edge", ["line-strong", "accent"])
+def test_borders_of_fields_and_the_focus_ring_can_be_seen(edge: str, ground: str, theme: int) -> None:
+    """WCAG 2.2, 1.4.11: 3 to 1 for what shows where a control is."""
+    assert contrast(TOKENS[edge][theme], TOKENS[ground][theme]) >= 3.0

@@ -1,0 +1,233 @@
+"""Templates over HTTP: what the pages say, what they refuse, and that nothing typed is lost."""
+
+import re
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from promptops.models import AuditEntry, Draft, Template, Version
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def enhance(publish):
+    return publish("enhance", "First line.\nSecond line.", note="from files").template
+
+
+def form(template: Template, body: str, **fields) -> dict:
+    base = template.live_version_id or ""
+    return {"body": body, "base": base, "temperature": "", "max_tokens": "", "model": ""} | fields
+
+
+def text_of(response) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
+
+
+def test_the_list_says_what_is_live(enhance, publish, client_for, viewer):
+    publish("noir", "Dark", operation="enhance", note="<script>alert(1)</script>")
+    page = client_for(viewer).get(reverse("prompts")).content.decode()
+    assert "v1" in page
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert" in page
+    assert reverse("template", args=["noir"]) in page
+
+
+@pytest.mark.parametrize("name", ["overview", "prompts", "template_history"])
+def test_queries_do_not_grow_with_rows(name, enhance, publish, client_for, viewer):
+    client, arguments = client_for(viewer), ["enhance"] if name == "template_history" else []
+    counts = []
+    for count in (1, 30):
+        for number in range(Version.objects.count(), count):
+            publish("enhance", f"Text {number}")
+            publish(f"t{number}", f"Text {number}", operation="enhance")
+        client.get(reverse(name, args=arguments))
+        with CaptureQueriesContext(connection) as captured:
+            assert client.get(reverse(name, args=arguments)).status_code == 200
+        counts.append(len(captured))
+    assert counts[0] == counts[1]
+
+
+def test_overview_shows_what_is_live_and_warns_of_built_in_text(enhance, client_for, viewer):
+    page = text_of(client_for(viewer).get(reverse("overview")))
+    assert "from files" in page
+    assert "Ada Administrator published enhance v1" in page
+    assert page.count("runs use the text that is built in") == 2
+    assert "No provider is on" in page
+
+
+def test_a_viewer_reads_the_live_text_and_has_nothing_to_press(enhance, client_for, viewer):
+    page = client_for(viewer).get(reverse("template", args=["enhance"])).content.decode()
+    assert "First line.\nSecond line." in page
+    assert "<textarea" not in page
+
+
+def test_autosave_keeps_the_draft_and_the_editor_resumes_it(enhance, client_for, editor):
+    client = client_for(editor, htmx=True)
+    saved = client.post(reverse("template_draft", args=["enhance"]), form(enhance, "Mine <b>", temperature="0.4"))
+    assert saved.status_code == 200
+    assert "Your role may not publish" in saved.content.decode()
+    page = client_for(editor).get(reverse("template", args=["enhance"])).content.decode()
+    assert "Mine &lt;b&gt;</textarea>" in page
+    assert 'value="0.4"' in page
+    assert Version.objects.count() == 1
+
+
+def test_a_draft_that_cannot_be_stored_says_why(enhance, client_for, editor):
+    client = client_for(editor, htmx=True)
+    for fields, sentence in [
+        ({"body": "a\x00b"}, "NUL"),
+        ({"temperature": "9"}, "Temperature"),
+        ({"max_tokens": "-1"}, "Max tokens"),
+    ]:
+        response = client.post(reverse("template_draft", args=["enhance"]), form(enhance, "x") | fields)
+        assert (response.status_code, response["Content-Type"]) == (400, "text/plain; charset=utf-8")
+        assert sentence in response.content.decode()
+
+
+def test_publishing_passes_one_review_panel(enhance, client_for, releaser):
+    client = client_for(releaser, htmx=True)
+    panel = client.post(reverse("template_review", args=["enhance"]), form(enhance, "First line.\nOther line."))
+    assert panel.status_code == 200
+    page = panel.content.decode()
+    assert "Publish v2</button>" in page
+    assert re.search(r"<ins>.*Other.*</ins>", page)
+    assert re.search(r"<del>.*Second.*</del>", page)
+    done = client.post(
+        reverse("template_publish", args=["enhance"]), form(enhance, "First line.\nOther line.", note="why <i>")
+    )
+    assert done["HX-Redirect"] == "/prompts/enhance/?published=2"
+    page = client_for(releaser).get("/prompts/enhance/?published=2").content.decode()
+    assert "Undo: make v1 live again" in page
+    version = Version.objects.get(number=2)
+    assert (version.note, version.author) == ("why <i>", releaser)
+    assert not Draft.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ("   ", "blank"),
+        ("a\ufffdb", "broken UTF-8"),
+        ("x" * 65537, "64 KiB"),
+        ("First line.\nSecond line.", "No changes"),
+    ],
+)
+def test_what_cannot_go_live_is_told_and_kept(enhance, client_for, releaser, body, sentence):
+    client = client_for(releaser, htmx=True)
+    response = client.post(reverse("template_publish", args=["enhance"]), form(enhance, body))
+    assert response.status_code == 409
+    assert sentence in response.content.decode()
+    assert Version.objects.count() == 1
+
+
+def test_publishing_from_an_outdated_base_shows_both_texts_and_keeps_yours(enhance, publish, client_for, releaser):
+    mine = form(enhance, "My own text.")
+    theirs = publish("enhance", "Their faster text.", note="hotfix")
+    client = client_for(releaser, htmx=True)
+    for name in ("template_review", "template_publish"):
+        response = client.post(reverse(name, args=["enhance"]), mine)
+        assert response.status_code == 409
+        page = response.content.decode()
+        assert "Someone was faster" in page
+        assert "Their faster text." in page
+        assert "My own text." in page
+    assert Draft.objects.get(user=releaser).body == "My own text."
+    assert Template.objects.get().live_version == theirs
+    over = client.post(reverse("template_review", args=["enhance"]), mine | {"base": theirs.pk})
+    assert "Publish v3</button>" in over.content.decode()
+    assert f'id="id_base" value="{theirs.pk}" hx-swap-oob="true"' in over.content.decode()
+
+
+def test_the_state_fragment_says_when_somebody_else_published(enhance, publish, client_for, editor):
+    base = enhance.live_version_id
+    publish("enhance", "Newer", note="quick fix")
+    fragment = client_for(editor, htmx=True).get(reverse("template", args=["enhance"]), {"base": base})
+    assert "went live" in text_of(fragment)
+    assert "quick fix" in text_of(fragment)
+    assert "<textarea" not in fragment.content.decode()
+
+
+def test_rolling_back_in_two_clicks(enhance, publish, client_for, releaser):
+    second = publish("enhance", "Worse")
+    client = client_for(releaser, htmx=True)
+    url = reverse("version_live", args=["enhance", 1])
+    assert "Make v1 live again" in client.post(url, {"expected": second.pk}).content.decode()
+    assert Template.objects.get().live_version == second
+    done = client.post(url, {"expected": second.pk, "confirm": "1", "note": "v1 was better"})
+    assert done["HX-Redirect"] == "/prompts/enhance/?published=1"
+    assert Template.objects.get().live_version.number == 1
+    stale = client.post(url, {"expected": second.pk, "confirm": "1"})
+    assert stale.status_code == 409
+    assert "Someone was faster" in stale.content.decode()
+
+
+def test_any_two_texts_are_compared_and_the_address_names_both(enhance, publish, client_for, editor):
+    publish("enhance", "First line.\nThird line.", temperature=0.0)
+    client = client_for(editor)
+    client.post(reverse("template_draft", args=["enhance"]), form(Template.objects.get(), "Draft line."))
+    url = reverse("template_diff", args=["enhance"])
+    page = client.get(url, {"a": "1", "b": "2"}).content.decode()
+    assert re.search(r"<del>.*Second.*</del>.*<ins>.*Third.*</ins>", page, re.S)
+    assert "<td>default</td><td><b>0.0</b></td>" in page
+    assert re.search(r"<ins>.*Draft.*</ins>", client.get(url, {"a": "2", "b": "draft"}).content.decode())
+    assert client.get(url, {"a": "9", "b": "1"}).status_code == 404
+    assert client.get(url).status_code == 200
+
+
+def test_a_new_template_starts_empty_and_gets_its_first_version(client_for, releaser):
+    client = client_for(releaser)
+    assert client.post(reverse("template_new"), {"operation": "enhance", "name": "Bad Name"}).status_code == 422
+    made = client.post(reverse("template_new"), {"operation": "enhance", "name": "noir", "description": "Dark"})
+    assert made["Location"] == "/prompts/noir/"
+    template = Template.objects.get()
+    assert template.is_default
+    client.post(reverse("template_draft", args=["noir"]), form(template, "Dark."))
+    assert "Publish v1" in client.get("/prompts/noir/").content.decode()
+    done = client_for(releaser, htmx=True).post(reverse("template_publish", args=["noir"]), form(template, "Dark."))
+    assert done["HX-Redirect"] == "/prompts/noir/?published=1"
+    assert client.get("/prompts/noir/?published=1").status_code == 200
+
+
+def test_default_archive_and_restore_pass_the_panel(enhance, publish, client_for, releaser):
+    publish("noir", "Dark", operation="enhance")
+    client = client_for(releaser, htmx=True)
+    for name, template, expected in [
+        ("template_default", "noir", ("noir", True, False)),
+        ("template_archive", "enhance", ("enhance", False, True)),
+        ("template_restore", "enhance", ("enhance", False, False)),
+    ]:
+        url = reverse(name, args=[template])
+        before = AuditEntry.objects.count()
+        assert client.post(url).status_code == 200
+        assert AuditEntry.objects.count() == before
+        assert client.post(url, {"confirm": "1"})["HX-Redirect"] == f"/prompts/{template}/details/"
+        found = Template.objects.get(name=template)
+        assert (found.name, found.is_default, bool(found.archived_at)) == expected
+    refused = client.post(reverse("template_archive", args=["noir"]), {"confirm": "1"})
+    assert refused.status_code == 409
+    assert "Make another template the default first" in refused.content.decode()
+
+
+def test_editing_from_an_old_version_makes_a_draft_on_what_is_live(enhance, publish, client_for, editor):
+    publish("enhance", "Second")
+    client_for(editor).post(reverse("version_edit", args=["enhance", 1]))
+    draft = Draft.objects.get()
+    assert (draft.body, draft.base.number) == ("First line.\nSecond line.", 2)
+
+
+def test_discarding_shows_the_live_text_again(enhance, client_for, editor):
+    client = client_for(editor, htmx=True)
+    client.post(reverse("template_draft", args=["enhance"]), form(enhance, "Mine"))
+    assert client.post(reverse("template_discard", args=["enhance"]))["HX-Redirect"] == "/prompts/enhance/"
+    assert not Draft.objects.exists()
+
+
+def test_unknown_things_are_not_found(enhance, client_for, viewer):
+    client = client_for(viewer)
+    for url in ("/prompts/nothing/", "/prompts/enhance/v9/", "/runs/9/", "/audit/999/", "/nowhere/"):
+        response = client.get(url)
+        assert response.status_code == 404
+        assert "sidebar" not in response.content.decode()

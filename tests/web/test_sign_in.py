@@ -1,0 +1,184 @@
+"""Signing in, one-time links, passwords, and what the audit keeps of it."""
+
+import re
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from promptops.actions import accounts
+from promptops.actions.errors import LastAdministrator
+from promptops.audit import SYSTEM, Actor
+from promptops.enums import LinkPurpose, Role
+from promptops.models import AuditEntry, OneTimeLink, User
+from tests.conftest import PASSWORD
+
+pytestmark = pytest.mark.django_db
+
+ACCOUNT = {"name": "Ada Lovelace", "username": "ada", "password": PASSWORD, "password_again": PASSWORD}
+
+
+def actions() -> list[str]:
+    return list(AuditEntry.objects.order_by("seq").values_list("action", flat=True))
+
+
+def test_setup_link_creates_the_first_administrator_and_dies():
+    token = accounts.make_setup_link()
+    url = reverse("setup", args=[token])
+    client = Client()
+    assert client.get(url).status_code == 200
+    response = client.post(url, ACCOUNT)
+    assert response.status_code == 302
+    user = User.objects.get()
+    assert (user.username, user.role, user.check_password(PASSWORD)) == ("ada", Role.ADMINISTRATOR, True)
+    assert client.get(reverse("overview")).status_code == 200  # signed in
+    assert Client().post(url, ACCOUNT | {"username": "mallory"}).status_code == 410
+    assert User.objects.count() == 1
+    assert accounts.make_setup_link() is None
+
+
+def test_each_start_prints_a_new_setup_link_and_the_old_one_dies():
+    first, second = accounts.make_setup_link(), accounts.make_setup_link()
+    assert Client().get(reverse("setup", args=[first])).status_code == 410
+    assert Client().get(reverse("setup", args=[second])).status_code == 200
+
+
+def test_no_token_is_stored():
+    token = accounts.make_setup_link()
+    assert token not in str(OneTimeLink.objects.values())
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"password": "short", "password_again": "short"}, "too short"),
+        ({"password": "1234567890123", "password_again": "1234567890123"}, "entirely numeric"),
+        ({"password_again": "something else"}, "differ"),
+        ({"username": "no spaces"}, "valid username"),
+        ({"name": ""}, "required"),
+    ],
+)
+def test_setup_refuses_with_the_reason_and_the_link_lives(change, sentence):
+    url = reverse("setup", args=[accounts.make_setup_link()])
+    response = Client().post(url, ACCOUNT | change)
+    assert response.status_code == 422
+    assert sentence in response.content.decode()
+    assert not User.objects.exists()
+    assert Client().post(url, ACCOUNT).status_code == 302
+
+
+def test_user_names_are_one_whatever_their_case(administrator):
+    _, token = accounts.invite(Role.VIEWER, by=Actor.person(administrator))
+    response = Client().post(reverse("join", args=[token]), ACCOUNT | {"username": "ADA"})
+    assert response.status_code == 422
+    assert "taken" in response.content.decode()
+
+
+def test_invitation_gives_its_role_and_no_other_purpose_opens_it(administrator):
+    _, token = accounts.invite(Role.EDITOR, by=Actor.person(administrator))
+    assert Client().get(reverse("setup", args=[token])).status_code == 410
+    assert Client().get(reverse("password_by_link", args=[token])).status_code == 410
+    assert Client().post(reverse("join", args=[token]), ACCOUNT | {"username": "eve"}).status_code == 302
+    assert User.objects.get(username="eve").role == Role.EDITOR
+    assert "user.invited" in actions()
+    assert "user.created" in actions()
+
+
+def test_password_link_sets_a_password_once(administrator):
+    token = accounts.make_password_link(administrator, by=SYSTEM)
+    url = reverse("password_by_link", args=[token])
+    new = {"password": "another long secret", "password_again": "another long secret"}
+    assert Client().post(url, new).status_code == 302
+    assert Client().post(url, new).status_code == 410
+    administrator.refresh_from_db()
+    assert administrator.check_password("another long secret")
+
+
+def test_sign_in_goes_back_to_where_it_came_from_but_never_elsewhere(viewer):
+    for target, expected in [("/prompts/", "/prompts/"), ("https://evil.example/", "/"), ("//evil.example", "/")]:
+        response = Client().post(reverse("sign_in"), {"username": "VERA", "password": PASSWORD, "next": target})
+        assert (response.status_code, response["Location"]) == (302, expected)
+
+
+def test_failures_are_told_audited_and_limited(viewer):
+    client = Client(REMOTE_ADDR="192.0.2.9")
+    url = reverse("sign_in")
+    for attempt in range(5):
+        response = client.post(url, {"username": ["vera", "VERA"][attempt % 2], "password": f"wrong {attempt}"})
+    assert response.status_code == 429
+    assert client.post(url, {"username": "vera", "password": PASSWORD}).status_code == 429
+    elsewhere = Client(REMOTE_ADDR="192.0.2.10")
+    assert elsewhere.post(url, {"username": "vera", "password": PASSWORD}).status_code == 302
+    entry = AuditEntry.objects.filter(action="user.sign_in_failed").first()
+    assert (entry.object_name, entry.address) == ("vera", "192.0.2.9")
+    assert "user.locked_out" in actions()
+
+
+def test_a_password_typed_as_user_name_is_not_kept():
+    Client().post(reverse("sign_in"), {"username": PASSWORD, "password": "x"})
+    entry = AuditEntry.objects.get(action="user.sign_in_failed")
+    assert PASSWORD not in str(vars(entry))
+
+
+def test_signing_in_and_out_is_audited(viewer):
+    client = Client()
+    client.post(reverse("sign_in"), {"username": "vera", "password": PASSWORD})
+    client.post(reverse("sign_out"))
+    assert actions() == ["user.signed_in", "user.signed_out"]
+    assert client.get(reverse("overview"))["Location"].startswith(reverse("sign_in"))
+
+
+def test_changing_the_password_ends_other_sessions(viewer, client_for):
+    here, there = client_for(viewer), client_for(viewer)
+    new = {"present": PASSWORD, "password": "another long secret", "password_again": "another long secret"}
+    wrong = here.post(reverse("password"), new | {"present": "no"})
+    assert wrong.status_code == 422
+    assert here.post(reverse("password"), new).status_code == 302
+    assert here.get(reverse("overview")).status_code == 200
+    assert there.get(reverse("overview")).status_code == 302
+
+
+def test_the_last_administrator_stays(administrator, editor):
+    by = Actor.person(administrator)
+    with pytest.raises(LastAdministrator):
+        accounts.change_role(administrator, Role.VIEWER, by=by)
+    with pytest.raises(LastAdministrator):
+        accounts.deactivate(administrator, by=by)
+    accounts.change_role(editor, Role.ADMINISTRATOR, by=by)
+    accounts.deactivate(administrator, by=by)
+    assert User.objects.get(role=Role.ADMINISTRATOR, is_active=True) == editor
+
+
+def test_a_deactivated_person_is_out_at_once(viewer, administrator, client_for):
+    client = client_for(viewer)
+    accounts.deactivate(viewer, by=Actor.person(administrator))
+    assert client.get(reverse("overview")).status_code == 302
+    assert Client().post(reverse("sign_in"), {"username": "vera", "password": PASSWORD}).status_code == 422
+
+
+def test_an_expired_login_in_an_htmx_request_comes_back_to_the_page(client_for):
+    client = client_for(htmx=True)
+    response = client.get(reverse("prompts"), headers={"HX-Current-URL": "http://testserver/prompts/enhance/"})
+    assert response["HX-Redirect"] == f"{reverse('sign_in')}?next=/prompts/enhance/"
+
+
+def test_log_lines_hold_no_one_time_link(caplog, capfd):
+    import logging
+
+    from promptops.logs import RedactOneTimeLinks
+
+    token = accounts.make_setup_link() + "x"
+    Client().get(reverse("setup", args=[token]))
+    record = logging.LogRecord("x", logging.WARNING, "", 0, "Gone: %s", (f"/setup/{token}/",), None)
+    RedactOneTimeLinks().filter(record)
+    assert re.search(r"/setup/\[one-time link\]", record.getMessage())
+    assert token not in record.getMessage() + capfd.readouterr().err
+
+
+def test_every_purpose_has_an_address_that_logs_redact():
+    from django.conf import settings
+
+    pages = {LinkPurpose.SETUP: "setup", LinkPurpose.JOIN: "join", LinkPurpose.PASSWORD: "password_by_link"}
+    assert set(pages) == set(LinkPurpose)
+    for name in pages.values():
+        assert "secret-token" not in settings.ONE_TIME_LINK.sub(r"/\1/…", reverse(name, args=["secret-token"]))
