@@ -73,6 +73,21 @@
   });
   showTheme();
 
+  // ------------------------------------------------------------------ small form helpers
+
+  // A sample goes into its field as if it were typed.
+  on("click", (event) => {
+    const sample = event.target.closest("[data-fill]");
+    if (!sample) return;
+    const field = $(sample.dataset.fill);
+    field.value = sample.dataset.value;
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+    closeMenus();
+    field.focus();
+  });
+  // A choice that needs no button: the form goes at once.
+  on("change", (event) => event.target.closest("[data-submits]")?.form.requestSubmit());
+
   // ------------------------------------------------------------------ menus (details) close like menus
 
   const closeMenus = (but) => $$("details.menu[open]").forEach((menu) => menu !== but && (menu.open = false));

@@ -6,3 +6,5 @@ try {
 } catch {
   // Storage may be turned off; the system's theme applies.
 }
+// The server shows times in the reader's zone from the next page on.
+document.cookie = `tz=${Intl.DateTimeFormat().resolvedOptions().timeZone ?? ""}; path=/; max-age=31536000; samesite=lax`;

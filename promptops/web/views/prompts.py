@@ -71,7 +71,7 @@ def edit(request: HttpRequest, name: str) -> HttpResponse:
             "draft": draft,
             "tokens": estimate_tokens(source.body if source else ""),
             "versions": list(queries.templates.history(template)[:100]),
-            "providers": queries.providers.chain(),
+            "providers": queries.providers.listed(),
             "published": _published(request, template),
             "samples": SAMPLES[PromptOperation(template.operation)],
         },

@@ -1,0 +1,266 @@
+"""Previews and provider tests over the socket, against a real loopback provider."""
+
+import asyncio
+import json
+
+import pytest
+from channels.db import database_sync_to_async
+
+from promptops import live
+from promptops.actions import accounts
+from promptops.actions.providers import ProviderFields, create_provider
+from promptops.audit import Actor
+from promptops.models import Attempt, Run, Template
+from tests.engine.helpers import STREAM_END, STREAM_HEAD, answer_with, delta, event, http_answer, loopback, part
+from tests.web.sockets import page_socket
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+DONE = part(event("[DONE]")) + STREAM_END
+KEY = "sk-very-secret-key"
+
+
+def streamed(*texts: str) -> list[bytes]:
+    return [STREAM_HEAD, *(part(delta(text)) for text in texts), part(delta(finish="stop")), DONE]
+
+
+async def prepare(publish, make_user, *urls: str):
+    """A template per operation, a provider per URL, and an editor."""
+
+    def work():
+        for name in ("enhance", "auto_extend", "rewrite"):
+            publish(name, f"The {name} prompt.")
+        actor = Actor("Tests")
+        for number, url in enumerate(urls, start=1):
+            create_provider(ProviderFields(f"p{number}", "openai", f"m{number}", url), by=actor, key=KEY)
+        return make_user("editor", "eddie", "Eddie")
+
+    return await database_sync_to_async(work)()
+
+
+def message(**fields) -> str:
+    defaults = {"action": "run", "template": "enhance", "what": "editor", "where": "chain", "input": "a fox"}
+    editor = {"body": "My text.", "temperature": "", "max_tokens": "", "model": "", "base": ""}
+    return json.dumps(defaults | editor | fields)
+
+
+async def frames(socket, until: str, seconds: float = 5) -> list[str]:
+    """The HTML frames up to the one that holds `until`; hints are passed over."""
+    found = []
+    async with asyncio.timeout(seconds):
+        while True:
+            text = await socket.receive_from(timeout=seconds)
+            if not text.startswith("{"):
+                found.append(text)
+                if until in text:
+                    return found
+
+
+async def test_text_streams_in_and_the_run_is_recorded(publish, make_user):
+    async with loopback(answer_with(*streamed("A red ", "fox <b>", " runs."))) as upstream:
+        editor = await prepare(publish, make_user, upstream.url)
+        async with page_socket(editor) as socket:
+            await socket.send_to(text_data=message(temperature="0.2", max_tokens="99"))
+            html = await frames(socket, "/runs/")
+    texts = [frame for frame in html if "beforeend:#try-text" in frame]
+    assert len(texts) >= 2
+    assert "fox &lt;b&gt;" in "".join(texts)
+    assert "A red fox &lt;b&gt; runs." in html[-1]
+    sent = upstream.requests[0].body
+    assert [part["content"] for part in sent["messages"]] == ["My text.", "a fox"]
+    assert (sent["model"], sent["temperature"], sent["max_tokens"]) == ("m1", 0.2, 99)
+    run = await Run.objects.select_related("user", "template").aget()
+    assert (run.status, run.output, run.input) == ("succeeded", "A red fox <b> runs.", "a fox")
+    assert (run.user, run.template.name, run.version, run.draft_body) == (editor, "enhance", None, "My text.")
+    assert (run.provider, run.model, run.fallback_used, run.temperature) == ("p1", "m1", False, 0.2)
+    assert run.revision == (await live.acurrent()).revision
+    attempt = await Attempt.objects.aget()
+    assert (attempt.outcome, attempt.provider) == ("succeeded", "p1")
+    assert attempt.first_text_ms is not None
+
+
+async def test_a_failing_provider_falls_back_and_the_sentence_says_so_without_the_key(publish, make_user):
+    broken = answer_with(http_answer({"error": {"message": f"bad key {KEY}"}}, status=503))
+    async with loopback(broken) as first, loopback(answer_with(*streamed("Fine."))) as second:
+        editor = await prepare(publish, make_user, first.url, second.url)
+        async with page_socket(editor) as socket:
+            await socket.send_to(text_data=message())
+            html = "".join(await frames(socket, "/runs/"))
+    assert "fallback used" in html
+    assert "503" in html
+    assert KEY not in html
+    run = await Run.objects.aget()
+    assert (run.provider, run.fallback_used) == ("p2", True)
+    assert [attempt.outcome async for attempt in Attempt.objects.all()] == ["failed", "succeeded"]
+    assert KEY not in str([vars(attempt) async for attempt in Attempt.objects.all()])
+
+
+async def test_when_all_fail_the_error_is_a_sentence_and_is_recorded(publish, make_user):
+    async with loopback(answer_with(http_answer("busy", status=503, content_type="text/plain"))) as upstream:
+        editor = await prepare(publish, make_user, upstream.url)
+        async with page_socket(editor) as socket:
+            await socket.send_to(text_data=message())
+            html = (await frames(socket, "/runs/"))[-1]
+    assert 'role="alert"' in html
+    assert "p1" in html
+    run = await Run.objects.aget()
+    assert run.status == "failed"
+    assert "503" in run.error
+
+
+async def test_a_stream_that_is_cut_is_no_answer(publish, make_user):
+    cut = answer_with(STREAM_HEAD, part(delta("A red ")), close=True)
+    async with loopback(cut) as first, loopback(answer_with(*streamed("Other."))) as second:
+        editor = await prepare(publish, make_user, first.url, second.url)
+        async with page_socket(editor) as socket:
+            await socket.send_to(text_data=message())
+            html = (await frames(socket, "/runs/"))[-1]
+    assert "a cut answer is no answer" in html
+    assert second.requests == []
+    run = await Run.objects.aget()
+    assert (run.status, run.output) == ("failed", "")
+
+
+async def test_cancel_closes_the_connection_and_records_the_run(publish, make_user):
+    hang = answer_with(STREAM_HEAD, part(delta("A red ")), then=lambda: asyncio.sleep(30))
+    async with loopback(hang) as upstream:
+        editor = await prepare(publish, make_user, upstream.url)
+        async with page_socket(editor) as socket:
+            await socket.send_to(text_data=message())
+            await frames(socket, "A red")
+            await socket.send_to(text_data=json.dumps({"action": "cancel"}))
+            await frames(socket, "Canceled")
+            await upstream.wait_closed(1)
+    run = await Run.objects.aget()
+    assert run.status == "canceled"
+    assert (await Attempt.objects.aget()).outcome == "canceled"
+
+
+async def test_a_page_that_goes_away_cancels_its_run(publish, make_user):
+    hang = answer_with(STREAM_HEAD, part(delta("A red ")), then=lambda: asyncio.sleep(30))
+    async with loopback(hang) as upstream:
+        editor = await prepare(publish, make_user, upstream.url)
+        async with page_socket(editor) as socket:
+            await socket.send_to(text_data=message())
+            await frames(socket, "A red")
+        await upstream.wait_closed(1)
+    assert (await Run.objects.aget()).status == "canceled"
+
+
+async def test_a_run_in_flight_keeps_its_snapshot(publish, make_user):
+    released = asyncio.Event()
+    slow = answer_with(STREAM_HEAD, part(delta("Old ")), then=released.wait)
+
+    async def respond(writer):
+        await slow(writer)
+        for piece in (part(delta("answer.")), part(delta(finish="stop")), DONE):
+            writer.write(piece)
+        await writer.drain()
+
+    async with loopback(respond) as upstream:
+        editor = await prepare(publish, make_user, upstream.url)
+        before = (await live.acurrent()).revision
+        async with page_socket(editor) as socket:
+            await socket.send_to(text_data=message(what="1"))
+            await frames(socket, "Old")
+            await database_sync_to_async(publish)("enhance", "Newer")
+            assert (await live.acurrent()).revision == before + 1
+            released.set()
+            await frames(socket, "Old answer.")
+    run = await Run.objects.select_related("version").aget()
+    assert (run.revision, run.version.number) == (before, 1)
+    assert upstream.requests[0].body["messages"][0]["content"] == "The enhance prompt."
+
+
+async def test_rewrite_asks_for_the_count_and_lists_the_alternatives(publish, make_user):
+    async with loopback(answer_with(*streamed("1. First way\n2) Second way\n"))) as upstream:
+        editor = await prepare(publish, make_user, upstream.url)
+        async with page_socket(editor) as socket:
+            await socket.send_to(text_data=message(template="rewrite", what="1", count="4"))
+            html = (await frames(socket, "/runs/"))[-1]
+    assert '<li dir="auto">First way</li><li dir="auto">Second way</li>' in html
+    assert "4 were asked for, 2 came" in html
+    system, user = (part["content"] for part in upstream.requests[0].body["messages"])
+    assert "4" in system.removeprefix("The rewrite prompt.")
+    assert user == "a fox"
+
+
+async def test_auto_extend_sends_the_prior_prompts_by_line(publish, make_user):
+    async with loopback(answer_with(*streamed("Next."))) as upstream:
+        editor = await prepare(publish, make_user, upstream.url)
+        async with page_socket(editor) as socket:
+            await socket.send_to(text_data=message(template="auto_extend", what="1", input="one\r\ntwo"))
+            await frames(socket, "/runs/")
+    assert upstream.requests[0].body["messages"][1]["content"] == "one\ntwo"
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"input": "  "}, "Type an input first"),
+        ({"input": "x" * 16001}, "16,000"),
+        ({"input": "a\x00"}, "Null characters"),
+        ({"body": " "}, "The prompt is blank"),
+        ({"what": "77"}, "enhance has no v77"),
+        ({"what": "drop"}, "Choose the editor"),
+        ({"where": "999"}, "does not exist any more"),
+        ({"where": "1; drop"}, "Choose the chain"),
+        ({"template": "nothing"}, "does not exist"),
+        ({"template": "rewrite", "count": "99"}, "at most 10"),
+        ({"temperature": "9"}, "less than or equal to 2"),
+        ({"action": "format"}, "out of date"),
+        ({"action": "test", "provider": "77"}, "does not exist any more"),
+    ],
+)
+async def test_bad_messages_are_refused_with_the_reason(publish, make_user, fields, sentence):
+    editor = await prepare(publish, make_user)
+    async with page_socket(editor) as socket:
+        await socket.send_to(text_data=message(**fields))
+        assert sentence in (await frames(socket, "toast"))[-1]
+    assert not await Run.objects.aexists()
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "{", "x" * 600_000])
+async def test_what_is_no_message_is_refused(publish, make_user, text):
+    editor = await prepare(publish, make_user)
+    async with page_socket(editor) as socket:
+        await socket.send_to(text_data=text)
+        assert "could not be read" in (await frames(socket, "toast"))[-1]
+
+
+async def test_without_a_provider_the_sentence_says_what_to_do(publish, make_user):
+    editor = await prepare(publish, make_user)
+    async with page_socket(editor) as socket:
+        await socket.send_to(text_data=message())
+        assert "Turn one on" in (await frames(socket, "/runs/"))[-1]
+
+
+async def test_testing_a_provider_says_how_it_went(publish, make_user):
+    async with loopback(answer_with(*streamed("It works."))) as upstream:
+        editor = await prepare(publish, make_user, upstream.url)
+        pk = (await live.acurrent()).providers[0].id
+        async with page_socket(editor) as socket:
+            await socket.send_to(text_data=json.dumps({"action": "test", "provider": str(pk)}))
+            html = (await frames(socket, "/runs/"))[-1]
+    assert f"test-result-{pk}" in html
+    assert "It works." in html
+    run = await Run.objects.aget()
+    assert (run.source, run.template, run.max_tokens) == ("test", None, 64)
+
+
+async def test_a_role_that_is_taken_away_counts_at_once(publish, make_user):
+    editor = await prepare(publish, make_user)
+    other = await database_sync_to_async(make_user)("administrator", "other")
+
+    async with page_socket(editor) as socket:
+        await database_sync_to_async(accounts.change_role)(editor, "viewer", by=Actor.person(other))
+        async with asyncio.timeout(3):
+            while await socket.receive_from(timeout=3) != '{"event": "reload"}':
+                pass
+        await socket.send_to(text_data=message())
+        assert "Ask an administrator" in (await frames(socket, "toast"))[-1]
+        await database_sync_to_async(accounts.deactivate)(editor, by=Actor.person(other))
+        async with asyncio.timeout(3):
+            while await socket.receive_from(timeout=3) != '{"event": "signed_out"}':
+                pass
+    assert (await Template.objects.acount()) == 3
