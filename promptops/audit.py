@@ -169,7 +169,7 @@ def first_bad_entry() -> AuditEntry | None:
     if expected_seq <= head.seq:
         return AuditEntry(seq=expected_seq)
     newest = AuditHead.objects.values_list("seq", flat=True).get(pk=1)
-    return AuditEntry.objects.filter(seq__gt=newest).order_by("seq").first()
+    return AuditEntry.objects.get(seq=newest + 1) if expected_seq > newest + 1 else None
 
 
 def sentence(entry: AuditEntry) -> str:

@@ -117,6 +117,8 @@
   }
 
   on("close", placeToasts, true); // the event does not bubble
+  // What was shown in the review panel goes with it: a one-time link must not stay in the page.
+  on("close", (event) => event.target.matches("[data-opens-itself]") && event.target.replaceChildren(), true);
   on("click", (event) => {
     const opener = event.target.closest("[data-open-dialog]");
     if (opener) openDialog($(opener.dataset.openDialog));

@@ -24,17 +24,20 @@ from tests.web.sockets import page_socket
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def manage(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A management command in a process of its own, on the test's database."""
+def database_url() -> str:
+    """The test's database as other processes are told of it."""
     database = connection.settings_dict
     if connection.vendor == "sqlite":
-        url = f"sqlite:///{database['NAME']}"
-    else:
-        url = f"postgresql://{database['USER']}@{database['HOST']}:{database['PORT']}/{database['NAME']}"
+        return f"sqlite:///{database['NAME']}"
+    return f"postgresql://{database['USER']}@{database['HOST']}:{database['PORT']}/{database['NAME']}"
+
+
+def manage(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A management command in a process of its own, on the test's database."""
     return subprocess.run(
         [sys.executable, "manage.py", *arguments],
         cwd=settings.BASE_DIR,
-        env=os.environ | {"DATABASE_URL": url} | environment,
+        env=os.environ | {"DATABASE_URL": database_url()} | environment,
         capture_output=True,
         text=True,
         timeout=60,

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -89,8 +90,8 @@ def clean_input(text: str) -> str:
     return text
 
 
-async def execute(plan: RunPlan) -> AsyncIterator[ChainEvent | RunRecorded]:
-    """Run the plan: yields the chain's events and, last, RunRecorded.
+async def execute(plan: RunPlan) -> AsyncGenerator[ChainEvent | RunRecorded, None]:
+    """Run the plan: yields the chain's events and, last, RunRecorded. Read it inside `contextlib.aclosing`.
 
     A provider error ends the run as failed, in RunRecorded rather than as an exception. When the caller goes away
     (task canceled, generator closed) the run is recorded as canceled, with the attempts so far.
@@ -107,10 +108,12 @@ async def execute(plan: RunPlan) -> AsyncIterator[ChainEvent | RunRecorded]:
                 raise LLMProviderError("There is no provider to ask. Turn one on, or add one, on the Providers page.")
             providers = [build_provider(spec) for spec in plan.providers]
             timeout_ms = plan.snapshot.settings.timeout_ms
-            async for event in run_chain(plan.request(), providers, timeout_ms=timeout_ms, attempts=attempts):
-                if isinstance(event, RunDone):
-                    response = event.response
-                yield event
+            chain = run_chain(plan.request(), providers, timeout_ms=timeout_ms, attempts=attempts)
+            async with aclosing(chain) as happenings:
+                async for event in happenings:
+                    if isinstance(event, RunDone):
+                        response = event.response
+                    yield event
             status = RunStatus.SUCCEEDED
         except LLMProviderError as failure:
             error, status = str(failure), RunStatus.FAILED
@@ -180,7 +183,7 @@ def erase(run: Run, *, by: Actor) -> None:
     """Blank everything that a person typed or a model answered; the figures stay."""
     if _erase(Run.objects.filter(pk=run.pk)):
         audit.record("run.erased", by=by, object=run)
-        events.broadcast_on_commit(events.RUN_RECORDED, run.pk)
+        events.broadcast_on_commit(events.RUN_ERASED, run.pk)
 
 
 @transaction.atomic
@@ -190,6 +193,7 @@ def erase_expired(*, by: Actor = SYSTEM) -> int:
     erased = _erase(Run.objects.filter(at__lt=timezone.now() - timedelta(days=days)))
     if erased:
         audit.record("run.expired", by=by, object_name="runs", after={"runs": erased, "days": days})
+        events.broadcast_on_commit(events.RUN_ERASED, 0)
     return erased
 
 

@@ -21,7 +21,18 @@ class Provider(models.Model):
         error_messages={"unique": "A provider of that name exists. Choose another name."},
     )
     kind = models.CharField(max_length=20, choices=ProviderKind)
-    base_url = models.URLField("base URL", max_length=300, blank=True)
+    # Not a URLField: that refuses hosts of one label, such as http://vllm:8000/v1 in a container network.
+    base_url = models.CharField(
+        "base URL",
+        max_length=300,
+        blank=True,
+        validators=[
+            RegexValidator(
+                r"\Ahttps?://[A-Za-z0-9.\-\[\]:]+(/[^\s?#@]*)?\Z",
+                "Give an address such as http://127.0.0.1:8080/v1, with no password and no query.",
+            )
+        ],
+    )
     model = models.CharField("model id", max_length=200, blank=True)
     key_env = models.CharField(
         "environment variable",

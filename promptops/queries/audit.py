@@ -16,7 +16,6 @@ SYSTEM_NAMES = [actor.name for actor in (audit.SYSTEM, audit.COMMAND_LINE, audit
 # A value that is longer, or has more than one line, is shown as a text with its differences.
 TEXT_CHARACTERS = 160
 LABELS = {
-    "sha256": "SHA-256",
     "max_tokens": "Max tokens",
     "timeout_ms": "Time limit (ms)",
     "base_url": "Base URL",
@@ -108,6 +107,8 @@ def changes(entry: AuditEntry) -> tuple[list[Value], list[Value]]:
     before, after = (side if isinstance(side, dict) else {} for side in (entry.before, entry.after))
     values, texts = [], []
     for name in dict.fromkeys([*after, *before]):
+        if name == "sha256":
+            continue  # says no more than the text and the settings do, which are all here
         sides = before.get(name), after.get(name)
         if any(_is_text(name, side) for side in sides):
             texts.append(Value(_label(name), *(side if isinstance(side, str) else "" for side in sides)))

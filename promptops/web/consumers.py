@@ -20,7 +20,7 @@ from django.template.loader import render_to_string
 
 from promptops import events, live
 from promptops.actions.runs import RunPlan, RunRecorded, execute
-from promptops.engine.chain import AttemptFailed, AttemptStarted, RunDone, TextChunk
+from promptops.engine.chain import AttemptFailed, AttemptStarted, TextChunk
 from promptops.engine.rewrite import parse_alternatives
 from promptops.engine.types import LLMResponse, PromptOperation
 from promptops.enums import Permission
@@ -109,30 +109,29 @@ class PageConsumer(AsyncWebsocketConsumer):
         streamed = False
         try:
             await self._render(preview, state="running", plan=plan)
-            async for event in execute(plan):
-                if isinstance(event, AttemptStarted):
-                    await self._send_status(preview, f"Asking {event.provider}…")
-                elif isinstance(event, TextChunk):
-                    if preview.streams:
-                        await self.send(render_to_string("runs/_try_text.html", {"text": event.text}))
-                    streamed = True
-                elif isinstance(event, AttemptFailed):
-                    attempts.append(event.attempt)
-                elif isinstance(event, RunDone):
-                    pass
-                elif isinstance(event, RunRecorded):
-                    await self._render(
-                        preview,
-                        state="done" if event.response else "failed",
-                        plan=plan,
-                        response=event.response,
-                        alternatives=_alternatives(plan, event.response),
-                        attempts=event.response.attempts if event.response else attempts,
-                        error=event.error,
-                        latency_ms=event.latency_ms,
-                        run_id=event.run_id,
-                        cut=streamed and not event.response,
-                    )
+            async with contextlib.aclosing(execute(plan)) as happenings:
+                async for event in happenings:
+                    if isinstance(event, AttemptStarted):
+                        await self._send_status(preview, f"Asking {event.provider}…")
+                    elif isinstance(event, TextChunk):
+                        if preview.streams:
+                            await self.send(render_to_string("runs/_try_text.html", {"text": event.text}))
+                        streamed = True
+                    elif isinstance(event, AttemptFailed):
+                        attempts.append(event.attempt)
+                    elif isinstance(event, RunRecorded):
+                        await self._render(
+                            preview,
+                            state="done" if event.response else "failed",
+                            plan=plan,
+                            response=event.response,
+                            alternatives=_alternatives(plan, event.response),
+                            attempts=event.response.attempts if event.response else attempts,
+                            error=event.error,
+                            latency_ms=event.latency_ms,
+                            run_id=event.run_id,
+                            cut=streamed and not event.response,
+                        )
         except asyncio.CancelledError:
             with contextlib.suppress(Exception):  # the page may be gone already
                 await self._render(preview, state="canceled", plan=plan)

@@ -41,7 +41,7 @@ STOP_SECONDS = 2.0
 """How long the model's process may take to end before it is killed."""
 
 THREADS = max(1, min(4, (os.cpu_count() or 1) - 1))
-"""All cores but one. On two busy cores one thread gives 34 tokens a second and two give 11: they wait for each other."""
+"""All cores but one: on two busy cores one thread gives 34 tokens a second, two give 11 and wait for each other."""
 
 SAMPLING = (("top_k", 20), ("min_p", 0.15), ("repeat_penalty", 1.05))
 """Chosen by reading answers: with more unlikely words, or a heavier penalty, a model this small loses the subject."""
@@ -148,6 +148,7 @@ class _Server:
             process.communicate()
 
     def _start(self) -> tuple[str, str]:
+        self.stop()  # whatever is left of one that died
         key = secrets.token_urlsafe(32)
         config = {
             "model_path": str(_model_path()),
@@ -177,7 +178,8 @@ class _Server:
             too_late.cancel()
         if not address:
             process.kill()
-            raise LLMUnavailableError(f"The embedded model did not start (its process ended with {process.wait()})")
+            process.communicate()
+            raise LLMUnavailableError(f"The embedded model did not start (its process ended with {process.returncode})")
         self._process, self._reached = process, (address, key)
         return self._reached
 

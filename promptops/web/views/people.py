@@ -18,6 +18,12 @@ from promptops.web.access import actor, requires
 from promptops.web.forms_settings import RoleForm
 from promptops.web.review import Change
 
+ROLE_OF_YOURSELF = (
+    "This is you. With another role this page, providers and settings are closed to you at once, and only another "
+    "administrator can give them back."
+)
+DEACTIVATE_YOURSELF = "This is you. You are signed out at once, and only another administrator can let you in again."
+
 
 @requires(Permission.ADMINISTER)
 def index(request: HttpRequest) -> HttpResponse:
@@ -71,7 +77,7 @@ def role(request: HttpRequest, pk: int) -> HttpResponse:
         "person": person,
         "form": form,
         "roles": [(role, _may(role)) for role in Role],
-        "yourself": person == request.user,
+        "warning": ROLE_OF_YOURSELF if person == request.user else "",
     }
     if request.method != "POST":
         return review.panel(request, **asked)
@@ -96,8 +102,6 @@ def active(request: HttpRequest, pk: int) -> HttpResponse:
     word, other = ("active", "deactivated") if wanted else ("deactivated", "active")
     if wanted:
         affected = f"They can sign in again, as {Role(person.role).label.lower()}."
-    elif person == request.user:
-        affected = "This is you: you are signed out at once, and only another administrator can let you in again."
     else:
         affected = "They are signed out at once and cannot sign in. What they wrote stays, with their name."
     asked: dict[str, Any] = {
@@ -106,6 +110,7 @@ def active(request: HttpRequest, pk: int) -> HttpResponse:
         "form_id": "active-form",
         "changes": [Change(person.name, other, word)],
         "affected": affected,
+        "warning": DEACTIVATE_YOURSELF if person == request.user else "",
         "danger": not wanted,
         "template": "_review_form.html",
         "action": reverse("people_active", args=[pk]),

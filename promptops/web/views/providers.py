@@ -21,8 +21,8 @@ from promptops.web.access import actor, refusal, requires
 from promptops.web.forms_providers import DEFAULT_BASE_URL, EditProviderForm, KeyForm, NewProviderForm, reshaped
 from promptops.web.review import Change
 
-KEY_DROPPED = "The stored key was entered for another server, so it is dropped: enter it again afterwards. "
-ALL_OFF = "With this no provider is on: every run fails until one is turned on again. "
+KEY_DROPPED = "The stored key was entered for another server, so it is dropped. Enter it again afterwards."
+ALL_OFF = "With this no provider is on: every run fails until one is turned on again."
 
 
 @requires(Permission.READ)
@@ -114,7 +114,9 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
         "confirm": f"Save {form.after.name}",
         "form_id": "provider-form",
         "changes": [Change(label, before[label], after[label]) for label in after if after[label] != before[label]],
-        "affected": (KEY_DROPPED if form.drops_key else "") + _affected(provider),
+        "affected": _affected(provider),
+        "warning": KEY_DROPPED if form.drops_key else "",
+        "template": "_review_warning.html",
     }
     if form.cleaned_data["expected"] != provider.changed_revision:
         return _stale(request, provider, "id_expected", asked)
@@ -185,7 +187,7 @@ def enabled(request: HttpRequest, pk: int) -> HttpResponse:
         "confirm": f"Turn {provider.name} {word}",
         "form_id": "enabled-form",
         "changes": [Change(provider.name, other, word)],
-        "affected": (ALL_OFF if last_one else "") + review.AFFECTED,
+        "warning": ALL_OFF if last_one else "",
         "danger": last_one,
         "template": "_review_form.html",
         "action": reverse("provider_enabled", args=[pk]),

@@ -22,7 +22,7 @@ STALE = (
     "Someone changed the settings meanwhile. What you typed is kept; below it is compared with what is there now. "
     "Save it to replace theirs, or reload the page to drop yours."
 )
-SHORTER = "The texts of older runs are erased within the hour, for good. "
+SHORTER = "The texts of older runs are erased within the hour, for good."
 
 
 @requires(Permission.READ)
@@ -38,7 +38,7 @@ def index(request: HttpRequest) -> HttpResponse:
         raise PermissionDenied(refusal(Permission.ADMINISTER))
     form = SettingsForm(config, request.POST)
     if not form.is_valid():
-        return _page(request, form, status=422)
+        return _invalid(request, form)
     wanted = form.settings
     changes = _changes(config, form)
     asked: dict[str, Any] = {
@@ -46,11 +46,12 @@ def index(request: HttpRequest) -> HttpResponse:
         "confirm": "Save the settings",
         "form_id": "settings-form",
         "changes": changes,
-        "affected": (SHORTER if wanted.run_retention_days < config.run_retention_days else "") + review.AFFECTED,
+        "warning": SHORTER if wanted.run_retention_days < config.run_retention_days else "",
+        "template": "_review_warning.html",
     }
     if form.cleaned_data["expected"] != config.settings_revision:
         stale = {"template": "settings/_stale.html", "expected": config.settings_revision}
-        return review.panel(request, error=STALE, **asked, **stale)
+        return review.panel(request, error=STALE, **(asked | stale))
     if not changes:
         return review.panel(request, error="No changes to save: the settings are as they were.", **asked)
     if not review.confirmed(request):
@@ -61,14 +62,24 @@ def index(request: HttpRequest) -> HttpResponse:
     except (Refused, ValidationError) as error:
         sentence = " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
         return review.panel(request, error=sentence, **asked)
-    was = ", ".join(f"{change.label} was {change.before}" for change in changes)
-    return review.done(request, reverse("settings"), f"The settings are saved. {was}; change it back to undo.")
+    was = "; ".join(f"{change.label}: {change.before}" for change in changes)
+    return review.done(
+        request, reverse("settings"), f"The settings are saved. To undo, put back what was there ({was})."
+    )
+
+
+def _invalid(request: HttpRequest, form: SettingsForm) -> HttpResponse:
+    """The form with its errors; over an open panel, the errors in the panel."""
+    if request.htmx and review.confirmed(request):
+        error = " ".join(message for messages in form.errors.values() for message in messages)
+        return review.panel(request, title="Not saved", confirm="Try again", form_id="settings-form", error=error)
+    return _page(request, form, status=422)
 
 
 def _page(request: HttpRequest, form: SettingsForm, *, status: int = 200) -> HttpResponse:
     """The page, or for an htmx request only the form, which replaces itself."""
     roles = list(Role)
-    table = [(permission.label, [allows(role, permission) for role in roles]) for permission in Permission]
+    table = [(permission.label, [(role, allows(role, permission)) for role in roles]) for permission in Permission]
     context = {"form": form, "seen": form["expected"].value(), "roles": roles, "table": table}
     if not request.htmx:
         return render(request, "settings/index.html", context, status=status)

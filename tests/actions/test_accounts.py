@@ -1,0 +1,198 @@
+"""People: links that work once, roles, deactivation, and that one administrator always stays."""
+
+from datetime import timedelta
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+
+from promptops.actions import accounts
+from promptops.actions.accounts import LinkUsed
+from promptops.actions.errors import LastAdministrator, Refused, Stale
+from promptops.enums import LinkPurpose, Role
+from promptops.models import AuditEntry, LiveConfiguration, OneTimeLink, User
+
+pytestmark = pytest.mark.django_db
+
+PASSWORD = "a long and winding road"
+NEW = {"username": "nora", "name": " Nora New ", "password": PASSWORD}
+
+
+def told() -> AuditEntry:
+    return AuditEntry.objects.first()
+
+
+def found(token: str, purpose: LinkPurpose = LinkPurpose.JOIN) -> OneTimeLink:
+    return accounts.find_link(token, purpose)
+
+
+def test_an_invitation_lets_one_person_in(actor):
+    link, token = accounts.invite(Role.EDITOR, by=actor)
+    assert (told().action, told().after) == ("user.invited", {"role": "editor"})
+    user = accounts.join(found(token), **NEW, address="192.0.2.9")
+    assert (user.role, user.name, user.check_password(PASSWORD)) == ("editor", "Nora New", True)
+    entry = told()
+    assert (entry.action, entry.actor, entry.address) == ("user.created", user, "192.0.2.9")
+    with pytest.raises(LinkUsed):
+        accounts.join(link, **NEW | {"username": "second"})
+    with pytest.raises(LinkUsed):
+        found(token)
+    assert not User.objects.filter(username="second").exists()
+
+
+def test_a_token_is_kept_nowhere(actor, editor):
+    tokens = [accounts.invite(Role.EDITOR, by=actor)[1], accounts.make_password_link(editor, by=actor)]
+    kept = f"{list(OneTimeLink.objects.values())} {list(AuditEntry.objects.values())}"
+    assert not any(token in kept for token in tokens)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"username": "ADA"}, "__all__"),
+        ({"username": "no spaces"}, "username"),
+        ({"username": ""}, "username"),
+        ({"name": " "}, "name"),
+        ({"password": "short"}, None),
+        ({"password": "1234567890"}, None),
+        ({"password": "nora-nora-nora", "username": "nora-nora-nora"}, None),
+    ],
+)
+def test_a_refused_account_leaves_the_link_usable(fields, field, actor):
+    _, token = accounts.invite(Role.VIEWER, by=actor)
+    with pytest.raises(ValidationError) as refused:
+        accounts.join(found(token), **NEW | fields)
+    assert field is None or field in refused.value.error_dict
+    assert told().action == "user.invited"
+    accounts.join(found(token), **NEW)
+
+
+@pytest.mark.parametrize("fault", ["unknown", "expired", "withdrawn", "other purpose"])
+def test_a_link_that_does_not_work(fault, actor):
+    link, token = accounts.invite(Role.VIEWER, by=actor)
+    purpose = LinkPurpose.JOIN
+    if fault == "unknown":
+        token = "x" * 43
+    elif fault == "expired":
+        OneTimeLink.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    elif fault == "withdrawn":
+        accounts.withdraw_invitation(link, by=actor)
+    else:
+        purpose = LinkPurpose.SETUP
+    with pytest.raises(LinkUsed):
+        accounts.find_link(token, purpose)
+    if fault != "unknown" and fault != "other purpose":
+        with pytest.raises(LinkUsed):
+            accounts.join(link, **NEW)
+
+
+def test_an_invitation_is_withdrawn_once(actor):
+    link, _ = accounts.invite(Role.RELEASER, by=actor)
+    accounts.withdraw_invitation(link, by=actor)
+    assert (told().action, told().before) == ("user.invitation_withdrawn", {"role": "releaser"})
+    with pytest.raises(Stale):
+        accounts.withdraw_invitation(link, by=actor)
+
+
+def test_setup_makes_the_first_administrator_and_nobody_else(db):
+    first, second = accounts.make_setup_link(), accounts.make_setup_link()
+    with pytest.raises(LinkUsed):
+        found(first, LinkPurpose.SETUP)
+    link = found(second, LinkPurpose.SETUP)
+    spare, _ = accounts._make_link(LinkPurpose.SETUP, Role.ADMINISTRATOR, timedelta(hours=1))
+    user = accounts.join(link, **NEW)
+    assert user.role == Role.ADMINISTRATOR
+    assert accounts.make_setup_link() is None
+    with pytest.raises(LinkUsed):
+        accounts.join(spare, **NEW | {"username": "intruder"})
+    assert User.objects.count() == 1
+
+
+def test_a_role_changes_and_is_told(editor, actor):
+    before = LiveConfiguration.objects.get().revision
+    accounts.change_role(editor, Role.RELEASER, by=actor, note="on call")
+    editor.refresh_from_db()
+    assert editor.role == Role.RELEASER
+    entry = told()
+    assert (entry.action, entry.before, entry.after) == (
+        "user.role_changed",
+        {"role": "editor"},
+        {"role": "releaser"},
+    )
+    assert (entry.note, entry.address) == ("on call", "192.0.2.7")
+    with pytest.raises(Refused, match="releaser already"):
+        accounts.change_role(editor, Role.RELEASER, by=actor)
+    assert LiveConfiguration.objects.get().revision == before  # people are no part of the live configuration
+
+
+@pytest.mark.parametrize("act", ["demote", "deactivate"])
+@pytest.mark.parametrize("other", ["none", "deactivated", "active"])
+def test_one_active_administrator_always_stays(act, other, administrator, actor, make_user):
+    if other != "none":
+        second = make_user(Role.ADMINISTRATOR, "second")
+        if other == "deactivated":
+            accounts.deactivate(second, by=actor)
+    entries = AuditEntry.objects.count()
+
+    def remove():
+        if act == "demote":
+            accounts.change_role(administrator, Role.EDITOR, by=actor)
+        else:
+            accounts.deactivate(administrator, by=actor)
+
+    if other == "active":
+        remove()
+        assert not User.objects.get(pk=administrator.pk).may("administer")
+    else:
+        with pytest.raises(LastAdministrator):
+            remove()
+        assert User.objects.get(pk=administrator.pk).may("administer")
+        assert AuditEntry.objects.count() == entries
+
+
+def test_a_deactivated_person_is_shut_out_until_reactivated(editor, actor):
+    token = accounts.make_password_link(editor, by=actor)
+    accounts.deactivate(editor, by=actor, note="left")
+    assert (told().action, told().note) == ("user.deactivated", "left")
+    with pytest.raises(LinkUsed):
+        found(token, LinkPurpose.PASSWORD)
+    with pytest.raises(Stale):
+        accounts.deactivate(editor, by=actor)
+    with pytest.raises(Refused, match="deactivated"):
+        accounts.make_password_link(editor, by=actor)
+    accounts.reactivate(editor, by=actor, note="is back")
+    assert (told().action, told().note) == ("user.reactivated", "is back")
+    assert User.objects.get(pk=editor.pk).is_active
+    with pytest.raises(Stale):
+        accounts.reactivate(editor, by=actor)
+
+
+def test_a_password_link_sets_a_password_once(editor, actor):
+    earlier = accounts.make_password_link(editor, by=actor)
+    token = accounts.make_password_link(editor, by=actor)
+    assert told().action == "user.password_link_made"
+    with pytest.raises(LinkUsed):
+        found(earlier, LinkPurpose.PASSWORD)
+    link = found(token, LinkPurpose.PASSWORD)
+    with pytest.raises(ValidationError):
+        accounts.set_password_by_link(link, "short")
+    accounts.set_password_by_link(link, PASSWORD, address="192.0.2.9")
+    assert User.objects.get(pk=editor.pk).check_password(PASSWORD)
+    assert (told().action, told().actor, told().address) == ("user.password_changed", editor, "192.0.2.9")
+    with pytest.raises(LinkUsed):
+        accounts.set_password_by_link(link, PASSWORD)
+
+
+@pytest.mark.parametrize(
+    ("username", "locked_out", "action", "name"),
+    [
+        ("EDDIE", False, "user.sign_in_failed", "eddie"),
+        ("eddie", True, "user.locked_out", "eddie"),
+        ("my password by mistake", False, "user.sign_in_failed", "an unknown name"),
+    ],
+)
+def test_failed_sign_ins_are_told_without_what_nobody_is_called(username, locked_out, action, name, editor):
+    accounts.record_failed_sign_in(username, address="192.0.2.9", locked_out=locked_out)
+    entry = told()
+    assert (entry.action, entry.object_name, entry.actor_name, entry.address) == (action, name, "Somebody", "192.0.2.9")
+    assert "mistake" not in str(AuditEntry.objects.values())

@@ -1,0 +1,441 @@
+"""No action changes what the audit tells of without leaving an entry, in the same transaction.
+
+Every public function of promptops.actions is called, with the statements that it sends to the database watched; one
+that is missing in CALLS fails. A second part reads the source: nothing else writes to the database at all.
+"""
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.db import connection, models, transaction
+from django.utils import timezone
+
+import promptops
+from promptops import actions, audit, live
+from promptops import models as tables
+from promptops.actions import accounts, prompts, providers, releases, runs, settings, templates
+from promptops.actions.releases import Content
+from promptops.engine.types import PromptOperation
+from promptops.enums import LinkPurpose, RunSource, RunStatus
+from promptops.models import AuditEntry, LiveConfiguration, OneTimeLink, Provider, Run, Template, User, Version
+
+PASSWORD = "correct horse battery"
+PROTECTED = {
+    model._meta.db_table
+    for model in (Template, Version, tables.Release, LiveConfiguration, Provider, User, OneTimeLink)
+}
+AUDIT = AuditEntry._meta.db_table
+
+# What writes to a protected table and rightly leaves no entry, with the reason.
+WITHOUT_ENTRY = {
+    "accounts.make_setup_link": "made at each start until somebody joins by it, which is told; nobody acts yet",
+    "settings.secret_key_fits": "a new database notes the key that it was made with; no setting changes",
+}
+
+WRITE = re.compile(r"""\s*(?:INSERT(?:\s+OR\s+\w+)?\s+INTO|UPDATE|DELETE\s+FROM|REPLACE\s+INTO)\s+["`]?(\w+)""", re.I)
+SAVEPOINT = re.compile(r"""\s*(RELEASE\s+SAVEPOINT|ROLLBACK\s+TO\s+SAVEPOINT|SAVEPOINT)\s+["`]?(\w+)""", re.I)
+
+
+@dataclass
+class Watch:
+    """The tables written to, by transaction. A test runs in one itself, so an action's is its outermost savepoint."""
+
+    transactions: list[list[str]] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)
+    _open: list[str] = field(default_factory=list)
+
+    def __call__(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
+        result = execute(sql, params, many, context)
+        if found := SAVEPOINT.match(sql):
+            self._savepoint(found[1].upper(), found[2])
+        elif found := WRITE.match(sql):
+            (self.transactions[-1] if self._open else self.outside).append(found[1])
+        return result
+
+    def _savepoint(self, verb: str, name: str) -> None:
+        if verb == "SAVEPOINT":
+            if not self._open:
+                self.transactions.append([])
+            self._open.append(name)
+        elif verb.startswith("RELEASE"):
+            del self._open[self._open.index(name) :]
+
+    @property
+    def wrote(self) -> set[str]:
+        return {table for tables in [*self.transactions, self.outside] for table in tables}
+
+    @property
+    def untold(self) -> set[str]:
+        """The protected tables that were written to in a transaction without an entry, or in none."""
+        silent = [table for tables in self.transactions if AUDIT not in tables for table in tables]
+        return PROTECTED & {*silent, *self.outside}
+
+
+@contextmanager
+def watched() -> Iterator[Watch]:
+    watch = Watch()
+    with connection.execute_wrapper(watch):
+        yield watch
+
+
+@dataclass
+class World:
+    """Something of everything, for the actions to work on."""
+
+    actor: audit.Actor
+    user: User
+    template: Template
+    first: Version
+    live: Version
+    other: Template
+    provider: Provider
+    off: Provider
+    folder: Path
+
+    @property
+    def config(self) -> LiveConfiguration:
+        return LiveConfiguration.objects.get()
+
+    def link(self, purpose: LinkPurpose, **fields: Any) -> tuple[OneTimeLink, str]:
+        return accounts._make_link(purpose, "editor", timedelta(hours=1), **fields)
+
+    def order(self) -> list[int]:
+        return list(Provider.objects.values_list("pk", flat=True))
+
+    def plan(self) -> runs.RunPlan:
+        return runs.RunPlan(
+            operation=PromptOperation.ENHANCE,
+            input="a fox",
+            content=Content("Polish it."),
+            providers=(),
+            snapshot=live.load(),
+            source=RunSource.PREVIEW,
+            by=self.user,
+        )
+
+    def run(self, **fields: Any) -> Run:
+        given = {"source": "preview", "operation": "enhance", "temperature": 0.7, "max_tokens": 9, "revision": 1}
+        return Run.objects.create(**given, latency_ms=1.0, status="succeeded", input="a fox", **fields)
+
+
+@pytest.fixture
+def world(actor, editor, publish, tmp_path) -> World:
+    first = publish("enhance", "First.")
+    newest = publish("enhance", "Second.")
+    other = publish("other", "Another.", operation="enhance").template
+    off = providers.create_provider(providers.ProviderFields("off", "groq", "m"), by=actor, key="k", enabled=False)
+    on = providers.create_provider(providers.ProviderFields("on", "groq", "m"), by=actor, key_env="GROQ_API_KEY")
+    template = Template.objects.get(name="enhance")
+    return World(actor, editor, template, first, newest, other, on, off, tmp_path)
+
+
+def without_administrator(world: World) -> None:
+    User.objects.update(role="editor")
+
+
+def first_start(world: World) -> Path:
+    """No template is there yet, and a file waits to be imported."""
+    Template.objects.update(live_version=None)
+    for model in (tables.Release, Version, Template):
+        model.objects.all().delete()
+    (world.folder / "enhance.txt").write_text("Polish it.")
+    return world.folder
+
+
+def old(run: Run) -> Run:
+    Run.objects.filter(pk=run.pk).update(at=timezone.now() - timedelta(days=999))
+    return run
+
+
+def keyless(world: World) -> None:
+    """A database that has not noted its secret key yet."""
+    LiveConfiguration.objects.update(key_check="")
+
+
+NEW = providers.ProviderFields("new", "groq", "m")
+FIELDS = providers.ProviderFields("on", "groq", "another-model")
+JOINER = {"username": "new", "name": "New", "password": PASSWORD}
+CHANGED = settings.Settings(timeout_ms=9000, temperature=0.1, max_tokens=99, run_retention_days=9)
+
+# How to call each action: `act(function, *args)` runs it under watch; what stands in its arguments happens before.
+Act = Callable[..., Any]
+CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
+    "accounts.find_link": [lambda w, act: act(accounts.find_link, w.link(LinkPurpose.JOIN)[1], LinkPurpose.JOIN)],
+    "accounts.make_setup_link": [lambda w, act: (without_administrator(w), act(accounts.make_setup_link))],
+    "accounts.invite": [lambda w, act: act(accounts.invite, "viewer", by=w.actor)],
+    "accounts.withdraw_invitation": [
+        lambda w, act: act(accounts.withdraw_invitation, w.link(LinkPurpose.JOIN)[0], by=w.actor)
+    ],
+    "accounts.make_password_link": [lambda w, act: act(accounts.make_password_link, w.user, by=w.actor)],
+    "accounts.join": [lambda w, act: act(accounts.join, w.link(LinkPurpose.JOIN)[0], **JOINER)],
+    "accounts.set_password_by_link": [
+        lambda w, act: act(accounts.set_password_by_link, w.link(LinkPurpose.PASSWORD, user=w.user)[0], PASSWORD)
+    ],
+    "accounts.change_password": [lambda w, act: act(accounts.change_password, w.user, PASSWORD)],
+    "accounts.change_role": [lambda w, act: act(accounts.change_role, w.user, "viewer", by=w.actor)],
+    "accounts.deactivate": [lambda w, act: act(accounts.deactivate, w.user, by=w.actor)],
+    "accounts.reactivate": [
+        lambda w, act: act(accounts.reactivate, accounts.deactivate(w.user, by=w.actor), by=w.actor)
+    ],
+    "accounts.record_sign_in": [lambda w, act: act(accounts.record_sign_in, w.user, address="192.0.2.1")],
+    "accounts.record_sign_out": [lambda w, act: act(accounts.record_sign_out, w.user, address="192.0.2.1")],
+    "accounts.record_failed_sign_in": [
+        lambda w, act: act(accounts.record_failed_sign_in, "eddie", address="192.0.2.1"),
+        lambda w, act: act(accounts.record_failed_sign_in, "eddie", address="192.0.2.1", locked_out=True),
+    ],
+    "prompts.import_prompts": [lambda w, act: act(prompts.import_prompts, first_start(w), by=w.actor)],
+    "prompts.export_prompts": [lambda w, act: act(prompts.export_prompts, w.folder, by=w.actor)],
+    "providers.planned": [lambda w, act: act(providers.planned, NEW)],
+    "providers.edited": [lambda w, act: act(providers.edited, w.provider, FIELDS)],
+    "providers.with_key": [lambda w, act: act(providers.with_key, w.provider, key="k")],
+    "providers.create_provider": [lambda w, act: act(providers.create_provider, NEW, by=w.actor)],
+    "providers.edit_provider": [
+        lambda w, act: act(
+            providers.edit_provider, w.provider, FIELDS, by=w.actor, expected=w.provider.changed_revision
+        )
+    ],
+    "providers.change_key": [
+        lambda w, act: act(providers.change_key, w.provider, key="k", by=w.actor, expected=w.provider.changed_revision)
+    ],
+    "providers.set_enabled": [
+        lambda w, act: act(providers.set_enabled, w.provider, False, by=w.actor),
+        lambda w, act: act(providers.set_enabled, w.off, True, by=w.actor),
+    ],
+    "providers.remove_provider": [
+        lambda w, act: act(providers.remove_provider, w.off, by=w.actor, expected=w.off.changed_revision)
+    ],
+    "providers.reorder": [lambda w, act: act(providers.reorder, w.order()[::-1], by=w.actor, expected=w.order())],
+    "releases.publish": [
+        lambda w, act: act(releases.publish, w.template, Content("Third."), by=w.actor, expected=w.live.pk)
+    ],
+    "releases.roll_back": [lambda w, act: act(releases.roll_back, w.first, by=w.actor, expected=w.live.pk)],
+    "runs.clean_input": [lambda w, act: act(runs.clean_input, "a fox")],
+    "runs.execute": [lambda w, act: act(runs.execute, w.plan())],
+    "runs.record_run": [lambda w, act: act(runs.record_run, w.plan(), RunStatus.CANCELED, None, "", 1.0, [])],
+    "runs.erase": [lambda w, act: act(runs.erase, w.run(), by=w.actor)],
+    "runs.erase_expired": [lambda w, act: (old(w.run()), act(runs.erase_expired))],
+    "settings.change_settings": [
+        lambda w, act: act(settings.change_settings, CHANGED, by=w.actor, expected=w.config.settings_revision)
+    ],
+    "settings.secret_key_fits": [lambda w, act: (keyless(w), act(settings.secret_key_fits))],
+    "settings.replace_secret_key": [lambda w, act: act(settings.replace_secret_key, by=w.actor)],
+    "templates.create_template": [lambda w, act: act(templates.create_template, "new", "enhance", by=w.actor)],
+    "templates.describe": [lambda w, act: act(templates.describe, w.template, "For night scenes.", by=w.actor)],
+    "templates.make_default": [lambda w, act: act(templates.make_default, w.other, by=w.actor)],
+    "templates.archive": [lambda w, act: act(templates.archive, w.other, by=w.actor)],
+    "templates.restore": [lambda w, act: act(templates.restore, templates.archive(w.other, by=w.actor), by=w.actor)],
+    "templates.save_draft": [
+        lambda w, act: act(templates.save_draft, w.template, Content("Draft."), user=w.user, base=w.live.pk)
+    ],
+    "templates.discard_draft": [lambda w, act: act(templates.discard_draft, w.template, user=w.user)],
+}
+
+
+def action_modules() -> Iterator[Any]:
+    for module in pkgutil.iter_modules(actions.__path__):
+        if not module.name.startswith("_"):
+            yield importlib.import_module(f"{actions.__name__}.{module.name}")
+
+
+def public_functions() -> dict[str, Callable[..., Any]]:
+    """Every public function that a module of promptops.actions defines, as "module.function"."""
+    return {
+        f"{module.__name__.rsplit('.', 1)[-1]}.{name}": function
+        for module in action_modules()
+        for name, function in vars(module).items()
+        if callable(function)
+        and not inspect.isclass(function)
+        and not name.startswith("_")
+        and function.__module__ == module.__name__
+    }
+
+
+def run(function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    if not inspect.isasyncgenfunction(function):
+        function(*args, **kwargs)
+        return
+
+    async def exhaust() -> None:
+        async for _ in function(*args, **kwargs):
+            pass
+
+    async_to_sync(exhaust)()
+
+
+def test_every_action_is_called_here():
+    assert set(CALLS) == set(public_functions())
+
+
+# The actions that change nothing that the audit tells of; every other one must be seen to write to a protected table.
+CHANGES_NOTHING_TOLD = {
+    "accounts.find_link",
+    "accounts.record_failed_sign_in",
+    "accounts.record_sign_in",
+    "accounts.record_sign_out",
+    "prompts.export_prompts",
+    "providers.edited",
+    "providers.planned",
+    "providers.with_key",
+    "runs.clean_input",
+    "runs.erase",
+    "runs.erase_expired",
+    "runs.execute",
+    "runs.record_run",
+    "templates.discard_draft",
+    "templates.save_draft",
+}
+
+
+def watched_calls(name: str, world: World) -> list[Watch]:
+    """Make the calls of one action, each under its own watch."""
+    watches = []
+
+    def act(function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        assert function is public_functions()[name]
+        with watched() as watch:
+            run(function, *args, **kwargs)
+        watches.append(watch)
+
+    for call in CALLS[name]:
+        call(world, act)
+    assert len(watches) == len(CALLS[name])
+    return watches
+
+
+# It records through the pool of threads of Channels, which closes the connection, and with it a test's transaction.
+IN_THREADS = "runs.execute"
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.django_db(transaction=name == IN_THREADS)) for name in CALLS]
+)
+def test_no_change_without_an_entry(name, world):
+    for watch in watched_calls(name, world):
+        if name in WITHOUT_ENTRY:
+            assert watch.untold, f"{name} leaves an entry by now; take it out of WITHOUT_ENTRY"
+        else:
+            assert not watch.untold
+        # A call that was refused or did nothing would prove nothing.
+        assert bool(watch.wrote & PROTECTED) is (name not in CHANGES_NOTHING_TOLD)
+    assert audit.first_bad_entry() is None
+
+
+@pytest.mark.django_db
+def test_every_registered_sentence_is_told_by_some_action_with_all_its_parts(world):
+    told: dict[str, str] = {}
+    for call in (call for name, calls in CALLS.items() if name != IN_THREADS for call in calls):
+        point = transaction.savepoint()
+        call(deepcopy(world), run)
+        told |= {entry.action: audit.sentence(entry) for entry in AuditEntry.objects.all()}
+        transaction.savepoint_rollback(point)
+    assert set(told) == set(audit.ACTIONS)
+    assert [sentence for sentence in told.values() if "–" in sentence] == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda w: Template.objects.update(description="x"),
+        lambda w: transaction.atomic(Template.objects.update)(description="x"),
+        lambda w: transaction.atomic(Provider.objects.filter(pk=w.off.pk).delete)(),
+        lambda w: w.user.save(),
+        lambda w: transaction.atomic(OneTimeLink.objects.bulk_create)(
+            [w.link(LinkPurpose.JOIN)[0]], ignore_conflicts=True
+        ),
+        lambda w: connection.cursor().execute("update promptops_user set role = 'viewer'"),
+        lambda w: (Template.objects.update(description="x"), accounts.record_sign_in(w.user, address="")),
+    ],
+    ids=["update", "in a transaction", "delete", "save", "bulk", "raw", "entry in another transaction"],
+)
+def test_the_watch_sees_what_is_not_told(write, world):
+    with watched() as watch:
+        write(world)
+    assert watch.untold
+
+
+# ---------------------------------------------------------------- the source: who may write at all
+
+PACKAGE = Path(promptops.__file__).parent
+# Here changes belong: actions write and tell; the audit writes itself; migrations run before anybody is there.
+MAY_WRITE = ("actions/", "migrations/", "audit.py", "engine/")
+# What models do themselves when an action saves them, and the two single rows, which are made after a migration.
+ALLOWED = {
+    "apps.py: LiveConfiguration.objects.using(using).get_or_create",
+    "apps.py: AuditHead.objects.using(using).get_or_create",
+    "models/audit.py: super().save",
+    "models/templates.py: super().save",
+}
+
+WRITERS = {
+    prefix + name
+    for prefix in ("", "a")
+    for name in ("save", "create", "get_or_create", "update_or_create", "bulk_create", "bulk_update", "delete")
+} | {"save_base", "raw", "executescript", "execute", "executemany", "_raw_delete"}
+# `update` is also a method of dicts, sets and hashes: it counts where it ends a query.
+QUERY = re.compile(
+    r"\.objects\b|_set\b|\.(filter|exclude|all|order_by|select_for_update|using)\(|\b(rows|queryset|qs)\.a?update$"
+)
+
+
+def writes(source: str) -> list[str]:
+    """The calls in a module that write to the database."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            continue
+        called = ast.unparse(node.func)
+        name = node.func.attr
+        if name in WRITERS or (name in ("update", "aupdate") and QUERY.search(called)):
+            found.append(called)
+    return found
+
+
+def test_nothing_outside_the_actions_writes_to_the_database():
+    found = set()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = path.relative_to(PACKAGE).as_posix()
+        if not name.startswith(MAY_WRITE):
+            found |= {f"{name}: {call}" for call in writes(path.read_text())}
+    assert found == ALLOWED
+
+
+@pytest.mark.parametrize(
+    ("source", "seen"),
+    [
+        ("user.save()", True),
+        ("Template.objects.create(name='x')", True),
+        ("await Run.objects.acreate()", True),
+        ("Template.objects.filter(pk=1).update(name='x')", True),
+        ("template.versions.all().update(note='x')", True),
+        ("template.version_set.update(note='x')", True),
+        ("rows.update(note='x')", True),
+        ("Draft.objects.all().delete()", True),
+        ("cursor.execute('update x')", True),
+        ("context.update(a=1)", False),
+        ("hashlib.sha256().update(b'')", False),
+        ("self.seen.update({1})", False),
+        ("request.session.pop('x')", False),
+        ("actions.erase(run, by=actor)", False),
+    ],
+)
+def test_the_reading_of_the_source(source, seen):
+    assert bool(writes(source)) is seen
+
+
+def test_protected_tables_are_tables():
+    assert {
+        model._meta.db_table for model in vars(tables).values() if isinstance(model, models.base.ModelBase)
+    } >= PROTECTED

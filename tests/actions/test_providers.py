@@ -1,0 +1,238 @@
+"""Providers: what each change does, what is refused, and that keys stay secret."""
+
+import logging
+
+import pytest
+from django.core.exceptions import ValidationError
+
+from promptops import crypto, live
+from promptops.actions import providers
+from promptops.actions.errors import Refused, Stale
+from promptops.actions.providers import ProviderFields
+from promptops.models import AuditEntry, LiveConfiguration, Provider, Release
+
+pytestmark = pytest.mark.django_db
+
+KEY = "gsk_very-secret-4711"
+
+
+def groq(**fields) -> ProviderFields:
+    return ProviderFields(**{"name": "groq", "kind": "groq", "model": "openai/gpt-oss-120b"} | fields)
+
+
+@pytest.fixture
+def provider(actor) -> Provider:
+    return providers.create_provider(groq(), by=actor, key=KEY)
+
+
+@pytest.fixture
+def three(actor) -> list[int]:
+    names = ("one", "two", "three")
+    return [providers.create_provider(groq(name=name), by=actor).pk for name in names]
+
+
+def revision() -> int:
+    return LiveConfiguration.objects.get().revision
+
+
+def told() -> AuditEntry:
+    """The newest audit entry, after a check that it belongs to the newest release."""
+    entry = AuditEntry.objects.first()
+    assert entry.revision == revision()
+    assert Release.objects.get(revision=entry.revision).action == entry.action
+    return entry
+
+
+def test_a_new_provider_comes_last_and_is_live(actor, three):
+    before = revision()
+    made = providers.create_provider(groq(timeout_ms=4000), by=actor, key_env="GROQ_API_KEY", note="spare")
+    assert [spec.name for spec in live.load().providers] == ["one", "two", "three", "groq"]
+    assert (made.position, made.enabled, made.changed_revision) == (4, True, before + 1)
+    entry = told()
+    assert (entry.action, entry.object_name, entry.note) == ("provider.created", "groq", "spare")
+    assert entry.after["key"] == "from GROQ_API_KEY"
+
+
+@pytest.mark.parametrize(
+    ("fields", "key", "field"),
+    [
+        (groq(name="Groq"), {}, "name"),
+        (groq(name=""), {}, "name"),
+        (groq(name="taken"), {}, "name"),
+        (groq(kind="telepathy"), {}, "kind"),
+        (groq(model=""), {}, "model"),
+        (groq(kind="openai"), {}, "base_url"),
+        (groq(base_url="ftp://files.example"), {}, "base_url"),
+        (groq(base_url="https://me:hunter2@api.example/v1"), {}, "base_url"),
+        (groq(base_url="https://api.example/v1?key=hunter2"), {}, "base_url"),
+        (groq(base_url="api.example"), {}, "base_url"),
+        (groq(timeout_ms=99), {}, "timeout_ms"),
+        (groq(timeout_ms=600_001), {}, "timeout_ms"),
+        (groq(), {"key": KEY, "key_env": "GROQ_API_KEY"}, "key"),
+        (groq(), {"key": f"{KEY}\n{KEY}"}, "key"),
+        (groq(), {"key": "schlüssel"}, "key"),
+        (groq(), {"key_env": "GROQ-API-KEY"}, "key_env"),
+        (groq(), {"key_env": "SECRET_KEY"}, "key_env"),
+        (groq(), {"key_env": "database_url"}, "key_env"),
+        (ProviderFields("local", "local", base_url="http://127.0.0.1/v1"), {}, "__all__"),
+        (ProviderFields("local", "local"), {"key": KEY}, "__all__"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_and_changes_nothing(fields, key, field, actor):
+    providers.create_provider(groq(name="taken"), by=actor)
+    before, entries = revision(), AuditEntry.objects.count()
+    with pytest.raises(ValidationError) as refused:
+        providers.create_provider(fields, by=actor, **key)
+    named = refused.value.error_dict if hasattr(refused.value, "error_dict") else {"__all__": []}
+    assert field in named
+    assert "hunter2" not in str(refused.value)
+    assert KEY not in str(refused.value)
+    assert (revision(), AuditEntry.objects.count(), Provider.objects.count()) == (before, entries, 1)
+
+
+def test_an_edit_is_live_and_told_with_before_and_after(provider, actor):
+    before = revision()
+    providers.edit_provider(
+        provider, groq(model="new", timeout_ms=900), by=actor, expected=provider.changed_revision, note="faster"
+    )
+    spec = live.load().providers[0]
+    assert (spec.model, spec.timeout_ms, spec.api_key, revision()) == ("new", 900, KEY, before + 1)
+    entry = told()
+    assert (entry.before["model"], entry.after["model"]) == ("openai/gpt-oss-120b", "new")
+    assert (entry.before["key"], entry.after["key"], entry.note) == ("stored key", "stored key", "faster")
+
+
+@pytest.mark.parametrize(
+    ("fields", "kept"),
+    [
+        (groq(name="renamed", timeout_ms=500), True),
+        (groq(base_url="https://api.groq.example/v1"), False),
+        (groq(kind="cerebras"), False),
+        (ProviderFields("groq", "local"), False),
+    ],
+)
+def test_a_stored_key_goes_to_no_other_server(fields, kept, provider, actor):
+    after = providers.edit_provider(provider, fields, by=actor, expected=provider.changed_revision)
+    assert bool(after.key_encrypted) == kept
+    assert told().after["key"] == ("stored key" if kept else "no key")
+
+
+def test_a_new_path_on_the_same_server_keeps_the_key(actor):
+    made = providers.create_provider(groq(base_url="https://a.example/v1"), by=actor, key=KEY)
+    after = providers.edit_provider(
+        made, groq(base_url="https://a.example/v2"), by=actor, expected=made.changed_revision
+    )
+    assert crypto.decrypt(after.key_encrypted) == KEY
+
+
+def test_an_edit_that_changes_nothing_is_refused(provider, actor):
+    before = revision()
+    with pytest.raises(Refused, match="No changes to save"):
+        providers.edit_provider(provider, groq(), by=actor, expected=provider.changed_revision)
+    assert revision() == before
+
+
+@pytest.mark.parametrize("act", ["edit", "key", "remove"])
+@pytest.mark.parametrize("meanwhile", ["changed", "removed"])
+def test_the_slower_of_two_is_refused(act, meanwhile, provider, actor):
+    expected = provider.changed_revision
+    off = providers.set_enabled(provider, False, by=actor)
+    if meanwhile == "removed":
+        providers.remove_provider(off, by=actor, expected=off.changed_revision)
+    before = revision()
+    acts = {
+        "edit": lambda: providers.edit_provider(provider, groq(model="x"), by=actor, expected=expected),
+        "key": lambda: providers.change_key(provider, by=actor, expected=expected, key="other"),
+        "remove": lambda: providers.remove_provider(provider, by=actor, expected=expected),
+    }
+    with pytest.raises(Stale, match=meanwhile):
+        acts[act]()
+    assert revision() == before
+
+
+@pytest.mark.parametrize(
+    ("given", "state", "api_key", "key_env"),
+    [
+        ({"key": " other-key "}, "stored key, changed", "other-key", None),
+        ({"key_env": "MY_KEY"}, "from MY_KEY", None, "MY_KEY"),
+        ({}, "no key", None, None),
+    ],
+)
+def test_a_key_is_replaced_by_what_was_given(given, state, api_key, key_env, provider, actor):
+    providers.change_key(provider, by=actor, expected=provider.changed_revision, **given)
+    spec = live.load().providers[0]
+    assert (spec.api_key, spec.key_env) == (api_key, key_env)
+    entry = told()
+    assert (entry.action, entry.before, entry.after) == ("provider.key_changed", {"key": "stored key"}, {"key": state})
+
+
+def test_naming_the_same_variable_again_is_refused(actor):
+    made = providers.create_provider(groq(), by=actor, key_env="GROQ_API_KEY")
+    with pytest.raises(Refused, match="No changes"):
+        providers.change_key(made, by=actor, expected=made.changed_revision, key_env="GROQ_API_KEY")
+
+
+def test_turning_off_takes_it_out_of_the_chain_and_on_brings_it_back(three, actor):
+    second = Provider.objects.get(pk=three[1])
+    providers.set_enabled(second, False, by=actor, note="broken")
+    assert [spec.name for spec in live.load().providers] == ["one", "three"]
+    assert (told().action, told().note) == ("provider.disabled", "broken")
+    with pytest.raises(Stale, match="off already"):
+        providers.set_enabled(second, False, by=actor)
+    providers.set_enabled(second, True, by=actor)
+    assert [spec.name for spec in live.load().providers] == ["one", "two", "three"]
+    assert told().action == "provider.enabled"
+
+
+def test_only_what_is_off_can_be_removed(provider, actor):
+    with pytest.raises(Refused, match="Turn it off first"):
+        providers.remove_provider(provider, by=actor, expected=provider.changed_revision)
+    off = providers.set_enabled(provider, False, by=actor)
+    providers.remove_provider(off, by=actor, expected=off.changed_revision)
+    assert not Provider.objects.exists()
+    assert (told().action, told().before["name"]) == ("provider.removed", "groq")
+    with pytest.raises(Stale, match="removed meanwhile"):
+        providers.set_enabled(off, True, by=actor)
+
+
+def test_reordering_changes_the_chain(three, actor):
+    one, two, last = three
+    providers.reorder([last, one, two], by=actor, expected=three, note="cheaper first")
+    assert [spec.name for spec in live.load().providers] == ["three", "one", "two"]
+    entry = told()
+    assert (entry.action, entry.note) == ("provider.reordered", "cheaper first")
+    assert (entry.before, entry.after) == ({"order": ["one", "two", "three"]}, {"order": ["three", "one", "two"]})
+
+
+@pytest.mark.parametrize(
+    ("order", "expected", "error"),
+    [
+        ([0, 1, 2], [0, 1, 2], Refused),
+        ([1, 0, 2], [2, 1, 0], Stale),
+        ([1, 0], [0, 1], Stale),
+        ([1, 0], [0, 1, 2], Stale),
+        ([1, 1, 2], [0, 1, 2], Stale),
+        ([1, 0, 2, 2], [0, 1, 2], Stale),
+    ],
+)
+def test_an_order_that_does_not_fit_is_refused(order, expected, error, three, actor):
+    before = revision()
+    with pytest.raises(error):
+        providers.reorder([three[n] for n in order], by=actor, expected=[three[n] for n in expected])
+    assert (revision(), list(Provider.objects.values_list("pk", flat=True))) == (before, three)
+
+
+def test_a_key_is_in_no_audit_entry_log_or_repr(provider, actor, caplog):
+    caplog.set_level(logging.DEBUG)
+    providers.change_key(provider, by=actor, expected=provider.changed_revision, key=f"{KEY}-2")
+    provider.refresh_from_db()
+    off = providers.set_enabled(provider, False, by=actor)
+    snapshot = live.load()
+    providers.remove_provider(off, by=actor, expected=off.changed_revision)
+    entries = list(AuditEntry.objects.values())
+    assert len(entries) == 4
+    everything = f"{entries} {list(Release.objects.values())} {provider!r} {snapshot!r} {caplog.text}"
+    assert KEY not in everything
+    assert provider.key_encrypted not in everything
+    assert KEY not in provider.key_encrypted
+    assert crypto.decrypt(provider.key_encrypted) == f"{KEY}-2"

@@ -1,0 +1,242 @@
+"""A real browser at the real product: Daphne in a thread of this process, Chromium through Playwright.
+
+Actions that a test calls itself reach open pages as a change by another process would: through `live.follow()`, within
+half a second. What pages do to each other travels over the sockets at once.
+"""
+
+import asyncio
+import logging
+import re
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import daphne.server  # before anything touches Twisted's reactor
+import pytest
+from django.test import Client
+from playwright.sync_api import Browser, BrowserContext, Page, WebSocket, expect, sync_playwright
+
+from promptops import background
+from promptops.asgi import application
+from promptops.models import User
+from tests.browser.upstream import Upstream
+from tests.conftest import missing
+
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
+WIDTHS = {1440: 900, 390: 844}
+SCHEMES = ("light", "dark")
+WAIT_MS = 10_000
+
+expect.set_options(timeout=WAIT_MS)
+
+
+class Site:
+    """The product on a loopback port. A reactor cannot be started twice, so there is one for the whole test run."""
+
+    def __init__(self) -> None:
+        self.takes_sockets = True
+        self._calls: dict[asyncio.Task[None], str] = {}
+        self._server = daphne.server.Server(
+            application=self._call,
+            endpoints=["tcp:port=0:interface=127.0.0.1"],
+            signal_handlers=False,
+            verbosity=0,
+            websocket_timeout=-1,
+        )
+        ready = threading.Event()
+        self._server.ready_callable = ready.set
+        threading.Thread(target=self._server.run, name="daphne", daemon=True).start()
+        assert ready.wait(WAIT_MS / 1000)
+        _, port = self._server.listening_addresses[0]
+        self.url = f"http://127.0.0.1:{port}"
+
+    async def _call(self, scope, receive, send) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._calls[task] = scope["type"]
+        try:
+            if scope["type"] == "websocket" and not self.takes_sockets:
+                await send({"type": "websocket.close"})
+            else:
+                await application(scope, receive, send)
+        finally:
+            del self._calls[task]
+
+    def drop_sockets(self, *, refuse: bool = False) -> None:
+        """Cut every socket, as a restart or a broken network would; with `refuse`, until `accept_sockets()`."""
+        self.takes_sockets = not refuse
+        self._in_loop(self._drop_sockets())
+
+    def accept_sockets(self) -> None:
+        self.takes_sockets = True
+
+    def rest(self) -> None:
+        """Wait until every call has ended, and end the background tasks: the database is about to be emptied."""
+        self.takes_sockets = True
+        self._in_loop(self._rest())
+
+    async def _drop_sockets(self) -> None:
+        for protocol in list(self._server.connections):
+            if hasattr(protocol, "serverReject"):  # a socket's protocol, not a request's
+                protocol.transport.abortConnection()
+
+    async def _rest(self) -> None:
+        if self._calls:
+            await asyncio.wait(list(self._calls))
+        await background.stop()
+
+    def _in_loop(self, coroutine) -> None:
+        asyncio.run_coroutine_threadsafe(coroutine, daphne.server.twisted_loop).result(WAIT_MS / 1000)
+
+
+class Pages:
+    """Opens the pages of one test, each in a browser profile of its own, and collects what goes wrong in them."""
+
+    def __init__(self, browser: Browser, url: str) -> None:
+        self.browser = browser
+        self.url = url
+        self.errors: list[str] = []
+        self.expected: list[str] = []
+        self.contexts: list[BrowserContext] = []
+        self.sockets: dict[Page, WebSocket] = {}
+        self.heard: set[WebSocket] = set()
+
+    def open(self, path: str = "/", user: User | None = None, **options) -> Page:
+        """A page at `path`, signed in as `user` if there is one; `options` are those of a browser context."""
+        options = {"viewport": {"width": 1440, "height": WIDTHS[1440]}, "reduced_motion": "reduce"} | options
+        context = self.browser.new_context(base_url=self.url, timezone_id="Europe/Zurich", **options)
+        context.set_default_timeout(WAIT_MS)
+        self.contexts.append(context)
+        if user is not None:
+            sign_in(context, self.url, user)
+        context.on("page", self._watch)
+        page = context.new_page()
+        page.goto(path)
+        return page
+
+    def connected(self, page: Page) -> Page:
+        """The same page once its socket is open and has told it what is newest."""
+        while page not in self.sockets:
+            page.wait_for_event("websocket")
+        if self.sockets[page] not in self.heard:
+            self.sockets[page].wait_for_event("framereceived")
+        return page
+
+    def expect_errors(self, *patterns: str) -> None:
+        """Console errors that this test brings about on purpose (regular expressions)."""
+        self.expected += patterns
+
+    def unexpected(self) -> list[str]:
+        return [error for error in self.errors if not any(re.search(pattern, error) for pattern in self.expected)]
+
+    def close(self) -> None:
+        for context in self.contexts:
+            context.close()
+
+    def _watch(self, page: Page) -> None:
+        # Chromium reports what its content security policy refuses as a console error, too.
+        page.on("console", lambda said: said.type == "error" and self._note(page, f"{said.text} {said.location['url']}"))
+        page.on("pageerror", lambda error: self._note(page, f"{error.message} {error.stack}"))
+        page.on("websocket", lambda socket: self._meet(page, socket))
+
+    def _note(self, page: Page, error: str) -> None:
+        self.errors.append(f"{page.url}: {error}")
+
+    def _meet(self, page: Page, socket: WebSocket) -> None:
+        self.sockets[page] = socket
+        socket.on("framereceived", lambda _: self.heard.add(socket))
+
+
+def sign_in(context: BrowserContext, url: str, user: User) -> None:
+    """Give the context a session of `user`."""
+    client = Client()
+    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": url}])
+
+
+def screenshot(page: Page, name: str, *, full_page: bool = True) -> None:
+    """Keep what the page looks like at both widths and in both themes, in /screenshots (not in git)."""
+    for width, height in WIDTHS.items():
+        for scheme in SCHEMES:
+            page.set_viewport_size({"width": width, "height": height})
+            page.emulate_media(color_scheme=scheme)
+            snap(page, f"{name}-{width}-{scheme}", full_page=full_page)
+    page.set_viewport_size({"width": 1440, "height": WIDTHS[1440]})
+    page.emulate_media(color_scheme="light")
+
+
+def snap(page: Page, name: str, *, full_page: bool = True) -> None:
+    """One picture of the page as it is."""
+    SCREENSHOTS.mkdir(exist_ok=True)
+    # Hiding the caret would leave style attributes behind, which htmx then copies against the security policy.
+    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=full_page, caret="initial")
+
+
+def _not_from_the_test(record: logging.LogRecord) -> bool:
+    """Playwright's loop keeps a test's own actions from broadcasting, which is expected and would fill the report."""
+    return record.threadName != "MainThread"
+
+
+@pytest.fixture(scope="session")
+def _server() -> Site:
+    return Site()
+
+
+@pytest.fixture
+def site(_server: Site, transactional_db: None) -> Iterator[Site]:
+    """The running product, which rests again before the test's database is emptied."""
+    events_log = logging.getLogger("promptops.events")
+    events_log.addFilter(_not_from_the_test)
+    yield _server
+    events_log.removeFilter(_not_from_the_test)
+    _server.rest()
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """Chromium. One for this package: while Playwright runs, no other event loop can run in this thread."""
+    path = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+    if path is None:
+        missing("Chromium is not installed: apt install chromium")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def pages(browser: Browser, site: Site, caplog: pytest.LogCaptureFixture) -> Iterator[Pages]:
+    """Opens pages. An error in a console, a script or the server's log fails the test."""
+    opened = Pages(browser, site.url)
+    yield opened
+    opened.close()
+    site.rest()
+    records = caplog.get_records("call") + caplog.get_records("teardown")
+    logged = [record.getMessage() for record in records if record.levelno >= logging.ERROR]
+    wrong = opened.unexpected() + logged
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.fixture
+def page_for(pages: Pages) -> Callable[..., Page]:
+    """`page_for(user, "/prompts/")`: a page in a profile of its own, signed in."""
+    return lambda user, path="/", **options: pages.open(path, user, **options)
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    """An OpenAI-compatible server to point a provider at."""
+    server = Upstream()
+    yield server
+    server.close()

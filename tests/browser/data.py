@@ -1,0 +1,98 @@
+"""A full house: everything that a page can be asked to show, in amounts that a busy team would have."""
+
+from promptops.actions import accounts
+from promptops.actions.providers import ProviderFields, create_provider, set_enabled
+from promptops.actions.releases import Content, publish, roll_back
+from promptops.actions.templates import archive, create_template, save_draft
+from promptops.audit import Actor
+from promptops.models import Attempt, Run, Template, User
+
+LONG_WORD = "unbreakable" * 27 + "end"  # 300 characters
+MIXED = "שלום עולם, a fox 🦊 يركض عبر الثلج. 日本語のテキスト。"
+LONG_PROMPT = "\n".join(
+    f"Rule {number}: keep the subject first, then the light, the lens and the movement of the camera." * 2
+    for number in range(1, 201)
+)  # about 6,000 words
+VERSIONS = 40
+TEMPLATES = 30
+PROVIDERS = 30
+RUNS = 60
+
+
+def fill(person: User) -> None:
+    """Fill the empty database. `person` did most of it; the template `enhance` has all that is hard to lay out."""
+    by = Actor.person(person, "2001:db8::7334:aaaa:bbbb:cccc")
+    enhance = create_template("enhance", "enhance", by=by, description="Polishes what a viewer typed. " + MIXED)
+    for number in range(1, VERSIONS + 1):
+        text = f"You are a prompt enhancer, edition {number}.\n{LONG_PROMPT if number > VERSIONS - 2 else MIXED}"
+        note = {1: "", 2: LONG_WORD, 3: MIXED}.get(number, f"Edition {number}: shorter sentences and a calmer camera")
+        _publish(enhance, Content(text, 0.4, 200 + number), by, note)
+    first = enhance.versions.get(number=VERSIONS - 1)
+    roll_back(first, by=by, expected=enhance.versions.get(number=VERSIONS).pk, note="Too talkative")
+    draft = first.body.replace("calm", "quick").replace("Rule 7:", f"Rule 7 {LONG_WORD} {MIXED}:")
+    save_draft(enhance, Content(draft, 0.5), user=person, base=first.pk)
+    for number in range(2, TEMPLATES + 1):
+        operation = ("auto_extend", "rewrite", "enhance")[number % 3]
+        template = create_template(f"{operation}-{number}-{'long-name-' * 3}x", operation, by=by, description=MIXED)
+        if number % 7:
+            _publish(template, Content(f"Template {number}. {MIXED}"), by, LONG_WORD if number == 8 else "First text")
+        if number in (12, 20):
+            archive(template, by=by)
+    _providers(by)
+    _runs(person, enhance)
+    for role in ("viewer", "editor", "releaser", "administrator"):
+        accounts.invite(role, by=by)
+        User.objects.create(username=f"{role}.{'x' * 50}", name=f"{MIXED} {role}"[:100], role=role, is_active=role != "editor")
+
+
+def _publish(template: Template, content: Content, by: Actor, note: str) -> None:
+    template.refresh_from_db()
+    publish(template, content, by=by, expected=template.live_version_id, note=note)
+
+
+def _providers(by: Actor) -> None:
+    for number in range(1, PROVIDERS + 1):
+        kind = ("openai", "cerebras", "groq", "local")[number % 4]
+        fields = ProviderFields(
+            name=f"provider-{number}" + ("-of-a-very-long-name" if number == 3 else ""),
+            kind=kind,
+            model="" if kind == "local" else f"vendor/some-model-of-a-long-name-{number}b-instruct",
+            base_url=f"http://models-{number}.internal.example:8080/a/long/path/v1" if kind == "openai" else "",
+            timeout_ms=5000 if number % 2 else None,
+        )
+        key = {} if kind == "local" else {"key": "sk-secret"} if number % 3 else {"key_env": "SOME_API_KEY"}
+        provider = create_provider(fields, by=by, **key)
+        if number % 5 == 0:
+            set_enabled(provider, False, by=by)
+
+
+def _runs(person: User, enhance: Template) -> None:
+    version = enhance.versions.get(number=3)
+    for number in range(1, RUNS + 1):
+        status = ("succeeded", "failed", "canceled")[number % 3 if number % 2 else 0]
+        operation = ("enhance", "rewrite", "auto_extend")[number % 4 % 3]
+        run = Run.objects.create(
+            source="test" if number % 9 == 0 else "preview",
+            operation=operation,
+            user=person,
+            template=enhance,
+            version=version if number % 2 else None,
+            draft_body="" if number % 2 else LONG_PROMPT,
+            temperature=0.7,
+            max_tokens=256,
+            count=3 if operation == "rewrite" else None,
+            revision=number,
+            input=(MIXED, LONG_WORD, "a fox running through snow", LONG_PROMPT[:15_000])[number % 4],
+            output="" if status != "succeeded" else f"1. {MIXED}\n2. {LONG_WORD}\n3. A fox in the snow.",
+            status=status,
+            error=f"provider-1 answered 503: {LONG_WORD}" if status == "failed" else "",
+            provider="provider-2" if status == "succeeded" else "",
+            model="vendor/some-model" if status == "succeeded" else "",
+            fallback_used=status == "succeeded",
+            latency_ms=1234.5,
+        )
+        failed = {"outcome": "failed", "error_kind": "server_error", "message": f"503: {LONG_WORD}", "latency_ms": 400}
+        Attempt.objects.create(run=run, position=1, provider="provider-1", model="m", started_ms=0, **failed)
+        if status == "succeeded":
+            answered = {"outcome": status, "first_text_ms": 600, "latency_ms": 800, "input_tokens": 1200}
+            Attempt.objects.create(run=run, position=2, provider="provider-2", started_ms=400, output_tokens=80, **answered)

@@ -1,0 +1,186 @@
+"""Every page, empty and full, in both themes and at both widths: axe finds nothing and nothing runs off the side."""
+
+import pytest
+from axe_playwright_python.base import AXE_FILE_PATH
+from playwright.sync_api import Page, expect
+
+from promptops.actions import accounts
+from promptops.audit import Actor
+from promptops.models import AuditEntry, Provider, Run
+from tests.browser import data
+from tests.browser.conftest import SCHEMES, WIDTHS, Pages, snap
+
+# Name of the screenshot -> address.
+EVERYWHERE = {
+    "overview": "/",
+    "prompts": "/prompts/",
+    "prompts-archived": "/prompts/?archived=1",
+    "prompt-new": "/prompts/new/",
+    "providers": "/providers/",
+    "provider-new": "/providers/new/",
+    "provider-new-local": "/providers/new/?kind=local",
+    "runs": "/runs/",
+    "runs-none": "/runs/?status=canceled&source=test&start=2001-01-01&end=2001-01-02",
+    "audit": "/audit/",
+    "settings": "/settings/",
+    "people": "/settings/people/",
+    "own-password": "/account/password/",
+}
+OF_A_TEMPLATE = {
+    "edit": "/prompts/enhance/",
+    "history": "/prompts/enhance/history/",
+    "version": "/prompts/enhance/v40/",
+    "version-long-note": "/prompts/enhance/v2/",
+    "diff": "/prompts/enhance/diff/?a=39&b=draft",
+    "diff-mixed": "/prompts/enhance/diff/?a=3&b=40",
+    "details": "/prompts/enhance/details/",
+}
+
+
+def faults(page: Page, name: str) -> list[str]:
+    """What axe and a ruler find on the page in each theme and width; keeps a picture of each."""
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE_FILE_PATH.read_text())
+    found = []
+    for width, height in WIDTHS.items():
+        page.set_viewport_size({"width": width, "height": height})
+        for scheme in SCHEMES:
+            page.emulate_media(color_scheme=scheme)
+            where = f"{name}-{width}-{scheme}"
+            snap(page, where, full_page=not page.locator("dialog[open]").count())
+            for violation in page.evaluate("axe.run({resultTypes: ['violations']}).then((result) => result.violations)"):
+                nodes = [f"{node['target']} {node['html'][:160]}" for node in violation["nodes"][:3]]
+                found.append(f"{where}: {violation['id']} ({violation['impact']}), {len(violation['nodes'])}: {nodes}")
+        too_wide = page.evaluate(
+            """() => {
+              const root = document.scrollingElement;
+              if (root.scrollWidth <= root.clientWidth) return null;
+              const sticksOut = (element) => element.getBoundingClientRect().right > root.clientWidth + 1;
+              const culprits = [...document.querySelectorAll("main *, header *")].filter(sticksOut);
+              return `${root.scrollWidth} px: ${culprits.slice(0, 3).map((culprit) => culprit.outerHTML.slice(0, 120))}`;
+            }"""
+        )
+        if too_wide:
+            found.append(f"{name}-{width} is wider than the window: {too_wide}")
+    page.set_viewport_size({"width": 1440, "height": WIDTHS[1440]})
+    return found
+
+
+def look(page: Page, prefix: str, addresses: dict[str, str]) -> list[str]:
+    found = []
+    for name, address in addresses.items():
+        page.goto(address)
+        found += faults(page, f"{prefix}-{name}")
+    return found
+
+
+def told(found: list[str]) -> str:
+    return "\n" + "\n".join(found)
+
+
+def test_pages_of_an_empty_installation(administrator, page_for, pages: Pages) -> None:
+    found = look(page_for(administrator), "empty", EVERYWHERE)
+    assert not found, told(found)
+
+
+@pytest.fixture
+def full(site, administrator) -> None:
+    data.fill(administrator)
+
+
+def test_full_pages(full, administrator, page_for, pages: Pages) -> None:
+    assert AuditEntry.objects.count() > 100
+    page = page_for(administrator)
+    found = look(page, "full", EVERYWHERE | OF_A_TEMPLATE)
+    providers = Provider.objects
+    failed, answered = Run.objects.filter(status="failed").first(), Run.objects.filter(status="succeeded").first()
+    rewrite = Run.objects.filter(operation="rewrite", status="succeeded").first()
+    details = {
+        "provider": f"/providers/{providers.filter(kind='openai', enabled=True).first().pk}/",
+        "provider-off": f"/providers/{providers.filter(enabled=False).first().pk}/",
+        "run-failed": f"/runs/{failed.pk}/",
+        "run": f"/runs/{answered.pk}/",
+        "run-rewrite": f"/runs/{rewrite.pk}/",
+        "runs-filtered": "/runs/?status=failed&template=enhance",
+        "audit-entry": f"/audit/{AuditEntry.objects.filter(action='template.published', object_name='enhance').first().seq}/",
+        "audit-filtered": "/audit/?action=template&start=2020-01-01",
+        "edit-empty": "/prompts/auto_extend-21-long-name-long-name-long-name-x/",
+        "history-empty": "/prompts/auto_extend-21-long-name-long-name-long-name-x/history/",
+        "archived": "/prompts/auto_extend-12-long-name-long-name-long-name-x/details/",
+    }
+    found += look(page, "full", details)
+    assert not found, told(found)
+
+
+def test_full_pages_of_a_viewer(full, viewer, page_for) -> None:
+    addresses = {name: EVERYWHERE[name] for name in ("overview", "providers", "settings")}
+    addresses |= {name: OF_A_TEMPLATE[name] for name in ("edit", "history", "version", "details")}
+    found = look(page_for(viewer), "viewer", addresses)
+    assert not found, told(found)
+
+
+def test_pages_of_somebody_signed_out(site, pages: Pages, administrator) -> None:
+    pages.expect_errors("status of (403|404|410|422)")
+    by = Actor.person(administrator)
+    page = pages.open("/sign-in/")
+    addresses = {
+        "sign-in": "/sign-in/",
+        "join": f"/join/{accounts.invite('releaser', by=by)[1]}/",
+        "password-by-link": f"/password/{accounts.make_password_link(administrator, by=by)}/",
+        "dead-link": "/join/no-such-token/",
+        "not-found": "/no/such/page/",
+    }
+    found = look(page, "bare", addresses)
+    page.goto("/sign-in/")
+    page.get_by_label("User name").fill("ada")
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.locator("form")).to_contain_text("correct")
+    found += faults(page, "bare-sign-in-refused")
+    assert not found, told(found)
+
+
+def test_first_and_forbidden_page(site, pages: Pages) -> None:
+    page = pages.open(f"/setup/{accounts.make_setup_link()}/")
+    found = faults(page, "bare-setup")
+    page.get_by_label("Your name").fill("Ada")
+    page.get_by_label("User name").fill("ada")
+    page.get_by_label("Password", exact=True).fill("short")
+    page.get_by_label("Password, once more").fill("shorter")
+    pages.expect_errors("status of (422|403)")
+    page.get_by_role("button", name="Create administrator and sign in").click()
+    expect(page.locator(".error").first).to_be_visible()
+    found += faults(page, "bare-setup-refused")
+    assert not found, told(found)
+
+
+def test_forbidden_page(viewer, page_for, pages: Pages) -> None:
+    pages.expect_errors("status of 403")
+    found = faults(page_for(viewer, "/settings/people/"), "forbidden")
+    assert not found, told(found)
+
+
+def test_dialogs(full, administrator, page_for, pages: Pages) -> None:
+    """Panels and menus over full pages."""
+    page = page_for(administrator)
+    found = []
+
+    def opened(name: str, address: str, press, shows: str) -> None:
+        page.goto(address)
+        press()
+        expect(page.locator(shows).first).to_be_visible()
+        found.extend(faults(page, f"dialog-{name}"))
+
+    def button(name: str):
+        return lambda: page.get_by_role("button", name=name).first.click()
+
+    opened("command-bar", "/", lambda: page.keyboard.press("Control+k"), "#commands[open]")
+    opened("shortcuts", "/", lambda: page.keyboard.press("?"), "#shortcuts[open]")
+    opened("account", "/", lambda: page.locator("details.menu summary").last.click(), "details.menu[open] .panel")
+    opened("publish", "/prompts/enhance/", button("Publish v41"), "#review[open]")
+    opened("roll-back", "/prompts/enhance/v2/", button("Make v2 live again"), "#review[open]")
+    opened("invitation", "/settings/people/", button("Make an invitation link"), "#review[open]")
+    opened("role", "/settings/people/", button("Change the role of"), "#review[open]")
+    opened("turn-off", "/providers/", button("Turn provider-1 off"), "#review[open]")
+    opened("erase", f"/runs/{Run.objects.first().pk}/", button("Erase the text"), "#review[open]")
+    assert not found, told(found)

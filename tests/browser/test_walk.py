@@ -1,0 +1,172 @@
+"""The walk of a new user, with the embedded model: set up, edit, try, publish, see it elsewhere, undo, look it up."""
+
+import re
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from playwright.sync_api import Page, expect
+
+from promptops.actions import accounts
+from promptops.actions.prompts import import_prompts
+from promptops.actions.providers import ProviderFields, create_provider
+from promptops.audit import SYSTEM
+from promptops.engine.providers.local import local_available
+from promptops.models import AuditEntry, Run, Template
+from tests.browser.conftest import Pages, screenshot
+from tests.conftest import PASSWORD, missing
+
+PROMPT = "Rewrite the user's idea as one vivid sentence for a film. Answer with the sentence only."
+
+
+def create_account(page: Page, name: str, username: str) -> None:
+    """Fill the form behind a one-time link and sign in with it."""
+    page.get_by_label("Your name").fill(name)
+    page.get_by_label("User name").fill(username)
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.get_by_label("Password, once more").fill(PASSWORD)
+    page.get_by_role("button", name=re.compile("and sign in")).click()
+    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+
+
+def write(page: Page, text: str) -> None:
+    """Type a system prompt and wait until it is kept as a draft."""
+    page.get_by_label("System prompt").fill(text)
+    expect(page.locator("[data-save-state]")).to_have_text("Saved")
+
+
+def publish(page: Page, number: int, note: str) -> None:
+    """Publish the editor's text through the review panel."""
+    page.get_by_role("button", name=f"Publish v{number}").click()
+    panel = page.get_by_role("dialog", name="Review")
+    panel.get_by_label("Note").fill(note)
+    panel.get_by_role("button", name=f"Publish v{number}").click()
+    expect(page.get_by_text(f"v{number} is live since revision")).to_be_visible()
+
+
+@pytest.fixture
+def installed(site) -> None:
+    """What the first `make run` finds: the shipped prompts and the embedded model."""
+    if reason := local_available():
+        missing(reason)
+    create_provider(ProviderFields("local", "local"), by=SYSTEM)
+    assert import_prompts(Path(settings.PROMPTS_DIR), by=SYSTEM) == []
+
+
+def test_the_walk(installed: None, pages: Pages) -> None:
+    # The first administrator comes through the link that the first start prints.
+    link = f"/setup/{accounts.make_setup_link()}/"
+    ada = pages.open(link)
+    screenshot(ada, "walk-1-setup")
+    create_account(ada, "Ada Lovelace", "ada")
+    screenshot(ada, "walk-2-overview")
+    pages.expect_errors("status of 4(04|10|09)")
+    assert pages.open(link).locator("input").count() == 0
+
+    # Ada invites Rita, who joins in a browser of her own.
+    ada.goto("/settings/people/")
+    ada.get_by_label("Role", exact=True).select_option("releaser")
+    ada.get_by_role("button", name="Make an invitation link").click()
+    invitation = ada.get_by_role("dialog", name="Review").get_by_label("Link").input_value()
+    rita = pages.open(invitation.removeprefix(pages.url))
+    create_account(rita, "Rita Hayworth", "rita")
+    overview = pages.connected(rita)
+    editing = overview.context.new_page()
+    editing.goto("/prompts/enhance/")
+    pages.connected(editing)
+    write(editing, "What Rita is typing.")
+
+    # Ada changes the enhance prompt and runs it on the embedded model.
+    ada.goto("/prompts/enhance/")
+    write(ada, PROMPT)
+    ada.get_by_label("Max tokens").fill("48")
+    expect(ada.get_by_label("Viewer's prompt")).to_have_value("a fox running through snow")
+    lengths = watch_length(ada)
+    ada.get_by_role("button", name="Run").click()
+    expect(ada.locator("#try-result a", has_text="run ")).to_be_visible(timeout=30_000)
+    answer = ada.locator("#try-text").inner_text()
+    assert len(answer.split()) > 3
+    grew = lengths()
+    assert len(grew) > 3, f"the text did not stream in: {grew}"
+    facts = ada.locator("#try-result").inner_text()
+    assert re.search(r"local, SmolLM2-135M-Instruct", facts)
+    assert re.search(r"\d+ ms|\d+\.\d s", facts)
+    run = Run.objects.latest("id")
+    assert (run.output, run.draft_body, run.max_tokens, run.user.username) == (answer, PROMPT, 48, "ada")
+    screenshot(ada, "walk-3-tried")
+
+    # A second run is canceled while it streams.
+    ada.get_by_label("What to run").select_option("1")
+    ada.get_by_role("button", name="Run").click()
+    expect(ada.locator("#try-text[aria-busy]")).not_to_be_empty(timeout=30_000)
+    ada.locator("#try-result").get_by_role("button", name="Cancel").click()
+    expect(ada.locator("#try-result")).to_contain_text("Canceled")
+    expect(ada.locator("#try-text")).to_have_count(0)
+    assert Run.objects.latest("id").status == "canceled"
+
+    # She publishes; Rita's pages follow by themselves, and what Rita types stays.
+    ada.get_by_role("button", name="Publish v2").click()
+    expect(ada.get_by_role("dialog", name="Review").locator(".diff ins").first).to_be_visible()
+    screenshot(ada, "walk-4-review", full_page=False)
+    ada.keyboard.press("Escape")
+    publish(ada, 2, "One sentence")
+    screenshot(ada, "walk-5-published")
+    card = overview.locator("section", has=overview.get_by_role("heading", name="enhance"))
+    expect(card).to_contain_text("One sentence")
+    expect(card).to_contain_text("v2")
+    expect(overview.locator("#live-badge")).to_contain_text("by Ada Lovelace")
+    expect(editing.locator("#state")).to_contain_text("v2 went live after you began: Ada Lovelace")
+    expect(editing.get_by_label("System prompt")).to_have_value("What Rita is typing.")
+
+    # Rita began from v1: publishing is refused, with both texts, and hers is kept.
+    editing.get_by_role("button", name=re.compile(r"^Publish v\d")).first.click()
+    panel = editing.get_by_role("dialog")
+    expect(panel).to_contain_text("Someone was faster")
+    expect(panel).to_contain_text("What Rita is typing.")
+    expect(panel).to_contain_text("one vivid sentence")
+    screenshot(editing, "walk-6-conflict", full_page=False)
+    panel.get_by_role("button", name="Keep editing").click()
+    editing.reload()
+    expect(editing.get_by_label("System prompt")).to_have_value("What Rita is typing.")
+    assert Template.objects.get(name="enhance").versions.count() == 2
+
+    # Going back takes two clicks.
+    overview.goto("/prompts/enhance/history/")
+    overview.get_by_role("button", name="Make v1 live again").click()
+    overview.get_by_role("dialog").get_by_role("button", name="Make v1 live again").click()
+    expect(overview.get_by_text("v1 is live since revision")).to_be_visible()
+    expect(ada.locator("#state h1")).to_contain_text("v1 live")
+
+    # The audit tells the story, and all of it survives a reload.
+    for page in (ada, overview):
+        page.goto("/audit/")
+        page.reload()
+        story = [line.split("\n")[0] for line in page.locator("#rows > li > div:first-child").all_inner_texts()]
+        wanted = [
+            "Ada Lovelace joined as administrator",
+            "Ada Lovelace signed in",
+            "Ada Lovelace made a one-time link for a new releaser",
+            "Rita Hayworth joined as releaser",
+            "Ada Lovelace published enhance v2 One sentence",
+            "Rita Hayworth made enhance v1 live again",
+        ]
+        found = [line for line in reversed(story) if line in wanted]
+        assert found == wanted, story
+    screenshot(ada, "walk-7-audit")
+    assert list(AuditEntry.objects.order_by("seq").values_list("seq", flat=True)) == list(range(1, len(story) + 1))
+    ada.goto("/prompts/enhance/")
+    expect(ada.get_by_label("System prompt")).to_have_value(Template.objects.get(name="enhance").live_version.body)
+
+
+def watch_length(page: Page):
+    """Notes each length that the streamed answer has; returns a function that gives them."""
+    page.evaluate(
+        """() => {
+          window.lengths = [];
+          new MutationObserver(() => {
+            const length = document.querySelector("#try-text")?.textContent.length;
+            if (length && length !== window.lengths.at(-1)) window.lengths.push(length);
+          }).observe(document.body, { subtree: true, childList: true, characterData: true });
+        }"""
+    )
+    return lambda: page.evaluate("window.lengths")

@@ -1,0 +1,248 @@
+"""The audit over HTTP: the list with its filters and its live tail, and one entry with before and after."""
+
+import re
+from datetime import UTC, datetime
+
+import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from promptops import audit
+from promptops.actions import accounts, providers
+from promptops.models import AuditEntry, Provider
+from promptops.queries.pages import PAGE_SIZE
+from promptops.web.forms_filters import NOUNS, action_choices
+
+pytestmark = pytest.mark.django_db
+HOSTILE = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def client(client_for, viewer):
+    client = client_for(viewer)
+    AuditEntry.objects.all().delete()  # the sign-in, so that tests know what is there
+    audit.AuditHead.objects.update(seq=0, sha256=audit.GENESIS)
+    return client
+
+
+@pytest.fixture
+def record(actor):
+    def make(action: str = "template.described", by=actor, **fields) -> AuditEntry:
+        with transaction.atomic():
+            return audit.record(action, by=by, **fields)
+
+    return make
+
+
+def listed(response) -> list[int]:
+    return [int(seq) for seq in re.findall(r'name="since" value="(\d+)"', response.content.decode())]
+
+
+def text_of(response) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
+
+
+def test_an_empty_list_teaches_the_next_step(client):
+    assert "No entries yet" in text_of(client.get(reverse("audit")))
+    assert "No entry matches" in text_of(client.get(reverse("audit"), {"action": "run"}))
+
+
+def test_the_list_tells_the_story_newest_first(client, publish, actor):
+    publish("enhance", "First.", note="why not")
+    accounts.record_failed_sign_in("ada", address="203.0.113.9")
+    response = client.get(reverse("audit"))
+    assert listed(response) == [3, 2, 1]
+    page = response.content.decode()
+    assert "<b><bdi>Ada Administrator</bdi></b> published <b><bdi>enhance</bdi></b> v1" in page
+    text = text_of(response)
+    for words in ("Somebody failed to sign in as ada", "why not", "from 203.0.113.9", "from 192.0.2.7", "· r1"):
+        assert words in re.sub(r" +", " ", text)
+    assert text.index("failed to sign in") < text.index("published enhance")
+
+
+def test_hostile_text_is_shown_as_text(client, record):
+    by = audit.Actor(HOSTILE, address=HOSTILE)
+    given = {"description": HOSTILE, "body": f"{HOSTILE}\n{HOSTILE}"}
+    entry = record(
+        "template.created", by=by, object_name=HOSTILE, before=given, after={"operation": HOSTILE}, note=HOSTILE
+    )
+    for address in (reverse("audit"), reverse("audit_entry", args=[entry.seq])):
+        page = client.get(address).content.decode()
+        assert HOSTILE not in page
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+def test_queries_do_not_grow_with_rows(client, record):
+    counts = []
+    for count in (1, 30):
+        while AuditEntry.objects.count() < count:
+            record(object_name="enhance", before={"description": "a"}, after={"description": "b"})
+        client.get(reverse("audit"))
+        with CaptureQueriesContext(connection) as captured:
+            assert len(listed(client.get(reverse("audit")))) == count
+        counts.append(len(captured))
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({"actor": "ada"}, [1, 2, 6, 7]),
+        ({"actor": "rita"}, [3]),
+        ({"actor": "system:Command line"}, [4]),
+        ({"actor": "system:PromptOps"}, [5]),
+        ({"action": "template"}, [1, 3, 4]),
+        ({"action": "template.archived"}, [3, 4]),
+        ({"action": "run.expired"}, [5]),
+        ({"type": "template"}, [1]),
+        ({"type": "user"}, [2]),
+        ({"object": "NOIR"}, [1, 3]),
+        ({"object": "noir", "action": "template.archived", "actor": "rita"}, [3]),
+        ({"object": "noir", "actor": "system:PromptOps"}, []),
+        ({"actor": "nobody"}, "all"),
+        ({"action": "template.painted"}, "all"),
+        ({"type": "sessions"}, "all"),
+        ({"start": "2026-02-30"}, "all"),
+    ],
+)
+def test_filters(client, actor, releaser, record, publish, query, expected):
+    template = publish("noir", "Dark.", operation="enhance").template
+    AuditEntry.objects.all().delete()
+    audit.AuditHead.objects.update(seq=0)
+    record("template.created", object=template, after={"operation": "enhance"})
+    record("user.deactivated", object=releaser)
+    record("template.archived", by=audit.Actor.person(releaser), object_name="noir-old")
+    record("template.archived", by=audit.COMMAND_LINE, object_name="other")
+    record("run.expired", by=audit.SYSTEM, object_name="runs", after={"runs": 2, "days": 30})
+    record("settings.changed")
+    record("settings.changed")
+    response = client.get(reverse("audit"), query)
+    assert sorted(listed(response)) == ([1, 2, 3, 4, 5, 6, 7] if expected == "all" else expected)
+    if expected == "all":
+        assert "This filter is left out" in text_of(response)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({"start": "2026-03-02"}, [2]),
+        ({"end": "2026-03-01"}, [1]),
+        ({"start": "2026-03-01", "end": "2026-03-02"}, [2, 1]),
+        ({"start": "2026-03-03"}, []),
+        ({"end": "2026-02-28"}, []),
+    ],
+)
+def test_days_are_those_of_the_reader(client, record, query, expected):
+    record()
+    record()
+    # One minute before and after midnight in New York.
+    AuditEntry.objects.filter(seq=1).update(at=datetime(2026, 3, 2, 4, 59, tzinfo=UTC))
+    AuditEntry.objects.filter(seq=2).update(at=datetime(2026, 3, 2, 5, 1, tzinfo=UTC))
+    client.cookies["tz"] = "America/New_York"
+    assert listed(client.get(reverse("audit"), query)) == expected
+
+
+@pytest.mark.parametrize("value", ["\x00", "x" * 500, HOSTILE, "%_", "🦊"])
+@pytest.mark.parametrize("name", ["actor", "action", "type", "object", "end", "after", "since"])
+def test_hostile_filters_are_shown_as_text_and_break_nothing(client, record, name, value):
+    record()
+    response = client.get(reverse("audit"), {name: value})
+    assert response.status_code == 200
+    assert HOSTILE not in response.content.decode()
+
+
+def test_the_list_of_actions_is_grouped_and_whole():
+    choices = dict(action_choices(audit.ACTIONS))
+    assert set(choices) == {"", *NOUNS.values()}
+    offered = [value for label, group in choices.items() if label for value, _ in group]
+    assert {value for value in offered if "." in value} == set(audit.ACTIONS)
+    assert choices["Templates"][0] == ("template", "Templates: everything")
+
+
+def test_pages_go_on_from_an_entry(client, record):
+    for _ in range(PAGE_SIZE + 10):
+        record()
+    first = client.get(reverse("audit"))
+    assert listed(first) == list(range(PAGE_SIZE + 10, 10, -1))
+    second = client.get(reverse("audit"), {"before": 11})
+    assert listed(second) == list(range(10, 0, -1))
+    assert listed(client.get(reverse("audit"), {"after": 10})) == listed(first)
+    assert "live:audit" in first.content.decode()
+    assert "live:audit" not in second.content.decode()
+
+
+def test_new_entries_come_as_rows_that_match_the_filters(client, record):
+    record()
+    record("settings.changed")
+    record()
+    response = client.get(reverse("audit"), {"news": "rows", "since": 1, "action": "template"})
+    assert listed(response) == [3]
+    assert "<html" not in response.content.decode()
+    assert "2 new entries" in text_of(client.get(reverse("audit"), {"news": "count", "since": 1}))
+    assert client.get(reverse("audit"), {"news": "rows", "since": 3}).status_code == 204
+
+
+def test_one_entry_shows_texts_as_a_diff_and_values_as_a_table(client, publish):
+    publish("enhance", "Keep the subject.\nOne sentence.")
+    publish("enhance", "Keep the hero.\nOne sentence.", temperature=0.2, note="heroes")
+    entry = AuditEntry.objects.first()
+    response = client.get(reverse("audit_entry", args=[entry.seq]))
+    page = response.content.decode()
+    assert re.search(r"<del>.*subject.*</del>", page)
+    assert re.search(r"<ins>.*hero.*</ins>", page)
+    text = text_of(response)
+    for words in ("Temperature – 0.2", "heroes", entry.sha256, entry.previous_sha256, "fits the chain", "r2"):
+        assert words in text
+    assert reverse("version", args=["enhance", 2]) in page
+    assert reverse("audit_entry", args=[entry.seq - 1]) in page
+    assert reverse("audit_entry", args=[entry.seq + 1]) not in page
+    assert client.get(reverse("audit_entry", args=[entry.seq + 1])).status_code == 404
+    part = client.get(reverse("audit_entry", args=[entry.seq]), {"changes": 1}).content.decode()
+    assert "<del>" in part
+    assert "<html" not in part
+
+
+@pytest.mark.parametrize(("tampered", "sealed_again", "bad"), [(2, False, [2]), (3, False, [3]), (1, True, [2])])
+def test_an_entry_that_does_not_fit_the_chain_says_so(client, record, tampered, sealed_again, bad):
+    for _ in range(3):
+        record()
+    AuditEntry.objects.filter(seq=tampered).update(note="because")
+    if sealed_again:
+        sha256 = audit.entry_sha256(AuditEntry.objects.get(seq=tampered))
+        AuditEntry.objects.filter(seq=tampered).update(sha256=sha256)
+    pages = {seq: text_of(client.get(reverse("audit_entry", args=[seq]))) for seq in (1, 2, 3)}
+    assert [seq for seq, page in pages.items() if "does not fit the chain" in page] == bad
+
+
+def test_an_entry_with_a_missing_one_before_it_does_not_fit(client, record):
+    record()
+    record()
+    AuditEntry.objects.filter(seq=1).delete()
+    assert "does not fit the chain" in text_of(client.get(reverse("audit_entry", args=[2])))
+
+
+def test_a_key_is_told_only_as_changed(client, actor):
+    provider = providers.create_provider(
+        providers.ProviderFields("groq", "groq", "m"), by=actor, key="gsk_very_secret_key"
+    )
+    expected = Provider.objects.get().changed_revision
+    providers.change_key(provider, by=actor, expected=expected, key="gsk_other_secret_key")
+    entries = list(AuditEntry.objects.values_list("seq", flat=True))
+    pages = [client.get(reverse("audit_entry", args=[seq])) for seq in entries]
+    assert any("changed where the key of groq comes from" in text_of(page) for page in pages)
+    assert "gsk_" not in "".join(page.content.decode() for page in [*pages, client.get(reverse("audit"))])
+
+
+def test_entries_of_actions_that_are_gone_are_still_told(client, record):
+    entry = record()
+    AuditEntry.objects.filter(seq=entry.seq).update(action="comparison.started", before=["odd"], after="odd")
+    assert "comparison.started" in text_of(client.get(reverse("audit")))
+    assert "comparison.started" in text_of(client.get(reverse("audit_entry", args=[entry.seq])))
+
+
+def test_a_long_text_is_shown(client, publish):
+    publish("enhance", "wide shot " * 3000 + "x" * 300)
+    publish("enhance", "close shot " * 3000 + "عربية 🦊")
+    seq = AuditEntry.objects.first().seq
+    assert "عربية 🦊" in client.get(reverse("audit_entry", args=[seq])).content.decode()

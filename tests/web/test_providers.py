@@ -1,0 +1,490 @@
+"""The Providers pages over HTTP: what they show, what they refuse, and that no key ever comes back."""
+
+import logging
+import re
+from types import SimpleNamespace
+
+import pytest
+from django.db import connection
+from django.template.loader import render_to_string
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from promptops.actions import providers as actions
+from promptops.actions.providers import ProviderFields
+from promptops.engine.providers import local
+from promptops.models import Attempt, AuditEntry, LiveConfiguration, Provider, Run
+from promptops.queries import providers as queries
+
+pytestmark = pytest.mark.django_db
+
+KEY = "gsk_very-secret-4711"
+NEW = {
+    "kind": "groq",
+    "name": "groq",
+    "model": "m",
+    "base_url": "",
+    "timeout_ms": "",
+    "key_source": "stored",
+    "key": KEY,
+}
+
+
+@pytest.fixture
+def add(actor):
+    def make(name: str = "groq", kind: str = "groq", model: str = "m", enabled: bool = True, **key: str) -> Provider:
+        base_url = "http://127.0.0.1:9/v1" if kind == "openai" else ""
+        fields = ProviderFields(name, kind, "" if kind == "local" else model, base_url)
+        return actions.create_provider(fields, by=actor, enabled=enabled, **key)
+
+    return make
+
+
+def call(provider: str, outcome: str, message: str = "", error_kind: str = "") -> Run:
+    run = Run.objects.create(
+        source="preview", operation="enhance", temperature=1, max_tokens=1, revision=1, status=outcome, latency_ms=900
+    )
+    Attempt.objects.create(
+        run=run, position=1, provider=provider, outcome=outcome, message=message, error_kind=error_kind,
+        started_ms=0, latency_ms=812,
+    )  # fmt: skip
+    return run
+
+
+def text_of(response) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
+
+
+def revision() -> int:
+    return LiveConfiguration.objects.get().revision
+
+
+# ---------------------------------------------------------------- state
+
+
+def state_of(name: str) -> tuple[str, str, str]:
+    row = next(row for row in queries.listed() if row.name == name)
+    return row.state, row.tone, row.detail
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "environment", "expected"),
+    [
+        ("groq", {"key": KEY}, {}, ("ready", "ok", "")),
+        ("groq", {"key_env": "MY_KEY"}, {"MY_KEY": "x"}, ("ready", "ok", "")),
+        (
+            "groq",
+            {"key_env": "MY_KEY"},
+            {"MY_KEY": " "},
+            ("no key", "bad", "MY_KEY is not set in the server's environment."),
+        ),
+        ("groq", {}, {"GROQ_API_KEY": "x"}, ("ready", "ok", "")),
+        ("cerebras", {}, {}, ("no key", "bad", "CEREBRAS_API_KEY is not set in the server's environment.")),
+        ("openai", {}, {}, ("ready", "ok", "")),
+    ],
+)
+def test_the_state_of_a_key(kind, key, environment, expected, add, monkeypatch):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    add(kind=kind, **key)
+    assert state_of("groq") == expected
+
+
+def test_other_states(add, monkeypatch, settings):
+    add("off", key=KEY, enabled=False)
+    add("local", kind="local")
+    add("lost", key=KEY)
+    Provider.objects.filter(name="lost").update(key_encrypted="made with another secret key")
+    monkeypatch.setattr(local, "local_available", lambda: "The embedded model needs xllamacpp.")
+    assert state_of("off") == ("off", "", "")
+    assert state_of("local") == ("not installed", "bad", "The embedded model needs xllamacpp.")
+    assert state_of("lost")[:2] == ("key unreadable", "bad")
+    monkeypatch.setattr(local, "local_available", lambda: None)
+    assert state_of("local") == ("ready", "ok", "")
+
+
+def test_the_newest_call_that_was_not_canceled_counts(add):
+    add(key=KEY)
+    add("other", key=KEY)
+    call("groq", "succeeded")
+    call("groq", "failed", "groq answered 429: too many requests")
+    call("groq", "canceled")
+    call("other", "failed", error_kind="rate_limited")
+    call("other", "succeeded")
+    assert state_of("groq") == ("last call failed", "warn", "groq answered 429: too many requests")
+    assert state_of("other") == ("ready", "ok", "")
+    Attempt.objects.update(message="", error_kind="rate_limited")  # as erasing a run leaves it
+    assert state_of("groq")[2] == "rate limited"
+
+
+def test_only_enabled_providers_have_a_place_in_the_chain(add):
+    for name, enabled in (("a", True), ("b", False), ("c", True)):
+        add(name, key=KEY, enabled=enabled)
+    assert [(row.name, row.priority) for row in queries.listed()] == [("a", 1), ("b", None), ("c", 2)]
+    assert [row.name for row in queries.chain()] == ["a", "c"]
+
+
+# ---------------------------------------------------------------- the list
+
+
+def test_the_list_has_the_same_number_of_queries_for_1_and_30(add, client_for, administrator):
+    client, counts = client_for(administrator), []
+    for count in (1, 30):
+        for number in range(Provider.objects.count(), count):
+            add(f"p{number}", key=KEY)
+            call(f"p{number}", "failed", "no answer")
+        client.get(reverse("providers"))
+        with CaptureQueriesContext(connection) as captured:
+            page = client.get(reverse("providers")).content.decode()
+        assert page.count("data-handle") == count
+        counts.append(len(captured))
+    assert counts[0] == counts[1]
+
+
+def test_the_list_shows_everything_but_keys(add, client_for, viewer, monkeypatch):
+    monkeypatch.setenv("GROQ_API_KEY", "gsk_in-the-environment")
+    add("stored", key=KEY)
+    add("env", key_env="GROQ_API_KEY")
+    run = call("env", "failed", "env answered 503: <b>busy</b>")
+    response = client_for(viewer).get(reverse("providers"))
+    page, text = response.content.decode(), text_of(response)
+    assert "stored key" in text
+    assert "from GROQ_API_KEY, set in the server's environment" in text.replace("&#x27;", "'")
+    assert "&lt;b&gt;busy&lt;/b&gt;" in page
+    assert reverse("run", args=[run.pk]) in page
+    assert "gsk_" not in page
+    assert "gAAAA" not in page
+
+
+@pytest.mark.parametrize(
+    ("role", "test", "turn", "order", "edit"),
+    [
+        ("viewer", False, False, False, False),
+        ("editor", True, False, False, False),
+        ("releaser", True, True, True, False),
+        ("administrator", True, True, True, True),
+    ],
+)
+def test_controls_follow_the_role(role, test, turn, order, edit, add, client_for, make_user):
+    provider = add(key=KEY)
+    page = client_for(make_user(role)).get(reverse("providers")).content.decode()
+    assert ("Test groq" in page) == test
+    assert ("Turn groq off" in page) == turn
+    assert ("data-reorder" in page) == order
+    assert (f'href="{reverse("provider", args=[provider.pk])}"' in page) == edit
+    assert ("Ask an administrator to make you an administrator" in page) != edit
+
+
+def test_an_htmx_request_gets_only_the_list(add, client_for, viewer):
+    add(key=KEY)
+    page = client_for(viewer, htmx=True).get(reverse("providers")).content.decode()
+    assert page.lstrip().startswith("<section")
+    assert "<html" not in page
+
+
+def test_an_empty_and_a_silent_chain_say_what_to_do(add, client_for, administrator, viewer):
+    assert "Add a provider" in text_of(client_for(administrator).get(reverse("providers")))
+    assert "Ask an administrator to add one" in text_of(client_for(viewer).get(reverse("providers")))
+    add(key=KEY, enabled=False)
+    assert "No provider is on, so every run fails. Turn one on." in text_of(
+        client_for(administrator).get(reverse("providers"))
+    )
+
+
+# ---------------------------------------------------------------- adding
+
+
+def test_adding_passes_the_panel_and_never_shows_the_key(client_for, administrator, caplog):
+    caplog.set_level(logging.DEBUG)
+    client, url, before = client_for(administrator, htmx=True), reverse("provider_new"), revision()
+    panel = client.post(url, NEW)
+    assert panel.status_code == 200
+    assert "Add groq" in text_of(panel)
+    assert not Provider.objects.exists()
+    done = client.post(url, NEW | {"confirm": "1", "note": "spare"})
+    assert done["HX-Redirect"] == reverse("providers")
+    assert (Provider.objects.get().key_state, revision()) == ("stored key", before + 1)
+    assert AuditEntry.objects.first().note == "spare"
+    page = client.get(reverse("providers"), headers={"HX-Request": "false"})
+    edit = client.get(reverse("provider", args=[Provider.objects.get().pk]))
+    entries = str(list(AuditEntry.objects.values()))
+    for shown in (panel.content.decode(), page.content.decode(), edit.content.decode(), entries, caplog.text):
+        assert KEY not in shown
+    assert "groq is added at the end of the chain. Turn it off to undo." in text_of(page)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"name": "Not Good"}, "Use lower-case letters"),
+        ({"name": "taken"}, "A provider of that name exists"),
+        ({"model": ""}, "required"),
+        ({"kind": "openai", "base_url": ""}, "required"),
+        ({"base_url": "https://me:pw@api.example/v1"}, "no password"),
+        ({"timeout_ms": "5"}, "greater than or equal to 100"),
+        ({"key": ""}, "required"),
+        ({"key_source": "environment", "key_env": ""}, "required"),
+        ({"key_source": "environment", "key_env": "SECRET_KEY"}, "a secret of PromptOps itself"),
+        ({"kind": "telepathy"}, "Select a valid choice"),
+    ],
+)
+def test_a_form_with_errors_keeps_what_was_typed_but_not_the_key(wrong, sentence, add, client_for, administrator):
+    add("taken", key="other")
+    sent = NEW | {"timeout_ms": "1500"} | wrong
+    response = client_for(administrator, htmx=True).post(reverse("provider_new"), sent)
+    page = response.content.decode()
+    assert response.status_code == 422
+    assert (response["HX-Retarget"], response["HX-Reswap"]) == ("#provider-form", "outerHTML")
+    assert sentence in text_of(response)
+    assert f'value="{sent["timeout_ms"]}"' in page
+    assert KEY not in page
+    assert Provider.objects.count() == 1
+    plain = client_for(administrator).post(reverse("provider_new"), sent)
+    assert plain.status_code == 422
+    assert "<html" in plain.content.decode()
+    assert KEY not in plain.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("kind", "source", "there", "missing"),
+    [
+        ("groq", "environment", {"model", "base_url", "key_source", "key_env"}, {"key"}),
+        ("groq", "stored", {"key"}, {"key_env"}),
+        ("openai", "none", {"base_url", "key_source"}, {"key", "key_env"}),
+        ("local", "environment", {"name", "timeout_ms"}, {"model", "base_url", "key_source", "key_env", "key"}),
+    ],
+)
+@pytest.mark.parametrize("htmx", [True, False])
+def test_the_form_shows_only_the_fields_that_matter(kind, source, there, missing, htmx, client_for, administrator):
+    sent = NEW | {"kind": kind, "key_source": source, "reshape": "1", "confirm": "1"}
+    response = client_for(administrator, htmx=htmx).post(reverse("provider_new"), sent)
+    page = response.content.decode()
+    names = set(re.findall(r' name="(\w+)"', page))
+    assert response.status_code == 200
+    assert there <= names
+    assert not missing & names
+    assert 'value="groq"' in page  # the name that was typed
+    assert KEY not in page
+    assert not Provider.objects.exists()
+
+
+def test_another_kind_brings_its_own_variable_and_address(client_for, administrator):
+    sent = NEW | {"key_source": "environment", "key_env": "CEREBRAS_API_KEY", "reshape": "1"}
+    page = client_for(administrator, htmx=True).post(reverse("provider_new"), sent).content.decode()
+    assert 'value="GROQ_API_KEY"' in page
+    assert "GROQ_API_KEY is not set" in page
+    assert 'placeholder="https://api.groq.com/openai/v1"' in page
+
+
+def test_the_embedded_model_needs_nothing_but_a_name(client_for, administrator):
+    sent = {"kind": "local", "name": "tiny", "timeout_ms": "", "confirm": "1"}
+    client_for(administrator, htmx=True).post(reverse("provider_new"), sent)
+    made = Provider.objects.get()
+    assert (made.kind, made.name, made.model, made.key_state) == ("local", "tiny", "", "no key")
+
+
+def test_a_name_taken_while_the_panel_is_open_is_told_in_the_panel(add, client_for, administrator):
+    add("groq", key=KEY)
+    response = client_for(administrator, htmx=True).post(reverse("provider_new"), NEW | {"confirm": "1"})
+    assert response.status_code == 409
+    assert "A provider of that name exists" in text_of(response)
+    assert "HX-Retarget" not in response
+
+
+# ---------------------------------------------------------------- editing
+
+
+def fields_of(provider: Provider, **changes: str) -> dict:
+    told = {"kind": provider.kind, "name": provider.name, "model": provider.model, "base_url": provider.base_url}
+    return told | {"timeout_ms": provider.timeout_ms or "", "expected": provider.changed_revision} | changes
+
+
+def test_an_edit_shows_what_changes_then_saves_it(add, client_for, administrator):
+    provider = add(key=KEY)
+    client, url = client_for(administrator, htmx=True), reverse("provider", args=[provider.pk])
+    panel = text_of(client.post(url, fields_of(provider, model="n", timeout_ms="900")))
+    assert "Model id m n" in panel
+    assert "Time limit – 900 ms" in panel
+    assert "Name" not in panel
+    done = client.post(url, fields_of(provider, model="n", confirm="1"))
+    assert done["HX-Redirect"] == reverse("providers")
+    provider.refresh_from_db()
+    assert (provider.model, provider.key_state) == ("n", "stored key")
+
+
+def test_an_edit_of_nothing_is_refused(add, client_for, administrator):
+    provider = add(key=KEY)
+    response = client_for(administrator, htmx=True).post(reverse("provider", args=[provider.pk]), fields_of(provider))
+    assert response.status_code == 409
+    assert "No changes to save" in text_of(response)
+
+
+def test_another_server_loses_the_stored_key_and_the_panel_says_so(add, client_for, administrator):
+    provider = add(key=KEY)
+    client, url = client_for(administrator, htmx=True), reverse("provider", args=[provider.pk])
+    sent = fields_of(provider, base_url="https://other.example/v1")
+    panel = text_of(client.post(url, sent))
+    assert "The stored key was entered for another server" in panel
+    assert client.post(url, sent | {"confirm": "1"})["HX-Redirect"] == url
+    provider.refresh_from_db()
+    assert provider.key_encrypted == ""
+
+
+@pytest.mark.parametrize("confirm", [{}, {"confirm": "1"}])
+def test_a_stale_edit_compares_with_what_is_there_now(confirm, add, client_for, administrator, actor):
+    provider = add(key=KEY)
+    sent = fields_of(provider, model="mine") | confirm
+    theirs = actions.edit_provider(
+        provider, ProviderFields("groq", "groq", "theirs"), by=actor, expected=provider.changed_revision
+    )
+    client, url = client_for(administrator, htmx=True), reverse("provider", args=[provider.pk])
+    response = client.post(url, sent)
+    assert response.status_code == 409
+    assert "Someone changed groq meanwhile. What you typed is kept" in text_of(response)
+    assert "Model id theirs mine" in text_of(response)
+    handed = re.search(r'name="expected" id="id_expected" value="(\d+)" hx-swap-oob', response.content.decode())
+    assert int(handed[1]) == theirs.changed_revision
+    provider.refresh_from_db()
+    assert provider.model == "theirs"
+    assert client.post(url, sent | {"expected": handed[1], "confirm": "1"})["HX-Redirect"]
+    provider.refresh_from_db()
+    assert provider.model == "mine"
+
+
+def test_an_open_form_hears_of_a_change(add, client_for, administrator):
+    provider = add(key=KEY)
+    client, url = client_for(administrator, htmx=True), reverse("provider", args=[provider.pk])
+    assert "Someone changed" not in text_of(client.get(f"{url}?seen={provider.changed_revision}"))
+    assert "Someone changed groq." in text_of(client.get(f"{url}?seen={provider.changed_revision - 1}"))
+
+
+def test_changing_the_key(add, client_for, administrator, caplog):
+    caplog.set_level(logging.DEBUG)
+    provider = add(key=KEY)
+    client, url = client_for(administrator, htmx=True), reverse("provider_key", args=[provider.pk])
+    sent = {"key_source": "stored", "key": "gsk_the-new-one", "expected": provider.changed_revision}
+    panel = client.post(url, sent)
+    assert "stored key stored key, the one that you typed" in text_of(panel)
+    done = client.post(url, sent | {"confirm": "1"})
+    assert done["HX-Redirect"] == reverse("providers")
+    before = provider.key_encrypted
+    provider.refresh_from_db()
+    assert provider.key_encrypted != before
+    stale = client.post(url, sent)
+    assert stale.status_code == 409
+    wrong = client.post(url, sent | {"key": "two words"})
+    assert (wrong.status_code, wrong["HX-Retarget"]) == (422, "#key-form")
+    shown = b"".join(response.content for response in (panel, stale, wrong)).decode() + caplog.text
+    assert "gsk_the-new-one" not in shown
+    assert "two words" not in shown
+
+
+@pytest.mark.parametrize(
+    ("given", "state"),
+    [
+        ({"key_source": "environment", "key_env": "OTHER_KEY"}, "from OTHER_KEY"),
+        ({"key_source": "none"}, "no key"),
+        ({"key_source": "environment", "key_env": "OTHER_KEY", "key": "left over"}, "from OTHER_KEY"),
+    ],
+)
+def test_a_key_from_elsewhere_drops_the_stored_one(given, state, add, client_for, administrator):
+    provider = add(kind="openai", key=KEY)
+    sent = given | {"expected": provider.changed_revision, "confirm": "1"}
+    client_for(administrator, htmx=True).post(reverse("provider_key", args=[provider.pk]), sent)
+    provider.refresh_from_db()
+    assert (provider.key_state, provider.key_encrypted) == (state, "")
+
+
+# ---------------------------------------------------------------- turning on and off, removing, reordering
+
+
+def test_turning_off_and_on_passes_the_panel(add, client_for, releaser):
+    provider, _ = add(key=KEY), add("other", key=KEY)
+    client, url = client_for(releaser, htmx=True), reverse("provider_enabled", args=[provider.pk])
+    panel = client.post(url, {"enabled": "0"})
+    assert "Turn groq off" in text_of(panel)
+    assert "every run fails" not in text_of(panel)
+    assert 'name="enabled" value="0"' in panel.content.decode()  # the panel carries it: the list may change behind it
+    provider.refresh_from_db()
+    assert provider.enabled
+    client.post(url, {"enabled": "0", "confirm": "1", "note": "broken"})
+    provider.refresh_from_db()
+    assert not provider.enabled
+    again = client.post(url, {"enabled": "0", "confirm": "1"})
+    assert again.status_code == 409
+    assert "groq is off already" in text_of(again)
+    assert 'name="confirm"' not in again.content.decode()
+    client.post(url, {"enabled": "1", "confirm": "1"})
+    provider.refresh_from_db()
+    assert provider.enabled
+
+
+def test_turning_off_the_last_one_warns(add, client_for, releaser):
+    provider = add(key=KEY)
+    panel = client_for(releaser, htmx=True).post(reverse("provider_enabled", args=[provider.pk]), {"enabled": "0"})
+    assert "With this no provider is on: every run fails" in text_of(panel)
+
+
+def test_removing(add, client_for, administrator):
+    provider = add(key=KEY)
+    client, url = client_for(administrator, htmx=True), reverse("provider_remove", args=[provider.pk])
+    page = client_for(administrator).get(reverse("provider", args=[provider.pk])).content.decode()
+    assert "groq is on. Turn it off first." in page
+    sent = {"expected": provider.changed_revision, "confirm": "1"}
+    refused = client.post(url, sent)
+    assert (refused.status_code, Provider.objects.count()) == (409, 1)
+    client.post(reverse("provider_enabled", args=[provider.pk]), {"enabled": "0", "confirm": "1"})
+    provider.refresh_from_db()
+    assert client.post(url, sent).status_code == 409  # stale by now
+    sent["expected"] = provider.changed_revision
+    assert "Remove groq" in text_of(client.post(url, {"expected": sent["expected"]}))
+    assert client.post(url, sent)["HX-Redirect"] == reverse("providers")
+    assert not Provider.objects.exists()
+
+
+def test_reordering_passes_the_panel_and_refuses_a_list_that_changed(add, client_for, releaser):
+    a, b, c = (add(name, key=KEY).pk for name in "abc")
+    client, url = client_for(releaser, htmx=True), reverse("provider_order")
+    sent = {"order": [c, a, b], "expected": f"{a},{b},{c}"}
+    panel = client.post(url, sent)
+    assert "a → b → c c → a → b" in text_of(panel)
+    assert re.findall(r'name="order" value="(\d+)"', panel.content.decode()) == [str(c), str(a), str(b)]
+    done = client.post(url, sent | {"confirm": "1"})
+    assert done["HX-Redirect"] == reverse("providers")
+    assert [row.name for row in queries.listed()] == ["c", "a", "b"]
+    stale = client.post(url, sent | {"confirm": "1"})
+    assert stale.status_code == 409
+    assert "The list of providers changed meanwhile" in text_of(stale)
+    nonsense = client.post(url, {"order": ["x"], "expected": "", "confirm": "1"})
+    assert nonsense.status_code == 409
+
+
+# ---------------------------------------------------------------- the result of a test call
+
+
+@pytest.mark.parametrize(
+    ("context", "sentence"),
+    [
+        ({"state": "running"}, "Asking groq…"),
+        (
+            {
+                "state": "done",
+                "latency_ms": 812,
+                "run_id": 7,
+                "response": SimpleNamespace(model="m", content="<i>A fox</i>"),
+            },
+            "test answered in 812 ms by m, run 7 &lt;i&gt;A fox&lt;/i&gt;",
+        ),
+        ({"state": "failed", "error": "groq answered 401: no", "run_id": 7}, "test failed groq answered 401: no run 7"),
+        ({"state": "failed", "error": "Something broke."}, "test failed Something broke."),
+        ({"state": "canceled"}, "test canceled"),
+    ],
+)
+def test_a_result_goes_to_its_place_in_the_list(context, sentence, add, client_for, viewer):
+    provider = add(key=KEY)
+    result = render_to_string("providers/_test_result.html", context | {"provider": provider})
+    place = f'<div id="test-result-{provider.pk}"'
+    assert result.startswith(f'{place} hx-swap-oob="innerHTML">')
+    assert place in client_for(viewer).get(reverse("providers")).content.decode()
+    assert sentence in re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", result)).replace(" ,", ",")
+    assert ('name="action" value="cancel"' in result) == (context["state"] == "running")

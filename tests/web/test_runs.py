@@ -1,0 +1,286 @@
+"""Runs over HTTP: the list with its filters and its live tail, one run, and erasing."""
+
+import re
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from promptops.models import Attempt, AuditEntry, Run
+from promptops.queries.pages import PAGE_SIZE
+
+pytestmark = pytest.mark.django_db
+HOSTILE = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def make_run(editor):
+    def make(text: str = "a fox", *, attempts: int = 1, **fields) -> Run:
+        given = {"source": "preview", "operation": "enhance", "user": editor, "temperature": 0.7, "max_tokens": 256}
+        given |= {"revision": 7, "status": "succeeded", "output": "A red fox.", "provider": "groq", "latency_ms": 412.0}
+        run = Run.objects.create(**(given | {"input": text} | fields))
+        for position in range(1, attempts + 1):
+            last = position == attempts
+            Attempt.objects.create(
+                run=run,
+                position=position,
+                provider=run.provider or "groq" if last else "cerebras",
+                model="gpt-oss-120b",
+                outcome=run.status if last else "failed",
+                error_kind="" if last else "timeout",
+                message="" if last else f"{HOSTILE} did not answer within 5 s.",
+                started_ms=0 if position == 1 else 200,
+                latency_ms=200,
+                input_tokens=1234,
+                output_tokens=56,
+            )
+        return run
+
+    return make
+
+
+@pytest.fixture
+def client(client_for, viewer):
+    return client_for(viewer)
+
+
+def listed(response) -> list[int]:
+    """The runs that a page or a fragment shows, in its order."""
+    return [int(pk) for pk in re.findall(r'href="/runs/(\d+)/"', response.content.decode())]
+
+
+def text_of(response) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
+
+
+def test_an_empty_list_teaches_the_next_step(client):
+    page = text_of(client.get(reverse("runs")))
+    assert "No runs yet" in page
+    assert "Texts are erased after 30 days" in page
+    assert "No run matches" in text_of(client.get(reverse("runs"), {"status": "failed"}))
+
+
+def test_the_list_tells_who_ran_what_and_how_it_went(client, make_run, publish):
+    version = publish("noir", "Dark.", operation="enhance")
+    old = make_run("x" * 400, template=version.template, version=version, fallback_used=True)
+    draft = make_run(HOSTILE, template=version.template, source="test", status="failed", provider="", latency_ms=65_000)
+    response = client.get(reverse("runs"))
+    assert listed(response) == [draft.pk, old.pk]
+    page = text_of(response)
+    for words in ("noir v1, enhance, by Eddie Editor", "noir draft, enhance, provider test", "groq", "fallback"):
+        assert words in page
+    for words in ("412 ms", "1 min 5 s", "succeeded", "failed", "x" * 99 + "…"):
+        assert words in page
+    assert "x" * 101 not in page
+    assert HOSTILE not in response.content.decode()
+
+
+def test_a_page_reads_no_whole_texts(client, make_run):
+    make_run("secret " * 1000, draft_body="d", output="o", error="e")
+    with CaptureQueriesContext(connection) as captured:
+        client.get(reverse("runs"))
+    [query] = [query["sql"] for query in captured if "promptops_run" in query["sql"] and "LIMIT 51" in query["sql"]]
+    for column in ("draft_body", "output", "error", "body"):
+        assert f'"{column}"' not in query
+
+
+def test_queries_do_not_grow_with_rows(client, make_run, publish):
+    version = publish("enhance", "Polish.")
+    counts = []
+    for count in (1, 30):
+        while Run.objects.count() < count:
+            make_run(template=version.template, version=version, attempts=2)
+        client.get(reverse("runs"))
+        with CaptureQueriesContext(connection) as captured:
+            assert len(listed(client.get(reverse("runs")))) == count
+        counts.append(len(captured))
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({"operation": "rewrite"}, ["rewrite"]),
+        ({"status": "failed"}, ["failed"]),
+        ({"source": "test"}, ["test"]),
+        ({"template": "noir"}, ["noir"]),
+        ({"user": "vera"}, ["by vera"]),
+        ({"provider": "cerebras"}, ["two attempts"]),
+        ({"provider": "removed"}, ["removed"]),
+        ({"start": "2026-03-02"}, ["two attempts"]),
+        ({"start": "2026-03-01", "end": "2026-03-01"}, ["march"]),
+        ({"status": "failed", "operation": "rewrite"}, []),
+        ({"status": "nonsense"}, "all"),
+        ({"start": "yesterday"}, "all"),
+        ({"start": "0001-01-01", "end": "9999-12-31"}, "all"),
+    ],
+)
+def test_filters(client, make_run, viewer, publish, query, expected):
+    berlin = ZoneInfo("Europe/Berlin")
+    noir = publish("noir", "Dark.", operation="enhance").template
+    past = timezone.make_aware(datetime(2025, 1, 1))
+    runs = {
+        "rewrite": make_run(operation="rewrite", at=past),
+        "failed": make_run(status="failed", at=past),
+        "test": make_run(source="test", at=past),
+        "noir": make_run(template=noir, at=past),
+        "by vera": make_run(user=viewer, at=past),
+        "removed": make_run(provider="removed", at=past),
+        "march": make_run(at=datetime(2026, 3, 1, 23, 59, tzinfo=berlin)),
+        "two attempts": make_run(attempts=2, at=datetime(2026, 3, 2, 0, 1, tzinfo=berlin)),
+    }
+    client.cookies["tz"] = "Europe/Berlin"
+    response = client.get(reverse("runs"), query)
+    wanted = list(runs) if expected == "all" else expected
+    assert listed(response) == sorted((runs[name].pk for name in wanted), reverse=True)
+    if expected == "all":
+        assert "This filter is left out" in text_of(response)
+
+
+def test_a_last_day_before_the_first_is_told(client, make_run):
+    make_run()
+    page = text_of(client.get(reverse("runs"), {"start": "2026-03-02", "end": "2026-03-01"}))
+    assert "The last day is before the first" in page
+
+
+@pytest.mark.parametrize("value", ["\x00", "x" * 500, HOSTILE, "'; DROP TABLE promptops_run; --", "🦊"])
+@pytest.mark.parametrize("name", ["operation", "template", "user", "provider", "start", "before", "since"])
+def test_hostile_filters_are_shown_as_text_and_break_nothing(client, make_run, name, value):
+    make_run()
+    response = client.get(reverse("runs"), {name: value})
+    assert response.status_code == 200
+    assert HOSTILE not in response.content.decode()
+    assert Run.objects.count() == 1
+
+
+def test_empty_parameters_leave_the_address(client):
+    response = client.get(reverse("runs") + "?operation=&status=failed&start=&before=")
+    assert (response.status_code, response["Location"]) == (302, "/runs/?status=failed")
+    assert client.get(reverse("runs") + "?operation=")["Location"] == "/runs/"
+
+
+def test_pages_go_on_from_a_run_and_stay_as_they_are(client, make_run):
+    keys = [make_run(status="failed").pk for _ in range(PAGE_SIZE + 20)][::-1]
+    first = client.get(reverse("runs"), {"status": "failed"})
+    assert listed(first) == keys[:PAGE_SIZE]
+    [older] = re.findall(r'rel="next" href="([^"]+)"', first.content.decode())
+    older = older.replace("&amp;", "&")
+    assert listed(client.get(older)) == keys[PAGE_SIZE:]
+    make_run(status="failed")
+    second = client.get(older)
+    assert listed(second) == keys[PAGE_SIZE:]
+    [newer] = re.findall(r'rel="prev" href="([^"]+)"', second.content.decode())
+    assert listed(client.get(newer.replace("&amp;", "&"))) == keys[:PAGE_SIZE]
+    assert "live:runs" in first.content.decode()
+    assert "live:runs" not in second.content.decode()
+
+
+def test_new_runs_come_as_rows_that_match_the_filters(client, make_run):
+    shown = make_run(status="failed")
+    assert client.get(reverse("runs"), {"news": "rows", "since": shown.pk}).status_code == 204
+    make_run(status="succeeded")
+    new = [make_run(status="failed").pk for _ in range(2)]
+    query = {"status": "failed", "since": shown.pk}
+    response = client.get(reverse("runs"), query | {"news": "rows"})
+    assert listed(response) == new[::-1]
+    assert "<html" not in response.content.decode()
+    response = client.get(reverse("runs"), query | {"news": "count"})
+    assert listed(response) == []
+    assert "2 new runs" in text_of(response)
+    response = client.get(reverse("runs"), {"since": new[-1] - 1, "news": "count"})
+    assert "1 new run<" in response.content.decode()
+
+
+def test_more_new_runs_than_a_page_are_not_put_into_the_list(client, make_run):
+    shown = make_run()
+    for _ in range(PAGE_SIZE + 1):
+        make_run()
+    response = client.get(reverse("runs"), {"news": "rows", "since": shown.pk})
+    assert listed(response) == []
+    assert f"More than {PAGE_SIZE} new runs" in text_of(response)
+
+
+def test_an_open_list_without_rows_is_loaded_anew(client, make_run):
+    assert client.get(reverse("runs"), {"news": "rows"}).status_code == 204
+    make_run()
+    assert client.get(reverse("runs"), {"news": "rows"})["HX-Refresh"] == "true"
+
+
+def test_one_run(client, make_run, publish):
+    version = publish("enhance", "Polish.")
+    run = make_run(f"{HOSTILE} 🦊", template=version.template, version=version, attempts=2, fallback_used=True)
+    response = client.get(reverse("run", args=[run.pk]))
+    page = text_of(response)
+    for words in ("A red fox.", "Eddie Editor", "Preview", "enhance v1", "r7", "temperature 0.7", "at most 256 tokens"):
+        assert words in page
+    for words in ("cerebras", "did not answer within 5 s.", "1,234 tokens in", "56 tokens out", "fallback used"):
+        assert words in re.sub(r" +", " ", page)
+    assert reverse("version", args=["enhance", 1]) in response.content.decode()
+    assert HOSTILE not in response.content.decode()
+    assert client.get(reverse("run", args=[run.pk + 1])).status_code == 404
+
+
+def test_a_draft_run_shows_its_system_prompt(client, make_run, publish):
+    template = publish("enhance", "Polish.").template
+    run = make_run(template=template, draft_body=f"Work in progress {HOSTILE}")
+    page = client.get(reverse("run", args=[run.pk])).content.decode()
+    assert "Work in progress &lt;script&gt;" in page
+    assert "System prompt of the draft" in page
+
+
+def test_a_rewrite_shows_its_alternatives_as_a_list(client, make_run):
+    run = make_run(operation="rewrite", count=3, output="1. One\n2) Two")
+    page = client.get(reverse("run", args=[run.pk])).content.decode()
+    assert re.findall(r"<li[^>]*>(\w+)</li>", page) == ["One", "Two"]
+    assert "3 were asked for, 2 came" in page
+
+
+def test_a_failed_and_a_canceled_run_say_why_there_is_no_output(client, make_run):
+    failed = make_run(status="failed", output="", error="groq answered 503.", provider="")
+    canceled = make_run(status="canceled", output="", provider="", attempts=0)
+    assert "groq answered 503." in text_of(client.get(reverse("run", args=[failed.pk])))
+    page = text_of(client.get(reverse("run", args=[canceled.pk])))
+    assert "canceled before it ended" in page
+    assert "No provider was asked" in page
+
+
+def test_erasing_passes_the_panel_and_leaves_the_figures(client_for, administrator, make_run):
+    client = client_for(administrator, htmx=True)
+    run = make_run("a private wish", status="failed", error="groq refused: a private wish", output="", attempts=2)
+    address = reverse("run_erase", args=[run.pk])
+    panel = text_of(client.post(address))
+    assert "Is erased, for good" in panel
+    assert "Stays" in panel
+    run.refresh_from_db()
+    assert run.input == "a private wish"
+    response = client.post(address, {"confirm": "1"})
+    assert response["HX-Redirect"] == reverse("run", args=[run.pk])
+    page = client.get(reverse("run", args=[run.pk])).content.decode()
+    assert "Text erased on" in page
+    assert "a private wish" not in page
+    assert "did not answer" not in page
+    assert "1,234" in page
+    assert address not in page
+    assert "Text erased" in text_of(client.get(reverse("runs")))
+    assert AuditEntry.objects.filter(action="run.erased", object_id=str(run.pk)).count() == 1
+    client.post(address, {"confirm": "1"})
+    assert AuditEntry.objects.filter(action="run.erased").count() == 1
+
+
+def test_only_an_administrator_erases(client_for, releaser, make_run):
+    run, client = make_run(), client_for(releaser)
+    assert reverse("run_erase", args=[run.pk]) not in client.get(reverse("run", args=[run.pk])).content.decode()
+    assert client.post(reverse("run_erase", args=[run.pk]), {"confirm": "1"}).status_code == 403
+    run.refresh_from_db()
+    assert run.input == "a fox"
+
+
+def test_erasing_is_not_done_by_following_a_link(client_for, administrator, make_run):
+    run = make_run(at=timezone.now() - timedelta(days=1))
+    assert client_for(administrator).get(reverse("run_erase", args=[run.pk]), {"confirm": "1"}).status_code == 405
+    run.refresh_from_db()
+    assert run.erased_at is None

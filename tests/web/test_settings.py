@@ -1,0 +1,111 @@
+"""The Settings page over HTTP."""
+
+import re
+
+import pytest
+from django.urls import reverse
+
+from promptops.actions import settings as actions
+from promptops.actions.settings import Settings
+from promptops.enums import Permission
+from promptops.models import AuditEntry, LiveConfiguration
+
+pytestmark = pytest.mark.django_db
+
+NEW = {"timeout_ms": "9000", "temperature": "0.2", "max_tokens": "256", "run_retention_days": "30", "expected": "0"}
+URL = "/settings/"
+
+
+def text_of(response) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
+
+
+def config() -> LiveConfiguration:
+    return LiveConfiguration.objects.get(pk=1)
+
+
+@pytest.mark.parametrize(("role", "may"), [("viewer", False), ("releaser", False), ("administrator", True)])
+def test_everybody_reads_administrators_change(role, may, client_for, make_user):
+    client = client_for(make_user(role))
+    page = client.get(URL).content.decode()
+    assert "20000" in page.replace(",", "")
+    assert all(permission.label.split(":")[0] in page for permission in Permission)
+    assert ("Review and save" in page) == may
+    assert (reverse("people") in page) == may
+    response = client.post(URL, NEW | {"confirm": "1"})
+    assert response.status_code == (302 if may else 403)
+    assert config().timeout_ms == (9000 if may else 20_000)
+
+
+def test_the_table_of_permissions_is_the_one_that_is_asked(client_for, viewer):
+    page = client_for(viewer).get(URL).content.decode()
+    rows = re.findall(r"<tr><td><b>.*?</tr>", page, re.S)
+    granted = [re.findall(r'data-label="(\w+)">(?:(?!</td>).)*?>\s*(yes|no)<', row, re.S) for row in rows]
+    answers = [[answer for _, answer in row] for row in granted]
+    assert answers == [["yes"] * 4, ["no"] + ["yes"] * 3, ["no"] * 2 + ["yes"] * 2, ["no"] * 3 + ["yes"]]
+
+
+def test_a_change_passes_the_panel(client_for, administrator):
+    client = client_for(administrator, htmx=True)
+    panel = text_of(client.post(URL, NEW))
+    assert "Time limit of a run, in ms 20,000 9,000" in panel
+    assert "Default temperature 0.7 0.2" in panel
+    assert "erased" not in panel
+    assert config().timeout_ms == 20_000
+    done = client.post(URL, NEW | {"confirm": "1", "note": "faster"})
+    assert done["HX-Redirect"] == URL
+    assert (config().timeout_ms, config().temperature) == (9000, 0.2)
+    assert (AuditEntry.objects.first().action, AuditEntry.objects.first().note) == ("settings.changed", "faster")
+    page = client.get(URL, headers={"HX-Request": "false"})
+    assert "To undo, put back what was there (Time limit of a run, in ms: 20,000; Default temperature: 0.7)" in text_of(
+        page
+    )
+
+
+def test_keeping_texts_for_less_long_warns(client_for, administrator):
+    panel = client_for(administrator, htmx=True).post(URL, NEW | {"run_retention_days": "7"})
+    assert "The texts of older runs are erased within the hour, for good." in text_of(panel)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"timeout_ms": "499"}, {"temperature": "2.5"}, {"temperature": "nan"}, {"max_tokens": ""}, {"max_tokens": "x"}],
+)
+def test_what_cannot_be_used_is_told_beside_the_field(wrong, client_for, administrator):
+    client, before = client_for(administrator, htmx=True), config().revision
+    response = client.post(URL, NEW | wrong)
+    assert (response.status_code, response["HX-Retarget"]) == (422, "#settings-form")
+    page = response.content.decode()
+    assert 'class="error"' in page
+    assert 'value="30"' in page
+    assert client.post(URL, NEW | wrong | {"confirm": "1"}).status_code == 409
+    assert config().revision == before
+
+
+def test_no_change_is_refused(client_for, administrator):
+    same = NEW | {"timeout_ms": "20000", "temperature": "0.7"}
+    response = client_for(administrator, htmx=True).post(URL, same)
+    assert response.status_code == 409
+    assert "No changes to save" in text_of(response)
+
+
+def test_a_stale_change_compares_with_what_is_there_now(client_for, administrator, actor):
+    theirs = actions.change_settings(Settings(20_000, 0.7, 512, 30), by=actor, expected=0)
+    client = client_for(administrator, htmx=True)
+    response = client.post(URL, NEW | {"confirm": "1"})
+    assert response.status_code == 409
+    assert "Someone changed the settings meanwhile. What you typed is kept" in text_of(response)
+    assert "Default max tokens 512 256" in text_of(response)
+    handed = re.search(r'id="id_expected" value="(\d+)" hx-swap-oob', response.content.decode())[1]
+    assert int(handed) == theirs.settings_revision
+    assert config().timeout_ms == 20_000
+    client.post(URL, NEW | {"expected": handed, "confirm": "1"})
+    assert (config().timeout_ms, config().max_tokens) == (9000, 256)
+
+
+def test_an_open_page_hears_of_a_change(client_for, administrator, viewer, actor):
+    client = client_for(administrator, htmx=True)
+    assert "Someone changed" not in text_of(client.get(f"{URL}?seen=0"))
+    actions.change_settings(Settings(9_000, 0.7, 256, 30), by=actor, expected=0)
+    assert "Someone changed the settings." in text_of(client.get(f"{URL}?seen=0"))
+    assert "9,000" in text_of(client_for(viewer, htmx=True).get(URL))
