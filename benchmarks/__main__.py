@@ -7,10 +7,10 @@ with a full data set, through the whole middleware.
 
 import asyncio
 import json
-import multiprocessing
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -19,29 +19,6 @@ from typing import Any
 
 CALLS = {1: 200, 16: 800}
 FRESH_CALLS = {1: 20, 16: 48}
-ANSWER = json.dumps({"choices": [{"message": {"content": "A red fox."}, "finish_reason": "stop"}]}).encode()
-
-
-def upstream(port: Any) -> None:
-    """A keep-alive HTTP server that answers every request at once; sends its port through the pipe."""
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(ANSWER)
-        try:
-            while True:
-                request = await reader.readuntil(b"\r\n\r\n")
-                length = next(line for line in request.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-                await reader.readexactly(int(length.split(b":")[1]))
-                writer.write(head + ANSWER)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            writer.close()
-
-    async def serve() -> None:
-        server = await asyncio.start_server(handle, "127.0.0.1", 0)
-        port.send(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
-
-    asyncio.run(serve())
 
 
 async def measure(call: Callable[[], Awaitable[None]], calls: int, concurrent: int) -> dict[str, float]:
@@ -165,11 +142,12 @@ def main() -> None:
     state = tempfile.TemporaryDirectory(prefix="promptops-bench-")
     os.environ |= {"VAR_DIR": state.name, "DATABASE_URL": "", "REDIS_URL": "", "ALLOWED_HOSTS": "testserver"}
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "promptops.settings")
-    here, there = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=upstream, args=(there,), daemon=True)
-    process.start()
-    chain = asyncio.run(bench_chain(f"http://127.0.0.1:{here.recv()}/v1"))
-    process.terminate()
+    upstream = subprocess.Popen([sys.executable, "-m", "benchmarks.upstream"], stdout=subprocess.PIPE, text=True)
+    try:
+        assert upstream.stdout
+        chain = asyncio.run(bench_chain(f"http://127.0.0.1:{int(upstream.stdout.readline())}/v1"))
+    finally:
+        upstream.terminate()
     server = bench_server()
     machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     print(json.dumps({"machine": machine, "chain": chain, "server": server}, indent=1))

@@ -347,7 +347,9 @@ async def test_the_seam_takes_any_transport_and_gives_back_the_old_client():
 
 
 def run_python(source: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-X", "dev", "-c", source], capture_output=True, text=True, timeout=30)
+    return subprocess.run(
+        [sys.executable, "-W", "always::ResourceWarning", "-c", source], capture_output=True, text=True, timeout=30
+    )
 
 
 def test_the_ca_bundle_is_read_once_per_process():
