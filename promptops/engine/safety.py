@@ -97,7 +97,7 @@ class PromptSafetyFilter:
                 try:
                     self._model, self._failure = _load(self._path or ""), None
                 except ImportError:
-                    self._failure = "The safety filter needs the package fasttext-modern, which is not installed"
+                    self._failure = "The safety filter needs the package fasttext-community, which is not installed"
                 except Exception as exc:  # fastText reports a broken file in many ways
                     self._failure = f"The safety filter's model could not be loaded: {exc}"
                 self._failed_at = self._clock()

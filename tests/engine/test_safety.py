@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -20,25 +18,15 @@ UNSAFE = ["blood gore massacre", "torture and murder", "kill them all with knive
 PROMPT, THREAT = "a fox runs through snow at dawn", "blood gore and murder"
 
 
-TRAIN = """
-import sys, fasttext
-model = fasttext.train_supervised(sys.argv[1], dim=8, epoch=40, lr=0.8, thread=1, verbose=0)
-model.save_model(sys.argv[2])
-if len(sys.argv) > 3:
-    model.quantize(sys.argv[1], qnorm=True)
-    model.save_model(sys.argv[3])
-"""
-
-
 def train(directory: Path, labels: dict[str, list[str]], name: str, quantized: Path | None = None) -> Path:
     data = directory / f"{name}.txt"
     data.write_text("".join(f"__label__{label} {text}\n" for label, texts in labels.items() for text in texts * 5))
     path = directory / f"{name}.bin"
-    # fasttext-modern 0.10 trains on memory that it never set, which ends in NaN; the variable makes glibc clear it.
-    arguments = [data, path, quantized] if quantized else [data, path]
-    subprocess.run(
-        [sys.executable, "-c", TRAIN, *map(str, arguments)], env={**os.environ, "MALLOC_PERTURB_": "255"}, check=True
-    )
+    model = fasttext.train_supervised(str(data), dim=8, epoch=40, lr=0.8, thread=1, verbose=0)
+    model.save_model(str(path))
+    if quantized:
+        model.quantize(str(data), qnorm=True)
+        model.save_model(str(quantized))
     return path
 
 
@@ -196,7 +184,7 @@ def test_fasttext_missing(monkeypatch, model):
     monkeypatch.setitem(sys.modules, "fasttext", None)
     result = PromptSafetyFilter(classifier_path=model).classify(PROMPT)
     assert result.decision is SafetyDecision.UNAVAILABLE
-    assert "fasttext-modern" in result.reason
+    assert "fasttext-community" in result.reason
 
 
 def test_a_failed_load_is_tried_again(tmp_path, model):
