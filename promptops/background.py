@@ -1,4 +1,4 @@
-"""What the server does beside answering: following releases made elsewhere, and erasing expired run texts.
+"""What the server does beside answering: following releases made elsewhere, and hourly housekeeping.
 
 Daphne has no lifespan events, so the tasks start with the application's first call in an event loop and end with it.
 """
@@ -10,13 +10,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from channels.db import database_sync_to_async
+from django.contrib.sessions.backends.db import SessionStore
 
 from promptops import live
 from promptops.actions.runs import erase_expired
 
 log = logging.getLogger(__name__)
 
-ERASE_SECONDS = 3600.0
+HOUSEKEEPING_SECONDS = 3600.0
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 _tasks: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, list[asyncio.Task[None]]]" = weakref.WeakKeyDictionary()
@@ -36,7 +37,7 @@ def start() -> None:
     """Start the tasks in the running loop, unless they run already."""
     loop = asyncio.get_running_loop()
     if loop not in _tasks:
-        _tasks[loop] = [loop.create_task(live.follow()), loop.create_task(_erase_expired_runs())]
+        _tasks[loop] = [loop.create_task(live.follow()), loop.create_task(_housekeeping())]
 
 
 async def stop() -> None:
@@ -47,11 +48,17 @@ async def stop() -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _erase_expired_runs() -> None:
+async def _housekeeping() -> None:
     while True:
         try:
-            if erased := await database_sync_to_async(erase_expired)():
-                log.info("Erased the text of %d expired runs.", erased)
+            await database_sync_to_async(_tidy)()
         except Exception:
-            log.exception("Could not erase expired runs; trying again in an hour.")
-        await asyncio.sleep(ERASE_SECONDS)
+            log.exception("Housekeeping failed; trying again in an hour.")
+        await asyncio.sleep(HOUSEKEEPING_SECONDS)
+
+
+def _tidy() -> None:
+    """Erase the text of runs that are older than the retention setting, and drop expired sessions."""
+    if erased := erase_expired():
+        log.info("Erased the text of %d expired runs.", erased)
+    SessionStore.clear_expired()

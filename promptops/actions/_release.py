@@ -55,6 +55,7 @@ def record_release(
         note=note,
         revision=revision,
     )
-    transaction.on_commit(live.refresh)
+    # Robust: the release is committed whatever happens here; following makes up for a swap that failed.
+    transaction.on_commit(live.refresh, robust=True)
     events.broadcast_on_commit(events.REVISION_RELEASED, revision)
     return release
