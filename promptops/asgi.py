@@ -11,16 +11,16 @@ django_application = get_asgi_application()
 
 from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
-from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 
 from promptops.background import with_background_tasks  # noqa: E402
+from promptops.web.origin import same_origin  # noqa: E402
 from promptops.web.urls import websocket_urlpatterns  # noqa: E402
 
 application = with_background_tasks(
     ProtocolTypeRouter(
         {
             "http": django_application,
-            "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
+            "websocket": same_origin(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
         }
     )
 )

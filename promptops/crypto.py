@@ -22,6 +22,14 @@ def encrypt(secret: str) -> str:
     return _fernet().encrypt(secret.encode()).decode()
 
 
+def renew(token: str) -> str:
+    """The same secret, encrypted with the present key; UnreadableSecret when no known key opens it."""
+    try:
+        return _fernet().rotate(token.encode()).decode()
+    except InvalidToken:
+        raise UnreadableSecret("The stored key was encrypted with another secret key. Enter it again.") from None
+
+
 def decrypt(token: str) -> str:
     """What `encrypt` was given, or UnreadableSecret."""
     try:

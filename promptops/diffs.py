@@ -160,10 +160,10 @@ def _match(old: Sequence[str], new: Sequence[str], budget: _Budget) -> list[Bloc
     blocks: list[Block] = []
     for block in _blocks(old, new, budget, anchored=True):
         if blocks and blocks[-1].equal == block.equal:
-            last = blocks.pop()
-            block = Block(block.equal, [*last.old, *block.old], [*last.new, *block.new])
-        if block.old or block.new:
-            blocks.append(block)
+            blocks[-1].old.extend(block.old)
+            blocks[-1].new.extend(block.new)
+        elif block.old or block.new:
+            blocks.append(Block(block.equal, list(block.old), list(block.new)))
     return blocks
 
 

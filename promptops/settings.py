@@ -3,6 +3,7 @@
 A value that cannot be used raises ImproperlyConfigured with one sentence, which manage.py prints without a traceback.
 """
 
+import hashlib
 import os
 import re
 import secrets
@@ -62,12 +63,14 @@ def _secret_key(folder: Path) -> str:
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_urlsafe(50))
     try:
-        key = path.read_text().strip()
+        key = path.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise ImproperlyConfigured(f"PromptOps cannot read its secret key {path} ({error.strerror}).") from None
+    except UnicodeDecodeError:
+        key = ""
     if len(key) < 32:
         raise ImproperlyConfigured(
-            f"The secret key in {path} is empty or too short. Put the right file back from your backup; "
+            f"The secret key in {path} is damaged or too short. Put the right file back from your backup; "
             "if it is gone for good, delete the file and run `manage.py replace_secret_key`."
         )
     return key
@@ -166,15 +169,26 @@ def _database() -> dict[str, Any]:
     return config
 
 
+def _redis_url() -> str:
+    url = os.environ.get("REDIS_URL", "").strip()
+    if url and not url.startswith(("redis://", "rediss://", "unix://")):
+        raise ImproperlyConfigured("REDIS_URL cannot be read; use redis://host:port/0 (or rediss://, unix://).")
+    return url
+
+
 DATABASES = {"default": _database()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-REDIS_URL = os.environ.get("REDIS_URL", "")
+REDIS_URL = _redis_url()
 CHANNEL_LAYERS = {
     "default": (
         {
             "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-            "CONFIG": {"hosts": [REDIS_URL], "prefix": "promptops"},
+            # Installations that share one Redis must not hear each other; servers of one share their secret key.
+            "CONFIG": {
+                "hosts": [REDIS_URL],
+                "prefix": f"promptops-{hashlib.sha256(SECRET_KEY.encode()).hexdigest()[:12]}",
+            },
         }
         if REDIS_URL
         else {"BACKEND": "channels.layers.InMemoryChannelLayer"}
@@ -253,6 +267,8 @@ LOGGING = {
 }
 
 SILENCED_SYSTEM_CHECKS = [
+    # User names are unique whatever their case, by a constraint that this check does not know.
+    "auth.W004",
     "security.W004",
     "security.W008",
 ]

@@ -1,4 +1,4 @@
-"""What a system prompt's text must be, and its size."""
+"""What texts from outside must be: system prompts, their size, numbers."""
 
 from django.core.exceptions import ValidationError
 
@@ -46,3 +46,9 @@ def decode_body(data: bytes) -> str:
 def estimate_tokens(text: str) -> int:
     """About how many tokens a model counts: one per four bytes of UTF-8, rounded up (a rule of thumb for English)."""
     return -(-len(text.encode(errors="replace")) // 4)
+
+
+def whole_number(given: object) -> int | None:
+    """A number of at most 18 digits, which fits into the database, from what a page or an address gave; else None."""
+    text = str(given) if isinstance(given, str | int) else ""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else None

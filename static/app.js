@@ -219,11 +219,8 @@
       return null; // turned off or full: the page works, only this net is missing
     }
   }
-  on("input", (event) => {
-    const field = event.target;
-    if (!field.dataset?.keep) return;
-    storage((s) => s.setItem(keepName(field), JSON.stringify({ from: field.defaultValue, text: field.value })));
-  });
+  const keep = (field) => storage((s) => s.setItem(keepName(field), JSON.stringify({ from: field.defaultValue, text: field.value })));
+  on("input", (event) => event.target.dataset?.keep && keep(event.target));
 
   function restoreKept(root = document) {
     for (const field of $$("[data-keep]", root)) {
@@ -300,7 +297,8 @@
     } else button.removeAttribute("aria-busy");
     button.disabled = busy;
     // A disabled button loses the focus; it gets it back unless something else has it by now.
-    if (!busy && hadFocus === button && document.activeElement === document.body) button.focus();
+    if (busy || hadFocus !== button || document.activeElement !== document.body) return;
+    (button.isConnected ? button : document.getElementById(button.id))?.focus(); // what it belongs to may have been replaced
   }
 
   on("htmx:beforeOnLoad", (event) => {
@@ -358,6 +356,11 @@
     const form = autosaved(event);
     if (!form) return;
     const save = saveOf(form);
+    if (!dirty.has(form)) {
+      // Nothing new: a field that is merely left needs no request, whose answer would replace what is being pressed.
+      event.preventDefault();
+      return showSave(form, "saved", "Saved");
+    }
     save.sent = save.typed;
     clearTimeout(save.retry);
     showSave(form, "saving", "Saving…");
@@ -368,6 +371,12 @@
     const save = saveOf(form);
     const { xhr } = event.detail;
     if (succeeded(xhr)) {
+      for (const field of form.elements) {
+        if (!field.dataset.keep) continue;
+        // What the server would show now; only text that was typed on top of it is worth restoring.
+        field.defaultValue = event.detail.requestConfig.parameters[field.name];
+        if (save.sent !== save.typed) keep(field);
+      }
       if (save.sent !== save.typed) return showSave(form, "waiting", "Not saved yet");
       dirty.delete(form);
       forgetKept(form);
@@ -455,7 +464,7 @@
   function receive(hint) {
     const body = document.body;
     if (hint.event === "reload") {
-      if (hasUnsaved()) toast("PromptOps was updated. Save what you are writing and reload this page.", "warning");
+      if (hasUnsaved()) toast("Your role was changed. Save what you are writing, then reload this page.", "warning");
       else location.reload();
       return;
     }

@@ -206,8 +206,6 @@ def _check(provider: Provider) -> None:
         if provider.base_url or provider.key_env or provider.key_encrypted:
             raise ValidationError("The embedded model needs neither a base URL nor a key. Leave them empty.")
         return
-    if not provider.model:
-        raise ValidationError({"model": "Name the model that this provider serves, such as gpt-oss-120b."})
     if provider.kind == ProviderKind.OPENAI and not provider.base_url:
         raise ValidationError({"base_url": "Give the address of the API, such as http://127.0.0.1:8080/v1."})
 

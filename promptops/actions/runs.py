@@ -11,6 +11,7 @@ from datetime import timedelta
 from channels.db import database_sync_to_async
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from promptops import audit, events
@@ -85,8 +86,8 @@ def clean_input(text: str) -> str:
         raise ValidationError("Type an input first: what would a viewer ask for?")
     if len(text) > MAX_INPUT_CHARACTERS:
         raise ValidationError(f"The input is {len(text):,} characters; at most {MAX_INPUT_CHARACTERS:,} are allowed.")
-    if "\x00" in text:
-        raise ValidationError("The input holds a NUL character. Remove it.")
+    if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValidationError("The input holds a NUL character or half a character. Type it again.")
     return text
 
 
@@ -197,10 +198,10 @@ def erase_expired(*, by: Actor = SYSTEM) -> int:
     return erased
 
 
-def _erase(runs) -> int:  # type: ignore[no-untyped-def]
-    pending = list(runs.filter(erased_at=None).values_list("pk", flat=True))
+def _erase(runs: QuerySet[Run]) -> int:
+    now = timezone.now()
+    # Of two servers that do this at once, each counts only the runs that it erased itself.
+    erased = runs.filter(erased_at=None).update(input="", output="", draft_body="", error="", erased_at=now)
     # A provider's error may quote the prompt, so messages go too.
-    Attempt.objects.filter(run__in=pending).update(message="")
-    return Run.objects.filter(pk__in=pending).update(
-        input="", output="", draft_body="", error="", erased_at=timezone.now()
-    )
+    Attempt.objects.filter(run__in=runs.filter(erased_at=now)).update(message="")
+    return erased

@@ -57,18 +57,20 @@ def secret_key_fits() -> bool:
 
 @transaction.atomic
 def replace_secret_key(*, by: Actor = SYSTEM) -> int:
-    """Accept the present secret key after the old one was lost: stored provider keys that it cannot open are dropped.
+    """Take the present secret key for good: stored provider keys are encrypted with it anew.
 
-    Returns how many were dropped; their providers must be given their keys again.
+    Those that neither it nor a fallback opens are dropped; returns how many. Their providers need their keys again.
     """
     revision = next_revision()
-    lost = []
+    lost = 0
     for provider in Provider.objects.exclude(key_encrypted=""):
         try:
-            crypto.decrypt(provider.key_encrypted)
+            provider.key_encrypted = crypto.renew(provider.key_encrypted)
         except crypto.UnreadableSecret:
-            lost.append(provider.pk)
-    Provider.objects.filter(pk__in=lost).update(key_encrypted="", changed_revision=revision)
+            provider.key_encrypted = ""
+            provider.changed_revision = revision
+            lost += 1
+        provider.save(update_fields=["key_encrypted", "changed_revision"])
     LiveConfiguration.objects.filter(pk=1).update(key_check=crypto.encrypt(KEY_CHECK))
-    record_release(revision, "secret_key.replaced", by=by, object_name="the secret key", after={"keys_lost": len(lost)})
-    return len(lost)
+    record_release(revision, "secret_key.replaced", by=by, object_name="the secret key", after={"keys_lost": lost})
+    return lost

@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django_htmx.http import HttpResponseClientRedirect
 
+from promptops import live
 from promptops.audit import Actor
 from promptops.enums import Permission
 from promptops.permissions import roles_with
@@ -28,6 +29,9 @@ def requires(permission: Permission) -> Callable[[View], View]:
                 return _to_sign_in(request)
             if not request.user.may(permission):
                 raise PermissionDenied(refusal(permission))
+            if not request.htmx:
+                # Before the view reads anything: what is released in between is then news to the page.
+                request.heads = live.heads()
             return view(request, *args, **kwargs)
 
         guarded = never_cache(guarded)
@@ -67,7 +71,10 @@ def _article(word: str) -> str:
 def _to_sign_in(request: HttpRequest) -> HttpResponse:
     """To the sign-in page and back; for an htmx request the whole page goes, and comes back to where it was."""
     if request.htmx:
-        came_from = request.htmx.current_url_abs_path or reverse("overview")
+        try:
+            came_from = request.htmx.current_url_abs_path or reverse("overview")
+        except ValueError:  # the header is the client's to write
+            came_from = reverse("overview")
         return HttpResponseClientRedirect(redirect_to_login(came_from).url)
     return redirect_to_login(request.get_full_path() if request.method == "GET" else reverse("overview"))
 

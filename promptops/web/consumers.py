@@ -31,6 +31,7 @@ from promptops.web.access import refusal
 log = logging.getLogger(__name__)
 
 MAX_MESSAGE = 512 * 1024
+MAX_RUNS = 8  # at once, of one page: the "Try it" panel and tests of providers
 SIGNED_OUT = 4401  # the close code; 4000 to 4999 are for applications (RFC 6455, section 7.4.2)
 
 
@@ -60,26 +61,35 @@ class PageConsumer(AsyncWebsocketConsumer):
         await self.channel_layer.group_discard(events.PAGES, self.channel_name)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """Do what the page asks. Nothing that a page can send may end the socket: its other runs depend on it."""
         try:
-            data = json.loads(text_data or "") if len(text_data or "") <= MAX_MESSAGE else None
-        except ValueError:
-            data = None
-        if not isinstance(data, dict):
-            await self._toast("That message could not be read. Reload the page and try again.")
-            return
+            await self._do(_parse(text_data or ""))
+        except ValidationError as refused:
+            await self._toast(" ".join(refused.messages))
+        except Exception:
+            log.exception("A message of a page could not be handled")
+            await self._toast("Something broke on the server; its log says what. Reload the page and try again.")
+
+    async def _do(self, data: dict[str, Any]) -> None:
         user = await self._user()
         if user is None:
             await self._sign_out()
             return
         action = data.get("action")
+        key = previews.key(data)
         if action == "cancel":
-            await self._cancel(previews.key(data))
-        elif action not in previews.PLANNERS:
-            await self._toast("This page is out of date. Reload it and try again.")
-        elif not user.may(Permission.EDIT):
-            await self._toast(refusal(Permission.EDIT))
-        else:
-            await self._start(previews.PLANNERS[action], user, data)
+            await self._cancel(key)
+            return
+        planner = previews.PLANNERS.get(action) if isinstance(action, str) else None
+        if planner is None:
+            raise ValidationError("This page is out of date. Reload it and try again.")
+        if not user.may(Permission.EDIT):
+            raise ValidationError(refusal(Permission.EDIT))
+        await self._cancel(key)
+        if sum(not run.done() for run in self.runs.values()) >= MAX_RUNS:
+            raise ValidationError(f"{MAX_RUNS} runs of this page are going on. Wait for one, or cancel it.")
+        preview = await database_sync_to_async(planner)(user, data, await live.acurrent())
+        self.runs[key] = asyncio.create_task(self._run(preview))
 
     async def page_event(self, message: dict[str, Any]) -> None:
         """A hint from the channel layer."""
@@ -91,16 +101,6 @@ class PageConsumer(AsyncWebsocketConsumer):
                 await self._sign_out()
             else:
                 await self._send_event("reload")
-
-    async def _start(self, planner: "previews.Planner", user: User, data: dict[str, Any]) -> None:
-        key = previews.key(data)
-        await self._cancel(key)
-        try:
-            preview = await database_sync_to_async(planner)(user, data, await live.acurrent())
-        except ValidationError as error:
-            await self._toast(" ".join(error.messages))
-            return
-        self.runs[key] = asyncio.create_task(self._run(preview))
 
     async def _run(self, preview: "previews.Preview") -> None:
         """Stream one run into the page."""
@@ -181,6 +181,16 @@ class PageConsumer(AsyncWebsocketConsumer):
             return None
         user = get_user(SimpleNamespace(session=SessionStore(session_key=key)))
         return user if user.is_authenticated and user.is_active else None
+
+
+def _parse(text: str) -> dict[str, Any]:
+    try:
+        data = json.loads(text) if len(text) <= MAX_MESSAGE else None
+    except (ValueError, RecursionError):
+        data = None
+    if not isinstance(data, dict):
+        raise ValidationError("That message could not be read. Reload the page and try again.")
+    return data
 
 
 def _alternatives(plan: RunPlan, response: LLMResponse | None) -> list[str]:

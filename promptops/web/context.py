@@ -41,7 +41,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         return {}
     return {
         "nav": [item.for_page(request.path) for item in NAV],
-        "heads": SimpleLazyObject(queries.heads),
+        "heads": getattr(request, "heads", None) or SimpleLazyObject(queries.heads),
         "live_note": SimpleLazyObject(queries.latest_release),
         "commands": SimpleLazyObject(lambda: _commands(user)),
         "may": {permission.value: user.may(permission) for permission in Permission},

@@ -86,10 +86,15 @@ class ContentForm(forms.Form):
     model = forms.CharField(label="Model", required=False, max_length=200)
     base = forms.IntegerField(required=False, widget=forms.HiddenInput())
 
-    def __init__(self, *args: Any, defaults: Any = None, **kwargs: Any) -> None:
-        """`defaults` is the live settings, whose values stand as placeholders in empty fields."""
+    def __init__(self, *args: Any, defaults: Any = None, keep: str = "", **kwargs: Any) -> None:
+        """`defaults` is the live settings, whose values stand as placeholders in empty fields.
+
+        `keep` is the name under which the browser keeps a text that no server has yet.
+        """
         super().__init__(*args, **kwargs)
         self.fields["body"].validators.clear()  # the actions have a clearer word for a NUL
+        if keep:
+            self.fields["body"].widget.attrs["data-keep"] = keep
         if defaults is not None:
             self.fields["temperature"].widget.attrs["placeholder"] = f"{defaults.temperature:g}"
             self.fields["max_tokens"].widget.attrs["placeholder"] = f"{defaults.max_tokens}"

@@ -112,7 +112,7 @@ class MainFields(ShapedForm):
         max_length=200,
         required=False,
         widget=forms.TextInput(attrs=PLAIN),
-        help_text="As this provider calls it.",
+        help_text="As this provider calls it. Empty: the model that the prompt names.",
     )
     base_url = forms.CharField(
         label="Base URL",
@@ -138,7 +138,6 @@ class MainFields(ShapedForm):
             del self.fields["base_url"]
             del self.fields["model"]
             return kind
-        self.fields["model"].required = True
         self.fields["model"].widget.attrs["placeholder"] = MODEL_EXAMPLE[ProviderKind(kind)]
         base_url = self.fields["base_url"]
         default = DEFAULT_BASE_URL.get(ProviderKind(kind))

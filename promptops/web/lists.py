@@ -4,11 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django_htmx.http import HttpResponseClientRefresh
 
 from promptops.queries.pages import arrived
+from promptops.text import whole_number
 
 
 def clean_query(request: HttpRequest) -> str | None:
@@ -20,12 +21,6 @@ def clean_query(request: HttpRequest) -> str | None:
     if len(query) == len(request.GET):
         return None
     return f"{request.path}?{query.urlencode()}" if query else request.path
-
-
-def cursor(query: QueryDict, name: str) -> int | None:
-    """A row's number in the address, or None when it is not there or none."""
-    value = query.get(name, "")
-    return int(value) if value.isascii() and value.isdigit() and len(value) <= 18 else None
 
 
 def news(
@@ -41,7 +36,7 @@ def news(
     `shown` makes of them what the template shows. An open list without any row is loaded anew. More than a page is
     never put into a list that somebody reads.
     """
-    since = cursor(request.GET, "since")
+    since = whole_number(request.GET.get("since"))
     fresh, more = arrived(rows, since=since or 0)
     if not fresh:
         return HttpResponse(status=204)

@@ -14,6 +14,7 @@ from promptops.engine.snapshot import ProviderSpec, Snapshot
 from promptops.engine.types import PromptOperation
 from promptops.enums import RunSource
 from promptops.models import Provider, Template, User
+from promptops.text import whole_number
 from promptops.web.forms import ContentForm, TryForm
 
 TEST_INPUT = "a fox running through snow"
@@ -35,7 +36,8 @@ Planner = Callable[[User, dict[str, Any], Snapshot], Preview]
 
 def key(data: dict[str, Any]) -> str:
     """Which run of a page a message is about: that of the "Try it" panel, or the test of one provider."""
-    return f"test-{data['provider']}" if data.get("provider") else "try"
+    provider = whole_number(data.get("provider"))
+    return "try" if provider is None else f"test-{provider}"
 
 
 def plan_try(user: User, data: dict[str, Any], snapshot: Snapshot) -> Preview:
@@ -101,7 +103,7 @@ def _providers(where: str, snapshot: Snapshot) -> tuple[ProviderSpec, ...]:
 
 
 def _provider(given: Any) -> Provider:
-    found = Provider.objects.filter(pk=int(given)).first() if str(given or "").isdecimal() else None
+    found = Provider.objects.filter(pk=whole_number(given)).first()
     if found is None:
         raise ValidationError("This provider does not exist any more. Reload the page.")
     return found

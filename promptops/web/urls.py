@@ -1,9 +1,19 @@
 """Every address. Each view says itself who may see it (promptops.web.access)."""
 
-from django.urls import path
+from django.urls import path, register_converter
+from django.urls.converters import IntConverter
 
 from promptops.web import consumers
 from promptops.web.views import accounts, audit, errors, overview, people, prompts, providers, runs, settings
+
+
+class NumberConverter(IntConverter):
+    """A whole number that fits into the database; a longer one is simply not found."""
+
+    regex = "[0-9]{1,18}"
+
+
+register_converter(NumberConverter, "number")
 
 urlpatterns = [
     path("", overview.overview, name="overview"),
@@ -30,32 +40,32 @@ urlpatterns = [
     path("prompts/<slug:name>/default/", prompts.make_default, name="template_default"),
     path("prompts/<slug:name>/archive/", prompts.archive, name="template_archive"),
     path("prompts/<slug:name>/restore/", prompts.restore, name="template_restore"),
-    path("prompts/<slug:name>/v<int:number>/", prompts.version, name="version"),
-    path("prompts/<slug:name>/v<int:number>/live/", prompts.roll_back, name="version_live"),
-    path("prompts/<slug:name>/v<int:number>/edit/", prompts.edit_from, name="version_edit"),
+    path("prompts/<slug:name>/v<number:number>/", prompts.version, name="version"),
+    path("prompts/<slug:name>/v<number:number>/live/", prompts.roll_back, name="version_live"),
+    path("prompts/<slug:name>/v<number:number>/edit/", prompts.edit_from, name="version_edit"),
     # Providers
     path("providers/", providers.index, name="providers"),
     path("providers/order/", providers.reorder, name="provider_order"),
     path("providers/new/", providers.new, name="provider_new"),
-    path("providers/<int:pk>/", providers.edit, name="provider"),
-    path("providers/<int:pk>/key/", providers.key, name="provider_key"),
-    path("providers/<int:pk>/enabled/", providers.enabled, name="provider_enabled"),
-    path("providers/<int:pk>/remove/", providers.remove, name="provider_remove"),
+    path("providers/<number:pk>/", providers.edit, name="provider"),
+    path("providers/<number:pk>/key/", providers.key, name="provider_key"),
+    path("providers/<number:pk>/enabled/", providers.enabled, name="provider_enabled"),
+    path("providers/<number:pk>/remove/", providers.remove, name="provider_remove"),
     # Runs
     path("runs/", runs.index, name="runs"),
-    path("runs/<int:pk>/", runs.detail, name="run"),
-    path("runs/<int:pk>/erase/", runs.erase, name="run_erase"),
+    path("runs/<number:pk>/", runs.detail, name="run"),
+    path("runs/<number:pk>/erase/", runs.erase, name="run_erase"),
     # Audit
     path("audit/", audit.index, name="audit"),
-    path("audit/<int:seq>/", audit.detail, name="audit_entry"),
+    path("audit/<number:seq>/", audit.detail, name="audit_entry"),
     # Settings and people
     path("settings/", settings.index, name="settings"),
     path("settings/people/", people.index, name="people"),
     path("settings/people/invite/", people.invite, name="people_invite"),
-    path("settings/people/links/<int:pk>/withdraw/", people.withdraw, name="people_withdraw"),
-    path("settings/people/<int:pk>/role/", people.role, name="people_role"),
-    path("settings/people/<int:pk>/active/", people.active, name="people_active"),
-    path("settings/people/<int:pk>/password-link/", people.password_link, name="people_password_link"),
+    path("settings/people/links/<number:pk>/withdraw/", people.withdraw, name="people_withdraw"),
+    path("settings/people/<number:pk>/role/", people.role, name="people_role"),
+    path("settings/people/<number:pk>/active/", people.active, name="people_active"),
+    path("settings/people/<number:pk>/password-link/", people.password_link, name="people_password_link"),
 ]
 
 handler403 = errors.permission_denied

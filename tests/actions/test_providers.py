@@ -60,7 +60,6 @@ def test_a_new_provider_comes_last_and_is_live(actor, three):
         (groq(name=""), {}, "name"),
         (groq(name="taken"), {}, "name"),
         (groq(kind="telepathy"), {}, "kind"),
-        (groq(model=""), {}, "model"),
         (groq(kind="openai"), {}, "base_url"),
         (groq(base_url="ftp://files.example"), {}, "base_url"),
         (groq(base_url="https://me:hunter2@api.example/v1"), {}, "base_url"),

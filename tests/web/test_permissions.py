@@ -15,10 +15,10 @@ from promptops.audit import record
 from promptops.enums import Permission, Role
 from promptops.models import Run
 from promptops.permissions import TABLE, allows
+from promptops.web.origin import allowed
 from tests.web.sockets import page_socket
 
 ROLES = [*Role, None]
-# Addresses that differ in permission by method are listed with the one that reading needs; see ACTS below.
 PUBLIC = {"health", "sign_in", "setup", "join", "password_by_link"}
 
 
@@ -107,6 +107,19 @@ def test_the_walk(role, world, make_user, client_for, administrator):
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("name", "arguments", "needed"),
+    [("settings", [], Permission.ADMINISTER), ("template_details", ["enhance"], Permission.EDIT)],
+)
+@pytest.mark.parametrize("role", list(Role), ids=str)
+def test_pages_that_all_may_read_are_changed_only_by_some(role, name, arguments, needed, world, make_user, client_for):
+    client = client_for(make_user(role, "walker"))
+    url = reverse(name, args=arguments)
+    assert client.get(url).status_code == 200
+    assert (client.post(url, {"description": "New"}).status_code != 403) == allows(role, needed)
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize("role", list(Role), ids=str)
 def test_no_role_gets_past_a_missing_csrf_token(role, make_user):
     client = Client(enforce_csrf_checks=True)
@@ -141,7 +154,28 @@ async def test_the_socket(role, make_user, actor, publish):
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_a_socket_from_another_origin_is_refused(make_user):
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "http://testserver:9999", "chrome-extension://abc", "null", ""]
+)
+async def test_a_socket_from_another_origin_is_refused(origin, make_user):
     user = await database_sync_to_async(make_user)(Role.ADMINISTRATOR, "ada")
-    async with page_socket(user, origin="https://evil.example") as socket:
+    async with page_socket(user, origin=origin) as socket:
         assert socket is None
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "expected"),
+    [
+        ("http://testserver", "testserver", True),
+        ("https://testserver", "testserver", True),
+        ("http://localhost:8000", "localhost:8000", True),
+        ("https://trusted.example", "testserver", True),
+        ("http://localhost:8001", "localhost:8000", False),
+        ("http://evil.example", "evil.example", False),
+        ("file://localhost", "localhost", False),
+        ("http://[::1", "localhost", False),
+    ],
+)
+def test_which_pages_may_open_a_socket(origin, host, expected, settings):
+    settings.CSRF_TRUSTED_ORIGINS = ["https://trusted.example"]
+    assert allowed(origin, host) is expected

@@ -10,7 +10,8 @@ from promptops import live
 from promptops.actions import accounts
 from promptops.actions.providers import ProviderFields, create_provider
 from promptops.audit import Actor
-from promptops.models import Attempt, Run, Template
+from promptops.models import Attempt, Provider, Run, Template
+from promptops.web.consumers import MAX_RUNS
 from tests.engine.helpers import STREAM_END, STREAM_HEAD, answer_with, delta, event, http_answer, loopback, part
 from tests.web.sockets import page_socket
 
@@ -208,7 +209,10 @@ async def test_auto_extend_sends_the_prior_prompts_by_line(publish, make_user):
         ({"template": "nothing"}, "does not exist"),
         ({"template": "rewrite", "count": "99"}, "at most 10"),
         ({"temperature": "9"}, "less than or equal to 2"),
+        ({"input": "a" + chr(0xD83D)}, "half a character"),
         ({"action": "format"}, "out of date"),
+        ({"action": ["run"]}, "out of date"),
+        ({"action": "test", "provider": "7" * 5000}, "does not exist any more"),
         ({"action": "test", "provider": "77"}, "does not exist any more"),
     ],
 )
@@ -220,7 +224,7 @@ async def test_bad_messages_are_refused_with_the_reason(publish, make_user, fiel
     assert not await Run.objects.aexists()
 
 
-@pytest.mark.parametrize("text", ["[]", "null", "{", "x" * 600_000])
+@pytest.mark.parametrize("text", ["[]", "null", "{", "[" * 100_000, "x" * 600_000])
 async def test_what_is_no_message_is_refused(publish, make_user, text):
     editor = await prepare(publish, make_user)
     async with page_socket(editor) as socket:
@@ -233,6 +237,47 @@ async def test_without_a_provider_the_sentence_says_what_to_do(publish, make_use
     async with page_socket(editor) as socket:
         await socket.send_to(text_data=message())
         assert "Turn one on" in (await frames(socket, "/runs/"))[-1]
+
+
+async def test_hostile_figures_and_half_characters_of_a_provider_lose_nothing(publish, make_user):
+    usage = {"prompt_tokens": -1, "completion_tokens": 10**30}
+    odd = b'{"choices": [{"delta": {"content": "A \\ud83d fox."}}]}'
+    pieces = [STREAM_HEAD, part(b"data: " + odd + b"\n\n"), part(event({"choices": [], "usage": usage}))]
+    async with loopback(answer_with(*pieces, part(delta(finish="stop")), DONE)) as upstream:
+        editor = await prepare(publish, make_user, upstream.url)
+        async with page_socket(editor) as socket:
+            await socket.send_to(text_data=message())
+            assert "A ? fox." in (await frames(socket, "/runs/"))[-1]
+    assert (await Run.objects.aget()).output == "A ? fox."
+    attempt = await Attempt.objects.aget()
+    assert (attempt.input_tokens, attempt.output_tokens) == (None, None)
+
+
+async def test_a_provider_without_a_model_asks_for_the_prompts(publish, make_user):
+    async with loopback(answer_with(*streamed("Fine."))) as upstream:
+        editor = await prepare(publish, make_user, upstream.url)
+        await Provider.objects.aupdate(model="")
+        await database_sync_to_async(live.refresh)()
+        async with page_socket(editor) as socket:
+            await socket.send_to(text_data=message())
+            assert "p1 has no model" in (await frames(socket, "/runs/"))[-1]
+            await socket.send_to(text_data=message(model="prompts-own"))
+            await frames(socket, "/runs/")
+    assert [request.body["model"] for request in upstream.requests] == ["prompts-own"]
+
+
+async def test_one_page_has_a_limited_number_of_runs_at_once(publish, make_user):
+    hang = answer_with(STREAM_HEAD, then=lambda: asyncio.sleep(30))
+    async with loopback(hang) as upstream:
+        editor = await prepare(publish, make_user, *[upstream.url] * (MAX_RUNS + 1))
+        providers = [provider.id for provider in (await live.acurrent()).providers]
+        async with page_socket(editor) as socket:
+            # Spelled in another way it is the same provider's test, and cancels the one before.
+            for provider in (f"0{providers[0]}", *providers):
+                await socket.send_to(text_data=json.dumps({"action": "test", "provider": provider}))
+            assert f"{MAX_RUNS} runs of this page" in (await frames(socket, "toast", 15))[-1]
+        await upstream.wait_closed(2)
+    assert await Run.objects.filter(status="canceled").acount() == MAX_RUNS + 1
 
 
 async def test_testing_a_provider_says_how_it_went(publish, make_user):

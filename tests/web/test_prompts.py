@@ -227,7 +227,14 @@ def test_discarding_shows_the_live_text_again(enhance, client_for, editor):
 
 def test_unknown_things_are_not_found(enhance, client_for, viewer):
     client = client_for(viewer)
-    for url in ("/prompts/nothing/", "/prompts/enhance/v9/", "/runs/9/", "/audit/999/", "/nowhere/"):
+    for url in (
+        "/prompts/nothing/",
+        "/prompts/enhance/v9/",
+        "/runs/9/",
+        "/audit/999/",
+        "/audit/9223372036854775808/",
+        "/nowhere/",
+    ):
         response = client.get(url)
         assert response.status_code == 404
         assert "sidebar" not in response.content.decode()

@@ -218,7 +218,6 @@ def test_adding_passes_the_panel_and_never_shows_the_key(client_for, administrat
     [
         ({"name": "Not Good"}, "Use lower-case letters"),
         ({"name": "taken"}, "A provider of that name exists"),
-        ({"model": ""}, "required"),
         ({"kind": "openai", "base_url": ""}, "required"),
         ({"base_url": "https://me:pw@api.example/v1"}, "no password"),
         ({"timeout_ms": "5"}, "greater than or equal to 100"),

@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
+from urllib.parse import quote
 
 from promptops.engine import http
 from promptops.engine.errors import (
@@ -153,14 +154,17 @@ class ChatCompletions:
         return http.post_json(self.base_url.rstrip("/") + "/chat/completions", payload, auth=auth)
 
     def _model(self, request: LLMRequest) -> str:
-        return self.model or request.model
+        model = self.model or request.model
+        if not model:
+            raise LLMProviderError(f"{self.name} has no model: name one for it, or in the prompt's settings")
+        return model
 
     async def _read_whole(
         self, request: LLMRequest, reply: http.Reply, started: float
     ) -> LLMResponse | LLMProviderError:
         body = await reply.read()
         try:
-            data = json.loads(body)
+            data = _parsed(body)
         except (ValueError, RecursionError):
             data = None
         if not _is_success(reply.status):
@@ -239,7 +243,10 @@ class ChatCompletions:
         if not detail:
             return f"{self.name} {what}"
         if self.api_key:
-            detail = detail.replace(self.api_key, "[key]")
+            # Servers echo a key as it was sent, percent-encoded, JSON-escaped or in another case.
+            spellings = {self.api_key, quote(self.api_key, safe=""), json.dumps(self.api_key)[1:-1]}
+            for spelling in sorted(spellings, key=len, reverse=True):
+                detail = re.sub(re.escape(spelling), "[key]", detail, flags=re.IGNORECASE)
         detail = " ".join(detail.split())
         if len(detail) > MAX_DETAIL_CHARS:
             detail = detail[:MAX_DETAIL_CHARS] + "…"
@@ -329,7 +336,16 @@ def _str(value: Any) -> str | None:
 
 
 def _int(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    """A count of tokens: what is negative, or larger than any count can be, is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31 else None
+
+
+def _parsed(text: bytes | str) -> Any:
+    """JSON whose strings can all be encoded: half characters, which JSON can escape, become question marks."""
+    data = json.loads(text)
+    if (b"\\ud" if isinstance(text, bytes) else "\\ud") in text.lower():  # type: ignore[operator]
+        data = json.loads(json.dumps(data, ensure_ascii=False).encode("utf-8", "replace"))
+    return data
 
 
 # Reasoning
@@ -441,7 +457,7 @@ class _StreamedAnswer:
             self._done = True
             return ""
         try:
-            data = json.loads(event)
+            data = _parsed(event)
         except (ValueError, RecursionError):
             return ""
         if self.error is None:

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.urls import reverse
 
 from promptops.actions import accounts
 from promptops.audit import COMMAND_LINE
 from promptops.enums import Role
+from promptops.management.commands._address import server_address
 from promptops.models import User
 
 
@@ -19,13 +19,12 @@ class Command(BaseCommand):
         parser.add_argument("username", nargs="?", help="the administrator's user name; needed when there are several")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        base = f"http://{settings.HOST}:{settings.PORT}"
         if token := accounts.make_setup_link():
-            self.stdout.write(f"{base}{reverse('setup', args=[token])}")
+            self.stdout.write(f"{server_address()}{reverse('setup', args=[token])}")
             return
         user = self._administrator(options["username"])
         token = accounts.make_password_link(user, by=COMMAND_LINE)
-        self.stdout.write(f"{base}{reverse('password_by_link', args=[token])}")
+        self.stdout.write(f"{server_address()}{reverse('password_by_link', args=[token])}")
 
     def _administrator(self, username: str | None) -> User:
         found = list(User.objects.filter(role=Role.ADMINISTRATOR, is_active=True).order_by("username"))

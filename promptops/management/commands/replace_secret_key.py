@@ -1,4 +1,4 @@
-"""`manage.py replace_secret_key`: go on after the secret key was lost."""
+"""`manage.py replace_secret_key`: take the present secret key, after a change or a loss."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from promptops.audit import COMMAND_LINE
 
 
 class Command(BaseCommand):
-    help = "Accept the present secret key after the old one was lost. Stored provider keys must be entered again."
+    help = "Encrypt stored provider keys with the present secret key; those that no known key opens are dropped."
 
     def handle(self, *args: Any, **options: Any) -> None:
         lost = replace_secret_key(by=COMMAND_LINE)

@@ -15,6 +15,7 @@ from promptops.actions import accounts, prompts, providers
 from promptops.actions.settings import secret_key_fits
 from promptops.audit import SYSTEM
 from promptops.enums import ProviderKind
+from promptops.management.commands._address import server_address
 from promptops.models import LiveConfiguration, Provider
 
 
@@ -30,7 +31,7 @@ class Command(BaseCommand):
             self._prepare()
         except DatabaseError as error:
             raise CommandError(_database_sentence(error)) from None
-        self._print_setup_link(host, port)
+        self._print_setup_link()
         self._serve(host, port)
 
     def _prepare(self) -> None:
@@ -50,12 +51,12 @@ class Command(BaseCommand):
         for problem in prompts.import_prompts(settings.PROMPTS_DIR, by=SYSTEM):
             self._say(f"Warning: {problem}")
 
-    def _print_setup_link(self, host: str, port: int) -> None:
+    def _print_setup_link(self) -> None:
         token = accounts.make_setup_link()
         if token:
             self._say("")
             self._say("Create the first administrator here (this link works once):")
-            self._say(f"  {_address(host, port)}{reverse('setup', args=[token])}")
+            self._say(f"  {server_address()}{reverse('setup', args=[token])}")
             self._say("")
 
     def _serve(self, host: str, port: int) -> None:
@@ -64,7 +65,7 @@ class Command(BaseCommand):
 
         from promptops.asgi import application
 
-        Server(
+        server = Server(
             application=application,
             endpoints=[f"tcp:port={port}:interface={host.replace(':', chr(92) + ':')}"],
             # No access log: its lines would hold one-time links.
@@ -75,8 +76,11 @@ class Command(BaseCommand):
             proxy_forwarded_port_header="X-Forwarded-Port" if settings.BEHIND_PROXY else None,
             server_name="PromptOps",
             verbosity=0,
-            ready_callable=lambda: self._say(f"PromptOps is up at {_address(host, port)}/ (stop it with Ctrl C)"),
-        ).run()
+            ready_callable=lambda: self._say(f"PromptOps is up at {server_address()}/ (stop it with Ctrl C)"),
+        )
+        server.run()
+        if server.abort_start:
+            raise CommandError(f"Port {port} on {host} was taken while PromptOps started. Start it again.")
 
     def _say(self, line: str) -> None:
         # Flushed at once: whoever reads a pipe or a log file needs the link before the server answers.
@@ -104,11 +108,6 @@ def _check_free(host: str, port: int) -> None:
                     f"make run PORT={port % 65535 + 1}"
                 ) from None
             raise CommandError(f"Cannot listen on {host} port {port}: {error.strerror}. Set HOST and PORT.") from None
-
-
-def _address(host: str, port: int) -> str:
-    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
-    return f"http://{name}:{port}"
 
 
 def _database_sentence(error: DatabaseError) -> str:

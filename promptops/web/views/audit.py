@@ -9,9 +9,10 @@ from promptops.enums import Permission
 from promptops.models import AuditEntry
 from promptops.queries import audit as queries
 from promptops.queries.pages import page
+from promptops.text import whole_number
 from promptops.web.access import requires
 from promptops.web.forms_filters import AuditFilterForm
-from promptops.web.lists import clean_query, cursor, news
+from promptops.web.lists import clean_query, news
 
 
 @requires(Permission.READ)
@@ -23,7 +24,7 @@ def index(request: HttpRequest) -> HttpResponse:
     entries = queries.listed(form.filters())
     if "news" in request.GET:
         return news(request, entries, "audit/_news.html", shown=_told, form=form)
-    shown = page(entries, before=cursor(request.GET, "before"), after=cursor(request.GET, "after"))
+    shown = page(entries, before=whole_number(request.GET.get("before")), after=whole_number(request.GET.get("after")))
     return render(request, "audit/index.html", {"form": form, "page": shown, "lines": _told(shown.rows)})
 
 

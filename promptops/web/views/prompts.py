@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib import messages
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -19,9 +19,9 @@ from promptops.engine.types import PromptOperation
 from promptops.enums import Permission
 from promptops.models import Template, Version
 from promptops.queries.templates import Text
-from promptops.text import estimate_tokens
+from promptops.text import estimate_tokens, whole_number
 from promptops.web import review as reviews
-from promptops.web.access import actor, requires
+from promptops.web.access import actor, refusal, requires
 from promptops.web.forms import ContentForm, DescriptionForm, TemplateForm
 from promptops.web.review import Change
 
@@ -56,7 +56,7 @@ def edit(request: HttpRequest, name: str) -> HttpResponse:
     """The editor beside "Try it"; without the right to edit, the live text to read and nothing to press."""
     template = _template(name)
     if request.htmx:
-        return render(request, "prompts/_state.html", _state(request, template, _given_base(request.GET.get("base"))))
+        return render(request, "prompts/_state.html", _state(request, template, whole_number(request.GET.get("base"))))
     draft = template.drafts.select_related("base").filter(user=request.user).first()
     source = draft or template.live_version
     base = draft.base if draft else template.live_version
@@ -67,7 +67,7 @@ def edit(request: HttpRequest, name: str) -> HttpResponse:
         "prompts/edit.html",
         _state(request, template, base.pk if base else None)
         | {
-            "form": ContentForm(initial=initial, defaults=snapshot.settings),
+            "form": ContentForm(initial=initial, defaults=snapshot.settings, keep=f"draft-{template.name}"),
             "draft": draft,
             "tokens": estimate_tokens(source.body if source else ""),
             "versions": list(queries.templates.history(template)[:100]),
@@ -182,7 +182,7 @@ def roll_back(request: HttpRequest, name: str, number: int) -> HttpResponse:
     error = ""
     if reviews.confirmed(request):
         try:
-            expected = _given_base(request.POST.get("expected"))
+            expected = whole_number(request.POST.get("expected"))
             releases.roll_back(wanted, by=actor(request), expected=expected, note=request.POST.get("note", "")[:500])
         except Refused as refused:
             error = str(refused)
@@ -221,7 +221,7 @@ def details(request: HttpRequest, name: str) -> HttpResponse:
     form = DescriptionForm(request.POST or None, initial={"description": template.description})
     if request.method == "POST":
         if not request.user.may(Permission.EDIT):
-            return HttpResponse(status=403)
+            raise PermissionDenied(refusal(Permission.EDIT))
         if form.is_valid():
             actions.describe(template, form.cleaned_data["description"], by=actor(request))
             messages.success(request, "The description is saved.")
@@ -316,10 +316,6 @@ def _text(texts: list[Text], key: str) -> Text:
     return found
 
 
-def _given_base(given: str | None) -> int | None:
-    return int(given) if given and given.isdecimal() and len(given) < 19 else None
-
-
 def _state(request: HttpRequest, template: Template, base: int | None) -> dict[str, Any]:
     """What is live as seen from a text that started from `base`."""
     current = template.live_version
@@ -361,7 +357,7 @@ def _review(request: HttpRequest, template: Template, error: str = "") -> HttpRe
         request,
         title=f"Publish {template.name} v{number}?",
         confirm=f"Publish v{number}",
-        form_id="editor",
+        form_id="",  # the button takes the editor's form and the note with it
         changes=_setting_changes(current.content if current else {}, vars(content)),
         old=current.body if current else "",
         new=content.body,

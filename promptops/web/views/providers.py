@@ -16,6 +16,7 @@ from promptops.actions.errors import Refused
 from promptops.enums import Permission, ProviderKind
 from promptops.models import Provider
 from promptops.queries import providers as queries
+from promptops.text import whole_number
 from promptops.web import review
 from promptops.web.access import actor, refusal, requires
 from promptops.web.forms_providers import DEFAULT_BASE_URL, EditProviderForm, KeyForm, NewProviderForm, reshaped
@@ -225,7 +226,7 @@ def remove(request: HttpRequest, pk: int) -> HttpResponse:
         actions.remove_provider(
             provider,
             by=actor(request),
-            expected=int(expected) if expected.isdecimal() else -1,
+            expected=whole_number(expected) or 0,  # 0 was never a revision: refused as out of date
             note=_note(request),
         )
     except Refused as refused:
@@ -310,7 +311,7 @@ def _note(request: HttpRequest) -> str:
 
 
 def _ids(given: list[str]) -> list[int]:
-    return [int(item) for item in given if item.isdecimal()]
+    return [number for item in given if (number := whole_number(item)) is not None]
 
 
 def _arrows(names: dict[int, str], order: list[int]) -> str:

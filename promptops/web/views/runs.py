@@ -12,10 +12,11 @@ from promptops.enums import Permission
 from promptops.models import Run
 from promptops.queries import runs as queries
 from promptops.queries.pages import page
+from promptops.text import whole_number
 from promptops.web import review
 from promptops.web.access import actor, requires
 from promptops.web.forms_filters import RunFilterForm
-from promptops.web.lists import clean_query, cursor, news
+from promptops.web.lists import clean_query, news
 
 
 @requires(Permission.READ)
@@ -27,7 +28,7 @@ def index(request: HttpRequest) -> HttpResponse:
     runs = queries.listed(form.filters())
     if "news" in request.GET:
         return news(request, runs, "runs/_runs_news.html", form=form)
-    shown = page(runs, before=cursor(request.GET, "before"), after=cursor(request.GET, "after"))
+    shown = page(runs, before=whole_number(request.GET.get("before")), after=whole_number(request.GET.get("after")))
     context = {"form": form, "page": shown, "retention_days": queries.retention_days()}
     return render(request, "runs/index.html", context)
 

@@ -1,0 +1,41 @@
+"""Which pages may open a socket: those that this server itself has sent."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from channels.security.websocket import WebsocketDenier
+from django.conf import settings
+from django.http.request import validate_host
+
+Application = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+def same_origin(application: Application) -> Application:
+    """Refuse sockets from pages of another origin, port included.
+
+    The cookie travels with requests from every port of this host, so Channels' own check, which compares host names
+    alone, would let a page of another server on this machine in. CSRF_TRUSTED_ORIGINS are let in too.
+    """
+
+    async def guarded(scope: Any, receive: Any, send: Any) -> None:
+        headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        if allowed(headers.get(b"origin", ""), headers.get(b"host", "")):
+            await application(scope, receive, send)
+        else:
+            await WebsocketDenier.as_asgi()(scope, receive, send)
+
+    return guarded
+
+
+def allowed(origin: str, host: str) -> bool:
+    """Whether a page of `origin` may open a socket to `host` (both as the headers say)."""
+    if origin in settings.CSRF_TRUSTED_ORIGINS:
+        return True
+    try:
+        page = urlsplit(origin)
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    name = f"[{name}]" if ":" in name else name
+    return page.scheme in {"http", "https"} and page.netloc == host and validate_host(name, settings.ALLOWED_HOSTS)
