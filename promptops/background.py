@@ -12,7 +12,7 @@ from typing import Any
 from channels.db import database_sync_to_async
 from django.contrib.sessions.backends.db import SessionStore
 
-from promptops import live
+from promptops import events, live
 from promptops.actions.runs import erase_expired
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,11 @@ def start() -> None:
     """Start the tasks in the running loop, unless they run already."""
     loop = asyncio.get_running_loop()
     if loop not in _tasks:
-        _tasks[loop] = [loop.create_task(live.follow()), loop.create_task(_housekeeping())]
+        _tasks[loop] = [
+            loop.create_task(live.follow()),
+            loop.create_task(events.relay()),
+            loop.create_task(_housekeeping()),
+        ]
 
 
 async def stop() -> None:

@@ -4,16 +4,23 @@ An event carries a name and a number (a revision, an audit entry's number, an id
 compares the number with what it has and fetches what is newer. The database is the truth, the message a hint.
 """
 
+import asyncio
+import json
 import logging
 from typing import Any
 
+import redis
+import redis.asyncio
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
+from django.conf import settings
 from django.db import transaction
 
 log = logging.getLogger(__name__)
 
 PAGES = "pages"  # the channel group of every open page
+CHANNEL = "promptops:events"  # the Redis channel between processes
+RECONNECT_SECONDS = 1.0
 
 REVISION_RELEASED = "revision"  # number: the revision
 AUDIT_RECORDED = "audit"  # number: the entry's number
@@ -38,8 +45,31 @@ def broadcast_on_commit(event: str, number: int) -> None:
 
 
 def _send(payload: dict[str, Any]) -> None:
-    layer = get_channel_layer()
-    try:
-        async_to_sync(layer.group_send)(PAGES, payload)
-    except Exception:  # the change is committed; pages and processes catch up by themselves
-        log.warning("Could not tell open pages about %s %s", payload["event"], payload["number"], exc_info=True)
+    async_to_sync(get_channel_layer().group_send)(PAGES, payload)
+    if settings.REDIS_URL:
+        try:
+            with redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1) as server:
+                server.publish(CHANNEL, json.dumps(payload))
+        except redis.RedisError as error:  # the change is committed; other processes see it when they look
+            log.warning("Redis could not be told (%s); other processes follow within a second.", error)
+
+
+async def relay() -> None:
+    """For ever: hand what other processes published to this process's open pages. Only with REDIS_URL.
+
+    Pages are always served by the layer in memory, so that a Redis that is away costs nothing but a little time.
+    """
+    told = False
+    while settings.REDIS_URL:
+        try:
+            async with redis.asyncio.Redis.from_url(settings.REDIS_URL) as server, server.pubsub() as subscription:
+                await subscription.subscribe(CHANNEL)
+                told = False
+                async for received in subscription.listen():
+                    if received["type"] == "message":
+                        await get_channel_layer().group_send(PAGES, json.loads(received["data"]))
+        except redis.RedisError as error:
+            if not told:
+                log.warning("Redis is away (%s); trying again every second.", error)
+                told = True
+        await asyncio.sleep(RECONNECT_SECONDS)

@@ -3,7 +3,6 @@
 A value that cannot be used raises ImproperlyConfigured with one sentence, which manage.py prints without a traceback.
 """
 
-import hashlib
 import os
 import re
 import secrets
@@ -180,20 +179,8 @@ DATABASES = {"default": _database()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = _redis_url()
-CHANNEL_LAYERS = {
-    "default": (
-        {
-            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-            # Installations that share one Redis must not hear each other; servers of one share their secret key.
-            "CONFIG": {
-                "hosts": [REDIS_URL],
-                "prefix": f"promptops-{hashlib.sha256(SECRET_KEY.encode()).hexdigest()[:12]}",
-            },
-        }
-        if REDIS_URL
-        else {"BACKEND": "channels.layers.InMemoryChannelLayer"}
-    )
-}
+# Pages are served by the layer in memory; with REDIS_URL the processes also tell each other (promptops.events).
+CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 
 # People
 AUTH_USER_MODEL = "promptops.User"

@@ -23,10 +23,13 @@ def signed_out(request: Any, user: Any, **kwargs: Any) -> None:
 
 @receiver(user_login_failed)
 def sign_in_failed(credentials: dict[str, Any], request: Any = None, **kwargs: Any) -> None:
+    if getattr(request, "axes_locked_out", False):
+        return  # nothing was tried; the lockout itself is recorded below
     address = client_address(request) if request is not None else ""
     accounts.record_failed_sign_in(str(credentials.get("username", "")), address=address)
 
 
 @receiver(user_locked_out)
 def locked_out(request: Any, username: str | None, ip_address: str | None, **kwargs: Any) -> None:
-    accounts.record_failed_sign_in(username or "", address=ip_address or "", locked_out=True)
+    name = request.POST.get("username") or getattr(request.user, "username", "")
+    accounts.record_lockout(name, address=client_address(request))

@@ -55,6 +55,7 @@ async def test_the_tasks_start_once_in_a_loop_and_end_with_it(monkeypatch):
 
     monkeypatch.setattr(background.live, "follow", task)
     monkeypatch.setattr(background, "_housekeeping", task)
+    monkeypatch.setattr(background.events, "relay", task)
 
     async def application(scope, receive, send) -> None:
         return None
@@ -64,4 +65,4 @@ async def test_the_tasks_start_once_in_a_loop_and_end_with_it(monkeypatch):
         await wrapped({}, None, None)
         await asyncio.sleep(0)
     await background.stop()
-    assert len(started) == 2
+    assert len(started) == 3

@@ -2,17 +2,28 @@
 
 import hashlib
 import secrets
+import unicodedata
 from datetime import timedelta
 
+from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
 from promptops import audit, events
 from promptops.actions.errors import LastAdministrator, Refused, Stale
-from promptops.audit import SOMEBODY, Actor
+from promptops.audit import COMMAND_LINE, SOMEBODY, SYSTEM, Actor
 from promptops.enums import LinkPurpose, Role
-from promptops.models import OneTimeLink, User
+from promptops.models import AuditEntry, OneTimeLink, User
+
+UNKNOWN_NAME = "an unknown name"
+FAILURES_PER_ADDRESS = 50
+"""Failed sign-ins from one address, in the time of a lockout, after which no name is tried any more. Many people may
+share an address; five failures for one name lock that name well before (AXES_FAILURE_LIMIT)."""
+
+HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+JOINERS = {"\u200c", "\u200d"}  # parts of names in some scripts
 
 LINK_LIFETIME = timedelta(days=7)
 PASSWORD_LINK_LIFETIME = timedelta(hours=24)
@@ -79,7 +90,7 @@ def make_password_link(user: User, *, by: Actor) -> str:
 def join(link: OneTimeLink, *, username: str, name: str, password: str, address: str = "") -> User:
     """Use a set-up or invitation link: create its account. Raises LinkUsed, or ValidationError for the fields."""
     _use(link)
-    user = User(username=username, name=name.strip(), role=link.role)
+    user = User(username=User.normalize_username(username), name=clean_name(name), role=link.role)
     validate_password(password, user)
     user.set_password(password)
     user.full_clean()
@@ -120,6 +131,8 @@ def change_role(user: User, role: str, *, by: Actor, note: str = "") -> User:
         _check_not_last(user)
     user.role = Role(role)
     user.save(update_fields=["role"])
+    if before == Role.ADMINISTRATOR:
+        _withdraw_links_of(user)
     audit.record("user.role_changed", by=by, object=user, before={"role": before}, after={"role": role}, note=note)
     events.broadcast_on_commit(events.USER_CHANGED, user.pk)
     return user
@@ -135,6 +148,7 @@ def deactivate(user: User, *, by: Actor, note: str = "") -> User:
     user.is_active = False
     user.save(update_fields=["is_active"])
     OneTimeLink.objects.filter(user=user, used_at=None).delete()
+    _withdraw_links_of(user)
     audit.record("user.deactivated", by=by, object=user, before={"active": True}, after={"active": False}, note=note)
     events.broadcast_on_commit(events.USER_CHANGED, user.pk)
     return user
@@ -163,15 +177,52 @@ def record_sign_out(user: User, *, address: str) -> None:
 
 
 @transaction.atomic
-def record_failed_sign_in(username: str, *, address: str, locked_out: bool = False) -> None:
+def record_failed_sign_in(username: str, *, address: str) -> None:
     """Note a failed sign-in. A name that nobody has is not kept: people type passwords into the wrong field."""
+    _record_refusal("user.sign_in_failed", username, address)
+
+
+@transaction.atomic
+def record_lockout(username: str, *, address: str) -> None:
+    """Note that a name is locked for an address, once for as long as it is."""
+    since = timezone.now() - settings.AXES_COOLOFF_TIME
+    known = AuditEntry.objects.filter(action="user.locked_out", address=address, at__gt=since)
+    if not known.filter(object_name=_known_name(username)).exists():
+        _record_refusal("user.locked_out", username, address)
+
+
+def too_many_failures(address: str) -> bool:
+    """Whether so many sign-ins from this address failed lately, whatever the names, that no more are tried."""
+    since = timezone.now() - settings.AXES_COOLOFF_TIME
+    failed = AuditEntry.objects.filter(action="user.sign_in_failed", address=address, at__gt=since)
+    return failed.count() >= FAILURES_PER_ADDRESS
+
+
+def clean_name(name: str) -> str:
+    """A person's name as the audit can show it, or ValidationError.
+
+    Refused: names without a letter or digit, with control or direction-changing characters, and names that another
+    person or the system itself goes by.
+    """
+    name = " ".join(name.split())
+    if not any(unicodedata.category(character)[0] in "LN" for character in name):
+        raise ValidationError({"name": "Give a name with at least one letter."})
+    if any(unicodedata.category(character) in HIDDEN and character not in JOINERS for character in name):
+        raise ValidationError({"name": "The name holds a character that cannot be seen. Type it again."})
+    system = {actor.name.casefold() for actor in (COMMAND_LINE, SYSTEM, SOMEBODY)}
+    if name.casefold() in system or User.objects.filter(name__iexact=name).exists():
+        raise ValidationError({"name": "That name is taken here. Add something, such as a second initial."})
+    return name
+
+
+def _record_refusal(action: str, username: str, address: str) -> None:
     user = User.objects.filter(username__iexact=username).first()
-    audit.record(
-        "user.locked_out" if locked_out else "user.sign_in_failed",
-        by=Actor(SOMEBODY.name, address=address),
-        object=user,
-        object_name=user.username if user else "an unknown name",
-    )
+    by = Actor(SOMEBODY.name, address=address)
+    audit.record(action, by=by, object=user, object_name=_known_name(username))
+
+
+def _known_name(username: str) -> str:
+    return User.objects.filter(username__iexact=username).values_list("username", flat=True).first() or UNKNOWN_NAME
 
 
 def _sha256(token: str) -> str:
@@ -202,8 +253,14 @@ def _use(link: OneTimeLink) -> None:
         raise LinkUsed
 
 
+def _withdraw_links_of(user: User) -> None:
+    """Who is no administrator any more must not come back by a link that they made before."""
+    OneTimeLink.objects.filter(created_by=user, used_at=None).delete()
+
+
 def _set_password(user: User, password: str, *, address: str) -> User:
     validate_password(password, user)
+    OneTimeLink.objects.filter(user=user, purpose=LinkPurpose.PASSWORD, used_at=None).delete()
     user.set_password(password)
     user.save(update_fields=["password"])
     audit.record("user.password_changed", by=Actor.person(user, address), object=user)

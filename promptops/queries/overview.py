@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from django.utils.safestring import SafeString
+
 from promptops import audit
 from promptops.engine.types import PromptOperation
 from promptops.models import AuditEntry, Release, Template
@@ -27,7 +29,7 @@ class Overview:
 
     operations: list[OperationRow]
     providers: list[ProviderRow]
-    changes: list[tuple[AuditEntry, str]]
+    changes: list[tuple[AuditEntry, SafeString]]
 
 
 def overview() -> Overview:
@@ -41,7 +43,7 @@ def overview() -> Overview:
     return Overview(
         operations=[_row(operation, defaults.get(operation.value), live_releases) for operation in PromptOperation],
         providers=chain(),
-        changes=[(entry, audit.sentence(entry)) for entry in entries],
+        changes=[(entry, audit.sentence_html(entry)) for entry in entries],
     )
 
 

@@ -1,5 +1,6 @@
 """Who may see a page: every view is `requires(...)` or `public`, and one test walks all addresses to prove it."""
 
+import hashlib
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -80,6 +81,9 @@ def _to_sign_in(request: HttpRequest) -> HttpResponse:
 
 
 def username_key(request: HttpRequest | None, credentials: dict[str, Any] | None = None) -> str:
-    """The user name under which failed sign-ins are counted: names are found whatever their case, so is the count."""
+    """The name under which failed sign-ins are counted: a hash, since people type passwords into the wrong field.
+
+    Names are found whatever their case, so is the count.
+    """
     given = (credentials or {}).get("username") or (request.POST.get("username") if request is not None else "") or ""
-    return str(given).strip().lower()[:255]
+    return hashlib.sha256(str(given).strip().lower().encode(errors="replace")).hexdigest()

@@ -3,12 +3,13 @@
 from typing import Any
 
 from django import forms
+from django.contrib.auth import authenticate
 from django.core.exceptions import ValidationError
+from django.http import HttpRequest
 
 from promptops.actions.releases import Content
 from promptops.actions.runs import MAX_COUNT
 from promptops.enums import OPERATION_CHOICES
-from promptops.models import User
 
 
 class PasswordForm(forms.Form):
@@ -61,13 +62,14 @@ class OwnPasswordForm(PasswordForm):
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
     )
 
-    def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.user = user
+        self.request = request
 
     def clean_present(self) -> str:
         present = self.cleaned_data["present"]
-        if not self.user.check_password(present):
+        # As at sign-in: failures are limited and recorded, so that an open page is no place to guess.
+        if authenticate(self.request, username=self.request.user.username, password=present) is None:
             raise ValidationError("That is not your present password.")
         return present
 

@@ -9,6 +9,7 @@ from django.utils import timezone
 from promptops.actions import accounts
 from promptops.actions.accounts import LinkUsed
 from promptops.actions.errors import LastAdministrator, Refused, Stale
+from promptops.audit import SYSTEM, Actor
 from promptops.enums import LinkPurpose, Role
 from promptops.models import AuditEntry, LiveConfiguration, OneTimeLink, User
 
@@ -184,15 +185,70 @@ def test_a_password_link_sets_a_password_once(editor, actor):
 
 
 @pytest.mark.parametrize(
-    ("username", "locked_out", "action", "name"),
+    ("username", "record", "action", "name"),
     [
-        ("EDDIE", False, "user.sign_in_failed", "eddie"),
-        ("eddie", True, "user.locked_out", "eddie"),
-        ("my password by mistake", False, "user.sign_in_failed", "an unknown name"),
+        ("EDDIE", accounts.record_failed_sign_in, "user.sign_in_failed", "eddie"),
+        ("eddie", accounts.record_lockout, "user.locked_out", "eddie"),
+        ("my password by mistake", accounts.record_failed_sign_in, "user.sign_in_failed", "an unknown name"),
     ],
 )
-def test_failed_sign_ins_are_told_without_what_nobody_is_called(username, locked_out, action, name, editor):
-    accounts.record_failed_sign_in(username, address="192.0.2.9", locked_out=locked_out)
+def test_failed_sign_ins_are_told_without_what_nobody_is_called(username, record, action, name, editor):
+    record(username, address="192.0.2.9")
     entry = told()
     assert (entry.action, entry.object_name, entry.actor_name, entry.address) == (action, name, "Somebody", "192.0.2.9")
     assert "mistake" not in str(AuditEntry.objects.values())
+
+
+def test_a_lockout_is_told_once_for_each_name_and_address(editor):
+    for username, address in [
+        ("eddie", "192.0.2.9"),
+        ("EDDIE", "192.0.2.9"),
+        ("eddie", "192.0.2.8"),
+        ("x", "192.0.2.9"),
+    ]:
+        accounts.record_lockout(username, address=address)
+        accounts.record_lockout(username, address=address)
+    assert AuditEntry.objects.filter(action="user.locked_out").count() == 3
+
+
+def test_many_failures_from_one_address_end_the_trying_there(db):
+    for number in range(accounts.FAILURES_PER_ADDRESS):
+        assert not accounts.too_many_failures("192.0.2.9")
+        accounts.record_failed_sign_in(f"somebody{number}", address="192.0.2.9")
+    assert accounts.too_many_failures("192.0.2.9")
+    assert not accounts.too_many_failures("192.0.2.8")
+
+
+@pytest.mark.parametrize("end", ["deactivate", "demote"])
+def test_who_is_no_administrator_any_more_cannot_come_back_by_an_old_link(end, make_user):
+    leaving, staying = make_user("administrator", "ada2"), make_user("administrator", "grace")
+    by = Actor.person(leaving)
+    _, invitation = accounts.invite("administrator", by=by)
+    password = accounts.make_password_link(staying, by=by)
+    if end == "deactivate":
+        accounts.deactivate(leaving, by=Actor.person(staying))
+    else:
+        accounts.change_role(leaving, "viewer", by=Actor.person(staying))
+    for token, purpose in [(invitation, LinkPurpose.JOIN), (password, LinkPurpose.PASSWORD)]:
+        with pytest.raises(LinkUsed):
+            accounts.find_link(token, purpose)
+
+
+def test_a_new_password_ends_older_links_to_set_one(editor):
+    token = accounts.make_password_link(editor, by=SYSTEM)
+    accounts.change_password(editor, PASSWORD)
+    with pytest.raises(LinkUsed):
+        accounts.find_link(token, LinkPurpose.PASSWORD)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "  ", "\u200b", "...", "Ada\u202eecarG", "Ada\x07", "PromptOps", "command LINE", "eddie EDITOR"]
+)
+def test_names_that_would_deceive_are_refused(name, editor):
+    with pytest.raises(ValidationError):
+        accounts.clean_name(name)
+
+
+@pytest.mark.parametrize("name", ["Ada  Lovelace ", "Zoë", "王小明", "محمد", "नीरज शर्मा", "O'Brien-Smith"])
+def test_names_of_people_are_kept(name, db):
+    assert accounts.clean_name(name) == " ".join(name.split())

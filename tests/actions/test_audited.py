@@ -192,9 +192,11 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     "accounts.record_sign_in": [lambda w, act: act(accounts.record_sign_in, w.user, address="192.0.2.1")],
     "accounts.record_sign_out": [lambda w, act: act(accounts.record_sign_out, w.user, address="192.0.2.1")],
     "accounts.record_failed_sign_in": [
-        lambda w, act: act(accounts.record_failed_sign_in, "eddie", address="192.0.2.1"),
-        lambda w, act: act(accounts.record_failed_sign_in, "eddie", address="192.0.2.1", locked_out=True),
+        lambda w, act: act(accounts.record_failed_sign_in, "eddie", address="192.0.2.1")
     ],
+    "accounts.record_lockout": [lambda w, act: act(accounts.record_lockout, "eddie", address="192.0.2.1")],
+    "accounts.too_many_failures": [lambda w, act: act(accounts.too_many_failures, "192.0.2.1")],
+    "accounts.clean_name": [lambda w, act: act(accounts.clean_name, "Grace Hopper")],
     "prompts.import_prompts": [lambda w, act: act(prompts.import_prompts, first_start(w), by=w.actor)],
     "prompts.export_prompts": [lambda w, act: act(prompts.export_prompts, w.folder, by=w.actor)],
     "providers.planned": [lambda w, act: act(providers.planned, NEW)],
@@ -280,10 +282,13 @@ def test_every_action_is_called_here():
 
 # The actions that change nothing that the audit tells of; every other one must be seen to write to a protected table.
 CHANGES_NOTHING_TOLD = {
+    "accounts.clean_name",
     "accounts.find_link",
     "accounts.record_failed_sign_in",
+    "accounts.record_lockout",
     "accounts.record_sign_in",
     "accounts.record_sign_out",
+    "accounts.too_many_failures",
     "prompts.export_prompts",
     "providers.edited",
     "providers.planned",

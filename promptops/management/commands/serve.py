@@ -61,12 +61,11 @@ class Command(BaseCommand):
 
     def _serve(self, host: str, port: int) -> None:
         # Daphne's reactor must be installed before anything else imports Twisted's.
+        from channels.routing import get_default_application
         from daphne.server import Server
 
-        from promptops.asgi import application
-
         server = Server(
-            application=application,
+            application=get_default_application(),
             endpoints=[f"tcp:port={port}:interface={host.replace(':', chr(92) + ':')}"],
             # No access log: its lines would hold one-time links.
             action_logger=None,

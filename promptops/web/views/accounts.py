@@ -33,6 +33,8 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     target = _safe_next(request)
     if request.user.is_authenticated:
         return redirect(target)
+    if request.method == "POST" and accounts.too_many_failures(client_address(request)):
+        return locked_out(request)
     form = AuthenticationForm(request, data=request.POST or None)
     if request.method == "POST" and form.is_valid():
         login(request, form.get_user())
@@ -41,10 +43,10 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     return render(request, "auth/sign_in.html", {"form": form, "next": target}, status=status)
 
 
-def locked_out(request: HttpRequest, credentials: dict[str, Any], *args: Any, **kwargs: Any) -> HttpResponse:
-    """What django-axes shows after too many failures for one name from one address."""
+def locked_out(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    """After too many failures for one name from one address (django-axes calls this), or for one address."""
     minutes = int(settings.AXES_COOLOFF_TIME.total_seconds() // 60)
-    reason = f"Too many failed sign-ins with this user name. Wait {minutes} minutes, then try again."
+    reason = f"Too many failed tries. Wait {minutes} minutes, then try again."
     return render(request, "429.html", {"reason": reason}, status=429)
 
 
@@ -97,7 +99,7 @@ def password_by_link(request: HttpRequest, token: str) -> HttpResponse:
 @sensitive_post_parameters()
 def password_change(request: HttpRequest) -> HttpResponse:
     """Change one's own password; other sessions of this person end."""
-    form = OwnPasswordForm(request.user, request.POST or None)
+    form = OwnPasswordForm(request, request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
             user = accounts.change_password(

@@ -1,0 +1,133 @@
+"""The documentation says everything that there is, and nothing that there is not."""
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.core.management import get_commands
+
+from promptops import events
+from promptops.audit import ACTIONS
+
+ROOT = settings.BASE_DIR
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS]
+TEXT = "\n".join(path.read_text() for path in DOCS)
+
+COMMANDS = sorted(name for name, app in get_commands().items() if app == "promptops")
+TARGETS = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+def variables() -> list[str]:
+    """The names that the settings module reads from the environment, by whichever of its functions."""
+    found = set()
+    for node in ast.walk(ast.parse((ROOT / "promptops" / "settings.py").read_text())):
+        match node:
+            case ast.Call(func=ast.Attribute(attr="get", value=ast.Attribute(attr="environ")), args=[name, *_]):
+                pass
+            case ast.Call(func=ast.Name(id="_flag" | "_list"), args=[name, *_]):
+                pass
+            case ast.Subscript(value=ast.Attribute(attr="environ"), slice=name):
+                pass
+            case _:
+                continue
+        if isinstance(name, ast.Constant):
+            found.add(str(name.value))
+    return sorted(found)
+
+
+def tracked() -> list[Path]:
+    """The text files that git knows, or would add."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True
+    )
+    if listed.returncode:
+        pytest.skip("this is not a git checkout")
+    paths = [ROOT / name for name in listed.stdout.decode().split("\0") if name]
+    return [path for path in paths if path.is_file() and b"\0" not in path.read_bytes()]
+
+
+def slug(heading: str) -> str:
+    """The anchor that a heading gets on the usual hosts of Markdown."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("name", variables())
+def test_every_setting_has_a_row_in_the_table(name: str) -> None:
+    rows = [line for line in (ROOT / "docs" / "configuration.md").read_text().splitlines() if line.startswith("|")]
+    assert [row for row in rows if f"`{name}`" in row.split("|")[1]]
+
+
+def test_all_ways_to_read_a_setting_are_known_to_the_test_above() -> None:
+    assert {"HOST", "DEBUG", "ALLOWED_HOSTS", "DATABASE_URL", "REDIS_URL", "SECRET_KEY", "VAR_DIR"} <= set(variables())
+    source = (ROOT / "promptops" / "settings.py").read_text()
+    assert len(re.findall(r"environ\b", source)) == len(re.findall(r"environ\.get\(", source))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_documented(command: str) -> None:
+    assert f"manage.py {command}" in TEXT
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_every_audit_action_is_documented(action: str) -> None:
+    assert f"`{action}`" in TEXT
+
+
+@pytest.mark.parametrize("event", sorted(events.NAMES))
+def test_every_event_is_documented(event: str) -> None:
+    assert re.search(rf"^\|\s*`{event}`", TEXT, re.MULTILINE) or f"`{event}`" in TEXT
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_the_pages_tell_to_type_exists(page: Path) -> None:
+    text = page.read_text()
+    assert set(re.findall(r"manage\.py ([a-z_]+)", text)) <= {*COMMANDS, "help"}
+    assert set(re.findall(r"`make ([a-z]+)", text)) | set(re.findall(r"^make ([a-z]+)", text, re.M)) <= set(TARGETS)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    broken = []
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(<?([^)\s>]+)", text) + re.findall(r'(?:src|href)="([^"]+)"', text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        path = (page.parent / name).resolve() if name else page
+        if not path.exists():
+            broken.append(target)
+        elif anchor and anchor not in {slug(found) for found in re.findall(r"^#+ (.*)", path.read_text(), re.M)}:
+            broken.append(target)
+    assert broken == []
+
+
+@pytest.mark.parametrize(
+    "forbidden",
+    [
+        r"(?<![\w.])/(work|root|home)/\w",
+        r"/opt/pypi",
+        r"files\.pythonhosted\.org",
+        r"pypi\.org/simple",
+        r"--(extra-)?index-url\s+\S",
+        r"https?://\S+/simple/",
+    ],
+)
+def test_no_file_names_this_machine_or_a_package_index(forbidden: str) -> None:
+    found = []
+    for path in tracked():
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
+            if re.search(forbidden, line) and path != Path(__file__).resolve():
+                found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}")
+    assert found == []
+
+
+def test_dependencies_are_locked_with_hashes() -> None:
+    for name in ("requirements.txt", "requirements-dev.txt"):
+        pinned = re.findall(r"^([a-z0-9][\w.\-\[\]]*)==[^\n]*\\\n\s+--hash=", (ROOT / name).read_text(), re.M | re.I)
+        named = re.findall(r"^([a-z0-9][\w.\-\[\]]*)\s*[=<>@]", (ROOT / name).read_text(), re.M | re.I)
+        assert pinned
+        assert pinned == named
