@@ -167,7 +167,7 @@ def test_the_frame_shows_where_one_is_what_is_live_and_who_one_is() -> None:
     html = render_to_string("base.html", frame_context())
     assert re.search(r'href="/" aria-current="page" data-key="g o"', html)
     assert "r12 live" in html
-    assert "by Bob" in html
+    assert "by <bdi>Bob</bdi>" in html
     assert 'data-revision="12" data-audit="40" data-runs="7"' in html
     assert "Alice &lt;b&gt;" in html
     assert '{"X-CSRFToken": "a-token"}' in html
