@@ -39,6 +39,7 @@ clean: ## Remove what can be made again (never var/)
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else "PromptOps needs Python 3.11, 3.12 or 3.13; %s is %s. Choose another: make run PYTHON=python3.12" % (sys.executable, sys.version.split()[0]))'
 	@test -w . || { echo "PromptOps cannot write to this folder; copy it to one that is yours."; exit 1; }
+	@rm -rf $(VENV) # one whose Python is gone
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python's venv module is missing; on Debian and Ubuntu: apt install python3-venv."; exit 1; }
 
 $(VENV)/.run: requirements.txt $(BIN)/python

@@ -12,12 +12,19 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "promptops.settings")
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
+    from django.db import OperationalError, ProgrammingError
 
     try:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
         sys.exit(str(error))
+    except (OperationalError, ProgrammingError) as error:
+        reason = str(error).strip().splitlines()[0]
+        sys.exit(f"The database is not ready ({reason}). Start PromptOps once, or check DATABASE_URL and VAR_DIR.")
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:  # the server handles Ctrl C itself; this one came before it was up
+        sys.exit(130)

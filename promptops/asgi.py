@@ -9,8 +9,8 @@ from django.core.asgi import get_asgi_application
 # Loads the apps, which everything imported below needs.
 django_application = get_asgi_application()
 
-from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from channels.sessions import SessionMiddlewareStack  # noqa: E402
 
 from promptops.background import with_background_tasks  # noqa: E402
 from promptops.web.origin import same_origin  # noqa: E402
@@ -20,7 +20,7 @@ application = with_background_tasks(
     ProtocolTypeRouter(
         {
             "http": django_application,
-            "websocket": same_origin(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
+            "websocket": same_origin(SessionMiddlewareStack(URLRouter(websocket_urlpatterns))),
         }
     )
 )

@@ -55,7 +55,7 @@ async def stop() -> None:
 async def _housekeeping() -> None:
     while True:
         try:
-            await database_sync_to_async(_tidy)()
+            await database_sync_to_async(_tidy, thread_sensitive=False)()
         except Exception:
             log.exception("Housekeeping failed; trying again in an hour.")
         await asyncio.sleep(HOUSEKEEPING_SECONDS)

@@ -5,8 +5,11 @@ compares the number with what it has and fetches what is newer. The database is 
 """
 
 import asyncio
+import hashlib
 import json
 import logging
+import time
+from functools import cache
 from typing import Any
 
 import redis
@@ -19,8 +22,8 @@ from django.db import transaction
 log = logging.getLogger(__name__)
 
 PAGES = "pages"  # the channel group of every open page
-CHANNEL = "promptops:events"  # the Redis channel between processes
 RECONNECT_SECONDS = 1.0
+SILENT_SECONDS = 5.0
 
 REVISION_RELEASED = "revision"  # number: the revision
 AUDIT_RECORDED = "audit"  # number: the entry's number
@@ -39,19 +42,43 @@ def message(event: str, number: int) -> dict[str, Any]:
 
 
 def broadcast_on_commit(event: str, number: int) -> None:
-    """Send the event to every open page once the transaction has committed (at once where there is none)."""
+    """Send the event to every open page once the transaction has committed (at once where there is none).
+
+    Robust: what is committed stays done, whatever becomes of the news of it.
+    """
     payload = message(event, number)
-    transaction.on_commit(lambda: _send(payload))
+    transaction.on_commit(lambda: _send(payload), robust=True)
 
 
 def _send(payload: dict[str, Any]) -> None:
     async_to_sync(get_channel_layer().group_send)(PAGES, payload)
     if settings.REDIS_URL:
-        try:
-            with redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1) as server:
-                server.publish(CHANNEL, json.dumps(payload))
-        except redis.RedisError as error:  # the change is committed; other processes see it when they look
-            log.warning("Redis could not be told (%s); other processes follow within a second.", error)
+        _tell_other_processes(payload)
+
+
+_silent_until = 0.0
+
+
+def _tell_other_processes(payload: dict[str, Any]) -> None:
+    """Publish in Redis. While it is away nobody waits for it: the others look for themselves twice a second."""
+    global _silent_until
+    if time.monotonic() < _silent_until:
+        return
+    try:
+        _publisher().publish(channel(), json.dumps(payload))
+    except redis.RedisError as error:
+        _silent_until = time.monotonic() + SILENT_SECONDS
+        log.warning("Redis could not be told (%s); other processes follow within a second.", error)
+
+
+@cache
+def _publisher() -> redis.Redis:
+    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=0.25, socket_connect_timeout=0.25)
+
+
+def channel() -> str:
+    """The Redis channel of this installation: two that share a Redis must not hear each other's numbers."""
+    return f"promptops:{hashlib.sha256(settings.SECRET_KEY.encode()).hexdigest()[:16]}"
 
 
 async def relay() -> None:
@@ -63,13 +90,14 @@ async def relay() -> None:
     while settings.REDIS_URL:
         try:
             async with redis.asyncio.Redis.from_url(settings.REDIS_URL) as server, server.pubsub() as subscription:
-                await subscription.subscribe(CHANNEL)
+                await subscription.subscribe(channel())
                 told = False
                 async for received in subscription.listen():
                     if received["type"] == "message":
-                        await get_channel_layer().group_send(PAGES, json.loads(received["data"]))
-        except redis.RedisError as error:
+                        heard = json.loads(received["data"])
+                        await get_channel_layer().group_send(PAGES, message(heard["event"], heard["number"]))
+        except Exception as error:  # a hint that cannot be read must not end the listening
             if not told:
-                log.warning("Redis is away (%s); trying again every second.", error)
+                log.warning("Hints of other processes cannot be heard (%s); trying again every second.", error)
                 told = True
         await asyncio.sleep(RECONNECT_SECONDS)

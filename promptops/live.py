@@ -46,7 +46,7 @@ def refresh() -> Snapshot:
 
 
 def forget() -> None:
-    """Drop the snapshot, so that the next reader loads it (for tests and for commands that replace the database)."""
+    """Drop the snapshot, so that the next reader loads it (for tests)."""
     global _current
     _current = None
 
@@ -79,12 +79,14 @@ def template_spec(template: Template, version: Version) -> TemplateSpec:
 
 def provider_spec(provider: Provider) -> ProviderSpec:
     """What a run needs of a provider, its decrypted key included (never in its repr)."""
-    key = None
+    key, key_env = None, provider.key_env or None
     if provider.key_encrypted:
         try:
             key = crypto.decrypt(provider.key_encrypted)
         except crypto.UnreadableSecret:
             log.error("The stored key of provider %s cannot be read: enter it again.", provider.name)
+            # Never another key in its place: the vendor's variable might hold one that is not for this address.
+            key_env = "STORED_KEY_CANNOT_BE_READ"
     return ProviderSpec(
         id=provider.pk,
         name=provider.name,
@@ -93,7 +95,7 @@ def provider_spec(provider: Provider) -> ProviderSpec:
         model=provider.model,
         timeout_ms=provider.timeout_ms,
         api_key=key,
-        key_env=provider.key_env or None,
+        key_env=key_env,
     )
 
 
@@ -123,17 +125,19 @@ def heads() -> dict[str, int]:
 async def follow(interval: float = FOLLOW_SECONDS) -> None:
     """For ever: notice what other processes changed, swap the snapshot, and tell this process's open pages."""
     known: dict[str, int] = {}
+    told = False
     while True:
         try:
-            newest = await database_sync_to_async(heads)()
+            # Not in the one thread that sockets share: a slow query there must not hold up the hints.
+            newest = await database_sync_to_async(heads, thread_sensitive=False)()
             if _current is None or newest[events.REVISION_RELEASED] > _current.revision:
-                await database_sync_to_async(refresh)()
+                await database_sync_to_async(refresh, thread_sensitive=False)()
             for event, number in newest.items():
                 if known and number != known[event]:
                     await get_channel_layer().group_send(events.PAGES, events.message(event, number))
-            known = newest
-        except asyncio.CancelledError:
-            raise
-        except Exception:  # a database that is away must not end the following
-            log.exception("Could not read the live configuration; trying again.")
+            known, told = newest, False
+        except Exception as error:  # a database that is away must not end the following
+            if not told:
+                log.error("The live configuration cannot be read (%s); trying again twice a second.", error)
+                told = True
         await asyncio.sleep(interval)

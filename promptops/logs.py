@@ -3,6 +3,8 @@
 import logging
 
 from django.conf import settings
+from django.http import HttpRequest
+from django.views.debug import SafeExceptionReporterFilter
 
 
 class RedactOneTimeLinks(logging.Filter):
@@ -17,4 +19,11 @@ class RedactOneTimeLinks(logging.Filter):
             # The formatter keeps a text that is already there, so the traceback is redacted here.
             text = logging.Formatter().formatException(record.exc_info)
             record.exc_text = settings.ONE_TIME_LINK.sub(r"/\1/[one-time link]", text)
+        return True
+
+
+class AlwaysHideSecrets(SafeExceptionReporterFilter):
+    """Hide what forms and settings mark as sensitive on error pages with DEBUG=1 too, where Django would show it."""
+
+    def is_active(self, request: HttpRequest | None) -> bool:
         return True

@@ -79,6 +79,7 @@ VAR_DIR = _state_folder()
 SECRET_KEY = _secret_key(VAR_DIR)
 SECRET_KEY_FALLBACKS = _list("SECRET_KEY_FALLBACKS")
 DEBUG = _flag("DEBUG")
+DEFAULT_EXCEPTION_REPORTER_FILTER = "promptops.logs.AlwaysHideSecrets"
 HOST = os.environ.get("HOST") or "127.0.0.1"
 PORT = os.environ.get("PORT") or "8000"
 ALLOWED_HOSTS = _list("ALLOWED_HOSTS") or sorted({"localhost", "127.0.0.1", "[::1]", HOST})
@@ -157,11 +158,11 @@ def _database() -> dict[str, Any]:
     engine = config["ENGINE"].rsplit(".", 1)[-1]
     if engine == "sqlite3":
         # WAL lets readers go on while one writes; IMMEDIATE takes the write lock at BEGIN, where waiting is possible,
-        # rather than at the first write, where SQLite refuses at once.
+        # rather than at the first write, where SQLite refuses at once. FULL: a power cut takes no release back.
         config["OPTIONS"] = {
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;",
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
         }
     elif engine not in {"postgresql"}:
         raise ImproperlyConfigured(f"DATABASE_URL names {engine}; PromptOps runs on SQLite and PostgreSQL.")

@@ -434,6 +434,11 @@
     reconnect = event.detail.socketWrapper.reconnect;
     if (event.detail.event.target !== socket || signedOut) return; // one that was replaced already
     showConnection(true);
+    // The server cancels the runs of a page that is gone; nothing more will come for them.
+    for (const running of $$("[data-running]")) {
+      delete running.dataset.running;
+      running.textContent = "The connection was lost, so this run was canceled. It is kept under Runs.";
+    }
     const wait = RETRY_MS[Math.min(attempts, RETRY_MS.length - 1)];
     attempts += 1;
     clearTimeout(retryTimer);

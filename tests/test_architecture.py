@@ -12,8 +12,9 @@ PACKAGE = settings.BASE_DIR / "promptops"
 # The layers from the top; a module may import its own layer and those below. What is not named here fails the test.
 LAYERS = [
     {"asgi"},
-    {"apps", "signals", "background"},
+    {"apps", "signals"},
     {"web", "api", "management"},
+    {"background"},
     {"actions", "queries"},
     {"live"},
     {"audit"},
@@ -88,7 +89,8 @@ def refusal(importer: str, target: str) -> str | None:
 @pytest.mark.parametrize("module", sorted(MODULES.keys() - {""}))
 def test_imports_go_from_top_to_bottom(module: str) -> None:
     if module.split(".")[0] in APART:
-        assert list(project_imports(MODULES[module])) == []
+        # A migration names the validators of the fields that it makes, and nothing else.
+        assert {target.split(".")[0] for target in project_imports(MODULES[module])} <= {"models"}
         return
     refused = {
         f"{module} -> {target}: {why}"

@@ -50,9 +50,10 @@ def tracked() -> list[Path]:
     return [path for path in paths if path.is_file() and b"\0" not in path.read_bytes()]
 
 
-def slug(heading: str) -> str:
-    """The anchor that a heading gets on the usual hosts of Markdown."""
-    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+def anchors(page: Path) -> set[str]:
+    """The anchors that the page's headings get on the usual hosts of Markdown."""
+    headings = re.findall(r"^#+ (.*)", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("name", variables())
@@ -79,7 +80,7 @@ def test_every_audit_action_is_documented(action: str) -> None:
 
 @pytest.mark.parametrize("event", sorted(events.NAMES))
 def test_every_event_is_documented(event: str) -> None:
-    assert re.search(rf"^\|\s*`{event}`", TEXT, re.MULTILINE) or f"`{event}`" in TEXT
+    assert re.search(rf"^\| `{event}` \|", TEXT, re.MULTILINE)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -98,9 +99,7 @@ def test_links_lead_somewhere(page: Path) -> None:
             continue
         name, _, anchor = target.partition("#")
         path = (page.parent / name).resolve() if name else page
-        if not path.exists():
-            broken.append(target)
-        elif anchor and anchor not in {slug(found) for found in re.findall(r"^#+ (.*)", path.read_text(), re.M)}:
+        if not path.exists() or (anchor and anchor not in anchors(path)):
             broken.append(target)
     assert broken == []
 

@@ -15,7 +15,7 @@ from promptops import audit, events
 from promptops.actions.errors import LastAdministrator, Refused, Stale
 from promptops.audit import COMMAND_LINE, SOMEBODY, SYSTEM, Actor
 from promptops.enums import LinkPurpose, Role
-from promptops.models import AuditEntry, OneTimeLink, User
+from promptops.models import AuditEntry, LiveConfiguration, OneTimeLink, User
 
 UNKNOWN_NAME = "an unknown name"
 FAILURES_PER_ADDRESS = 50
@@ -26,6 +26,7 @@ HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 JOINERS = {"\u200c", "\u200d"}  # parts of names in some scripts
 
 LINK_LIFETIME = timedelta(days=7)
+KNOWN_ADDRESS_LIFETIME = timedelta(days=30)
 PASSWORD_LINK_LIFETIME = timedelta(hours=24)
 
 
@@ -90,6 +91,8 @@ def make_password_link(user: User, *, by: Actor) -> str:
 def join(link: OneTimeLink, *, username: str, name: str, password: str, address: str = "") -> User:
     """Use a set-up or invitation link: create its account. Raises LinkUsed, or ValidationError for the fields."""
     _use(link)
+    # Locked, so that of two who choose the same name one is told.
+    LiveConfiguration.objects.select_for_update().get(pk=1)
     user = User(username=User.normalize_username(username), name=clean_name(name), role=link.role)
     validate_password(password, user)
     user.set_password(password)
@@ -99,7 +102,7 @@ def join(link: OneTimeLink, *, username: str, name: str, password: str, address:
         "user.created",
         by=Actor.person(user, address),
         object=user,
-        after={"username": user.username, "name": user.name, "role": user.role},
+        after={"username": user.username, "name": user.name, "role": user.role, "link": link.pk},
     )
     return user
 
@@ -107,10 +110,10 @@ def join(link: OneTimeLink, *, username: str, name: str, password: str, address:
 @transaction.atomic
 def set_password_by_link(link: OneTimeLink, password: str, *, address: str = "") -> User:
     """Use a password link. Raises LinkUsed, or ValidationError for the password."""
-    _use(link)
-    user = link.user
-    if user is None or not user.is_active:
+    user = User.objects.select_for_update().filter(links=link, is_active=True).first()
+    if user is None:
         raise LinkUsed
+    _use(link)
     return _set_password(user, password, address=address)
 
 
@@ -174,6 +177,7 @@ def record_sign_in(user: User, *, address: str) -> None:
 def record_sign_out(user: User, *, address: str) -> None:
     """Note that a person signed out."""
     audit.record("user.signed_out", by=Actor.person(user, address), object=user)
+    events.broadcast_on_commit(events.USER_CHANGED, user.pk)
 
 
 @transaction.atomic
@@ -191,11 +195,19 @@ def record_lockout(username: str, *, address: str) -> None:
         _record_refusal("user.locked_out", username, address)
 
 
-def too_many_failures(address: str) -> bool:
-    """Whether so many sign-ins from this address failed lately, whatever the names, that no more are tried."""
+def too_many_failures(username: str, address: str) -> bool:
+    """Whether so many sign-ins from this address failed lately, whatever the names, that no more are tried.
+
+    A person who has signed in from this address in the last 30 days may still try, so that a stranger behind the same
+    address does not shut out who works there; their own name has its own, lower limit.
+    """
     since = timezone.now() - settings.AXES_COOLOFF_TIME
     failed = AuditEntry.objects.filter(action="user.sign_in_failed", address=address, at__gt=since)
-    return failed.count() >= FAILURES_PER_ADDRESS
+    if failed.count() < FAILURES_PER_ADDRESS:
+        return False
+    lately = timezone.now() - KNOWN_ADDRESS_LIFETIME
+    known = AuditEntry.objects.filter(action="user.signed_in", address=address, at__gt=lately)
+    return not known.filter(actor__username__iexact=username).exists()
 
 
 def clean_name(name: str) -> str:
@@ -264,6 +276,7 @@ def _set_password(user: User, password: str, *, address: str) -> User:
     user.set_password(password)
     user.save(update_fields=["password"])
     audit.record("user.password_changed", by=Actor.person(user, address), object=user)
+    events.broadcast_on_commit(events.USER_CHANGED, user.pk)
     return user
 
 

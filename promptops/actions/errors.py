@@ -22,7 +22,7 @@ class StaleRelease(Stale):
 
     def __init__(self, live: Version | None) -> None:
         self.live = live
-        now = f"v{live.number} by {live.author_name} is live now" if live else "nothing is live now"
+        now = f"v{live.number} is live now" if live else "nothing is live now"
         super().__init__(f"Someone was faster: {now}. Compare the two texts, then publish again; yours is kept.")
 
 

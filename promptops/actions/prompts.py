@@ -1,5 +1,6 @@
 """Prompts as plain-text files: in at the first start, out whenever someone wants them in git."""
 
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -12,7 +13,7 @@ from promptops.actions.releases import Content, publish
 from promptops.actions.templates import create_template
 from promptops.audit import Actor
 from promptops.engine.types import PromptOperation
-from promptops.models import Template
+from promptops.models import LiveConfiguration, Template
 from promptops.text import decode_body
 
 DESCRIPTIONS = {
@@ -29,6 +30,8 @@ def import_prompts(folder: Path, *, by: Actor) -> list[str]:
     Does nothing once any template exists. Returns a sentence for each file that is missing or cannot be used; its
     operation then runs on the engine's built-in text, which the overview says.
     """
+    # Releases take this row first; who takes it later, after the audit's, could wait for one that waits for them.
+    LiveConfiguration.objects.select_for_update().get(pk=1)
     if Template.objects.exists():
         return []
     problems = []
@@ -50,11 +53,14 @@ def import_prompts(folder: Path, *, by: Actor) -> list[str]:
 def export_prompts(folder: Path, *, by: Actor) -> list[Path]:
     """Write every live text to `<template>.txt` in the folder (made if need be) and return the paths.
 
-    All files are written aside first and then renamed, so a reader never sees half a file and a full disk changes
-    nothing. Raises OSError.
+    All files are written aside first and then renamed, so a reader never sees half a file, and a full disk or a folder
+    in a file's place changes nothing. Raises OSError.
     """
     templates = live.load().templates
     folder.mkdir(parents=True, exist_ok=True)
+    for template in templates:
+        if (folder / f"{template.name}.txt").is_dir():
+            raise IsADirectoryError(errno.EISDIR, f"{template.name}.txt is a folder")
     written: list[tuple[str, Path]] = []
     try:
         for template in templates:

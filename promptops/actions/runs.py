@@ -18,7 +18,7 @@ from promptops import audit, events
 from promptops.actions.releases import Content
 from promptops.audit import SYSTEM, Actor
 from promptops.engine.chain import ChainEvent, RunDone, run_chain
-from promptops.engine.enhancer import BUILT_IN_PROMPTS, build_request
+from promptops.engine.enhancer import build_request
 from promptops.engine.errors import LLMProviderError
 from promptops.engine.providers import build_provider
 from promptops.engine.snapshot import ProviderSpec, Snapshot
@@ -62,7 +62,7 @@ class RunPlan:
         return build_request(
             self.operation,
             self.input,
-            system_prompt=self.content.body or BUILT_IN_PROMPTS[self.operation],
+            system_prompt=self.content.body,
             model=self.content.model,
             temperature=self.temperature,
             max_tokens=self.max_tokens,
@@ -118,11 +118,16 @@ async def execute(plan: RunPlan) -> AsyncGenerator[ChainEvent | RunRecorded, Non
             status = RunStatus.SUCCEEDED
         except LLMProviderError as failure:
             error, status = str(failure), RunStatus.FAILED
+        except Exception:
+            error, status = "Something broke inside PromptOps; the server's log says what.", RunStatus.FAILED
+            raise
     finally:
         latency_ms = (time.monotonic() - began) * 1000
         # Shielded, so that a run is recorded even while its caller is being canceled.
         recording = asyncio.ensure_future(
-            database_sync_to_async(record_run)(plan, status, response, error, latency_ms, list(attempts))
+            database_sync_to_async(record_run, thread_sensitive=False)(
+                plan, status, response, error, latency_ms, list(attempts)
+            )
         )
         run_id = await asyncio.shield(recording)
     yield RunRecorded(run_id, response, error, latency_ms)

@@ -9,8 +9,10 @@ from promptops.actions._release import next_revision, record_release
 from promptops.actions.errors import Refused, Stale
 from promptops.actions.releases import Content
 from promptops.audit import Actor
-from promptops.models import Draft, Template, User, Version
+from promptops.models import Draft, LiveConfiguration, Template, User, Version
 from promptops.text import MAX_BODY_BYTES
+
+RESERVED_NAMES = {"new"}  # /prompts/new/ is the page that makes a template
 
 
 @transaction.atomic
@@ -19,6 +21,10 @@ def create_template(name: str, operation: str, *, by: Actor, description: str = 
 
     Raises ValidationError for a name that is taken or cannot be used.
     """
+    # Locked as a release would be, so that of two who choose the same name one is told.
+    LiveConfiguration.objects.select_for_update().get(pk=1)
+    if name.strip() in RESERVED_NAMES:
+        raise ValidationError({"name": "That name is part of an address here. Choose another name."})
     default_exists = Template.objects.filter(operation=operation, is_default=True).exists()
     template = Template(
         name=name.strip(), operation=operation, description=description.strip(), is_default=not default_exists
@@ -128,6 +134,8 @@ def save_draft(template: Template, content: Content, *, user: User, base: int | 
     if len(body.encode(errors="replace")) > 4 * MAX_BODY_BYTES:
         raise ValidationError("The text is more than four times as long as a prompt may be. Shorten it to keep it.")
     version = Version.objects.filter(pk=base, template=template).first() if base else None
+    # Locked, so that two saves at once do not both make the draft.
+    User.objects.select_for_update().get(pk=user.pk)
     draft = Draft.objects.filter(template=template, user=user).first() or Draft(template=template, user=user)
     draft.base = version
     draft.body, draft.temperature, draft.max_tokens = body, content.temperature, content.max_tokens

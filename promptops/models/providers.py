@@ -1,9 +1,23 @@
 """Language-model endpoints."""
 
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 
 from promptops.enums import ProviderKind
+
+
+def validate_address(value: str) -> None:
+    """Refuse what looks like an address but cannot be taken apart, such as `http://[` or a port that is no number."""
+    try:
+        parts = urlsplit(value)
+        usable = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValidationError("Give an address such as http://127.0.0.1:8080/v1.")
 
 
 class Provider(models.Model):
@@ -27,10 +41,11 @@ class Provider(models.Model):
         max_length=300,
         blank=True,
         validators=[
+            validate_address,
             RegexValidator(
                 r"\Ahttps?://[A-Za-z0-9.\-\[\]:]+(/[^\s?#@]*)?\Z",
                 "Give an address such as http://127.0.0.1:8080/v1, with no password and no query.",
-            )
+            ),
         ],
     )
     model = models.CharField("model id", max_length=200, blank=True)

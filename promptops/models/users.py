@@ -1,7 +1,7 @@
 """People and the one-time links that let them in."""
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
-from django.contrib.auth.validators import UnicodeUsernameValidator
+from django.contrib.auth.validators import ASCIIUsernameValidator
 from django.db import models
 from django.db.models.functions import Lower
 from django.utils import timezone
@@ -14,7 +14,7 @@ class UserManager(BaseUserManager["User"]):
     """Finds people by user name, whatever its case."""
 
     def get_by_natural_key(self, username: str | None) -> "User":
-        return self.get(username__iexact=username)
+        return self.get(username__iexact=username or "")
 
 
 class User(AbstractBaseUser):
@@ -23,7 +23,7 @@ class User(AbstractBaseUser):
     username = models.CharField(
         "user name",
         max_length=60,
-        validators=[UnicodeUsernameValidator()],
+        validators=[ASCIIUsernameValidator()],
         error_messages={"unique": "That user name is taken. Choose another."},
     )
     name = models.CharField("full name", max_length=100)

@@ -8,6 +8,7 @@ from promptops import audit
 from promptops.engine.types import PromptOperation
 from promptops.models import AuditEntry, Release, Template
 from promptops.queries.providers import ProviderRow, chain
+from promptops.queries.templates import newest_release_of
 
 CHANGES_SHOWN = 8
 # Sign-ins are in the audit; here is what changed.
@@ -45,18 +46,6 @@ def overview() -> Overview:
         providers=chain(),
         changes=[(entry, audit.sentence_html(entry)) for entry in entries],
     )
-
-
-def newest_release_of(version_ids: list[int | None]) -> dict[int, Release]:
-    """By version id: the newest release that made it live."""
-    releases = Release.objects.filter(
-        version__in=[pk for pk in version_ids if pk], action__in=["template.published", "template.rolled_back"]
-    )
-    return {
-        release.version_id: release
-        for release in releases.select_related("replaced").order_by("revision")
-        if release.version_id
-    }
 
 
 def _row(operation: PromptOperation, template: Template | None, releases: dict[int, Release]) -> OperationRow:

@@ -108,7 +108,7 @@ def _row(provider: Provider, priority: int | None, last: LastCall | None) -> Pro
         name=provider.name,
         kind=provider.get_kind_display(),
         base_url=provider.base_url,
-        model_shown=provider.model or (local.MODEL if provider.kind == ProviderKind.LOCAL else ""),
+        model_shown=provider.model or (local.MODEL if provider.kind == ProviderKind.LOCAL else "the prompt's own"),
         key="no key needed" if provider.kind == ProviderKind.LOCAL else key_sentence(provider),
         timeout_ms=provider.timeout_ms,
         enabled=provider.enabled,

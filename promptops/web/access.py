@@ -3,8 +3,10 @@
 import hashlib
 from collections.abc import Callable
 from functools import wraps
+from ipaddress import ip_address
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
@@ -61,8 +63,18 @@ def actor(request: HttpRequest) -> Actor:
 
 
 def client_address(request: HttpRequest) -> str:
-    """Where the request comes from. Behind a proxy the server has already put the real address here (see serve)."""
-    return request.META.get("REMOTE_ADDR") or ""
+    """Where the request comes from; "" when that is no address.
+
+    Behind a proxy it is the last entry of X-Forwarded-For, the one that the proxy itself has added: the ones before it
+    are the client's to invent.
+    """
+    given = request.META.get("REMOTE_ADDR") or ""
+    if settings.BEHIND_PROXY:
+        given = request.META.get("HTTP_X_FORWARDED_FOR", given).rsplit(",", 1)[-1].strip()
+    try:
+        return str(ip_address(given))
+    except ValueError:
+        return ""
 
 
 def _article(word: str) -> str:

@@ -8,15 +8,16 @@ import asyncio
 import contextlib
 import json
 import logging
-from types import SimpleNamespace
+from collections import Counter
 from typing import Any
 
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
-from django.contrib.auth import get_user
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore
 from django.core.exceptions import ValidationError
 from django.template.loader import render_to_string
+from django.utils.crypto import constant_time_compare
 
 from promptops import events, live
 from promptops.actions.runs import RunPlan, RunRecorded, execute
@@ -31,8 +32,11 @@ from promptops.web.access import refusal
 log = logging.getLogger(__name__)
 
 MAX_MESSAGE = 512 * 1024
-MAX_RUNS = 8  # at once, of one page: the "Try it" panel and tests of providers
+MAX_RUNS = 8  # at once, of one person in this process
 SIGNED_OUT = 4401  # the close code; 4000 to 4999 are for applications (RFC 6455, section 7.4.2)
+
+
+running: Counter[int] = Counter()  # by user id: runs that are going on
 
 
 class PageConsumer(AsyncWebsocketConsumer):
@@ -57,8 +61,10 @@ class PageConsumer(AsyncWebsocketConsumer):
             await self._send_event(event, number=number)
 
     async def disconnect(self, code: int) -> None:
-        await self._cancel_all()
-        await self.channel_layer.group_discard(events.PAGES, self.channel_name)
+        try:
+            await self._cancel_all()
+        finally:
+            await self.channel_layer.group_discard(events.PAGES, self.channel_name)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Do what the page asks. Nothing that a page can send may end the socket: its other runs depend on it."""
@@ -86,10 +92,12 @@ class PageConsumer(AsyncWebsocketConsumer):
         if not user.may(Permission.EDIT):
             raise ValidationError(refusal(Permission.EDIT))
         await self._cancel(key)
-        if sum(not run.done() for run in self.runs.values()) >= MAX_RUNS:
-            raise ValidationError(f"{MAX_RUNS} runs of this page are going on. Wait for one, or cancel it.")
+        if running[user.pk] >= MAX_RUNS:
+            raise ValidationError(f"{MAX_RUNS} runs of yours are going on. Wait for one, or cancel it.")
         preview = await database_sync_to_async(planner)(user, data, await live.acurrent())
-        self.runs[key] = asyncio.create_task(self._run(preview))
+        running[user.pk] += 1
+        self.runs[key] = task = asyncio.create_task(self._run(preview))
+        task.add_done_callback(lambda _: running.subtract({user.pk: 1}))
 
     async def page_event(self, message: dict[str, Any]) -> None:
         """A hint from the channel layer."""
@@ -147,8 +155,7 @@ class PageConsumer(AsyncWebsocketConsumer):
         run = self.runs.pop(key, None)
         if run is not None and not run.done():
             run.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await run
+            await asyncio.wait({run})
 
     async def _cancel_all(self) -> None:
         for key in list(self.runs):
@@ -177,10 +184,14 @@ class PageConsumer(AsyncWebsocketConsumer):
     def _user(self) -> User | None:
         """Who this socket's session belongs to by now: None once signed out, deactivated or with a changed password."""
         key = self.scope["session"].session_key
-        if not key:
+        session = SessionStore(session_key=key) if key else {}
+        user = User.objects.filter(pk=session.get(SESSION_KEY), is_active=True).first()
+        if user is None:
             return None
-        user = get_user(SimpleNamespace(session=SessionStore(session_key=key)))
-        return user if user.is_authenticated and user.is_active else None
+        # As django.contrib.auth.get_user does, which would give the session a new key that no cookie could tell of.
+        known = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
+        held = session.get(HASH_SESSION_KEY, "")
+        return user if any(constant_time_compare(held, value) for value in known) else None
 
 
 def _parse(text: str) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class OwnPasswordForm(PasswordForm):
 
     field_order = ["present", "password", "password_again"]
     present = forms.CharField(
-        label="Present password",
+        label="Current password",
         strip=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
     )
@@ -70,7 +70,7 @@ class OwnPasswordForm(PasswordForm):
         present = self.cleaned_data["present"]
         # As at sign-in: failures are limited and recorded, so that an open page is no place to guess.
         if authenticate(self.request, username=self.request.user.username, password=present) is None:
-            raise ValidationError("That is not your present password.")
+            raise ValidationError("That is not your current password.")
         return present
 
 

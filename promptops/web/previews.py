@@ -79,7 +79,12 @@ def plan_test(user: User, data: dict[str, Any], snapshot: Snapshot) -> Preview:
     plan = RunPlan(
         operation=PromptOperation.ENHANCE,
         input=TEST_INPUT,
-        content=Content(BUILT_IN_PROMPTS[PromptOperation.ENHANCE], max_tokens=TEST_MAX_TOKENS),
+        # The live template's model is what a provider without one of its own would be asked for.
+        content=Content(
+            BUILT_IN_PROMPTS[PromptOperation.ENHANCE],
+            max_tokens=TEST_MAX_TOKENS,
+            model=(template.model or "") if (template := snapshot.template_for(PromptOperation.ENHANCE)) else "",
+        ),
         providers=(live.provider_spec(provider),),
         snapshot=snapshot,
         source=RunSource.TEST,

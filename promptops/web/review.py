@@ -30,6 +30,11 @@ def confirmed(request: HttpRequest) -> bool:
     return "confirm" in request.POST
 
 
+def note(request: HttpRequest) -> str:
+    """The note that was typed into the panel, as it can be stored."""
+    return request.POST.get("note", "").replace("\x00", "").strip()[:500]
+
+
 def panel(
     request: HttpRequest,
     *,
@@ -59,7 +64,7 @@ def panel(
         "affected": affected,
         "error": error,
         "danger": danger,
-        "note": request.POST.get("note", ""),
+        "note": note(request),
     }
     return render(request, template, context, status=409 if error else 200)
 

@@ -211,12 +211,15 @@ def test_a_lockout_is_told_once_for_each_name_and_address(editor):
     assert AuditEntry.objects.filter(action="user.locked_out").count() == 3
 
 
-def test_many_failures_from_one_address_end_the_trying_there(db):
+def test_many_failures_from_one_address_end_the_trying_there_but_not_for_who_works_there(editor):
     for number in range(accounts.FAILURES_PER_ADDRESS):
-        assert not accounts.too_many_failures("192.0.2.9")
+        assert not accounts.too_many_failures("eddie", "192.0.2.9")
         accounts.record_failed_sign_in(f"somebody{number}", address="192.0.2.9")
-    assert accounts.too_many_failures("192.0.2.9")
-    assert not accounts.too_many_failures("192.0.2.8")
+    assert accounts.too_many_failures("eddie", "192.0.2.9")
+    assert not accounts.too_many_failures("eddie", "192.0.2.8")
+    accounts.record_sign_in(editor, address="192.0.2.9")
+    assert not accounts.too_many_failures("EDDIE", "192.0.2.9")
+    assert accounts.too_many_failures("somebody", "192.0.2.9")
 
 
 @pytest.mark.parametrize("end", ["deactivate", "demote"])

@@ -195,7 +195,7 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
         lambda w, act: act(accounts.record_failed_sign_in, "eddie", address="192.0.2.1")
     ],
     "accounts.record_lockout": [lambda w, act: act(accounts.record_lockout, "eddie", address="192.0.2.1")],
-    "accounts.too_many_failures": [lambda w, act: act(accounts.too_many_failures, "192.0.2.1")],
+    "accounts.too_many_failures": [lambda w, act: act(accounts.too_many_failures, "eddie", "192.0.2.1")],
     "accounts.clean_name": [lambda w, act: act(accounts.clean_name, "Grace Hopper")],
     "prompts.import_prompts": [lambda w, act: act(prompts.import_prompts, first_start(w), by=w.actor)],
     "prompts.export_prompts": [lambda w, act: act(prompts.export_prompts, w.folder, by=w.actor)],
@@ -233,7 +233,7 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     ],
     "settings.secret_key_fits": [lambda w, act: (keyless(w), act(settings.secret_key_fits))],
     "settings.replace_secret_key": [lambda w, act: act(settings.replace_secret_key, by=w.actor)],
-    "templates.create_template": [lambda w, act: act(templates.create_template, "new", "enhance", by=w.actor)],
+    "templates.create_template": [lambda w, act: act(templates.create_template, "noir", "enhance", by=w.actor)],
     "templates.describe": [lambda w, act: act(templates.describe, w.template, "For night scenes.", by=w.actor)],
     "templates.make_default": [lambda w, act: act(templates.make_default, w.other, by=w.actor)],
     "templates.archive": [lambda w, act: act(templates.archive, w.other, by=w.actor)],

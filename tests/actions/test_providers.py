@@ -65,6 +65,8 @@ def test_a_new_provider_comes_last_and_is_live(actor, three):
         (groq(base_url="https://me:hunter2@api.example/v1"), {}, "base_url"),
         (groq(base_url="https://api.example/v1?key=hunter2"), {}, "base_url"),
         (groq(base_url="api.example"), {}, "base_url"),
+        (groq(base_url="http://["), {}, "base_url"),
+        (groq(base_url="http://a:99999999/v1"), {}, "base_url"),
         (groq(timeout_ms=99), {}, "timeout_ms"),
         (groq(timeout_ms=600_001), {}, "timeout_ms"),
         (groq(), {"key": KEY, "key_env": "GROQ_API_KEY"}, "key"),

@@ -147,7 +147,7 @@ def test_a_template_without_a_version_cannot_be_the_default(actor, enhance):
         templates.make_default(empty, by=actor)
 
 
-@pytest.mark.parametrize("name", ["", "Upper", "with space", "-dash", "../up", "a" * 61, "enhance"])
+@pytest.mark.parametrize("name", ["", "new", "Upper", "with space", "-dash", "../up", "a" * 61, "enhance"])
 def test_bad_template_names_are_refused(enhance, actor, name):
     with pytest.raises(ValidationError):
         templates.create_template(name, "enhance", by=actor)

@@ -146,7 +146,9 @@ class Pages:
 
     def _watch(self, page: Page) -> None:
         # Chromium reports what its content security policy refuses as a console error, too.
-        page.on("console", lambda said: said.type == "error" and self._note(page, f"{said.text} {said.location['url']}"))
+        page.on(
+            "console", lambda said: said.type == "error" and self._note(page, f"{said.text} {said.location['url']}")
+        )
         page.on("pageerror", lambda error: self._note(page, f"{error.message} {error.stack}"))
         page.on("websocket", lambda socket: self._meet(page, socket))
 
@@ -184,7 +186,7 @@ def snap(page: Page, name: str, *, full_page: bool = True) -> None:
 
 
 def _not_from_the_test(record: logging.LogRecord) -> bool:
-    """Playwright's loop keeps a test's own actions from broadcasting, which is expected and would fill the report."""
+    """False for what is logged when a test's own action cannot broadcast, because Playwright's loop has the thread."""
     return record.threadName != "MainThread"
 
 
@@ -196,10 +198,10 @@ def _server() -> Site:
 @pytest.fixture
 def site(_server: Site, transactional_db: None) -> Iterator[Site]:
     """The running product, which rests again before the test's database is emptied."""
-    events_log = logging.getLogger("promptops.events")
-    events_log.addFilter(_not_from_the_test)
+    commits = logging.getLogger("django.db.backends.base")
+    commits.addFilter(_not_from_the_test)
     yield _server
-    events_log.removeFilter(_not_from_the_test)
+    commits.removeFilter(_not_from_the_test)
     _server.rest()
 
 

@@ -42,7 +42,9 @@ def fill(person: User) -> None:
     _runs(person, enhance)
     for role in ("viewer", "editor", "releaser", "administrator"):
         accounts.invite(role, by=by)
-        User.objects.create(username=f"{role}.{'x' * 50}", name=f"{MIXED} {role}"[:100], role=role, is_active=role != "editor")
+        User.objects.create(
+            username=f"{role}.{'x' * 50}", name=f"{MIXED} {role}"[:100], role=role, is_active=role != "editor"
+        )
 
 
 def _publish(template: Template, content: Content, by: Actor, note: str) -> None:
@@ -95,4 +97,6 @@ def _runs(person: User, enhance: Template) -> None:
         Attempt.objects.create(run=run, position=1, provider="provider-1", model="m", started_ms=0, **failed)
         if status == "succeeded":
             answered = {"outcome": status, "first_text_ms": 600, "latency_ms": 800, "input_tokens": 1200}
-            Attempt.objects.create(run=run, position=2, provider="provider-2", started_ms=400, output_tokens=80, **answered)
+            Attempt.objects.create(
+                run=run, position=2, provider="provider-2", started_ms=400, output_tokens=80, **answered
+            )

@@ -275,7 +275,7 @@ async def test_one_page_has_a_limited_number_of_runs_at_once(publish, make_user)
             # Spelled in another way it is the same provider's test, and cancels the one before.
             for provider in (f"0{providers[0]}", *providers):
                 await socket.send_to(text_data=json.dumps({"action": "test", "provider": provider}))
-            assert f"{MAX_RUNS} runs of this page" in (await frames(socket, "toast", 15))[-1]
+            assert f"{MAX_RUNS} runs of yours" in (await frames(socket, "toast", 15))[-1]
         await upstream.wait_closed(2)
     assert await Run.objects.filter(status="canceled").acount() == MAX_RUNS + 1
 

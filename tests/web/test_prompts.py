@@ -54,7 +54,7 @@ def test_overview_shows_what_is_live_and_warns_of_built_in_text(enhance, client_
     page = text_of(client_for(viewer).get(reverse("overview")))
     assert "from files" in page
     assert "Ada Administrator published enhance v1" in page
-    assert page.count("runs use the text that is built in") == 2
+    assert page.count("built-in text") == 2
     assert "No provider is on" in page
 
 
@@ -213,15 +213,27 @@ def test_default_archive_and_restore_pass_the_panel(enhance, publish, client_for
 
 def test_editing_from_an_old_version_makes_a_draft_on_what_is_live(enhance, publish, client_for, editor):
     publish("enhance", "Second")
-    client_for(editor).post(reverse("version_edit", args=["enhance", 1]))
+    client = client_for(editor, htmx=True)
+    url = reverse("version_edit", args=["enhance", 1])
+    assert client.post(url)["HX-Redirect"] == "/prompts/enhance/"
     draft = Draft.objects.get()
     assert (draft.body, draft.base.number) == ("First line.\nSecond line.", 2)
+    client.post(reverse("template_draft", args=["enhance"]), form(Template.objects.get(), "Dear words."))
+    panel = client.post(url)
+    assert "Replace my draft by v1" in panel.content.decode()
+    assert Draft.objects.get().body == "Dear words."
+    assert client.post(url, {"confirm": "1"})["HX-Redirect"] == "/prompts/enhance/"
+    assert Draft.objects.get().body == "First line.\nSecond line."
 
 
 def test_discarding_shows_the_live_text_again(enhance, client_for, editor):
     client = client_for(editor, htmx=True)
     client.post(reverse("template_draft", args=["enhance"]), form(enhance, "Mine"))
-    assert client.post(reverse("template_discard", args=["enhance"]))["HX-Redirect"] == "/prompts/enhance/"
+    panel = client.post(reverse("template_discard", args=["enhance"]))
+    assert "Mine" in panel.content.decode()
+    assert Draft.objects.exists()
+    done = client.post(reverse("template_discard", args=["enhance"]), {"confirm": "1"})
+    assert done["HX-Redirect"] == "/prompts/enhance/"
     assert not Draft.objects.exists()
 
 

@@ -340,11 +340,13 @@ def _int(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31 else None
 
 
-def _parsed(text: bytes | str) -> Any:
-    """JSON whose strings can all be encoded: half characters, which JSON can escape, become question marks."""
+def _parsed(body: bytes | str) -> Any:
+    """JSON whose strings can all be stored: what is no character becomes a replacement mark, and NULs go."""
+    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
     data = json.loads(text)
-    if (b"\\ud" if isinstance(text, bytes) else "\\ud") in text.lower():  # type: ignore[operator]
-        data = json.loads(json.dumps(data, ensure_ascii=False).encode("utf-8", "replace"))
+    if "\\u" in text:  # JSON can escape half a character, and a NUL
+        plain = json.dumps(data, ensure_ascii=False).replace("\\u0000", "")
+        data = json.loads(plain.encode("utf-8", "replace"))
     return data
 
 

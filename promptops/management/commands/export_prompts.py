@@ -10,7 +10,7 @@ from promptops.audit import COMMAND_LINE
 
 
 class Command(BaseCommand):
-    help = "Write every live text to DIR/<template>.txt, all or none."
+    help = "Write every live text to DIR/<template>.txt; no file is ever half written."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("dir", type=Path)
@@ -19,6 +19,6 @@ class Command(BaseCommand):
         try:
             paths = export_prompts(options["dir"], by=COMMAND_LINE)
         except OSError as error:
-            raise CommandError(f"{options['dir']} cannot be written: {error.strerror}. Nothing was changed.") from None
+            raise CommandError(f"{options['dir']} cannot be written: {error.strerror}.") from None
         for path in paths:
             self.stdout.write(str(path))

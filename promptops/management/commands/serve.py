@@ -71,15 +71,19 @@ class Command(BaseCommand):
             action_logger=None,
             application_close_timeout=10,
             websocket_timeout=-1,
-            proxy_forwarded_address_header="X-Forwarded-For" if settings.BEHIND_PROXY else None,
-            proxy_forwarded_port_header="X-Forwarded-Port" if settings.BEHIND_PROXY else None,
             server_name="PromptOps",
             verbosity=0,
-            ready_callable=lambda: self._say(f"PromptOps is up at {server_address()}/ (stop it with Ctrl C)"),
+            ready_callable=lambda: self._ready(host, port),
         )
         server.run()
         if server.abort_start:
             raise CommandError(f"Port {port} on {host} was taken while PromptOps started. Start it again.")
+
+    def _ready(self, host: str, port: int) -> None:
+        from promptops import background
+
+        background.start()
+        self._say(f"PromptOps is up at {server_address()}/ (stop it with Ctrl C)")
 
     def _say(self, line: str) -> None:
         # Flushed at once: whoever reads a pipe or a log file needs the link before the server answers.

@@ -33,7 +33,8 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     target = _safe_next(request)
     if request.user.is_authenticated:
         return redirect(target)
-    if request.method == "POST" and accounts.too_many_failures(client_address(request)):
+    typed = request.POST.get("username", "")
+    if request.method == "POST" and accounts.too_many_failures(typed, client_address(request)):
         return locked_out(request)
     form = AuthenticationForm(request, data=request.POST or None)
     if request.method == "POST" and form.is_valid():

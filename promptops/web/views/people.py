@@ -85,7 +85,7 @@ def role(request: HttpRequest, pk: int) -> HttpResponse:
         return review.panel(request, error="Choose a role.", **asked)
     before = Role(person.role).label.lower()
     try:
-        person = actions.change_role(person, form.cleaned_data["role"], by=actor(request), note=_note(request))
+        person = actions.change_role(person, form.cleaned_data["role"], by=actor(request), note=review.note(request))
     except Refused as refused:
         return review.panel(request, error=str(refused), **asked)
     now = Role(person.role).label.lower()
@@ -120,7 +120,7 @@ def active(request: HttpRequest, pk: int) -> HttpResponse:
         return review.panel(request, **asked)
     change, undo = (actions.reactivate, "Deactivate") if wanted else (actions.deactivate, "Reactivate")
     try:
-        change(person, by=actor(request), note=_note(request))
+        change(person, by=actor(request), note=review.note(request))
     except Refused as refused:
         return review.panel(request, error=str(refused), **asked)
     return review.done(request, reverse("people"), f"{person.name} is {word}. {undo} them to undo.")
@@ -158,7 +158,3 @@ def _show_link(request: HttpRequest, *, title: str, url: str, sentence: str) -> 
 
 def _refused(request: HttpRequest, title: str, sentence: str) -> HttpResponse:
     return render(request, "settings/_refused.html", {"title": title, "error": sentence}, status=409)
-
-
-def _note(request: HttpRequest) -> str:
-    return request.POST.get("note", "").strip()[:500]

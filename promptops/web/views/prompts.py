@@ -98,11 +98,25 @@ def draft(request: HttpRequest, name: str) -> HttpResponse:
 @requires(Permission.EDIT)
 @require_POST
 def discard(request: HttpRequest, name: str) -> HttpResponse:
-    """Drop this person's draft and show the live text again."""
+    """Drop this person's draft, once they have seen what goes, and show the live text again."""
     template = _template(name)
-    actions.discard_draft(template, user=request.user)
-    messages.success(request, "Your draft is discarded. The editor shows the live text.")
-    return HttpResponseClientRedirect(reverse("template", args=[name]))
+    if reviews.confirmed(request):
+        actions.discard_draft(template, user=request.user)
+        return reviews.done(
+            request, reverse("template", args=[name]), "Your draft is discarded. The editor shows the live text."
+        )
+    draft = template.drafts.filter(user=request.user).first()
+    return reviews.panel(
+        request,
+        title=f"Discard your draft of {name}?",
+        confirm="Discard my draft",
+        form_id="discard-form",
+        old=draft.body if draft else "",
+        new=template.live_version.body if template.live_version else "",
+        affected="The draft is yours alone; what is live stays as it is.",
+        danger=True,
+        without_note=True,
+    )
 
 
 @requires(Permission.RELEASE)
@@ -126,7 +140,7 @@ def publish(request: HttpRequest, name: str) -> HttpResponse:
             form.content,
             by=actor(request),
             expected=form.cleaned_data["base"],
-            note=request.POST.get("note", "")[:500],
+            note=reviews.note(request),
         )
     except StaleRelease as stale:
         _keep(request, template, form)
@@ -183,7 +197,7 @@ def roll_back(request: HttpRequest, name: str, number: int) -> HttpResponse:
     if reviews.confirmed(request):
         try:
             expected = whole_number(request.POST.get("expected"))
-            releases.roll_back(wanted, by=actor(request), expected=expected, note=request.POST.get("note", "")[:500])
+            releases.roll_back(wanted, by=actor(request), expected=expected, note=reviews.note(request))
         except Refused as refused:
             error = str(refused)
         else:
@@ -209,9 +223,23 @@ def edit_from(request: HttpRequest, name: str, number: int) -> HttpResponse:
     template = _template(name)
     found = _version(template, number)
     current = template.live_version
+    draft = template.drafts.filter(user=request.user).first()
+    if draft and draft.content != found.content and not reviews.confirmed(request):
+        return reviews.panel(
+            request,
+            title=f"Replace your draft by v{number}?",
+            confirm=f"Replace my draft by v{number}",
+            form_id="edit-from",
+            changes=_setting_changes(draft.content, found.content),
+            old=draft.body,
+            new=found.body,
+            affected="You have a draft of this template. The draft is yours alone; what is live stays as it is.",
+            danger=True,
+            without_note=True,
+        )
     actions.save_draft(template, Content(**found.content), user=request.user, base=current.pk if current else None)
-    messages.success(request, f"The editor holds the text of v{number}, to change or publish.")
-    return redirect("template", name=name)
+    message = f"The editor holds the text of v{number}, to change or publish."
+    return reviews.done(request, reverse("template", args=[name]), message)
 
 
 @requires(Permission.READ)
@@ -322,7 +350,7 @@ def _state(request: HttpRequest, template: Template, base: int | None) -> dict[s
     return {
         "template": template,
         "live": current,
-        "release": queries.overview.newest_release_of([current.pk]).get(current.pk) if current else None,
+        "release": queries.templates.newest_release_of([current.pk]).get(current.pk) if current else None,
         "base": base,
         "outdated": (current.pk if current else None) != base,
         "next_number": queries.templates.next_number(template),
@@ -371,7 +399,8 @@ def _review(request: HttpRequest, template: Template, error: str = "") -> HttpRe
 def _conflict(request: HttpRequest, template: Template, form: ContentForm, current: Version | None) -> HttpResponse:
     """Someone was faster: both texts, and a way on that loses neither."""
     base = template.versions.filter(pk=form.cleaned_data["base"]).first() if form.cleaned_data["base"] else None
-    context = {"template": template, "live": current, "base": base, "yours": form.content}
+    release = queries.templates.newest_release_of([current.pk]).get(current.pk) if current else None
+    context = {"template": template, "live": current, "release": release, "base": base, "yours": form.content}
     return render(request, "prompts/_conflict.html", context, status=409)
 
 
@@ -395,7 +424,7 @@ def _act(request: HttpRequest, template: Template, action: Any, *, done: str, **
     error = ""
     if reviews.confirmed(request):
         try:
-            action(request.POST.get("note", "")[:500])
+            action(reviews.note(request))
             return reviews.done(request, reverse("template_details", args=[template.name]), done)
         except Refused as refused:
             error = str(refused)

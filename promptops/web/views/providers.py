@@ -57,7 +57,7 @@ def reorder(request: HttpRequest) -> HttpResponse:
     if not review.confirmed(request):
         return review.panel(request, **asked)
     try:
-        actions.reorder(order, by=actor(request), expected=expected, note=_note(request))
+        actions.reorder(order, by=actor(request), expected=expected, note=review.note(request))
     except Refused as refused:
         return review.panel(request, error=str(refused), **asked)
     return review.done(
@@ -88,7 +88,7 @@ def new(request: HttpRequest) -> HttpResponse:
     if not review.confirmed(request):
         return review.panel(request, **asked)
     try:
-        provider = actions.create_provider(fields, by=actor(request), note=_note(request), **key)
+        provider = actions.create_provider(fields, by=actor(request), note=review.note(request), **key)
     except ValidationError as error:
         return review.panel(request, error=" ".join(error.messages), **asked)
     said = f"{provider.name} is added at the end of the chain. Turn it off to undo."
@@ -131,7 +131,7 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
             form.provider_fields,
             by=actor(request),
             expected=form.cleaned_data["expected"],
-            note=_note(request),
+            note=review.note(request),
         )
     except (Refused, ValidationError) as error:
         return review.panel(request, error=_sentence(error), **asked)
@@ -167,7 +167,11 @@ def key(request: HttpRequest, pk: int) -> HttpResponse:
         return review.panel(request, **asked)
     try:
         provider = actions.change_key(
-            provider, by=actor(request), expected=form.cleaned_data["expected"], note=_note(request), **form.chosen_key
+            provider,
+            by=actor(request),
+            expected=form.cleaned_data["expected"],
+            note=review.note(request),
+            **form.chosen_key,
         )
     except (Refused, ValidationError) as error:
         return review.panel(request, error=_sentence(error), **asked)
@@ -197,7 +201,7 @@ def enabled(request: HttpRequest, pk: int) -> HttpResponse:
     if not review.confirmed(request):
         return review.panel(request, **asked)
     try:
-        actions.set_enabled(provider, wanted, by=actor(request), note=_note(request))
+        actions.set_enabled(provider, wanted, by=actor(request), note=review.note(request))
     except Refused as refused:
         return review.panel(request, error=str(refused), **asked)
     return review.done(request, reverse("providers"), f"{provider.name} is {word}. Turn it {other} again to undo.")
@@ -227,7 +231,7 @@ def remove(request: HttpRequest, pk: int) -> HttpResponse:
             provider,
             by=actor(request),
             expected=whole_number(expected) or 0,  # 0 was never a revision: refused as out of date
-            note=_note(request),
+            note=review.note(request),
         )
     except Refused as refused:
         return review.panel(request, error=str(refused), **asked)
@@ -304,10 +308,6 @@ def _undo(changes: list[Change]) -> str:
 
 def _sentence(error: Refused | ValidationError) -> str:
     return " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
-
-
-def _note(request: HttpRequest) -> str:
-    return request.POST.get("note", "").strip()[:500]
 
 
 def _ids(given: list[str]) -> list[int]:

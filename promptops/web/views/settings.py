@@ -56,7 +56,7 @@ def index(request: HttpRequest) -> HttpResponse:
         return review.panel(request, error="No changes to save: the settings are as they were.", **asked)
     if not review.confirmed(request):
         return review.panel(request, **asked)
-    note = request.POST.get("note", "").strip()[:500]
+    note = review.note(request)
     try:
         actions.change_settings(wanted, by=actor(request), expected=form.cleaned_data["expected"], note=note)
     except (Refused, ValidationError) as error:

@@ -1,0 +1,371 @@
+"""How pages behave while people work in them: live news, lost connections, unsaved text, keys, dragging."""
+
+import re
+
+import pytest
+from django.contrib.sessions.models import Session
+from playwright.sync_api import Page, expect
+
+from promptops.actions.providers import ProviderFields, create_provider, reorder
+from promptops.audit import SYSTEM
+from promptops.models import Draft, Provider, Run, Template
+from tests.browser.conftest import Pages, snap
+from tests.browser.upstream import Upstream
+from tests.conftest import PASSWORD
+
+# What the console says when a test breaks something on purpose.
+LOST = r"WebSocket|ERR_INTERNET_DISCONNECTED|ERR_CONNECTION|\[object Event\]|htmx:sendError|htmx:afterRequest"
+BROKEN = r"status of 500|Status Error Code 500"
+
+
+@pytest.fixture
+def enhance(publish) -> Template:
+    return publish("enhance", "The first text.", note="First").template
+
+
+@pytest.fixture
+def providers(transactional_db: None, upstream: Upstream) -> list[Provider]:
+    """Three providers; `alpha` and `beta` are the upstream, nobody listens where `gamma` points."""
+    urls = {"alpha": upstream.url, "beta": upstream.url, "gamma": "http://127.0.0.1:9/v1"}
+    return [
+        create_provider(ProviderFields(name, "openai", f"{name}-model", url), by=SYSTEM) for name, url in urls.items()
+    ]
+
+
+def body(page: Page):
+    return page.get_by_label("System prompt")
+
+
+def saved(page: Page):
+    return page.locator("[data-save-state]")
+
+
+# ---------------------------------------------------------------- live
+
+
+def test_what_others_do_appears_and_moves_nothing(enhance, publish, releaser, editor, page_for, pages: Pages) -> None:
+    overview = pages.connected(page_for(editor))
+    audit = pages.connected(page_for(editor, "/audit/"))
+    history = pages.connected(page_for(editor, "/prompts/enhance/history/"))
+    editing = pages.connected(page_for(editor, "/prompts/enhance/"))
+    body(editing).fill("What I am writing.")
+    body(editing).evaluate("field => field.setSelectionRange(3, 3)")
+    publish("enhance", "The second text.", note="Shorter")
+    expect(overview.locator("#overview")).to_contain_text("Shorter")
+    expect(audit.locator("#rows > li").first).to_contain_text("published enhance v2")
+    expect(history.locator("tbody tr").first).to_contain_text("v2 live")
+    expect(editing.locator("#state")).to_contain_text("v2 went live after you began")
+    expect(body(editing)).to_have_value("What I am writing.")
+    assert body(editing).evaluate("field => [document.activeElement === field, field.selectionStart]") == [True, 3]
+    for page in (overview, audit, history, editing):
+        expect(page.locator("#live-badge")).to_contain_text("r2 live")
+
+
+def test_a_page_that_lost_its_connection_says_so_and_catches_up(
+    enhance, publish, editor, site, page_for, pages
+) -> None:
+    pages.expect_errors(LOST)
+    page = pages.connected(page_for(editor))
+    chip = page.locator("#connection")
+    expect(chip).to_be_hidden()
+    site.drop_sockets(refuse=True)
+    expect(chip).to_be_visible()
+    snap(page, "behavior-connection-lost")
+    publish("enhance", "The second text.", note="While nobody listened")
+    expect(page.locator("#overview")).not_to_contain_text("While nobody listened")
+    site.accept_sockets()
+    expect(page.locator("#overview")).to_contain_text("While nobody listened")
+    expect(chip).to_be_hidden()
+
+
+def test_a_refresh_that_failed_is_made_up_for(enhance, publish, editor, page_for, pages: Pages) -> None:
+    pages.expect_errors(BROKEN)
+    page = pages.connected(page_for(editor, "/prompts/"))
+    page.clock.install()
+    page.route("**/prompts/", lambda route: route.fulfill(status=500))
+    with page.expect_response("**/prompts/"):
+        publish("enhance", "The second text.", note="Shorter")
+    expect(page.locator("#live-badge")).to_contain_text("r2")
+    page.unroute("**/prompts/")
+    expect(page.locator("#templates")).not_to_contain_text("Shorter")
+    page.clock.fast_forward(6000)
+    expect(page.locator("#templates")).to_contain_text("Shorter")
+    expect(page.locator(".toast")).to_have_count(0)
+
+
+# ---------------------------------------------------------------- nothing typed is lost
+
+
+def test_a_draft_that_could_not_be_saved_is_saved_later(enhance, editor, page_for, pages: Pages) -> None:
+    pages.expect_errors(BROKEN)
+    page = pages.connected(page_for(editor, "/prompts/enhance/"))
+    page.clock.install()
+    page.route("**/draft/", lambda route: route.fulfill(status=500))
+    body(page).fill("Typed while the server was ill.")
+    expect(saved(page)).to_contain_text("Not saved: the server had an error (500). What you typed is still here")
+    assert not Draft.objects.exists()
+    page.unroute("**/draft/")
+    page.clock.fast_forward(6000)
+    expect(saved(page)).to_have_text("Saved")
+    assert Draft.objects.get().body == "Typed while the server was ill."
+
+
+def test_what_is_typed_offline_is_saved_when_the_net_is_back(enhance, editor, page_for, pages: Pages) -> None:
+    pages.expect_errors(LOST)
+    page = pages.connected(page_for(editor, "/prompts/enhance/"))
+    page.context.set_offline(True)
+    body(page).fill("Typed in a tunnel.")
+    expect(saved(page)).to_contain_text("Not saved: the server could not be reached")
+    expect(page.locator("#connection")).to_be_visible()
+    page.context.set_offline(False)
+    expect(saved(page)).to_have_text("Saved", timeout=3500)  # at once, not with the next try after 5 s
+    expect(page.locator("#connection")).to_be_hidden()
+    assert Draft.objects.get().body == "Typed in a tunnel."
+
+
+def test_an_expired_login_returns_to_the_same_draft(enhance, editor, page_for, pages: Pages) -> None:
+    page = pages.connected(page_for(editor, "/prompts/enhance/"))
+    page.get_by_label("Viewer's prompt").fill("a whale in the clouds")
+    body(page).fill("Kept by the server.")
+    expect(saved(page)).to_have_text("Saved")
+    Session.objects.all().delete()
+    body(page).press_sequentially(" And the rest.")
+    page.wait_for_url(re.compile("/sign-in/"))
+    page.get_by_label("User name").fill("eddie")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/prompts/enhance/")
+    expect(body(page)).to_have_value(re.compile(r"And the rest\.$|^And the rest\."))
+    expect(body(page)).to_have_value(re.compile("Kept by the server"))
+    expect(page.get_by_label("Viewer's prompt")).to_have_value("a whale in the clouds")
+    expect(saved(page)).to_have_text("Saved")
+    assert "And the rest." in Draft.objects.get().body
+
+
+def test_leaving_with_unsaved_text_asks_first(enhance, editor, page_for) -> None:
+    page = page_for(editor, "/prompts/enhance/details/")
+    asked: list[str] = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+    page.get_by_label("What it is for").press_sequentially("For winter")
+    page.get_by_role("link", name="History").click()
+    expect(page).to_have_title(re.compile("Details"))
+    assert asked == ["beforeunload"]
+    assert page.url.endswith("/details/")
+    page.get_by_role("button", name="Save the description").click()
+    expect(page.locator(".toast")).to_contain_text("The description is saved")
+    page.get_by_role("link", name="History").click()
+    page.wait_for_url("**/history/")
+    assert asked == ["beforeunload"]
+
+
+def test_publishing_and_taking_it_back(enhance, releaser, page_for) -> None:
+    page = page_for(releaser, "/prompts/enhance/")
+    publish_button = page.get_by_role("button", name="Publish v2")
+    expect(publish_button).to_be_disabled()
+    expect(publish_button).to_have_attribute("title", "No changes to publish")
+    body(page).fill("The second text.")
+    publish_button.click()
+    panel = page.get_by_role("dialog", name="Review")
+    expect(panel.locator("ins")).to_contain_text("second")
+    expect(panel.locator("del")).to_contain_text("first")
+    panel.get_by_role("button", name="Publish v2").click()
+    expect(page.get_by_text("v2 is live since revision 2")).to_be_visible()
+    page.get_by_role("button", name="Undo: make v1 live again").click()
+    panel.get_by_role("button", name="Make v1 live again").click()
+    expect(page.get_by_text("v1 is live since revision 3")).to_be_visible()
+    assert Template.objects.get().live_version.number == 1
+
+
+def test_what_was_typed_a_moment_ago_is_what_is_published(enhance, releaser, page_for) -> None:
+    """Leaving the field saves the draft, whose answer replaces the very button that is being pressed."""
+    page = page_for(releaser, "/prompts/enhance/")
+    body(page).fill("The second text.")
+    expect(saved(page)).to_have_text("Saved")
+    body(page).fill("The third text, just now.")
+    page.get_by_role("button", name="Publish v2").click()
+    panel = page.get_by_role("dialog", name="Review")
+    expect(panel).to_contain_text(", just now")
+    panel.get_by_label("Note").fill("Why not")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Publish v2").click()
+    panel.get_by_label("Note").fill("In a hurry")
+    panel.get_by_role("button", name="Publish v2").click()
+    expect(page.get_by_text("v2 is live since revision 2")).to_be_visible()
+    live = Template.objects.get().live_version
+    assert (live.body, live.note) == ("The third text, just now.", "In a hurry")
+
+
+# ---------------------------------------------------------------- keyboard, dialogs, theme
+
+
+def test_shortcuts(enhance, providers, editor, page_for, pages: Pages) -> None:
+    page = pages.connected(page_for(editor))
+    page.keyboard.press("g")
+    page.keyboard.press("p")
+    page.wait_for_url("**/prompts/")
+    page.keyboard.press("?")
+    expect(page.locator("#shortcuts")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#shortcuts")).to_be_hidden()
+    page.keyboard.press("Control+k")
+    page.keyboard.type("enhance")
+    expect(page.locator("#commands [role=option]:visible")).to_have_count(1)
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/prompts/enhance/")
+    pages.connected(page)
+    body(page).focus()
+    page.keyboard.press("ControlOrMeta+End")
+    page.keyboard.type(" g p?")  # in a field these are letters
+    expect(body(page)).to_have_value("The first text. g p?")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#try-text")).to_have_text("A red fox runs through fresh snow.")
+    assert Run.objects.get().draft_body == "The first text. g p?"
+
+
+def test_ctrl_s_saves_at_once(enhance, editor, page_for) -> None:
+    page = page_for(editor, "/prompts/enhance/")
+    page.clock.install()
+    page.clock.pause_at("2040-01-01")  # the autosave's delay never ends
+    body(page).fill("Save me.")
+    expect(saved(page)).to_have_text("Not saved yet")
+    page.keyboard.press("Control+s")
+    expect(saved(page)).to_have_text("Saved")
+    assert Draft.objects.get().body == "Save me."
+
+
+def test_a_dialog_keeps_the_focus_and_gives_it_back(enhance, releaser, page_for) -> None:
+    page = page_for(releaser, "/prompts/enhance/")
+    body(page).fill("The second text.")
+    expect(saved(page)).to_have_text("Saved")
+    button = page.get_by_role("button", name="Publish v2")
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    expect(page.get_by_role("dialog").get_by_label("Note")).to_be_focused()
+    for _ in range(8):
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement === document.body || !!document.activeElement.closest('#review')")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(button).to_be_focused()
+
+
+def test_the_theme_is_remembered(editor, page_for) -> None:
+    page = page_for(editor)
+    background = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(background)
+    page.get_by_label("Theme").click()
+    page.get_by_role("button", name="Dark").click()
+    dark = page.evaluate(background)
+    assert dark != light
+    page.goto("/prompts/")
+    assert page.evaluate(background) == dark
+    page.get_by_label("Theme").click()
+    page.get_by_role("button", name="System").click()
+    assert page.evaluate(background) == light
+
+
+def test_back_returns_to_the_page_as_it_is_now(enhance, publish, editor, page_for, pages: Pages) -> None:
+    page = page_for(editor, "/runs/?status=failed")
+    page.get_by_role("link", name="Prompts").click()
+    page.get_by_role("link", name="enhance").click()
+    page.wait_for_url("**/prompts/enhance/")
+    publish("enhance", "The second text.", note="Shorter")
+    page.go_back()
+    expect(page.locator("#templates")).to_contain_text("Shorter")
+    page.go_back()
+    expect(page.get_by_label("Status")).to_have_value("failed")
+
+
+# ---------------------------------------------------------------- providers and runs
+
+
+def order() -> list[str]:
+    return list(Provider.objects.values_list("name", flat=True))
+
+
+def test_the_chain_is_reordered_with_the_keyboard(providers, releaser, page_for, pages: Pages) -> None:
+    page = pages.connected(page_for(releaser, "/providers/"))
+    page.get_by_role("button", name="Move gamma").focus()
+    page.keyboard.press("Alt+ArrowUp")
+    expect(page.locator("#announce")).to_have_text("gamma: position 2 of 3")
+    page.keyboard.press("Alt+ArrowUp")
+    panel = page.get_by_role("dialog", name="Review")
+    expect(panel).to_contain_text("gamma → alpha → beta")
+    assert order() == ["alpha", "beta", "gamma"]
+    panel.get_by_label("Note").fill("Gamma is quick today")
+    panel.get_by_role("button", name="Change the order").click()
+    expect(page.locator(".toast")).to_contain_text("The order is gamma → alpha → beta now")
+    assert order() == ["gamma", "alpha", "beta"]
+
+
+def test_the_chain_is_reordered_by_dragging(providers, releaser, page_for, pages: Pages) -> None:
+    page = pages.connected(page_for(releaser, "/providers/"))
+    handle = page.get_by_role("button", name="Move alpha").bounding_box()
+    target = page.get_by_role("row").filter(has_text="gamma").bounding_box()
+    page.mouse.move(handle["x"] + 5, handle["y"] + 5)
+    page.mouse.down()
+    page.mouse.move(handle["x"] + 5, target["y"] + target["height"] - 5, steps=5)
+    page.mouse.up()
+    panel = page.get_by_role("dialog", name="Review")
+    expect(panel).to_contain_text("beta → gamma → alpha")
+    panel.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#chain tbody tr b").first).to_have_text("alpha")
+    assert order() == ["alpha", "beta", "gamma"]
+
+
+def test_a_provider_is_tested_with_one_click(providers, editor, upstream, page_for, pages: Pages) -> None:
+    page = pages.connected(page_for(editor, "/providers/"))
+    page.get_by_role("button", name="Test alpha").click()
+    expect(page.locator(f"#test-result-{providers[0].pk}")).to_contain_text("test answered")
+    page.get_by_role("button", name="Test gamma").click()
+    expect(page.locator(f"#test-result-{providers[2].pk}")).to_contain_text(
+        "gamma could not be reached: the connection was refused"
+    )
+    snap(page, "behavior-provider-tests")
+
+
+def test_failures_in_try_it_are_sentences(enhance, providers, editor, upstream, page_for, pages: Pages) -> None:
+    page = pages.connected(page_for(editor, "/prompts/enhance/"))
+    page.get_by_label("Where to run it").select_option("gamma")
+    page.get_by_role("button", name="Run").click()
+    notice = page.locator("#try-result [role=alert]")
+    expect(notice).to_have_text("gamma could not be reached: the connection was refused")
+    upstream.status, upstream.message = 401, "Invalid API key"
+    page.get_by_label("Where to run it").select_option("alpha")
+    page.get_by_role("button", name="Run").click()
+    expect(notice).to_contain_text("alpha answered with status 401: Invalid API key")
+    snap(page, "behavior-try-failed")
+
+
+def test_the_next_provider_answers_when_the_first_cannot(enhance, providers, editor, page_for, pages: Pages) -> None:
+    seen = [provider.pk for provider in providers]
+    reorder(seen[::-1], by=SYSTEM, expected=seen)
+    page = pages.connected(page_for(editor, "/prompts/enhance/"))
+    page.get_by_role("button", name="Run").click()
+    expect(page.locator("#try-result")).to_contain_text("fallback used")
+    expect(page.locator("#try-result .attempts")).to_contain_text("gamma")
+    expect(page.locator("#try-text")).to_have_text("A red fox runs through fresh snow.")
+    snap(page, "behavior-try-fallback")
+
+
+def test_an_answer_streams_and_can_be_canceled(enhance, providers, editor, upstream, page_for, pages: Pages) -> None:
+    page = pages.connected(page_for(editor, "/prompts/enhance/"))
+    upstream.hold()
+    page.get_by_role("button", name="Run").click()
+    expect(page.locator("#try-text")).to_have_text("A red fox ")
+    page.locator("#try-result").get_by_role("button", name="Cancel").click()
+    expect(page.locator("#try-result")).to_contain_text("Canceled")
+    assert Run.objects.get().status == "canceled"
+    upstream.release()
+    page.get_by_role("button", name="Run").click()
+    expect(page.locator("#try-text")).to_have_text("A red fox runs through fresh snow.")
+
+
+def test_a_rewrite_shows_its_alternatives(publish, providers, editor, upstream, page_for, pages: Pages) -> None:
+    publish("rewrite", "Offer alternatives.")
+    upstream.texts = ["1. A fox in the snow\n", "2. A red fox runs\n", "- A fox at dawn"]
+    page = pages.connected(page_for(editor, "/prompts/rewrite/"))
+    page.get_by_label("Alternatives").fill("2")
+    page.get_by_role("button", name="Run").click()
+    expect(page.locator(".alternatives li")).to_have_text(["A fox in the snow", "A red fox runs"])

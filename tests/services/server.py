@@ -1,0 +1,176 @@
+"""`manage.py serve` and other commands in real processes, and browsers that talk to them."""
+
+import json
+import os
+import queue
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import httpx
+
+from tests.conftest import PASSWORD
+
+ROOT = Path(__file__).resolve().parents[2]
+ACCOUNT = {"name": "Ada Lovelace", "username": "ada", "password": PASSWORD, "password_again": PASSWORD}
+LINK = re.compile(r"http://\S+/(?:setup|join|password)/\S+")
+
+
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    """The environment of a fresh machine with its state in `folder`; a developer's .env decides nothing."""
+    empty = ("HOST", "PORT", "SECRET_KEY", "SECRET_KEY_FALLBACKS", "DATABASE_URL", "REDIS_URL", "ALLOWED_HOSTS")
+    unset = dict.fromkeys((*empty, "BEHIND_PROXY", "DEBUG", "CSRF_TRUSTED_ORIGINS"), "")
+    return os.environ | unset | {"DJANGO_SETTINGS_MODULE": "promptops.settings", "VAR_DIR": str(folder)} | more
+
+
+def manage(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """One management command, run to its end."""
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env=environment(folder, **more),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """A running `manage.py serve`, its output read through a pipe as it comes."""
+
+    def __init__(self, folder: Path, **more: str) -> None:
+        self.port = free_port()
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.output = ""
+        self._lines: queue.Queue[str | None] = queue.Queue()
+        self.process = subprocess.Popen(
+            [sys.executable, "manage.py", "serve"],
+            cwd=ROOT,
+            env=environment(folder, PORT=str(self.port), **more),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.output += line
+            self._lines.put(line)
+        self._lines.put(None)
+
+    def wait_for(self, pattern: str, seconds: float = 20) -> str:
+        """The first new line that holds the pattern; fails when the process ends or the time is over without it."""
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                line = self._lines.get(timeout=max(0.01, until - time.monotonic()))
+            except queue.Empty:
+                raise AssertionError(f"No {pattern!r} within {seconds} s, only: {self.output}") from None
+            if line is None:
+                raise AssertionError(f"Ended without {pattern!r}: {self.output}")
+            if re.search(pattern, line):
+                return line
+
+    def end(self, signal: int, seconds: float = 8) -> int:
+        """Send the signal; the exit code. Fails when the process has not ended in time."""
+        self.process.send_signal(signal)
+        code = self.process.wait(seconds)
+        self._reader.join(5)
+        return code
+
+    def kill(self) -> None:
+        """End it whatever happens; for what it started itself, see `end`."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(5)
+        self._reader.join(5)
+
+
+@contextmanager
+def serving(folder: Path, **more: str) -> Iterator[Server]:
+    """A server that is up. Its output is `.output`."""
+    server = Server(folder, **more)
+    try:
+        server.wait_for("PromptOps is up")
+        yield server
+    finally:
+        server.kill()
+
+
+class Browser:
+    """A person's HTTP client: cookies, and the token that forms need."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.client = httpx.Client(base_url=address, timeout=10)
+
+    def get(self, path: str) -> httpx.Response:
+        return self.client.get(path)
+
+    def post(self, path: str, data: dict[str, Any]) -> httpx.Response:
+        token = {"csrfmiddlewaretoken": self.client.cookies.get("csrftoken", "")}
+        return self.client.post(path, data=data | token)
+
+    def fill(self, path: str, data: dict[str, Any]) -> httpx.Response:
+        """Open the page with the form, then send it."""
+        page = self.get(path)
+        assert page.status_code == 200, page.text
+        return self.post(path, data)
+
+    @asynccontextmanager
+    async def page(self) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """The socket of a page that this person has open."""
+        async with (
+            aiohttp.ClientSession(cookies=dict(self.client.cookies), headers={"Origin": self.address}) as session,
+            session.ws_connect(f"{self.address.replace('http', 'ws')}/ws/") as page,
+        ):
+            yield page
+
+    def close(self) -> None:
+        self.client.close()
+
+
+def administrator(server: Server) -> Browser:
+    """The first administrator, made by the printed link, signed in."""
+    link = LINK.search(server.output)
+    assert link, server.output
+    browser = Browser(server.address)
+    assert browser.fill(link[0], ACCOUNT).headers["location"] == "/"
+    return browser
+
+
+def signed_in(server: Server) -> Browser:
+    """The administrator of `administrator`, signed in at another server on the same database."""
+    browser = Browser(server.address)
+    answer = browser.fill("/sign-in/", {"username": ACCOUNT["username"], "password": PASSWORD})
+    assert answer.headers["location"] == "/"
+    return browser
+
+
+async def hint(page: aiohttp.ClientWebSocketResponse, event: str, above: int = -1, seconds: float = 5) -> int:
+    """The number of the page's next hint of this event that is above the given one."""
+    until = time.monotonic() + seconds
+    while True:
+        text = await page.receive_str(timeout=max(0.01, until - time.monotonic()))
+        if text.startswith("{") and (found := json.loads(text))["event"] == event and found["number"] > above:
+            return found["number"]

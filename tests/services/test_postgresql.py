@@ -1,0 +1,49 @@
+"""The tests in which transactions matter, once more on PostgreSQL."""
+
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from tests.conftest import missing
+from tests.services.server import ROOT
+
+SUITES = ("tests/actions", "tests/test_live.py", "tests/test_audit_chain.py", "tests/web/test_prompts.py")
+# Slow, and about files and pages rather than transactions.
+BUT_NOT = "not bad_file and not export and not templates_there_are and not do_not_grow"
+
+
+@pytest.fixture
+def database_url() -> Iterator[str]:
+    """An address whose test database is this run's own, and gone afterwards."""
+    server = os.environ.get("TEST_POSTGRES_URL") or "postgresql://postgres@127.0.0.1:5432"
+    try:
+        connection = psycopg.connect(f"{server}/postgres", connect_timeout=3, autocommit=True)
+    except psycopg.OperationalError as error:
+        missing(f"no PostgreSQL answers (set TEST_POSTGRES_URL): {str(error).splitlines()[0]}")
+    name = f"promptops_{uuid.uuid4().hex[:12]}"
+    with connection:
+        yield f"{server}/{name}"
+        # Django's test run makes `test_<name>`, and leaves it where it is cut off.
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(f"test_{name}")))
+        left = connection.execute("SELECT datname FROM pg_database WHERE datname LIKE %s", [f"%{name}"]).fetchall()
+    assert left == []
+
+
+def test_what_depends_on_transactions_passes_on_postgresql(database_url: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--no-header", "-k", BUT_NOT, *SUITES],
+        cwd=ROOT,
+        env=os.environ | {"DATABASE_URL": database_url},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.stdout[-6000:]}\n{done.stderr[-2000:]}"
+    assert " passed" in done.stdout
