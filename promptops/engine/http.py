@@ -282,21 +282,27 @@ class EventParser:
     """
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._line_so_far: list[bytes] = []
+        self._held = b""
         self._data: list[bytes] = []
 
     def feed(self, chunk: bytes) -> list[str]:
-        """The data of the events that `chunk` completes."""
-        text = self._rest + chunk
+        """The data of the events that `chunk` completes. Each byte is looked at once, however long a line is."""
+        text = self._held + chunk
         # A carriage return at the very end may be the first half of a line end: it waits for the next chunk.
-        held = b"\r" if text.endswith(b"\r") else b""
-        lines = text[: len(text) - len(held)].replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-        self._rest = lines.pop() + held
+        self._held = b"\r" if text.endswith(b"\r") else b""
+        text = text[: len(text) - len(self._held)]
+        first, *lines = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        self._line_so_far.append(first)
+        if not lines:
+            return []
+        lines.insert(0, b"".join(self._line_so_far))
+        self._line_so_far = [lines.pop()]
         return [event for line in lines for event in self._line(line)]
 
     def close(self) -> list[str]:
         """The data of a last event that no blank line ended."""
-        last, self._rest = self._rest.rstrip(b"\r"), b""
+        last, self._line_so_far = b"".join(self._line_so_far), []
         return self._line(last) + self._line(b"")
 
     def _line(self, line: bytes) -> list[str]:

@@ -363,16 +363,17 @@ class ReasoningFilter:
 
     def feed(self, text: str) -> str:
         """The part of the text so far that is certainly not thinking, and was not given out before."""
-        self._pending += text
-        visible = ""
-        while found := self._tag().search(self._pending):
-            visible += self._sort(self._pending[: found.start()])
-            self._pending = self._pending[found.end() :]
+        data = self._pending + text
+        visible, at = [], 0
+        while found := self._tag().search(data, at):
+            visible.append(self._sort(data[at : found.start()]))
+            at = found.end()
             self._thinking = not self._thinking
-        certain = len(self._pending) - _partial_tag(self._pending, "</think>" if self._thinking else "<think>")
-        visible += self._sort(self._pending[:certain])
-        self._pending = self._pending[certain:]
-        return visible
+        tag = "</think>" if self._thinking else "<think>"
+        certain = len(data) - _partial_tag(data[max(at, len(data) - len(tag)) :], tag)
+        visible.append(self._sort(data[at:certain]))
+        self._pending = data[certain:]
+        return "".join(visible)
 
     def close(self) -> str:
         """What was held back because it could have been the start of a tag."""
