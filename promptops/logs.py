@@ -12,14 +12,19 @@ class RedactOneTimeLinks(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
-        redacted = settings.ONE_TIME_LINK.sub(r"/\1/[one-time link]", message)
+        redacted = _redact(message)
         if redacted != message:
             record.msg, record.args = redacted, None
         if record.exc_info and record.exc_info[1] is not None:
             # The formatter keeps a text that is already there, so the traceback is redacted here.
             text = logging.Formatter().formatException(record.exc_info)
-            record.exc_text = settings.ONE_TIME_LINK.sub(r"/\1/[one-time link]", text)
+            record.exc_text = _redact(text)
         return True
+
+
+def _redact(text: str) -> str:
+    # A function, not a template such as r"\1": the first use of one imports a module, which fails while Python ends.
+    return settings.ONE_TIME_LINK.sub(lambda found: f"/{found[1]}/[one-time link]", text)
 
 
 class AlwaysHideSecrets(SafeExceptionReporterFilter):

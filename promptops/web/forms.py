@@ -4,12 +4,21 @@ from typing import Any
 
 from django import forms
 from django.contrib.auth import authenticate
+from django.contrib.auth.forms import AuthenticationForm
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
 from promptops.actions.releases import Content
 from promptops.actions.runs import MAX_COUNT
 from promptops.enums import OPERATION_CHOICES
+
+
+class SignInForm(AuthenticationForm):
+    """User name and password."""
+
+    error_messages = AuthenticationForm.error_messages | {
+        "invalid_login": "The user name and the password do not match. Check both and try again."
+    }
 
 
 class PasswordForm(forms.Form):
@@ -48,7 +57,7 @@ class JoinForm(PasswordForm):
         label="User name",
         max_length=60,
         widget=forms.TextInput(attrs={"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false"}),
-        help_text="Letters, digits and @ . + - _ only.",
+        help_text="Letters from a to z, digits and @ . + - _ only.",
     )
 
 

@@ -73,16 +73,19 @@ class Command(BaseCommand):
             websocket_timeout=-1,
             server_name="PromptOps",
             verbosity=0,
-            ready_callable=lambda: self._ready(host, port),
+            ready_callable=lambda: self._ready(),
         )
         server.run()
         if server.abort_start:
             raise CommandError(f"Port {port} on {host} was taken while PromptOps started. Start it again.")
 
-    def _ready(self, host: str, port: int) -> None:
+    def _ready(self) -> None:
+        # Daphne calls this just before its event loop runs; the tasks need it running.
+        from twisted.internet import reactor
+
         from promptops import background
 
-        background.start()
+        reactor.callLater(0, background.start)  # type: ignore[attr-defined]
         self._say(f"PromptOps is up at {server_address()}/ (stop it with Ctrl C)")
 
     def _say(self, line: str) -> None:

@@ -6,7 +6,6 @@ from django import forms
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login, logout, update_session_auth_hash
-from django.contrib.auth.forms import AuthenticationForm
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render, resolve_url
@@ -20,7 +19,7 @@ from promptops.actions.accounts import LinkUsed
 from promptops.enums import LinkPurpose, Permission, Role
 from promptops.models import OneTimeLink
 from promptops.web.access import client_address, public, requires
-from promptops.web.forms import JoinForm, OwnPasswordForm, PasswordForm
+from promptops.web.forms import JoinForm, OwnPasswordForm, PasswordForm, SignInForm
 
 MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
 
@@ -36,7 +35,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     typed = request.POST.get("username", "")
     if request.method == "POST" and accounts.too_many_failures(typed, client_address(request)):
         return locked_out(request)
-    form = AuthenticationForm(request, data=request.POST or None)
+    form = SignInForm(request, data=request.POST or None)
     if request.method == "POST" and form.is_valid():
         login(request, form.get_user())
         return redirect(target)
@@ -142,7 +141,7 @@ def _join_context(form: forms.Form, link: OneTimeLink) -> dict[str, Any]:
 
 
 def _dead_link(request: HttpRequest, refused: LinkUsed) -> HttpResponse:
-    return render(request, "404.html", {"reason": str(refused)}, status=410)
+    return render(request, "404.html", {"title": "This link no longer works", "reason": str(refused)}, status=410)
 
 
 def _show(form: forms.Form, error: ValidationError) -> None:
