@@ -73,12 +73,12 @@ class Reply:
     def __init__(self, response: httpx.Response) -> None:
         self._response = response
         self.status = response.status_code
+        self.headers: Mapping[str, str] = response.headers
 
     @property
     def is_event_stream(self) -> bool:
         """Whether the body is a stream of server-sent events."""
-        content_type = str(self._response.headers.get("content-type", ""))
-        return content_type.lower().startswith("text/event-stream")
+        return self.headers.get("content-type", "").lower().startswith("text/event-stream")
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body as it arrives. Raises `CallFailed` when it breaks off or is longer than `MAX_BODY_BYTES`."""
@@ -130,9 +130,19 @@ async def _send(http: httpx.AsyncClient, request: httpx.Request, auth: httpx.Aut
 
 _connection_reused: ContextVar[bool] = ContextVar("connection_reused", default=False)
 
+connected_at: ContextVar[list[float] | None] = ContextVar("connected_at", default=None)
+"""Where a caller puts a list, the loop times at which its calls got their connections are added to it."""
+
+
+async def _note_connection(*_: object) -> None:
+    times = connected_at.get()
+    if times is not None:
+        times.append(asyncio.get_running_loop().time())
+
 
 async def _note_reuse(*_: object) -> None:
     _connection_reused.set(True)
+    await _note_connection()
 
 
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
@@ -242,6 +252,7 @@ def _pooled_transport() -> httpx.AsyncBaseTransport:
         )
         trace = aiohttp.TraceConfig()
         trace.on_connection_reuseconn.append(_note_reuse)
+        trace.on_connection_create_end.append(_note_connection)
         return aiohttp.ClientSession(
             connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, trace_configs=[trace]
         )
