@@ -167,8 +167,8 @@ class ChatCompletions(ProviderOptions):
         payload = self._payload(request)
         if stream:
             payload |= {"stream": True, "stream_options": {"include_usage": True}}
-        auth = http.BearerAuth(self.api_key) if self.api_key else None
-        return http.post_json(self.base_url.rstrip("/") + "/chat/completions", payload, auth=auth)
+        key = http.BearerKey(self.api_key) if self.api_key else None
+        return http.post_json(self.base_url.rstrip("/") + "/chat/completions", payload, key=key)
 
     def _payload(self, request: LLMRequest) -> dict[str, Any]:
         """The request in this kind's own words."""
