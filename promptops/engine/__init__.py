@@ -9,6 +9,7 @@ from promptops.engine.chain import (
     complete_chain,
     run_chain,
 )
+from promptops.engine.drills import FAULTS, Fault, faulty
 from promptops.engine.enhancer import BUILT_IN_PROMPTS, PromptEnhancer, build_request
 from promptops.engine.errors import (
     LLMAuthError,
@@ -59,6 +60,7 @@ from promptops.engine.types import (
 
 __all__ = [
     "BUILT_IN_PROMPTS",
+    "FAULTS",
     "KINDS",
     "POLICIES",
     "Attempt",
@@ -66,6 +68,7 @@ __all__ = [
     "AttemptStarted",
     "CerebrasProvider",
     "ChainEvent",
+    "Fault",
     "GroqProvider",
     "HealthRegistry",
     "HealthView",
@@ -119,6 +122,7 @@ __all__ = [
     "build_rewrite",
     "close_client",
     "complete_chain",
+    "faulty",
     "first_blocked",
     "local_available",
     "parse_alternatives",

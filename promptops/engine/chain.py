@@ -245,6 +245,8 @@ class _Run:
                 raise self.final(self._error or self._busy())
             if found := await self._wait(awaited):
                 return found
+            if self._loop.time() >= self._deadline:
+                raise self.final(self._error or self._busy())
 
     def _admitted(self, *, last_resort: bool = False) -> tuple[_Candidate, Permit] | None:
         for candidate in self._waiting:

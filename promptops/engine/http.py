@@ -107,7 +107,9 @@ async def post_json(url: str, payload: Mapping[str, Any], *, key: BearerKey | No
     """
     with _plain_failures():
         headers = [*_HEADERS, key.header()] if key else _HEADERS
-        request = httpx.Request("POST", _url(url), headers=headers, content=json.dumps(payload).encode())
+        # As a stream: given as content, httpx would add headers that aiohttp adds too, for 15% of a call's CPU time.
+        body = httpx.ByteStream(json.dumps(payload).encode())
+        request = httpx.Request("POST", _url(url), headers=headers, stream=body)
         response = await _send(request)
     try:
         yield Reply(response)
@@ -263,7 +265,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
             request.method,
             _aiohttp_url(str(request.url)),
             headers=[(name.decode("ascii"), text.decode("ascii")) for name, text in request.headers.raw],
-            data=request.content,
+            data=request.read(),
             allow_redirects=False,
         )
         return httpx.Response(response.status, headers=response.raw_headers, stream=_Body(response))
