@@ -1,4 +1,7 @@
-"""A keep-alive HTTP server in a process of its own that answers every call at once; prints its port."""
+"""A keep-alive HTTP server in a process of its own; prints its port.
+
+The path begins with the milliseconds to wait before the answer: `/50/v1/chat/completions`.
+"""
 
 import asyncio
 import json
@@ -14,6 +17,8 @@ async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             request = await reader.readuntil(b"\r\n\r\n")
             length = next(line for line in request.lower().split(b"\r\n") if line.startswith(b"content-length:"))
             await reader.readexactly(int(length.split(b":")[1]))
+            if delay_ms := int(request.split(b"/", 2)[1]):
+                await asyncio.sleep(delay_ms / 1000)
             writer.write(HEAD + ANSWER)
     except (asyncio.IncompleteReadError, ConnectionError):
         writer.close()
@@ -21,7 +26,7 @@ async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 async def serve() -> None:
     """Serve on a free port of loopback until the process is ended."""
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    server = await asyncio.start_server(handle, "127.0.0.1", 0, backlog=1024)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 

@@ -1,10 +1,20 @@
 """The engine: prompt operations over a chain of language models. Needs no Django."""
 
-from promptops.engine.chain import AttemptFailed, AttemptStarted, ChainEvent, RunDone, complete_chain, run_chain
+from promptops.engine.chain import (
+    AttemptFailed,
+    AttemptStarted,
+    ChainEvent,
+    HedgePolicy,
+    RunDone,
+    complete_chain,
+    run_chain,
+)
+from promptops.engine.drills import FAULTS, Fault, faulty
 from promptops.engine.enhancer import BUILT_IN_PROMPTS, PromptEnhancer, build_request
 from promptops.engine.errors import (
     LLMAuthError,
     LLMBadRequestError,
+    LLMBusyError,
     LLMContextLengthError,
     LLMEmptyError,
     LLMInterruptedError,
@@ -13,13 +23,17 @@ from promptops.engine.errors import (
     LLMNotFoundError,
     LLMProviderError,
     LLMRateLimitedError,
+    LLMRefusedError,
     LLMServerError,
     LLMTimeoutError,
     LLMTransportError,
+    LLMTruncatedError,
     LLMUnavailableError,
     LLMUnexpectedError,
 )
+from promptops.engine.health import HealthRegistry, HealthView
 from promptops.engine.http import close_client, use_transport
+from promptops.engine.policies import POLICIES, Policy
 from promptops.engine.providers import KINDS, build_provider, register_kind
 from promptops.engine.providers.cerebras import CerebrasProvider
 from promptops.engine.providers.groq import GroqProvider
@@ -34,7 +48,10 @@ from promptops.engine.types import (
     LLMProvider,
     LLMRequest,
     LLMResponse,
+    Prices,
     PromptOperation,
+    ProviderOptions,
+    ReasoningEffort,
     StreamEvent,
     StreamingProvider,
     TextChunk,
@@ -43,15 +60,22 @@ from promptops.engine.types import (
 
 __all__ = [
     "BUILT_IN_PROMPTS",
+    "FAULTS",
     "KINDS",
+    "POLICIES",
     "Attempt",
     "AttemptFailed",
     "AttemptStarted",
     "CerebrasProvider",
     "ChainEvent",
+    "Fault",
     "GroqProvider",
+    "HealthRegistry",
+    "HealthView",
+    "HedgePolicy",
     "LLMAuthError",
     "LLMBadRequestError",
+    "LLMBusyError",
     "LLMContextLengthError",
     "LLMEmptyError",
     "LLMInterruptedError",
@@ -62,19 +86,25 @@ __all__ = [
     "LLMProvider",
     "LLMProviderError",
     "LLMRateLimitedError",
+    "LLMRefusedError",
     "LLMRequest",
     "LLMResponse",
     "LLMServerError",
     "LLMTimeoutError",
     "LLMTransportError",
+    "LLMTruncatedError",
     "LLMUnavailableError",
     "LLMUnexpectedError",
     "LocalProvider",
     "OpenAICompatibleProvider",
+    "Policy",
+    "Prices",
     "PromptEnhancer",
     "PromptOperation",
     "PromptSafetyFilter",
+    "ProviderOptions",
     "ProviderSpec",
+    "ReasoningEffort",
     "RewriteOptions",
     "RewriteResult",
     "RunDone",
@@ -92,6 +122,7 @@ __all__ = [
     "build_rewrite",
     "close_client",
     "complete_chain",
+    "faulty",
     "first_blocked",
     "local_available",
     "parse_alternatives",

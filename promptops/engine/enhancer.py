@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from promptops.engine.chain import complete_chain
+from promptops.engine.chain import HedgePolicy, complete_chain
+from promptops.engine.health import HealthRegistry
 from promptops.engine.types import LLMMessage, LLMProvider, LLMRequest, LLMResponse, PromptOperation
 
 BUILT_IN_PROMPTS: Mapping[PromptOperation, str] = MappingProxyType(
@@ -64,6 +65,9 @@ class PromptEnhancer:
     `model` is asked of providers that have none of their own. `timeout_ms` is the deadline of a whole run. With
     `system_prompt_dir`, the files `enhance.txt`, `auto_extend.txt` and `rewrite.txt` in it replace the built-in
     system prompts; a missing or blank one means the built-in text. Raises `ValueError` without providers.
+
+    Two attributes can be set afterwards: `health`, a `HealthRegistry` shared by all enhancers of a process, spares
+    providers that are in trouble; `hedges` says for which operations a slow provider gets company.
     """
 
     def __init__(
@@ -83,6 +87,8 @@ class PromptEnhancer:
         self.timeout_ms = timeout_ms
         self.temperature = temperature
         self.max_tokens = max_tokens
+        self.health: HealthRegistry | None = None
+        self.hedges: Mapping[PromptOperation, HedgePolicy] = {}
         self._system_prompt_dir = Path(system_prompt_dir) if system_prompt_dir is not None else None
         self._system_prompts: Mapping[PromptOperation, str] = {}
         self.reload_system_prompts()
@@ -130,7 +136,13 @@ class PromptEnhancer:
             timeout_ms=self.timeout_ms,
             count=count,
         )
-        return await complete_chain(request, self._providers, timeout_ms=self.timeout_ms)
+        return await complete_chain(
+            request,
+            self._providers,
+            timeout_ms=self.timeout_ms,
+            health=self.health,
+            hedge=self.hedges.get(operation),
+        )
 
     def _read_system_prompt(self, operation: PromptOperation) -> str:
         text = ""

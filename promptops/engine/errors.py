@@ -8,30 +8,36 @@
         ├── LLMServerError          kind "server"          5xx, 408, 425, 498, or an error under HTTP 200
         ├── LLMMalformedError       kind "malformed"       an answer that cannot be read
         ├── LLMEmptyError           kind "empty"           an answer without text
+        │   └── LLMTruncatedError   kind "truncated"       the token limit was used up before any text
         ├── LLMUnavailableError     kind "unavailable"     the embedded model cannot run here
         ├── LLMUnexpectedError      kind "unexpected"      a provider raised something else; see its cause
-        ├── LLMAuthError            kind "auth"            401, 403; not retryable
+        ├── LLMBusyError            kind "busy"            every provider is at its limit or cooling down
+        ├── LLMAuthError            kind "auth"            401, 402, 403; not retryable
         ├── LLMMissingKeyError      kind "missing_key"     no key to send; not retryable
         ├── LLMNotFoundError        kind "not_found"       404: wrong address or model; not retryable
         ├── LLMContextLengthError   kind "context_length"  the prompt does not fit; not retryable
+        ├── LLMRefusedError         kind "refused"         refused for its content; not retryable
         ├── LLMBadRequestError      kind "bad_request"     any other 4xx; not retryable
         └── LLMInterruptedError     kind "interrupted"     the answer broke off after its first text; not retryable
 
-A message names the provider and, where there is one, the HTTP status. It never contains a key.
+A message names the provider and, where there is one, the HTTP status. It never contains a key. What follows each kind
+is in `policies.py`.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-from promptops.engine.types import Attempt
+from promptops.engine.types import Attempt, Usage
 
 
 class LLMProviderError(RuntimeError):
     """A provider gave no usable answer.
 
     `retryable` says whether the next provider may be asked, `kind` is the error's short name, `status` the HTTP
-    status that caused it, if any. The error that ends a run has every attempt of the run in `attempts`.
+    status that caused it, if any. `retry_after_s` is how many seconds the provider wants to be left alone, `usage`
+    what it counted all the same; both `None` when it did not say. The error that ends a run has every attempt of the
+    run in `attempts`.
     """
 
     kind: ClassVar[str] = "provider"
@@ -40,6 +46,8 @@ class LLMProviderError(RuntimeError):
         super().__init__(message)
         self.retryable = retryable
         self.status = status
+        self.retry_after_s: float | None = None
+        self.usage: Usage | None = None
         self.attempts: tuple[Attempt, ...] = ()
 
 
@@ -82,6 +90,18 @@ class LLMEmptyError(LLMProviderError):
     kind = "empty"
 
 
+class LLMTruncatedError(LLMEmptyError):
+    """The token limit was used up, by reasoning as a rule, before any text."""
+
+    kind = "truncated"
+
+
+class LLMBusyError(LLMProviderError):
+    """No provider could be asked within the deadline; the message says why for each."""
+
+    kind = "busy"
+
+
 class LLMUnavailableError(LLMProviderError):
     """The embedded model cannot run here; the message says why and what to do."""
 
@@ -102,7 +122,7 @@ class _FinalError(LLMProviderError):
 
 
 class LLMAuthError(_FinalError):
-    """The provider refuses the key (401, 403)."""
+    """The provider refuses the key or the account (401, 402, 403)."""
 
     kind = "auth"
 
@@ -123,6 +143,12 @@ class LLMContextLengthError(_FinalError):
     """The prompt is longer than the model can take."""
 
     kind = "context_length"
+
+
+class LLMRefusedError(_FinalError):
+    """The provider refuses the content, of the prompt or of its own answer; the message keeps its reason."""
+
+    kind = "refused"
 
 
 class LLMBadRequestError(_FinalError):

@@ -1,8 +1,8 @@
-"""HTTP to providers: pooled clients, failures in plain words, capped bodies, server-sent events.
+"""HTTP to providers: pooled connections, failures in plain words, capped bodies, server-sent events.
 
-The only module that imports httpx. There is one client per running event loop, with aiohttp's connection pool below
-it (httpx's own rescans every connection for every request). All clients share one SSL context, so the CA bundle is
-read once per process.
+The only module that imports httpx, whose requests, responses and transports are the interface; the connections are
+aiohttp's, because httpx's own pool rescans all of them for every request (docs/decisions/0007-http-transport.md). There
+is one transport per running event loop. All share one SSL context, so the CA bundle is read once per process.
 
 A key goes to the address that the operator entered and nowhere else: redirects are not followed, cookies are not
 kept, and neither `.netrc` nor the proxy variables of the environment are read. `SSL_CERT_FILE` and `SSL_CERT_DIR`
@@ -16,15 +16,15 @@ import atexit
 import json
 import ssl
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
-from http.cookiejar import DefaultCookiePolicy
+from functools import lru_cache
 from typing import Any
 
 import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport
+import yarl
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 """The longest answer that is read: an answer of 256 tokens is about 1 KiB of text, 100 KiB as a stream of events."""
@@ -55,16 +55,15 @@ class CallFailed(Exception):
         self.too_long = too_long
 
 
-class BearerAuth(httpx.Auth):
-    """Sends a key as bearer token. An object, so that no header dictionary with the key lies about in a traceback."""
+class BearerKey:
+    """A key to send. An object, so that a traceback that shows variables does not show it."""
 
     def __init__(self, key: str) -> None:
         self._key = key
 
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Add the header to the request."""
-        request.headers["Authorization"] = f"Bearer {self._key}"
-        yield request
+    def header(self) -> tuple[bytes, bytes]:
+        """The request header that carries it."""
+        return b"Authorization", b"Bearer " + self._key.encode("ascii")
 
 
 class Reply:
@@ -73,17 +72,18 @@ class Reply:
     def __init__(self, response: httpx.Response) -> None:
         self._response = response
         self.status = response.status_code
+        self.headers = {name.lower().decode("latin-1"): text.decode("latin-1") for name, text in response.headers.raw}
 
     @property
     def is_event_stream(self) -> bool:
         """Whether the body is a stream of server-sent events."""
-        content_type = str(self._response.headers.get("content-type", ""))
-        return content_type.lower().startswith("text/event-stream")
+        return self.headers.get("content-type", "").lower().startswith("text/event-stream")
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body as it arrives. Raises `CallFailed` when it breaks off or is longer than `MAX_BODY_BYTES`."""
         size = 0
-        body = aiter(self._response.aiter_bytes())
+        packed = "content-encoding" in self.headers
+        body = aiter(self._response.aiter_bytes() if packed else self._response.stream)  # type: ignore[arg-type]
         while True:
             with _plain_failures():
                 chunk = await anext(body, None)
@@ -100,15 +100,17 @@ class Reply:
 
 
 @asynccontextmanager
-async def post_json(url: str, payload: Mapping[str, Any], *, auth: httpx.Auth | None) -> AsyncIterator[Reply]:
+async def post_json(url: str, payload: Mapping[str, Any], *, key: BearerKey | None) -> AsyncIterator[Reply]:
     """Post `payload` and give the answer; leaving the block closes the connection unless the body was read to its end.
 
     Sets no overall time limit: that is the caller's. Raises `CallFailed` when there is no answer.
     """
     with _plain_failures():
-        http = client()
-        request = http.build_request("POST", url, content=json.dumps(payload).encode(), headers=_HEADERS)
-        response = await _send(http, request, auth)
+        headers = [*_HEADERS, key.header()] if key else _HEADERS
+        # As a stream: given as content, httpx would add headers that aiohttp adds too, for 15% of a call's CPU time.
+        body = httpx.ByteStream(json.dumps(payload).encode())
+        request = httpx.Request("POST", _url(url), headers=headers, stream=body)
+        response = await _send(request)
     try:
         yield Reply(response)
     finally:
@@ -116,26 +118,48 @@ async def post_json(url: str, payload: Mapping[str, Any], *, auth: httpx.Auth | 
             await response.aclose()
 
 
-async def _send(http: httpx.AsyncClient, request: httpx.Request, auth: httpx.Auth | None) -> httpx.Response:
+@lru_cache(maxsize=256)
+def _url(text: str) -> httpx.URL:
+    url = httpx.URL(text)
+    if url.scheme not in ("http", "https") or not url.host:
+        raise httpx.UnsupportedProtocol("no http address")
+    return url
+
+
+async def _send(request: httpx.Request) -> httpx.Response:
     """Send, once more if the server had dropped the kept connection that it went out on before it could be used."""
     while True:
         _connection_reused.set(False)
         try:
-            return await http.send(request, auth=auth, stream=True)
-        except httpx.TransportError as exc:
-            dropped = isinstance(exc.__cause__, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
-            if not (dropped and _connection_reused.get()):
+            return await transport().handle_async_request(request)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            if not _connection_reused.get():
                 raise
 
 
 _connection_reused: ContextVar[bool] = ContextVar("connection_reused", default=False)
 
+connected_at: ContextVar[list[float] | None] = ContextVar("connected_at", default=None)
+"""Where a caller puts a list, the loop times at which its calls got their connections are added to it."""
+
+
+async def _note_connection(*_: object) -> None:
+    times = connected_at.get()
+    if times is not None:
+        times.append(asyncio.get_running_loop().time())
+
 
 async def _note_reuse(*_: object) -> None:
     _connection_reused.set(True)
+    await _note_connection()
 
 
-_HEADERS = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+_HEADERS = [
+    (b"Content-Type", b"application/json"),
+    (b"Accept", b"application/json, text/event-stream"),
+    (b"Accept-Encoding", b"gzip, deflate"),
+    (b"User-Agent", b"PromptOps"),
+]
 
 
 @contextmanager
@@ -148,71 +172,124 @@ def _plain_failures() -> Iterator[None]:
 
 
 def _timed_out(exc: Exception) -> bool:
-    # The aiohttp transport reports a refused connection as httpx.ConnectTimeout; the cause tells the truth.
-    if isinstance(exc.__cause__, aiohttp.ClientError):
-        return isinstance(exc.__cause__, TimeoutError)
     return isinstance(exc, httpx.TimeoutException | TimeoutError)
 
 
 def _reason(exc: Exception) -> str:
-    if isinstance(exc, httpx.InvalidURL | httpx.UnsupportedProtocol):
-        return "could not be reached: its address is not a valid URL"
     if _timed_out(exc):
         return "did not answer in time"
-    match exc.__cause__:
+    match exc:
+        case httpx.InvalidURL() | httpx.UnsupportedProtocol() | aiohttp.InvalidURL():
+            return "could not be reached: its address is not a valid URL"
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
             return "could not be reached: its TLS certificate or connection was not accepted"
         case aiohttp.ClientConnectorDNSError():
             return "could not be reached: its host name was not found"
         case aiohttp.ClientConnectorError():
             return "could not be reached: the connection was refused"
-    if isinstance(exc, httpx.DecodingError):
-        return "sent an answer that could not be decompressed"
-    return f"broke off the connection ({type(exc.__cause__ or exc).__name__})"
+        case httpx.DecodingError():
+            return "sent an answer that could not be decompressed"
+    return f"broke off the connection ({type(exc).__name__})"
 
 
-# Clients
+# Transports
 
 _lock = threading.Lock()
-_clients: dict[asyncio.AbstractEventLoop, httpx.AsyncClient] = {}
+_transports: dict[asyncio.AbstractEventLoop, httpx.AsyncBaseTransport] = {}
 _transport_factory: TransportFactory | None = None
 _ssl_context: ssl.SSLContext | None = None
 
 
-def client() -> httpx.AsyncClient:
-    """The running event loop's client. Clients of loops that have been closed are dropped on the way."""
+def transport() -> httpx.AsyncBaseTransport:
+    """The running event loop's transport. Those of loops that have been closed are dropped on the way."""
     loop = asyncio.get_running_loop()
-    found = _clients.get(loop)
+    found = _transports.get(loop)
     if found is None:
         with _lock:
-            _drop_dead_clients()
-            found = _clients[loop] = _new_client()
+            _drop_dead_transports()
+            found = _transports[loop] = (_transport_factory or PooledTransport)()
     return found
 
 
 async def close_client() -> None:
-    """Close the running event loop's client and its connections; the next call opens a new one."""
+    """Close the running event loop's connections; the next call opens new ones."""
     with _lock:
-        found = _clients.pop(asyncio.get_running_loop(), None)
+        found = _transports.pop(asyncio.get_running_loop(), None)
     if found is not None:
         await found.aclose()
 
 
 @contextmanager
 def use_transport(factory: TransportFactory) -> Iterator[None]:
-    """The seam for tests: inside the block new clients get their transport from `factory`.
+    """The seam for tests: inside the block calls go through transports from `factory`.
 
-    It counts for all threads; clients from before it come back after it.
+    It counts for all threads; transports from before it come back after it.
     """
-    global _clients, _transport_factory
+    global _transports, _transport_factory
     with _lock:
-        before = _clients, _transport_factory
-        _clients, _transport_factory = {}, factory
+        before = _transports, _transport_factory
+        _transports, _transport_factory = {}, factory
     try:
         yield
     finally:
         with _lock:
-            _clients, _transport_factory = before
+            _transports, _transport_factory = before
+
+
+class PooledTransport(httpx.AsyncBaseTransport):
+    """httpx requests over aiohttp's connection pool. Lets aiohttp's exceptions through: they say more than httpx's."""
+
+    def __init__(self) -> None:
+        trace = aiohttp.TraceConfig()
+        trace.on_connection_reuseconn.append(_note_reuse)
+        trace.on_connection_create_end.append(_note_connection)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                ssl=shared_ssl_context(), limit=MAX_CONNECTIONS, keepalive_timeout=KEEPALIVE_SECONDS
+            ),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+            trace_configs=[trace],
+        )
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it can no longer be used."""
+        return self._session.closed
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request whose body is in memory; the answer's body is read from its stream."""
+        response = await self._session.request(
+            request.method,
+            _aiohttp_url(str(request.url)),
+            headers=[(name.decode("ascii"), text.decode("ascii")) for name, text in request.headers.raw],
+            data=request.read(),
+            allow_redirects=False,
+        )
+        return httpx.Response(response.status, headers=response.raw_headers, stream=_Body(response))
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+
+@lru_cache(maxsize=256)
+def _aiohttp_url(text: str) -> yarl.URL:
+    return yarl.URL(text, encoded=True)
+
+
+class _Body(httpx.AsyncByteStream):
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return aiter(self._response.content.iter_any())
+
+    async def aclose(self) -> None:
+        # What nobody wants is cut off. A body that was read to its end has given its connection back already.
+        self._response.close()
 
 
 def shared_ssl_context() -> ssl.SSLContext:
@@ -223,39 +300,13 @@ def shared_ssl_context() -> ssl.SSLContext:
     return _ssl_context
 
 
-def _new_client() -> httpx.AsyncClient:
-    made = httpx.AsyncClient(
-        transport=(_transport_factory or _pooled_transport)(),
-        timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
-        headers={"User-Agent": "PromptOps"},
-        follow_redirects=False,
-        trust_env=False,
-    )
-    made.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    return made
-
-
-def _pooled_transport() -> httpx.AsyncBaseTransport:
-    def session() -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
-            ssl=shared_ssl_context(), limit=MAX_CONNECTIONS, keepalive_timeout=KEEPALIVE_SECONDS
-        )
-        trace = aiohttp.TraceConfig()
-        trace.on_connection_reuseconn.append(_note_reuse)
-        return aiohttp.ClientSession(
-            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, trace_configs=[trace]
-        )
-
-    return AiohttpTransport(verify=shared_ssl_context(), client=session)
-
-
-def _drop_dead_clients() -> None:
-    for loop in [loop for loop in _clients if loop.is_closed()]:
-        _run_without_loop(_clients.pop(loop).aclose())
+def _drop_dead_transports() -> None:
+    for loop in [loop for loop in _transports if loop.is_closed()]:
+        _run_without_loop(_transports.pop(loop).aclose())
 
 
 def _run_without_loop(closing: Coroutine[Any, Any, None]) -> None:
-    """Run the closing of a client whose loop is closed: nothing is left to wait for, so one step ends it."""
+    """Run the closing of a transport whose loop is closed: nothing is left to wait for, so one step ends it."""
     try:
         closing.send(None)
     except (StopIteration, RuntimeError):  # RuntimeError: a transport that does ask for the closed loop
@@ -264,11 +315,11 @@ def _run_without_loop(closing: Coroutine[Any, Any, None]) -> None:
 
 
 @atexit.register
-def _close_all_clients() -> None:
+def _close_all() -> None:
     """Close what was left open, so that no complaint about it is printed when the interpreter ends."""
-    for loop in [loop for loop in _clients if not (loop.is_closed() or loop.is_running())]:
-        loop.run_until_complete(_clients.pop(loop).aclose())
-    _drop_dead_clients()
+    for loop in [loop for loop in _transports if not (loop.is_closed() or loop.is_running())]:
+        loop.run_until_complete(_transports.pop(loop).aclose())
+    _drop_dead_transports()
 
 
 # Server-sent events

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from promptops.engine.types import PromptOperation
+from promptops.engine.types import Prices, PromptOperation
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class ProviderSpec:
     """How to reach one provider.
 
     `kind` is a registered provider kind. The key is `api_key` when given, otherwise what the environment variable
-    `key_env` holds. `timeout_ms` is the provider's own limit for one attempt.
+    `key_env` holds. `timeout_ms` is the provider's own limit for one attempt. The last four are `ProviderOptions`.
     """
 
     id: int
@@ -24,6 +24,10 @@ class ProviderSpec:
     timeout_ms: int | None
     api_key: str | None = field(default=None, repr=False)
     key_env: str | None = None
+    max_concurrent: int | None = None
+    prices: Prices | None = None
+    fall_back_on: frozenset[str] = frozenset()
+    context_tokens: int | None = None
 
 
 @dataclass(frozen=True)

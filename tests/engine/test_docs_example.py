@@ -1,17 +1,25 @@
-"""The examples in docs/engine.md run as they stand."""
+"""The examples in docs/engine.md and docs/chain.md run as they stand, and the chain's table is complete."""
 
 import re
 from pathlib import Path
 
-from promptops.engine import providers
+import pytest
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "engine.md"
+from promptops.engine import FAULTS, POLICIES, providers
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 
-def test_the_examples_run(monkeypatch):
+@pytest.mark.parametrize(("name", "examples"), [("engine.md", 2), ("chain.md", 2)])
+def test_the_examples_run(monkeypatch, name, examples):
     monkeypatch.setattr(providers, "_factories", dict(providers.KINDS))
-    blocks = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.S)
-    assert len(blocks) == 2
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / name).read_text(), re.S)
+    assert len(blocks) == examples
     namespace: dict[str, object] = {"__name__": "example"}
     for block in blocks:
-        exec(compile(block, str(DOCUMENT), "exec"), namespace)
+        exec(compile(block, name, "exec"), namespace)
+
+
+def test_every_policy_and_fault_is_explained():
+    text = (DOCS / "chain.md").read_text()
+    assert [name for name in [*POLICIES, *FAULTS] if f"`{name}`" not in text] == []

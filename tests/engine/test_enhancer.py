@@ -9,6 +9,8 @@ import pytest
 
 from promptops.engine import (
     BUILT_IN_PROMPTS,
+    HealthRegistry,
+    HedgePolicy,
     LLMMessage,
     LLMProvider,
     LLMProviderError,
@@ -270,3 +272,14 @@ def test_only_a_rewrite_has_a_count():
         PromptOperation.ENHANCE, "x", system_prompt="S", model="m", temperature=None, max_tokens=None, count=3
     )
     assert request == LLMRequest([LLMMessage("system", "S"), LLMMessage("user", "x")], "m")
+
+
+async def test_health_and_hedges_reach_the_chain():
+    health = HealthRegistry()
+    slow, quick = FakeProvider("slow", hang()), FakeProvider("quick")
+    enhancer = PromptEnhancer(providers=[slow, quick], model="m")
+    enhancer.health = health
+    enhancer.hedges = {PromptOperation.ENHANCE: HedgePolicy(0, budget=1.0)}
+    response = await enhancer.enhance("a fox")
+    assert (response.provider, [attempt.hedge for attempt in response.attempts]) == ("quick", [False, True])
+    assert health.view("slow").in_flight == 0

@@ -304,19 +304,19 @@ async def test_the_environment_cannot_redirect_a_key(monkeypatch, tmp_path):
 
 
 async def test_one_client_per_loop():
-    mine = http.client()
-    assert http.client() is mine
+    mine = http.transport()
+    assert http.transport() is mine
 
-    async def in_another_loop() -> httpx.AsyncClient:
-        return http.client()
+    async def in_another_loop() -> httpx.AsyncBaseTransport:
+        return http.transport()
 
     other = await asyncio.to_thread(asyncio.run, in_another_loop())
     assert other is not mine
-    assert other in http._clients.values()
+    assert other in http._transports.values()
     await close_client()
     assert mine.is_closed
-    assert http.client() is not mine  # opened anew
-    assert other not in http._clients.values()  # its loop was closed meanwhile
+    assert http.transport() is not mine  # opened anew
+    assert other not in http._transports.values()  # its loop was closed meanwhile
     assert other.is_closed
     await close_client()
     await close_client()
@@ -339,10 +339,10 @@ def test_clients_of_dead_loops_go_in_silence(caplog):
 
 
 async def test_the_seam_takes_any_transport_and_gives_back_the_old_client():
-    before = http.client()
+    before = http.transport()
     with use_transport(lambda: httpx.MockTransport(lambda request: httpx.Response(200, json=completion("mocked")))):
         assert (await at("http://nowhere.test/v1").complete(ask())).content == "mocked"
-    assert http.client() is before
+    assert http.transport() is before
     await close_client()
 
 

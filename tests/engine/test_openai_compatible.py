@@ -24,11 +24,13 @@ from promptops.engine import (
     LLMProvider,
     LLMProviderError,
     LLMRateLimitedError,
+    LLMRefusedError,
     LLMRequest,
     LLMResponse,
     LLMServerError,
     LLMTimeoutError,
     LLMTransportError,
+    LLMTruncatedError,
     OpenAICompatibleProvider,
     StreamingProvider,
     Usage,
@@ -95,6 +97,71 @@ async def test_what_is_sent(answer, made, url, limit_field):
     }
     assert (response.content, response.provider, response.model) == ("a red fox", made.name, "some-model")
     assert response.latency_ms >= 0
+
+
+ASKED = {
+    "max_tokens": 99,
+    "reasoning_effort": "none",
+    "json_mode": True,
+    "parameters": {"seed": 7, "logit_bias": {}, "n": 1, "frequency_penalty": 1, "model": "not this way"},
+}
+JSON_MODE = {"response_format": {"type": "json_object"}}
+
+
+@pytest.mark.parametrize(
+    ("made", "model", "sent"),
+    [
+        (
+            CerebrasProvider(KEY),
+            "gpt-oss-120b",
+            {"max_completion_tokens": 99, "reasoning_effort": "none", "seed": 7, "n": 1, **JSON_MODE},
+        ),
+        (
+            GroqProvider(KEY),
+            "openai/gpt-oss-120b",
+            {"max_completion_tokens": 99, "reasoning_effort": "low", "seed": 7, "frequency_penalty": 1, **JSON_MODE},
+        ),
+        (
+            GroqProvider(KEY),
+            "qwen/qwen3-32b",
+            {"max_completion_tokens": 99, "reasoning_effort": "none", "seed": 7, "frequency_penalty": 1, **JSON_MODE},
+        ),
+        (
+            provider(),
+            "any",
+            {
+                "max_tokens": 99,
+                "reasoning_effort": "none",
+                "seed": 7,
+                "logit_bias": {},
+                "n": 1,
+                "frequency_penalty": 1,
+                **JSON_MODE,
+            },
+        ),
+    ],
+)
+async def test_one_request_works_on_all_kinds(answer, made, model, sent):
+    seen = answer(completion())
+    await made.complete(ask(model=model, **ASKED))
+    body = json.loads(seen[0].content)
+    del body["messages"]
+    assert body == {"model": model, **sent}
+
+
+@pytest.mark.parametrize(("effort", "sent"), [("low", "default"), ("high", "default"), ("none", "none")])
+async def test_groqs_other_models_know_two_efforts(answer, effort, sent):
+    seen = answer(completion())
+    await GroqProvider(KEY).complete(ask(model="qwen/qwen3-32b", reasoning_effort=effort))
+    assert json.loads(seen[0].content)["reasoning_effort"] == sent
+
+
+async def test_cerebras_answers_json_in_one_piece(answer):
+    for json_mode in (True, False):
+        seen = answer(completion("{}"))
+        events = await collect(CerebrasProvider(KEY).stream(ask(json_mode=json_mode)))
+        assert events[-1].content == "{}"
+        assert ("stream" in json.loads(seen[0].content)) is not json_mode
 
 
 async def test_what_is_not_set_is_not_sent(answer):
@@ -220,11 +287,11 @@ def test_no_repr_shows_the_key():
     [
         (400, LLMBadRequestError, False),
         (401, LLMAuthError, False),
-        (402, LLMBadRequestError, False),
+        (402, LLMAuthError, False),
         (403, LLMAuthError, False),
         (404, LLMNotFoundError, False),
         (408, LLMServerError, True),
-        (413, LLMBadRequestError, False),
+        (413, LLMContextLengthError, False),
         (422, LLMBadRequestError, False),
         (424, LLMBadRequestError, False),
         (425, LLMServerError, True),
@@ -291,6 +358,42 @@ async def test_a_prompt_that_is_too_long(answer, body):
 
 
 @pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, {"error": {"message": "Blocked.", "code": "content_policy_violation"}}),
+        (400, {"error": {"message": "Filtered by our content management policy", "code": "content_filter"}}),
+        (403, {"error": {"message": "Your input was flagged by moderation", "code": 403}}),
+        (200, {"error": {"message": "Blocked by the content filter", "code": 400}}),
+        (200, completion(None, "content_filter")),
+        (200, completion("half of it", "content_filter")),
+        (200, {"choices": [{"message": {"content": None, "refusal": "I cannot help."}, "finish_reason": "stop"}]}),
+    ],
+)
+async def test_a_refusal_for_content_is_final_and_keeps_its_reason(answer, status, body):
+    answer(body, status)
+    for call in (provider().complete(ask()), collect(provider().stream(ask()))):
+        with pytest.raises(LLMRefusedError, match=r"(?i)blocked|filter|flagged|cannot help") as caught:
+            await call
+        assert caught.value.retryable is False
+
+
+async def test_an_answer_that_the_limit_cut_is_marked(answer):
+    answer(completion("a red", "length", model="really-this-one"))
+    response = await provider().complete(ask())
+    assert (response.content, response.truncated, response.answered_model) == ("a red", True, "really-this-one")
+    answer(event({"model": "this", "choices": [{"delta": {"content": "a"}, "finish_reason": "length"}]}), stream=True)
+    response = (await collect(provider().stream(ask())))[-1]
+    assert (response.truncated, response.finish_reason, response.answered_model) == (True, "length", "this")
+
+
+async def test_an_empty_answer_keeps_what_it_used(answer):
+    answer(completion(None, "length", usage={"prompt_tokens": 5, "completion_tokens": 256}))
+    with pytest.raises(LLMTruncatedError) as caught:
+        await provider().complete(ask())
+    assert caught.value.usage == Usage(5, 256)
+
+
+@pytest.mark.parametrize(
     ("raised", "error"),
     [
         (httpx.ReadTimeout("slow"), LLMTimeoutError),
@@ -341,7 +444,7 @@ async def test_an_address_that_is_none(url):
         (completion([]), LLMEmptyError),
         (completion(7), LLMEmptyError),
         (completion("<think>only thoughts</think>"), LLMEmptyError),
-        (completion("<think>cut off", "length"), LLMEmptyError),
+        (completion("<think>cut off", "length"), LLMTruncatedError),
         ({"error": {"message": "overloaded", "code": 429}}, LLMServerError),
         ({"error": "overloaded"}, LLMServerError),
         ({"message": "flat", "code": "x"}, LLMServerError),
@@ -485,7 +588,7 @@ async def test_thinking_that_was_never_opened_is_not_in_the_response(answer):
         (b'event: error\ndata: {"message": "died"}\n\n', LLMServerError),
         (delta("a half", "stop") + event({"choices": [], "x_groq": {"error": "over capacity"}}), LLMServerError),
         (delta(finish="stop") + DONE, LLMEmptyError),
-        (delta(reasoning="hm") + delta(finish="length") + DONE, LLMEmptyError),
+        (delta(reasoning="hm") + delta(finish="length") + DONE, LLMTruncatedError),
         (delta("<think>hm") + DONE, LLMEmptyError),
         (DONE, LLMEmptyError),
     ],

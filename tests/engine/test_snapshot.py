@@ -12,6 +12,7 @@ from promptops.engine import (
     GroqProvider,
     LocalProvider,
     OpenAICompatibleProvider,
+    Prices,
     PromptOperation,
     ProviderSpec,
     SettingsSpec,
@@ -69,6 +70,18 @@ FULL = {"base_url": "http://here/v1", "model": "big", "timeout_ms": 5, "api_key"
 )
 def test_build_provider(kind, fields, expected):
     assert build_provider(spec(kind, **fields)) == expected
+
+
+@pytest.mark.parametrize("kind", ["cerebras", "groq", "openai", "local"])
+def test_what_operators_set_reaches_the_provider(kind):
+    options = {
+        "max_concurrent": 3,
+        "prices": Prices(1.0, None, 2.0),
+        "fall_back_on": frozenset({"auth"}),
+        "context_tokens": 9,
+    }
+    made = build_provider(spec(kind, **options))
+    assert {name: getattr(made, name) for name in options} == options
 
 
 def test_the_key_comes_from_the_variable_that_the_spec_names(monkeypatch):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from promptops.engine.providers import cerebras, groq
 from promptops.engine.providers.cerebras import CerebrasProvider
@@ -12,7 +13,7 @@ from promptops.engine.providers.groq import GroqProvider
 from promptops.engine.providers.local import LocalProvider
 from promptops.engine.providers.openai_compatible import OpenAICompatibleProvider
 from promptops.engine.snapshot import ProviderSpec
-from promptops.engine.types import LLMProvider
+from promptops.engine.types import LLMProvider, ProviderOptions
 
 Factory: TypeAlias = Callable[[ProviderSpec], LLMProvider]
 
@@ -37,6 +38,10 @@ def build_provider(spec: ProviderSpec) -> LLMProvider:
     return factory(spec)
 
 
+def _options(spec: ProviderSpec) -> dict[str, Any]:
+    return {option.name: getattr(spec, option.name) for option in fields(ProviderOptions)}
+
+
 def _cerebras(spec: ProviderSpec) -> LLMProvider:
     return CerebrasProvider(
         api_key=spec.api_key,
@@ -45,6 +50,7 @@ def _cerebras(spec: ProviderSpec) -> LLMProvider:
         model=spec.model or None,
         timeout_ms=spec.timeout_ms,
         key_env=spec.key_env or cerebras.KEY_ENV,
+        **_options(spec),
     )
 
 
@@ -56,6 +62,7 @@ def _groq(spec: ProviderSpec) -> LLMProvider:
         model=spec.model or None,
         timeout_ms=spec.timeout_ms,
         key_env=spec.key_env or groq.KEY_ENV,
+        **_options(spec),
     )
 
 
@@ -67,11 +74,12 @@ def _openai_compatible(spec: ProviderSpec) -> LLMProvider:
         model=spec.model or None,
         timeout_ms=spec.timeout_ms,
         key_env=spec.key_env,
+        **_options(spec),
     )
 
 
 def _local(spec: ProviderSpec) -> LLMProvider:
-    return LocalProvider(name=spec.name, timeout_ms=spec.timeout_ms)
+    return LocalProvider(name=spec.name, timeout_ms=spec.timeout_ms, **_options(spec))
 
 
 register_kind("cerebras", _cerebras)

@@ -21,4 +21,10 @@ class CerebrasProvider(ChatCompletions):
     model: str | None = None
     timeout_ms: int | None = None
     key_env: str | None = KEY_ENV
-    profile: ClassVar[Profile] = Profile(token_limit_field="max_completion_tokens")  # noqa: S106 - no password
+    profile: ClassVar[Profile] = Profile(
+        token_limit_field="max_completion_tokens",  # noqa: S106 - no password
+        streams_json=False,  # reasoning models refuse it
+        refused_parameters=frozenset(
+            {"frequency_penalty", "presence_penalty", "logit_bias", "parallel_tool_calls", "service_tier"}
+        ),
+    )

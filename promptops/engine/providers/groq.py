@@ -6,9 +6,17 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from promptops.engine.providers.openai_compatible import ChatCompletions, Profile
+from promptops.engine.types import ReasoningEffort
 
 BASE_URL = "https://api.groq.com/openai/v1"
 KEY_ENV = "GROQ_API_KEY"
+
+
+def _effort(model: str, effort: ReasoningEffort) -> str:
+    """Groq's gpt-oss cannot be told not to think at all; its other reasoning models know only none and default."""
+    if "gpt-oss" in model:
+        return "low" if effort == "none" else effort
+    return "none" if effort == "none" else "default"
 
 
 @dataclass
@@ -21,4 +29,8 @@ class GroqProvider(ChatCompletions):
     model: str | None = None
     timeout_ms: int | None = None
     key_env: str | None = KEY_ENV
-    profile: ClassVar[Profile] = Profile(token_limit_field="max_completion_tokens")  # noqa: S106 - no password
+    profile: ClassVar[Profile] = Profile(
+        token_limit_field="max_completion_tokens",  # noqa: S106 - no password
+        effort=_effort,
+        refused_parameters=frozenset({"logprobs", "top_logprobs", "logit_bias", "n"}),
+    )

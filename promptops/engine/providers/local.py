@@ -24,7 +24,7 @@ from typing import ClassVar
 
 from promptops.engine.errors import LLMContextLengthError, LLMUnavailableError
 from promptops.engine.providers.openai_compatible import OpenAICompatibleProvider, Profile
-from promptops.engine.types import LLMRequest, LLMResponse, StreamEvent
+from promptops.engine.types import LLMRequest, LLMResponse, ProviderOptions, StreamEvent
 
 MODEL = "SmolLM2-135M-Instruct"
 
@@ -68,7 +68,7 @@ class _Endpoint(OpenAICompatibleProvider):
 
 
 @dataclass
-class LocalProvider:
+class LocalProvider(ProviderOptions):
     """The embedded model as a provider. There is one model, so `model` is only the name it goes by."""
 
     name: str = "local"
@@ -77,6 +77,7 @@ class LocalProvider:
 
     def __post_init__(self) -> None:
         self.model = self.model or MODEL
+        self.context_tokens = self.context_tokens or CONTEXT_TOKENS
 
     async def complete(self, request: LLMRequest) -> LLMResponse:
         """The whole answer at once. Raises `LLMProviderError`; `LLMUnavailableError` when the model cannot run."""

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -28,11 +28,22 @@ from promptops.engine.errors import (
     LLMNotFoundError,
     LLMProviderError,
     LLMRateLimitedError,
+    LLMRefusedError,
     LLMServerError,
     LLMTimeoutError,
     LLMTransportError,
+    LLMTruncatedError,
 )
-from promptops.engine.types import LLMRequest, LLMResponse, StreamEvent, TextChunk, Usage
+from promptops.engine.rate_limits import cooldown_seconds
+from promptops.engine.types import (
+    LLMRequest,
+    LLMResponse,
+    ProviderOptions,
+    ReasoningEffort,
+    StreamEvent,
+    TextChunk,
+    Usage,
+)
 
 DEFAULT_TIMEOUT_MS = 20_000
 """The limit of a call that neither provider nor request limits: the engine contract's default for a whole run."""
@@ -45,6 +56,10 @@ MAX_DETAIL_CHARS = 300
 """How much of a provider's own error text goes into a message."""
 
 
+def _as_asked(model: str, effort: ReasoningEffort) -> str:
+    return effort
+
+
 @dataclass(frozen=True)
 class Profile:
     """What one kind of server wants said differently."""
@@ -55,8 +70,17 @@ class Profile:
     extra: tuple[tuple[str, Any], ...] = ()
     """Fields sent with every request."""
 
+    effort: Callable[[str, ReasoningEffort], str] = _as_asked
+    """What the reasoning effort is called here, for a model."""
 
-class ChatCompletions:
+    streams_json: bool = True
+    """Whether an answer in JSON mode can be streamed; where not, it is asked for whole."""
+
+    refused_parameters: frozenset[str] = frozenset()
+    """Fields that are refused with a 400 and therefore left out."""
+
+
+class ChatCompletions(ProviderOptions):
     """What the providers share; each is a dataclass with these fields, in its own order.
 
     `key_env` names the variable that the key comes from when `api_key` is not given, at construction. With neither
@@ -116,42 +140,55 @@ class ChatCompletions:
         if problem := self._key_problem():
             yield problem
             return
+        retry_after_s: float | None = None
         answer = _StreamedAnswer()
         failure: LLMProviderError = LLMTransportError(f"{self.name} broke off its answer before the end")
         try:
-            async with self._post(request, stream=True) as reply:
+            async with self._post(request, stream=self.profile.streams_json or not request.json_mode) as reply:
                 if not (_is_success(reply.status) and reply.is_event_stream):
                     whole = await self._read_whole(request, reply, started)
                     if isinstance(whole, LLMResponse):
                         yield TextChunk(whole.content)
                     yield whole
                     return
+                retry_after_s = cooldown_seconds(reply.headers, refused=False)
                 async with aclosing(answer.read(reply.chunks())) as pieces:
                     async for text in pieces:
                         yield TextChunk(text)
         except http.CallFailed as failed:
             failure = self._call_failed(failed)
         if answer.error is not None:
-            yield LLMServerError(self._message("reported an error instead of answering", answer.error))
+            yield self._reported(answer.error)
         elif answer.complete:
-            yield self._response(request, answer.raw, answer.reasoning, answer.finish_reason, answer.usage, started)
+            yield self._response(request, answer, started, retry_after_s)
         else:
             yield failure
 
     def _post(self, request: LLMRequest, *, stream: bool) -> AbstractAsyncContextManager[http.Reply]:
+        payload = self._payload(request)
+        if stream:
+            payload |= {"stream": True, "stream_options": {"include_usage": True}}
+        key = http.BearerKey(self.api_key) if self.api_key else None
+        return http.post_json(self.base_url.rstrip("/") + "/chat/completions", payload, key=key)
+
+    def _payload(self, request: LLMRequest) -> dict[str, Any]:
+        """The request in this kind's own words."""
+        profile = self.profile
         payload: dict[str, Any] = {
-            **dict(self.profile.extra),
+            **{name: value for name, value in request.parameters.items() if name not in profile.refused_parameters},
+            **dict(profile.extra),
             "model": self._model(request),
             "messages": [{"role": message.role, "content": message.content} for message in request.messages],
         }
         if request.max_tokens is not None:
-            payload[self.profile.token_limit_field] = request.max_tokens
+            payload[profile.token_limit_field] = request.max_tokens
         if request.temperature is not None:
             payload["temperature"] = request.temperature
-        if stream:
-            payload |= {"stream": True, "stream_options": {"include_usage": True}}
-        auth = http.BearerAuth(self.api_key) if self.api_key else None
-        return http.post_json(self.base_url.rstrip("/") + "/chat/completions", payload, auth=auth)
+        if request.reasoning_effort is not None:
+            payload["reasoning_effort"] = profile.effort(self._model(request), request.reasoning_effort)
+        if request.json_mode:
+            payload["response_format"] = {"type": "json_object"}
+        return payload
 
     def _model(self, request: LLMRequest) -> str:
         model = self.model or request.model
@@ -168,46 +205,50 @@ class ChatCompletions:
         except (ValueError, RecursionError):
             data = None
         if not _is_success(reply.status):
-            return self._refused(reply.status, data)
+            return self._refused(reply.status, data, reply.headers)
         if data is None:
             return LLMMalformedError(f"{self.name} sent an answer that is not JSON")
         if (error := read_error(data)) is not None:
-            return LLMServerError(self._message("reported an error instead of answering", error))
+            return self._reported(error)
         choice = _first_choice(data)
         if choice is None:
             return LLMMalformedError(f"{self.name} sent an answer without choices")
-        message = _dict(choice.get("message"))
         return self._response(
-            request,
-            read_text(message.get("content")),
-            _reasoning_field(message),
-            _str(choice.get("finish_reason")),
-            read_usage(data),
-            started,
+            request, _whole_answer(data, choice), started, cooldown_seconds(reply.headers, refused=False)
         )
 
     def _response(
-        self,
-        request: LLMRequest,
-        raw: str,
-        reasoning: str,
-        finish_reason: str | None,
-        usage: Usage | None,
-        started: float,
+        self, request: LLMRequest, answer: _Answer, started: float, retry_after_s: float | None
     ) -> LLMResponse | LLMProviderError:
-        content, thoughts = split_reasoning(raw)
-        if not content:
-            used_up = " (the token limit was used up before any text)" if finish_reason == "length" else ""
-            return LLMEmptyError(f"{self.name} sent an empty answer{used_up}")
+        content, thoughts = split_reasoning(answer.raw)
+        problem = self._no_text(answer, content)
+        if problem is not None:
+            problem.usage, problem.retry_after_s = answer.usage, retry_after_s
+            return problem
         return LLMResponse(
             content=content,
             provider=self.name,
             model=self._model(request),
             latency_ms=(time.monotonic() - started) * 1000,
-            finish_reason=finish_reason,
-            reasoning=(reasoning + thoughts).strip() or None,
-            usage=usage,
+            finish_reason=answer.finish_reason,
+            reasoning=(answer.reasoning + thoughts).strip() or None,
+            usage=answer.usage,
+            truncated=answer.finish_reason == "length",
+            answered_model=answer.model,
+            retry_after_s=retry_after_s,
         )
+
+    def _no_text(self, answer: _Answer, content: str) -> LLMProviderError | None:
+        """Why an answer is no success."""
+        if answer.finish_reason == "content_filter" or (answer.refusal and not content):
+            return LLMRefusedError(
+                self._message("refused the content", answer.refusal or "its filter stopped the answer")
+            )
+        if content:
+            return None
+        if answer.finish_reason == "length":
+            return LLMTruncatedError(f"{self.name} sent an empty answer (the token limit was used up before any text)")
+        return LLMEmptyError(f"{self.name} sent an empty answer")
 
     def _key_problem(self) -> LLMProviderError | None:
         if self.api_key is None:
@@ -222,22 +263,21 @@ class ChatCompletions:
             return LLMTimeoutError(message)
         return LLMMalformedError(message) if failed.too_long else LLMTransportError(message)
 
-    def _refused(self, status: int, data: Any) -> LLMProviderError:
+    def _reported(self, error: str) -> LLMProviderError:
+        """The error for one that came under HTTP 200, where it is found by its text alone."""
+        message = self._message("reported an error instead of answering", error)
+        if _CONTENT_POLICY.search(error):
+            return LLMRefusedError(message)
+        return LLMServerError(message)
+
+    def _refused(self, status: int, data: Any, headers: Mapping[str, str]) -> LLMProviderError:
         """The error for an HTTP status that means failure, as the engine's contract maps them."""
         detail = read_error(data)
-        message = self._message(f"answered with status {status}", detail)
-        if status == 429:
-            return LLMRateLimitedError(message, status=status)
-        if status >= 500 or status in (408, 425, 498):
-            return LLMServerError(message, status=status)
-        if status in (401, 403):
-            return LLMAuthError(message, status=status)
-        if status == 404:
-            return LLMNotFoundError(message, status=status)
-        if status >= 400:
-            too_long = _CONTEXT_LENGTH.search(detail or "")
-            return (LLMContextLengthError if too_long else LLMBadRequestError)(message, status=status)
-        return LLMMalformedError(message, status=status)
+        error = _error_class(status, detail or "")(
+            self._message(f"answered with status {status}", detail), status=status
+        )
+        error.retry_after_s = cooldown_seconds(headers, refused=True)
+        return error
 
     def _message(self, what: str, detail: str | None) -> str:
         if not detail:
@@ -267,6 +307,23 @@ class OpenAICompatibleProvider(ChatCompletions):
 
 # Cerebras and Groq send a code, llama.cpp a type, SGLang and others only a text.
 _CONTEXT_LENGTH = re.compile(r"context[ _](length|size|window)", re.IGNORECASE)
+_CONTENT_POLICY = re.compile(r"content[ _](policy|filter|management policy)|moderation|safety system", re.IGNORECASE)
+
+
+def _error_class(status: int, detail: str) -> Callable[..., LLMProviderError]:
+    if status == 429:
+        return LLMRateLimitedError
+    if status >= 500 or status in (408, 425, 498):
+        return LLMServerError
+    if status == 404:
+        return LLMNotFoundError
+    if status >= 400 and _CONTENT_POLICY.search(detail):  # OpenRouter refuses content with 403
+        return LLMRefusedError
+    if status in (401, 402, 403):
+        return LLMAuthError
+    if status == 413 or (status >= 400 and _CONTEXT_LENGTH.search(detail)):
+        return LLMContextLengthError
+    return LLMBadRequestError if status >= 400 else LLMMalformedError
 
 
 def _is_success(status: int) -> bool:
@@ -321,10 +378,6 @@ def _first_choice(data: Any) -> dict[str, Any] | None:
     if isinstance(choices, list) and choices and isinstance(choices[0], dict):
         return choices[0]
     return None
-
-
-def _reasoning_field(message: dict[str, Any]) -> str:
-    return _str(message.get("reasoning")) or _str(message.get("reasoning_content")) or ""
 
 
 def _dict(value: Any) -> dict[str, Any]:
@@ -410,14 +463,39 @@ def split_reasoning(raw: str) -> tuple[str, str]:
     return answer.strip(), "".join(unopened) + reasoning.thoughts
 
 
-class _StreamedAnswer:
+@dataclass
+class _Answer:
+    """What an answer holds, however it came."""
+
+    raw: str = ""
+    reasoning: str = ""
+    refusal: str = ""
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    model: str | None = None
+
+    def add(self, data: Any, choice: dict[str, Any], message: dict[str, Any]) -> str:
+        """Take in a message, or a piece of one, and give its text."""
+        text = read_text(message.get("content"))
+        self.raw += text
+        self.reasoning += _str(message.get("reasoning")) or _str(message.get("reasoning_content")) or ""
+        self.refusal += _str(message.get("refusal")) or ""
+        self.finish_reason = _str(choice.get("finish_reason")) or self.finish_reason
+        self.model = _str(_dict(data).get("model")) or self.model
+        return text
+
+
+def _whole_answer(data: Any, choice: dict[str, Any]) -> _Answer:
+    answer = _Answer(usage=read_usage(data))
+    answer.add(data, choice, _dict(choice.get("message")))
+    return answer
+
+
+class _StreamedAnswer(_Answer):
     """Puts a streamed answer together from its events."""
 
     def __init__(self) -> None:
-        self.raw = ""
-        self.reasoning = ""
-        self.finish_reason: str | None = None
-        self.usage: Usage | None = None
+        super().__init__()
         self.error: str | None = None
         self._done = False
         self._filter = ReasoningFilter()
@@ -469,12 +547,7 @@ class _StreamedAnswer:
         choice = _first_choice(data)
         if choice is None:
             return ""
-        self.finish_reason = _str(choice.get("finish_reason")) or self.finish_reason
-        delta = _dict(choice.get("delta"))
-        self.reasoning += _reasoning_field(delta)
-        text = read_text(delta.get("content"))
-        self.raw += text
-        return self._trim(self._filter.feed(text))
+        return self._trim(self._filter.feed(self.add(data, choice, _dict(choice.get("delta")))))
 
     def _trim(self, text: str) -> str:
         """Hold back white space until text follows it."""

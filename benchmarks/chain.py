@@ -1,0 +1,194 @@
+"""The chain beside four other ways of calling the same provider, interleaved in one process.
+
+The other ways do the same work: they write the request as JSON, send it, and read the answer's text out of the JSON
+that comes back. The raw socket is the floor: what is left when nobody checks anything.
+"""
+
+import asyncio
+import gc
+import json
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import httpx
+
+from promptops.engine import (
+    HealthRegistry,
+    LLMMessage,
+    LLMRequest,
+    OpenAICompatibleProvider,
+    close_client,
+    complete_chain,
+)
+
+DELAYS_MS = (0, 50)
+CONCURRENT = (1, 16, 128)
+ROUNDS = 3
+CALLS = {1: 40, 16: 480, 128: 1280}
+"""Calls in each round, by how many are made at once; enough of them for a 99th percentile."""
+
+FEWER_CALLS = {
+    "pooled httpx": {1: 20, 16: 160, 128: 256},
+    "client per call": {1: 6, 16: 32, 128: 128},
+}
+"""The same for the slow ways, which take up to 8 and 25 ms of CPU for a call."""
+
+REQUEST = LLMRequest([LLMMessage("system", "Improve."), LLMMessage("user", "a fox")], "m", 64, 0.7)
+Call = Callable[[], Awaitable[str]]
+
+
+def _body() -> bytes:
+    messages = [{"role": message.role, "content": message.content} for message in REQUEST.messages]
+    body = {"model": "m", "messages": messages, "max_tokens": REQUEST.max_tokens, "temperature": REQUEST.temperature}
+    return json.dumps(body).encode()
+
+
+def _text(body: bytes) -> str:
+    return json.loads(body)["choices"][0]["message"]["content"]
+
+
+def chain(url: str) -> Call:
+    """What PromptOps does."""
+    provider, health = OpenAICompatibleProvider(base_url=url, name="loopback"), HealthRegistry()
+
+    async def call() -> str:
+        return (await complete_chain(REQUEST, [provider], timeout_ms=60_000, health=health)).content
+
+    return call
+
+
+def client_per_call(url: str) -> Call:
+    """What the predecessor did."""
+
+    async def call() -> str:
+        async with httpx.AsyncClient(timeout=60) as client:
+            return _text((await client.post(f"{url}/chat/completions", content=_body())).content)
+
+    return call
+
+
+def pooled(client: httpx.AsyncClient, url: str) -> Call:
+    """httpx with its own pool."""
+
+    async def call() -> str:
+        return _text((await client.post(f"{url}/chat/completions", content=_body())).content)
+
+    return call
+
+
+def aiohttp_alone(session: aiohttp.ClientSession, url: str) -> Call:
+    """aiohttp, whose pool the chain uses too."""
+
+    async def call() -> str:
+        async with session.post(f"{url}/chat/completions", data=_body()) as response:
+            return _text(await response.read())
+
+    return call
+
+
+def raw_socket(port: int, delay_ms: int) -> Call:
+    """A socket that is kept, and no HTTP library: the answer is read line by line, as the asyncio docs show it."""
+    idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+    head = f"POST /{delay_ms}/v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n".encode()
+
+    async def call() -> str:
+        reader, writer = idle.pop() if idle else await asyncio.open_connection("127.0.0.1", port)
+        body = _body()
+        writer.write(head % len(body) + body)
+        await writer.drain()
+        assert (await reader.readline()).split()[1] == b"200"
+        headers = {}
+        while (line := await reader.readline()) != b"\r\n":
+            name, _, value = line.partition(b":")
+            headers[name.lower()] = value.strip()
+        text = _text(await reader.readexactly(int(headers[b"content-length"])))
+        idle.append((reader, writer))
+        return text
+
+    return call
+
+
+@dataclass
+class Measured:
+    """What was measured of one way, over all rounds."""
+
+    taken_ms: list[float] = field(default_factory=list)
+    elapsed_s: float = 0.0
+    cpu_s: float = 0.0
+
+    async def add(self, call: Call, calls: int, concurrent: int) -> None:
+        """Make `calls` calls, `concurrent` at once. The CPU time is this process's."""
+        gc.collect()  # nobody pays for what another one left behind
+        waiting = iter(range(calls))
+
+        async def worker() -> None:
+            for _ in waiting:
+                began = time.perf_counter()
+                assert await call() == "A red fox."
+                self.taken_ms.append((time.perf_counter() - began) * 1000)
+
+        cpu, began = time.process_time(), time.perf_counter()
+        await asyncio.gather(*(worker() for _ in range(concurrent)))
+        self.elapsed_s += time.perf_counter() - began
+        self.cpu_s += time.process_time() - cpu
+
+    def figures(self) -> dict[str, float]:
+        """p50, p99, calls a second and CPU seconds per 1,000 calls."""
+        percentiles = statistics.quantiles(self.taken_ms, n=100, method="inclusive")
+        return {
+            "p50_ms": round(percentiles[49], 2),
+            "p99_ms": round(percentiles[98], 2),
+            "calls_per_s": round(len(self.taken_ms) / self.elapsed_s, 1),
+            "cpu_s_per_1000": round(self.cpu_s / len(self.taken_ms) * 1000, 3),
+        }
+
+
+async def bench_chain(port: int) -> list[dict[str, Any]]:
+    """One row for each delay, number of calls at once, and way; the ratios are to the raw socket's."""
+    rows = []
+    for delay_ms in DELAYS_MS:
+        url = f"http://127.0.0.1:{port}/{delay_ms}/v1"
+        for concurrent in CONCURRENT:
+            async with AsyncExitStack() as opened:
+                limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+                client = await opened.enter_async_context(httpx.AsyncClient(timeout=60, limits=limits))
+                connector = aiohttp.TCPConnector(limit=0)
+                session = await opened.enter_async_context(aiohttp.ClientSession(connector=connector))
+                ways = {
+                    "raw socket": raw_socket(port, delay_ms),
+                    "aiohttp alone": aiohttp_alone(session, url),
+                    "chain": chain(url),
+                    "pooled httpx": pooled(client, url),
+                    "client per call": client_per_call(url),
+                }
+                rows += [
+                    {"delay_ms": delay_ms, "concurrent": concurrent, **row} for row in await _compare(ways, concurrent)
+                ]
+                await close_client()
+    return rows
+
+
+async def _compare(ways: dict[str, Call], concurrent: int) -> list[dict[str, Any]]:
+    measured = {name: Measured() for name in ways}
+    for name, call in ways.items():  # connections are opened before anything is measured
+        if name != "client per call":
+            await Measured().add(call, concurrent, concurrent)
+    for _ in range(ROUNDS):
+        for name, call in ways.items():
+            await measured[name].add(call, FEWER_CALLS.get(name, CALLS)[concurrent], concurrent)
+    figures = {name: found.figures() for name, found in measured.items()}
+    return [{"what": name, **found, **_ratios(found, figures)} for name, found in figures.items()]
+
+
+def _ratios(found: dict[str, float], figures: dict[str, dict[str, float]]) -> dict[str, float]:
+    raw, slowest = figures["raw socket"], figures["client per call"]
+    return {
+        "p99_to_raw": round(found["p99_ms"] / raw["p99_ms"], 2),
+        "cpu_to_raw": round(found["cpu_s_per_1000"] / raw["cpu_s_per_1000"], 2),
+        "calls_to_client_per_call": round(found["calls_per_s"] / slowest["calls_per_s"], 1),
+    }
