@@ -120,7 +120,7 @@ class Loopback:
                 self.requests.append(Received(head[0].split()[1], headers, json.loads(body)))
                 responding = asyncio.ensure_future(self.respond(writer))
                 while not responding.done():
-                    if reader.at_eof():  # the client hung up
+                    if reader.at_eof() or reader.exception():  # the client hung up, or reset the connection
                         responding.cancel()
                     await asyncio.wait({responding}, timeout=0.005)
                 await responding
