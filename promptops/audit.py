@@ -55,6 +55,7 @@ ACTIONS: dict[str, str] = {
     "user.signed_out": "{actor} signed out",
     "user.sign_in_failed": "Somebody failed to sign in as {object}",
     "user.locked_out": "Sign-in as {object} was locked after too many failures",
+    "run.drilled": "{actor} ran a failover drill: {after[drill]}",
     "run.erased": "{actor} erased the text of {object}",
     "run.expired": "{actor} erased the texts of runs older than {after[days]} days ({after[runs]} in all)",
     "prompts.exported": "{actor} exported the live prompts (files: {after[files]})",

@@ -13,13 +13,17 @@ from channels.db import database_sync_to_async
 from channels.layers import get_channel_layer
 
 from promptops import crypto, events
+from promptops.engine.health import HealthRegistry
 from promptops.engine.snapshot import ProviderSpec, SettingsSpec, Snapshot, TemplateSpec
-from promptops.engine.types import PromptOperation
+from promptops.engine.types import Prices, PromptOperation
 from promptops.models import AuditHead, LiveConfiguration, Provider, Run, Template, Version
 
 log = logging.getLogger(__name__)
 
 FOLLOW_SECONDS = 0.5
+
+health = HealthRegistry()
+"""How the providers are doing, as the runs of this process have found; it outlives every swap of the snapshot."""
 
 _lock = threading.Lock()
 _current: Snapshot | None = None
@@ -40,9 +44,21 @@ def refresh() -> Snapshot:
     global _current
     loaded = load()
     with _lock:
-        if _current is None or loaded.revision >= _current.revision:
+        before = _current
+        if before is None or loaded.revision >= before.revision:
             _current = loaded
-        return _current
+            if before is not None:
+                _forget_changed(before, loaded)
+            return loaded
+        return before
+
+
+def _forget_changed(before: Snapshot, after: Snapshot) -> None:
+    """A provider that was edited starts with a clean slate: what was found of the old settings says nothing now."""
+    known = {provider.name: provider for provider in before.providers}
+    for provider in after.providers:
+        if provider.name in known and known[provider.name] != provider:
+            health.forget(provider.name)
 
 
 def forget() -> None:
@@ -96,7 +112,24 @@ def provider_spec(provider: Provider) -> ProviderSpec:
         timeout_ms=provider.timeout_ms,
         api_key=key,
         key_env=key_env,
+        max_concurrent=provider.max_concurrent,
+        prices=_prices(provider),
+        fall_back_on=frozenset(
+            kind
+            for kind, chosen in (
+                ("auth", provider.fall_back_on_auth),
+                ("not_found", provider.fall_back_on_not_found),
+            )
+            if chosen
+        ),
+        context_tokens=provider.context_tokens,
     )
+
+
+def _prices(provider: Provider) -> Prices | None:
+    if provider.price_input is None or provider.price_output is None:
+        return None
+    return Prices(input=provider.price_input, cached=provider.price_cached, output=provider.price_output)
 
 
 def _load(config: LiveConfiguration) -> Snapshot:

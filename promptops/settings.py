@@ -29,6 +29,13 @@ def _flag(name: str) -> bool:
     raise ImproperlyConfigured(f"{name} is {value!r}; use 1 or 0.")
 
 
+def _number(name: str, *, default: int, least: int, most: int) -> int:
+    value = os.environ.get(name, "").strip() or str(default)
+    if value.isascii() and value.isdecimal() and least <= int(value) <= most:
+        return int(value)
+    raise ImproperlyConfigured(f"{name} is {value!r}; use a number from {least} to {most}.")
+
+
 def _list(name: str) -> list[str]:
     return [item.strip() for item in os.environ.get(name, "").split(",") if item.strip()]
 
@@ -84,6 +91,7 @@ HOST = os.environ.get("HOST") or "127.0.0.1"
 PORT = os.environ.get("PORT") or "8000"
 ALLOWED_HOSTS = _list("ALLOWED_HOSTS") or sorted({"localhost", "127.0.0.1", "[::1]", HOST})
 BEHIND_PROXY = _flag("BEHIND_PROXY")
+GRACE_SECONDS = _number("GRACE_SECONDS", default=20, least=0, most=600)
 
 INSTALLED_APPS = [
     "daphne",

@@ -16,11 +16,13 @@ def missing(reason: str) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _fresh_process_state() -> Iterator[None]:
+def _fresh_process_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What the process keeps in memory belongs to one test's database."""
     from promptops import live
+    from promptops.engine import HealthRegistry
 
     live.forget()
+    monkeypatch.setattr(live, "health", HealthRegistry())
     yield
     live.forget()
 

@@ -14,16 +14,19 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from promptops import audit, events
+from promptops import audit, events, live
+from promptops.actions.errors import Refused
 from promptops.actions.releases import Content
 from promptops.audit import SYSTEM, Actor
+from promptops.draining import gate
 from promptops.engine.chain import ChainEvent, RunDone, run_chain
+from promptops.engine.drills import Fault, faulty
 from promptops.engine.enhancer import build_request
 from promptops.engine.errors import LLMProviderError
 from promptops.engine.providers import build_provider
 from promptops.engine.snapshot import ProviderSpec, Snapshot
 from promptops.engine.types import Attempt as EngineAttempt
-from promptops.engine.types import LLMRequest, LLMResponse, PromptOperation
+from promptops.engine.types import LLMProvider, LLMRequest, LLMResponse, PromptOperation
 from promptops.enums import RunSource, RunStatus
 from promptops.models import Attempt, LiveConfiguration, Run, Template, User, Version
 
@@ -31,6 +34,21 @@ log = logging.getLogger(__name__)
 
 MAX_INPUT_CHARACTERS = 16_000
 MAX_COUNT = 10
+
+
+@dataclass(frozen=True)
+class Drill:
+    """A fault to put into one provider, to watch the chain cope."""
+
+    provider: str
+    fault: Fault
+
+    def into(self, provider: LLMProvider) -> LLMProvider:
+        """The provider, with the fault in it if it is the one."""
+        return faulty(provider, self.fault) if provider.name == self.provider else provider
+
+    def __str__(self) -> str:
+        return f"{self.fault} in {self.provider}"
 
 
 @dataclass(frozen=True)
@@ -47,6 +65,7 @@ class RunPlan:
     template: Template | None = None
     version: Version | None = None  # None: a draft, whose text the run keeps
     count: int | None = None
+    drill: Drill | None = None
 
     @property
     def temperature(self) -> float:
@@ -95,8 +114,18 @@ async def execute(plan: RunPlan) -> AsyncGenerator[ChainEvent | RunRecorded, Non
     """Run the plan: yields the chain's events and, last, RunRecorded. Read it inside `contextlib.aclosing`.
 
     A provider error ends the run as failed, in RunRecorded rather than as an exception. When the caller goes away
-    (task canceled, generator closed) the run is recorded as canceled, with the attempts so far.
+    (task canceled, generator closed) the run is recorded as canceled, with the attempts so far. Raises Refused when
+    the server is about to end.
     """
+    if gate.closed:
+        raise Refused("The server is being restarted. Try again in a moment.")
+    with gate.passing():
+        async with aclosing(_execute(plan)) as happenings:
+            async for event in happenings:
+                yield event
+
+
+async def _execute(plan: RunPlan) -> AsyncGenerator[ChainEvent | RunRecorded, None]:
     began = time.monotonic()
     attempts: list[EngineAttempt] = []
     response: LLMResponse | None = None
@@ -107,9 +136,13 @@ async def execute(plan: RunPlan) -> AsyncGenerator[ChainEvent | RunRecorded, Non
         try:
             if not plan.providers:
                 raise LLMProviderError("There is no provider to ask. Turn one on, or add one, on the Providers page.")
-            providers = [build_provider(spec) for spec in plan.providers]
+            providers = [
+                plan.drill.into(build_provider(spec)) if plan.drill else build_provider(spec) for spec in plan.providers
+            ]
             timeout_ms = plan.snapshot.settings.timeout_ms
-            chain = run_chain(plan.request(), providers, timeout_ms=timeout_ms, attempts=attempts)
+            # A drill knows nothing of the shared health and leaves no mark there.
+            health = None if plan.drill else live.health
+            chain = run_chain(plan.request(), providers, timeout_ms=timeout_ms, attempts=attempts, health=health)
             async with aclosing(chain) as happenings:
                 async for event in happenings:
                     if isinstance(event, RunDone):
@@ -162,7 +195,14 @@ def record_run(
         model=response.model if response else "",
         fallback_used=response.fallback_used if response else False,
         latency_ms=latency_ms,
+        truncated=response.truncated if response else False,
+        cost=_total_cost(attempts),
+        cost_estimated=any(attempt.cost_estimated for attempt in attempts),
+        drill=str(plan.drill or "")[:80],
     )
+    if plan.drill and plan.by:
+        by = Actor.person(plan.by)
+        audit.record("run.drilled", by=by, object=run, object_name=str(run), after={"drill": str(plan.drill)})
     Attempt.objects.bulk_create(
         Attempt(
             run=run,
@@ -177,11 +217,28 @@ def record_run(
             latency_ms=attempt.latency_ms,
             input_tokens=attempt.usage.input_tokens if attempt.usage else None,
             output_tokens=attempt.usage.output_tokens if attempt.usage else None,
+            cached_tokens=attempt.usage.cached_tokens if attempt.usage else None,
+            reasoning_tokens=attempt.usage.reasoning_tokens if attempt.usage else None,
+            usage_estimated=attempt.usage_estimated,
+            cost=attempt.cost,
+            cost_estimated=attempt.cost_estimated,
+            queued_ms=attempt.queued_ms,
+            connect_ms=attempt.connect_ms,
+            answered_model=(attempt.answered_model or "")[:200],
+            finish_reason=(attempt.finish_reason or "")[:40],
+            truncated=attempt.truncated,
+            hedge=attempt.hedge,
+            status=attempt.status,
         )
         for position, attempt in enumerate(attempts, start=1)
     )
     events.broadcast_on_commit(events.RUN_RECORDED, run.pk)
     return run.pk
+
+
+def _total_cost(attempts: list[EngineAttempt]) -> float | None:
+    costs = [attempt.cost for attempt in attempts if attempt.cost is not None]
+    return sum(costs) if costs else None
 
 
 @transaction.atomic

@@ -8,6 +8,8 @@ from django.db import models
 
 from promptops.enums import ProviderKind
 
+PRICE_VALIDATORS = [MinValueValidator(0.0), MaxValueValidator(100_000.0)]  # USD per million tokens
+
 
 def validate_address(value: str) -> None:
     """Refuse what looks like an address but cannot be taken apart, such as `http://[` or a port that is no number."""
@@ -59,6 +61,17 @@ class Provider(models.Model):
     timeout_ms = models.PositiveIntegerField(
         "time limit", null=True, blank=True, validators=[MinValueValidator(100), MaxValueValidator(600_000)]
     )
+    max_concurrent = models.PositiveIntegerField(
+        "calls at once", null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(10_000)]
+    )
+    context_tokens = models.PositiveIntegerField(
+        "context, in tokens", null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(100_000_000)]
+    )
+    price_input = models.FloatField("price of input", null=True, blank=True, validators=PRICE_VALIDATORS)
+    price_cached = models.FloatField("price of cached input", null=True, blank=True, validators=PRICE_VALIDATORS)
+    price_output = models.FloatField("price of output", null=True, blank=True, validators=PRICE_VALIDATORS)
+    fall_back_on_auth = models.BooleanField("fall back when the key is refused", default=False)
+    fall_back_on_not_found = models.BooleanField("fall back when the model is not found", default=False)
     enabled = models.BooleanField(default=True)
     position = models.PositiveIntegerField()
     changed_revision = models.PositiveIntegerField(

@@ -30,6 +30,10 @@ class Run(models.Model):
     model = models.CharField(max_length=200, blank=True)
     fallback_used = models.BooleanField(default=False)
     latency_ms = models.FloatField()
+    truncated = models.BooleanField(default=False)
+    cost = models.FloatField(null=True, blank=True, help_text="USD, of all attempts; None without prices.")
+    cost_estimated = models.BooleanField(default=False)
+    drill = models.CharField(max_length=80, blank=True, help_text="The fault put in, and where; not in statistics.")
     erased_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -54,6 +58,18 @@ class Attempt(models.Model):
     latency_ms = models.FloatField()
     input_tokens = models.PositiveIntegerField(null=True, blank=True)
     output_tokens = models.PositiveIntegerField(null=True, blank=True)
+    cached_tokens = models.PositiveIntegerField(null=True, blank=True)
+    reasoning_tokens = models.PositiveIntegerField(null=True, blank=True)
+    usage_estimated = models.BooleanField(default=False)
+    cost = models.FloatField(null=True, blank=True, help_text="USD; None without prices.")
+    cost_estimated = models.BooleanField(default=False)
+    queued_ms = models.FloatField(default=0)
+    connect_ms = models.FloatField(null=True, blank=True, help_text="From the start of the attempt.")
+    answered_model = models.CharField(max_length=200, blank=True)
+    finish_reason = models.CharField(max_length=40, blank=True)
+    truncated = models.BooleanField(default=False)
+    hedge = models.BooleanField(default=False)
+    status = models.PositiveSmallIntegerField(null=True, blank=True, help_text="HTTP status that meant failure.")
 
     class Meta:
         ordering = ["position"]

@@ -20,6 +20,7 @@ from django.template.loader import render_to_string
 from django.utils.crypto import constant_time_compare
 
 from promptops import events, live
+from promptops.actions.errors import Refused
 from promptops.actions.runs import RunPlan, RunRecorded, execute
 from promptops.engine.chain import AttemptFailed, AttemptStarted, TextChunk
 from promptops.engine.rewrite import parse_alternatives
@@ -144,6 +145,8 @@ class PageConsumer(AsyncWebsocketConsumer):
             with contextlib.suppress(Exception):  # the page may be gone already
                 await self._render(preview, state="canceled", plan=plan)
             raise
+        except Refused as refused:
+            await self._render(preview, state="failed", plan=plan, error=str(refused))
         except Exception:
             log.exception("A run failed unexpectedly")
             await self._render(

@@ -10,6 +10,7 @@ from django.http import HttpRequest
 
 from promptops.actions.releases import Content
 from promptops.actions.runs import MAX_COUNT
+from promptops.engine.drills import FAULTS
 from promptops.enums import OPERATION_CHOICES
 
 
@@ -135,6 +136,14 @@ class TryForm(forms.Form):
             "min_value": "Ask for at least 1 alternative.",
             "max_value": f"Ask for at most {MAX_COUNT} alternatives.",
         },
+    )
+    fault = forms.ChoiceField(
+        required=False,
+        choices=[("", ""), *((fault, fault) for fault in FAULTS)],
+        error_messages={"invalid_choice": "Choose one of the faults for the drill."},
+    )
+    faulty = forms.RegexField(
+        r"\A\d{1,18}\Z", required=False, error_messages={"invalid": "Choose the provider for the drill."}
     )
 
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from django.core.exceptions import ValidationError
 
 from promptops import live
 from promptops.actions.releases import Content
-from promptops.actions.runs import RunPlan, clean_input
+from promptops.actions.runs import Drill, RunPlan, clean_input
+from promptops.engine.drills import Fault
 from promptops.engine.enhancer import BUILT_IN_PROMPTS
 from promptops.engine.snapshot import ProviderSpec, Snapshot
 from promptops.engine.types import PromptOperation
@@ -58,17 +59,19 @@ def plan_try(user: User, data: dict[str, Any], snapshot: Snapshot) -> Preview:
         if version is None:
             raise ValidationError(f"{template.name} has no v{wanted['what']}.")
         content = Content(**version.content)
+    providers = _providers(wanted["where"], snapshot)
     plan = RunPlan(
         operation=operation,
         input=clean_input(wanted["input"].replace("\r\n", "\n")),
         content=content,
-        providers=_providers(wanted["where"], snapshot),
+        providers=providers,
         snapshot=snapshot,
         source=RunSource.PREVIEW,
         by=user,
         template=template,
         version=version,
         count=(wanted["count"] or 3) if operation is PromptOperation.REWRITE else None,
+        drill=_drill(wanted["fault"], wanted["faulty"], providers),
     )
     return Preview(plan, "runs/_try_result.html", streams=True)
 
@@ -105,6 +108,16 @@ def _editor_content(data: dict[str, Any]) -> Content:
 
 def _providers(where: str, snapshot: Snapshot) -> tuple[ProviderSpec, ...]:
     return snapshot.providers if where == "chain" else (live.provider_spec(_provider(where)),)
+
+
+def _drill(fault: str, provider: str, providers: tuple[ProviderSpec, ...]) -> Drill | None:
+    """The fault to put in, if one is asked for. It goes into a provider that the run may ask, or nothing is drilled."""
+    if not fault:
+        return None
+    found = next((spec for spec in providers if str(spec.id) == provider), None)
+    if found is None:
+        raise ValidationError("The drill's provider is not in this run. Choose one that is on, or run the whole chain.")
+    return Drill(found.name, cast(Fault, fault))
 
 
 def _provider(given: Any) -> Provider:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -225,7 +225,12 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     "releases.roll_back": [lambda w, act: act(releases.roll_back, w.first, by=w.actor, expected=w.live.pk)],
     "runs.clean_input": [lambda w, act: act(runs.clean_input, "a fox")],
     "runs.execute": [lambda w, act: act(runs.execute, w.plan())],
-    "runs.record_run": [lambda w, act: act(runs.record_run, w.plan(), RunStatus.CANCELED, None, "", 1.0, [])],
+    "runs.record_run": [
+        lambda w, act: act(runs.record_run, w.plan(), RunStatus.CANCELED, None, "", 1.0, []),
+        lambda w, act: act(
+            runs.record_run, replace(w.plan(), drill=runs.Drill("on", "503")), RunStatus.FAILED, None, "", 1.0, []
+        ),
+    ],
     "runs.erase": [lambda w, act: act(runs.erase, w.run(), by=w.actor)],
     "runs.erase_expired": [lambda w, act: (old(w.run()), act(runs.erase_expired))],
     "settings.change_settings": [

@@ -209,7 +209,7 @@ def test_a_python_that_does_not_fit_is_told_by_its_version(monkeypatch, version:
 async def test_a_signal_ends_it_while_a_run_streams_from_the_embedded_model(tmp_path: Path, sign: int) -> None:
     if reason := local_available():
         pytest.skip(reason)
-    with serving(tmp_path) as server:
+    with serving(tmp_path, GRACE_SECONDS="1") as server:
         browser = administrator(server)
         async with browser.page() as page:
             wanted = {"template": "enhance", "what": "editor", "where": "chain", "input": "a fox running through snow"}
@@ -224,6 +224,27 @@ async def test_a_signal_ends_it_while_a_run_streams_from_the_embedded_model(tmp_
     assert "Traceback" not in server.output
     with pytest.raises(ProcessLookupError):
         os.kill(model, 0)
+
+
+async def test_a_run_under_way_may_end_and_no_new_one_begins(tmp_path: Path) -> None:
+    if reason := local_available():
+        pytest.skip(reason)
+    with serving(tmp_path) as server:
+        browser = administrator(server)
+        async with browser.page() as page:
+            wanted = {"template": "enhance", "what": "editor", "where": "chain", "input": "a fox running through snow"}
+            editor = {"body": "Describe it in one sentence.", "temperature": "1", "max_tokens": "60", "model": ""}
+            message = json.dumps({"action": "run", "base": ""} | wanted | editor)
+            await page.send_str(message)
+            while "beforeend:#try-text" not in await page.receive_str(timeout=20):
+                pass
+            server.process.send_signal(signal.SIGTERM)
+            while "/runs/" not in (text := await page.receive_str(timeout=20)):
+                assert "Canceled" not in text
+            with pytest.raises(OSError, match=r"refused|reset"):
+                socket.create_connection(("127.0.0.1", int(server.address.rsplit(":", 1)[1])), timeout=2).recv(1)
+        assert server.process.wait(timeout=10) == 0
+    assert "Traceback" not in server.output
 
 
 @pytest.mark.parametrize("after", [0.2, 0.8])

@@ -10,7 +10,7 @@ from promptops import live
 from promptops.actions import accounts
 from promptops.actions.providers import ProviderFields, create_provider
 from promptops.audit import Actor
-from promptops.models import Attempt, Provider, Run, Template
+from promptops.models import Attempt, AuditEntry, Provider, Run, Template
 from promptops.web.consumers import MAX_RUNS
 from tests.engine.helpers import STREAM_END, STREAM_HEAD, answer_with, delta, event, http_answer, loopback, part
 from tests.web.sockets import page_socket
@@ -264,6 +264,58 @@ async def test_a_provider_without_a_model_asks_for_the_prompts(publish, make_use
             await socket.send_to(text_data=message(model="prompts-own"))
             await frames(socket, "/runs/")
     assert [request.body["model"] for request in upstream.requests] == ["prompts-own"]
+
+
+async def test_a_drill_shows_the_chain_coping_and_leaves_no_mark_but_in_the_audit(publish, make_user):
+    async with (
+        loopback(answer_with(*streamed("Never asked."))) as first,
+        loopback(answer_with(*streamed("Fine."))) as second,
+    ):
+        editor = await prepare(publish, make_user, first.url, second.url)
+        pk = (await live.acurrent()).providers[0].id
+        async with page_socket(editor) as socket:
+            for _ in range(6):  # more failures than open a breaker
+                await socket.send_to(text_data=message(fault="503", faulty=str(pk)))
+                html = (await frames(socket, "/runs/"))[-1]
+            await socket.send_to(text_data=message(fault="503", faulty="999"))
+            assert "not in this run" in (await frames(socket, "toast"))[-1]
+    assert "503 in p1" in html
+    assert "fallback used" in html
+    assert (len(first.requests), len(second.requests)) == (0, 6)
+    assert live.health.view("p1").state == "closed"
+    run = await Run.objects.afirst()
+    assert (run.drill, run.provider, run.fallback_used) == ("503 in p1", "p2", True)
+    assert await AuditEntry.objects.filter(action="run.drilled", actor=editor).acount() == 6
+
+
+async def test_failures_open_the_breaker_for_all_runs_and_an_edit_forgets_them(publish, make_user):
+    broken = answer_with(http_answer("busy", status=503, content_type="text/plain"))
+    async with loopback(broken) as first, loopback(answer_with(*streamed("Fine."))) as second:
+        editor = await prepare(publish, make_user, first.url, second.url)
+        async with page_socket(editor) as socket:
+            for _ in range(6):
+                await socket.send_to(text_data=message())
+                await frames(socket, "/runs/")
+            assert live.health.view("p1").state == "open"
+            assert len(first.requests) == 5
+            await Provider.objects.filter(name="p1").aupdate(model="other")
+            await database_sync_to_async(live.refresh)()
+            assert live.health.view("p1").state == "closed"
+
+
+async def test_cost_and_usage_are_kept(publish, make_user):
+    usage = event({"choices": [], "usage": {"prompt_tokens": 1000, "completion_tokens": 500}})
+    pieces = [STREAM_HEAD, part(delta("Fine.")), part(delta(finish="stop")), part(usage), DONE]
+    async with loopback(answer_with(*pieces)) as upstream:
+        editor = await prepare(publish, make_user, upstream.url)
+        await Provider.objects.aupdate(price_input=1.0, price_output=2.0)
+        await database_sync_to_async(live.refresh)()
+        async with page_socket(editor) as socket:
+            await socket.send_to(text_data=message())
+            assert "$0.002" in (await frames(socket, "/runs/"))[-1]
+    run, attempt = await Run.objects.aget(), await Attempt.objects.aget()
+    assert (run.cost, run.cost_estimated, attempt.cost) == (pytest.approx(0.002), False, pytest.approx(0.002))
+    assert (attempt.input_tokens, attempt.output_tokens, attempt.finish_reason) == (1000, 500, "stop")
 
 
 async def test_one_page_has_a_limited_number_of_runs_at_once(publish, make_user):

@@ -62,9 +62,10 @@ class Command(BaseCommand):
     def _serve(self, host: str, port: int) -> None:
         # Daphne's reactor must be installed before anything else imports Twisted's.
         from channels.routing import get_default_application
-        from daphne.server import Server
 
-        server = Server(
+        from promptops.management.commands._server import DrainingServer
+
+        server = DrainingServer(
             application=get_default_application(),
             endpoints=[f"tcp:port={port}:interface={host.replace(':', chr(92) + ':')}"],
             # No access log: its lines would hold one-time links.
@@ -73,7 +74,7 @@ class Command(BaseCommand):
             websocket_timeout=-1,
             server_name="PromptOps",
             verbosity=0,
-            ready_callable=lambda: self._ready(),
+            ready_callable=self._ready,
         )
         server.run()
         if server.abort_start:

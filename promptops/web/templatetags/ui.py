@@ -98,6 +98,14 @@ def duration(milliseconds: float | None) -> str:
     return f"{minutes} min {seconds} s"
 
 
+@register.filter(name="usd")
+def usd(amount: float | None) -> str:
+    """An amount in USD with as many digits as it needs: "$0.00004", "$1.84"; None as a dash."""
+    if amount is None:
+        return "–"
+    return f"${amount:,.2f}" if amount >= 0.1 or amount == 0 else f"${amount:.5f}".rstrip("0")
+
+
 @register.filter(name="short_sha")
 def short_sha(sha: str) -> SafeString:
     """The first ten characters of a hash, the whole of it on hover."""

@@ -1,0 +1,32 @@
+"""Daphne, which on SIGTERM or Ctrl C lets runs under way end before it does."""
+
+import asyncio
+from typing import Any
+
+from daphne.server import Server
+from django.conf import settings
+from twisted.internet import defer
+
+from promptops.draining import gate
+
+
+class DrainingServer(Server):
+    """Stops accepting at once, waits at most GRACE_SECONDS for runs under way, then ends as Daphne does.
+
+    Pages stay connected while it waits, so that whoever started a run reads its end.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.ports: list[Any] = []
+
+    def listen_success(self, port: Any) -> None:
+        self.ports.append(port)
+        super().listen_success(port)
+
+    @defer.inlineCallbacks
+    def kill_all_applications(self) -> Any:
+        for port in self.ports:
+            port.stopListening()
+        yield defer.Deferred.fromFuture(asyncio.ensure_future(gate.drain(settings.GRACE_SECONDS)))
+        yield super().kill_all_applications()
