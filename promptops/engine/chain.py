@@ -422,7 +422,6 @@ class _RunningAttempt:
         self._clock = loop.time
         self._run_started = run_started
         self._started = self._clock()
-        self._deadline = self._started + self._limit
         self._error: LLMProviderError | None = None
         self._connected: list[float] = []
         self._first_text: float | None = None
@@ -430,7 +429,8 @@ class _RunningAttempt:
         self._ended: float | None = None
         self._stopped = False
         self.task = asyncio.create_task(self._run())
-        self._overdue_timer = loop.call_at(self._deadline + CLOSING_SECONDS, self._overdue)
+        self._timed_out = False
+        self._timer = loop.call_at(self._started + self._limit, self._time_up)
 
     def error(self) -> LLMProviderError:
         """The error of an attempt that brought no response."""
@@ -498,7 +498,12 @@ class _RunningAttempt:
 
     def _end(self) -> None:
         self._ended = self._clock()
-        self._overdue_timer.cancel()
+        self._timer.cancel()
+
+    def _time_up(self) -> None:
+        self._timed_out = True
+        self.task.cancel()
+        self._timer = asyncio.get_running_loop().call_later(CLOSING_SECONDS, self._overdue)
 
     def _overdue(self) -> None:
         """The call did not stop when its time was up: go on without it."""
@@ -510,12 +515,10 @@ class _RunningAttempt:
 
     async def _run(self) -> None:
         http.connected_at.set(self._connected)
-        limit = asyncio.timeout_at(self._deadline)
         response: LLMResponse | None = None
         error: LLMProviderError | None = None
         try:
-            async with limit:
-                response = await (self._read_stream() if self._stream else self._complete())
+            response = await (self._read_stream() if self._stream else self._complete())
         except LLMProviderError as exc:
             error = exc
         except asyncio.CancelledError as exc:
@@ -527,7 +530,7 @@ class _RunningAttempt:
         if self._stopped:
             return
         self._end()
-        if limit.expired():
+        if self._timed_out:
             response, error = None, self._timeout_error()
         self.response, self._error = response, error
         self._settle()
