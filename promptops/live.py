@@ -141,9 +141,17 @@ def _load(config: LiveConfiguration) -> Snapshot:
         defaults=MappingProxyType({PromptOperation(row.operation): row.pk for row in rows if row.is_default}),
         providers=tuple(provider_spec(provider) for provider in Provider.objects.filter(enabled=True)),
         settings=SettingsSpec(
-            timeout_ms=config.timeout_ms, temperature=config.temperature, max_tokens=config.max_tokens
+            timeout_ms=config.timeout_ms,
+            temperature=config.temperature,
+            max_tokens=config.max_tokens,
+            hedge_after_ms=MappingProxyType(_hedging(config)),
         ),
     )
+
+
+def _hedging(config: LiveConfiguration) -> dict[PromptOperation, int | None]:
+    chosen = {operation: getattr(config, f"hedge_{operation.value}") for operation in PromptOperation}
+    return {operation: None if after == "p95" else int(after) for operation, after in chosen.items() if after}
 
 
 def heads() -> dict[str, int]:

@@ -19,7 +19,7 @@ from promptops.actions.errors import Refused
 from promptops.actions.releases import Content
 from promptops.audit import SYSTEM, Actor
 from promptops.draining import gate
-from promptops.engine.chain import ChainEvent, RunDone, run_chain
+from promptops.engine.chain import ChainEvent, HedgePolicy, RunDone, run_chain
 from promptops.engine.drills import Fault, faulty
 from promptops.engine.enhancer import build_request
 from promptops.engine.errors import LLMProviderError
@@ -75,6 +75,13 @@ class RunPlan:
     @property
     def max_tokens(self) -> int:
         return self.content.max_tokens or self.snapshot.settings.max_tokens
+
+    def hedge(self) -> HedgePolicy | None:
+        """When the next provider is started beside a slow one. Never in a drill, which shows what one fault does."""
+        settings = self.snapshot.settings.hedge_after_ms
+        if self.drill or self.operation not in settings:
+            return None
+        return HedgePolicy(delay_ms=settings[self.operation])
 
     def request(self) -> LLMRequest:
         """What the chain is asked. A provider's own model wins; the template's is for providers that have none."""
@@ -142,7 +149,14 @@ async def _execute(plan: RunPlan) -> AsyncGenerator[ChainEvent | RunRecorded, No
             timeout_ms = plan.snapshot.settings.timeout_ms
             # A drill knows nothing of the shared health and leaves no mark there.
             health = None if plan.drill else live.health
-            chain = run_chain(plan.request(), providers, timeout_ms=timeout_ms, attempts=attempts, health=health)
+            chain = run_chain(
+                plan.request(),
+                providers,
+                timeout_ms=timeout_ms,
+                attempts=attempts,
+                health=health,
+                hedge=plan.hedge(),
+            )
             async with aclosing(chain) as happenings:
                 async for event in happenings:
                     if isinstance(event, RunDone):

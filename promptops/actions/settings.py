@@ -15,12 +15,18 @@ KEY_CHECK = "promptops"
 
 @dataclass(frozen=True)
 class Settings:
-    """Time limit of a run in milliseconds, default temperature and token limit, days that run texts are kept."""
+    """Time limit of a run in milliseconds, default temperature and token limit, days that run texts are kept.
+
+    The hedging of an operation is "" (off), "p95" or a delay in milliseconds.
+    """
 
     timeout_ms: int
     temperature: float
     max_tokens: int
     run_retention_days: int
+    hedge_enhance: str = ""
+    hedge_auto_extend: str = ""
+    hedge_rewrite: str = ""
 
 
 @transaction.atomic

@@ -53,6 +53,8 @@ class SettingsSpec:
     timeout_ms: int = 20_000
     temperature: float = 0.7
     max_tokens: int = 256
+    hedge_after_ms: Mapping[PromptOperation, int | None] = field(default_factory=dict)
+    """Operations that are hedged, and after how long: `None` is the provider's own p95 (see `HedgePolicy`)."""
 
 
 @dataclass(frozen=True)

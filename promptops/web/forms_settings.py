@@ -8,8 +8,28 @@ from promptops.actions.settings import Settings
 from promptops.enums import Role
 from promptops.models import LiveConfiguration
 
-FIELDS = ("timeout_ms", "temperature", "max_tokens", "run_retention_days")
+FIELDS = (
+    "timeout_ms",
+    "temperature",
+    "max_tokens",
+    "run_retention_days",
+    "hedge_enhance",
+    "hedge_auto_extend",
+    "hedge_rewrite",
+)
 SHORT = {"class": "w-short"}
+
+
+def hedge_field(operation: str) -> forms.RegexField:
+    """The hedging of one operation."""
+    return forms.RegexField(
+        r"\A(p95|[0-9]{1,5})\Z",
+        label=f"Hedge {operation}",
+        required=False,
+        widget=forms.TextInput(attrs=SHORT | {"placeholder": "off", "autocomplete": "off"}),
+        error_messages={"invalid": "Leave it empty, or give p95 or milliseconds up to 99999."},
+        help_text="Ask the next provider too when the first is silent for so many ms; p95: for longer than usual.",
+    )
 
 
 class SettingsForm(forms.Form):
@@ -44,6 +64,9 @@ class SettingsForm(forms.Form):
         widget=forms.NumberInput(attrs=SHORT),
         help_text="1 to 3,650. Then inputs and outputs are erased; the figures stay.",
     )
+    hedge_enhance = hedge_field("enhance")
+    hedge_auto_extend = hedge_field("auto_extend")
+    hedge_rewrite = hedge_field("rewrite")
     expected = forms.IntegerField(widget=forms.HiddenInput())
 
     def __init__(self, config: LiveConfiguration, *args: Any, **kwargs: Any) -> None:

@@ -10,7 +10,7 @@ from promptops import live
 from promptops.actions import accounts
 from promptops.actions.providers import ProviderFields, create_provider
 from promptops.audit import Actor
-from promptops.models import Attempt, AuditEntry, Provider, Run, Template
+from promptops.models import Attempt, AuditEntry, LiveConfiguration, Provider, Run, Template
 from promptops.web.consumers import MAX_RUNS
 from tests.engine.helpers import STREAM_END, STREAM_HEAD, answer_with, delta, event, http_answer, loopback, part
 from tests.web.sockets import page_socket
@@ -301,6 +301,24 @@ async def test_failures_open_the_breaker_for_all_runs_and_an_edit_forgets_them(p
             await Provider.objects.filter(name="p1").aupdate(model="other")
             await database_sync_to_async(live.refresh)()
             assert live.health.view("p1").state == "closed"
+
+
+async def test_a_hedged_operation_asks_the_next_provider_beside_a_slow_one(publish, make_user):
+    hang = answer_with(STREAM_HEAD, then=lambda: asyncio.sleep(30))
+    async with loopback(hang) as slow, loopback(answer_with(*streamed("Quick."))) as quick:
+        editor = await prepare(publish, make_user, slow.url, quick.url)
+        # The budget is a tenth of the calls: ten runs save up one hedge.
+        for _ in range(10):
+            live.health.count_call(0.1)
+        await LiveConfiguration.objects.aupdate(hedge_enhance="50")
+        await database_sync_to_async(live.refresh)()
+        assert (await live.acurrent()).settings.hedge_after_ms == {"enhance": 50}
+        async with page_socket(editor) as socket:
+            await socket.send_to(text_data=message())
+            assert "Quick." in (await frames(socket, "/runs/"))[-1]
+        await slow.wait_closed(1)
+    attempts = [(attempt.provider, attempt.outcome, attempt.hedge) async for attempt in Attempt.objects.all()]
+    assert attempts == [("p1", "canceled", False), ("p2", "succeeded", True)]
 
 
 async def test_cost_and_usage_are_kept(publish, make_user):

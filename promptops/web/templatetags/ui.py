@@ -80,8 +80,10 @@ def exact_time(moment: datetime | None) -> SafeString:
 
 
 @register.filter(name="number")
-def number(value: int | float | None) -> str:
-    """12345 as "12,345"; None as a dash."""
+def number(value: int | float | str | None) -> str:
+    """12345 as "12,345"; None as a dash; a text, such as what was typed into a form, as it is."""
+    if isinstance(value, str):
+        return value
     return "–" if value is None else f"{value:,}"
 
 

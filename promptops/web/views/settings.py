@@ -92,5 +92,9 @@ def _changes(config: LiveConfiguration, form: SettingsForm) -> list[Change]:
     for name, after in vars(form.settings).items():
         before = getattr(config, name)
         if after != before:
-            found.append(Change(form.fields[name].label, f"{before:,}", f"{after:,}"))
+            found.append(Change(form.fields[name].label, _told(before), _told(after)))
     return found
+
+
+def _told(value: float | str) -> str:
+    return (value or "off") if isinstance(value, str) else f"{value:,}"
