@@ -19,6 +19,7 @@ from django.test import Client
 
 from promptops.engine.providers.local import local_available
 from tests.conftest import PASSWORD
+from tests.conftest import missing
 from tests.services.server import ACCOUNT, LINK, ROOT, Browser, Server, administrator, free_port, manage, serving
 
 
@@ -208,7 +209,7 @@ def test_a_python_that_does_not_fit_is_told_by_its_version(monkeypatch, version:
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_ends_it_while_a_run_streams_from_the_embedded_model(tmp_path: Path, sign: int) -> None:
     if reason := local_available():
-        pytest.skip(reason)
+        missing(reason)
     with serving(tmp_path, GRACE_SECONDS="1") as server:
         browser = administrator(server)
         async with browser.page() as page:
@@ -228,7 +229,7 @@ async def test_a_signal_ends_it_while_a_run_streams_from_the_embedded_model(tmp_
 
 async def test_a_run_under_way_may_end_and_no_new_one_begins(tmp_path: Path) -> None:
     if reason := local_available():
-        pytest.skip(reason)
+        missing(reason)
     with serving(tmp_path) as server:
         browser = administrator(server)
         async with browser.page() as page:
