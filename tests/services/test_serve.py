@@ -18,8 +18,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from promptops.engine.providers.local import local_available
-from tests.conftest import PASSWORD
-from tests.conftest import missing
+from tests.conftest import PASSWORD, missing
 from tests.services.server import ACCOUNT, LINK, ROOT, Browser, Server, administrator, free_port, manage, serving
 
 
