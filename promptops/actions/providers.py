@@ -1,5 +1,6 @@
 """Providers and the chain. Every change here is a release; a test call is a run and changes nothing."""
 
+import math
 from copy import copy
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -20,15 +21,27 @@ from promptops.models import Provider
 NOT_A_KEY = frozenset({"SECRET_KEY", "SECRET_KEY_FALLBACKS", "DATABASE_URL", "REDIS_URL"})
 
 
+PRICES = ("price_input", "price_cached", "price_output")
+# What the embedded model has no use for: it costs nothing, refuses no key and always has its model.
+NOT_LOCAL = ("context_tokens", *PRICES, "fall_back_on_auth", "fall_back_on_not_found")
+
+
 @dataclass(frozen=True)
 class ProviderFields:
-    """What a form gives for a provider, but for its key."""
+    """What a form gives for a provider, but for its key. Prices are in USD per million tokens."""
 
     name: str
     kind: str
     model: str = ""
     base_url: str = ""
     timeout_ms: int | None = None
+    max_concurrent: int | None = None
+    context_tokens: int | None = None
+    price_input: float | None = None
+    price_cached: float | None = None
+    price_output: float | None = None
+    fall_back_on_auth: bool = False
+    fall_back_on_not_found: bool = False
 
 
 def planned(fields: ProviderFields, *, key: str = "", key_env: str = "") -> Provider:
@@ -205,9 +218,22 @@ def _check(provider: Provider) -> None:
     if provider.kind == ProviderKind.LOCAL:
         if provider.base_url or provider.key_env or provider.key_encrypted:
             raise ValidationError("The embedded model needs neither a base URL nor a key. Leave them empty.")
+        extras = [getattr(provider, name) for name in NOT_LOCAL]
+        if any(value is not None and value is not False for value in extras):
+            raise ValidationError("The embedded model has no prices, no context and no fallback rules. Leave them out.")
         return
+    _check_prices(provider)
     if provider.kind == ProviderKind.OPENAI and not provider.base_url:
         raise ValidationError({"base_url": "Give the address of the API, such as http://127.0.0.1:8080/v1."})
+
+
+def _check_prices(provider: Provider) -> None:
+    """Input and output are priced together, since half a cost is none; cached input only beside them."""
+    if any(not math.isfinite(getattr(provider, name) or 0) for name in PRICES):
+        raise ValidationError("A price is a number of USD per million tokens.")
+    missing = [name for name in ("price_input", "price_output") if getattr(provider, name) is None]
+    if missing and any(getattr(provider, name) is not None for name in PRICES):
+        raise ValidationError(dict.fromkeys(missing, "Give the prices of input and of output, or no price."))
 
 
 def _told(provider: Provider) -> dict[str, Any]:
@@ -218,6 +244,13 @@ def _told(provider: Provider) -> dict[str, Any]:
         "base_url": provider.base_url,
         "model": provider.model,
         "timeout_ms": provider.timeout_ms,
+        "max_concurrent": provider.max_concurrent,
+        "context_tokens": provider.context_tokens,
+        "price_input": provider.price_input,
+        "price_cached": provider.price_cached,
+        "price_output": provider.price_output,
+        "fall_back_on_auth": provider.fall_back_on_auth,
+        "fall_back_on_not_found": provider.fall_back_on_not_found,
         "enabled": provider.enabled,
         "key": provider.key_state,
     }

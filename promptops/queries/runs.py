@@ -6,6 +6,7 @@ from datetime import datetime
 from django.db.models import Exists, OuterRef, Prefetch, QuerySet
 from django.db.models.functions import Left
 
+from promptops import charts
 from promptops.models import Attempt, LiveConfiguration, Provider, Run, Template, User
 
 # The list shows the beginning of an input; whole texts would make a page of many megabytes.
@@ -45,6 +46,71 @@ def found(pk: int) -> Run:
     """One run with its attempts, or Run.DoesNotExist."""
     attempts = Prefetch("attempts", Attempt.objects.order_by("position"))
     return Run.objects.select_related("user", "template", "version").prefetch_related(attempts).get(pk=pk)
+
+
+@dataclass(frozen=True)
+class TimelineRow:
+    """One attempt on the time axis of its run. `end` is where it ended, in percent of the axis."""
+
+    attempt: Attempt
+    segments: list[charts.Segment]
+    end: float
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The attempts of a run on one axis of milliseconds, and which stretch was the longest of all (None: nothing)."""
+
+    rows: list[TimelineRow]
+    ticks: list[charts.Tick]
+    longest: tuple[str, charts.Segment] | None
+    phases: list[str]
+
+
+PHASES = ["queued", "connecting", "waiting", "streaming"]
+# Errors that end a call which never had a connection.
+WITHOUT_CONNECTION = {"transport", "timeout"}
+
+
+def timeline(run: Run) -> Timeline:
+    """Where the time of the run went, attempt by attempt."""
+    attempts = list(run.attempts.all())
+    ends = [attempt.started_ms + attempt.latency_ms for attempt in attempts]
+    marks = charts.ticks(max([run.latency_ms, *ends]))
+    # The axis ends with the run, not at the round number after it.
+    total = max(run.latency_ms, *ends, 1.0)
+    rows = [
+        TimelineRow(
+            attempt,
+            charts.segments(phases(attempt), max(0.0, attempt.started_ms - attempt.queued_ms), total),
+            round(100 * end / total, 2),
+        )
+        for attempt, end in zip(attempts, ends, strict=True)
+    ]
+    stretches = [(row.attempt.provider, segment) for row in rows for segment in row.segments]
+    used = {segment.name for _, segment in stretches}
+    return Timeline(
+        rows=rows,
+        ticks=[charts.Tick(round(100 * mark / total, 2), mark) for mark in marks if mark <= total],
+        longest=max(stretches, key=lambda stretch: stretch[1].length, default=None),
+        phases=[phase for phase in PHASES if phase in used],
+    )
+
+
+def phases(attempt: Attempt) -> list[tuple[str, float]]:
+    """What an attempt did, in order, and when each phase ended, in milliseconds since the run began."""
+    start, end = attempt.started_ms, attempt.started_ms + attempt.latency_ms
+    reached = attempt.connect_ms is not None or attempt.first_text_ms is not None or attempt.status is not None
+    if not reached and attempt.error_kind in WITHOUT_CONNECTION:
+        return [("queued", start), ("connecting", end)]
+    first_text = end if attempt.first_text_ms is None else attempt.first_text_ms
+    # A provider that is no HTTP server has no connection to wait for.
+    return [
+        ("queued", start),
+        ("connecting", start + (attempt.connect_ms or 0)),
+        ("waiting", first_text),
+        ("streaming", end),
+    ]
 
 
 def provider_names() -> list[str]:

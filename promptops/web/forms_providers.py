@@ -21,6 +21,10 @@ MODEL_EXAMPLE = {
     ProviderKind.OPENAI: "llama-3.3-70b",
 }
 ENVIRONMENT, STORED, NO_KEY = "environment", "stored", "none"
+PRICES = ("price_input", "price_cached", "price_output")
+CHOICES = ("fall_back_on_auth", "fall_back_on_not_found")
+# The fields of the section that stays closed until one of them is used.
+EXTRAS = ("max_concurrent", "context_tokens", *PRICES, *CHOICES)
 PLAIN = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
 
 
@@ -97,6 +101,12 @@ class KeyFields(ShapedForm):
         return {"key": self.cleaned_data.get("key", ""), "key_env": self.cleaned_data.get("key_env", "")}
 
 
+def _price(label: str) -> forms.FloatField:
+    """A price in USD per million tokens."""
+    widget = forms.NumberInput(attrs={"step": "any", "inputmode": "decimal", "placeholder": "none"})
+    return forms.FloatField(label=label, required=False, min_value=0, max_value=100_000, widget=widget)
+
+
 class MainFields(ShapedForm):
     """A provider but for its key; the kind decides which fields there are."""
 
@@ -129,14 +139,40 @@ class MainFields(ShapedForm):
         help_text="100 to 600,000. Without one, a call gets its share of the run's time limit.",
     )
 
+    max_concurrent = forms.IntegerField(
+        label="Calls at once",
+        required=False,
+        min_value=1,
+        max_value=10_000,
+        widget=forms.NumberInput(attrs={"placeholder": "no limit"}),
+        help_text="When so many are under way, the next provider is asked.",
+    )
+    context_tokens = forms.IntegerField(
+        label="Context, in tokens",
+        required=False,
+        min_value=1,
+        max_value=100_000_000,
+        widget=forms.NumberInput(attrs={"placeholder": "unknown"}),
+        help_text="A prompt too long for another provider goes to one with a larger context.",
+    )
+    price_input = _price("Input")
+    price_cached = _price("Cached input")
+    price_output = _price("Output")
+    fall_back_on_auth = forms.BooleanField(
+        label="Fall back to the next provider when its key is refused", required=False
+    )
+    fall_back_on_not_found = forms.BooleanField(
+        label="Fall back to the next provider when its model is not found", required=False
+    )
+
     def shape(self) -> str:
         """Keep the fields that matter to the kind, and return the kind (the first one for nonsense)."""
         kind = self.held("kind")
         if kind not in ProviderKind.values:
             kind = ProviderKind.values[0]
         if kind == ProviderKind.LOCAL:
-            del self.fields["base_url"]
-            del self.fields["model"]
+            for name in ("base_url", "model", "context_tokens", *PRICES, *CHOICES):
+                del self.fields[name]
             return kind
         self.fields["model"].widget.attrs["placeholder"] = MODEL_EXAMPLE[ProviderKind(kind)]
         base_url = self.fields["base_url"]
@@ -149,6 +185,34 @@ class MainFields(ShapedForm):
         return kind
 
     @property
+    def main_fields(self) -> list[forms.BoundField]:
+        """The fields that everybody sees."""
+        return [field for field in self if field.name not in EXTRAS]
+
+    @property
+    def limits(self) -> list[forms.BoundField]:
+        """The limits on a call's number and size that the kind has."""
+        return self._there("max_concurrent", "context_tokens")
+
+    @property
+    def prices(self) -> list[forms.BoundField]:
+        """The prices, unless the kind costs nothing."""
+        return self._there(*PRICES)
+
+    @property
+    def choices(self) -> list[forms.BoundField]:
+        """What may make a run fall back although it points to a mistake."""
+        return self._there(*CHOICES)
+
+    @property
+    def extras_open(self) -> bool:
+        """Whether the section of the rarer fields holds anything, or an error."""
+        return any(self.held(field.name) or field.errors for field in self._there(*EXTRAS))
+
+    def _there(self, *names: str) -> list[forms.BoundField]:
+        return [self[name] for name in names if name in self.fields]
+
+    @property
     def provider_fields(self) -> ProviderFields:
         """What a valid form holds."""
         data = self.cleaned_data
@@ -158,12 +222,14 @@ class MainFields(ShapedForm):
             model=data.get("model", ""),
             base_url=data.get("base_url", ""),
             timeout_ms=data["timeout_ms"],
+            **{name: data[name] for name in EXTRAS if name in data},
         )
 
 
-def reshaped(posted: QueryDict) -> dict[str, str]:
+def reshaped(posted: QueryDict) -> dict[str, Any]:
     """What was typed so far, as initial values for the form in its new shape. Not the key, which is never sent back."""
-    typed = {name: value for name, value in posted.items() if name != "key"}
+    typed: dict[str, Any] = {name: value for name, value in posted.items() if name != "key"}
+    typed |= {name: name in posted for name in CHOICES}  # a box that was cleared is not sent
     if typed.get("key_env") in DEFAULT_KEY_ENV.values():
         del typed["key_env"]  # a vendor's default, which nobody typed
     return typed
@@ -193,7 +259,8 @@ class EditProviderForm(MainFields):
     expected = forms.IntegerField(widget=forms.HiddenInput())
 
     def __init__(self, provider: Provider, *args: Any, **kwargs: Any) -> None:
-        initial = {name: getattr(provider, name) for name in ("kind", "name", "model", "base_url", "timeout_ms")}
+        names = ("kind", "name", "model", "base_url", "timeout_ms", *EXTRAS)
+        initial = {name: getattr(provider, name) for name in names}
         initial["expected"] = provider.changed_revision
         super().__init__(*args, initial=initial | kwargs.pop("initial", {}), **kwargs)
         self.provider = provider

@@ -69,6 +69,14 @@ def test_a_new_provider_comes_last_and_is_live(actor, three):
         (groq(base_url="http://a:99999999/v1"), {}, "base_url"),
         (groq(timeout_ms=99), {}, "timeout_ms"),
         (groq(timeout_ms=600_001), {}, "timeout_ms"),
+        (groq(max_concurrent=0), {}, "max_concurrent"),
+        (groq(context_tokens=0), {}, "context_tokens"),
+        (groq(price_input=-1.0, price_output=1.0), {}, "price_input"),
+        (groq(price_input=1.0, price_output=100_001.0), {}, "price_output"),
+        (groq(price_input=1.0), {}, "price_output"),
+        (groq(price_output=1.0, price_cached=1.0), {}, "price_input"),
+        (groq(price_cached=0.0), {}, "price_input"),
+        (groq(price_input=float("nan"), price_output=1.0), {}, "__all__"),
         (groq(), {"key": KEY, "key_env": "GROQ_API_KEY"}, "key"),
         (groq(), {"key": f"{KEY}\n{KEY}"}, "key"),
         (groq(), {"key": "schlüssel"}, "key"),
@@ -77,6 +85,9 @@ def test_a_new_provider_comes_last_and_is_live(actor, three):
         (groq(), {"key_env": "database_url"}, "key_env"),
         (ProviderFields("local", "local", base_url="http://127.0.0.1/v1"), {}, "__all__"),
         (ProviderFields("local", "local"), {"key": KEY}, "__all__"),
+        (ProviderFields("local", "local", price_input=0.0, price_output=0.0), {}, "__all__"),
+        (ProviderFields("local", "local", context_tokens=1), {}, "__all__"),
+        (ProviderFields("local", "local", fall_back_on_auth=True), {}, "__all__"),
     ],
 )
 def test_what_cannot_be_used_is_refused_and_changes_nothing(fields, key, field, actor):
@@ -101,6 +112,25 @@ def test_an_edit_is_live_and_told_with_before_and_after(provider, actor):
     entry = told()
     assert (entry.before["model"], entry.after["model"]) == ("openai/gpt-oss-120b", "new")
     assert (entry.before["key"], entry.after["key"], entry.note) == ("stored key", "stored key", "faster")
+
+
+def test_limits_prices_and_fallback_are_live_and_told(provider, actor):
+    extras = {
+        "max_concurrent": 4,
+        "context_tokens": 8192,
+        "price_input": 0.35,
+        "price_cached": 0.0,
+        "price_output": 0.75,
+        "fall_back_on_auth": True,
+        "fall_back_on_not_found": False,
+    }
+    providers.edit_provider(provider, groq(**extras), by=actor, expected=provider.changed_revision)
+    spec = live.load().providers[0]
+    assert (spec.max_concurrent, spec.context_tokens, spec.fall_back_on) == (4, 8192, {"auth"})
+    assert (spec.prices.input, spec.prices.cached, spec.prices.output) == (0.35, 0.0, 0.75)
+    entry = told()
+    assert {name: entry.after[name] for name in extras} == extras
+    assert (entry.before["price_input"], entry.before["fall_back_on_auth"]) == (None, False)
 
 
 @pytest.mark.parametrize(

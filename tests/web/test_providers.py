@@ -2,6 +2,7 @@
 
 import logging
 import re
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -10,8 +11,17 @@ from django.template.loader import render_to_string
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from promptops import live
 from promptops.actions import providers as actions
 from promptops.actions.providers import ProviderFields
+from promptops.engine.errors import (
+    LLMAuthError,
+    LLMNotFoundError,
+    LLMProviderError,
+    LLMRateLimitedError,
+    LLMServerError,
+)
+from promptops.engine.health import HealthRegistry
 from promptops.engine.providers import local
 from promptops.models import Attempt, AuditEntry, LiveConfiguration, Provider, Run
 from promptops.queries import providers as queries
@@ -132,7 +142,8 @@ def test_the_list_has_the_same_number_of_queries_for_1_and_30(add, client_for, a
     for count in (1, 30):
         for number in range(Provider.objects.count(), count):
             add(f"p{number}", key=KEY)
-            call(f"p{number}", "failed", "no answer")
+            for outcome in ("failed", "succeeded", "failed", "canceled"):
+                call(f"p{number}", outcome, "no answer")
         client.get(reverse("providers"))
         with CaptureQueriesContext(connection) as captured:
             page = client.get(reverse("providers")).content.decode()
@@ -487,3 +498,312 @@ def test_a_result_goes_to_its_place_in_the_list(context, sentence, add, client_f
     assert place in client_for(viewer).get(reverse("providers")).content.decode()
     assert sentence in re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", result)).replace(" ,", ",")
     assert ('name="action" value="cancel"' in result) == (context["state"] == "running")
+
+
+# ---------------------------------------------------------------- health
+
+
+class Chosen:
+    """A provider without the operator's choices."""
+
+    fall_back_on: frozenset[str] = frozenset()
+
+
+@pytest.fixture(autouse=True)
+def health(monkeypatch) -> HealthRegistry:
+    """The health of this test only, with a clock that a test can set by `health.now`."""
+    registry = HealthRegistry(clock=lambda: registry.now)
+    registry.now = 1000.0
+    monkeypatch.setattr(live, "health", registry)
+    return registry
+
+
+def fail(health: HealthRegistry, error: LLMProviderError, times: int = 1, name: str = "groq") -> None:
+    for _ in range(times):
+        health.failed(health.admit(name), error, Chosen())
+
+
+def limited(seconds: float) -> LLMRateLimitedError:
+    error = LLMRateLimitedError("answered 429: slow down")
+    error.retry_after_s = seconds
+    return error
+
+
+def test_an_open_breaker_and_its_probe(add, health):
+    add(key=KEY)
+    fail(health, LLMServerError("answered 503: busy"), 4)
+    assert state_of("groq")[0] == "ready"
+    fail(health, LLMServerError("answered 503: busy"))
+    assert state_of("groq") == ("open: last 5 calls failed", "bad", "answered 503: busy")
+    health.now += 60
+    probe = health.admit("groq")
+    assert state_of("groq") == ("probing", "warn", "answered 503: busy")
+    health.succeeded(probe, latency_ms=5, streamed=False)
+    assert state_of("groq") == ("ready", "ok", "")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "state"),
+    [
+        (12, "cooling down 12 s"),
+        (98.2, "cooling down 99 s"),
+        (100.5, "cooling down 2 min"),
+        (7200, "cooling down 2 h"),
+    ],
+)
+def test_a_cooldown_counts_down(seconds, state, add, health):
+    add(key=KEY)
+    call("groq", "failed", "groq answered 429: slow down", "rate_limited")
+    fail(health, limited(seconds))
+    assert state_of("groq") == (state, "warn", "groq answered 429: slow down")
+    health.now += seconds
+    assert state_of("groq")[0] == "last call failed"
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (LLMAuthError("answered 401: no"), "misconfigured: key refused"),
+        (LLMNotFoundError("answered 404: no"), "misconfigured: model not found"),
+    ],
+)
+def test_a_misconfigured_provider_says_what_is_wrong(error, state, add, health):
+    add(key=KEY)
+    call("groq", "failed", str(error), error.kind)
+    fail(health, error)
+    assert state_of("groq") == (state, "bad", str(error))
+    call("groq", "failed", "no answer", "timeout")
+    assert state_of("groq") == ("misconfigured", "bad", str(error))
+
+
+def test_a_full_provider(add, health):
+    add(key=KEY)
+    permits = [health.admit("groq", 2) for _ in range(2)]
+    assert state_of("groq")[:2] == ("full 2/2", "warn")
+    health.canceled(permits[0])
+    assert state_of("groq")[0] == "ready"
+
+
+def test_what_is_off_or_has_no_key_says_so_first(add, health, monkeypatch):
+    add(key=KEY, enabled=False)
+    fail(health, limited(60))
+    assert state_of("groq")[0] == "off"
+    add("keyless", "cerebras")
+    fail(health, limited(60), name="keyless")
+    assert state_of("keyless")[0] == "no key"
+
+
+def test_the_page_looks_again_by_itself_only_while_a_state_will_pass(add, health, client_for, viewer):
+    provider, client = add(key=KEY), client_for(viewer, htmx=True)
+    assert "every 5s" not in client.get(reverse("providers")).content.decode()
+    fail(health, limited(60))
+    page = client.get(reverse("providers")).content.decode()
+    assert f'hx-get="{reverse("providers")}?states=1" hx-trigger="every 5s"' in page
+    assert f'<div id="state-{provider.pk}">' in page
+    health.now += 1
+    states = client.get(f"{reverse('providers')}?states=1").content.decode()
+    assert "every 5s" in states
+    assert f'<div id="state-{provider.pk}" hx-swap-oob="true">' in states
+    assert "cooling down 59 s" in states
+    assert "test-result" not in states
+    health.now += 60
+    states = client.get(f"{reverse('providers')}?states=1").content.decode()
+    assert '<span hidden id="chain-poll" hx-swap-oob="true"></span>' in states
+    health.admit("groq", 1)
+    assert "every 5s" in client.get(reverse("providers")).content.decode()
+
+
+# ---------------------------------------------------------------- figures
+
+NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def noon(monkeypatch) -> datetime:
+    """Now, for the queries."""
+    monkeypatch.setattr(queries.timezone, "now", lambda: NOON)
+    return NOON
+
+
+def at(moment: datetime, outcome: str = "succeeded", latency_ms: float = 500, drill: str = "", **fields) -> Run:
+    run = call("groq", outcome, "no answer" if outcome == "failed" else "")
+    Run.objects.filter(pk=run.pk).update(at=moment, drill=drill)
+    Attempt.objects.filter(run=run).update(latency_ms=latency_ms, **fields)
+    return run
+
+
+def figures() -> queries.Figures:
+    return queries.with_figures()[0].figures
+
+
+def test_the_last_hour_counts_answers_and_failures(add, noon):
+    add(key=KEY)
+    assert figures() == queries.Figures()
+    at(noon - timedelta(minutes=61), "failed")
+    for number in range(1, 101):
+        at(noon - timedelta(minutes=5), latency_ms=number * 10)
+    failed = at(noon - timedelta(minutes=4), "failed", latency_ms=5)
+    at(noon - timedelta(minutes=4), "canceled", latency_ms=70_000)
+    at(noon - timedelta(minutes=1), "failed", drill="503 in groq")
+    now = figures()
+    assert (now.answered, now.failed, now.success_percent) == (100, 1, "99.0")
+    assert (now.p50_ms, now.p95_ms) == (500, 950)
+    assert now.last_error.run_id == failed.pk
+    assert queries.listed()[0].last.run_id == failed.pk  # neither the drill nor the canceled one
+
+
+@pytest.mark.parametrize(("answered", "failed", "percent"), [(999, 1, "99.9"), (9999, 1, "99.9"), (1, 2, "33")])
+def test_a_rate_never_hides_a_failure(answered, failed, percent):
+    assert queries.Figures(answered=answered, failed=failed).success_percent == percent
+
+
+def test_the_plot_has_one_scale_with_failures_on_top(add, noon):
+    add(key=KEY)
+    for latency_ms in (1, 12, 1000, 1000, 1000, 1500):
+        at(noon, latency_ms=latency_ms)
+    at(noon, "failed", latency_ms=1000)
+    at(noon, "failed", latency_ms=1e9)
+    bars = {bar.x: (bar.answered, bar.failed, bar.failed_y) for bar in figures().bars}
+    assert bars == {0: (40, 0, 60), 50: (80, 20, 0), 93.75: (0, 20, 80)}
+    assert figures().p50_x == 50
+
+
+def test_each_provider_keeps_its_newest_latencies(add, noon, monkeypatch):
+    add(key=KEY)
+    add("other", key=KEY)
+    for latency_ms in (10, 20, 30):
+        at(noon, latency_ms=latency_ms)
+    Attempt.objects.filter(run=at(noon, latency_ms=7)).update(provider="other")
+    monkeypatch.setattr(queries, "LATENCIES_READ", 4)
+    groq, other = queries.with_figures()
+    assert (groq.figures.p50_ms, groq.figures.p95_ms, groq.figures.answered) == (20, 30, 3)
+    assert other.figures.p95_ms == 7
+
+
+def test_today_is_the_readers_day_and_estimates_are_marked(add, noon, client_for, viewer):
+    add(key=KEY)
+    at(noon, input_tokens=1000, output_tokens=20, cost=0.5)
+    at(noon - timedelta(hours=11.5), "canceled", input_tokens=200, output_tokens=3, cost=0.25)
+    at(noon - timedelta(hours=12.5), input_tokens=50_000, output_tokens=4, cost=9, cost_estimated=True)
+    at(noon, drill="401 in groq", input_tokens=7, output_tokens=7, cost=7)
+    client = client_for(viewer)
+    page = text_of(client.get(reverse("providers")))
+    assert "$0.75 1,200 tokens in , 23 out" in page
+    client.cookies["tz"] = "Europe/Berlin"  # where it is an hour later, and the day began an hour earlier
+    page = text_of(client.get(reverse("providers")))
+    assert "~$9.75 51,200 tokens in , 27 out" in page
+    Attempt.objects.update(cost=None, usage_estimated=True)
+    page = text_of(client.get(reverse("providers")))
+    assert "$" not in page
+    assert "~51,200 tokens in , ~27 out" in page
+
+
+@pytest.mark.parametrize(
+    ("cost", "estimated", "shown"),
+    [
+        (None, False, ""),
+        (0, False, "$0.00"),
+        (0.00423, True, "~$0.0042"),
+        (0.0999, False, "$0.1"),
+        (1234.5, False, "$1,234.50"),
+    ],
+)
+def test_costs_are_told_with_the_digits_that_matter(cost, estimated, shown):
+    assert queries.Figures(cost=cost, cost_estimated=estimated).cost_shown == shown
+
+
+def test_the_line_tells_its_figures_in_words_too(add, client_for, viewer):
+    add(key=KEY)
+    call("groq", "failed", "groq answered 503: <b>busy</b>")
+    call("groq", "succeeded")
+    response = client_for(viewer).get(reverse("providers"))
+    page, text = response.content.decode(), text_of(response)
+    told = "half of the answers within 812 ms, 95% within 812 ms; 1 answered, 1 failed."
+    assert f'role="img" aria-label="Latencies of the last hour: {told}"' in page
+    assert "50% answered, 1 of 2" in text
+    assert "p50 812 ms , p95 812 ms , 1 failed" in text
+    assert "last error just now : groq answered 503: &lt;b&gt;busy&lt;/b&gt;" in text
+
+
+# ---------------------------------------------------------------- limits, prices and fallback
+
+EXTRAS = {
+    "max_concurrent": "4",
+    "context_tokens": "131072",
+    "price_input": "0.35",
+    "price_cached": "0.1",
+    "price_output": "0.75",
+    "fall_back_on_auth": "on",
+}
+
+
+def test_the_rarer_fields_are_saved_and_shown(client_for, administrator):
+    client = client_for(administrator, htmx=True)
+    panel = text_of(client.post(reverse("provider_new"), NEW | EXTRAS))
+    assert "Calls at once – 4" in panel
+    assert "Context – 131,072 tokens" in panel
+    assert "Price of cached input – $0.1 per million tokens" in panel
+    assert "When its key is refused – fall back" in panel
+    assert "When its model is not found" not in panel
+    client.post(reverse("provider_new"), NEW | EXTRAS | {"confirm": "1"})
+    made = Provider.objects.get()
+    assert (made.max_concurrent, made.context_tokens) == (4, 131072)
+    assert (made.price_input, made.price_cached, made.price_output) == (0.35, 0.1, 0.75)
+    assert (made.fall_back_on_auth, made.fall_back_on_not_found) == (True, False)
+    url = reverse("provider", args=[made.pk])
+    assert '<details class="extras" open>' in client.get(url).content.decode()
+    cleared = fields_of(made) | EXTRAS | {"price_cached": "", "fall_back_on_not_found": "on"}
+    del cleared["fall_back_on_auth"]
+    panel = text_of(client.post(url, cleared))
+    assert "Price of cached input $0.1 per million tokens –" in panel
+    assert "When its key is refused fall back –" in panel
+    client.post(url, cleared | {"confirm": "1"})
+    made.refresh_from_db()
+    assert (made.price_cached, made.fall_back_on_auth, made.fall_back_on_not_found) == (None, False, True)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"price_input": "1"}, "Give the prices of input and of output, or no price."),
+        ({"price_cached": "1"}, "Give the prices of input and of output, or no price."),
+        ({"price_input": "-1", "price_output": "1"}, "greater than or equal to 0"),
+        ({"price_input": "nan", "price_output": "1"}, "Enter a number"),
+        ({"max_concurrent": "0"}, "greater than or equal to 1"),
+        ({"context_tokens": "many"}, "Enter a whole number"),
+    ],
+)
+def test_an_error_among_the_rarer_fields_opens_them(wrong, sentence, client_for, administrator):
+    response = client_for(administrator, htmx=True).post(reverse("provider_new"), NEW | wrong)
+    assert response.status_code == 422
+    assert sentence in text_of(response)
+    assert '<details class="extras" open>' in response.content.decode()
+
+
+def test_another_kind_keeps_what_was_typed_and_which_boxes_were_cleared(add, client_for, administrator):
+    provider = add(key=KEY)
+    Provider.objects.update(fall_back_on_auth=True)
+    client, url = client_for(administrator, htmx=True), reverse("provider", args=[provider.pk])
+    page = client.post(url, fields_of(provider, kind="cerebras", max_concurrent="9", reshape="1")).content.decode()
+    assert 'value="9"' in page
+    assert '<details class="extras" open>' in page
+    assert "checked" not in page
+    new = client.get(reverse("provider_new")).content.decode()
+    assert '<details class="extras">' in new
+
+
+def test_the_embedded_model_has_only_a_limit(client_for, administrator):
+    sent = NEW | EXTRAS | {"kind": "local", "name": "tiny"}
+    client = client_for(administrator, htmx=True)
+    names = set(
+        re.findall(r' name="(\w+)"', client.post(reverse("provider_new"), sent | {"reshape": "1"}).content.decode())
+    )
+    assert names & set(EXTRAS) == {"max_concurrent"}
+    client.post(reverse("provider_new"), sent | {"confirm": "1"})
+    made = Provider.objects.get()
+    assert (made.max_concurrent, made.price_input, made.context_tokens, made.fall_back_on_auth) == (
+        4,
+        None,
+        None,
+        False,
+    )

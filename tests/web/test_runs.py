@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from promptops.models import Attempt, AuditEntry, Run
+from promptops.queries import runs as queries
 from promptops.queries.pages import PAGE_SIZE
 
 pytestmark = pytest.mark.django_db
@@ -222,6 +223,87 @@ def test_one_run(client, make_run, publish):
     assert reverse("version", args=["enhance", 1]) in response.content.decode()
     assert HOSTILE not in response.content.decode()
     assert client.get(reverse("run", args=[run.pk + 1])).status_code == 404
+
+
+def phases_of(**fields) -> list[tuple[str, float]]:
+    attempt = Attempt(**({"started_ms": 100, "latency_ms": 400, "outcome": "failed"} | fields))
+    return [(name, end) for name, end in queries.phases(attempt)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        (
+            {"connect_ms": 30, "first_text_ms": 300},
+            [("queued", 100), ("connecting", 130), ("waiting", 300), ("streaming", 500)],
+        ),
+        ({"connect_ms": 30}, [("queued", 100), ("connecting", 130), ("waiting", 500), ("streaming", 500)]),
+        ({"error_kind": "timeout"}, [("queued", 100), ("connecting", 500)]),
+        (
+            {"error_kind": "timeout", "connect_ms": 5},
+            [("queued", 100), ("connecting", 105), ("waiting", 500), ("streaming", 500)],
+        ),
+        ({"error_kind": "server"}, [("queued", 100), ("connecting", 100), ("waiting", 500), ("streaming", 500)]),
+    ],
+)
+def test_the_phases_of_an_attempt(fields, expected):
+    assert phases_of(**fields) == expected
+
+
+def test_the_timeline_says_where_the_time_went(client, make_run):
+    run = make_run(attempts=0, latency_ms=1900, fallback_used=True)
+    timed_out = {"outcome": "failed", "error_kind": "timeout", "started_ms": 60, "queued_ms": 60, "connect_ms": 40}
+    Attempt.objects.create(run=run, position=1, provider="cerebras", latency_ms=1200, **timed_out)
+    answered = {"outcome": "succeeded", "started_ms": 1260, "connect_ms": 30, "first_text_ms": 1500, "hedge": True}
+    Attempt.objects.create(run=run, position=2, provider="groq", latency_ms=640, **answered)
+    response = client.get(reverse("run", args=[run.pk]))
+    assert "Longest: 1.2 s waiting for text from cerebras" in text_of(response)
+    labels = re.findall(r'class="bar \w+" role="img" aria-label="([^"]+)"', response.content.decode())
+    assert labels == [
+        "cerebras, from 60 ms: queued 60 ms, connecting 40 ms, waiting 1.2 s, failed",
+        "groq, from 1.3 s: connecting 30 ms, waiting 210 ms, streaming 400 ms, succeeded",
+    ]
+    for words in ("✕ timeout", "hedge", "queued", "connecting", "waiting for text", "streaming"):
+        assert words in text_of(response)
+
+
+def test_a_run_tells_its_usage_and_cost(client, make_run):
+    run = make_run(attempts=1, cost=0.0042, cost_estimated=True, truncated=True)
+    run.attempts.update(
+        cached_tokens=128, reasoning_tokens=40, usage_estimated=True, cost=0.0042, cost_estimated=True, truncated=True
+    )
+    run.attempts.update(answered_model="gpt-oss-120b-0825", finish_reason="length", connect_ms=12)
+    page = re.sub(r" +", " ", text_of(client.get(reverse("run", args=[run.pk]))))
+    for words in ("~1,234 tokens in", "128 of them cached", "~56 tokens out", "40 of them reasoning", "~$0.0042"):
+        assert words in page
+    for words in ("answered by gpt-oss-120b-0825", "finish reason length", "cut at the token limit", "connected in"):
+        assert words in page
+    assert "~$0.0042" in text_of(client.get(reverse("runs")))
+
+
+def test_the_model_that_answered_is_told_only_when_it_is_another(client, make_run):
+    run = make_run()
+    run.attempts.update(answered_model="gpt-oss-120b")
+    assert "answered by gpt" not in text_of(client.get(reverse("run", args=[run.pk])))
+
+
+def test_a_drill_is_marked_everywhere(client, make_run):
+    run = make_run(drill="503 in groq")
+    assert "drill: 503 in groq" in text_of(client.get(reverse("runs")))
+    page = text_of(client.get(reverse("run", args=[run.pk])))
+    assert "drill: 503 in groq" in page
+    assert "counts in no statistic" in page
+
+
+def test_one_run_takes_the_same_queries_with_many_attempts(client, make_run):
+    counts = []
+    for attempts in (1, 30):
+        address = reverse("run", args=[make_run(attempts=attempts).pk])
+        client.get(address)
+        with CaptureQueriesContext(connection) as captured:
+            client.get(address)
+        counts.append(len(captured))
+    assert counts[0] == counts[1]
 
 
 def test_a_draft_run_shows_its_system_prompt(client, make_run, publish):

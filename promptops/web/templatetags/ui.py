@@ -105,7 +105,9 @@ def usd(amount: float | None) -> str:
     """An amount in USD with as many digits as it needs: "$0.00004", "$1.84"; None as a dash."""
     if amount is None:
         return "–"
-    return f"${amount:,.2f}" if amount >= 0.1 or amount == 0 else f"${amount:.5f}".rstrip("0")
+    if amount >= 0.1 or amount == 0:
+        return f"${amount:,.2f}"
+    return "<$0.00001" if amount < 0.00001 else f"${amount:.5f}".rstrip("0")
 
 
 @register.filter(name="short_sha")

@@ -28,10 +28,14 @@ ALL_OFF = "With this no provider is on: every run fails until one is turned on a
 
 @requires(Permission.READ)
 def index(request: HttpRequest) -> HttpResponse:
-    """The chain in its order; for an htmx request only the list, which refreshes itself."""
-    rows = queries.listed()
+    """The chain in its order; for an htmx request only the list, or with `states` only how each one is."""
+    if request.htmx and "states" in request.GET:
+        rows = queries.listed()
+        return render(request, "providers/_states.html", {"rows": rows, "passing": _passing(rows)})
+    rows = queries.with_figures()
     context = {
         "rows": rows,
+        "passing": _passing(rows),
         "order": ",".join(str(row.id) for row in rows),
         "none_on": not any(row.enabled for row in rows),
         "refusal": refusal(Permission.ADMINISTER),
@@ -105,7 +109,9 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
     if request.method != "POST":
         return _page(request, "edit", _edit_context(provider))
     if "reshape" in request.POST:
-        return _page(request, "edit", _edit_context(provider, EditProviderForm(provider, initial=request.POST.dict())))
+        return _page(
+            request, "edit", _edit_context(provider, EditProviderForm(provider, initial=reshaped(request.POST)))
+        )
     form = EditProviderForm(provider, request.POST)
     if not form.is_valid():
         return _invalid(request, "edit", form, _edit_context(provider, form))
@@ -239,6 +245,10 @@ def remove(request: HttpRequest, pk: int) -> HttpResponse:
     return review.done(request, reverse("providers"), said)
 
 
+def _passing(rows: list[queries.ProviderRow]) -> bool:
+    return any(row.passing for row in rows)
+
+
 def _page(
     request: HttpRequest, page: str, context: dict[str, Any], *, part: str = "provider", status: int = 200
 ) -> HttpResponse:
@@ -292,7 +302,18 @@ def _told(provider: Provider) -> dict[str, str]:
         "Base URL": provider.base_url or default or "–",
         "Key": "–" if provider.kind == ProviderKind.LOCAL else queries.key_sentence(provider),
         "Time limit": f"{provider.timeout_ms:,} ms" if provider.timeout_ms else "–",
+        "Calls at once": f"{provider.max_concurrent:,}" if provider.max_concurrent else "–",
+        "Context": f"{provider.context_tokens:,} tokens" if provider.context_tokens else "–",
+        "Price of input": _price(provider.price_input),
+        "Price of cached input": _price(provider.price_cached),
+        "Price of output": _price(provider.price_output),
+        "When its key is refused": "fall back" if provider.fall_back_on_auth else "–",
+        "When its model is not found": "fall back" if provider.fall_back_on_not_found else "–",
     }
+
+
+def _price(usd: float | None) -> str:
+    return "–" if usd is None else f"${usd:,.15g} per million tokens"
 
 
 def _affected(provider: Provider) -> str:

@@ -40,7 +40,9 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
     alternatives: list[str] = []
     if run.operation == PromptOperation.REWRITE and run.output:
         alternatives = parse_alternatives(run.output, run.count or RewriteOptions().count)
-    return render(request, "runs/detail.html", {"run": run, "alternatives": alternatives})
+    return render(
+        request, "runs/detail.html", {"run": run, "alternatives": alternatives, "timeline": queries.timeline(run)}
+    )
 
 
 @requires(Permission.ADMINISTER)

@@ -1,0 +1,131 @@
+"""From numbers to the geometry of charts, which templates draw as SVG. Knows no units and no words."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+# The size of a line chart in the units of its viewBox, and the room that its axes take.
+WIDTH, HEIGHT = 320, 120
+LEFT, RIGHT, TOP, BOTTOM = 46, 8, 8, 20
+MAX_STEPS = 3
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A mark on an axis: where it is, in the units of the chart, and the value there."""
+
+    at: float
+    value: float
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line: SVG path data of the line and of the area below it; `dots` are points without a neighbor.
+
+    `low`, `high` and `last` say the line in values; None when there is none.
+    """
+
+    name: str
+    path: str
+    area: str
+    dots: list[tuple[float, float]]
+    low: float | None
+    high: float | None
+    last: float | None
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Lines over the same steps; `ticks` is the axis of values, from 0 up."""
+
+    lines: list[Line]
+    ticks: list[Tick]
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    right: int = WIDTH - RIGHT
+    middle: float = (LEFT + WIDTH - RIGHT) / 2
+    bottom: int = HEIGHT - BOTTOM
+
+
+def ticks(largest: float, *, whole: bool = False) -> list[float]:
+    """Round values from 0 to at least `largest`, at most four, a step of 1, 2 or 5 times a power of ten apart.
+
+    With `whole`, whole numbers only. Nothing above 0 still makes an axis of one step.
+    """
+    if largest <= 0:
+        return [0, 1]
+    rough = largest / MAX_STEPS
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
+    if whole:
+        step = max(1, round(step))
+    count = max(1, math.ceil(largest / step - 1e-9))
+    return [round(number * step, 12) for number in range(count + 1)]
+
+
+def lines(series: dict[str, Sequence[float | None]], *, whole: bool = False) -> Chart:
+    """A chart of series of the same length; None is a gap in its line."""
+    marks = ticks(
+        max((value for values in series.values() for value in values if value is not None), default=0), whole=whole
+    )
+    top = marks[-1]
+
+    def y(value: float) -> float:
+        return round(HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * value / top, 1)
+
+    return Chart([_line(name, values, y) for name, values in series.items()], [Tick(y(mark), mark) for mark in marks])
+
+
+def _line(name: str, values: Sequence[float | None], y: Callable[[float], float]) -> Line:
+    step = (WIDTH - LEFT - RIGHT) / max(1, len(values) - 1)
+    pieces: list[list[tuple[float, float]]] = [[]]
+    for index, value in enumerate(values):
+        if value is None:
+            pieces.append([])
+        else:
+            pieces[-1].append((round(LEFT + index * step, 1), y(value)))
+    drawn = [piece for piece in pieces if len(piece) > 1]
+    bottom = HEIGHT - BOTTOM
+    known = [value for value in values if value is not None]
+    return Line(
+        name=name,
+        path="".join(_path(piece) for piece in drawn),
+        area="".join(f"{_path([(piece[0][0], bottom), *piece, (piece[-1][0], bottom)])}Z" for piece in drawn),
+        dots=[piece[0] for piece in pieces if len(piece) == 1],
+        low=min(known, default=None),
+        high=max(known, default=None),
+        last=known[-1] if known else None,
+    )
+
+
+def _path(points: list[tuple[float, float]]) -> str:
+    return "M" + "L".join(f"{x:g},{y:g}" for x, y in points)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of a bar: where it is, in percent of the whole, and how long it is, in what it was measured in."""
+
+    name: str
+    length: float
+    x: float
+    width: float
+
+
+def segments(marks: Sequence[tuple[str, float]], start: float, total: float) -> list[Segment]:
+    """A bar from `start`, cut at `marks`: the name of each stretch and where it ends. Empty stretches are left out.
+
+    A mark before the one that it follows is taken for the same, so nothing overlaps.
+    """
+    found = []
+    ends = [start]
+    for _, end in marks:
+        ends.append(max(ends[-1], end))
+    for (name, _), (begin, end) in zip(marks, pairwise(ends), strict=True):
+        if end > begin:
+            found.append(
+                Segment(name, end - begin, round(100 * begin / total, 2), round(100 * (end - begin) / total, 2))
+            )
+    return found

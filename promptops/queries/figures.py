@@ -1,0 +1,192 @@
+"""The overview's numbers over time: runs, fallback, errors, latency and cost of each operation."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from django.utils import timezone
+
+from promptops import charts
+from promptops.engine.types import PromptOperation
+from promptops.enums import RunSource, RunStatus
+from promptops.models import Run
+
+# How many hours can be shown, and how many minutes one step of the charts then is.
+STEP_MINUTES = {1: 5, 24: 60, 168: 360}
+DEFAULT_HOURS = 24
+# Reading this many runs takes a tenth of a second.
+MAX_RUNS = 20_000
+
+
+@dataclass(frozen=True)
+class Rate:
+    """`part` of `whole`; `percent` is None when there is nothing to take a share of."""
+
+    part: int
+    whole: int
+
+    @property
+    def percent(self) -> float | None:
+        return 100 * self.part / self.whole if self.whole else None
+
+
+@dataclass
+class Tally:
+    """What was counted of some runs. `latencies` (ms) are of those that were not canceled."""
+
+    runs: int = 0
+    answered: int = 0
+    fallbacks: int = 0
+    failed: int = 0
+    latencies: list[float] = field(default_factory=list)
+    cost: float | None = None
+    cost_estimated: bool = False
+
+    def add(self, status: str, fallback: bool, latency_ms: float, cost: float | None, estimated: bool) -> None:
+        """Count one run."""
+        self.runs += 1
+        if cost is not None:
+            self.cost = (self.cost or 0) + cost
+            self.cost_estimated |= estimated
+        if status == RunStatus.CANCELED:
+            return
+        self.latencies.append(latency_ms)
+        if status == RunStatus.FAILED:
+            self.failed += 1
+        else:
+            self.answered += 1
+            self.fallbacks += fallback
+
+    @property
+    def fallback(self) -> Rate:
+        """How many of the answers came from another provider than the first."""
+        return Rate(self.fallbacks, self.answered)
+
+    @property
+    def errors(self) -> Rate:
+        """How many of the runs that ended by themselves failed."""
+        return Rate(self.failed, self.failed + self.answered)
+
+    @property
+    def p50(self) -> float | None:
+        return percentile(self.latencies, 50)
+
+    @property
+    def p95(self) -> float | None:
+        return percentile(self.latencies, 95)
+
+
+@dataclass(frozen=True)
+class OperationFigures:
+    """One operation: everything together, step by step, and drawn. `cost` is None when nothing has a price."""
+
+    operation: str
+    total: Tally
+    steps: list[tuple[datetime, Tally]]
+    runs: charts.Chart
+    shares: charts.Chart
+    latency: charts.Chart
+    cost: charts.Chart | None
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What was counted since `start`. `capped` says that only the newest MAX_RUNS runs are in it, from `start` on."""
+
+    hours: int
+    start: datetime
+    capped: bool
+    operations: list[OperationFigures]
+
+    @property
+    def choices(self) -> list[int]:
+        return list(STEP_MINUTES)
+
+    @property
+    def step_minutes(self) -> int:
+        return STEP_MINUTES[self.hours]
+
+    @property
+    def max_runs(self) -> int:
+        return MAX_RUNS
+
+    @property
+    def runs(self) -> int:
+        return sum(figures.total.runs for figures in self.operations)
+
+    @property
+    def times(self) -> list[datetime]:
+        """The starts of the first, the middle and the last step, which the charts write below their axis."""
+        steps = [at for at, _ in self.operations[0].steps]
+        return [steps[0], steps[(len(steps) - 1) // 2], steps[-1]]
+
+
+def figures(hours: int) -> Figures:
+    """Count the runs of about the last `hours` (a key of STEP_MINUTES), in one query; whole steps, the last one open.
+
+    Drills and tests of providers count in nothing. Canceled runs count as runs and in the cost, and in nothing else.
+    """
+    step = timedelta(minutes=STEP_MINUTES[hours])
+    times = step_starts(timezone.now(), hours)
+    runs = Run.objects.filter(at__gte=times[0], drill="").exclude(source=RunSource.TEST).order_by("-at")
+    rows = list(
+        runs.values_list("at", "operation", "status", "fallback_used", "latency_ms", "cost", "cost_estimated")[
+            : MAX_RUNS + 1
+        ]
+    )
+    capped = len(rows) > MAX_RUNS
+    rows = rows[:MAX_RUNS]
+    totals = {operation.value: Tally() for operation in PromptOperation}
+    tallies = {operation: [Tally() for _ in times] for operation in totals}
+    for at, operation, *ran in rows:
+        place = min((at - times[0]) // step, len(times) - 1)
+        totals[operation].add(*ran)
+        tallies[operation][place].add(*ran)
+    if capped:
+        first = max(0, (rows[-1][0] - times[0]) // step)
+        times = times[first:]
+        tallies = {operation: counted[first:] for operation, counted in tallies.items()}
+    return Figures(
+        hours=hours,
+        start=rows[-1][0] if capped else times[0],
+        capped=capped,
+        operations=[_drawn(operation, totals[operation], times, tallies[operation]) for operation in totals],
+    )
+
+
+def step_starts(now: datetime, hours: int) -> list[datetime]:
+    """The start of each step up to the one that `now` is in, on round times of the reader's clock.
+
+    They stay where they are while time goes on, so a chart that is drawn anew does not wobble.
+    """
+    step = STEP_MINUTES[hours] * 60
+    offset = (timezone.localtime(now).utcoffset() or timedelta()).total_seconds()
+    last = (now.timestamp() + offset) // step * step - offset
+    count = hours * 3600 // step
+    return [datetime.fromtimestamp(last - step * back, UTC) for back in range(count - 1, -1, -1)]
+
+
+def percentile(values: Sequence[float], percent: float) -> float | None:
+    """The smallest value that at least `percent` of all do not exceed (nearest rank); None without values."""
+    if not values:
+        return None
+    return sorted(values)[max(1, math.ceil(len(values) * percent / 100)) - 1]
+
+
+def _drawn(operation: str, total: Tally, times: list[datetime], tallies: list[Tally]) -> OperationFigures:
+    costs = [tally.cost or 0 for tally in tallies]
+    return OperationFigures(
+        operation=operation,
+        total=total,
+        steps=list(zip(times, tallies, strict=True)),
+        runs=charts.lines({"runs": [tally.runs for tally in tallies]}, whole=True),
+        shares=charts.lines(
+            {
+                "fallback": [tally.fallback.percent for tally in tallies],
+                "errors": [tally.errors.percent for tally in tallies],
+            }
+        ),
+        latency=charts.lines({"p50": [tally.p50 for tally in tallies], "p95": [tally.p95 for tally in tallies]}),
+        cost=charts.lines({"cost": costs}) if total.cost is not None else None,
+    )
