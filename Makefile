@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps
-export HOST PORT
+export HOST PORT SCREENSHOTS
 
 .DEFAULT_GOAL := help
 .PHONY: help run test bench proof lint fix lock clean

@@ -19,6 +19,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, WebSocket, expect
 
 from promptops import background
 from promptops.asgi import application
+from promptops.engine import close_client
 from promptops.models import User
 from tests.browser.upstream import Upstream
 from tests.conftest import missing
@@ -85,6 +86,10 @@ class Site:
         """Wait until every call has ended, and end the background tasks: the database is about to be emptied."""
         self.takes_sockets = True
         self._in_loop(self._rest())
+
+    def close(self) -> None:
+        """Close the connections to providers, which would be complained about when the test run ends."""
+        self._in_loop(close_client())
 
     async def _drop_sockets(self) -> None:
         for protocol in list(self._server.connections):
@@ -191,8 +196,10 @@ def _not_from_the_test(record: logging.LogRecord) -> bool:
 
 
 @pytest.fixture(scope="session")
-def _server() -> Site:
-    return Site()
+def _server() -> Iterator[Site]:
+    found = Site()
+    yield found
+    found.close()
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@
 Axe takes its time, so each page is looked at twice, and the two pairs of looks are spread over the sets of data.
 """
 
+import os
+
 import pytest
 from axe_playwright_python.base import AXE_FILE_PATH
 from playwright.sync_api import Page, expect
@@ -51,7 +53,8 @@ def faults(page: Page, name: str, looks: Looks = LOOKS) -> list[str]:
         page.set_viewport_size({"width": width, "height": WIDTHS[width]})
         page.emulate_media(color_scheme=scheme)
         where = f"{name}-{width}-{scheme}"
-        snap(page, where, full_page=not page.locator("dialog[open]").count())
+        if os.environ.get("SCREENSHOTS") == "1":  # a third of this file's time: `make test SCREENSHOTS=1` takes them
+            snap(page, where, full_page=not page.locator("dialog[open]").count())
         for violation in page.evaluate(RUN_AXE):
             nodes = [f"{node['target']} {node['html'][:160]}" for node in violation["nodes"][:3]]
             found.append(f"{where}: {violation['id']} ({violation['impact']}), {len(violation['nodes'])}: {nodes}")
