@@ -193,3 +193,8 @@ async def test_a_model_that_does_not_load(monkeypatch, tmp_path):
     monkeypatch.setattr(local, "_model_path", lambda: broken)
     with pytest.raises(LLMUnavailableError, match="did not start"):
         await asyncio.to_thread(local._Server().start)
+
+
+async def test_the_answer_names_the_model_and_not_its_file():
+    response = await complete_chain(ask("a fox", max_tokens=4), [LocalProvider()], timeout_ms=30_000)
+    assert response.answered_model == local.MODEL

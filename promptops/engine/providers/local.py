@@ -153,6 +153,7 @@ class _Server:
         key = secrets.token_urlsafe(32)
         config = {
             "model_path": str(_model_path()),
+            "model_name": MODEL,
             "api_key": key,
             "context_tokens": CONTEXT_TOKENS * PARALLEL,
             "parallel": PARALLEL,

@@ -23,6 +23,7 @@ def main() -> None:
 
     params = xllamacpp.CommonParams()
     params.model.path = config["model_path"]
+    params.model_alias = {config["model_name"]}  # the name that answers give; it would be the path
     params.hostnames = ["127.0.0.1"]
     params.port = 0
     params.api_keys = [config["api_key"]]
