@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Max
 
@@ -117,6 +116,3 @@ def _point(template: Template, live: Version | None, version: Version) -> None:
 
 def _told(version: Version | None) -> dict[str, Any] | None:
     return {"version": version.number, **version.content, "sha256": version.sha256} if version else None
-
-
-__all__ = ["Content", "StaleRelease", "ValidationError", "publish", "roll_back"]
