@@ -218,6 +218,7 @@ def test_shortcuts(enhance, providers, editor, page_for, pages: Pages) -> None:
     page.keyboard.type(" g p?")  # in a field these are letters
     expect(body(page)).to_have_value("The first text. g p?")
     page.keyboard.press("Control+Enter")
+    expect(page.locator("#try-result a", has_text="run ")).to_be_visible()  # recorded, after the text has come
     expect(page.locator("#try-text")).to_have_text("A red fox runs through fresh snow.")
     assert Run.objects.get().draft_body == "The first text. g p?"
 

@@ -95,10 +95,9 @@ def test_the_walk(installed: None, pages: Pages) -> None:
     assert (run.output, run.draft_body, run.max_tokens, run.user.username) == (answer, PROMPT, 48, "ada")
     screenshot(ada, "walk-3-tried")
 
-    # A second run is canceled while it streams.
+    # A second run is canceled, at once: the small model may be done soon after its first word.
     ada.get_by_label("What to run").select_option("1")
     ada.get_by_role("button", name="Run").click()
-    expect(ada.locator("#try-text[aria-busy]")).not_to_be_empty(timeout=30_000)
     ada.locator("#try-result").get_by_role("button", name="Cancel").click()
     expect(ada.locator("#try-result")).to_contain_text("Canceled")
     expect(ada.locator("#try-text")).to_have_count(0)

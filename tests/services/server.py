@@ -4,6 +4,7 @@ import json
 import os
 import queue
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -67,6 +68,8 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            # Where the tests themselves run in the background, a shell has turned SIGINT off for all of them.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -91,9 +94,9 @@ class Server:
             if re.search(pattern, line):
                 return line
 
-    def end(self, signal: int, seconds: float = 8) -> int:
+    def end(self, number: int, seconds: float = 8) -> int:
         """Send the signal; the exit code. Fails when the process has not ended in time."""
-        self.process.send_signal(signal)
+        self.process.send_signal(number)
         code = self.process.wait(seconds)
         self._reader.join(5)
         return code
