@@ -11,6 +11,7 @@ import logging
 from collections import Counter
 from typing import Any
 
+from autobahn.exception import Disconnected
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
@@ -60,6 +61,11 @@ class PageConsumer(AsyncWebsocketConsumer):
         # A page that missed something while it was away sees newer numbers and catches up.
         for event, number in (await database_sync_to_async(live.heads)()).items():
             await self._send_event(event, number=number)
+
+    async def send(self, *args: Any, **kwargs: Any) -> None:
+        """Send to the page; what is meant for one that has just left, and whose leaving is yet unread, is dropped."""
+        with contextlib.suppress(Disconnected):
+            await super().send(*args, **kwargs)
 
     async def disconnect(self, code: int) -> None:
         try:

@@ -4,6 +4,7 @@ import asyncio
 import json
 
 import pytest
+from autobahn.exception import Disconnected
 from channels.db import database_sync_to_async
 
 from promptops import live
@@ -11,7 +12,7 @@ from promptops.actions import accounts
 from promptops.actions.providers import ProviderFields, create_provider
 from promptops.audit import Actor
 from promptops.models import Attempt, AuditEntry, LiveConfiguration, Provider, Run, Template
-from promptops.web.consumers import MAX_RUNS
+from promptops.web.consumers import MAX_RUNS, PageConsumer
 from tests.engine.helpers import STREAM_END, STREAM_HEAD, answer_with, delta, event, http_answer, loopback, part
 from tests.web.sockets import page_socket
 
@@ -379,3 +380,17 @@ async def test_a_role_that_is_taken_away_counts_at_once(publish, make_user):
             while await socket.receive_from(timeout=3) != '{"event": "signed_out"}':
                 pass
     assert (await Template.objects.acount()) == 3
+
+
+async def test_a_hint_for_a_page_that_has_just_left_is_dropped():
+    """Daphne refuses to send once the page has closed its end, which its consumer reads of only afterwards."""
+    sent: list[dict] = []
+
+    async def send(message: dict) -> None:
+        sent.append(message)
+        raise Disconnected("Attempt to send on a closed protocol")
+
+    consumer = PageConsumer()
+    consumer.base_send = send
+    await consumer.page_event({"event": "revision", "number": 3})
+    assert len(sent) == 1
