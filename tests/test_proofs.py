@@ -1,62 +1,62 @@
-"""Long proofs, run by `make proof`. A small version of each is among the tests of `make test`."""
+"""Releases by many at once, and by processes that are killed; `make test` runs a small version of each proof."""
 
-import os
+import json
 import subprocess
 import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from django.conf import settings
+from psycopg import sql
 
-from promptops import audit
-from promptops.actions.releases import Content, publish
-from promptops.actions.templates import create_template
-from promptops.audit import COMMAND_LINE
-from promptops.models import Release, Template, Version
-from tests.test_live import database_url
-
-PROCESSES, PUBLISHES = 6, 25
-
-# Publishes on top of whatever is live until it has won often enough; prints how often it lost.
-COMPETE = """
-import os, sys, django
-django.setup()
-from promptops.actions.errors import StaleRelease
-from promptops.actions.releases import Content, publish
-from promptops.audit import Actor
-from promptops.models import Template
-name, wanted, won, lost = sys.argv[1], int(sys.argv[2]), 0, 0
-while won < wanted:
-    template = Template.objects.get()
-    try:
-        publish(template, Content(f"{name} {won} {lost}"), by=Actor(name), expected=template.live_version_id)
-        won += 1
-    except StaleRelease:
-        lost += 1
-print(lost)
-"""
+from tests.services.postgresql import SERVER, connect
+from tests.services.server import ROOT, environment
 
 
-@pytest.mark.proof
-@pytest.mark.django_db(transaction=True)
-def test_processes_that_compete_leave_no_gap_no_repeat_and_a_whole_chain():
-    template = create_template("enhance", "enhance", by=COMMAND_LINE)
-    publish(template, Content("Start"), by=COMMAND_LINE, expected=None)
-    environment = os.environ | {"DATABASE_URL": database_url(), "DJANGO_SETTINGS_MODULE": "promptops.settings"}
-    running = [
-        subprocess.Popen(
-            [sys.executable, "-c", COMPETE, f"process {number}", str(PUBLISHES)],
-            cwd=settings.BASE_DIR,
-            env=environment,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(PROCESSES)
-    ]
-    lost = [int(process.communicate(timeout=300)[0]) for process in running]
-    assert [process.returncode for process in running] == [0] * PROCESSES
-    expected = PROCESSES * PUBLISHES + 1
-    assert sorted(Version.objects.values_list("number", flat=True)) == list(range(1, expected + 1))
-    assert sorted(Release.objects.values_list("revision", flat=True)) == list(range(1, expected + 1))
-    assert Template.objects.get().live_version.number == expected
-    assert audit.first_bad_entry() is None
-    print(f"{expected - 1} releases by {PROCESSES} processes; {sum(lost)} were told that somebody was faster")
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database, gone afterwards."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'proof.sqlite3'}"
+        return
+    name = f"promptops_{uuid.uuid4().hex[:12]}"
+    with connect() as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        try:
+            yield f"{SERVER}/{name}"
+        finally:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def proven(database_url: str, folder: Path, *arguments: object) -> dict[str, int]:
+    """What `tests.services.publishing` counted; it checks everything else itself."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.services.publishing", *map(str, arguments)],
+        cwd=ROOT,
+        env=environment(folder, DATABASE_URL=database_url),
+        capture_output=True,
+        text=True,
+        timeout=1200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    print(arguments, done.stdout)
+    return dict(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize(
+    ("operators", "wins"), [(3, 4), pytest.param(20, 50, marks=pytest.mark.proof, id="proof: 20 x 50")]
+)
+def test_operators_who_compete_lose_no_text_and_leave_a_whole_history(database_url, tmp_path, operators, wins):
+    counted = proven(database_url, tmp_path, "compete", operators, wins)
+    assert counted["published"] == operators * wins
+    assert counted["refused"] >= operators - 1
+
+
+@pytest.mark.parametrize("kills", [4, pytest.param(200, marks=pytest.mark.proof, id="proof: 200")])
+def test_a_publisher_that_is_killed_leaves_everything_agreeing(database_url, tmp_path, kills):
+    counted = proven(database_url, tmp_path, "kill", kills, 7)
+    assert counted["kills"] == kills
+    if kills > 100:  # the moments of death lay on both sides of the commit
+        assert min(counted["published"], counted["before_the_commit"]) > 0

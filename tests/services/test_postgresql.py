@@ -6,11 +6,10 @@ import sys
 import uuid
 from collections.abc import Iterator
 
-import psycopg
 import pytest
 from psycopg import sql
 
-from tests.conftest import missing
+from tests.services.postgresql import SERVER, connect
 from tests.services.server import ROOT
 
 SUITES = ("tests/actions", "tests/test_live.py", "tests/test_audit_chain.py", "tests/web/test_prompts.py")
@@ -21,14 +20,9 @@ BUT_NOT = "not bad_file and not export and not templates_there_are and not do_no
 @pytest.fixture
 def database_url() -> Iterator[str]:
     """An address whose test database is this run's own, and gone afterwards."""
-    server = os.environ.get("TEST_POSTGRES_URL") or "postgresql://postgres@127.0.0.1:5432"
-    try:
-        connection = psycopg.connect(f"{server}/postgres", connect_timeout=3, autocommit=True)
-    except psycopg.OperationalError as error:
-        missing(f"no PostgreSQL answers (set TEST_POSTGRES_URL): {str(error).splitlines()[0]}")
     name = f"promptops_{uuid.uuid4().hex[:12]}"
-    with connection:
-        yield f"{server}/{name}"
+    with connect() as connection:
+        yield f"{SERVER}/{name}"
         # Django's test run makes `test_<name>`, and leaves it where it is cut off.
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(f"test_{name}")))
         left = connection.execute("SELECT datname FROM pg_database WHERE datname LIKE %s", [f"%{name}"]).fetchall()
