@@ -1,0 +1,196 @@
+"""The statistics of votes against published examples, and by simulation."""
+
+import random
+from math import isclose
+
+import numpy as np
+import pytest
+
+from promptops.verdicts import (
+    Interval,
+    agreement,
+    bradley_terry,
+    share_of,
+    strengths,
+    student_t,
+    verdict,
+    wilson,
+)
+
+
+# Newcombe, "Two-sided confidence intervals for the single proportion" (Statistics in Medicine 17, 1998), table I.
+@pytest.mark.parametrize(
+    ("won", "count", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_wilson_as_published(won, count, low, high):
+    found = wilson(won / count, count)
+    assert (round(found.low, 4), round(found.high, 4)) == (low, high)
+
+
+# The tables of Student's t, 97.5%.
+@pytest.mark.parametrize(
+    ("freedom", "value"), [(1, 12.706), (2, 4.303), (3, 3.182), (5, 2.571), (10, 2.228), (59, 2.001), (1000, 1.962)]
+)
+def test_student_t_as_tabled(freedom, value):
+    assert isclose(student_t(freedom), value, rel_tol=0.005)
+
+
+# Agresti, "Categorical Data Analysis": the American League's eastern division of 1987. Rows won against columns.
+BASEBALL = np.array(
+    [
+        [0, 7, 9, 7, 7, 9, 11],  # Milwaukee
+        [6, 0, 7, 5, 11, 9, 9],  # Detroit
+        [4, 6, 0, 7, 7, 8, 12],  # Toronto
+        [6, 8, 6, 0, 6, 7, 10],  # New York
+        [6, 2, 6, 7, 0, 7, 12],  # Boston
+        [4, 4, 5, 6, 6, 0, 6],  # Cleveland
+        [2, 4, 1, 3, 1, 7, 0],  # Baltimore
+    ],
+    dtype=float,
+)
+
+
+def test_bradley_terry_as_published():
+    found = bradley_terry(BASEBALL, prior=0)
+    above_baltimore = [round(float(strength - found[-1]), 2) for strength in found]
+    assert above_baltimore == [1.58, 1.44, 1.29, 1.25, 1.11, 0.68, 0.0]
+
+
+def test_bradley_terry_keeps_who_won_everything_finite():
+    found = bradley_terry(np.array([[0.0, 9, 9], [0, 0, 5], [0, 4, 0]]))
+    assert np.isfinite(found).all()
+    assert found.argmax() == 0
+    assert isclose(found.sum(), 0, abs_tol=1e-9)
+
+
+def test_bradley_terry_of_arms_that_never_met():
+    assert np.isfinite(bradley_terry(np.zeros((3, 3)))).all()
+
+
+# Krippendorff 2011, example C: four observers, twelve units, with missing votes.
+RATED = ["111", "22232"[:4], "3333", "3333", "2222", "1234", "4444", "1121", "2222", "555", "11", "3"]
+
+
+def test_agreement_as_published():
+    assert round(agreement(RATED), 3) == 0.743
+
+
+@pytest.mark.parametrize("votes", [[], ["a"], ["aa", "aaa"]])
+def test_agreement_that_cannot_be_told(votes):
+    assert agreement(votes) is None
+
+
+def test_nothing_is_known_without_votes():
+    assert share_of({}) == Interval(0.5, 0.0, 1.0)
+    assert verdict({"a": []}).winner is None
+    assert verdict({}).more is None
+    assert [strength.chance for strength in strengths({}, 3)] == [Interval(0.5, 0.0, 1.0)] * 3
+
+
+def test_voters_and_repeats_of_one_input_are_not_independent():
+    once = {number: [1.0 if number < 42 else 0.0] for number in range(60)}
+    ten_times = {number: votes * 10 for number, votes in once.items()}
+    assert share_of(ten_times) == share_of(once)
+
+
+def test_voters_who_differ_tell_more_than_one_voter():
+    alone = share_of({number: [float(number % 2)] for number in range(60)})
+    together = share_of({number: [0.0, 1.0, float(number % 2)] for number in range(60)})
+    assert together.high - together.low < alone.high - alone.low
+
+
+@pytest.mark.parametrize(
+    ("won", "winner", "more"),
+    [(50, "first", 0), (10, "second", 0), (31, None, 3527), (33, None, 350), (30, None, None)],
+)
+def test_a_winner_only_when_chance_cannot_explain_it(won, winner, more):
+    found = verdict({number: [1.0 if number < won else 0.0] for number in range(60)})
+    assert found.winner == winner
+    assert found.inputs == 60
+    if more:
+        assert abs(found.more - more) <= more * 0.1
+    else:
+        assert found.more == more
+
+
+def sixty_percent(inputs: int) -> dict[int, list[float]]:
+    return {number: [1.0 if number % 5 < 3 else 0.0] for number in range(inputs)}
+
+
+def test_as_many_more_as_told_are_about_enough():
+    more = verdict(sixty_percent(60)).more
+    assert 35 <= more <= 50
+    assert verdict(sixty_percent(85)).winner is None
+    assert verdict(sixty_percent(110)).winner == "first"
+
+
+def test_all_ties_are_no_winner():
+    found = verdict({number: [0.5] for number in range(200)})
+    assert (found.winner, found.more, found.preference.share) == (None, None, 0.5)
+
+
+def test_strengths_order_the_arms_and_repeat():
+    matches = {
+        number: [(0, 1, 1.0 if number % 4 else 0.0), (1, 2, 1.0 if number % 3 else 0.5), (0, 2, 1.0)]
+        for number in range(60)
+    }
+    found = strengths(matches, 3)
+    assert found == strengths(matches, 3)
+    shares = [strength.chance.share for strength in found]
+    assert shares == sorted(shares, reverse=True)
+    assert all(strength.chance.low < strength.chance.share < strength.chance.high for strength in found)
+
+
+def covered(preference: float, inputs: int, voters: int, chance: random.Random) -> bool:
+    """Whether the interval of a simulated comparison holds the true preference.
+
+    With several voters, inputs differ: each has its own chance of a vote for the first arm, from a beta distribution.
+    """
+    votes = {}
+    for number in range(inputs):
+        own = chance.betavariate(2 * preference, 2 * (1 - preference)) if voters > 1 else preference
+        votes[number] = [float(chance.random() < own) for _ in range(voters)]
+    found = share_of(votes)
+    return found.low <= preference <= found.high
+
+
+@pytest.mark.parametrize("voters", [1, 3])
+def test_intervals_hold_the_truth_as_often_as_they_say(voters):
+    chance = random.Random(5)
+    held = [covered(chance.uniform(0.1, 0.9), 60, voters, chance) for _ in range(300)]
+    assert 0.92 <= sum(held) / 300 <= 0.98
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("voters", [1, 3])
+@pytest.mark.parametrize("inputs", [60, 100, 500])
+def test_intervals_hold_the_truth_in_93_to_97_percent(inputs, voters):
+    chance = random.Random(11)
+    held = [covered(chance.uniform(0.1, 0.9), inputs, voters, chance) for _ in range(1000)]
+    print(f"{inputs} inputs, {voters} voters: {sum(held) / 1000:.1%}")
+    assert 0.93 <= sum(held) / 1000 <= 0.97
+
+
+def true_strengths_held(comparisons: int, chance: random.Random) -> float:
+    """The share of bootstrap intervals, of three arms over 60 inputs, that hold the true strength."""
+    true = np.array([0.6, 0.0, -0.6])
+    held = 0
+    for _ in range(comparisons):
+        matches = {
+            number: [
+                (one, other, float(chance.random() < 1 / (1 + np.exp(true[other] - true[one]))))
+                for one, other in ((0, 1), (0, 2), (1, 2))
+            ]
+            for number in range(60)
+        }
+        for strength, truth in zip(strengths(matches, 3), true, strict=True):
+            held += strength.chance.low <= 1 / (1 + np.exp(-truth)) <= strength.chance.high
+    return held / (3 * comparisons)
+
+
+@pytest.mark.proof
+def test_bootstrap_intervals_hold_the_truth():
+    held = true_strengths_held(1000, random.Random(3))
+    print(f"Bradley-Terry, 1,000 comparisons of three arms: {held:.1%}")
+    assert 0.93 <= held <= 0.97
