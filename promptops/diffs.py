@@ -63,8 +63,8 @@ class Block(NamedTuple):
     """Items that both sides have (`equal`), or those that one side has where the other has others."""
 
     equal: bool
-    old: Sequence[str]
-    new: Sequence[str]
+    old: list[str]
+    new: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def fold(lines: Iterable[DiffLine], context: int = 2) -> list[DiffLine | Fold]:
 
 def summary(lines: Iterable[DiffLine]) -> str:
     """How much differs, such as "2 lines changed, 1 added" or "No changes"."""
-    counts = Counter(line.kind for line in lines)
+    counts = Counter[str](line.kind for line in lines)
     words = (("change", "changed"), ("insert", "added"), ("delete", "removed"))
     parts = [(counts[kind], word) for kind, word in words if counts[kind]]
     if not parts:
@@ -155,7 +155,7 @@ def _whole(kind: Literal["equal", "insert", "delete"], text: str) -> DiffLine:
     return DiffLine(kind, (Piece(kind, text),) if text else ())
 
 
-def match(old: Sequence[str], new: Sequence[str], budget: Budget) -> list[Block]:
+def match(old: list[str], new: list[str], budget: Budget) -> list[Block]:
     """Blocks of equal and of differing items in order, neighbors of one kind merged.
 
     Where the budget does not allow difflib for all of it, only items that occur once on both sides are matched, and
@@ -171,7 +171,7 @@ def match(old: Sequence[str], new: Sequence[str], budget: Budget) -> list[Block]
     return blocks
 
 
-def _blocks(old: Sequence[str], new: Sequence[str], budget: Budget, anchored: bool) -> Iterator[Block]:
+def _blocks(old: list[str], new: list[str], budget: Budget, anchored: bool) -> Iterator[Block]:
     shorter = min(len(old), len(new))
     start = next((i for i in range(shorter) if old[i] != new[i]), shorter)
     end = next((i for i in range(shorter - start) if old[-1 - i] != new[-1 - i]), shorter - start)

@@ -6,7 +6,7 @@ one side alone takes that side's text, one that both changed alike takes it once
 this compares sentences and, inside changed ones, words: a prompt is often one paragraph.
 
 Between the edits of two sides there must stand at least one unchanged word, sign or line break; with only a space in
-between ("soft light" became "hard light" here and "soft shade" there) they are contested, since they are about one thing.
+between ("soft light" became "hard light" here and "soft shade" there) they are contested: they are about one thing.
 So are two insertions in one place, whose order nobody knows.
 
 Pure and bounded: each side costs at most `MAX_STEPS` steps (see promptops.diffs); where that is too little, whole
@@ -41,6 +41,7 @@ FULL_WIDTH_ENDS = frozenset("。！？")
 CLOSERS = frozenset("\"'”’»)]」』")
 
 SETTINGS = ("temperature", "max_tokens", "model")
+NOTHING: Mapping[str, Any] = {"body": "", "temperature": None, "max_tokens": None, "model": ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +109,14 @@ class Merge:
         return {"body": body} | {name: decided.get(id(part), part.merged) for name, part in self.settings.items()}
 
 
-def merge(base: Mapping[str, Any], mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Merge:
-    """Put together two contents (body and settings) that both began from `base`. Blank ends of bodies do not count."""
-    parts = merge_texts(*(str(content.get("body", "")).strip() for content in (base, mine, theirs)))
-    settings = {name: Part(base.get(name), mine.get(name), theirs.get(name)) for name in SETTINGS}
+def merge(base: Mapping[str, Any] | None, mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Merge:
+    """Put together two contents (body and settings) that both began from `base`, or from nothing.
+
+    Blank ends of bodies do not count.
+    """
+    base = base or NOTHING
+    parts = merge_texts(*(content["body"].strip() for content in (base, mine, theirs)))
+    settings = {name: Part(base[name], mine[name], theirs[name]) for name in SETTINGS}
     return Merge(tuple(parts), settings)
 
 
