@@ -16,7 +16,7 @@ LABELS = {"temperature": "Temperature", "max_tokens": "Max tokens", "model": "Mo
 
 @dataclass(frozen=True)
 class Choice:
-    """One answer to a question: the radio button's value, whose it is, and what it would make of the passage."""
+    """One answer to a question: the radio button's value, whose it is, and what it makes of the passage, in words."""
 
     value: str
     label: str
@@ -78,15 +78,14 @@ def _row(part: Part, name: str, theirs: str, chosen: Mapping[str, str], told: An
     if part.kind == "contested":
         labels = {"mine": "Yours", "theirs": theirs, "both": "Both, yours first"}
         choices = (
-            Choice(value, labels[value], told(result), chosen.get(name) == value)
+            Choice(value, labels[value], told(result).strip(), chosen.get(name) == value)
             for value, result in part.choices.items()
         )
         return Row("contested", whose, base, "", name, tuple(choices))
     merged = told(part.merged)
     if part.kind == "same" and len(merged) > LONG:
         start = merged.rfind(" ", 0, SHOWN) + 1 or SHOWN
-        end = merged.find(" ", len(merged) - SHOWN)
-        end = len(merged) - SHOWN if end < 0 else end
+        end = merged.find(" ", len(merged) - SHOWN) + 1 or len(merged) - SHOWN
         return Row("same", whose, base, merged[:start], hidden=merged[start:end], end=merged[end:])
     return Row(part.kind, whose, base, merged)
 

@@ -261,7 +261,7 @@ THEIRS = "Their first line.\nSecond line."
 def merge_form(page: str, **chosen) -> dict:
     """What the merge panel would send."""
     hidden = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', page))
-    return hidden | {"take": "1"} | {f"choice-{name.removeprefix('n')}": choice for name, choice in chosen.items()}
+    return hidden | {f"choice-{name.removeprefix('n')}": choice for name, choice in chosen.items()}
 
 
 def test_edits_apart_merge_by_themselves_and_are_taken_into_the_editor(enhance, publish, client_for, releaser):
@@ -368,11 +368,11 @@ def test_where_there_is_nothing_to_merge_it_says_so(enhance, publish, client_for
     publish("enhance", THEIRS)
     page = client.post(url, untouched).content.decode()
     assert "Show v2 in the editor" in page
-    assert 'name="take"' not in page
-    assert "no draft" in client.post(url, {"take": "1"}).content.decode()
+    assert "Take the merged text" not in page
+    assert "no draft" in client.post(url, {"seen": "", "expected": "x"}).content.decode()
     long = client.post(url, untouched | {"body": "x" * (4 * 64 * 1024 + 1)}).content.decode()
     assert "too long to be saved or merged" in long
-    assert 'name="take"' not in long
+    assert "Take the merged text" not in long
 
 
 def test_long_unchanged_stretches_are_folded(enhance, publish, client_for, editor):

@@ -57,9 +57,11 @@ def new(request: HttpRequest) -> HttpResponse:
 def edit(request: HttpRequest, name: str) -> HttpResponse:
     """The editor beside "Try it"; without the right to edit, the live text to read and nothing to press."""
     template = _template(name)
-    if request.htmx:
-        return render(request, "prompts/_state.html", _state(request, template, whole_number(request.GET.get("base"))))
     draft = template.drafts.select_related("base").filter(user=request.user).first()
+    if request.htmx:
+        # The publish button names the next number, which changes with what is live.
+        state = _state(request, template, whole_number(request.GET.get("base"))) | {"draft": draft, "oob": True}
+        return render(request, "prompts/_state.html", state)
     source = draft or template.live_version
     base = draft.base if draft else template.live_version
     initial = {**source.content, "base": base.pk if base else None} if source else {}
@@ -131,19 +133,20 @@ def review(request: HttpRequest, name: str) -> HttpResponse:
 @requires(Permission.EDIT)
 @require_POST
 def merge(request: HttpRequest, name: str) -> HttpResponse:
-    """The merge of what is in the editor with what is live; with `take`, the merge goes into the draft.
+    """The merge of what is in the editor with what is live; from its panel, the merge goes into the draft.
 
-    What is taken is merged anew from the saved draft and the live version; the page only sends what was chosen.
+    What is taken is merged anew from the saved draft and the live version; the panel only sends which ones it showed
+    (`seen`, `expected`) and what was chosen.
     """
     template = _template(name)
-    if "take" not in request.POST:
+    if "seen" not in request.POST:
         form = ContentForm(request.POST)
         if not form.is_valid():
             return _cannot_keep(form)
         return _conflict(request, template, form, template.live_version)
     prefix = "choice-"
     chosen = {key.removeprefix(prefix): value for key, value in request.POST.items() if key.startswith(prefix)}
-    expected, seen = whole_number(request.POST.get("expected")), request.POST.get("seen", "")
+    expected, seen = whole_number(request.POST.get("expected")), request.POST["seen"]
     try:
         draft = merges.take(template, chosen, user=request.user, expected=expected, seen=seen)
     except Refused as refused:
