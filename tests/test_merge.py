@@ -174,9 +174,7 @@ def merged(parts: list[Part], choice: str = "") -> str:
     return chosen.content(dict.fromkeys(chosen.contested, choice))["body"]
 
 
-@settings(deadline=None, max_examples=300)
-@given(texts, texts, texts)
-def test_any_three_texts(base: str, mine: str, theirs: str) -> None:
+def any_three_texts(base: str, mine: str, theirs: str) -> None:
     parts = merge_texts(base, mine, theirs)
     check(parts, base, mine, theirs)
     # Either order is the same merge, with the sides swapped.
@@ -189,16 +187,12 @@ def test_any_three_texts(base: str, mine: str, theirs: str) -> None:
         assert all(getattr(part, choice) in text for part in parts if part.kind == "contested")
 
 
-@settings(deadline=None, max_examples=300)
-@given(texts, texts)
-def test_what_only_one_side_changed_is_taken_as_it_is(base: str, text: str) -> None:
+def what_only_one_side_changed_is_taken_as_it_is(base: str, text: str) -> None:
     for sides in ((text, base), (base, text), (text, text)):
         assert merged(merge_texts(base, *sides)) == text
 
 
-@settings(deadline=None, max_examples=500)
-@given(edited())
-def test_no_insertion_is_lost(case: tuple[str, str, str, list[str], list[str]]) -> None:
+def no_insertion_is_lost(case: tuple[str, str, str, list[str], list[str]]) -> None:
     base, mine, theirs, by_me, by_them = case
     parts = merge_texts(base, mine, theirs)
     check(parts, base, mine, theirs)
@@ -220,6 +214,28 @@ def test_no_insertion_is_lost(case: tuple[str, str, str, list[str], list[str]]) 
         both = merged(parts, "both")
         assert all(word in both for word in by_me + by_them)
         assert all(part.mine in both and part.theirs in both for part in contested)
+
+
+PROPERTIES = [
+    (any_three_texts, (texts, texts, texts)),
+    (what_only_one_side_changed_is_taken_as_it_is, (texts, texts)),
+    (no_insertion_is_lost, (edited(),)),
+]
+each_property = pytest.mark.parametrize(
+    ("check_one", "cases"), PROPERTIES, ids=[check_one.__name__ for check_one, _ in PROPERTIES]
+)
+
+
+@each_property
+def test_properties(check_one, cases) -> None:
+    """The same cases each time."""
+    settings(deadline=None, max_examples=300, derandomize=True)(given(*cases)(check_one))()
+
+
+@pytest.mark.proof
+@each_property
+def test_properties_in_many_cases(check_one, cases) -> None:
+    settings(deadline=None, max_examples=10_000)(given(*cases)(check_one))()
 
 
 @settings(deadline=None)
@@ -276,4 +292,4 @@ def test_hostile_texts_take_a_moment(base: str, mine: str, theirs: str) -> None:
     took = time.process_time() - began
     check(parts, base, mine, theirs)
     assert sum(part.kind == "contested" for part in parts) <= merging.MAX_CONTESTED
-    assert took < 2, f"{took:.2f} s"
+    assert took < 1, f"{took:.2f} s"

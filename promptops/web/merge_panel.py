@@ -49,7 +49,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Panel:
-    """All of a merge: the text, the settings that anybody changed by their labels, and a sentence about each kind."""
+    """All of a merge: the text, the settings that anybody changed by their labels, how much is asked, and in words
+    what was not."""
 
     text: tuple[Row, ...]
     settings: dict[str, Row]
@@ -68,7 +69,7 @@ def panel(merge: Merge, theirs: str, chosen: Mapping[str, str]) -> Panel:
     }
     counts = Counter(row.kind for row in (*text, *settings.values()))
     sides = [("mine", "of yours"), ("theirs", f"of {theirs}"), ("agreed", "that both made")]
-    told = [f"{counts[kind]:,} {whose}" for kind, whose in sides if counts[kind]]
+    told = [f"{counts[kind]:,} edit{'' if counts[kind] == 1 else 's'} {whose}" for kind, whose in sides if counts[kind]]
     return Panel(text, settings, len(names), ", ".join(told))
 
 

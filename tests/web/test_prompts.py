@@ -272,7 +272,7 @@ def test_edits_apart_merge_by_themselves_and_are_taken_into_the_editor(enhance, 
     assert panel.status_code == 409
     told = text_of(panel)
     assert "Nothing is contested." in told
-    assert "Merged by itself: 1 of yours, 2 of v2." in told
+    assert "Merged by itself: 1 edit of yours, 2 edits of v2." in told
     assert "Ada Administrator" in told
     page = panel.content.decode()
     assert re.search(r'<ins class="mine">.*?My second.*?</ins>', page)
@@ -373,6 +373,17 @@ def test_where_there_is_nothing_to_merge_it_says_so(enhance, publish, client_for
     long = client.post(url, untouched | {"body": "x" * (4 * 64 * 1024 + 1)}).content.decode()
     assert "too long to be saved or merged" in long
     assert "Take the merged text" not in long
+
+
+def test_a_merge_without_anything_of_yours_says_so(enhance, publish, client_for, editor):
+    mine = form(enhance, "Mine.")
+    publish("enhance", "Theirs.")
+    client = client_for(editor, htmx=True)
+    page = client.post(reverse("template_merge", args=["enhance"]), mine).content.decode()
+    client.post(reverse("template_merge", args=["enhance"]), merge_form(page, n1="theirs"))
+    editing = text_of(client_for(editor).get("/prompts/enhance/"))
+    assert "nothing of yours is left" in editing
+    assert "Undo the merge" in editing
 
 
 def test_long_unchanged_stretches_are_folded(enhance, publish, client_for, editor):

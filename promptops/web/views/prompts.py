@@ -151,11 +151,10 @@ def merge(request: HttpRequest, name: str) -> HttpResponse:
         draft = merges.take(template, chosen, user=request.user, expected=expected, seen=seen)
     except Refused as refused:
         return _merge_again(request, name, refused, chosen)
-    return reviews.done(
-        request,
-        reverse("template", args=[name]),
-        f"The editor holds your text merged with v{draft.merged_with}. Read it, then publish it.",
-    )
+    message = f"The editor holds your text merged with v{draft.merged_with}. Read it, then publish it."
+    if draft.base and draft.content == draft.base.content:
+        message = "The merge is what is live: nothing of yours is left in it. Undo the merge to have your text back."
+    return reviews.done(request, reverse("template", args=[name]), message)
 
 
 @requires(Permission.EDIT)
