@@ -235,7 +235,7 @@ def test_properties(check_one, cases) -> None:
 @pytest.mark.proof
 @each_property
 def test_properties_in_many_cases(check_one, cases) -> None:
-    settings(deadline=None, max_examples=10_000)(given(*cases)(check_one))()
+    settings(deadline=None, max_examples=5_000)(given(*cases)(check_one))()
 
 
 @settings(deadline=None)

@@ -381,7 +381,7 @@ def test_a_merge_without_anything_of_yours_says_so(enhance, publish, client_for,
     client = client_for(editor, htmx=True)
     page = client.post(reverse("template_merge", args=["enhance"]), mine).content.decode()
     client.post(reverse("template_merge", args=["enhance"]), merge_form(page, n1="theirs"))
-    editing = text_of(client_for(editor).get("/prompts/enhance/"))
+    editing = text_of(client.get("/prompts/enhance/", headers={"HX-Request": "false"}))
     assert "nothing of yours is left" in editing
     assert "Undo the merge" in editing
 
