@@ -63,8 +63,8 @@ class Block(NamedTuple):
     """Items that both sides have (`equal`), or those that one side has where the other has others."""
 
     equal: bool
-    old: Sequence[str]
-    new: Sequence[str]
+    old: list[str]
+    new: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +83,9 @@ def diff_lines(old: str, new: str) -> list[DiffLine]:
     deleted ones are `new`.
     """
     before, after = (text.split("\n") if text else [] for text in (old, new))
-    budget = _Budget(MAX_STEPS)
+    budget = Budget(MAX_STEPS)
     lines: list[DiffLine] = []
-    for equal, olds, news in _match(before, after, _Budget(MAX_STEPS)):
+    for equal, olds, news in match(before, after, Budget(MAX_STEPS)):
         if equal:
             lines += [_whole("equal", text) for text in olds]
         else:
@@ -120,7 +120,7 @@ def fold(lines: Iterable[DiffLine], context: int = 2) -> list[DiffLine | Fold]:
 
 def summary(lines: Iterable[DiffLine]) -> str:
     """How much differs, such as "2 lines changed, 1 added" or "No changes"."""
-    counts = Counter(line.kind for line in lines)
+    counts = Counter[str](line.kind for line in lines)
     words = (("change", "changed"), ("insert", "added"), ("delete", "removed"))
     parts = [(counts[kind], word) for kind, word in words if counts[kind]]
     if not parts:
@@ -129,7 +129,7 @@ def summary(lines: Iterable[DiffLine]) -> str:
     return ", ".join([f"{first:,} line{'' if first == 1 else 's'} {word}", *(f"{n:,} {word}" for n, word in parts[1:])])
 
 
-class _Budget:
+class Budget:
     """How many steps of difflib may still be taken."""
 
     def __init__(self, steps: int) -> None:
@@ -141,6 +141,10 @@ class _Budget:
         pairs = sum(counts[item] for item in old)
         # One search goes once through `old` and its equal pairs; there are at most as many searches as matches.
         steps = pairs + len(old) * min(pairs, len(old), len(new))
+        return self.take(steps)
+
+    def take(self, steps: int) -> bool:
+        """Whether there are so many left; if so, they are spent."""
         if steps > self.left:
             return False
         self.left -= steps
@@ -151,7 +155,7 @@ def _whole(kind: Literal["equal", "insert", "delete"], text: str) -> DiffLine:
     return DiffLine(kind, (Piece(kind, text),) if text else ())
 
 
-def _match(old: Sequence[str], new: Sequence[str], budget: _Budget) -> list[Block]:
+def match(old: list[str], new: list[str], budget: Budget) -> list[Block]:
     """Blocks of equal and of differing items in order, neighbors of one kind merged.
 
     Where the budget does not allow difflib for all of it, only items that occur once on both sides are matched, and
@@ -167,7 +171,7 @@ def _match(old: Sequence[str], new: Sequence[str], budget: _Budget) -> list[Bloc
     return blocks
 
 
-def _blocks(old: Sequence[str], new: Sequence[str], budget: _Budget, anchored: bool) -> Iterator[Block]:
+def _blocks(old: list[str], new: list[str], budget: Budget, anchored: bool) -> Iterator[Block]:
     shorter = min(len(old), len(new))
     start = next((i for i in range(shorter) if old[i] != new[i]), shorter)
     end = next((i for i in range(shorter - start) if old[-1 - i] != new[-1 - i]), shorter - start)
@@ -210,11 +214,11 @@ def _anchors(old: Sequence[str], new: Sequence[str]) -> list[tuple[int, int]]:
     return chain[::-1]
 
 
-def _changed_block(olds: Sequence[str], news: Sequence[str], budget: _Budget) -> list[DiffLine]:
+def _changed_block(olds: Sequence[str], news: Sequence[str], budget: Budget) -> list[DiffLine]:
     """Pairs lines that are alike, in order; the others are removed or added."""
     lines: list[DiffLine] = []
     i = j = 0
-    for old_index, new_index in [*_alike(olds, news), (len(olds), len(news))]:
+    for old_index, new_index in [*alike(olds, news), (len(olds), len(news))]:
         lines += [_whole("delete", text) for text in olds[i:old_index]]
         lines += [_whole("insert", text) for text in news[j:new_index]]
         if old_index < len(olds):
@@ -223,14 +227,14 @@ def _changed_block(olds: Sequence[str], news: Sequence[str], budget: _Budget) ->
     return lines
 
 
-def _alike(olds: Sequence[str], news: Sequence[str]) -> list[tuple[int, int]]:
+def alike(olds: Sequence[str], news: Sequence[str]) -> list[tuple[int, int]]:
     """The in-order pairs of lines with the greatest total likeness."""
     if len(olds) * len(news) > MAX_BLOCK:
         return []
     old_words, new_words = ([Counter(re.findall(r"\w+", text)) for text in texts] for texts in (olds, news))
     # best[i][j]: the greatest likeness of olds[i:] with news[j:]
     best = [[0.0] * (len(news) + 1) for _ in range(len(olds) + 1)]
-    score = [[_likeness(a, b) for b in new_words] for a in old_words]
+    score = [[likeness(a, b) for b in new_words] for a in old_words]
     for i in range(len(olds) - 1, -1, -1):
         for j in range(len(news) - 1, -1, -1):
             pair = score[i][j] + best[i + 1][j + 1] if score[i][j] >= ALIKE else 0.0
@@ -248,15 +252,15 @@ def _alike(olds: Sequence[str], news: Sequence[str]) -> list[tuple[int, int]]:
     return found
 
 
-def _likeness(a: Counter[str], b: Counter[str]) -> float:
+def likeness(a: Counter[str], b: Counter[str]) -> float:
     """The share of words that two lines have in common, 0 to 1; lines without words are not alike."""
     total = a.total() + b.total()
     return 2 * (a & b).total() / total if total else 0.0
 
 
-def _changed_line(old: str, new: str, budget: _Budget) -> DiffLine:
+def _changed_line(old: str, new: str, budget: Budget) -> DiffLine:
     """One line with its words compared."""
-    blocks = _match(WORD.findall(old), WORD.findall(new), budget)
+    blocks = match(WORD.findall(old), WORD.findall(new), budget)
     pieces: list[Piece] = []
     removed = added = ""
     for index, (equal, olds, news) in enumerate(blocks):

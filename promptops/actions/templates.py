@@ -126,7 +126,7 @@ def save_draft(template: Template, content: Content, *, user: User, base: int | 
 
     `base` is the id of the version that the work started from. A draft may be unfinished, so blank text is kept; only
     what cannot be stored is refused (ValidationError). A draft equal to its base is none: it is dropped, and None is
-    returned.
+    returned; but not while it keeps what it was before a merge.
     """
     body = content.body.replace("\r\n", "\n")
     if "\x00" in body:
@@ -141,7 +141,7 @@ def save_draft(template: Template, content: Content, *, user: User, base: int | 
     draft.body, draft.temperature, draft.max_tokens = body, content.temperature, content.max_tokens
     draft.model = content.model.strip()
     draft.updated_at = timezone.now()
-    if version and {**draft.content, "body": body.strip()} == version.content:
+    if version and {**draft.content, "body": body.strip()} == version.content and not draft.before_merges:
         if draft.pk:
             draft.delete()
         return None

@@ -107,12 +107,24 @@ class Draft(Content):
     user = models.ForeignKey("User", models.CASCADE, related_name="drafts")
     base = models.ForeignKey(Version, models.PROTECT, null=True, blank=True, related_name="+")
     updated_at = models.DateTimeField(default=timezone.now)
+    # What it was before each merge that was taken into it, newest last: content, id of the base, number merged with.
+    before_merges = models.JSONField(default=list, blank=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["template", "user"], name="draft_one_per_person")]
 
     def __str__(self) -> str:
         return f"draft of {self.template_id} by {self.user_id}"
+
+    @property
+    def sha256(self) -> str:
+        """Names this content on this base; another text, setting or base gives another."""
+        return content_sha256({**self.content, "base": self.base_id})
+
+    @property
+    def merged_with(self) -> int | None:
+        """The number of the version that was merged into it last; None when no merge can be undone."""
+        return self.before_merges[-1]["merged_with"] if self.before_merges else None
 
 
 def content_sha256(content: dict[str, Any]) -> str:

@@ -25,7 +25,7 @@ from django.utils import timezone
 import promptops
 from promptops import actions, audit, live
 from promptops import models as tables
-from promptops.actions import accounts, prompts, providers, releases, runs, settings, templates
+from promptops.actions import accounts, merges, prompts, providers, releases, runs, settings, templates
 from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
 from promptops.enums import LinkPurpose, RunSource, RunStatus
@@ -107,6 +107,12 @@ class World:
     @property
     def config(self) -> LiveConfiguration:
         return LiveConfiguration.objects.get()
+
+    def outdated(self) -> dict[str, Any]:
+        """Makes a draft on what was live before; the arguments that take its merge."""
+        draft = templates.save_draft(self.template, Content("Draft."), user=self.user, base=self.first.pk)
+        assert draft
+        return {"user": self.user, "expected": self.live.pk, "seen": draft.sha256}
 
     def link(self, purpose: LinkPurpose, **fields: Any) -> tuple[OneTimeLink, str]:
         return accounts._make_link(purpose, "editor", timedelta(hours=1), **fields)
@@ -223,6 +229,13 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
         lambda w, act: act(releases.publish, w.template, Content("Third."), by=w.actor, expected=w.live.pk)
     ],
     "releases.roll_back": [lambda w, act: act(releases.roll_back, w.first, by=w.actor, expected=w.live.pk)],
+    "merges.take": [lambda w, act: act(merges.take, w.template, {"1": "mine"}, **w.outdated())],
+    "merges.undo": [
+        lambda w, act: (
+            merges.take(w.template, {"1": "mine"}, **w.outdated()),
+            act(merges.undo, w.template, user=w.user),
+        )
+    ],
     "runs.clean_input": [lambda w, act: act(runs.clean_input, "a fox")],
     "runs.execute": [lambda w, act: act(runs.execute, w.plan())],
     "runs.record_run": [
@@ -294,6 +307,8 @@ CHANGES_NOTHING_TOLD = {
     "accounts.record_sign_in",
     "accounts.record_sign_out",
     "accounts.too_many_failures",
+    "merges.take",
+    "merges.undo",
     "prompts.export_prompts",
     "providers.edited",
     "providers.planned",

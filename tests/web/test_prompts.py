@@ -250,3 +250,152 @@ def test_unknown_things_are_not_found(enhance, client_for, viewer):
         response = client.get(url)
         assert response.status_code == 404
         assert "sidebar" not in response.content.decode()
+
+
+# ---------------------------------------------------------------- merging
+
+MINE = "First line.\nMy second line."
+THEIRS = "Their first line.\nSecond line."
+
+
+def merge_form(page: str, **chosen) -> dict:
+    """What the merge panel would send."""
+    hidden = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', page))
+    return hidden | {f"choice-{name.removeprefix('n')}": choice for name, choice in chosen.items()}
+
+
+def test_edits_apart_merge_by_themselves_and_are_taken_into_the_editor(enhance, publish, client_for, releaser):
+    mine = form(enhance, MINE)
+    publish("enhance", THEIRS, temperature=0.2, note="hotfix")
+    client = client_for(releaser, htmx=True)
+    panel = client.post(reverse("template_publish", args=["enhance"]), mine)
+    assert panel.status_code == 409
+    told = text_of(panel)
+    assert "Nothing is contested." in told
+    assert "Merged by itself: 1 edit of yours, 2 edits of v2." in told
+    assert "Ada Administrator" in told
+    page = panel.content.decode()
+    assert re.search(r'<ins class="mine">.*?My second.*?</ins>', page)
+    assert re.search(r'<ins class="theirs">.*?Their first.*?</ins>', page)
+    assert "radio" not in page
+    # Texts that the page sends are not looked at.
+    url = reverse("template_merge", args=["enhance"])
+    taken = client.post(url, merge_form(page) | {"body": "Forged.", "base": "1"})
+    assert taken["HX-Redirect"] == "/prompts/enhance/"
+    live = Template.objects.get().live_version
+    draft = Draft.objects.get()
+    assert (draft.body, draft.temperature, draft.base) == ("Their first line.\nMy second line.", 0.2, live)
+    editing = client_for(releaser).get("/prompts/enhance/")
+    assert "Merged with v2. Your text from before is kept" in text_of(editing)
+    assert "went live</b> after you began" not in editing.content.decode()
+    done = client.post(
+        reverse("template_publish", args=["enhance"]), form(Template.objects.get(), draft.body, temperature="0.2")
+    )
+    assert done["HX-Redirect"] == "/prompts/enhance/?published=3"
+
+
+def test_contested_passages_are_asked_and_nothing_is_chosen_beforehand(enhance, publish, client_for, editor):
+    mine = form(enhance, "First line.\nSecond <b>.", temperature="0.4")
+    publish("enhance", "First line.\nSecond row.", temperature=0.9)
+    client = client_for(editor, htmx=True)
+    url = reverse("template_merge", args=["enhance"])
+    page = client.post(url, mine).content.decode()
+    assert "2 contested" in page
+    assert "Second &lt;b&gt;" in page
+    assert "checked" not in page
+    for name in ("choice-1", "choice-temperature"):
+        assert len(re.findall(f'<input type="radio" name="{name}" value="[a-z]+" required>', page)) >= 2
+    asked = client.post(url, merge_form(page, n1="both"))
+    assert asked.status_code == 409
+    assert "1 of 2 still to choose" in asked.content.decode()
+    assert 'name="choice-1" value="both" required checked' in asked.content.decode()
+    assert Draft.objects.get().body == mine["body"]
+    client.post(url, merge_form(page, n1="theirs", temperature="mine"))
+    assert (Draft.objects.get().body, Draft.objects.get().temperature) == ("First line.\nSecond row.", 0.4)
+
+
+def test_when_live_changes_again_the_new_merge_is_shown(enhance, publish, client_for, editor):
+    mine = form(enhance, MINE)
+    publish("enhance", THEIRS)
+    client = client_for(editor, htmx=True)
+    url = reverse("template_merge", args=["enhance"])
+    page = client.post(url, mine).content.decode()
+    publish("enhance", THEIRS + "\nThird line.")
+    again = client.post(url, merge_form(page))
+    assert again.status_code == 409
+    assert "Live changed again: v3 is live now. This is the merge with it." in text_of(again)
+    assert "Third line." in again.content.decode()
+    assert Draft.objects.get().body == MINE
+    assert client.post(url, merge_form(again.content.decode()))["HX-Redirect"] == "/prompts/enhance/"
+    assert Draft.objects.get().body == "Their first line.\nMy second line.\nThird line."
+
+
+def test_a_draft_changed_in_another_window_is_merged_as_it_is_now(enhance, publish, client_for, editor):
+    publish("enhance", THEIRS)
+    client = client_for(editor, htmx=True)
+    url = reverse("template_merge", args=["enhance"])
+    page = client.post(url, form(enhance, MINE)).content.decode()
+    client.post(reverse("template_draft", args=["enhance"]), form(enhance, MINE + " And more."))
+    again = client.post(url, merge_form(page))
+    assert "another window" in again.content.decode()
+    assert "And more." in again.content.decode()
+    assert Draft.objects.get().body == MINE + " And more."
+
+
+def test_the_merge_is_undone_through_a_panel_that_shows_what_goes(enhance, publish, client_for, editor):
+    mine = form(enhance, MINE)
+    base = enhance.live_version
+    publish("enhance", THEIRS)
+    client = client_for(editor, htmx=True)
+    page = client.post(reverse("template_merge", args=["enhance"]), mine).content.decode()
+    client.post(reverse("template_merge", args=["enhance"]), merge_form(page))
+    url = reverse("template_merge_undo", args=["enhance"])
+    panel = client.post(url)
+    assert "Bring back my text" in panel.content.decode()
+    assert re.search(r"<del>.*Their.*</del>", panel.content.decode())
+    assert Draft.objects.get().body != MINE
+    assert client.post(url, {"confirm": "1"})["HX-Redirect"] == "/prompts/enhance/"
+    assert (Draft.objects.get().body, Draft.objects.get().base) == (MINE, base)
+    assert "no merge to undo" in client.post(url, {"confirm": "1"}).content.decode()
+
+
+def test_where_there_is_nothing_to_merge_it_says_so(enhance, publish, client_for, releaser):
+    client = client_for(releaser, htmx=True)
+    url = reverse("template_merge", args=["enhance"])
+    fresh = client.post(url, form(enhance, MINE))
+    assert "began from what is live" in fresh.content.decode()
+    untouched = form(enhance, "First line.\nSecond line.")
+    publish("enhance", THEIRS)
+    page = client.post(url, untouched).content.decode()
+    assert "Show v2 in the editor" in page
+    assert "Take the merged text" not in page
+    assert "no draft" in client.post(url, {"seen": "", "expected": "x"}).content.decode()
+    long = client.post(url, untouched | {"body": "x" * (4 * 64 * 1024 + 1)}).content.decode()
+    assert "too long to be saved or merged" in long
+    assert "Take the merged text" not in long
+
+
+def test_a_merge_without_anything_of_yours_says_so(enhance, publish, client_for, editor):
+    mine = form(enhance, "Mine.")
+    publish("enhance", "Theirs.")
+    client = client_for(editor, htmx=True)
+    page = client.post(reverse("template_merge", args=["enhance"]), mine).content.decode()
+    client.post(reverse("template_merge", args=["enhance"]), merge_form(page, n1="theirs"))
+    editing = text_of(client.get("/prompts/enhance/", headers={"HX-Request": "false"}))
+    assert "nothing of yours is left" in editing
+    assert "Undo the merge" in editing
+
+
+def test_long_unchanged_stretches_are_folded(enhance, publish, client_for, editor):
+    long = " ".join(f"Rule {number} stays as it is." for number in range(200))
+    publish("enhance", f"Begin. {long} End.")
+    mine = form(Template.objects.get(), f"Begin well. {long} End.")
+    publish("enhance", f"Begin. {long} End well.")
+    page = client_for(editor, htmx=True).post(reverse("template_merge", args=["enhance"]), mine).content.decode()
+    folded = re.search(r"<summary>([\d,]+) unchanged words</summary><span>(.*?)</span></details>", page)
+    assert folded
+    assert int(folded[1].replace(",", "")) > 1100
+    shown = re.search(r'<div class="boxed merge".*?</div>', page, re.S)[0]
+    assert "Rule 100 stays" in folded[2]
+    told = re.sub(r"\[added:|\]|<summary>.*?</summary>|<span class=\"side.*?</span>|<[^>]+>", "", shown)
+    assert told == f"Begin well. {long} End well."

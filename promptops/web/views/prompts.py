@@ -11,15 +11,17 @@ from django.views.decorators.http import require_POST
 from django_htmx.http import HttpResponseClientRedirect
 
 from promptops import live, queries
-from promptops.actions import releases
+from promptops import merge as merging
+from promptops.actions import merges, releases
 from promptops.actions import templates as actions
-from promptops.actions.errors import Refused, StaleRelease
+from promptops.actions.errors import Refused, Stale, StaleRelease
 from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
 from promptops.enums import Permission
-from promptops.models import Template, Version
+from promptops.models import Draft, Template, Version
 from promptops.queries.templates import Text
 from promptops.text import estimate_tokens, whole_number
+from promptops.web import merge_panel
 from promptops.web import review as reviews
 from promptops.web.access import actor, refusal, requires
 from promptops.web.forms import ContentForm, DescriptionForm, TemplateForm
@@ -55,9 +57,11 @@ def new(request: HttpRequest) -> HttpResponse:
 def edit(request: HttpRequest, name: str) -> HttpResponse:
     """The editor beside "Try it"; without the right to edit, the live text to read and nothing to press."""
     template = _template(name)
-    if request.htmx:
-        return render(request, "prompts/_state.html", _state(request, template, whole_number(request.GET.get("base"))))
     draft = template.drafts.select_related("base").filter(user=request.user).first()
+    if request.htmx:
+        # The publish button names the next number, which changes with what is live.
+        state = _state(request, template, whole_number(request.GET.get("base"))) | {"draft": draft, "oob": True}
+        return render(request, "prompts/_state.html", state)
     source = draft or template.live_version
     base = draft.base if draft else template.live_version
     initial = {**source.content, "base": base.pk if base else None} if source else {}
@@ -126,6 +130,65 @@ def review(request: HttpRequest, name: str) -> HttpResponse:
     return _review(request, _template(name))
 
 
+@requires(Permission.EDIT)
+@require_POST
+def merge(request: HttpRequest, name: str) -> HttpResponse:
+    """The merge of what is in the editor with what is live; from its panel, the merge goes into the draft.
+
+    What is taken is merged anew from the saved draft and the live version; the panel only sends which ones it showed
+    (`seen`, `expected`) and what was chosen.
+    """
+    template = _template(name)
+    if "seen" not in request.POST:
+        form = ContentForm(request.POST)
+        if not form.is_valid():
+            return _cannot_keep(form)
+        return _conflict(request, template, form, template.live_version)
+    prefix = "choice-"
+    chosen = {key.removeprefix(prefix): value for key, value in request.POST.items() if key.startswith(prefix)}
+    expected, seen = whole_number(request.POST.get("expected")), request.POST["seen"]
+    try:
+        draft = merges.take(template, chosen, user=request.user, expected=expected, seen=seen)
+    except Refused as refused:
+        return _merge_again(request, name, refused, chosen)
+    message = f"The editor holds your text merged with v{draft.merged_with}. Read it, then publish it."
+    if draft.base and draft.content == draft.base.content:
+        message = "The merge is what is live: nothing of yours is left in it. Undo the merge to have your text back."
+    return reviews.done(request, reverse("template", args=[name]), message)
+
+
+@requires(Permission.EDIT)
+@require_POST
+def undo_merge(request: HttpRequest, name: str) -> HttpResponse:
+    """Bring back the draft as it was before the newest merge, once the person has seen what goes."""
+    template = _template(name)
+    draft = template.drafts.filter(user=request.user).first()
+    before = draft.before_merges[-1] if draft and draft.before_merges else None
+    error = ""
+    if reviews.confirmed(request) or draft is None or before is None:
+        try:
+            merges.undo(template, user=request.user)
+        except Refused as refused:
+            error = str(refused)
+        else:
+            message = "Your draft is what it was before the merge."
+            return reviews.done(request, reverse("template", args=[name]), message)
+    return reviews.panel(
+        request,
+        title="Undo the merge?",
+        confirm="Bring back my text",
+        form_id="undo-merge",
+        action=reverse("template_merge_undo", args=[name]),
+        changes=_setting_changes(draft.content, before) if draft and before else [],
+        old=draft.body if draft else "",
+        new=before["body"] if before else "",
+        error=error,
+        affected="The draft is yours alone; what is live stays as it is.",
+        template="_review_form.html",
+        without_note=True,
+    )
+
+
 @requires(Permission.RELEASE)
 @require_POST
 def publish(request: HttpRequest, name: str) -> HttpResponse:
@@ -143,7 +206,6 @@ def publish(request: HttpRequest, name: str) -> HttpResponse:
             note=reviews.note(request),
         )
     except StaleRelease as stale:
-        _keep(request, template, form)
         return _conflict(request, template, form, stale.live)
     except (Refused, ValidationError) as error:
         return _review(request, template, error=_sentence(error))
@@ -373,9 +435,9 @@ def _review(request: HttpRequest, template: Template, error: str = "") -> HttpRe
     if not form.is_valid():
         return _cannot_keep(form)
     current = template.live_version
-    _keep(request, template, form)
     if form.cleaned_data["base"] != (current.pk if current else None):
         return _conflict(request, template, form, current)
+    _keep(request, template, form)
     number = queries.templates.next_number(template)
     try:
         content = form.content.cleaned()
@@ -397,19 +459,78 @@ def _review(request: HttpRequest, template: Template, error: str = "") -> HttpRe
 
 
 def _conflict(request: HttpRequest, template: Template, form: ContentForm, current: Version | None) -> HttpResponse:
-    """Someone was faster: both texts, and a way on that loses neither."""
+    """Someone was faster: the merge of both texts, and a way on that loses neither."""
+    draft = _keep(request, template, form)
     base = template.versions.filter(pk=form.cleaned_data["base"]).first() if form.cleaned_data["base"] else None
-    release = queries.templates.newest_release_of([current.pk]).get(current.pk) if current else None
-    context = {"template": template, "live": current, "release": release, "base": base, "yours": form.content}
+    if base == current:
+        return _nothing_to_merge(request, "What you write began from what is live. Publish it when it is done.")
+    return _merge_panel(request, template, current, base, form.content, draft)
+
+
+def _merge_again(request: HttpRequest, name: str, refused: Refused, chosen: dict[str, str]) -> HttpResponse:
+    """A merge was not taken, and why; shown as it would be now."""
+    template = _template(name)
+    draft = template.drafts.select_related("base").filter(user=request.user).first()
+    current = template.live_version
+    if draft is None or draft.base == current:
+        return _nothing_to_merge(request, str(refused))
+    error = str(refused)
+    if isinstance(refused, StaleRelease) and current:
+        error = f"Live changed again: v{current.number} is live now. This is the merge with it."
+    if isinstance(refused, Stale):
+        chosen = {}  # those were answers to other questions
+    yours = Content(**draft.content)
+    return _merge_panel(request, template, current, draft.base, yours, draft, chosen=chosen, error=error)
+
+
+def _nothing_to_merge(request: HttpRequest, why: str) -> HttpResponse:
+    return reviews.panel(
+        request,
+        title="Nothing to merge",
+        confirm="",
+        form_id="",
+        error=why,
+        affected="What is live stays as it is.",
+        template="_review_form.html",
+        without_note=True,
+    )
+
+
+def _merge_panel(
+    request: HttpRequest,
+    template: Template,
+    current: Version | None,
+    base: Version | None,
+    yours: Content,
+    draft: Draft | None,
+    *,
+    chosen: dict[str, str] | None = None,
+    error: str = "",
+) -> HttpResponse:
+    merged = None
+    if draft and current:
+        found = merging.merge(base.content if base else None, draft.content, current.content)
+        merged = merge_panel.panel(found, f"v{current.number}", chosen or {})
+    context = {
+        "template": template,
+        "live": current,
+        "release": queries.templates.newest_release_of([current.pk]).get(current.pk) if current else None,
+        "base": base,
+        "yours": yours,
+        "draft": draft,
+        "unchanged": draft is None and base is not None and yours.body.replace("\r\n", "\n").strip() == base.body,
+        "merge": merged,
+        "error": error,
+    }
     return render(request, "prompts/_conflict.html", context, status=409)
 
 
-def _keep(request: HttpRequest, template: Template, form: ContentForm) -> None:
+def _keep(request: HttpRequest, template: Template, form: ContentForm) -> Draft | None:
     """Save the draft before anything can go wrong; a text that cannot even be stored stays in the page."""
     try:
-        actions.save_draft(template, form.content, user=request.user, base=form.cleaned_data["base"])
+        return actions.save_draft(template, form.content, user=request.user, base=form.cleaned_data["base"])
     except ValidationError:
-        return
+        return None
 
 
 def _cannot_keep(form: ContentForm) -> HttpResponse:
