@@ -56,6 +56,10 @@ class Configuration:
     chain_release: Release | None
     settings_release: Release | None
 
+    def of(self, template: Template) -> "LiveTemplate | None":
+        """The template's place in it; None when it was not live."""
+        return next((row for row in [*self.operations, *self.others] if row.name == template.name), None)
+
 
 @dataclass(frozen=True)
 class Moment:

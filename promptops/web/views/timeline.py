@@ -2,6 +2,7 @@
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils import timezone
 
 from promptops.enums import Permission
 from promptops.models import Release
@@ -39,6 +40,8 @@ def index(request: HttpRequest) -> HttpResponse:
         "form": form,
         "template": template,
         "moment": moment,
+        "future": bool(at) and at > timezone.now(),
+        "live_template": moment.configuration.of(template) if template and moment and moment.configuration else None,
         "kept_since": queries.kept_since() if moment and moment.release and not moment.configuration else None,
         "page": shown,
         "rows": queries.told(shown.rows),
