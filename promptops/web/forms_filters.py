@@ -58,6 +58,21 @@ class DayField(forms.DateField):
         )
 
 
+class SearchForm(forms.Form):
+    """What to look for in the prompts."""
+
+    use_required_attribute = False
+    q = forms.CharField(
+        label="Search names, notes and texts",
+        required=False,
+        max_length=200,
+        error_messages={"max_length": "Search for at most 200 characters."},
+        widget=forms.TextInput(
+            attrs={"type": "search", "placeholder": "Search names, notes and texts", "autocomplete": "off"}
+        ),
+    )
+
+
 class MomentField(forms.Field):
     """A moment, typed in the reader's time zone; an address names it in UTC, so that it means the same to everybody."""
 

@@ -18,21 +18,31 @@ from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
 from promptops.enums import Permission
 from promptops.models import Template, Version
+from promptops.queries.search import search
 from promptops.queries.templates import Text
 from promptops.text import estimate_tokens, whole_number
 from promptops.web import review as reviews
 from promptops.web.access import actor, refusal, requires
 from promptops.web.forms import ContentForm, DescriptionForm, TemplateForm
+from promptops.web.forms_filters import SearchForm
+from promptops.web.lists import clean_query
 from promptops.web.review import Change
 
 
 @requires(Permission.READ)
 def index(request: HttpRequest) -> HttpResponse:
-    """All templates by operation; `?archived=1` shows the archive."""
+    """All templates by operation; `?archived=1` shows the archive, `?q=` what holds these words."""
+    if (address := clean_query(request)) is not None:
+        return redirect(address)
+    form = SearchForm(request.GET, auto_id="prompts-%s", label_suffix="")
     archived = request.GET.get("archived") == "1"
+    if form.is_valid() and (words := form.cleaned_data["q"]):
+        found = search(words, request.user)
+        page = "prompts/_found.html" if request.htmx else "prompts/index.html"
+        return render(request, page, {"form": form, "found": found})
     rows = queries.templates.listed(request.user, archived=archived)
     page = "prompts/_list.html" if request.htmx else "prompts/index.html"
-    return render(request, page, {"rows": rows, "archived": archived})
+    return render(request, page, {"form": form, "rows": rows, "archived": archived})
 
 
 @requires(Permission.EDIT)
