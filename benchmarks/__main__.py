@@ -1,8 +1,8 @@
 """`make bench`: figures as JSON on standard output and as tables on standard error.
 
 chain: calls to a loopback provider in a process of its own, through the engine's chain and four other ways. server:
-publishing, loading the snapshot, and each page with a full data set, through the whole middleware. history: the pages of
-200 versions of a 6,000-word prompt. `python -m benchmarks chain` runs only the first.
+publishing, loading the snapshot, and each page with a full data set, through the whole middleware. history: the pages
+of 200 versions of a 6,000-word prompt. `python -m benchmarks chain` runs only the first.
 """
 
 import asyncio

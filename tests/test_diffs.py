@@ -126,9 +126,9 @@ def test_long_unchanged_stretches_of_a_line_are_folded() -> None:
     changed = [*words[:400], "new", *words[401:700], *words[701:]]
     (line,) = diff_lines(" ".join(words), " ".join(changed))
     first, before, _, _, after, second, *_, last = segments(line)
-    assert (first, second, last) == ("<376 unchanged words>", "<251 unchanged words>", "<275 unchanged words>")
+    assert (first, second, last) == ("<376 unchanged words>", "<250 unchanged words>", "<275 unchanged words>")
     assert before.split() == words[376:400]
-    assert after.split() == words[401:426]
+    assert after.split() == words[401:425]
     assert "".join(part.text for part in line.segments) == "".join(piece.text for piece in line.pieces)
     assert "".join(part.text for part in line.new_segments) == line.new
     gaps = [part.number for part in line.segments if isinstance(part, Gap)]

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Max, QuerySet
+from django.db.models import Max, Q, QuerySet
 from django.utils.safestring import SafeString
 
 from promptops.audit import sentence_html
 from promptops.engine.types import PromptOperation
-from promptops.models import AuditEntry, Release, Run, Template
+from promptops.models import AuditEntry, LiveConfiguration, Release, Run, Template, Version
+from promptops.models.templates import CONTENT_FIELDS
 from promptops.queries import audit as audit_queries
 from promptops.queries.audit import EntryPage, Value
 
@@ -96,9 +97,9 @@ def listed(template: Template | None = None) -> QuerySet[Release]:
 
 
 def told(releases: Iterable[Release]) -> list[ReleaseRow]:
-    """The releases with what the audit says of them, in one query."""
+    """The releases with what the audit says of them, in two queries."""
     releases = list(releases)
-    entries = _entries([release.revision for release in releases])
+    entries = _entries(releases)
     rows = []
     for release in releases:
         found = entries.get(release.revision, [])
@@ -123,7 +124,7 @@ def found(revision: int) -> RevisionPage:
     release = Release.objects.select_related("template", "version", "replaced").get(pk=revision)
     entries = [
         (EntryPage(entry, None, None, *audit_queries.changes(entry)), sentence_html(entry))
-        for entry in _entries([revision]).get(revision, [])
+        for entry in AuditEntry.objects.filter(revision=revision).order_by("seq")
     ]
     after = Release.objects.defer("configuration").filter(revision__gt=revision).order_by("revision").first()
     before = Release.objects.filter(revision__lt=revision).aggregate(newest=Max("revision"))["newest"]
@@ -155,7 +156,10 @@ def configuration_of(release: Release) -> Configuration | None:
         for row in kept["templates"]
     ]
     defaults = {row.operation: row for default, row in rows if default}
-    values, _ = audit_queries.changes(AuditEntry(after=kept["settings"]))
+    # In the order of the form; PostgreSQL keeps none.
+    order = [field.name for field in LiveConfiguration._meta.concrete_fields]
+    settings = sorted(kept["settings"].items(), key=lambda item: order.index(item[0]) if item[0] in order else 99)
+    values, _ = audit_queries.changes(AuditEntry(after=dict(settings)))
     until = _light(Release.objects.filter(revision__lte=release.revision))
     return Configuration(
         operations=[defaults.get(name) or LiveTemplate("", name) for name in (each.value for each in PromptOperation)],
@@ -180,12 +184,30 @@ def _light(releases: QuerySet[Release]) -> QuerySet[Release]:
     return related.defer("configuration", "version__body", "replaced__body")
 
 
-def _entries(revisions: list[int]) -> dict[int, list[AuditEntry]]:
-    """The audit entries of each revision, in order."""
+def _entries(releases: list[Release]) -> dict[int, list[AuditEntry]]:
+    """The audit entries of each release by revision, in order.
+
+    Before and after of a version that went live hold two whole texts, a page of them megabytes; what a row shows of
+    them, the versions say as well.
+    """
+    went_live = {release.revision: release for release in releases if release.version and release.action in MAKES_LIVE}
+    of_versions = Q(revision__in=list(went_live), action__in=MAKES_LIVE)
+    entries = AuditEntry.objects.filter(revision__in=[release.revision for release in releases])
+    short = list(entries.filter(of_versions).defer("before", "after"))
+    for entry in short:
+        release = went_live[entry.revision or 0]
+        entry.before, entry.after = _version_told(release.replaced), _version_told(release.version)
     grouped: dict[int, list[AuditEntry]] = {}
-    for entry in AuditEntry.objects.filter(revision__in=revisions).order_by("seq"):
+    for entry in sorted([*short, *entries.exclude(of_versions)], key=lambda entry: entry.seq):
         grouped.setdefault(entry.revision or 0, []).append(entry)
     return grouped
+
+
+def _version_told(version: Version | None) -> dict[str, Any] | None:
+    """What the audit tells of a version, without its text."""
+    if version is None:
+        return None
+    return {"version": version.number} | {name: getattr(version, name) for name in CONTENT_FIELDS if name != "body"}
 
 
 def _put_live(version_ids: list[int], revision: int) -> dict[int, Release]:
