@@ -512,6 +512,8 @@
         option.hidden = !words.every((word) => text.includes(word));
       }
       $(".none", bar).hidden = shown().length > 0;
+      const search = $("[data-search]", bar);
+      search.href = search.dataset.search + encodeURIComponent(input.value.trim());
       select(shown()[0]);
     };
     input.addEventListener("input", filter);
@@ -523,7 +525,7 @@
         event.preventDefault();
         select(list[(move + list.length) % list.length]);
       }
-      if (event.key === "Enter" && event.target === input) list[at]?.click();
+      if (event.key === "Enter" && event.target === input) (list[at] ?? $("[data-search]", bar)).click();
     });
     bar.addEventListener("opened", () => {
       input.value = "";

@@ -60,6 +60,15 @@ def test_search_answers_while_one_types(enhance, viewer, page_for) -> None:
     expect(page.locator("#templates tbody tr")).to_have_count(1)
 
 
+def test_the_command_bar_leads_to_the_search(enhance, viewer, page_for) -> None:
+    page = page_for(viewer)
+    page.keyboard.press("Control+k")
+    page.keyboard.type("word4 & 100%")
+    expect(page.get_by_role("link", name="Search the prompts for it")).to_be_visible()
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Search names, notes and texts")).to_have_value("word4 & 100%")
+
+
 def test_a_difference_has_two_sides_where_there_is_room(enhance, viewer, page_for) -> None:
     page = page_for(viewer, "/prompts/enhance/diff/?a=1&b=2")
     before, after = page.locator(".diff .line.change .text").all()
