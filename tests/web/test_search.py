@@ -98,6 +98,7 @@ def test_the_page_marks_the_passage_and_links_the_version(enhance, client_for, v
     page = client_for(viewer).get(reverse("prompts"), {"q": "hard light"}).content.decode()
     assert "Then the <mark>HARD light</mark>, 100% of it." in page
     assert reverse("version", args=["enhance", 2]) in page
+    assert "1 template." in client_for(viewer).get(reverse("prompts"), {"q": "nhanc"}).content.decode()
     assert "Nothing holds" in client_for(viewer).get(reverse("prompts"), {"q": "no such words"}).content.decode()
 
 
