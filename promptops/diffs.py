@@ -22,6 +22,8 @@ MAX_STEPS = 500_000
 MAX_BLOCK = 900
 # Two lines count as one changed line from this share of common words on; below it, as one removed and one added.
 ALIKE = 0.4
+# An unchanged stretch of a line is folded from this many characters on, but for so many beside what changed.
+LONG_STRETCH, STRETCH_CONTEXT = 600, 120
 # A page shows at most this many lines of one diff.
 MAX_ROWS = 1_000
 
@@ -34,6 +36,21 @@ class Piece:
 
     kind: Literal["equal", "insert", "delete"]
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """An unchanged stretch of a line that is not shown at first; the `number` tells the gaps of a line apart."""
+
+    text: str
+    number: int
+    kind: Literal["gap"] = "gap"
+
+    @property
+    def label(self) -> str:
+        """How much it holds."""
+        count = len(re.findall(r"\w+", self.text))
+        return f"{count:,} unchanged word{'' if count == 1 else 's'}" if count else "unchanged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +69,28 @@ class DiffLine:
     def new(self) -> str:
         """The line as the new text has it."""
         return "".join(piece.text for piece in self.pieces if piece.kind != "delete")
+
+    @property
+    def segments(self) -> list[Piece | Gap]:
+        """The pieces with long unchanged stretches folded away: a prompt is often one paragraph, that is one line."""
+        found: list[Piece | Gap] = []
+        for index, piece in enumerate(self.pieces):
+            if piece.kind != "equal" or len(piece.text) < LONG_STRETCH:
+                found.append(piece)
+                continue
+            # The beginning and the end of a line that did not change at all help to find one's place.
+            start = _word_end(piece.text, STRETCH_CONTEXT) if index or self.kind == "equal" else 0
+            last = index == len(self.pieces) - 1
+            end = len(piece.text) - _word_end(piece.text[::-1], STRETCH_CONTEXT) if not last else len(piece.text)
+            found += [Piece("equal", piece.text[:start])] if start else []
+            found.append(Gap(piece.text[start:end], number=index))
+            found += [Piece("equal", piece.text[end:])] if end < len(piece.text) else []
+        return found
+
+    @property
+    def new_segments(self) -> list[Piece | Gap]:
+        """Those that the new text has."""
+        return [segment for segment in self.segments if segment.kind != "delete"]
 
     @property
     def mark(self) -> str:
@@ -127,6 +166,12 @@ def summary(lines: Iterable[DiffLine]) -> str:
         return "No changes"
     first, word = parts[0]
     return ", ".join([f"{first:,} line{'' if first == 1 else 's'} {word}", *(f"{n:,} {word}" for n, word in parts[1:])])
+
+
+def _word_end(text: str, start: int) -> int:
+    """The place of the first white space from `start` on, if it is not far; else `start`."""
+    match = re.compile(r"\s").search(text, start, start + STRETCH_CONTEXT)
+    return match.start() if match else start
 
 
 class Budget:

@@ -88,6 +88,13 @@
   // A choice that needs no button: the form goes at once.
   on("change", (event) => event.target.closest("[data-submits]")?.form.requestSubmit());
 
+  // What is folded away in a line of a difference opens on both sides at once.
+  const openBoth = ({ target: gap }) => {
+    if (!gap.matches?.("details.gap")) return;
+    for (const other of $$(`details.gap[data-gap="${gap.dataset.gap}"]`, gap.closest(".line"))) other.open = gap.open;
+  };
+  on("toggle", openBoth, true); // the event does not bubble
+
   // ------------------------------------------------------------------ menus (details) close like menus
 
   const closeMenus = (but) => $$("details.menu[open]").forEach((menu) => menu !== but && (menu.open = false));
@@ -505,6 +512,8 @@
         option.hidden = !words.every((word) => text.includes(word));
       }
       $(".none", bar).hidden = shown().length > 0;
+      const search = $("[data-search]", bar);
+      search.href = search.dataset.search + encodeURIComponent(input.value.trim());
       select(shown()[0]);
     };
     input.addEventListener("input", filter);
@@ -516,7 +525,7 @@
         event.preventDefault();
         select(list[(move + list.length) % list.length]);
       }
-      if (event.key === "Enter" && event.target === input) list[at]?.click();
+      if (event.key === "Enter" && event.target === input) (list[at] ?? $("[data-search]", bar)).click();
     });
     bar.addEventListener("opened", () => {
       input.value = "";

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptops import diffs
-from promptops.diffs import DiffLine, Fold, Piece, diff_lines, fold, summary
+from promptops.diffs import DiffLine, Fold, Gap, Piece, diff_lines, fold, summary
 
 
 def shown(old: str, new: str) -> list[tuple[str, str]]:
@@ -115,6 +115,41 @@ def test_fold_says_how_much_it_leaves_out() -> None:
 )
 def test_summary(old: str, new: str, expected: str) -> None:
     assert summary(diff_lines(old, new)) == expected
+
+
+def segments(line: DiffLine) -> list[str]:
+    return [f"<{part.label}>" if isinstance(part, Gap) else part.text for part in line.segments]
+
+
+def test_long_unchanged_stretches_of_a_line_are_folded() -> None:
+    words = [f"w{n}" for n in range(1000)]
+    changed = [*words[:400], "new", *words[401:700], *words[701:]]
+    (line,) = diff_lines(" ".join(words), " ".join(changed))
+    first, before, _, _, after, second, *_, last = segments(line)
+    assert (first, second, last) == ("<376 unchanged words>", "<250 unchanged words>", "<275 unchanged words>")
+    assert before.split() == words[376:400]
+    assert after.split() == words[401:425]
+    assert "".join(part.text for part in line.segments) == "".join(piece.text for piece in line.pieces)
+    assert "".join(part.text for part in line.new_segments) == line.new
+    gaps = [part.number for part in line.segments if isinstance(part, Gap)]
+    assert len(set(gaps)) == len(gaps)
+
+
+def test_a_long_line_beside_a_change_keeps_its_beginning() -> None:
+    (line,) = diff_lines("word " * 500, "word " * 500)
+    assert segments(line)[1:] == ["<475 unchanged words>"]
+    (short,) = diff_lines("word " * 20, "word " * 20)
+    assert segments(short) == ["word " * 20]
+
+
+@settings(deadline=None)
+@given(words, words)
+def test_folding_inside_a_line_loses_nothing(old: str, new: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(diffs, "LONG_STRETCH", 6)
+        patch.setattr(diffs, "STRETCH_CONTEXT", 2)
+        for line in diff_lines(old, new):
+            assert "".join(part.text for part in line.segments) == "".join(piece.text for piece in line.pieces)
 
 
 def _long_texts() -> dict[str, tuple[str, str]]:

@@ -7,7 +7,11 @@ from django.db.models import F
 
 from promptops import audit, events, live
 from promptops.audit import Actor
-from promptops.models import LiveConfiguration, Release, Template, Version
+from promptops.models import LiveConfiguration, Provider, Release, Template, Version
+
+# What a row knows beside what it says of the live configuration: secrets, counters, and its own place.
+NOT_TOLD = {"id", "enabled", "position", "changed_revision", "key_encrypted", "key_env"}
+NOT_TOLD_OF_SETTINGS = {"id", "revision", "settings_revision", "key_check"}
 
 
 def next_revision() -> int:
@@ -34,7 +38,10 @@ def record_release(
     version: Version | None = None,
     replaced: Version | None = None,
 ) -> Release:
-    """Keep what the revision changed, write the audit entry, and make it live in every process at commit."""
+    """Keep what the revision changed, write the audit entry, and make it live in every process at commit.
+
+    Call it last, when everything is changed: what is live then is kept as what the revision stood for.
+    """
     release = Release.objects.create(
         revision=revision,
         action=action,
@@ -44,6 +51,7 @@ def record_release(
         template=template,
         version=version,
         replaced=replaced,
+        configuration=configuration(),
     )
     audit.record(
         action,
@@ -59,3 +67,25 @@ def record_release(
     transaction.on_commit(live.refresh, robust=True)
     events.broadcast_on_commit(events.REVISION_RELEASED, revision)
     return release
+
+
+def configuration() -> dict[str, Any]:
+    """What is live now, as a release keeps it: versions by number, the chain in its order, the settings. No secrets."""
+    templates = Template.objects.filter(live_version__isnull=False, archived_at=None)
+    return {
+        "templates": [
+            {"name": name, "operation": operation, "default": default, "version": number, "version_id": version_id}
+            for name, operation, default, number, version_id in templates.values_list(
+                "name", "operation", "is_default", "live_version__number", "live_version_id"
+            )
+        ],
+        "providers": [
+            {**_fields(provider, NOT_TOLD), "key": provider.key_state}
+            for provider in Provider.objects.filter(enabled=True)
+        ],
+        "settings": _fields(LiveConfiguration.objects.get(pk=1), NOT_TOLD_OF_SETTINGS),
+    }
+
+
+def _fields(row: models.Model, but: set[str]) -> dict[str, Any]:
+    return {field.name: getattr(row, field.name) for field in row._meta.concrete_fields if field.name not in but}

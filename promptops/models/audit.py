@@ -40,7 +40,10 @@ class AuditEntry(models.Model):
 
     class Meta:
         ordering = ["-seq"]
-        indexes = [models.Index(fields=["object_type", "object_id"], name="audit_object")]
+        indexes = [
+            models.Index(fields=["object_type", "object_id"], name="audit_object"),
+            models.Index(fields=["revision"], condition=models.Q(revision__isnull=False), name="audit_of_revision"),
+        ]
 
     def __str__(self) -> str:
         return f"audit entry {self.seq}"

@@ -23,6 +23,7 @@ class RunFilters:
     template: Template | None = None
     user: User | None = None
     provider: str = ""
+    revision: int | None = None
     start: datetime | None = None
     end: datetime | None = None  # exclusive
 
@@ -31,7 +32,7 @@ def listed(filters: RunFilters) -> QuerySet[Run]:
     """The runs that match, each with `excerpt`, the beginning of its input."""
     runs = Run.objects.select_related("user", "template", "version").annotate(excerpt=Left("input", EXCERPT_CHARACTERS))
     runs = runs.defer("input", "output", "draft_body", "error", "version__body")
-    exact = {name: getattr(filters, name) for name in ("operation", "status", "source", "template", "user")}
+    exact = {name: getattr(filters, name) for name in ("operation", "status", "source", "template", "user", "revision")}
     runs = runs.filter(**{name: value for name, value in exact.items() if value})
     if filters.provider:
         runs = runs.filter(Exists(Attempt.objects.filter(run=OuterRef("pk"), provider=filters.provider)))

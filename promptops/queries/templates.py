@@ -6,6 +6,7 @@ from typing import Any
 from django.db.models import Max, QuerySet
 
 from promptops.models import Draft, Release, Template, User, Version
+from promptops.text import whole_number
 
 
 def open_templates() -> QuerySet[Template]:
@@ -35,22 +36,39 @@ def history(template: Template) -> QuerySet[Version]:
 
 @dataclass(frozen=True)
 class Text:
-    """One side of a comparison: `key` is what the address says (`draft` or a version's number)."""
+    """One side of a comparison: `key` is what the address says (`live`, `draft` or a version's number)."""
 
     key: str
     label: str
     content: dict[str, Any]
 
 
-def texts(template: Template, user: User) -> list[Text]:
-    """Everything of a template that can be compared: this person's draft, then its versions, newest first."""
+def comparable(template: Template, user: User) -> list[tuple[str, str]]:
+    """Key and label of all that can be compared: what is live, this person's draft, every version."""
     found = []
-    if draft := template.drafts.filter(user=user).first():
-        found.append(Text("draft", "your draft", draft.content))
-    for version in template.versions.all():
-        live = " (live)" if version.pk == template.live_version_id else ""
-        found.append(Text(str(version.number), f"v{version.number}{live}", version.content))
-    return found
+    if template.live_version:
+        found.append(("live", f"live (v{template.live_version.number})"))
+    if template.drafts.filter(user=user).exists():
+        found.append(("draft", "your draft"))
+    versions = template.versions.values_list("pk", "number")
+    return found + [(str(number), _version_label(template, pk, number)) for pk, number in versions]
+
+
+def text(template: Template, user: User, key: str) -> Text | None:
+    """One of them by its key; None when there is none."""
+    if key == "draft":
+        draft = template.drafts.filter(user=user).first()
+        return Text(key, "your draft", draft.content) if draft else None
+    if key == "live":
+        version = template.live_version
+    else:
+        number = whole_number(key)
+        version = template.versions.filter(number=number).first() if number is not None else None
+    return Text(key, _version_label(template, version.pk, version.number), version.content) if version else None
+
+
+def _version_label(template: Template, pk: int, number: int) -> str:
+    return f"v{number} (live)" if pk == template.live_version_id else f"v{number}"
 
 
 def next_number(template: Template) -> int:

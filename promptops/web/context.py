@@ -50,6 +50,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
 
 def _commands(user: Any) -> list[dict[str, str]]:
     found = [{"label": item.label, "url": reverse(item.name), "hint": "Page"} for item in NAV]
+    found.append({"label": "Timeline: what was live when", "url": reverse("timeline"), "hint": "Page"})
     for template in queries.templates.open_templates():
         found.append(
             {"label": template.name, "url": reverse("template", args=[template.name]), "hint": template.operation}

@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from django import forms
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.http import QueryDict
 from django.utils import timezone
@@ -57,6 +58,51 @@ class DayField(forms.DateField):
         )
 
 
+class SearchForm(forms.Form):
+    """What to look for in the prompts."""
+
+    use_required_attribute = False
+    q = forms.CharField(
+        label="Search names, notes and texts",
+        required=False,
+        max_length=200,
+        error_messages={"max_length": "Search for at most 200 characters."},
+        widget=forms.TextInput(
+            attrs={"type": "search", "placeholder": "Search names, notes and texts", "autocomplete": "off"}
+        ),
+    )
+
+
+class MomentField(forms.Field):
+    """A moment, typed in the reader's time zone; an address names it in UTC, so that it means the same to everybody."""
+
+    def __init__(self, label: str) -> None:
+        # Seconds: what happened is known to the second.
+        super().__init__(
+            label=label, required=False, widget=forms.DateTimeInput(attrs={"type": "datetime-local", "step": "1"})
+        )
+
+    def to_python(self, value: Any) -> datetime | None:
+        """In UTC. What names no zone is in the reader's; of an hour that a clock change repeats it is the first."""
+        if not value:
+            return None
+        try:
+            given = datetime.fromisoformat(str(value).strip())
+            if not 1970 < given.year < 2200:
+                raise ValidationError("Choose a time between the years 1971 and 2199.")
+            return given.replace(tzinfo=given.tzinfo or timezone.get_current_timezone()).astimezone(UTC)
+        except (ValueError, OverflowError):
+            raise ValidationError("Give the time as 2026-11-30T14:32, or as 2026-11-30T14:32Z for UTC.") from None
+
+    def prepare_value(self, value: Any) -> Any:
+        """As the browser's picker takes it, in the reader's zone; what is no moment stays as it was given."""
+        try:
+            moment = self.to_python(value)
+        except ValidationError:
+            return value
+        return f"{timezone.localtime(moment):%Y-%m-%dT%H:%M:%S}" if moment else ""
+
+
 class FilterForm(forms.Form):
     """What both lists share. A value that cannot be used is told and filters nothing."""
 
@@ -106,7 +152,7 @@ class FilterForm(forms.Form):
 class RunFilterForm(FilterForm):
     """Which runs to list."""
 
-    field_order = ["operation", "template", "status", "source", "user", "provider", "start", "end"]
+    field_order = ["operation", "template", "status", "source", "user", "provider", "revision", "start", "end"]
     operation = forms.ChoiceField(required=False, choices=[("", "All"), *OPERATION_CHOICES])
     status = forms.ChoiceField(required=False, choices=[("", "All"), *RunStatus.choices])
     source = forms.ChoiceField(required=False, choices=[("", "All"), *RunSource.choices])
@@ -117,6 +163,13 @@ class RunFilterForm(FilterForm):
         User.objects.order_by("name", "pk"), label="Person", required=False, empty_label="All", to_field_name="username"
     )
     provider = forms.ChoiceField(label="Provider asked", required=False)
+    revision = forms.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=10**9,
+        widget=forms.NumberInput(attrs={"placeholder": "Number"}),
+        error_messages={"invalid": "Give the number alone, such as 12."},
+    )
 
     def __init__(self, query: QueryDict) -> None:
         super().__init__(query)
@@ -163,6 +216,24 @@ def action_choices(actions: Iterable[str]) -> Choices:
         each = [(f"{noun}.{verb}", verb.replace("_", " ").capitalize()) for verb in verbs]
         choices.append((label, [*everything, *each]))
     return choices
+
+
+class TimelineForm(FilterForm):
+    """Which releases to list, and the moment to explain."""
+
+    field_order = ["at", "template"]
+    start = None
+    end = None
+    at = MomentField("What was live at")
+    template = forms.ModelChoiceField(
+        Template.objects.order_by("name"), required=False, empty_label="All", to_field_name="name"
+    )
+
+    @property
+    def address(self) -> dict[str, str]:
+        """The query that names the same for everybody, whatever their time zone."""
+        moment = self.given.get("at")
+        return {"at": f"{moment:%Y-%m-%dT%H:%M:%S}Z"} if moment else {}
 
 
 class AuditFilterForm(FilterForm):

@@ -4,7 +4,7 @@ from django.urls import path, register_converter
 from django.urls.converters import IntConverter
 
 from promptops.web import consumers
-from promptops.web.views import accounts, audit, errors, overview, people, prompts, providers, runs, settings
+from promptops.web.views import accounts, audit, errors, overview, people, prompts, providers, runs, settings, timeline
 
 
 class NumberConverter(IntConverter):
@@ -60,6 +60,9 @@ urlpatterns = [
     # Audit
     path("audit/", audit.index, name="audit"),
     path("audit/<number:seq>/", audit.detail, name="audit_entry"),
+    # Timeline
+    path("timeline/", timeline.index, name="timeline"),
+    path("revisions/<number:revision>/", timeline.revision, name="revision"),
     # Settings and people
     path("settings/", settings.index, name="settings"),
     path("settings/people/", people.index, name="people"),

@@ -30,6 +30,9 @@ EVERYWHERE = {
     "runs": "/runs/",
     "runs-none": "/runs/?status=canceled&source=test&start=2001-01-01&end=2001-01-02",
     "audit": "/audit/",
+    "timeline": "/timeline/",
+    "timeline-moment": "/timeline/?at=2199-01-01T12:00:00Z",
+    "search-none": "/prompts/?q=nothing+holds+this",
     "settings": "/settings/",
     "people": "/settings/people/",
     "own-password": "/account/password/",
@@ -40,6 +43,11 @@ OF_A_TEMPLATE = {
     "version": "/prompts/enhance/v40/",
     "version-long-note": "/prompts/enhance/v2/",
     "diff": "/prompts/enhance/diff/?a=39&b=draft",
+    "diff-side": "/prompts/enhance/diff/?a=38&b=live&view=side",
+    "diff-inline": "/prompts/enhance/diff/?a=1&b=2&view=inline",
+    "timeline-template": "/timeline/?template=enhance",
+    "revision": "/revisions/41/",
+    "search": "/prompts/?q=camera",
     "details": "/prompts/enhance/details/",
 }
 

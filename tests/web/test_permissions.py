@@ -61,6 +61,7 @@ def world(make_user, actor, publish):
         "name": "enhance",
         "number": version.number - 1,
         "seq": entry.seq,
+        "revision": 1,
         "provider": provider.pk,
         "run": run.pk,
         "people": subject.pk,

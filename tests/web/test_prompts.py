@@ -177,6 +177,72 @@ def test_any_two_texts_are_compared_and_the_address_names_both(enhance, publish,
     assert client.get(url).status_code == 200
 
 
+def test_live_follows_what_is_live_and_a_version_does_not(enhance, publish, client_for, viewer):
+    client, url = client_for(viewer), reverse("template_diff", args=["enhance"])
+    publish("enhance", "First line.\nThird line.")
+    assert re.search(r"<del>.*Second.*<ins>.*Third", client.get(url, {"a": "1", "b": "live"}).content.decode())
+    publish("enhance", "First line.\nFourth line.")
+    assert re.search(r"<del>.*Second.*<ins>.*Fourth", client.get(url, {"a": "1", "b": "live"}).content.decode())
+    same = text_of(client.get(url, {"a": "3", "b": "live"}))
+    assert "No changes" in same
+
+
+def test_settings_are_compared_even_where_they_are_the_same(enhance, publish, client_for, viewer):
+    publish("enhance", "Other.", temperature=0.5, model="m<b>")
+    page = client_for(viewer).get(reverse("template_diff", args=["enhance"]), {"a": "1", "b": "2"}).content.decode()
+    for row in ("<td>default</td><td><b>0.5</b></td>", "<td>default</td><td><b>m&lt;b&gt;</b></td>"):
+        assert row in page
+    assert '<td class="faint">default</td><td class="faint">default</td>' in page
+
+
+@pytest.mark.parametrize(
+    ("view", "columns", "current"),
+    [
+        (None, "auto", "Automatic"),
+        ("side", "side", "Side by side"),
+        ("inline", "", "Inline"),
+        ("<b>", "auto", "Automatic"),
+    ],
+)
+def test_views_of_a_difference(enhance, publish, client_for, viewer, view, columns, current):
+    publish("enhance", "First line.\nThird line.\nNew line.")
+    query = {"a": "1", "b": "2"} | ({"view": view} if view else {})
+    page = client_for(viewer).get(reverse("template_diff", args=["enhance"]), query).content.decode()
+    assert f'<div class="diff {columns}" role="group"' in page
+    assert re.search(rf'aria-current="true"[^>]*>{current}</a>', page)
+    after = re.findall(r'<div class="text after" dir="auto">(.*?)</div>', page)
+    told = [re.sub(r"<span.*?</span>|<[^>]+>", "", text) for text in after]
+    assert told == (["First line.", "Third line.", "New line."] if columns else [])
+    assert 'value="<b>"' not in page
+
+
+@pytest.mark.parametrize("key", ["0", "-1", "1.0", "²", "9" * 30, "drafts", "<b>", "\x00"])
+def test_what_cannot_be_compared_is_not_found(enhance, client_for, viewer, key):
+    assert client_for(viewer).get(reverse("template_diff", args=["enhance"]), {"a": "1", "b": key}).status_code == 404
+
+
+def test_a_draft_is_compared_by_its_writer_alone(enhance, client_for, editor, viewer):
+    client_for(editor).post(reverse("template_draft", args=["enhance"]), form(enhance, "A secret plan."))
+    url = reverse("template_diff", args=["enhance"])
+    assert "secret" in client_for(editor).get(url, {"a": "live", "b": "draft"}).content.decode()
+    assert client_for(viewer).get(url, {"a": "live", "b": "draft"}).status_code == 404
+    assert "your draft" not in client_for(viewer).get(url).content.decode()
+
+
+def test_any_of_many_versions_can_be_chosen_under_the_same_queries(enhance, publish, client_for, editor):
+    client = client_for(editor)
+    counts = {}
+    for count in (2, 130):
+        for number in range(Version.objects.count(), count):
+            publish("enhance", f"Text {number}")
+        for name, query in (("template_diff", {"a": "1", "b": "2"}), ("template_history", {}), ("template", {})):
+            client.get(reverse(name, args=["enhance"]), query)
+            with CaptureQueriesContext(connection) as captured:
+                page = client.get(reverse(name, args=["enhance"]), query).content.decode()
+            assert len(set(re.findall(r'value="(\d+)"', page)) & {str(n) for n in range(1, count + 1)}) == count, name
+            assert counts.setdefault(name, len(captured)) == len(captured)
+
+
 def test_a_new_template_starts_empty_and_gets_its_first_version(client_for, releaser):
     client = client_for(releaser)
     assert client.post(reverse("template_new"), {"operation": "enhance", "name": "Bad Name"}).status_code == 422

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 from django_htmx.http import HttpResponseClientRedirect
 
-from promptops import live, queries
+from promptops import diffs, live, queries
 from promptops import merge as merging
 from promptops.actions import merges, releases
 from promptops.actions import templates as actions
@@ -19,22 +19,31 @@ from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
 from promptops.enums import Permission
 from promptops.models import Draft, Template, Version
-from promptops.queries.templates import Text
+from promptops.queries.search import search
 from promptops.text import estimate_tokens, whole_number
 from promptops.web import merge_panel
 from promptops.web import review as reviews
 from promptops.web.access import actor, refusal, requires
 from promptops.web.forms import ContentForm, DescriptionForm, TemplateForm
+from promptops.web.forms_filters import SearchForm
+from promptops.web.lists import clean_query
 from promptops.web.review import Change
 
 
 @requires(Permission.READ)
 def index(request: HttpRequest) -> HttpResponse:
-    """All templates by operation; `?archived=1` shows the archive."""
+    """All templates by operation; `?archived=1` shows the archive, `?q=` what holds these words."""
+    if (address := clean_query(request)) is not None:
+        return redirect(address)
+    form = SearchForm(request.GET, auto_id="prompts-%s", label_suffix="")
     archived = request.GET.get("archived") == "1"
+    if form.is_valid() and (words := form.cleaned_data["q"]):
+        found = search(words, request.user)
+        page = "prompts/_found.html" if request.htmx else "prompts/index.html"
+        return render(request, page, {"form": form, "found": found})
     rows = queries.templates.listed(request.user, archived=archived)
     page = "prompts/_list.html" if request.htmx else "prompts/index.html"
-    return render(request, page, {"rows": rows, "archived": archived})
+    return render(request, page, {"form": form, "rows": rows, "archived": archived})
 
 
 @requires(Permission.EDIT)
@@ -74,7 +83,7 @@ def edit(request: HttpRequest, name: str) -> HttpResponse:
             "form": ContentForm(initial=initial, defaults=snapshot.settings, keep=f"draft-{template.name}"),
             "draft": draft,
             "tokens": estimate_tokens(source.body if source else ""),
-            "versions": list(queries.templates.history(template)[:100]),
+            "versions": list(queries.templates.history(template)),
             "providers": queries.providers.listed(),
             "published": _published(request, template),
             "samples": SAMPLES[PromptOperation(template.operation)],
@@ -239,14 +248,29 @@ def version(request: HttpRequest, name: str, number: int) -> HttpResponse:
 
 @requires(Permission.READ)
 def diff(request: HttpRequest, name: str) -> HttpResponse:
-    """Any two of: `live`, `draft` (one's own), a version's number; from `?a=` to `?b=`."""
+    """Any two of: `live`, `draft` (one's own), a version's number; from `?a=` to `?b=`, `?view=side` or `inline`.
+
+    Without a view the page is side by side where there is room.
+    """
     template = _template(name)
-    live_number = str(template.live_version.number) if template.live_version else "draft"
-    texts = queries.templates.texts(template, request.user)
-    a = _text(texts, request.GET.get("a") or live_number)
-    b = _text(texts, request.GET.get("b") or live_number)
-    context = {"template": template, "texts": texts, "a": a, "b": b, "changes": _setting_changes(a.content, b.content)}
-    return render(request, "prompts/diff.html", context | {"tab": "history"})
+    usual = "live" if template.live_version else "draft"
+    a, b = (queries.templates.text(template, request.user, request.GET.get(side) or usual) for side in ("a", "b"))
+    if a is None or b is None:
+        raise Http404
+    view = request.GET.get("view")
+    lines = diffs.diff_lines(a.content["body"], b.content["body"])
+    context = {
+        "template": template,
+        "texts": queries.templates.comparable(template, request.user),
+        "a": a,
+        "b": b,
+        "settings": _settings(a.content, b.content),
+        "rows": diffs.fold(lines),
+        "summary": diffs.summary(lines),
+        "view": {"inline": "", "side": "side"}.get(view, "auto"),
+        "tab": "history",
+    }
+    return render(request, "prompts/diff.html", context)
 
 
 @requires(Permission.RELEASE)
@@ -399,13 +423,6 @@ def _version(template: Template, number: int) -> Version:
     return get_object_or_404(template.versions.select_related("author", "template"), number=number)
 
 
-def _text(texts: list[Text], key: str) -> Text:
-    found = next((text for text in texts if text.key == key), None)
-    if found is None:
-        raise Http404
-    return found
-
-
 def _state(request: HttpRequest, template: Template, base: int | None) -> dict[str, Any]:
     """What is live as seen from a text that started from `base`."""
     current = template.live_version
@@ -552,10 +569,13 @@ def _act(request: HttpRequest, template: Template, action: Any, *, done: str, **
     return reviews.panel(request, error=error, **panel)
 
 
-def _setting_changes(before: dict[str, Any], after: dict[str, Any]) -> list[Change]:
+def _settings(before: dict[str, Any], after: dict[str, Any]) -> list[Change]:
     labels = {"temperature": "Temperature", "max_tokens": "Max tokens", "model": "Model"}
-    pairs = [(label, _told(before.get(key)), _told(after.get(key))) for key, label in labels.items()]
-    return [Change(label, old, new) for label, old, new in pairs if old != new]
+    return [Change(label, _told(before.get(key)), _told(after.get(key))) for key, label in labels.items()]
+
+
+def _setting_changes(before: dict[str, Any], after: dict[str, Any]) -> list[Change]:
+    return [change for change in _settings(before, after) if change.before != change.after]
 
 
 def _told(value: Any) -> str:

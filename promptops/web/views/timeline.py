@@ -1,0 +1,59 @@
+"""What was live when: every release in order, one moment, one revision."""
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+
+from promptops.enums import Permission
+from promptops.models import Release
+from promptops.queries import timeline as queries
+from promptops.queries.pages import page
+from promptops.text import whole_number
+from promptops.web.access import requires
+from promptops.web.forms_filters import TimelineForm
+from promptops.web.lists import clean_query, news
+
+
+@requires(Permission.READ)
+def index(request: HttpRequest) -> HttpResponse:
+    """The releases, newest first; with `at`, what was live then, and the releases up to then.
+
+    With `news`, what came since the newest release of an open page.
+    """
+    if (address := clean_query(request)) is not None:
+        return redirect(address)
+    form = TimelineForm(request.GET)
+    at = form.given.get("at")
+    if at and form.address["at"] != request.GET["at"]:
+        query = request.GET.copy()
+        query["at"] = form.address["at"]
+        return redirect(f"{request.path}?{query.urlencode()}")
+    template = form.given.get("template")
+    releases = queries.listed(template)
+    if "news" in request.GET:
+        return news(request, releases, "timeline/_news.html", shown=queries.told, form=form)
+    moment = queries.at(at) if at else None
+    if moment:
+        releases = releases.filter(revision__lte=moment.release.revision if moment.release else 0)
+    shown = page(releases, before=whole_number(request.GET.get("before")), after=whole_number(request.GET.get("after")))
+    context = {
+        "form": form,
+        "template": template,
+        "moment": moment,
+        "future": bool(at) and at > timezone.now(),
+        "live_template": moment.configuration.of(template) if template and moment and moment.configuration else None,
+        "kept_since": queries.kept_since() if moment and moment.release and not moment.configuration else None,
+        "page": shown,
+        "rows": queries.told(shown.rows),
+    }
+    return render(request, "timeline/index.html", context)
+
+
+@requires(Permission.READ)
+def revision(request: HttpRequest, revision: int) -> HttpResponse:
+    """One revision: what it changed, the whole configuration that it stood for, and its runs."""
+    try:
+        shown = queries.found(revision)
+    except Release.DoesNotExist:
+        raise Http404 from None
+    return render(request, "timeline/revision.html", {"shown": shown, "release": shown.release})
