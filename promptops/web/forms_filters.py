@@ -28,6 +28,8 @@ NOUNS = {
     "user": "People",
     "run": "Runs",
     "prompts": "Prompt files",
+    "audit": "Audit",
+    "access": "Refusals",
     "secret_key": "Secret key",
 }
 OBJECT_TYPES: Choices = [

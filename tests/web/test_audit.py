@@ -13,6 +13,7 @@ from promptops.actions import accounts, providers
 from promptops.models import AuditEntry, Provider
 from promptops.queries.pages import PAGE_SIZE
 from promptops.web.forms_filters import NOUNS, action_choices
+from tests.audit_tools import forget_everything, reseal, take_out, tamper
 
 pytestmark = pytest.mark.django_db
 HOSTILE = "<script>alert(1)</script>"
@@ -21,8 +22,7 @@ HOSTILE = "<script>alert(1)</script>"
 @pytest.fixture
 def client(client_for, viewer):
     client = client_for(viewer)
-    AuditEntry.objects.all().delete()  # the sign-in, so that tests know what is there
-    audit.AuditHead.objects.update(seq=0, sha256=audit.GENESIS)
+    forget_everything()  # the sign-in, so that tests know what is there
     return client
 
 
@@ -108,8 +108,7 @@ def test_queries_do_not_grow_with_rows(client, record):
 )
 def test_filters(client, actor, releaser, record, publish, query, expected):
     template = publish("noir", "Dark.", operation="enhance").template
-    AuditEntry.objects.all().delete()
-    audit.AuditHead.objects.update(seq=0)
+    forget_everything()
     record("template.created", object=template, after={"operation": "enhance"})
     record("user.deactivated", object=releaser)
     record("template.archived", by=audit.Actor.person(releaser), object_name="noir-old")
@@ -137,8 +136,8 @@ def test_days_are_those_of_the_reader(client, record, query, expected):
     record()
     record()
     # One minute before and after midnight in New York.
-    AuditEntry.objects.filter(seq=1).update(at=datetime(2026, 3, 2, 4, 59, tzinfo=UTC))
-    AuditEntry.objects.filter(seq=2).update(at=datetime(2026, 3, 2, 5, 1, tzinfo=UTC))
+    tamper(1, at=datetime(2026, 3, 2, 4, 59, tzinfo=UTC))
+    tamper(2, at=datetime(2026, 3, 2, 5, 1, tzinfo=UTC))
     client.cookies["tz"] = "America/New_York"
     assert listed(client.get(reverse("audit"), query)) == expected
 
@@ -207,10 +206,7 @@ def test_one_entry_shows_texts_as_a_diff_and_values_as_a_table(client, publish):
 def test_an_entry_that_does_not_fit_the_chain_says_so(client, record, tampered, sealed_again, bad):
     for _ in range(3):
         record()
-    AuditEntry.objects.filter(seq=tampered).update(note="because")
-    if sealed_again:
-        sha256 = audit.entry_sha256(AuditEntry.objects.get(seq=tampered))
-        AuditEntry.objects.filter(seq=tampered).update(sha256=sha256)
+    (reseal if sealed_again else tamper)(tampered, note="because")
     pages = {seq: text_of(client.get(reverse("audit_entry", args=[seq]))) for seq in (1, 2, 3)}
     assert [seq for seq, page in pages.items() if "does not fit the chain" in page] == bad
 
@@ -218,7 +214,7 @@ def test_an_entry_that_does_not_fit_the_chain_says_so(client, record, tampered, 
 def test_an_entry_with_a_missing_one_before_it_does_not_fit(client, record):
     record()
     record()
-    AuditEntry.objects.filter(seq=1).delete()
+    take_out(1)
     assert "does not fit the chain" in text_of(client.get(reverse("audit_entry", args=[2])))
 
 
@@ -236,7 +232,7 @@ def test_a_key_is_told_only_as_changed(client, actor):
 
 def test_entries_of_actions_that_are_gone_are_still_told(client, record):
     entry = record()
-    AuditEntry.objects.filter(seq=entry.seq).update(action="comparison.started", before=["odd"], after="odd")
+    tamper(entry.seq, action="comparison.started", before=["odd"], after="odd")
     assert "comparison.started" in text_of(client.get(reverse("audit")))
     assert "comparison.started" in text_of(client.get(reverse("audit_entry", args=[entry.seq])))
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -21,7 +21,7 @@ from promptops.models import Template, Version
 from promptops.queries.templates import Text
 from promptops.text import estimate_tokens, whole_number
 from promptops.web import review as reviews
-from promptops.web.access import actor, refusal, requires
+from promptops.web.access import actor, refused, requires
 from promptops.web.forms import ContentForm, DescriptionForm, TemplateForm
 from promptops.web.review import Change
 
@@ -249,7 +249,7 @@ def details(request: HttpRequest, name: str) -> HttpResponse:
     form = DescriptionForm(request.POST or None, initial={"description": template.description})
     if request.method == "POST":
         if not request.user.may(Permission.EDIT):
-            raise PermissionDenied(refusal(Permission.EDIT))
+            raise refused(request, Permission.EDIT)
         if form.is_valid():
             actions.describe(template, form.cleaned_data["description"], by=actor(request))
             messages.success(request, "The description is saved.")

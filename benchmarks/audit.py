@@ -1,0 +1,160 @@
+"""The audit with a million entries: checking the chain, and the page with each filter and with searches.
+
+Entries are made in bulk, with all triggers in place, and look like those of a busy year: 40 people, 300 templates, 200
+versions of a 6,000-word prompt. Pages are asked for through the whole middleware, as a browser does.
+"""
+
+import random
+import statistics
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+ENTRIES = 1_000_000
+BULK = 5_000
+LOADS = 11
+ACTIONS = [  # action, kind of object, how often of a hundred
+    ("template.published", "template", 30),
+    ("template.rolled_back", "template", 5),
+    ("template.described", "template", 8),
+    ("provider.edited", "provider", 5),
+    ("run.erased", "run", 10),
+    ("user.signed_in", "user", 30),
+    ("user.sign_in_failed", "user", 6),
+    ("settings.changed", "", 4),
+    ("user.role_changed", "user", 2),
+]
+
+
+def bench_audit(entries: int = ENTRIES) -> list[dict[str, Any]]:
+    """Milliseconds for each page, seconds for the check of the whole chain."""
+    import django
+
+    django.setup()
+    from django.core.management import call_command
+
+    call_command("migrate", verbosity=0)
+    from django.test import Client
+
+    from promptops import audit
+    from promptops.models import User
+
+    people = [User(username=f"person-{number}", name=f"Person {number}") for number in range(40)]
+    User.objects.bulk_create(people)
+    rare = User.objects.create(username="rare", name="Rare Visitor", role="viewer")
+    reader = User.objects.create(username="reader", name="Reader", role="administrator")
+    fill(entries, people, rare)
+    began = time.perf_counter()
+    verdict = audit.verify()
+    taken = time.perf_counter() - began
+    assert verdict.bad is None, verdict.bad
+    rows = [{"what": f"verify {verdict.head.seq:,} entries", "p50_ms": round(taken * 1000), "max_ms": ""}]
+    client = Client()
+    client.force_login(reader, backend="django.contrib.auth.backends.ModelBackend")
+    middle = audit.AuditEntry.objects.get(seq=entries // 2).at
+    day, month = middle.date(), (middle - timedelta(days=30)).date()
+    for query in (
+        "",
+        f"before={entries // 2}",
+        f"after={entries // 2}",
+        "actor=person-7",
+        "actor=rare",
+        "actor=system:Command line",
+        "action=template.published",
+        "action=template",
+        "action=secret_key.replaced",
+        "action=run&actor=rare",
+        "type=template",
+        "type=onetimelink",
+        "object=template-117",
+        "type=template&object=template-117",
+        "object=nowhere",
+        f"start={day}",
+        f"end={day}",
+        f"start={month}&end={day}",
+        "start=2199-01-01",
+        "end=1999-01-01",
+        f"start={day}&action=template&actor=person-7",
+        "q=published template-117",
+        "q=person 7 signed in",
+        "q=rare",
+        "q=words+that+nobody+wrote",
+        f"q=rare&before={entries // 2}",
+    ):
+        rows.append(page(client, f"/audit/?{query}"))
+    rows.append(page(client, f"/audit/{entries // 2}/"))
+    return rows
+
+
+def page(client: Any, path: str) -> dict[str, Any]:
+    """How long a page takes, after a first time that counts nowhere."""
+    taken = []
+    for _ in range(LOADS):
+        began = time.perf_counter()
+        response = client.get(path)
+        taken.append((time.perf_counter() - began) * 1000)
+        assert response.status_code == 200, path
+    return {
+        "what": f"GET {path}",
+        "p50_ms": round(statistics.median(taken[1:]), 1),
+        "max_ms": round(max(taken[1:]), 1),
+    }
+
+
+def fill(entries: int, people: list[Any], rare: Any) -> None:
+    """Carry the chain on by so many entries, a year's worth up to now."""
+    from django.db import connection, transaction
+    from django.utils import timezone
+
+    from promptops.models import AuditEntry, AuditHead
+
+    made = _made(entries, people, rare, AuditHead.objects.get(), timezone.now() - timedelta(days=365))
+    while bulk := [entry for _, entry in zip(range(BULK), made, strict=False)]:
+        with transaction.atomic():
+            AuditEntry.objects.bulk_create(bulk)
+            AuditHead.objects.update(seq=bulk[-1].seq, sha256=bulk[-1].sha256)
+    with connection.cursor() as cursor:  # what PostgreSQL does by itself a while later
+        if connection.vendor == "postgresql":
+            cursor.execute("VACUUM ANALYZE promptops_auditentry")
+
+
+def _made(entries: int, people: list[Any], rare: Any, head: Any, began: Any) -> Iterator[Any]:
+    from promptops import audit
+    from promptops.models import AuditEntry
+
+    dice = random.Random(7)
+    kinds = dice.choices(ACTIONS, [often for _, _, often in ACTIONS], k=entries)
+    step = timedelta(days=365) / entries
+    previous = head.sha256
+    for number, (action, kind, _) in enumerate(kinds, start=1):
+        person = rare if number % 200_000 == 1000 else dice.choice(people)
+        failed = action == "user.sign_in_failed"
+        after: dict[str, Any] | None = None
+        if action.startswith("template."):
+            name = f"template-{dice.randrange(300)}"
+            after = {"version": number, "temperature": 0.7, "description": "For night scenes."}
+            if number % (entries // 200) == 1:
+                after["body"] = " ".join(["word"] * 6000) + f" {number}"
+        elif action == "user.role_changed":
+            name, after = person.username, {"role": "editor"}
+        else:
+            name = {"run": f"run {number}", "provider": "groq", "user": person.username}.get(kind, "")
+        entry = AuditEntry(
+            seq=head.seq + number,
+            at=began + number * step,
+            action=action,
+            actor=None if failed else person,
+            actor_name="Somebody" if failed else person.name,
+            address=f"192.0.2.{dice.randrange(250)}",
+            object_type=kind,
+            object_id=str(dice.randrange(300)) if kind else "",
+            object_name=name,
+            before={"temperature": 0.5} if after else None,
+            after=after,
+            note="shorter camera notes" if number % 7 == 0 else "",
+            revision=number if action == "template.published" else None,
+            previous_sha256=previous,
+        )
+        entry.sha256 = previous = audit.entry_sha256(entry)
+        yield entry
