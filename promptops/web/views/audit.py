@@ -8,7 +8,7 @@ from promptops.audit import sentence_html
 from promptops.enums import Permission
 from promptops.models import AuditEntry
 from promptops.queries import audit as queries
-from promptops.queries.pages import page
+from promptops.queries.pages import REACH, page, searched
 from promptops.text import whole_number
 from promptops.web.access import requires
 from promptops.web.forms_filters import AuditFilterForm
@@ -21,10 +21,18 @@ def index(request: HttpRequest) -> HttpResponse:
     if (address := clean_query(request)) is not None:
         return redirect(address)
     form = AuditFilterForm(request.GET)
-    entries = queries.listed(form.filters())
+    filters = form.filters()
+    entries = queries.listed(filters)
+    newest = queries.newest()
     if "news" in request.GET:
+        if filters.search:
+            entries = entries.filter(seq__gt=newest - REACH)
         return news(request, entries, "audit/_news.html", shown=_told, form=form)
-    shown = page(entries, before=whole_number(request.GET.get("before")), after=whole_number(request.GET.get("after")))
+    before, after = whole_number(request.GET.get("before")), whole_number(request.GET.get("after"))
+    if filters.search:
+        shown = searched(entries, newest=newest, before=before, after=after)
+    else:
+        shown = page(entries, before=before, after=after)
     return render(request, "audit/index.html", {"form": form, "page": shown, "lines": _told(shown.rows)})
 
 
