@@ -6,11 +6,12 @@ from datetime import datetime
 from string import Formatter
 from typing import Any
 
+from django.db import connection
 from django.db.models import Q, QuerySet
 from django.urls import NoReverseMatch, reverse
 
 from promptops import audit
-from promptops.models import AuditEntry, User
+from promptops.models import AuditEntry, User, audit_triggers
 
 # The parts of the place that act without a person.
 SYSTEM_NAMES = [actor.name for actor in (audit.SYSTEM, audit.COMMAND_LINE, audit.SOMEBODY)]
@@ -109,6 +110,11 @@ def listed(filters: AuditFilters) -> QuerySet[AuditEntry]:
         last = AuditEntry.objects.filter(at__lt=filters.end).order_by("-at").values_list("seq", flat=True).first()
         entries = entries.filter(at__lt=filters.end, seq__lte=(last or 0) + CLOCK_SLACK) if last else entries.none()
     return entries
+
+
+def unprotected() -> list[str]:
+    """The names of the triggers that should keep the database from changing the audit, and are missing."""
+    return audit_triggers.missing(connection)
 
 
 def newest() -> int:

@@ -193,7 +193,7 @@ class AuditFilterForm(FilterForm):
             actions=tuple(name for name in ACTIONS if action and (name == action or name.startswith(f"{action}."))),
             object_type=self.given.get("type", ""),
             object_name=self.given.get("object", ""),
-            words=tuple(self.given.get("q", "").split()),
+            words=tuple(filter(None, (word.strip("(),:;") for word in self.given.get("q", "").split()))),
             **self.moments(),
         )
 
