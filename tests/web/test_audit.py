@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 import pytest
+from asgiref.sync import sync_to_async
 from channels.db import database_sync_to_async
 from django.conf import settings
 from django.db import connection, transaction
@@ -511,6 +512,7 @@ async def test_an_export_is_streamed_in_parts(make_user, actor, monkeypatch):
     response = await client.post(reverse("audit_export"), {"format": "jsonl"})
     assert response.is_async
     parts = [part async for part in response]
+    await sync_to_async(connection.close)()  # of the thread that read; the server closes it after each request
     assert [part.count(b"\n") for part in parts] == [0, 10, 10, 10, 6]
 
 
