@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 from django.db.models import Model, QuerySet
 
 PAGE_SIZE = 50
-REACH = 50_000
+REACH = 25_000
 """Rows that a search looks through for one page. It takes at most about a tenth of a second, however many there are."""
 
 Row = TypeVar("Row", bound=Model)
