@@ -15,7 +15,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
-from django.db import connection, models
+from django.db import DatabaseError, connection, models
 from django.db.models import Max
 from django.utils import timezone
 from django.utils.html import conditional_escape, format_html
@@ -237,10 +237,8 @@ def verify(after: Link = Link(), *, pin: Link | None = None, seconds: float | No
     until = None if seconds is None else time.monotonic() + seconds
     reached = after
     while reached.seq < aim.seq:
-        fetched, reached, bad = _verify_batch(reached, aim, pin)
-        if bad is None and fetched < BATCH and reached.seq < aim.seq:
-            bad = Bad(reached.seq + 1, MISSING)
-        if bad is not None or (until is not None and time.monotonic() > until):
+        reached, bad = _verify_batch(reached, aim, pin)
+        if bad is not None or (reached.seq < aim.seq and until is not None and time.monotonic() > until):
             return Verdict(reached, aim, bad)
     if reached != aim:
         return Verdict(reached, aim, Bad(reached.seq, NOT_HEAD))
@@ -254,38 +252,56 @@ def verify(after: Link = Link(), *, pin: Link | None = None, seconds: float | No
     return Verdict(reached, aim)
 
 
-def _verify_batch(reached: Link, aim: Link, pin: Link | None) -> tuple[int, Link, Bad | None]:
-    """Check the next entries up to `aim`: how many were there, the last that fits, and what is wrong after it.
+def _verify_batch(reached: Link, aim: Link, pin: Link | None) -> tuple[Link, Bad | None]:
+    """Check the next entries up to `aim`: the last that fits, and what is wrong after it.
 
     The batch begins with the entry reached, so that a second one of its number is seen.
     """
     rows = AuditEntry.objects.filter(seq__gte=reached.seq, seq__lte=aim.seq).order_by("seq")
-    batch = list(rows.values_list(*FIELDS, "sha256")[:BATCH])
+    size = BATCH
+    try:
+        batch = _read(rows, size)
+    except ValueError:  # one of them; the ones before it are checked one at a time
+        size = 2 if reached.seq else 1
+        try:
+            batch = _read(rows, size)
+        except ValueError:
+            return reached, Bad(reached.seq + 1, CHANGED)
+    complete = len(batch) == size
     if reached.seq and batch and batch[0][0] == reached.seq:
-        first, batch = batch[0], batch[1:]
-        if first[-1] != reached.sha256:
-            return BATCH, reached, Bad(reached.seq, CHANGED)
-        fetched = len(batch) + 1
-    else:
-        fetched = len(batch)
-    for *values, sha256 in batch:
-        told = hashed(values)
-        seq = told["seq"]
-        problem = None
+        if batch[0][-1] != reached.sha256:
+            return reached, Bad(reached.seq, CHANGED)
+        batch = batch[1:]
+    for seq, *values, sha256 in batch:
         if seq > reached.seq + 1:
-            return fetched, reached, Bad(reached.seq + 1, MISSING)
+            return reached, Bad(reached.seq + 1, MISSING)
         if seq <= reached.seq:
-            problem = TWICE
-        elif told["previous_sha256"] != reached.sha256:
-            problem = UNLINKED
-        elif _sha256(told) != sha256:
-            problem = CHANGED
-        elif pin is not None and seq == pin.seq and sha256 != pin.sha256:
-            problem = NOT_PINNED
-        if problem is not None:
-            return fetched, reached, Bad(seq, problem)
+            return reached, Bad(seq, TWICE)
+        if values[-1] != reached.sha256:
+            return reached, Bad(seq, UNLINKED)
+        if sha256 != _sha256_or_none([seq, *values]):
+            return reached, Bad(seq, CHANGED)
+        if pin is not None and seq == pin.seq and sha256 != pin.sha256:
+            return reached, Bad(seq, NOT_PINNED)
         reached = Link(seq, sha256)
-    return fetched, reached, None
+    return reached, None if complete or reached.seq >= aim.seq else Bad(reached.seq + 1, MISSING)
+
+
+def _read(rows: "models.QuerySet[AuditEntry]", size: int) -> list[tuple[Any, ...]]:
+    """The values of FIELDS and the hash; ValueError where the database holds what can be no time, text or JSON."""
+    try:
+        return list(rows.values_list(*FIELDS, "sha256")[:size])
+    except DatabaseError as error:
+        if "decode" in str(error):  # SQLite's, of what is no UTF-8
+            raise ValueError from error
+        raise
+
+
+def _sha256_or_none(values: list[Any]) -> str | None:
+    try:
+        return _sha256(hashed(values))
+    except (ValueError, AttributeError):  # a text that is no Unicode, a time that is none
+        return None
 
 
 def first_bad_entry() -> Bad | None:

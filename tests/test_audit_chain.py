@@ -317,6 +317,40 @@ def test_a_check_in_steps_finds_the_same(chain, actor, monkeypatch, bad):
     assert bad or steps > 3
 
 
+@pytest.mark.parametrize("step", [2, 3, 4, 5, 6, 7])
+def test_a_check_in_steps_looks_at_the_end_too(chain, monkeypatch, step):
+    """However the steps fall, the last one compares the head, what lies beyond it, and the pin."""
+    monkeypatch.setattr(audit, "BATCH", step)
+
+    def stepwise(pin: audit.Link | None = None) -> audit.Bad | None:
+        verdict = audit.verify(pin=pin, seconds=0)
+        while not verdict.done:
+            verdict = audit.verify(verdict.reached, pin=pin, seconds=0)
+        return verdict.bad
+
+    assert stepwise() is None
+    assert stepwise(audit.Link(9, "a" * 64)) == audit.Bad(6, audit.CUT)
+    put_in(5, seq=6)
+    assert stepwise() == audit.Bad(6, audit.BEYOND)
+    take_out(6)
+    reseal(5, note="because")
+    assert stepwise() == audit.Bad(5, audit.NOT_HEAD)
+
+
+@pytest.mark.parametrize("seq", [1, 2, 3, 5])
+@pytest.mark.parametrize(
+    "damage",
+    ["at = 'never'", "at = '2026-99-99 00:00:00'", "note = CAST(X'ff' AS TEXT)"],
+    ids=["no time", "day", "text"],
+)
+def test_what_cannot_even_be_read_is_named(chain, seq, damage):
+    if connection.vendor != "sqlite":
+        pytest.skip("PostgreSQL holds no such values")
+    with without_triggers(), connection.cursor() as cursor:
+        cursor.execute(f"UPDATE promptops_auditentry SET {damage} WHERE seq = {seq}")
+    assert audit.first_bad_entry() == audit.Bad(seq, audit.CHANGED)
+
+
 @pytest.mark.parametrize("text", ["", "5", "5:abc", f"-1:{'a' * 64}", f"5:{'g' * 64}", f"{'9' * 19}:{'a' * 64}"])
 def test_a_pin_that_cannot_be_read_is_refused(text):
     with pytest.raises(ValidationError, match="A pin is"):

@@ -512,7 +512,9 @@ async def test_an_export_is_streamed_in_parts(make_user, actor, monkeypatch):
     response = await client.post(reverse("audit_export"), {"format": "jsonl"})
     assert response.is_async
     parts = [part async for part in response]
-    await sync_to_async(lambda: connection.close())()  # of the thread that read; the server closes it after each request
+    await sync_to_async(
+        lambda: connection.close()
+    )()  # of the thread that read; the server closes it after each request
     assert [part.count(b"\n") for part in parts] == [0, 10, 10, 10, 6]
 
 
