@@ -2,7 +2,9 @@
 
 chain: calls to a loopback provider in a process of its own, through the engine's chain and four other ways. server:
 publishing, loading the snapshot, and each page with a full data set, through the whole middleware. history: the pages
-of 200 versions of a 6,000-word prompt. `python -m benchmarks chain` runs only the first.
+of 200 versions of a 6,000-word prompt. audit: a million audit entries, checked and filtered. `python -m benchmarks
+chain` runs only the first; `python -m benchmarks audit postgresql://user@host/name` fills and measures an empty
+database there.
 """
 
 import asyncio
@@ -14,6 +16,7 @@ import sys
 import tempfile
 from typing import Any
 
+from benchmarks.audit import bench_audit
 from benchmarks.chain import bench_chain
 from benchmarks.history import bench_history
 from benchmarks.server import bench_server
@@ -40,12 +43,13 @@ def measure_chain() -> list[dict[str, Any]]:
 
 def main() -> None:
     """Run everything that was asked for and print it."""
-    ways = {"chain": measure_chain, "server": bench_server, "history": bench_history}
-    asked = set(sys.argv[1:]) or set(ways)
+    parts = {"chain": measure_chain, "server": bench_server, "history": bench_history, "audit": bench_audit}
+    database = next((given for given in sys.argv[1:] if given.startswith("postgresql://")), "")
+    asked = set(sys.argv[1:]) - {database} or set(parts)
     state = tempfile.TemporaryDirectory(prefix="promptops-bench-")
-    os.environ |= {"VAR_DIR": state.name, "DATABASE_URL": "", "REDIS_URL": "", "ALLOWED_HOSTS": "testserver"}
+    os.environ |= {"VAR_DIR": state.name, "DATABASE_URL": database, "REDIS_URL": "", "ALLOWED_HOSTS": "testserver"}
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "promptops.settings")
-    found = {name: run() for name, run in ways.items() if name in asked}
+    found = {name: run() for name, run in parts.items() if name in asked}
     machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     print(json.dumps({"machine": machine, **found}, indent=1))
     print("\n\n".join(["", machine, *map(table, found.values())]), file=sys.stderr)

@@ -7,13 +7,16 @@ that they tell of, or not at all. Secrets are never handed to `record`; a change
 
 import hashlib
 import json
-from collections.abc import Callable
+import re
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
-from django.db import connection, models
-from django.db.models import F
+from django.core.exceptions import ValidationError
+from django.db import DatabaseError, connection, models
+from django.db.models import Max
 from django.utils import timezone
 from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString, mark_safe
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from promptops.models import User
 
 GENESIS = "0" * 64  # what the first entry names as the hash before it
+BATCH = 500  # entries that a check or an export reads at once; each may hold two prompts of 64 KiB
 
 # Dotted name -> sentence. {actor} and {object} are names; {before[...]} and {after[...]} come from the entry.
 ACTIONS: dict[str, str] = {
@@ -59,6 +63,9 @@ ACTIONS: dict[str, str] = {
     "run.erased": "{actor} erased the text of {object}",
     "run.expired": "{actor} erased the texts of runs older than {after[days]} days ({after[runs]} in all)",
     "prompts.exported": "{actor} exported the live prompts (files: {after[files]})",
+    "audit.exported": "{actor} exported audit entries as {after[format]}",
+    "audit.protected": "{actor} put back the triggers that keep the audit from being changed ({before[missing]})",
+    "access.refused": "{actor} was refused: {object} ({after[method]}, needs {after[needs]})",
     "secret_key.replaced": "{actor} replaced the secret key (stored provider keys dropped: {after[keys_lost]})",
 }
 
@@ -100,11 +107,11 @@ def record(
     ACTIONS[action]
     if not connection.in_atomic_block:
         raise RuntimeError("audit.record() belongs into the transaction of the change that it tells of.")
-    # The update takes the row lock, so that numbers stay gapless and each entry sees the one before it.
-    AuditHead.objects.filter(pk=1).update(seq=F("seq") + 1)
-    head = AuditHead.objects.get(pk=1)
+    # The row lock keeps numbers gapless and lets each entry see the one before it. (SQLite knows none; there the
+    # transaction has been the only writer since it began.)
+    head = AuditHead.objects.select_for_update().get(pk=1)
     entry = AuditEntry(
-        seq=head.seq,
+        seq=head.seq + 1,
         at=timezone.now(),
         action=action,
         actor=by.user,
@@ -121,56 +128,185 @@ def record(
     )
     entry.sha256 = entry_sha256(entry)
     entry.save(force_insert=True)
-    AuditHead.objects.filter(pk=1).update(sha256=entry.sha256)
+    AuditHead.objects.filter(pk=1).update(seq=entry.seq, sha256=entry.sha256)
     events.broadcast_on_commit(events.AUDIT_RECORDED, entry.seq)
     return entry
 
 
+# What the hash of an entry covers, by its name in the canonical JSON; the fields of AuditEntry but for `actor` (an id).
+HASHED = (
+    "seq",
+    "at",
+    "action",
+    "actor",
+    "actor_name",
+    "address",
+    "object_type",
+    "object_id",
+    "object_name",
+    "before",
+    "after",
+    "note",
+    "revision",
+    "previous_sha256",
+)
+FIELDS = tuple("actor_id" if name == "actor" else name for name in HASHED)
+canonical_json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+"""JSON with sorted keys, no spaces, and characters as they are."""
+
+
+def hashed(values: Iterable[Any]) -> dict[str, Any]:
+    """What the hash covers, of the values of FIELDS; the time is told in UTC with microseconds."""
+    told = dict(zip(HASHED, values, strict=True))
+    told["at"] = told["at"].astimezone(UTC).isoformat(timespec="microseconds")
+    return told
+
+
 def entry_sha256(entry: AuditEntry) -> str:
     """SHA-256 (hex) of the canonical JSON of every field but the hash itself."""
-    at: datetime = entry.at.astimezone(UTC)
-    canonical = json.dumps(
-        {
-            "seq": entry.seq,
-            "at": at.isoformat(timespec="microseconds"),
-            "action": entry.action,
-            "actor": entry.actor_id,
-            "actor_name": entry.actor_name,
-            "address": entry.address,
-            "object_type": entry.object_type,
-            "object_id": entry.object_id,
-            "object_name": entry.object_name,
-            "before": entry.before,
-            "after": entry.after,
-            "note": entry.note,
-            "revision": entry.revision,
-            "previous_sha256": entry.previous_sha256,
-        },
-        sort_keys=True,
-        separators=(",", ":"),
-        ensure_ascii=False,
-    )
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return _sha256(hashed(getattr(entry, name) for name in FIELDS))
 
 
-def first_bad_entry() -> AuditEntry | None:
-    """The first entry whose number, link or hash is wrong, or None when the chain is whole.
+def _sha256(told: dict[str, Any]) -> str:
+    return hashlib.sha256(canonical_json(told).encode()).hexdigest()
 
-    Entries that are missing at the end are told by one that is not saved and has only the first missing number.
-    Others may write meanwhile: the head is read before and after, and must lie on the chain.
+
+@dataclass(frozen=True)
+class Link:
+    """A place in the chain: an entry's number and hash, written "12:0a1b…". Kept elsewhere, it is a pin."""
+
+    seq: int = 0
+    sha256: str = GENESIS
+
+    def __str__(self) -> str:
+        return f"{self.seq}:{self.sha256}"
+
+    @classmethod
+    def read(cls, text: str) -> "Link":
+        """The place that such a text names, or ValidationError."""
+        match = re.fullmatch(r"([0-9]{1,18}):([0-9a-f]{64})", text.strip().lower())
+        if match is None:
+            raise ValidationError(
+                "A pin is the number of an entry, a colon and its hash of 64 characters, as this check prints them."
+            )
+        return cls(int(match[1]), match[2])
+
+
+@dataclass(frozen=True)
+class Bad:
+    """What is wrong first: at which number, and a sentence."""
+
+    seq: int
+    problem: str
+
+    def __str__(self) -> str:
+        return f"Entry {self.seq} {self.problem}"
+
+
+MISSING = "is missing."
+TWICE = "has a number that is used twice, or is below 1."
+CHANGED = "was changed: its hash does not fit what it says."
+UNLINKED = "does not follow the one before it: one of the two was changed, taken out or put in."
+NOT_HEAD = "is the newest one, but not the one that the head of the chain names: one of the two was changed."
+BEYOND = "comes after the head of the chain: it was put in, or the head was set back."
+CUT = "is missing: the chain ends before the pinned entry. What came after was cut off."
+NOT_PINNED = "is not the one that was pinned: the history was rewritten."
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How far a check has come: the last entry that fits, the head of the chain, and what is wrong first, if any."""
+
+    reached: Link
+    head: Link
+    bad: Bad | None = None
+
+    @property
+    def done(self) -> bool:
+        return self.bad is not None or self.reached.seq >= self.head.seq
+
+
+def verify(after: Link = Link(), *, pin: Link | None = None, seconds: float | None = None) -> Verdict:
+    """Check the chain from the entry after `after` on, up to its head, for about `seconds` at most (None: to the end).
+
+    A verdict that is not done is carried on with its `reached`. The chain must go through `pin`. Entries are read in
+    batches, each a short query of its own: no transaction is held, and others may write meanwhile.
     """
-    head = AuditHead.objects.get(pk=1)
-    expected_seq, previous = 1, GENESIS
-    for entry in AuditEntry.objects.order_by("seq").iterator():
-        if entry.seq != expected_seq or entry.previous_sha256 != previous or entry.sha256 != entry_sha256(entry):
-            return entry
-        if entry.seq == head.seq and entry.sha256 != head.sha256:
-            return entry
-        expected_seq, previous = entry.seq + 1, entry.sha256
-    if expected_seq <= head.seq:
-        return AuditEntry(seq=expected_seq)
-    newest = AuditHead.objects.values_list("seq", flat=True).get(pk=1)
-    return AuditEntry.objects.get(seq=newest + 1) if expected_seq > newest + 1 else None
+    head = AuditHead.objects.filter(pk=1).first() or AuditHead()
+    aim = Link(head.seq, head.sha256)
+    until = None if seconds is None else time.monotonic() + seconds
+    reached = after
+    while reached.seq < aim.seq:
+        reached, bad = _verify_batch(reached, aim, pin)
+        if bad is not None or (reached.seq < aim.seq and until is not None and time.monotonic() > until):
+            return Verdict(reached, aim, bad)
+    if reached != aim:
+        return Verdict(reached, aim, Bad(reached.seq, NOT_HEAD))
+    # The entries are read before the head, which moves with them: what is newer than the head then has none.
+    newest = AuditEntry.objects.aggregate(newest=Max("seq"))["newest"] or 0
+    now = AuditHead.objects.filter(pk=1).first() or AuditHead()
+    if newest > now.seq:
+        return Verdict(reached, aim, Bad(now.seq + 1, BEYOND))
+    if pin is not None and pin.seq > aim.seq:
+        return Verdict(reached, aim, Bad(aim.seq + 1, CUT))
+    return Verdict(reached, aim)
+
+
+def _verify_batch(reached: Link, aim: Link, pin: Link | None) -> tuple[Link, Bad | None]:
+    """Check the next entries up to `aim`: the last that fits, and what is wrong after it.
+
+    The batch begins with the entry reached, so that a second one of its number is seen.
+    """
+    rows = AuditEntry.objects.filter(seq__gte=reached.seq, seq__lte=aim.seq).order_by("seq")
+    size = BATCH
+    try:
+        batch = _read(rows, size)
+    except ValueError:  # one of them; the ones before it are checked one at a time
+        size = 2 if reached.seq else 1
+        try:
+            batch = _read(rows, size)
+        except ValueError:
+            return reached, Bad(reached.seq + 1, CHANGED)
+    complete = len(batch) == size
+    if reached.seq and batch and batch[0][0] == reached.seq:
+        if batch[0][-1] != reached.sha256:
+            return reached, Bad(reached.seq, CHANGED)
+        batch = batch[1:]
+    for seq, *values, sha256 in batch:
+        if seq > reached.seq + 1:
+            return reached, Bad(reached.seq + 1, MISSING)
+        if seq <= reached.seq:
+            return reached, Bad(seq, TWICE)
+        if values[-1] != reached.sha256:
+            return reached, Bad(seq, UNLINKED)
+        if sha256 != _sha256_or_none([seq, *values]):
+            return reached, Bad(seq, CHANGED)
+        if pin is not None and seq == pin.seq and sha256 != pin.sha256:
+            return reached, Bad(seq, NOT_PINNED)
+        reached = Link(seq, sha256)
+    return reached, None if complete or reached.seq >= aim.seq else Bad(reached.seq + 1, MISSING)
+
+
+def _read(rows: "models.QuerySet[AuditEntry]", size: int) -> list[tuple[Any, ...]]:
+    """The values of FIELDS and the hash; ValueError where the database holds what can be no time, text or JSON."""
+    try:
+        return list(rows.values_list(*FIELDS, "sha256")[:size])
+    except DatabaseError as error:
+        if "decode" in str(error):  # SQLite's, of what is no UTF-8
+            raise ValueError from error
+        raise
+
+
+def _sha256_or_none(values: list[Any]) -> str | None:
+    try:
+        return _sha256(hashed(values))
+    except (ValueError, AttributeError):  # a text that is no Unicode, a time that is none
+        return None
+
+
+def first_bad_entry() -> Bad | None:
+    """What is wrong first in the whole chain, or None when it is whole."""
+    return verify().bad
 
 
 def sentence(entry: AuditEntry) -> str:

@@ -12,7 +12,7 @@ PACKAGE = settings.BASE_DIR / "promptops"
 # The layers from the top; a module may import its own layer and those below. What is not named here fails the test.
 LAYERS = [
     {"asgi"},
-    {"apps", "signals"},
+    {"apps", "checks", "signals"},
     {"web", "api", "management"},
     {"background"},
     {"actions", "queries"},

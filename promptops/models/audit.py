@@ -24,8 +24,8 @@ class AuditEntry(models.Model):
 
     seq = models.PositiveBigIntegerField(primary_key=True)
     at = models.DateTimeField(db_index=True)
-    action = models.CharField(max_length=60, db_index=True)
-    actor = models.ForeignKey("User", models.PROTECT, null=True, blank=True, related_name="+")
+    action = models.CharField(max_length=60)
+    actor = models.ForeignKey("User", models.PROTECT, null=True, blank=True, related_name="+", db_index=False)
     actor_name = models.CharField(max_length=100)
     address = models.CharField(max_length=64, blank=True)
     object_type = models.CharField(max_length=40, blank=True)
@@ -40,8 +40,12 @@ class AuditEntry(models.Model):
 
     class Meta:
         ordering = ["-seq"]
+        # Each filter of the page in the order of the page, so that its first rows are found without sorting.
         indexes = [
-            models.Index(fields=["object_type", "object_id"], name="audit_object"),
+            models.Index(fields=["action", "seq"], name="audit_action"),
+            models.Index(fields=["actor", "seq"], name="audit_actor"),
+            models.Index(fields=["actor_name", "seq"], name="audit_system", condition=models.Q(actor=None)),
+            models.Index(fields=["object_type", "seq"], name="audit_object_type"),
             models.Index(fields=["revision"], condition=models.Q(revision__isnull=False), name="audit_of_revision"),
         ]
 

@@ -3,13 +3,15 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from string import Formatter
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db import connection
+from django.db.models import Q, QuerySet
 from django.urls import NoReverseMatch, reverse
 
 from promptops import audit
-from promptops.models import AuditEntry, User
+from promptops.models import AuditEntry, User, audit_triggers
 
 # The parts of the place that act without a person.
 SYSTEM_NAMES = [actor.name for actor in (audit.SYSTEM, audit.COMMAND_LINE, audit.SOMEBODY)]
@@ -20,7 +22,13 @@ LABELS = {
     "timeout_ms": "Time limit (ms)",
     "base_url": "Base URL",
     "run_retention_days": "Keep the text of runs (days)",
+    "q": "Search",
 }
+# What people typed and where they were, as a search looks through it.
+TYPED = ("object_name", "actor_name", "note", "address")
+# Entries are numbered in the order of time but where a clock was set back. A filter by time looks so many numbers
+# further, so that it need not read all entries.
+CLOCK_SLACK = 10_000
 
 
 @dataclass(frozen=True)
@@ -32,8 +40,14 @@ class AuditFilters:
     actions: tuple[str, ...] = ()
     object_type: str = ""
     object_name: str = ""  # a part of it
+    words: tuple[str, ...] = ()  # parts of the words of the sentence, the note or the address; each must be there
     start: datetime | None = None
     end: datetime | None = None  # exclusive
+
+    @property
+    def search(self) -> bool:
+        """Whether texts are looked through, which no index helps."""
+        return bool(self.object_name or self.words)
 
 
 @dataclass(frozen=True)
@@ -85,11 +99,55 @@ def listed(filters: AuditFilters) -> QuerySet[AuditEntry]:
         entries = entries.filter(object_type=filters.object_type)
     if filters.object_name:
         entries = entries.filter(object_name__icontains=filters.object_name)
+    for word in filters.words:
+        entries = entries.filter(_says(word))
     if filters.start:
-        entries = entries.filter(at__gte=filters.start)
+        first = AuditEntry.objects.filter(at__gte=filters.start).order_by("at").values_list("seq", flat=True).first()
+        entries = (
+            entries.filter(at__gte=filters.start, seq__gte=(first or 0) - CLOCK_SLACK) if first else entries.none()
+        )
     if filters.end:
-        entries = entries.filter(at__lt=filters.end)
+        last = AuditEntry.objects.filter(at__lt=filters.end).order_by("-at").values_list("seq", flat=True).first()
+        entries = entries.filter(at__lt=filters.end, seq__lte=(last or 0) + CLOCK_SLACK) if last else entries.none()
     return entries
+
+
+def unprotected() -> list[str]:
+    """The names of the triggers that should keep the database from changing the audit, and are missing."""
+    return audit_triggers.missing(connection)
+
+
+def newest() -> int:
+    """The number of the newest entry; 0 when there is none."""
+    return AuditEntry.objects.order_by("-seq").values_list("seq", flat=True).first() or 0
+
+
+def _says(word: str) -> Q:
+    """Entries that hold the word in what people typed, in the address, or in the fixed words of the action's sentence.
+
+    Of the values in a sentence only numbers are looked for ("v12"): each value costs a search as much as the rest.
+    """
+    wanted = word.casefold()
+    said = Q()
+    for name in TYPED:
+        said |= Q(**{f"{name}__icontains": word})
+    actions = []
+    numbers: dict[tuple[str, str], list[str]] = {}
+    for action, template in audit.ACTIONS.items():
+        texts = [action]
+        for text, name, *_ in Formatter().parse(template):
+            texts.append(text)
+            side, _, key = (name or "").rstrip("]").partition("[")
+            number = wanted.removeprefix(text.split(" ")[-1].casefold())  # of "v12" what follows the "v" of the text
+            if key and number.isdecimal():
+                numbers.setdefault((f"{side}__{key}__icontains", number), []).append(action)
+        if any(wanted in text.casefold() for text in texts):
+            actions.append(action)
+    if actions:
+        said |= Q(action__in=actions)
+    for (lookup, number), having in numbers.items():
+        said |= Q(action__in=having) & Q(**{lookup: number})
+    return said
 
 
 def found(seq: int) -> EntryPage:

@@ -11,8 +11,15 @@ from promptops.queries.providers import ProviderRow, chain
 from promptops.queries.templates import newest_release_of
 
 CHANGES_SHOWN = 8
-# Sign-ins are in the audit; here is what changed.
-NOT_CHANGES = ["user.signed_in", "user.signed_out", "user.sign_in_failed", "user.locked_out"]
+# Sign-ins, refusals and exports are in the audit; here is what changed.
+NOT_CHANGES = [
+    "user.signed_in",
+    "user.signed_out",
+    "user.sign_in_failed",
+    "user.locked_out",
+    "access.refused",
+    "audit.exported",
+]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from django.views.decorators.cache import never_cache
 from django_htmx.http import HttpResponseClientRedirect
 
 from promptops import live
+from promptops.actions.audit import record_refusal
 from promptops.audit import Actor
 from promptops.enums import Permission
 from promptops.permissions import roles_with
@@ -31,7 +32,7 @@ def requires(permission: Permission) -> Callable[[View], View]:
             if not request.user.is_authenticated:
                 return _to_sign_in(request)
             if not request.user.may(permission):
-                raise PermissionDenied(refusal(permission))
+                raise refused(request, permission)
             if not request.htmx:
                 # Before the view reads anything: what is released in between is then news to the page.
                 request.heads = live.heads()
@@ -50,6 +51,18 @@ def public(view: View) -> View:
     return view
 
 
+def refused(request: HttpRequest, permission: Permission) -> PermissionDenied:
+    """The exception to raise for somebody whose role does not have `permission`; the refusal is noted in the audit."""
+    record_refusal(
+        request.resolver_match.view_name,
+        by=actor(request),
+        method=request.method[:20],
+        permission=permission,
+        path=request.path,
+    )
+    return PermissionDenied(refusal(permission))
+
+
 def refusal(permission: Permission) -> str:
     """The sentence for somebody whose role does not have `permission`."""
     roles = [role.label.lower() for role in roles_with(permission)]
@@ -63,16 +76,24 @@ def actor(request: HttpRequest) -> Actor:
 
 
 def client_address(request: HttpRequest) -> str:
-    """Where the request comes from; "" when that is no address.
+    """Where the request comes from; "" when that is no address."""
+    return _address(request.META.get("REMOTE_ADDR"), request.META.get("HTTP_X_FORWARDED_FOR"))
 
-    Behind a proxy it is the last entry of X-Forwarded-For, the one that the proxy itself has added: the ones before it
-    are the client's to invent.
+
+def socket_address(scope: dict[str, Any]) -> str:
+    """The same for a socket, by its ASGI scope."""
+    forwarded = dict(scope["headers"]).get(b"x-forwarded-for")
+    return _address((scope.get("client") or [""])[0], forwarded and forwarded.decode("latin-1"))
+
+
+def _address(given: str | None, forwarded: str | None) -> str:
+    """Behind a proxy it is the last entry of X-Forwarded-For, the one that the proxy itself has added: the ones before
+    it are the client's to invent.
     """
-    given = request.META.get("REMOTE_ADDR") or ""
-    if settings.BEHIND_PROXY:
-        given = request.META.get("HTTP_X_FORWARDED_FOR", given).rsplit(",", 1)[-1].strip()
+    if settings.BEHIND_PROXY and forwarded is not None:
+        given = forwarded.rsplit(",", 1)[-1].strip()
     try:
-        return str(ip_address(given))
+        return str(ip_address(given or ""))
     except ValueError:
         return ""
 

@@ -21,15 +21,17 @@ from django.template.loader import render_to_string
 from django.utils.crypto import constant_time_compare
 
 from promptops import events, live
+from promptops.actions.audit import record_refusal
 from promptops.actions.errors import Refused
 from promptops.actions.runs import RunPlan, RunRecorded, execute
+from promptops.audit import Actor
 from promptops.engine.chain import AttemptFailed, AttemptStarted, TextChunk
 from promptops.engine.rewrite import parse_alternatives
 from promptops.engine.types import LLMResponse, PromptOperation
 from promptops.enums import Permission
 from promptops.models import User
 from promptops.web import previews
-from promptops.web.access import refusal
+from promptops.web.access import refusal, socket_address
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +99,10 @@ class PageConsumer(AsyncWebsocketConsumer):
         if planner is None:
             raise ValidationError("This page is out of date. Reload it and try again.")
         if not user.may(Permission.EDIT):
+            by = Actor.person(user, socket_address(self.scope))
+            await database_sync_to_async(record_refusal)(
+                str(action), by=by, method="WebSocket", permission=Permission.EDIT
+            )
             raise ValidationError(refusal(Permission.EDIT))
         await self._cancel(key)
         if running[user.pk] >= MAX_RUNS:

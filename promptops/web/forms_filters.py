@@ -29,6 +29,8 @@ NOUNS = {
     "user": "People",
     "run": "Runs",
     "prompts": "Prompt files",
+    "audit": "Audit",
+    "access": "Refusals",
     "secret_key": "Secret key",
 }
 OBJECT_TYPES: Choices = [
@@ -239,7 +241,13 @@ class TimelineForm(FilterForm):
 class AuditFilterForm(FilterForm):
     """Which audit entries to list."""
 
-    field_order = ["actor", "action", "type", "object", "start", "end"]
+    field_order = ["q", "actor", "action", "type", "object", "start", "end"]
+    q = forms.CharField(
+        label="Search",
+        required=False,
+        max_length=100,
+        widget=forms.TextInput(attrs={"type": "search", "placeholder": "Words of a sentence or a note"}),
+    )
     actor = ActorField()
     action = forms.ChoiceField(label="What", required=False, choices=action_choices(ACTIONS))
     type = forms.ChoiceField(label="Kind of object", required=False, choices=[("", "All"), *OBJECT_TYPES])
@@ -256,6 +264,7 @@ class AuditFilterForm(FilterForm):
             actions=tuple(name for name in ACTIONS if action and (name == action or name.startswith(f"{action}."))),
             object_type=self.given.get("type", ""),
             object_name=self.given.get("object", ""),
+            words=tuple(filter(None, (word.strip("(),:;") for word in self.given.get("q", "").split()))),
             **self.moments(),
         )
 

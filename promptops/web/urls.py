@@ -59,6 +59,8 @@ urlpatterns = [
     path("runs/<number:pk>/erase/", runs.erase, name="run_erase"),
     # Audit
     path("audit/", audit.index, name="audit"),
+    path("audit/verify/", audit.verify, name="audit_verify"),
+    path("audit/export/", audit.export, name="audit_export"),
     path("audit/<number:seq>/", audit.detail, name="audit_entry"),
     # Timeline
     path("timeline/", timeline.index, name="timeline"),

@@ -26,10 +26,12 @@ import promptops
 from promptops import actions, audit, live
 from promptops import models as tables
 from promptops.actions import accounts, merges, prompts, providers, releases, runs, settings, templates
+from promptops.actions import audit as trail
 from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
 from promptops.enums import LinkPurpose, RunSource, RunStatus
 from promptops.models import AuditEntry, LiveConfiguration, OneTimeLink, Provider, Run, Template, User, Version
+from tests.audit_tools import settle
 
 PASSWORD = "correct horse battery"
 PROTECTED = {
@@ -170,6 +172,15 @@ def keyless(world: World) -> None:
     LiveConfiguration.objects.update(key_check="")
 
 
+def unprotected(world: World) -> None:
+    """One of the audit's triggers is gone."""
+    if connection.vendor == "sqlite":
+        connection.cursor().execute("DROP TRIGGER audit_entry_update")
+    else:
+        settle()
+        connection.cursor().execute("DROP TRIGGER audit_entry_update ON promptops_auditentry")
+
+
 NEW = providers.ProviderFields("new", "groq", "m")
 FIELDS = providers.ProviderFields("on", "groq", "another-model")
 JOINER = {"username": "new", "name": "New", "password": PASSWORD}
@@ -203,6 +214,11 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     "accounts.record_lockout": [lambda w, act: act(accounts.record_lockout, "eddie", address="192.0.2.1")],
     "accounts.too_many_failures": [lambda w, act: act(accounts.too_many_failures, "eddie", "192.0.2.1")],
     "accounts.clean_name": [lambda w, act: act(accounts.clean_name, "Grace Hopper")],
+    "audit.record_export": [lambda w, act: act(trail.record_export, "jsonl", {}, by=w.actor)],
+    "audit.record_refusal": [
+        lambda w, act: act(trail.record_refusal, "people", by=w.actor, method="GET", permission="administer")
+    ],
+    "audit.protect": [lambda w, act: (unprotected(w), act(trail.protect, by=w.actor))],
     "prompts.import_prompts": [lambda w, act: act(prompts.import_prompts, first_start(w), by=w.actor)],
     "prompts.export_prompts": [lambda w, act: act(prompts.export_prompts, w.folder, by=w.actor)],
     "providers.planned": [lambda w, act: act(providers.planned, NEW)],
@@ -309,6 +325,9 @@ CHANGES_NOTHING_TOLD = {
     "accounts.too_many_failures",
     "merges.take",
     "merges.undo",
+    "audit.protect",
+    "audit.record_export",
+    "audit.record_refusal",
     "prompts.export_prompts",
     "providers.edited",
     "providers.planned",
@@ -401,6 +420,7 @@ ALLOWED = {
     "apps.py: LiveConfiguration.objects.using(using).get_or_create",
     "apps.py: AuditHead.objects.using(using).get_or_create",
     "models/audit.py: super().save",
+    "models/audit_triggers.py: cursor.execute",
     "models/templates.py: super().save",
 }
 

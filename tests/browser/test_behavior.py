@@ -1,11 +1,13 @@
 """How pages behave while people work in them: live news, lost connections, unsaved text, keys, dragging."""
 
+import json
 import re
 
 import pytest
 from django.contrib.sessions.models import Session
 from playwright.sync_api import Page, expect
 
+from promptops import audit
 from promptops.actions.providers import ProviderFields, create_provider, reorder
 from promptops.audit import SYSTEM
 from promptops.models import Draft, Provider, Run, Template
@@ -370,3 +372,35 @@ def test_a_rewrite_shows_its_alternatives(publish, providers, editor, upstream, 
     page.get_by_label("Alternatives").fill("2")
     page.get_by_role("button", name="Run").click()
     expect(page.locator(".alternatives li")).to_have_text(["A fox in the snow", "A red fox runs"])
+
+
+# ---------------------------------------------------------------- the audit
+
+
+def test_the_audit_is_verified_searched_and_exported(enhance, publish, viewer, page_for, monkeypatch) -> None:
+    monkeypatch.setattr(audit, "BATCH", 3)
+    monkeypatch.setattr("promptops.web.views.audit.STEP_SECONDS", 0)
+    for number in range(2, 12):
+        publish("enhance", f"Text {number}.", note="heroes" if number == 3 else "")
+    page = page_for(viewer, "/audit/")
+    page.get_by_role("link", name="Verify").click()
+    expect(page.locator("#verify")).to_contain_text("The chain is whole")
+    pin = page.locator("#chain-head").inner_text()
+    assert pin == str(audit.verify().head)
+    publish("enhance", "The last text.")
+    page.get_by_label("Pinned head").fill(pin)
+    page.get_by_role("button", name="Verify with this pin").click()
+    expect(page.locator("#verify")).to_contain_text(f"goes through the pinned entry #{pin.split(':')[0]}")
+
+    # A search goes on by itself until it finds something.
+    monkeypatch.setattr("promptops.queries.pages.REACH", 4)
+    page.get_by_role("link", name="Audit", exact=True).first.click()
+    page.get_by_label("Search", exact=True).fill("heroes enhance")
+    page.get_by_label("Search", exact=True).press("Enter")
+    expect(page.locator("#rows > li")).to_have_count(1)
+    expect(page.locator("#rows > li")).to_contain_text("published enhance v3")
+    assert "q=heroes+enhance" in page.url
+    with page.expect_download() as downloading:
+        page.get_by_role("button", name="JSONL").click()
+    lines = downloading.value.path().read_text().splitlines()
+    assert [json.loads(line)["note"] for line in lines] == ["heroes"]

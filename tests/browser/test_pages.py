@@ -125,6 +125,9 @@ def test_full_pages(full, administrator, page_for, pages: Pages) -> None:
         "runs-filtered": "/runs/?status=failed&template=enhance",
         "audit-entry": f"/audit/{published.seq}/",
         "audit-filtered": "/audit/?action=template&start=2020-01-01",
+        "audit-search": "/audit/?q=published+enhance",
+        "audit-verify": "/audit/verify/",
+        "audit-bad": f"/audit/verify/?pin=1:{'a' * 64}",
         "edit-empty": "/prompts/auto_extend-21-long-name-long-name-long-name-x/",
         "archived": "/prompts/auto_extend-12-long-name-long-name-long-name-x/details/",
     }

@@ -13,7 +13,7 @@ from promptops.actions import accounts
 from promptops.actions.providers import ProviderFields, create_provider
 from promptops.audit import record
 from promptops.enums import Permission, Role
-from promptops.models import Run
+from promptops.models import AuditEntry, Run
 from promptops.permissions import TABLE, allows
 from promptops.web.origin import allowed
 from tests.web.sockets import page_socket
@@ -151,6 +151,8 @@ async def test_the_socket(role, make_user, actor, publish):
             while answer.startswith("{"):
                 answer = await socket.receive_from(timeout=5)
             assert ("Ask an administrator" in answer) == (not allows(role, Permission.EDIT)), answer
+            told = AuditEntry.objects.filter(action="access.refused", object_name=action, actor=user)
+            assert await told.acount() == (not allows(role, Permission.EDIT))
             await socket.send_to(text_data=json.dumps({"action": "cancel"}))
 
 

@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from django.conf import settings
+from django.core.checks import Tags, run_checks
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, OperationalError
@@ -50,6 +51,8 @@ class Command(BaseCommand):
             )
         for problem in prompts.import_prompts(settings.PROMPTS_DIR, by=SYSTEM):
             self._say(f"Warning: {problem}")
+        for found in run_checks(tags=[Tags.database], databases=["default"]):
+            self._say(f"Warning: {found.msg} {found.hint}")
 
     def _print_setup_link(self) -> None:
         token = accounts.make_setup_link()

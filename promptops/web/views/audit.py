@@ -1,18 +1,33 @@
-"""Who changed what: the list, one entry, and what it says about before and after."""
+"""Who changed what: the list, one entry, what it says about before and after, the check of the chain, and exports."""
 
-from django.http import Http404, HttpRequest, HttpResponse
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.core import signing
+from django.core.exceptions import ValidationError
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.safestring import SafeString
+from django.views.decorators.http import require_POST
 
-from promptops.audit import sentence_html
+from promptops import audit
+from promptops.actions import audit as actions
+from promptops.audit import Link, sentence_html
 from promptops.enums import Permission
 from promptops.models import AuditEntry
 from promptops.queries import audit as queries
-from promptops.queries.pages import page
+from promptops.queries.pages import REACH, page, searched
 from promptops.text import whole_number
-from promptops.web.access import requires
+from promptops.web import exports
+from promptops.web.access import actor, requires
 from promptops.web.forms_filters import AuditFilterForm
 from promptops.web.lists import clean_query, news
+
+STEP_SECONDS = 0.7
+STEP_AGE = 3600
+STEP_SALT = "promptops.audit.verify"
 
 
 @requires(Permission.READ)
@@ -21,10 +36,18 @@ def index(request: HttpRequest) -> HttpResponse:
     if (address := clean_query(request)) is not None:
         return redirect(address)
     form = AuditFilterForm(request.GET)
-    entries = queries.listed(form.filters())
+    filters = form.filters()
+    entries = queries.listed(filters)
+    newest = queries.newest()
     if "news" in request.GET:
+        if filters.search:
+            entries = entries.filter(seq__gt=newest - REACH)
         return news(request, entries, "audit/_news.html", shown=_told, form=form)
-    shown = page(entries, before=whole_number(request.GET.get("before")), after=whole_number(request.GET.get("after")))
+    before, after = whole_number(request.GET.get("before")), whole_number(request.GET.get("after"))
+    if filters.search:
+        shown = searched(entries, newest=newest, before=before, after=after)
+    else:
+        shown = page(entries, before=before, after=after)
     return render(request, "audit/index.html", {"form": form, "page": shown, "lines": _told(shown.rows)})
 
 
@@ -37,6 +60,54 @@ def detail(request: HttpRequest, seq: int) -> HttpResponse:
         raise Http404 from None
     template = "audit/_changes.html" if "changes" in request.GET else "audit/detail.html"
     return render(request, template, {"shown": entry_page, "sentence": sentence_html(entry_page.entry)})
+
+
+@requires(Permission.READ)
+def verify(request: HttpRequest) -> HttpResponse:
+    """Check the chain, for about a second; the page asks for the next step until all is checked."""
+    given = request.GET.get("pin", "").strip()
+    context: dict[str, Any] = {"pin": given}
+    try:
+        pin = Link.read(given) if given else None
+    except ValidationError as error:
+        return render(request, "audit/verify.html", context | {"refused": " ".join(error.messages)}, status=422)
+    verdict = audit.verify(_checked(request, pin), pin=pin, seconds=STEP_SECONDS)
+    context |= {"verdict": verdict, "pinned": pin}
+    if verdict.done:
+        context["unprotected"] = queries.unprotected()
+    else:
+        step = signing.dumps([str(verdict.reached), str(pin or "")], salt=STEP_SALT)
+        context["next"] = urlencode({"step": step, **({"pin": given} if given else {})})
+    return render(request, "audit/_verify.html" if request.htmx else "audit/verify.html", context)
+
+
+def _checked(request: HttpRequest, pin: Link | None) -> Link:
+    """How far the steps before came. Signed, so that no address makes a check skip what it should look at."""
+    try:
+        reached, checked_pin = signing.loads(request.GET.get("step", ""), salt=STEP_SALT, max_age=STEP_AGE)
+    except signing.BadSignature:
+        return Link()
+    return Link.read(reached) if checked_pin == str(pin or "") else Link()
+
+
+@requires(Permission.READ)
+@require_POST
+def export(request: HttpRequest) -> HttpResponse:
+    """All entries that match the filters of the address, oldest first, as a file; noted in the audit first."""
+    form = AuditFilterForm(request.GET)
+    format = exports.FORMATS.get(request.POST.get("format", ""))
+    if format is None or not form.is_valid():
+        messages.error(request, "Nothing was exported: a filter cannot be used. Mend it or take it away.")
+        return redirect(f"{reverse('audit')}?{form.query}")
+    noted = actions.record_export(
+        format.name, {name: form.data[name].strip() for name in form.given}, by=actor(request)
+    )
+    entries = queries.listed(form.filters()).filter(seq__lt=noted.seq)
+    return StreamingHttpResponse(
+        exports.stream(entries, format),
+        content_type=format.content_type,
+        headers={"Content-Disposition": f'attachment; filename="audit-to-{noted.seq - 1}.{format.name}"'},
+    )
 
 
 def _told(entries: list[AuditEntry]) -> list[tuple[AuditEntry, SafeString]]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -23,7 +23,7 @@ from promptops.queries.search import search
 from promptops.text import estimate_tokens, whole_number
 from promptops.web import merge_panel
 from promptops.web import review as reviews
-from promptops.web.access import actor, refusal, requires
+from promptops.web.access import actor, refused, requires
 from promptops.web.forms import ContentForm, DescriptionForm, TemplateForm
 from promptops.web.forms_filters import SearchForm
 from promptops.web.lists import clean_query
@@ -335,7 +335,7 @@ def details(request: HttpRequest, name: str) -> HttpResponse:
     form = DescriptionForm(request.POST or None, initial={"description": template.description})
     if request.method == "POST":
         if not request.user.may(Permission.EDIT):
-            raise PermissionDenied(refusal(Permission.EDIT))
+            raise refused(request, Permission.EDIT)
         if form.is_valid():
             actions.describe(template, form.cleaned_data["description"], by=actor(request))
             messages.success(request, "The description is saved.")

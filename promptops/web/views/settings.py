@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -14,7 +14,7 @@ from promptops.enums import Permission, Role
 from promptops.models import LiveConfiguration
 from promptops.permissions import allows
 from promptops.web import review
-from promptops.web.access import actor, refusal, requires
+from promptops.web.access import actor, refused, requires
 from promptops.web.forms_settings import SettingsForm
 from promptops.web.review import Change
 
@@ -35,7 +35,7 @@ def index(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return _page(request, SettingsForm(config))
     if not request.user.may(Permission.ADMINISTER):
-        raise PermissionDenied(refusal(Permission.ADMINISTER))
+        raise refused(request, Permission.ADMINISTER)
     form = SettingsForm(config, request.POST)
     if not form.is_valid():
         return _invalid(request, form)

@@ -1,0 +1,52 @@
+"""What people do about the audit itself: exporting it, being refused, and putting its triggers back."""
+
+from datetime import timedelta
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from promptops import audit
+from promptops.audit import Actor
+from promptops.models import AuditEntry, AuditHead, User, audit_triggers
+
+REFUSALS_EVERY = timedelta(minutes=1)
+"""At most one refusal of a person at one target is recorded in this time, so that nobody floods the audit."""
+
+
+@transaction.atomic
+def record_export(format: str, filters: dict[str, str], *, by: Actor) -> AuditEntry:
+    """Note an export before it begins; it holds entries with lower numbers than the one returned."""
+    return audit.record("audit.exported", by=by, object_name="the audit", after={"format": format, **filters})
+
+
+def record_refusal(target: str, *, by: Actor, method: str, permission: str, path: str = "") -> bool:
+    """Note that `by` was refused `target` (a view's name, or what a page's socket asked for) for want of a permission.
+
+    Returns False where the same refusal was noted within the last minute. `path` does not count as a target: anybody
+    can ask for any number of addresses.
+    """
+    if _refused_lately(target, by.user):
+        return False  # the usual answer to a flood takes no lock
+    with transaction.atomic():
+        AuditHead.objects.select_for_update().get(pk=1)
+        if _refused_lately(target, by.user):
+            return False
+        after = {"method": method, "needs": permission, **({"path": path[:200]} if path else {})}
+        audit.record("access.refused", by=by, object_name=target, after=after)
+    return True
+
+
+def _refused_lately(target: str, user: User | None) -> bool:
+    # All that happened in that time is looked through: by its index that is a few rows, whatever was told before.
+    lately = AuditEntry.objects.filter(at__gt=timezone.now() - REFUSALS_EVERY)
+    return ("access.refused", user and user.pk, target) in lately.values_list("action", "actor_id", "object_name")
+
+
+@transaction.atomic
+def protect(*, by: Actor) -> list[str]:
+    """Put back the triggers that are missing, and note which; their names, none if all were there."""
+    missing = audit_triggers.missing(connection)
+    if missing:
+        audit_triggers.install(connection)
+        audit.record("audit.protected", by=by, object_name="the audit", before={"missing": ", ".join(missing)})
+    return missing

@@ -1,0 +1,108 @@
+"""Triggers that make the audit append-only in the database itself, whoever writes to it and by whatever program.
+
+Entries cannot be changed, removed or replaced, and the head only moves forward, to an entry that is there. There is no
+switch: who may change the database's own structure can drop the triggers, which the system check (promptops.checks)
+and a pinned head (docs/audit.md) then tell.
+"""
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+ENTRIES, HEAD = "promptops_auditentry", "promptops_audithead"
+ENTRY_REFUSED = "Audit entries can only be added. This one can be neither changed nor removed."
+HEAD_REFUSED = "The head of the audit only moves forward, to an entry that is there."
+
+_THERE = "EXISTS (SELECT 1 FROM promptops_auditentry WHERE seq = NEW.seq)"
+_FORWARD = (
+    "NEW.seq > OLD.seq AND EXISTS (SELECT 1 FROM promptops_auditentry WHERE seq = NEW.seq AND sha256 = NEW.sha256)"
+)
+
+
+def _sqlite(name: str, event: str, table: str, message: str, when: str = "1") -> str:
+    return f"CREATE TRIGGER {name} BEFORE {event} ON {table} WHEN {when} BEGIN SELECT RAISE(ABORT, '{message}'); END"
+
+
+# By name. INSERT OR REPLACE removes the row in the way without asking the triggers for DELETE, so it has its own.
+SQLITE = {
+    "audit_entry_update": _sqlite("audit_entry_update", "UPDATE", ENTRIES, ENTRY_REFUSED),
+    "audit_entry_delete": _sqlite("audit_entry_delete", "DELETE", ENTRIES, ENTRY_REFUSED),
+    "audit_entry_replace": _sqlite(
+        "audit_entry_replace",
+        "INSERT",
+        ENTRIES,
+        ENTRY_REFUSED,
+        _THERE,
+    ),
+    "audit_head_update": _sqlite("audit_head_update", "UPDATE", HEAD, HEAD_REFUSED, f"NOT ({_FORWARD})"),
+    "audit_head_delete": _sqlite("audit_head_delete", "DELETE", HEAD, HEAD_REFUSED),
+    "audit_head_replace": _sqlite(
+        "audit_head_replace", "INSERT", HEAD, HEAD_REFUSED, "EXISTS (SELECT 1 FROM promptops_audithead)"
+    ),
+}
+
+# Function -> its text. The error is one of integrity, as SQLite's is.
+_RAISE = "RAISE EXCEPTION '{}' USING ERRCODE = 'integrity_constraint_violation';"
+POSTGRESQL_FUNCTIONS = {
+    "audit_entry_refused": f"BEGIN {_RAISE.format(ENTRY_REFUSED)} END",
+    "audit_head_refused": (
+        f"BEGIN IF TG_OP = 'UPDATE' THEN IF {_FORWARD} THEN RETURN NEW; END IF; END IF; "
+        f"{_RAISE.format(HEAD_REFUSED)} END"
+    ),
+}
+# As PostgreSQL writes them down itself, which is what `missing` compares.
+POSTGRESQL = {
+    f"{prefix}_{event.lower()}": (
+        f"CREATE TRIGGER {prefix}_{event.lower()} BEFORE {event} ON {table} "
+        f"FOR EACH {'STATEMENT' if event == 'TRUNCATE' else 'ROW'} EXECUTE FUNCTION {prefix}_refused()"
+    )
+    for prefix, table in (("audit_entry", ENTRIES), ("audit_head", HEAD))
+    for event in ("UPDATE", "DELETE", "TRUNCATE")
+}
+
+
+def install(connection: BaseDatabaseWrapper) -> None:
+    """Make all triggers, instead of whatever is there under their names."""
+    remove(connection)
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            for trigger in SQLITE.values():
+                cursor.execute(trigger)
+            return
+        for name, text in POSTGRESQL_FUNCTIONS.items():
+            cursor.execute(f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $${text}$$")
+        for trigger in POSTGRESQL.values():
+            cursor.execute(trigger)
+
+
+def remove(connection: BaseDatabaseWrapper) -> None:
+    """Take all triggers away; for the migration backwards."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            for name in SQLITE:
+                cursor.execute(f"DROP TRIGGER IF EXISTS {name}")
+            return
+        for name in POSTGRESQL:
+            table = HEAD if name.startswith("audit_head") else ENTRIES
+            cursor.execute(f"DROP TRIGGER IF EXISTS {name} ON {table}")
+        for name in POSTGRESQL_FUNCTIONS:
+            cursor.execute(f"DROP FUNCTION IF EXISTS {name}()")
+
+
+def missing(connection: BaseDatabaseWrapper) -> list[str]:
+    """The names of triggers that are not there, turned off, or not what they should be."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
+            found = dict(cursor.fetchall())
+            return [name for name, trigger in SQLITE.items() if found.get(name) != trigger]
+        cursor.execute(
+            "SELECT t.tgname, pg_get_triggerdef(t.oid, true), p.proname, p.prosrc"
+            " FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid"
+            " WHERE t.tgrelid IN (to_regclass(%s), to_regclass(%s)) AND t.tgenabled IN ('O', 'A')",
+            [ENTRIES, HEAD],
+        )
+        intact = {
+            name: trigger
+            for name, trigger, function, text in cursor.fetchall()
+            if POSTGRESQL_FUNCTIONS.get(function) == text
+        }
+    return [name for name, trigger in POSTGRESQL.items() if intact.get(name) != trigger]

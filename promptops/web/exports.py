@@ -1,0 +1,77 @@
+"""The audit as a file, sent while it is read: however many entries there are, only a few hundred are in memory."""
+
+import csv
+import io
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.db.models import QuerySet
+
+from promptops import audit
+from promptops.models import AuditEntry
+
+COLUMNS = ("seq", "at", "sentence", *audit.HASHED[2:], "sha256")
+# What a spreadsheet takes for the beginning of a formula, in the wide letters of some keyboards too.
+FORMULA = tuple("=+-@\t\r\n＝＋－＠")
+
+
+@dataclass(frozen=True)
+class Format:
+    """How entries are written: the name is also the ending of the file's name."""
+
+    name: str
+    content_type: str
+    begin: str
+    write: Callable[[list[AuditEntry]], str]
+
+
+async def stream(entries: QuerySet[AuditEntry], format: Format) -> AsyncIterator[bytes]:
+    """The file in parts, oldest entry first. Each part is a short query in the request's thread."""
+    yield format.begin.encode()
+    last = -1
+    while True:
+        last, part = await sync_to_async(_part)(entries, format, last)
+        if last is None:
+            return
+        yield part
+
+
+def _part(entries: QuerySet[AuditEntry], format: Format, last: int) -> tuple[int | None, bytes]:
+    rows = list(entries.filter(seq__gt=last).order_by("seq")[: audit.BATCH])
+    return (rows[-1].seq if rows else None), format.write(rows).encode(errors="replace")
+
+
+def _told(entry: AuditEntry) -> dict[str, Any]:
+    return audit.hashed(getattr(entry, name) for name in audit.FIELDS) | {"sha256": entry.sha256}
+
+
+def _jsonl(entries: list[AuditEntry]) -> str:
+    """One object a line: what the hash covers, as canonical JSON, and the hash."""
+    return "".join(f"{audit.canonical_json(_told(entry))}\n" for entry in entries)
+
+
+def _csv(entries: list[AuditEntry]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    for entry in entries:
+        told = _told(entry) | {"sentence": audit.sentence(entry)}
+        writer.writerow(cell(told[name]) for name in COLUMNS)
+    return text.getvalue()
+
+
+def cell(value: Any) -> str | int:
+    """A cell that no spreadsheet takes for a formula: an apostrophe stands before what would begin one."""
+    if value is None:
+        return ""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    text = value if isinstance(value, str) else audit.canonical_json(value)
+    return f"'{text}" if text.startswith(FORMULA) or text.lstrip().startswith(FORMULA) else text
+
+
+FORMATS = {
+    "jsonl": Format("jsonl", "application/jsonl; charset=utf-8", "", _jsonl),
+    "csv": Format("csv", "text/csv; charset=utf-8", ",".join(COLUMNS) + "\r\n", _csv),
+}

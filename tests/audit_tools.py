@@ -1,0 +1,82 @@
+"""What tests of the audit need to do behind its back."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import connection
+
+from promptops import audit
+from promptops.models import AuditEntry, AuditHead, audit_triggers
+
+
+@contextmanager
+def without_triggers() -> Iterator[None]:
+    """Take the audit's triggers away for a while, as only who may change the database's structure can."""
+    settle()
+    audit_triggers.remove(connection)
+    try:
+        yield
+    finally:
+        settle()
+        audit_triggers.install(connection)
+
+
+def tamper(seq: int, /, **changes: Any) -> None:
+    """Change an entry behind the audit's back."""
+    with without_triggers():
+        assert AuditEntry.objects.filter(seq=seq).update(**changes) == 1
+
+
+def reseal(seq: int, /, **changes: Any) -> None:
+    """Change an entry and give it a hash that fits it again."""
+    if changes:
+        tamper(seq, **changes)
+    tamper(seq, sha256=audit.entry_sha256(AuditEntry.objects.get(seq=seq)))
+
+
+def take_out(*seqs: int) -> None:
+    """Remove entries behind the audit's back."""
+    with without_triggers(), connection.cursor() as cursor:
+        for seq in seqs:
+            cursor.execute("DELETE FROM promptops_auditentry WHERE seq = %s", [seq])
+
+
+def put_in(of: int, /, **changes: Any) -> None:
+    """Insert a copy of an entry, with changes."""
+    entry = AuditEntry.objects.get(seq=of)
+    for name, value in changes.items():
+        setattr(entry, name, value)
+    entry._state.adding = True
+    entry.save(force_insert=True)
+
+
+def set_head(link: audit.Link) -> None:
+    """Let the head name another place."""
+    with without_triggers():
+        AuditHead.objects.update(seq=link.seq, sha256=link.sha256)
+
+
+def rewrite(first: int, /, **changes: Any) -> None:
+    """Change an entry and recompute the hashes of all that follow and of the head, so that the chain is whole again."""
+    reseal(first, **changes)
+    link = audit.Link(first, AuditEntry.objects.get(seq=first).sha256)
+    for seq in AuditEntry.objects.filter(seq__gt=first).order_by("seq").values_list("seq", flat=True):
+        reseal(seq, previous_sha256=link.sha256)
+        link = audit.Link(seq, AuditEntry.objects.get(seq=seq).sha256)
+    set_head(link)
+
+
+def forget_everything() -> None:
+    """An empty audit, as a test begins with."""
+    with without_triggers():
+        AuditEntry.objects.all().delete()
+        AuditHead.objects.update(seq=0, sha256=audit.GENESIS)
+
+
+def settle() -> None:
+    """PostgreSQL changes no table whose checks of foreign keys wait for the end of the transaction."""
+    if connection.vendor == "postgresql" and connection.in_atomic_block:
+        with connection.cursor() as cursor:
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            cursor.execute("SET CONSTRAINTS ALL DEFERRED")
