@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import time
+from contextlib import closing
 from io import StringIO
 from pathlib import Path
 
@@ -315,3 +316,27 @@ def test_several_administrators_must_be_named(make_user) -> None:
     for other in ("nobody", "vera"):
         with pytest.raises(CommandError, match=f"There is no active administrator '{other}'."):
             admin_link(other)
+
+
+def test_a_start_says_that_the_audit_lost_its_triggers(tmp_path):
+    assert manage(tmp_path, "migrate", "-v0").returncode == 0
+    with closing(sqlite3.connect(tmp_path / "promptops.sqlite3")) as database:
+        database.execute("DROP TRIGGER audit_entry_delete")
+    with serving(tmp_path) as server:
+        (warning,) = [line for line in server.output.splitlines() if "Warning" in line]
+        assert "The audit can be changed" in warning
+        assert "audit_entry_delete" in warning
+        assert "manage.py audit_protect" in warning
+    assert "Put back: audit_entry_delete" in manage(tmp_path, "audit_protect").stdout
+    found = manage(tmp_path, "audit_verify")
+    assert (found.returncode, found.stderr) == (0, "")
+    pin = found.stdout.split("Head: ")[1].strip()
+    with closing(sqlite3.connect(tmp_path / "promptops.sqlite3")) as database:
+        with pytest.raises(sqlite3.IntegrityError, match="Audit entries can only be added"):
+            database.execute("DELETE FROM promptops_auditentry")
+        database.execute("DROP TRIGGER audit_entry_update")
+        database.execute("UPDATE promptops_auditentry SET note = 'because' WHERE seq = 2")
+        database.commit()
+    found = manage(tmp_path, "audit_verify", "--pin", pin)
+    assert found.returncode == 1
+    assert "Entry 2 was changed" in found.stderr
