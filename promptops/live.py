@@ -16,7 +16,7 @@ from promptops import crypto, events
 from promptops.engine.health import HealthRegistry
 from promptops.engine.snapshot import ProviderSpec, SettingsSpec, Snapshot, TemplateSpec
 from promptops.engine.types import Prices, PromptOperation
-from promptops.models import AuditHead, LiveConfiguration, Provider, Run, Template, Version
+from promptops.models import AuditHead, LiveConfiguration, Provider, Run, Template, Variable, Version
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +146,15 @@ def _load(config: LiveConfiguration) -> Snapshot:
             max_tokens=config.max_tokens,
             hedge_after_ms=MappingProxyType(_hedging(config)),
         ),
+        variables=MappingProxyType(_variables()),
     )
+
+
+def _variables() -> dict[PromptOperation, MappingProxyType[str, str]]:
+    found: dict[PromptOperation, dict[str, str]] = {operation: {} for operation in PromptOperation}
+    for variable in Variable.objects.all():
+        found[PromptOperation(variable.operation)][variable.name] = variable.value
+    return {operation: MappingProxyType(values) for operation, values in found.items()}
 
 
 def _hedging(config: LiveConfiguration) -> dict[PromptOperation, int | None]:

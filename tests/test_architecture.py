@@ -19,6 +19,7 @@ LAYERS = [
     {"live"},
     {"audit"},
     {"events"},
+    {"checks"},
     {"models"},
     {"permissions"},
     {"enums"},

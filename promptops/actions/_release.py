@@ -6,8 +6,10 @@ from django.db import models, transaction
 from django.db.models import F
 
 from promptops import audit, events, live
+from promptops.actions.errors import ChecksFailed
 from promptops.audit import Actor
-from promptops.models import LiveConfiguration, Release, Template, Version
+from promptops.checks import failures, run_checks
+from promptops.models import LiveConfiguration, Release, Template, Variable, Version
 
 
 def next_revision() -> int:
@@ -18,6 +20,18 @@ def next_revision() -> int:
     """
     LiveConfiguration.objects.filter(pk=1).update(revision=F("revision") + 1)
     return LiveConfiguration.objects.values_list("revision", flat=True).get(pk=1)
+
+
+def values_of(operation: str) -> dict[str, str]:
+    """What the variables of the operation stand for, by name, as the database has it."""
+    return dict(Variable.objects.filter(operation=operation).values_list("name", "value"))
+
+
+def check_text(version: Version, operation: str) -> None:
+    """Raise ChecksFailed when the version's text may not be live. Call it after `next_revision`, which holds the
+    variables still."""
+    if failed := failures(run_checks(version.body, values_of(operation))):
+        raise ChecksFailed(failed)
 
 
 def record_release(

@@ -3,6 +3,7 @@
 Refused (ValueError)
 |-- Stale           someone else changed it first
 |   `-- StaleRelease    another version went live since; carries it
+|-- ChecksFailed    the text may not be live; carries a sentence for each reason
 `-- LastAdministrator
 """
 
@@ -24,6 +25,14 @@ class StaleRelease(Stale):
         self.live = live
         now = f"v{live.number} is live now" if live else "nothing is live now"
         super().__init__(f"Someone was faster: {now}. Compare the two texts, then publish again; yours is kept.")
+
+
+class ChecksFailed(Refused):
+    """The text does not pass the checks before going live."""
+
+    def __init__(self, sentences: list[str]) -> None:
+        self.sentences = sentences
+        super().__init__(f"The text cannot go live. {' '.join(sentences)}")
 
 
 class LastAdministrator(Refused):

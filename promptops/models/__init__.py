@@ -6,6 +6,7 @@ from promptops.models.providers import Provider
 from promptops.models.runs import Attempt, Run
 from promptops.models.templates import Draft, Template, Version
 from promptops.models.users import OneTimeLink, User
+from promptops.models.variables import Variable
 
 __all__ = [
     "Attempt",
@@ -19,5 +20,6 @@ __all__ = [
     "Run",
     "Template",
     "User",
+    "Variable",
     "Version",
 ]

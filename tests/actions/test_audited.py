@@ -25,16 +25,26 @@ from django.utils import timezone
 import promptops
 from promptops import actions, audit, live
 from promptops import models as tables
-from promptops.actions import accounts, prompts, providers, releases, runs, settings, templates
+from promptops.actions import accounts, prompts, providers, releases, runs, settings, templates, variables
 from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
 from promptops.enums import LinkPurpose, RunSource, RunStatus
-from promptops.models import AuditEntry, LiveConfiguration, OneTimeLink, Provider, Run, Template, User, Version
+from promptops.models import (
+    AuditEntry,
+    LiveConfiguration,
+    OneTimeLink,
+    Provider,
+    Run,
+    Template,
+    User,
+    Variable,
+    Version,
+)
 
 PASSWORD = "correct horse battery"
 PROTECTED = {
     model._meta.db_table
-    for model in (Template, Version, tables.Release, LiveConfiguration, Provider, User, OneTimeLink)
+    for model in (Template, Version, tables.Release, LiveConfiguration, Provider, User, OneTimeLink, Variable)
 }
 AUDIT = AuditEntry._meta.db_table
 
@@ -110,6 +120,9 @@ class World:
 
     def link(self, purpose: LinkPurpose, **fields: Any) -> tuple[OneTimeLink, str]:
         return accounts._make_link(purpose, "editor", timedelta(hours=1), **fields)
+
+    def variable(self) -> Variable:
+        return variables.declare("enhance", "mood", "calm", by=self.actor)
 
     def order(self) -> list[int]:
         return list(Provider.objects.values_list("pk", flat=True))
@@ -247,6 +260,20 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
         lambda w, act: act(templates.save_draft, w.template, Content("Draft."), user=w.user, base=w.live.pk)
     ],
     "templates.discard_draft": [lambda w, act: act(templates.discard_draft, w.template, user=w.user)],
+    "variables.declare": [lambda w, act: act(variables.declare, "enhance", "season", "winter", by=w.actor)],
+    "variables.change": [
+        lambda w, act: (
+            variable := w.variable(),
+            act(variables.change, variable, "tense", by=w.actor, expected=variable.changed_revision),
+        )
+    ],
+    "variables.remove": [
+        lambda w, act: (
+            variable := w.variable(),
+            act(variables.remove, variable, by=w.actor, expected=variable.changed_revision),
+        )
+    ],
+    "variables.clean_value": [lambda w, act: act(variables.clean_value, "winter")],
 }
 
 
@@ -305,6 +332,7 @@ CHANGES_NOTHING_TOLD = {
     "runs.record_run",
     "templates.discard_draft",
     "templates.save_draft",
+    "variables.clean_value",
 }
 
 
