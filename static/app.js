@@ -88,6 +88,131 @@
   // A choice that needs no button: the form goes at once.
   on("change", (event) => event.target.closest("[data-submits]")?.form.requestSubmit());
 
+  // ------------------------------------------------------------------ variables in the editor: buttons, completion
+
+  const variables = () => $$("[data-insert]").map(({ dataset }) => ({ name: dataset.insert, value: dataset.value }));
+
+  /** Puts a variable in place of what is between two positions, as if it were typed, so that it can be undone. */
+  function putVariable(field, name, start, end) {
+    field.focus();
+    field.setSelectionRange(start, end);
+    const text = `{{ ${name} }}`;
+    if (document.execCommand("insertText", false, text)) return;
+    field.setRangeText(text, start, end, "end");
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+
+  on("click", (event) => {
+    const button = event.target.closest("[data-insert]");
+    const field = button && $("textarea.editor");
+    if (field) putVariable(field, button.dataset.insert, field.selectionStart, field.selectionEnd);
+  });
+
+  let completion = null; // while it is open: {field, list, start, end}
+
+  /** Offers variables where `{{` and perhaps the beginning of a name stand before the caret. */
+  function complete(field) {
+    closeCompletion();
+    const at = field.selectionStart;
+    const typed = at === field.selectionEnd && /(?<!\\)\{\{[ \t]*(\w*)$/.exec(field.value.slice(0, at));
+    const found = typed ? variables().filter(({ name }) => name.includes(typed[1].toLowerCase())) : [];
+    if (!found.length) return;
+    const rest = /^\w*[ \t]*\}\}/.exec(field.value.slice(at))?.[0].length ?? 0;
+    const list = document.createElement("div");
+    list.id = "completion";
+    list.className = "completion";
+    list.setAttribute("role", "listbox");
+    list.setAttribute("aria-label", "Variables");
+    list.append(...found.map(offered));
+    document.body.append(list);
+    completion = { field, list, start: typed.index, end: at + rest };
+    field.setAttribute("aria-controls", list.id);
+    field.setAttribute("aria-autocomplete", "list");
+    placeCompletion();
+    chooseVariable(list.firstChild);
+    announce(`${found.length} variable${found.length === 1 ? "" : "s"}. Arrows choose, Enter inserts.`);
+  }
+
+  function offered({ name, value }) {
+    const option = document.createElement("div");
+    option.id = `completion-${name}`;
+    option.dataset.name = name;
+    option.setAttribute("role", "option");
+    const title = document.createElement("b");
+    title.textContent = name;
+    const shown = document.createElement("span");
+    shown.dir = "auto";
+    shown.textContent = value || "(empty)";
+    option.append(title, shown);
+    return option;
+  }
+
+  function chooseVariable(option) {
+    for (const other of completion.list.children) other.setAttribute("aria-selected", other === option);
+    completion.field.setAttribute("aria-activedescendant", option.id);
+    option.scrollIntoView({ block: "nearest" });
+  }
+
+  /** Under the caret, or over it where there is no room. A copy of the text in a hidden box tells where that is. */
+  function placeCompletion() {
+    const { field, list, start } = completion;
+    const look = getComputedStyle(field);
+    const mirror = document.createElement("div");
+    mirror.className = "mirror";
+    for (const name of ["font", "padding", "tabSize", "letterSpacing", "direction"]) mirror.style[name] = look[name];
+    mirror.style.width = `${field.clientWidth}px`;
+    const mark = document.createElement("span");
+    mark.textContent = "{{";
+    mirror.append(field.value.slice(0, start), mark);
+    document.body.append(mirror);
+    const box = field.getBoundingClientRect();
+    const top = box.top + mark.offsetTop - field.scrollTop;
+    const below = Math.min(Math.max(top + mark.offsetHeight, box.top), box.bottom);
+    const left = Math.min(box.left + mark.offsetLeft, innerWidth - list.offsetWidth - 8);
+    mirror.remove();
+    list.style.left = `${Math.max(8, left)}px`;
+    list.style.top = `${below + list.offsetHeight + 8 < innerHeight ? below + 4 : Math.max(8, top - list.offsetHeight - 4)}px`;
+  }
+
+  function closeCompletion() {
+    if (!completion) return;
+    for (const name of ["aria-controls", "aria-autocomplete", "aria-activedescendant"]) completion.field.removeAttribute(name);
+    completion.list.remove();
+    completion = null;
+  }
+
+  function takeVariable(option) {
+    const { field, start, end } = completion;
+    closeCompletion();
+    putVariable(field, option.dataset.name, start, end);
+    closeCompletion(); // putting it in was an input, too
+  }
+
+  on("input", (event) => event.target.matches("textarea.editor") && complete(event.target));
+  on("keydown", (event) => {
+    if (!completion || event.target !== completion.field || event.isComposing || event.ctrlKey || event.metaKey || event.altKey) return;
+    const options = [...completion.list.children];
+    const at = options.findIndex((option) => option.getAttribute("aria-selected") === "true");
+    if (event.key === "ArrowDown") chooseVariable(options[(at + 1) % options.length]);
+    else if (event.key === "ArrowUp") chooseVariable(options[(at - 1 + options.length) % options.length]);
+    else if (event.key === "Enter" || (event.key === "Tab" && !event.shiftKey)) takeVariable(options[at]);
+    else if (event.key === "Escape") closeCompletion();
+    else {
+      if (/^(Arrow|Home|End|Page)/.test(event.key)) closeCompletion(); // the caret goes elsewhere
+      return;
+    }
+    event.preventDefault();
+  });
+  on("pointerdown", (event) => {
+    const option = completion && event.target.closest?.("#completion [role=option]");
+    if (!option) return event.target === completion?.field && closeCompletion();
+    event.preventDefault(); // the focus stays in the text
+    takeVariable(option);
+  });
+  on("focusout", (event) => event.target === completion?.field && closeCompletion());
+  on("scroll", (event) => event.target !== completion?.list && closeCompletion(), true);
+  window.addEventListener("resize", closeCompletion);
+
   // ------------------------------------------------------------------ menus (details) close like menus
 
   const closeMenus = (but) => $$("details.menu[open]").forEach((menu) => menu !== but && (menu.open = false));

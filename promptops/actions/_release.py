@@ -9,7 +9,7 @@ from promptops import audit, events, live
 from promptops.actions.errors import ChecksFailed
 from promptops.audit import Actor
 from promptops.checks import failures, run_checks
-from promptops.models import LiveConfiguration, Release, Template, Variable, Version
+from promptops.models import LiveConfiguration, Release, Template, Version
 
 
 def next_revision() -> int:
@@ -22,15 +22,10 @@ def next_revision() -> int:
     return LiveConfiguration.objects.values_list("revision", flat=True).get(pk=1)
 
 
-def values_of(operation: str) -> dict[str, str]:
-    """What the variables of the operation stand for, by name, as the database has it."""
-    return dict(Variable.objects.filter(operation=operation).values_list("name", "value"))
-
-
 def check_text(version: Version, operation: str) -> None:
     """Raise ChecksFailed when the version's text may not be live. Call it after `next_revision`, which holds the
     variables still."""
-    if failed := failures(run_checks(version.body, values_of(operation))):
+    if failed := failures(run_checks(version.body, live.values_of(operation))):
         raise ChecksFailed(failed)
 
 

@@ -5,12 +5,12 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from promptops.actions._release import next_revision, record_release, values_of
-from promptops.actions.errors import Refused, Stale
+from promptops import live
+from promptops.actions._release import next_revision, record_release
+from promptops.actions.errors import Refused, Stale, VariableInUse
 from promptops.audit import Actor
 from promptops.checks import failures, run_checks
-from promptops.engine.variables import find
-from promptops.models import Template, Variable
+from promptops.models import Variable, Version
 
 
 @transaction.atomic
@@ -59,12 +59,8 @@ def remove(variable: Variable, *, by: Actor, expected: int, note: str = "") -> N
     """Remove a variable that no live text uses; else Refused, with the places. `expected` as in `change`."""
     revision = next_revision()
     variable = _seen(variable, expected)
-    places = [f"{template.name} v{version.number}" for template, version in _live_texts(variable)]
-    if places:
-        raise Refused(
-            f"{variable.name} cannot be removed: {_listed(places)} {'is' if len(places) == 1 else 'are'} live and "
-            f"{'uses' if len(places) == 1 else 'use'} it. Publish a text without {{{{ {variable.name} }}}} there first."
-        )
+    if users := _users(variable):
+        raise VariableInUse(variable.name, users)
     before, name = _told(variable), str(variable)
     record_release(revision, "variable.removed", by=by, object=variable, object_name=name, before=before, note=note)
     variable.delete()
@@ -87,25 +83,17 @@ def _seen(variable: Variable, expected: int) -> Variable:
     return found
 
 
-def _live_texts(variable: Variable) -> list[tuple[Template, Any]]:
-    """The templates in use whose live text uses the variable, with that version."""
-    templates = Template.objects.filter(
-        operation=variable.operation, archived_at=None, live_version__body__contains="{{"
-    ).select_related("live_version")
-    return [
-        (template, template.live_version)
-        for template in templates
-        if template.live_version and variable.name in find(template.live_version.body)
-    ]
+def _users(variable: Variable) -> list[Version]:
+    return live.variable_users(variable.operation).get((variable.operation, variable.name), [])
 
 
 def _check_live_texts(variable: Variable) -> None:
     """Refuse a value with which a text that is live and uses it would be blank or too long."""
-    values = values_of(variable.operation)
-    for template, version in _live_texts(variable):
+    values = live.values_of(variable.operation)
+    for version in _users(variable):
         checks = [check for check in run_checks(version.body, values) if check.name in {"Not blank", "Length"}]
         if told := failures(checks):
-            raise Refused(f"{template.name} v{version.number} is live and uses {variable.name}. {' '.join(told)}")
+            raise Refused(f"{version} is live and uses {variable.name}. {' '.join(told)}")
 
 
 def _told(variable: Variable) -> dict[str, Any]:
@@ -115,7 +103,3 @@ def _told(variable: Variable) -> dict[str, Any]:
         "value": variable.value,
         "description": variable.description,
     }
-
-
-def _listed(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,6 +1,6 @@
 """From a page's message to a run: what the "Try it" panel and a provider's Test button ask for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 from promptops import live
 from promptops.actions.releases import Content
 from promptops.actions.runs import Drill, RunPlan, clean_input
+from promptops.checks import failures, run_checks
 from promptops.engine.drills import Fault
 from promptops.engine.enhancer import BUILT_IN_PROMPTS
 from promptops.engine.snapshot import ProviderSpec, Snapshot
@@ -53,7 +54,7 @@ def plan_try(user: User, data: dict[str, Any], snapshot: Snapshot) -> Preview:
     operation = PromptOperation(template.operation)
     version = None
     if wanted["what"] == "editor":
-        content = _editor_content(data)
+        content = _editor_content(data, snapshot.variables.get(operation, {}))
     else:
         version = template.versions.filter(number=wanted["what"]).first()
         if version is None:
@@ -99,10 +100,13 @@ def plan_test(user: User, data: dict[str, Any], snapshot: Snapshot) -> Preview:
 PLANNERS: dict[str, Planner] = {"run": plan_try, "test": plan_test}
 
 
-def _editor_content(data: dict[str, Any]) -> Content:
+def _editor_content(data: dict[str, Any], values: Mapping[str, str]) -> Content:
+    """The editor's text and settings, which have to pass the checks: a run shows what would be live."""
     form = ContentForm(data)
     if not form.is_valid():
         raise ValidationError([message for errors in form.errors.values() for message in errors])
+    if failed := failures(run_checks(form.content.body, values)):
+        raise ValidationError(failed)
     return form.content.cleaned()
 
 

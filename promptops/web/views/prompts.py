@@ -15,7 +15,9 @@ from promptops.actions import releases
 from promptops.actions import templates as actions
 from promptops.actions.errors import Refused, StaleRelease
 from promptops.actions.releases import Content
+from promptops.checks import failures, run_checks
 from promptops.engine.types import PromptOperation
+from promptops.engine.variables import Piece, pieces
 from promptops.enums import Permission
 from promptops.models import Template, Version
 from promptops.queries.templates import Text
@@ -74,7 +76,8 @@ def edit(request: HttpRequest, name: str) -> HttpResponse:
             "providers": queries.providers.listed(),
             "published": _published(request, template),
             "samples": SAMPLES[PromptOperation(template.operation)],
-        },
+        }
+        | _text(template, source.body if source else None),
     )
 
 
@@ -92,7 +95,18 @@ def draft(request: HttpRequest, name: str) -> HttpResponse:
     except ValidationError as error:
         return HttpResponse(" ".join(error.messages), status=400, content_type="text/plain; charset=utf-8")
     context = {"template": template, "draft": kept, "next_number": queries.templates.next_number(template)}
-    return render(request, "prompts/_saved.html", context)
+    return render(request, "prompts/_saved.html", context | _text(template, form.content.body))
+
+
+@requires(Permission.EDIT)
+@require_POST
+def check(request: HttpRequest, name: str) -> HttpResponse:
+    """The findings, the filled-in view and the variables for what is in the editor, after a variable changed."""
+    template = _template(name)
+    form = ContentForm(request.POST)
+    if not form.is_valid():
+        return _cannot_keep(form)
+    return render(request, "prompts/_checked.html", {"template": template} | _text(template, form.content.body))
 
 
 @requires(Permission.EDIT)
@@ -181,8 +195,8 @@ def diff(request: HttpRequest, name: str) -> HttpResponse:
     template = _template(name)
     live_number = str(template.live_version.number) if template.live_version else "draft"
     texts = queries.templates.texts(template, request.user)
-    a = _text(texts, request.GET.get("a") or live_number)
-    b = _text(texts, request.GET.get("b") or live_number)
+    a = _compared(texts, request.GET.get("a") or live_number)
+    b = _compared(texts, request.GET.get("b") or live_number)
     context = {"template": template, "texts": texts, "a": a, "b": b, "changes": _setting_changes(a.content, b.content)}
     return render(request, "prompts/diff.html", context | {"tab": "history"})
 
@@ -203,6 +217,7 @@ def roll_back(request: HttpRequest, name: str, number: int) -> HttpResponse:
         else:
             url = f"{reverse('template', args=[name])}?published={wanted.number}"
             return HttpResponseClientRedirect(url)
+    checks = run_checks(wanted.body, live.values_of(template.operation))
     return reviews.panel(
         request,
         title=f"Make v{wanted.number} of {template.name} live again?",
@@ -213,6 +228,9 @@ def roll_back(request: HttpRequest, name: str, number: int) -> HttpResponse:
         old=current.body if current else "",
         new=wanted.body,
         error=error,
+        template="prompts/_live_again.html",
+        checks=checks,
+        failed=bool(failures(checks)),
     )
 
 
@@ -329,6 +347,9 @@ SAMPLES = {
 }
 
 
+NOT_PUBLISHED = "Nothing was published: the checks say why. Your text is kept as your draft."
+
+
 def _template(name: str) -> Template:
     return get_object_or_404(Template.objects.select_related("live_version"), name=name)
 
@@ -337,7 +358,25 @@ def _version(template: Template, number: int) -> Version:
     return get_object_or_404(template.versions.select_related("author", "template"), number=number)
 
 
-def _text(texts: list[Text], key: str) -> Text:
+def _text(template: Template, body: str | None) -> dict[str, Any]:
+    """What the editor's page tells of its text: variables, failed checks, and how it is filled in. None: no text yet."""
+    variables = queries.variables.of(template.operation)
+    values = {variable.name: variable.value for variable in variables}
+    found = list(pieces(body or ""))
+    return {
+        "variables": variables,
+        "findings": failures(run_checks(body, values)) if body is not None else [],
+        "filled": [_shown(piece, values) for piece in found] if any(piece.kind != "plain" for piece in found) else [],
+    }
+
+
+def _shown(piece: Piece, values: dict[str, str]) -> dict[str, str]:
+    """A piece of the filled-in view: its text, and what it is (`known`, `unknown`, `stray` or nothing)."""
+    state = {"variable": "known" if piece.name in values else "unknown", "stray": "stray"}.get(piece.kind, "")
+    return {"text": piece.filled(values), "state": state, "name": piece.name}
+
+
+def _compared(texts: list[Text], key: str) -> Text:
     found = next((text for text in texts if text.key == key), None)
     if found is None:
         raise Http404
@@ -377,10 +416,9 @@ def _review(request: HttpRequest, template: Template, error: str = "") -> HttpRe
     if form.cleaned_data["base"] != (current.pk if current else None):
         return _conflict(request, template, form, current)
     number = queries.templates.next_number(template)
-    try:
-        content = form.content.cleaned()
-    except ValidationError as refused:
-        content, error = form.content, error or _sentence(refused)
+    checks = run_checks(form.content.body, live.values_of(template.operation))
+    failed = bool(failures(checks))
+    content = form.content if failed else form.content.cleaned()
     return reviews.panel(
         request,
         title=f"Publish {template.name} v{number}?",
@@ -389,8 +427,10 @@ def _review(request: HttpRequest, template: Template, error: str = "") -> HttpRe
         changes=_setting_changes(current.content if current else {}, vars(content)),
         old=current.body if current else "",
         new=content.body,
-        error=error,
+        error=NOT_PUBLISHED if error and failed else error,
         template="prompts/_publish.html",
+        checks=checks,
+        failed=failed,
         name=template.name,
         base=form.cleaned_data["base"],
     )
