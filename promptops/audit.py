@@ -45,6 +45,8 @@ ACTIONS: dict[str, str] = {
     "variable.declared": "{actor} declared the variable {object}",
     "variable.changed": "{actor} changed the variable {object}",
     "variable.removed": "{actor} removed the variable {object}",
+    "sample.pinned": "{actor} pinned a sample input for {after[operation]}",
+    "sample.unpinned": "{actor} unpinned a sample input of {before[operation]}",
     "settings.changed": "{actor} changed the settings",
     "user.created": "{actor} joined as {after[role]}",
     "user.invited": "{actor} made a one-time link for a new {after[role]}",

@@ -243,7 +243,11 @@
 
   on("close", placeToasts, true); // the event does not bubble
   // What was shown in the review panel goes with it: a one-time link must not stay in the page.
-  on("close", (event) => event.target.matches("[data-opens-itself]") && event.target.replaceChildren(), true);
+  on("close", (event) => {
+    if (!event.target.matches("[data-opens-itself]")) return;
+    for (const cancel of $$("[data-running] form[ws-send]", event.target)) cancel.requestSubmit(); // nobody sees its end
+    event.target.replaceChildren();
+  }, true);
   on("click", (event) => {
     const opener = event.target.closest("[data-open-dialog]");
     if (opener) openDialog($(opener.dataset.openDialog));
@@ -585,7 +589,12 @@
 
   on("htmx:wsBeforeMessage", (event) => {
     const { message } = event.detail;
-    if (typeof message !== "string" || !message.startsWith("{")) return; // HTML: htmx swaps it
+    if (typeof message !== "string" || !message.startsWith("{")) {
+      // HTML, which htmx swaps; what it replaces may be gone with a panel that was closed meanwhile.
+      const id = /^\s*<\w+ id="([\w-]+)"/.exec(message)?.[1];
+      if (id && !document.getElementById(id)) event.preventDefault();
+      return;
+    }
     event.preventDefault();
     receive(JSON.parse(message));
   });

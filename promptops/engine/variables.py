@@ -120,7 +120,8 @@ def _stray(text: str, start: int, known: Collection[str]) -> str:
 
 
 def _meant(name: str, known: Collection[str]) -> str:
-    close = get_close_matches(name[:80], known, n=1)
+    begun = sorted(other for other in known if len(name) > 1 and other.startswith(name))
+    close = begun or get_close_matches(name[:80], known, n=1)
     return f" Did you mean {{{{ {close[0]} }}}}?" if close else ""
 
 

@@ -4,6 +4,7 @@ from promptops.models.audit import AuditEntry, AuditHead
 from promptops.models.live import LiveConfiguration, Release
 from promptops.models.providers import Provider
 from promptops.models.runs import Attempt, Run
+from promptops.models.samples import Sample
 from promptops.models.templates import Draft, Template, Version
 from promptops.models.users import OneTimeLink, User
 from promptops.models.variables import Variable
@@ -18,6 +19,7 @@ __all__ = [
     "Provider",
     "Release",
     "Run",
+    "Sample",
     "Template",
     "User",
     "Variable",

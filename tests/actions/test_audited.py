@@ -25,7 +25,7 @@ from django.utils import timezone
 import promptops
 from promptops import actions, audit, live
 from promptops import models as tables
-from promptops.actions import accounts, prompts, providers, releases, runs, settings, templates, variables
+from promptops.actions import accounts, prompts, providers, releases, runs, samples, settings, templates, variables
 from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
 from promptops.enums import LinkPurpose, RunSource, RunStatus
@@ -44,7 +44,17 @@ from promptops.models import (
 PASSWORD = "correct horse battery"
 PROTECTED = {
     model._meta.db_table
-    for model in (Template, Version, tables.Release, LiveConfiguration, Provider, User, OneTimeLink, Variable)
+    for model in (
+        Template,
+        Version,
+        tables.Release,
+        LiveConfiguration,
+        Provider,
+        User,
+        OneTimeLink,
+        Variable,
+        tables.Sample,
+    )
 }
 AUDIT = AuditEntry._meta.db_table
 
@@ -246,6 +256,10 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     ],
     "runs.erase": [lambda w, act: act(runs.erase, w.run(), by=w.actor)],
     "runs.erase_expired": [lambda w, act: (old(w.run()), act(runs.erase_expired))],
+    "samples.pin": [lambda w, act: act(samples.pin, "enhance", "a fox", by=w.actor)],
+    "samples.unpin": [
+        lambda w, act: act(samples.unpin, "enhance", samples.pin("enhance", "a fox", by=w.actor).pk, by=w.actor)
+    ],
     "settings.change_settings": [
         lambda w, act: act(settings.change_settings, CHANGED, by=w.actor, expected=w.config.settings_revision)
     ],

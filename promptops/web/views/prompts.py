@@ -12,11 +12,11 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from promptops import live, queries
 from promptops.actions import releases
+from promptops.actions import samples as sample_actions
 from promptops.actions import templates as actions
 from promptops.actions.errors import Refused, StaleRelease
 from promptops.actions.releases import Content
 from promptops.checks import failures, run_checks
-from promptops.engine.types import PromptOperation
 from promptops.engine.variables import Piece, pieces
 from promptops.enums import Permission
 from promptops.models import Template, Version
@@ -75,7 +75,7 @@ def edit(request: HttpRequest, name: str) -> HttpResponse:
             "versions": list(queries.templates.history(template)[:100]),
             "providers": queries.providers.listed(),
             "published": _published(request, template),
-            "samples": SAMPLES[PromptOperation(template.operation)],
+            "samples": queries.samples.of(template.operation),
         }
         | _text(template, source.body if source else None),
     )
@@ -131,6 +131,26 @@ def discard(request: HttpRequest, name: str) -> HttpResponse:
         danger=True,
         without_note=True,
     )
+
+
+@requires(Permission.EDIT)
+def samples(request: HttpRequest, name: str) -> HttpResponse:
+    """The menu of sample inputs; with POST, pin the input of "Try it" or unpin the sample that `unpin` names."""
+    template = _template(name)
+    said = ""
+    if request.method == "POST":
+        try:
+            if "unpin" in request.POST:
+                sample = whole_number(request.POST["unpin"]) or 0
+                sample_actions.unpin(template.operation, sample, by=actor(request))
+                said = "The input is unpinned."
+            else:
+                sample_actions.pin(template.operation, request.POST.get("input", ""), by=actor(request))
+                said = f"Pinned. Smoke runs of {template.operation} take this input from now on."
+        except (Refused, ValidationError) as error:
+            return HttpResponse(_sentence(error), status=400, content_type="text/plain; charset=utf-8")
+    context = {"template": template, "samples": queries.samples.of(template.operation), "said": said}
+    return render(request, "runs/_samples.html", context)
 
 
 @requires(Permission.RELEASE)
@@ -329,24 +349,6 @@ def restore(request: HttpRequest, name: str) -> HttpResponse:
     )
 
 
-# Inputs of the kind that viewers type, offered in the "Try it" panel.
-SAMPLES = {
-    PromptOperation.ENHANCE: [
-        "a fox running through snow",
-        "two old friends share an umbrella at a tram stop",
-        "a lighthouse in a storm, seen from a small boat",
-    ],
-    PromptOperation.AUTO_EXTEND: [
-        "A fox trots along a frozen creek at dawn.\nThe fox stops and listens, one paw raised.",
-        "A baker slides a tray into the oven.\nFlour hangs in the morning light.\nThe shop bell rings.",
-    ],
-    PromptOperation.REWRITE: [
-        "a fox running through snow",
-        "a city street at night in the rain",
-    ],
-}
-
-
 NOT_PUBLISHED = "Nothing was published: the checks say why. Your text is kept as your draft."
 
 
@@ -359,7 +361,7 @@ def _version(template: Template, number: int) -> Version:
 
 
 def _text(template: Template, body: str | None) -> dict[str, Any]:
-    """What the editor's page tells of its text: variables, failed checks, and how it is filled in. None: no text yet."""
+    """What the editor's page tells of its text: variables, failed checks, and how it is filled in (None: no text)."""
     variables = queries.variables.of(template.operation)
     values = {variable.name: variable.value for variable in variables}
     found = list(pieces(body or ""))
@@ -431,6 +433,10 @@ def _review(request: HttpRequest, template: Template, error: str = "") -> HttpRe
         template="prompts/_publish.html",
         checks=checks,
         failed=failed,
+        samples=queries.samples.of(template.operation),
+        operation=template.operation,
+        next_number=number,
+        live=current,
         name=template.name,
         base=form.cleaned_data["base"],
     )
