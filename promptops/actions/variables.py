@@ -11,6 +11,7 @@ from promptops.actions.errors import Refused, Stale, VariableInUse
 from promptops.audit import Actor
 from promptops.checks import failures, run_checks
 from promptops.models import Variable, Version
+from promptops.models.variables import MAX_VALUE_CHARACTERS
 
 
 @transaction.atomic
@@ -71,6 +72,9 @@ def clean_value(value: str) -> str:
     value = value.replace("\r\n", "\n").replace("\r", "\n").strip()
     if "\x00" in value or "\ufffd" in value or any("\ud800" <= character <= "\udfff" for character in value):
         raise ValidationError({"value": "The value holds a NUL or broken characters. Type it again."})
+    if len(value) > MAX_VALUE_CHARACTERS:
+        told = f"The value is {len(value):,} characters; at most {MAX_VALUE_CHARACTERS:,} are allowed. Shorten it."
+        raise ValidationError({"value": told})
     return value
 
 

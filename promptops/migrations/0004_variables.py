@@ -17,7 +17,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('operation', models.CharField(choices=[('enhance', 'enhance'), ('auto_extend', 'auto_extend'), ('rewrite', 'rewrite')], max_length=20)),
                 ('name', models.CharField(max_length=40, validators=[django.core.validators.RegexValidator('\\A[a-z][a-z0-9_]*\\Z', 'Use lower-case letters, digits and _ only, starting with a letter.')])),
-                ('value', models.TextField(blank=True, max_length=4000)),
+                ('value', models.TextField(blank=True)),
                 ('description', models.CharField(blank=True, max_length=200)),
                 ('changed_revision', models.PositiveIntegerField(default=0, help_text='The revision of the last change, which an edit must know to succeed.')),
             ],

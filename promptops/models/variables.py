@@ -6,7 +6,7 @@ from django.db import models
 from promptops.engine.types import PromptOperation
 from promptops.enums import OPERATION_CHOICES
 
-MAX_VALUE_CHARACTERS = 4000
+MAX_VALUE_CHARACTERS = 4000  # as `actions.variables.clean_value` enforces
 
 
 class Variable(models.Model):
@@ -22,7 +22,7 @@ class Variable(models.Model):
             )
         ],
     )
-    value = models.TextField(blank=True, max_length=MAX_VALUE_CHARACTERS)
+    value = models.TextField(blank=True)
     description = models.CharField(max_length=200, blank=True)
     changed_revision = models.PositiveIntegerField(
         default=0, help_text="The revision of the last change, which an edit must know to succeed."

@@ -182,10 +182,9 @@ class VariableForm(forms.Form):
     )
     value = forms.CharField(
         label="Value",
-        max_length=MAX_VALUE_CHARACTERS,
         required=False,
         strip=False,
-        widget=forms.Textarea(attrs={"rows": 5, "dir": "auto"}),
+        widget=forms.Textarea(attrs={"rows": 5, "dir": "auto", "maxlength": MAX_VALUE_CHARACTERS}),
         help_text="Put into the text as it is, at most 4,000 characters; braces in it mean nothing.",
     )
     description = forms.CharField(label="What it is for", max_length=200, required=False)

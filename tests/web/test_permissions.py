@@ -146,7 +146,7 @@ async def test_the_socket(role, make_user, actor, publish):
             assert json.loads(await socket.receive_from(timeout=5)) == {"event": "signed_out"}
             assert (await socket.receive_output(timeout=5))["type"] == "websocket.close"
             return
-        for action in ("run", "test"):
+        for action in ("run", "smoke", "test"):
             message = {"action": action, "template": "enhance", "what": "editor", "where": "chain", "input": "a fox"}
             await socket.send_to(text_data=json.dumps(message | {"body": "x", "provider": ""}))
             answer = await socket.receive_from(timeout=5)
