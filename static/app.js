@@ -108,7 +108,8 @@
     if (field) putVariable(field, button.dataset.insert, field.selectionStart, field.selectionEnd);
   });
 
-  let completion = null; // while it is open: {field, list, start, end}
+  const MOST_OFFERED = 8; // at once; it does not scroll, typing on narrows it
+  let completion = null; // while it is open: {field, box, list, start, end}
 
   /** Offers variables where `{{` and perhaps the beginning of a name stand before the caret. */
   function complete(field) {
@@ -118,14 +119,19 @@
     const found = typed ? variables().filter(({ name }) => name.includes(typed[1].toLowerCase())) : [];
     if (!found.length) return;
     const rest = /^\w*[ \t]*\}\}/.exec(field.value.slice(at))?.[0].length ?? 0;
+    const box = document.createElement("div");
+    box.className = "completion";
     const list = document.createElement("div");
     list.id = "completion";
-    list.className = "completion";
     list.setAttribute("role", "listbox");
     list.setAttribute("aria-label", "Variables");
-    list.append(...found.map(offered));
-    document.body.append(list);
-    completion = { field, list, start: typed.index, end: at + rest };
+    list.append(...found.slice(0, MOST_OFFERED).map(offered));
+    const more = document.createElement("p");
+    more.className = "faint";
+    more.textContent = found.length > MOST_OFFERED ? `${found.length - MOST_OFFERED} more: type on` : "";
+    box.append(list, more);
+    $("#main").append(box);
+    completion = { field, box, list, start: typed.index, end: at + rest };
     field.setAttribute("aria-controls", list.id);
     field.setAttribute("aria-autocomplete", "list");
     placeCompletion();
@@ -150,12 +156,11 @@
   function chooseVariable(option) {
     for (const other of completion.list.children) other.setAttribute("aria-selected", other === option);
     completion.field.setAttribute("aria-activedescendant", option.id);
-    option.scrollIntoView({ block: "nearest" });
   }
 
   /** Under the caret, or over it where there is no room. A copy of the text in a hidden box tells where that is. */
   function placeCompletion() {
-    const { field, list, start } = completion;
+    const { field, box, start } = completion;
     const look = getComputedStyle(field);
     const mirror = document.createElement("div");
     mirror.className = "mirror";
@@ -165,19 +170,19 @@
     mark.textContent = "{{";
     mirror.append(field.value.slice(0, start), mark);
     document.body.append(mirror);
-    const box = field.getBoundingClientRect();
-    const top = box.top + mark.offsetTop - field.scrollTop;
-    const below = Math.min(Math.max(top + mark.offsetHeight, box.top), box.bottom);
-    const left = Math.min(box.left + mark.offsetLeft, innerWidth - list.offsetWidth - 8);
+    const frame = field.getBoundingClientRect();
+    const top = frame.top + mark.offsetTop - field.scrollTop;
+    const below = Math.min(Math.max(top + mark.offsetHeight, frame.top), frame.bottom);
+    const left = Math.min(frame.left + mark.offsetLeft, innerWidth - box.offsetWidth - 8);
     mirror.remove();
-    list.style.left = `${Math.max(8, left)}px`;
-    list.style.top = `${below + list.offsetHeight + 8 < innerHeight ? below + 4 : Math.max(8, top - list.offsetHeight - 4)}px`;
+    box.style.left = `${Math.max(8, left)}px`;
+    box.style.top = `${below + box.offsetHeight + 8 < innerHeight ? below + 4 : Math.max(8, top - box.offsetHeight - 4)}px`;
   }
 
   function closeCompletion() {
     if (!completion) return;
     for (const name of ["aria-controls", "aria-autocomplete", "aria-activedescendant"]) completion.field.removeAttribute(name);
-    completion.list.remove();
+    completion.box.remove();
     completion = null;
   }
 
@@ -210,7 +215,7 @@
     takeVariable(option);
   });
   on("focusout", (event) => event.target === completion?.field && closeCompletion());
-  on("scroll", (event) => event.target !== completion?.list && closeCompletion(), true);
+  on("scroll", closeCompletion, true);
   window.addEventListener("resize", closeCompletion);
 
   // ------------------------------------------------------------------ menus (details) close like menus
