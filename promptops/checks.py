@@ -30,9 +30,15 @@ def run_checks(body: str, values: Mapping[str, str]) -> list[Check]:
         body = clean_body(body)
     except ValidationError as error:
         refused[_PLACES[str(error.code)]] = error.messages[0]
-    filled = variables.fill(body, values)
-    if not refused:
-        refused = _refused_when_filled(filled)
+    if not refused and (size := variables.filled_bytes(body, values)) > MAX_BODY_BYTES:
+        refused["Length"] = (
+            f"With its variables filled in the prompt is {size:,} bytes; at most {MAX_BODY_BYTES:,} (64 KiB) "
+            "are allowed. Shorten it, or the values."
+        )
+    # What is refused is not filled: a few braces and long values could make it of any size.
+    filled = body if refused else variables.fill(body, values)
+    if not refused and not filled.strip():
+        refused["Not blank"] = "With its variables filled in the prompt is blank. Write something beside them."
     problems = variables.check(body, values)
     unknown = [problem.message for problem in problems if problem.unknown]
     stray = [problem.message for problem in problems if not problem.unknown]
@@ -52,18 +58,6 @@ def run_checks(body: str, values: Mapping[str, str]) -> list[Check]:
 def failures(checks: list[Check]) -> list[str]:
     """The sentences of the checks that do not hold."""
     return [sentence for check in checks if not check.passed for sentence in check.sentences]
-
-
-def _refused_when_filled(filled: str) -> dict[str, str]:
-    if not filled.strip():
-        return {"Not blank": "With its variables filled in the prompt is blank. Write something beside them."}
-    size = len(filled.encode(errors="replace"))
-    if size > MAX_BODY_BYTES:
-        return {
-            "Length": f"With its variables filled in the prompt is {size:,} bytes; at most {MAX_BODY_BYTES:,} (64 KiB) "
-            "are allowed. Shorten it, or the values."
-        }
-    return {}
 
 
 def _check(name: str, found: list[str] | str | None, fine: str) -> Check:

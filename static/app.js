@@ -804,6 +804,12 @@
     setUpSocket();
     htmx.onLoad((element) => element.isConnected && refresh(element.parentElement ?? element));
   }
+  // What is read while it is saved stays where it was scrolled to.
+  let scrolledTo = {};
+  on("htmx:oobBeforeSwap", () => (scrolledTo = Object.fromEntries($$("[data-keep-scroll]").map((box) => [box.id, box.scrollTop]))));
+  on("htmx:oobAfterSwap", () => {
+    for (const box of $$("[data-keep-scroll]")) box.scrollTop = scrolledTo[box.id] ?? 0;
+  });
   on("htmx:oobAfterSwap", (event) => refresh(event.detail.target?.parentElement ?? document));
   showTimes();
   showCounts();

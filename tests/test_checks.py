@@ -24,6 +24,7 @@ NAMES = ["Not blank", "Readable", "Length", "Braces", "Variables"]
         ("x" * 65537, ["Length"], "65,537 bytes"),
         ("é" * 32769, ["Length"], "65,538 bytes"),
         ("{{ long }}" * 17, ["Length"], "With its variables filled in the prompt is 68,000 bytes"),
+        ("{{long}}" * 8192, ["Length"], "32,768,000 bytes"),
         ("{{ sesaon }}", ["Variables"], "Line 1, column 1: {{ sesaon }} is not declared. Did you mean {{ season }}?"),
         ("{{ season", ["Braces"], "never closed"),
         ("{{ x }} {{", ["Braces", "Variables"], "Line 1, column 9: {{ is never closed"),

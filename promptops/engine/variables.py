@@ -82,6 +82,11 @@ def fill(text: str, values: Mapping[str, str]) -> str:
     return "".join(piece.filled(values) for piece in pieces(text))
 
 
+def filled_bytes(text: str, values: Mapping[str, str]) -> int:
+    """How many bytes of UTF-8 `fill` would make of the text; it makes none, so that the answer may be any number."""
+    return sum(len(piece.filled(values).encode(errors="replace")) for piece in pieces(text))
+
+
 def check(text: str, known: Collection[str]) -> list[Problem]:
     """What is wrong with the braces and variables of a text, from the top, at most MOST_PROBLEMS of it.
 

@@ -172,3 +172,15 @@ def test_a_sample_is_unpinned_in_its_menu(enhance, editor, actor, page_for) -> N
     page.get_by_text("Sample inputs", exact=True).click()
     page.get_by_role("button", name="Unpin a pinned whale").click()
     expect(page.get_by_text("Smoke runs take these until an input is pinned.")).to_be_visible()
+
+
+def test_saving_does_not_scroll_what_is_read(enhance, editor, page_for) -> None:
+    page = page_for(editor, "/prompts/enhance/")
+    body(page).fill("A line.\n" * 80 + "It is {{ season }}.")
+    filled = page.get_by_role("group", name="Filled in")
+    expect(filled).to_contain_text("early winter")
+    filled.evaluate("box => { box.scrollTop = 300 }")
+    body(page).press("Control+End")
+    body(page).press_sequentially(" And cold.")
+    expect(filled).to_contain_text("And cold.")
+    assert filled.evaluate("box => box.scrollTop") == 300

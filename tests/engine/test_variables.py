@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from promptops.engine.snapshot import Snapshot
 from promptops.engine.types import PromptOperation
-from promptops.engine.variables import MOST_PROBLEMS, NAME, check, fill, find, pieces
+from promptops.engine.variables import MOST_PROBLEMS, NAME, check, fill, filled_bytes, find, pieces
 from promptops.models import Variable
 
 VALUES = {"season": "winter", "style": "film noir", "empty": "", "sly": "{{ season }} \\{{ {{"}
@@ -121,6 +121,11 @@ def test_without_problems_all_is_filled_and_with_one_something_is_left(text, val
     left = [piece for piece in pieces(text) if piece.kind == "stray" or (piece.name and piece.name not in values)]
     assert len(check(text, values)) == len(left)
     assert all(piece.filled(values) == piece.text for piece in left)
+
+
+@given(BRACES, VALUE_SETS)
+def test_the_size_is_told_before_it_is_made(text, values):
+    assert filled_bytes(text, values) == len(fill(text, values).encode(errors="replace"))
 
 
 @given(st.one_of(BRACES, st.text(max_size=60)))

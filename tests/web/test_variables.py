@@ -155,6 +155,9 @@ def test_autosave_keeps_anything_and_tells_what_the_checks_find(enhance, season,
     assert '<mark title="season">&lt;b&gt;winter&lt;/b&gt;</mark>' in page
     assert '<mark class="bad" title="Not declared">{{ sesaon }}</mark>' in page
     assert '<mark class="bad" title="Not closed, or no name">{{</mark> open &lt;i&gt;' in page
+    long = client.post(reverse("template_draft", args=["enhance"]), form(enhance, "{{ season }}" * 5400))
+    assert "With its variables filled in the prompt is 70,200 bytes" in text_of(long)
+    assert len(long.content) < 300_000
     blank = client.post(reverse("template_draft", args=["enhance"]), form(enhance, "  "))
     assert blank.status_code == 200
     assert "The prompt is blank." in text_of(blank)
