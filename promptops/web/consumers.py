@@ -184,8 +184,6 @@ class PageConsumer(AsyncWebsocketConsumer):
                         context = vars(event)
         except Refused as refused:
             context = {"error": str(refused)}
-        except asyncio.CancelledError:
-            raise
         except Exception:
             log.exception("A run failed unexpectedly")
             context = {"error": "Something broke on the server; its log says what."}

@@ -17,11 +17,11 @@ from promptops.actions import templates as actions
 from promptops.actions.errors import Refused, StaleRelease
 from promptops.actions.releases import Content
 from promptops.checks import failures, run_checks
-from promptops.engine.variables import Piece, pieces
+from promptops.engine.variables import Piece, filled_bytes, pieces
 from promptops.enums import Permission
 from promptops.models import Template, Version
 from promptops.queries.templates import Text
-from promptops.text import estimate_tokens, whole_number
+from promptops.text import MAX_BODY_BYTES, estimate_tokens, whole_number
 from promptops.web import review as reviews
 from promptops.web.access import actor, refusal, requires
 from promptops.web.forms import ContentForm, DescriptionForm, TemplateForm
@@ -77,7 +77,7 @@ def edit(request: HttpRequest, name: str) -> HttpResponse:
             "published": _published(request, template),
             "samples": queries.samples.of(template.operation),
         }
-        | _text(template, source.body if source else None),
+        | _checked(template, source.body if source else None),
     )
 
 
@@ -95,7 +95,7 @@ def draft(request: HttpRequest, name: str) -> HttpResponse:
     except ValidationError as error:
         return HttpResponse(" ".join(error.messages), status=400, content_type="text/plain; charset=utf-8")
     context = {"template": template, "draft": kept, "next_number": queries.templates.next_number(template)}
-    return render(request, "prompts/_saved.html", context | _text(template, form.content.body))
+    return render(request, "prompts/_saved.html", context | _checked(template, form.content.body))
 
 
 @requires(Permission.EDIT)
@@ -106,7 +106,7 @@ def check(request: HttpRequest, name: str) -> HttpResponse:
     form = ContentForm(request.POST)
     if not form.is_valid():
         return _cannot_keep(form)
-    return render(request, "prompts/_checked.html", {"template": template} | _text(template, form.content.body))
+    return render(request, "prompts/_checked.html", {"template": template} | _checked(template, form.content.body))
 
 
 @requires(Permission.EDIT)
@@ -215,8 +215,8 @@ def diff(request: HttpRequest, name: str) -> HttpResponse:
     template = _template(name)
     live_number = str(template.live_version.number) if template.live_version else "draft"
     texts = queries.templates.texts(template, request.user)
-    a = _compared(texts, request.GET.get("a") or live_number)
-    b = _compared(texts, request.GET.get("b") or live_number)
+    a = _text(texts, request.GET.get("a") or live_number)
+    b = _text(texts, request.GET.get("b") or live_number)
     context = {"template": template, "texts": texts, "a": a, "b": b, "changes": _setting_changes(a.content, b.content)}
     return render(request, "prompts/diff.html", context | {"tab": "history"})
 
@@ -360,17 +360,17 @@ def _version(template: Template, number: int) -> Version:
     return get_object_or_404(template.versions.select_related("author", "template"), number=number)
 
 
-def _text(template: Template, body: str | None) -> dict[str, Any]:
+def _checked(template: Template, body: str | None) -> dict[str, Any]:
     """What the editor's page tells of its text: variables, failed checks, and how it is filled in (None: no text)."""
     variables = queries.variables.of(template.operation)
     values = {variable.name: variable.value for variable in variables}
-    checks = run_checks(body, values) if body is not None else []
-    # A text that is too long may be of any length once it is filled in: its finding has to do.
-    shown = all(check.passed for check in checks if check.name == "Length")
-    found = list(pieces(body or "")) if shown else []
+    found = list(pieces(body or ""))
+    # Long values could make a short text of any size: of what is too long the finding has to do.
+    if filled_bytes(body or "", values) > MAX_BODY_BYTES:
+        found = []
     return {
         "variables": variables,
-        "findings": failures(checks),
+        "findings": failures(run_checks(body, values)) if body is not None else [],
         "filled": [_shown(piece, values) for piece in found] if any(piece.kind != "plain" for piece in found) else [],
     }
 
@@ -381,7 +381,7 @@ def _shown(piece: Piece, values: dict[str, str]) -> dict[str, str]:
     return {"text": piece.filled(values), "state": state, "name": piece.name}
 
 
-def _compared(texts: list[Text], key: str) -> Text:
+def _text(texts: list[Text], key: str) -> Text:
     found = next((text for text in texts if text.key == key), None)
     if found is None:
         raise Http404
@@ -438,7 +438,6 @@ def _review(request: HttpRequest, template: Template, error: str = "") -> HttpRe
         failed=failed,
         samples=queries.samples.of(template.operation),
         operation=template.operation,
-        next_number=number,
         live=current,
         name=template.name,
         base=form.cleaned_data["base"],
