@@ -11,7 +11,7 @@ class PromptOpsConfig(AppConfig):
     verbose_name = "PromptOps"
 
     def ready(self) -> None:
-        from promptops import checks, signals  # noqa: F401 -- registers the checks, connects the receivers
+        from promptops import signals, system_checks  # noqa: F401 -- registers the checks, connects the receivers
 
         post_migrate.connect(ensure_single_rows, sender=self)
 

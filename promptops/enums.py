@@ -19,7 +19,10 @@ class Permission(models.TextChoices):
 
     READ = "read", "Read every page"
     EDIT = "edit", "Write drafts, run previews and test providers"
-    RELEASE = "release", "Change what is live: publish, roll back, templates, provider order, turn providers on and off"
+    RELEASE = (
+        "release",
+        "Change what is live: publish, roll back, variables, templates, provider order, turn providers on and off",
+    )
     ADMINISTER = "administer", "Users, roles, providers and their keys, settings, erasing runs"
 
 

@@ -16,7 +16,8 @@ from promptops import crypto, events
 from promptops.engine.health import HealthRegistry
 from promptops.engine.snapshot import ProviderSpec, SettingsSpec, Snapshot, TemplateSpec
 from promptops.engine.types import Prices, PromptOperation
-from promptops.models import AuditHead, LiveConfiguration, Provider, Run, Template, Version
+from promptops.engine.variables import find
+from promptops.models import AuditHead, LiveConfiguration, Provider, Run, Template, Variable, Version
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +147,33 @@ def _load(config: LiveConfiguration) -> Snapshot:
             max_tokens=config.max_tokens,
             hedge_after_ms=MappingProxyType(_hedging(config)),
         ),
+        variables=MappingProxyType(_variables()),
     )
+
+
+def values_of(operation: str) -> dict[str, str]:
+    """What the variables of the operation stand for, by name, as the database has it."""
+    return dict(Variable.objects.filter(operation=operation).values_list("name", "value"))
+
+
+def variable_users(operation: str | None = None) -> dict[tuple[str, str], list[Version]]:
+    """By operation and name of a variable: the live versions that use it, as the database has them."""
+    templates = Template.objects.filter(archived_at=None, live_version__body__contains="{{")
+    if operation:
+        templates = templates.filter(operation=operation)
+    found: dict[tuple[str, str], list[Version]] = {}
+    for template in templates.select_related("live_version__template"):
+        if version := template.live_version:
+            for name in find(version.body):
+                found.setdefault((template.operation, name), []).append(version)
+    return found
+
+
+def _variables() -> dict[PromptOperation, MappingProxyType[str, str]]:
+    found: dict[PromptOperation, dict[str, str]] = {operation: {} for operation in PromptOperation}
+    for variable in Variable.objects.all():
+        found[PromptOperation(variable.operation)][variable.name] = variable.value
+    return {operation: MappingProxyType(values) for operation, values in found.items()}
 
 
 def _hedging(config: LiveConfiguration) -> dict[PromptOperation, int | None]:

@@ -94,6 +94,135 @@
     for (const other of $$(`details.gap[data-gap="${gap.dataset.gap}"]`, gap.closest(".line"))) other.open = gap.open;
   };
   on("toggle", openBoth, true); // the event does not bubble
+  // ------------------------------------------------------------------ variables in the editor: buttons, completion
+
+  const variables = () => $$("[data-insert]").map(({ dataset }) => ({ name: dataset.insert, value: dataset.value }));
+
+  /** Puts a variable in place of what is between two positions, as if it were typed, so that it can be undone. */
+  function putVariable(field, name, start, end) {
+    field.focus();
+    field.setSelectionRange(start, end);
+    const text = `{{ ${name} }}`;
+    if (document.execCommand("insertText", false, text)) return;
+    field.setRangeText(text, start, end, "end");
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+
+  on("click", (event) => {
+    const button = event.target.closest("[data-insert]");
+    const field = button && $("textarea.editor");
+    if (field) putVariable(field, button.dataset.insert, field.selectionStart, field.selectionEnd);
+  });
+
+  const MOST_OFFERED = 8; // at once; it does not scroll, typing on narrows it
+  let completion = null; // while it is open: {field, box, list, start, end}
+
+  /** Offers variables where `{{` and perhaps the beginning of a name stand before the caret. */
+  function complete(field) {
+    closeCompletion();
+    const at = field.selectionStart;
+    const typed = at === field.selectionEnd && /(?<!\\)\{\{[ \t]*(\w*)$/.exec(field.value.slice(0, at));
+    const found = typed ? variables().filter(({ name }) => name.includes(typed[1].toLowerCase())) : [];
+    if (!found.length) return;
+    const rest = /^\w*[ \t]*\}\}/.exec(field.value.slice(at))?.[0].length ?? 0;
+    const box = document.createElement("div");
+    box.className = "completion";
+    const list = document.createElement("div");
+    list.id = "completion";
+    list.setAttribute("role", "listbox");
+    list.setAttribute("aria-label", "Variables");
+    list.append(...found.slice(0, MOST_OFFERED).map(offered));
+    const more = document.createElement("p");
+    more.className = "faint";
+    more.textContent = found.length > MOST_OFFERED ? `${found.length - MOST_OFFERED} more: type on` : "";
+    box.append(list, more);
+    $("#main").append(box);
+    completion = { field, box, list, start: typed.index, end: at + rest };
+    field.setAttribute("aria-controls", list.id);
+    field.setAttribute("aria-autocomplete", "list");
+    placeCompletion();
+    chooseVariable(list.firstChild);
+    announce(`${found.length} variable${found.length === 1 ? "" : "s"}. Arrows choose, Enter inserts.`);
+  }
+
+  function offered({ name, value }) {
+    const option = document.createElement("div");
+    option.id = `completion-${name}`;
+    option.dataset.name = name;
+    option.setAttribute("role", "option");
+    const title = document.createElement("b");
+    title.textContent = name;
+    const shown = document.createElement("span");
+    shown.dir = "auto";
+    shown.textContent = value || "(empty)";
+    option.append(title, shown);
+    return option;
+  }
+
+  function chooseVariable(option) {
+    for (const other of completion.list.children) other.setAttribute("aria-selected", other === option);
+    completion.field.setAttribute("aria-activedescendant", option.id);
+  }
+
+  /** Under the caret, or over it where there is no room. A copy of the text in a hidden box tells where that is. */
+  function placeCompletion() {
+    const { field, box, start } = completion;
+    const look = getComputedStyle(field);
+    const mirror = document.createElement("div");
+    mirror.className = "mirror";
+    for (const name of ["font", "padding", "tabSize", "letterSpacing", "direction"]) mirror.style[name] = look[name];
+    mirror.style.width = `${field.clientWidth}px`;
+    const mark = document.createElement("span");
+    mark.textContent = "{{";
+    mirror.append(field.value.slice(0, start), mark);
+    document.body.append(mirror);
+    const frame = field.getBoundingClientRect();
+    const top = frame.top + mark.offsetTop - field.scrollTop;
+    const below = Math.min(Math.max(top + mark.offsetHeight, frame.top), frame.bottom);
+    const left = Math.min(frame.left + mark.offsetLeft, innerWidth - box.offsetWidth - 8);
+    mirror.remove();
+    box.style.left = `${Math.max(8, left)}px`;
+    box.style.top = `${below + box.offsetHeight + 8 < innerHeight ? below + 4 : Math.max(8, top - box.offsetHeight - 4)}px`;
+  }
+
+  function closeCompletion() {
+    if (!completion) return;
+    for (const name of ["aria-controls", "aria-autocomplete", "aria-activedescendant"]) completion.field.removeAttribute(name);
+    completion.box.remove();
+    completion = null;
+  }
+
+  function takeVariable(option) {
+    const { field, start, end } = completion;
+    closeCompletion();
+    putVariable(field, option.dataset.name, start, end);
+    closeCompletion(); // putting it in was an input, too
+  }
+
+  on("input", (event) => event.target.matches("textarea.editor") && complete(event.target));
+  on("keydown", (event) => {
+    if (!completion || event.target !== completion.field || event.isComposing || event.ctrlKey || event.metaKey || event.altKey) return;
+    const options = [...completion.list.children];
+    const at = options.findIndex((option) => option.getAttribute("aria-selected") === "true");
+    if (event.key === "ArrowDown") chooseVariable(options[(at + 1) % options.length]);
+    else if (event.key === "ArrowUp") chooseVariable(options[(at - 1 + options.length) % options.length]);
+    else if (event.key === "Enter" || (event.key === "Tab" && !event.shiftKey)) takeVariable(options[at]);
+    else if (event.key === "Escape") closeCompletion();
+    else {
+      if (/^(Arrow|Home|End|Page)/.test(event.key)) closeCompletion(); // the caret goes elsewhere
+      return;
+    }
+    event.preventDefault();
+  });
+  on("pointerdown", (event) => {
+    const option = completion && event.target.closest?.("#completion [role=option]");
+    if (!option) return event.target === completion?.field && closeCompletion();
+    event.preventDefault(); // the focus stays in the text
+    takeVariable(option);
+  });
+  on("focusout", (event) => event.target === completion?.field && closeCompletion());
+  on("scroll", closeCompletion, true);
+  window.addEventListener("resize", closeCompletion);
 
   // ------------------------------------------------------------------ menus (details) close like menus
 
@@ -125,7 +254,11 @@
 
   on("close", placeToasts, true); // the event does not bubble
   // What was shown in the review panel goes with it: a one-time link must not stay in the page.
-  on("close", (event) => event.target.matches("[data-opens-itself]") && event.target.replaceChildren(), true);
+  on("close", (event) => {
+    if (!event.target.matches("[data-opens-itself]")) return;
+    for (const cancel of $$("[data-running] form[ws-send]", event.target)) cancel.requestSubmit(); // nobody sees its end
+    event.target.replaceChildren();
+  }, true);
   on("click", (event) => {
     const opener = event.target.closest("[data-open-dialog]");
     if (opener) openDialog($(opener.dataset.openDialog));
@@ -467,7 +600,12 @@
 
   on("htmx:wsBeforeMessage", (event) => {
     const { message } = event.detail;
-    if (typeof message !== "string" || !message.startsWith("{")) return; // HTML: htmx swaps it
+    if (typeof message !== "string" || !message.startsWith("{")) {
+      // HTML, which htmx swaps; what it replaces may be gone with a panel that was closed meanwhile.
+      const id = /^\s*<\w+ id="([\w-]+)"/.exec(message)?.[1];
+      if (id && !document.getElementById(id)) event.preventDefault();
+      return;
+    }
     event.preventDefault();
     receive(JSON.parse(message));
   });
@@ -674,6 +812,12 @@
     setUpSocket();
     htmx.onLoad((element) => element.isConnected && refresh(element.parentElement ?? element));
   }
+  // What is read while it is saved stays where it was scrolled to.
+  let scrolledTo = {};
+  on("htmx:oobBeforeSwap", () => (scrolledTo = Object.fromEntries($$("[data-keep-scroll]").map((box) => [box.id, box.scrollTop]))));
+  on("htmx:oobAfterSwap", () => {
+    for (const box of $$("[data-keep-scroll]")) box.scrollTop = scrolledTo[box.id] ?? 0;
+  });
   on("htmx:oobAfterSwap", (event) => refresh(event.detail.target?.parentElement ?? document));
   showTimes();
   showCounts();

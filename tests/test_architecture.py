@@ -12,13 +12,14 @@ PACKAGE = settings.BASE_DIR / "promptops"
 # The layers from the top; a module may import its own layer and those below. What is not named here fails the test.
 LAYERS = [
     {"asgi"},
-    {"apps", "checks", "signals"},
+    {"apps", "signals", "system_checks"},
     {"web", "api", "management"},
     {"background"},
     {"actions", "queries"},
     {"live"},
     {"audit"},
     {"events"},
+    {"checks"},
     {"models"},
     {"permissions"},
     {"enums"},

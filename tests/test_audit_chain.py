@@ -12,8 +12,8 @@ from django.db import IntegrityError, connection, transaction
 
 from promptops import audit
 from promptops.actions.audit import REFUSALS_EVERY, record_refusal
-from promptops.checks import audit_is_protected
 from promptops.models import AuditEntry, AuditHead, Template, audit_triggers
+from promptops.system_checks import audit_is_protected
 from tests.audit_tools import put_in, reseal, rewrite, set_head, settle, take_out, tamper, without_triggers
 
 
@@ -471,7 +471,7 @@ def test_missing_and_disarmed_triggers_are_told_and_put_back(chain, actor):
 
 @pytest.mark.django_db(transaction=True)
 def test_the_migration_can_be_taken_back_and_made_again(actor):
-    call_command("migrate", "promptops", "0004", verbosity=0)
+    call_command("migrate", "promptops", "0006", verbosity=0)
     try:
         assert len(audit_triggers.missing(connection)) == 6
         assert audit_is_protected(databases=["default"]) == []  # it is not due yet

@@ -6,8 +6,10 @@ from django.db import models, transaction
 from django.db.models import F
 
 from promptops import audit, events, live
+from promptops.actions.errors import ChecksFailed
 from promptops.audit import Actor
-from promptops.models import LiveConfiguration, Provider, Release, Template, Version
+from promptops.checks import failures, run_checks
+from promptops.models import LiveConfiguration, Provider, Release, Template, Variable, Version
 
 # What a row knows beside what it says of the live configuration: secrets, counters, and its own place.
 NOT_TOLD = {"id", "enabled", "position", "changed_revision", "key_encrypted", "key_env"}
@@ -22,6 +24,13 @@ def next_revision() -> int:
     """
     LiveConfiguration.objects.filter(pk=1).update(revision=F("revision") + 1)
     return LiveConfiguration.objects.values_list("revision", flat=True).get(pk=1)
+
+
+def check_text(version: Version, operation: str) -> None:
+    """Raise ChecksFailed when the version's text may not be live. Call it after `next_revision`, which holds the
+    variables still."""
+    if failed := failures(run_checks(version.body, live.values_of(operation))):
+        raise ChecksFailed(failed)
 
 
 def record_release(
@@ -70,7 +79,7 @@ def record_release(
 
 
 def configuration() -> dict[str, Any]:
-    """What is live now, as a release keeps it: versions by number, the chain in its order, the settings. No secrets."""
+    """What is live now, as a release keeps it: versions by number, chain in order, variables, settings. No secrets."""
     templates = Template.objects.filter(live_version__isnull=False, archived_at=None)
     return {
         "templates": [
@@ -83,6 +92,7 @@ def configuration() -> dict[str, Any]:
             {**_fields(provider, NOT_TOLD), "key": provider.key_state}
             for provider in Provider.objects.filter(enabled=True)
         ],
+        "variables": list(Variable.objects.values("operation", "name", "value")),
         "settings": _fields(LiveConfiguration.objects.get(pk=1), NOT_TOLD_OF_SETTINGS),
     }
 

@@ -3,6 +3,8 @@
 Refused (ValueError)
 |-- Stale           someone else changed it first
 |   `-- StaleRelease    another version went live since; carries it
+|-- VariableInUse   a live text uses it
+|-- ChecksFailed    the text may not be live; carries a sentence for each reason
 `-- LastAdministrator
 """
 
@@ -24,6 +26,23 @@ class StaleRelease(Stale):
         self.live = live
         now = f"v{live.number} is live now" if live else "nothing is live now"
         super().__init__(f"Someone was faster: {now}. Compare the two texts, then publish again; yours is kept.")
+
+
+class VariableInUse(Refused):
+    """A variable cannot go while live texts use it; `users` are these versions."""
+
+    def __init__(self, name: str, users: list[Version]) -> None:
+        *most, last = [str(version) for version in users]
+        who = f"{', '.join(most)} and {last} are live and use" if most else f"{last} is live and uses"
+        super().__init__(f"{name} cannot be removed: {who} it. Publish a text without {{{{ {name} }}}} there first.")
+
+
+class ChecksFailed(Refused):
+    """The text does not pass the checks before going live."""
+
+    def __init__(self, sentences: list[str]) -> None:
+        self.sentences = sentences
+        super().__init__(f"The text cannot go live. {' '.join(sentences)}")
 
 
 class LastAdministrator(Refused):

@@ -9,9 +9,11 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from promptops import audit, live
+from promptops.actions.errors import Refused
 from promptops.actions.releases import Content, publish
 from promptops.actions.templates import create_template
 from promptops.audit import Actor
+from promptops.checks import failures, run_checks
 from promptops.engine.types import PromptOperation
 from promptops.models import LiveConfiguration, Template
 from promptops.text import decode_body
@@ -45,18 +47,27 @@ def import_prompts(folder: Path, *, by: Actor) -> list[str]:
         except ValidationError as error:
             problems.append(f"{path.name} was not imported: {' '.join(error.messages)}")
             continue
+        if failed := failures(run_checks(body, {})):
+            problems.append(f"{path.name} was not imported: {' '.join(failed)}")
+            continue
         template = create_template(operation.value, operation.value, by=by, description=DESCRIPTIONS[operation])
         publish(template, Content(body), by=by, expected=None, note=f"Imported from {path.name}")
     return problems
 
 
-def export_prompts(folder: Path, *, by: Actor) -> list[Path]:
+def export_prompts(folder: Path, *, by: Actor, keep_variables: bool = False) -> list[Path]:
     """Write every live text to `<template>.txt` in the folder (made if need be) and return the paths.
 
     All files are written aside first and then renamed, so a reader never sees half a file, and a full disk or a folder
-    in a file's place changes nothing. Raises OSError.
+    in a file's place changes nothing. Variables are filled in, unless `keep_variables` asks for the texts as they are
+    edited. Raises OSError, and Refused when a live text uses a variable that is not declared.
     """
-    templates = live.load().templates
+    snapshot = live.load()
+    templates = snapshot.templates
+    if not keep_variables:
+        for template in templates:
+            if failed := failures(run_checks(template.body, snapshot.variables[template.operation])):
+                raise Refused(f"{template.name} was not exported, nor any other: {' '.join(failed)}")
     folder.mkdir(parents=True, exist_ok=True)
     for template in templates:
         if (folder / f"{template.name}.txt").is_dir():
@@ -67,7 +78,9 @@ def export_prompts(folder: Path, *, by: Actor) -> list[Path]:
             descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=f".{template.name}-", suffix=".tmp")
             written.append((temporary, folder / f"{template.name}.txt"))
             with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-                file.write(template.body + "\n")
+                file.write(
+                    (template.body if keep_variables else snapshot.filled(template.operation, template.body)) + "\n"
+                )
                 file.flush()
                 os.fsync(file.fileno())
             os.chmod(temporary, 0o644)

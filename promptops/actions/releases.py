@@ -6,7 +6,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Max
 
-from promptops.actions._release import next_revision, record_release
+from promptops.actions._release import check_text, next_revision, record_release
 from promptops.actions.errors import Refused, StaleRelease
 from promptops.audit import Actor
 from promptops.models import Draft, Template, Version
@@ -32,8 +32,8 @@ def publish(template: Template, content: Content, *, by: Actor, expected: int | 
     """Make `content` the template's next version, live at commit; the author's draft is done.
 
     `expected` is the id of the version that the text started from (None: nothing was live). Raises StaleRelease when
-    another one is live by now, Refused when nothing changed or the template is archived, ValidationError for a text
-    or a setting that cannot be used.
+    another one is live by now, Refused when nothing changed or the template is archived, ChecksFailed for a text
+    that may not be live, ValidationError for one that is no text, or for a setting that cannot be used.
     """
     content = content.cleaned()
     revision = next_revision()
@@ -55,6 +55,7 @@ def publish(template: Template, content: Content, *, by: Actor, expected: int | 
     )
     if live and version.content == live.content:
         raise Refused(f"No changes to publish: the text and settings are those of v{live.number}, which is live.")
+    check_text(version, template.operation)
     version.full_clean()
     version.save()
     _point(template, live, version)
@@ -86,6 +87,7 @@ def roll_back(version: Version, *, by: Actor, expected: int | None, note: str = 
         raise StaleRelease(live)
     if live and live.pk == version.pk:
         raise Refused(f"v{version.number} is live already.")
+    check_text(version, template.operation)
     _point(template, live, version)
     record_release(
         revision,

@@ -88,7 +88,7 @@ class RunPlan:
         return build_request(
             self.operation,
             self.input,
-            system_prompt=self.content.body,
+            system_prompt=self.snapshot.filled(self.operation, self.content.body),
             model=self.content.model,
             temperature=self.temperature,
             max_tokens=self.max_tokens,

@@ -5,7 +5,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from promptops import audit
-from promptops.actions._release import next_revision, record_release
+from promptops.actions._release import check_text, next_revision, record_release
 from promptops.actions.errors import Refused, Stale
 from promptops.actions.releases import Content
 from promptops.audit import Actor
@@ -103,11 +103,13 @@ def archive(template: Template, *, by: Actor, note: str = "") -> Template:
 
 @transaction.atomic
 def restore(template: Template, *, by: Actor, note: str = "") -> Template:
-    """Bring an archived template back as it was."""
+    """Bring an archived template back as it was. ChecksFailed when its live text uses a variable that is gone."""
     revision = next_revision()
     if not Template.objects.filter(pk=template.pk, archived_at__isnull=False).update(archived_at=None):
         raise Stale(f"{template.name} is not archived.")
-    template = Template.objects.get(pk=template.pk)
+    template = Template.objects.select_related("live_version").get(pk=template.pk)
+    if template.live_version:
+        check_text(template.live_version, template.operation)
     record_release(
         revision,
         "template.restored",

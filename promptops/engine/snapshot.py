@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from promptops.engine.types import Prices, PromptOperation
+from promptops.engine.variables import fill
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,12 @@ class Snapshot:
     defaults: Mapping[PromptOperation, int]
     providers: tuple[ProviderSpec, ...]
     settings: SettingsSpec = SettingsSpec()
+    variables: Mapping[PromptOperation, Mapping[str, str]] = field(default_factory=dict)
+    """What `{{ name }}` stands for, by operation and name. Texts of templates hold their variables unfilled."""
+
+    def filled(self, operation: PromptOperation, text: str) -> str:
+        """A system prompt of the operation as a model gets it, its variables filled in."""
+        return fill(text, self.variables.get(operation, {}))
 
     def template_for(self, operation: PromptOperation) -> TemplateSpec | None:
         """The operation's default template, or `None` when it has none."""

@@ -4,8 +4,10 @@ from promptops.models.audit import AuditEntry, AuditHead
 from promptops.models.live import LiveConfiguration, Release
 from promptops.models.providers import Provider
 from promptops.models.runs import Attempt, Run
+from promptops.models.samples import Sample
 from promptops.models.templates import Draft, Template, Version
 from promptops.models.users import OneTimeLink, User
+from promptops.models.variables import Variable
 
 __all__ = [
     "Attempt",
@@ -17,7 +19,9 @@ __all__ = [
     "Provider",
     "Release",
     "Run",
+    "Sample",
     "Template",
     "User",
+    "Variable",
     "Version",
 ]

@@ -53,6 +53,7 @@ class Configuration:
     operations: list[LiveTemplate]
     others: list[LiveTemplate]
     providers: list[dict[str, Any]]
+    variables: list[dict[str, Any]]
     settings: list[Value]
     chain_release: Release | None
     settings_release: Release | None
@@ -165,6 +166,7 @@ def configuration_of(release: Release) -> Configuration | None:
         operations=[defaults.get(name) or LiveTemplate("", name) for name in (each.value for each in PromptOperation)],
         others=[row for default, row in rows if not default],
         providers=kept["providers"],
+        variables=kept.get("variables", []),
         settings=values,
         chain_release=until.filter(action__startswith="provider.").first(),
         settings_release=until.filter(action="settings.changed").first(),

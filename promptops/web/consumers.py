@@ -44,7 +44,8 @@ running: Counter[int] = Counter()  # by user id: runs that are going on
 
 
 class PageConsumer(AsyncWebsocketConsumer):
-    """One per open page. The "Try it" panel and each provider's test have one run at a time; a new one cancels it."""
+    """One per open page. The "Try it" panel, the smoke run and each provider's test go on one at a time: a new
+    one cancels it."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -105,12 +106,13 @@ class PageConsumer(AsyncWebsocketConsumer):
             )
             raise ValidationError(refusal(Permission.EDIT))
         await self._cancel(key)
-        if running[user.pk] >= MAX_RUNS:
+        planned = await database_sync_to_async(planner)(user, data, await live.acurrent())
+        if running[user.pk] + planned.weight > MAX_RUNS:
             raise ValidationError(f"{MAX_RUNS} runs of yours are going on. Wait for one, or cancel it.")
-        preview = await database_sync_to_async(planner)(user, data, await live.acurrent())
-        running[user.pk] += 1
-        self.runs[key] = task = asyncio.create_task(self._run(preview))
-        task.add_done_callback(lambda _: running.subtract({user.pk: 1}))
+        running[user.pk] += planned.weight
+        going = self._smoke(planned) if isinstance(planned, previews.Smoke) else self._run(planned)
+        self.runs[key] = task = asyncio.create_task(going)
+        task.add_done_callback(lambda _: running.subtract({user.pk: planned.weight}))
 
     async def page_event(self, message: dict[str, Any]) -> None:
         """A hint from the channel layer."""
@@ -164,6 +166,45 @@ class PageConsumer(AsyncWebsocketConsumer):
             await self._render(
                 preview, state="failed", plan=plan, error="Something broke on the server; its log says what. Try again."
             )
+
+    async def _smoke(self, smoke: "previews.Smoke") -> None:
+        """Fill the table of a smoke run: one input after another, its two runs side by side."""
+        answered = 0
+        try:
+            await self.send(render_to_string("runs/_smoke.html", {"smoke": smoke}))
+            for _, cells in smoke.rows:
+                async with asyncio.TaskGroup() as group:
+                    tasks = [group.create_task(self._smoke_cell(cell)) for cell in cells]
+                answered += sum(task.result() for task in tasks)
+            state = "done"
+        except asyncio.CancelledError:
+            with contextlib.suppress(Exception):  # the page may be gone already
+                await self._send_smoke(smoke, "canceled", answered)
+            raise
+        except Exception:
+            log.exception("A smoke run failed unexpectedly")
+            state = "broken"
+        await self._send_smoke(smoke, state, answered)
+
+    async def _smoke_cell(self, cell: "previews.Cell") -> bool:
+        """Make one run of a smoke run and show how it ended; whether it was answered."""
+        context: dict[str, Any] = {}
+        try:
+            async with contextlib.aclosing(execute(cell.plan)) as happenings:
+                async for event in happenings:
+                    if isinstance(event, RunRecorded):
+                        context = vars(event)
+        except Refused as refused:
+            context = {"error": str(refused)}
+        except Exception:
+            log.exception("A run failed unexpectedly")
+            context = {"error": "Something broke on the server; its log says what."}
+        await self.send(render_to_string("runs/_smoke_cell.html", {"cell": cell} | context))
+        return bool(context.get("response"))
+
+    async def _send_smoke(self, smoke: "previews.Smoke", state: str, answered: int) -> None:
+        context = {"smoke": smoke, "state": state, "answered": answered, "failed": smoke.runs - answered}
+        await self.send(render_to_string("runs/_smoke_status.html", context))
 
     async def _cancel(self, key: str) -> None:
         """Stop the run of this key, if it is going on, and wait until it is recorded."""

@@ -17,16 +17,18 @@ class NavItem:
     name: str  # of the URL
     icon: str
     key: str
+    also: str = ""  # the URL of another page of this item
 
     def for_page(self, path: str) -> dict[str, Any]:
         url = reverse(self.name)
-        current = path == url or (url != "/" and path.startswith(url))
+        below = [url, reverse(self.also)] if self.also else [url]
+        current = path == url or any(start != "/" and path.startswith(start) for start in below)
         return {"label": self.label, "url": url, "icon": self.icon, "key": self.key, "current": current}
 
 
 NAV = [
     NavItem("Overview", "overview", "layout-dashboard", "g o"),
-    NavItem("Prompts", "prompts", "file-text", "g p"),
+    NavItem("Prompts", "prompts", "file-text", "g p", also="variables"),
     NavItem("Providers", "providers", "plug", "g v"),
     NavItem("Runs", "runs", "play", "g r"),
     NavItem("Audit", "audit", "scroll-text", "g a"),
@@ -55,6 +57,7 @@ def _commands(user: Any) -> list[dict[str, str]]:
         found.append(
             {"label": template.name, "url": reverse("template", args=[template.name]), "hint": template.operation}
         )
+    found.append({"label": "Variables", "url": reverse("variables"), "hint": "Page"})
     if user.may(Permission.EDIT):
         found.append({"label": "New template", "url": reverse("template_new"), "hint": "Action"})
     if user.may(Permission.ADMINISTER):

@@ -10,8 +10,11 @@ from django.http import HttpRequest
 
 from promptops.actions.releases import Content
 from promptops.actions.runs import MAX_COUNT
+from promptops.actions.variables import clean_value
 from promptops.engine.drills import FAULTS
 from promptops.enums import OPERATION_CHOICES
+from promptops.models import Variable
+from promptops.models.variables import MAX_VALUE_CHARACTERS
 
 
 class SignInForm(AuthenticationForm):
@@ -164,3 +167,40 @@ class DescriptionForm(forms.Form):
     """What a template is for."""
 
     description = forms.CharField(label="What it is for", max_length=200, required=False)
+
+
+class VariableForm(forms.Form):
+    """A variable of an operation. `expected` is the revision of the last change that the person saw."""
+
+    operation = forms.ChoiceField(label="Operation", choices=OPERATION_CHOICES)
+    name = forms.CharField(
+        label="Name",
+        max_length=40,
+        validators=Variable._meta.get_field("name").validators,
+        widget=forms.TextInput(attrs={"autocapitalize": "none", "autocomplete": "off", "spellcheck": "false"}),
+        help_text="Lower-case letters, digits and _, such as house_style. It cannot be changed later.",
+    )
+    value = forms.CharField(
+        label="Value",
+        required=False,
+        strip=False,
+        widget=forms.Textarea(attrs={"rows": 5, "dir": "auto", "maxlength": MAX_VALUE_CHARACTERS}),
+        help_text="Put into the text as it is, at most 4,000 characters; braces in it mean nothing.",
+    )
+    description = forms.CharField(label="What it is for", max_length=200, required=False)
+    expected = forms.IntegerField(required=False, widget=forms.HiddenInput())
+
+    @classmethod
+    def of(cls, variable: Variable, data: Any = None) -> "VariableForm":
+        """The form of a variable that is declared: operation and name stay."""
+        initial = {"value": variable.value, "description": variable.description}
+        form = cls(data, initial=initial | {"expected": variable.changed_revision})
+        del form.fields["operation"], form.fields["name"]
+        form.fields["expected"].required = True
+        return form
+
+    def clean_value(self) -> str:
+        try:
+            return clean_value(self.cleaned_data["value"])
+        except ValidationError as error:
+            raise ValidationError(error.messages) from None

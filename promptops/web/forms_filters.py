@@ -25,6 +25,8 @@ SYSTEM = "system:"
 NOUNS = {
     "template": "Templates",
     "provider": "Providers",
+    "variable": "Variables",
+    "sample": "Sample inputs",
     "settings": "Settings",
     "user": "People",
     "run": "Runs",
@@ -35,6 +37,8 @@ NOUNS = {
 }
 OBJECT_TYPES: Choices = [
     ("template", "Template"),
+    ("variable", "Variable"),
+    ("sample", "Sample input"),
     ("provider", "Provider"),
     ("user", "Person"),
     ("onetimelink", "One-time link"),

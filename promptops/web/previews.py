@@ -1,20 +1,21 @@
 """From a page's message to a run: what the "Try it" panel and a provider's Test button ask for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from django.core.exceptions import ValidationError
 
-from promptops import live
+from promptops import live, queries
 from promptops.actions.releases import Content
 from promptops.actions.runs import Drill, RunPlan, clean_input
+from promptops.checks import failures, run_checks
 from promptops.engine.drills import Fault
 from promptops.engine.enhancer import BUILT_IN_PROMPTS
 from promptops.engine.snapshot import ProviderSpec, Snapshot
 from promptops.engine.types import PromptOperation
 from promptops.enums import RunSource
-from promptops.models import Provider, Template, User
+from promptops.models import Provider, Template, User, Version
 from promptops.text import whole_number
 from promptops.web.forms import ContentForm, TryForm
 
@@ -31,12 +32,39 @@ class Preview:
     streams: bool
     context: dict[str, Any] = field(default_factory=dict)
 
+    weight = 1  # runs at once
 
-Planner = Callable[[User, dict[str, Any], Snapshot], Preview]
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a smoke run: its place in the page, such as `2-live`, and its plan."""
+
+    place: str
+    plan: RunPlan
+
+
+@dataclass(frozen=True)
+class Smoke:
+    """The editor's text on each sample input and, beside it, the live version if there is one."""
+
+    template: Template
+    next_number: int
+    rows: list[tuple[str, list[Cell]]]  # the input and its runs, which go on at once
+
+    weight = 2
+
+    @property
+    def runs(self) -> int:
+        return sum(len(cells) for _, cells in self.rows)
+
+
+Planner = Callable[[User, dict[str, Any], Snapshot], Preview | Smoke]
 
 
 def key(data: dict[str, Any]) -> str:
-    """Which run of a page a message is about: that of the "Try it" panel, or the test of one provider."""
+    """Which run of a page a message is about: of the "Try it" panel, the smoke run, or the test of one provider."""
+    if "smoke" in (data.get("action"), data.get("run")):
+        return "smoke"
     provider = whole_number(data.get("provider"))
     return "try" if provider is None else f"test-{provider}"
 
@@ -53,7 +81,7 @@ def plan_try(user: User, data: dict[str, Any], snapshot: Snapshot) -> Preview:
     operation = PromptOperation(template.operation)
     version = None
     if wanted["what"] == "editor":
-        content = _editor_content(data)
+        content = _editor_content(data, snapshot.variables.get(operation, {}))
     else:
         version = template.versions.filter(number=wanted["what"]).first()
         if version is None:
@@ -76,6 +104,38 @@ def plan_try(user: User, data: dict[str, Any], snapshot: Snapshot) -> Preview:
     return Preview(plan, "runs/_try_result.html", streams=True)
 
 
+def plan_smoke(user: User, data: dict[str, Any], snapshot: Snapshot) -> Smoke:
+    """The editor's text and the live version on the samples of the operation. Raises ValidationError."""
+    template = Template.objects.select_related("live_version").filter(name=str(data.get("template"))).first()
+    if template is None:
+        raise ValidationError("This template does not exist. Reload the page.")
+    operation = PromptOperation(template.operation)
+    contents: list[tuple[str, Content, Version | None]] = [
+        ("new", _editor_content(data, snapshot.variables.get(operation, {})), None)
+    ]
+    if version := template.live_version:
+        contents.append(("live", Content(**version.content), version))
+    rows = []
+    for number, text in enumerate(queries.samples.of(operation).smoke, start=1):
+        cells = []
+        for place, content, ran in contents:
+            plan = RunPlan(
+                operation=operation,
+                input=text,
+                content=content,
+                providers=snapshot.providers,
+                snapshot=snapshot,
+                source=RunSource.PREVIEW,
+                by=user,
+                template=template,
+                version=ran,
+                count=3 if operation is PromptOperation.REWRITE else None,
+            )
+            cells.append(Cell(f"{number}-{place}", plan))
+        rows.append((text, cells))
+    return Smoke(template, queries.templates.next_number(template), rows)
+
+
 def plan_test(user: User, data: dict[str, Any], snapshot: Snapshot) -> Preview:
     """A short enhance call to one provider, which may be off. Raises ValidationError."""
     provider = _provider(data.get("provider"))
@@ -96,13 +156,16 @@ def plan_test(user: User, data: dict[str, Any], snapshot: Snapshot) -> Preview:
     return Preview(plan, "providers/_test_result.html", streams=False, context={"provider": provider})
 
 
-PLANNERS: dict[str, Planner] = {"run": plan_try, "test": plan_test}
+PLANNERS: dict[str, Planner] = {"run": plan_try, "smoke": plan_smoke, "test": plan_test}
 
 
-def _editor_content(data: dict[str, Any]) -> Content:
+def _editor_content(data: dict[str, Any], values: Mapping[str, str]) -> Content:
+    """The editor's text and settings, which have to pass the checks: a run shows what would be live."""
     form = ContentForm(data)
     if not form.is_valid():
         raise ValidationError([message for errors in form.errors.values() for message in errors])
+    if failed := failures(run_checks(form.content.body, values)):
+        raise ValidationError(failed)
     return form.content.cleaned()
 
 

@@ -4,7 +4,19 @@ from django.urls import path, register_converter
 from django.urls.converters import IntConverter
 
 from promptops.web import consumers
-from promptops.web.views import accounts, audit, errors, overview, people, prompts, providers, runs, settings, timeline
+from promptops.web.views import (
+    accounts,
+    audit,
+    errors,
+    overview,
+    people,
+    prompts,
+    providers,
+    runs,
+    settings,
+    timeline,
+    variables,
+)
 
 
 class NumberConverter(IntConverter):
@@ -32,6 +44,8 @@ urlpatterns = [
     path("prompts/<slug:name>/", prompts.edit, name="template"),
     path("prompts/<slug:name>/draft/", prompts.draft, name="template_draft"),
     path("prompts/<slug:name>/discard/", prompts.discard, name="template_discard"),
+    path("prompts/<slug:name>/check/", prompts.check, name="template_check"),
+    path("prompts/<slug:name>/samples/", prompts.samples, name="template_samples"),
     path("prompts/<slug:name>/review/", prompts.review, name="template_review"),
     path("prompts/<slug:name>/merge/", prompts.merge, name="template_merge"),
     path("prompts/<slug:name>/merge/undo/", prompts.undo_merge, name="template_merge_undo"),
@@ -45,6 +59,11 @@ urlpatterns = [
     path("prompts/<slug:name>/v<number:number>/", prompts.version, name="version"),
     path("prompts/<slug:name>/v<number:number>/live/", prompts.roll_back, name="version_live"),
     path("prompts/<slug:name>/v<number:number>/edit/", prompts.edit_from, name="version_edit"),
+    # Variables
+    path("variables/", variables.index, name="variables"),
+    path("variables/new/", variables.new, name="variable_new"),
+    path("variables/<number:pk>/", variables.edit, name="variable"),
+    path("variables/<number:pk>/remove/", variables.remove, name="variable_remove"),
     # Providers
     path("providers/", providers.index, name="providers"),
     path("providers/order/", providers.reorder, name="provider_order"),

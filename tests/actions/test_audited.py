@@ -25,18 +25,49 @@ from django.utils import timezone
 import promptops
 from promptops import actions, audit, live
 from promptops import models as tables
-from promptops.actions import accounts, merges, prompts, providers, releases, runs, settings, templates
+from promptops.actions import (
+    accounts,
+    merges,
+    prompts,
+    providers,
+    releases,
+    runs,
+    samples,
+    settings,
+    templates,
+    variables,
+)
 from promptops.actions import audit as trail
 from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
 from promptops.enums import LinkPurpose, RunSource, RunStatus
-from promptops.models import AuditEntry, LiveConfiguration, OneTimeLink, Provider, Run, Template, User, Version
+from promptops.models import (
+    AuditEntry,
+    LiveConfiguration,
+    OneTimeLink,
+    Provider,
+    Run,
+    Template,
+    User,
+    Variable,
+    Version,
+)
 from tests.audit_tools import settle
 
 PASSWORD = "correct horse battery"
 PROTECTED = {
     model._meta.db_table
-    for model in (Template, Version, tables.Release, LiveConfiguration, Provider, User, OneTimeLink)
+    for model in (
+        Template,
+        Version,
+        tables.Release,
+        LiveConfiguration,
+        Provider,
+        User,
+        OneTimeLink,
+        Variable,
+        tables.Sample,
+    )
 }
 AUDIT = AuditEntry._meta.db_table
 
@@ -118,6 +149,9 @@ class World:
 
     def link(self, purpose: LinkPurpose, **fields: Any) -> tuple[OneTimeLink, str]:
         return accounts._make_link(purpose, "editor", timedelta(hours=1), **fields)
+
+    def variable(self) -> Variable:
+        return variables.declare("enhance", "mood", "calm", by=self.actor)
 
     def order(self) -> list[int]:
         return list(Provider.objects.values_list("pk", flat=True))
@@ -262,6 +296,10 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     ],
     "runs.erase": [lambda w, act: act(runs.erase, w.run(), by=w.actor)],
     "runs.erase_expired": [lambda w, act: (old(w.run()), act(runs.erase_expired))],
+    "samples.pin": [lambda w, act: act(samples.pin, "enhance", "a fox", by=w.actor)],
+    "samples.unpin": [
+        lambda w, act: act(samples.unpin, "enhance", samples.pin("enhance", "a fox", by=w.actor).pk, by=w.actor)
+    ],
     "settings.change_settings": [
         lambda w, act: act(settings.change_settings, CHANGED, by=w.actor, expected=w.config.settings_revision)
     ],
@@ -276,6 +314,20 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
         lambda w, act: act(templates.save_draft, w.template, Content("Draft."), user=w.user, base=w.live.pk)
     ],
     "templates.discard_draft": [lambda w, act: act(templates.discard_draft, w.template, user=w.user)],
+    "variables.declare": [lambda w, act: act(variables.declare, "enhance", "season", "winter", by=w.actor)],
+    "variables.change": [
+        lambda w, act: (
+            variable := w.variable(),
+            act(variables.change, variable, "tense", by=w.actor, expected=variable.changed_revision),
+        )
+    ],
+    "variables.remove": [
+        lambda w, act: (
+            variable := w.variable(),
+            act(variables.remove, variable, by=w.actor, expected=variable.changed_revision),
+        )
+    ],
+    "variables.clean_value": [lambda w, act: act(variables.clean_value, "winter")],
 }
 
 
@@ -339,6 +391,7 @@ CHANGES_NOTHING_TOLD = {
     "runs.record_run",
     "templates.discard_draft",
     "templates.save_draft",
+    "variables.clean_value",
 }
 
 

@@ -3,7 +3,9 @@
 from promptops.actions import accounts
 from promptops.actions.providers import ProviderFields, create_provider, set_enabled
 from promptops.actions.releases import Content, publish, roll_back
+from promptops.actions.samples import pin
 from promptops.actions.templates import archive, create_template, save_draft
+from promptops.actions.variables import declare
 from promptops.audit import Actor
 from promptops.models import Attempt, Run, Template, User
 
@@ -15,6 +17,7 @@ LONG_PROMPT = "\n".join(
 )  # about 6,000 words
 VERSIONS = 40
 TEMPLATES = 30
+VARIABLES = 30
 PROVIDERS = 30
 RUNS = 60
 
@@ -29,7 +32,15 @@ def fill(person: User) -> None:
         _publish(enhance, Content(text, 0.4, 200 + number), by, note)
     first = enhance.versions.get(number=VERSIONS - 1)
     roll_back(first, by=by, expected=enhance.versions.get(number=VERSIONS).pk, note="Too talkative")
-    draft = first.body.replace("calm", "quick").replace("Rule 7:", f"Rule 7 {LONG_WORD} {MIXED}:")
+    for number in range(1, VARIABLES + 1):
+        value = (MIXED, LONG_WORD, "", LONG_PROMPT[:4000].strip())[number % 4]
+        declare("enhance", f"mood_{number}", value, by=by, description=MIXED if number % 2 else "")
+    pin("enhance", f"{MIXED}\n{LONG_WORD}", by=by)
+    use = " ".join(f"{{{{ mood_{number} }}}}" for number in range(1, 5))
+    _publish(create_template("moods", "enhance", by=by), Content(f"A prompt of moods: {use}"), by, "Moods")
+    draft = f"{use} {{{{ moood_1 }}}} {{{{ open\n" + first.body.replace("calm", "quick").replace(
+        "Rule 7:", f"Rule 7 {LONG_WORD} {MIXED}:"
+    )
     save_draft(enhance, Content(draft, 0.5), user=person, base=first.pk)
     for number in range(2, TEMPLATES + 1):
         operation = ("auto_extend", "rewrite", "enhance")[number % 3]

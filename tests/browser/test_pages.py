@@ -11,9 +11,9 @@ from playwright.sync_api import Page, expect
 
 from promptops.actions import accounts
 from promptops.audit import Actor
-from promptops.models import AuditEntry, Provider, Run
+from promptops.models import AuditEntry, Provider, Run, Variable
 from tests.browser import data
-from tests.browser.conftest import WIDTHS, Pages, snap
+from tests.browser.conftest import WAIT_MS, WIDTHS, Pages, snap
 
 Looks = tuple[tuple[int, str], ...]
 LOOKS: Looks = ((1440, "light"), (390, "dark"))
@@ -25,6 +25,8 @@ EVERYWHERE = {
     "prompts": "/prompts/",
     "prompts-archived": "/prompts/?archived=1",
     "prompt-new": "/prompts/new/",
+    "variables": "/variables/",
+    "variable-new": "/variables/new/",
     "providers": "/providers/",
     "provider-new": "/providers/new/",
     "runs": "/runs/",
@@ -119,6 +121,7 @@ def test_full_pages(full, administrator, page_for, pages: Pages) -> None:
     details = {
         "provider": f"/providers/{providers.filter(kind='openai', enabled=True).first().pk}/",
         "provider-off": f"/providers/{providers.filter(enabled=False).first().pk}/",
+        "variable": f"/variables/{Variable.objects.get(name='mood_1').pk}/",
         "run-failed": f"/runs/{failed.pk}/",
         "run": f"/runs/{answered.pk}/",
         "run-rewrite": f"/runs/{rewrite.pk}/",
@@ -198,10 +201,22 @@ def test_dialogs(full, administrator, page_for, pages: Pages) -> None:
     def button(name: str):
         return lambda: page.get_by_role("button", name=name).first.click()
 
+    def complete() -> None:
+        page.get_by_label("System prompt").press_sequentially("{{")
+
+    def smoke_run() -> None:
+        page.get_by_label("System prompt").fill("In the mood: {{ mood_1 }}.")
+        page.get_by_role("button", name="Publish v2").click()
+        page.get_by_role("button", name="Start the smoke run").click()
+        expect(page.locator("#smoke-1-live")).not_to_have_text("waiting", timeout=3 * WAIT_MS)
+
     opened("command-bar", "/", lambda: page.keyboard.press("Control+k"), "#commands[open]")
     opened("shortcuts", "/", lambda: page.keyboard.press("?"), "#shortcuts[open]")
     opened("account", "/", lambda: page.locator("details.menu summary").last.click(), "details.menu[open] .panel")
     opened("publish", "/prompts/enhance/", button("Publish v41"), "#review[open]")
+    opened("smoke-run", "/prompts/moods/", smoke_run, "#smoke")
+    opened("samples", "/prompts/enhance/", lambda: page.get_by_text("Sample inputs").click(), "#samples")
+    opened("completion", "/prompts/enhance/", complete, "#completion")
     opened("roll-back", "/prompts/enhance/v2/", button("Make v2 live again"), "#review[open]")
     opened("invitation", "/settings/people/", button("Make an invitation link"), "#review[open]")
     opened("role", "/settings/people/", button("Change the role of"), "#review[open]")

@@ -11,6 +11,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from promptops import permissions
 from promptops.actions import accounts
 from promptops.actions.providers import ProviderFields, create_provider
+from promptops.actions.variables import declare
 from promptops.audit import record
 from promptops.enums import Permission, Role
 from promptops.models import AuditEntry, Run
@@ -55,6 +56,7 @@ def world(make_user, actor, publish):
     )
     link, _ = accounts.invite(Role.VIEWER, by=actor)
     entry = record("settings.changed", by=actor)
+    variable = declare("enhance", "season", "winter", by=actor)
     subject = make_user(Role.VIEWER, "subject")
     return {
         "token": "no-such-token",
@@ -66,6 +68,7 @@ def world(make_user, actor, publish):
         "run": run.pk,
         "people": subject.pk,
         "links": link.pk,
+        "variables": variable.pk,
     }
 
 
@@ -75,7 +78,7 @@ def arguments(pattern: URLPattern, world: dict) -> dict:
         route = str(pattern.pattern)
         key = name
         if name == "pk":
-            key = next(word for word in ("links", "people", "provider", "run") if word in route)
+            key = next(word for word in ("links", "people", "provider", "run", "variables") if word in route)
         found[name] = world[key]
     return found
 
@@ -144,7 +147,7 @@ async def test_the_socket(role, make_user, actor, publish):
             assert json.loads(await socket.receive_from(timeout=5)) == {"event": "signed_out"}
             assert (await socket.receive_output(timeout=5))["type"] == "websocket.close"
             return
-        for action in ("run", "test"):
+        for action in ("run", "smoke", "test"):
             message = {"action": action, "template": "enhance", "what": "editor", "where": "chain", "input": "a fox"}
             await socket.send_to(text_data=json.dumps(message | {"body": "x", "provider": ""}))
             answer = await socket.receive_from(timeout=5)

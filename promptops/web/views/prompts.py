@@ -13,14 +13,16 @@ from django_htmx.http import HttpResponseClientRedirect
 from promptops import diffs, live, queries
 from promptops import merge as merging
 from promptops.actions import merges, releases
+from promptops.actions import samples as sample_actions
 from promptops.actions import templates as actions
 from promptops.actions.errors import Refused, Stale, StaleRelease
 from promptops.actions.releases import Content
-from promptops.engine.types import PromptOperation
+from promptops.checks import failures, run_checks
+from promptops.engine.variables import Piece, filled_bytes, pieces
 from promptops.enums import Permission
 from promptops.models import Draft, Template, Version
 from promptops.queries.search import search
-from promptops.text import estimate_tokens, whole_number
+from promptops.text import MAX_BODY_BYTES, estimate_tokens, whole_number
 from promptops.web import merge_panel
 from promptops.web import review as reviews
 from promptops.web.access import actor, refused, requires
@@ -86,8 +88,9 @@ def edit(request: HttpRequest, name: str) -> HttpResponse:
             "versions": list(queries.templates.history(template)),
             "providers": queries.providers.listed(),
             "published": _published(request, template),
-            "samples": SAMPLES[PromptOperation(template.operation)],
-        },
+            "samples": queries.samples.of(template.operation),
+        }
+        | _checked(template, source.body if source else None),
     )
 
 
@@ -105,7 +108,18 @@ def draft(request: HttpRequest, name: str) -> HttpResponse:
     except ValidationError as error:
         return HttpResponse(" ".join(error.messages), status=400, content_type="text/plain; charset=utf-8")
     context = {"template": template, "draft": kept, "next_number": queries.templates.next_number(template)}
-    return render(request, "prompts/_saved.html", context)
+    return render(request, "prompts/_saved.html", context | _checked(template, form.content.body))
+
+
+@requires(Permission.EDIT)
+@require_POST
+def check(request: HttpRequest, name: str) -> HttpResponse:
+    """The findings, the filled-in view and the variables for what is in the editor, after a variable changed."""
+    template = _template(name)
+    form = ContentForm(request.POST)
+    if not form.is_valid():
+        return _cannot_keep(form)
+    return render(request, "prompts/_checked.html", {"template": template} | _checked(template, form.content.body))
 
 
 @requires(Permission.EDIT)
@@ -130,6 +144,26 @@ def discard(request: HttpRequest, name: str) -> HttpResponse:
         danger=True,
         without_note=True,
     )
+
+
+@requires(Permission.EDIT)
+def samples(request: HttpRequest, name: str) -> HttpResponse:
+    """The menu of sample inputs; with POST, pin the input of "Try it" or unpin the sample that `unpin` names."""
+    template = _template(name)
+    said = ""
+    if request.method == "POST":
+        try:
+            if "unpin" in request.POST:
+                sample = whole_number(request.POST["unpin"]) or 0
+                sample_actions.unpin(template.operation, sample, by=actor(request))
+                said = "The input is unpinned."
+            else:
+                sample_actions.pin(template.operation, request.POST.get("input", ""), by=actor(request))
+                said = f"Pinned. Smoke runs of {template.operation} take this input from now on."
+        except (Refused, ValidationError) as error:
+            return HttpResponse(_sentence(error), status=400, content_type="text/plain; charset=utf-8")
+    context = {"template": template, "samples": queries.samples.of(template.operation), "said": said}
+    return render(request, "runs/_samples.html", context)
 
 
 @requires(Permission.RELEASE)
@@ -289,6 +323,7 @@ def roll_back(request: HttpRequest, name: str, number: int) -> HttpResponse:
         else:
             url = f"{reverse('template', args=[name])}?published={wanted.number}"
             return HttpResponseClientRedirect(url)
+    checks = run_checks(wanted.body, live.values_of(template.operation))
     return reviews.panel(
         request,
         title=f"Make v{wanted.number} of {template.name} live again?",
@@ -299,6 +334,9 @@ def roll_back(request: HttpRequest, name: str, number: int) -> HttpResponse:
         old=current.body if current else "",
         new=wanted.body,
         error=error,
+        template="prompts/_live_again.html",
+        checks=checks,
+        failed=bool(failures(checks)),
     )
 
 
@@ -397,22 +435,7 @@ def restore(request: HttpRequest, name: str) -> HttpResponse:
     )
 
 
-# Inputs of the kind that viewers type, offered in the "Try it" panel.
-SAMPLES = {
-    PromptOperation.ENHANCE: [
-        "a fox running through snow",
-        "two old friends share an umbrella at a tram stop",
-        "a lighthouse in a storm, seen from a small boat",
-    ],
-    PromptOperation.AUTO_EXTEND: [
-        "A fox trots along a frozen creek at dawn.\nThe fox stops and listens, one paw raised.",
-        "A baker slides a tray into the oven.\nFlour hangs in the morning light.\nThe shop bell rings.",
-    ],
-    PromptOperation.REWRITE: [
-        "a fox running through snow",
-        "a city street at night in the rain",
-    ],
-}
+NOT_PUBLISHED = "Nothing was published: the checks say why. Your text is kept as your draft."
 
 
 def _template(name: str) -> Template:
@@ -421,6 +444,27 @@ def _template(name: str) -> Template:
 
 def _version(template: Template, number: int) -> Version:
     return get_object_or_404(template.versions.select_related("author", "template"), number=number)
+
+
+def _checked(template: Template, body: str | None) -> dict[str, Any]:
+    """What the editor's page tells of its text: variables, failed checks, and how it is filled in (None: no text)."""
+    variables = queries.variables.of(template.operation)
+    values = {variable.name: variable.value for variable in variables}
+    found = list(pieces(body or ""))
+    # Long values could make a short text of any size: of what is too long the finding has to do.
+    if filled_bytes(body or "", values) > MAX_BODY_BYTES:
+        found = []
+    return {
+        "variables": variables,
+        "findings": failures(run_checks(body, values)) if body is not None else [],
+        "filled": [_shown(piece, values) for piece in found] if any(piece.kind != "plain" for piece in found) else [],
+    }
+
+
+def _shown(piece: Piece, values: dict[str, str]) -> dict[str, str]:
+    """A piece of the filled-in view: its text, and what it is (`known`, `unknown`, `stray` or nothing)."""
+    state = {"variable": "known" if piece.name in values else "unknown", "stray": "stray"}.get(piece.kind, "")
+    return {"text": piece.filled(values), "state": state, "name": piece.name}
 
 
 def _state(request: HttpRequest, template: Template, base: int | None) -> dict[str, Any]:
@@ -456,10 +500,9 @@ def _review(request: HttpRequest, template: Template, error: str = "") -> HttpRe
         return _conflict(request, template, form, current)
     _keep(request, template, form)
     number = queries.templates.next_number(template)
-    try:
-        content = form.content.cleaned()
-    except ValidationError as refused:
-        content, error = form.content, error or _sentence(refused)
+    checks = run_checks(form.content.body, live.values_of(template.operation))
+    failed = bool(failures(checks))
+    content = form.content if failed else form.content.cleaned()
     return reviews.panel(
         request,
         title=f"Publish {template.name} v{number}?",
@@ -468,8 +511,13 @@ def _review(request: HttpRequest, template: Template, error: str = "") -> HttpRe
         changes=_setting_changes(current.content if current else {}, vars(content)),
         old=current.body if current else "",
         new=content.body,
-        error=error,
+        error=NOT_PUBLISHED if error and failed else error,
         template="prompts/_publish.html",
+        checks=checks,
+        failed=failed,
+        samples=queries.samples.of(template.operation),
+        operation=template.operation,
+        live=current,
         name=template.name,
         base=form.cleaned_data["base"],
     )

@@ -1,0 +1,48 @@
+"""Inputs to try a text on: those that people pinned, and those that come with PromptOps."""
+
+from dataclasses import dataclass
+
+from promptops.engine.types import PromptOperation
+from promptops.models import Sample
+
+# Inputs of the kind that viewers type.
+SHIPPED = {
+    PromptOperation.ENHANCE: [
+        "a fox running through snow",
+        "two old friends share an umbrella at a tram stop",
+        "a lighthouse in a storm, seen from a small boat",
+    ],
+    PromptOperation.AUTO_EXTEND: [
+        "A fox trots along a frozen creek at dawn.\nThe fox stops and listens, one paw raised.",
+        "A baker slides a tray into the oven.\nFlour hangs in the morning light.\nThe shop bell rings.",
+    ],
+    PromptOperation.REWRITE: [
+        "a fox running through snow",
+        "a city street at night in the rain",
+    ],
+}
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The inputs of an operation: `pinned` rows, and the `shipped` texts that are not pinned."""
+
+    pinned: list[Sample]
+    shipped: list[str]
+
+    @property
+    def smoke(self) -> list[str]:
+        """What a smoke run takes: the pinned inputs, or the shipped ones while nothing is pinned."""
+        return [sample.text for sample in self.pinned] or self.shipped
+
+    @property
+    def first(self) -> str:
+        """What "Try it" starts with."""
+        return self.smoke[0]
+
+
+def of(operation: str) -> Samples:
+    """The inputs of the operation, pinned ones in the order of pinning."""
+    pinned = list(Sample.objects.filter(operation=operation))
+    texts = {sample.text for sample in pinned}
+    return Samples(pinned, [text for text in SHIPPED[PromptOperation(operation)] if text not in texts])

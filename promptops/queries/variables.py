@@ -1,0 +1,34 @@
+"""Variables as pages show them."""
+
+from dataclasses import dataclass
+
+from promptops import live
+from promptops.engine.types import PromptOperation
+from promptops.models import Variable, Version
+
+
+@dataclass(frozen=True)
+class Row:
+    """A variable, and the live versions that use it."""
+
+    variable: Variable
+    used_by: list[Version]
+
+
+def by_operation() -> list[tuple[PromptOperation, list[Row]]]:
+    """All variables, for each operation by name."""
+    rows: dict[str, list[Row]] = {operation.value: [] for operation in PromptOperation}
+    users = live.variable_users()
+    for variable in Variable.objects.all():
+        rows[variable.operation].append(Row(variable, users.get((variable.operation, variable.name), [])))
+    return [(operation, rows[operation.value]) for operation in PromptOperation]
+
+
+def of(operation: str) -> list[Variable]:
+    """The operation's variables by name."""
+    return list(Variable.objects.filter(operation=operation))
+
+
+def used_by(operation: str, name: str) -> list[Version]:
+    """The live versions that use the variable."""
+    return live.variable_users(operation).get((operation, name), [])

@@ -1,0 +1,230 @@
+"""Variables as part of the live configuration, and what they and the checks keep from going live."""
+
+from pathlib import Path
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.core.management import CommandError, call_command
+
+from promptops import audit, live
+from promptops.actions import releases, samples, templates, variables
+from promptops.actions.errors import ChecksFailed, Refused, Stale, VariableInUse
+from promptops.actions.prompts import export_prompts, import_prompts
+from promptops.actions.releases import Content
+from promptops.actions.runs import RunPlan
+from promptops.engine.types import PromptOperation
+from promptops.enums import RunSource
+from promptops.models import AuditEntry, LiveConfiguration, Release, Sample, Template, Variable, Version
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def season(actor) -> Variable:
+    return variables.declare("enhance", "season", "winter", by=actor, description="The time of year")
+
+
+def revision() -> int:
+    return LiveConfiguration.objects.get().revision
+
+
+def plan(body: str, operation: str = "enhance") -> RunPlan:
+    return RunPlan(PromptOperation(operation), "a fox", Content(body), (), live.current(), RunSource.PREVIEW)
+
+
+def put_live(template: Template, body: str) -> Version:
+    """A version as it was published before there were checks."""
+    version = Version.objects.create(template=template, number=99, author_name="Earlier", body=body)
+    Template.objects.filter(pk=template.pk).update(live_version=version)
+    return version
+
+
+def test_declaring_is_a_release_that_runs_take(publish, actor):
+    publish("enhance", "Text.")
+    before, snapshot = revision(), live.current()
+    variable = variables.declare("enhance", " season ", " early\r\nwinter ", by=actor, note="first snow")
+    assert (variable.name, variable.value, variable.changed_revision) == ("season", "early\nwinter", before + 1)
+    assert revision() == before + 1
+    assert Release.objects.get(revision=before + 1).action == "variable.declared"
+    entry = AuditEntry.objects.first()
+    assert (entry.action, entry.note, entry.revision) == ("variable.declared", "first snow", before + 1)
+    assert entry.after["value"] == "early\nwinter"
+    assert audit.sentence(entry) == "Ada Administrator declared the variable enhance.season"
+    live.refresh()
+    assert live.current().variables[PromptOperation.ENHANCE] == {"season": "early\nwinter"}
+    assert live.current().variables[PromptOperation.REWRITE] == {}
+    assert snapshot.variables[PromptOperation.ENHANCE] == {}
+
+
+def test_a_run_keeps_the_values_that_it_began_with(season, actor):
+    live.refresh()
+    begun = plan("In {{ season }}. \\{{ season }}")
+    variables.change(season, "summer", by=actor, expected=season.changed_revision)
+    live.refresh()
+    assert begun.request().messages[0].content == "In winter. {{ season }}"
+    assert plan("In {{ season }}.").request().messages[0].content == "In summer."
+    assert plan("In {{ season }}.", "rewrite").request().messages[0].content == "In {{ season }}."
+
+
+def test_changing_tells_before_and_after(season, actor):
+    variables.change(season, "summer", by=actor, expected=season.changed_revision, description="x", note="hot")
+    entry = AuditEntry.objects.first()
+    assert (entry.before["value"], entry.after["value"], entry.note) == ("winter", "summer", "hot")
+    with pytest.raises(Stale, match="Someone changed season"):
+        variables.change(season, "fall", by=actor, expected=season.changed_revision)
+    with pytest.raises(Stale):
+        variables.remove(season, by=actor, expected=season.changed_revision)
+    season.refresh_from_db()
+    with pytest.raises(Refused, match="No changes"):
+        variables.change(season, " summer\r\n", by=actor, expected=season.changed_revision, description="x")
+
+
+@pytest.mark.parametrize("name", ["", "Season", "1st", "a b", "a-b", "x" * 41, "é", "_a", "{{"])
+def test_bad_names_are_refused(name, actor):
+    before = revision()
+    with pytest.raises(ValidationError):
+        variables.declare("enhance", name, "x", by=actor)
+    assert revision() == before
+
+
+@pytest.mark.parametrize("value", ["a\x00b", "a\ufffdb", f"a{chr(0xD800)}b", "x" * 4001])
+def test_bad_values_are_refused(value, season, actor):
+    with pytest.raises(ValidationError):
+        variables.change(season, value, by=actor, expected=season.changed_revision)
+    assert Variable.objects.get().value == "winter"
+
+
+def test_a_name_is_declared_once_per_operation(season, actor):
+    with pytest.raises(ValidationError, match="declared already"):
+        variables.declare("enhance", "season", "x", by=actor)
+    variables.declare("rewrite", "season", "x", by=actor)
+    with pytest.raises(ValidationError):
+        variables.declare("another", "season", "x", by=actor)
+
+
+def test_a_variable_that_is_live_stays(season, publish, actor):
+    publish("enhance", "In {{ season }}.")
+    publish("noir", "Night, {{season}}.", operation="enhance")
+    publish("calm", "No season, \\{{ season }}", operation="enhance")
+    publish("rewrite", "Plain.")
+    with pytest.raises(VariableInUse) as refused:
+        variables.remove(season, by=actor, expected=season.changed_revision)
+    assert str(refused.value) == (
+        "season cannot be removed: enhance v1 and noir v1 are live and use it. "
+        "Publish a text without {{ season }} there first."
+    )
+    publish("enhance", "Plain.")
+    templates.archive(Template.objects.get(name="noir"), by=actor)
+    variables.remove(season, by=actor, expected=season.changed_revision)
+    assert not Variable.objects.exists()
+    assert AuditEntry.objects.first().before["value"] == "winter"
+    # What uses it is kept, and says what is missing when it is to be live again.
+    with pytest.raises(ChecksFailed, match=r"\{\{season\}\} is not declared"):
+        templates.restore(Template.objects.get(name="noir"), by=actor)
+    assert Template.objects.get(name="noir").archived_at
+    enhance = Template.objects.get(name="enhance")
+    with pytest.raises(ChecksFailed, match="Line 1, column 4"):
+        releases.roll_back(enhance.versions.get(number=1), by=actor, expected=enhance.live_version_id)
+    variables.declare("enhance", "season", "spring", by=actor)
+    templates.restore(Template.objects.get(name="noir"), by=actor)
+
+
+@pytest.mark.parametrize("value", ["x" * 4000, ""])
+def test_a_value_cannot_make_a_live_text_unusable(value, season, publish, actor):
+    version = publish("enhance", "{{ season }} " * 20 if value else "{{ season }}")
+    with pytest.raises(Refused, match=r"enhance v1 is live and uses season\."):
+        variables.change(season, value, by=actor, expected=season.changed_revision)
+    assert Variable.objects.get().value == "winter"
+    assert version.template.live_version == version
+
+
+@pytest.mark.parametrize("body", ["{{ sesaon }}", "{{ season", "{{{ season }}}", "{{ x y }}", "\\{{ {{"])
+def test_what_fails_a_check_is_not_published_and_the_draft_stays(body, season, publish, actor):
+    version = publish("enhance", "Plain.")
+    templates.save_draft(version.template, Content(body), user=actor.user, base=version.pk)
+    before = revision()
+    with pytest.raises(ChecksFailed, match=r"The text cannot go live\. Line 1, column "):
+        releases.publish(version.template, Content(body), by=actor, expected=version.pk)
+    assert revision() == before
+    assert version.template.drafts.get().body == body
+    assert Version.objects.count() == 1
+
+
+def test_the_command_publishes_only_what_passes(season, publish, tmp_path):
+    publish("enhance", "Plain.")
+    path = tmp_path / "text.txt"
+    path.write_text("In {{ sesaon }}.")
+    with pytest.raises(CommandError, match=r"Did you mean \{\{ season \}\}"):
+        call_command("publish", "enhance", file=str(path))
+    path.write_text("In {{ season }}.")
+    call_command("publish", "enhance", file=str(path))
+    assert Template.objects.get().live_version.body == "In {{ season }}."
+
+
+def test_exported_texts_are_filled_unless_asked(season, publish, actor, tmp_path):
+    publish("enhance", 'In {{ season }}: {"a": {"b": 1}} \\{{ name }}')
+    publish("rewrite", "Plain.")
+    export_prompts(tmp_path, by=actor)
+    assert (tmp_path / "enhance.txt").read_text() == 'In winter: {"a": {"b": 1}} {{ name }}\n'
+    call_command("export_prompts", str(tmp_path), keep_variables=True)
+    assert (tmp_path / "enhance.txt").read_text() == 'In {{ season }}: {"a": {"b": 1}} \\{{ name }}\n'
+
+
+def test_an_unresolved_variable_is_not_exported(publish, actor, tmp_path):
+    put_live(publish("enhance", "Plain.").template, "In {{ season }}.")
+    with pytest.raises(CommandError, match=r"enhance was not exported.*\{\{ season \}\}.*--keep-variables"):
+        call_command("export_prompts", str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+    call_command("export_prompts", str(tmp_path), keep_variables=True)
+    assert (tmp_path / "enhance.txt").read_text() == "In {{ season }}.\n"
+
+
+def test_a_text_from_before_runs_as_it_is_until_it_is_declared(publish, actor):
+    put_live(publish("enhance", "Plain.").template, "In {{ season }}, {{ {")
+    live.refresh()
+    assert plan("In {{ season }}, {{ {").request().messages[0].content == "In {{ season }}, {{ {"
+
+
+def test_a_file_with_a_variable_is_not_imported_and_says_so(actor, tmp_path: Path):
+    (tmp_path / "enhance.txt").write_text("In {{ season }}.")
+    (tmp_path / "rewrite.txt").write_text('Plain {"a": {"b": 1}}.')
+    problems = import_prompts(tmp_path, by=actor)
+    assert any("enhance.txt was not imported: Line 1, column 4: {{ season }}" in problem for problem in problems)
+    assert list(Template.objects.values_list("name", flat=True)) == ["rewrite"]
+    assert Template.objects.get().live_version.body == 'Plain {"a": {"b": 1}}.'
+
+
+# ---------------------------------------------------------------- samples
+
+
+def test_pinning_keeps_an_input_and_the_audit_holds_none_of_it(actor):
+    before = revision()
+    sample = samples.pin("enhance", " my grandmother's garden\r\n", by=actor)
+    assert (sample.operation, sample.text) == ("enhance", "my grandmother's garden")
+    assert revision() == before
+    entry = AuditEntry.objects.first()
+    assert (entry.action, entry.after["characters"]) == ("sample.pinned", 23)
+    assert "grandmother" not in str(vars(entry))
+    samples.unpin("enhance", sample.pk, by=actor)
+    assert not Sample.objects.exists()
+    with pytest.raises(Stale):
+        samples.unpin("enhance", sample.pk, by=actor)
+
+
+def test_five_inputs_are_pinned_at_most_and_none_twice(actor):
+    for number in range(5):
+        samples.pin("enhance", f"input {number}", by=actor)
+    with pytest.raises(Refused, match="Unpin one first"):
+        samples.pin("enhance", "one more", by=actor)
+    with pytest.raises(Refused, match="already"):
+        samples.pin("enhance", "input 0", by=actor)
+    samples.pin("rewrite", "input 0", by=actor)
+    with pytest.raises(Stale):
+        samples.unpin("rewrite", Sample.objects.filter(operation="enhance").first().pk, by=actor)
+    assert Sample.objects.count() == 6
+
+
+@pytest.mark.parametrize("text", ["", "  ", "a\x00b", "x" * 16_001])
+def test_what_is_no_input_is_not_pinned(text, actor):
+    with pytest.raises(ValidationError):
+        samples.pin("enhance", text, by=actor)

@@ -1,0 +1,186 @@
+"""Variables in the editor, the checks and the smoke run, as somebody at the keyboard meets them."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from promptops.actions import samples, variables
+from promptops.actions.providers import ProviderFields, create_provider
+from promptops.models import Run, Template, Variable
+from tests.browser.conftest import Pages
+from tests.browser.upstream import Upstream
+
+
+@pytest.fixture
+def enhance(publish, actor) -> Template:
+    variables.declare("enhance", "house_style", "Muted colors, 35 mm.", by=actor)
+    variables.declare("enhance", "season", "early winter", by=actor)
+    return publish("enhance", "The first text.").template
+
+
+def body(page: Page):
+    return page.get_by_label("System prompt")
+
+
+def options(page: Page):
+    return page.get_by_role("listbox", name="Variables").get_by_role("option")
+
+
+def test_a_variable_is_completed_filled_in_checked_and_published(enhance, releaser, page_for) -> None:
+    page = page_for(releaser, "/prompts/enhance/")
+    body(page).fill("")
+    body(page).press_sequentially("It is {{")
+    expect(options(page)).to_have_count(2)
+    expect(options(page).first).to_have_attribute("aria-selected", "true")
+    body(page).press_sequentially(" sea")
+    expect(options(page)).to_have_count(1)
+    page.keyboard.press("Enter")
+    expect(body(page)).to_have_value("It is {{ season }}")
+    expect(options(page)).to_have_count(0)
+    body(page).press_sequentially(". {{ hous }}")
+    page.keyboard.press("Escape")
+    filled = page.get_by_role("group", name="Filled in")
+    expect(filled).to_have_text("It is early winter. {{ hous }}")
+    expect(filled.locator("mark.bad")).to_have_text("{{ hous }}")
+    expect(page.get_by_text("Not ready to publish")).to_be_visible()
+
+    page.get_by_role("button", name="Publish v2").click()
+    panel = page.get_by_role("dialog", name="Review")
+    expect(panel).to_contain_text("{{ hous }} is not declared. Did you mean {{ house_style }}?")
+    expect(panel.get_by_role("button", name="Publish v2")).to_be_disabled()
+    page.keyboard.press("Escape")
+
+    body(page).fill("It is {{ season }}. ")
+    body(page).press("Control+End")
+    page.get_by_role("button", name="house_style", exact=True).click()
+    expect(body(page)).to_be_focused()
+    expect(body(page)).to_have_value("It is {{ season }}. {{ house_style }}")
+    expect(filled).to_have_text("It is early winter. Muted colors, 35 mm.")
+    expect(page.get_by_text("Not ready to publish")).to_be_hidden()
+    page.get_by_role("button", name="Publish v2").click()
+    panel.get_by_role("button", name="Publish v2").click()
+    expect(page.get_by_text("v2 is live since revision 4")).to_be_visible()
+    assert Template.objects.get().live_version.body == "It is {{ season }}. {{ house_style }}"
+
+
+def test_completing_by_keyboard_and_pointer(enhance, editor, page_for) -> None:
+    page = page_for(editor, "/prompts/enhance/")
+    body(page).fill("Before {{  }} after")
+    body(page).evaluate("field => field.setSelectionRange(10, 10)")
+    body(page).press_sequentially("s")  # in the middle of a variable: what is there is replaced
+    expect(options(page)).to_have_count(2)
+    page.keyboard.press("ArrowDown")
+    expect(options(page).nth(1)).to_have_attribute("aria-selected", "true")
+    expect(body(page)).to_have_attribute("aria-activedescendant", "completion-season")
+    page.keyboard.press("Tab")
+    expect(body(page)).to_have_value("Before {{ season }} after")
+    page.keyboard.press("Control+z")
+    expect(body(page)).to_have_value("Before {{ s }} after")
+    body(page).fill("\\")
+    body(page).press_sequentially("{{")  # literal braces want no name
+    expect(options(page)).to_have_count(0)
+    body(page).fill("")
+    body(page).press_sequentially("{{h")
+    options(page).click()
+    expect(body(page)).to_have_value("{{ house_style }}")
+    expect(body(page)).to_be_focused()
+    body(page).press_sequentially(" {{")
+    page.keyboard.press("ArrowLeft")
+    expect(options(page)).to_have_count(0)
+    page.keyboard.press("End")
+    body(page).press_sequentially("sea")
+    page.keyboard.press("Escape")
+    expect(options(page)).to_have_count(0)
+    page.keyboard.press("Enter")
+    expect(body(page)).to_have_value("{{ house_style }} {{sea\n")
+
+
+def test_a_changed_value_reaches_the_open_editor(enhance, actor, editor, page_for, pages: Pages) -> None:
+    page = page_for(editor, "/prompts/enhance/")
+    pages.connected(page)
+    body(page).fill("It is {{ season }}.")
+    filled = page.get_by_role("group", name="Filled in")
+    expect(filled).to_have_text("It is early winter.")
+    season = Variable.objects.get(name="season")
+    variables.change(season, "high summer", by=actor, expected=season.changed_revision)
+    expect(filled).to_have_text("It is high summer.")
+    expect(body(page)).to_have_value("It is {{ season }}.")
+
+
+def test_declaring_changing_and_removing(enhance, releaser, page_for) -> None:
+    page = page_for(releaser, "/variables/")
+    page.get_by_role("link", name="New variable").click()
+    page.get_by_label("Name").fill("mood")
+    page.get_by_label("Value").fill("calm")
+    page.get_by_role("button", name="Review and save").click()
+    panel = page.get_by_role("dialog", name="Review")
+    panel.get_by_role("button", name="Declare mood").click()
+    expect(page.locator(".toast")).to_contain_text("write {{ mood }} where it is to stand")
+    page.get_by_role("link", name="mood").click()
+    page.get_by_label("Value").fill("tense")
+    page.get_by_role("button", name="Review and save").click()
+    expect(panel.locator("del")).to_contain_text("calm")
+    panel.get_by_role("button", name="Save mood").click()
+    expect(page.get_by_role("row", name="mood")).to_contain_text("tense")
+    page.get_by_role("link", name="mood").click()
+    page.get_by_role("button", name="Remove mood").click()
+    panel.get_by_role("button", name="Remove mood").click()
+    expect(page.get_by_role("row", name="mood")).to_have_count(0)
+
+
+def test_a_smoke_run_stands_beside_the_live_version(
+    enhance, releaser, actor, upstream: Upstream, page_for, pages
+) -> None:
+    create_provider(ProviderFields("first", "openai", "m", upstream.url), by=actor, key="k")
+    page = page_for(releaser, "/prompts/enhance/")
+    pages.connected(page)
+    page.get_by_label("Viewer's prompt").fill("a whale in the clouds")
+    page.get_by_role("button", name="Pin as sample").click()
+    expect(page.locator(".toast")).to_contain_text("Pinned.")
+    body(page).fill("It is {{ season }}.")
+    page.get_by_role("button", name="Publish v2").click()
+    panel = page.get_by_role("dialog", name="Review")
+    expect(panel).to_contain_text("on the 1 pinned input of enhance")
+    upstream.hold()
+    panel.get_by_role("button", name="Start the smoke run").click()
+    expect(panel.get_by_text("2 runs, two at a time…")).to_be_visible()
+    panel.locator("#smoke-status").get_by_role("button", name="Cancel").click()
+    expect(panel.get_by_text("Canceled. Nothing more is asked of the providers.")).to_be_visible()
+    upstream.release()
+    panel.get_by_role("button", name="Start the smoke run").click()
+    expect(panel.get_by_text("All 2 runs were answered.")).to_be_visible()
+    row = panel.get_by_role("row", name="a whale in the clouds")
+    expect(row.get_by_text("A red fox runs through fresh snow.")).to_have_count(2)
+    told = {asked["messages"][0]["content"] for asked in upstream.asked}
+    assert told == {"It is early winter.", "The first text."}
+
+    # Closing the panel ends what nobody will see.
+    upstream.hold()
+    panel.get_by_role("button", name="Start the smoke run").click()
+    expect(panel.get_by_text("2 runs, two at a time…")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#review")).to_be_empty()
+    page.get_by_role("button", name="Publish v2").click()
+    panel.get_by_role("button", name="Publish v2").click()
+    expect(page.get_by_text("v2 is live since revision")).to_be_visible()
+    upstream.release()
+    assert set(Run.objects.values_list("status", flat=True)) == {"succeeded", "canceled"}
+
+
+def test_a_sample_is_unpinned_in_its_menu(enhance, editor, actor, page_for) -> None:
+    samples.pin("enhance", "a pinned whale", by=actor)
+    page = page_for(editor, "/prompts/enhance/")
+    page.get_by_text("Sample inputs", exact=True).click()
+    page.get_by_role("button", name="Unpin a pinned whale").click()
+    expect(page.get_by_text("Smoke runs take these until an input is pinned.")).to_be_visible()
+
+
+def test_saving_does_not_scroll_what_is_read(enhance, editor, page_for) -> None:
+    page = page_for(editor, "/prompts/enhance/")
+    body(page).fill("A line.\n" * 80 + "It is {{ season }}.")
+    filled = page.get_by_role("group", name="Filled in")
+    expect(filled).to_contain_text("early winter")
+    filled.evaluate("box => { box.scrollTop = 300 }")
+    body(page).press("Control+End")
+    body(page).press_sequentially(" And cold.")
+    expect(filled).to_contain_text("And cold.")
+    assert filled.evaluate("box => box.scrollTop") == 300

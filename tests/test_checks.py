@@ -1,0 +1,52 @@
+"""The checks before going live: always the same list, each line passed or failed with sentences."""
+
+import pytest
+
+from promptops.checks import failures, run_checks
+
+VALUES = {"season": "winter", "long": "x" * 4000, "empty": ""}
+NAMES = ["Not blank", "Readable", "Length", "Braces", "Variables"]
+
+
+@pytest.mark.parametrize(
+    ("body", "failed", "sentence"),
+    [
+        ("A prompt.", [], ""),
+        ("In {{ season }}, {{ empty }}.", [], ""),
+        ('{"a": {"b": 1}} \\{{ x }}', [], ""),
+        ("", ["Not blank"], "blank"),
+        (" \r\n ", ["Not blank"], "blank"),
+        ("{{ empty }}", ["Not blank"], "With its variables filled in"),
+        ("a\x00b", ["Readable"], "NUL"),
+        ("a\ufffdb", ["Readable"], "broken UTF-8"),
+        (f"a{chr(0xD800)}b", ["Readable"], "broken UTF-8"),
+        ("x" * 65536, [], ""),
+        ("x" * 65537, ["Length"], "65,537 bytes"),
+        ("é" * 32769, ["Length"], "65,538 bytes"),
+        ("{{ long }}" * 17, ["Length"], "With its variables filled in the prompt is 68,000 bytes"),
+        ("{{long}}" * 8192, ["Length"], "32,768,000 bytes"),
+        ("{{ sesaon }}", ["Variables"], "Line 1, column 1: {{ sesaon }} is not declared. Did you mean {{ season }}?"),
+        ("{{ season", ["Braces"], "never closed"),
+        ("{{ x }} {{", ["Braces", "Variables"], "Line 1, column 9: {{ is never closed"),
+        ("\x00 {{ x }} {{", ["Readable", "Braces", "Variables"], "NUL"),
+    ],
+)
+def test_what_fails_and_why(body, failed, sentence):
+    checks = run_checks(body, VALUES)
+    assert [check.name for check in checks] == NAMES
+    assert [check.name for check in checks if not check.passed] == failed
+    assert all(check.sentences and all(check.sentences) for check in checks)
+    assert sentence in " ".join(failures(checks))
+
+
+def test_what_passed_is_told_too():
+    told = {check.name: check.sentences for check in run_checks("In {{ season }}.\r\n", VALUES)}
+    assert told["Length"] == ("10 of 65,536 bytes, about 3 tokens, with variables filled in.",)
+    assert told["Variables"] == ("Declared: season.",)
+    assert run_checks("Text.", {})[2].sentences == ("5 of 65,536 bytes, about 2 tokens.",)
+
+
+def test_many_mistakes_are_told_in_few_sentences():
+    found = failures(run_checks("{{ x }} " * 50, {}))
+    assert len(found) == 6
+    assert found[-1] == "And more like these."
