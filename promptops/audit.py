@@ -53,6 +53,7 @@ ACTIONS: dict[str, str] = {
     "user.password_changed": "{actor} set a new password",
     "user.signed_in": "{actor} signed in",
     "user.signed_out": "{actor} signed out",
+    "user.session_ended": "{actor} ended a session of {object} ({before[browser]}, {before[address]})",
     "user.sign_in_failed": "Somebody failed to sign in as {object}",
     "user.locked_out": "Sign-in as {object} was locked after too many failures",
     "run.drilled": "{actor} ran a failover drill: {after[drill]}",

@@ -16,7 +16,7 @@ from promptops import crypto, events
 from promptops.engine.health import HealthRegistry
 from promptops.engine.snapshot import ProviderSpec, SettingsSpec, Snapshot, TemplateSpec
 from promptops.engine.types import Prices, PromptOperation
-from promptops.models import AuditHead, LiveConfiguration, Provider, Run, Template, Version
+from promptops.models import AuditEntry, AuditHead, LiveConfiguration, Provider, Run, Template, Version
 
 log = logging.getLogger(__name__)
 
@@ -163,6 +163,15 @@ def heads() -> dict[str, int]:
     }
 
 
+SIGN_INS_CHANGED = ("user.role_changed", "user.deactivated", "user.password_changed", "user.session_ended")
+
+
+def people_changed(since: int) -> list[int]:
+    """The ids of the people whose role, password or sessions changed after that audit entry."""
+    entries = AuditEntry.objects.filter(seq__gt=since, action__in=SIGN_INS_CHANGED)
+    return [int(pk) for pk in entries.values_list("object_id", flat=True).distinct().order_by()]
+
+
 async def follow(interval: float = FOLLOW_SECONDS) -> None:
     """For ever: notice what other processes changed, swap the snapshot, and tell this process's open pages."""
     known: dict[str, int] = {}
@@ -176,6 +185,9 @@ async def follow(interval: float = FOLLOW_SECONDS) -> None:
             for event, number in newest.items():
                 if known and number != known[event]:
                     await get_channel_layer().group_send(events.PAGES, events.message(event, number))
+            if known and newest[events.AUDIT_RECORDED] > (seen := known[events.AUDIT_RECORDED]):
+                for person in await database_sync_to_async(people_changed, thread_sensitive=False)(seen):
+                    await get_channel_layer().group_send(events.PAGES, events.message(events.USER_CHANGED, person))
             known, told = newest, False
         except Exception as error:  # a database that is away must not end the following
             if not told:

@@ -5,7 +5,7 @@ from promptops.models.live import LiveConfiguration, Release
 from promptops.models.providers import Provider
 from promptops.models.runs import Attempt, Run
 from promptops.models.templates import Draft, Template, Version
-from promptops.models.users import OneTimeLink, User
+from promptops.models.users import OneTimeLink, User, UserSession
 
 __all__ = [
     "Attempt",
@@ -19,5 +19,6 @@ __all__ = [
     "Run",
     "Template",
     "User",
+    "UserSession",
     "Version",
 ]

@@ -54,7 +54,7 @@ class PageConsumer(AsyncWebsocketConsumer):
             await self.accept()
             await self._sign_out()
             return
-        self.user_id = user.pk
+        self.user_id, self.role = user.pk, user.role
         await self.channel_layer.group_add(events.PAGES, self.channel_name)
         await self.accept()
         # A page that missed something while it was away sees newer numbers and catches up.
@@ -108,7 +108,8 @@ class PageConsumer(AsyncWebsocketConsumer):
             user = await self._user()
             if user is None:
                 await self._sign_out()
-            else:
+            elif user.role != self.role:
+                self.role = user.role
                 await self._send_event("reload")
 
     async def _run(self, preview: "previews.Preview") -> None:

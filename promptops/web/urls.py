@@ -4,7 +4,7 @@ from django.urls import path, register_converter
 from django.urls.converters import IntConverter
 
 from promptops.web import consumers
-from promptops.web.views import accounts, audit, errors, overview, people, prompts, providers, runs, settings
+from promptops.web.views import accounts, audit, errors, overview, people, prompts, providers, runs, sessions, settings
 
 
 class NumberConverter(IntConverter):
@@ -26,6 +26,9 @@ urlpatterns = [
     path("join/<str:token>/", accounts.join, name="join"),
     path("password/<str:token>/", accounts.password_by_link, name="password_by_link"),
     path("account/password/", accounts.password_change, name="password"),
+    path("account/sessions/", sessions.own, name="sessions"),
+    path("account/sessions/end/", sessions.end_others, name="sessions_end"),
+    path("account/sessions/<number:session>/end/", sessions.end_own, name="session_end"),
     # Prompts
     path("prompts/", prompts.index, name="prompts"),
     path("prompts/new/", prompts.new, name="template_new"),
@@ -65,6 +68,13 @@ urlpatterns = [
     path("settings/people/links/<number:pk>/withdraw/", people.withdraw, name="people_withdraw"),
     path("settings/people/<number:pk>/role/", people.role, name="people_role"),
     path("settings/people/<number:pk>/active/", people.active, name="people_active"),
+    path("settings/people/<number:pk>/sessions/", sessions.of_person, name="people_sessions"),
+    path("settings/people/<number:pk>/sessions/end/", sessions.end_all_of_person, name="people_sessions_end"),
+    path(
+        "settings/people/<number:pk>/sessions/<number:session>/end/",
+        sessions.end_of_person,
+        name="people_session_end",
+    ),
     path("settings/people/<number:pk>/password-link/", people.password_link, name="people_password_link"),
 ]
 

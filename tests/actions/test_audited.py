@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.contrib.sessions.backends.db import SessionStore
 from django.db import connection, models, transaction
 from django.utils import timezone
 
@@ -164,6 +165,20 @@ def keyless(world: World) -> None:
     LiveConfiguration.objects.update(key_check="")
 
 
+def signed_in(world: World) -> tables.UserSession:
+    """A session of the user."""
+    session = SessionStore()
+    session.create()
+    accounts.remember_session(world.user, session.session_key, address="192.0.2.1", browser="Firefox on Linux")
+    return world.user.sessions.get(session=session.session_key)
+
+
+def old_session(world: World) -> tables.UserSession:
+    """One that was last used a while ago."""
+    tables.UserSession.objects.filter(pk=signed_in(world).pk).update(seen_at=timezone.now() - timedelta(hours=1))
+    return world.user.sessions.get()
+
+
 NEW = providers.ProviderFields("new", "groq", "m")
 FIELDS = providers.ProviderFields("on", "groq", "another-model")
 JOINER = {"username": "new", "name": "New", "password": PASSWORD}
@@ -195,6 +210,12 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
         lambda w, act: act(accounts.record_failed_sign_in, "eddie", address="192.0.2.1")
     ],
     "accounts.record_lockout": [lambda w, act: act(accounts.record_lockout, "eddie", address="192.0.2.1")],
+    "accounts.remember_session": [
+        lambda w, act: act(accounts.remember_session, w.user, signed_in(w).session_id, address="", browser="")
+    ],
+    "accounts.session_seen": [lambda w, act: act(accounts.session_seen, old_session(w).session_id, address="")],
+    "accounts.end_session": [lambda w, act: act(accounts.end_session, signed_in(w), by=w.actor)],
+    "accounts.end_sessions": [lambda w, act: (signed_in(w), act(accounts.end_sessions, w.user, by=w.actor))],
     "accounts.too_many_failures": [lambda w, act: act(accounts.too_many_failures, "eddie", "192.0.2.1")],
     "accounts.clean_name": [lambda w, act: act(accounts.clean_name, "Grace Hopper")],
     "prompts.import_prompts": [lambda w, act: act(prompts.import_prompts, first_start(w), by=w.actor)],
@@ -293,6 +314,10 @@ CHANGES_NOTHING_TOLD = {
     "accounts.record_lockout",
     "accounts.record_sign_in",
     "accounts.record_sign_out",
+    "accounts.remember_session",
+    "accounts.session_seen",
+    "accounts.end_session",
+    "accounts.end_sessions",
     "accounts.too_many_failures",
     "prompts.export_prompts",
     "providers.edited",

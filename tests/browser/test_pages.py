@@ -33,6 +33,7 @@ EVERYWHERE = {
     "settings": "/settings/",
     "people": "/settings/people/",
     "own-password": "/account/password/",
+    "sessions": "/account/sessions/",
 }
 OF_A_TEMPLATE = {
     "edit": "/prompts/enhance/",

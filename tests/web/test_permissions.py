@@ -56,6 +56,7 @@ def world(make_user, actor, publish):
     link, _ = accounts.invite(Role.VIEWER, by=actor)
     entry = record("settings.changed", by=actor)
     subject = make_user(Role.VIEWER, "subject")
+    Client().force_login(subject, backend="django.contrib.auth.backends.ModelBackend")
     return {
         "token": "no-such-token",
         "name": "enhance",
@@ -65,6 +66,7 @@ def world(make_user, actor, publish):
         "run": run.pk,
         "people": subject.pk,
         "links": link.pk,
+        "session": subject.sessions.get().pk,
     }
 
 
