@@ -13,6 +13,7 @@ from channels.db import database_sync_to_async
 from django.contrib.sessions.backends.db import SessionStore
 
 from promptops import events, live
+from promptops.actions import presence
 from promptops.actions.runs import erase_expired
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ def start() -> None:
             loop.create_task(live.follow()),
             loop.create_task(events.relay()),
             loop.create_task(_housekeeping()),
+            loop.create_task(_heartbeat()),
         ]
 
 
@@ -59,6 +61,16 @@ async def _housekeeping() -> None:
         except Exception:
             log.exception("Housekeeping failed; trying again in an hour.")
         await asyncio.sleep(HOUSEKEEPING_SECONDS)
+
+
+async def _heartbeat() -> None:
+    """Say again and again that this process still has its pages."""
+    while True:
+        await asyncio.sleep(presence.HEARTBEAT_SECONDS)
+        try:
+            await database_sync_to_async(presence.still_here, thread_sensitive=False)()
+        except Exception:
+            log.exception("The heartbeat of open pages failed; trying again in %d s.", presence.HEARTBEAT_SECONDS)
 
 
 def _tidy() -> None:

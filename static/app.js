@@ -428,6 +428,8 @@
     attempts = 0;
     showConnection(false);
     giveMissedHints();
+    const here = $("[data-here]")?.dataset.here; // others are shown who has this template open
+    if (here) socket.send(JSON.stringify({ action: "here", template: here }));
     $$("form[data-autosave]").forEach((form) => dirty.has(form) && saveNow(form));
   });
   on("htmx:wsClose", (event) => {
@@ -483,6 +485,7 @@
       body.dataset[hint.event] = hint.number;
     }
     body.dispatchEvent(new CustomEvent(`live:${hint.event}`, { detail: hint }));
+    if (hint.event === "presence") body.dispatchEvent(new CustomEvent(`live:presence-${hint.number}`));
   }
 
   // ------------------------------------------------------------------ command bar

@@ -4,7 +4,7 @@ from promptops.models.audit import AuditEntry, AuditHead
 from promptops.models.live import LiveConfiguration, Release
 from promptops.models.providers import Provider
 from promptops.models.runs import Attempt, Run
-from promptops.models.templates import Draft, Template, Version
+from promptops.models.templates import Draft, Presence, Template, Version
 from promptops.models.users import OneTimeLink, User, UserSession
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Draft",
     "LiveConfiguration",
     "OneTimeLink",
+    "Presence",
     "Provider",
     "Release",
     "Run",

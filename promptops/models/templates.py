@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -113,6 +114,26 @@ class Draft(Content):
 
     def __str__(self) -> str:
         return f"draft of {self.template_id} by {self.user_id}"
+
+
+class Presence(models.Model):
+    """An open page of a template's editor. Its process says every few seconds that it still has it."""
+
+    GONE_AFTER = timedelta(seconds=25)  # a process that was killed says nothing more
+
+    template = models.ForeignKey(Template, models.CASCADE, related_name="+")
+    user = models.ForeignKey("User", models.CASCADE, related_name="+")
+    channel = models.CharField(max_length=100, unique=True)
+    process = models.CharField(max_length=32, db_index=True)
+    seen_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"{self.user_id} at {self.template_id}"
+
+    @classmethod
+    def current(cls) -> "models.QuerySet[Presence]":
+        """The pages that are open now."""
+        return cls.objects.filter(seen_at__gt=timezone.now() - cls.GONE_AFTER)
 
 
 def content_sha256(content: dict[str, Any]) -> str:

@@ -2,9 +2,9 @@
 
 from promptops.live import heads
 from promptops.models import Release
-from promptops.queries import overview, providers, templates
+from promptops.queries import overview, presence, providers, templates
 
-__all__ = ["heads", "latest_release", "overview", "providers", "templates"]
+__all__ = ["heads", "latest_release", "overview", "presence", "providers", "templates"]
 
 
 def latest_release() -> dict[str, object] | None:

@@ -20,13 +20,14 @@ from django.template.loader import render_to_string
 from django.utils.crypto import constant_time_compare
 
 from promptops import events, live
+from promptops.actions import presence
 from promptops.actions.errors import Refused
 from promptops.actions.runs import RunPlan, RunRecorded, execute
 from promptops.engine.chain import AttemptFailed, AttemptStarted, TextChunk
 from promptops.engine.rewrite import parse_alternatives
 from promptops.engine.types import LLMResponse, PromptOperation
 from promptops.enums import Permission
-from promptops.models import User
+from promptops.models import Template, User
 from promptops.web import previews
 from promptops.web.access import refusal
 
@@ -45,6 +46,7 @@ class PageConsumer(AsyncWebsocketConsumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.template = ""  # whose editor the page is
         self.runs: dict[str, asyncio.Task[None]] = {}
 
     async def connect(self) -> None:
@@ -66,6 +68,8 @@ class PageConsumer(AsyncWebsocketConsumer):
             await self._cancel_all()
         finally:
             await self.channel_layer.group_discard(events.PAGES, self.channel_name)
+            if self.template:
+                await database_sync_to_async(presence.leave)(self.channel_name)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Do what the page asks. Nothing that a page can send may end the socket: its other runs depend on it."""
@@ -87,6 +91,9 @@ class PageConsumer(AsyncWebsocketConsumer):
         if action == "cancel":
             await self._cancel(key)
             return
+        if action == "here":
+            await self._arrive(user, data.get("template"))
+            return
         planner = previews.PLANNERS.get(action) if isinstance(action, str) else None
         if planner is None:
             raise ValidationError("This page is out of date. Reload it and try again.")
@@ -99,6 +106,15 @@ class PageConsumer(AsyncWebsocketConsumer):
         running[user.pk] += 1
         self.runs[key] = task = asyncio.create_task(self._run(preview))
         task.add_done_callback(lambda _: running.subtract({user.pk: 1}))
+
+    async def _arrive(self, user: User, name: Any) -> None:
+        """The page is the editor of this template: others see that it is open, until the socket closes."""
+        if name == self.template or not isinstance(name, str) or not user.may(Permission.READ):
+            return
+        template = await Template.objects.filter(name=name).afirst()
+        if template is not None:
+            self.template = name
+            await database_sync_to_async(presence.arrive)(template, user=user, channel=self.channel_name)
 
     async def page_event(self, message: dict[str, Any]) -> None:
         """A hint from the channel layer."""

@@ -35,6 +35,7 @@ urlpatterns = [
     path("prompts/<slug:name>/", prompts.edit, name="template"),
     path("prompts/<slug:name>/draft/", prompts.draft, name="template_draft"),
     path("prompts/<slug:name>/discard/", prompts.discard, name="template_discard"),
+    path("prompts/<slug:name>/presence/", prompts.presence, name="template_presence"),
     path("prompts/<slug:name>/review/", prompts.review, name="template_review"),
     path("prompts/<slug:name>/publish/", prompts.publish, name="template_publish"),
     path("prompts/<slug:name>/history/", prompts.history, name="template_history"),

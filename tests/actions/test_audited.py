@@ -26,7 +26,7 @@ from django.utils import timezone
 import promptops
 from promptops import actions, audit, live
 from promptops import models as tables
-from promptops.actions import accounts, prompts, providers, releases, runs, settings, templates
+from promptops.actions import accounts, presence, prompts, providers, releases, runs, settings, templates
 from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
 from promptops.enums import LinkPurpose, RunSource, RunStatus
@@ -218,6 +218,9 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     "accounts.end_sessions": [lambda w, act: (signed_in(w), act(accounts.end_sessions, w.user, by=w.actor))],
     "accounts.too_many_failures": [lambda w, act: act(accounts.too_many_failures, "eddie", "192.0.2.1")],
     "accounts.clean_name": [lambda w, act: act(accounts.clean_name, "Grace Hopper")],
+    "presence.arrive": [lambda w, act: act(presence.arrive, w.template, user=w.user, channel="c")],
+    "presence.leave": [lambda w, act: act(presence.leave, "c")],
+    "presence.still_here": [lambda w, act: act(presence.still_here)],
     "prompts.import_prompts": [lambda w, act: act(prompts.import_prompts, first_start(w), by=w.actor)],
     "prompts.export_prompts": [lambda w, act: act(prompts.export_prompts, w.folder, by=w.actor)],
     "providers.planned": [lambda w, act: act(providers.planned, NEW)],
@@ -319,6 +322,9 @@ CHANGES_NOTHING_TOLD = {
     "accounts.end_session",
     "accounts.end_sessions",
     "accounts.too_many_failures",
+    "presence.arrive",
+    "presence.leave",
+    "presence.still_here",
     "prompts.export_prompts",
     "providers.edited",
     "providers.planned",

@@ -72,6 +72,7 @@ def edit(request: HttpRequest, name: str) -> HttpResponse:
             "tokens": estimate_tokens(source.body if source else ""),
             "versions": list(queries.templates.history(template)[:100]),
             "providers": queries.providers.listed(),
+            "company": queries.presence.at(template, request.user),
             "published": _published(request, template),
             "samples": SAMPLES[PromptOperation(template.operation)],
         },
@@ -117,6 +118,14 @@ def discard(request: HttpRequest, name: str) -> HttpResponse:
         danger=True,
         without_note=True,
     )
+
+
+@requires(Permission.READ)
+def presence(request: HttpRequest, name: str) -> HttpResponse:
+    """Who else has the editor open."""
+    template = _template(name)
+    context = {"template": template, "company": queries.presence.at(template, request.user)}
+    return render(request, "prompts/_presence.html", context)
 
 
 @requires(Permission.RELEASE)
