@@ -15,6 +15,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from promptops import events, live
 from promptops.actions import presence
 from promptops.actions.runs import erase_expired
+from promptops.actions.templates import forget_discarded_drafts
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,8 @@ async def _heartbeat() -> None:
 
 
 def _tidy() -> None:
-    """Erase the text of runs that are older than the retention setting, and drop expired sessions."""
+    """Erase the text of runs that are older than the retention setting; drop expired sessions and discarded drafts."""
     if erased := erase_expired():
         log.info("Erased the text of %d expired runs.", erased)
+    forget_discarded_drafts()
     SessionStore.clear_expired()

@@ -207,7 +207,9 @@
   on("input", (event) => event.target.form && dirty.add(event.target.form));
   on("reset", (event) => dirty.delete(event.target));
   window.addEventListener("beforeunload", (event) => {
-    if (!leaving && hasUnsaved()) event.preventDefault();
+    if (leaving) return;
+    const unsaved = [...dirty].filter(isGuarded);
+    if (unsaved.filter((form) => !saveOnTheWay(form)).length) event.preventDefault();
   });
 
   // data-keep: the text survives a reload, a closed dialog and an expired login, in this tab and for this person.
@@ -310,6 +312,11 @@
   /** Forgets what a form held once the server has taken it; a review panel that opens has taken nothing yet. */
   function settle(event) {
     const { elt: form, xhr, target, requestConfig } = event.detail;
+    if (form.dataset?.drops && succeeded(xhr)) {
+      const dropped = $(form.dataset.drops); // its text is kept by the server, or given up
+      dirty.delete(dropped);
+      forgetKept(dropped);
+    }
     if (form.nodeName !== "FORM" || form.matches("[data-autosave]") || requestConfig.verb === "get") return;
     if (!succeeded(xhr) || (target.matches("[data-opens-itself]") && !redirect(xhr))) return;
     dirty.delete(form);
@@ -346,6 +353,28 @@
   const saveNow = (form) => form.isConnected && htmx.trigger(form, "save");
   const autosaved = (event) => (event.detail.elt.matches?.("form[data-autosave]") ? event.detail.elt : null);
 
+  const KEEPALIVE_BYTES = 60_000; // browsers refuse a little more
+
+  /** Sends what a form holds in a request that outlives the page; false where that cannot be relied on. */
+  function saveOnTheWay(form) {
+    if (!form.matches("[data-autosave]") || saveOf(form).failed || !navigator.onLine) return false;
+    const body = new URLSearchParams(new FormData(form)).toString();
+    if (body.length > KEEPALIVE_BYTES) return false;
+    const headers = { "Content-Type": "application/x-www-form-urlencoded", "X-CSRFToken": cookie("csrftoken") ?? "" };
+    fetch(form.getAttribute("hx-post"), { method: "POST", body, headers, keepalive: true }).catch(() => {});
+    return true;
+  }
+
+  // A phone may end a page in the background without asking.
+  on("visibilitychange", () => document.visibilityState === "hidden" && $$("form[data-autosave]").forEach((form) => dirty.has(form) && saveNow(form)));
+  on("click", (event) => {
+    const form = $(event.target.closest("[data-overwrite]")?.dataset.overwrite ?? "#none");
+    if (!form) return;
+    form.elements.overwrite.value = "1";
+    dirty.add(form);
+    saveNow(form);
+  });
+
   on("input", (event) => {
     const form = event.target.form;
     if (!form?.matches("[data-autosave]")) return;
@@ -370,7 +399,9 @@
     if (!form) return;
     const save = saveOf(form);
     const { xhr } = event.detail;
+    save.failed = !succeeded(xhr);
     if (succeeded(xhr)) {
+      if (form.elements.overwrite) form.elements.overwrite.value = "";
       for (const field of form.elements) {
         if (!field.dataset.keep) continue;
         // What the server would show now; only text that was typed on top of it is worth restoring.

@@ -2,11 +2,12 @@
 
 Refused (ValueError)
 |-- Stale           someone else changed it first
-|   `-- StaleRelease    another version went live since; carries it
+|   |-- StaleRelease    another version went live since; carries it
+|   `-- StaleDraft      the same person saved another text from another page since; carries it
 `-- LastAdministrator
 """
 
-from promptops.models import Version
+from promptops.models import Draft, Version
 
 
 class Refused(ValueError):
@@ -24,6 +25,14 @@ class StaleRelease(Stale):
         self.live = live
         now = f"v{live.number} is live now" if live else "nothing is live now"
         super().__init__(f"Someone was faster: {now}. Compare the two texts, then publish again; yours is kept.")
+
+
+class StaleDraft(Stale):
+    """Another page of the same person saved the draft after the one that the text comes from was filled."""
+
+    def __init__(self, draft: Draft) -> None:
+        self.draft = draft
+        super().__init__("Your draft was changed in another window. Choose which text to keep; the other is set aside.")
 
 
 class LastAdministrator(Refused):

@@ -4,13 +4,14 @@ from promptops.models.audit import AuditEntry, AuditHead
 from promptops.models.live import LiveConfiguration, Release
 from promptops.models.providers import Provider
 from promptops.models.runs import Attempt, Run
-from promptops.models.templates import Draft, Presence, Template, Version
+from promptops.models.templates import DiscardedDraft, Draft, Presence, Template, Version
 from promptops.models.users import OneTimeLink, User, UserSession
 
 __all__ = [
     "Attempt",
     "AuditEntry",
     "AuditHead",
+    "DiscardedDraft",
     "Draft",
     "LiveConfiguration",
     "OneTimeLink",

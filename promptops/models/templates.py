@@ -108,12 +108,36 @@ class Draft(Content):
     user = models.ForeignKey("User", models.CASCADE, related_name="drafts")
     base = models.ForeignKey(Version, models.PROTECT, null=True, blank=True, related_name="+")
     updated_at = models.DateTimeField(default=timezone.now)
+    page = models.CharField(max_length=36, blank=True, help_text="The open page that saved it last.")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["template", "user"], name="draft_one_per_person")]
 
     def __str__(self) -> str:
         return f"draft of {self.template_id} by {self.user_id}"
+
+    @property
+    def state(self) -> str:
+        """What a page notes of the draft that it was filled from, to be told when another page has saved since."""
+        return self.updated_at.isoformat()
+
+
+class DiscardedDraft(Content):
+    """The draft of a template that a person discarded or replaced last, to be brought back."""
+
+    KEPT_FOR = timedelta(days=7)
+
+    body = models.TextField(blank=True)
+    template = models.ForeignKey(Template, models.CASCADE, related_name="discarded_drafts")
+    user = models.ForeignKey("User", models.CASCADE, related_name="+")
+    base = models.ForeignKey(Version, models.PROTECT, null=True, blank=True, related_name="+")
+    discarded_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["template", "user"], name="discarded_draft_one_per_person")]
+
+    def __str__(self) -> str:
+        return f"discarded draft of {self.template_id} by {self.user_id}"
 
 
 class Presence(models.Model):

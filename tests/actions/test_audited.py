@@ -270,6 +270,16 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     "templates.save_draft": [
         lambda w, act: act(templates.save_draft, w.template, Content("Draft."), user=w.user, base=w.live.pk)
     ],
+    "templates.set_aside": [
+        lambda w, act: act(templates.set_aside, w.template, Content("Draft."), user=w.user, base=w.live.pk)
+    ],
+    "templates.restore_draft": [
+        lambda w, act: (
+            templates.set_aside(w.template, Content("Draft."), user=w.user, base=w.live.pk),
+            act(templates.restore_draft, w.template, user=w.user),
+        )
+    ],
+    "templates.forget_discarded_drafts": [lambda w, act: act(templates.forget_discarded_drafts)],
     "templates.discard_draft": [lambda w, act: act(templates.discard_draft, w.template, user=w.user)],
 }
 
@@ -335,6 +345,9 @@ CHANGES_NOTHING_TOLD = {
     "runs.execute",
     "runs.record_run",
     "templates.discard_draft",
+    "templates.forget_discarded_drafts",
+    "templates.restore_draft",
+    "templates.set_aside",
     "templates.save_draft",
 }
 
