@@ -60,6 +60,7 @@ ACTIONS: dict[str, str] = {
     "run.erased": "{actor} erased the text of {object}",
     "run.expired": "{actor} erased the texts of runs older than {after[days]} days ({after[runs]} in all)",
     "prompts.exported": "{actor} exported the live prompts (files: {after[files]})",
+    "prompts.imported": "{actor} imported {object} from files (templates changed: {after[templates]})",
     "secret_key.replaced": "{actor} replaced the secret key (stored provider keys dropped: {after[keys_lost]})",
 }
 

@@ -1,14 +1,12 @@
 """Prompts as plain-text files: in at the first start, out whenever someone wants them in git."""
 
-import errno
-import os
-import tempfile
 from pathlib import Path
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from promptops import audit, live
+from promptops.actions._files import write_files
 from promptops.actions.releases import Content, publish
 from promptops.actions.templates import create_template
 from promptops.audit import Actor
@@ -53,29 +51,9 @@ def import_prompts(folder: Path, *, by: Actor) -> list[str]:
 def export_prompts(folder: Path, *, by: Actor) -> list[Path]:
     """Write every live text to `<template>.txt` in the folder (made if need be) and return the paths.
 
-    All files are written aside first and then renamed, so a reader never sees half a file, and a full disk or a folder
-    in a file's place changes nothing. Raises OSError.
+    No file is ever half written. Raises OSError.
     """
-    templates = live.load().templates
-    folder.mkdir(parents=True, exist_ok=True)
-    for template in templates:
-        if (folder / f"{template.name}.txt").is_dir():
-            raise IsADirectoryError(errno.EISDIR, f"{template.name}.txt is a folder")
-    written: list[tuple[str, Path]] = []
-    try:
-        for template in templates:
-            descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=f".{template.name}-", suffix=".tmp")
-            written.append((temporary, folder / f"{template.name}.txt"))
-            with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-                file.write(template.body + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
-        for temporary, path in written:
-            os.replace(temporary, path)
-    finally:
-        for temporary, _ in written:
-            Path(temporary).unlink(missing_ok=True)
+    paths = write_files(folder, {f"{template.name}.txt": template.body + "\n" for template in live.load().templates})
     with transaction.atomic():
-        audit.record("prompts.exported", by=by, object_name="the live prompts", after={"files": len(written)})
-    return [path for _, path in written]
+        audit.record("prompts.exported", by=by, object_name="the live prompts", after={"files": len(paths)})
+    return paths

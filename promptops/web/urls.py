@@ -4,7 +4,19 @@ from django.urls import path, register_converter
 from django.urls.converters import IntConverter
 
 from promptops.web import consumers
-from promptops.web.views import accounts, audit, errors, overview, people, prompts, providers, runs, sessions, settings
+from promptops.web.views import (
+    accounts,
+    audit,
+    errors,
+    overview,
+    people,
+    prompt_files,
+    prompts,
+    providers,
+    runs,
+    sessions,
+    settings,
+)
 
 
 class NumberConverter(IntConverter):
@@ -49,6 +61,9 @@ urlpatterns = [
     path("prompts/<slug:name>/v<number:number>/", prompts.version, name="version"),
     path("prompts/<slug:name>/v<number:number>/live/", prompts.roll_back, name="version_live"),
     path("prompts/<slug:name>/v<number:number>/edit/", prompts.edit_from, name="version_edit"),
+    path("prompt-files/", prompt_files.index, name="prompt_files"),
+    path("prompt-files/export/", prompt_files.export, name="prompts_export"),
+    path("prompt-files/import/", prompt_files.import_, name="prompts_import"),
     # Providers
     path("providers/", providers.index, name="providers"),
     path("providers/order/", providers.reorder, name="provider_order"),

@@ -7,8 +7,10 @@ that is missing in CALLS fails. A second part reads the source: nothing else wri
 import ast
 import importlib
 import inspect
+import io
 import pkgutil
 import re
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -26,7 +28,7 @@ from django.utils import timezone
 import promptops
 from promptops import actions, audit, live
 from promptops import models as tables
-from promptops.actions import accounts, presence, prompts, providers, releases, runs, settings, templates
+from promptops.actions import accounts, presence, prompts, providers, releases, runs, sets, settings, templates
 from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
 from promptops.enums import LinkPurpose, RunSource, RunStatus
@@ -165,6 +167,22 @@ def keyless(world: World) -> None:
     LiveConfiguration.objects.update(key_check="")
 
 
+def archive(world: World) -> io.BytesIO:
+    """The live set as a zip archive."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for name, text in sets.export_files(by=world.actor).items():
+            file.writestr(name, text)
+    return buffer
+
+
+def changed_set(world: World) -> list[Any]:
+    """The live set, with another text and another default."""
+    entries = {entry.name: entry for entry in sets.read_zip(archive(world))}
+    enhance = replace(entries["enhance"], content=Content("Third."), description="Shorter", default=False)
+    return [enhance, replace(entries["other"], default=True)]
+
+
 def signed_in(world: World) -> tables.UserSession:
     """A session of the user."""
     session = SessionStore()
@@ -222,6 +240,12 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     "presence.leave": [lambda w, act: act(presence.leave, "c")],
     "presence.still_here": [lambda w, act: act(presence.still_here)],
     "prompts.import_prompts": [lambda w, act: act(prompts.import_prompts, first_start(w), by=w.actor)],
+    "sets.export_files": [lambda w, act: act(sets.export_files, by=w.actor)],
+    "sets.write_set": [lambda w, act: act(sets.write_set, w.folder, by=w.actor)],
+    "sets.read_folder": [lambda w, act: (sets.write_set(w.folder, by=w.actor), act(sets.read_folder, w.folder))],
+    "sets.read_zip": [lambda w, act: act(sets.read_zip, archive(w))],
+    "sets.plan_import": [lambda w, act: act(sets.plan_import, changed_set(w))],
+    "sets.import_set": [lambda w, act: act(sets.import_set, changed_set(w), by=w.actor)],
     "prompts.export_prompts": [lambda w, act: act(prompts.export_prompts, w.folder, by=w.actor)],
     "providers.planned": [lambda w, act: act(providers.planned, NEW)],
     "providers.edited": [lambda w, act: act(providers.edited, w.provider, FIELDS)],
@@ -336,6 +360,11 @@ CHANGES_NOTHING_TOLD = {
     "presence.leave",
     "presence.still_here",
     "prompts.export_prompts",
+    "sets.export_files",
+    "sets.plan_import",
+    "sets.read_folder",
+    "sets.read_zip",
+    "sets.write_set",
     "providers.edited",
     "providers.planned",
     "providers.with_key",

@@ -34,6 +34,7 @@ EVERYWHERE = {
     "people": "/settings/people/",
     "own-password": "/account/password/",
     "sessions": "/account/sessions/",
+    "prompt-files": "/prompt-files/",
 }
 OF_A_TEMPLATE = {
     "edit": "/prompts/enhance/",
