@@ -390,6 +390,11 @@
       event.preventDefault();
       return showSave(form, "saved", "Saved");
     }
+    if (save.conflict && !form.elements.overwrite.value) {
+      // Asking again would replace the very buttons with which to choose.
+      event.preventDefault();
+      return showSave(form, "failed", save.conflict);
+    }
     save.sent = save.typed;
     clearTimeout(save.retry);
     showSave(form, "saving", "Saving…");
@@ -400,6 +405,7 @@
     const save = saveOf(form);
     const { xhr } = event.detail;
     save.failed = !succeeded(xhr);
+    save.conflict = "";
     if (succeeded(xhr)) {
       if (form.elements.overwrite) form.elements.overwrite.value = "";
       for (const field of form.elements) {
@@ -413,7 +419,11 @@
       forgetKept(form);
       return showSave(form, "saved", "Saved");
     }
-    if (xhr.status === 409 || xhr.status === 422) return showSave(form, "failed", `Not saved: ${xhr.getResponseHeader("X-Reason") ?? "see the message on this page"}`);
+    if (xhr.status === 409 || xhr.status === 422) {
+      const told = `Not saved: ${xhr.getResponseHeader("X-Reason") ?? "see the message on this page"}`;
+      if (xhr.status === 409 && form.elements.overwrite) save.conflict = told;
+      return showSave(form, "failed", told);
+    }
     if (xhr.status !== 0 && xhr.status < 500 && xhr.status !== 429) return showSave(form, "failed", `Not saved: ${reason(xhr)}`);
     const why = xhr.status === 0 ? "the server could not be reached" : `the server had an error (${xhr.status})`;
     showSave(form, "failed", `Not saved: ${why}. What you typed is still here; trying again.`);

@@ -46,6 +46,7 @@ class PageConsumer(AsyncWebsocketConsumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.ended = False
         self.template = ""  # whose editor the page is
         self.runs: dict[str, asyncio.Task[None]] = {}
 
@@ -118,6 +119,8 @@ class PageConsumer(AsyncWebsocketConsumer):
 
     async def page_event(self, message: dict[str, Any]) -> None:
         """A hint from the channel layer."""
+        if self.ended:
+            return
         if message["event"] != events.USER_CHANGED:
             await self._send_event(message["event"], number=message["number"])
         elif message["number"] == self.user_id:
@@ -191,6 +194,7 @@ class PageConsumer(AsyncWebsocketConsumer):
     async def _sign_out(self) -> None:
         """Tell the page to go to the sign-in page, and end."""
         await self._cancel_all()
+        self.ended = True  # what comes until the socket is closed has nobody to go to
         await self._send_event("signed_out")
         await self.close(code=SIGNED_OUT)
 

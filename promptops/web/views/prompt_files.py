@@ -14,6 +14,7 @@ from promptops.actions.errors import Refused
 from promptops.enums import Permission
 from promptops.web import review
 from promptops.web.access import actor, requires
+from promptops.web.review import Change
 
 MAX_ARCHIVE_BYTES = 4 * 1024 * 1024
 NO_PLAN = sets.Plan([], [], [], [])
@@ -64,6 +65,28 @@ def import_(request: HttpRequest) -> HttpResponse:
     return review.done(request, reverse("prompts"), f"{told} To undo, make the versions before live again.")
 
 
+LABELS = {
+    "operation": "Operation",
+    "description": "Description",
+    "default": "Default",
+    "temperature": "Temperature",
+    "max_tokens": "Max tokens",
+    "model": "Model",
+}
+
+
+def _changes(planned: sets.Planned) -> list[Change]:
+    """All that changes but the text, in words; of a new template what is not empty."""
+    wanted = [change for change in planned.changes if planned.template or change[2] not in (None, "", False)]
+    return [Change(LABELS[key], _told(before), _told(after)) for key, before, after in wanted]
+
+
+def _told(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value in (None, "") else str(value)
+
+
 def _panel(
     request: HttpRequest, *, plan: sets.Plan = NO_PLAN, digest: str = "", problems: list[str] | None = None
 ) -> HttpResponse:
@@ -76,7 +99,9 @@ def _panel(
         form_id="import-form",
         template="prompts/_import.html",
         plan=plan,
+        plans=[(planned, _changes(planned)) for planned in plan.changes],
         digest=digest,
         problems=problems or (["No changes to import: the files say what is here."] if nothing else []),
         without_note=bool(problems) or nothing,
+        affected="Nothing was changed." if problems or nothing else review.AFFECTED,
     )
