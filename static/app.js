@@ -365,8 +365,14 @@
     return true;
   }
 
-  // A phone may end a page in the background without asking.
-  on("visibilitychange", () => document.visibilityState === "hidden" && $$("form[data-autosave]").forEach((form) => dirty.has(form) && saveNow(form)));
+  // A phone may end a page in the background without asking. (A page that is left is hidden, too, after `pagehide`.)
+  let gone = false;
+  window.addEventListener("pagehide", () => (gone = true));
+  window.addEventListener("pageshow", () => (gone = false));
+  on("visibilitychange", () => {
+    if (gone || document.visibilityState !== "hidden") return;
+    for (const form of $$("form[data-autosave]")) if (dirty.has(form)) saveNow(form);
+  });
   on("click", (event) => {
     const form = $(event.target.closest("[data-overwrite]")?.dataset.overwrite ?? "#none");
     if (!form) return;
