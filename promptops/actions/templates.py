@@ -150,11 +150,11 @@ def save_draft(
     # Locked, so that two saves at once do not both make the draft.
     User.objects.select_for_update().get(pk=user.pk)
     draft = Draft.objects.filter(template=template, user=user).first() or Draft(template=template, user=user)
-    if page and draft.pk and draft.page != page and draft.state != seen:
-        if (draft.body, *_settings(draft)) != (body, *_settings(content)) and not overwrite:
+    elsewhere = page and draft.pk and draft.page != page and draft.state != seen
+    if elsewhere and (draft.body, *_settings(draft)) != (body, *_settings(content)):
+        if not overwrite:
             raise StaleDraft(draft)
-        if overwrite:
-            _set_aside(draft)
+        _set_aside(draft)
     draft.page = page
     draft.base = version
     draft.body, draft.temperature, draft.max_tokens = body, content.temperature, content.max_tokens

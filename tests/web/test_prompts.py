@@ -270,7 +270,7 @@ def test_the_toast_of_a_discarded_draft_has_an_undo_button(enhance, client_for, 
     post(client, "template_draft", enhance, "Mine")
     page = client.post(reverse("template_discard", args=["enhance"]), follow=True).content.decode()
     assert "Draft discarded." in page
-    assert f'hx-post="{reverse("template_restore_draft", args=["enhance"])}" hx-swap="none" data-busy>Undo' in page
+    assert f'hx-post="{reverse("template_restore_draft", args=["enhance"])}" hx-include="#editor"' in page
 
 
 def test_there_may_be_nothing_to_bring_back(enhance, client_for, editor, releaser):
@@ -330,6 +330,19 @@ def test_of_two_windows_either_text_can_be_chosen_and_neither_is_lost(enhance, c
     assert drafts() == ["Two, longer", "One, longer"]
     assert post(client, "template_set_aside", enhance, "\x00", **one).status_code == 400
     assert drafts() == ["Two, longer", "One, longer"]
+
+
+def test_discarding_in_one_window_is_no_way_to_lose_the_text_of_another(enhance, client_for, editor):
+    client = client_for(editor, htmx=True)
+    one, two = window(client_for(editor), enhance), window(client_for(editor), enhance)
+    post(client, "template_draft", enhance, "Long ago")
+    post(client, "template_discard", enhance)
+    post(client, "template_draft", enhance, "One", **one)
+    for name in ("template_discard", "template_restore_draft"):
+        assert post(client, name, enhance, "Two", **two).status_code == 409
+        assert drafts() == ["One", "Long ago"]
+    assert "HX-Redirect" in post(client, "template_restore_draft", enhance, "One, longer", **one)
+    assert drafts() == ["Long ago", "One, longer"]
 
 
 def test_another_machine_resumes_where_the_first_stopped(enhance, client_for, editor):

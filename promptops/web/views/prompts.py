@@ -18,7 +18,7 @@ from promptops.actions.errors import Refused, Stale, StaleDraft, StaleRelease
 from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
 from promptops.enums import Permission
-from promptops.models import DiscardedDraft, Template, Version
+from promptops.models import DiscardedDraft, Draft, Template, Version
 from promptops.queries.templates import Text
 from promptops.text import estimate_tokens, whole_number
 from promptops.web import review as reviews
@@ -91,26 +91,15 @@ def draft(request: HttpRequest, name: str) -> HttpResponse:
     if not form.is_valid():
         return _cannot_keep(form)
     try:
-        kept = actions.save_draft(
-            template,
-            form.content,
-            user=request.user,
-            base=form.cleaned_data["base"],
-            page=form.cleaned_data["page"],
-            seen=form.cleaned_data["seen"],
-            overwrite=bool(form.cleaned_data["overwrite"]),
-        )
+        kept = _save(request, template, form, overwrite=bool(form.cleaned_data["overwrite"]))
     except StaleDraft as stale:
-        context = {"template": template, "other": stale.draft, "yours": form.content}
-        response = render(request, "prompts/_elsewhere.html", context, status=409)
-        response["X-Reason"] = "your draft was changed in another window; choose above the editor"
-        return response
+        return _elsewhere(request, template, form, stale.draft)
     except ValidationError as error:
         return HttpResponse(" ".join(error.messages), status=400, content_type="text/plain; charset=utf-8")
     context = {
         "template": template,
         "draft": kept,
-        "discarded": None if kept else _discarded(request, template),
+        "discarded": _discarded(request, template),
         "next_number": queries.templates.next_number(template),
     }
     return render(request, "prompts/_saved.html", context)
@@ -133,6 +122,8 @@ def discard(request: HttpRequest, name: str) -> HttpResponse:
 def restore_draft(request: HttpRequest, name: str) -> HttpResponse:
     """Bring back the draft that was discarded or set aside last."""
     template = _template(name)
+    if refused := _keep_posted(request, template):
+        return refused
     replaced = template.drafts.filter(user=request.user).exists()
     url = reverse("template", args=[name])
     try:
@@ -461,30 +452,48 @@ def _conflict(request: HttpRequest, template: Template, form: ContentForm, curre
 
 def _keep(request: HttpRequest, template: Template, form: ContentForm) -> None:
     """Save the draft before anything can go wrong; a text that cannot even be stored stays in the page."""
-    given = form.cleaned_data
     try:
-        actions.save_draft(
-            template,
-            form.content,
-            user=request.user,
-            base=given["base"],
-            page=given["page"],
-            seen=given["seen"],
-            overwrite=True,
-        )
+        _save(request, template, form, overwrite=True)
     except ValidationError:
         return
 
 
 def _keep_posted(request: HttpRequest, template: Template) -> HttpResponse | None:
-    """Save what the page posted of its editor, if anything; the refusal of a form that cannot be read."""
+    """Save what the page posted of its editor, if anything. The answer when that cannot be done, else None."""
     if "body" not in request.POST:
         return None
     form = ContentForm(request.POST)
     if not form.is_valid():
         return _cannot_keep(form)
-    _keep(request, template, form)
+    try:
+        _save(request, template, form, overwrite=False)
+    except StaleDraft as stale:
+        return _elsewhere(request, template, form, stale.draft)
+    except ValidationError as error:
+        return HttpResponse(" ".join(error.messages), status=400, content_type="text/plain; charset=utf-8")
     return None
+
+
+def _save(request: HttpRequest, template: Template, form: ContentForm, *, overwrite: bool) -> Draft | None:
+    """Save what the form holds as this person's draft; raises what `save_draft` raises."""
+    given = form.cleaned_data
+    return actions.save_draft(
+        template,
+        form.content,
+        user=request.user,
+        base=given["base"],
+        page=given["page"],
+        seen=given["seen"],
+        overwrite=overwrite,
+    )
+
+
+def _elsewhere(request: HttpRequest, template: Template, form: ContentForm, other: Draft) -> HttpResponse:
+    """Another window of the same person has saved meanwhile: both texts, and the choice."""
+    context = {"template": template, "other": other, "yours": form.content}
+    response = render(request, "prompts/_elsewhere.html", context, status=409)
+    response["X-Reason"] = "your draft was changed in another window; choose above the editor"
+    return response
 
 
 def _discarded(request: HttpRequest, template: Template) -> DiscardedDraft | None:
