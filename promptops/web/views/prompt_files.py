@@ -78,13 +78,14 @@ LABELS = {
 def _changes(planned: sets.Planned) -> list[Change]:
     """All that changes but the text, in words; of a new template what is not empty."""
     wanted = [change for change in planned.changes if planned.template or change[2] not in (None, "", False)]
-    return [Change(LABELS[key], _told(before), _told(after)) for key, before, after in wanted]
+    return [Change(LABELS[key], _told(key, before), _told(key, after)) for key, before, after in wanted]
 
 
-def _told(value: object) -> str:
+def _told(key: str, value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "none" if value in (None, "") else str(value)
+    empty = "default" if key in ("temperature", "max_tokens", "model") else "none"
+    return empty if value in (None, "") else str(value)
 
 
 def _panel(
