@@ -62,6 +62,7 @@ ACTIONS: dict[str, str] = {
     "user.password_changed": "{actor} set a new password",
     "user.signed_in": "{actor} signed in",
     "user.signed_out": "{actor} signed out",
+    "user.session_ended": "{actor} ended a session of {object} ({before[browser]}, {before[address]})",
     "user.sign_in_failed": "Somebody failed to sign in as {object}",
     "user.locked_out": "Sign-in as {object} was locked after too many failures",
     "run.drilled": "{actor} ran a failover drill: {after[drill]}",
@@ -71,6 +72,7 @@ ACTIONS: dict[str, str] = {
     "audit.exported": "{actor} exported audit entries as {after[format]}",
     "audit.protected": "{actor} put back the triggers that keep the audit from being changed ({before[missing]})",
     "access.refused": "{actor} was refused: {object} ({after[method]}, needs {after[needs]})",
+    "prompts.imported": "{actor} imported {object} from files (templates changed: {after[templates]})",
     "secret_key.replaced": "{actor} replaced the secret key (stored provider keys dropped: {after[keys_lost]})",
 }
 

@@ -13,7 +13,9 @@ from channels.db import database_sync_to_async
 from django.contrib.sessions.backends.db import SessionStore
 
 from promptops import events, live
+from promptops.actions import presence
 from promptops.actions.runs import erase_expired
+from promptops.actions.templates import forget_discarded_drafts
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ def start() -> None:
             loop.create_task(live.follow()),
             loop.create_task(events.relay()),
             loop.create_task(_housekeeping()),
+            loop.create_task(_heartbeat()),
         ]
 
 
@@ -61,8 +64,19 @@ async def _housekeeping() -> None:
         await asyncio.sleep(HOUSEKEEPING_SECONDS)
 
 
+async def _heartbeat() -> None:
+    """Say again and again that this process still has its pages."""
+    while True:
+        await asyncio.sleep(presence.HEARTBEAT_SECONDS)
+        try:
+            await database_sync_to_async(presence.still_here, thread_sensitive=False)()
+        except Exception:
+            log.exception("The heartbeat of open pages failed; trying again in %d s.", presence.HEARTBEAT_SECONDS)
+
+
 def _tidy() -> None:
-    """Erase the text of runs that are older than the retention setting, and drop expired sessions."""
+    """Erase the text of runs that are older than the retention setting; drop expired sessions and discarded drafts."""
     if erased := erase_expired():
         log.info("Erased the text of %d expired runs.", erased)
+    forget_discarded_drafts()
     SessionStore.clear_expired()

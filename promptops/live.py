@@ -11,13 +11,25 @@ from types import MappingProxyType
 
 from channels.db import database_sync_to_async
 from channels.layers import get_channel_layer
+from django.db.models import Exists, OuterRef
 
 from promptops import crypto, events
 from promptops.engine.health import HealthRegistry
 from promptops.engine.snapshot import ProviderSpec, SettingsSpec, Snapshot, TemplateSpec
 from promptops.engine.types import Prices, PromptOperation
 from promptops.engine.variables import find
-from promptops.models import AuditHead, LiveConfiguration, Provider, Run, Template, Variable, Version
+from promptops.models import (
+    AuditEntry,
+    AuditHead,
+    Draft,
+    LiveConfiguration,
+    Presence,
+    Provider,
+    Run,
+    Template,
+    Variable,
+    Version,
+)
 
 log = logging.getLogger(__name__)
 
@@ -190,22 +202,52 @@ def heads() -> dict[str, int]:
     }
 
 
+SIGN_INS_CHANGED = ("user.role_changed", "user.deactivated", "user.password_changed", "user.session_ended")
+
+
+def people_changed(since: int) -> list[int]:
+    """The ids of the people whose role, password or sessions changed after that audit entry."""
+    entries = AuditEntry.objects.filter(seq__gt=since, action__in=SIGN_INS_CHANGED)
+    return [int(pk) for pk in entries.values_list("object_id", flat=True).distinct().order_by()]
+
+
+def presence() -> dict[int, frozenset[tuple[int, bool]]]:
+    """By template id: which of its editor's pages are open (their rows' ids), and whether the person has a draft."""
+    draft = Draft.objects.filter(template=OuterRef("template"), user=OuterRef("user"))
+    found: dict[int, set[tuple[int, bool]]] = {}
+    for template, page, has_draft in Presence.current().values_list("template_id", "pk", Exists(draft)):
+        found.setdefault(template, set()).add((page, has_draft))
+    return {template: frozenset(pages) for template, pages in found.items()}
+
+
 async def follow(interval: float = FOLLOW_SECONDS) -> None:
     """For ever: notice what other processes changed, swap the snapshot, and tell this process's open pages."""
     known: dict[str, int] = {}
+    present: dict[int, frozenset[tuple[int, bool]]] = {}
     told = False
     while True:
         try:
             # Not in the one thread that sockets share: a slow query there must not hold up the hints.
             newest = await database_sync_to_async(heads, thread_sensitive=False)()
+            now_present = await database_sync_to_async(presence, thread_sensitive=False)()
             if _current is None or newest[events.REVISION_RELEASED] > _current.revision:
                 await database_sync_to_async(refresh, thread_sensitive=False)()
             for event, number in newest.items():
                 if known and number != known[event]:
-                    await get_channel_layer().group_send(events.PAGES, events.message(event, number))
-            known, told = newest, False
+                    await _tell_pages(event, number)
+            if known and newest[events.AUDIT_RECORDED] > (seen := known[events.AUDIT_RECORDED]):
+                for person in await database_sync_to_async(people_changed, thread_sensitive=False)(seen):
+                    await _tell_pages(events.USER_CHANGED, person)
+            for template in {*present, *now_present}:
+                if present.get(template) != now_present.get(template):
+                    await _tell_pages(events.PRESENCE_CHANGED, template)
+            known, present, told = newest, now_present, False
         except Exception as error:  # a database that is away must not end the following
             if not told:
                 log.error("The live configuration cannot be read (%s); trying again twice a second.", error)
                 told = True
         await asyncio.sleep(interval)
+
+
+async def _tell_pages(event: str, number: int) -> None:
+    await get_channel_layer().group_send(events.PAGES, events.message(event, number))

@@ -7,12 +7,19 @@ from django.contrib.auth.signals import user_logged_in, user_logged_out, user_lo
 from django.dispatch import receiver
 
 from promptops.actions import accounts
-from promptops.web.access import client_address
+from promptops.web.access import browser_name, client_address
 
 
 @receiver(user_logged_in)
 def signed_in(request: Any, user: Any, **kwargs: Any) -> None:
-    accounts.record_sign_in(user, address=client_address(request))
+    if request.session.session_key is None:  # somebody else was signed in here; a new session has no key yet
+        request.session.cycle_key()
+    accounts.record_sign_in(
+        user,
+        address=client_address(request),
+        session_key=request.session.session_key,
+        browser=browser_name(request.headers.get("User-Agent", "")),
+    )
 
 
 @receiver(user_logged_out)

@@ -347,7 +347,9 @@
   on("input", (event) => event.target.form && dirty.add(event.target.form));
   on("reset", (event) => dirty.delete(event.target));
   window.addEventListener("beforeunload", (event) => {
-    if (!leaving && hasUnsaved()) event.preventDefault();
+    if (leaving) return;
+    const unsaved = [...dirty].filter(isGuarded);
+    if (unsaved.filter((form) => !saveOnTheWay(form)).length) event.preventDefault();
   });
 
   // data-keep: the text survives a reload, a closed dialog and an expired login, in this tab and for this person.
@@ -450,6 +452,11 @@
   /** Forgets what a form held once the server has taken it; a review panel that opens has taken nothing yet. */
   function settle(event) {
     const { elt: form, xhr, target, requestConfig } = event.detail;
+    if (form.dataset?.drops && succeeded(xhr)) {
+      const dropped = $(form.dataset.drops); // its text is kept by the server, or given up
+      dirty.delete(dropped);
+      forgetKept(dropped);
+    }
     if (form.nodeName !== "FORM" || form.matches("[data-autosave]") || requestConfig.verb === "get") return;
     if (!succeeded(xhr) || (target.matches("[data-opens-itself]") && !redirect(xhr))) return;
     dirty.delete(form);
@@ -486,6 +493,34 @@
   const saveNow = (form) => form.isConnected && htmx.trigger(form, "save");
   const autosaved = (event) => (event.detail.elt.matches?.("form[data-autosave]") ? event.detail.elt : null);
 
+  const KEEPALIVE_BYTES = 60_000; // browsers refuse a little more
+
+  /** Sends what a form holds in a request that outlives the page; false where that cannot be relied on. */
+  function saveOnTheWay(form) {
+    if (!form.matches("[data-autosave]") || saveOf(form).failed || !navigator.onLine) return false;
+    const body = new URLSearchParams(new FormData(form)).toString();
+    if (body.length > KEEPALIVE_BYTES) return false;
+    const headers = { "Content-Type": "application/x-www-form-urlencoded", "X-CSRFToken": cookie("csrftoken") ?? "" };
+    fetch(form.getAttribute("hx-post"), { method: "POST", body, headers, keepalive: true }).catch(() => {});
+    return true;
+  }
+
+  // A phone may end a page in the background without asking. (A page that is left is hidden, too, after `pagehide`.)
+  let gone = false;
+  window.addEventListener("pagehide", () => (gone = true));
+  window.addEventListener("pageshow", () => (gone = false));
+  on("visibilitychange", () => {
+    if (gone || document.visibilityState !== "hidden") return;
+    for (const form of $$("form[data-autosave]")) if (dirty.has(form)) saveNow(form);
+  });
+  on("click", (event) => {
+    const form = $(event.target.closest("[data-overwrite]")?.dataset.overwrite ?? "#none");
+    if (!form) return;
+    form.elements.overwrite.value = "1";
+    dirty.add(form);
+    saveNow(form);
+  });
+
   on("input", (event) => {
     const form = event.target.form;
     if (!form?.matches("[data-autosave]")) return;
@@ -501,6 +536,11 @@
       event.preventDefault();
       return showSave(form, "saved", "Saved");
     }
+    if (save.conflict && !form.elements.overwrite.value) {
+      // Asking again would replace the very buttons with which to choose.
+      event.preventDefault();
+      return showSave(form, "failed", save.conflict);
+    }
     save.sent = save.typed;
     clearTimeout(save.retry);
     showSave(form, "saving", "Saving…");
@@ -510,7 +550,10 @@
     if (!form) return;
     const save = saveOf(form);
     const { xhr } = event.detail;
+    save.failed = !succeeded(xhr);
+    save.conflict = "";
     if (succeeded(xhr)) {
+      if (form.elements.overwrite) form.elements.overwrite.value = "";
       for (const field of form.elements) {
         if (!field.dataset.keep) continue;
         // What the server would show now; only text that was typed on top of it is worth restoring.
@@ -522,7 +565,11 @@
       forgetKept(form);
       return showSave(form, "saved", "Saved");
     }
-    if (xhr.status === 409 || xhr.status === 422) return showSave(form, "failed", `Not saved: ${xhr.getResponseHeader("X-Reason") ?? "see the message on this page"}`);
+    if (xhr.status === 409 || xhr.status === 422) {
+      const told = `Not saved: ${xhr.getResponseHeader("X-Reason") ?? "see the message on this page"}`;
+      if (xhr.status === 409 && form.elements.overwrite) save.conflict = told;
+      return showSave(form, "failed", told);
+    }
     if (xhr.status !== 0 && xhr.status < 500 && xhr.status !== 429) return showSave(form, "failed", `Not saved: ${reason(xhr)}`);
     const why = xhr.status === 0 ? "the server could not be reached" : `the server had an error (${xhr.status})`;
     showSave(form, "failed", `Not saved: ${why}. What you typed is still here; trying again.`);
@@ -568,6 +615,8 @@
     attempts = 0;
     showConnection(false);
     giveMissedHints();
+    const here = $("[data-here]")?.dataset.here; // others are shown who has this template open
+    if (here) socket.send(JSON.stringify({ action: "here", template: here }));
     $$("form[data-autosave]").forEach((form) => dirty.has(form) && saveNow(form));
   });
   on("htmx:wsClose", (event) => {
@@ -628,6 +677,7 @@
       body.dataset[hint.event] = hint.number;
     }
     body.dispatchEvent(new CustomEvent(`live:${hint.event}`, { detail: hint }));
+    if (hint.event === "presence") body.dispatchEvent(new CustomEvent(`live:presence-${hint.number}`));
   }
 
   // ------------------------------------------------------------------ command bar

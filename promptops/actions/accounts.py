@@ -7,17 +7,20 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
+from django.contrib.sessions.models import Session
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from promptops import audit, events
 from promptops.actions.errors import LastAdministrator, Refused, Stale
 from promptops.audit import COMMAND_LINE, SOMEBODY, SYSTEM, Actor
 from promptops.enums import LinkPurpose, Role
-from promptops.models import AuditEntry, LiveConfiguration, OneTimeLink, User
+from promptops.models import AuditEntry, LiveConfiguration, OneTimeLink, User, UserSession
 
 UNKNOWN_NAME = "an unknown name"
+UNKNOWN_BROWSER = "Unknown browser"
 FAILURES_PER_ADDRESS = 50
 """Failed sign-ins from one address, in the time of a lockout, after which no name is tried any more. Many people may
 share an address; five failures for one name lock that name well before (AXES_FAILURE_LIMIT)."""
@@ -27,6 +30,8 @@ JOINERS = {"\u200c", "\u200d"}  # parts of names in some scripts
 
 LINK_LIFETIME = timedelta(days=7)
 KNOWN_ADDRESS_LIFETIME = timedelta(days=30)
+SEEN_EVERY = timedelta(minutes=1)
+"""How exactly "last seen" is kept: at most one write a minute for each session."""
 PASSWORD_LINK_LIFETIME = timedelta(hours=24)
 
 
@@ -118,9 +123,9 @@ def set_password_by_link(link: OneTimeLink, password: str, *, address: str = "")
 
 
 @transaction.atomic
-def change_password(user: User, password: str, *, address: str = "") -> User:
-    """Set a signed-in person's own new password (the form has checked the old one)."""
-    return _set_password(user, password, address=address)
+def change_password(user: User, password: str, *, address: str = "", session_key: str = "") -> User:
+    """Set a signed-in person's own new password (the form has checked the old one); all sessions but this one end."""
+    return _set_password(user, password, address=address, session_key=session_key)
 
 
 @transaction.atomic
@@ -152,6 +157,7 @@ def deactivate(user: User, *, by: Actor, note: str = "") -> User:
     user.save(update_fields=["is_active"])
     OneTimeLink.objects.filter(user=user, used_at=None).delete()
     _withdraw_links_of(user)
+    _sessions_of(user).delete()
     audit.record("user.deactivated", by=by, object=user, before={"active": True}, after={"active": False}, note=note)
     events.broadcast_on_commit(events.USER_CHANGED, user.pk)
     return user
@@ -168,9 +174,11 @@ def reactivate(user: User, *, by: Actor, note: str = "") -> User:
 
 
 @transaction.atomic
-def record_sign_in(user: User, *, address: str) -> None:
-    """Note that a person signed in."""
+def record_sign_in(user: User, *, address: str, session_key: str = "", browser: str = "") -> None:
+    """Note that a person signed in, and in which session."""
     audit.record("user.signed_in", by=Actor.person(user, address), object=user)
+    if session_key:
+        remember_session(user, session_key, address=address, browser=browser)
 
 
 @transaction.atomic
@@ -178,6 +186,40 @@ def record_sign_out(user: User, *, address: str) -> None:
     """Note that a person signed out."""
     audit.record("user.signed_out", by=Actor.person(user, address), object=user)
     events.broadcast_on_commit(events.USER_CHANGED, user.pk)
+
+
+def remember_session(user: User, session_key: str, *, address: str, browser: str) -> None:
+    """List this session, which Django has just made, among the person's."""
+    UserSession.objects.update_or_create(
+        session_id=session_key, defaults={"user": user, "address": address, "browser": browser or UNKNOWN_BROWSER}
+    )
+
+
+def session_seen(session_key: str, *, address: str) -> None:
+    """Keep when and from where a session was last used; within a minute of the last time it does nothing."""
+    now = timezone.now()
+    UserSession.objects.filter(session_id=session_key, seen_at__lt=now - SEEN_EVERY).update(
+        seen_at=now, address=address
+    )
+
+
+@transaction.atomic
+def end_session(session: UserSession, *, by: Actor) -> None:
+    """Sign one session out; its pages go to the sign-in page at once. Drafts stay. Raises Stale when it is over."""
+    deleted, _ = Session.objects.filter(pk=session.session_id).delete()
+    if not deleted:
+        raise Stale("That session is over already.")
+    _record_end(session, by)
+
+
+@transaction.atomic
+def end_sessions(user: User, *, by: Actor, session_key: str = "") -> int:
+    """Sign all sessions of a person out but the one of `session_key`, if given; how many there were."""
+    ended = list(user.sessions.select_for_update().exclude(session_id=session_key).select_related("user"))
+    Session.objects.filter(pk__in=[session.session_id for session in ended]).delete()
+    for session in ended:
+        _record_end(session, by)
+    return len(ended)
 
 
 @transaction.atomic
@@ -270,11 +312,29 @@ def _withdraw_links_of(user: User) -> None:
     OneTimeLink.objects.filter(created_by=user, used_at=None).delete()
 
 
-def _set_password(user: User, password: str, *, address: str) -> User:
+def _record_end(session: UserSession, by: Actor) -> None:
+    signed_in = {
+        "browser": session.browser,
+        "address": session.address or "unknown address",
+        "signed_in_at": session.signed_in_at.isoformat(timespec="seconds"),
+    }
+    audit.record("user.session_ended", by=by, object=session.user, before=signed_in)
+    events.broadcast_on_commit(events.USER_CHANGED, session.user_id)
+
+
+def _sessions_of(user: User, *, session_key: str = "") -> QuerySet[Session]:
+    """Django's sessions of a person, but for the one of `session_key`; deleting them takes ours along."""
+    return Session.objects.filter(
+        pk__in=UserSession.objects.filter(user=user).exclude(session_id=session_key).values("session_id")
+    )
+
+
+def _set_password(user: User, password: str, *, address: str, session_key: str = "") -> User:
     validate_password(password, user)
     OneTimeLink.objects.filter(user=user, purpose=LinkPurpose.PASSWORD, used_at=None).delete()
     user.set_password(password)
     user.save(update_fields=["password"])
+    _sessions_of(user, session_key=session_key).delete()
     audit.record("user.password_changed", by=Actor.person(user, address), object=user)
     events.broadcast_on_commit(events.USER_CHANGED, user.pk)
     return user

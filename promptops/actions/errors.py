@@ -2,13 +2,14 @@
 
 Refused (ValueError)
 |-- Stale           someone else changed it first
-|   `-- StaleRelease    another version went live since; carries it
+|   |-- StaleRelease    another version went live since; carries it
+|   `-- StaleDraft      the same person saved another text from another page since; carries it
 |-- VariableInUse   a live text uses it
 |-- ChecksFailed    the text may not be live; carries a sentence for each reason
 `-- LastAdministrator
 """
 
-from promptops.models import Version
+from promptops.models import Draft, Version
 
 
 class Refused(ValueError):
@@ -43,6 +44,14 @@ class ChecksFailed(Refused):
     def __init__(self, sentences: list[str]) -> None:
         self.sentences = sentences
         super().__init__(f"The text cannot go live. {' '.join(sentences)}")
+
+
+class StaleDraft(Stale):
+    """Another page of the same person saved the draft after the one that the text comes from was filled."""
+
+    def __init__(self, draft: Draft) -> None:
+        self.draft = draft
+        super().__init__("Your draft was changed in another window. Choose which text to keep; the other is set aside.")
 
 
 class LastAdministrator(Refused):

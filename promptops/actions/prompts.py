@@ -1,14 +1,12 @@
 """Prompts as plain-text files: in at the first start, out whenever someone wants them in git."""
 
-import errno
-import os
-import tempfile
 from pathlib import Path
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from promptops import audit, live
+from promptops.actions._files import write_files
 from promptops.actions.errors import Refused
 from promptops.actions.releases import Content, publish
 from promptops.actions.templates import create_template
@@ -58,37 +56,19 @@ def import_prompts(folder: Path, *, by: Actor) -> list[str]:
 def export_prompts(folder: Path, *, by: Actor, keep_variables: bool = False) -> list[Path]:
     """Write every live text to `<template>.txt` in the folder (made if need be) and return the paths.
 
-    All files are written aside first and then renamed, so a reader never sees half a file, and a full disk or a folder
-    in a file's place changes nothing. Variables are filled in, unless `keep_variables` asks for the texts as they are
+    No file is ever half written. Variables are filled in, unless `keep_variables` asks for the texts as they are
     edited. Raises OSError, and Refused when a live text uses a variable that is not declared.
     """
     snapshot = live.load()
-    templates = snapshot.templates
     if not keep_variables:
-        for template in templates:
+        for template in snapshot.templates:
             if failed := failures(run_checks(template.body, snapshot.variables[template.operation])):
                 raise Refused(f"{template.name} was not exported, nor any other: {' '.join(failed)}")
-    folder.mkdir(parents=True, exist_ok=True)
-    for template in templates:
-        if (folder / f"{template.name}.txt").is_dir():
-            raise IsADirectoryError(errno.EISDIR, f"{template.name}.txt is a folder")
-    written: list[tuple[str, Path]] = []
-    try:
-        for template in templates:
-            descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=f".{template.name}-", suffix=".tmp")
-            written.append((temporary, folder / f"{template.name}.txt"))
-            with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-                file.write(
-                    (template.body if keep_variables else snapshot.filled(template.operation, template.body)) + "\n"
-                )
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
-        for temporary, path in written:
-            os.replace(temporary, path)
-    finally:
-        for temporary, _ in written:
-            Path(temporary).unlink(missing_ok=True)
+    texts = {
+        template.name: template.body if keep_variables else snapshot.filled(template.operation, template.body)
+        for template in snapshot.templates
+    }
+    paths = write_files(folder, {f"{name}.txt": text + "\n" for name, text in texts.items()})
     with transaction.atomic():
-        audit.record("prompts.exported", by=by, object_name="the live prompts", after={"files": len(written)})
-    return [path for _, path in written]
+        audit.record("prompts.exported", by=by, object_name="the live prompts", after={"files": len(paths)})
+    return paths

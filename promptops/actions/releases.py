@@ -9,7 +9,7 @@ from django.db.models import Max
 from promptops.actions._release import check_text, next_revision, record_release
 from promptops.actions.errors import Refused, StaleRelease
 from promptops.audit import Actor
-from promptops.models import Draft, Template, Version
+from promptops.models import Draft, Template, User, Version
 from promptops.text import clean_body
 
 
@@ -29,7 +29,7 @@ class Content:
 
 @transaction.atomic
 def publish(template: Template, content: Content, *, by: Actor, expected: int | None, note: str = "") -> Version:
-    """Make `content` the template's next version, live at commit; the author's draft is done.
+    """Make `content` the template's next version, live at commit; the author's draft is done if it says the same.
 
     `expected` is the id of the version that the text started from (None: nothing was live). Raises StaleRelease when
     another one is live by now, Refused when nothing changed or the template is archived, ChecksFailed for a text
@@ -60,7 +60,7 @@ def publish(template: Template, content: Content, *, by: Actor, expected: int | 
     version.save()
     _point(template, live, version)
     if by.user:
-        Draft.objects.filter(template=template, user=by.user).delete()
+        _finish_draft(template, by.user, version)
     record_release(
         revision,
         "template.published",
@@ -102,6 +102,13 @@ def roll_back(version: Version, *, by: Actor, expected: int | None, note: str = 
         replaced=live,
     )
     return version
+
+
+def _finish_draft(template: Template, user: User, version: Version) -> None:
+    """Drop the draft that has become the version; one that says something else, from another page, stays."""
+    draft = Draft.objects.filter(template=template, user=user).first()
+    if draft and {**draft.content, "body": draft.body.strip()} == version.content:
+        draft.delete()
 
 
 def _check_open(template: Template) -> None:

@@ -6,10 +6,10 @@ from django.utils import timezone
 
 from promptops import audit
 from promptops.actions._release import check_text, next_revision, record_release
-from promptops.actions.errors import Refused, Stale
+from promptops.actions.errors import Refused, Stale, StaleDraft
 from promptops.actions.releases import Content
 from promptops.audit import Actor
-from promptops.models import Draft, LiveConfiguration, Template, User, Version
+from promptops.models import DiscardedDraft, Draft, LiveConfiguration, Template, User, Version
 from promptops.text import MAX_BODY_BYTES
 
 RESERVED_NAMES = {"new"}  # /prompts/new/ is the page that makes a template
@@ -123,12 +123,25 @@ def restore(template: Template, *, by: Actor, note: str = "") -> Template:
 
 
 @transaction.atomic
-def save_draft(template: Template, content: Content, *, user: User, base: int | None) -> Draft | None:
+def save_draft(
+    template: Template,
+    content: Content,
+    *,
+    user: User,
+    base: int | None,
+    page: str = "",
+    seen: str = "",
+    overwrite: bool = False,
+) -> Draft | None:
     """Keep one person's work on a template; no version and no audit entry is made.
 
     `base` is the id of the version that the work started from. A draft may be unfinished, so blank text is kept; only
     what cannot be stored is refused (ValidationError). A draft equal to its base is none: it is dropped, and None is
     returned; but not while it keeps what it was before a merge.
+
+    `page` names the open page that saves, and `seen` is the `state` of the draft that it was filled from ("" for
+    none): when another page has saved another text since, StaleDraft is raised, or with `overwrite` that text is set
+    aside first. Without `page` nothing is compared.
     """
     body = content.body.replace("\r\n", "\n")
     if "\x00" in body:
@@ -139,6 +152,12 @@ def save_draft(template: Template, content: Content, *, user: User, base: int | 
     # Locked, so that two saves at once do not both make the draft.
     User.objects.select_for_update().get(pk=user.pk)
     draft = Draft.objects.filter(template=template, user=user).first() or Draft(template=template, user=user)
+    elsewhere = page and draft.pk and draft.page != page and draft.state != seen
+    if elsewhere and (draft.body, *_settings(draft)) != (body, *_settings(content)):
+        if not overwrite:
+            raise StaleDraft(draft)
+        _set_aside(draft)
+    draft.page = page
     draft.base = version
     draft.body, draft.temperature, draft.max_tokens = body, content.temperature, content.max_tokens
     draft.model = content.model.strip()
@@ -152,9 +171,57 @@ def save_draft(template: Template, content: Content, *, user: User, base: int | 
     return draft
 
 
+@transaction.atomic
 def discard_draft(template: Template, *, user: User) -> None:
-    """Drop one person's draft of the template, if there is one."""
-    Draft.objects.filter(template=template, user=user).delete()
+    """Set one person's draft of the template aside, if there is one; `restore_draft` brings it back."""
+    User.objects.select_for_update().get(pk=user.pk)
+    draft = Draft.objects.filter(template=template, user=user).first()
+    if draft:
+        _set_aside(draft)
+        draft.delete()
+
+
+@transaction.atomic
+def set_aside(template: Template, content: Content, *, user: User, base: int | None) -> None:
+    """Keep a text that a person gives up for the draft that another page of theirs has saved."""
+    User.objects.select_for_update().get(pk=user.pk)
+    draft = Draft.objects.filter(template=template, user=user).first()
+    save_draft(template, content, user=user, base=base)
+    discard_draft(template, user=user)
+    if draft:
+        draft.save(force_insert=True)
+
+
+@transaction.atomic
+def restore_draft(template: Template, *, user: User) -> Draft:
+    """Bring back what was discarded last. A draft that is there by now is set aside for it, so that undoing this
+    undoes it. Raises Stale when there is nothing to bring back."""
+    User.objects.select_for_update().get(pk=user.pk)
+    kept = DiscardedDraft.objects.select_related("base").filter(template=template, user=user).first()
+    if kept is None:
+        raise Stale("There is no discarded draft any more.")
+    restored = Draft(template=template, user=user, base=kept.base, **kept.content)
+    kept.delete()
+    discard_draft(template, user=user)
+    restored.save()
+    return restored
+
+
+def forget_discarded_drafts() -> None:
+    """Discarded drafts are kept for a week."""
+    DiscardedDraft.objects.filter(discarded_at__lt=timezone.now() - DiscardedDraft.KEPT_FOR).delete()
+
+
+def _set_aside(draft: Draft) -> None:
+    DiscardedDraft.objects.update_or_create(
+        template=draft.template,
+        user=draft.user,
+        defaults={**draft.content, "base": draft.base, "discarded_at": timezone.now()},
+    )
+
+
+def _settings(content: Content | Draft) -> tuple[object, ...]:
+    return content.temperature, content.max_tokens, content.model.strip()
 
 
 def _told(template: Template) -> dict[str, object]:

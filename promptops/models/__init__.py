@@ -5,23 +5,26 @@ from promptops.models.live import LiveConfiguration, Release
 from promptops.models.providers import Provider
 from promptops.models.runs import Attempt, Run
 from promptops.models.samples import Sample
-from promptops.models.templates import Draft, Template, Version
-from promptops.models.users import OneTimeLink, User
+from promptops.models.templates import DiscardedDraft, Draft, Presence, Template, Version
+from promptops.models.users import OneTimeLink, User, UserSession
 from promptops.models.variables import Variable
 
 __all__ = [
     "Attempt",
     "AuditEntry",
     "AuditHead",
+    "DiscardedDraft",
     "Draft",
     "LiveConfiguration",
     "OneTimeLink",
+    "Presence",
     "Provider",
     "Release",
     "Run",
     "Sample",
     "Template",
     "User",
+    "UserSession",
     "Variable",
     "Version",
 ]

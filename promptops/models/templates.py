@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -109,6 +110,7 @@ class Draft(Content):
     updated_at = models.DateTimeField(default=timezone.now)
     # What it was before each merge that was taken into it, newest last: content, id of the base, number merged with.
     before_merges = models.JSONField(default=list, blank=True)
+    page = models.CharField(max_length=36, blank=True, help_text="The open page that saved it last.")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["template", "user"], name="draft_one_per_person")]
@@ -125,6 +127,49 @@ class Draft(Content):
     def merged_with(self) -> int | None:
         """The number of the version that was merged into it last; None when no merge can be undone."""
         return self.before_merges[-1]["merged_with"] if self.before_merges else None
+
+    @property
+    def state(self) -> str:
+        """What a page notes of the draft that it was filled from, to be told when another page has saved since."""
+        return self.updated_at.isoformat()
+
+
+class DiscardedDraft(Content):
+    """The draft of a template that a person discarded or replaced last, to be brought back."""
+
+    KEPT_FOR = timedelta(days=7)
+
+    body = models.TextField(blank=True)
+    template = models.ForeignKey(Template, models.CASCADE, related_name="discarded_drafts")
+    user = models.ForeignKey("User", models.CASCADE, related_name="+")
+    base = models.ForeignKey(Version, models.PROTECT, null=True, blank=True, related_name="+")
+    discarded_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["template", "user"], name="discarded_draft_one_per_person")]
+
+    def __str__(self) -> str:
+        return f"discarded draft of {self.template_id} by {self.user_id}"
+
+
+class Presence(models.Model):
+    """An open page of a template's editor. Its process says every few seconds that it still has it."""
+
+    GONE_AFTER = timedelta(seconds=25)  # a process that was killed says nothing more
+
+    template = models.ForeignKey(Template, models.CASCADE, related_name="+")
+    user = models.ForeignKey("User", models.CASCADE, related_name="+")
+    channel = models.CharField(max_length=100, unique=True)
+    process = models.CharField(max_length=32, db_index=True)
+    seen_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"{self.user_id} at {self.template_id}"
+
+    @classmethod
+    def current(cls) -> "models.QuerySet[Presence]":
+        """The pages that are open now."""
+        return cls.objects.filter(seen_at__gt=timezone.now() - cls.GONE_AFTER)
 
 
 def content_sha256(content: dict[str, Any]) -> str:

@@ -1,7 +1,11 @@
 """People and the one-time links that let them in."""
 
+from typing import Any
+
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.validators import ASCIIUsernameValidator
+from django.contrib.sessions.models import Session
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models.functions import Lower
 from django.utils import timezone
@@ -47,9 +51,32 @@ class User(AbstractBaseUser):
     def __str__(self) -> str:
         return self.name
 
+    def delete(self, *args: Any, **kwargs: Any) -> Any:
+        raise ValidationError("A person cannot be deleted: what they did names them. Deactivate them instead.")
+
     def may(self, permission: Permission) -> bool:
         """Whether this person may do it now (deactivated people may do nothing)."""
         return self.is_active and allows(self.role, permission)
+
+
+class UserSession(models.Model):
+    """Where a person is signed in. It goes with its Django session: at sign-out, when that is ended, when it expires.
+
+    Pages and addresses name it by its own id; the session's key, which is as good as a password, stays where it is.
+    """
+
+    session = models.OneToOneField(Session, models.CASCADE, related_name="+")
+    user = models.ForeignKey(User, models.CASCADE, related_name="sessions")
+    signed_in_at = models.DateTimeField(default=timezone.now)
+    seen_at = models.DateTimeField(default=timezone.now)
+    browser = models.CharField(max_length=60)
+    address = models.CharField(max_length=45, blank=True)
+
+    class Meta:
+        ordering = ["-seen_at", "-id"]
+
+    def __str__(self) -> str:
+        return f"{self.browser}, {self.address or 'unknown address'}"
 
 
 class OneTimeLink(models.Model):

@@ -2,9 +2,9 @@
 
 from promptops.live import heads
 from promptops.models import Release
-from promptops.queries import overview, providers, samples, templates, variables
+from promptops.queries import overview, presence, providers, samples, templates, variables
 
-__all__ = ["heads", "latest_release", "overview", "providers", "samples", "templates", "variables"]
+__all__ = ["heads", "latest_release", "overview", "presence", "providers", "samples", "templates", "variables"]
 
 
 def latest_release() -> dict[str, object] | None:

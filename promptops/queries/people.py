@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from promptops.enums import LinkPurpose, Role
-from promptops.models import OneTimeLink, User
+from promptops.models import OneTimeLink, User, UserSession
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,11 @@ def listed() -> list[PersonRow]:
         )
         for user in people
     ]
+
+
+def sessions(user: User) -> QuerySet[UserSession]:
+    """Where a person is signed in, the one used last first; what has expired is not there."""
+    return user.sessions.filter(session__expire_date__gt=timezone.now())
 
 
 def invitations() -> QuerySet[OneTimeLink]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
+from django.core.cache import cache
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -15,6 +16,7 @@ from django.views.decorators.cache import never_cache
 from django_htmx.http import HttpResponseClientRedirect
 
 from promptops import live
+from promptops.actions import accounts
 from promptops.actions.audit import record_refusal
 from promptops.audit import Actor
 from promptops.enums import Permission
@@ -33,6 +35,7 @@ def requires(permission: Permission) -> Callable[[View], View]:
                 return _to_sign_in(request)
             if not request.user.may(permission):
                 raise refused(request, permission)
+            _seen(request)
             if not request.htmx:
                 # Before the view reads anything: what is released in between is then news to the page.
                 request.heads = live.heads()
@@ -96,6 +99,42 @@ def _address(given: str | None, forwarded: str | None) -> str:
         return str(ip_address(given or ""))
     except ValueError:
         return ""
+
+
+# The first that is found names it: nearly every browser also claims to be some of those below it.
+BROWSERS = [
+    ("Edg", "Edge"),
+    ("OPR/", "Opera"),
+    ("SamsungBrowser/", "Samsung Internet"),
+    ("Firefox/", "Firefox"),
+    ("FxiOS/", "Firefox"),
+    ("Chrome/", "Chrome"),
+    ("CriOS/", "Chrome"),
+    ("Safari/", "Safari"),
+]
+SYSTEMS = [
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Android", "Android"),
+    ("Windows", "Windows"),
+    ("Mac OS X", "macOS"),
+    ("CrOS", "ChromeOS"),
+    ("Linux", "Linux"),
+]
+
+
+def browser_name(user_agent: str) -> str:
+    """What to call a browser in a list, such as "Firefox on Linux"; "Unknown browser" when it says nothing known."""
+    browser = next((name for mark, name in BROWSERS if mark in user_agent), "Unknown browser")
+    system = next((name for mark, name in SYSTEMS if mark in user_agent), "")
+    return f"{browser} on {system}" if system else browser
+
+
+def _seen(request: HttpRequest) -> None:
+    """Keep when this session was last used; the cache of the process spares the database all but one look a minute."""
+    key = request.session.session_key or ""
+    if cache.add(f"seen:{key}", 1, timeout=accounts.SEEN_EVERY.total_seconds()):
+        accounts.session_seen(key, address=client_address(request))
 
 
 def _article(word: str) -> str:

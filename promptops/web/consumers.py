@@ -21,6 +21,7 @@ from django.template.loader import render_to_string
 from django.utils.crypto import constant_time_compare
 
 from promptops import events, live
+from promptops.actions import presence
 from promptops.actions.audit import record_refusal
 from promptops.actions.errors import Refused
 from promptops.actions.runs import RunPlan, RunRecorded, execute
@@ -29,7 +30,7 @@ from promptops.engine.chain import AttemptFailed, AttemptStarted, TextChunk
 from promptops.engine.rewrite import parse_alternatives
 from promptops.engine.types import LLMResponse, PromptOperation
 from promptops.enums import Permission
-from promptops.models import User
+from promptops.models import Template, User
 from promptops.web import previews
 from promptops.web.access import refusal, socket_address
 
@@ -49,6 +50,8 @@ class PageConsumer(AsyncWebsocketConsumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.ended = False
+        self.template = ""  # whose editor the page is
         self.runs: dict[str, asyncio.Task[None]] = {}
 
     async def connect(self) -> None:
@@ -58,7 +61,7 @@ class PageConsumer(AsyncWebsocketConsumer):
             await self.accept()
             await self._sign_out()
             return
-        self.user_id = user.pk
+        self.user_id, self.role = user.pk, user.role
         await self.channel_layer.group_add(events.PAGES, self.channel_name)
         await self.accept()
         # A page that missed something while it was away sees newer numbers and catches up.
@@ -75,6 +78,8 @@ class PageConsumer(AsyncWebsocketConsumer):
             await self._cancel_all()
         finally:
             await self.channel_layer.group_discard(events.PAGES, self.channel_name)
+            if self.template:
+                await database_sync_to_async(presence.leave)(self.channel_name)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Do what the page asks. Nothing that a page can send may end the socket: its other runs depend on it."""
@@ -96,6 +101,9 @@ class PageConsumer(AsyncWebsocketConsumer):
         if action == "cancel":
             await self._cancel(key)
             return
+        if action == "here":
+            await self._arrive(user, data.get("template"))
+            return
         planner = previews.PLANNERS.get(action) if isinstance(action, str) else None
         if planner is None:
             raise ValidationError("This page is out of date. Reload it and try again.")
@@ -114,15 +122,27 @@ class PageConsumer(AsyncWebsocketConsumer):
         self.runs[key] = task = asyncio.create_task(going)
         task.add_done_callback(lambda _: running.subtract({user.pk: planned.weight}))
 
+    async def _arrive(self, user: User, name: Any) -> None:
+        """The page is the editor of this template: others see that it is open, until the socket closes."""
+        if name == self.template or not isinstance(name, str) or not user.may(Permission.READ):
+            return
+        template = await Template.objects.filter(name=name).afirst()
+        if template is not None:
+            self.template = name
+            await database_sync_to_async(presence.arrive)(template, user=user, channel=self.channel_name)
+
     async def page_event(self, message: dict[str, Any]) -> None:
         """A hint from the channel layer."""
+        if self.ended:
+            return
         if message["event"] != events.USER_CHANGED:
             await self._send_event(message["event"], number=message["number"])
         elif message["number"] == self.user_id:
             user = await self._user()
             if user is None:
                 await self._sign_out()
-            else:
+            elif user.role != self.role:
+                self.role = user.role
                 await self._send_event("reload")
 
     async def _run(self, preview: "previews.Preview") -> None:
@@ -227,6 +247,7 @@ class PageConsumer(AsyncWebsocketConsumer):
     async def _sign_out(self) -> None:
         """Tell the page to go to the sign-in page, and end."""
         await self._cancel_all()
+        self.ended = True  # what comes until the socket is closed has nobody to go to
         await self._send_event("signed_out")
         await self.close(code=SIGNED_OUT)
 

@@ -63,5 +63,6 @@ def _commands(user: Any) -> list[dict[str, str]]:
     if user.may(Permission.ADMINISTER):
         found.append({"label": "Add a provider", "url": reverse("provider_new"), "hint": "Action"})
         found.append({"label": "People and roles", "url": reverse("people"), "hint": "Page"})
+    found.append({"label": "Your sessions", "url": reverse("sessions"), "hint": "Page"})
     found.append({"label": "Change your password", "url": reverse("password"), "hint": "Action"})
     return found

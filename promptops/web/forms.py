@@ -100,6 +100,11 @@ class ContentForm(forms.Form):
     max_tokens = forms.IntegerField(label="Max tokens", required=False, min_value=1, max_value=32768)
     model = forms.CharField(label="Model", required=False, max_length=200)
     base = forms.IntegerField(required=False, widget=forms.HiddenInput())
+    # Which open page this is, the state of the draft that it was filled from, and "1" to save over a newer one. A
+    # browser that restores what forms held must not restore these.
+    page = forms.CharField(required=False, max_length=36, widget=forms.HiddenInput(attrs={"autocomplete": "off"}))
+    seen = forms.CharField(required=False, max_length=40, widget=forms.HiddenInput(attrs={"autocomplete": "off"}))
+    overwrite = forms.CharField(required=False, max_length=1, widget=forms.HiddenInput(attrs={"autocomplete": "off"}))
 
     def __init__(self, *args: Any, defaults: Any = None, keep: str = "", **kwargs: Any) -> None:
         """`defaults` is the live settings, whose values stand as placeholders in empty fields.

@@ -69,7 +69,7 @@ def panel(
     return render(request, template, context, status=409 if error else 200)
 
 
-def done(request: HttpRequest, url: str, message: str) -> HttpResponse:
-    """To the page that shows the result, with a toast that says what happened."""
-    messages.success(request, message)
+def done(request: HttpRequest, url: str, message: str, undo: str = "") -> HttpResponse:
+    """To the page that shows the result, with a toast that says what happened; `undo` is where its button posts."""
+    messages.success(request, message, extra_tags=undo)
     return HttpResponseClientRedirect(url) if request.htmx else redirect(url)

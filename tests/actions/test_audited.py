@@ -7,8 +7,10 @@ that is missing in CALLS fails. A second part reads the source: nothing else wri
 import ast
 import importlib
 import inspect
+import io
 import pkgutil
 import re
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -19,6 +21,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.contrib.sessions.backends.db import SessionStore
 from django.db import connection, models, transaction
 from django.utils import timezone
 
@@ -28,11 +31,13 @@ from promptops import models as tables
 from promptops.actions import (
     accounts,
     merges,
+    presence,
     prompts,
     providers,
     releases,
     runs,
     samples,
+    sets,
     settings,
     templates,
     variables,
@@ -215,6 +220,36 @@ def unprotected(world: World) -> None:
         connection.cursor().execute("DROP TRIGGER audit_entry_update ON promptops_auditentry")
 
 
+def archive(world: World) -> io.BytesIO:
+    """The live set as a zip archive."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for name, text in sets.export_files(by=world.actor).items():
+            file.writestr(name, text)
+    return buffer
+
+
+def changed_set(world: World) -> list[Any]:
+    """The live set, with another text and another default."""
+    entries = {entry.name: entry for entry in sets.read_zip(archive(world))}
+    enhance = replace(entries["enhance"], content=Content("Third."), description="Shorter", default=False)
+    return [enhance, replace(entries["other"], default=True)]
+
+
+def signed_in(world: World) -> tables.UserSession:
+    """A session of the user."""
+    session = SessionStore()
+    session.create()
+    accounts.remember_session(world.user, session.session_key, address="192.0.2.1", browser="Firefox on Linux")
+    return world.user.sessions.get(session=session.session_key)
+
+
+def old_session(world: World) -> tables.UserSession:
+    """One that was last used a while ago."""
+    tables.UserSession.objects.filter(pk=signed_in(world).pk).update(seen_at=timezone.now() - timedelta(hours=1))
+    return world.user.sessions.get()
+
+
 NEW = providers.ProviderFields("new", "groq", "m")
 FIELDS = providers.ProviderFields("on", "groq", "another-model")
 JOINER = {"username": "new", "name": "New", "password": PASSWORD}
@@ -246,6 +281,12 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
         lambda w, act: act(accounts.record_failed_sign_in, "eddie", address="192.0.2.1")
     ],
     "accounts.record_lockout": [lambda w, act: act(accounts.record_lockout, "eddie", address="192.0.2.1")],
+    "accounts.remember_session": [
+        lambda w, act: act(accounts.remember_session, w.user, signed_in(w).session_id, address="", browser="")
+    ],
+    "accounts.session_seen": [lambda w, act: act(accounts.session_seen, old_session(w).session_id, address="")],
+    "accounts.end_session": [lambda w, act: act(accounts.end_session, signed_in(w), by=w.actor)],
+    "accounts.end_sessions": [lambda w, act: (signed_in(w), act(accounts.end_sessions, w.user, by=w.actor))],
     "accounts.too_many_failures": [lambda w, act: act(accounts.too_many_failures, "eddie", "192.0.2.1")],
     "accounts.clean_name": [lambda w, act: act(accounts.clean_name, "Grace Hopper")],
     "audit.record_export": [lambda w, act: act(trail.record_export, "jsonl", {}, by=w.actor)],
@@ -253,7 +294,16 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
         lambda w, act: act(trail.record_refusal, "people", by=w.actor, method="GET", permission="administer")
     ],
     "audit.protect": [lambda w, act: (unprotected(w), act(trail.protect, by=w.actor))],
+    "presence.arrive": [lambda w, act: act(presence.arrive, w.template, user=w.user, channel="c")],
+    "presence.leave": [lambda w, act: act(presence.leave, "c")],
+    "presence.still_here": [lambda w, act: act(presence.still_here)],
     "prompts.import_prompts": [lambda w, act: act(prompts.import_prompts, first_start(w), by=w.actor)],
+    "sets.export_files": [lambda w, act: act(sets.export_files, by=w.actor)],
+    "sets.write_set": [lambda w, act: act(sets.write_set, w.folder, by=w.actor)],
+    "sets.read_folder": [lambda w, act: (sets.write_set(w.folder, by=w.actor), act(sets.read_folder, w.folder))],
+    "sets.read_zip": [lambda w, act: act(sets.read_zip, archive(w))],
+    "sets.plan_import": [lambda w, act: act(sets.plan_import, changed_set(w))],
+    "sets.import_set": [lambda w, act: act(sets.import_set, changed_set(w), by=w.actor)],
     "prompts.export_prompts": [lambda w, act: act(prompts.export_prompts, w.folder, by=w.actor)],
     "providers.planned": [lambda w, act: act(providers.planned, NEW)],
     "providers.edited": [lambda w, act: act(providers.edited, w.provider, FIELDS)],
@@ -313,6 +363,16 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     "templates.save_draft": [
         lambda w, act: act(templates.save_draft, w.template, Content("Draft."), user=w.user, base=w.live.pk)
     ],
+    "templates.set_aside": [
+        lambda w, act: act(templates.set_aside, w.template, Content("Draft."), user=w.user, base=w.live.pk)
+    ],
+    "templates.restore_draft": [
+        lambda w, act: (
+            templates.set_aside(w.template, Content("Draft."), user=w.user, base=w.live.pk),
+            act(templates.restore_draft, w.template, user=w.user),
+        )
+    ],
+    "templates.forget_discarded_drafts": [lambda w, act: act(templates.forget_discarded_drafts)],
     "templates.discard_draft": [lambda w, act: act(templates.discard_draft, w.template, user=w.user)],
     "variables.declare": [lambda w, act: act(variables.declare, "enhance", "season", "winter", by=w.actor)],
     "variables.change": [
@@ -374,13 +434,25 @@ CHANGES_NOTHING_TOLD = {
     "accounts.record_lockout",
     "accounts.record_sign_in",
     "accounts.record_sign_out",
+    "accounts.remember_session",
+    "accounts.session_seen",
+    "accounts.end_session",
+    "accounts.end_sessions",
     "accounts.too_many_failures",
     "merges.take",
     "merges.undo",
     "audit.protect",
     "audit.record_export",
     "audit.record_refusal",
+    "presence.arrive",
+    "presence.leave",
+    "presence.still_here",
     "prompts.export_prompts",
+    "sets.export_files",
+    "sets.plan_import",
+    "sets.read_folder",
+    "sets.read_zip",
+    "sets.write_set",
     "providers.edited",
     "providers.planned",
     "providers.with_key",
@@ -390,6 +462,9 @@ CHANGES_NOTHING_TOLD = {
     "runs.execute",
     "runs.record_run",
     "templates.discard_draft",
+    "templates.forget_discarded_drafts",
+    "templates.restore_draft",
+    "templates.set_aside",
     "templates.save_draft",
     "variables.clean_value",
 }

@@ -8,6 +8,7 @@ from django.contrib.sessions.models import Session
 from playwright.sync_api import Page, expect
 
 from promptops import audit
+from promptops.actions.accounts import end_session
 from promptops.actions.providers import ProviderFields, create_provider, reorder
 from promptops.audit import SYSTEM
 from promptops.models import Draft, Provider, Run, Template
@@ -158,6 +159,116 @@ def test_leaving_with_unsaved_text_asks_first(enhance, editor, page_for) -> None
     page.get_by_role("link", name="History").click()
     page.wait_for_url("**/history/")
     assert asked == ["beforeunload"]
+
+
+def test_a_connection_cut_while_one_types_loses_no_letter(enhance, editor, site, page_for, pages: Pages) -> None:
+    pages.expect_errors(LOST)
+    page = pages.connected(page_for(editor, "/prompts/enhance/"))
+    body(page).focus()
+    page.keyboard.press("ControlOrMeta+End")
+    page.keyboard.type(" One")
+    site.drop_sockets(refuse=True)
+    page.context.set_offline(True)
+    page.keyboard.type(" two")
+    expect(saved(page)).to_contain_text("Not saved: the server could not be reached")
+    page.context.set_offline(False)
+    site.accept_sockets()
+    page.keyboard.type(" three")
+    expect(saved(page)).to_have_text("Saved")
+    expect(body(page)).to_be_focused()
+    expect(body(page)).to_have_value("The first text. One two three")
+    assert Draft.objects.get().body == "The first text. One two three"
+
+
+def test_going_elsewhere_and_back_while_typing_needs_no_question(enhance, editor, page_for) -> None:
+    page = page_for(editor, "/prompts/enhance/history/")
+    page.get_by_role("link", name="Edit", exact=True).click()
+    page.wait_for_url("**/prompts/enhance/")
+    page.clock.install()
+    page.clock.pause_at("2040-01-01")  # the autosave's delay never ends
+    asked: list[str] = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+    body(page).fill("Typed, and away.")
+    expect(saved(page)).to_have_text("Not saved yet")
+    page.go_back()
+    page.wait_for_url("**/history/")
+    page.go_forward()
+    expect(body(page)).to_have_value("Typed, and away.")
+    expect(page.locator("#elsewhere")).to_be_hidden()
+    assert asked == []
+    assert Draft.objects.get().body == "Typed, and away."
+
+
+def test_a_session_that_is_ended_leaves_what_was_typed(enhance, editor, page_for, pages: Pages) -> None:
+    page = pages.connected(page_for(editor, "/prompts/enhance/"))
+    page.clock.install()
+    page.clock.pause_at("2040-01-01")
+    body(page).fill("Typed when the door closed.")
+    end_session(editor.sessions.select_related("user").get(), by=SYSTEM)
+    page.wait_for_url(re.compile("/sign-in/"))
+    page.clock.resume()
+    page.get_by_label("User name").fill("eddie")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/prompts/enhance/")
+    expect(body(page)).to_have_value("Typed when the door closed.")
+
+
+def test_two_tabs_of_one_person(enhance, editor, page_for, pages: Pages) -> None:
+    pages.expect_errors("status of 409|Status Error Code 409")
+    one = pages.connected(page_for(editor, "/prompts/enhance/"))
+    two = one.context.new_page()
+    two.goto("/prompts/enhance/")
+    expect(one.locator("#presence")).to_contain_text("You have this open in 2 windows")
+    body(one).fill("From the first tab.")
+    expect(saved(one)).to_have_text("Saved")
+    body(two).fill("From the second tab.")
+    notice = two.locator("#elsewhere")
+    expect(notice).to_contain_text("Your draft was changed in another window")
+    expect(saved(two)).to_contain_text("Not saved: your draft was changed in another window")
+    expect(notice.locator("del")).to_contain_text("first")
+    assert Draft.objects.get().body == "From the first tab."
+    body(two).press_sequentially(" And more.")  # asks nobody again, and moves no button
+    two.get_by_role("button", name="Keep this text").click()
+    expect(saved(two)).to_have_text("Saved")
+    expect(notice).to_be_hidden()
+    assert Draft.objects.get().body == body(two).input_value()
+    body(one).fill("The first tab again.")
+    one.get_by_role("button", name="Take the other text").click()
+    expect(body(one)).to_have_value(body(two).input_value())
+    one.get_by_role("button", name="Undo").click()
+    expect(body(one)).to_have_value("The first tab again.")
+
+
+def test_a_discarded_draft_comes_back(enhance, editor, page_for) -> None:
+    page = page_for(editor, "/prompts/enhance/")
+    body(page).fill("Worth a second thought.")
+    expect(saved(page)).to_have_text("Saved")
+    body(page).fill("Worth a second thought, and typed just now.")
+    page.get_by_role("button", name="Discard draft").click()
+    expect(page.locator(".toast")).to_contain_text("Draft discarded.")
+    expect(body(page)).to_have_value("The first text.")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator(".toast")).to_contain_text("Your draft is back.")
+    expect(body(page)).to_have_value("Worth a second thought, and typed just now.")
+    page.get_by_role("button", name="Discard draft").click()
+    expect(body(page)).to_have_value("The first text.")
+    page.reload()
+    page.get_by_role("button", name="Bring back the discarded draft").click()
+    expect(body(page)).to_have_value("Worth a second thought, and typed just now.")
+
+
+def test_others_are_seen_to_come_and_go(enhance, editor, releaser, page_for, pages: Pages) -> None:
+    page = pages.connected(page_for(releaser, "/prompts/enhance/"))
+    company = page.locator("#presence")
+    expect(company).to_be_hidden()
+    other = pages.connected(page_for(editor, "/prompts/enhance/"))
+    expect(company).to_contain_text("Eddie Editor")
+    expect(company).not_to_contain_text("has a draft")
+    body(other).fill("Mine.")
+    expect(company).to_contain_text("has a draft")
+    other.close()
+    expect(company).to_be_hidden(timeout=5000)
 
 
 def test_publishing_and_taking_it_back(enhance, releaser, page_for) -> None:

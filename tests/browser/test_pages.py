@@ -38,6 +38,8 @@ EVERYWHERE = {
     "settings": "/settings/",
     "people": "/settings/people/",
     "own-password": "/account/password/",
+    "sessions": "/account/sessions/",
+    "prompt-files": "/prompt-files/",
 }
 OF_A_TEMPLATE = {
     "edit": "/prompts/enhance/",

@@ -1,10 +1,14 @@
 """Every address and every socket message, asked by every role and by nobody."""
 
+import html
+import inspect
 import json
+import re
 from itertools import pairwise
 
 import pytest
 from channels.db import database_sync_to_async
+from django.conf import settings
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
@@ -14,8 +18,9 @@ from promptops.actions.providers import ProviderFields, create_provider
 from promptops.actions.variables import declare
 from promptops.audit import record
 from promptops.enums import Permission, Role
-from promptops.models import AuditEntry, Run
+from promptops.models import AuditEntry, Draft, Presence, Run, Template, User
 from promptops.permissions import TABLE, allows
+from promptops.web import consumers, previews
 from promptops.web.origin import allowed
 from tests.web.sockets import page_socket
 
@@ -58,6 +63,7 @@ def world(make_user, actor, publish):
     entry = record("settings.changed", by=actor)
     variable = declare("enhance", "season", "winter", by=actor)
     subject = make_user(Role.VIEWER, "subject")
+    Client().force_login(subject, backend="django.contrib.auth.backends.ModelBackend")
     return {
         "token": "no-such-token",
         "name": "enhance",
@@ -69,6 +75,7 @@ def world(make_user, actor, publish):
         "people": subject.pk,
         "links": link.pk,
         "variables": variable.pk,
+        "session": subject.sessions.get().pk,
     }
 
 
@@ -123,6 +130,100 @@ def test_pages_that_all_may_read_are_changed_only_by_some(role, name, arguments,
     assert (client.post(url, {"description": "New"}).status_code != 403) == allows(role, needed)
 
 
+# One deed for each permission: a request, and whether what it asks for has come true.
+DEEDS = {
+    Permission.READ: (
+        lambda client, world: client.get(reverse("template", args=["enhance"])),
+        lambda world, response: "Second" in response.content.decode(),
+    ),
+    Permission.EDIT: (
+        lambda client, world: client.post(reverse("template_draft", args=["enhance"]), text(world, "A draft")),
+        lambda world, response: Draft.objects.filter(body="A draft").exists(),
+    ),
+    Permission.RELEASE: (
+        lambda client, world: client.post(reverse("template_publish", args=["enhance"]), text(world, "Third")),
+        lambda world, response: Template.objects.get(name="enhance").live_version.body == "Third",
+    ),
+    Permission.ADMINISTER: (
+        lambda client, world: client.post(
+            reverse("people_active", args=[world["people"]]), {"active": "0", "confirm": "1"}
+        ),
+        lambda world, response: not User.objects.get(pk=world["people"]).is_active,
+    ),
+}
+
+
+def text(world: dict, body: str) -> dict:
+    return {"body": body, "base": Template.objects.get(name="enhance").live_version_id}
+
+
+def test_there_is_a_deed_for_each_permission():
+    assert set(DEEDS) == set(Permission)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("permission", list(Permission), ids=str)
+@pytest.mark.parametrize("role", ROLES, ids=str)
+def test_each_cell_of_the_table_over_http(role, permission, world, make_user, client_for):
+    ask, came_true = DEEDS[permission]
+    response = ask(client_for(make_user(role, "walker") if role else None), world)
+    assert came_true(world, response) is (role is not None and permission in TABLE[role])
+    if role is None:
+        assert response["Location"].startswith(reverse("sign_in"))
+    elif permission not in TABLE[role]:
+        assert response.status_code == 403
+        assert permissions.roles_with(permission)[0].label.lower() in response.content.decode()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("has", [True, False], ids=["this one alone", "all but this one"])
+@pytest.mark.parametrize("permission", list(Permission), ids=str)
+def test_each_deed_needs_exactly_its_permission(permission, has, world, make_user, client_for, monkeypatch):
+    monkeypatch.setitem(TABLE, Role.VIEWER, {permission} if has else set(Permission) - {permission})
+    ask, came_true = DEEDS[permission]
+    assert came_true(world, ask(client_for(make_user(Role.VIEWER, "walker")), world)) is has
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("permission", list(Permission), ids=str)
+def test_a_deactivated_person_has_no_cell(permission, world, make_user, client_for):
+    user = make_user(Role.ADMINISTRATOR, "walker")
+    client = client_for(user)
+    User.objects.filter(pk=user.pk).update(is_active=False)
+    ask, came_true = DEEDS[permission]
+    assert not came_true(world, ask(client, world))
+
+
+def told(rows: list[list[str]]) -> dict[Role, set[Permission]]:
+    """The table that a page or a document shows, from its rows; the first names the roles."""
+    labels = {permission.label: permission for permission in Permission}
+    roles = [Role(label.lower()) for label in rows[0][1:]]
+    found: dict[Role, set[Permission]] = {role: set() for role in roles}
+    for row in rows[1:]:
+        for role, cell in zip(roles, row[1:], strict=True):
+            assert cell in {"yes", "no"}
+            if cell == "yes":
+                found[role].add(labels[row[0]])
+    assert {row[0] for row in rows[1:]} == set(labels)
+    return found
+
+
+@pytest.mark.django_db
+def test_the_settings_page_shows_the_table(client_for, viewer):
+    page = client_for(viewer).get(reverse("settings")).content.decode()
+    table = next(table for table in re.findall(r"<table.*?</table>", page, re.S) if "Administrator" in table)
+    cells = [re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row, re.S) for row in re.findall(r"<tr.*?</tr>", table, re.S)]
+    rows = [[re.sub(r"<[^>]+>|–", "", html.unescape(cell)).strip() for cell in row] for row in cells]
+    assert told(rows) == TABLE
+
+
+def test_the_guide_shows_the_table():
+    guide = (settings.BASE_DIR / "docs" / "operators.md").read_text()
+    lines = guide.split("## Roles")[1].split("\n\n")[1].splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert told([rows[0], *rows[2:]]) == TABLE
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize("role", list(Role), ids=str)
 def test_no_role_gets_past_a_missing_csrf_token(role, make_user):
@@ -157,6 +258,40 @@ async def test_the_socket(role, make_user, actor, publish):
             told = AuditEntry.objects.filter(action="access.refused", object_name=action, actor=user)
             assert await told.acount() == (not allows(role, Permission.EDIT))
             await socket.send_to(text_data=json.dumps({"action": "cancel"}))
+
+
+# What a page may ask for over its socket, beside canceling its own run. RELEASE and ADMINISTER go over HTTP alone.
+MESSAGES = {"here": Permission.READ, "run": Permission.EDIT, "smoke": Permission.EDIT, "test": Permission.EDIT}
+
+
+def test_every_message_has_its_permission():
+    assert set(MESSAGES) == {*previews.PLANNERS, "here"}
+    source = inspect.getsource(consumers.PageConsumer._do)
+    assert set(re.findall(r'action == "(\w+)"', source)) == {"here", "cancel"}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("lost", list(Permission), ids=str)
+async def test_each_message_asks_again_for_exactly_its_permission(lost, make_user, publish, monkeypatch):
+    """The socket is open already when the role loses one permission."""
+
+    def prepare():
+        publish("enhance", "First")
+        return make_user(Role.VIEWER, "walker")
+
+    monkeypatch.setitem(TABLE, Role.VIEWER, set(Permission))
+    user = await database_sync_to_async(prepare)()
+    async with page_socket(user) as socket:
+        await socket.receive_from(timeout=5)
+        monkeypatch.setitem(TABLE, Role.VIEWER, set(Permission) - {lost})
+        await socket.send_to(text_data=json.dumps({"action": "here", "template": "enhance"}))
+        message = {"template": "enhance", "what": "editor", "where": "chain", "input": "a fox", "body": "x"}
+        await socket.send_to(text_data=json.dumps({"action": "run"} | message))
+        answer = await socket.receive_from(timeout=5)
+        while answer.startswith("{"):
+            answer = await socket.receive_from(timeout=5)
+        assert ("Ask an administrator" in answer) is (lost == Permission.EDIT)
+        assert await Presence.objects.aexists() is (lost != Permission.READ)
 
 
 @pytest.mark.django_db(transaction=True)

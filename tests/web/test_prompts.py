@@ -1,13 +1,16 @@
 """Templates over HTTP: what the pages say, what they refuse, and that nothing typed is lost."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
-from promptops.models import AuditEntry, Draft, Template, Version
+from promptops.actions import templates
+from promptops.models import AuditEntry, DiscardedDraft, Draft, Template, Version
 
 pytestmark = pytest.mark.django_db
 
@@ -295,12 +298,136 @@ def test_editing_from_an_old_version_makes_a_draft_on_what_is_live(enhance, publ
 def test_discarding_shows_the_live_text_again(enhance, client_for, editor):
     client = client_for(editor, htmx=True)
     client.post(reverse("template_draft", args=["enhance"]), form(enhance, "Mine"))
-    panel = client.post(reverse("template_discard", args=["enhance"]))
-    assert "Mine" in panel.content.decode()
-    assert Draft.objects.exists()
-    done = client.post(reverse("template_discard", args=["enhance"]), {"confirm": "1"})
+    done = client.post(reverse("template_discard", args=["enhance"]))
     assert done["HX-Redirect"] == "/prompts/enhance/"
     assert not Draft.objects.exists()
+    assert "Mine" not in client_for(editor).get(reverse("template", args=["enhance"])).content.decode()
+
+
+def post(client, name: str, template: Template, body: str = "", **fields):
+    return client.post(reverse(name, args=[template.name]), form(template, body, **fields) if body else {})
+
+
+def drafts() -> list[str]:
+    """The text of the draft, then of the discarded one."""
+    return [row.body for model in (Draft, DiscardedDraft) for row in model.objects.all()]
+
+
+def test_discarding_can_be_undone_and_that_again(enhance, client_for, editor):
+    client = client_for(editor, htmx=True)
+    post(client, "template_draft", enhance, "Saved", temperature="0.4")
+    post(client, "template_discard", enhance, "Saved, and typed a moment ago", temperature="0.4")
+    page = client_for(editor).get(reverse("template", args=["enhance"])).content.decode()
+    assert "Bring back the discarded draft" in page
+    assert post(client, "template_restore_draft", enhance)["HX-Redirect"] == "/prompts/enhance/"
+    assert drafts() == ["Saved, and typed a moment ago"]
+    assert (Draft.objects.get().temperature, Draft.objects.get().base_id) == (0.4, enhance.live_version_id)
+    post(client, "template_discard", enhance)
+    post(client, "template_draft", enhance, "Begun anew")
+    post(client, "template_restore_draft", enhance)
+    assert drafts() == ["Saved, and typed a moment ago", "Begun anew"]
+    post(client, "template_restore_draft", enhance)
+    assert drafts() == ["Begun anew", "Saved, and typed a moment ago"]
+    assert AuditEntry.objects.filter(action__contains="draft").count() == 0
+
+
+def test_the_toast_of_a_discarded_draft_has_an_undo_button(enhance, client_for, editor):
+    client = client_for(editor)
+    post(client, "template_draft", enhance, "Mine")
+    page = client.post(reverse("template_discard", args=["enhance"]), follow=True).content.decode()
+    assert "Draft discarded." in page
+    assert f'hx-post="{reverse("template_restore_draft", args=["enhance"])}" hx-include="#editor"' in page
+
+
+def test_there_may_be_nothing_to_bring_back(enhance, client_for, editor, releaser):
+    theirs, mine = client_for(releaser), client_for(editor)
+    post(theirs, "template_draft", enhance, "Theirs")
+    post(theirs, "template_discard", enhance)
+    url = reverse("template_restore_draft", args=["enhance"])
+    assert "no discarded draft any more" in mine.post(url, follow=True).content.decode()
+    post(mine, "template_discard", enhance)
+    assert drafts() == ["Theirs"]
+
+
+def test_discarded_drafts_are_kept_for_a_week(enhance, client_for, editor):
+    client = client_for(editor)
+    post(client, "template_draft", enhance, "Mine")
+    post(client, "template_discard", enhance)
+    templates.forget_discarded_drafts()
+    assert drafts() == ["Mine"]
+    DiscardedDraft.objects.update(discarded_at=timezone.now() - timedelta(days=7, minutes=1))
+    templates.forget_discarded_drafts()
+    assert drafts() == []
+
+
+def window(client, template: Template) -> dict:
+    """An open editor: what it sends along with each text."""
+    page = client.get(reverse("template", args=[template.name])).content.decode()
+    return {name: re.search(rf'name="{name}"(?: value="([^"]*)")?', page)[1] or "" for name in ("page", "seen")}
+
+
+@pytest.mark.parametrize("first", ["", "There before"])
+def test_two_windows_of_one_person_never_overwrite_each_other(first, enhance, client_for, editor):
+    client = client_for(editor)
+    if first:
+        post(client, "template_draft", enhance, first)
+    one, two = window(client, enhance), window(client, enhance)
+    assert one["page"] != two["page"]
+    assert post(client, "template_draft", enhance, "One", **one).status_code == 200
+    assert post(client, "template_draft", enhance, "One, longer", **one).status_code == 200
+    refused = post(client, "template_draft", enhance, "Two", **two)
+    assert refused.status_code == 409
+    assert "changed in another window" in refused["X-Reason"]
+    assert "Keep this text" in refused.content.decode()
+    assert drafts() == ["One, longer"]
+    assert post(client, "template_draft", enhance, "One, longer", **two).status_code == 200  # the same text
+    assert post(client, "template_draft", enhance, "Back in one", **one).status_code == 409
+
+
+def test_of_two_windows_either_text_can_be_chosen_and_neither_is_lost(enhance, client_for, editor):
+    client = client_for(editor, htmx=True)
+    one, two = window(client_for(editor), enhance), window(client_for(editor), enhance)
+    post(client, "template_draft", enhance, "One", **one)
+    assert post(client, "template_draft", enhance, "Two", **two, overwrite="1").status_code == 200
+    assert drafts() == ["Two", "One"]
+    assert post(client, "template_draft", enhance, "Two, longer", **two).status_code == 200
+    assert post(client, "template_draft", enhance, "One, longer", **one).status_code == 409
+    assert post(client, "template_set_aside", enhance, "One, longer", **one)["HX-Redirect"] == "/prompts/enhance/"
+    assert drafts() == ["Two, longer", "One, longer"]
+    assert post(client, "template_set_aside", enhance, "\x00", **one).status_code == 400
+    assert drafts() == ["Two, longer", "One, longer"]
+
+
+def test_discarding_in_one_window_is_no_way_to_lose_the_text_of_another(enhance, client_for, editor):
+    client = client_for(editor, htmx=True)
+    one, two = window(client_for(editor), enhance), window(client_for(editor), enhance)
+    post(client, "template_draft", enhance, "Long ago")
+    post(client, "template_discard", enhance)
+    post(client, "template_draft", enhance, "One", **one)
+    for name in ("template_discard", "template_restore_draft"):
+        assert post(client, name, enhance, "Two", **two).status_code == 409
+        assert drafts() == ["One", "Long ago"]
+    assert "HX-Redirect" in post(client, "template_restore_draft", enhance, "One, longer", **one)
+    assert drafts() == ["Long ago", "One, longer"]
+
+
+def test_another_machine_resumes_where_the_first_stopped(enhance, client_for, editor):
+    laptop, desktop = client_for(editor), client_for(editor)
+    post(laptop, "template_draft", enhance, "Begun on the laptop", **window(laptop, enhance))
+    assert "Begun on the laptop" in desktop.get(reverse("template", args=["enhance"])).content.decode()
+    there = window(desktop, enhance)
+    assert post(desktop, "template_draft", enhance, "Begun on the laptop, and more", **there).status_code == 200
+
+
+def test_publishing_from_one_window_keeps_what_another_one_holds(enhance, client_for, releaser):
+    client = client_for(releaser, htmx=True)
+    one, two = window(client_for(releaser), enhance), window(client_for(releaser), enhance)
+    post(client, "template_draft", enhance, "One", **one)
+    assert post(client, "template_review", enhance, "Two", **two).status_code == 200
+    assert drafts() == ["Two", "One"]
+    post(client, "template_draft", enhance, "One again", **one, overwrite="1")
+    assert "HX-Redirect" in post(client, "template_publish", enhance, "Two", **two)
+    assert drafts()[0] == "One again"
 
 
 def test_unknown_things_are_not_found(enhance, client_for, viewer):

@@ -75,6 +75,9 @@ class Command(BaseCommand):
             action_logger=None,
             application_close_timeout=10,
             websocket_timeout=-1,
+            # A page whose connection is dead is gone within 15 s, so that nobody is shown who is not there.
+            ping_interval=5,
+            ping_timeout=10,
             server_name="PromptOps",
             verbosity=0,
             ready_callable=self._ready,

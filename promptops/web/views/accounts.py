@@ -18,7 +18,7 @@ from promptops.actions import accounts
 from promptops.actions.accounts import LinkUsed
 from promptops.enums import LinkPurpose, Permission, Role
 from promptops.models import OneTimeLink
-from promptops.web.access import client_address, public, requires
+from promptops.web.access import browser_name, client_address, public, requires
 from promptops.web.forms import JoinForm, OwnPasswordForm, PasswordForm, SignInForm
 
 MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -103,12 +103,21 @@ def password_change(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             user = accounts.change_password(
-                request.user, form.cleaned_data["password"], address=client_address(request)
+                request.user,
+                form.cleaned_data["password"],
+                address=client_address(request),
+                session_key=request.session.session_key,
             )
         except ValidationError as error:
             _show(form, error)
         else:
-            update_session_auth_hash(request, user)
+            update_session_auth_hash(request, user)  # this session goes on under a new key
+            accounts.remember_session(
+                user,
+                request.session.session_key,
+                address=client_address(request),
+                browser=browser_name(request.headers.get("User-Agent", "")),
+            )
             messages.success(request, "Your password is changed. Other sessions of yours have ended.")
             return redirect("overview")
     return render(request, "auth/password_change.html", {"form": form}, status=422 if form.is_bound else 200)

@@ -1,6 +1,7 @@
 """Templates: list, editor, history, and the acts that make a version live."""
 
 from typing import Any
+from uuid import uuid4
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
@@ -15,12 +16,12 @@ from promptops import merge as merging
 from promptops.actions import merges, releases
 from promptops.actions import samples as sample_actions
 from promptops.actions import templates as actions
-from promptops.actions.errors import Refused, Stale, StaleRelease
+from promptops.actions.errors import Refused, Stale, StaleDraft, StaleRelease
 from promptops.actions.releases import Content
 from promptops.checks import failures, run_checks
 from promptops.engine.variables import Piece, filled_bytes, pieces
 from promptops.enums import Permission
-from promptops.models import Draft, Template, Version
+from promptops.models import DiscardedDraft, Draft, Template, Version
 from promptops.queries.search import search
 from promptops.text import MAX_BODY_BYTES, estimate_tokens, whole_number
 from promptops.web import merge_panel
@@ -76,6 +77,7 @@ def edit(request: HttpRequest, name: str) -> HttpResponse:
     source = draft or template.live_version
     base = draft.base if draft else template.live_version
     initial = {**source.content, "base": base.pk if base else None} if source else {}
+    initial |= {"page": uuid4().hex, "seen": draft.state if draft else ""}
     snapshot = live.current()
     return render(
         request,
@@ -84,9 +86,11 @@ def edit(request: HttpRequest, name: str) -> HttpResponse:
         | {
             "form": ContentForm(initial=initial, defaults=snapshot.settings, keep=f"draft-{template.name}"),
             "draft": draft,
+            "discarded": _discarded(request, template),
             "tokens": estimate_tokens(source.body if source else ""),
             "versions": list(queries.templates.history(template)),
             "providers": queries.providers.listed(),
+            "company": queries.presence.at(template, request.user),
             "published": _published(request, template),
             "samples": queries.samples.of(template.operation),
         }
@@ -102,12 +106,18 @@ def draft(request: HttpRequest, name: str) -> HttpResponse:
     form = ContentForm(request.POST)
     if not form.is_valid():
         return _cannot_keep(form)
-    base = form.cleaned_data["base"]
     try:
-        kept = actions.save_draft(template, form.content, user=request.user, base=base)
+        kept = _save(request, template, form, overwrite=bool(form.cleaned_data["overwrite"]))
+    except StaleDraft as stale:
+        return _elsewhere(request, template, form, stale.draft)
     except ValidationError as error:
         return HttpResponse(" ".join(error.messages), status=400, content_type="text/plain; charset=utf-8")
-    context = {"template": template, "draft": kept, "next_number": queries.templates.next_number(template)}
+    context = {
+        "template": template,
+        "draft": kept,
+        "discarded": _discarded(request, template),
+        "next_number": queries.templates.next_number(template),
+    }
     return render(request, "prompts/_saved.html", context | _checked(template, form.content.body))
 
 
@@ -125,24 +135,49 @@ def check(request: HttpRequest, name: str) -> HttpResponse:
 @requires(Permission.EDIT)
 @require_POST
 def discard(request: HttpRequest, name: str) -> HttpResponse:
-    """Drop this person's draft, once they have seen what goes, and show the live text again."""
+    """Discard this person's draft with what the editor holds, and show the live text again. It can be undone."""
     template = _template(name)
-    if reviews.confirmed(request):
-        actions.discard_draft(template, user=request.user)
-        return reviews.done(
-            request, reverse("template", args=[name]), "Your draft is discarded. The editor shows the live text."
-        )
-    draft = template.drafts.filter(user=request.user).first()
-    return reviews.panel(
-        request,
-        title=f"Discard your draft of {name}?",
-        confirm="Discard my draft",
-        form_id="discard-form",
-        old=draft.body if draft else "",
-        new=template.live_version.body if template.live_version else "",
-        affected="The draft is yours alone; what is live stays as it is.",
-        danger=True,
-        without_note=True,
+    if refused := _keep_posted(request, template):
+        return refused
+    actions.discard_draft(template, user=request.user)
+    undo = reverse("template_restore_draft", args=[name])
+    return reviews.done(request, reverse("template", args=[name]), "Draft discarded.", undo=undo)
+
+
+@requires(Permission.EDIT)
+@require_POST
+def restore_draft(request: HttpRequest, name: str) -> HttpResponse:
+    """Bring back the draft that was discarded or set aside last."""
+    template = _template(name)
+    if refused := _keep_posted(request, template):
+        return refused
+    replaced = template.drafts.filter(user=request.user).exists()
+    url = reverse("template", args=[name])
+    try:
+        actions.restore_draft(template, user=request.user)
+    except Stale as stale:
+        return reviews.done(request, url, str(stale))
+    if replaced:
+        undo = reverse("template_restore_draft", args=[name])
+        return reviews.done(request, url, "The other text is back; this one is set aside.", undo=undo)
+    return reviews.done(request, url, "Your draft is back.")
+
+
+@requires(Permission.EDIT)
+@require_POST
+def set_aside(request: HttpRequest, name: str) -> HttpResponse:
+    """Of two texts of the same person, go on with the saved one; the one in this page is set aside."""
+    template = _template(name)
+    form = ContentForm(request.POST)
+    if not form.is_valid():
+        return _cannot_keep(form)
+    try:
+        actions.set_aside(template, form.content, user=request.user, base=form.cleaned_data["base"])
+    except ValidationError as error:
+        return HttpResponse(" ".join(error.messages), status=400, content_type="text/plain; charset=utf-8")
+    undo = reverse("template_restore_draft", args=[name])
+    return reviews.done(
+        request, reverse("template", args=[name]), "The editor shows the text of your other window.", undo=undo
     )
 
 
@@ -164,6 +199,14 @@ def samples(request: HttpRequest, name: str) -> HttpResponse:
             return HttpResponse(_sentence(error), status=400, content_type="text/plain; charset=utf-8")
     context = {"template": template, "samples": queries.samples.of(template.operation), "said": said}
     return render(request, "runs/_samples.html", context)
+
+
+@requires(Permission.READ)
+def presence(request: HttpRequest, name: str) -> HttpResponse:
+    """Who else has the editor open."""
+    template = _template(name)
+    context = {"template": template, "company": queries.presence.at(template, request.user)}
+    return render(request, "prompts/_presence.html", context)
 
 
 @requires(Permission.RELEASE)
@@ -357,13 +400,16 @@ def edit_from(request: HttpRequest, name: str, number: int) -> HttpResponse:
             changes=_setting_changes(draft.content, found.content),
             old=draft.body,
             new=found.body,
-            affected="You have a draft of this template. The draft is yours alone; what is live stays as it is.",
+            affected="You have a draft of this template, which can be brought back. What is live stays as it is.",
             danger=True,
             without_note=True,
         )
+    if draft:
+        actions.discard_draft(template, user=request.user)
     actions.save_draft(template, Content(**found.content), user=request.user, base=current.pk if current else None)
     message = f"The editor holds the text of v{number}, to change or publish."
-    return reviews.done(request, reverse("template", args=[name]), message)
+    undo = reverse("template_restore_draft", args=[name]) if draft else ""
+    return reviews.done(request, reverse("template", args=[name]), message, undo=undo)
 
 
 @requires(Permission.READ)
@@ -593,9 +639,51 @@ def _merge_panel(
 def _keep(request: HttpRequest, template: Template, form: ContentForm) -> Draft | None:
     """Save the draft before anything can go wrong; a text that cannot even be stored stays in the page."""
     try:
-        return actions.save_draft(template, form.content, user=request.user, base=form.cleaned_data["base"])
+        return _save(request, template, form, overwrite=True)
     except ValidationError:
         return None
+
+
+def _keep_posted(request: HttpRequest, template: Template) -> HttpResponse | None:
+    """Save what the page posted of its editor, if anything. The answer when that cannot be done, else None."""
+    if "body" not in request.POST:
+        return None
+    form = ContentForm(request.POST)
+    if not form.is_valid():
+        return _cannot_keep(form)
+    try:
+        _save(request, template, form, overwrite=False)
+    except StaleDraft as stale:
+        return _elsewhere(request, template, form, stale.draft)
+    except ValidationError as error:
+        return HttpResponse(" ".join(error.messages), status=400, content_type="text/plain; charset=utf-8")
+    return None
+
+
+def _save(request: HttpRequest, template: Template, form: ContentForm, *, overwrite: bool) -> Draft | None:
+    """Save what the form holds as this person's draft; raises what `save_draft` raises."""
+    given = form.cleaned_data
+    return actions.save_draft(
+        template,
+        form.content,
+        user=request.user,
+        base=given["base"],
+        page=given["page"],
+        seen=given["seen"],
+        overwrite=overwrite,
+    )
+
+
+def _elsewhere(request: HttpRequest, template: Template, form: ContentForm, other: Draft) -> HttpResponse:
+    """Another window of the same person has saved meanwhile: both texts, and the choice."""
+    context = {"template": template, "other": other, "yours": form.content}
+    response = render(request, "prompts/_elsewhere.html", context, status=409)
+    response["X-Reason"] = "your draft was changed in another window; choose above the editor"
+    return response
+
+
+def _discarded(request: HttpRequest, template: Template) -> DiscardedDraft | None:
+    return template.discarded_drafts.filter(user=request.user).defer("body").first()
 
 
 def _cannot_keep(form: ContentForm) -> HttpResponse:

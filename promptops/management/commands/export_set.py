@@ -1,0 +1,24 @@
+"""`manage.py export_set DIR`: write all live templates as files that `import_set` reads again."""
+
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from promptops.actions.sets import write_set
+from promptops.audit import COMMAND_LINE
+
+
+class Command(BaseCommand):
+    help = "Write every live template to DIR/<name>.txt (its text) and DIR/<name>.json (the rest)."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("dir", type=Path)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            paths = write_set(options["dir"], by=COMMAND_LINE)
+        except OSError as error:
+            raise CommandError(f"{options['dir']} cannot be written: {error.strerror}.") from None
+        for path in paths:
+            self.stdout.write(str(path))

@@ -1,0 +1,56 @@
+"""`manage.py import_set DIR [--dry-run]`: make live what the files of `export_set` say."""
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from promptops.actions.errors import Refused
+from promptops.actions.sets import Plan, Planned, import_set, plan_import, read_folder
+from promptops.audit import COMMAND_LINE
+
+
+class Command(BaseCommand):
+    help = "Import a folder written by export_set: all of it or, when anything stands against it, nothing."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("dir", type=Path)
+        parser.add_argument("--dry-run", action="store_true", help="show what would change and change nothing")
+        parser.add_argument("--note", default="", help="why; for templates whose file has no new note of its own")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            entries = read_folder(options["dir"])
+            if options["dry_run"]:
+                self._tell(plan_import(entries))
+                return
+            plan = import_set(entries, by=COMMAND_LINE, note=options["note"])
+        except OSError as error:
+            raise CommandError(f"{options['dir']} cannot be read: {error.strerror}.") from None
+        except ValidationError as error:
+            raise CommandError(f"{' '.join(error.messages)}\nNothing was imported.") from None
+        except Refused as refused:
+            raise CommandError(f"{refused}\nNothing was imported.") from None
+        self.stdout.write(f"Imported: {', '.join(planned.entry.name for planned in plan.changes)}.")
+
+    def _tell(self, plan: Plan) -> None:
+        for planned in plan.changes:
+            self._tell_change(planned)
+        for label, names in (("Unchanged", plan.unchanged), ("Not in the files, left as they are", plan.left)):
+            if names:
+                self.stdout.write(f"{label}: {', '.join(names)}.")
+        if plan.problems:
+            raise CommandError("\n".join([*plan.problems, "Nothing would be imported."]))
+        self.stdout.write(f"{len(plan.changes)} to import. Nothing was changed: this was a dry run.")
+
+    def _tell_change(self, planned: Planned) -> None:
+        name = planned.entry.name
+        self.stdout.write(f"{name}: {'changes' if planned.template else 'is new'}")
+        for field, before, after in planned.changes:
+            self.stdout.write(f"  {field}: {before!r} -> {after!r}" if planned.template else f"  {field}: {after!r}")
+        if planned.texts:
+            old, new = (text.splitlines() for text in planned.texts)
+            for line in difflib.unified_diff(old, new, f"{name} here", f"{name}.txt", lineterm=""):
+                self.stdout.write(f"  {line}")

@@ -1,0 +1,108 @@
+"""The whole set of templates as a zip archive: out, and in again through the review panel."""
+
+import hashlib
+import io
+import zipfile
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_POST
+
+from promptops.actions import sets
+from promptops.actions.errors import Refused
+from promptops.enums import Permission
+from promptops.web import review
+from promptops.web.access import actor, requires
+from promptops.web.review import Change
+
+MAX_ARCHIVE_BYTES = 4 * 1024 * 1024
+NO_PLAN = sets.Plan([], [], [], [])
+
+
+@requires(Permission.READ)
+def index(request: HttpRequest) -> HttpResponse:
+    """Export for everybody, import for those who may change what is live."""
+    return render(request, "prompts/files.html")
+
+
+@requires(Permission.READ)
+@require_POST
+def export(request: HttpRequest) -> HttpResponse:
+    """The set as it is live, as a zip archive."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in sets.export_files(by=actor(request)).items():
+            archive.writestr(zipfile.ZipInfo(name), text, zipfile.ZIP_DEFLATED)  # the same texts make the same archive
+    response = HttpResponse(buffer.getvalue(), content_type="application/zip")
+    response["Content-Disposition"] = 'attachment; filename="prompts.zip"'
+    return response
+
+
+@requires(Permission.RELEASE)
+@require_POST
+def import_(request: HttpRequest) -> HttpResponse:
+    """What the archive would change, then the import. The archive is sent both times and must be the same."""
+    archive = request.FILES.get("archive")
+    if archive is None:
+        return _panel(request, problems=["Choose a zip archive first."])
+    if archive.size > MAX_ARCHIVE_BYTES:
+        return _panel(request, problems=[f"The archive is larger than {MAX_ARCHIVE_BYTES // 2**20} MiB."])
+    digest = hashlib.sha256(archive.read()).hexdigest()
+    archive.seek(0)
+    try:
+        entries = sets.read_zip(archive)
+        if not review.confirmed(request) or request.POST.get("digest") != digest:
+            plan = sets.plan_import(entries)
+            return _panel(request, plan=plan, digest=digest, problems=plan.problems)
+        plan = sets.import_set(entries, by=actor(request), note=review.note(request))
+    except sets.BadSet as bad:
+        return _panel(request, problems=bad.problems)
+    except Refused as refused:
+        return _panel(request, problems=[str(refused)])
+    count = len(plan.changes)
+    told = f"{count} template{' is' if count == 1 else 's are'} imported and live."
+    return review.done(request, reverse("prompts"), f"{told} To undo, make the versions before live again.")
+
+
+LABELS = {
+    "operation": "Operation",
+    "description": "Description",
+    "default": "Default",
+    "temperature": "Temperature",
+    "max_tokens": "Max tokens",
+    "model": "Model",
+}
+
+
+def _changes(planned: sets.Planned) -> list[Change]:
+    """All that changes but the text, in words; of a new template what is not empty."""
+    wanted = [change for change in planned.changes if planned.template or change[2] not in (None, "", False)]
+    return [Change(LABELS[key], _told(key, before), _told(key, after)) for key, before, after in wanted]
+
+
+def _told(key: str, value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    empty = "default" if key in ("temperature", "max_tokens", "model") else "none"
+    return empty if value in (None, "") else str(value)
+
+
+def _panel(
+    request: HttpRequest, *, plan: sets.Plan = NO_PLAN, digest: str = "", problems: list[str] | None = None
+) -> HttpResponse:
+    count = len(plan.changes)
+    nothing = not problems and not count
+    return review.panel(
+        request,
+        title="Import prompts",
+        confirm=f"Import {count} template{'' if count == 1 else 's'}",
+        form_id="import-form",
+        template="prompts/_import.html",
+        plan=plan,
+        plans=[(planned, _changes(planned)) for planned in plan.changes],
+        digest=digest,
+        problems=problems or (["No changes to import: the files say what is here."] if nothing else []),
+        without_note=bool(problems) or nothing,
+        affected="Nothing was changed." if problems or nothing else review.AFFECTED,
+    )

@@ -1,0 +1,429 @@
+"""The whole set as files: out and in again, what is refused, and that an import is all or nothing."""
+
+import io
+import json
+import os
+import stat
+import zipfile
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.urls import reverse
+
+from promptops.actions import releases, sets, templates
+from promptops.actions.errors import Refused
+from promptops.actions.releases import Content
+from promptops.actions.templates import save_draft
+from promptops.audit import first_bad_entry
+from promptops.models import AuditEntry, Draft, LiveConfiguration, Release, Template, Version
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def folder(publish, actor, tmp_path):
+    """Two templates of enhance and one of rewrite, exported."""
+    publish("enhance", "First line.\nSecond line.", note="from the start", temperature=0.4, max_tokens=99)
+    publish("noir", "Dark. 狐", operation="enhance", model="m")
+    publish("rewrite", "Offer.")
+    sets.write_set(tmp_path, by=actor)
+    return tmp_path
+
+
+def change(folder, name: str, text: str | None = None, /, **facts) -> None:
+    if text is not None:
+        (folder / f"{name}.txt").write_text(text)
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | facts))
+
+
+def live() -> dict[str, str]:
+    return {row.name: row.live_version.body for row in Template.objects.select_related("live_version")}
+
+
+def state() -> list[object]:
+    """All that an import could change."""
+    models = (Template, Version, Release, AuditEntry, LiveConfiguration)
+    return [list(model.objects.order_by("pk").values()) for model in models]
+
+
+def problems(folder) -> list[str]:
+    with pytest.raises(sets.BadSet) as refused:
+        sets.read_folder(folder)
+    return refused.value.problems
+
+
+def test_the_files_are_readable_sorted_and_the_same_each_time(folder, actor):
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "enhance.json", "enhance.txt", "noir.json", "noir.txt", "rewrite.json", "rewrite.txt",
+    ]  # fmt: skip
+    assert (folder / "enhance.txt").read_text() == "First line.\nSecond line.\n"
+    text = (folder / "enhance.json").read_text()
+    facts = json.loads(text)
+    sha256 = facts["base"].pop("sha256")
+    assert len(sha256) == 64
+    assert facts == {
+        "base": {"version": 1},
+        "default": True,
+        "description": "",
+        "name": "enhance",
+        "note": "from the start",
+        "operation": "enhance",
+        "settings": {"max_tokens": 99, "model": "", "temperature": 0.4},
+    }
+    assert text.splitlines()[1:3] == ['  "base": {', f'    "sha256": "{sha256}",']
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    sets.write_set(folder, by=actor)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    entry = AuditEntry.objects.filter(action="prompts.exported").first()
+    assert entry.after == {"files": 6}
+
+
+def test_what_was_exported_changes_nothing(folder, actor):
+    plan = sets.plan_import(sets.read_folder(folder))
+    assert (plan.changes, plan.unchanged, plan.left, plan.problems) == ([], ["enhance", "noir", "rewrite"], [], [])
+    with pytest.raises(Refused, match="No changes to import"):
+        sets.import_set(sets.read_folder(folder), by=actor)
+
+
+def test_each_change_is_a_version_and_a_release_and_told(folder, actor):
+    change(folder, "enhance", "First line.\r\nAnother line.\n", note="Shorter", description="For all")
+    change(folder, "rewrite", settings={"max_tokens": None, "model": "", "temperature": 1})
+    before = LiveConfiguration.objects.get().revision
+    plan = sets.import_set(sets.read_folder(folder), by=actor, note="From git")
+    assert [planned.entry.name for planned in plan.changes] == ["enhance", "rewrite"]
+    enhance, rewrite = (Template.objects.get(name=name) for name in ("enhance", "rewrite"))
+    version = enhance.live_version
+    assert (version.number, version.body, version.note) == (2, "First line.\nAnother line.", "Shorter")
+    assert (version.temperature, version.max_tokens, enhance.description) == (0.4, 99, "For all")
+    assert (rewrite.live_version.temperature, rewrite.live_version.note) == (1.0, "From git")
+    assert LiveConfiguration.objects.get().revision == before + 2
+    actions = list(AuditEntry.objects.order_by("-seq").values_list("action", flat=True)[:4])
+    assert actions == ["prompts.imported", "template.published", "template.published", "template.described"]
+    assert AuditEntry.objects.get(action="prompts.imported").after == {"templates": 2, "names": ["enhance", "rewrite"]}
+    assert first_bad_entry() is None
+
+
+def test_a_new_template_and_another_default(folder, actor):
+    (folder / "enhance.txt").rename(folder / "bright.txt")
+    (folder / "enhance.json").rename(folder / "bright.json")
+    change(folder, "bright", "Bright.", name="bright", base=None)
+    plan = sets.plan_import(sets.read_folder(folder))
+    assert [(planned.entry.name, planned.template) for planned in plan.changes] == [("bright", None)]
+    assert plan.left == ["enhance"]
+    sets.import_set(sets.read_folder(folder), by=actor)
+    assert Template.objects.get(name="bright").is_default
+    assert not Template.objects.get(name="enhance").is_default
+    assert live() == {
+        "bright": "Bright.", "enhance": "First line.\nSecond line.", "noir": "Dark. 狐", "rewrite": "Offer.",
+    }  # fmt: skip
+
+
+def test_the_default_moves_with_two_files(folder, actor):
+    change(folder, "enhance", default=False)
+    change(folder, "noir", default=True)
+    sets.import_set(sets.read_folder(folder), by=actor)
+    assert [row.name for row in Template.objects.filter(is_default=True)] == ["noir", "rewrite"]
+    assert Version.objects.count() == 3  # no text has changed
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "sentence"),
+    [
+        (
+            lambda t, by: releases.publish(t, Content("Mine"), by=by, expected=t.live_version_id),
+            "enhance has changed here since the export: v2 is live, the files come from v1",
+        ),
+        (lambda t, by: templates.describe(t, "New words", by=by), "enhance has changed here since the export"),
+        (
+            lambda t, by: templates.make_default(Template.objects.get(name="noir"), by=by),
+            "enhance has changed here since the export",
+        ),
+        (
+            lambda t, by: (
+                templates.make_default(Template.objects.get(name="noir"), by=by),
+                templates.archive(Template.objects.get(name="enhance"), by=by),
+            ),
+            "enhance is archived here",
+        ),
+    ],
+)
+def test_what_changed_here_since_the_export_is_not_overwritten(meanwhile, sentence, folder, actor):
+    change(folder, "enhance", "From git.")
+    change(folder, "rewrite", "From git, too.")
+    meanwhile(Template.objects.get(name="enhance"), actor)
+    before = state()
+    with pytest.raises(sets.BadSet, match=sentence):
+        sets.import_set(sets.read_folder(folder), by=actor)
+    assert state() == before  # rewrite neither
+
+
+def test_what_changed_here_to_what_the_files_say_is_no_conflict(folder, actor):
+    change(folder, "enhance", "The same.")
+    enhance = Template.objects.get(name="enhance")
+    releases.publish(enhance, Content("The same.", 0.4, 99), by=actor, expected=enhance.live_version_id)
+    assert sets.plan_import(sets.read_folder(folder)).unchanged == ["enhance", "noir", "rewrite"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "sentence"),
+    [
+        ({"operation": "rewrite", "default": False}, "noir serves enhance here, rewrite in its file"),
+        ({"operation": "paint"}, "noir.json: operation: Value 'paint' is not a valid choice"),
+        ({"default": True}, "enhance is the default for enhance in these files already"),
+        ({"settings": {"max_tokens": 99999, "model": "", "temperature": 3}}, "noir.json: temperature: .*max_tokens: "),
+        ({"note": "x" * 501, "description": "Changed"}, "noir.json: note: .*500"),
+        ({"description": "x" * 201}, "noir.json: description: .*200"),
+        ({"base": None, "description": "x"}, "noir has changed here .* the files do not name a version"),
+    ],
+)
+def test_what_cannot_be_imported_is_told_by_name(facts, sentence, folder, actor):
+    change(folder, "noir", **facts)
+    before = state()
+    with pytest.raises(sets.BadSet, match=sentence):
+        sets.import_set(sets.read_folder(folder), by=actor)
+    assert state() == before
+
+
+def test_a_default_cannot_just_go(folder, actor):
+    change(folder, "rewrite", default=False)
+    with pytest.raises(sets.BadSet, match="rewrite is the default for rewrite"):
+        sets.import_set(sets.read_folder(folder), by=actor)
+
+
+def test_an_import_that_fails_halfway_changes_nothing(folder, actor, monkeypatch):
+    change(folder, "enhance", "One.")
+    change(folder, "rewrite", "Two.")
+    before, publish = state(), sets.publish
+
+    def second_fails(template, *args, **kwargs):
+        if template.name == "rewrite":
+            raise OSError("the disk is full")
+        return publish(template, *args, **kwargs)
+
+    monkeypatch.setattr(sets, "publish", second_fails)
+    with pytest.raises(OSError, match="disk is full"):
+        sets.import_set(sets.read_folder(folder), by=actor)
+    assert state() == before
+
+
+def test_the_draft_of_who_imports_stays(folder, actor):
+    enhance = Template.objects.get(name="enhance")
+    save_draft(enhance, Content("My own words"), user=actor.user, base=enhance.live_version_id)
+    change(folder, "enhance", "From git.")
+    sets.import_set(sets.read_folder(folder), by=actor)
+    assert Draft.objects.get().body == "My own words"
+
+
+# ---------------------------------------------------------------- hostile files
+
+
+HOSTILE = {
+    "NUL": (lambda f: (f / "enhance.txt").write_bytes(b"a\0b"), "enhance.txt: The prompt holds a NUL character"),
+    "broken UTF-8": (lambda f: (f / "enhance.txt").write_bytes(b"a\xff"), "enhance.txt: The file is not UTF-8: byte 2"),
+    "blank": (lambda f: (f / "enhance.txt").write_text(" \n"), "enhance.txt: The prompt is blank"),
+    "too long": (lambda f: (f / "enhance.txt").write_text("a" * 70_000), "enhance.txt: The prompt is 70,000 bytes"),
+    "huge": (lambda f: (f / "enhance.txt").write_text("a" * 2**20), "enhance.txt: The file is too large"),
+    "no text": (lambda f: (f / "enhance.txt").unlink(), "enhance.txt is missing"),
+    "no facts": (lambda f: (f / "enhance.json").unlink(), "enhance.json is missing"),
+    "no JSON": (lambda f: (f / "enhance.json").write_text("{"), "enhance.json is not JSON"),
+    "deep JSON": (lambda f: (f / "enhance.json").write_text("[" * 60_000), "enhance.json is not JSON"),
+    "huge JSON": (lambda f: (f / "enhance.json").write_text(" " * 70_000), "enhance.json is too large"),
+    "a list": (lambda f: (f / "enhance.json").write_text("[]"), "enhance.json: the file must be an object"),
+    "unknown key": (lambda f: change(f, "enhance", role="admin"), "enhance.json: role is not known"),
+    "key twice": (lambda f: (f / "enhance.json").write_text('{"a": 1, "a": 2}'), "enhance.json: a is there twice"),
+    "missing key": (lambda f: (f / "enhance.json").write_text("{}"), "enhance.json: base is missing"),
+    "other name": (lambda f: change(f, "enhance", name="../noir"), "enhance.json: name must be 'enhance'"),
+    "wrong type": (lambda f: change(f, "enhance", default="yes"), 'default must be true or false, not "yes"'),
+    "NUL in a note": (lambda f: change(f, "enhance", note="a\0"), "note must be a text"),
+    "surrogate": (lambda f: change(f, "enhance", note="\ud800"), "note must be a text"),
+    "settings": (lambda f: change(f, "enhance", settings={}), "enhance.json: settings.max_tokens is missing"),
+    "NaN": (
+        lambda f: change(f, "enhance", settings={"temperature": float("nan"), "model": "", "max_tokens": 1}),
+        "enhance.json: NaN is not a number",
+    ),
+    "infinite": (
+        lambda f: (f / "enhance.json").write_text((f / "enhance.json").read_text().replace("0.4", "1e999")),
+        "settings.temperature must be a number or null",
+    ),
+    "true as number": (
+        lambda f: change(f, "enhance", settings={"temperature": True, "model": "", "max_tokens": True}),
+        "settings.max_tokens must be a whole number",
+    ),
+    "symbolic link": (
+        lambda f: ((f / "enhance.txt").unlink(), (f / "enhance.txt").symlink_to("noir.txt")),
+        "enhance.txt is a symbolic link",
+    ),
+    "folder": (lambda f: (f / "x.txt").mkdir(), "x.txt is not a file"),
+    "pipe": (lambda f: os.mkfifo(f / "x.json"), "x.json is not a file"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_folder_is_refused_by_name(name, folder):
+    spoil, sentence = HOSTILE[name]
+    spoil(folder)
+    found = problems(folder)
+    assert len(found) == 1, found
+    assert sentence in found[0]
+
+
+def test_all_faults_are_told_at_once(folder):
+    (folder / "enhance.txt").write_text("")
+    (folder / "noir.json").write_text("{")
+    (folder / "rewrite.txt").unlink()
+    assert len(problems(folder)) == 3
+
+
+def test_other_files_are_passed_over_and_an_empty_folder_is_told(folder, tmp_path_factory):
+    (folder / "README.md").write_text("# Prompts")
+    (folder / ".hidden.txt").write_text("")
+    assert len(sets.read_folder(folder)) == 3
+    assert "no templates here" in problems(tmp_path_factory.mktemp("empty"))[0]
+
+
+def zipped(files: list[tuple[str | zipfile.ZipInfo, str]]) -> io.BytesIO:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in files:
+            archive.writestr(name, text)
+    return buffer
+
+
+def link(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name)
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return info
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        ([("../evil.txt", "x")], "../evil.txt lies in a folder"),
+        ([("/etc/evil.txt", "x")], "/etc/evil.txt lies in a folder"),
+        ([("..\\evil.txt", "x")], "lies in a folder"),
+        ([("prompts/enhance.txt", "x")], "prompts/enhance.txt lies in a folder"),
+        ([(link("enhance.txt"), "/etc/passwd")], "enhance.txt is a symbolic link"),
+        ([("enhance.txt", "x"), ("enhance.txt", "y")], "enhance.txt is there twice"),
+        ([("run.exe", "x")], "run.exe is neither a text"),
+        ([("bomb.txt", "0" * 30_000_000), ("bomb.json", "{}")], "bomb.txt: The file is too large"),
+        ([(f"b{n}.txt", "0" * 300_000) for n in range(70)], "more than 16 MiB together"),
+        ([(f"{n}.txt", "") for n in range(2001)], "more than 2,000 files"),
+        ([("a\nb\x1b.txt", "x")], "a�b�.json is missing"),
+    ],
+)
+def test_a_hostile_archive_is_refused_by_name(files, sentence):
+    with pytest.raises(sets.BadSet) as refused:
+        sets.read_zip(zipped(files))
+    assert sentence in refused.value.problems[0]
+
+
+@pytest.mark.parametrize("data", [b"", b"PK", b"not a zip", b"PK\x05\x06" + bytes(17)])
+def test_what_is_no_archive_is_refused(data):
+    with pytest.raises(sets.BadSet, match="not a zip archive"):
+        sets.read_zip(io.BytesIO(data))
+
+
+def test_a_damaged_or_encrypted_archive_is_refused():
+    data = bytearray(zipped([("enhance.txt", "Some text that is long enough to be damaged.")]).getvalue())
+    data[45] ^= 0xFF
+    with pytest.raises(sets.BadSet, match="not a zip archive"):
+        sets.read_zip(io.BytesIO(bytes(data)))
+    data = bytearray(zipped([("enhance.txt", "x")]).getvalue())
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    with pytest.raises(sets.BadSet, match="is encrypted"):
+        sets.read_zip(io.BytesIO(bytes(data)))
+
+
+# ---------------------------------------------------------------- commands and pages
+
+
+def test_the_dry_run_shows_what_would_change_and_changes_nothing(folder, capsys):
+    change(folder, "enhance", "First line.\nAnother line.\n", description="For all")
+    (folder / "noir.txt").unlink()
+    (folder / "noir.json").unlink()
+    before = state()
+    call_command("import_set", str(folder), "--dry-run")
+    out = capsys.readouterr().out
+    assert "enhance: changes\n  description: '' -> 'For all'\n" in out
+    assert "\n  -Second line.\n  +Another line.\n" in out
+    assert "Unchanged: rewrite.\nNot in the files, left as they are: noir.\n1 to import. Nothing was changed" in out
+    assert state() == before
+
+
+def test_the_commands_take_a_set_out_and_in_again(folder, tmp_path_factory, capsys):
+    out = tmp_path_factory.mktemp("out") / "new"
+    call_command("export_set", str(out))
+    assert str(out / "enhance.txt") in capsys.readouterr().out
+    change(out, "enhance", "Another text.")
+    call_command("import_set", str(out), "--note", "From git")
+    assert capsys.readouterr().out == "Imported: enhance.\n"
+    version = Template.objects.get(name="enhance").live_version
+    assert (version.body, version.note, version.author_name) == ("Another text.", "From git", "Command line")
+    for arguments, sentence in (([str(out)], "No changes"), ([str(out / "nowhere")], "cannot be read")):
+        with pytest.raises(CommandError, match=sentence):
+            call_command("import_set", *arguments)
+    change(out, "enhance", "Once more.")
+    with pytest.raises(CommandError, match="enhance has changed here since the export"):
+        call_command("import_set", str(out), "--dry-run")
+    with pytest.raises(CommandError, match="cannot be written"):
+        call_command("export_set", str(out / "enhance.txt"))
+
+
+def upload(client, files: dict[str, str], **fields):
+    archive = zipped(list(files.items()))
+    archive.seek(0)
+    archive.name = "prompts.zip"
+    return client.post(reverse("prompts_import"), {"archive": archive} | fields)
+
+
+def test_the_page_exports_shows_what_would_change_and_imports(folder, client_for, releaser):
+    client = client_for(releaser)
+    response = client.post(reverse("prompts_export"))
+    assert response["Content-Disposition"] == 'attachment; filename="prompts.zip"'
+    with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
+        files = {name: archive.read(name).decode() for name in archive.namelist()}
+    assert files == {path.name: path.read_text() for path in folder.iterdir()}
+    assert AuditEntry.objects.first().actor == releaser
+    files["enhance.txt"] = "First line.\nA <b>bold</b> line.\n"
+    htmx = client_for(releaser, htmx=True)
+    panel = upload(htmx, files).content.decode()
+    assert "Import 1 template" in panel
+    assert "&lt;b&gt;bold" in panel
+    digest = panel.split('name="digest" value="')[1].split('"')[0]
+    assert live()["enhance"] == "First line.\nSecond line."
+    # An archive that is not the one that was looked at is shown again, not imported.
+    other = upload(htmx, files | {"noir.txt": "Else."}, confirm="1", digest=digest)
+    assert "Import 2 templates" in other.content.decode()
+    assert live()["enhance"] == "First line.\nSecond line."
+    done = upload(htmx, files, confirm="1", digest=digest, note="By hand")
+    assert done["HX-Redirect"] == reverse("prompts")
+    assert live()["enhance"] == "First line.\nA <b>bold</b> line."
+    assert AuditEntry.objects.first().note == "By hand"
+    refused = upload(htmx, files | {"enhance.txt": "Again."}).content.decode()
+    assert "enhance has changed here since the export" in refused
+    assert 'value="1" data-busy>Import' not in refused
+    assert "Choose a zip archive" in htmx.post(reverse("prompts_import")).content.decode()
+    assert (
+        "not a zip archive" in htmx.post(reverse("prompts_import"), {"archive": io.BytesIO(b"no zip")}).content.decode()
+    )
+    assert (
+        "larger than 4 MiB"
+        in htmx.post(reverse("prompts_import"), {"archive": io.BytesIO(bytes(4 * 2**20 + 1))}).content.decode()
+    )
+
+
+def test_who_may_not_release_is_shown_no_import(folder, client_for, editor):
+    page = client_for(editor).get(reverse("prompt_files")).content.decode()
+    assert reverse("prompts_export") in page
+    assert reverse("prompts_import") not in page
+
+
+def test_planning_takes_as_many_queries_for_1_and_30(publish, actor, django_assert_num_queries):
+    for count in (1, 30):
+        for number in range(Template.objects.count(), count):
+            publish(f"t{number}", "Text", operation="enhance")
+        entries = sets.read_zip(zipped(list(sets.export_files(by=actor).items())))
+        with django_assert_num_queries(1):
+            assert len(sets.plan_import(entries).unchanged) == count

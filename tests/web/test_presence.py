@@ -1,0 +1,157 @@
+"""Who else has a template open: over real sockets, in this process and beside another one."""
+
+import asyncio
+import json
+from contextlib import AsyncExitStack
+from datetime import timedelta
+
+import pytest
+from channels.db import database_sync_to_async
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from promptops import live
+from promptops.actions import presence
+from promptops.actions.releases import Content
+from promptops.actions.templates import save_draft
+from promptops.models import Presence, Template, User
+from promptops.queries.presence import at, initials
+from tests.web.sockets import page_socket
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+in_thread = database_sync_to_async
+
+
+async def open_editor(socket, name: str = "enhance") -> None:
+    await socket.send_to(text_data=json.dumps({"action": "here", "template": name}))
+
+
+async def until(condition, seconds: float = 3.0) -> None:
+    """Wait until `condition()`, a function that may ask the database, holds."""
+    for _ in range(int(seconds / 0.02)):
+        if await in_thread(condition)():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("It did not come true in time.")
+
+
+async def hint(socket, seconds: float = 3.0) -> int:
+    """The number of the next hint that somebody came or went."""
+    async with asyncio.timeout(seconds):
+        while True:
+            told = json.loads(await socket.receive_from(timeout=seconds))
+            if told["event"] == "presence":
+                return told["number"]
+
+
+def others(template: Template, user: User) -> list[tuple[str, bool]]:
+    return [(person.name, person.has_draft) for person in at(template, user).others]
+
+
+async def test_others_see_who_comes_who_drafts_and_who_leaves(publish, editor, releaser):
+    template = (await in_thread(publish)("enhance", "First")).template
+    async with page_socket(releaser) as watching:
+        await open_editor(watching)
+        assert await hint(watching) == template.pk
+        async with page_socket(editor) as typing:
+            await open_editor(typing)
+            assert await hint(watching) == template.pk
+            assert await in_thread(others)(template, releaser) == [("Eddie Editor", False)]
+            assert await in_thread(others)(template, editor) == [("Rita Releaser", False)]
+            base = template.live_version_id
+            await in_thread(save_draft)(template, Content("Mine"), user=editor, base=base)
+            assert await hint(watching) == template.pk
+            assert await in_thread(others)(template, releaser) == [("Eddie Editor", True)]
+        await until(lambda: not others(template, releaser))
+
+
+async def test_a_page_that_asks_for_nonsense_is_nowhere(publish, viewer):
+    await in_thread(publish)("enhance", "First")
+    async with page_socket(viewer) as socket:
+        for name in ("no-such", 7, None, ["enhance"], {"a": 1}):
+            await open_editor(socket, name)
+        await open_editor(socket)
+        await open_editor(socket)  # again, as after a lost connection: still one page
+        await until(Presence.objects.exists)
+        assert await Presence.objects.acount() == 1
+
+
+async def test_two_windows_of_one_person_are_told(publish, editor, client_for):
+    template = (await in_thread(publish)("enhance", "First")).template
+    async with AsyncExitStack() as stack:
+        for _ in range(2):
+            await open_editor(await stack.enter_async_context(page_socket(editor)))
+        await until(lambda: at(template, editor).own_pages == 2)
+        page = (await in_thread(client_for(editor).get)(reverse("template", args=["enhance"]))).content.decode()
+        assert "You have this open in 2 windows" in page
+    await until(lambda: not Presence.objects.exists())
+
+
+def page_of(template: Template, user: User, channel: str, process: str = "another", age: float = 0) -> Presence:
+    seen = timezone.now() - timedelta(seconds=age)
+    return Presence.objects.create(template=template, user=user, channel=channel, process=process, seen_at=seen)
+
+
+async def test_pages_of_another_process_are_seen_and_leave_when_it_dies(publish, editor, releaser):
+    template = (await in_thread(publish)("enhance", "First")).template
+    async with page_socket(releaser) as watching:
+        await watching.receive_from(timeout=3)
+        page = await in_thread(page_of)(template, editor, "elsewhere")
+        assert await hint(watching) == template.pk
+        assert await in_thread(others)(template, releaser) == [("Eddie Editor", False)]
+        # Killed, it sends no heartbeat.
+        await Presence.objects.filter(pk=page.pk).aupdate(seen_at=timezone.now() - Presence.GONE_AFTER)
+        assert await hint(watching) == template.pk
+        assert await in_thread(others)(template, releaser) == []
+
+
+def test_the_heartbeat_is_one_write_for_all_pages_and_none_without(publish, editor, releaser):
+    template = publish("enhance", "First").template
+    theirs = page_of(template, releaser, "elsewhere", age=20)
+    with CaptureQueriesContext(connection) as captured:
+        presence.still_here()
+    assert len(captured) == 0
+    for number in range(30):
+        presence.arrive(template, user=editor, channel=f"c{number}")
+    Presence.objects.exclude(pk=theirs.pk).update(seen_at=timezone.now() - timedelta(seconds=20))
+    with CaptureQueriesContext(connection) as captured:
+        presence.still_here()
+    assert len(captured) == 1
+    fresh = Presence.objects.filter(seen_at__gt=timezone.now() - timedelta(seconds=5))
+    assert fresh.count() == 30
+    assert theirs not in fresh
+    for number in range(30):
+        presence.leave(f"c{number}")
+    with CaptureQueriesContext(connection) as captured:
+        presence.still_here()
+    assert len(captured) == 0
+
+
+def test_what_a_dead_process_left_is_forgotten(publish, editor):
+    template = publish("enhance", "First").template
+    page_of(template, editor, "dead", age=2 * 3600)
+    assert live.presence() == {}
+    presence.arrive(template, user=editor, channel="c")
+    assert [page.channel for page in Presence.objects.all()] == ["c"]
+    presence.leave("c")
+
+
+def test_the_company_takes_one_query_for_1_and_30(publish, editor, make_user):
+    template = publish("enhance", "First").template
+    for count in (1, 30):
+        for number in range(Presence.objects.count(), count):
+            page_of(template, make_user("viewer", f"v{number}"), f"c{number}")
+        with CaptureQueriesContext(connection) as captured:
+            assert len(at(template, editor).others) == count
+        assert len(captured) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("Ada Lovelace", "AL"), ("Ada", "A"), ("Ada King Lovelace", "AL"), ("ß", "SS"), ("שלום עולם", "שע"), ("", "")],
+)
+def test_initials(name, expected):
+    assert initials(name) == expected
