@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 
 # What the column or the key with the inputs is called, the best name first.
 COLUMNS = ("prompt", "input", "text")
@@ -39,10 +40,11 @@ class Unreadable(ValueError):
 
 @dataclass(frozen=True)
 class Line:
-    """One input and the line that it begins on, counted from 1."""
+    """One input, the line that it begins on, counted from 1, and the name of the file that it stands in, if any."""
 
     number: int
     text: str
+    file: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,12 @@ class Problem:
 
     line: int
     message: str
+    file: str = ""
 
     def __str__(self) -> str:
-        return f"Line {self.line}: {self.message}" if self.line else self.message
+        if not self.line:
+            return self.message
+        return f"{self.file}, line {self.line}: {self.message}" if self.file else f"Line {self.line}: {self.message}"
 
 
 @dataclass
@@ -63,9 +68,13 @@ class Reading:
     found: list[Line] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     source: str = ""
+    file: str = ""
+
+    def add(self, line: int, text: str) -> None:
+        self.found.append(Line(line, text.strip(), self.file))
 
     def wrong(self, line: int, message: str) -> None:
-        self.problems.append(Problem(line, message))
+        self.problems.append(Problem(line, message, self.file))
 
 
 def decode(data: bytes) -> str:
@@ -78,22 +87,24 @@ def decode(data: bytes) -> str:
         line = data[: error.start].count(b"\n") + 1
         column = error.start - (data.rfind(b"\n", 0, error.start) + 1) + 1
         raise Unreadable(
-            f"Line {line}: the file is not UTF-8 there (byte {column} of the line). Save it as UTF-8 and upload it again."
+            f"Line {line}: the file is not UTF-8 there (byte {column} of the line). Save it as UTF-8 first."
         ) from None
 
 
-def read(text: str, format: Format, column: str = "") -> Reading:
-    """The inputs in `text`, as they stand there but for blank ends. Blank lines are no inputs.
+def read(text: str, format: Format, column: str = "", *, file: str = "") -> Reading:
+    """The inputs in `text`, as they stand there but for blank ends. Blank lines are no inputs. Problems name `file`.
 
     `column` names the column (CSV, TSV) or the key (JSON Lines) to take; "" takes the first of prompt, input and text,
     or else the first column. Line endings of any system are read as "\\n".
     """
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-    return READERS[format](text, column.strip())
+    reading = Reading(file=file)
+    READERS[format](reading, text, column.strip())
+    return reading
 
 
 def write(inputs: Sequence[str], format: Format) -> str:
-    """The inputs as LINES, BLOCKS or JSONL: what `read` makes the same inputs of, where `simplest` allows the format."""
+    """The inputs in a format that `simplest` allows (or JSONL); `read` makes the same inputs of it."""
     if format is Format.JSONL:
         return "".join(json.dumps({"prompt": text}, ensure_ascii=False) + "\n" for text in inputs)
     return ("\n\n" if format is Format.BLOCKS else "\n").join(inputs) + "\n" if inputs else ""
@@ -110,21 +121,22 @@ def simplest(inputs: Iterable[str]) -> Format:
     return found
 
 
-def _lines(text: str, column: str) -> Reading:
-    return Reading([Line(number, line.strip()) for number, line in _numbered(text)])
+def _lines(reading: Reading, text: str, column: str) -> None:
+    for number, line in _numbered(text):
+        reading.add(number, line)
 
 
-def _blocks(text: str, column: str) -> Reading:
+def _blocks(reading: Reading, text: str, column: str) -> None:
     blocks: list[list[tuple[int, str]]] = []
     for number, line in _numbered(text):
         if not blocks or blocks[-1][-1][0] != number - 1:
             blocks.append([])
         blocks[-1].append((number, line))
-    return Reading([Line(block[0][0], "\n".join(line for _, line in block).strip()) for block in blocks])
+    for block in blocks:
+        reading.add(block[0][0], "\n".join(line for _, line in block))
 
 
-def _jsonl(text: str, column: str) -> Reading:
-    reading = Reading()
+def _jsonl(reading: Reading, text: str, column: str) -> None:
     for number, line in _numbered(text):
         try:
             value = json.loads(line)
@@ -146,12 +158,10 @@ def _jsonl(text: str, column: str) -> Reading:
         elif not value.strip():
             reading.wrong(number, "The text is blank.")
         else:
-            reading.found.append(Line(number, value.replace("\r\n", "\n").replace("\r", "\n").strip()))
-    return reading
+            reading.add(number, value)
 
 
-def _table(text: str, column: str, *, delimiter: str) -> Reading:
-    reading = Reading()
+def _table(reading: Reading, text: str, column: str, *, delimiter: str) -> None:
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     index: int | None = None
     width = 0
@@ -182,8 +192,7 @@ def _table(text: str, column: str, *, delimiter: str) -> Reading:
         elif not row[index].strip():
             reading.wrong(line, "The input is blank.")
         else:
-            reading.found.append(Line(line, row[index].strip()))
-    return reading
+            reading.add(line, row[index])
 
 
 def _column(first: list[str], column: str) -> tuple[int | None, str]:
@@ -197,20 +206,12 @@ def _column(first: list[str], column: str) -> tuple[int | None, str]:
     return (None, "") if column else (0, "")
 
 
-def _csv(text: str, column: str) -> Reading:
-    return _table(text, column, delimiter=",")
-
-
-def _tsv(text: str, column: str) -> Reading:
-    return _table(text, column, delimiter="\t")
-
-
-READERS: dict[Format, Callable[[str, str], Reading]] = {
+READERS: dict[Format, Callable[[Reading, str, str], None]] = {
     Format.LINES: _lines,
     Format.BLOCKS: _blocks,
     Format.JSONL: _jsonl,
-    Format.CSV: _csv,
-    Format.TSV: _tsv,
+    Format.CSV: partial(_table, delimiter=","),
+    Format.TSV: partial(_table, delimiter="\t"),
 }
 
 

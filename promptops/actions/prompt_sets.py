@@ -45,7 +45,7 @@ def check(lines: Iterable[Line]) -> Checked:
         try:
             clean_input(text)
         except ValidationError as error:
-            checked.problems.append(Problem(line.number, " ".join(error.messages)))
+            checked.problems.append(Problem(line.number, " ".join(error.messages), line.file))
             continue
         if text in seen:
             checked.repeated += 1
@@ -64,14 +64,16 @@ def check(lines: Iterable[Line]) -> Checked:
         )
     elif size > MAX_BYTES:
         checked.problems.append(
-            Problem(0, f"The inputs are {size:,} bytes; a set holds at most {MAX_BYTES:,} (8 MiB). Make two sets of them.")
+            Problem(
+                0, f"The inputs are {size:,} bytes; a set holds at most {MAX_BYTES:,} (8 MiB). Make two sets of them."
+            )
         )
     return checked
 
 
 @transaction.atomic
-def create(name: str, inputs: Sequence[str], *, by: Actor, description: str = "") -> PromptSet:
-    """A new set of the distinct inputs. Raises ValidationError for a name that is taken or inputs that cannot be kept."""
+def create_set(name: str, inputs: Sequence[str], *, by: Actor, description: str = "") -> PromptSet:
+    """A new set of the distinct inputs. Raises ValidationError for a taken name or unusable inputs."""
     prompt_set = PromptSet(created_by=by.user, created_by_name=by.name)
     _fill(prompt_set, name, description, inputs)
     audit.record("prompt_set.created", by=by, object=prompt_set, after=_told(prompt_set))
@@ -79,7 +81,7 @@ def create(name: str, inputs: Sequence[str], *, by: Actor, description: str = ""
 
 
 @transaction.atomic
-def change(
+def change_set(
     prompt_set: PromptSet, *, name: str, description: str, inputs: Sequence[str], by: Actor, expected: int
 ) -> PromptSet:
     """Replace what the set holds. `expected` is the `edition` that the change started from (else Stale).
@@ -105,7 +107,8 @@ def change(
 @transaction.atomic
 def archive(prompt_set: PromptSet, *, by: Actor) -> None:
     """Take the set off the lists. Nothing is deleted; comparisons that used it keep their inputs."""
-    if not PromptSet.objects.filter(pk=prompt_set.pk, archived_at=None).update(archived_at=timezone.now()):
+    rows = PromptSet.objects.filter(pk=prompt_set.pk, archived_at=None)
+    if not rows.update(archived_at=timezone.now(), edition=F("edition") + 1):
         raise Stale(f"{prompt_set.name} is archived already.")
     audit.record("prompt_set.archived", by=by, object=prompt_set, before=_told(prompt_set))
 
@@ -113,7 +116,8 @@ def archive(prompt_set: PromptSet, *, by: Actor) -> None:
 @transaction.atomic
 def restore(prompt_set: PromptSet, *, by: Actor) -> None:
     """Bring an archived set back as it was."""
-    if not PromptSet.objects.filter(pk=prompt_set.pk, archived_at__isnull=False).update(archived_at=None):
+    rows = PromptSet.objects.filter(pk=prompt_set.pk, archived_at__isnull=False)
+    if not rows.update(archived_at=None, edition=F("edition") + 1):
         raise Stale(f"{prompt_set.name} is not archived.")
     audit.record("prompt_set.restored", by=by, object=prompt_set, after=_told(prompt_set))
 
@@ -129,7 +133,7 @@ def import_starter_set(folder: Path, *, by: Actor) -> list[str]:
         return []
     try:
         lines = read(decode((folder / STARTER_SET).read_bytes()), Format.LINES).found
-        create(STARTER_NAME, [line.text for line in lines], by=by, description=STARTER_DESCRIPTION)
+        create_set(STARTER_NAME, [line.text for line in lines], by=by, description=STARTER_DESCRIPTION)
     except OSError as error:
         return [f"{STARTER_SET} was not imported: {error.strerror}."]
     except Unreadable as error:

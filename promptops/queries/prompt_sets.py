@@ -10,8 +10,8 @@ from promptops.models import PromptSet, Run
 PER_PAGE = 50
 # How far back past runs are read, so that a long history makes nobody wait.
 RUNS_READ = 20_000
-# What fits into a form: the server takes 1 MiB of it, and a character may have three bytes.
-BOX_CHARACTERS = 300_000
+# What fits into a form: the server takes 1 MiB of it, and a character may have four bytes.
+BOX_CHARACTERS = 250_000
 
 
 def listed(search: str = "", *, archived: bool = False) -> QuerySet[PromptSet]:
@@ -30,6 +30,14 @@ class Window:
     found: int
     number: int
     pages: int
+
+    @property
+    def previous(self) -> int:
+        return self.number - 1
+
+    @property
+    def next(self) -> int:
+        return self.number + 1
 
 
 def window(prompt_set: PromptSet, *, number: int = 1, search: str = "") -> Window:

@@ -19,22 +19,34 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.conf import settings as settings_of_django
 from django.db import connection, models, transaction
 from django.utils import timezone
 
 import promptops
 from promptops import actions, audit, live
 from promptops import models as tables
-from promptops.actions import accounts, prompts, providers, releases, runs, settings, templates
+from promptops.actions import accounts, prompt_sets, prompts, providers, releases, runs, settings, templates
 from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
 from promptops.enums import LinkPurpose, RunSource, RunStatus
-from promptops.models import AuditEntry, LiveConfiguration, OneTimeLink, Provider, Run, Template, User, Version
+from promptops.inputs import Line
+from promptops.models import (
+    AuditEntry,
+    LiveConfiguration,
+    OneTimeLink,
+    PromptSet,
+    Provider,
+    Run,
+    Template,
+    User,
+    Version,
+)
 
 PASSWORD = "correct horse battery"
 PROTECTED = {
     model._meta.db_table
-    for model in (Template, Version, tables.Release, LiveConfiguration, Provider, User, OneTimeLink)
+    for model in (Template, Version, tables.Release, LiveConfiguration, Provider, PromptSet, User, OneTimeLink)
 }
 AUDIT = AuditEntry._meta.db_table
 
@@ -114,6 +126,9 @@ class World:
     def order(self) -> list[int]:
         return list(Provider.objects.values_list("pk", flat=True))
 
+    def set(self) -> PromptSet:
+        return prompt_sets.create_set("Foxes", ["a fox"], by=self.actor)
+
     def plan(self) -> runs.RunPlan:
         return runs.RunPlan(
             operation=PromptOperation.ENHANCE,
@@ -164,6 +179,7 @@ def keyless(world: World) -> None:
     LiveConfiguration.objects.update(key_check="")
 
 
+NEW_SET = {"name": "Foxes", "description": "", "inputs": ["a fox", "two foxes"], "expected": 1}
 NEW = providers.ProviderFields("new", "groq", "m")
 FIELDS = providers.ProviderFields("on", "groq", "another-model")
 JOINER = {"username": "new", "name": "New", "password": PASSWORD}
@@ -197,6 +213,16 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     "accounts.record_lockout": [lambda w, act: act(accounts.record_lockout, "eddie", address="192.0.2.1")],
     "accounts.too_many_failures": [lambda w, act: act(accounts.too_many_failures, "eddie", "192.0.2.1")],
     "accounts.clean_name": [lambda w, act: act(accounts.clean_name, "Grace Hopper")],
+    "prompt_sets.check": [lambda w, act: act(prompt_sets.check, [Line(1, "a fox")])],
+    "prompt_sets.create_set": [lambda w, act: act(prompt_sets.create_set, "Foxes", ["a fox"], by=w.actor)],
+    "prompt_sets.change_set": [lambda w, act: act(prompt_sets.change_set, w.set(), by=w.actor, **NEW_SET)],
+    "prompt_sets.archive": [lambda w, act: act(prompt_sets.archive, w.set(), by=w.actor)],
+    "prompt_sets.restore": [
+        lambda w, act: (prompt_sets.archive(set := w.set(), by=w.actor), act(prompt_sets.restore, set, by=w.actor))
+    ],
+    "prompt_sets.import_starter_set": [
+        lambda w, act: act(prompt_sets.import_starter_set, settings_of_django.PROMPTS_DIR, by=w.actor)
+    ],
     "prompts.import_prompts": [lambda w, act: act(prompts.import_prompts, first_start(w), by=w.actor)],
     "prompts.export_prompts": [lambda w, act: act(prompts.export_prompts, w.folder, by=w.actor)],
     "providers.planned": [lambda w, act: act(providers.planned, NEW)],
@@ -294,6 +320,7 @@ CHANGES_NOTHING_TOLD = {
     "accounts.record_sign_in",
     "accounts.record_sign_out",
     "accounts.too_many_failures",
+    "prompt_sets.check",
     "prompts.export_prompts",
     "providers.edited",
     "providers.planned",

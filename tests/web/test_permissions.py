@@ -9,7 +9,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from promptops import permissions
-from promptops.actions import accounts
+from promptops.actions import accounts, prompt_sets
 from promptops.actions.providers import ProviderFields, create_provider
 from promptops.audit import record
 from promptops.enums import Permission, Role
@@ -65,6 +65,7 @@ def world(make_user, actor, publish):
         "run": run.pk,
         "people": subject.pk,
         "links": link.pk,
+        "sets": prompt_sets.create_set("Mine", ["a fox"], by=actor).pk,
     }
 
 
@@ -74,7 +75,7 @@ def arguments(pattern: URLPattern, world: dict) -> dict:
         route = str(pattern.pattern)
         key = name
         if name == "pk":
-            key = next(word for word in ("links", "people", "provider", "run") if word in route)
+            key = next(word for word in ("links", "people", "provider", "run", "sets") if word in route)
         found[name] = world[key]
     return found
 
