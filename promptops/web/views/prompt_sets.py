@@ -93,7 +93,7 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
         "separator": box.format,
         "expected": prompt_set.edition,
     }
-    return _page(request, PromptSetForm(initial=initial, keep=f"set-{pk}"), prompt_set, {"too_long": box.text is None})
+    return _page(request, PromptSetForm(initial=initial, keep=f"set-{pk}"), prompt_set, {})
 
 
 @requires(Permission.EDIT)
@@ -189,6 +189,10 @@ def _page(
     context |= {"form": form, "set": prompt_set, "max_inputs": actions.MAX_INPUTS, "event": "audit"}
     context.setdefault("taking", FromRunsForm())
     context["seen"] = form["expected"].value()
+    # Without a box to type in; what was typed before somebody made the set longer stays.
+    context["too_long"] = (
+        prompt_set is not None and not form.data.get("text") and queries.box(prompt_set.inputs).text is None
+    )
     return render(request, "prompt_sets/form.html", context, status=status)
 
 
