@@ -74,7 +74,8 @@ def check(lines: Iterable[Line]) -> Checked:
 @transaction.atomic
 def create_set(name: str, inputs: Sequence[str], *, by: Actor, description: str = "") -> PromptSet:
     """A new set of the distinct inputs. Raises ValidationError for a taken name or unusable inputs."""
-    prompt_set = PromptSet(created_by=by.user, created_by_name=by.name)
+    now = timezone.now()
+    prompt_set = PromptSet(created_by=by.user, created_by_name=by.name, created_at=now, updated_at=now)
     _fill(prompt_set, name, description, inputs)
     audit.record("prompt_set.created", by=by, object=prompt_set, after=_told(prompt_set))
     return prompt_set

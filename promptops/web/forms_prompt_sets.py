@@ -28,7 +28,7 @@ class PromptSetForm(forms.Form):
         label="Inputs",
         required=False,
         strip=False,
-        widget=forms.Textarea(attrs={"class": "editor", "rows": 16, "dir": "auto", "spellcheck": "false"}),
+        widget=forms.Textarea(attrs={"class": "mono", "rows": 16, "dir": "auto", "spellcheck": "false"}),
     )
     separator = forms.ChoiceField(
         label="How the box is read",
