@@ -57,6 +57,7 @@ def _commands(user: Any) -> list[dict[str, str]]:
         )
     if user.may(Permission.EDIT):
         found.append({"label": "New template", "url": reverse("template_new"), "hint": "Action"})
+        found.append({"label": "New prompt set", "url": reverse("prompt_set_new"), "hint": "Action"})
     if user.may(Permission.ADMINISTER):
         found.append({"label": "Add a provider", "url": reverse("provider_new"), "hint": "Action"})
         found.append({"label": "People and roles", "url": reverse("people"), "hint": "Page"})

@@ -130,6 +130,8 @@ def test_a_conflict_shows_both_and_a_second_save_replaces_theirs(kind, request, 
     assert "Someone changed this set meanwhile" in text_of(response)
     assert "their" in text_of(response)
     assert inputs_of("Foxes") == ["their fox"]
+    if kind == "client":
+        assert re.search(r"<textarea[^>]*>\s*my fox</textarea>", response.content.decode())
     expected = re.search(r'name="expected" (?:value="(\d+)"|id="id_expected" value="(\d+)")', response.content.decode())
     assert expected
     sender.post(url, form("my fox", name="Foxes", expected=expected[1] or expected[2]))

@@ -174,7 +174,8 @@ def _conflict(request: HttpRequest, form: PromptSetForm, theirs: PromptSet) -> H
     context = {"theirs": theirs, "old": old, "new": new, "compared": compared, "mine": len(form.checked.inputs)}
     if request.htmx:
         return render(request, "prompt_sets/_problems.html", context, status=409)
-    form.data = form.data.copy() | {"expected": theirs.edition}
+    form.data = form.data.copy()
+    form.data["expected"] = theirs.edition
     return _page(request, form, theirs, context, status=409)
 
 
