@@ -2,6 +2,7 @@
 
 from promptops.models.audit import AuditEntry, AuditHead
 from promptops.models.live import LiveConfiguration, Release
+from promptops.models.prompt_sets import PromptSet
 from promptops.models.providers import Provider
 from promptops.models.runs import Attempt, Run
 from promptops.models.samples import Sample
@@ -18,6 +19,7 @@ __all__ = [
     "LiveConfiguration",
     "OneTimeLink",
     "Presence",
+    "PromptSet",
     "Provider",
     "Release",
     "Run",

@@ -30,6 +30,7 @@ NAV = [
     NavItem("Overview", "overview", "layout-dashboard", "g o"),
     NavItem("Prompts", "prompts", "file-text", "g p", also="variables"),
     NavItem("Providers", "providers", "plug", "g v"),
+    NavItem("Compare", "prompt_sets", "scale", "g c"),
     NavItem("Runs", "runs", "play", "g r"),
     NavItem("Audit", "audit", "scroll-text", "g a"),
     NavItem("Settings", "settings", "settings", "g ,"),
@@ -60,6 +61,7 @@ def _commands(user: Any) -> list[dict[str, str]]:
     found.append({"label": "Variables", "url": reverse("variables"), "hint": "Page"})
     if user.may(Permission.EDIT):
         found.append({"label": "New template", "url": reverse("template_new"), "hint": "Action"})
+        found.append({"label": "New prompt set", "url": reverse("prompt_set_new"), "hint": "Action"})
     if user.may(Permission.ADMINISTER):
         found.append({"label": "Add a provider", "url": reverse("provider_new"), "hint": "Action"})
         found.append({"label": "People and roles", "url": reverse("people"), "hint": "Page"})

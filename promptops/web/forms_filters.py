@@ -30,6 +30,7 @@ NOUNS = {
     "settings": "Settings",
     "user": "People",
     "run": "Runs",
+    "prompt_set": "Prompt sets",
     "prompts": "Prompt files",
     "audit": "Audit",
     "access": "Refusals",
@@ -43,6 +44,7 @@ OBJECT_TYPES: Choices = [
     ("user", "Person"),
     ("onetimelink", "One-time link"),
     ("run", "Run"),
+    ("promptset", "Prompt set"),
 ]
 
 

@@ -11,6 +11,7 @@ from promptops.web.views import (
     overview,
     people,
     prompt_files,
+    prompt_sets,
     prompts,
     providers,
     runs,
@@ -83,6 +84,15 @@ urlpatterns = [
     path("providers/<number:pk>/key/", providers.key, name="provider_key"),
     path("providers/<number:pk>/enabled/", providers.enabled, name="provider_enabled"),
     path("providers/<number:pk>/remove/", providers.remove, name="provider_remove"),
+    # Compare
+    path("compare/sets/", prompt_sets.index, name="prompt_sets"),
+    path("compare/sets/new/", prompt_sets.new, name="prompt_set_new"),
+    path("compare/sets/<number:pk>/", prompt_sets.detail, name="prompt_set"),
+    path("compare/sets/<number:pk>/edit/", prompt_sets.edit, name="prompt_set_edit"),
+    path("compare/sets/<number:pk>/archive/", prompt_sets.archive, name="prompt_set_archive"),
+    path("compare/sets/<number:pk>/restore/", prompt_sets.restore, name="prompt_set_restore"),
+    path("compare/sets/<number:pk>/inputs.txt", prompt_sets.download, {"format": "txt"}, name="prompt_set_text"),
+    path("compare/sets/<number:pk>/inputs.jsonl", prompt_sets.download, {"format": "jsonl"}, name="prompt_set_jsonl"),
     # Runs
     path("runs/", runs.index, name="runs"),
     path("runs/<number:pk>/", runs.detail, name="run"),
@@ -112,6 +122,7 @@ urlpatterns = [
     path("settings/people/<number:pk>/password-link/", people.password_link, name="people_password_link"),
 ]
 
+handler400 = errors.bad_request
 handler403 = errors.permission_denied
 handler404 = errors.not_found
 

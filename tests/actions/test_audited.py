@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.conf import settings as settings_of_django
 from django.contrib.sessions.backends.db import SessionStore
 from django.db import connection, models, transaction
 from django.utils import timezone
@@ -32,6 +33,7 @@ from promptops.actions import (
     accounts,
     merges,
     presence,
+    prompt_sets,
     prompts,
     providers,
     releases,
@@ -46,10 +48,12 @@ from promptops.actions import audit as trail
 from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
 from promptops.enums import LinkPurpose, RunSource, RunStatus
+from promptops.inputs import Line
 from promptops.models import (
     AuditEntry,
     LiveConfiguration,
     OneTimeLink,
+    PromptSet,
     Provider,
     Run,
     Template,
@@ -68,6 +72,7 @@ PROTECTED = {
         tables.Release,
         LiveConfiguration,
         Provider,
+        PromptSet,
         User,
         OneTimeLink,
         Variable,
@@ -161,6 +166,9 @@ class World:
     def order(self) -> list[int]:
         return list(Provider.objects.values_list("pk", flat=True))
 
+    def set(self) -> PromptSet:
+        return prompt_sets.create_set("Foxes", ["a fox"], by=self.actor)
+
     def plan(self) -> runs.RunPlan:
         return runs.RunPlan(
             operation=PromptOperation.ENHANCE,
@@ -250,6 +258,7 @@ def old_session(world: World) -> tables.UserSession:
     return world.user.sessions.get()
 
 
+NEW_SET = {"name": "Foxes", "description": "", "inputs": ["a fox", "two foxes"], "expected": 1}
 NEW = providers.ProviderFields("new", "groq", "m")
 FIELDS = providers.ProviderFields("on", "groq", "another-model")
 JOINER = {"username": "new", "name": "New", "password": PASSWORD}
@@ -297,6 +306,16 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     "presence.arrive": [lambda w, act: act(presence.arrive, w.template, user=w.user, channel="c")],
     "presence.leave": [lambda w, act: act(presence.leave, "c")],
     "presence.still_here": [lambda w, act: act(presence.still_here)],
+    "prompt_sets.check": [lambda w, act: act(prompt_sets.check, [Line(1, "a fox")])],
+    "prompt_sets.create_set": [lambda w, act: act(prompt_sets.create_set, "Foxes", ["a fox"], by=w.actor)],
+    "prompt_sets.change_set": [lambda w, act: act(prompt_sets.change_set, w.set(), by=w.actor, **NEW_SET)],
+    "prompt_sets.archive": [lambda w, act: act(prompt_sets.archive, w.set(), by=w.actor)],
+    "prompt_sets.restore": [
+        lambda w, act: (prompt_sets.archive(set := w.set(), by=w.actor), act(prompt_sets.restore, set, by=w.actor))
+    ],
+    "prompt_sets.import_starter_set": [
+        lambda w, act: act(prompt_sets.import_starter_set, settings_of_django.PROMPTS_DIR, by=w.actor)
+    ],
     "prompts.import_prompts": [lambda w, act: act(prompts.import_prompts, first_start(w), by=w.actor)],
     "sets.export_files": [lambda w, act: act(sets.export_files, by=w.actor)],
     "sets.write_set": [lambda w, act: act(sets.write_set, w.folder, by=w.actor)],
@@ -447,6 +466,7 @@ CHANGES_NOTHING_TOLD = {
     "presence.arrive",
     "presence.leave",
     "presence.still_here",
+    "prompt_sets.check",
     "prompts.export_prompts",
     "sets.export_files",
     "sets.plan_import",

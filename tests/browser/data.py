@@ -1,6 +1,8 @@
 """A full house: everything that a page can be asked to show, in amounts that a busy team would have."""
 
-from promptops.actions import accounts
+from django.conf import settings
+
+from promptops.actions import accounts, prompt_sets
 from promptops.actions.providers import ProviderFields, create_provider, set_enabled
 from promptops.actions.releases import Content, publish, roll_back
 from promptops.actions.samples import pin
@@ -51,6 +53,7 @@ def fill(person: User) -> None:
             archive(template, by=by)
     _providers(by)
     _runs(person, enhance)
+    _prompt_sets(by)
     for role in ("viewer", "editor", "releaser", "administrator"):
         accounts.invite(role, by=by)
         User.objects.create(
@@ -77,6 +80,17 @@ def _providers(by: Actor) -> None:
         provider = create_provider(fields, by=by, **key)
         if number % 5 == 0:
             set_enabled(provider, False, by=by)
+
+
+def _prompt_sets(by: Actor) -> None:
+    prompt_sets.import_starter_set(settings.PROMPTS_DIR, by=by)
+    texts = [LONG_WORD, MIXED, "A fox trots.\nIt stops.", LONG_PROMPT[:15_000], "</pre><b>"]
+    texts += [f"a fox, take {number}" for number in range(115)]
+    prompt_sets.create_set(f"{LONG_WORD[:40]} {MIXED}"[:80], texts, by=by, description=f"{MIXED} {LONG_WORD}")
+    for number in range(1, 55):
+        kept = prompt_sets.create_set(f"Set {number}", ["a fox"], by=by, description=MIXED if number % 2 else "")
+        if number % 9 == 0:
+            prompt_sets.archive(kept, by=by)
 
 
 def _runs(person: User, enhance: Template) -> None:

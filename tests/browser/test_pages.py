@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from promptops.actions import accounts
 from promptops.audit import Actor
-from promptops.models import AuditEntry, Provider, Run, Variable
+from promptops.models import AuditEntry, PromptSet, Provider, Run, Variable
 from tests.browser import data
 from tests.browser.conftest import WAIT_MS, WIDTHS, Pages, snap
 
@@ -29,6 +29,9 @@ EVERYWHERE = {
     "variable-new": "/variables/new/",
     "providers": "/providers/",
     "provider-new": "/providers/new/",
+    "sets": "/compare/sets/",
+    "sets-archived": "/compare/sets/?archived=1",
+    "set-new": "/compare/sets/new/",
     "runs": "/runs/",
     "runs-none": "/runs/?status=canceled&source=test&start=2001-01-01&end=2001-01-02",
     "audit": "/audit/",
@@ -116,7 +119,7 @@ def test_full_pages(full, administrator, page_for, pages: Pages) -> None:
     assert AuditEntry.objects.count() > 100
     page = page_for(administrator)
     found = look(page, "full", EVERYWHERE | OF_A_TEMPLATE)
-    providers = Provider.objects
+    providers, sets = Provider.objects, PromptSet.objects
     failed, answered = Run.objects.filter(status="failed").first(), Run.objects.filter(status="succeeded").first()
     rewrite = Run.objects.filter(operation="rewrite", status="succeeded").first()
     published = AuditEntry.objects.filter(action="template.published", object_name="enhance").first()
@@ -124,6 +127,10 @@ def test_full_pages(full, administrator, page_for, pages: Pages) -> None:
         "provider": f"/providers/{providers.filter(kind='openai', enabled=True).first().pk}/",
         "provider-off": f"/providers/{providers.filter(enabled=False).first().pk}/",
         "variable": f"/variables/{Variable.objects.get(name='mood_1').pk}/",
+        "set": f"/compare/sets/{sets.get(name='Starter set').pk}/",
+        "set-long": f"/compare/sets/{sets.get(input_count=120).pk}/",
+        "set-edit": f"/compare/sets/{sets.get(name='Starter set').pk}/edit/",
+        "set-from-runs": "/compare/sets/new/?operation=enhance&newest=100",
         "run-failed": f"/runs/{failed.pk}/",
         "run": f"/runs/{answered.pk}/",
         "run-rewrite": f"/runs/{rewrite.pk}/",

@@ -13,7 +13,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from promptops import permissions
-from promptops.actions import accounts
+from promptops.actions import accounts, prompt_sets
 from promptops.actions.providers import ProviderFields, create_provider
 from promptops.actions.variables import declare
 from promptops.audit import record
@@ -76,6 +76,7 @@ def world(make_user, actor, publish):
         "links": link.pk,
         "variables": variable.pk,
         "session": subject.sessions.get().pk,
+        "sets": prompt_sets.create_set("Mine", ["a fox"], by=actor).pk,
     }
 
 
@@ -85,7 +86,7 @@ def arguments(pattern: URLPattern, world: dict) -> dict:
         route = str(pattern.pattern)
         key = name
         if name == "pk":
-            key = next(word for word in ("links", "people", "provider", "run", "variables") if word in route)
+            key = next(word for word in ("links", "people", "provider", "run", "sets", "variables") if word in route)
         found[name] = world[key]
     return found
 

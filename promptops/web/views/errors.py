@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
@@ -12,6 +13,12 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """A form without its token: an old page, or a form from elsewhere."""
     context = {"reason": "This page was open for too long, or you signed in again elsewhere. Reload it and try again."}
     return render(request, "403.html", context, status=403)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """400, or 413 for a form with more text than the server takes."""
+    too_long = isinstance(exception, RequestDataTooBig)
+    return render(request, "400.html", {"too_long": too_long}, status=413 if too_long else 400)
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:

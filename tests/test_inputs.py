@@ -1,0 +1,189 @@
+"""Inputs from boxes and files: what is read, what is refused, and that any bytes end in one of the two."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from promptops.actions.prompt_sets import check
+from promptops.inputs import Format, Line, Unreadable, decode, read, simplest, write
+
+NO_TEXT = "A text in quotes is needed here, or an object with one."
+UNREADABLE = "This is not JSON that can be read (a number too long, or brackets too deep)."
+ROW = "The row that begins here cannot be read"
+DATA = Path(__file__).parent / "data"
+LINES, BLOCKS, JSONL, CSV, TSV = Format.LINES, Format.BLOCKS, Format.JSONL, Format.CSV, Format.TSV
+
+
+@pytest.mark.parametrize(
+    ("format", "text", "expected"),
+    [
+        (LINES, "", []),
+        (LINES, "a fox\n\n  two foxes  \n", [(1, "a fox"), (3, "two foxes")]),
+        (LINES, "a\r\nb\rc", [(1, "a"), (2, "b"), (3, "c")]),
+        (LINES, "\ufeffa fox", [(1, "a fox")]),
+        (LINES, 'a sign, "OPEN", in red', [(1, 'a sign, "OPEN", in red')]),
+        (LINES, "one line\u2028still the same", [(1, "one line\u2028still the same")]),
+        (BLOCKS, "a fox\na creek\n\na baker\n", [(1, "a fox\na creek"), (4, "a baker")]),
+        (BLOCKS, "\n\n a \r\n b \r\n \t \r\n\r\nc", [(3, "a \n b"), (7, "c")]),
+        (JSONL, '"a fox"\n\n{"prompt": "two"}', [(1, "a fox"), (3, "two")]),
+        (JSONL, '{"text": "t", "input": "i"}\n{"text": "t"}', [(1, "i"), (2, "t")]),
+        (JSONL, '"two\\nlines"', [(1, "two\nlines")]),
+        (CSV, "prompt,enhanced\na fox,A red fox\n", [(2, "a fox")]),
+        (CSV, "id, Input \n7,a fox\n", [(2, "a fox")]),
+        (CSV, "a fox\na bear\n", [(1, "a fox"), (2, "a bear")]),
+        (CSV, "a fox,red\na bear,brown\n", [(1, "a fox"), (2, "a bear")]),
+        (CSV, 'prompt\n"one, with a comma"\n"a ""sign"""\n', [(2, "one, with a comma"), (3, 'a "sign"')]),
+        (CSV, 'prompt\n"two\nlines"\nnext\n', [(2, "two\nlines"), (4, "next")]),
+        (CSV, "\n\nprompt\n\n,,\na fox\n", [(6, "a fox")]),
+        (TSV, "prompt\tcategory\r\na fox, red\tAnimals\r\n", [(2, "a fox, red")]),
+    ],
+)
+def test_what_is_read(format, text, expected):
+    reading = read(text, format)
+    assert reading.problems == []
+    assert [(line.number, line.text) for line in reading.found] == expected
+
+
+@pytest.mark.parametrize(
+    ("format", "text", "column", "expected"),
+    [
+        (CSV, "prompt,enhanced\na fox,A red fox\n", "enhanced", ["A red fox"]),
+        (CSV, "prompt,enhanced\na fox,A red fox\n", " Enhanced ", ["A red fox"]),
+        (JSONL, '{"prompt": "a", "caption": "b"}', "caption", ["b"]),
+    ],
+)
+def test_a_column_that_was_asked_for(format, text, column, expected):
+    reading = read(text, format, column)
+    assert ([line.text for line in reading.found], reading.problems) == (expected, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "source"),
+    [("Prompt,x\na,b", "the column “Prompt”"), ("a,b\nc,d", "the first column"), ("a\nb", "")],
+)
+def test_it_says_which_column_was_taken(text, source):
+    assert read(text, CSV).source == source
+
+
+@pytest.mark.parametrize(
+    ("format", "text", "column", "told"),
+    [
+        (JSONL, '"a"\n{"prompt": }\n', "", ["Line 2: This is not JSON (Expecting value, at character 12)."]),
+        (JSONL, '{"caption": "x"}', "", ["Line 1: The object has not a key named prompt, input or text."]),
+        (JSONL, '{"prompt": "x"}', "caption", ["Line 1: The object has not the key “caption”."]),
+        (JSONL, "7\n[]\nnull", "", [f"Line {line}: {NO_TEXT}" for line in (1, 2, 3)]),
+        (JSONL, '{"prompt": 7}', "", ["Line 1: A text in quotes is needed here, or an object with one."]),
+        (JSONL, '"  "', "", ["Line 1: The text is blank."]),
+        (JSONL, "[" * 100_000, "", [f"Line 1: {UNREADABLE}"]),
+        (JSONL, "9" * 5_000, "", [f"Line 1: {UNREADABLE}"]),
+        (CSV, "a,b\nc,d", "prompt", ["Line 1: No column is called “prompt”. The columns are “a”, “b”."]),
+        (CSV, "id,prompt\n1,a\n2\n3,\n", "", [
+            "Line 3: The row has 1 of 2 columns; the one with the input is missing.",
+            "Line 4: The input is blank.",
+        ]),
+        (CSV, 'prompt\na\n"open\nb\n', "", [f"Line 3: {ROW} (unexpected end of data). Check its quotes."]),
+        (CSV, "x" * 200_000, "", [f"Line 1: {ROW} (field larger than field limit (131072)). Check its quotes."]),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_by_line(format, text, column, told):
+    assert [str(problem) for problem in read(text, format, column).problems] == told
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ("a\nb\xe9".encode("latin-1"), "Line 2: the file is not UTF-8 there (byte 2 of the line)"),
+        (b"ok\n\xff", "Line 2: the file is not UTF-8 there (byte 1 of the line)"),
+        ("a fox".encode("utf-16"), "The file is UTF-16. Save it as UTF-8"),
+    ],
+)
+def test_bytes_that_are_no_text(data, told):
+    with pytest.raises(Unreadable, match=told.replace("(", r"\(").replace(")", r"\)")):
+        decode(data)
+
+
+def test_a_byte_order_mark_is_no_text():
+    assert decode("\ufeffa fox".encode()) == "a fox"
+
+
+@pytest.mark.parametrize(
+    ("texts", "inputs", "repeated", "problems"),
+    [
+        (["a", "b", "a", " a "], ["a", "b"], 2, []),
+        (["a\r\nb", "a\nb"], ["a\nb"], 1, []),
+        (["\ufeffa"], ["a"], 0, []),
+        ([], [], 0, ["There is no input yet. Type at least one, or upload a file."]),
+        (["a", "b\0"], ["a"], 0, ["Line 2: The input holds a NUL character or half a character. Type it again."]),
+        (["\ud800"], [], 0, ["Line 1: The input holds a NUL character or half a character. Type it again."]),
+        (["x" * 16_000], ["x" * 16_000], 0, []),
+        (["x" * 16_001], [], 0, ["Line 1: The input is 16,001 characters; at most 16,000 are allowed."]),
+    ],
+)
+def test_what_a_set_can_keep(texts, inputs, repeated, problems):
+    checked = check(Line(number, text) for number, text in enumerate(texts, start=1))
+    assert (checked.inputs, checked.repeated) == (inputs, repeated)
+    assert [str(problem) for problem in checked.problems] == problems
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "told"),
+    [(2_000, 9, ""), (2_001, 9, "These are 2,001 inputs; a set holds at most 2,000"), (600, 16_000, "8 MiB")],
+)
+def test_how_much_a_set_can_keep(count, size, told):
+    problems = check(Line(number, f"{number:09}".rjust(size, "x")) for number in range(count)).problems
+    assert len(problems) == bool(told)
+    assert told in "".join(map(str, problems))
+
+
+@pytest.mark.parametrize(("name", "format", "inputs"), [("video_prompts.tsv", TSV, 30), ("image_prompts.tsv", TSV, 30)])
+def test_real_files(name, format, inputs):
+    reading = read(decode((DATA / name).read_bytes()), format)
+    assert reading.source == "the column “prompt”"
+    checked = check(reading.found)
+    assert (len(checked.inputs), checked.problems + reading.problems) == (inputs, [])
+    assert not any(text.startswith('"') and text.endswith('"') for text in checked.inputs)
+
+
+@given(st.binary(max_size=300), st.sampled_from(Format), st.sampled_from(["", "prompt", "x"]))
+@example(b'"', CSV, "")
+@example(b"\x00", TSV, "")
+@example(b'{"prompt": "\\ud800\\u0000"}', JSONL, "")
+def test_any_bytes_are_a_set_or_a_clear_problem(data, format, column):
+    try:
+        reading = read(decode(data), format, column)
+    except Unreadable:
+        return  # the sentences have a test of their own
+    checked = check(reading.found)
+    problems = reading.problems + checked.problems
+    assert bool(problems) or checked.inputs
+    assert all(str(problem).strip() for problem in problems)
+    for text in checked.inputs:
+        assert text == text.strip() != ""
+        assert not {"\0", "\r"} & set(text)
+
+
+@given(st.lists(st.text(max_size=40), max_size=8))
+@example(["a\n\nb"])
+@example(["{", "a\u2028b", "a\x0b\nb"])
+def test_what_is_written_is_read_again(texts):
+    inputs = check(Line(1, text) for text in texts).inputs
+    for format in {simplest(inputs), JSONL}:
+        assert [line.text for line in read(write(inputs, format), format).found] == inputs
+
+
+def test_downloads_are_json_for_other_programs():
+    lines = write(["a\nb", "ü"], JSONL).splitlines()
+    assert [json.loads(line) for line in lines] == [{"prompt": "a\nb"}, {"prompt": "ü"}]
+
+
+def test_the_starter_set(settings):
+    """60 prompts that differ in length, language and difficulty."""
+    reading = read(decode((settings.PROMPTS_DIR / "sets" / "starter_set.txt").read_bytes()), LINES)
+    checked = check(reading.found)
+    assert (len(checked.inputs), checked.repeated, checked.problems) == (60, 0, [])
+    words = [len(text.split()) for text in checked.inputs if text.isascii()]
+    assert min(words) == 3
+    assert 45 <= max(words) <= 60
