@@ -30,8 +30,9 @@ AUDIT_RECORDED = "audit"  # number: the entry's number
 RUN_RECORDED = "runs"  # number: the run's id
 RUN_ERASED = "erased"  # number: the run's id (0: several); pages that show its text fetch again
 USER_CHANGED = "user"  # number: the user's id; their sockets check what they may still do
+COMPARISON_CHANGED = "comparison"  # number: the comparison's id
 
-NAMES = frozenset({REVISION_RELEASED, AUDIT_RECORDED, RUN_RECORDED, RUN_ERASED, USER_CHANGED})
+NAMES = frozenset({REVISION_RELEASED, AUDIT_RECORDED, RUN_RECORDED, RUN_ERASED, USER_CHANGED, COMPARISON_CHANGED})
 
 
 def message(event: str, number: int) -> dict[str, Any]:

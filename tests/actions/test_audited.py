@@ -25,7 +25,7 @@ from django.utils import timezone
 import promptops
 from promptops import actions, audit, live
 from promptops import models as tables
-from promptops.actions import accounts, prompts, providers, releases, runs, settings, templates
+from promptops.actions import accounts, comparisons, prompts, providers, releases, runs, settings, templates
 from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
 from promptops.enums import LinkPurpose, RunSource, RunStatus
@@ -34,7 +34,7 @@ from promptops.models import AuditEntry, LiveConfiguration, OneTimeLink, Provide
 PASSWORD = "correct horse battery"
 PROTECTED = {
     model._meta.db_table
-    for model in (Template, Version, tables.Release, LiveConfiguration, Provider, User, OneTimeLink)
+    for model in (Template, Version, tables.Release, LiveConfiguration, Provider, User, OneTimeLink, tables.Comparison)
 }
 AUDIT = AuditEntry._meta.db_table
 
@@ -125,6 +125,16 @@ class World:
             by=self.user,
         )
 
+    def arms(self) -> list[comparisons.ArmChoice]:
+        return [
+            comparisons.ArmChoice(self.template, version, Content(**version.content), self.provider)
+            for version in (self.first, self.live)
+        ]
+
+    def compared(self, state: str = "running") -> tables.Comparison:
+        given = {"operation": "enhance", "repeats": 1, "revision": 1, "timeout_ms": 1000, "user_name": "Ada"}
+        return tables.Comparison.objects.create(name="Old or new", inputs_from="Foxes", state=state, **given)
+
     def run(self, **fields: Any) -> Run:
         given = {"source": "preview", "operation": "enhance", "temperature": 0.7, "max_tokens": 9, "revision": 1}
         return Run.objects.create(**given, latency_ms=1.0, status="succeeded", input="a fox", **fields)
@@ -198,6 +208,22 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     "accounts.too_many_failures": [lambda w, act: act(accounts.too_many_failures, "eddie", "192.0.2.1")],
     "accounts.clean_name": [lambda w, act: act(accounts.clean_name, "Grace Hopper")],
     "prompts.import_prompts": [lambda w, act: act(prompts.import_prompts, first_start(w), by=w.actor)],
+    "comparisons.start": [
+        lambda w, act: act(
+            comparisons.start,
+            "Old or new",
+            PromptOperation.ENHANCE,
+            ["a fox", "a hen"],
+            w.arms(),
+            by=w.actor,
+            snapshot=live.load(),
+            inputs_from="Foxes",
+        )
+    ],
+    "comparisons.pause": [lambda w, act: act(comparisons.pause, w.compared(), by=w.actor)],
+    "comparisons.resume": [lambda w, act: act(comparisons.resume, w.compared("paused"), by=w.actor)],
+    "comparisons.cancel": [lambda w, act: act(comparisons.cancel, w.compared(), by=w.actor)],
+    "comparisons.finish_if_done": [lambda w, act: act(comparisons.finish_if_done, w.compared().pk)],
     "prompts.export_prompts": [lambda w, act: act(prompts.export_prompts, w.folder, by=w.actor)],
     "providers.planned": [lambda w, act: act(providers.planned, NEW)],
     "providers.edited": [lambda w, act: act(providers.edited, w.provider, FIELDS)],
