@@ -1,0 +1,115 @@
+"""Comparisons as pages show them."""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import Count, Max, Min, Q, QuerySet
+from django.utils import timezone
+
+from promptops.enums import ComparisonState, TrialState
+from promptops.models import Arm, Comparison, Trial
+
+RECENT = timedelta(minutes=2)
+"""The time left is told from the trials that ended within this time."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a comparison is. `seconds_left` is None until it can be told."""
+
+    total: int
+    succeeded: int
+    failed: int
+    running: int
+    waiting: int
+    delayed: int
+    """Of the waiting ones, those for which their provider had no room the last time."""
+    seconds_left: float | None
+
+    @property
+    def ended(self) -> int:
+        """Trials that have their answer or their error."""
+        return self.succeeded + self.failed
+
+
+@dataclass(frozen=True)
+class ArmProgress:
+    """One arm and its trials."""
+
+    arm: Arm
+    succeeded: int
+    failed: int
+    open: int
+    last_error: str
+
+
+def listed() -> QuerySet[Comparison]:
+    """All comparisons, newest first, each with `total`, `ended` and `cast`: trials, those that ended, votes."""
+    ended = Q(trials__state__in=[TrialState.SUCCEEDED, TrialState.FAILED])
+    return Comparison.objects.annotate(
+        total=Count("trials", distinct=True),
+        ended=Count("trials", filter=ended, distinct=True),
+        cast=Count("votes", distinct=True),
+    ).order_by("-id")
+
+
+def found(pk: int) -> Comparison:
+    """One comparison, or Comparison.DoesNotExist."""
+    return Comparison.objects.select_related("user").get(pk=pk)
+
+
+def arms(comparison: Comparison) -> list[ArmProgress]:
+    """The arms with the counts of their trials and what went wrong last, in three queries."""
+    counts: dict[int, Counter[str]] = {}
+    newest: dict[int, int] = {}
+    rows = (
+        comparison.trials.order_by()
+        .values("arm", "state")
+        .annotate(trials=Count("id"), run=Max("run", filter=Q(state=TrialState.FAILED)))
+    )
+    for row in rows:
+        counts.setdefault(row["arm"], Counter())[row["state"]] = row["trials"]
+        if row["run"]:
+            newest[row["arm"]] = row["run"]
+    errors = dict(Trial.objects.filter(run__in=newest.values()).values_list("arm", "run__error"))
+    return [
+        ArmProgress(
+            arm=arm,
+            succeeded=counts.get(arm.pk, Counter())[TrialState.SUCCEEDED],
+            failed=counts.get(arm.pk, Counter())[TrialState.FAILED],
+            open=counts.get(arm.pk, Counter())[TrialState.WAITING] + counts.get(arm.pk, Counter())[TrialState.RUNNING],
+            last_error=errors.get(arm.pk, ""),
+        )
+        for arm in comparison.arms.select_related("template", "version", "provider")
+    ]
+
+
+def progress(comparison: Comparison) -> Progress:
+    """How far it is, and about how long the rest takes at the pace of the last two minutes."""
+    now = timezone.now()
+    recent = Q(finished_at__gte=now - RECENT)
+    counts = comparison.trials.order_by().aggregate(
+        total=Count("id"),
+        succeeded=Count("id", filter=Q(state=TrialState.SUCCEEDED)),
+        failed=Count("id", filter=Q(state=TrialState.FAILED)),
+        running=Count("id", filter=Q(state=TrialState.RUNNING)),
+        waiting=Count("id", filter=Q(state=TrialState.WAITING)),
+        delayed=Count("id", filter=Q(state=TrialState.WAITING, not_before__gt=now, tries__gt=0)),
+        lately=Count("id", filter=recent),
+        since=Min("finished_at", filter=recent),
+    )
+    lately, since = counts.pop("lately"), counts.pop("since")
+    left = counts["running"] + counts["waiting"]
+    return Progress(**counts, seconds_left=_left(left, lately, since, now) if _goes_on(comparison) else None)
+
+
+def _goes_on(comparison: Comparison) -> bool:
+    return comparison.state == ComparisonState.RUNNING
+
+
+def _left(left: int, lately: int, since: datetime | None, now: datetime) -> float | None:
+    """Seconds for `left` trials when `lately` of them took from `since` until now; unknown below 3."""
+    if lately < 3 or since is None:
+        return None
+    return left * (now - since).total_seconds() / lately
