@@ -63,6 +63,10 @@ ACTIONS: dict[str, str] = {
     "run.drilled": "{actor} ran a failover drill: {after[drill]}",
     "run.erased": "{actor} erased the text of {object}",
     "run.expired": "{actor} erased the texts of runs older than {after[days]} days ({after[runs]} in all)",
+    "prompt_set.created": "{actor} made the prompt set {object} (inputs: {after[inputs]})",
+    "prompt_set.changed": "{actor} changed the prompt set {object} (inputs: {before[inputs]} before, {after[inputs]} now)",
+    "prompt_set.archived": "{actor} archived the prompt set {object}",
+    "prompt_set.restored": "{actor} restored the prompt set {object} from the archive",
     "prompts.exported": "{actor} exported the live prompts (files: {after[files]})",
     "secret_key.replaced": "{actor} replaced the secret key (stored provider keys dropped: {after[keys_lost]})",
 }

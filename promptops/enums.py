@@ -18,7 +18,7 @@ class Permission(models.TextChoices):
     """What a view or a socket message can ask for."""
 
     READ = "read", "Read every page"
-    EDIT = "edit", "Write drafts, run previews and test providers"
+    EDIT = "edit", "Write drafts and prompt sets, run previews and test providers"
     RELEASE = "release", "Change what is live: publish, roll back, templates, provider order, turn providers on and off"
     ADMINISTER = "administer", "Users, roles, providers and their keys, settings, erasing runs"
 

@@ -25,7 +25,7 @@ LAYERS = [
 ]
 RANK = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}
 # Anybody may import these; they import nothing of the project.
-LEAVES = {"text", "charts", "crypto", "diffs", "draining", "logs", "verdicts"}
+LEAVES = {"text", "inputs", "charts", "crypto", "diffs", "draining", "logs", "verdicts"}
 # No part of the layers: settings are read through django.conf, migrations are written by Django.
 APART = {"settings", "migrations"}
 # Inside one layer actions make changes and queries read: neither needs the other.

@@ -3,6 +3,7 @@
 from promptops.models.audit import AuditEntry, AuditHead
 from promptops.models.comparisons import Arm, Comparison, ComparisonInput, Trial, Vote
 from promptops.models.live import LiveConfiguration, Release
+from promptops.models.prompt_sets import PromptSet
 from promptops.models.providers import Provider
 from promptops.models.runs import Attempt, Run
 from promptops.models.templates import Draft, Template, Version
@@ -18,6 +19,7 @@ __all__ = [
     "Draft",
     "LiveConfiguration",
     "OneTimeLink",
+    "PromptSet",
     "Provider",
     "Release",
     "Run",

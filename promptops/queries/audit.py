@@ -19,6 +19,7 @@ LABELS = {
     "max_tokens": "Max tokens",
     "timeout_ms": "Time limit (ms)",
     "base_url": "Base URL",
+    "inputs_sha256": "SHA-256 of the inputs",
     "run_retention_days": "Keep the text of runs (days)",
 }
 
@@ -143,6 +144,8 @@ def _url(entry: AuditEntry) -> str:
             if number:
                 return reverse("version", args=[entry.object_name, number])
             return reverse("template", args=[entry.object_name])
+        if entry.object_type == "promptset":
+            return reverse("prompt_set", args=[entry.object_id])
         if entry.object_type == "run":
             return reverse("run", args=[entry.object_id])
     except NoReverseMatch:

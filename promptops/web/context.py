@@ -28,6 +28,7 @@ NAV = [
     NavItem("Overview", "overview", "layout-dashboard", "g o"),
     NavItem("Prompts", "prompts", "file-text", "g p"),
     NavItem("Providers", "providers", "plug", "g v"),
+    NavItem("Compare", "prompt_sets", "scale", "g c"),
     NavItem("Runs", "runs", "play", "g r"),
     NavItem("Audit", "audit", "scroll-text", "g a"),
     NavItem("Settings", "settings", "settings", "g ,"),

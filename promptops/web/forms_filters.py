@@ -27,6 +27,7 @@ NOUNS = {
     "settings": "Settings",
     "user": "People",
     "run": "Runs",
+    "prompt_set": "Prompt sets",
     "prompts": "Prompt files",
     "secret_key": "Secret key",
 }
@@ -36,6 +37,7 @@ OBJECT_TYPES: Choices = [
     ("user", "Person"),
     ("onetimelink", "One-time link"),
     ("run", "Run"),
+    ("promptset", "Prompt set"),
 ]
 
 

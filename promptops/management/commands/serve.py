@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, OperationalError
 from django.urls import reverse
 
-from promptops.actions import accounts, prompts, providers
+from promptops.actions import accounts, prompt_sets, prompts, providers
 from promptops.actions.settings import secret_key_fits
 from promptops.audit import SYSTEM
 from promptops.enums import ProviderKind
@@ -48,7 +48,9 @@ class Command(BaseCommand):
                 by=SYSTEM,
                 note="The embedded model, so that previews work without a key",
             )
-        for problem in prompts.import_prompts(settings.PROMPTS_DIR, by=SYSTEM):
+        problems = prompts.import_prompts(settings.PROMPTS_DIR, by=SYSTEM)
+        problems += prompt_sets.import_starter_set(settings.PROMPTS_DIR, by=SYSTEM)
+        for problem in problems:
             self._say(f"Warning: {problem}")
 
     def _print_setup_link(self) -> None:
