@@ -64,7 +64,9 @@ def check(lines: Iterable[Line]) -> Checked:
         )
     elif size > MAX_BYTES:
         checked.problems.append(
-            Problem(0, f"The inputs are {size:,} bytes; a set holds at most {MAX_BYTES:,} (8 MiB). Make two sets of them.")
+            Problem(
+                0, f"The inputs are {size:,} bytes; a set holds at most {MAX_BYTES:,} (8 MiB). Make two sets of them."
+            )
         )
     return checked
 

@@ -3,12 +3,14 @@
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db.models import Count, Max, Min, Q, QuerySet
 from django.utils import timezone
 
 from promptops.enums import ComparisonState, TrialState
-from promptops.models import Arm, Comparison, Trial
+from promptops.models import Arm, Comparison, Draft, PromptSet, Trial, User, Version
+from promptops.text import estimate_tokens
 
 RECENT = timedelta(minutes=2)
 """The time left is told from the trials that ended within this time."""
@@ -26,6 +28,11 @@ class Progress:
     delayed: int
     """Of the waiting ones, those for which their provider had no room the last time."""
     seconds_left: float | None
+
+    @property
+    def milliseconds_left(self) -> float | None:
+        """For the page's filter, which takes milliseconds."""
+        return None if self.seconds_left is None else self.seconds_left * 1000
 
     @property
     def ended(self) -> int:
@@ -113,3 +120,51 @@ def _left(left: int, lately: int, since: datetime | None, now: datetime) -> floa
     if lately < 3 or since is None:
         return None
     return left * (now - since).total_seconds() / lately
+
+
+TEXTS_OFFERED = 200
+"""Versions that the form offers, newest first: a list that can still be searched by typing."""
+
+
+def prompt_sets() -> QuerySet[PromptSet]:
+    """The sets that can be compared on, by name."""
+    return PromptSet.objects.filter(archived_at=None, input_count__gt=0).defer("inputs").order_by("name")
+
+
+def text_choices(operation: str, user: User) -> list[Any]:
+    """The texts of an operation for a select: by template, the person's draft first, then versions, newest first."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    versions = Version.objects.filter(template__operation=operation, template__archived_at=None)
+    rows = versions.order_by("-template__is_default", "template__name", "-number").values_list(
+        "template", "template__name", "number", "note", "template__live_version__number"
+    )
+    for draft in Draft.objects.filter(user=user, template__operation=operation, template__archived_at=None).values_list(
+        "template", "template__name"
+    ):
+        groups.setdefault(draft[1], []).append((f"{draft[0]}:draft", f"{draft[1]}: your draft"))
+    for template, name, number, note, live in rows[:TEXTS_OFFERED]:
+        told = f"{name} v{number}{' (live)' if number == live else ''}{f': {note[:60]}' if note else ''}"
+        groups.setdefault(name, []).append((f"{template}:{number}", told))
+    return [("", "none"), *groups.items()]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a comparison would take. `cost` is in USD, None where a provider has no prices."""
+
+    trials: int
+    cost: float | None
+
+
+def estimate(arms: list[Any], inputs: list[str], repeats: int, max_tokens: int) -> Estimate:
+    """About what the arms (`actions.comparisons.ArmChoice`) would cost, if every answer took half of its tokens."""
+    cost: float | None = 0.0
+    for arm in arms:
+        provider = arm.provider
+        if cost is None or provider.price_input is None or provider.price_output is None:
+            cost = None
+            continue
+        tokens_in = sum(estimate_tokens(text) for text in inputs) + len(inputs) * estimate_tokens(arm.content.body)
+        tokens_out = len(inputs) * (arm.content.max_tokens or max_tokens) / 2
+        cost += repeats * (tokens_in * provider.price_input + tokens_out * provider.price_output) / 1_000_000
+    return Estimate(trials=len(arms) * len(inputs) * repeats, cost=cost)

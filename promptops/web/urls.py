@@ -4,7 +4,18 @@ from django.urls import path, register_converter
 from django.urls.converters import IntConverter
 
 from promptops.web import consumers
-from promptops.web.views import accounts, audit, errors, overview, people, prompts, providers, runs, settings
+from promptops.web.views import (
+    accounts,
+    audit,
+    comparisons,
+    errors,
+    overview,
+    people,
+    prompts,
+    providers,
+    runs,
+    settings,
+)
 
 
 class NumberConverter(IntConverter):
@@ -51,6 +62,11 @@ urlpatterns = [
     path("providers/<number:pk>/key/", providers.key, name="provider_key"),
     path("providers/<number:pk>/enabled/", providers.enabled, name="provider_enabled"),
     path("providers/<number:pk>/remove/", providers.remove, name="provider_remove"),
+    # Comparisons
+    path("compare/", comparisons.index, name="comparisons"),
+    path("compare/new/", comparisons.new, name="comparison_new"),
+    path("compare/<number:pk>/", comparisons.detail, name="comparison"),
+    path("compare/<number:pk>/step/", comparisons.step, name="comparison_step"),
     # Runs
     path("runs/", runs.index, name="runs"),
     path("runs/<number:pk>/", runs.detail, name="run"),

@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('promptops', '0003_hedging'),
+        ('promptops', '0004_prompt_sets'),
     ]
 
     operations = [
