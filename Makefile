@@ -15,7 +15,7 @@ run: $(VENV)/.run ## Install, migrate and serve on 127.0.0.1:8000 (HOST= and POR
 	@$(BIN)/python manage.py serve
 
 test: $(VENV)/.dev ## Run the tests; those that need Chromium, PostgreSQL or Redis are skipped where these are missing
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 bench: $(VENV)/.dev ## Measure, and print the figures as JSON and as a table
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -1,4 +1,4 @@
-"""What the server does beside answering: following releases made elsewhere, and hourly housekeeping.
+"""What the server does beside answering: following releases made elsewhere, running comparisons, hourly housekeeping.
 
 Daphne has no lifespan events, so the tasks start with the application's first call in an event loop and end with it.
 """
@@ -16,6 +16,7 @@ from promptops import events, live
 from promptops.actions import presence
 from promptops.actions.runs import erase_expired
 from promptops.actions.templates import forget_discarded_drafts
+from promptops.actions.trials import Runner
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ def start() -> None:
         _tasks[loop] = [
             loop.create_task(live.follow()),
             loop.create_task(events.relay()),
+            loop.create_task(Runner().run()),
             loop.create_task(_housekeeping()),
             loop.create_task(_heartbeat()),
         ]

@@ -48,6 +48,7 @@ class RunSource(models.TextChoices):
 
     PREVIEW = "preview", "Preview"
     TEST = "test", "Provider test"
+    COMPARISON = "comparison", "Comparison"
 
 
 class RunStatus(models.TextChoices):
@@ -56,6 +57,33 @@ class RunStatus(models.TextChoices):
     SUCCEEDED = "succeeded", "Succeeded"
     FAILED = "failed", "Failed"
     CANCELED = "canceled", "Canceled"
+
+
+class ComparisonState(models.TextChoices):
+    """Where a comparison is."""
+
+    RUNNING = "running", "Running"
+    PAUSED = "paused", "Paused"
+    CANCELED = "canceled", "Canceled"
+    DONE = "done", "Done"
+
+
+class TrialState(models.TextChoices):
+    """Where one trial of a comparison is."""
+
+    WAITING = "waiting", "Waiting"
+    RUNNING = "running", "Running"
+    SUCCEEDED = "succeeded", "Succeeded"
+    FAILED = "failed", "Failed"
+
+
+class Choice(models.TextChoices):
+    """What a voter said of two answers; `first` is the arm of the lower position, wherever it was shown."""
+
+    FIRST = "first", "First"
+    SECOND = "second", "Second"
+    TIE = "tie", "Tie"
+    NEITHER = "neither", "Neither"
 
 
 OPERATION_CHOICES = [(operation.value, operation.value) for operation in PromptOperation]

@@ -31,8 +31,19 @@ RUN_RECORDED = "runs"  # number: the run's id
 RUN_ERASED = "erased"  # number: the run's id (0: several); pages that show its text fetch again
 PRESENCE_CHANGED = "presence"  # number: the template's id; somebody opened or left its editor, or has a draft now
 USER_CHANGED = "user"  # number: the user's id; their sockets check what they may still do
+COMPARISON_CHANGED = "comparison"  # number: the comparison's id
 
-NAMES = frozenset({REVISION_RELEASED, AUDIT_RECORDED, RUN_RECORDED, RUN_ERASED, PRESENCE_CHANGED, USER_CHANGED})
+NAMES = frozenset(
+    {
+        REVISION_RELEASED,
+        AUDIT_RECORDED,
+        RUN_RECORDED,
+        RUN_ERASED,
+        PRESENCE_CHANGED,
+        USER_CHANGED,
+        COMPARISON_CHANGED,
+    }
+)
 
 
 def message(event: str, number: int) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def test_new_requirements_and_a_lost_python_are_installed_for(tmp_path: Path) ->
 def test_testing_installs_what_running_needs_too(tmp_path: Path) -> None:
     checkout = Checkout(tmp_path)
     assert checkout.make("test", "ARGS=-k fox").returncode == 0
-    assert checkout.log() == ["requirements-dev.txt", "-m pytest -n 2 --dist loadfile -k fox on :"]
+    assert checkout.log() == ["requirements-dev.txt", "-m pytest -n 2 --dist worksteal -k fox on :"]
     checkout.make("run")
     assert checkout.log() == ["manage.py serve on :"]
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
@@ -66,6 +66,9 @@ class RunPlan:
     version: Version | None = None  # None: a draft, whose text the run keeps
     count: int | None = None
     drill: Drill | None = None
+    timeout_ms: int | None = None  # None: the snapshot's
+    recorded: Callable[[Run, str], None] | None = None
+    """Called with the run and the kind of its error ("" for none) in the transaction that keeps it."""
 
     @property
     def temperature(self) -> float:
@@ -136,7 +139,7 @@ async def _execute(plan: RunPlan) -> AsyncGenerator[ChainEvent | RunRecorded, No
     began = time.monotonic()
     attempts: list[EngineAttempt] = []
     response: LLMResponse | None = None
-    error = ""
+    error = error_kind = ""
     status = RunStatus.CANCELED
     run_id = 0
     try:
@@ -146,7 +149,7 @@ async def _execute(plan: RunPlan) -> AsyncGenerator[ChainEvent | RunRecorded, No
             providers = [
                 plan.drill.into(build_provider(spec)) if plan.drill else build_provider(spec) for spec in plan.providers
             ]
-            timeout_ms = plan.snapshot.settings.timeout_ms
+            timeout_ms = plan.timeout_ms or plan.snapshot.settings.timeout_ms
             # A drill knows nothing of the shared health and leaves no mark there.
             health = None if plan.drill else live.health
             chain = run_chain(
@@ -164,7 +167,7 @@ async def _execute(plan: RunPlan) -> AsyncGenerator[ChainEvent | RunRecorded, No
                     yield event
             status = RunStatus.SUCCEEDED
         except LLMProviderError as failure:
-            error, status = str(failure), RunStatus.FAILED
+            error, error_kind, status = str(failure), failure.kind, RunStatus.FAILED
         except Exception:
             error, status = "Something broke inside PromptOps; the server's log says what.", RunStatus.FAILED
             raise
@@ -173,7 +176,7 @@ async def _execute(plan: RunPlan) -> AsyncGenerator[ChainEvent | RunRecorded, No
         # Shielded, so that a run is recorded even while its caller is being canceled.
         recording = asyncio.ensure_future(
             database_sync_to_async(record_run, thread_sensitive=False)(
-                plan, status, response, error, latency_ms, list(attempts)
+                plan, status, response, error, latency_ms, list(attempts), error_kind
             )
         )
         run_id = await asyncio.shield(recording)
@@ -188,6 +191,7 @@ def record_run(
     error: str,
     latency_ms: float,
     attempts: list[EngineAttempt],
+    error_kind: str = "",
 ) -> int:
     """Keep a run and its attempts, and tell open pages at commit. Returns the run's id."""
     run = Run.objects.create(
@@ -246,7 +250,10 @@ def record_run(
         )
         for position, attempt in enumerate(attempts, start=1)
     )
-    events.broadcast_on_commit(events.RUN_RECORDED, run.pk)
+    if plan.recorded:
+        plan.recorded(run, error_kind)
+    if plan.source != RunSource.COMPARISON:  # hundreds a second; pages are told of the comparison instead
+        events.broadcast_on_commit(events.RUN_RECORDED, run.pk)
     return run.pk
 
 
@@ -267,7 +274,9 @@ def erase(run: Run, *, by: Actor) -> None:
 def erase_expired(*, by: Actor = SYSTEM) -> int:
     """Erase the text of runs older than the retention setting; returns how many."""
     days = LiveConfiguration.objects.values_list("run_retention_days", flat=True).get(pk=1)
-    erased = _erase(Run.objects.filter(at__lt=timezone.now() - timedelta(days=days)))
+    # What a comparison asked is the operators' own, and kept with its votes; a single run can still be erased.
+    old = Run.objects.filter(at__lt=timezone.now() - timedelta(days=days)).exclude(source=RunSource.COMPARISON)
+    erased = _erase(old)
     if erased:
         audit.record("run.expired", by=by, object_name="runs", after={"runs": erased, "days": days})
         events.broadcast_on_commit(events.RUN_ERASED, 0)

@@ -1,6 +1,7 @@
 """Data and its constraints. Changes go through `promptops.actions`, reads through `promptops.queries`."""
 
 from promptops.models.audit import AuditEntry, AuditHead
+from promptops.models.comparisons import Arm, Comparison, ComparisonInput, Trial, Vote
 from promptops.models.live import LiveConfiguration, Release
 from promptops.models.prompt_sets import PromptSet
 from promptops.models.providers import Provider
@@ -11,9 +12,12 @@ from promptops.models.users import OneTimeLink, User, UserSession
 from promptops.models.variables import Variable
 
 __all__ = [
+    "Arm",
     "Attempt",
     "AuditEntry",
     "AuditHead",
+    "Comparison",
+    "ComparisonInput",
     "DiscardedDraft",
     "Draft",
     "LiveConfiguration",
@@ -25,8 +29,10 @@ __all__ = [
     "Run",
     "Sample",
     "Template",
+    "Trial",
     "User",
     "UserSession",
     "Variable",
     "Version",
+    "Vote",
 ]

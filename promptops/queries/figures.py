@@ -129,7 +129,11 @@ def figures(hours: int) -> Figures:
     """
     step = timedelta(minutes=STEP_MINUTES[hours])
     times = step_starts(timezone.now(), hours)
-    runs = Run.objects.filter(at__gte=times[0], drill="").exclude(source=RunSource.TEST).order_by("-at")
+    runs = (
+        Run.objects.filter(at__gte=times[0], drill="")
+        .exclude(source__in=[RunSource.TEST, RunSource.COMPARISON])
+        .order_by("-at")
+    )
     rows = list(
         runs.values_list("at", "operation", "status", "fallback_used", "latency_ms", "cost", "cost_estimated")[
             : MAX_RUNS + 1

@@ -30,7 +30,7 @@ NAV = [
     NavItem("Overview", "overview", "layout-dashboard", "g o"),
     NavItem("Prompts", "prompts", "file-text", "g p", also="variables"),
     NavItem("Providers", "providers", "plug", "g v"),
-    NavItem("Compare", "prompt_sets", "scale", "g c"),
+    NavItem("Compare", "comparisons", "scale", "g c"),
     NavItem("Runs", "runs", "play", "g r"),
     NavItem("Audit", "audit", "scroll-text", "g a"),
     NavItem("Settings", "settings", "settings", "g ,"),

@@ -7,6 +7,7 @@ from promptops.web import consumers
 from promptops.web.views import (
     accounts,
     audit,
+    comparisons,
     errors,
     overview,
     people,
@@ -85,6 +86,11 @@ urlpatterns = [
     path("providers/<number:pk>/enabled/", providers.enabled, name="provider_enabled"),
     path("providers/<number:pk>/remove/", providers.remove, name="provider_remove"),
     # Compare
+    path("compare/", comparisons.index, name="comparisons"),
+    path("compare/new/", comparisons.new, name="comparison_new"),
+    path("compare/<number:pk>/", comparisons.detail, name="comparison"),
+    path("compare/<number:pk>/answers/", comparisons.matrix, name="comparison_matrix"),
+    path("compare/<number:pk>/step/", comparisons.step, name="comparison_step"),
     path("compare/sets/", prompt_sets.index, name="prompt_sets"),
     path("compare/sets/new/", prompt_sets.new, name="prompt_set_new"),
     path("compare/sets/<number:pk>/", prompt_sets.detail, name="prompt_set"),

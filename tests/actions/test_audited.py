@@ -31,6 +31,7 @@ from promptops import actions, audit, live
 from promptops import models as tables
 from promptops.actions import (
     accounts,
+    comparisons,
     merges,
     presence,
     prompt_sets,
@@ -77,6 +78,7 @@ PROTECTED = {
         OneTimeLink,
         Variable,
         tables.Sample,
+        tables.Comparison,
     )
 }
 AUDIT = AuditEntry._meta.db_table
@@ -179,6 +181,16 @@ class World:
             source=RunSource.PREVIEW,
             by=self.user,
         )
+
+    def arms(self) -> list[comparisons.ArmChoice]:
+        return [
+            comparisons.ArmChoice(self.template, version, Content(**version.content), self.provider)
+            for version in (self.first, self.live)
+        ]
+
+    def compared(self, state: str = "running") -> tables.Comparison:
+        given = {"operation": "enhance", "repeats": 1, "revision": 1, "timeout_ms": 1000, "user_name": "Ada"}
+        return tables.Comparison.objects.create(name="Old or new", inputs_from="Foxes", state=state, **given)
 
     def run(self, **fields: Any) -> Run:
         given = {"source": "preview", "operation": "enhance", "temperature": 0.7, "max_tokens": 9, "revision": 1}
@@ -323,6 +335,22 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     "sets.read_zip": [lambda w, act: act(sets.read_zip, archive(w))],
     "sets.plan_import": [lambda w, act: act(sets.plan_import, changed_set(w))],
     "sets.import_set": [lambda w, act: act(sets.import_set, changed_set(w), by=w.actor)],
+    "comparisons.start": [
+        lambda w, act: act(
+            comparisons.start,
+            "Old or new",
+            PromptOperation.ENHANCE,
+            ["a fox", "a hen"],
+            w.arms(),
+            by=w.actor,
+            snapshot=live.load(),
+            inputs_from="Foxes",
+        )
+    ],
+    "comparisons.pause": [lambda w, act: act(comparisons.pause, w.compared(), by=w.actor)],
+    "comparisons.resume": [lambda w, act: act(comparisons.resume, w.compared("paused"), by=w.actor)],
+    "comparisons.cancel": [lambda w, act: act(comparisons.cancel, w.compared(), by=w.actor)],
+    "comparisons.finish_if_done": [lambda w, act: act(comparisons.finish_if_done, w.compared().pk)],
     "prompts.export_prompts": [lambda w, act: act(prompts.export_prompts, w.folder, by=w.actor)],
     "providers.planned": [lambda w, act: act(providers.planned, NEW)],
     "providers.edited": [lambda w, act: act(providers.edited, w.provider, FIELDS)],

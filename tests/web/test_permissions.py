@@ -12,13 +12,26 @@ from django.conf import settings
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from promptops import permissions
-from promptops.actions import accounts, prompt_sets
+from promptops import live, permissions
+from promptops.actions import accounts, comparisons, prompt_sets
+from promptops.actions.comparisons import ArmChoice
 from promptops.actions.providers import ProviderFields, create_provider
+from promptops.actions.releases import Content
 from promptops.actions.variables import declare
-from promptops.audit import record
+from promptops.audit import Actor, record
+from promptops.engine.types import PromptOperation
 from promptops.enums import Permission, Role
-from promptops.models import AuditEntry, Draft, Presence, Run, Template, User
+from promptops.models import (
+    AuditEntry,
+    Comparison,
+    Draft,
+    Presence,
+    Provider,
+    Run,
+    Template,
+    User,
+    Version,
+)
 from promptops.permissions import TABLE, allows
 from promptops.web import consumers, previews
 from promptops.web.origin import allowed
@@ -50,6 +63,13 @@ def test_each_role_may_do_what_the_one_before_may():
     assert permissions.roles_with(Permission.RELEASE) == [Role.RELEASER, Role.ADMINISTRATOR]
 
 
+def compared(provider: Provider, actor: Actor) -> Comparison:
+    first, second = Version.objects.order_by("number")
+    arms = [ArmChoice(each.template, each, Content(**each.content), provider) for each in (first, second)]
+    given = {"by": actor, "snapshot": live.load(), "inputs_from": "Mine"}
+    return comparisons.start("Old or new", PromptOperation.ENHANCE, ["a fox"], arms, **given)
+
+
 @pytest.fixture
 def world(make_user, actor, publish):
     """One of everything, and the arguments that its addresses need."""
@@ -77,6 +97,7 @@ def world(make_user, actor, publish):
         "variables": variable.pk,
         "session": subject.sessions.get().pk,
         "sets": prompt_sets.create_set("Mine", ["a fox"], by=actor).pk,
+        "compare": compared(provider, actor).pk,
     }
 
 
@@ -86,7 +107,8 @@ def arguments(pattern: URLPattern, world: dict) -> dict:
         route = str(pattern.pattern)
         key = name
         if name == "pk":
-            key = next(word for word in ("links", "people", "provider", "run", "sets", "variables") if word in route)
+            words = ("links", "people", "provider", "run", "sets", "variables", "compare")
+            key = next(word for word in words if word in route)
         found[name] = world[key]
     return found
 

@@ -14,6 +14,7 @@ from lucide.templatetags.lucide import lucide
 
 from promptops import diffs
 from promptops.enums import Role, RunStatus
+from promptops.models.comparisons import LETTERS
 
 register = template.Library()
 
@@ -98,6 +99,12 @@ def duration(milliseconds: float | None) -> str:
         return f"{milliseconds / 1000:.1f} s"
     minutes, seconds = divmod(round(milliseconds / 1000), 60)
     return f"{minutes} min {seconds} s"
+
+
+@register.filter(name="arm_letter")
+def arm_letter(position: int) -> str:
+    """What an arm of a comparison is called, by its position from 0."""
+    return LETTERS[position]
 
 
 @register.filter(name="usd")

@@ -1,0 +1,145 @@
+"""Comparisons: arms answer the same inputs, operators vote without knowing whose answer is whose.
+
+What a comparison uses is copied into it when it starts: texts, settings, model ids and inputs. What is edited
+afterwards changes nothing in it, and it can be repeated.
+"""
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from promptops.enums import OPERATION_CHOICES, Choice, ComparisonState, TrialState
+
+LETTERS = "ABCD"
+
+
+class Comparison(models.Model):
+    """Two to four arms on a list of inputs."""
+
+    name = models.CharField(max_length=100)
+    note = models.CharField("why", max_length=300, blank=True)
+    operation = models.CharField(max_length=20, choices=OPERATION_CHOICES)
+    count = models.PositiveSmallIntegerField(null=True, blank=True, help_text="Alternatives asked for by rewrite.")
+    variables = models.JSONField(
+        default=dict, blank=True, help_text="The operation's variables, by name, as they were then."
+    )
+    inputs_from = models.CharField(max_length=100, help_text="The name of the prompt set, as it was then.")
+    repeats = models.PositiveSmallIntegerField(default=1)
+    state = models.CharField(max_length=20, choices=ComparisonState, default=ComparisonState.RUNNING, db_index=True)
+    revision = models.PositiveIntegerField(help_text="What was live when it began.")
+    timeout_ms = models.PositiveIntegerField(help_text="The deadline of each trial.")
+    created_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    user = models.ForeignKey("User", models.PROTECT, null=True, blank=True, related_name="+")
+    user_name = models.CharField(max_length=100)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Arm(models.Model):
+    """A text with its settings, asked of one provider. `version` is None for a draft."""
+
+    comparison = models.ForeignKey(Comparison, models.CASCADE, related_name="arms")
+    position = models.PositiveSmallIntegerField()
+    template = models.ForeignKey("Template", models.PROTECT, related_name="+")
+    version = models.ForeignKey("Version", models.PROTECT, null=True, blank=True, related_name="arms")
+    body = models.TextField()
+    temperature = models.FloatField()
+    max_tokens = models.PositiveIntegerField()
+    model = models.CharField(max_length=200, blank=True, help_text="The template's; a provider's own wins.")
+    provider = models.ForeignKey("Provider", models.SET_NULL, null=True, related_name="+")
+    provider_name = models.CharField(max_length=60)
+    provider_kind = models.CharField(max_length=20)
+    provider_url = models.CharField(max_length=300, blank=True)
+    provider_model = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [models.UniqueConstraint(fields=["comparison", "position"], name="arm_position_unique")]
+
+    def __str__(self) -> str:
+        return f"{self.letter}: {self.label}"
+
+    @property
+    def letter(self) -> str:
+        """What pages call it: A to D."""
+        return LETTERS[self.position]
+
+    @property
+    def label(self) -> str:
+        """What it is, in words."""
+        text = f"v{self.version.number}" if self.version else "draft"
+        return f"{self.template.name} {text} on {self.provider_name}"
+
+
+class ComparisonInput(models.Model):
+    """One input, frozen."""
+
+    comparison = models.ForeignKey(Comparison, models.CASCADE, related_name="inputs")
+    position = models.PositiveSmallIntegerField()
+    text = models.TextField()
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [models.UniqueConstraint(fields=["comparison", "position"], name="input_position_unique")]
+
+    def __str__(self) -> str:
+        return f"input {self.position + 1}"
+
+
+class Trial(models.Model):
+    """One arm's answer to one input. Whoever runs it claims it first, and renews the claim until it has ended."""
+
+    comparison = models.ForeignKey(Comparison, models.CASCADE, related_name="trials")
+    arm = models.ForeignKey(Arm, models.CASCADE, related_name="trials")
+    input = models.ForeignKey(ComparisonInput, models.CASCADE, related_name="trials")
+    repeat = models.PositiveSmallIntegerField(default=0)
+    state = models.CharField(max_length=20, choices=TrialState, default=TrialState.WAITING)
+    tries = models.PositiveSmallIntegerField(default=0, help_text="How often the provider had no room for it.")
+    claim = models.CharField(max_length=36, blank=True)
+    not_before = models.DateTimeField(default=timezone.now, help_text="Of a claimed one: when the claim ends.")
+    finished_at = models.DateTimeField(null=True, blank=True)
+    run = models.OneToOneField("Run", models.PROTECT, null=True, blank=True, related_name="trial")
+
+    class Meta:
+        ordering = ["input", "repeat", "arm"]
+        constraints = [
+            models.UniqueConstraint(fields=["arm", "input", "repeat"], name="trial_unique"),
+            models.CheckConstraint(
+                condition=Q(state__in=["waiting", "running"], run=None)
+                | Q(state__in=["succeeded", "failed"], run__isnull=False),
+                name="trial_ended_with_a_run",
+            ),
+        ]
+        indexes = [models.Index(fields=["comparison", "state"], name="trial_comparison_state")]
+
+    def __str__(self) -> str:
+        return f"trial {self.pk}"
+
+
+class Vote(models.Model):
+    """What one voter said of the answers of two arms to the same input and repeat."""
+
+    comparison = models.ForeignKey(Comparison, models.CASCADE, related_name="votes")
+    input = models.ForeignKey(ComparisonInput, models.CASCADE, related_name="votes")
+    repeat = models.PositiveSmallIntegerField(default=0)
+    first = models.ForeignKey(Arm, models.CASCADE, related_name="+")
+    second = models.ForeignKey(Arm, models.CASCADE, related_name="+")
+    voter = models.ForeignKey("User", models.PROTECT, related_name="+")
+    choice = models.CharField(max_length=20, choices=Choice)
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["input", "repeat", "first", "second", "voter"], name="vote_unique"),
+            models.CheckConstraint(condition=Q(choice__in=Choice.values), name="vote_choice"),
+            models.CheckConstraint(condition=~Q(first=models.F("second")), name="vote_of_two_arms"),
+        ]
+
+    def __str__(self) -> str:
+        return f"vote {self.pk}"

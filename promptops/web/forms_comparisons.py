@@ -1,0 +1,110 @@
+"""The form that starts a comparison: what is compared, on which inputs, how often."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from promptops.actions.comparisons import MAX_ARMS, MAX_REPEATS, MIN_ARMS, ArmChoice
+from promptops.actions.releases import Content
+from promptops.actions.runs import MAX_COUNT
+from promptops.engine.types import PromptOperation
+from promptops.models import Draft, PromptSet, Provider, Template, User, Version
+from promptops.models.comparisons import LETTERS
+from promptops.queries import comparisons as queries
+from promptops.text import whole_number
+
+
+class ArmForm(forms.Form):
+    """One arm: a version or the person's own draft, one provider, and settings that differ from the version's."""
+
+    text = forms.ChoiceField(label="Text", required=False)
+    provider = forms.ModelChoiceField(Provider.objects.none(), label="Provider", required=False, empty_label=None)
+    temperature = forms.FloatField(label="Temperature", required=False, min_value=0, max_value=2)
+    max_tokens = forms.IntegerField(label="Max tokens", required=False, min_value=1, max_value=32_768)
+
+    def __init__(self, *args: Any, texts: list[Any], user: User, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.user = user
+        self.fields["text"].choices = texts  # type: ignore[attr-defined]
+        self.fields["provider"].queryset = Provider.objects.all()  # type: ignore[attr-defined]
+        for name, placeholder in (("temperature", "the text's own"), ("max_tokens", "the text's own")):
+            self.fields[name].widget.attrs["placeholder"] = placeholder
+
+    def choice(self) -> ArmChoice | None:
+        """The arm, or None where no text is chosen. Raises ValidationError for a text that is gone."""
+        chosen = self.cleaned_data.get("text")
+        if not chosen:
+            return None
+        if not self.cleaned_data.get("provider"):
+            raise ValidationError("Choose a provider for every arm.")
+        template_id, _, which = chosen.partition(":")
+        template = Template.objects.get(pk=whole_number(template_id))
+        version: Version | None = None
+        if which == "draft":
+            draft = Draft.objects.filter(template=template, user=self.user).first()
+            if draft is None:
+                raise ValidationError(f"Your draft of {template.name} is gone. Choose a version.")
+            content = Content(**draft.content)
+        else:
+            version = template.versions.get(number=whole_number(which))
+            content = Content(**version.content)
+        if self.cleaned_data.get("temperature") is not None:
+            content = replace(content, temperature=self.cleaned_data["temperature"])
+        if self.cleaned_data.get("max_tokens"):
+            content = replace(content, max_tokens=self.cleaned_data["max_tokens"])
+        return ArmChoice(template, version, content, self.cleaned_data["provider"])
+
+
+class ComparisonForm(forms.Form):
+    """Name, inputs and repeats, with a form for each of the four arms."""
+
+    name = forms.CharField(max_length=100)
+    note = forms.CharField(label="Why", required=False, max_length=300, help_text="What you want to find out.")
+    prompt_set = forms.ModelChoiceField(PromptSet.objects.none(), label="Prompt set", empty_label=None)
+    repeats = forms.IntegerField(
+        initial=1, min_value=1, max_value=MAX_REPEATS, help_text="Answers of each arm to each input."
+    )
+    count = forms.IntegerField(label="Alternatives", initial=3, min_value=1, max_value=MAX_COUNT, required=False)
+
+    def __init__(self, data: Any = None, *, operation: PromptOperation, user: User) -> None:
+        super().__init__(data)
+        self.operation = operation
+        self.fields["prompt_set"].queryset = queries.prompt_sets()  # type: ignore[attr-defined]
+        self.fields["prompt_set"].label_from_instance = _set_label  # type: ignore[attr-defined]
+        if operation is not PromptOperation.REWRITE:
+            del self.fields["count"]
+        texts = queries.text_choices(operation.value, user)
+        first = [value for value, _ in _flat(texts) if value]
+        provider = Provider.objects.filter(enabled=True).first()
+        self.arms = [
+            ArmForm(
+                data,
+                prefix=letter.lower(),
+                texts=texts,
+                user=user,
+                initial={"text": first[place] if place < min(MIN_ARMS, len(first)) else "", "provider": provider},
+            )
+            for place, letter in enumerate(LETTERS[:MAX_ARMS])
+        ]
+
+    def is_valid(self) -> bool:
+        return all([super().is_valid(), *(arm.is_valid() for arm in self.arms)])
+
+    def choices(self) -> list[ArmChoice]:
+        """The arms that were filled in. Raises ValidationError."""
+        return [choice for arm in self.arms if (choice := arm.choice()) is not None]
+
+
+def _set_label(prompt_set: PromptSet) -> str:
+    return f"{prompt_set.name} ({prompt_set.input_count})"
+
+
+def _flat(choices: list[Any]) -> Iterator[tuple[str, str]]:
+    for value, label in choices:
+        if isinstance(label, list):
+            yield from label
+        else:
+            yield value, label

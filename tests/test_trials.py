@@ -1,0 +1,259 @@
+"""Trials through the real runner, against a real loopback provider."""
+
+import asyncio
+import json
+import os
+import random
+import sys
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import pytest
+from channels.db import database_sync_to_async
+from django.conf import settings
+from django.utils import timezone
+
+from promptops import live
+from promptops.actions import comparisons, trials
+from promptops.actions.comparisons import ArmChoice
+from promptops.actions.providers import ProviderFields, create_provider
+from promptops.actions.releases import Content
+from promptops.actions.trials import Runner
+from promptops.audit import Actor
+from promptops.engine.types import PromptOperation
+from promptops.models import Arm, Comparison, Provider, Run, Trial
+from tests.engine.helpers import answer_with, http_answer, loopback
+from tests.test_live import database_url
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ANSWER = json.dumps({"choices": [{"message": {"content": "A red fox."}, "finish_reason": "stop"}]})
+BY = Actor("Tests")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(trials, "POLL_SECONDS", 0.02)
+
+
+async def prepare(publish, *urls: str, inputs: int = 3, **fields) -> Comparison:
+    """A comparison of one version on several providers."""
+
+    def work():
+        version = publish("enhance", "Polish it.")
+        for number, url in enumerate(urls, start=1):
+            create_provider(ProviderFields(f"p{number}", "openai", f"m{number}", url, **fields), by=BY)
+        return comparisons.start(
+            "Which provider",
+            PromptOperation.ENHANCE,
+            [f"a fox, number {number}" for number in range(inputs)],
+            [
+                ArmChoice(version.template, version, Content(**version.content), provider)
+                for provider in Provider.objects.all()
+            ],
+            by=BY,
+            snapshot=live.load(),
+            inputs_from="Foxes",
+        )
+
+    return await database_sync_to_async(work)()
+
+
+@asynccontextmanager
+async def running(count: int = 1):
+    tasks = [asyncio.create_task(Runner().run()) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def until(condition, seconds: float = 15) -> None:
+    async with asyncio.timeout(seconds):
+        while not await database_sync_to_async(condition)():  # noqa: ASYNC110 -- what the database says, in a test
+            await asyncio.sleep(0.02)
+
+
+async def ended(comparison: Comparison) -> None:
+    await until(lambda: Comparison.objects.get(pk=comparison.pk).state == "done")
+
+
+async def states(comparison: Comparison) -> list[tuple[int, str]]:
+    rows = Trial.objects.filter(comparison=comparison).order_by("arm", "input")
+    return [row async for row in rows.values_list("arm__position", "state")]
+
+
+async def test_every_trial_runs_once_however_many_servers_there_are(publish):
+    async with loopback(answer_with(http_answer(ANSWER))) as one, loopback(answer_with(http_answer(ANSWER))) as two:
+        comparison = await prepare(publish, one.url, two.url, inputs=10)
+        async with running(3):
+            await ended(comparison)
+        assert await states(comparison) == [(0, "succeeded")] * 10 + [(1, "succeeded")] * 10
+        assert [len(server.requests) for server in (one, two)] == [10, 10]
+        assert {request.body["model"] for request in two.requests} == {"m2"}
+    assert await Run.objects.acount() == 20
+    assert await Run.objects.filter(source="comparison", output="A red fox.", version__number=1).acount() == 20
+
+
+async def test_an_arm_that_fails_spoils_only_its_own_cells(publish):
+    async with loopback(answer_with(http_answer(ANSWER))) as good, loopback(answer_with(http_answer("{}", 500))) as bad:
+        comparison = await prepare(publish, good.url, bad.url)
+        async with running():
+            await ended(comparison)
+        assert len(good.requests) == 3
+    assert await states(comparison) == [(0, "succeeded")] * 3 + [(1, "failed")] * 3
+
+
+async def test_a_trial_for_which_there_was_no_room_is_tried_again_later(publish, monkeypatch):
+    answers = [http_answer("{}", 429, "Retry-After: 0")] * 2
+
+    async def respond(writer):
+        await answer_with(answers.pop() if answers else http_answer(ANSWER))(writer)
+
+    async with loopback(respond) as one, loopback(answer_with(http_answer(ANSWER))) as two:
+        comparison = await prepare(publish, one.url, two.url, inputs=2)
+        async with running():
+            await ended(comparison)
+        assert len(one.requests) == 4
+    assert await states(comparison) == [(0, "succeeded")] * 2 + [(1, "succeeded")] * 2
+    assert sorted([row.tries async for row in Trial.objects.all()], reverse=True)[:1] != [0]
+
+
+async def test_a_provider_gets_at_most_half_of_its_calls_from_comparisons(publish):
+    open_now, most = 0, 0
+
+    async def respond(writer):
+        nonlocal open_now, most
+        open_now += 1
+        most = max(most, open_now)
+        await asyncio.sleep(0.05)
+        open_now -= 1
+        await answer_with(http_answer(ANSWER))(writer)
+
+    async with loopback(respond) as one, loopback(answer_with(http_answer(ANSWER))) as two:
+        comparison = await prepare(publish, one.url, two.url, inputs=6, max_concurrent=4)
+        async with running():
+            await ended(comparison)
+    assert most == 2
+
+
+async def test_paused_and_canceled_comparisons_start_nothing_more(publish):
+    release = asyncio.Event()
+
+    async def respond(writer):
+        await release.wait()
+        await answer_with(http_answer(ANSWER))(writer)
+
+    async with loopback(respond) as one, loopback(respond) as two:
+        comparison = await prepare(publish, one.url, two.url, inputs=10)
+        async with running():
+            await until(lambda: len(one.requests) + len(two.requests) == 8)
+            await database_sync_to_async(comparisons.pause)(comparison, by=BY)
+            release.set()
+            await until(lambda: Trial.objects.filter(state="succeeded").count() == 8)
+            await asyncio.sleep(0.2)
+            assert len(one.requests) + len(two.requests) == 8
+            assert not await Trial.objects.filter(state="running").aexists()
+            await database_sync_to_async(comparisons.resume)(comparison, by=BY)
+            await ended(comparison)
+        assert len(one.requests) + len(two.requests) == 20
+
+
+async def test_a_server_that_ends_gives_its_trials_back(publish):
+    async def respond(writer):
+        await asyncio.sleep(30)
+
+    async with loopback(respond) as one, loopback(respond) as two:
+        comparison = await prepare(publish, one.url, two.url)
+        async with running():
+            await until(lambda: one.requests)
+    assert {state for _, state in await states(comparison)} == {"waiting"}
+    assert not await Trial.objects.exclude(claim="").aexists()
+    assert not await Run.objects.exclude(status="canceled").aexists()
+
+
+async def test_a_claim_that_nobody_renews_is_taken_over(publish):
+    async with loopback(answer_with(http_answer(ANSWER))) as one, loopback(answer_with(http_answer(ANSWER))) as two:
+        comparison = await prepare(publish, one.url, two.url)
+        await database_sync_to_async(trials._claim_some)("somebody who died", trials.Counter())
+        soon = timezone.now() + timedelta(seconds=0.5)
+        assert await Trial.objects.filter(claim="somebody who died").aupdate(not_before=soon) == 6
+        async with running():
+            await asyncio.sleep(0.1)
+            assert not one.requests
+            await ended(comparison)
+        assert [len(one.requests), len(two.requests)] == [3, 3]
+
+
+async def test_whose_claim_was_lost_keeps_no_answer(publish, caplog):
+    async def respond(writer):
+        await Trial.objects.filter(state="running").aupdate(claim="somebody else")
+        await answer_with(http_answer(ANSWER))(writer)
+
+    async with loopback(respond) as one, loopback(respond) as two:
+        await prepare(publish, one.url, two.url, inputs=1)
+        async with running():
+            await until(lambda: "its claim was lost" in caplog.text)
+    assert not await Run.objects.aexists()
+
+
+@pytest.mark.parametrize("change", [{"base_url": "http://127.0.0.1:9/v1"}, {"kind": "groq"}, None])
+async def test_a_provider_that_is_not_what_it_was_fails_its_cells_and_says_so(publish, change):
+    async with loopback(answer_with(http_answer(ANSWER))) as one, loopback(answer_with(http_answer(ANSWER))) as two:
+        comparison = await prepare(publish, one.url, two.url, inputs=1)
+        second = Provider.objects.filter(name="p2")
+        await (second.aupdate(**change) if change else second.adelete())
+        async with running():
+            await ended(comparison)
+        assert not two.requests
+    assert await states(comparison) == [(0, "succeeded"), (1, "failed")]
+    assert "Start a new comparison" in (await Run.objects.aget(status="failed")).error
+    assert (await Arm.objects.aget(position=1)).provider_name == "p2"
+
+
+async def test_what_is_edited_meanwhile_changes_nothing(publish):
+    async with loopback(answer_with(http_answer(ANSWER))) as one, loopback(answer_with(http_answer(ANSWER))) as two:
+        comparison = await prepare(publish, one.url, two.url, inputs=1)
+        await database_sync_to_async(publish)("enhance", "Something else.")
+        await Provider.objects.aupdate(model="another")
+        async with running():
+            await ended(comparison)
+        assert [one.requests[0].body["model"], two.requests[0].body["model"]] == ["m1", "m2"]
+        assert "Polish it." in one.requests[0].body["messages"][0]["content"]
+
+
+@pytest.mark.parametrize("kills", [1, pytest.param(40, marks=pytest.mark.proof, id="proof: 40")])
+async def test_a_server_that_is_killed_is_followed_by_one_that_goes_on_exactly_there(publish, kills):
+    moments = random.Random(4)
+
+    async def respond(writer):
+        await asyncio.sleep(0.02)
+        await answer_with(http_answer(ANSWER))(writer)
+
+    async with loopback(respond) as one, loopback(respond) as two:
+        comparison = await prepare(publish, one.url, two.url, inputs=25 * kills)
+        for kill in range(kills + 1):
+            server = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "tests.services.comparing",
+                cwd=settings.BASE_DIR,
+                env=os.environ | {"DATABASE_URL": database_url(), "DJANGO_SETTINGS_MODULE": "promptops.settings"},
+                stdout=asyncio.subprocess.PIPE,
+            )
+            assert await server.stdout.readline() == b"running\n"
+            if kill < kills:
+                await asyncio.sleep(moments.uniform(0.05, 0.5))
+            else:
+                await until(lambda: Comparison.objects.get().state == "done", seconds=120)
+            server.kill()
+            await server.wait()
+        asked = len(one.requests) + len(two.requests)
+    assert {state for _, state in await states(comparison)} == {"succeeded"}
+    # One run for each trial, and none beside; a call that was cut by a kill was made again, no more than 8 of them.
+    assert await Run.objects.acount() == 50 * kills
+    assert await Trial.objects.filter(run__isnull=False).acount() == 50 * kills
+    assert 50 * kills <= asked <= 50 * kills + 8 * kills
+    print(f"{kills} kills, {50 * kills} trials, {asked - 50 * kills} calls made again")

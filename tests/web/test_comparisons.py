@@ -1,0 +1,174 @@
+"""The pages of comparisons over HTTP."""
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from promptops.actions import prompt_sets
+from promptops.actions.providers import ProviderFields, create_provider
+from promptops.actions.releases import Content
+from promptops.actions.templates import save_draft
+from promptops.models import Attempt, AuditEntry, Comparison, PromptSet, Provider, Run, Trial, Version
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def house(publish, actor):
+    """Two versions, two providers (one with prices), a prompt set."""
+    publish("enhance", "One.", note="first")
+    publish("enhance", "Two.", note="second")
+    create_provider(ProviderFields("p1", "openai", "m1", "http://127.0.0.1:1/v1"), by=actor)
+    create_provider(
+        ProviderFields("p2", "openai", "m2", "http://127.0.0.1:2/v1", price_input=1.0, price_output=2.0), by=actor
+    )
+    prompt_sets.create_set("Foxes", ["a fox", "two <b>foxes</b>"], by=actor)
+
+
+def form(**more) -> dict[str, object]:
+    template = Version.objects.first().template_id
+    p1, p2 = Provider.objects.order_by("name").values_list("pk", flat=True)
+    return {
+        "operation": "enhance",
+        "name": "Old or new",
+        "note": "Is new better?",
+        "prompt_set": PromptSet.objects.get(name="Foxes").pk,
+        "repeats": 1,
+        "a-text": f"{template}:1",
+        "a-provider": p2,
+        "b-text": f"{template}:2",
+        "b-provider": p2,
+        "c-text": "",
+        "c-provider": p1,
+        "d-text": "",
+        "d-provider": p1,
+    } | more
+
+
+@pytest.fixture
+def started(house, client_for, editor) -> Comparison:
+    answer = client_for(editor).post("/compare/new/", form())
+    assert answer.status_code == 302
+    return Comparison.objects.get()
+
+
+def answer(trial: Trial, output: str = "", error: str = "") -> None:
+    """As if the trial had run."""
+    run = Run.objects.create(
+        source="comparison",
+        operation="enhance",
+        temperature=0.7,
+        max_tokens=256,
+        revision=1,
+        input=trial.input.text,
+        output=output,
+        status="failed" if error else "succeeded",
+        error=error,
+        latency_ms=812,
+    )
+    Attempt.objects.create(
+        run=run, position=1, provider="p2", outcome=run.status, started_ms=0, latency_ms=812, output_tokens=7
+    )
+    Trial.objects.filter(pk=trial.pk).update(state=run.status, run=run, finished_at=timezone.now())
+
+
+def test_starting_one_freezes_what_was_chosen_and_tells_the_audit(started, editor):
+    assert [str(arm) for arm in started.arms.all()] == ["A: enhance v1 on p2", "B: enhance v2 on p2"]
+    assert started.trials.count() == 4
+    entry = AuditEntry.objects.get(action="comparison.started")
+    assert (entry.actor, entry.after["inputs"], entry.note) == (editor, 2, "Is new better?")
+
+
+def test_the_form_offers_sets_texts_and_the_own_draft(house, client_for, editor, releaser):
+    template = Version.objects.first().template
+    save_draft(template, Content("Mine."), user=editor, base=template.live_version_id)
+    page = client_for(editor).get("/compare/new/").content.decode()
+    for text in ("Foxes (2)", "enhance v2 (live): second", "enhance v1: first", "enhance: your draft", "p1", "p2"):
+        assert text in page
+    assert "your draft" not in client_for(releaser).get("/compare/new/").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"name": ""}, "This field is required"),
+        ({"b-text": ""}, "Choose 2 to 4 arms"),
+        ({"b-text": "1:99"}, "Select a valid choice"),
+        ({"b-provider": "999999"}, "Select a valid choice"),
+        ({"prompt_set": "999999"}, "Select a valid choice"),
+        ({"repeats": "6"}, "less than or equal to 5"),
+        ({"repeats": "x"}, "Enter a whole number"),
+        ({"a-temperature": "9"}, "less than or equal to 2"),
+    ],
+)
+def test_what_cannot_be_started_is_refused_and_keeps_what_was_typed(house, client_for, editor, change, sentence):
+    answer = client_for(editor).post("/compare/new/", form(**change))
+    assert answer.status_code == 422
+    page = answer.content.decode()
+    assert sentence in page
+    assert "Is new better?" in page
+    assert not Comparison.objects.exists()
+
+
+def test_the_estimate_counts_trials_and_cost(house, client_for, editor):
+    browser = client_for(editor)
+    told = browser.post("/compare/new/", form(estimate="1", **{"a-max_tokens": "100", "b-max_tokens": "100"}))
+    page = told.content.decode()
+    assert "<b>4</b> trials" in page
+    # 2 arms, 2 inputs: (2 + 4 tokens of input, 2 x 1 of the text) at $1, half of 100 tokens at $2, per million.
+    assert "$0.00042" in page
+    without_prices = form(estimate="1", **{"a-provider": Provider.objects.get(name="p1").pk})
+    assert "cost not known" in browser.post("/compare/new/", without_prices).content.decode()
+    nothing = form(estimate="1", name="", **{"a-text": "", "b-text": ""})
+    assert "Choose at least two arms" in browser.post("/compare/new/", nothing).content.decode()
+    assert not Comparison.objects.exists()
+
+
+def test_progress_and_answers(started, client_for, viewer):
+    first, second, third, _ = started.trials.order_by("pk")
+    answer(first, output="A <i>red</i> fox.")
+    answer(second, error="p2 answered 503: no")
+    browser = client_for(viewer)
+    page = browser.get(f"/compare/{started.pk}/").content.decode()
+    assert "<b>2</b> of 4 trials" in page
+    assert "1 failed" in page
+    assert "p2 answered 503: no" in page
+    assert "Pause" not in page  # a viewer reads
+    answers = browser.get(f"/compare/{started.pk}/answers/").content.decode()
+    for text in ("A &lt;i&gt;red&lt;/i&gt; fox.", "two &lt;b&gt;foxes&lt;/b&gt;", "812 ms", "7 tokens out", "waiting"):
+        assert text in answers
+    assert "two &lt;b&gt;" not in browser.get(f"/compare/{started.pk}/answers/?show=failed").content.decode()
+    found = browser.get(f"/compare/{started.pk}/answers/?q=TWO").content.decode()
+    assert "two &lt;b&gt;" in found
+    assert "red" not in found
+    assert "No input matches" in browser.get(f"/compare/{started.pk}/answers/?q=%00owl").content.decode()
+    assert "2 of 4" in browser.get("/compare/").content.decode()
+    assert third.state == "waiting"
+
+
+def test_pause_resume_cancel(started, client_for, editor):
+    browser = client_for(editor)
+    for step, state in (("pause", "paused"), ("resume", "running"), ("cancel", "canceled")):
+        browser.post(f"/compare/{started.pk}/step/", {"step": step})
+        started.refresh_from_db()
+        assert started.state == state
+    page = browser.post(f"/compare/{started.pk}/step/", {"step": "resume"}, follow=True).content.decode()
+    assert "Nothing was changed" in page
+    assert "out of date" in browser.post(f"/compare/{started.pk}/step/", {"step": "x"}, follow=True).content.decode()
+    assert "not run" in browser.get(f"/compare/{started.pk}/answers/").content.decode()
+
+
+def test_the_number_of_queries_does_not_grow(house, client_for, editor, actor):
+    prompt_sets.create_set("Many", [f"fox {number}" for number in range(60)], by=actor)
+    browser = client_for(editor)
+    counts = []
+    for name in ("Foxes", "Many"):
+        browser.post("/compare/new/", form(prompt_set=PromptSet.objects.get(name=name).pk))
+        pk = Comparison.objects.first().pk
+        for path in (f"/compare/{pk}/", f"/compare/{pk}/answers/", "/compare/"):
+            browser.get(path)
+            with CaptureQueriesContext(connection) as queries:
+                browser.get(path)
+            counts.append(len(queries))
+    assert counts[:3] == counts[3:]
