@@ -21,7 +21,7 @@ from promptops.actions.releases import Content
 from promptops.actions.trials import Runner
 from promptops.audit import Actor
 from promptops.engine.types import PromptOperation
-from promptops.models import Arm, Comparison, Provider, Run, Trial
+from promptops.models import Arm, Comparison, Provider, Run, Trial, User
 from tests.engine.helpers import answer_with, http_answer, loopback
 from tests.test_live import database_url
 
@@ -34,12 +34,15 @@ BY = Actor("Tests")
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(trials, "POLL_SECONDS", 0.02)
+    # As in a server: a query in the event loop is an error, not a wait.
+    monkeypatch.delenv("DJANGO_ALLOW_ASYNC_UNSAFE")
 
 
 async def prepare(publish, *urls: str, inputs: int = 3, **fields) -> Comparison:
-    """A comparison of one version on several providers."""
+    """A comparison of one version on several providers, started by a person."""
 
     def work():
+        by = Actor.person(User.objects.create(username="eddie", name="Eddie", role="editor"))
         version = publish("enhance", "Polish it.")
         for number, url in enumerate(urls, start=1):
             create_provider(ProviderFields(f"p{number}", "openai", f"m{number}", url, **fields), by=BY)
@@ -51,7 +54,7 @@ async def prepare(publish, *urls: str, inputs: int = 3, **fields) -> Comparison:
                 ArmChoice(version.template, version, Content(**version.content), provider)
                 for provider in Provider.objects.all()
             ],
-            by=BY,
+            by=by,
             snapshot=live.load(),
             inputs_from="Foxes",
         )

@@ -152,7 +152,7 @@ def _claim_some(claim: str, busy: Counter[int | None]) -> list[Trial]:
                 not_before__lte=now,
                 arm__provider=provider_id,
             )
-            .select_related("arm__template", "arm__version", "arm__provider", "comparison", "input")
+            .select_related("arm__template", "arm__version", "arm__provider", "comparison__user", "input")
             .order_by("comparison", "pk")[:room]
         )
         claimed += [trial for trial in found if _claim(trial, claim, now)]

@@ -53,12 +53,11 @@ class ArmProgress:
 
 
 def listed() -> QuerySet[Comparison]:
-    """All comparisons, newest first, each with `total`, `ended` and `cast`: trials, those that ended, votes."""
+    """All comparisons, newest first, each with `total` and `ended`: trials, and those that ended."""
     ended = Q(trials__state__in=[TrialState.SUCCEEDED, TrialState.FAILED])
     return Comparison.objects.annotate(
         total=Count("trials", distinct=True),
         ended=Count("trials", filter=ended, distinct=True),
-        cast=Count("votes", distinct=True),
     ).order_by("-id")
 
 

@@ -21,12 +21,13 @@ class ArmForm(forms.Form):
     """One arm: a version or the person's own draft, one provider, and settings that differ from the version's."""
 
     text = forms.ChoiceField(label="Text", required=False)
-    provider = forms.ModelChoiceField(Provider.objects.none(), label="Provider", required=False, empty_label=None)
+    provider = forms.ModelChoiceField(Provider.objects.none(), label="Provider", empty_label=None)
     temperature = forms.FloatField(label="Temperature", required=False, min_value=0, max_value=2)
     max_tokens = forms.IntegerField(label="Max tokens", required=False, min_value=1, max_value=32_768)
 
-    def __init__(self, *args: Any, texts: list[Any], user: User, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, texts: list[Any], user: User, required: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.fields["text"].required = required
         self.user = user
         self.fields["text"].choices = texts  # type: ignore[attr-defined]
         self.fields["provider"].queryset = Provider.objects.all()  # type: ignore[attr-defined]
@@ -38,8 +39,6 @@ class ArmForm(forms.Form):
         chosen = self.cleaned_data.get("text")
         if not chosen:
             return None
-        if not self.cleaned_data.get("provider"):
-            raise ValidationError("Choose a provider for every arm.")
         template_id, _, which = chosen.partition(":")
         template = Template.objects.get(pk=whole_number(template_id))
         version: Version | None = None
@@ -85,6 +84,7 @@ class ComparisonForm(forms.Form):
                 prefix=letter.lower(),
                 texts=texts,
                 user=user,
+                required=place < MIN_ARMS,
                 initial={"text": first[place] if place < min(MIN_ARMS, len(first)) else "", "provider": provider},
             )
             for place, letter in enumerate(LETTERS[:MAX_ARMS])

@@ -93,7 +93,7 @@ def test_the_form_offers_sets_texts_and_the_own_draft(house, client_for, editor,
     ("change", "sentence"),
     [
         ({"name": ""}, "This field is required"),
-        ({"b-text": ""}, "Choose 2 to 4 arms"),
+        ({"b-text": ""}, "This field is required"),
         ({"b-text": "1:99"}, "Select a valid choice"),
         ({"b-provider": "999999"}, "Select a valid choice"),
         ({"prompt_set": "999999"}, "Select a valid choice"),
