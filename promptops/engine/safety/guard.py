@@ -28,7 +28,7 @@ MAX_BYTES = 8192
 """Longer texts (in UTF-8) are refused unread."""
 WINDOW, STEP = 12, 6
 """Words in a window, and from the start of one to the start of the next."""
-LENGTH_DISCOUNT = 0.7
+LENGTH_DISCOUNT = 0.3
 """The more windows a text has, the likelier one of them looks bad by chance: each one's log-odds lose this much times
 the logarithm of their number."""
 KNOWN_SHARE = 1 / 3
@@ -40,7 +40,8 @@ _INLINE_CHARACTERS = 400
 """Longer texts are scored in the scoring thread, which lets the event loop have its turn between pieces."""
 _PIECE = 400
 _BATCH = 16
-_BREAK = re.compile(r"(?<=[^\W_]{2})\s+(?=[^\W_]{2})")
+_BREAKS = [re.compile(pattern) for pattern in (r"(?<=\S\S)\s+(?=\S\S)", r"\s{2,}", r"\s")]
+"""Where a text may be cut, the best places first: between words, not inside one that is written letter by letter."""
 
 
 class SafetyCategory(StrEnum):
@@ -455,15 +456,15 @@ class _Terms:
 
 
 def _read_in_pieces(text: str, pause: Callable[[], object]) -> list[str]:
-    """The words of `text`, read piece by piece; pieces end between two words of at least two letters where they can."""
+    """The words of `text`, read piece by piece; pieces end between words where they can."""
     if len(text) <= _PIECE * 2:
         return words(text)
     found, start = [], 0
     while start < len(text):
         end = start + _PIECE
         if end < len(text):
-            cut = _BREAK.search(text, end, end + _PIECE)
-            end = cut.end() if cut else end + _PIECE
+            cuts = (pattern.search(text, end, end + _PIECE) for pattern in _BREAKS)
+            end = next((cut.end() for cut in cuts if cut), end + _PIECE)
         found += words(text[start:end])
         start = end
         pause()

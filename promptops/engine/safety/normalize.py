@@ -11,7 +11,6 @@ import math
 import re
 import string
 import unicodedata
-from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 
@@ -30,7 +29,12 @@ _ASCII_LETTER = re.compile(r"[A-Za-z]")
 _MARKERS = re.compile(r"</s>|__label__")
 _ONE = r"(?:[^\W_]|[@$])"
 _BETWEEN = r"(?:[^\w@$]|_)"
-_SPREAD = re.compile(rf"(?<![^\W_]){_ONE}({_BETWEEN}{{1,3}}){_ONE}(?:\1{_ONE})+(?![^\W_])")
+_START = r"(?<![^\W_])(?<![@$!|+€])"
+_END = r"(?![^\W_])(?![@$]|[!|+€]\w|[^\w\s]\w)"
+_SPREAD = re.compile(rf"{_START}{_ONE}({_BETWEEN}{{1,3}}){_ONE}(?:\1{_ONE})+{_END}")
+_ALL_SPREAD = re.compile(rf"{_START}{_ONE}({_BETWEEN})(?:{_ONE}\1)*{_ONE}{_END}")
+_WIDE_GAP = re.compile(r"\S\s{2,}\S")
+_LONGEST_WORD = 14
 _LEET_SPOT = re.compile(r"[a-z][0-9@$!|+€]|[0-9@$!|+€][a-z]")
 _LEET_WORD = re.compile(r"[a-z0-9@$!|+€]+")
 _MEASURE = re.compile(
@@ -49,8 +53,8 @@ _FLAG_LETTERS = {0x1F1E6 + index: chr(ord("a") + index) for index in range(26)}
 """Regional indicators: letters that are drawn as flags in pairs."""
 
 # Lower-case letters of other scripts that pass for Latin ones in running text though Unicode's list of confusable
-# characters, which looks at their exact shapes, does not have them. Folded only inside words that have Latin letters.
-_LOOKALIKES = str.maketrans("квмнтяиьъζηκτωελπ", "kbmhtrubbznktwein")
+# characters, which looks at their exact shapes, does not have them.
+_LOOKALIKES = str.maketrans("квмнптяиьъζηκτωελπ", "kbmhntrubbznktwein")
 
 
 def normalize(text: str) -> str:
@@ -105,26 +109,24 @@ def drop_marks(text: str) -> str:
 def fold_confusables(text: str) -> str:
     """Words written with letters of other scripts that look Latin, in Latin letters.
 
-    A word is folded when it has Latin letters too, or when every letter of it has a Latin look; so words in Cyrillic
-    or Greek mostly stay as they are.
+    A word is folded when it has Latin letters too, when every letter of it has a Latin look, or when it is an English
+    word then in a text with other Latin letters; so texts in Cyrillic or Greek mostly stay as they are.
     """
     if text.isascii():
         return text
     latin = _ASCII_LETTER.search(text) is not None
 
     def fold(match: re.Match[str]) -> str:
-        word = match[0]
-        table = _confusables()
+        word, table = match[0], _confusables()
         # Small letters first: few of them have a Latin look, while most Cyrillic capitals do.
         small = word.casefold().translate(table)
-        if small.isascii():
-            return small
-        if not latin:
-            return word
-        large = word.translate(table)
-        if not large.isascii() and _ASCII_LETTER.search(word):
-            large = word.casefold().translate(table).translate(_LOOKALIKES)
-        return large if large.isascii() or _ASCII_LETTER.search(word) else word
+        if small.isascii() or not latin:
+            return small if small.isascii() else word
+        large = word.translate(table).casefold().translate(table)
+        likely = large.translate(_LOOKALIKES)
+        if _ASCII_LETTER.search(word):
+            return likely if likely.isascii() else large
+        return likely if likely in _ranks() else word
 
     return _FOREIGN_WORD.sub(fold, text)
 
@@ -144,10 +146,21 @@ def join_letters(text: str) -> str:
         letters = match[0].replace(match[1], "")
         if sum(letter.isalpha() for letter in letters) < 2:
             return match[0]
-        return " ".join(split_run(undo_leet(letters)))
+        run = undo_leet(letters)
+        # A short run is one word where something else parts the words: another sign, or wider gaps.
+        whole = len(run) <= _LONGEST_WORD and (gaps or not match[1].isspace())
+        return run if whole else " ".join(split_run(run))
 
-    singles = sum(len(word) == 1 for word in _cut(text)) + text.count("@") + text.count("$")
-    return _SPREAD.sub(join, text) if singles >= 3 else text
+    gaps = _WIDE_GAP.search(text) is not None
+    found = _cut(text)
+    singles = sum(len(word) == 1 for word in found)
+    if "@" in text or "$" in text:
+        singles += sum(word in ("@", "$") for word in text.split())
+    if singles < 3:
+        return text
+    if singles > len(found) / 2:  # written apart throughout: short words too, and wider gaps are between words
+        text = _ALL_SPREAD.sub(join, text)
+    return _SPREAD.sub(join, text)
 
 
 def split_run(letters: str) -> list[str]:
@@ -181,31 +194,42 @@ def split_run(letters: str) -> list[str]:
 
 def undo_leet(text: str) -> str:
     """Digits and signs inside words as the letters they stand for (k1ll, n4k3d); numbers and measures stay (4k, 3d)."""
-    return _LEET_WORD.sub(lambda match: _unleet(match[0]), text) if _LEET_SPOT.search(text) else text
+    if not _LEET_SPOT.search(text):
+        return text
+    read = _LEET_WORD.sub(lambda match: _unleet(match[0]), text)
+    # Where several words are written so, the numbers and measures between them are words too (1 70 3x).
+    before, after = text.split(), read.split()
+    undone = sum(was != now for was, now in zip(before, after, strict=True))
+    if undone >= 2 and undone * 4 >= len(after):
+        read = _LEET_WORD.sub(lambda match: _unleet(match[0], numbers=True), read)
+    return read
 
 
-def _unleet(word: str) -> str:
-    core = word.strip("!|+")
-    if core.isalpha() or not _LEET_SPOT.search(core) or _MEASURE.fullmatch(core):
+def _unleet(word: str, numbers: bool = False) -> str:
+    if numbers and word in ("!", "|"):
+        return "i"
+    core = word.rstrip("!|+")
+    if core.isalpha() or not (numbers or _LEET_SPOT.search(core)) or (_MEASURE.fullmatch(core) and not numbers):
+        return word
+    if not core or (core[0] in "!|+" and (inner := core.lstrip("!|+")) and inner in _ranks()):
         return word
     plain = core.translate(_LEET)
     places = [index for index, char in enumerate(plain) if char in _STROKES]
-    choices: Iterator[tuple[str, ...]]
     if len(places) <= 4:
-        choices = itertools.product("il", repeat=len(places))
+        choices = list(itertools.product("il", repeat=len(places)))
     else:
-        choices = iter([("i",) * len(places), ("l",) * len(places)])
-    first = None
+        choices = [("i",) * len(places), ("l",) * len(places)]
+    readings = []
     for choice in choices:
         letters = list(plain)
         for place, letter in zip(places, choice, strict=True):
             letters[place] = letter
-        read = "".join(letters)
-        if read in _ranks():
-            return read
-        first = first or read
+        readings.append("".join(letters))
+    if known := [read for read in readings if read in _ranks()]:
+        return min(known, key=_ranks().__getitem__)
     # No word that is known: digits, @ and $ hardly ever stand between words, the other signs often do.
-    return word if re.search(r"[!|+€]", core) or core.rstrip("0123456789").isalpha() else first or word
+    kept = numbers or re.search(r"[!|+€]", core) or core.rstrip("0123456789").isalpha()
+    return word if kept else readings[0]
 
 
 def shorten(text: str) -> str:

@@ -37,7 +37,9 @@ from promptops.engine.safety.normalize import words
 RUBRIC = SHIPPED.parent / "rubric.tsv"
 """The rubric that comes with PromptOps."""
 TARGET = 0.02
-"""The share of the harmless held-out texts that thresholds may block."""
+"""The share of the ordinary harmless held-out texts that thresholds may block."""
+HARD = "hard_negative"
+"""The kind of harmless texts that sound harmful. No threshold is set by them: real prompts are rarely like that."""
 TOLERANCE = 0.01
 """How much lower a new model's figures may be; less than that is the noise of a few texts."""
 
@@ -76,12 +78,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Metrics:
-    """How a model does on the held-out texts, at thresholds that were set on them for a target."""
+    """How a model does on the held-out texts, at thresholds that were set on them for a target.
+
+    `over_block` is of the harmless texts but hard negatives, which have their own: they are there to be hard.
+    """
 
     harmless: int
     harmful: int
     auroc: float
     over_block: float
+    over_block_hard: float
     recall: float
     recall_by_category: dict[str, float]
 
@@ -141,7 +147,7 @@ def train(
     rows, folder = read_rubric(rubric), Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     held = [row for row in rows if row.held_out]
-    for sort, count in Counter(row.harmful for row in held).items():
+    for sort, count in Counter(row.harmful for row in held if row.harmful or row.kind != HARD).items():
         if count < _FEWEST:
             raise ValueError(
                 f"The rubric holds out {count} {'harmful' if sort else 'harmless'} texts; {_FEWEST} are needed"
@@ -203,7 +209,7 @@ def current_manifest(folder: str | os.PathLike[str]) -> Path | None:
 
 
 def calibrate(model: LoadedModel, rows: Sequence[Row], target: float) -> tuple[dict[SafetyCategory, float], Metrics]:
-    """Thresholds that block at most `target` of the harmless rows, and the model's figures at them.
+    """Thresholds that block at most `target` of the ordinary harmless rows, and the model's figures at them.
 
     All thresholds lie the same number of standard deviations above what harmless texts get in their category.
     """
@@ -211,9 +217,10 @@ def calibrate(model: LoadedModel, rows: Sequence[Row], target: float) -> tuple[d
     scores = [model.read(words(row.text)).scores for row in rows]
     odds = np.array([[_logit(found[category]) for category in categories] for found in scores])
     harmful = np.array([row.harmful for row in rows])
-    center, spread = odds[~harmful].mean(0), odds[~harmful].std(0) + 1e-9
-    height = ((odds - center) / spread).max(1)
-    ranked = np.sort(height[~harmful])[::-1]
+    hard = np.array([row.kind == HARD and not row.harmful for row in rows])
+    ordinary = ~harmful & ~hard
+    center, spread = odds[ordinary].mean(0), odds[ordinary].std(0) + 1e-9
+    ranked = np.sort(((odds - center) / spread).max(1)[ordinary])[::-1]
     limit = ranked[math.floor(target * len(ranked))] + 1e-6
     thresholds = {
         category: round(float(1 / (1 + math.exp(-(center[i] + limit * spread[i])))), 6)
@@ -230,7 +237,8 @@ def calibrate(model: LoadedModel, rows: Sequence[Row], target: float) -> tuple[d
         harmless=int((~harmful).sum()),
         harmful=int(harmful.sum()),
         auroc=round(auroc(margins[harmful], margins[~harmful]), 4),
-        over_block=round(float(blocked[~harmful].mean()), 4),
+        over_block=round(float(blocked[ordinary].mean()), 4),
+        over_block_hard=round(float(blocked[hard].mean()) if hard.any() else 0.0, 4),
         recall=round(float(blocked[harmful].mean()), 4),
         recall_by_category=by_category,
     )

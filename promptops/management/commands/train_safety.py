@@ -15,7 +15,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--rubric", type=Path, default=RUBRIC, help="label, category, text, with tabs between them")
         parser.add_argument("--folder", type=Path, help="where versions are kept (default: safety in VAR_DIR)")
-        parser.add_argument("--target", type=float, default=TARGET, help="share of harmless texts that may be blocked")
+        parser.add_argument("--target", type=float, default=TARGET, help="share of ordinary texts that may be blocked")
         parser.add_argument("--promote-worse", action="store_true", help="use the model even when it is worse")
 
     def handle(self, *args: Any, **options: Any) -> None:
