@@ -2,7 +2,7 @@
 
 chain: calls to a loopback provider in a process of its own, through the engine's chain and four other ways. release:
 from publishing to the hint on an open page's socket. pages: time to render each page with a full data set, through the
-whole middleware. `python -m benchmarks chain` runs only the first.
+whole middleware. safety: judging a text. `python -m benchmarks chain` runs only the first.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ import tempfile
 from typing import Any
 
 from benchmarks.chain import bench_chain
+from benchmarks.safety import bench_safety
 from benchmarks.server import bench_server
 
 
@@ -39,11 +40,12 @@ def measure_chain() -> list[dict[str, Any]]:
 
 def main() -> None:
     """Run everything that was asked for and print it."""
-    asked = set(sys.argv[1:]) or {"chain", "server"}
+    asked = set(sys.argv[1:]) or {"chain", "server", "safety"}
     state = tempfile.TemporaryDirectory(prefix="promptops-bench-")
     os.environ |= {"VAR_DIR": state.name, "DATABASE_URL": "", "REDIS_URL": "", "ALLOWED_HOSTS": "testserver"}
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "promptops.settings")
-    found = {name: run() for name, run in {"chain": measure_chain, "server": bench_server}.items() if name in asked}
+    benches = {"chain": measure_chain, "server": bench_server, "safety": bench_safety}
+    found = {name: run() for name, run in benches.items() if name in asked}
     machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     print(json.dumps({"machine": machine, **found}, indent=1))
     print("\n\n".join(["", machine, *map(table, found.values())]), file=sys.stderr)
