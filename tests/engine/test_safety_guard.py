@@ -222,9 +222,8 @@ def test_disguises(judged):
     rows = evaluation.disguises(GUARD, [one.item.text for one in judged if one.item.harmful])
     shares = {row["disguise"]: row["still blocked"] / row["blocked texts"] for row in rows}
     assert shares.pop("padded with 50 words") >= 0.6
-    gapless, signs = shares.pop("spaced letters, no gaps"), shares.pop("leet with signs")
+    assert shares.pop("spaced letters, no gaps") >= 0.8  # where words begin is a guess
     assert min(shares.values()) >= 0.95
-    assert min(gapless, signs) >= 0.8
 
 
 def test_training_is_reproducible_and_promotes_no_worse_model(tmp_path):

@@ -26,9 +26,11 @@ from promptops.engine.safety.normalize import words
 
 MAX_BYTES = 8192
 """Longer texts (in UTF-8) are refused unread."""
-WINDOW, STEP = 12, 6
-"""Words in a window, and from the start of one to the start of the next."""
-LENGTH_DISCOUNT = 0.3
+WINDOW = 12
+"""Texts of more words are also scored in windows."""
+SIZES = ((WINDOW, 6), (6, 3))
+"""Words in a window, and from the start of one to the start of the next. The short ones find a few words among many."""
+LENGTH_DISCOUNT = 0.45
 """The more windows a text has, the likelier one of them looks bad by chance: each one's log-odds lose this much times
 the logarithm of their number."""
 KNOWN_SHARE = 1 / 3
@@ -292,11 +294,11 @@ class LoadedModel:
 
 
 def cut_windows(text: Sequence[str]) -> list[str]:
-    """The whole text and, when it has more words than a window, its windows: every seven words share one."""
+    """The whole text and, when it has more words than a window, its windows of both sizes."""
     if len(text) <= WINDOW:
         return [" ".join(text)]
-    starts = range(0, len(text) - WINDOW + STEP, STEP)
-    return [" ".join(text), *(" ".join(text[start : start + WINDOW]) for start in starts)]
+    starts = ((start, size) for size, step in SIZES for start in range(0, len(text) - size + step, step))
+    return [" ".join(text), *(" ".join(text[start : start + size]) for start, size in starts)]
 
 
 class SafetyGuard:

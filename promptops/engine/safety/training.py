@@ -36,7 +36,7 @@ from promptops.engine.safety.normalize import words
 
 RUBRIC = SHIPPED.parent / "rubric.tsv"
 """The rubric that comes with PromptOps."""
-TARGET = 0.02
+TARGET = 0.01
 """The share of the ordinary harmless held-out texts that thresholds may block."""
 HARD = "hard_negative"
 """The kind of harmless texts that sound harmful. No threshold is set by them: real prompts are rarely like that."""

@@ -20,7 +20,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not 0 <= options["target"] < 0.5:
-            raise CommandError("--target is a share between 0 and 0.5, such as 0.02.")
+            raise CommandError("--target is a share between 0 and 0.5, such as 0.01.")
         folder = options["folder"] or settings.VAR_DIR / "safety"
         try:
             trained = train(options["rubric"], folder, target=options["target"], promote_worse=options["promote_worse"])
