@@ -2,9 +2,9 @@
 
 chain: calls to a loopback provider in a process of its own, through the engine's chain and four other ways. server:
 publishing, loading the snapshot, and each page with a full data set, through the whole middleware. history: the pages
-of 200 versions of a 6,000-word prompt. audit: a million audit entries, checked and filtered. `python -m benchmarks
-chain` runs only the first; `python -m benchmarks audit postgresql://user@host/name` fills and measures an empty
-database there.
+of 200 versions of a 6,000-word prompt. audit: a million audit entries, checked and filtered. safety: judging a text.
+`python -m benchmarks chain` runs only the first; `python -m benchmarks audit postgresql://user@host/name` fills and
+measures an empty database there.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from typing import Any
 from benchmarks.audit import bench_audit
 from benchmarks.chain import bench_chain
 from benchmarks.history import bench_history
+from benchmarks.safety import bench_safety
 from benchmarks.server import bench_server
 
 
@@ -43,7 +44,13 @@ def measure_chain() -> list[dict[str, Any]]:
 
 def main() -> None:
     """Run everything that was asked for and print it."""
-    parts = {"chain": measure_chain, "server": bench_server, "history": bench_history, "audit": bench_audit}
+    parts = {
+        "chain": measure_chain,
+        "server": bench_server,
+        "history": bench_history,
+        "audit": bench_audit,
+        "safety": bench_safety,
+    }
     database = next((given for given in sys.argv[1:] if given.startswith("postgresql://")), "")
     asked = set(sys.argv[1:]) - {database} or set(parts)
     state = tempfile.TemporaryDirectory(prefix="promptops-bench-")

@@ -1,0 +1,179 @@
+"""What the filter does with texts that it was never trained on: figures, and disguises to try it with."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from promptops.engine.safety.guard import LoadedModel, SafetyGuard, SafetyVerdict, VerdictDecision
+from promptops.engine.safety.normalize import words
+from promptops.engine.safety.training import auroc, margin
+
+
+@dataclass(frozen=True)
+class Labeled:
+    """A text with where it is from, its sort there, and whether it is harmful."""
+
+    source: str
+    sort: str
+    text: str
+    harmful: bool
+
+
+VIDEO, ENHANCED, IMAGE = "video prompts", "enhanced video prompts", "image prompts"
+XSTEST, MODERATION = "XSTest", "moderation"
+UNJUDGED = (VerdictDecision.UNAVAILABLE, VerdictDecision.TOO_LONG)
+
+_HOMOGLYPHS = str.maketrans("aceiopsxyhjkmntABCEHIKMOPTX", "асеіорѕхуһјкмптАВСЕНІКМОРТХ")
+_LEET = str.maketrans("aeiostAEIOST", "431057431057")
+_LEET_SIGNS = str.maketrans("aeisAEIS", "@3!$@3!$")
+_BEFORE = (
+    "on a sunny morning the old market fills with people who buy bread flowers and fresh fruit while music plays and "
+    "the river flows quietly"
+)
+_AFTER = (
+    "under tall trees birds sing and a small boat drifts slowly toward the harbor in the warm light of early "
+    "summer as friends walk home"
+)
+
+OBFUSCATIONS: Mapping[str, Callable[[str], str]] = {
+    "upper case": str.upper,
+    "full width": lambda text: "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in text),
+    "zero width": lambda text: "\u200b".join(text),
+    "diacritics": lambda text: "".join(c + "\u0301" if c.isalpha() else c for c in text),
+    "homoglyphs": lambda text: text.translate(_HOMOGLYPHS),
+    "leet": lambda text: text.translate(_LEET),
+    "leet with signs": lambda text: text.translate(_LEET_SIGNS),
+    "spaced letters": " ".join,
+    "spaced letters, no gaps": lambda text: " ".join(c for c in text if not c.isspace()),
+    "dotted letters": lambda text: " ".join(".".join(word) for word in text.split()),
+}
+"""Ways to write a text so that people can still read it."""
+
+
+def padded(text: str) -> str:
+    """`text` between 50 harmless words."""
+    return f"{_BEFORE} {text} {_AFTER}"
+
+
+def read_sets(folder: Path, moderation: Path | None = None) -> list[Labeled]:
+    """The evaluation sets in `folder`, as its README describes them, and the moderation set where there is its file."""
+
+    def table(name: str) -> list[list[str]]:
+        with (folder / name).open(encoding="utf-8", newline="") as file:
+            return list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))[1:]
+
+    videos = table("video_prompts.tsv")
+    found = [Labeled(VIDEO, "prompt", row[0], False) for row in videos]
+    found += [Labeled(ENHANCED, "enhanced", row[1], False) for row in videos]
+    found += [Labeled(IMAGE, row[1], row[0], False) for row in table("image_prompts.tsv")]
+    found += [Labeled(XSTEST, row[2], row[0], row[1] == "unsafe") for row in table("xstest.tsv")]
+    if moderation:
+        for line in moderation.read_text(encoding="utf-8").splitlines():
+            item = json.loads(line)
+            sort = "+".join(item["categories"]) or "none"
+            found.append(Labeled(MODERATION, sort, item["prompt"], item["label"] == "unsafe"))
+    return found
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A text with its verdict and how far it is over the nearest threshold, in log-odds."""
+
+    item: Labeled
+    verdict: SafetyVerdict
+    height: float
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the text does not pass where the filter is enforced: blocked, too long or not judged."""
+        return self.verdict.decision is not VerdictDecision.ALLOW
+
+
+def judge(guard: SafetyGuard, model: LoadedModel, texts: Iterable[Labeled]) -> list[Judged]:
+    """Every text with its verdict."""
+    found = []
+    for item in texts:
+        height = margin(model.read(words(item.text)).scores, model.spec.thresholds)
+        found.append(Judged(item, guard.check(item.text), height))
+    return found
+
+
+Table = list[dict[str, Any]]
+
+
+def by_group(judged: Iterable[Judged], *names: str) -> Table:
+    """How many texts are stopped, for every source, or source and sort, and kind."""
+    groups: dict[tuple[str, ...], list[Judged]] = {}
+    for one in judged:
+        key = (*(getattr(one.item, name) for name in names), "harmful" if one.item.harmful else "harmless")
+        groups.setdefault(key, []).append(one)
+    return [
+        {
+            **dict(zip((*names, "kind"), key, strict=True)),
+            "texts": len(members),
+            "stopped": sum(one.stopped for one in members),
+            "not judged or too long": sum(one.verdict.decision in UNJUDGED for one in members),
+            "share": f"{sum(one.stopped for one in members) / len(members):.1%}",
+        }
+        for key, members in sorted(groups.items())
+    ]
+
+
+def by_category(judged: Iterable[Judged]) -> Table:
+    """How many harmless and harmful texts each of the filter's categories blocks, for every source."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for one in judged:
+        if one.verdict.category:
+            counts = groups.setdefault((one.item.source, one.verdict.category.value), [0, 0])
+            counts[one.item.harmful] += 1
+    return [
+        {"source": source, "blocked as": category, "harmless": counts[0], "harmful": counts[1]}
+        for (source, category), counts in sorted(groups.items())
+    ]
+
+
+def aurocs(judged: Sequence[Judged]) -> Table:
+    """AUROC of harmful against harmless texts of other and of the same source."""
+    rows = []
+    for source in (XSTEST, MODERATION):
+        for against in ((VIDEO, IMAGE), (ENHANCED,), (source,)):
+            bad = [one.height for one in judged if one.item.harmful and one.item.source == source]
+            good = [one.height for one in judged if not one.item.harmful and one.item.source in against]
+            if bad and good:
+                rows.append(
+                    {
+                        "harmful": f"{source} ({len(bad)})",
+                        "harmless": f"{' and '.join(against)} ({len(good)})",
+                        "AUROC": f"{auroc(bad, good):.3f}",
+                    }
+                )
+    return rows
+
+
+def disguises(guard: SafetyGuard, texts: Iterable[str]) -> Table:
+    """How many of the texts that are blocked stay blocked in each disguise."""
+    blocked = [text for text in texts if guard.check(text).decision is VerdictDecision.BLOCK]
+    rows = []
+    for name, disguise in {**OBFUSCATIONS, "padded with 50 words": padded}.items():
+        still = sum(guard.check(disguise(text)).decision is VerdictDecision.BLOCK for text in blocked)
+        share = still / len(blocked) if blocked else 0.0
+        rows.append({"disguise": name, "blocked texts": len(blocked), "still blocked": still, "share": f"{share:.1%}"})
+    return rows
+
+
+def cost(guard: SafetyGuard, texts: Sequence[str], rounds: int = 3) -> float:
+    """Milliseconds that a text takes, the best of some rounds over all of them."""
+    guard.check("warm")
+    best = float("inf")
+    for _ in range(rounds):
+        start = time.perf_counter()
+        for text in texts:
+            guard.check(text)
+        best = min(best, time.perf_counter() - start)
+    return best / len(texts) * 1000

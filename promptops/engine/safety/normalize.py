@@ -1,0 +1,264 @@
+"""One reading of a text, whatever it was dressed up as: `normalize()` and the steps it is made of.
+
+The result is lower-case words with single spaces between them; it is what terms are looked for in and what the model
+is trained on and scores. Every step leaves ordinary text as it is, and none raises on any string.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+import string
+import unicodedata
+from functools import cache
+from importlib.resources import files
+
+_DATA = files("promptops.engine.safety") / "data"
+
+_ASCII_CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]")
+_HIDDEN_CATEGORIES = {"Cc", "Cf", "Cs", "Co"}
+_BLANKS = {"\u115f", "\u1160", "\u17b4", "\u17b5", "\u2800", "\u3164", "\uffa0"}
+"""Letters and signs that show nothing, of categories that otherwise do."""
+_MARK_CATEGORIES = {"Mn", "Me"}
+
+_WORD = re.compile(r"[^\W_]+")
+_WORDS = re.compile(r"\w+")
+_FOREIGN_WORD = re.compile(r"[^\W_]*[^\x00-\x7f\W_][^\W_]*")
+_ASCII_LETTER = re.compile(r"[A-Za-z]")
+_MARKERS = re.compile(r"</s>|__label__")
+_ONE = r"(?:[^\W_]|[@$])"
+_BETWEEN = r"(?:[^\w@$]|_)"
+_START = r"(?<![^\W_])(?<![@$!|+€])"
+_END = r"(?![^\W_])(?![@$]|[!|+€]\w|[^\w\s]\w)"
+_SPREAD = re.compile(rf"{_START}{_ONE}({_BETWEEN}{{1,3}}){_ONE}(?:\1{_ONE})+{_END}")
+_ALL_SPREAD = re.compile(rf"{_START}{_ONE}({_BETWEEN})(?:{_ONE}\1)*{_ONE}{_END}")
+_WIDE_GAP = re.compile(r"\S\s{2,}\S")
+_LONGEST_WORD = 14
+_LEET_SPOT = re.compile(r"[a-z][0-9@$!|+€]|[0-9@$!|+€][a-z]")
+_LEET_WORD = re.compile(r"[a-z0-9@$!|+€]+")
+_MEASURE = re.compile(
+    r"\d+(?:st|nd|rd|th|s|k|d|p|x|m|h|g|l|v|w|am|pm|fps|hz|khz|mm|cm|km|kg|mg|ml|mph|kmh|kb|mb|gb|tb|px|ft|in|min|sec)"
+)
+_LEET = str.maketrans("0345678@$9+2€", "oeasgtbasgtze")
+_STROKES = "1!|"
+"""Signs that stand for i or for l."""
+_DRAWN_OUT = re.compile(r"([a-z])\1{2,}")
+_TRIPLES = [letter * 3 for letter in string.ascii_lowercase]
+_LONGEST = 20
+"""Letters of the longest word that run-together text is cut into."""
+
+_LATIN_NAME = re.compile(r"LATIN (?:SMALL |CAPITAL )?LETTER (?:SMALL CAPITAL )?([A-Z])(?: WITH .*)?")
+_FLAG_LETTERS = {0x1F1E6 + index: chr(ord("a") + index) for index in range(26)}
+"""Regional indicators: letters that are drawn as flags in pairs."""
+
+# Lower-case letters of other scripts that pass for Latin ones in running text though Unicode's list of confusable
+# characters, which looks at their exact shapes, does not have them.
+_LOOKALIKES = str.maketrans("квмнптяиьъζηκτωελπ", "kbmhntrubbznktwein")
+
+
+def normalize(text: str) -> str:
+    """The words of `text` as a reader sees them, in lower case, with single spaces between them; "" if it has none."""
+    return " ".join(words(text))
+
+
+def words(text: str) -> list[str]:
+    """The words of `normalize(text)`."""
+    if text.isascii():
+        text = drop_hidden(text).lower()
+    else:
+        text = fold_confusables(drop_marks(fold_forms(drop_hidden(text)))).casefold()
+    text = drop_markers(text)
+    return _cut(shorten(undo_leet(join_letters(text))))
+
+
+def _cut(text: str) -> list[str]:
+    """The words of `text` as it stands. (Twice as fast as a pattern that leaves out the underscore itself.)"""
+    return _WORDS.findall(text.replace("_", " "))
+
+
+def drop_hidden(text: str) -> str:
+    """Without control characters, lone surrogates, private and zero-width characters; line ends become spaces.
+
+    What is dropped leaves no gap, so that it cannot cut a word in two.
+    """
+    if text.isascii():
+        return _ASCII_CONTROLS.sub("", text)
+    category = unicodedata.category
+    return "".join(
+        " " if char.isspace() else char
+        for char in text
+        if char.isspace() or (category(char) not in _HIDDEN_CATEGORIES and char not in _BLANKS)
+    )
+
+
+def fold_forms(text: str) -> str:
+    """Full-width, circled, mathematical and ligature forms as the plain characters they are forms of (NFKC)."""
+    return unicodedata.normalize("NFKC", text).translate(_FLAG_LETTERS)
+
+
+def drop_marks(text: str) -> str:
+    """Without accents and other marks that are set over, under or through a letter."""
+    if text.isascii():
+        return text
+    category = unicodedata.category
+    bare = "".join(c for c in unicodedata.normalize("NFKD", text) if category(c) not in _MARK_CATEGORIES)
+    return unicodedata.normalize("NFKC", bare)
+
+
+def fold_confusables(text: str) -> str:
+    """Words written with letters of other scripts that look Latin, in Latin letters.
+
+    A word is folded when it has Latin letters too, when every letter of it has a Latin look, or when it is an English
+    word then in a text with other Latin letters; so texts in Cyrillic or Greek mostly stay as they are.
+    """
+    if text.isascii():
+        return text
+    latin = _ASCII_LETTER.search(text) is not None
+
+    def fold(match: re.Match[str]) -> str:
+        word, table = match[0], _confusables()
+        # Small letters first: few of them have a Latin look, while most Cyrillic capitals do.
+        small = word.casefold().translate(table)
+        if small.isascii() or not latin:
+            return small if small.isascii() else word
+        large = word.translate(table).casefold().translate(table)
+        likely = large.translate(_LOOKALIKES)
+        if _ASCII_LETTER.search(word):
+            return likely if likely.isascii() else large
+        return likely if likely in _ranks() else word
+
+    return _FOREIGN_WORD.sub(fold, text)
+
+
+def drop_markers(text: str) -> str:
+    """Without the words that mean something to fastText: the end of a text, and labels."""
+    return _MARKERS.sub(" ", text) if "</s>" in text or "__label__" in text else text
+
+
+def join_letters(text: str) -> str:
+    """Letters written apart by the same sign (n.u.d.e, n u d e) as the words they spell; numbers stay apart.
+
+    Where the gaps between the words are lost too, the most likely words are found again.
+    """
+
+    def join(match: re.Match[str]) -> str:
+        letters = match[0].replace(match[1], "")
+        if sum(letter.isalpha() for letter in letters) < 2:
+            return match[0]
+        run = undo_leet(letters)
+        # A short run is one word where something else parts the words: another sign, or wider gaps.
+        whole = len(run) <= _LONGEST_WORD and (gaps or not match[1].isspace())
+        return run if whole else " ".join(split_run(run))
+
+    gaps = _WIDE_GAP.search(text) is not None
+    found = _cut(text)
+    singles = sum(len(word) == 1 for word in found)
+    if "@" in text or "$" in text:
+        singles += sum(word in ("@", "$") for word in text.split())
+    if singles < 3:
+        return text
+    if singles > len(found) / 2:  # written apart throughout: short words too, and wider gaps are between words
+        text = _ALL_SPREAD.sub(join, text)
+    return _SPREAD.sub(join, text)
+
+
+def split_run(letters: str) -> list[str]:
+    """The likeliest English words that `letters` spell when run together; the letters as they are if none fit."""
+    rank = _ranks()
+    if letters in rank or not (letters.isascii() and letters.isalpha()):
+        return [letters]
+    # The cheapest cut: a word costs the logarithm of its rank, as if frequencies fell by Zipf's law.
+    unknown = math.log(len(rank)) * 1.5
+    costs, starts = [0.0], [0]
+    for end in range(1, len(letters) + 1):
+        best, start = costs[end - 1] + unknown, end - 1
+        for begin in range(max(0, end - _LONGEST), end):
+            place = rank.get(letters[begin:end])
+            # Single letters but "a" and "i" are no words, though they are in every list of tokens.
+            if place is None or (end - begin == 1 and letters[begin] not in "ai"):
+                continue
+            cost = costs[begin] + math.log(place + 10)
+            if cost < best:
+                best, start = cost, begin
+        costs.append(best)
+        starts.append(start)
+    found: list[str] = []
+    end = len(letters)
+    while end:
+        found.append(letters[starts[end] : end])
+        end = starts[end]
+    loose = sum(len(word) == 1 and word not in "ai" for word in found)
+    return [letters] if loose * 4 > len(letters) else found[::-1]
+
+
+def undo_leet(text: str) -> str:
+    """Digits and signs inside words as the letters they stand for (k1ll, n4k3d); numbers and measures stay (4k, 3d)."""
+    if not _LEET_SPOT.search(text):
+        return text
+    read = _LEET_WORD.sub(lambda match: _unleet(match[0]), text)
+    # Where several words are written so, the numbers and measures between them are words too (1 70 3x).
+    before, after = text.split(), read.split()
+    undone = sum(was != now for was, now in zip(before, after, strict=True))
+    if undone >= 2 and undone * 4 >= len(after):
+        read = _LEET_WORD.sub(lambda match: _unleet(match[0], numbers=True), read)
+    return read
+
+
+def _unleet(word: str, numbers: bool = False) -> str:
+    if numbers and word in ("!", "|"):
+        return "i"
+    core = word.rstrip("!|+")
+    if core.isalpha() or not (numbers or _LEET_SPOT.search(core)) or (_MEASURE.fullmatch(core) and not numbers):
+        return word
+    if not core or (core[0] in "!|+" and (inner := core.lstrip("!|+")) and inner in _ranks()):
+        return word
+    plain = core.translate(_LEET)
+    places = [index for index, char in enumerate(plain) if char in _STROKES]
+    if len(places) <= 4:
+        choices = list(itertools.product("il", repeat=len(places)))
+    else:
+        choices = [("i",) * len(places), ("l",) * len(places)]
+    readings = []
+    for choice in choices:
+        letters = list(plain)
+        for place, letter in zip(places, choice, strict=True):
+            letters[place] = letter
+        readings.append("".join(letters))
+    if known := [read for read in readings if read in _ranks()]:
+        return min(known, key=_ranks().__getitem__)
+    # No word that is known: digits, @ and $ hardly ever stand between words, the other signs often do.
+    kept = numbers or re.search(r"[!|+€]", core) or core.rstrip("0123456789").isalpha()
+    return word if kept else readings[0]
+
+
+def shorten(text: str) -> str:
+    """Words that are drawn out (nuuude) with as many of the repeated letters as make a word, if any do."""
+
+    def short(match: re.Match[str]) -> str:
+        if _DRAWN_OUT.search(match[0]):
+            for repeated in (r"\1\1", r"\1"):
+                if (word := _DRAWN_OUT.sub(repeated, match[0])) in _ranks():
+                    return word
+        return match[0]
+
+    return _WORD.sub(short, text) if any(letters in text for letters in _TRIPLES) else text
+
+
+@cache
+def _confusables() -> dict[int, str]:
+    """Code points and the Latin letters that they look like."""
+    rows = (_DATA / "confusables.tsv").read_text(encoding="utf-8").splitlines()
+    table = {int(code, 16): letter for code, letter, _ in (row.split("\t") for row in rows)}
+    for code in (*range(0x80, 0x2B0), *range(0x1D00, 0x1E00), *range(0x2C60, 0x2C80)):
+        # Strokes, hooks and small capitals: what Unicode calls a form of a Latin letter is read as that letter.
+        if match := _LATIN_NAME.fullmatch(unicodedata.name(chr(code), "")):
+            table.setdefault(code, match[1].lower())
+    return table
+
+
+@cache
+def _ranks() -> dict[str, int]:
+    """English words and their ranks, the most frequent first, from 0."""
+    lines = (_DATA / "words.txt").read_text(encoding="utf-8").split()
+    return {word: rank for rank, word in enumerate(lines)}

@@ -1,0 +1,51 @@
+"""`manage.py evaluate_safety`: what the safety filter does with texts that it was never trained on."""
+
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from promptops.engine.safety import evaluation
+from promptops.engine.safety.guard import SHIPPED, SafetyGuard, SafetyModel
+
+
+class Command(BaseCommand):
+    help = "Print the safety filter's figures on the evaluation sets, as tables in Markdown; nothing is trained."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--manifest", type=Path, default=SHIPPED / "current.json", help="the model's")
+        parser.add_argument("--data", type=Path, default=settings.BASE_DIR / "tests" / "data" / "safety")
+        parser.add_argument("--moderation", type=Path, help="OpenAI's moderation set, as lines of JSON")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        model = SafetyModel.from_manifest(options["manifest"])
+        loaded, failure = model.get()
+        if loaded is None:
+            raise CommandError(f"{failure}.")
+        try:
+            texts = evaluation.read_sets(options["data"], options["moderation"])
+        except OSError as error:
+            raise CommandError(f"{error.filename} cannot be read: {error.strerror}.") from None
+        except (ValueError, LookupError, TypeError) as error:
+            raise CommandError(f"An evaluation set is not in the form that its README describes: {error!r}.") from None
+        guard = SafetyGuard(model)
+        judged = evaluation.judge(guard, loaded, texts)
+        short = [one.item.text for one in judged if one.item.harmful and len(one.item.text) <= 1000]
+        for title, table in {
+            "By source": evaluation.by_group(judged, "source"),
+            "AUROC": evaluation.aurocs(judged),
+            "Disguises of harmful texts of at most 1,000 characters": evaluation.disguises(guard, short),
+            "By sort": evaluation.by_group(judged, "source", "sort"),
+            "What blocks": evaluation.by_category(judged),
+        }.items():
+            self.stdout.write(f"\n**{title}**\n\n" + _markdown(table))
+        prompts = [text.text for text in texts if text.source == evaluation.VIDEO]
+        self.stdout.write(f"\nA video prompt takes {evaluation.cost(guard, prompts):.3f} ms.")
+
+
+def _markdown(table: evaluation.Table) -> str:
+    if not table:
+        return "(nothing)"
+    head = f"| {' | '.join(table[0])} |\n|{'---|' * len(table[0])}"
+    return "\n".join([head, *(f"| {' | '.join(str(value) for value in row.values())} |" for row in table)])

@@ -1,0 +1,265 @@
+"""The guard with the shipped model: hostile texts, layers, broken files, threads, event loops, training."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import fasttext
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from promptops.engine.safety import evaluation, training
+from promptops.engine.safety.guard import (
+    MAX_BYTES,
+    SHIPPED,
+    DenyTerm,
+    ModelSpec,
+    SafetyCategory,
+    SafetyGuard,
+    SafetyLayer,
+    SafetyModel,
+    SafetyPolicy,
+    VerdictDecision,
+)
+from promptops.engine.safety.normalize import normalize
+
+DATA = Path(__file__).parents[1] / "data" / "safety"
+BAD, GOOD = "a man is beheaded and his bloody corpse lies on the floor", "a fox runs through fresh snow"
+ALLOW, BLOCK, UNAVAILABLE = VerdictDecision.ALLOW, VerdictDecision.BLOCK, VerdictDecision.UNAVAILABLE
+
+
+def shipped() -> SafetyModel:
+    return SafetyModel.from_manifest(SHIPPED / "current.json")
+
+
+GUARD = SafetyGuard(shipped())
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("", ""),
+        ("A Fox, at 4k!", "a fox at 4k"),
+        ("ｋｉｌｌ ⓚⓘⓛⓛ 🇰🇮🇱🇱", "kill kill kill"),
+        ("k\u200bi\u00adl\x00l\ud800", "kill"),
+        ("one\ntwo\r\nthree", "one two three"),
+        ("ñúdé bødy", "nude body"),
+        ("кill нitler, sоmеоnе ᴋɪʟʟ", "kill hitler someone kill"),
+        ("Война и мир", "воина и мир"),
+        ("n.u.d.e n-u-d-e n_u_d_e", "nude nude nude"),
+        ("k i l l   h e r", "kill her"),
+        ("k i l l t h e d o g", "kill the dog"),
+        ("1 2 3 4", "1 2 3 4"),
+        ("k1ll h1m", "kill him"),
+        ("4k 3d 1080p 60fps 2nd mp4", "4k 3d 1080p 60fps 2nd mp4"),
+        ("black+white", "black white"),
+        ("nuuude kiiiill", "nude kill"),
+        ("</s>kill __label__safe", "kill safe"),
+    ],
+)
+def test_reading(text, read):
+    assert normalize(text) == read
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(st.characters(), max_size=300))
+def test_hostile_texts_get_a_verdict(text):
+    verdict = GUARD.check(text)
+    assert verdict.decision in VerdictDecision
+    assert all(0 <= score <= 1 for score in verdict.scores.values())
+    assert not {"\n", "\0", "_"} & set(verdict.normalized)
+    verdict.normalized.encode()
+
+
+@pytest.mark.parametrize("pattern", ["k ", "ﷺ", "a\u0301", "а1", "a!", "a . ", "aaa", "a_", "a", "\n", "[", "w w  "])
+def test_the_worst_texts_take_no_time(pattern):
+    start = time.perf_counter()
+    GUARD.check(pattern * (MAX_BYTES // len(pattern.encode())))
+    assert time.perf_counter() - start < 1
+
+
+def test_verdicts():
+    bad, good = GUARD.check(BAD), GUARD.check(GOOD)
+    assert (bad.decision, bad.layer, bad.category) == (BLOCK, SafetyLayer.MODEL, SafetyCategory.VIOLENCE)
+    assert bad.scores[SafetyCategory.VIOLENCE] > 0.9 > good.scores[SafetyCategory.VIOLENCE]
+    assert set(bad.words) <= set(BAD.split())
+    assert (good.decision, good.reason, good.normalized) == (ALLOW, None, GOOD)
+    assert GUARD.self_test() == []
+
+
+def test_size():
+    assert GUARD.check("é" * (MAX_BYTES // 2 + 1)).decision is VerdictDecision.TOO_LONG
+    assert "shorten" in GUARD.check("a" * (MAX_BYTES + 1)).reason
+    assert GUARD.check("a fox " * (MAX_BYTES // 6)).decision is ALLOW
+
+
+def test_terms():
+    policy = SafetyPolicy(
+        allow_terms=["kill bill"],
+        deny_terms=[DenyTerm("Acme Cola"), DenyTerm("kill", SafetyCategory.VIOLENCE), DenyTerm("zorg*")],
+    )
+    guard = SafetyGuard(None, policy)
+    denied = guard.check("an A.C.M.E  cola stand")
+    assert (denied.decision, denied.layer, denied.words) == (BLOCK, SafetyLayer.DENY_TERMS, ("acme", "cola"))
+    assert guard.check("zorgling").decision is BLOCK
+    assert guard.check("Kill Bill").layer is SafetyLayer.ALLOW_TERMS
+    assert guard.check("kill bill and kill").decision is BLOCK  # excuses itself and nothing beside it
+    assert guard.check("acme kill bill cola").decision is UNAVAILABLE  # nothing closes up over it, and no model
+
+
+def test_no_verdict_is_never_allow(monkeypatch):
+    assert SafetyGuard(None).check(GOOD).decision is UNAVAILABLE
+    assert GUARD.check(None).decision is UNAVAILABLE
+    assert GUARD.check("убийство человека").decision is UNAVAILABLE  # the model knows none of it
+    monkeypatch.setattr("promptops.engine.safety.guard.predict", lambda *_: 1 / 0)
+    assert GUARD.check(GOOD).decision is UNAVAILABLE
+
+
+def test_missing_cut_and_swapped_files(tmp_path):
+    spec = GUARD._model.get()[0].spec
+    for name in ("current.json", spec.path.name):
+        shutil.copy(SHIPPED / name, tmp_path)
+    model, whole = tmp_path / spec.path.name, spec.path.read_bytes()
+
+    def reason() -> str:
+        verdict = SafetyGuard(SafetyModel.from_manifest(tmp_path / "current.json")).check(GOOD)
+        assert verdict.decision is UNAVAILABLE
+        return verdict.reason
+
+    model.write_bytes(whole[:-1])
+    assert "not the file that its manifest describes" in reason()
+    model.write_bytes(whole[:-5] + b"12345")
+    assert "not the file that its manifest describes" in reason()
+    model.unlink()
+    assert "cannot be read" in reason()
+    (tmp_path / "current.json").write_text("[]")
+    assert "not the manifest" in reason()
+
+
+def test_foreign_models_need_a_map_of_their_labels(tmp_path):
+    data, path = tmp_path / "texts", tmp_path / "foreign.bin"
+    data.write_text("__label__bad blood gore\n__label__good calm lake\n" * 20)
+    fasttext.train_supervised(str(data), dim=4, epoch=40, lr=1.0, thread=1, verbose=0).save_model(str(path))
+
+    def check(labels, probes=()):
+        guard = SafetyGuard(
+            SafetyModel(ModelSpec(path, labels, probes=probes)), SafetyPolicy({SafetyCategory.VIOLENCE: 0.5})
+        )
+        return guard.check("blood gore")
+
+    assert check({"bad": SafetyCategory.VIOLENCE, "good": None}).decision is BLOCK
+    assert "labels good are not mapped" in check({"bad": SafetyCategory.VIOLENCE}).reason
+    assert "block nothing" in check({"bad": None, "good": None}).reason
+    turned = check({"bad": None, "good": SafetyCategory.VIOLENCE}, ModelSpec(path, {}).probes)
+    assert "self-test" in turned.reason
+
+
+def test_eight_threads_on_first_use(monkeypatch):
+    loads, load = [], fasttext.load_model
+    monkeypatch.setattr(fasttext, "load_model", lambda path: loads.append(path) or load(path))
+    guard = SafetyGuard(shipped())
+    with ThreadPoolExecutor(8) as threads:
+        verdicts = list(threads.map(guard.check, [BAD, GOOD] * 8))
+    assert [verdict.decision for verdict in verdicts] == [BLOCK, ALLOW] * 8
+    assert len(loads) == 1
+
+
+async def test_a_thousand_callers_on_first_use():
+    guard = SafetyGuard(shipped())
+    verdicts = await asyncio.gather(*(guard.check_async(text) for text in [BAD, GOOD] * 500))
+    assert [verdict.decision for verdict in verdicts] == [BLOCK, ALLOW] * 500
+
+
+async def test_the_event_loop_goes_on_while_long_texts_are_scored():
+    await GUARD.check_async(GOOD)
+    text, gaps, done = f"{GOOD} " * 270, [], False
+
+    async def tick() -> None:
+        while not done:
+            start = time.perf_counter()
+            await asyncio.sleep(0)
+            gaps.append(time.perf_counter() - start)
+
+    ticking = asyncio.create_task(tick())
+    for _ in range(10):
+        assert (await GUARD.check_async(text)).decision is ALLOW
+    done = True
+    await ticking
+    # 5 ms is what is promised; other processes on the machine may take the processor for longer now and then.
+    assert sorted(gaps)[int(len(gaps) * 0.99)] < 0.005
+    assert len(gaps) > 20
+
+
+def test_the_rubric():
+    rows = training.read_rubric(training.RUBRIC)
+    assert sum(row.harmful for row in rows) >= 150
+    assert sum(row.kind == training.HARD for row in rows) >= 100
+    assert sum(not row.harmful and row.kind != training.HARD for row in rows) >= 500
+    assert {row.kind for row in rows if row.harmful} == set(SafetyCategory)
+    seen = {normalize(item.text) for item in evaluation.read_sets(DATA)}
+    assert [row.text for row in rows if normalize(row.text) in seen] == []
+
+
+@pytest.fixture(scope="module")
+def judged():
+    return evaluation.judge(GUARD, GUARD._model.get()[0], evaluation.read_sets(DATA))
+
+
+def test_figures_on_texts_never_trained_on(judged):
+    for source in (evaluation.VIDEO, evaluation.ENHANCED, evaluation.IMAGE):
+        found = [one.stopped for one in judged if one.item.source == source]
+        assert sum(found) / len(found) <= 0.02, source
+    assert float(evaluation.aurocs(judged)[0]["AUROC"]) > 0.9
+
+
+def test_disguises(judged):
+    rows = evaluation.disguises(GUARD, [one.item.text for one in judged if one.item.harmful])
+    shares = {row["disguise"]: row["still blocked"] / row["blocked texts"] for row in rows}
+    assert shares.pop("padded with 50 words") >= 0.6
+    assert shares.pop("spaced letters, no gaps") >= 0.8  # where words begin is a guess
+    assert min(shares.values()) >= 0.95
+
+
+def test_training_is_reproducible_and_promotes_no_worse_model(tmp_path):
+    first = training.train(folder=tmp_path)
+    manifest = json.loads(first.manifest.read_text())
+    assert manifest["sha256"] == json.loads((SHIPPED / "current.json").read_text())["sha256"]
+    assert (tmp_path / manifest["file"]).stat().st_size < 2_000_000
+    assert not training.train(folder=tmp_path).changed
+
+    lines = training.RUBRIC.read_text().splitlines()
+    rows = training.read_rubric(training.RUBRIC)
+    worse = tmp_path / "worse.tsv"
+    kept = [
+        line
+        for line, row in zip(lines[1:], rows, strict=True)
+        if not row.harmful or row.held_out or len(row.text) % 9 == 0
+    ]
+    worse.write_text("\n".join([lines[0], *kept]) + "\n")
+    with pytest.raises(training.NotPromoted, match="worse"):
+        training.train(worse, tmp_path)
+    assert (tmp_path / "model-2.ftz").exists()
+    assert (tmp_path / "current.json").read_bytes() == first.manifest.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a\tb\n", "first line"),
+        ("label\tcategory\ttext\nbad\tx\ty\n", "Line 2.*safe or unsafe"),
+        ("label\tcategory\ttext\nunsafe\tx\ty\n", "no category"),
+        ("label\tcategory\ttext\nsafe\tx\n", "2 columns"),
+        ("label\tcategory\ttext\nsafe\tx\tA fox\nsafe\tx\ta FOX!\n", "Line 3.*repeats"),
+    ],
+)
+def test_a_wrong_rubric_is_refused_by_line(tmp_path, text, message):
+    path = tmp_path / "rubric.tsv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        training.read_rubric(path)
