@@ -77,13 +77,4 @@ class TrialState(models.TextChoices):
     FAILED = "failed", "Failed"
 
 
-class Choice(models.TextChoices):
-    """What a voter said of two answers; `first` is the arm of the lower position, wherever it was shown."""
-
-    FIRST = "first", "First"
-    SECOND = "second", "Second"
-    TIE = "tie", "Tie"
-    NEITHER = "neither", "Neither"
-
-
 OPERATION_CHOICES = [(operation.value, operation.value) for operation in PromptOperation]

@@ -80,7 +80,7 @@ def start(
     kept_inputs = ComparisonInput.objects.bulk_create(
         ComparisonInput(comparison=comparison, position=position, text=text) for position, text in enumerate(inputs)
     )
-    # Input by input, so that votes can begin, and a comparison that is cut short has whole rows.
+    # Input by input, so that a comparison that is cut short has whole rows.
     Trial.objects.bulk_create(
         (
             Trial(comparison=comparison, input=given, arm=arm, repeat=repeat)

@@ -274,7 +274,7 @@ def erase(run: Run, *, by: Actor) -> None:
 def erase_expired(*, by: Actor = SYSTEM) -> int:
     """Erase the text of runs older than the retention setting; returns how many."""
     days = LiveConfiguration.objects.values_list("run_retention_days", flat=True).get(pk=1)
-    # What a comparison asked is the operators' own, and kept with its votes; a single run can still be erased.
+    # What a comparison asked is the operators' own, and kept with the comparison; a single run can still be erased.
     old = Run.objects.filter(at__lt=timezone.now() - timedelta(days=days)).exclude(source=RunSource.COMPARISON)
     erased = _erase(old)
     if erased:

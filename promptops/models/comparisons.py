@@ -1,4 +1,4 @@
-"""Comparisons: arms answer the same inputs, operators vote without knowing whose answer is whose.
+"""Comparisons: two to four arms answer the same inputs.
 
 What a comparison uses is copied into it when it starts: texts, settings, model ids and inputs. What is edited
 afterwards changes nothing in it, and it can be repeated.
@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from promptops.enums import OPERATION_CHOICES, Choice, ComparisonState, TrialState
+from promptops.enums import OPERATION_CHOICES, ComparisonState, TrialState
 
 LETTERS = "ABCD"
 
@@ -119,27 +119,3 @@ class Trial(models.Model):
 
     def __str__(self) -> str:
         return f"trial {self.pk}"
-
-
-class Vote(models.Model):
-    """What one voter said of the answers of two arms to the same input and repeat."""
-
-    comparison = models.ForeignKey(Comparison, models.CASCADE, related_name="votes")
-    input = models.ForeignKey(ComparisonInput, models.CASCADE, related_name="votes")
-    repeat = models.PositiveSmallIntegerField(default=0)
-    first = models.ForeignKey(Arm, models.CASCADE, related_name="+")
-    second = models.ForeignKey(Arm, models.CASCADE, related_name="+")
-    voter = models.ForeignKey("User", models.PROTECT, related_name="+")
-    choice = models.CharField(max_length=20, choices=Choice)
-    at = models.DateTimeField(default=timezone.now)
-
-    class Meta:
-        ordering = ["id"]
-        constraints = [
-            models.UniqueConstraint(fields=["input", "repeat", "first", "second", "voter"], name="vote_unique"),
-            models.CheckConstraint(condition=Q(choice__in=Choice.values), name="vote_choice"),
-            models.CheckConstraint(condition=~Q(first=models.F("second")), name="vote_of_two_arms"),
-        ]
-
-    def __str__(self) -> str:
-        return f"vote {self.pk}"

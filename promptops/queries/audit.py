@@ -204,6 +204,8 @@ def _url(entry: AuditEntry) -> str:
             return reverse("template", args=[entry.object_name])
         if entry.object_type == "promptset":
             return reverse("prompt_set", args=[entry.object_id])
+        if entry.object_type == "comparison":
+            return reverse("comparison", args=[entry.object_id])
         if entry.object_type == "run":
             return reverse("run", args=[entry.object_id])
     except NoReverseMatch:

@@ -30,6 +30,7 @@ NOUNS = {
     "settings": "Settings",
     "user": "People",
     "run": "Runs",
+    "comparison": "Comparisons",
     "prompt_set": "Prompt sets",
     "prompts": "Prompt files",
     "audit": "Audit",
@@ -44,6 +45,7 @@ OBJECT_TYPES: Choices = [
     ("user", "Person"),
     ("onetimelink", "One-time link"),
     ("run", "Run"),
+    ("comparison", "Comparison"),
     ("promptset", "Prompt set"),
 ]
 

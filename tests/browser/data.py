@@ -2,14 +2,17 @@
 
 from django.conf import settings
 
-from promptops.actions import accounts, prompt_sets
+from promptops import live
+from promptops.actions import accounts, comparisons, prompt_sets
+from promptops.actions.comparisons import ArmChoice
 from promptops.actions.providers import ProviderFields, create_provider, set_enabled
 from promptops.actions.releases import Content, publish, roll_back
 from promptops.actions.samples import pin
 from promptops.actions.templates import archive, create_template, save_draft
 from promptops.actions.variables import declare
 from promptops.audit import Actor
-from promptops.models import Attempt, Run, Template, User
+from promptops.engine.types import PromptOperation
+from promptops.models import Attempt, Provider, Run, Template, Trial, User
 
 LONG_WORD = "unbreakable" * 27 + "end"  # 300 characters
 MIXED = "שלום עולם, a fox 🦊 يركض عبر الثلج. 日本語のテキスト。"
@@ -54,6 +57,7 @@ def fill(person: User) -> None:
     _providers(by)
     _runs(person, enhance)
     _prompt_sets(by)
+    _comparison(by, enhance)
     for role in ("viewer", "editor", "releaser", "administrator"):
         accounts.invite(role, by=by)
         User.objects.create(
@@ -91,6 +95,36 @@ def _prompt_sets(by: Actor) -> None:
         kept = prompt_sets.create_set(f"Set {number}", ["a fox"], by=by, description=MIXED if number % 2 else "")
         if number % 9 == 0:
             prompt_sets.archive(kept, by=by)
+
+
+def _comparison(by: Actor, enhance: Template) -> None:
+    """Three arms; canceled, so that the server does not run it: some answers, one failure, the rest never ran."""
+    provider = Provider.objects.filter(kind="openai", enabled=True).first()
+    arms = [
+        ArmChoice(enhance, version, Content(**version.content), provider)
+        for version in enhance.versions.filter(number__in=[3, 4, 40])
+    ]
+    inputs = [LONG_WORD, MIXED, LONG_PROMPT[:3000], *(f"a fox, take {number}" for number in range(30))]
+    given = {"by": by, "snapshot": live.load(), "inputs_from": "Starter set", "note": f"{MIXED} {LONG_WORD}"[:300]}
+    comparison = comparisons.start(f"Edition 3, 4 or 40? {MIXED}"[:100], PromptOperation.ENHANCE, inputs, arms, **given)
+    comparisons.cancel(comparison, by=by)
+    for place, trial in enumerate(comparison.trials.order_by("pk")[:12]):
+        failed = place == 4
+        run = Run.objects.create(
+            source="comparison",
+            operation="enhance",
+            temperature=0.7,
+            max_tokens=256,
+            revision=1,
+            input=trial.input.text,
+            output="" if failed else (LONG_WORD, MIXED, LONG_PROMPT[:800])[place % 3],
+            status="failed" if failed else "succeeded",
+            error=f"{provider} answered 503: {LONG_WORD}" if failed else "",
+            latency_ms=1200,
+            truncated=place % 5 == 2,
+            cost=0.0004,
+        )
+        Trial.objects.filter(pk=trial.pk).update(state=run.status, run=run, finished_at=run.at)
 
 
 def _runs(person: User, enhance: Template) -> None:

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from promptops.actions import accounts
 from promptops.audit import Actor
-from promptops.models import AuditEntry, PromptSet, Provider, Run, Variable
+from promptops.models import AuditEntry, Comparison, PromptSet, Provider, Run, Variable
 from tests.browser import data
 from tests.browser.conftest import WAIT_MS, WIDTHS, Pages, snap
 
@@ -29,6 +29,8 @@ EVERYWHERE = {
     "variable-new": "/variables/new/",
     "providers": "/providers/",
     "provider-new": "/providers/new/",
+    "comparisons": "/compare/",
+    "comparison-new": "/compare/new/",
     "sets": "/compare/sets/",
     "sets-archived": "/compare/sets/?archived=1",
     "set-new": "/compare/sets/new/",
@@ -127,6 +129,8 @@ def test_full_pages(full, administrator, page_for, pages: Pages) -> None:
         "provider": f"/providers/{providers.filter(kind='openai', enabled=True).first().pk}/",
         "provider-off": f"/providers/{providers.filter(enabled=False).first().pk}/",
         "variable": f"/variables/{Variable.objects.get(name='mood_1').pk}/",
+        "comparison": f"/compare/{Comparison.objects.get().pk}/",
+        "answers": f"/compare/{Comparison.objects.get().pk}/answers/",
         "set": f"/compare/sets/{sets.get(name='Starter set').pk}/",
         "set-long": f"/compare/sets/{sets.get(input_count=120).pk}/",
         "set-edit": f"/compare/sets/{sets.get(name='Starter set').pk}/edit/",

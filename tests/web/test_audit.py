@@ -244,9 +244,9 @@ def test_a_key_is_told_only_as_changed(client, actor):
 
 def test_entries_of_actions_that_are_gone_are_still_told(client, record):
     entry = record()
-    tamper(entry.seq, action="comparison.started", before=["odd"], after="odd")
-    assert "comparison.started" in text_of(client.get(reverse("audit")))
-    assert "comparison.started" in text_of(client.get(reverse("audit_entry", args=[entry.seq])))
+    tamper(entry.seq, action="duel.started", before=["odd"], after="odd")
+    assert "duel.started" in text_of(client.get(reverse("audit")))
+    assert "duel.started" in text_of(client.get(reverse("audit_entry", args=[entry.seq])))
 
 
 def test_a_long_text_is_shown(client, publish):
