@@ -112,6 +112,7 @@ class Pages:
         self.browser = browser
         self.url = url
         self.errors: list[str] = []
+        self.closing = False
         self.expected: list[str] = []
         self.contexts: list[BrowserContext] = []
         self.sockets: dict[Page, WebSocket] = {}
@@ -146,6 +147,7 @@ class Pages:
         return [error for error in self.errors if not any(re.search(pattern, error) for pattern in self.expected)]
 
     def close(self) -> None:
+        self.closing = True  # a request that closing cuts off is no fault of the page
         for context in self.contexts:
             context.close()
 
@@ -158,7 +160,8 @@ class Pages:
         page.on("websocket", lambda socket: self._meet(page, socket))
 
     def _note(self, page: Page, error: str) -> None:
-        self.errors.append(f"{page.url}: {error}")
+        if not self.closing:
+            self.errors.append(f"{page.url}: {error}")
 
     def _meet(self, page: Page, socket: WebSocket) -> None:
         self.sockets[page] = socket
