@@ -15,6 +15,11 @@ def missing(reason: str) -> None:
     pytest.skip(reason)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browsers and servers first: they take longest, and at the end one worker would wait for the other."""
+    items.sort(key=lambda item: not item.nodeid.startswith(("tests/browser/", "tests/services/")))
+
+
 @pytest.fixture(autouse=True)
 def _fresh_process_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What the process keeps in memory belongs to one test's database."""
