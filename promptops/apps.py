@@ -30,11 +30,9 @@ def ensure_single_rows(using: str, **kwargs: Any) -> None:
     AuditHead.objects.using(using).get_or_create(pk=1)
     if SafetySettings._meta.db_table not in connections[using].introspection.table_names():
         return  # migrated back to before it was made
-    versions = SafetyModelVersion.objects.using(using).defer("data")
-    shipped = shipped_model()
-    version = versions.filter(sha256=shipped.sha256).first()
-    if version is None:
-        shipped.number = (versions.aggregate(newest=Max("number"))["newest"] or 0) + 1
-        shipped.save(using=using)
-        version = shipped
+    newest = SafetyModelVersion.objects.using(using).aggregate(newest=Max("number"))["newest"] or 0
+    sha256, described = shipped_model()
+    version, _ = SafetyModelVersion.objects.using(using).get_or_create(
+        sha256=sha256, defaults=described | {"number": newest + 1}
+    )
     SafetySettings.objects.using(using).get_or_create(pk=1, defaults={"model": version})

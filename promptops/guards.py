@@ -42,12 +42,11 @@ MODELS_KEPT = 4
 """In memory, of those used last: the live one, and those that are tried beside it."""
 
 
-def shipped_model() -> SafetyModelVersion:
-    """The model that ships, as a version that is not saved yet and has no number."""
+def shipped_model() -> tuple[str, dict[str, Any]]:
+    """The SHA-256 of the model that ships, and the other values of its version but for the number."""
     manifest = json.loads((SHIPPED / "current.json").read_text(encoding="utf-8"))
-    return SafetyModelVersion(
-        sha256=manifest["sha256"], manifest=manifest, note="The model that PromptOps ships", user_name="PromptOps"
-    )
+    note = f"The model that PromptOps ships as {manifest['file']}"
+    return manifest["sha256"], {"manifest": manifest, "note": note, "user_name": "PromptOps"}
 
 
 def model_of(version: SafetyModelVersion) -> SafetyModel:

@@ -277,10 +277,10 @@ async def _judge(plan: RunPlan, side: SafetySide, text: str, checks: list[Safety
 
 def _raise_if_blocked(plan: RunPlan, checks: list[SafetyChecked]) -> None:
     if checks[-1].blocked:
-        raise _Blocked(blocked_sentence(checks[-1], plan.snapshot.safety))
+        raise _Blocked(_blocked_sentence(checks[-1], plan.snapshot.safety))
 
 
-def blocked_sentence(check: SafetyChecked, safety: SafetySpec) -> str:
+def _blocked_sentence(check: SafetyChecked, safety: SafetySpec) -> str:
     """Why the text is withheld, for operators. It quotes operators' terms, never what a person or a model wrote."""
     verdict, side = check.verdict, check.side.value
     if verdict.decision is VerdictDecision.UNAVAILABLE:

@@ -47,8 +47,8 @@ class Configuration:
     """The whole configuration at a revision.
 
     `operations` has each operation's default, `others` the rest of what was live, `providers` the chain in its order;
-    `chain_release`, `settings_release` and `safety_release` are the newest ones, up to then, that changed the chain, the
-    settings and the safety filter (its `safety` is empty in releases from before it).
+    `chain_release`, `settings_release` and `safety_release` are the newest ones, up to then, that changed the chain,
+    the settings and the safety filter, whose `safety` is empty for older releases.
     """
 
     operations: list[LiveTemplate]
