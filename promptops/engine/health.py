@@ -181,7 +181,7 @@ class HealthRegistry:
     def admit(self, key: str, limit: int | None = None, *, last_resort: bool = False) -> Permit | None:
         """The right to call a provider that may be asked now. A last resort passes an open breaker."""
         with self._lock:
-            found = self._providers.setdefault(key, _Provider())
+            found = self._found(key)
             found.limit = limit
             return self._admit(key, found, last_resort=last_resort)
 
@@ -286,6 +286,12 @@ class HealthRegistry:
 
     # Under the lock
 
+    def _found(self, key: str) -> _Provider:
+        found = self._providers.get(key)
+        if found is None:
+            found = self._providers[key] = _Provider()
+        return found
+
     def _admit(self, key: str, found: _Provider, *, last_resort: bool = False) -> Permit | None:
         if found.full or self.blocked_for(key, last_resort=last_resort):
             return None
@@ -299,7 +305,7 @@ class HealthRegistry:
         if permit.settled:
             return None
         permit.settled = True
-        found = self._providers.setdefault(permit.key, _Provider())
+        found = self._found(permit.key)
         found.in_flight = max(0, found.in_flight - 1)
         if found is not permit.of:
             self._hand_on(permit.key)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import json
 import logging
+import os
 import socket
+import threading
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from itertools import pairwise
+from pathlib import Path
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptops.engine import (
@@ -69,11 +74,22 @@ def at(server: Loopback, name: str = "bad", **fields) -> OpenAICompatibleProvide
 
 @pytest.fixture(autouse=True)
 async def nothing_leaks() -> AsyncIterator[None]:
-    """No task is left when a test is over; `loopback` itself fails when a socket stays open."""
-    before = asyncio.all_tasks()
+    """No task, socket or thread is left when a test is over; `loopback` itself fails when its side stays open."""
+    tasks, sockets, threads = asyncio.all_tasks(), open_sockets(), threading.active_count()
     yield
+    await http.close_client()
     await asyncio.sleep(0.01)
-    assert asyncio.all_tasks() - before - {asyncio.current_task()} == set()
+    assert asyncio.all_tasks() - tasks - {asyncio.current_task()} == set()
+    assert (open_sockets() - sockets, threading.active_count()) == (set(), threads)
+
+
+def open_sockets() -> set[str]:
+    """This process's sockets, as far as the system tells."""
+    found = set()
+    for file in Path("/proc/self/fd").glob("*"):
+        with suppress(OSError):  # the one that listed the folder is closed by now
+            found.add(os.readlink(file))
+    return {name for name in found if name.startswith("socket:")}
 
 
 @asynccontextmanager
@@ -173,6 +189,10 @@ RETRYABLE = {
         "truncated",
     ),
     "an error event first": (answer_with(STREAM_HEAD, part(event({"error": "died"})), STREAM_END), "server"),
+    "an error event and text behind it": (
+        answer_with(STREAM_HEAD, part(event({"error": "died"}) + delta("a half", "stop")), STREAM_END),
+        "server",
+    ),
     "a stream cut before text": (answer_with(STREAM_HEAD, part(b": hi\n\n"), close=True), "transport"),
     "a stream stalled before text": (answer_with(STREAM_HEAD, part(delta(reasoning="hm")), then=hang()), "timeout"),
     "a stream of broken lines": (answer_with(STREAM_HEAD, part(b"data: {oops\n\n"), STREAM_END), "transport"),
@@ -183,7 +203,11 @@ RETRYABLE = {
 @pytest.mark.parametrize("fault", RETRYABLE)
 async def test_the_fallback_answers(fault, stream):
     respond, kind = RETRYABLE[fault]
-    if (not stream and "stream" in fault) or fault in ("drips comments", "drips empty events", "an error event first"):
+    if (
+        (not stream and "stream" in fault)
+        or fault in ("drips comments", "drips empty events")
+        or fault.startswith("an error event")
+    ):
         stream = True  # what only a stream can do
     good_answer = answer_with(GOOD_STREAM if stream else GOOD)
     async with servers(respond, good_answer) as (bad, good):
@@ -567,6 +591,76 @@ def test_arbitrary_bytes_are_read_alike_however_they_are_cut(raw, cuts):
     edges = [0, *sorted(cuts), len(raw)]
     parts = [raw[start:end] for start, end in pairwise(edges)]
     assert asyncio.run(read([raw])) == asyncio.run(read(parts))
+
+
+EVENTS = [delta("a fox"), delta(" <thi"), delta("nk>"), delta("</think>"), delta("", "stop"), event({"error": "no"})]
+PIECES = [*EVENTS, event("[DONE]"), event({"choices": None, "usage": 1}), b"data: ", b"\n", b"\r", b": hi", b"\xff"]
+
+
+@settings(deadline=None)  # up to 600 readings
+@given(st.lists(st.sampled_from(PIECES) | st.binary(max_size=4), max_size=5).map(b"".join))
+def test_any_events_are_read_alike_wherever_they_are_cut(raw):
+    async def check() -> None:
+        expected = await read([raw])
+        for cut in range(len(raw) + 1):
+            assert await read([raw[:cut], raw[cut:]]) == expected
+
+    asyncio.run(check())
+
+
+class InParts(httpx.AsyncByteStream):
+    def __init__(self, *parts: bytes) -> None:
+        self.parts = parts
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for one in self.parts:
+            yield one
+
+
+async def answer_of(*parts: bytes, status: int = 200, packed: bool = False) -> tuple[str, ...]:
+    """What a provider makes of a body that comes in these parts."""
+    headers = {"Content-Encoding": "gzip"} if packed else {}
+    transport = httpx.MockTransport(lambda request: httpx.Response(status, headers=headers, stream=InParts(*parts)))
+    with http.use_transport(lambda: transport):
+        try:
+            found = await OpenAICompatibleProvider("http://model.test/v1").complete(ask())
+        except LLMProviderError as error:
+            return error.kind, str(error)
+    return ("answered", found.content)
+
+
+SPOKEN = json.dumps(completion("a r\u00e9d fox \U0001f98a"), ensure_ascii=False).encode()
+PACKED = gzip.compress(SPOKEN)
+
+
+@pytest.mark.parametrize(
+    ("body", "packed", "expected"),
+    [
+        (SPOKEN, False, "answered"),
+        (SPOKEN[:-9], False, "malformed"),
+        (PACKED, True, "answered"),
+        (PACKED[:-20], True, "malformed"),
+        (PACKED[:40] + b"xyz" + PACKED[43:], True, "transport"),
+    ],
+    ids=["whole", "broken off", "packed", "packed and broken off", "packed and damaged"],
+)
+async def test_a_body_cut_at_every_position_reads_the_same(body, packed, expected):
+    whole = await answer_of(body, packed=packed)
+    assert whole[0] == expected
+    for cut in range(len(body) + 1):
+        assert await answer_of(body[:cut], body[cut:], packed=packed) == whole
+    assert await answer_of(*(bytes([byte]) for byte in body), packed=packed) == whole
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=60), st.sampled_from([200, 400, 429, 500]), st.booleans())
+def test_an_arbitrary_body_reads_the_same_wherever_it_is_cut(raw, status, packed):
+    async def check() -> None:
+        whole = await answer_of(raw, status=status, packed=packed)
+        for cut in range(len(raw) + 1):
+            assert await answer_of(raw[:cut], raw[cut:], status=status, packed=packed) == whole
+
+    asyncio.run(check())
 
 
 @given(st.binary(max_size=300), st.sampled_from([200, 400, 429, 500]))

@@ -559,8 +559,9 @@ class _StreamedAnswer(_Answer):
             self._done = True
             return ""
         data = _parsed_or_none(event)
-        if self.error is None:
-            self.error = read_error(data)
+        self.error = self.error or read_error(data)
+        if self.error is not None:  # whatever comes with it or behind it is part of no answer
+            return ""
         self.usage = read_usage(data) or self.usage
         choice = _first_choice(data)
         if choice is None:
