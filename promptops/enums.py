@@ -18,7 +18,7 @@ class Permission(models.TextChoices):
     """What a view or a socket message can ask for."""
 
     READ = "read", "Read every page"
-    EDIT = "edit", "Write drafts and prompt sets, run previews and test providers"
+    EDIT = "edit", "Write drafts and prompt sets, run previews, test providers, start comparisons and vote"
     RELEASE = (
         "release",
         "Change what is live: publish, roll back, variables, templates, provider order, turn providers on and off",
@@ -82,6 +82,15 @@ class Choice(models.TextChoices):
 
     FIRST = "first", "The first"
     SECOND = "second", "The second"
+    TIE = "tie", "Tie"
+    NEITHER = "neither", "Neither is good"
+
+
+class Side(models.TextChoices):
+    """What a voter chose on the page, where the answers have sides and no names."""
+
+    LEFT = "left", "A is better"
+    RIGHT = "right", "B is better"
     TIE = "tie", "Tie"
     NEITHER = "neither", "Neither is good"
 
