@@ -1,17 +1,21 @@
 """`manage.py serve` and other commands in real processes, and browsers that talk to them."""
 
+import atexit
 import json
 import os
 import queue
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -109,9 +113,23 @@ class Server:
         self._reader.join(5)
 
 
+@cache
+def _migrated() -> Path:
+    """An empty database with all its tables, made once: making them takes longer than most of what is tested."""
+    folder = Path(tempfile.mkdtemp(prefix="promptops-migrated-"))
+    atexit.register(shutil.rmtree, folder, True)
+    done = manage(folder, "migrate", "--verbosity=0", SECRET_KEY="a key for tests that is long enough to be accepted")
+    assert done.returncode == 0, done.stderr
+    return folder / "promptops.sqlite3"
+
+
 @contextmanager
-def serving(folder: Path, **more: str) -> Iterator[Server]:
-    """A server that is up. Its output is `.output`."""
+def serving(folder: Path, *, makes_tables: bool = False, **more: str) -> Iterator[Server]:
+    """A server that is up. Its output is `.output`. It finds an empty database, unless it is to make that itself."""
+    database = folder / "promptops.sqlite3"
+    if not (makes_tables or database.exists() or "DATABASE_URL" in more):
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(_migrated(), database)
     server = Server(folder, **more)
     try:
         server.wait_for("PromptOps is up")

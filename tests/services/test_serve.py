@@ -38,7 +38,7 @@ def children(pid: int) -> list[int]:
 
 def test_from_the_first_start_to_the_third(tmp_path: Path) -> None:
     """One link until there is an administrator, which works once; a restart loses nothing and prints none."""
-    with serving(tmp_path) as first:
+    with serving(tmp_path, makes_tables=True) as first:
         (first_link,) = links(first.output)
         # Printed before the server says that it is up: whoever reads the pipe has it first.
         assert first.output.index(first_link) < first.output.index("PromptOps is up")
