@@ -17,6 +17,7 @@ LAYERS = [
     {"background"},
     {"actions", "queries"},
     {"live"},
+    {"guards"},
     {"audit"},
     {"events"},
     {"checks"},

@@ -16,6 +16,7 @@ from promptops.web.views import (
     prompts,
     providers,
     runs,
+    safety,
     sessions,
     settings,
     timeline,
@@ -107,6 +108,9 @@ urlpatterns = [
     path("runs/", runs.index, name="runs"),
     path("runs/<number:pk>/", runs.detail, name="run"),
     path("runs/<number:pk>/erase/", runs.erase, name="run_erase"),
+    path("runs/<number:pk>/reveal/", runs.reveal, name="run_reveal"),
+    # Safety
+    path("safety/", safety.index, name="safety"),
     # Audit
     path("audit/", audit.index, name="audit"),
     path("audit/verify/", audit.verify, name="audit_verify"),
