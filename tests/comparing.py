@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from django.db import transaction
 from django.utils import timezone
 
 from promptops import live
@@ -15,13 +16,17 @@ from promptops.engine.types import PromptOperation
 from promptops.models import Comparison, Provider, Run, Template, Trial
 
 
-def compare(by: Actor, *, arms: int = 2, inputs: int = 2, repeats: int = 1) -> Comparison:
-    """Drafts of one template on the provider "p1", which differ in their temperature."""
+@transaction.atomic
+def compare(by: Actor, *, arms: int = 2, inputs: int = 2, repeats: int = 1, state: str = "running") -> Comparison:
+    """Drafts of one template on the provider "p1", which differ in their temperature.
+
+    One that is `running` is run by the server, where there is one.
+    """
     template = Template.objects.filter(name="compared").first() or create_template("compared", "enhance", by=by)
     provider = Provider.objects.filter(name="p1").first() or create_provider(
         ProviderFields("p1", "openai", "m1", "http://127.0.0.1:1/v1"), by=by
     )
-    return comparisons.start(
+    comparison = comparisons.start(
         "Warm or cold",
         PromptOperation.ENHANCE,
         [f"a fox, take {number}" for number in range(inputs)],
@@ -31,6 +36,8 @@ def compare(by: Actor, *, arms: int = 2, inputs: int = 2, repeats: int = 1) -> C
         inputs_from="Foxes",
         repeats=repeats,
     )
+    Comparison.objects.filter(pk=comparison.pk).update(state=state)
+    return comparison
 
 
 def words(trial: Trial) -> str:

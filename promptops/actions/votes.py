@@ -62,10 +62,16 @@ def _voter(by: Actor) -> User:
 
 
 def _pair(comparison: Comparison, voter: User, input: int, repeat: int, ballot: str) -> ballots.Pair:
-    """The pair of arms whose ballot has this mark, if both have answered and their texts are still there."""
+    """The pair of arms whose ballot has this mark, if both have answered and their texts may be read."""
     answers = dict(
         Trial.objects.filter(
-            comparison=comparison, input=input, repeat=repeat, state=TrialState.SUCCEEDED, run__erased_at=None
+            comparison=comparison,
+            input=input,
+            repeat=repeat,
+            state=TrialState.SUCCEEDED,
+            run__erased_at=None,
+            run__input_masked=False,
+            run__output_masked=False,
         )
         .order_by("arm__position")
         .values_list("arm", "run__output")

@@ -1,11 +1,10 @@
 """Blind voting as its page shows it: the next ballot, and how far a voter is.
 
-A ballot is two arms' answers to one input and repeat, when both succeeded, their texts are still there, and they
-differ. Nothing here that goes to the page says which arm an answer is of.
+A ballot is two arms' answers to one input and repeat, when both succeeded, their texts are still there and not masked
+by the safety filter, and they differ. Nothing here that goes to the page says which arm an answer is of.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from django.db.models import BooleanField, Case, Count, Exists, ExpressionWrapper, F, OuterRef, Q, QuerySet, Value, When
 
@@ -46,19 +45,18 @@ class Standing:
 
 def standing(user: User, comparison: Comparison) -> Standing:
     """How far `user` is, in two queries."""
-    groups = _pairs(user, comparison).values("same", "voted").annotate(pairs=Count("pk"))
-    counts = {(group["same"], group["voted"]): group["pairs"] for group in groups}
-    voted, to_go = counts.get((False, True), 0), counts.get((False, False), 0)
-    same = sum(pairs for (alike, _), pairs in counts.items() if alike)
+    counts = _pairs(comparison).aggregate(
+        ballots=Count("pk", filter=~SAME), voted=Count("pk", filter=~SAME & _voted(user)), same=Count("pk", filter=SAME)
+    )
     voters = set(Vote.objects.filter(comparison=comparison).order_by().values_list("user", flat=True).distinct())
-    return Standing(voted + to_go, voted, same, others=len(voters - {user.pk}), can_take_back=user.pk in voters)
+    return Standing(**counts, others=len(voters - {user.pk}), can_take_back=user.pk in voters)
 
 
 def left_to(user: User, comparison: Comparison) -> int:
     """How many ballots this person could still vote on blindly; 0 for who may not vote."""
     if not user.may(Permission.EDIT):
         return 0
-    return _pairs(user, comparison).filter(same=False, voted=False).count()
+    return _pairs(comparison).aggregate(left=Count("pk", filter=~SAME & ~_voted(user)))["left"]
 
 
 def next_ballot(user: User, comparison: Comparison) -> Ballot | None:
@@ -73,7 +71,8 @@ def next_ballot(user: User, comparison: Comparison) -> Ballot | None:
         *(When(arm=first, input__trials__arm=second, then=Value(place)) for place, (first, second) in enumerate(pairs))
     )
     found = (
-        _pairs(user, comparison)
+        _pairs(comparison)
+        .annotate(same=SAME, voted=_voted(user))
         .filter(same=False, voted=False)
         .annotate(round=(F("input__position") + F("repeat") + len(pairs) - place) % len(pairs))
         .order_by("round", "repeat", "input__position")
@@ -88,41 +87,44 @@ def ballot_of(user: User, vote: Vote) -> Ballot | None:
     return _ballot(user, vote.input_id, vote.repeat, vote.first_id, vote.second_id)
 
 
-def _pairs(user: User, comparison: Comparison) -> QuerySet[Trial, Any]:
-    """The first trial of each pair that can be compared, joined with its second (`input__trials`).
+SAME = ExpressionWrapper(Q(run__output=F("input__trials__run__output")), output_field=BooleanField())
+"""Of `_pairs`: whether the two answers are the same, which the database finds without handing them out."""
 
-    Annotated with whether the answers are the `same` and whether this person has `voted`; texts stay in the database.
-    """
-    vote = Vote.objects.filter(
-        user=user,
-        input=OuterRef("input"),
-        repeat=OuterRef("repeat"),
-        first=OuterRef("arm"),
-        second=OuterRef("input__trials__arm"),
-    )
-    return (
-        Trial.objects.filter(
-            comparison=comparison,
-            state=TrialState.SUCCEEDED,
-            run__erased_at=None,
-            input__trials__repeat=F("repeat"),
-            input__trials__arm__position__gt=F("arm__position"),
-            input__trials__state=TrialState.SUCCEEDED,
-            input__trials__run__erased_at=None,
-        )
-        .order_by()
-        .annotate(
-            same=ExpressionWrapper(Q(run__output=F("input__trials__run__output")), output_field=BooleanField()),
-            voted=Exists(vote),
-        )
-    )
+
+def _pairs(comparison: Comparison) -> QuerySet[Trial]:
+    """The first trial of each pair that can be compared, joined with its second (`input__trials`)."""
+    return Trial.objects.filter(
+        comparison=comparison,
+        state=TrialState.SUCCEEDED,
+        run__erased_at=None,
+        run__input_masked=False,
+        run__output_masked=False,
+        input__trials__repeat=F("repeat"),
+        input__trials__arm__position__gt=F("arm__position"),
+        input__trials__state=TrialState.SUCCEEDED,
+        input__trials__run__erased_at=None,
+        input__trials__run__input_masked=False,
+        input__trials__run__output_masked=False,
+    ).order_by()
+
+
+def _voted(user: User) -> Exists:
+    """Of `_pairs`: whether the person has voted on the two."""
+    votes = Vote.objects.filter(user=user, input=OuterRef("input"), repeat=OuterRef("repeat"))
+    return Exists(votes.filter(first=OuterRef("arm"), second=OuterRef("input__trials__arm")))
 
 
 def _ballot(user: User, input: int, repeat: int, first: int, second: int) -> Ballot | None:
     answers = {
         arm: (prompt, output)
         for arm, prompt, output in Trial.objects.filter(
-            input=input, repeat=repeat, arm__in=[first, second], state=TrialState.SUCCEEDED, run__erased_at=None
+            input=input,
+            repeat=repeat,
+            arm__in=[first, second],
+            state=TrialState.SUCCEEDED,
+            run__erased_at=None,
+            run__input_masked=False,
+            run__output_masked=False,
         ).values_list("arm", "input__text", "run__output")
     }
     if len(answers) < 2:

@@ -27,7 +27,7 @@ from django.db import connection, models, transaction
 from django.utils import timezone
 
 import promptops
-from promptops import actions, audit, live
+from promptops import actions, audit, ballots, live
 from promptops import models as tables
 from promptops.actions import (
     accounts,
@@ -45,6 +45,7 @@ from promptops.actions import (
     settings,
     templates,
     variables,
+    votes,
 )
 from promptops.actions import audit as trail
 from promptops.actions.releases import Content
@@ -64,6 +65,7 @@ from promptops.models import (
     Version,
 )
 from tests.audit_tools import settle
+from tests.comparing import answer, compare
 
 PASSWORD = "correct horse battery"
 PROTECTED = {
@@ -196,6 +198,14 @@ class World:
     def compared(self, state: str = "running") -> tables.Comparison:
         given = {"operation": "enhance", "repeats": 1, "revision": 1, "timeout_ms": 1000, "user_name": "Ada"}
         return tables.Comparison.objects.create(name="Old or new", inputs_from="Foxes", state=state, **given)
+
+    def ballot(self) -> dict[str, Any]:
+        """The arguments that vote on two answers."""
+        comparison = compare(self.actor, inputs=1)
+        answer(comparison)
+        given, pair = comparison.inputs.get().pk, tuple(comparison.arms.values_list("pk", flat=True))
+        marked = ballots.mark(self.actor.user.pk, given, 0, pair)
+        return {"comparison": comparison, "input": given, "repeat": 0, "ballot": marked, "side": "left"}
 
     def run(self, **fields: Any) -> Run:
         given = {"source": "preview", "operation": "enhance", "temperature": 0.7, "max_tokens": 9, "revision": 1}
@@ -466,6 +476,13 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
         )
     ],
     "variables.clean_value": [lambda w, act: act(variables.clean_value, "winter")],
+    "votes.cast": [lambda w, act: act(votes.cast, **w.ballot(), by=w.actor)],
+    "votes.take_back": [
+        lambda w, act: (
+            votes.cast(**(ballot := w.ballot()), by=w.actor),
+            act(votes.take_back, ballot["comparison"], by=w.actor),
+        )
+    ],
 }
 
 
@@ -549,6 +566,9 @@ CHANGES_NOTHING_TOLD = {
     "templates.set_aside",
     "templates.save_draft",
     "variables.clean_value",
+    # A vote is its own record: everybody reads the audit, and it would color the votes of others (decision 20).
+    "votes.cast",
+    "votes.take_back",
 }
 
 

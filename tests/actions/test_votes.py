@@ -1,13 +1,13 @@
 """Which ballots there are, in which order and with which sides; votes cast and taken back."""
 
 from collections import Counter
+from datetime import UTC, datetime
 from threading import Barrier, Thread
 
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
-from django.utils import timezone
 
 from promptops import ballots
 from promptops.actions import votes
@@ -17,6 +17,8 @@ from promptops.audit import Actor
 from promptops.models import AuditEntry, Comparison, Run, Trial, User, Vote
 from promptops.queries import votes as queries
 from tests.comparing import answer, compare, words
+
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 pytestmark = pytest.mark.django_db
 
@@ -120,9 +122,13 @@ def test_what_was_answered_of_a_canceled_comparison_is_voted_on(actor, editor):
     assert len(vote_through(comparison, editor)) == 1
 
 
-def test_erased_texts_are_not_put_to_vote_and_a_ballot_shown_before_is_refused(comparison, editor):
+@pytest.mark.parametrize(
+    "change", [{"output": "", "erased_at": LONG_AGO}, {"output_masked": True}, {"input_masked": True}]
+)
+@pytest.mark.parametrize("letter", "AB")
+def test_texts_that_may_not_be_read_are_not_put_to_vote(comparison, editor, change, letter):
     shown = queries.next_ballot(editor, comparison)
-    Run.objects.filter(trial__input=shown.input).update(output="", erased_at=timezone.now())
+    Run.objects.filter(trial__input=shown.input, output__contains=f" {letter}").update(**change)
     with pytest.raises(Stale, match="can no longer be voted on"):
         cast(comparison, editor, ballot=shown)
     assert queries.next_ballot(editor, comparison).input != shown.input

@@ -132,7 +132,8 @@ def test_full_pages(full, administrator, page_for, pages: Pages) -> None:
         "provider-off": f"/providers/{providers.filter(enabled=False).first().pk}/",
         "variable": f"/variables/{Variable.objects.get(name='mood_1').pk}/",
         "comparison": f"/compare/{Comparison.objects.get().pk}/",
-        "answers": f"/compare/{Comparison.objects.get().pk}/answers/",
+        "vote": f"/compare/{Comparison.objects.get().pk}/vote/",
+        "answers-warned": f"/compare/{Comparison.objects.get().pk}/answers/",
         "set": f"/compare/sets/{sets.get(name='Starter set').pk}/",
         "set-long": f"/compare/sets/{sets.get(input_count=120).pk}/",
         "set-edit": f"/compare/sets/{sets.get(name='Starter set').pk}/edit/",
@@ -150,6 +151,10 @@ def test_full_pages(full, administrator, page_for, pages: Pages) -> None:
         "archived": "/prompts/auto_extend-12-long-name-long-name-long-name-x/details/",
     }
     found += look(page, "full", details)
+    page.goto(details["answers-warned"])
+    page.get_by_role("button", name="Show it").click()
+    expect(page.get_by_role("heading", name="Answers", exact=True)).to_be_visible()
+    found += faults(page, "full-answers")
     assert not found, told(found)
 
 

@@ -1,0 +1,144 @@
+"""Voting as people do it: a comparison of the embedded model in two settings, by keyboard, beside others who vote."""
+
+import re
+
+from playwright.sync_api import Page, expect
+
+from promptops.actions import prompt_sets
+from promptops.actions.providers import ProviderFields, create_provider
+from promptops.audit import SYSTEM
+from promptops.models import Run, Vote
+from tests.browser.conftest import Pages, screenshot
+from tests.browser.data import LONG_PROMPT, LONG_WORD, MIXED
+from tests.comparing import answer, compare, words
+
+
+def choices() -> list[str]:
+    return list(Vote.objects.order_by("pk").values_list("choice", flat=True))
+
+
+def prompt(page: Page):
+    return page.get_by_role("group", name="Viewer’s prompt")
+
+
+def test_the_embedded_model_in_two_settings_voted_on_by_keyboard(editor, publish, page_for, pages: Pages) -> None:
+    publish("enhance", "Describe the scene in one sentence.")
+    create_provider(ProviderFields("local", "local"), by=SYSTEM)
+    prompt_sets.create_set("Foxes", ["a fox in the snow", "a red boat"], by=SYSTEM)
+    page = page_for(editor, "/compare/new/")
+    page.get_by_label("Name", exact=True).fill("Short or long")
+    page.get_by_label("Prompt set").select_option(label="Foxes (2)")
+    for arm, tokens, temperature in (("A", "5", "0"), ("B", "16", "0.9")):
+        box = page.get_by_role("group", name=f"Arm {arm}", exact=True)
+        box.get_by_label("Text").select_option(index=1)
+        box.get_by_label("Provider").select_option(label="local")
+        box.get_by_label("Max tokens").fill(tokens)
+        box.get_by_label("Temperature").fill(temperature)
+    page.get_by_role("button", name="Start").click()
+    page.get_by_role("link", name="Vote", exact=True).click()
+    # The page stands there before anything is answered, and fills by itself.
+    expect(prompt(page)).to_have_text("a fox in the snow", timeout=120_000)
+    page.keyboard.press("b")
+    expect(page.get_by_text("a red boat").or_(page.get_by_text("More come as they are answered"))).to_be_visible()
+    expect(prompt(page)).to_have_text("a red boat", timeout=120_000)
+    page.keyboard.press("t")
+    expect(page.get_by_role("heading", name="You have voted on all 2")).to_be_visible()
+    assert len(choices()) == 2
+    assert choices()[1] == "tie"
+    vote = Vote.objects.first()
+    assert vote.choice == ("second" if vote.first_on_left else "first")
+
+
+def test_keys_vote_take_back_and_leave_other_keys_alone(actor, editor, releaser, page_for, pages: Pages) -> None:
+    comparison = compare(actor, inputs=3, state="paused")
+    answer(comparison)
+    page = pages.connected(page_for(editor, f"/compare/{comparison.pk}/vote/"))
+    expect(prompt(page)).to_have_text("a fox, take 0")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_contain_text("Neither is good")
+    page.keyboard.press("n")  # not while a dialog is open
+    page.keyboard.press("Escape")
+    page.keyboard.press("n")
+    expect(prompt(page)).to_have_text("a fox, take 1")
+    expect(page.locator("#announce")).to_have_text("Voted: Neither is good. 1 of 3.")
+    expect(page.locator("#standing")).to_contain_text("1 of 3")
+    # By the pointer: the focus stays on the button that was pressed.
+    page.get_by_role("button", name="A is better").click()
+    expect(prompt(page)).to_have_text("a fox, take 2")
+    expect(page.get_by_role("button", name="A is better")).to_be_focused()
+    page.keyboard.press("z")
+    expect(prompt(page)).to_have_text("a fox, take 1")
+    page.keyboard.press("z")
+    expect(prompt(page)).to_have_text("a fox, take 0")
+    expect(page.get_by_role("button", name="Take the last vote back")).to_have_count(0)
+    assert choices() == []
+    # A colleague's vote moves nothing but the count of voters.
+    text = page.locator(".sides").inner_text()
+    other = page_for(releaser, f"/compare/{comparison.pk}/vote/")
+    other.keyboard.press("t")
+    expect(page.locator("#standing")).to_contain_text("1 other voter")
+    assert page.locator(".sides").inner_text() == text
+    page.keyboard.press("g")
+    page.keyboard.press("a")
+    expect(page).to_have_url(re.compile("/audit/$"))
+    assert choices() == ["tie"]
+
+
+def test_finishing_early_warns_before_the_answers(actor, editor, page_for, pages: Pages) -> None:
+    comparison = compare(actor, state="paused")
+    answer(comparison)
+    page = page_for(editor, f"/compare/{comparison.pk}/vote/")
+    page.get_by_role("link", name="Finish voting").click()
+    expect(page.get_by_role("heading", name="Seeing it now would color your votes")).to_be_visible()
+    page.get_by_role("link", name="Keep voting").click()
+    expect(prompt(page)).to_be_visible()
+    page.get_by_role("link", name="Finish voting").click()
+    page.get_by_role("button", name="Show it").click()
+    expect(page.get_by_text("answer A0.0")).to_be_visible()
+
+
+def test_without_scripts_it_is_a_plain_form(actor, editor, page_for, pages: Pages) -> None:
+    comparison = compare(actor, state="paused")
+    answer(comparison)
+    page = page_for(editor, f"/compare/{comparison.pk}/vote/", java_script_enabled=False)
+    for number in range(2):
+        expect(prompt(page)).to_have_text(f"a fox, take {number}")
+        page.get_by_role("button", name="Tie").click()
+    expect(page.get_by_role("heading", name="You have voted on all 2")).to_be_visible()
+    page.get_by_role("button", name="Take the last vote back").click()
+    expect(prompt(page)).to_have_text("a fox, take 1")
+    assert choices() == ["tie"]
+
+
+def test_erased_while_it_is_read(actor, editor, page_for, pages: Pages) -> None:
+    comparison = compare(actor, state="paused")
+    answer(comparison)
+    page = page_for(editor, f"/compare/{comparison.pk}/vote/")
+    Run.objects.filter(input="a fox, take 0").update(output="", erased_at=Run.objects.first().at)
+    page.keyboard.press("a")
+    expect(page.locator("#toasts")).to_contain_text("can no longer be voted on")
+    expect(prompt(page)).to_have_text("a fox, take 1")
+    assert choices() == []
+
+
+HARD = {
+    "long": (LONG_PROMPT, LONG_PROMPT[:9000]),
+    "word": (LONG_WORD, f"{LONG_WORD} {MIXED}"),
+    "mixed": (f"{MIXED}\n" * 6, "שלום עולם, שועל רץ בשלג.\nוגם כלב."),
+    "lines": ("1. A fox.\n2. A <b>hen</b>.\n3. Two.", "1. Foxes\n\n2. Hens\n3. </div></form>"),
+}
+
+
+def test_how_it_looks(actor, editor, page_for, pages: Pages) -> None:
+    for name, texts in HARD.items():
+        comparison = compare(actor, inputs=1, state="paused")
+        answer(comparison, lambda trial, texts=texts: texts[trial.arm.position])
+        screenshot(page_for(editor, f"/compare/{comparison.pk}/vote/"), f"vote-{name}", full_page=False)
+    comparison = compare(actor, inputs=1, state="paused")
+    page = page_for(editor, f"/compare/{comparison.pk}/vote/")
+    screenshot(page, "vote-nothing")
+    answer(comparison, words)
+    page.reload()
+    page.keyboard.press("t")
+    expect(page.get_by_role("heading", name="You have voted on all 1")).to_be_visible()
+    screenshot(page, "vote-all")
