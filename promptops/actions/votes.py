@@ -65,7 +65,12 @@ def _pair(comparison: Comparison, voter: User, input: int, repeat: int, ballot: 
     """The pair of arms whose ballot has this mark, if both have answered and their texts are still there."""
     answers = dict(
         Trial.objects.filter(
-            comparison=comparison, input=input, repeat=repeat, state=TrialState.SUCCEEDED, run__erased_at=None
+            comparison=comparison,
+            input=input,
+            repeat=repeat,
+            state=TrialState.SUCCEEDED,
+            run__erased_at=None,
+            run__output_masked=False,
         )
         .order_by("arm__position")
         .values_list("arm", "run__output")

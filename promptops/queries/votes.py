@@ -105,10 +105,12 @@ def _pairs(user: User, comparison: Comparison) -> QuerySet[Trial, Any]:
             comparison=comparison,
             state=TrialState.SUCCEEDED,
             run__erased_at=None,
+            run__output_masked=False,
             input__trials__repeat=F("repeat"),
             input__trials__arm__position__gt=F("arm__position"),
             input__trials__state=TrialState.SUCCEEDED,
             input__trials__run__erased_at=None,
+            input__trials__run__output_masked=False,
         )
         .order_by()
         .annotate(
@@ -122,7 +124,12 @@ def _ballot(user: User, input: int, repeat: int, first: int, second: int) -> Bal
     answers = {
         arm: (prompt, output)
         for arm, prompt, output in Trial.objects.filter(
-            input=input, repeat=repeat, arm__in=[first, second], state=TrialState.SUCCEEDED, run__erased_at=None
+            input=input,
+            repeat=repeat,
+            arm__in=[first, second],
+            state=TrialState.SUCCEEDED,
+            run__erased_at=None,
+            run__output_masked=False,
         ).values_list("arm", "input__text", "run__output")
     }
     if len(answers) < 2:

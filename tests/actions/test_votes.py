@@ -120,9 +120,10 @@ def test_what_was_answered_of_a_canceled_comparison_is_voted_on(actor, editor):
     assert len(vote_through(comparison, editor)) == 1
 
 
-def test_erased_texts_are_not_put_to_vote_and_a_ballot_shown_before_is_refused(comparison, editor):
+@pytest.mark.parametrize("gone", [{"output": "", "erased_at": timezone.now()}, {"output_masked": True}])
+def test_erased_and_masked_texts_are_not_put_to_vote_and_a_ballot_shown_before_is_refused(comparison, editor, gone):
     shown = queries.next_ballot(editor, comparison)
-    Run.objects.filter(trial__input=shown.input).update(output="", erased_at=timezone.now())
+    Run.objects.filter(trial__input=shown.input).update(**gone)
     with pytest.raises(Stale, match="can no longer be voted on"):
         cast(comparison, editor, ballot=shown)
     assert queries.next_ballot(editor, comparison).input != shown.input
