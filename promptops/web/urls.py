@@ -17,6 +17,7 @@ from promptops.web.views import (
     providers,
     runs,
     safety,
+    safety_tuning,
     sessions,
     settings,
     timeline,
@@ -107,6 +108,7 @@ urlpatterns = [
     path("runs/<number:pk>/reveal/", runs.reveal, name="run_reveal"),
     # Safety
     path("safety/", safety.index, name="safety"),
+    path("safety/try/", safety_tuning.try_text, name="safety_try"),
     # Audit
     path("audit/", audit.index, name="audit"),
     path("audit/verify/", audit.verify, name="audit_verify"),

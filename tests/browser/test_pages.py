@@ -38,6 +38,7 @@ EVERYWHERE = {
     "runs-none": "/runs/?status=canceled&source=test&start=2001-01-01&end=2001-01-02",
     "runs-masked": "/runs/?safety=masked",
     "safety": "/safety/",
+    "safety-try": "/safety/try/",
     "audit": "/audit/",
     "timeline": "/timeline/",
     "timeline-moment": "/timeline/?at=2199-01-01T12:00:00Z",

@@ -326,6 +326,10 @@ class SafetyGuard:
         """The verdict on `text`. Never raises: whatever goes wrong is `UNAVAILABLE` with the reason."""
         return self._check(text, lambda: None)
 
+    def check_beside(self, text: str) -> SafetyVerdict:
+        """`check()` for a thread beside an event loop, which gets its turn between the pieces of a long text."""
+        return self._check(text, _let_go)
+
     async def check_async(self, text: str) -> SafetyVerdict:
         """`check()` for event loops, which go on while the model loads and while a long text is scored."""
         if (self._model is None or self._model.ready) and len(text) <= _INLINE_CHARACTERS:
