@@ -18,7 +18,10 @@ class Permission(models.TextChoices):
     """What a view or a socket message can ask for."""
 
     READ = "read", "Read every page"
-    EDIT = "edit", "Write drafts and prompt sets, run previews, test providers, see and review blocked texts"
+    EDIT = (
+        "edit",
+        "Write drafts and prompt sets, run previews, test providers, compare and vote, see and review blocked texts",
+    )
     RELEASE = (
         "release",
         "Change what is live: publish, roll back, variables, templates, safety, provider order, turn providers on, off",
@@ -120,6 +123,24 @@ class TrialState(models.TextChoices):
     RUNNING = "running", "Running"
     SUCCEEDED = "succeeded", "Succeeded"
     FAILED = "failed", "Failed"
+
+
+class Choice(models.TextChoices):
+    """What a voter said of two answers; which arms these are is in the vote."""
+
+    FIRST = "first", "The first"
+    SECOND = "second", "The second"
+    TIE = "tie", "Tie"
+    NEITHER = "neither", "Neither is good"
+
+
+class Side(models.TextChoices):
+    """What a voter chose on the page, where the answers have sides and no names."""
+
+    LEFT = "left", "A is better"
+    RIGHT = "right", "B is better"
+    TIE = "tie", "Tie"
+    NEITHER = "neither", "Neither is good"
 
 
 OPERATION_CHOICES = [(operation.value, operation.value) for operation in PromptOperation]

@@ -18,6 +18,7 @@ from promptops.actions import comparisons, trials
 from promptops.actions.comparisons import ArmChoice
 from promptops.actions.providers import ProviderFields, create_provider
 from promptops.actions.releases import Content
+from promptops.actions.safety import SafetyChange, Term, change_safety
 from promptops.actions.trials import Runner
 from promptops.audit import Actor
 from promptops.engine.types import PromptOperation
@@ -260,3 +261,22 @@ async def test_a_server_that_is_killed_is_followed_by_one_that_goes_on_exactly_t
     assert await Trial.objects.filter(run__isnull=False).acount() == 50 * kills
     assert 50 * kills <= asked <= 50 * kills + 8 * kills
     print(f"{kills} kills, {50 * kills} trials, {asked - 50 * kills} calls made again")
+
+
+async def test_a_blocked_trial_fails_with_the_reason_and_nobody_is_asked(publish):
+    def enforce():
+        terms = (Term("deny", "number 1", "other"),)
+        change_safety(SafetyChange(mode="enforce", terms=terms), by=BY, expected=0)
+
+    async with loopback(answer_with(http_answer(ANSWER))) as upstream:
+        comparison = await prepare(publish, upstream.url, upstream.url)
+        await database_sync_to_async(enforce)()
+        async with running():
+            await ended(comparison)
+        assert len(upstream.requests) == 4
+    assert sorted(await states(comparison)) == [
+        (arm, state) for arm in (0, 1) for state in ("failed", "succeeded", "succeeded")
+    ]
+    runs = [run async for run in Run.objects.filter(trial__state="failed")]
+    assert [(run.status, run.input_masked) for run in runs] == [("blocked", True)] * 2
+    assert runs[0].error == 'The safety filter blocked the input: it has the deny term "number 1" (other).'

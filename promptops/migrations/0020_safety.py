@@ -10,7 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('promptops', '0014_comparisons'),
+        ('promptops', '0015_votes'),
     ]
 
     operations = [

@@ -13,7 +13,7 @@ from promptops.queries.safety import state as safety_state
 from promptops.queries.templates import newest_release_of
 
 CHANGES_SHOWN = 8
-# Sign-ins, refusals and exports are in the audit; here is what changed.
+# Sign-ins, refusals, exports and looks are in the audit; here is what changed.
 NOT_CHANGES = [
     "user.signed_in",
     "user.signed_out",
@@ -21,6 +21,7 @@ NOT_CHANGES = [
     "user.locked_out",
     "access.refused",
     "audit.exported",
+    "run.revealed",
 ]
 
 

@@ -18,6 +18,7 @@ class ModeForm(forms.Form):
     """The mode, and what unavailable means. `expected` is the revision of the last change that the person saw."""
 
     mode = forms.ChoiceField(
+        label="Mode",
         choices=SafetyMode.choices,
         widget=forms.RadioSelect,
         error_messages={"required": "Choose a mode.", "invalid_choice": "Choose a mode."},

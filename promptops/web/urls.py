@@ -22,6 +22,7 @@ from promptops.web.views import (
     settings,
     timeline,
     variables,
+    votes,
 )
 
 
@@ -93,6 +94,9 @@ urlpatterns = [
     path("compare/<number:pk>/", comparisons.detail, name="comparison"),
     path("compare/<number:pk>/answers/", comparisons.matrix, name="comparison_matrix"),
     path("compare/<number:pk>/step/", comparisons.step, name="comparison_step"),
+    path("compare/<number:pk>/vote/", votes.vote, name="comparison_vote"),
+    path("compare/<number:pk>/vote/take-back/", votes.take_back, name="comparison_vote_take_back"),
+    path("compare/<number:pk>/seen/", votes.seen, name="comparison_seen"),
     path("compare/sets/", prompt_sets.index, name="prompt_sets"),
     path("compare/sets/new/", prompt_sets.new, name="prompt_set_new"),
     path("compare/sets/<number:pk>/", prompt_sets.detail, name="prompt_set"),

@@ -125,7 +125,11 @@ def test_full_pages(full, administrator, page_for, pages: Pages) -> None:
     page = page_for(administrator)
     found = look(page, "full", EVERYWHERE | OF_A_TEMPLATE)
     providers, sets = Provider.objects, PromptSet.objects
-    failed, answered = Run.objects.filter(status="failed").first(), Run.objects.filter(status="succeeded").first()
+    failed = Run.objects.filter(status="failed").first()
+    answered, flagged, unjudged = (
+        Run.objects.filter(status="succeeded", **narrowed).first()
+        for narrowed in ({"fallback_used": True}, {"input_masked": True}, {"safety_checks__decision": "unavailable"})
+    )
     rewrite = Run.objects.filter(operation="rewrite", status="succeeded").first()
     published = AuditEntry.objects.filter(action="template.published", object_name="enhance").first()
     details = {
@@ -140,6 +144,9 @@ def test_full_pages(full, administrator, page_for, pages: Pages) -> None:
         "set-from-runs": "/compare/sets/new/?operation=enhance&newest=100",
         "run-failed": f"/runs/{failed.pk}/",
         "run": f"/runs/{answered.pk}/",
+        "run-blocked": f"/runs/{Run.objects.get(status='blocked').pk}/",
+        "run-flagged": f"/runs/{flagged.pk}/",
+        "run-unjudged": f"/runs/{unjudged.pk}/",
         "run-rewrite": f"/runs/{rewrite.pk}/",
         "runs-filtered": "/runs/?status=failed&template=enhance",
         "audit-entry": f"/audit/{published.seq}/",
