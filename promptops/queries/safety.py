@@ -11,7 +11,7 @@ from django.utils import timezone
 from promptops import live
 from promptops.engine.snapshot import SafetySpec
 from promptops.enums import SafetyMode
-from promptops.models import SafetyCheck, SafetyModelVersion, SafetySettings
+from promptops.models import SafetyCheck, SafetyModelVersion, SafetySettings, SafetyTerm
 
 # What the filter does not take, however it is set: no verdict, or too long to be read.
 NOT_JUDGED = ("unavailable", "too_long")
@@ -89,6 +89,11 @@ def today(now: datetime) -> SafetyToday:
 def set_now() -> SafetySettings:
     """The settings as the database has them, with their model."""
     return SafetySettings.objects.select_related("model").defer("model__data").get(pk=1)
+
+
+def terms() -> list[SafetyTerm]:
+    """All terms, allowed and denied."""
+    return list(SafetyTerm.objects.all())
 
 
 def versions() -> list[SafetyModelVersion]:

@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 
+from promptops.actions.safety import HIGHEST, LOWEST
 from promptops.enums import SafetyMode, WhenUnavailable
 from promptops.models import SafetySettings
 
@@ -44,3 +45,61 @@ class ModeForm(forms.Form):
     def modes(self) -> list[tuple[SafetyMode, str]]:
         """Each mode with what it means."""
         return list(MODES.items())
+
+
+DIGITS = 4
+"""Of a threshold, as pages show it; one that is typed back as it was shown is no change."""
+
+
+class ThresholdsForm(forms.Form):
+    """A threshold for each category of the live model. What is missing in `data` stays as it is.
+
+    `now` and `own` are the thresholds that hold, and those that the model was released with.
+    """
+
+    expected = forms.IntegerField(widget=forms.HiddenInput(), required=False)
+
+    def __init__(self, config: SafetySettings, data: Any = None) -> None:
+        self.own = {name: float(value) for name, value in config.model.manifest.get("thresholds", {}).items()}
+        self.set = {name: float(value) for name, value in config.thresholds.items()}
+        self.now = {**self.own, **self.set}
+        shown = {name: f"{value:.{DIGITS}f}" for name, value in self.now.items()}
+        initial = {"expected": config.changed_revision}
+        given = {name: value for name, value in (data or {}).items() if name in shown or name == "expected"}
+        super().__init__({**initial, **shown, **given}, initial=initial)
+        for name in sorted(self.now):
+            label = name.replace("_", "-")
+            wrong = f"The threshold of {label} must be a number from {LOWEST} to {HIGHEST:.0f}."
+            errors = dict.fromkeys(("required", "invalid", "min_value", "max_value"), wrong)
+            self.fields[name] = forms.FloatField(
+                label=label, min_value=LOWEST, max_value=HIGHEST, error_messages=errors
+            )
+
+    @property
+    def categories(self) -> list[dict[str, Any]]:
+        """Each category as the page shows it."""
+        return [
+            {"field": self[name], "now": self.now[name], "own": f"{self.own.get(name, HIGHEST):.{DIGITS}f}"}
+            for name in sorted(self.now)
+        ]
+
+    @property
+    def changed_from_now(self) -> list[str]:
+        """The categories whose field says something else than what holds."""
+        return [name for name, value in self.now.items() if self.data[name] != f"{value:.{DIGITS}f}"]
+
+    @property
+    def stored(self) -> dict[str, float]:
+        """The thresholds to set: those that are not the model's own."""
+        found = {}
+        for name, before in self.now.items():
+            typed = self.cleaned_data[name]
+            value = before if round(typed, DIGITS) == round(before, DIGITS) else typed
+            if round(value, DIGITS) != round(self.own.get(name, -1), DIGITS):
+                found[name] = value
+        return found
+
+    @property
+    def proposed(self) -> dict[str, float]:
+        """All thresholds as they would hold."""
+        return {**self.own, **self.stored}

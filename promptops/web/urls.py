@@ -113,6 +113,7 @@ urlpatterns = [
     # Safety
     path("safety/", safety.index, name="safety"),
     path("safety/try/", safety_tuning.try_text, name="safety_try"),
+    path("safety/thresholds/", safety_tuning.thresholds, name="safety_thresholds"),
     # Audit
     path("audit/", audit.index, name="audit"),
     path("audit/verify/", audit.verify, name="audit_verify"),

@@ -1,12 +1,16 @@
 """Trying texts on the filter and tuning what it blocks, over HTTP."""
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from promptops import guards
 from promptops.actions.safety import SafetyChange, Term, change_safety
 from promptops.audit import Actor
-from promptops.models import AuditEntry, Run, SafetyCheck, SafetySettings
+from promptops.models import AuditEntry, Run, SafetyCheck, SafetyModelVersion, SafetySettings
+from promptops.queries import safety_replay
 
 pytestmark = pytest.mark.django_db
 
@@ -106,3 +110,138 @@ def test_try_is_for_those_who_may_run_previews(client_for, viewer):
     assert client_for(viewer).get(reverse("safety_try")).status_code == 403
     assert client_for(viewer).post(reverse("safety_try"), {"text": BAD}).status_code == 403
     assert reverse("safety_try") not in client_for(viewer).get(reverse("safety")).content.decode()
+
+
+SCORES = {"violence": 0.6, "hate": 0.1, "sexual": 0.01, "dangerous": 0.2, "self_harm": 0.0, "other": 0.1}
+
+
+def judged_run(violence: float = 0.6, side: str = "input", *, check: dict | None = None, **fields) -> Run:
+    run = make_run(**fields)
+    given = {"decision": "allow", "layer": "model", "scores": SCORES | {"violence": violence}, "mode": "shadow"}
+    given["model"] = SafetyModelVersion.objects.get(number=1)
+    SafetyCheck.objects.create(run=run, side=side, **given | (check or {}))
+    return run
+
+
+def replayed(client, **thresholds) -> str:
+    return client.get(reverse("safety_thresholds"), thresholds).content.decode()
+
+
+def test_thresholds_are_replayed_over_past_runs(client_for, viewer):
+    passes = judged_run(0.6, input="a stormy sea")
+    blocked = judged_run(0.9, input=BAD, input_masked=True, output="gory", output_masked=True)
+    erased = judged_run(0.9, erased_at=timezone.now())
+    judged_run(check={"layer": "deny_terms", "decision": "block", "scores": {}})
+    client = client_for(viewer, htmx=True)
+    html = replayed(client)
+    assert "Would have blocked <b>1</b> of 3 runs" in html
+    assert "1 run had a text that terms decided" in html
+    html = replayed(client, violence="0.5")
+    assert "Would have blocked <b>2</b> of 3 runs" in html
+    assert "(now: 1)" in html
+    assert "1 more blocked" in html
+    assert "a stormy sea" in html
+    assert "beheaded" not in html
+    assert f"/runs/{passes.pk}/" in html
+    assert f"/runs/{blocked.pk}/" in html
+    assert f"/runs/{erased.pk}/" not in html
+    html = replayed(client, violence="0.95")
+    assert "Would have blocked <b>0</b> of 3 runs" in html
+    assert "would pass" in html
+
+
+def test_the_address_keeps_what_is_proposed(client_for, viewer):
+    client = client_for(viewer, htmx=True)
+    shown = {"hate": "0.6803", "violence": "0.5", "evil": "<b>"}
+    response = client.get(reverse("safety_thresholds"), shown)
+    assert response["HX-Replace-Url"] == f"{reverse('safety_thresholds')}?violence=0.5"
+    assert "<html" not in response.content.decode()
+    page = client_for(viewer).get(reverse("safety_thresholds"), shown).content.decode()
+    assert 'name="violence" min="0.01" max="1" step="any" value="0.5"' in page
+    assert "Review and release" not in page
+
+
+@pytest.mark.parametrize("value", ["", "0", "1.01", "nan", "inf", "-1", "1e400", "<script>", "0,5", "\x00"])
+def test_what_is_no_threshold_is_told(client_for, releaser, value):
+    client = client_for(releaser, htmx=True)
+    assert "The threshold of violence must be a number from 0.01 to 1." in replayed(client, violence=value)
+    panel = client.post(reverse("safety_thresholds"), {"violence": value, "expected": 0, "confirm": 1})
+    assert panel.status_code == 409
+    assert SafetySettings.objects.get(pk=1).thresholds == {}
+
+
+def test_a_releaser_reviews_and_releases_thresholds(client_for, releaser, editor):
+    judged_run(0.6)
+    address, given = reverse("safety_thresholds"), {"violence": "0.5", "hate": "0.6803", "expected": "0"}
+    assert client_for(editor).post(address, given).status_code == 403
+    client = client_for(releaser, htmx=True)
+    panel = client.post(address, given).content.decode()
+    assert "0.8048" in panel
+    assert "0.5000" in panel
+    assert "Of the newest 1 run these scores would have blocked 1; as it is now, 0." in panel
+    assert client.post(address, given | {"confirm": "1"})["HX-Redirect"] == address
+    assert SafetySettings.objects.get(pk=1).thresholds == {"violence": 0.5}  # hate stays the model's own
+    assert client.post(address, given | {"confirm": "1"}).status_code == 409  # stale
+    again = {"violence": "0.5", "expected": "1", "confirm": "1"}
+    assert "No changes to release" in client.post(address, again).content.decode()
+    assert client.post(address, {"violence": "0.8048", "expected": "1", "confirm": "1"})["HX-Redirect"]
+    assert SafetySettings.objects.get(pk=1).thresholds == {}
+
+
+def test_the_panel_warns_of_a_filter_that_would_fail(client_for, releaser):
+    given = {"violence": "1", "expected": "0"}
+    assert (
+        "fails its self-test"
+        in client_for(releaser, htmx=True).post(reverse("safety_thresholds"), given).content.decode()
+    )
+
+
+def test_precision_and_recall_on_labeled_texts(client_for, viewer):
+    client = client_for(viewer, htmx=True)
+    html = replayed(client)
+    assert "270 texts of the rubric" in html
+    assert "(44 of 72)" in html  # the recall that the manifest tells: 0.6111
+    assert "proposed" not in html
+    html = replayed(client, violence="0.5")
+    assert '<rect class="proposed"' in html
+    judged_run(0.9, check={"decision": "block", "review": "right"})
+    judged_run(0.9, check={"decision": "block", "review": "wrong"})
+    html = replayed(client)
+    assert "2 reviewed texts of runs" in html
+    assert "(45 of 73)" in html
+
+
+def test_scores_of_another_model_are_made_anew(client_for, viewer, monkeypatch):
+    first = SafetyModelVersion.objects.get(number=1)
+    other = SafetyModelVersion.objects.create(
+        number=2, data=b"x", sha256="0" * 64, manifest=first.manifest, user_name="Ada"
+    )
+    run = judged_run(0.0, input=BAD, check={"model": other})
+    client = client_for(viewer, htmx=True)
+    monkeypatch.setattr(safety_replay, "BUDGET_SECONDS", -1)
+    assert "Another model judged 1 text then" in replayed(client)
+    monkeypatch.setattr(safety_replay, "BUDGET_SECONDS", 5)
+    assert "Would have blocked <b>1</b> of 1 run" in replayed(client)
+    Run.objects.filter(pk=run.pk).update(erased_at=timezone.now(), input="")
+    assert "No past runs yet" in replayed(client)
+
+
+def test_replays_cost_the_same_queries_at_1_and_900_runs(client_for, viewer):
+    client = client_for(viewer, htmx=True)
+
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            assert replayed(client, violence="0.5")
+        return len(captured)
+
+    judged_run(0.6)
+    queries()
+    few = queries()
+    model = SafetyModelVersion.objects.get(number=1)
+    runs = [make_run(input=f"take {number}") for number in range(899)]
+    given = {"decision": "allow", "layer": "model", "scores": SCORES, "mode": "shadow", "model": model}
+    SafetyCheck.objects.bulk_create(SafetyCheck(run=run, side="input", **given) for run in runs)
+    assert queries() == few
+    html = replayed(client, violence="0.5")
+    assert "<b>900</b> of 900 runs" in html
+    assert "and 850 more" in html

@@ -158,6 +158,12 @@ def score_bar(score: float, decided: bool = False) -> SafeString:
     )
 
 
+@register.simple_tag(name="percent")
+def percent(share: float | None, digits: int = 1) -> str:
+    """`{% percent 0.983 %}`: "98.3%"; None as a dash."""
+    return "–" if share is None else f"{100 * share:.{digits}f}%"
+
+
 @register.simple_tag(name="threshold_bar")
 def threshold_bar(score: float, threshold: float | None) -> SafeString:
     """`{% threshold_bar 0.93 0.8 %}`: a score as a bar with its category's threshold marked on it, if there is one."""
