@@ -6,7 +6,7 @@ the next request goes on. What was made is kept in memory only, and never for a 
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 from django.db.models.functions import Left
 
 from promptops import charts, guards
-from promptops.engine.safety.guard import SafetyCategory, SafetyGuard, SafetyLayer
+from promptops.engine.safety.guard import MAX_BYTES, SafetyCategory, SafetyGuard, SafetyLayer, Terms, read_words
 from promptops.engine.safety.normalize import words
 from promptops.engine.safety.training import RUBRIC, margin, read_rubric
 from promptops.enums import SafetyReview, SafetySide
@@ -23,6 +23,8 @@ from promptops.models import Run, SafetyCheck, SafetyModelVersion
 RUNS = 1_000
 """The newest runs that were judged and still have their text; only these are replayed."""
 SHOWN = 50
+HITS_SHOWN = 20
+"""Of the runs that a term hits; each is judged twice."""
 EXCERPT_CHARACTERS = 161
 BUDGET_SECONDS = 0.1
 REVIEWED = 500
@@ -213,6 +215,77 @@ def _with_excerpts(run_ids: list[int]) -> dict[int, Run]:
     runs = Run.objects.filter(pk__in=run_ids, erased_at=None).defer("input", "output", "draft_body", "error")
     excerpts = {f"{side}_excerpt": Left(side, EXCERPT_CHARACTERS) for side in SafetySide.values}
     return {run.pk: run for run in runs.annotate(**excerpts)}
+
+
+# ---------------------------------------------------------------------------------------------- terms
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A run with a term in one of its texts, and what the filter says of that text without and with the new terms."""
+
+    run: Run
+    side: str
+    term: str
+    before: str  # a VerdictDecision
+    after: str
+
+    @property
+    def masked(self) -> bool:
+        return bool(getattr(self.run, f"{self.side}_masked"))
+
+    @property
+    def excerpt(self) -> str:
+        return "" if self.masked else getattr(self.run, f"{self.side}_excerpt")
+
+
+@dataclass(frozen=True)
+class Hits:
+    """What terms hit: `count` of `runs`; `waiting` runs are yet to be read. `rows` are the newest of those hit."""
+
+    runs: int
+    count: int
+    waiting: int
+    rows: list[Hit]
+
+    @property
+    def unshown(self) -> int:
+        return self.count - len(self.rows)
+
+
+def hits(terms: Iterable[str], before: SafetyGuard, after: SafetyGuard) -> Hits:
+    """Where the terms stand in the newest runs. Four queries at most."""
+    finder = Terms((term, None) for term in terms)
+    newest = list(Run.objects.filter(erased_at=None).order_by("-id").values_list("pk", "at")[:RUNS])
+    missing = [pk for pk, at in newest if _read.get((pk, at, SafetySide.INPUT)) is None]
+    texts, left, waiting = _texts(set(missing[:400])), _Budget(), 0
+    found: dict[int, tuple[str, str]] = {}
+    for pk, at in newest:
+        for side in SafetySide:
+            text = _read.get((pk, at, side))
+            if text is None:
+                if left.over or (pk, side.value) not in texts:
+                    waiting += 1
+                    break
+                text = _words(texts[pk, side.value])
+                _read.put((pk, at, side), text)
+            if pk not in found and (hit := finder.first_in(text.split())):
+                found[pk] = (side.value, hit[0])
+    chosen = list(found)[:HITS_SHOWN]
+    runs, texts = _with_excerpts(chosen), _texts(set(chosen)) if chosen else {}
+    rows = []
+    for pk in chosen:
+        side_name, term = found[pk]
+        if pk in runs and (pk, side_name) in texts:
+            text = texts[pk, side_name]
+            decisions = [guard.check_beside(text).decision.value for guard in (before, after)]
+            rows.append(Hit(runs[pk], side_name, term, *decisions))
+    return Hits(len(newest), len(found), waiting, rows)
+
+
+def _words(text: str) -> str:
+    """The words as the filter reads them; none of a text that it refuses for its size, which terms never see."""
+    return " ".join(read_words(text)) if len(text.encode(errors="replace")) <= MAX_BYTES else ""
 
 
 # ---------------------------------------------------------------------------------------------- labeled texts

@@ -4,8 +4,9 @@ from typing import Any
 
 from django import forms
 
-from promptops.actions.safety import HIGHEST, LOWEST
-from promptops.enums import SafetyMode, WhenUnavailable
+from promptops.actions.safety import HIGHEST, LOWEST, Term
+from promptops.engine.safety.guard import SafetyCategory
+from promptops.enums import SafetyMode, SafetyTermKind, WhenUnavailable
 from promptops.models import SafetySettings
 
 MODES = {
@@ -103,3 +104,47 @@ class ThresholdsForm(forms.Form):
     def proposed(self) -> dict[str, float]:
         """All thresholds as they would hold."""
         return {**self.own, **self.stored}
+
+
+MAX_LINES = 200
+"""Terms that one form adds."""
+
+
+class TermsForm(forms.Form):
+    """Terms to add, one a line, all of one kind and category."""
+
+    kind = forms.ChoiceField(
+        label="They are",
+        choices=[(SafetyTermKind.DENY, "denied"), (SafetyTermKind.ALLOW, "allowed")],
+        widget=forms.Select(),
+        error_messages={"required": "Allow or deny?", "invalid_choice": "Allow or deny?"},
+    )
+    category = forms.ChoiceField(
+        label="Blocked as",
+        choices=[(category.value, category.value.replace("_", "-")) for category in SafetyCategory],
+        initial=SafetyCategory.OTHER.value,
+        help_text="Counts for deny terms.",
+        error_messages={"required": "Choose a category.", "invalid_choice": "Choose a category."},
+    )
+    terms = forms.CharField(
+        label="Terms, one a line",
+        widget=forms.Textarea(attrs={"rows": 5, "spellcheck": "false", "dir": "auto"}),
+        help_text="Words that stand one after the other, however they are written. A last * stands for the rest of a "
+        "word: gambl* finds gambling.",
+        error_messages={"required": "Type a term first."},
+    )
+
+    def clean_terms(self) -> str:
+        """At most MAX_LINES of them."""
+        typed: str = self.cleaned_data["terms"]
+        count = len([line for line in typed.splitlines() if line.strip()])
+        if count > MAX_LINES:
+            raise forms.ValidationError(f"These are {count:,} terms; add at most {MAX_LINES} at once.")
+        return typed
+
+    @property
+    def new(self) -> list[Term]:
+        """The terms as they were typed, blank lines left out."""
+        kind, lines = self.cleaned_data["kind"], self.cleaned_data["terms"].splitlines()
+        category = self.cleaned_data["category"] if kind == SafetyTermKind.DENY else ""
+        return [Term(kind, line, category) for line in lines if line.strip()]

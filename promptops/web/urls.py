@@ -17,6 +17,7 @@ from promptops.web.views import (
     providers,
     runs,
     safety,
+    safety_terms,
     safety_tuning,
     sessions,
     settings,
@@ -114,6 +115,9 @@ urlpatterns = [
     path("safety/", safety.index, name="safety"),
     path("safety/try/", safety_tuning.try_text, name="safety_try"),
     path("safety/thresholds/", safety_tuning.thresholds, name="safety_thresholds"),
+    path("safety/terms/", safety_terms.index, name="safety_terms"),
+    path("safety/terms/preview/", safety_terms.preview, name="safety_terms_preview"),
+    path("safety/terms/remove/", safety_terms.remove, name="safety_term_remove"),
     # Audit
     path("audit/", audit.index, name="audit"),
     path("audit/verify/", audit.verify, name="audit_verify"),

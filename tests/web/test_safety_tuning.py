@@ -9,7 +9,7 @@ from django.utils import timezone
 from promptops import guards
 from promptops.actions.safety import SafetyChange, Term, change_safety
 from promptops.audit import Actor
-from promptops.models import AuditEntry, Run, SafetyCheck, SafetyModelVersion, SafetySettings
+from promptops.models import AuditEntry, Run, SafetyCheck, SafetyModelVersion, SafetySettings, SafetyTerm
 from promptops.queries import safety_replay
 
 pytestmark = pytest.mark.django_db
@@ -245,3 +245,108 @@ def test_replays_cost_the_same_queries_at_1_and_900_runs(client_for, viewer):
     html = replayed(client, violence="0.5")
     assert "<b>900</b> of 900 runs" in html
     assert "and 850 more" in html
+
+
+def preview(client, **given) -> str:
+    return client.post(reverse("safety_terms_preview"), {"kind": "deny", "category": "other"} | given).content.decode()
+
+
+def test_terms_show_what_they_would_hit(client_for, releaser, editor):
+    first = make_run(input="A c.a.s.i.n.o by the sea", output="calm")
+    make_run(input="a fox", output="it goes GAMBLING at night")
+    masked = make_run(input=f"{BAD} in a casino", input_masked=True)
+    make_run(input="a casino", erased_at=timezone.now())
+    make_run(input="a casino " * 2000)  # too long: the filter refuses it unread
+    client = client_for(releaser, htmx=True)
+    html = preview(client, terms="casino\n\n gambl* ")
+    assert "Would hit <b>3</b> of 4 runs" in html
+    assert html.count("newly blocked") == 2
+    assert html.count("blocked, as now") == 1
+    assert f"/runs/{first.pk}/" in html
+    assert f"/runs/{masked.pk}/" in html
+    assert "beheaded" not in html
+    html = preview(client, kind="allow", terms="his bloody corpse\nbeheaded")
+    assert "Would hit <b>1</b> of 4 runs" in html
+    assert "would pass" in html
+    assert client_for(editor).post(reverse("safety_terms_preview"), {"terms": "fox"}).status_code == 403
+    assert not SafetyTerm.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("terms", "told"),
+    [
+        ("\u200b\u200d", "no word"),
+        ("...", "no word"),
+        ("*", "no word"),
+        ("an*", "would match nearly every text"),
+        ("x" * 201, "longer than 200"),
+        ("fox\x00", "Null characters"),
+        ("acme cola", "is there already"),
+        ("ACME  c.o.l.a", "read the same"),
+        ("kill\nk1ll", "read the same"),
+        ("old town", "is allowed and denied"),
+        ("<img src=x> an*", "&lt;img src=x&gt; an*"),
+        ("\n".join(f"word {n}" for n in range(201)), "at most 200 at once"),
+    ],
+)
+def test_what_is_no_term_is_told(client_for, releaser, terms, told):
+    change(terms=(Term("deny", "acme cola", "other"), Term("allow", "old town")))
+    client = client_for(releaser, htmx=True)
+    given = {"kind": "deny", "category": "hate", "terms": terms, "expected": "1"}
+    html = preview(client, terms=terms)
+    panel = client.post(reverse("safety_terms"), given)
+    assert told in html
+    assert panel.status_code == 409
+    assert told in panel.content.decode()
+    assert SafetyTerm.objects.count() == 2
+
+
+def test_a_releaser_adds_and_removes_terms(client_for, releaser, editor, viewer):
+    make_run(input="drink acme cola")
+    address = reverse("safety_terms")
+    given = {"kind": "deny", "category": "other", "terms": "Acme Cola\r\ngambl*", "expected": "0"}
+    assert client_for(editor).post(address, given).status_code == 403
+    assert "Releasers add and remove terms" in client_for(viewer).get(address).content.decode()
+    client = client_for(releaser, htmx=True)
+    panel = client.post(address, given).content.decode()
+    assert "They hit 1 of the newest 1 run." in panel
+    assert "deny: Acme Cola (other)" in panel
+    assert not SafetyTerm.objects.exists()
+    assert client.post(address, given | {"confirm": "1", "note": "Brand"})["HX-Redirect"] == address
+    assert set(SafetyTerm.objects.values_list("text", flat=True)) == {"Acme Cola", "gambl*"}
+    assert client.post(address, given | {"terms": "bolt", "confirm": "1"}).status_code == 409  # stale
+    page = client_for(viewer).get(address).content.decode()
+    assert "gambl*" in page
+    assert "Remove…" not in page
+    away = {"kind": "deny", "text": "Acme Cola", "expected": "1"}
+    panel = client.post(reverse("safety_term_remove"), away).content.decode()
+    assert "It hits 1 of the newest 1 run." in panel
+    assert client.post(reverse("safety_term_remove"), away | {"confirm": "1"})["HX-Redirect"] == address
+    assert SafetyTerm.objects.get().text == "gambl*"
+    assert client.post(reverse("safety_term_remove"), away).status_code == 409
+
+
+def test_the_panel_warns_of_a_term_that_the_self_test_has(client_for, releaser):
+    given = {"kind": "deny", "category": "other", "terms": "fox", "expected": "0"}
+    html = client_for(releaser, htmx=True).post(reverse("safety_terms"), given).content.decode()
+    assert "fails its self-test" in html
+
+
+def test_hits_cost_the_same_queries_at_1_and_900_runs(client_for, releaser):
+    client = client_for(releaser, htmx=True)
+
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            html = preview(client, terms="fox")
+        assert "yet to be read" not in html
+        return len(captured)
+
+    make_run()
+    queries()
+    few = queries()
+    for number in range(899):
+        make_run(input=f"fox {number}")
+    while "yet to be read" in preview(client, terms="fox"):
+        pass
+    assert queries() == few
+    assert "Would hit <b>900</b> of 900 runs" in preview(client, terms="fox")

@@ -4,16 +4,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.urls import reverse
 from django_htmx.http import replace_url
 
 from promptops import guards, live
 from promptops.actions import safety as actions
-from promptops.actions.errors import Refused, Stale
-from promptops.engine.safety.guard import SafetyCategory, SafetyGuard, SafetyPolicy, SafetyVerdict, VerdictDecision
+from promptops.engine.safety.guard import SafetyCategory, SafetyPolicy, SafetyVerdict, VerdictDecision
 from promptops.engine.snapshot import SafetySpec
 from promptops.enums import Permission, SafetyMode, SafetySide
 from promptops.models import Run, SafetySettings
@@ -21,8 +18,8 @@ from promptops.queries import runs as run_queries
 from promptops.queries import safety as queries
 from promptops.queries import safety_replay
 from promptops.text import whole_number
-from promptops.web import review
-from promptops.web.access import actor, refused, requires
+from promptops.web import review, safety_releases
+from promptops.web.access import refused, requires
 from promptops.web.forms_safety import ThresholdsForm
 from promptops.web.review import Change
 
@@ -65,7 +62,7 @@ def thresholds(request: HttpRequest) -> HttpResponse:
     """The thresholds, with what those in the address would have done to past runs; a POST reviews and releases them."""
     config = queries.set_now()
     if "seen" in request.GET:
-        return _changed(request, config)
+        return safety_releases.changed(request, config)
     if request.method == "POST":
         return _release_thresholds(request, config)
     form = ThresholdsForm(config, request.GET)
@@ -90,7 +87,7 @@ def _release_thresholds(request: HttpRequest, config: SafetySettings) -> HttpRes
     form = ThresholdsForm(config, request.POST)
     asked: dict[str, Any] = {"title": "Change the thresholds", "confirm": "Release", "form_id": "thresholds"}
     if not form.is_valid():
-        return review.panel(request, error=_errors(form), **asked)
+        return review.panel(request, error=safety_releases.errors(form), **asked)
     changes = [
         Change(form.fields[name].label, f"{form.now[name]:.4f}", f"{value:.4f}")
         for name, value in sorted(form.proposed.items())
@@ -104,7 +101,7 @@ def _release_thresholds(request: HttpRequest, config: SafetySettings) -> HttpRes
     if not review.confirmed(request):
         found = safety_replay.replay(config.model, form.now, form.proposed)
         asked["affected"] = (
-            f"Of the newest {_runs(found.past.runs)} these scores would have blocked {found.then:,}; "
+            f"Of the newest {safety_releases.runs(found.past.runs)} these scores would have blocked {found.then:,}; "
             f"as it is now, {found.now:,}. {review.AFFECTED}"
         )
         policy = guards.policy_of(config, queries.terms())
@@ -113,41 +110,11 @@ def _release_thresholds(request: HttpRequest, config: SafetySettings) -> HttpRes
             policy.allow_terms,
             policy.deny_terms,
         )
-        return review.panel(request, warning=_self_test(config, policy), template="_review_warning.html", **asked)
+        return review.panel(
+            request, warning=safety_releases.self_test(config, policy), template="_review_warning.html", **asked
+        )
     wanted = actions.SafetyChange(thresholds=form.stored)
-    return _release(request, wanted, form.cleaned_data["expected"], "safety_thresholds", asked)
-
-
-def _release(
-    request: HttpRequest, wanted: actions.SafetyChange, expected: int, page: str, asked: dict[str, Any]
-) -> HttpResponse:
-    try:
-        done = actions.change_safety(wanted, by=actor(request), expected=expected, note=review.note(request))
-    except (Refused, Stale, ValidationError) as error:
-        sentence = " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
-        return review.panel(request, error=sentence, **asked)
-    was = "; ".join(f"{change.label}: {change.before}" for change in asked["changes"])
-    told = f"r{done.changed_revision} is live. To undo, put back what was there ({was})."
-    return review.done(request, reverse(page), told)
-
-
-def _self_test(config: SafetySettings, policy: SafetyPolicy) -> str:
-    """What the filter gets wrong with this policy, as a warning; "" when nothing."""
-    problems = SafetyGuard(guards.model_of(config.model), policy).self_test()
-    return f"With this the filter fails its self-test: {'. '.join(problems)}." if problems else ""
-
-
-def _changed(request: HttpRequest, config: SafetySettings) -> HttpResponse:
-    changed = "Someone changed the safety filter." if request.GET["seen"] != str(config.changed_revision) else ""
-    return render(request, "_changed.html", {"seen": request.GET["seen"], "changed": changed})
-
-
-def _errors(form: Any) -> str:
-    return " ".join(message for messages in form.errors.values() for message in messages)
-
-
-def _runs(count: int) -> str:
-    return f"{count:,} run{'' if count == 1 else 's'}"
+    return safety_releases.release(request, wanted, form.cleaned_data["expected"], "safety_thresholds", asked)
 
 
 def _judged(text: str) -> dict[str, Any]:
