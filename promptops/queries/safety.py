@@ -3,12 +3,15 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from django.db.models import Count, Q
 from django.utils import timezone
 
 from promptops import live
+from promptops.engine.safety.evaluation import read_figures
+from promptops.engine.safety.guard import SHIPPED
 from promptops.engine.snapshot import SafetySpec
 from promptops.enums import SafetyMode
 from promptops.models import SafetyCheck, SafetyModelVersion, SafetySettings, SafetyTerm
@@ -99,6 +102,12 @@ def terms() -> list[SafetyTerm]:
 def versions() -> list[SafetyModelVersion]:
     """All models, the newest first, without their files."""
     return list(SafetyModelVersion.objects.defer("data"))
+
+
+def figures_of(version: SafetyModelVersion) -> dict[str, Any] | None:
+    """What the model does with the evaluation sets: `tables` by their title; None where it was not evaluated."""
+    file = Path(str(version.manifest.get("file"))).name
+    return read_figures((SHIPPED / file).with_suffix(".evaluation.json"), version.sha256)
 
 
 def checks_of(run_ids: Iterable[int]) -> dict[int, list[SafetyCheck]]:

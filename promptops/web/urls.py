@@ -17,6 +17,7 @@ from promptops.web.views import (
     providers,
     runs,
     safety,
+    safety_models,
     safety_terms,
     safety_tuning,
     sessions,
@@ -118,6 +119,8 @@ urlpatterns = [
     path("safety/terms/", safety_terms.index, name="safety_terms"),
     path("safety/terms/preview/", safety_terms.preview, name="safety_terms_preview"),
     path("safety/terms/remove/", safety_terms.remove, name="safety_term_remove"),
+    path("safety/models/", safety_models.index, name="safety_models"),
+    path("safety/models/<number:number>/live/", safety_models.make_live, name="safety_model_live"),
     # Audit
     path("audit/", audit.index, name="audit"),
     path("audit/verify/", audit.verify, name="audit_verify"),
