@@ -18,6 +18,7 @@ from promptops.web.views import (
     runs,
     safety,
     safety_models,
+    safety_queue,
     safety_terms,
     safety_tuning,
     sessions,
@@ -119,6 +120,9 @@ urlpatterns = [
     path("safety/terms/", safety_terms.index, name="safety_terms"),
     path("safety/terms/preview/", safety_terms.preview, name="safety_terms_preview"),
     path("safety/terms/remove/", safety_terms.remove, name="safety_term_remove"),
+    path("safety/queue/", safety_queue.index, name="safety_queue"),
+    path("safety/queue/<number:pk>/", safety_queue.decide, name="safety_queue_decide"),
+    path("runs/<number:pk>/report/", safety_queue.report, name="run_report"),
     path("safety/models/", safety_models.index, name="safety_models"),
     path("safety/models/<number:number>/live/", safety_models.make_live, name="safety_model_live"),
     # Audit

@@ -39,6 +39,7 @@ EVERYWHERE = {
     "runs-masked": "/runs/?safety=masked",
     "safety": "/safety/",
     "safety-try": "/safety/try/",
+    "safety-queue": "/safety/queue/",
     "safety-models": "/safety/models/",
     "safety-terms": "/safety/terms/",
     "safety-thresholds": "/safety/thresholds/?violence=0.3&hate=1",

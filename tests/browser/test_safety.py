@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from promptops.actions.providers import ProviderFields, create_provider
-from promptops.models import Run, SafetyCheck, SafetyModelVersion, SafetySettings, Template
+from promptops.models import Run, SafetyCheck, SafetyExample, SafetyModelVersion, SafetySettings, Template
 from tests.browser.conftest import Pages
 from tests.browser.upstream import Upstream
 
@@ -114,3 +114,29 @@ def test_a_term_is_seen_to_hit_released_and_removed(past_run, releaser, page_for
     expect(panel).to_contain_text("It hits 1 of the newest 1 run")
     panel.get_by_role("button", name="Remove it").click()
     expect(page.get_by_text("None. Deny what must never be shown")).to_be_visible()
+
+
+def test_the_queue_is_reviewed_with_one_key_each(past_run, releaser, page_for, pages: Pages) -> None:
+    SafetyCheck.objects.update(queue="blocked", decision="block", category="violence")
+    Run.objects.update(input_masked=True)
+    page = pages.connected(page_for(releaser, "/safety/queue/"))
+    queue = page.locator("#queue")
+    expect(queue).to_contain_text("masked")
+    page.keyboard.press("v")
+    expect(queue).to_contain_text(GORE)
+    page.keyboard.press("w")
+    expect(queue).to_contain_text("is wrong")
+    expect(queue).to_contain_text("Nothing to review")
+    assert SafetyExample.objects.get().label == "hard"
+    page.keyboard.press("z")
+    expect(queue).to_contain_text("Show the text")
+    assert not SafetyExample.objects.exists()
+    page.keyboard.press("s")
+    expect(queue).to_contain_text("The end of the queue")
+    page.get_by_role("link", name="Begin again").click()
+    expect(queue).to_contain_text("Show the text")
+    pages.connected(page)
+    page.keyboard.press("r")
+    expect(queue).to_contain_text("is right")
+    page.keyboard.press("?")
+    expect(page.locator("#shortcuts")).to_contain_text("The verdict is wrong")
