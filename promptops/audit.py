@@ -54,6 +54,7 @@ ACTIONS: dict[str, str] = {
     "settings.changed": "{actor} changed the settings",
     "safety.changed": "{actor} changed the safety filter",
     "safety.model_changed": "{actor} made model {after[model]} of the safety filter live (before: {before[model]})",
+    "safety.model_trained": "{actor} trained model {after[model]} of the safety filter (examples: {after[examples]})",
     "safety.reported": "{actor} reported the verdict on the {after[side]} of {object}",
     "safety.reviewed": "{actor} found the verdict on the {after[side]} of {object} {after[review]}",
     "safety.review_taken_back": "{actor} took back a review of the {before[side]} of {object}",

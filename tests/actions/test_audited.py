@@ -41,6 +41,7 @@ from promptops.actions import (
     runs,
     safety,
     safety_reviews,
+    safety_training,
     samples,
     sets,
     settings,
@@ -439,6 +440,7 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     "safety_reviews.report": [lambda w, act: act(safety_reviews.report, judged(w.run()).run, "input", by=w.actor)],
     "safety_reviews.review": [lambda w, act: act(safety_reviews.review, judged(w.run()), "wrong", by=w.actor)],
     "safety_reviews.take_back": [lambda w, act: act(safety_reviews.take_back, reviewed(w), by=w.actor)],
+    "safety_training.train": [lambda w, act: act(safety_training.train, by=w.actor, target=0.02)],
     "samples.pin": [lambda w, act: act(samples.pin, "enhance", "a fox", by=w.actor)],
     "samples.unpin": [
         lambda w, act: act(samples.unpin, "enhance", samples.pin("enhance", "a fox", by=w.actor).pk, by=w.actor)

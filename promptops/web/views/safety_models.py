@@ -10,6 +10,7 @@ from django.views.decorators.http import require_POST
 
 from promptops import guards
 from promptops.actions import safety as actions
+from promptops.actions import safety_training
 from promptops.actions.errors import Refused, Stale
 from promptops.engine.safety.guard import SafetyGuard
 from promptops.enums import Permission
@@ -41,9 +42,26 @@ def index(request: HttpRequest) -> HttpResponse:
         "config": config,
         "rows": rows,
         "names": [name for name, _, _ in FIGURES],
+        "examples": queries.example_count(),
         "evaluation": queries.figures_of(config.model),
     }
     return render(request, "safety/models.html", context)
+
+
+@requires(Permission.RELEASE)
+@require_POST
+def train(request: HttpRequest) -> HttpResponse:
+    """Train a new model from the rubric and what people reviewed, then review making it live. Takes seconds."""
+    try:
+        version = safety_training.train(by=actor(request))
+    except Refused as refused:
+        title = "Not trained" if "worse" not in str(refused) else "Not kept"
+        return review.panel(
+            request, title=title, confirm="", form_id="", template="safety/_not_trained.html", error=str(refused)
+        )
+    config = queries.set_now()
+    asked = _asked(config, version, str(config.changed_revision))
+    return review.panel(request, warning=_warning(config, version), **asked)
 
 
 @requires(Permission.RELEASE)
@@ -55,22 +73,11 @@ def make_live(request: HttpRequest, number: int) -> HttpResponse:
     if version is None:
         raise Http404
     expected = request.POST.get("expected", "")
-    asked: dict[str, Any] = {
-        "title": f"Make model {number} current",
-        "confirm": f"Make model {number} current",
-        "form_id": "model-live",
-        "changes": _changes(config, version),
-        "template": "_review_form.html",
-        "action": reverse("safety_model_live", args=[number]),
-        "values": [("expected", expected)],
-    }
+    asked = _asked(config, version, expected)
     if config.model_id == version.pk:
         return review.panel(request, error=f"Model {number} is live already.", **asked)
     if not review.confirmed(request):
-        guard = SafetyGuard(guards.model_of(version), guards.policy_of(config, queries.terms(), version))
-        problems = guard.self_test()
-        warning = f"With this the filter fails its self-test: {'. '.join(problems)}." if problems else ""
-        return review.panel(request, warning=warning, **asked)
+        return review.panel(request, warning=_warning(config, version), **asked)
     try:
         seen = whole_number(expected)
         done = actions.use_model(
@@ -81,6 +88,25 @@ def make_live(request: HttpRequest, number: int) -> HttpResponse:
         return review.panel(request, error=sentence, **asked)
     told = f"r{done.changed_revision} is live, with model {number}. To undo, make model {config.model.number} current."
     return review.done(request, reverse("safety_models"), told)
+
+
+def _asked(config: SafetySettings, version: SafetyModelVersion, expected: str) -> dict[str, Any]:
+    """What the panel shows that makes the model live."""
+    return {
+        "title": f"Make model {version.number} current",
+        "confirm": f"Make model {version.number} current",
+        "form_id": "model-live",
+        "changes": _changes(config, version),
+        "template": "_review_form.html",
+        "action": reverse("safety_model_live", args=[version.number]),
+        "values": [("expected", expected)],
+    }
+
+
+def _warning(config: SafetySettings, version: SafetyModelVersion) -> str:
+    policy = guards.policy_of(config, queries.terms(), version)
+    problems = SafetyGuard(guards.model_of(version), policy).self_test()
+    return f"With this the filter fails its self-test: {'. '.join(problems)}." if problems else ""
 
 
 def _figures(version: SafetyModelVersion) -> list[str]:
