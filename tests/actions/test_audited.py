@@ -226,6 +226,12 @@ def reviewed(world: World) -> tables.SafetyCheck:
     return check
 
 
+def example() -> None:
+    """One that is not held out, so that there is something to learn."""
+    text = "a lantern drifts over the quiet plaza"
+    tables.SafetyExample.objects.create(label="hard", text=text, user_name="Ada")
+
+
 def without_administrator(world: World) -> None:
     User.objects.update(role="editor")
 
@@ -440,7 +446,7 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     "safety_reviews.report": [lambda w, act: act(safety_reviews.report, judged(w.run()).run, "input", by=w.actor)],
     "safety_reviews.review": [lambda w, act: act(safety_reviews.review, judged(w.run()), "wrong", by=w.actor)],
     "safety_reviews.take_back": [lambda w, act: act(safety_reviews.take_back, reviewed(w), by=w.actor)],
-    "safety_training.train": [lambda w, act: act(safety_training.train, by=w.actor, target=0.02)],
+    "safety_training.train": [lambda w, act: (example(), act(safety_training.train, by=w.actor))],
     "samples.pin": [lambda w, act: act(samples.pin, "enhance", "a fox", by=w.actor)],
     "samples.unpin": [
         lambda w, act: act(samples.unpin, "enhance", samples.pin("enhance", "a fox", by=w.actor).pk, by=w.actor)
