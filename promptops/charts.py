@@ -129,3 +129,52 @@ def segments(marks: Sequence[tuple[str, float]], start: float, total: float) -> 
                 Segment(name, end - begin, round(100 * begin / total, 2), round(100 * (end - begin) / total, 2))
             )
     return found
+
+
+# The size of a plot of two shares in the units of its viewBox.
+PLOT_WIDTH, PLOT_HEIGHT = 420, 260
+PLOT_LEFT, PLOT_RIGHT, PLOT_TOP, PLOT_BOTTOM = 46, 14, 12, 40
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A point of a plot that has a name: where it is in the units of the chart."""
+
+    name: str
+    x: float
+    y: float
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A curve of two shares between 0 and 1, with some points on it or beside it; the axes go from 0 to 1."""
+
+    path: str
+    spots: list[Spot]
+    across: list[Tick]
+    up: list[Tick]
+    width: int = PLOT_WIDTH
+    height: int = PLOT_HEIGHT
+    left: int = PLOT_LEFT
+    right: int = PLOT_WIDTH - PLOT_RIGHT
+    top: int = PLOT_TOP
+    bottom: int = PLOT_HEIGHT - PLOT_BOTTOM
+    middle: float = (PLOT_LEFT + PLOT_WIDTH - PLOT_RIGHT) / 2
+
+
+def plot(points: Sequence[tuple[float, float]], spots: dict[str, tuple[float, float]]) -> Plot:
+    """A plot of shares: the curve through `points` and the named `spots`, each as what lies across and what up."""
+
+    def x(share: float) -> float:
+        return round(PLOT_LEFT + (PLOT_WIDTH - PLOT_LEFT - PLOT_RIGHT) * share, 1)
+
+    def y(share: float) -> float:
+        return round(PLOT_HEIGHT - PLOT_BOTTOM - (PLOT_HEIGHT - PLOT_BOTTOM - PLOT_TOP) * share, 1)
+
+    marks = [0, 0.25, 0.5, 0.75, 1]
+    return Plot(
+        path=_path([(x(across), y(up)) for across, up in points]) if points else "",
+        spots=[Spot(name, x(across), y(up)) for name, (across, up) in spots.items()],
+        across=[Tick(x(mark), 100 * mark) for mark in marks],
+        up=[Tick(y(mark), 100 * mark) for mark in marks],
+    )

@@ -85,6 +85,11 @@
     closeMenus();
     field.focus();
   });
+  // A slider and the number beside it say the same.
+  on("input", (event) => {
+    const twin = $(event.target.dataset?.twin ?? "#none");
+    if (twin) twin.value = event.target.value;
+  });
   // A choice that needs no button: the form goes at once.
   on("change", (event) => event.target.closest("[data-submits]")?.form.requestSubmit());
 

@@ -65,3 +65,11 @@ def test_a_chart_of_nothing_is_an_empty_axis():
 def test_a_bar_is_cut_at_its_marks(marks, start, expected):
     found = charts.segments(marks, start, 1000)
     assert [(each.name, each.length, each.x, each.width) for each in found] == expected
+
+
+def test_a_plot_of_two_shares():
+    plot = charts.plot([(0, 1), (1, 0)], {"Now": (0.5, 0.5)})
+    assert plot.path == f"M{plot.left},{plot.top}L{plot.right},{plot.bottom}"
+    assert (plot.spots[0].x, plot.spots[0].y) == (plot.middle, (plot.top + plot.bottom) / 2)
+    assert [tick.value for tick in plot.up] == [0, 25, 50, 75, 100]
+    assert charts.plot([], {}).path == ""

@@ -34,7 +34,7 @@ from promptops.engine.snapshot import ProviderSpec, SafetySpec, Snapshot
 from promptops.engine.types import Attempt as EngineAttempt
 from promptops.engine.types import LLMProvider, LLMRequest, LLMResponse, PromptOperation
 from promptops.enums import RunSource, RunStatus, SafetyMode, SafetyQueue, SafetySide
-from promptops.models import Attempt, LiveConfiguration, Run, SafetyCheck, Template, User, Version
+from promptops.models import Attempt, LiveConfiguration, Run, SafetyCheck, SafetyExample, Template, User, Version
 
 log = logging.getLogger(__name__)
 
@@ -420,6 +420,7 @@ def _total_cost(attempts: list[EngineAttempt]) -> float | None:
 def erase(run: Run, *, by: Actor) -> None:
     """Blank everything that a person typed or a model answered; the figures stay."""
     if _erase(Run.objects.filter(pk=run.pk)):
+        SafetyExample.objects.filter(run=run).delete()
         audit.record("run.erased", by=by, object=run)
         events.broadcast_on_commit(events.RUN_ERASED, run.pk)
 

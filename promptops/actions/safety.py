@@ -1,5 +1,6 @@
 """What is set for the safety filter, changed as one release; seeing what it blocked."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,8 @@ from promptops.enums import SafetyTermKind
 from promptops.models import Run, SafetyModelVersion, SafetySettings, SafetyTerm
 
 MAX_TERMS = 2_000
+SHORTEST_BEGINNING = 3
+"""Letters that a term's last word needs before a `*`; fewer would match nearly every text."""
 LOWEST, HIGHEST = 0.01, 1.0
 STALE = "Someone changed the safety filter meanwhile. Reload the page to see how it is now, then change it."
 
@@ -105,6 +108,11 @@ def clean_terms(terms: tuple[Term, ...]) -> list[SafetyTerm]:
             raise ValidationError(f"The term {text!r} has no word that could be looked for.")
         if len(text) > 200 or "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
             raise ValidationError(f"The term {text[:40]!r} is longer than 200 characters, or has broken ones.")
+        if text.endswith("*") and len(words(text)[-1]) < SHORTEST_BEGINNING:
+            raise ValidationError(
+                f"The term {text!r} would match nearly every text: "
+                f"write at least {SHORTEST_BEGINNING} letters before the *."
+            )
         denied = term.kind == SafetyTermKind.DENY
         if denied and term.category not in set(SafetyCategory):
             raise ValidationError(f"Choose a category for the deny term {text!r}.")
@@ -112,7 +120,23 @@ def clean_terms(terms: tuple[Term, ...]) -> list[SafetyTerm]:
         found[kept.kind, kept.text] = kept
     if len(found) > MAX_TERMS:
         raise ValidationError(f"These are {len(found):,} terms; at most {MAX_TERMS:,} are allowed.")
+    _refuse_repetitions(found.values())
     return list(found.values())
+
+
+def _refuse_repetitions(terms: Iterable[SafetyTerm]) -> None:
+    """Terms that the filter reads alike: one of them would never do anything."""
+    seen: dict[tuple[str, bool], SafetyTerm] = {}
+    for term in terms:
+        other = seen.setdefault((" ".join(words(term.text)), term.text.endswith("*")), term)
+        if other is term:
+            continue
+        if other.kind != term.kind:
+            raise ValidationError(
+                f"The term {term.text!r} is allowed and denied ({other.text!r} reads the same). Remove one first: "
+                "what is allowed is taken out before deny terms are looked for."
+            )
+        raise ValidationError(f"The terms {other.text!r} and {term.text!r} read the same; keep one.")
 
 
 def _seen(expected: int) -> SafetySettings:

@@ -3,15 +3,18 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-from django.db.models import Count, Q
+from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
 from promptops import live
+from promptops.engine.safety.evaluation import read_figures
+from promptops.engine.safety.guard import SHIPPED
 from promptops.engine.snapshot import SafetySpec
-from promptops.enums import SafetyMode
-from promptops.models import SafetyCheck, SafetyModelVersion, SafetySettings
+from promptops.enums import SafetyMode, SafetyQueue
+from promptops.models import SafetyCheck, SafetyExample, SafetyModelVersion, SafetySettings, SafetyTerm
 
 # What the filter does not take, however it is set: no verdict, or too long to be read.
 NOT_JUDGED = ("unavailable", "too_long")
@@ -91,9 +94,52 @@ def set_now() -> SafetySettings:
     return SafetySettings.objects.select_related("model").defer("model__data").get(pk=1)
 
 
+def terms() -> list[SafetyTerm]:
+    """All terms, allowed and denied."""
+    return list(SafetyTerm.objects.all())
+
+
 def versions() -> list[SafetyModelVersion]:
     """All models, the newest first, without their files."""
     return list(SafetyModelVersion.objects.defer("data"))
+
+
+def queue_counts() -> dict[str, int]:
+    """How many verdicts wait for a person, by why; "" is all of them."""
+    waiting = _waiting().order_by().values_list("queue").annotate(Count("id"))
+    found = {str(name): 0 for name in SafetyQueue} | dict(waiting)
+    return {"": sum(found.values()), **found}
+
+
+def next_in_queue(queue: str = "", before: int | None = None) -> SafetyCheck | None:
+    """The newest verdict that waits for a person, of those before the one of that number; with its run."""
+    waiting = _waiting().select_related("run", "model", "reported_by").defer("model__data", "run__draft_body")
+    if queue:
+        waiting = waiting.filter(queue=queue)
+    if before is not None:
+        waiting = waiting.filter(pk__lt=before)
+    return waiting.order_by("-id").first()
+
+
+def found_check(pk: int) -> SafetyCheck | None:
+    """One verdict with its run."""
+    found = SafetyCheck.objects.select_related("run", "model", "reported_by").defer("model__data", "run__draft_body")
+    return found.filter(pk=pk).first()
+
+
+def example_count() -> int:
+    """How many reviewed texts the next training adds to the rubric."""
+    return SafetyExample.objects.count()
+
+
+def _waiting() -> QuerySet[SafetyCheck]:
+    return SafetyCheck.objects.filter(review="", queue__in=SafetyQueue.values, run__erased_at=None)
+
+
+def figures_of(version: SafetyModelVersion) -> dict[str, Any] | None:
+    """What the model does with the evaluation sets: `tables` by their title; None where it was not evaluated."""
+    file = Path(str(version.manifest.get("file"))).name
+    return read_figures((SHIPPED / file).with_suffix(".evaluation.json"), version.sha256)
 
 
 def checks_of(run_ids: Iterable[int]) -> dict[int, list[SafetyCheck]]:

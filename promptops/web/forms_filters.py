@@ -28,6 +28,7 @@ NOUNS = {
     "variable": "Variables",
     "sample": "Sample inputs",
     "settings": "Settings",
+    "safety": "Safety",
     "user": "People",
     "run": "Runs",
     "comparison": "Comparisons",
@@ -45,6 +46,7 @@ OBJECT_TYPES: Choices = [
     ("user", "Person"),
     ("onetimelink", "One-time link"),
     ("run", "Run"),
+    ("safetymodelversion", "Safety model"),
     ("comparison", "Comparison"),
     ("promptset", "Prompt set"),
 ]

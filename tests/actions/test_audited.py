@@ -40,6 +40,8 @@ from promptops.actions import (
     releases,
     runs,
     safety,
+    safety_reviews,
+    safety_training,
     samples,
     sets,
     settings,
@@ -221,6 +223,23 @@ def world(actor, editor, publish, tmp_path) -> World:
     on = providers.create_provider(providers.ProviderFields("on", "groq", "m"), by=actor, key_env="GROQ_API_KEY")
     template = Template.objects.get(name="enhance")
     return World(actor, editor, template, first, newest, other, on, off, tmp_path)
+
+
+def judged(run: Run) -> tables.SafetyCheck:
+    given = {"side": "input", "decision": "allow", "layer": "model", "scores": {"hate": 0.6}, "mode": "shadow"}
+    return tables.SafetyCheck.objects.create(run=run, **given)
+
+
+def reviewed(world: World) -> tables.SafetyCheck:
+    check = judged(world.run())
+    safety_reviews.review(check, "wrong", by=world.actor)
+    return check
+
+
+def example() -> None:
+    """One that is not held out, so that there is something to learn."""
+    text = "a lantern drifts over the quiet plaza"
+    tables.SafetyExample.objects.create(label="hard", text=text, user_name="Ada")
 
 
 def without_administrator(world: World) -> None:
@@ -434,6 +453,10 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     "safety.reveal": [lambda w, act: act(safety.reveal, masked(w.run()), by=w.actor)],
     "safety.clean_thresholds": [lambda w, act: act(safety.clean_thresholds, {"hate": 0.5})],
     "safety.clean_terms": [lambda w, act: act(safety.clean_terms, (safety.Term("allow", "shoot"),))],
+    "safety_reviews.report": [lambda w, act: act(safety_reviews.report, judged(w.run()).run, "input", by=w.actor)],
+    "safety_reviews.review": [lambda w, act: act(safety_reviews.review, judged(w.run()), "wrong", by=w.actor)],
+    "safety_reviews.take_back": [lambda w, act: act(safety_reviews.take_back, reviewed(w), by=w.actor)],
+    "safety_training.train": [lambda w, act: (example(), act(safety_training.train, by=w.actor))],
     "samples.pin": [lambda w, act: act(samples.pin, "enhance", "a fox", by=w.actor)],
     "samples.unpin": [
         lambda w, act: act(samples.unpin, "enhance", samples.pin("enhance", "a fox", by=w.actor).pk, by=w.actor)
@@ -553,7 +576,6 @@ CHANGES_NOTHING_TOLD = {
     "providers.planned",
     "providers.with_key",
     "runs.clean_input",
-    "runs.erase",
     "runs.erase_expired",
     "runs.execute",
     "runs.record_run",

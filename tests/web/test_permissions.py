@@ -28,6 +28,7 @@ from promptops.models import (
     Presence,
     Provider,
     Run,
+    SafetyCheck,
     Template,
     User,
     Version,
@@ -92,6 +93,7 @@ def world(make_user, actor, publish):
         "revision": 1,
         "provider": provider.pk,
         "run": run.pk,
+        "queue": SafetyCheck.objects.create(run=run, side="input", decision="allow", mode="shadow").pk,
         "people": subject.pk,
         "links": link.pk,
         "variables": variable.pk,
@@ -107,7 +109,7 @@ def arguments(pattern: URLPattern, world: dict) -> dict:
         route = str(pattern.pattern)
         key = name
         if name == "pk":
-            words = ("links", "people", "provider", "run", "sets", "variables", "compare")
+            words = ("links", "people", "provider", "queue", "run", "sets", "variables", "compare")
             key = next(word for word in words if word in route)
         found[name] = world[key]
     return found

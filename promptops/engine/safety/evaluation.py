@@ -177,3 +177,24 @@ def cost(guard: SafetyGuard, texts: Sequence[str], rounds: int = 3) -> float:
             guard.check(text)
         best = min(best, time.perf_counter() - start)
     return best / len(texts) * 1000
+
+
+def as_markdown(table: Table) -> str:
+    """The table as documents have it."""
+    if not table:
+        return "(nothing)"
+    head = f"| {' | '.join(table[0])} |\n|{'---|' * len(table[0])}"
+    return "\n".join([head, *(f"| {' | '.join(str(value) for value in row.values())} |" for row in table)])
+
+
+def read_figures(path: Path, sha256: str) -> dict[str, Any] | None:
+    """What `manage.py evaluate_safety --json` wrote of the model of this SHA-256; None where there is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return (
+            {"tables": dict(found["tables"]), "milliseconds": found["milliseconds"]}
+            if (found["sha256"] == sha256)
+            else None
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -319,12 +319,16 @@ class SafetyGuard:
         self._model = model
         self._policy = policy
         policy = policy or SafetyPolicy()
-        self._allow = _Terms((term, None) for term in policy.allow_terms)
-        self._deny = _Terms((term.text, term.category) for term in policy.deny_terms)
+        self._allow = Terms((term, None) for term in policy.allow_terms)
+        self._deny = Terms((term.text, term.category) for term in policy.deny_terms)
 
     def check(self, text: str) -> SafetyVerdict:
         """The verdict on `text`. Never raises: whatever goes wrong is `UNAVAILABLE` with the reason."""
         return self._check(text, lambda: None)
+
+    def check_beside(self, text: str) -> SafetyVerdict:
+        """`check()` for a thread beside an event loop, which gets its turn between the pieces of a long text."""
+        return self._check(text, _let_go)
 
     async def check_async(self, text: str) -> SafetyVerdict:
         """`check()` for event loops, which go on while the model loads and while a long text is scored."""
@@ -355,7 +359,7 @@ class SafetyGuard:
                     SafetyLayer.SIZE,
                     reason=f"The text has {size} bytes or more, and at most {MAX_BYTES} are read; shorten it",
                 )
-            found = _read_in_pieces(text, pause)
+            found = read_words(text, pause)
             normalized = " ".join(found)
             return self._judge(found, normalized, pause)
         except Exception as exc:  # a text that cannot be judged must not pass as harmless
@@ -415,7 +419,7 @@ class SafetyGuard:
         )
 
 
-class _Terms:
+class Terms:
     """Terms that are looked for in normalized words, from each word on, by their first word."""
 
     def __init__(self, terms: Iterable[tuple[str, SafetyCategory | None]]) -> None:
@@ -465,7 +469,7 @@ class _Terms:
         return next(((" ".join(match[0]), match[1]) for match in matches if match), None)
 
 
-def _read_in_pieces(text: str, pause: Callable[[], object]) -> list[str]:
+def read_words(text: str, pause: Callable[[], object] = lambda: None) -> list[str]:
     """The words of `text`, read piece by piece; pieces end between words where they can."""
     if len(text) <= _PIECE * 2:
         return words(text)

@@ -181,18 +181,19 @@ def train(
     }
     manifest = _write_version(folder, data, description)
     version = read_manifest(manifest).version
-    if before and not promote_worse:
-        worse = [
-            f"{name} {getattr(metrics, field):.3f} instead of {getattr(before, field):.3f}"
-            for name, field in (("AUROC", "auroc"), ("recall", "recall"))
-            if getattr(metrics, field) < getattr(before, field) - TOLERANCE
-        ]
-        if worse:
-            raise NotPromoted(
-                f"Version {version} is worse on the held-out texts ({', '.join(worse)}), so it is not used"
-            )
+    if before and not promote_worse and (worse := worse_than(metrics, before)):
+        raise NotPromoted(f"Version {version} is worse on the held-out texts ({worse}), so it is not used")
     promote(manifest)
     return Trained(manifest, version, metrics, before, changed=True)
+
+
+def worse_than(metrics: Metrics, before: Metrics) -> str:
+    """In what the figures are worse than those before, by more than the noise; "" when in nothing."""
+    return ", ".join(
+        f"{name} {getattr(metrics, field):.3f} instead of {getattr(before, field):.3f}"
+        for name, field in (("AUROC", "auroc"), ("recall", "recall"))
+        if getattr(metrics, field) < getattr(before, field) - TOLERANCE
+    )
 
 
 def promote(manifest: str | os.PathLike[str]) -> None:

@@ -1,5 +1,6 @@
 """`manage.py evaluate_safety`: what the safety filter does with texts that it was never trained on."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ class Command(BaseCommand):
         parser.add_argument("--manifest", type=Path, default=SHIPPED / "current.json", help="the model's")
         parser.add_argument("--data", type=Path, default=settings.BASE_DIR / "tests" / "data" / "safety")
         parser.add_argument("--moderation", type=Path, help="OpenAI's moderation set, as lines of JSON")
+        parser.add_argument("--json", type=Path, help="write the figures there, too, as the Safety page reads them")
 
     def handle(self, *args: Any, **options: Any) -> None:
         model = SafetyModel.from_manifest(options["manifest"])
@@ -32,20 +34,21 @@ class Command(BaseCommand):
         guard = SafetyGuard(model)
         judged = evaluation.judge(guard, loaded, texts)
         short = [one.item.text for one in judged if one.item.harmful and len(one.item.text) <= 1000]
-        for title, table in {
+        tables = {
             "By source": evaluation.by_group(judged, "source"),
             "AUROC": evaluation.aurocs(judged),
             "Disguises of harmful texts of at most 1,000 characters": evaluation.disguises(guard, short),
             "By sort": evaluation.by_group(judged, "source", "sort"),
             "What blocks": evaluation.by_category(judged),
-        }.items():
-            self.stdout.write(f"\n**{title}**\n\n" + _markdown(table))
+        }
+        for title, table in tables.items():
+            self.stdout.write(f"\n**{title}**\n\n" + evaluation.as_markdown(table))
         prompts = [text.text for text in texts if text.source == evaluation.VIDEO]
-        self.stdout.write(f"\nA video prompt takes {evaluation.cost(guard, prompts):.3f} ms.")
-
-
-def _markdown(table: evaluation.Table) -> str:
-    if not table:
-        return "(nothing)"
-    head = f"| {' | '.join(table[0])} |\n|{'---|' * len(table[0])}"
-    return "\n".join([head, *(f"| {' | '.join(str(value) for value in row.values())} |" for row in table)])
+        milliseconds = round(evaluation.cost(guard, prompts), 3)
+        self.stdout.write(f"\nA video prompt takes {milliseconds:.3f} ms.")
+        if options["json"]:
+            found = {"sha256": loaded.spec.sha256, "tables": tables, "milliseconds": milliseconds}
+            try:
+                options["json"].write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+            except OSError as error:
+                raise CommandError(f"{error.filename} cannot be written: {error.strerror}.") from None

@@ -1,29 +1,57 @@
-"""`manage.py train_safety`: train the safety filter's model from a rubric and make it the current one."""
+"""`manage.py train_safety`: train the safety filter's model and make it live, or write the files that ship."""
 
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from promptops.actions import safety, safety_training
+from promptops.actions.errors import Refused
+from promptops.audit import COMMAND_LINE
 from promptops.engine.safety.training import RUBRIC, TARGET, NotPromoted, train
+from promptops.queries import safety as queries
 
 
 class Command(BaseCommand):
-    help = "Train the safety filter's model from a rubric; a model that is worse than the one in use is not used."
+    help = "Train the safety filter's model from a rubric and reviewed texts; a worse one than the live one is refused."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--rubric", type=Path, default=RUBRIC, help="label, category, text, with tabs between them")
-        parser.add_argument("--folder", type=Path, help="where versions are kept (default: safety in VAR_DIR)")
+        parser.add_argument("--folder", type=Path, help="write a version's files there instead, from the rubric alone")
         parser.add_argument("--target", type=float, default=TARGET, help="share of ordinary texts that may be blocked")
         parser.add_argument("--promote-worse", action="store_true", help="use the model even when it is worse")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not 0 <= options["target"] < 0.5:
             raise CommandError("--target is a share between 0 and 0.5, such as 0.01.")
-        folder = options["folder"] or settings.VAR_DIR / "safety"
+        if options["folder"]:
+            return self._write(options)
         try:
-            trained = train(options["rubric"], folder, target=options["target"], promote_worse=options["promote_worse"])
+            version = safety_training.train(
+                by=COMMAND_LINE,
+                rubric=options["rubric"],
+                target=options["target"],
+                allow_worse=options["promote_worse"],
+            )
+            config = safety.use_model(version, by=COMMAND_LINE, expected=queries.set_now().changed_revision)
+        except Refused as error:
+            raise CommandError(str(error)) from None
+        held = version.manifest["held_out"]
+        self.stdout.write(
+            f"Model {version.number} is live as r{config.changed_revision}: AUROC {held['auroc']:.3f}, recall "
+            f"{held['recall']:.1%} of {held['harmful']}, over-block {held['over_block']:.1%} of the held-out texts"
+        )
+        return None
+
+    def _write(self, options: dict[str, Any]) -> None:
+        """A version's files in a folder, as they ship."""
+        try:
+            trained = train(
+                options["rubric"],
+                options["folder"],
+                target=options["target"],
+                promote_worse=options["promote_worse"],
+            )
         except OSError as error:
             raise CommandError(f"{error.filename} cannot be used: {error.strerror}.") from None
         except (NotPromoted, ValueError) as error:

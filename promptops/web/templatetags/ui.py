@@ -158,6 +158,23 @@ def score_bar(score: float, decided: bool = False) -> SafeString:
     )
 
 
+@register.simple_tag(name="percent")
+def percent(share: float | None, digits: int = 1) -> str:
+    """`{% percent 0.983 %}`: "98.3%"; None as a dash."""
+    return "–" if share is None else f"{100 * share:.{digits}f}%"
+
+
+@register.simple_tag(name="threshold_bar")
+def threshold_bar(score: float, threshold: float | None) -> SafeString:
+    """`{% threshold_bar 0.93 0.8 %}`: a score as a bar with its category's threshold marked on it, if there is one."""
+    over = threshold is not None and score >= threshold
+    bar = format_html('<rect width="{}%" height="100%" rx="2"/>', f"{100 * min(max(score, 0.0), 1.0):.1f}")
+    if threshold is not None:
+        at = f"{100 * min(max(threshold, 0.0), 1.0):.1f}"
+        bar += format_html('<line x1="{}%" x2="{}%" y1="-3" y2="11"/>', at, at)
+    return format_html('<svg class="track{}" aria-hidden="true">{}</svg>', " failed" if over else "", bar)
+
+
 @register.simple_tag(name="attempt_bar")
 def attempt_bar(start: float, length: float, total: float, failed: bool = False) -> SafeString:
     """`{% attempt_bar start_ms length_ms total_ms failed %}`: where in the run an attempt lay, as a bar.

@@ -1,0 +1,392 @@
+"""What other thresholds or terms would have done with the runs that were: past texts with their scores, judged again.
+
+Scores come from the verdicts that are kept with runs. Those of another model, and the words of texts, are made anew as
+they are needed, in the thread of the request, for at most `BUDGET_SECONDS` at a time; the rest is told as waiting, and
+the next request goes on. What was made is kept in memory only, and never for a run whose text was erased.
+"""
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from django.db.models.functions import Left
+
+from promptops import charts, guards
+from promptops.engine.safety.guard import MAX_BYTES, SafetyCategory, SafetyGuard, SafetyLayer, Terms, read_words
+from promptops.engine.safety.normalize import words
+from promptops.engine.safety.training import RUBRIC, margin, read_rubric
+from promptops.enums import SafetyReview, SafetySide
+from promptops.models import Run, SafetyCheck, SafetyModelVersion
+
+RUNS = 1_000
+"""The newest runs that were judged and still have their text; only these are replayed."""
+SHOWN = 50
+HITS_SHOWN = 20
+"""Of the runs that a term hits; each is judged twice."""
+EXCERPT_CHARACTERS = 161
+BUDGET_SECONDS = 0.1
+REVIEWED = 500
+"""The newest reviewed verdicts that count as labeled texts."""
+
+Thresholds = Mapping[str, float]
+T = TypeVar("T")
+
+
+class _Kept(Generic[T]):
+    """Things made of texts, the newest `size` of them; threads may share it."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._found: dict[Any, T] = {}
+
+    def get(self, key: Any) -> T | None:
+        return self._found.get(key)
+
+    def put(self, key: Any, value: T) -> None:
+        self._found[key] = value
+        while len(self._found) > self._size:
+            self._found.pop(next(iter(self._found)), None)
+
+
+_scores: _Kept[dict[str, float]] = _Kept(4 * RUNS)
+_read: _Kept[str] = _Kept(3 * RUNS)
+_rubric: _Kept[list[tuple[bool, dict[str, float]]]] = _Kept(guards.MODELS_KEPT)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One side of a past run and what the model scores it."""
+
+    run_id: int
+    side: str
+    scores: Mapping[str, float]
+
+
+@dataclass
+class Past:
+    """The runs that are replayed. `apart` are runs with a text that no score decides: terms did, or nothing could.
+
+    `waiting` are texts that the model has yet to score: another one judged them then.
+    """
+
+    runs: int = 0
+    cases: list[Case] = field(default_factory=list)
+    apart: int = 0
+    waiting: int = 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """A run of a list: which of its texts is meant, its beginning ("" when masked), and what happens to it."""
+
+    run: Run
+    side: str
+    what: str  # new, gone, same
+    category: str
+    score: float
+    threshold: float
+
+    @property
+    def masked(self) -> bool:
+        return bool(getattr(self.run, f"{self.side}_masked"))
+
+    @property
+    def excerpt(self) -> str:
+        return "" if self.masked else getattr(self.run, f"{self.side}_excerpt")
+
+
+@dataclass(frozen=True)
+class Replay:
+    """How many of the past runs would be blocked, with the thresholds as they are and as they are proposed."""
+
+    past: Past
+    now: int
+    then: int
+    new: int
+    gone: int
+    rows: list[Row]
+
+    @property
+    def unshown(self) -> int:
+        return max(0, self.new + self.gone + (self.then - self.new) - len(self.rows))
+
+
+def replay(model: SafetyModelVersion, present: Thresholds, proposed: Thresholds) -> Replay:
+    """Judge the past runs by both sets of thresholds. Two queries, and one more for scores of another model."""
+    past = _past(model)
+    found: dict[int, tuple[str, Case]] = {}
+    before, after = set(), set()
+    for case in past.cases:
+        was, will = _worst(case.scores, present), _worst(case.scores, proposed)
+        if was:
+            before.add(case.run_id)
+        if will:
+            after.add(case.run_id)
+        if will or (was and case.run_id not in found):
+            found.setdefault(case.run_id, (will or was, case))
+    order = {"new": 0, "gone": 1, "same": 2}
+
+    def what(run_id: int) -> str:
+        return "same" if run_id in before and run_id in after else "new" if run_id in after else "gone"
+
+    chosen = sorted(found, key=lambda run_id: (order[what(run_id)], -run_id))[:SHOWN]
+    runs = _with_excerpts(chosen)
+    rows = []
+    for run_id in chosen:
+        category, case = found[run_id]
+        if run := runs.get(run_id):
+            rows.append(Row(run, case.side, what(run_id), category, case.scores[category], proposed.get(category, 1.0)))
+    return Replay(past, len(before), len(after), len(after - before), len(before - after), rows)
+
+
+def _worst(scores: Mapping[str, float], thresholds: Thresholds) -> str:
+    """The category that blocks, as the guard chooses it; "" for none."""
+    over = {name: score - thresholds[name] for name, score in scores.items() if name in thresholds}
+    worst = max(over, key=over.__getitem__, default="")
+    return worst if worst and over[worst] >= 0 else ""
+
+
+def _past(model: SafetyModelVersion) -> Past:
+    names = ("id", "run_id", "side", "layer", "scores", "model_id", "at")
+    checks = SafetyCheck.objects.filter(run__erased_at=None).order_by("-id").values_list(*names)[: 2 * RUNS]
+    past, runs, apart, stale = Past(), set(), set(), []
+    for pk, run_id, side, layer, scores, model_id, at in checks:
+        if run_id not in runs and len(runs) == RUNS:
+            continue
+        runs.add(run_id)
+        if layer not in ("", SafetyLayer.MODEL):
+            apart.add(run_id)
+        elif model_id != model.pk:
+            stale.append((pk, run_id, side, at))
+        elif scores:
+            past.cases.append(Case(run_id, side, scores))
+        else:
+            apart.add(run_id)
+    if stale:
+        _score_anew(model, stale, past, apart)
+    past.runs, past.apart = len(runs), len(apart)
+    return past
+
+
+def _score_anew(
+    model: SafetyModelVersion, stale: list[tuple[int, int, str, datetime]], past: Past, apart: set[int]
+) -> None:
+    """Add the cases of these checks by the model's own scores, as far as the time goes."""
+    found = {pk: _scores.get((pk, at, model.sha256)) for pk, _, _, at in stale}
+    left = _Budget()
+    missing = [(pk, run_id, side, at) for pk, run_id, side, at in stale if found[pk] is None]
+    texts = _texts({run_id for _, run_id, _, _ in missing[:400]})
+    guard = SafetyGuard(guards.model_of(model))
+    for pk, run_id, side, at in missing:
+        if left.over or (run_id, side) not in texts:
+            past.waiting += 1
+            continue
+        scores = {name.value: score for name, score in guard.check_beside(texts[run_id, side]).scores.items()}
+        _scores.put((pk, at, model.sha256), scores)
+        found[pk] = scores
+    for pk, run_id, side, _ in stale:
+        scores_now = found[pk]
+        if scores_now:
+            past.cases.append(Case(run_id, side, scores_now))
+        elif scores_now is not None:
+            apart.add(run_id)
+
+
+class _Budget:
+    def __init__(self) -> None:
+        self._end = time.monotonic() + BUDGET_SECONDS
+
+    @property
+    def over(self) -> bool:
+        return time.monotonic() > self._end
+
+
+def _texts(run_ids: set[int]) -> dict[tuple[int, str], str]:
+    found = {}
+    for pk, given, answer in Run.objects.filter(pk__in=run_ids, erased_at=None).values_list("pk", "input", "output"):
+        found[pk, SafetySide.INPUT.value] = given
+        found[pk, SafetySide.OUTPUT.value] = answer
+    return found
+
+
+def _with_excerpts(run_ids: list[int]) -> dict[int, Run]:
+    runs = Run.objects.filter(pk__in=run_ids, erased_at=None).defer("input", "output", "draft_body", "error")
+    excerpts = {f"{side}_excerpt": Left(side, EXCERPT_CHARACTERS) for side in SafetySide.values}
+    return {run.pk: run for run in runs.annotate(**excerpts)}
+
+
+# ---------------------------------------------------------------------------------------------- terms
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A run with a term in one of its texts, and what the filter says of that text without and with the new terms."""
+
+    run: Run
+    side: str
+    term: str
+    before: str  # a VerdictDecision
+    after: str
+
+    @property
+    def masked(self) -> bool:
+        return bool(getattr(self.run, f"{self.side}_masked"))
+
+    @property
+    def excerpt(self) -> str:
+        return "" if self.masked else getattr(self.run, f"{self.side}_excerpt")
+
+
+@dataclass(frozen=True)
+class Hits:
+    """What terms hit: `count` of `runs`; `waiting` runs are yet to be read. `rows` are the newest of those hit."""
+
+    runs: int
+    count: int
+    waiting: int
+    rows: list[Hit]
+
+    @property
+    def unshown(self) -> int:
+        return self.count - len(self.rows)
+
+
+def hits(terms: Iterable[str], before: SafetyGuard, after: SafetyGuard) -> Hits:
+    """Where the terms stand in the newest runs. Four queries at most."""
+    finder = Terms((term, None) for term in terms)
+    newest = list(Run.objects.filter(erased_at=None).order_by("-id").values_list("pk", "at")[:RUNS])
+    missing = [pk for pk, at in newest if _read.get((pk, at, SafetySide.INPUT)) is None]
+    texts, left, waiting = _texts(set(missing[:400])), _Budget(), 0
+    found: dict[int, tuple[str, str]] = {}
+    for pk, at in newest:
+        for side in SafetySide:
+            text = _read.get((pk, at, side))
+            if text is None:
+                if left.over or (pk, side.value) not in texts:
+                    waiting += 1
+                    break
+                text = _words(texts[pk, side.value])
+                _read.put((pk, at, side), text)
+            if pk not in found and (hit := finder.first_in(text.split())):
+                found[pk] = (side.value, hit[0])
+    chosen = list(found)[:HITS_SHOWN]
+    runs, texts = _with_excerpts(chosen), _texts(set(chosen)) if chosen else {}
+    rows = []
+    for pk in chosen:
+        side_name, term = found[pk]
+        if pk in runs and (pk, side_name) in texts:
+            text = texts[pk, side_name]
+            decisions = [guard.check_beside(text).decision.value for guard in (before, after)]
+            rows.append(Hit(runs[pk], side_name, term, *decisions))
+    return Hits(len(newest), len(found), waiting, rows)
+
+
+def _words(text: str) -> str:
+    """The words as the filter reads them; none of a text that it refuses for its size, which terms never see."""
+    return " ".join(read_words(text)) if len(text.encode(errors="replace")) <= MAX_BYTES else ""
+
+
+# ---------------------------------------------------------------------------------------------- labeled texts
+
+
+@dataclass(frozen=True)
+class Point:
+    """What thresholds do with the labeled texts. Shares are None where there is nothing to take one of."""
+
+    name: str
+    caught: int
+    harmful: int
+    overblocked: int
+    harmless: int
+
+    @property
+    def recall(self) -> float | None:
+        return self.caught / self.harmful if self.harmful else None
+
+    @property
+    def precision(self) -> float | None:
+        blocked = self.caught + self.overblocked
+        return self.caught / blocked if blocked else None
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Precision and recall on labeled texts: those of the rubric that are never trained on, and reviewed runs."""
+
+    points: list[Point]
+    plot: charts.Plot
+    rubric: int
+    reviewed: int
+
+
+def quality(model: SafetyModelVersion, present: Thresholds, proposed: Thresholds) -> Quality | None:
+    """How good both sets of thresholds are; None while the model cannot be loaded. One query."""
+    held = _held_out(model)
+    if held is None:
+        return None
+    reviewed = _reviewed(model)
+    labeled = held + reviewed
+    points = [_point("Now", labeled, present)]
+    if dict(proposed) != dict(present):
+        points.append(_point("Proposed", labeled, proposed))
+    spots = {
+        point.name: (point.recall, point.precision)
+        for point in points
+        if point.recall is not None and point.precision is not None
+    }
+    return Quality(points, charts.plot(_curve(labeled, present), spots), len(held), len(reviewed))
+
+
+def _held_out(model: SafetyModelVersion) -> list[tuple[bool, dict[str, float]]] | None:
+    if (kept := _rubric.get(model.sha256)) is not None:
+        return kept
+    loaded, _ = guards.model_of(model).get()
+    if loaded is None:
+        return None
+    found = []
+    for row in read_rubric(RUBRIC):
+        if row.held_out:
+            scores = loaded.read(words(row.text)).scores
+            found.append((row.harmful, {name.value: score for name, score in scores.items()}))
+    _rubric.put(model.sha256, found)
+    return found
+
+
+def _reviewed(model: SafetyModelVersion) -> list[tuple[bool, dict[str, float]]]:
+    """Reviewed verdicts of this model: a block that is right, or a pass that is wrong, was of a harmful text."""
+    checks = SafetyCheck.objects.filter(model=model, layer=SafetyLayer.MODEL).exclude(review="").order_by("-id")
+    found = checks.values_list("decision", "review", "scores")[:REVIEWED]
+    return [
+        ((decision == "block") == (review == SafetyReview.RIGHT), scores)
+        for decision, review, scores in found
+        if scores
+    ]
+
+
+def _point(name: str, labeled: list[tuple[bool, dict[str, float]]], thresholds: Thresholds) -> Point:
+    counts = {(harmful, blocked): 0 for harmful in (True, False) for blocked in (True, False)}
+    for harmful, scores in labeled:
+        counts[harmful, bool(_worst(scores, thresholds))] += 1
+    caught, missed = counts[True, True], counts[True, False]
+    overblocked, passed = counts[False, True], counts[False, False]
+    return Point(name, caught, caught + missed, overblocked, overblocked + passed)
+
+
+def _curve(labeled: list[tuple[bool, dict[str, float]]], thresholds: Thresholds) -> list[tuple[float, float]]:
+    """Recall and precision with all thresholds moved up or down together, from the strictest to the laxest."""
+    named = {SafetyCategory(name): value for name, value in thresholds.items()}
+    heights = []
+    for harmful, scores in labeled:
+        known = {SafetyCategory(name): score for name, score in scores.items() if name in thresholds}
+        if known:
+            heights.append((margin(known, named), harmful))
+    heights.sort(key=lambda pair: -pair[0])
+    total = sum(harmful for _, harmful in heights)
+    found, caught = [], 0
+    for place, (_, harmful) in enumerate(heights, start=1):
+        caught += harmful
+        if total and harmful:
+            found.append((caught / total, caught / place))
+    return found

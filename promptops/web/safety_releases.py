@@ -1,0 +1,52 @@
+"""What the pages that change the safety filter have in common: the panel's last step, and its warnings."""
+
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+
+from promptops import guards
+from promptops.actions import safety as actions
+from promptops.actions.errors import Refused, Stale
+from promptops.engine.safety.guard import SafetyGuard, SafetyPolicy
+from promptops.models import SafetySettings
+from promptops.web import review
+from promptops.web.access import actor
+
+
+def release(
+    request: HttpRequest, wanted: actions.SafetyChange, expected: int, page: str, asked: dict[str, Any], undo: str = ""
+) -> HttpResponse:
+    """Release the change and go to `page`, or show the panel again with why not. `undo` says how to take it back."""
+    try:
+        done = actions.change_safety(wanted, by=actor(request), expected=expected, note=review.note(request))
+    except (Refused, Stale, ValidationError) as error:
+        sentence = " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
+        return review.panel(request, error=sentence, **asked)
+    was = "; ".join(f"{change.label}: {change.before}" for change in asked.get("changes", []))
+    undo = undo or f"To undo, put back what was there ({was})."
+    return review.done(request, reverse(page), f"r{done.changed_revision} is live. {undo}")
+
+
+def self_test(config: SafetySettings, policy: SafetyPolicy) -> str:
+    """What the filter gets wrong with this policy, as a warning; "" when nothing."""
+    problems = SafetyGuard(guards.model_of(config.model), policy).self_test()
+    return f"With this the filter fails its self-test: {'. '.join(problems)}." if problems else ""
+
+
+def changed(request: HttpRequest, config: SafetySettings) -> HttpResponse:
+    """Whether somebody changed the filter since an open page was loaded."""
+    changed = "Someone changed the safety filter." if request.GET["seen"] != str(config.changed_revision) else ""
+    return render(request, "_changed.html", {"seen": request.GET["seen"], "changed": changed})
+
+
+def errors(form: Any) -> str:
+    """The messages of a form in one sentence after the other."""
+    return " ".join(message for messages in form.errors.values() for message in messages)
+
+
+def runs(count: int) -> str:
+    """ "1 run", "900 runs"."""
+    return f"{count:,} run{'' if count == 1 else 's'}"

@@ -1,0 +1,107 @@
+"""The review queue: verdicts that people should look at, one at a time, and reporting one from a run's page."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_POST
+from django_htmx.http import HttpResponseClientRedirect, push_url
+
+from promptops.actions import safety, safety_reviews
+from promptops.actions.errors import Refused
+from promptops.engine.safety.guard import SafetyCategory
+from promptops.enums import Permission, SafetyQueue, SafetyReview, SafetySide
+from promptops.models import Run, SafetyCheck
+from promptops.queries import runs as run_queries
+from promptops.queries import safety as queries
+from promptops.text import whole_number
+from promptops.web import review
+from promptops.web.access import actor, requires
+
+
+@requires(Permission.EDIT)
+def index(request: HttpRequest) -> HttpResponse:
+    """The newest verdict that waits, of the chosen kind and before the one that was skipped."""
+    return _page(request, before=whole_number(request.GET.get("before")))
+
+
+@requires(Permission.EDIT)
+@require_POST
+def decide(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show the masked text (which is audited), say right or wrong, or take that back; then the next one."""
+    check = queries.found_check(pk)
+    if check is None:
+        raise Http404
+    say = request.POST.get("say", "")
+    try:
+        if say == "show":
+            safety.reveal(check.run, by=actor(request))
+            return _page(request, check=check, revealed=True)
+        if say == "back":
+            safety_reviews.take_back(check, by=actor(request))
+            return _page(request, check=queries.found_check(pk))
+        safety_reviews.review(check, say, by=actor(request), category=request.POST.get("category", ""))
+    except (Refused, ValidationError) as error:
+        sentence = " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
+        return _page(request, before=pk if check.review else pk + 1, error=sentence)
+    return _page(request, before=pk, done=queries.found_check(pk))
+
+
+@requires(Permission.EDIT)
+@require_POST
+def report(request: HttpRequest, pk: int) -> HttpResponse:
+    """Put a verdict of a run into the queue."""
+    try:
+        run = run_queries.found(pk)
+    except Run.DoesNotExist:
+        raise Http404 from None
+    side = SafetySide.OUTPUT if request.POST.get("side") == SafetySide.OUTPUT else SafetySide.INPUT
+    try:
+        safety_reviews.report(run, side, request.POST.get("note", ""), by=actor(request))
+    except Refused as refused:
+        messages.error(request, str(refused))
+        address = reverse("run", args=[pk])
+        return HttpResponseClientRedirect(address) if request.htmx else redirect(address)
+    return review.done(request, reverse("run", args=[pk]), "It is in the review queue now.")
+
+
+def _page(
+    request: HttpRequest,
+    *,
+    before: int | None = None,
+    check: SafetyCheck | None = None,
+    revealed: bool = False,
+    done: SafetyCheck | None = None,
+    error: str = "",
+) -> HttpResponse:
+    asked = request.GET.get("queue") or request.POST.get("queue") or ""
+    queue = asked if asked in set(SafetyQueue) else ""
+    check = check or queries.next_in_queue(queue, before)
+    masked = check is not None and getattr(check.run, f"{check.side}_masked")
+    context: dict[str, Any] = {
+        "check": check,
+        "queue": queue,
+        "counts": [("", "All", (counts := queries.queue_counts())[""])]
+        + [(kind.value, kind.label, counts[kind.value]) for kind in SafetyQueue],
+        "waiting": counts[queue],
+        "skipped": before is not None,
+        "revealed": revealed,
+        "hidden": masked and not revealed,
+        "text": getattr(check.run, check.side) if check and (revealed or not masked) else "",
+        "categories": [category.value for category in SafetyCategory],
+        "likely": (check.category or max(check.scores, key=check.scores.__getitem__, default="")) if check else "",
+        "done": done,
+        "done_right": done is not None and done.review == SafetyReview.RIGHT,
+        "error": error,
+        "examples": queries.example_count(),
+    }
+    if not request.htmx:
+        return render(request, "safety/queue.html", context, status=409 if error else 200)
+    response = render(request, "safety/_queue.html", context)
+    given = {name: value for name, value in (("queue", queue), ("before", before)) if value}
+    address = reverse("safety_queue")
+    return push_url(response, f"{address}?{urlencode(given)}" if given else address)

@@ -1,0 +1,158 @@
+"""Trying texts on the safety filter, and changing what it blocks, with its effect on past runs shown before."""
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django_htmx.http import replace_url
+
+from promptops import guards, live
+from promptops.actions import safety as actions
+from promptops.engine.safety.guard import SafetyCategory, SafetyPolicy, SafetyVerdict, VerdictDecision
+from promptops.engine.snapshot import SafetySpec
+from promptops.enums import Permission, SafetyMode, SafetySide
+from promptops.models import Run, SafetySettings
+from promptops.queries import runs as run_queries
+from promptops.queries import safety as queries
+from promptops.queries import safety_replay
+from promptops.text import whole_number
+from promptops.web import review, safety_releases
+from promptops.web.access import refused, requires
+from promptops.web.forms_safety import ThresholdsForm
+from promptops.web.review import Change
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word of a text that was judged; `decided` marks those that the verdict names."""
+
+    text: str
+    decided: bool
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """A category's score beside its threshold; without one it never blocks."""
+
+    category: str
+    score: float
+    threshold: float | None
+
+    @property
+    def over(self) -> bool:
+        return self.threshold is not None and self.score >= self.threshold
+
+
+@requires(Permission.EDIT)
+def try_text(request: HttpRequest) -> HttpResponse:
+    """What the live filter says of a text; nothing is stored. The text of a run is offered unless it is masked."""
+    if request.method == "POST":
+        text = request.POST.get("text", "").replace("\r\n", "\n")
+        context = _judged(text) if text.strip() else {"error": "Type or paste a text first."}
+        if request.htmx:
+            return render(request, "safety/_verdict.html", context)
+        return render(request, "safety/try.html", context | {"text": text})
+    return render(request, "safety/try.html", _of_run(request))
+
+
+@requires(Permission.READ)
+def thresholds(request: HttpRequest) -> HttpResponse:
+    """The thresholds, with what those in the address would have done to past runs; a POST reviews and releases them."""
+    config = queries.set_now()
+    if "seen" in request.GET:
+        return safety_releases.changed(request, config)
+    if request.method == "POST":
+        return _release_thresholds(request, config)
+    form = ThresholdsForm(config, request.GET)
+    context: dict[str, Any] = {"config": config, "form": form, "seen": config.changed_revision}
+    if form.is_valid():
+        proposed = form.proposed
+        context |= {
+            "replay": safety_replay.replay(config.model, form.now, proposed),
+            "quality": safety_replay.quality(config.model, form.now, proposed),
+            "changed_thresholds": proposed != form.now,
+        }
+    if not request.htmx:
+        return render(request, "safety/thresholds.html", context)
+    different = {name: request.GET[name] for name in form.now if name in form.changed_from_now}
+    address = f"{request.path}?{urlencode(different)}" if different else request.path
+    return replace_url(render(request, "safety/_replay.html", context), address)
+
+
+def _release_thresholds(request: HttpRequest, config: SafetySettings) -> HttpResponse:
+    if not request.user.may(Permission.RELEASE):
+        raise refused(request, Permission.RELEASE)
+    form = ThresholdsForm(config, request.POST)
+    asked: dict[str, Any] = {"title": "Change the thresholds", "confirm": "Release", "form_id": "thresholds"}
+    if not form.is_valid():
+        return review.panel(request, error=safety_releases.errors(form), **asked)
+    changes = [
+        Change(form.fields[name].label, f"{form.now[name]:.4f}", f"{value:.4f}")
+        for name, value in sorted(form.proposed.items())
+        if value != form.now[name]
+    ]
+    asked["changes"] = changes
+    if form.cleaned_data["expected"] != config.changed_revision:
+        return review.panel(request, error=actions.STALE, **asked)
+    if not changes:
+        return review.panel(request, error="No changes to release: the thresholds are as they were.", **asked)
+    if not review.confirmed(request):
+        found = safety_replay.replay(config.model, form.now, form.proposed)
+        asked["affected"] = (
+            f"Of the newest {safety_releases.runs(found.past.runs)} these scores would have blocked {found.then:,}; "
+            f"as it is now, {found.now:,}. {review.AFFECTED}"
+        )
+        policy = guards.policy_of(config, queries.terms())
+        policy = SafetyPolicy(
+            {SafetyCategory(name): value for name, value in form.proposed.items()},
+            policy.allow_terms,
+            policy.deny_terms,
+        )
+        return review.panel(
+            request, warning=safety_releases.self_test(config, policy), template="_review_warning.html", **asked
+        )
+    wanted = actions.SafetyChange(thresholds=form.stored)
+    return safety_releases.release(request, wanted, form.cleaned_data["expected"], "safety_thresholds", asked)
+
+
+def _judged(text: str) -> dict[str, Any]:
+    spec = live.current().safety
+    verdict = spec.guard.check_beside(text)
+    thresholds = spec.policy.thresholds
+    scores = [ScoreRow(name.value, score, thresholds.get(name)) for name, score in verdict.scores.items()]
+    deciding = set(verdict.words)
+    return {
+        "spec": spec,
+        "verdict": verdict,
+        "stopped": spec.mode == SafetyMode.ENFORCE and spec.stops(verdict),
+        "meaning": _meaning(spec, verdict),
+        "scores": sorted(scores, key=lambda row: -row.score / (row.threshold or 1)),
+        "window": [Word(word, word in deciding) for word in verdict.window.split()],
+        "normalized": [Word(word, word in deciding) for word in verdict.normalized.split()],
+    }
+
+
+def _meaning(spec: SafetySpec, verdict: SafetyVerdict) -> str:
+    """What becomes of a run with this text, as the filter is set now."""
+    if spec.mode == SafetyMode.OFF:
+        return "The filter is off: a run with this text is not judged."
+    if spec.mode == SafetyMode.ENFORCE:
+        return "A run with this text is withheld." if spec.stops(verdict) else "A run with this text passes."
+    if verdict.decision is VerdictDecision.ALLOW or not spec.stops(verdict):
+        return "A run with this text passes."
+    return "In shadow a run with this text passes; where the filter is enforced it is withheld."
+
+
+def _of_run(request: HttpRequest) -> dict[str, Any]:
+    """What the page shows of the run in the address, if there is one."""
+    if "run" not in request.GET:
+        return {}
+    try:
+        run = run_queries.found(whole_number(request.GET["run"]) or 0)
+    except Run.DoesNotExist:
+        raise Http404 from None
+    side = SafetySide.OUTPUT if request.GET.get("side") == SafetySide.OUTPUT else SafetySide.INPUT
+    masked = getattr(run, f"{side}_masked")
+    return {"run": run, "side": side, "masked": masked, "text": "" if masked else getattr(run, side)}

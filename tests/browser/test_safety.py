@@ -1,0 +1,142 @@
+"""The safety filter tuned by hand: try a text, see what a threshold would have done, release it, enforce, go back."""
+
+import re
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from promptops.actions.providers import ProviderFields, create_provider
+from promptops.models import Run, SafetyCheck, SafetyExample, SafetyModelVersion, SafetySettings, Template
+from tests.browser.conftest import Pages
+from tests.browser.upstream import Upstream
+
+GORE = "gore and entrails scattered on the floor"
+"""The shipped model scores it 0.55 for violence, under the threshold of 0.80."""
+
+
+@pytest.fixture
+def enhance(publish, actor, upstream: Upstream) -> Template:
+    create_provider(ProviderFields("alpha", "openai", "m", upstream.url), by=actor, key="sk-x")
+    return publish("enhance", "The live text.").template
+
+
+@pytest.fixture
+def past_run(transactional_db) -> Run:
+    run = Run.objects.create(
+        source="preview", operation="enhance", temperature=1, max_tokens=1, revision=0, latency_ms=1, input=GORE
+    )
+    SafetyCheck.objects.create(
+        run=run,
+        side="input",
+        decision="allow",
+        layer="model",
+        scores={"violence": 0.55, "hate": 0.1},
+        model=SafetyModelVersion.objects.get(number=1),
+        mode="shadow",
+    )
+    return run
+
+
+def release(page: Page, confirm: str = "Release") -> None:
+    page.get_by_role("button", name="Review and release").click()
+    panel = page.get_by_role("dialog", name="Review")
+    panel.get_by_role("button", name=confirm, exact=True).click()
+    expect(page.locator("#toasts")).to_contain_text("is live")
+
+
+def run_preview(pages: Pages, page: Page, text: str) -> Locator:
+    page.goto("/prompts/enhance/")
+    pages.connected(page)
+    page.locator("#try-input").fill(text)
+    page.keyboard.press("Control+Enter")
+    return page.locator("#try-result")
+
+
+def test_from_a_try_to_an_enforced_threshold_and_back(
+    enhance, past_run, releaser, upstream, page_for, pages: Pages
+) -> None:
+    page = pages.connected(page_for(releaser, "/safety/"))
+    page.get_by_role("link", name="Try a prompt").click()
+    page.get_by_label("What a viewer types").fill(GORE.replace("gore", "g0re"))
+    page.keyboard.press("Control+Enter")
+    verdict = page.locator("#verdict")
+    expect(verdict).to_contain_text("A run with this text passes")
+    expect(verdict).to_contain_text("0.55 of 0.80")
+    expect(verdict).to_contain_text("gore and entrails")  # as the filter read it
+
+    page.get_by_role("link", name="Thresholds").click()
+    replay = page.locator("#replay")
+    expect(replay).to_contain_text("Would have blocked 0 of 1 run")
+    slider = page.get_by_role("slider", name="Threshold of violence")
+    slider.focus()
+    for _ in range(61):  # of 0.005 each
+        page.keyboard.press("ArrowLeft")
+    expect(replay).to_contain_text("Would have blocked 1 of 1 run (now: 0)")
+    expect(replay).to_contain_text("newly blocked")
+    expect(page).to_have_url(re.compile(r"/safety/thresholds/\?violence=0\.5$"))
+    expect(page.get_by_label("violence", exact=True)).to_have_value("0.5")
+    page.get_by_label("violence", exact=True).fill("7")
+    expect(replay).to_contain_text("must be a number from 0.01 to 1")
+    page.get_by_label("violence", exact=True).fill("0.5")
+    expect(slider).to_have_value("0.5")
+    expect(replay).to_contain_text("1 more blocked")
+    release(page)
+    assert SafetySettings.objects.get(pk=1).thresholds == {"violence": 0.5}
+
+    page.goto("/safety/")
+    page.get_by_label("Enforce").check()
+    release(page)
+    result = run_preview(pages, page, GORE)
+    expect(result).to_contain_text("The safety filter blocked the input: violence")
+    assert upstream.asked == []
+
+    page.goto("/safety/thresholds/")
+    page.get_by_role("button", name="Use it for violence").click()
+    expect(replay).to_contain_text("Would have blocked 0 of 2 runs (now: 2)")
+    release(page)
+    result = run_preview(pages, page, GORE)
+    expect(result).to_contain_text("A red fox runs through fresh snow.")
+
+
+def test_a_term_is_seen_to_hit_released_and_removed(past_run, releaser, page_for, pages: Pages) -> None:
+    page = pages.connected(page_for(releaser, "/safety/terms/"))
+    page.get_by_label("Terms, one a line").press_sequentially("entr*")
+    hits = page.locator("#hits")
+    expect(hits).to_contain_text("Would hit 1 of 1 run")
+    expect(hits).to_contain_text("newly blocked")
+    page.get_by_label("Terms, one a line").fill("en*")
+    expect(hits).to_contain_text("would match nearly every text")
+    page.get_by_label("Terms, one a line").fill("entr*")
+    expect(hits).to_contain_text("newly blocked")
+    release(page)
+    page.get_by_role("button", name="Remove… entr*").click()
+    panel = page.get_by_role("dialog", name="Review")
+    expect(panel).to_contain_text("It hits 1 of the newest 1 run")
+    panel.get_by_role("button", name="Remove it").click()
+    expect(page.get_by_text("None. Deny what must never be shown")).to_be_visible()
+
+
+def test_the_queue_is_reviewed_with_one_key_each(past_run, releaser, page_for, pages: Pages) -> None:
+    SafetyCheck.objects.update(queue="blocked", decision="block", category="violence")
+    Run.objects.update(input_masked=True)
+    page = pages.connected(page_for(releaser, "/safety/queue/"))
+    queue = page.locator("#queue")
+    expect(queue).to_contain_text("masked")
+    page.keyboard.press("v")
+    expect(queue).to_contain_text(GORE)
+    page.keyboard.press("w")
+    expect(queue).to_contain_text("is wrong")
+    expect(queue).to_contain_text("Nothing to review")
+    assert SafetyExample.objects.get().label == "hard"
+    page.keyboard.press("z")
+    expect(queue).to_contain_text("Show the text")
+    assert not SafetyExample.objects.exists()
+    page.keyboard.press("s")
+    expect(queue).to_contain_text("The end of the queue")
+    page.get_by_role("link", name="Begin again").click()
+    expect(queue).to_contain_text("Show the text")
+    pages.connected(page)
+    page.keyboard.press("r")
+    expect(queue).to_contain_text("is right")
+    page.keyboard.press("?")
+    expect(page.locator("#shortcuts")).to_contain_text("The verdict is wrong")

@@ -1,0 +1,163 @@
+"""The review queue over HTTP: what waits, what people say of it, and what that leaves behind."""
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from promptops.models import AuditEntry, Run, SafetyCheck, SafetyExample, SafetyModelVersion
+
+pytestmark = pytest.mark.django_db
+
+BAD = "a man is beheaded and his bloody corpse lies on the floor"
+
+
+def waiting(queue: str = "blocked", text: str = BAD, **fields) -> SafetyCheck:
+    blocked = queue == "blocked"
+    run = Run.objects.create(
+        source="preview",
+        operation="enhance",
+        temperature=1,
+        max_tokens=1,
+        revision=0,
+        latency_ms=1,
+        status="succeeded",
+        input=text,
+        input_masked=blocked,
+    )
+    given = {"layer": "model", "scores": {"violence": 0.9, "hate": 0.1}, "category": "violence" if blocked else ""}
+    return SafetyCheck.objects.create(
+        run=run,
+        side="input",
+        decision="block" if blocked else "allow",
+        mode="shadow",
+        queue=queue,
+        model=SafetyModelVersion.objects.get(number=1),
+        **given | fields,
+    )
+
+
+def say(client, check: SafetyCheck, word: str, **given) -> str:
+    return client.post(reverse("safety_queue_decide", args=[check.pk]), {"say": word} | given).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("queue", "word", "label", "category"),
+    [
+        ("blocked", "right", "unsafe", "violence"),
+        ("blocked", "wrong", "hard", ""),
+        ("borderline", "right", "safe", ""),
+        ("borderline", "wrong", "unsafe", "violence"),
+        ("reported", "wrong", "unsafe", "violence"),
+    ],
+)
+def test_a_review_makes_an_example(client_for, editor, queue, word, label, category):
+    older, check = waiting(text="an older one", queue="borderline"), waiting(queue)
+    html = say(client_for(editor, htmx=True), check, word)
+    assert "an older one" in html  # the next one
+    assert f"/runs/{older.run_id}/" in html
+    check.refresh_from_db()
+    assert (check.review, check.reviewed_by) == (word, editor)
+    example = SafetyExample.objects.get()
+    assert (example.label, example.category, example.text, example.run) == (label, category, BAD, check.run)
+    entry = AuditEntry.objects.get(action="safety.reviewed")
+    assert (entry.actor, entry.after) == (editor, {"side": "input", "review": word})
+
+
+def test_masked_text_is_shown_when_asked_for_and_that_is_audited(client_for, editor):
+    check = waiting()
+    client = client_for(editor, htmx=True)
+    assert "beheaded" not in client.get(reverse("safety_queue")).content.decode()
+    assert not AuditEntry.objects.filter(action="run.revealed").exists()
+    assert BAD in say(client, check, "show")
+    assert AuditEntry.objects.get(action="run.revealed").object_id == str(check.run_id)
+    assert "beheaded" not in client.get(reverse("safety_queue")).content.decode()
+
+
+def test_a_category_can_be_chosen_and_must_exist(client_for, editor):
+    check = waiting("borderline")
+    client = client_for(editor, htmx=True)
+    assert "Choose what kind of harm" in say(client, check, "wrong", category="<b>")
+    assert "is right or wrong" in say(client, check, "maybe")
+    assert not SafetyExample.objects.exists()
+    say(client, check, "wrong", category="hate")
+    assert SafetyExample.objects.get().category == "hate"
+
+
+def test_a_review_is_taken_back_and_nobody_reviews_twice(client_for, editor, releaser):
+    check = waiting()
+    client = client_for(editor, htmx=True)
+    assert "Take it back" in say(client, check, "right")
+    assert "reviewed this verdict already" in say(client_for(releaser, htmx=True), check, "wrong")
+    assert "Show the text" in say(client, check, "back")
+    check.refresh_from_db()
+    assert check.review == ""
+    assert not SafetyExample.objects.exists()
+    assert "is not reviewed" in say(client, check, "back")
+
+
+def test_the_queue_is_narrowed_skipped_and_ends(client_for, editor):
+    first, second = waiting("borderline", "take one"), waiting("reported", "take two")
+    client = client_for(editor, htmx=True)
+    address = reverse("safety_queue")
+    assert "take two" in client.get(address).content.decode()
+    assert "take one" in client.get(address, {"queue": "borderline"}).content.decode()
+    assert "take one" in client.get(address, {"before": second.pk}).content.decode()
+    assert "The end of the queue" in client.get(address, {"before": first.pk}).content.decode()
+    assert "take two" in client.get(address, {"queue": "no", "before": "x"}).content.decode()
+    assert "Nothing to review" in client.get(address, {"queue": "blocked"}).content.decode()
+    response = client.post(reverse("safety_queue_decide", args=[second.pk]), {"say": "right", "queue": "reported"})
+    assert response["HX-Push-Url"] == f"{address}?queue=reported&before={second.pk}"
+
+
+def test_a_verdict_is_reported_from_the_page_of_its_run(client_for, editor, viewer):
+    check = waiting("", "a knitting circle")
+    run = reverse("run", args=[check.run_id])
+    assert "Report this verdict" in client_for(editor).get(run).content.decode()
+    assert "Report this verdict" not in client_for(viewer).get(run).content.decode()
+    address = reverse("run_report", args=[check.run_id])
+    assert client_for(viewer).post(address, {"side": "input"}).status_code == 403
+    note = "Names a person\x00 " + "x" * 600
+    assert client_for(editor, htmx=True).post(address, {"side": "input", "note": note})["HX-Redirect"] == run
+    check.refresh_from_db()
+    assert (check.queue, check.reported_by, len(check.report_note)) == ("reported", editor, 500)
+    html = client_for(editor).get(reverse("safety_queue")).content.decode()
+    assert "Names a person" in html
+    assert "a knitting circle" in html
+    client = client_for(editor)
+    client.post(address, {"side": "output"})  # was not judged
+    assert "did not judge this text" in client.get(run).content.decode()
+    assert SafetyCheck.objects.count() == 1
+
+
+def test_erasing_a_run_drops_its_example_and_its_place(client_for, editor, administrator):
+    check = waiting()
+    say(client_for(editor, htmx=True), check, "right")
+    client_for(administrator).post(reverse("run_erase", args=[check.run_id]), {"confirm": "1"})
+    assert not SafetyExample.objects.exists()
+    other = waiting()
+    Run.objects.filter(pk=other.run_id).update(erased_at=timezone.now())
+    assert "Nothing to review" in client_for(editor).get(reverse("safety_queue")).content.decode()
+    assert "is erased" in say(client_for(editor, htmx=True), other, "right")
+
+
+def test_the_queue_is_for_editors(client_for, viewer):
+    check = waiting()
+    assert client_for(viewer).get(reverse("safety_queue")).status_code == 403
+    assert client_for(viewer).post(reverse("safety_queue_decide", args=[check.pk]), {"say": "show"}).status_code == 403
+    assert reverse("safety_queue") not in client_for(viewer).get(reverse("safety")).content.decode()
+
+
+def test_the_queue_costs_the_same_queries_however_long(client_for, editor):
+    client = client_for(editor, htmx=True)
+    address = reverse("safety_queue")
+    waiting()
+    client.get(address)
+    with CaptureQueriesContext(connection) as one:
+        client.get(address)
+    for _ in range(50):
+        waiting()
+    with CaptureQueriesContext(connection) as many:
+        client.get(address)
+    assert len(many) == len(one)
