@@ -280,7 +280,10 @@
     const dialog = event.detail.target?.closest?.("dialog[data-opens-itself]");
     placeToasts();
     if (!dialog) return;
-    if (dialog.querySelector(":scope > :not(#toasts)")) openDialog(dialog);
+    if (dialog.querySelector(":scope > :not(#toasts)")) {
+      openDialog(dialog);
+      restoreNote();
+    }
     else dialog.close();
   });
 
@@ -361,21 +364,77 @@
       return null; // turned off or full: the page works, only this net is missing
     }
   }
-  const keep = (field) => storage((s) => s.setItem(keepName(field), JSON.stringify({ from: field.defaultValue, text: field.value })));
+  const forget = (field) => storage((s) => s.removeItem(keepName(field)));
+  function keep(field) {
+    const { base, seen } = field.form?.elements ?? {}; // of an editor: what its text began from
+    const kept = { from: field.defaultValue, text: field.value, base: base?.value, seen: seen?.value };
+    storage((s) => s.setItem(keepName(field), JSON.stringify(kept)));
+  }
   on("input", (event) => event.target.dataset?.keep && keep(event.target));
+
+  const keptOf = (field) => JSON.parse(storage((s) => s.getItem(keepName(field))) ?? "null");
+  const isOther = (field, kept) => kept && kept.text !== field.value && kept.from !== field.defaultValue;
+  const putBack = (field, kept) => {
+    field.value = kept.text;
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+  };
 
   function restoreKept(root = document) {
     for (const field of $$("[data-keep]", root)) {
-      const kept = JSON.parse(storage((s) => s.getItem(keepName(field))) ?? "null");
-      // Only where the server still shows what the typing started from: newer text there wins.
-      if (!kept || kept.text === field.value || kept.from !== field.defaultValue) continue;
-      field.value = kept.text;
-      field.dispatchEvent(new Event("input", { bubbles: true }));
+      const kept = keptOf(field);
+      if (kept?.text === field.value) {
+        if (field.value === field.defaultValue) forget(field); // the server has it
+      } else if (isOther(field, kept)) offerKept(field, kept);
+      else if (kept) putBack(field, kept);
     }
   }
 
+  /** What was typed on top of something else than the server shows by now is not put back without asking. */
+  function offerKept(field, kept) {
+    const notice = field.form && $(`[data-kept-of="#${field.form.id}"]`);
+    if (!notice) return;
+    notice.hidden = false;
+    if (field.nodeName === "TEXTAREA") $("[data-kept-text]", notice).textContent = kept.text;
+  }
+
+  on("click", (event) => {
+    const back = event.target.closest("[data-kept-back]");
+    const notice = event.target.closest("[data-kept-of]");
+    if (!back && !event.target.closest("[data-kept-drop]")) return;
+    const form = $(notice.dataset.keptOf);
+    for (const field of form.elements) {
+      const kept = field.dataset.keep && keptOf(field);
+      if (!isOther(field, kept)) continue;
+      if (!back) {
+        forget(field);
+        continue;
+      }
+      // As if it were saved then: whatever came in between is told, and merged or chosen from.
+      form.elements.base.value = kept.base;
+      form.elements.seen.value = kept.seen;
+      putBack(field, kept);
+    }
+    notice.hidden = true;
+    if (back) document.body.dispatchEvent(new CustomEvent("live:revision")); // what is live, as seen from that base
+  });
+
+  // A note that is being written in a panel when the login expires is there again when the panel is next opened here.
+  const noteName = () => `note:${document.body.dataset.user}:${location.pathname}`;
+  function leaveToSignIn() {
+    leaving = true; // the kept text comes back after signing in, so the browser need not ask
+    const note = $("#review-note")?.value;
+    if (note) storage((s) => s.setItem(noteName(), note));
+  }
+  function restoreNote() {
+    const field = $("#review-note");
+    const note = field && !field.value && storage((s) => s.getItem(noteName()));
+    if (!note) return;
+    field.value = note;
+    storage((s) => s.removeItem(noteName()));
+  }
+
   function forgetKept(form) {
-    for (const field of form.elements) if (field.dataset.keep) storage((s) => s.removeItem(keepName(field)));
+    for (const field of form.elements) if (field.dataset.keep) forget(field);
   }
 
   // An ordinary (not htmx) form leaves the page; what it held is on its way.
@@ -444,8 +503,7 @@
   }
 
   on("htmx:beforeOnLoad", (event) => {
-    // The kept text comes back after signing in, so the browser need not ask.
-    if (loginExpired(event.detail.xhr)) leaving = true;
+    if (loginExpired(event.detail.xhr)) leaveToSignIn();
     else settle(event);
   });
 
@@ -668,7 +726,8 @@
       return;
     }
     if (hint.event === "signed_out") {
-      signedOut = leaving = true;
+      signedOut = true;
+      leaveToSignIn();
       location.assign(`${signIn}?next=${encodeURIComponent(location.pathname + location.search)}`);
       return;
     }
