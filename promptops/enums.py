@@ -77,4 +77,13 @@ class TrialState(models.TextChoices):
     FAILED = "failed", "Failed"
 
 
+class Choice(models.TextChoices):
+    """What a voter said of two answers; which arms these are is in the vote."""
+
+    FIRST = "first", "The first"
+    SECOND = "second", "The second"
+    TIE = "tie", "Tie"
+    NEITHER = "neither", "Neither is good"
+
+
 OPERATION_CHOICES = [(operation.value, operation.value) for operation in PromptOperation]

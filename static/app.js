@@ -372,8 +372,7 @@
   }
   on("input", (event) => event.target.dataset?.keep && keep(event.target));
 
-  const keptOf = (field) => JSON.parse(storage((s) => s.getItem(keepName(field))) ?? "null");
-  const isOther = (field, kept) => kept && kept.text !== field.value && kept.from !== field.defaultValue;
+  const stored = (name) => JSON.parse(storage((s) => s.getItem(name)) ?? "null");
   const putBack = (field, kept) => {
     field.value = kept.text;
     field.dispatchEvent(new Event("input", { bubbles: true }));
@@ -381,38 +380,43 @@
 
   function restoreKept(root = document) {
     for (const field of $$("[data-keep]", root)) {
-      const kept = keptOf(field);
+      const kept = stored(keepName(field));
+      const notice = field.form && $(`[data-kept-of="#${field.form.id}"]`);
       if (kept?.text === field.value) {
         if (field.value === field.defaultValue) forget(field); // the server has it
-      } else if (isOther(field, kept)) offerKept(field, kept);
-      else if (kept) putBack(field, kept);
+      } else if (kept?.from === field.defaultValue) putBack(field, kept);
+      else if (kept && notice) {
+        // Typed on top of something else than the server shows by now: not put back without asking.
+        storage((s) => s.setItem(otherName(field), JSON.stringify(kept)));
+        forget(field);
+      }
+      if (notice) offerOther(field, notice);
     }
   }
 
-  /** What was typed on top of something else than the server shows by now is not put back without asking. */
-  function offerKept(field, kept) {
-    const notice = field.form && $(`[data-kept-of="#${field.form.id}"]`);
-    if (!notice) return;
+  const otherName = (field) => `other:${keepName(field)}`;
+  function offerOther(field, notice) {
+    const other = stored(otherName(field));
+    if (!other) return;
     notice.hidden = false;
-    if (field.nodeName === "TEXTAREA") $("[data-kept-text]", notice).textContent = kept.text;
+    if (field.nodeName === "TEXTAREA") $("[data-kept-text]", notice).textContent = other.text;
   }
 
   on("click", (event) => {
     const back = event.target.closest("[data-kept-back]");
-    const notice = event.target.closest("[data-kept-of]");
     if (!back && !event.target.closest("[data-kept-drop]")) return;
+    const notice = event.target.closest("[data-kept-of]");
     const form = $(notice.dataset.keptOf);
     for (const field of form.elements) {
-      const kept = field.dataset.keep && keptOf(field);
-      if (!isOther(field, kept)) continue;
-      if (!back) {
-        forget(field);
-        continue;
-      }
-      // As if it were saved then: whatever came in between is told, and merged or chosen from.
-      form.elements.base.value = kept.base;
-      form.elements.seen.value = kept.seen;
-      putBack(field, kept);
+      const other = field.dataset.keep && stored(otherName(field));
+      if (!other) continue;
+      storage((s) => s.removeItem(otherName(field)));
+      if (!back) continue;
+      // As if it were saved then and by that page: what came in between is told, and merged or chosen from.
+      form.elements.base.value = other.base;
+      form.elements.seen.value = other.seen;
+      form.elements.page.value = Math.random().toString(16).slice(2);
+      putBack(field, other);
     }
     notice.hidden = true;
     if (back) document.body.dispatchEvent(new CustomEvent("live:revision")); // what is live, as seen from that base
@@ -420,8 +424,7 @@
 
   // A note that is being written in a panel when the login expires is there again when the panel is next opened here.
   const noteName = () => `note:${document.body.dataset.user}:${location.pathname}`;
-  function leaveToSignIn() {
-    leaving = true; // the kept text comes back after signing in, so the browser need not ask
+  function keepNote() {
     const note = $("#review-note")?.value;
     if (note) storage((s) => s.setItem(noteName(), note));
   }
@@ -503,9 +506,29 @@
   }
 
   on("htmx:beforeOnLoad", (event) => {
-    if (loginExpired(event.detail.xhr)) leaveToSignIn();
-    else settle(event);
+    if (!loginExpired(event.detail.xhr)) return settle(event);
+    event.preventDefault(); // htmx would go at once, in the middle of a word
+    toSignIn(redirect(event.detail.xhr));
   });
+
+  const TYPING_MS = 1000; // who has not typed for so long is not in the middle of a word
+  let typedAt = 0;
+  on("input", () => (typedAt = Date.now()), true);
+
+  /** Go to the sign-in page once nobody is typing: the next keys would land there, and be missing here. */
+  function toSignIn(address) {
+    if (signedOut) return;
+    signedOut = leaving = true; // the kept text comes back after signing in, so the browser need not ask
+    const go = () => {
+      const left = typedAt + TYPING_MS - Date.now();
+      if (left > 0) setTimeout(go, left);
+      else {
+        keepNote();
+        location.assign(address);
+      }
+    };
+    go();
+  }
 
   /** Forgets what a form held once the server has taken it; a review panel that opens has taken nothing yet. */
   function settle(event) {
@@ -623,6 +646,7 @@
       forgetKept(form);
       return showSave(form, "saved", "Saved");
     }
+    if (loginExpired(xhr)) return showSave(form, "failed", "Not saved: you are signed out. What you typed is kept for when you are back.");
     if (xhr.status === 409 || xhr.status === 422) {
       const told = `Not saved: ${xhr.getResponseHeader("X-Reason") ?? "see the message on this page"}`;
       if (xhr.status === 409 && form.elements.overwrite) save.conflict = told;
@@ -726,10 +750,7 @@
       return;
     }
     if (hint.event === "signed_out") {
-      signedOut = true;
-      leaveToSignIn();
-      location.assign(`${signIn}?next=${encodeURIComponent(location.pathname + location.search)}`);
-      return;
+      return toSignIn(`${signIn}?next=${encodeURIComponent(location.pathname + location.search)}`);
     }
     if (HEADS.includes(hint.event)) {
       if (Number(hint.number) <= Number(body.dataset[hint.event])) return;

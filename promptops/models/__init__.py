@@ -1,7 +1,7 @@
 """Data and its constraints. Changes go through `promptops.actions`, reads through `promptops.queries`."""
 
 from promptops.models.audit import AuditEntry, AuditHead
-from promptops.models.comparisons import Arm, Comparison, ComparisonInput, Trial
+from promptops.models.comparisons import Arm, Comparison, ComparisonInput, Trial, Vote
 from promptops.models.live import LiveConfiguration, Release
 from promptops.models.prompt_sets import PromptSet
 from promptops.models.providers import Provider
@@ -34,4 +34,5 @@ __all__ = [
     "UserSession",
     "Variable",
     "Version",
+    "Vote",
 ]

@@ -145,8 +145,18 @@ def test_an_expired_login_returns_to_the_same_draft(enhance, editor, page_for, p
     assert "And the rest." in Draft.objects.get().body
 
 
+def expire(page: Page) -> None:
+    """End all sessions; the page learns of it by what is typed, not by news of who else is here."""
+    page.route("**/presence/", lambda route: route.fulfill(status=204))
+    news = page.locator("#presence").get_attribute("hx-trigger").split()[0]
+    with page.expect_response("**/presence/"):
+        page.evaluate("name => document.body.dispatchEvent(new CustomEvent(name))", news)
+    Session.objects.all().delete()
+
+
 def typed_as_the_login_expires(page: Page, text: str) -> None:
     """Nothing of it reaches the server; the page goes to sign in."""
+    expire(page)
     body(page).fill(text)
     page.wait_for_url(re.compile("/sign-in/"))
 
@@ -160,7 +170,6 @@ def sign_in_again(page: Page, username: str = "eddie") -> None:
 
 def test_an_expired_login_and_a_release_meanwhile_lose_nothing(enhance, publish, editor, page_for, pages) -> None:
     page = pages.connected(page_for(editor, "/prompts/enhance/"))
-    Session.objects.all().delete()
     typed_as_the_login_expires(page, "The first text, and mine.")
     publish("enhance", "Another's text.")
     sign_in_again(page)
@@ -180,7 +189,6 @@ def test_an_expired_login_and_a_release_meanwhile_lose_nothing(enhance, publish,
 def test_an_expired_login_and_a_draft_of_another_machine_lose_nothing(enhance, editor, page_for, pages) -> None:
     pages.expect_errors("status of 409|Status Error Code 409")
     page = pages.connected(page_for(editor, "/prompts/enhance/"))
-    Session.objects.all().delete()
     typed_as_the_login_expires(page, "Typed here.")
     other = page_for(editor, "/prompts/enhance/")
     body(other).fill("Typed at home.")
@@ -197,9 +205,27 @@ def test_an_expired_login_and_a_draft_of_another_machine_lose_nothing(enhance, e
     expect(body(page)).to_have_value("Typed at home.")
 
 
+def test_what_was_kept_outlives_typing_on_and_loses_none_of_it(enhance, publish, editor, page_for, pages) -> None:
+    pages.expect_errors("status of 409|Status Error Code 409")
+    page = pages.connected(page_for(editor, "/prompts/enhance/"))
+    typed_as_the_login_expires(page, "Typed before.")
+    publish("enhance", "Another's text.")
+    sign_in_again(page)
+    body(page).fill("Typed after.")
+    expect(saved(page)).to_have_text("Saved")
+    page.reload()
+    page.locator("#kept").get_by_role("button", name="Bring it back").click()
+    notice = page.locator("#elsewhere")
+    expect(notice).to_contain_text("Your draft was changed in another window")
+    expect(body(page)).to_have_value("Typed before.")
+    notice.get_by_role("button", name="Take the other text").click()
+    expect(body(page)).to_have_value("Typed after.")
+    page.get_by_role("button", name="Undo").click()
+    expect(body(page)).to_have_value("Typed before.")
+
+
 def test_what_was_kept_and_is_not_wanted_goes(enhance, publish, editor, page_for, pages) -> None:
     page = pages.connected(page_for(editor, "/prompts/enhance/"))
-    Session.objects.all().delete()
     typed_as_the_login_expires(page, "Not wanted.")
     publish("enhance", "Another's text.")
     sign_in_again(page)
@@ -212,7 +238,7 @@ def test_what_was_kept_and_is_not_wanted_goes(enhance, publish, editor, page_for
 
 def test_settings_that_are_changed_as_the_login_expires_are_kept(enhance, editor, page_for, pages: Pages) -> None:
     page = pages.connected(page_for(editor, "/prompts/enhance/"))
-    Session.objects.all().delete()
+    expire(page)
     page.get_by_label("Temperature").fill("0.35")
     page.wait_for_url(re.compile("/sign-in/"))
     sign_in_again(page)
@@ -228,7 +254,7 @@ def test_a_note_that_is_written_as_the_login_expires_is_there_again(enhance, rel
     page.get_by_role("button", name="Publish v2").click()
     panel = page.get_by_role("dialog", name="Review")
     panel.get_by_label("Note").fill("Because of the fog")
-    Session.objects.all().delete()
+    expire(page)
     panel.get_by_role("button", name="Publish v2").click()
     page.wait_for_url(re.compile("/sign-in/"))
     sign_in_again(page, releaser.username)
@@ -240,6 +266,20 @@ def test_a_note_that_is_written_as_the_login_expires_is_there_again(enhance, rel
     body(page).fill("The third text.")
     page.get_by_role("button", name="Publish v3").click()
     expect(panel.get_by_label("Note")).to_have_value("")
+
+
+def test_nobody_is_taken_to_the_sign_in_page_in_the_middle_of_a_word(enhance, editor, page_for, pages: Pages) -> None:
+    page = pages.connected(page_for(editor, "/prompts/enhance/"))
+    body(page).fill("Kept.")
+    expect(saved(page)).to_have_text("Saved")
+    end_session(editor.sessions.select_related("user").get(), by=SYSTEM)
+    body(page).press_sequentially(" Typed slowly, one key after the other.", delay=90)
+    assert page.url.endswith("/prompts/enhance/")
+    page.wait_for_url(re.compile("/sign-in/"))
+    page.get_by_label("User name").fill("eddie")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(body(page)).to_have_value("Kept. Typed slowly, one key after the other.")
 
 
 def test_leaving_with_unsaved_text_asks_first(enhance, editor, page_for) -> None:
@@ -302,8 +342,8 @@ def test_a_session_that_is_ended_leaves_what_was_typed(enhance, editor, page_for
     page.clock.pause_at("2040-01-01")
     body(page).fill("Typed when the door closed.")
     end_session(editor.sessions.select_related("user").get(), by=SYSTEM)
-    page.wait_for_url(re.compile("/sign-in/"))
     page.clock.resume()
+    page.wait_for_url(re.compile("/sign-in/"))
     page.get_by_label("User name").fill("eddie")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
