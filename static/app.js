@@ -823,7 +823,9 @@
     const link = performance.now() - firstKeyAt < SEQUENCE_MS && $(`[data-key="${CSS.escape(both)}"]`);
     firstKey = link ? "" : event.key;
     firstKeyAt = performance.now();
-    if (link) link.click();
+    // A key that is held down votes once.
+    const button = !event.repeat && $(`[data-single-key="${CSS.escape(event.key.toLowerCase())}"]`);
+    (link || button)?.click?.();
   });
 
   function commandBar() {
