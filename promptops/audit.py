@@ -81,6 +81,7 @@ ACTIONS: dict[str, str] = {
     "prompt_set.changed": "{actor} changed the prompt set {object} (inputs: {before[inputs]}, now {after[inputs]})",
     "prompt_set.archived": "{actor} archived the prompt set {object}",
     "prompt_set.restored": "{actor} restored the prompt set {object} from the archive",
+    "prompt_set.exported": "{actor} exported the prompt set {object} as {after[format]} (inputs: {after[inputs]})",
     "prompts.exported": "{actor} exported the live prompts (files: {after[files]})",
     "audit.exported": "{actor} exported audit entries as {after[format]}",
     "audit.protected": "{actor} put back the triggers that keep the audit from being changed ({before[missing]})",
