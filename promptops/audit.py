@@ -7,6 +7,7 @@ that they tell of, or not at all. Secrets are never handed to `record`; a change
 
 import hashlib
 import json
+import math
 import re
 import time
 from collections.abc import Callable, Iterable
@@ -84,6 +85,7 @@ ACTIONS: dict[str, str] = {
     "prompt_set.changed": "{actor} changed the prompt set {object} (inputs: {before[inputs]}, now {after[inputs]})",
     "prompt_set.archived": "{actor} archived the prompt set {object}",
     "prompt_set.restored": "{actor} restored the prompt set {object} from the archive",
+    "prompt_set.exported": "{actor} exported the prompt set {object} as {after[format]} (inputs: {after[inputs]})",
     "prompts.exported": "{actor} exported the live prompts (files: {after[files]})",
     "audit.exported": "{actor} exported audit entries as {after[format]}",
     "audit.protected": "{actor} put back the triggers that keep the audit from being changed ({before[missing]})",
@@ -143,8 +145,8 @@ def record(
         object_type=(object._meta.model_name or "") if object is not None else "",
         object_id=str(object.pk) if object is not None else "",
         object_name=object_name or (str(object) if object is not None else ""),
-        before=before,
-        after=after,
+        before=_kept(before),
+        after=_kept(after),
         note=note,
         revision=revision,
         previous_sha256=head.sha256,
@@ -154,6 +156,23 @@ def record(
     AuditHead.objects.filter(pk=1).update(seq=entry.seq, sha256=entry.sha256)
     events.broadcast_on_commit(events.AUDIT_RECORDED, entry.seq)
     return entry
+
+
+WHOLE_FROM = 1e16  # from here on Python writes floats with an exponent, which PostgreSQL's JSON does not keep
+
+
+def _kept(value: Any) -> Any:
+    """The value with numbers as every database gives them back: no zero below zero, and large ones as whole numbers.
+
+    Else the hash would not fit what is read.
+    """
+    if isinstance(value, dict):
+        return {key: _kept(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_kept(item) for item in value]
+    if isinstance(value, float) and math.isfinite(value):
+        return int(value) if abs(value) >= WHOLE_FROM else value + 0.0
+    return value
 
 
 # What the hash of an entry covers, by its name in the canonical JSON; the fields of AuditEntry but for `actor` (an id).

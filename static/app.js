@@ -285,7 +285,10 @@
     const dialog = event.detail.target?.closest?.("dialog[data-opens-itself]");
     placeToasts();
     if (!dialog) return;
-    if (dialog.querySelector(":scope > :not(#toasts)")) openDialog(dialog);
+    if (dialog.querySelector(":scope > :not(#toasts)")) {
+      openDialog(dialog);
+      restoreNote();
+    }
     else dialog.close();
   });
 
@@ -366,21 +369,80 @@
       return null; // turned off or full: the page works, only this net is missing
     }
   }
-  const keep = (field) => storage((s) => s.setItem(keepName(field), JSON.stringify({ from: field.defaultValue, text: field.value })));
+  const forget = (field) => storage((s) => s.removeItem(keepName(field)));
+  function keep(field) {
+    const { base, seen } = field.form?.elements ?? {}; // of an editor: what its text began from
+    const kept = { from: field.defaultValue, text: field.value, base: base?.value, seen: seen?.value };
+    storage((s) => s.setItem(keepName(field), JSON.stringify(kept)));
+  }
   on("input", (event) => event.target.dataset?.keep && keep(event.target));
+
+  const stored = (name) => JSON.parse(storage((s) => s.getItem(name)) ?? "null");
+  const putBack = (field, kept) => {
+    field.value = kept.text;
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+  };
 
   function restoreKept(root = document) {
     for (const field of $$("[data-keep]", root)) {
-      const kept = JSON.parse(storage((s) => s.getItem(keepName(field))) ?? "null");
-      // Only where the server still shows what the typing started from: newer text there wins.
-      if (!kept || kept.text === field.value || kept.from !== field.defaultValue) continue;
-      field.value = kept.text;
-      field.dispatchEvent(new Event("input", { bubbles: true }));
+      const kept = stored(keepName(field));
+      const notice = field.form && $(`[data-kept-of="#${field.form.id}"]`);
+      if (kept?.text === field.value) {
+        if (field.value === field.defaultValue) forget(field); // the server has it
+      } else if (kept?.from === field.defaultValue) putBack(field, kept);
+      else if (kept && notice) {
+        // Typed on top of something else than the server shows by now: not put back without asking.
+        storage((s) => s.setItem(otherName(field), JSON.stringify(kept)));
+        forget(field);
+      }
+      if (notice) offerOther(field, notice);
     }
   }
 
+  const otherName = (field) => `other:${keepName(field)}`;
+  function offerOther(field, notice) {
+    const other = stored(otherName(field));
+    if (!other) return;
+    notice.hidden = false;
+    if (field.nodeName === "TEXTAREA") $("[data-kept-text]", notice).textContent = other.text;
+  }
+
+  on("click", (event) => {
+    const back = event.target.closest("[data-kept-back]");
+    if (!back && !event.target.closest("[data-kept-drop]")) return;
+    const notice = event.target.closest("[data-kept-of]");
+    const form = $(notice.dataset.keptOf);
+    for (const field of form.elements) {
+      const other = field.dataset.keep && stored(otherName(field));
+      if (!other) continue;
+      storage((s) => s.removeItem(otherName(field)));
+      if (!back) continue;
+      // As if it were saved then and by that page: what came in between is told, and merged or chosen from.
+      form.elements.base.value = other.base;
+      form.elements.seen.value = other.seen;
+      form.elements.page.value = Math.random().toString(16).slice(2);
+      putBack(field, other);
+    }
+    notice.hidden = true;
+    if (back) document.body.dispatchEvent(new CustomEvent("live:revision")); // what is live, as seen from that base
+  });
+
+  // A note that is being written in a panel when the login expires is there again when the panel is next opened here.
+  const noteName = () => `note:${document.body.dataset.user}:${location.pathname}`;
+  function keepNote() {
+    const note = $("#review-note")?.value;
+    if (note) storage((s) => s.setItem(noteName(), note));
+  }
+  function restoreNote() {
+    const field = $("#review-note");
+    const note = field && !field.value && storage((s) => s.getItem(noteName()));
+    if (!note) return;
+    field.value = note;
+    storage((s) => s.removeItem(noteName()));
+  }
+
   function forgetKept(form) {
-    for (const field of form.elements) if (field.dataset.keep) storage((s) => s.removeItem(keepName(field)));
+    for (const field of form.elements) if (field.dataset.keep) forget(field);
   }
 
   // An ordinary (not htmx) form leaves the page; what it held is on its way.
@@ -465,7 +527,10 @@
     const go = () => {
       const left = typedAt + TYPING_MS - Date.now();
       if (left > 0) setTimeout(go, left);
-      else location.assign(address);
+      else {
+        keepNote();
+        location.assign(address);
+      }
     };
     go();
   }

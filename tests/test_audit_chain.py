@@ -66,6 +66,18 @@ def test_a_changed_field_is_found(chain, changes):
     assert audit.first_bad_entry().seq == 3
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [(-0.0, "0.0"), (1e16, "10000000000000000"), (-1e22, "-10000000000000000000000"), (1e-7, "1e-07"), (5.0, "5.0")],
+)
+def test_numbers_that_a_database_would_write_in_its_own_way_fit_their_hash(db, actor, given, kept):
+    """PostgreSQL knows no zero below zero, and gives back large numbers as whole ones."""
+    audit.record("settings.changed", by=actor, before={"a": [given]}, after={"b": {"c": given}})
+    assert audit.first_bad_entry() is None
+    entry = AuditEntry.objects.get()
+    assert audit.canonical_json([entry.before, entry.after]) == f'[{{"a":[{kept}]}},{{"b":{{"c":{kept}}}}}]'
+
+
 def test_a_change_that_is_sealed_again_breaks_the_link_after_it(chain):
     reseal(3, note="because")
     assert audit.first_bad_entry().seq == 4

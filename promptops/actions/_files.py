@@ -1,9 +1,14 @@
-"""Writing several files as one step."""
+"""Texts as they are exported, and writing several files as one step."""
 
 import errno
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+
+from promptops.actions.errors import Refused
+from promptops.checks import failures, run_checks
+from promptops.engine.variables import fill
 
 
 def write_files(folder: Path, files: dict[str, str]) -> list[Path]:
@@ -32,3 +37,15 @@ def write_files(folder: Path, files: dict[str, str]) -> list[Path]:
         for temporary, _ in written:
             Path(temporary).unlink(missing_ok=True)
     return [path for _, path in written]
+
+
+def exported(name: str, body: str, values: Mapping[str, str], *, keep_variables: bool) -> str:
+    """A live text as it is exported: with the operation's variables filled in, unless they are to be kept.
+
+    Raises Refused when it uses one that is not declared.
+    """
+    if keep_variables:
+        return body
+    if failed := failures(run_checks(body, values)):
+        raise Refused(f"{name} was not exported, nor any other: {' '.join(failed)}")
+    return fill(body, values)

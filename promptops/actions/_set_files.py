@@ -10,6 +10,7 @@ import os
 import stat
 import zipfile
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -24,6 +25,7 @@ MAX_FILE_BYTES = 4 * MAX_BODY_BYTES
 MAX_TOTAL_BYTES = 64 * MAX_FILE_BYTES
 MAX_FILES = 2000
 KEYS = {"base", "default", "description", "name", "note", "operation", "settings"}
+OPTIONAL_KEYS = {"filled"}
 SETTINGS = {"max_tokens", "model", "temperature"}
 
 
@@ -37,7 +39,10 @@ class BadSet(Refused):
 
 @dataclass(frozen=True)
 class Entry:
-    """One template of a set. `base_version` and `base_sha256`: what was there at the export (None and "": nothing)."""
+    """One template of a set. `base_version` and `base_sha256`: what was there at the export (None and "": nothing).
+
+    `filled`: the text is not the one that is edited here, since its variables were filled in.
+    """
 
     name: str
     operation: str
@@ -47,6 +52,7 @@ class Entry:
     note: str
     base_version: int | None = None
     base_sha256: str = ""
+    filled: bool = False
 
     @property
     def state(self) -> dict[str, Any]:
@@ -68,7 +74,7 @@ def state_sha256(state: dict[str, Any]) -> str:
 def render(entry: Entry) -> dict[str, str]:
     """The entry's two files by name."""
     content = entry.content
-    facts = {
+    facts: dict[str, Any] = {
         "base": {"sha256": entry.base_sha256, "version": entry.base_version},
         "default": entry.default,
         "description": entry.description,
@@ -77,6 +83,8 @@ def render(entry: Entry) -> dict[str, str]:
         "operation": entry.operation,
         "settings": {"max_tokens": content.max_tokens, "model": content.model, "temperature": content.temperature},
     }
+    if entry.filled:
+        facts["filled"] = True
     return {
         f"{entry.name}.json": json.dumps(facts, indent=2, sort_keys=True, ensure_ascii=False) + "\n",
         f"{entry.name}.txt": content.body + "\n",
@@ -202,7 +210,7 @@ def _entry(name: str, data: bytes, body: str) -> Entry:
         facts = json.loads(data.decode("utf-8-sig"), object_pairs_hook=unique, parse_constant=refuse)
     except (ValueError, RecursionError):
         raise ValidationError(f"{file} is not JSON in UTF-8.") from None
-    _check_keys(file, facts, KEYS, "")
+    _check_keys(file, facts, KEYS, "", OPTIONAL_KEYS)
     _check_keys(file, facts["settings"], SETTINGS, "settings.")
     settings, base = facts["settings"], facts["base"]
     if base is not None:
@@ -211,6 +219,8 @@ def _entry(name: str, data: bytes, body: str) -> Entry:
         _check(file, key, facts[key], isinstance(facts[key], str) and _storable(facts[key]), "must be a text")
     _check(file, "name", facts["name"], facts["name"] == name, f"must be {name!r}, as the file is called")
     _check(file, "default", facts["default"], isinstance(facts["default"], bool), "must be true or false")
+    filled = facts.get("filled", False)
+    _check(file, "filled", filled, isinstance(filled, bool), "must be true or false")
     model, tokens, temperature = settings["model"], settings["max_tokens"], settings["temperature"]
     _check(file, "settings.model", model, isinstance(model, str) and _storable(model), "must be a text")
     whole = tokens is None or (type(tokens) is int and abs(tokens) < 2**31)
@@ -229,6 +239,7 @@ def _entry(name: str, data: bytes, body: str) -> Entry:
         note=facts["note"].strip(),
         base_version=version,
         base_sha256=sha256,
+        filled=filled,
     )
 
 
@@ -237,10 +248,10 @@ def _check(file: str, key: str, value: Any, fits: bool, wanted: str) -> None:
         raise ValidationError(f"{file}: {key} {wanted}, not {_shown(json.dumps(value, ensure_ascii=False))}.")
 
 
-def _check_keys(file: str, given: Any, keys: set[str], prefix: str) -> None:
+def _check_keys(file: str, given: Any, keys: set[str], prefix: str, optional: Collection[str] = ()) -> None:
     if not isinstance(given, dict):
         raise ValidationError(f"{file}: {prefix.rstrip('.') or 'the file'} must be an object with {', '.join(keys)}.")
-    if unknown := sorted(given.keys() - keys):
+    if unknown := sorted(given.keys() - keys - set(optional)):
         raise ValidationError(f"{file}: {prefix}{_shown(unknown[0])} is not known. Remove it.")
     if missing := sorted(keys - given.keys()):
         raise ValidationError(f"{file}: {prefix}{missing[0]} is missing.")

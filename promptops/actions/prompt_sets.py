@@ -14,7 +14,7 @@ from promptops.actions.errors import Refused, Stale
 from promptops.actions.runs import clean_input
 from promptops.audit import Actor
 from promptops.inputs import Format, Line, Problem, Unreadable, decode, read
-from promptops.models import LiveConfiguration, PromptSet
+from promptops.models import AuditEntry, LiveConfiguration, PromptSet
 from promptops.models.prompt_sets import inputs_sha256
 
 MAX_INPUTS = 2_000
@@ -121,6 +121,13 @@ def restore(prompt_set: PromptSet, *, by: Actor) -> None:
     if not rows.update(archived_at=None, edition=F("edition") + 1):
         raise Stale(f"{prompt_set.name} is not archived.")
     audit.record("prompt_set.restored", by=by, object=prompt_set, after=_told(prompt_set))
+
+
+@transaction.atomic
+def record_export(prompt_set: PromptSet, format: str, *, by: Actor) -> AuditEntry:
+    """Note that somebody takes the inputs out as a file; `format` is the ending of its name."""
+    after = {"format": format, "inputs": prompt_set.input_count, "inputs_sha256": prompt_set.inputs_sha256}
+    return audit.record("prompt_set.exported", by=by, object=prompt_set, after=after)
 
 
 @transaction.atomic

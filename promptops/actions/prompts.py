@@ -6,8 +6,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from promptops import audit, live
-from promptops.actions._files import write_files
-from promptops.actions.errors import Refused
+from promptops.actions._files import exported, write_files
 from promptops.actions.releases import Content, publish
 from promptops.actions.templates import create_template
 from promptops.audit import Actor
@@ -60,12 +59,10 @@ def export_prompts(folder: Path, *, by: Actor, keep_variables: bool = False) -> 
     edited. Raises OSError, and Refused when a live text uses a variable that is not declared.
     """
     snapshot = live.load()
-    if not keep_variables:
-        for template in snapshot.templates:
-            if failed := failures(run_checks(template.body, snapshot.variables[template.operation])):
-                raise Refused(f"{template.name} was not exported, nor any other: {' '.join(failed)}")
     texts = {
-        template.name: template.body if keep_variables else snapshot.filled(template.operation, template.body)
+        template.name: exported(
+            template.name, template.body, snapshot.variables[template.operation], keep_variables=keep_variables
+        )
         for template in snapshot.templates
     }
     paths = write_files(folder, {f"{name}.txt": text + "\n" for name, text in texts.items()})

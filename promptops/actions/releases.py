@@ -24,7 +24,9 @@ class Content:
 
     def cleaned(self) -> "Content":
         """The same with a clean body and a stripped model id; raises ValidationError with the reason."""
-        return replace(self, body=clean_body(self.body), model=self.model.strip())
+        # "-0" is a number below zero by its sign alone, which not every database keeps: the hash would tell it apart.
+        temperature = None if self.temperature is None else self.temperature + 0.0
+        return replace(self, body=clean_body(self.body), temperature=temperature, model=self.model.strip())
 
 
 @transaction.atomic

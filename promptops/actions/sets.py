@@ -1,20 +1,21 @@
 """The whole set of templates as files, out and in again, for people who keep their prompts in git."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from promptops import audit
+from promptops import audit, live
 from promptops.actions import _set_files
-from promptops.actions._files import write_files
+from promptops.actions._files import exported, write_files
 from promptops.actions._set_files import BadSet, Entry, state_sha256
 from promptops.actions.errors import Refused
 from promptops.actions.releases import Content, publish
 from promptops.actions.templates import RESERVED_NAMES, create_template, describe, make_default
 from promptops.audit import Actor
+from promptops.engine.types import PromptOperation
 from promptops.models import LiveConfiguration, Template, Version
 
 NOTE = "Imported from files"
@@ -58,19 +59,23 @@ class Plan:
     problems: list[str]
 
 
-def export_files(*, by: Actor) -> dict[str, str]:
-    """The set as it is live: the text of each file by its name. Templates without a live version have none."""
-    files = _files()
+def export_files(*, by: Actor, keep_variables: bool = False) -> dict[str, str]:
+    """The set as it is live: the text of each file by its name. Templates without a live version have none.
+
+    Variables are filled in, unless `keep_variables` asks for the texts as they are edited. Raises Refused when a live
+    text uses one that is not declared.
+    """
+    files = _files(keep_variables)
     _record_export(files, by)
     return files
 
 
-def write_set(folder: Path, *, by: Actor) -> list[Path]:
+def write_set(folder: Path, *, by: Actor, keep_variables: bool = False) -> list[Path]:
     """Write the set into a folder (made if need be) and return the paths; no file is ever half written.
 
-    Files of templates that are archived or gone stay where they are. Raises OSError.
+    Files of templates that are archived or gone stay where they are. Raises OSError, and what `export_files` raises.
     """
-    files = _files()
+    files = _files(keep_variables)
     paths = write_files(folder, files)
     _record_export(files, by)
     return paths
@@ -87,13 +92,15 @@ def read_zip(file: IO[bytes]) -> list[Entry]:
 
 
 def plan_import(entries: list[Entry]) -> Plan:
-    """What importing would change, and what stands against it. Three rules keep what is here:
+    """What importing would change, and what stands against it. Four rules keep what is here:
 
     - a template that has changed here since the export is not overwritten, unless the files say what is here now;
+    - a text whose variables were filled in at the export takes the place of no text with variables;
     - templates that the files do not name stay;
     - the operation of a template never changes.
     """
     here = {template.name: template for template in Template.objects.select_related("live_version")}
+    entries = _as_edited(entries, here)
     changes, unchanged, problems = [], [], []
     defaults: dict[str, str] = {}
     for entry in entries:
@@ -150,9 +157,24 @@ def _carry_out(planned: Planned, *, by: Actor, note: str) -> None:
     elif template.description != entry.description:
         describe(template, entry.description, by=by)
     if planned.publishes:
-        live = template.live_version
-        own = entry.note if not live or entry.note != live.note else ""
-        publish(template, entry.content, by=by, expected=live.pk if live else None, note=own or note or NOTE)
+        now = template.live_version
+        own = entry.note if not now or entry.note != now.note else ""
+        publish(template, entry.content, by=by, expected=now.pk if now else None, note=own or note or NOTE)
+
+
+def _as_edited(entries: list[Entry], here: dict[str, Template]) -> list[Entry]:
+    """The entries, those whose filled-in text is what is live here now with the text as it is edited here."""
+    if not any(entry.filled for entry in entries):
+        return entries
+    snapshot = live.load()
+    bodies = {spec.name: (spec.body, snapshot.filled(spec.operation, spec.body)) for spec in snapshot.templates}
+    found = []
+    for entry in entries:
+        body, filled = bodies.get(entry.name, ("", ""))
+        if entry.filled and body and filled.strip() == entry.content.body:
+            entry = replace(entry, content=replace(entry.content, body=body), filled=False)
+        found.append(entry)
+    return found
 
 
 def _conflict(planned: Planned, defaults: dict[str, str]) -> str:
@@ -162,14 +184,19 @@ def _conflict(planned: Planned, defaults: dict[str, str]) -> str:
         return ""
     if template.operation != entry.operation:
         return f"{entry.name} serves {template.operation} here, {entry.operation} in its file. Use another name."
+    if entry.filled:
+        return (
+            f"{entry.name}.txt was exported with its variables filled in. Export again with variables kept, make your "
+            "change there."
+        )
     if template.archived_at:
         return f"{entry.name} is archived here. Restore it first, or take its files away."
     if planned.before["default"] and not entry.default and entry.operation not in defaults:
         return f"{entry.name} is the default for {entry.operation}. Make another template the default in its file."
-    live = template.live_version
-    if (entry.base_sha256 == state_sha256(planned.before)) if entry.base_sha256 else live is None:
+    version = template.live_version
+    if (entry.base_sha256 == state_sha256(planned.before)) if entry.base_sha256 else version is None:
         return ""
-    now = f"v{live.number} is live" if live else "nothing is live"
+    now = f"v{version.number} is live" if version else "nothing is live"
     since = f"the files come from v{entry.base_version}" if entry.base_version else "the files do not name a version"
     return f"{entry.name} has changed here since the export: {now}, {since}. Export again and make your change there."
 
@@ -190,26 +217,30 @@ def _invalid(entry: Entry) -> str:
 
 
 def _state(template: Template) -> dict[str, Any]:
-    live = template.live_version
+    version = template.live_version
     state = {"operation": template.operation, "description": template.description, "default": template.is_default}
-    return state | (live.content if live else {})
+    return state | (version.content if version else {})
 
 
-def _files() -> dict[str, str]:
+def _files(keep_variables: bool) -> dict[str, str]:
     files: dict[str, str] = {}
+    values = live.load().variables
     templates = Template.objects.filter(archived_at=None, live_version__isnull=False).select_related("live_version")
     for template in templates:
-        live = template.live_version
-        assert live is not None  # by the filter above
+        version = template.live_version
+        assert version is not None  # by the filter above
+        known = values[PromptOperation(template.operation)]
+        body = exported(template.name, version.body, known, keep_variables=keep_variables)
         entry = Entry(
             name=template.name,
             operation=template.operation,
             description=template.description,
             default=template.is_default,
-            content=Content(**live.content),
-            note=live.note,
-            base_version=live.number,
+            content=Content(**version.content | {"body": body}),
+            note=version.note,
+            base_version=version.number,
             base_sha256=state_sha256(_state(template)),
+            filled=body != version.body,
         )
         files |= _set_files.render(entry)
     return files

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,8 @@ from promptops.models import AuditEntry
 COLUMNS = ("seq", "at", "sentence", *audit.HASHED[2:], "sha256")
 # What a spreadsheet takes for the beginning of a formula, in the wide letters of some keyboards too.
 FORMULA = tuple("=+-@\t\r\n＝＋－＠")
+# In some countries a semicolon separates cells: then quotes and commas count for nothing, and a line ends the row.
+HIDDEN = re.compile(r"([;\t\r\n]\s*)(?=[=+\-@＝＋－＠])")
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,12 @@ def _csv(entries: list[AuditEntry]) -> str:
 
 
 def cell(value: Any) -> str | int:
-    """A cell that no spreadsheet takes for a formula: an apostrophe stands before what would begin one."""
+    """A cell that no spreadsheet takes for a formula: an apostrophe stands before what could begin one."""
     if value is None:
         return ""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    text = value if isinstance(value, str) else audit.canonical_json(value)
+    text = HIDDEN.sub(r"\1'", value if isinstance(value, str) else audit.canonical_json(value))
     return f"'{text}" if text.startswith(FORMULA) or text.lstrip().startswith(FORMULA) else text
 
 

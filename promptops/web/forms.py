@@ -109,12 +109,13 @@ class ContentForm(forms.Form):
     def __init__(self, *args: Any, defaults: Any = None, keep: str = "", **kwargs: Any) -> None:
         """`defaults` is the live settings, whose values stand as placeholders in empty fields.
 
-        `keep` is the name under which the browser keeps a text that no server has yet.
+        `keep` is the name under which the browser keeps what no server has yet.
         """
         super().__init__(*args, **kwargs)
         self.fields["body"].validators.clear()  # the actions have a clearer word for a NUL
         if keep:
-            self.fields["body"].widget.attrs["data-keep"] = keep
+            for name in ("body", "temperature", "max_tokens", "model"):
+                self.fields[name].widget.attrs["data-keep"] = f"{keep}-{name}"
         if defaults is not None:
             self.fields["temperature"].widget.attrs["placeholder"] = f"{defaults.temperature:g}"
             self.fields["max_tokens"].widget.attrs["placeholder"] = f"{defaults.max_tokens}"

@@ -373,6 +373,7 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     "prompt_sets.restore": [
         lambda w, act: (prompt_sets.archive(set := w.set(), by=w.actor), act(prompt_sets.restore, set, by=w.actor))
     ],
+    "prompt_sets.record_export": [lambda w, act: act(prompt_sets.record_export, w.set(), "txt", by=w.actor)],
     "prompt_sets.import_starter_set": [
         lambda w, act: act(prompt_sets.import_starter_set, settings_of_django.PROMPTS_DIR, by=w.actor)
     ],
@@ -566,6 +567,7 @@ CHANGES_NOTHING_TOLD = {
     "presence.leave",
     "presence.still_here",
     "prompt_sets.check",
+    "prompt_sets.record_export",
     "prompts.export_prompts",
     "sets.export_files",
     "sets.plan_import",

@@ -6,12 +6,13 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import connection
 
-from promptops import live
+from promptops import audit, live
 from promptops.actions import releases, templates
 from promptops.actions.errors import Refused, Stale, StaleRelease
 from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
 from promptops.models import AuditEntry, Draft, LiveConfiguration, Release, Template, Version
+from promptops.models.templates import content_sha256
 
 pytestmark = pytest.mark.django_db
 
@@ -53,6 +54,13 @@ def test_the_hash_covers_text_and_settings(enhance, actor, publish):
     releases.roll_back(a, by=actor, expected=b.pk)
     assert a.sha256 != b.sha256
     assert publish("other", "Same", operation="enhance", temperature=0.1).sha256 == a.sha256
+
+
+def test_a_temperature_below_zero_by_its_sign_alone_is_zero(enhance, actor):
+    version = releases.publish(enhance, Content("New", temperature=-0.0), by=actor, expected=enhance.live_version_id)
+    plain = Version(template=enhance, body="New", temperature=0.0)
+    assert version.sha256 == content_sha256(plain.content)
+    assert audit.first_bad_entry() is None
 
 
 @pytest.mark.parametrize(

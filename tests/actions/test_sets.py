@@ -10,12 +10,13 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.urls import reverse
 
-from promptops.actions import releases, sets, templates
+from promptops.actions import releases, sets, templates, variables
 from promptops.actions.errors import Refused
 from promptops.actions.releases import Content
 from promptops.actions.templates import save_draft
 from promptops.audit import first_bad_entry
 from promptops.models import AuditEntry, Draft, LiveConfiguration, Release, Template, Version
+from tests.actions.test_variables import put_live
 
 pytestmark = pytest.mark.django_db
 
@@ -370,6 +371,68 @@ def test_the_commands_take_a_set_out_and_in_again(folder, tmp_path_factory, caps
         call_command("import_set", str(out), "--dry-run")
     with pytest.raises(CommandError, match="cannot be written"):
         call_command("export_set", str(out / "enhance.txt"))
+
+
+@pytest.fixture
+def seasonal(folder, publish, actor):
+    """The template noir, with a variable and two braces that are none."""
+    variables.declare("enhance", "season", "winter", by=actor)
+    return publish("noir", "Dark in {{ season }}. \\{{ x }}", operation="enhance").template
+
+
+def test_exported_texts_hold_no_variable_unless_asked(seasonal, folder, actor):
+    files = sets.export_files(by=actor)
+    assert files["noir.txt"] == "Dark in winter. {{ x }}\n"
+    assert json.loads(files["noir.json"])["filled"] is True
+    assert "filled" not in files["enhance.json"]
+    sets.write_set(folder, by=actor)
+    assert {path.name: path.read_text() for path in folder.iterdir()} == files
+    call_command("export_set", str(folder), keep_variables=True)
+    assert (folder / "noir.txt").read_text() == "Dark in {{ season }}. \\{{ x }}\n"
+    assert "filled" not in json.loads((folder / "noir.json").read_text())
+    assert sets.plan_import(sets.read_folder(folder)).unchanged == ["enhance", "noir", "rewrite"]
+
+
+def test_a_filled_in_text_does_not_come_back_in_place_of_its_variables(seasonal, folder, actor):
+    sets.write_set(folder, by=actor)
+    change(folder, "enhance", "Another text.")
+    sets.import_set(sets.read_folder(folder), by=actor)
+    assert live()["noir"] == "Dark in {{ season }}. \\{{ x }}"
+    assert live()["enhance"] == "Another text."
+    sets.write_set(folder, by=actor)
+    change(folder, "noir", "Darker in winter.")
+    plan = sets.plan_import(sets.read_folder(folder))
+    assert (plan.changes, plan.unchanged) == ([], ["enhance", "rewrite"])
+    assert plan.problems == [
+        "noir.txt was exported with its variables filled in. Export again with variables kept, make your change there."
+    ]
+    change(folder, "noir", filled="yes")
+    assert problems(folder) == ['noir.json: filled must be true or false, not "yes".']
+
+
+def test_a_filled_in_text_is_taken_where_there_is_no_such_template(seasonal, folder, publish, actor):
+    publish("noir", "Dark in {{ season }}.", operation="enhance")
+    sets.write_set(folder, by=actor)
+    for kind in ("txt", "json"):
+        path = folder / f"noir.{kind}"
+        path.with_name(f"dark.{kind}").write_text(path.read_text().replace('"noir"', '"dark"'))
+    sets.import_set(sets.read_folder(folder), by=actor)
+    assert live()["dark"] == "Dark in winter."
+    assert live()["noir"] == "Dark in {{ season }}."
+
+
+def test_a_text_with_an_unknown_variable_is_not_exported_unless_asked(folder, publish, actor, client_for, releaser):
+    put_live(publish("noir", "Plain.", operation="enhance").template, "In {{ season }}.")
+    told = AuditEntry.objects.filter(action="prompts.exported")
+    with pytest.raises(CommandError, match=r"noir was not exported, nor any other.*\{\{ season \}\}.*--keep-variables"):
+        call_command("export_set", str(folder / "new"))
+    assert not (folder / "new").exists()
+    client = client_for(releaser)
+    page = client.post(reverse("prompts_export"), follow=True).content.decode()
+    assert "noir was not exported, nor any other" in page
+    assert told.count() == 1  # the fixture's
+    with zipfile.ZipFile(io.BytesIO(client.post(reverse("prompts_export"), {"keep": "1"}).content)) as archive:
+        assert archive.read("noir.txt") == b"In {{ season }}.\n"
 
 
 def upload(client, files: dict[str, str], **fields):

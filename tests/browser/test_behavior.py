@@ -145,6 +145,129 @@ def test_an_expired_login_returns_to_the_same_draft(enhance, editor, page_for, p
     assert "And the rest." in Draft.objects.get().body
 
 
+def expire(page: Page) -> None:
+    """End all sessions; the page learns of it by what is typed, not by news of who else is here."""
+    page.route("**/presence/", lambda route: route.fulfill(status=204))
+    news = page.locator("#presence").get_attribute("hx-trigger").split()[0]
+    with page.expect_response("**/presence/"):
+        page.evaluate("name => document.body.dispatchEvent(new CustomEvent(name))", news)
+    Session.objects.all().delete()
+
+
+def typed_as_the_login_expires(page: Page, text: str) -> None:
+    """Nothing of it reaches the server; the page goes to sign in."""
+    expire(page)
+    body(page).fill(text)
+    page.wait_for_url(re.compile("/sign-in/"))
+
+
+def sign_in_again(page: Page, username: str = "eddie") -> None:
+    page.get_by_label("User name").fill(username)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/prompts/enhance/")
+
+
+def test_an_expired_login_and_a_release_meanwhile_lose_nothing(enhance, publish, editor, page_for, pages) -> None:
+    page = pages.connected(page_for(editor, "/prompts/enhance/"))
+    typed_as_the_login_expires(page, "The first text, and mine.")
+    publish("enhance", "Another's text.")
+    sign_in_again(page)
+    expect(body(page)).to_have_value("Another's text.")
+    notice = page.locator("#kept")
+    expect(notice).to_contain_text("typed here before and may not be saved")
+    snap(page, "behavior-kept")
+    notice.get_by_role("button", name="Bring it back").click()
+    expect(body(page)).to_have_value("The first text, and mine.")
+    expect(saved(page)).to_have_text("Saved")
+    expect(notice).to_be_hidden()
+    expect(page.locator("#state")).to_contain_text("v2 went live after you began")
+    draft = Draft.objects.get()
+    assert (draft.body, draft.base.number) == ("The first text, and mine.", 1)
+
+
+def test_an_expired_login_and_a_draft_of_another_machine_lose_nothing(enhance, editor, page_for, pages) -> None:
+    pages.expect_errors("status of 409|Status Error Code 409")
+    page = pages.connected(page_for(editor, "/prompts/enhance/"))
+    typed_as_the_login_expires(page, "Typed here.")
+    other = page_for(editor, "/prompts/enhance/")
+    body(other).fill("Typed at home.")
+    expect(saved(other)).to_have_text("Saved")
+    sign_in_again(page)
+    expect(body(page)).to_have_value("Typed at home.")
+    page.locator("#kept").get_by_role("button", name="Bring it back").click()
+    expect(page.locator("#elsewhere")).to_contain_text("Your draft was changed in another window")
+    assert Draft.objects.get().body == "Typed at home."
+    page.get_by_role("button", name="Keep this text").click()
+    expect(saved(page)).to_have_text("Saved")
+    assert Draft.objects.get().body == "Typed here."
+    page.get_by_role("button", name="Bring back the discarded draft").click()
+    expect(body(page)).to_have_value("Typed at home.")
+
+
+def test_what_was_kept_outlives_typing_on_and_loses_none_of_it(enhance, publish, editor, page_for, pages) -> None:
+    pages.expect_errors("status of 409|Status Error Code 409")
+    page = pages.connected(page_for(editor, "/prompts/enhance/"))
+    typed_as_the_login_expires(page, "Typed before.")
+    publish("enhance", "Another's text.")
+    sign_in_again(page)
+    body(page).fill("Typed after.")
+    expect(saved(page)).to_have_text("Saved")
+    page.reload()
+    page.locator("#kept").get_by_role("button", name="Bring it back").click()
+    notice = page.locator("#elsewhere")
+    expect(notice).to_contain_text("Your draft was changed in another window")
+    expect(body(page)).to_have_value("Typed before.")
+    notice.get_by_role("button", name="Take the other text").click()
+    expect(body(page)).to_have_value("Typed after.")
+    page.get_by_role("button", name="Undo").click()
+    expect(body(page)).to_have_value("Typed before.")
+
+
+def test_what_was_kept_and_is_not_wanted_goes(enhance, publish, editor, page_for, pages) -> None:
+    page = pages.connected(page_for(editor, "/prompts/enhance/"))
+    typed_as_the_login_expires(page, "Not wanted.")
+    publish("enhance", "Another's text.")
+    sign_in_again(page)
+    page.locator("#kept").get_by_role("button", name="Forget it").click()
+    expect(page.locator("#kept")).to_be_hidden()
+    page.reload()
+    expect(page.locator("#kept")).to_be_hidden()
+    expect(body(page)).to_have_value("Another's text.")
+
+
+def test_settings_that_are_changed_as_the_login_expires_are_kept(enhance, editor, page_for, pages: Pages) -> None:
+    page = pages.connected(page_for(editor, "/prompts/enhance/"))
+    expire(page)
+    page.get_by_label("Temperature").fill("0.35")
+    page.wait_for_url(re.compile("/sign-in/"))
+    sign_in_again(page)
+    expect(page.get_by_label("Temperature")).to_have_value("0.35")
+    expect(saved(page)).to_have_text("Saved")
+    assert Draft.objects.get().temperature == 0.35
+
+
+def test_a_note_that_is_written_as_the_login_expires_is_there_again(enhance, releaser, page_for, pages) -> None:
+    page = pages.connected(page_for(releaser, "/prompts/enhance/"))
+    body(page).fill("The second text.")
+    expect(saved(page)).to_have_text("Saved")
+    page.get_by_role("button", name="Publish v2").click()
+    panel = page.get_by_role("dialog", name="Review")
+    panel.get_by_label("Note").fill("Because of the fog")
+    expire(page)
+    panel.get_by_role("button", name="Publish v2").click()
+    page.wait_for_url(re.compile("/sign-in/"))
+    sign_in_again(page, releaser.username)
+    page.get_by_role("button", name="Publish v2").click()
+    expect(panel.get_by_label("Note")).to_have_value("Because of the fog")
+    panel.get_by_role("button", name="Publish v2").click()
+    expect(page.get_by_text("v2 is live since revision 2")).to_be_visible()
+    assert Template.objects.get().live_version.note == "Because of the fog"
+    body(page).fill("The third text.")
+    page.get_by_role("button", name="Publish v3").click()
+    expect(panel.get_by_label("Note")).to_have_value("")
+
+
 def test_nobody_is_taken_to_the_sign_in_page_in_the_middle_of_a_word(enhance, editor, page_for, pages: Pages) -> None:
     page = pages.connected(page_for(editor, "/prompts/enhance/"))
     body(page).fill("Kept.")

@@ -23,7 +23,7 @@ from promptops import audit
 from promptops.actions import accounts, providers
 from promptops.models import AuditEntry, Provider
 from promptops.queries.pages import PAGE_SIZE
-from promptops.web.exports import FORMULA
+from promptops.web.exports import FORMULA, cell
 from promptops.web.forms_filters import NOUNS, action_choices
 from tests.audit_tools import forget_everything, reseal, rewrite, take_out, tamper, without_triggers
 
@@ -471,6 +471,20 @@ def test_an_export_as_csv_has_a_sentence_and_no_formula(client, record, actor):
     assert rows[1]["before"] == '{"temperature":-1}'
     assert rows[1]["sha256"] == AuditEntry.objects.get(seq=2).sha256
     assert not any(value.startswith(FORMULA) for row in rows for value in row.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("fog;=cmd|' /C calc'!A0", "fog;'=cmd|' /C calc'!A0"),
+        ("fog; +1\n@SUM(A1)\t-2", "fog; '+1\n'@SUM(A1)\t'-2"),
+        ("a = b - c; d", "a = b - c; d"),
+        ("＝1", "'＝1"),
+    ],
+)
+def test_no_formula_hides_behind_what_a_spreadsheet_may_take_for_the_end_of_a_cell(text, written):
+    """Where ; separates cells, quotes inside of what is taken for one cell keep nothing together."""
+    assert cell(text) == written
 
 
 @pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume asynchronous")

@@ -9,6 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from promptops import audit
 from promptops.actions import prompt_sets
 from promptops.models import AuditEntry, PromptSet, Run
 
@@ -173,7 +174,7 @@ def test_a_set_too_long_for_a_form_is_changed_by_a_file(actor, client):
     response = client.post(url, {"name": "Long", "separator": "lines", "expected": 1, "column": ""})
     assert "There is no input yet" in text_of(response)
     assert "too long for a form" in text_of(response)
-    jsonl = client.get(reverse("prompt_set_jsonl", args=[long.pk])).content + b'"one more"\n'
+    jsonl = client.post(reverse("prompt_set_jsonl", args=[long.pk])).content + b'"one more"\n'
     file = SimpleUploadedFile("long.jsonl", jsonl)
     client.post(url, {"name": "Long", "separator": "lines", "expected": 1, "column": "", "file": file})
     assert inputs_of("Long")[-1] == "one more"
@@ -242,7 +243,7 @@ def test_the_inputs_are_paged_searched_and_escaped(actor, client):
 def test_downloads(inputs, text, actor, client_for, viewer):
     client = client_for(viewer)
     made = prompt_sets.create_set("My ünique “set”", inputs, by=actor)
-    response = client.get(reverse("prompt_set_text", args=[made.pk]))
+    response = client.post(reverse("prompt_set_text", args=[made.pk]))
     link = (
         reverse("prompt_set_text", args=[made.pk]) in client.get(reverse("prompt_set", args=[made.pk])).content.decode()
     )
@@ -252,9 +253,13 @@ def test_downloads(inputs, text, actor, client_for, viewer):
         assert response.content.decode() == text
         assert response["Content-Disposition"] == 'attachment; filename="my-unique-set.txt"'
         assert response["X-Content-Type-Options"] == "nosniff"
-    jsonl = client.get(reverse("prompt_set_jsonl", args=[made.pk]))
+    jsonl = client.post(reverse("prompt_set_jsonl", args=[made.pk]))
     assert jsonl["Content-Type"] == "application/jsonl; charset=utf-8"
     assert jsonl.content.decode().count("\n") == len(inputs)
+    told = [audit.sentence(entry) for entry in AuditEntry.objects.filter(action="prompt_set.exported")]
+    sentence = f"Vera Viewer exported the prompt set My ünique “set” as %s (inputs: {len(inputs)})"
+    assert told == [sentence % kind for kind in ("jsonl", "txt") if kind == "jsonl" or text is not None]
+    assert client.get(reverse("prompt_set_jsonl", args=[made.pk])).status_code == 405
 
 
 def test_archive_and_restore(foxes, client):

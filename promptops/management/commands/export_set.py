@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from promptops.actions.errors import Refused
 from promptops.actions.sets import write_set
 from promptops.audit import COMMAND_LINE
 
@@ -14,11 +15,18 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("dir", type=Path)
+        parser.add_argument(
+            "--keep-variables",
+            action="store_true",
+            help="write {{ name }} as it is edited, instead of its value, to change it there and import it",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            paths = write_set(options["dir"], by=COMMAND_LINE)
+            paths = write_set(options["dir"], by=COMMAND_LINE, keep_variables=options["keep_variables"])
         except OSError as error:
             raise CommandError(f"{options['dir']} cannot be written: {error.strerror}.") from None
+        except Refused as error:
+            raise CommandError(f"{error} Or export with --keep-variables.") from None
         for path in paths:
             self.stdout.write(str(path))

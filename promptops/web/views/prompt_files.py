@@ -4,8 +4,9 @@ import hashlib
 import io
 import zipfile
 
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
@@ -29,10 +30,15 @@ def index(request: HttpRequest) -> HttpResponse:
 @requires(Permission.READ)
 @require_POST
 def export(request: HttpRequest) -> HttpResponse:
-    """The set as it is live, as a zip archive."""
+    """The set as it is live, as a zip archive; with `keep`, variables stay as they are edited."""
+    try:
+        files = sets.export_files(by=actor(request), keep_variables="keep" in request.POST)
+    except Refused as refused:
+        messages.error(request, f"{refused} Or export with variables kept.")
+        return redirect("prompt_files")
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, text in sets.export_files(by=actor(request)).items():
+        for name, text in files.items():
             archive.writestr(zipfile.ZipInfo(name), text, zipfile.ZIP_DEFLATED)  # the same texts make the same archive
     response = HttpResponse(buffer.getvalue(), content_type="application/zip")
     response["Content-Disposition"] = 'attachment; filename="prompts.zip"'
