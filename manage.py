@@ -9,6 +9,10 @@ def main() -> None:
     """Run one management command; trouble with the set-up is told in one sentence, without a traceback."""
     if not (3, 11) <= sys.version_info < (3, 14):
         sys.exit(f"PromptOps needs Python 3.11, 3.12 or 3.13; this is {sys.version.split()[0]}.")
+    for argument in sys.argv:
+        plain = argument.encode(errors="replace").decode()  # bytes that are not UTF-8 come as lone surrogates
+        if plain != argument:
+            sys.exit(f"The argument {plain!r} is not UTF-8. Write it in UTF-8.")
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "promptops.settings")
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line

@@ -149,6 +149,16 @@ def test_the_command_refuses_a_bad_file_in_one_sentence(publish, tmp_path, data,
     assert live.load().template_for(PromptOperation.ENHANCE).body == "Before"
 
 
+def test_an_argument_that_is_not_utf_8_is_refused_in_one_sentence(publish, tmp_path):
+    publish("enhance", "Before")
+    file = tmp_path / "new.txt"
+    file.write_text("After")
+    done = manage("publish", "enhance", "--file", str(file), "--note", os.fsdecode(b"caf\xe9"))
+    assert done.returncode == 1
+    assert done.stderr == "The argument 'caf?' is not UTF-8. Write it in UTF-8.\n"
+    assert live.load().template_for(PromptOperation.ENHANCE).body == "Before"
+
+
 def test_the_command_says_which_templates_there_are(publish):
     publish("enhance", "Before")
     done = manage("publish", "enhence", "--file", "/dev/null")

@@ -80,9 +80,9 @@ class PromptEnhancer:
         max_tokens: int = 256,
         system_prompt_dir: str | Path | None = None,
     ) -> None:
-        if not providers:
-            raise ValueError("PromptEnhancer needs at least one provider")
         self._providers = list(providers)
+        if not self._providers:
+            raise ValueError("PromptEnhancer needs at least one provider")
         self.model = model
         self.timeout_ms = timeout_ms
         self.temperature = temperature
@@ -148,5 +148,5 @@ class PromptEnhancer:
         text = ""
         if self._system_prompt_dir is not None:
             path = self._system_prompt_dir / f"{operation.value}.txt"
-            text = path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+            text = path.read_text(encoding="utf-8-sig").strip() if path.is_file() else ""
         return text or BUILT_IN_PROMPTS[operation]

@@ -16,7 +16,7 @@
         ├── LLMMissingKeyError      kind "missing_key"     no key to send; not retryable
         ├── LLMNotFoundError        kind "not_found"       404: wrong address or model; not retryable
         ├── LLMContextLengthError   kind "context_length"  the prompt does not fit; not retryable
-        ├── LLMRefusedError         kind "refused"         refused for its content; not retryable
+        ├── LLMRefusedError         kind "refused"         refused for its content; retryable only as a 200 without text
         ├── LLMBadRequestError      kind "bad_request"     any other 4xx; not retryable
         └── LLMInterruptedError     kind "interrupted"     the answer broke off after its first text; not retryable
 

@@ -226,6 +226,17 @@ async def test_prompts_from_files(tmp_path):
         assert sent(provider)[0] == BUILT_IN_PROMPTS[PromptOperation.AUTO_EXTEND]
 
 
+async def test_the_byte_order_mark_of_an_editor_is_no_text(tmp_path):
+    (tmp_path / "enhance.txt").write_bytes(b"\xef\xbb\xbf Be brief.\r\n")
+    (tmp_path / "rewrite.txt").write_bytes(b"\xef\xbb\xbf\r\n")
+    provider = FakeProvider("a")
+    enhancer = PromptEnhancer(providers=[provider], model="m", system_prompt_dir=tmp_path)
+    await enhancer.enhance("x")
+    assert sent(provider)[0] == "Be brief."
+    await enhancer.rewrite("x")
+    assert sent(provider)[0] == BUILT_IN_PROMPTS[PromptOperation.REWRITE]
+
+
 async def test_a_directory_that_does_not_exist(tmp_path):
     provider = FakeProvider("a")
     await PromptEnhancer(providers=[provider], model="m", system_prompt_dir=tmp_path / "none").enhance("x")

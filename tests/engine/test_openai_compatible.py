@@ -363,18 +363,32 @@ async def test_a_prompt_that_is_too_long(answer, body):
         (400, {"error": {"message": "Blocked.", "code": "content_policy_violation"}}),
         (400, {"error": {"message": "Filtered by our content management policy", "code": "content_filter"}}),
         (403, {"error": {"message": "Your input was flagged by moderation", "code": 403}}),
-        (200, {"error": {"message": "Blocked by the content filter", "code": 400}}),
-        (200, completion(None, "content_filter")),
         (200, completion("half of it", "content_filter")),
-        (200, {"choices": [{"message": {"content": None, "refusal": "I cannot help."}, "finish_reason": "stop"}]}),
     ],
 )
 async def test_a_refusal_for_content_is_final_and_keeps_its_reason(answer, status, body):
     answer(body, status)
     for call in (provider().complete(ask()), collect(provider().stream(ask()))):
-        with pytest.raises(LLMRefusedError, match=r"(?i)blocked|filter|flagged|cannot help") as caught:
+        with pytest.raises(LLMRefusedError, match=r"(?i)blocked|filter|flagged") as caught:
             await call
         assert caught.value.retryable is False
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"message": "Blocked by the content filter", "code": 400}},
+        completion(None, "content_filter"),
+        {"choices": [{"message": {"content": None, "refusal": "I cannot help."}, "finish_reason": "stop"}]},
+    ],
+)
+async def test_a_refusal_that_comes_as_an_answer_without_text_moves_on_and_keeps_its_reason(answer, body):
+    """The engine contract: an answer without choices or text is retryable, whatever the reason."""
+    answer(body)
+    for call in (provider().complete(ask()), collect(provider().stream(ask()))):
+        with pytest.raises(LLMRefusedError, match=r"(?i)blocked|filter|cannot help") as caught:
+            await call
+        assert caught.value.retryable is True
 
 
 async def test_an_answer_that_the_limit_cut_is_marked(answer):
@@ -479,6 +493,8 @@ async def test_an_answer_used_up_by_reasoning_says_so(answer):
             None,
         ),
         ({"content": ["a ", "fox", None]}, "a fox", None),
+        ({"content": [{"type": "reasoning", "text": "hm"}, {"type": "output_text", "text": "a fox"}]}, "a fox", None),
+        ({"content": [{"type": "thinking", "text": "hm"}, {"text": "a fox"}]}, "a fox", None),
         ({"content": "<think>hm</think>\n a fox"}, "a fox", "hm"),
         ({"content": "<THINK>hm</Think>a fox"}, "a fox", "hm"),
         ({"content": "a <think>hm</think>fox"}, "a fox", "hm"),

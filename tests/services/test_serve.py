@@ -276,8 +276,10 @@ def test_a_locked_out_administrator_gets_back_in(tmp_path: Path) -> None:
         server.output = printed  # the newest link counts
         browser = administrator(server)
 
-        (link,) = links(manage(tmp_path, "admin_link", **base).stdout)
+        done = manage(tmp_path, "admin_link", **base)
+        (link,) = links(done.stdout)
         assert link.startswith(f"{server.address}/password/")
+        assert "with the HOST and PORT that the server has" in done.stderr
         changed = {"password": "another long password", "password_again": "another long password"}
         locked_out = Browser(server.address)
         assert locked_out.fill(link, changed).headers["location"] == "/"

@@ -243,9 +243,8 @@ class ChatCompletions(ProviderOptions):
     def _no_text(self, answer: _Answer, content: str) -> LLMProviderError | None:
         """Why an answer is no success."""
         if answer.finish_reason == "content_filter" or (answer.refusal and not content):
-            return LLMRefusedError(
-                self._message("refused the content", answer.refusal or "its filter stopped the answer")
-            )
+            message = self._message("refused the content", answer.refusal or "its filter stopped the answer")
+            return LLMRefusedError(message, retryable=not content)
         if answer.finish_reason in BROKEN_OFF:
             return LLMServerError(f"{self.name} broke off its answer (finish reason {answer.finish_reason})")
         if content:
@@ -271,7 +270,7 @@ class ChatCompletions(ProviderOptions):
         """The error for one that came under HTTP 200, where it is found by its text alone."""
         message = self._message("reported an error instead of answering", error)
         if _CONTENT_POLICY.search(error):
-            return LLMRefusedError(message)
+            return LLMRefusedError(message, retryable=True)
         return LLMServerError(message)
 
     def _refused(self, status: int, data: Any, headers: Mapping[str, str]) -> LLMProviderError:
@@ -366,12 +365,16 @@ def read_error(data: Any) -> str | None:
 
 
 def read_text(content: Any) -> str:
-    """The text of a message's content: a string, a list of parts, or null."""
+    """The text of a message's content: a string, a list of parts (those that are no text are left out), or null."""
     if isinstance(content, str):
         return content
     if isinstance(content, list):
-        return "".join(part if isinstance(part, str) else _str(_dict(part).get("text")) or "" for part in content)
+        return "".join(part if isinstance(part, str) else _part_text(_dict(part)) for part in content)
     return ""
+
+
+def _part_text(part: dict[str, Any]) -> str:
+    return _str(part.get("text")) or "" if part.get("type", "text") in ("text", "output_text") else ""
 
 
 def read_usage(data: Any) -> Usage | None:

@@ -20,11 +20,13 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if token := accounts.make_setup_link():
-            self.stdout.write(f"{server_address()}{reverse('setup', args=[token])}")
-            return
-        user = self._administrator(options["username"])
-        token = accounts.make_password_link(user, by=COMMAND_LINE)
-        self.stdout.write(f"{server_address()}{reverse('password_by_link', args=[token])}")
+            path = reverse("setup", args=[token])
+        else:
+            user = self._administrator(options["username"])
+            path = reverse("password_by_link", args=[accounts.make_password_link(user, by=COMMAND_LINE)])
+        self.stdout.write(server_address() + path)
+        # Apart from the link, which a script may read.
+        self.stderr.write("If nothing answers there, run this with the HOST and PORT that the server has.")
 
     def _administrator(self, username: str | None) -> User:
         found = list(User.objects.filter(role=Role.ADMINISTRATOR, is_active=True).order_by("username"))
