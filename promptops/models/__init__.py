@@ -1,11 +1,12 @@
 """Data and its constraints. Changes go through `promptops.actions`, reads through `promptops.queries`."""
 
 from promptops.models.audit import AuditEntry, AuditHead
-from promptops.models.comparisons import Arm, Comparison, ComparisonInput, Trial
+from promptops.models.comparisons import Arm, Comparison, ComparisonInput, Trial, Vote
 from promptops.models.live import LiveConfiguration, Release
 from promptops.models.prompt_sets import PromptSet
 from promptops.models.providers import Provider
 from promptops.models.runs import Attempt, Run
+from promptops.models.safety import SafetyCheck, SafetyExample, SafetyModelVersion, SafetySettings, SafetyTerm
 from promptops.models.samples import Sample
 from promptops.models.templates import DiscardedDraft, Draft, Presence, Template, Version
 from promptops.models.users import OneTimeLink, User, UserSession
@@ -27,6 +28,11 @@ __all__ = [
     "Provider",
     "Release",
     "Run",
+    "SafetyCheck",
+    "SafetyExample",
+    "SafetyModelVersion",
+    "SafetySettings",
+    "SafetyTerm",
     "Sample",
     "Template",
     "Trial",
@@ -34,4 +40,5 @@ __all__ = [
     "UserSession",
     "Variable",
     "Version",
+    "Vote",
 ]

@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from promptops.enums import OPERATION_CHOICES, ComparisonState, TrialState
+from promptops.enums import OPERATION_CHOICES, Choice, ComparisonState, TrialState
 
 LETTERS = "ABCD"
 
@@ -119,3 +119,31 @@ class Trial(models.Model):
 
     def __str__(self) -> str:
         return f"trial {self.pk}"
+
+
+class Vote(models.Model):
+    """One person's blind choice between two arms' answers to one input; each person has one for each such pair.
+
+    `first` is the arm with the smaller position. Which of them stood on the left was different for every voter and
+    input; it is kept, so that a liking for one side can be seen.
+    """
+
+    comparison = models.ForeignKey(Comparison, models.CASCADE, related_name="votes")
+    input = models.ForeignKey(ComparisonInput, models.CASCADE, related_name="votes")
+    repeat = models.PositiveSmallIntegerField(default=0)
+    first = models.ForeignKey(Arm, models.CASCADE, related_name="+")
+    second = models.ForeignKey(Arm, models.CASCADE, related_name="+")
+    user = models.ForeignKey("User", models.PROTECT, related_name="+")
+    user_name = models.CharField(max_length=100)
+    choice = models.CharField(max_length=10, choices=Choice)
+    first_on_left = models.BooleanField()
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["user", "input", "repeat", "first", "second"], name="vote_unique"),
+        ]
+
+    def __str__(self) -> str:
+        return f"vote {self.pk}"
