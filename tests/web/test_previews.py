@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 
 import pytest
 from autobahn.exception import Disconnected
@@ -98,6 +99,36 @@ async def test_a_failing_provider_falls_back_and_the_sentence_says_so_without_th
     assert (run.provider, run.fallback_used) == ("p2", True)
     assert [attempt.outcome async for attempt in Attempt.objects.all()] == ["failed", "succeeded"]
     assert KEY not in str([vars(attempt) async for attempt in Attempt.objects.all()])
+
+
+@pytest.mark.parametrize("falls_back", [False, True])
+async def test_a_refused_key_that_is_echoed_is_on_no_page_in_no_record_and_no_log(
+    falls_back, publish, make_user, client_for, caplog
+):
+    caplog.set_level(logging.DEBUG)
+    echo = answer_with(http_answer({"error": {"message": f"Incorrect API key provided: {KEY}"}}, 401))
+    async with loopback(echo) as first, loopback(answer_with(*streamed("Fine."))) as second:
+        editor = await prepare(publish, make_user, first.url, second.url)
+        await Provider.objects.filter(name="p1").aupdate(fall_back_on_auth=falls_back)
+        live.forget()
+        async with page_socket(editor) as socket:
+            await socket.send_to(text_data=message())
+            shown = await frames(socket, "/runs/")
+        assert (len(first.requests), len(second.requests)) == (1, int(falls_back))
+    assert live.health.view("p1").misconfigured
+
+    def everything() -> str:
+        run, client = Run.objects.get(), client_for(editor)
+        assert run.status == ("succeeded" if falls_back else "failed")
+        addresses = ["/", "/providers/", "/runs/", f"/runs/{run.pk}/", "/audit/"]
+        pages = [client.get(address).content.decode() for address in addresses]
+        assert "Incorrect API key provided: [key]" in pages[3]
+        tables = [list(model.objects.values()) for model in (Run, Attempt, AuditEntry)]
+        return f"{pages} {tables} {live.health.view('p1')}"
+
+    assert KEY not in await database_sync_to_async(everything)()
+    assert KEY not in "".join(shown)
+    assert KEY not in caplog.text
 
 
 async def test_when_all_fail_the_error_is_a_sentence_and_is_recorded(publish, make_user):
