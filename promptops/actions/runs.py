@@ -195,8 +195,10 @@ async def _execute(plan: RunPlan) -> AsyncGenerator[RunEvent, None]:
                 plan.drill.into(build_provider(spec)) if plan.drill else build_provider(spec) for spec in plan.providers
             ]
             timeout_ms = plan.timeout_ms or plan.snapshot.settings.timeout_ms
-            # A drill knows nothing of the shared health and leaves no mark there.
-            health = None if plan.drill else live.health
+            health = live.health
+            if plan.drill:  # it leaves no mark there, and calls nobody who is to be left alone
+                health = health.copy()
+                health.forget(plan.drill.provider)
             chain = run_chain(
                 plan.request(),
                 providers,

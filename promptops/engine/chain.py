@@ -12,7 +12,7 @@ import math
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from promptops.engine import http
 from promptops.engine.costs import cost_of, estimated_usage
@@ -405,7 +405,8 @@ class _RunningAttempt:
         self._provider = provider = candidate.provider
         self.name = provider.name
         self.model: str = getattr(provider, "model", None) or request.model
-        self.streamed = stream and isinstance(provider, StreamingProvider)
+        # Not by isinstance: against a protocol that takes a tenth of a whole call's CPU time.
+        self.streamed = stream and callable(getattr(provider, "stream", None))
         self.response: LLMResponse | None = None
         self.won = False
         self.closing = False
@@ -553,11 +554,11 @@ class _RunningAttempt:
         return self._checked(await self._provider.complete(self._request))
 
     async def _read_stream(self) -> LLMResponse:
-        if not isinstance(self._provider, StreamingProvider):
+        if not self.streamed:
             response = await self._complete()
             self._happened.put_nowait((self, TextChunk(response.content)))
             return response
-        events = self._provider.stream(self._request)
+        events = cast(StreamingProvider, self._provider).stream(self._request)
         try:
             async for event in events:
                 if not isinstance(event, TextChunk):

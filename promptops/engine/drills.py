@@ -1,7 +1,8 @@
 """Failover drills: a provider that fails on purpose, so that one can watch the chain cope.
 
-A drill is run like any other, with the faulty provider in the chain, but without the shared `HealthRegistry` (or with
-one of its own), so that it counts in no statistic. The provider itself is never called while the fault is in.
+A drill is run like any other, with the faulty provider in the chain, but with a `copy()` of the shared
+`HealthRegistry`, so that it counts in no statistic and still calls no other provider that is to be left alone. The
+provider itself is never called while the fault is in.
 """
 
 from __future__ import annotations

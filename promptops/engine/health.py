@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -165,6 +166,14 @@ class HealthRegistry:
                 in_flight=found.in_flight,
                 limit=found.limit,
             )
+
+    def copy(self) -> HealthRegistry:
+        """One that knows of the same open breakers and cooldowns, and whose runs leave no mark in this one."""
+        found = HealthRegistry(clock=self.clock, wall_clock=self._wall_clock)
+        with self._lock:
+            for key, known in self._providers.items():
+                found._providers[key] = _Provider(breaker=copy(known.breaker), cooldown_until=known.cooldown_until)
+        return found
 
     def forget(self, name: str) -> None:
         """Start afresh with a provider, as after its key or address was changed.

@@ -138,6 +138,12 @@ class ProviderRow:
     figures: Figures = field(default_factory=Figures)
 
     @property
+    def cooling(self) -> str:
+        """How long it still cools down, where the state tells something worse; "" otherwise."""
+        left = self.health.cooldown_left_ms
+        return f"cooling down {_left(left)}" if left and self.enabled and not self.state.startswith("cooling") else ""
+
+    @property
     def passing(self) -> bool:
         """Whether its state ends by itself, without an event that would tell."""
         health = self.health

@@ -42,6 +42,7 @@ SIGNED_OUT = 4401  # the close code; 4000 to 4999 are for applications (RFC 6455
 
 
 running: Counter[int] = Counter()  # by user id: runs that are going on
+SECONDS_BETWEEN_RUNS = 1.0  # between two hints that there are new runs
 
 
 class PageConsumer(AsyncWebsocketConsumer):
@@ -53,6 +54,8 @@ class PageConsumer(AsyncWebsocketConsumer):
         self.ended = False
         self.template = ""  # whose editor the page is
         self.runs: dict[str, asyncio.Task[None]] = {}
+        self.newest_run = 0
+        self.telling: asyncio.Task[None] | None = None
 
     async def connect(self) -> None:
         user = await self._user()
@@ -74,6 +77,8 @@ class PageConsumer(AsyncWebsocketConsumer):
             await super().send(*args, **kwargs)
 
     async def disconnect(self, code: int) -> None:
+        if self.telling:
+            self.telling.cancel()
         try:
             await self._cancel_all()
         finally:
@@ -135,7 +140,11 @@ class PageConsumer(AsyncWebsocketConsumer):
         """A hint from the channel layer."""
         if self.ended:
             return
-        if message["event"] != events.USER_CHANGED:
+        if message["event"] == events.RUN_RECORDED:
+            self.newest_run = message["number"]
+            if self.telling is None or self.telling.done():
+                self.telling = asyncio.create_task(self._tell_of_runs())
+        elif message["event"] != events.USER_CHANGED:
             await self._send_event(message["event"], number=message["number"])
         elif message["number"] == self.user_id:
             user = await self._user()
@@ -144,6 +153,14 @@ class PageConsumer(AsyncWebsocketConsumer):
             elif user.role != self.role:
                 self.role = user.role
                 await self._send_event("reload")
+
+    async def _tell_of_runs(self) -> None:
+        """Runs may come by the hundred: a page hears of one at once, and of the newest since then once a second."""
+        told = 0
+        while told != self.newest_run and not self.ended:
+            told = self.newest_run
+            await self._send_event(events.RUN_RECORDED, number=told)
+            await asyncio.sleep(SECONDS_BETWEEN_RUNS)
 
     async def _run(self, preview: "previews.Preview") -> None:
         """Stream one run into the page."""

@@ -358,6 +358,22 @@ async def test_how_a_call_to_what_a_provider_was_before_ends_says_nothing_of_wha
     assert health._providers["a"].latencies[False] == deque()
 
 
+async def test_a_copy_knows_whom_to_leave_alone_and_leaves_no_mark(health, clock):
+    await fail(health, FakeProvider("a", limited(60.0)), times=1)
+    await fail(health, FakeProvider("b", LLMServerError("down")))
+    before = [health.view(name) for name in "abc"]
+    known = health.copy()
+    asked = [FakeProvider(name) for name in "ab"]
+    for _ in range(FAILURES_TO_OPEN):
+        failing = FakeProvider("c", LLMServerError("down"))
+        await complete_chain(ask(), [*asked, failing, FakeProvider("d")], timeout_ms=1000, health=known)
+    assert [len(provider.requests) for provider in asked] == [0, 0]
+    assert [known.view(name).state for name in "abcd"] == ["closed", "open", "open", "closed"]
+    assert [health.view(name) for name in "abc"] == before
+    clock.now += 60.0
+    assert (await complete_chain(ask(), asked, timeout_ms=1000, health=known)).provider == "a"
+
+
 async def test_without_health_runs_know_nothing_of_each_other():
     providers = [FakeProvider("same", limited(3600.0)), FakeProvider("same")]
     for _ in range(FAILURES_TO_OPEN + 2):

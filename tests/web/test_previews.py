@@ -2,16 +2,20 @@
 
 import asyncio
 import json
+import logging
 
 import pytest
 from autobahn.exception import Disconnected
 from channels.db import database_sync_to_async
+from channels.layers import get_channel_layer
 
-from promptops import live
+from promptops import events, live
 from promptops.actions import accounts
 from promptops.actions.providers import ProviderFields, create_provider
 from promptops.audit import Actor
+from promptops.engine import FAULTS
 from promptops.models import Attempt, AuditEntry, LiveConfiguration, Provider, Run, Template
+from promptops.web import consumers
 from promptops.web.consumers import MAX_RUNS, PageConsumer
 from tests.engine.helpers import STREAM_END, STREAM_HEAD, answer_with, delta, event, http_answer, loopback, part
 from tests.web.sockets import page_socket
@@ -95,6 +99,36 @@ async def test_a_failing_provider_falls_back_and_the_sentence_says_so_without_th
     assert (run.provider, run.fallback_used) == ("p2", True)
     assert [attempt.outcome async for attempt in Attempt.objects.all()] == ["failed", "succeeded"]
     assert KEY not in str([vars(attempt) async for attempt in Attempt.objects.all()])
+
+
+@pytest.mark.parametrize("falls_back", [False, True])
+async def test_a_refused_key_that_is_echoed_is_on_no_page_in_no_record_and_no_log(
+    falls_back, publish, make_user, client_for, caplog
+):
+    caplog.set_level(logging.DEBUG)
+    echo = answer_with(http_answer({"error": {"message": f"Incorrect API key provided: {KEY}"}}, 401))
+    async with loopback(echo) as first, loopback(answer_with(*streamed("Fine."))) as second:
+        editor = await prepare(publish, make_user, first.url, second.url)
+        await Provider.objects.filter(name="p1").aupdate(fall_back_on_auth=falls_back)
+        live.forget()
+        async with page_socket(editor) as socket:
+            await socket.send_to(text_data=message())
+            shown = await frames(socket, "/runs/")
+        assert (len(first.requests), len(second.requests)) == (1, int(falls_back))
+    assert live.health.view("p1").misconfigured
+
+    def everything() -> str:
+        run, client = Run.objects.get(), client_for(editor)
+        assert run.status == ("succeeded" if falls_back else "failed")
+        addresses = ["/", "/providers/", "/runs/", f"/runs/{run.pk}/", "/audit/"]
+        pages = [client.get(address).content.decode() for address in addresses]
+        assert "Incorrect API key provided: [key]" in pages[3]
+        tables = [list(model.objects.values()) for model in (Run, Attempt, AuditEntry)]
+        return f"{pages} {tables} {live.health.view('p1')}"
+
+    assert KEY not in await database_sync_to_async(everything)()
+    assert KEY not in "".join(shown)
+    assert KEY not in caplog.text
 
 
 async def test_when_all_fail_the_error_is_a_sentence_and_is_recorded(publish, make_user):
@@ -287,6 +321,37 @@ async def test_a_drill_shows_the_chain_coping_and_leaves_no_mark_but_in_the_audi
     run = await Run.objects.afirst()
     assert (run.drill, run.provider, run.fallback_used) == ("503 in p1", "p2", True)
     assert await AuditEntry.objects.filter(action="run.drilled", actor=editor).acount() == 6
+
+
+async def test_a_drill_leaves_a_provider_alone_that_is_cooling_down(publish, make_user):
+    limited = answer_with(http_answer("slow down", 429).replace(b"X\r\n", b"X\r\nRetry-After: 60\r\n", 1))
+    good = answer_with(*streamed("Fine."))
+    async with loopback(limited) as first, loopback(good) as second, loopback(good) as third:
+        editor = await prepare(publish, make_user, first.url, second.url, third.url)
+        pk = (await live.acurrent()).providers[1].id
+        async with page_socket(editor) as socket:
+            for fault in ("", *FAULTS[:2]):
+                await socket.send_to(text_data=message(fault=fault, faulty=str(pk) if fault else ""))
+                await frames(socket, "/runs/")
+        assert (len(first.requests), len(second.requests), len(third.requests)) == (1, 1, 2)
+        run = await Run.objects.afirst()
+        assert [attempt.provider async for attempt in run.attempts.order_by("position")] == ["p2", "p3"]
+
+
+async def test_runs_are_told_of_once_a_second(publish, make_user, monkeypatch):
+    monkeypatch.setattr(consumers, "SECONDS_BETWEEN_RUNS", 0.3)
+    editor = await prepare(publish, make_user)
+    async with page_socket(editor) as socket:
+        await asyncio.sleep(0.1)
+        while not await socket.receive_nothing(timeout=0.1):
+            await socket.receive_from()
+        for number in range(101, 111):
+            await get_channel_layer().group_send(events.PAGES, events.message(events.RUN_RECORDED, number))
+        told = []
+        while not await socket.receive_nothing(timeout=0.6):
+            told.append(json.loads(await socket.receive_from()))
+    assert [(each["event"], each["number"]) for each in told][-1] == ("runs", 110)
+    assert len(told) == 2  # one at once, and the newest of the others
 
 
 async def test_failures_open_the_breaker_for_all_runs_and_an_edit_forgets_them(publish, make_user):

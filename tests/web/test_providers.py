@@ -21,7 +21,7 @@ from promptops.engine.errors import (
     LLMRateLimitedError,
     LLMServerError,
 )
-from promptops.engine.health import HealthRegistry
+from promptops.engine.health import FAILURES_TO_OPEN, HealthRegistry
 from promptops.engine.providers import local
 from promptops.models import Attempt, AuditEntry, LiveConfiguration, Provider, Run
 from promptops.queries import providers as queries
@@ -558,6 +558,17 @@ def test_a_cooldown_counts_down(seconds, state, add, health):
     assert state_of("groq") == (state, "warn", "groq answered 429: slow down")
     health.now += seconds
     assert state_of("groq")[0] == "last call failed"
+
+
+def test_an_open_breaker_tells_its_cooldown_too(add, health, client_for, viewer):
+    add(key=KEY)
+    error = LLMServerError("answered 503: busy")
+    for _ in range(FAILURES_TO_OPEN - 1):
+        fail(health, error)
+    error.retry_after_s = 45
+    fail(health, error)
+    page = text_of(client_for(viewer).get(reverse("providers")))
+    assert "open: last 5 calls failed cooling down 45 s answered 503: busy" in page
 
 
 @pytest.mark.parametrize(

@@ -481,6 +481,8 @@ def split_reasoning(raw: str) -> tuple[str, str]:
 
     Thinking that is never closed goes to the end; thinking closed without having been opened goes from the start.
     """
+    if "<" not in raw:
+        return raw.strip(), ""
     reasoning = ReasoningFilter()
     visible = reasoning.feed(raw) + reasoning.close()
     *unopened, answer = _CLOSE.split(visible)
