@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from channels.db import database_sync_to_async
 from django.core.exceptions import ValidationError
@@ -15,6 +16,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from promptops import audit, events, live
+from promptops.actions._threads import DatabaseThread
 from promptops.actions.errors import Refused
 from promptops.actions.releases import Content
 from promptops.audit import SYSTEM, Actor
@@ -69,6 +71,7 @@ class RunPlan:
     timeout_ms: int | None = None  # None: the snapshot's
     recorded: Callable[[Run, str], None] | None = None
     """Called with the run and the kind of its error ("" for none) in the transaction that keeps it."""
+    thread: DatabaseThread | None = None  # where it is recorded; None: in any of the pool
 
     @property
     def temperature(self) -> float:
@@ -174,13 +177,16 @@ async def _execute(plan: RunPlan) -> AsyncGenerator[ChainEvent | RunRecorded, No
     finally:
         latency_ms = (time.monotonic() - began) * 1000
         # Shielded, so that a run is recorded even while its caller is being canceled.
+        in_thread = plan.thread.run if plan.thread else _in_pool
         recording = asyncio.ensure_future(
-            database_sync_to_async(record_run, thread_sensitive=False)(
-                plan, status, response, error, latency_ms, list(attempts), error_kind
-            )
+            in_thread(record_run, plan, status, response, error, latency_ms, list(attempts), error_kind)
         )
         run_id = await asyncio.shield(recording)
     yield RunRecorded(run_id, response, error, latency_ms)
+
+
+async def _in_pool(work: Callable[..., int], *arguments: Any) -> int:
+    return await database_sync_to_async(work, thread_sensitive=False)(*arguments)
 
 
 @transaction.atomic
