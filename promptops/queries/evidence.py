@@ -55,7 +55,9 @@ class PairFigures:
         if not self.votes:
             return f"No votes on {self.first.letter} and {self.second.letter}"
         share = self.verdict.preference
-        told = f"{share.share:.0%} ({share.low:.0%} to {share.high:.0%}) for {self.first.letter} over {self.second.letter}"
+        told = (
+            f"{share.share:.0%} ({share.low:.0%} to {share.high:.0%}) for {self.first.letter} over {self.second.letter}"
+        )
         votes = f"{self.votes} vote{'' if self.votes == 1 else 's'}"
         sure = f"{self.winner.letter} is preferred" if self.winner else "not enough votes to tell"
         return f"{told}, {votes}: {sure}"
@@ -67,6 +69,11 @@ class Evidence:
 
     arms: list[ArmFigures]
     pairs: list[PairFigures]
+
+    @property
+    def voted(self) -> bool:
+        """Whether anybody has voted."""
+        return any(pair.votes for pair in self.pairs)
 
     def kept(self, arm: Arm) -> dict[str, Any]:
         """As a release of that arm keeps it: plain values, and `line`, one sentence about the arm."""
