@@ -176,11 +176,15 @@ def marked(old: str, new: str, budget: Budget) -> tuple[Piece, ...]:
     tokens = WORD.findall(new)
     words = [token for token in tokens if not token.isspace()]
     blocks = match([token for token in WORD.findall(old) if not token.isspace()], words, budget)
-    shared = iter([block.equal for block in blocks for _ in block.new])
+    shared = [block.equal for block in blocks for _ in block.new]
     pieces: list[tuple[bool, str]] = []
+    place = 0
     for token in tokens:
-        # Space belongs to what is before it.
-        equal = (pieces[-1][0] if pieces else True) if token.isspace() else next(shared)
+        if token.isspace():  # marked only between two words that are
+            equal = place == 0 or place == len(shared) or shared[place - 1] or shared[place]
+        else:
+            equal = shared[place]
+            place += 1
         if pieces and pieces[-1][0] == equal:
             pieces[-1] = (equal, pieces[-1][1] + token)
         else:

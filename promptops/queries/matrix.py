@@ -18,7 +18,7 @@ ROWS = 20
 SHOWN_CHARACTERS = 4_000
 """Of an answer in the matrix; the page of a pair has all of it."""
 
-STEPS = 2_000_000
+STEPS = 1_000_000
 """Of difflib for one page, 0.15 microseconds each at most; what is left then is compared more coarsely."""
 
 SHOWS = {

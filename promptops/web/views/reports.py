@@ -6,6 +6,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
 from promptops.actions import comparisons as actions
+from promptops.engine.variables import find
 from promptops.enums import Permission
 from promptops.queries import comparisons as progress
 from promptops.queries import evidence, matrix
@@ -21,11 +22,14 @@ def report(request: HttpRequest, pk: int) -> HttpResponse:
     comparison = found(pk)
     given = request.GET.get("inputs", "").split(",")
     numbers = [number for each in given if (number := whole_number(each)) is not None]
+    shown = matrix.selection(comparison, numbers)
+    used = {name for arm in shown.arms for name in find(arm.body)}
     context = {
         "comparison": comparison,
+        "variables": {name: value for name, value in comparison.variables.items() if name in used},
         "progress": progress.progress(comparison),
         "evidence": evidence.of(comparison),
-        "matrix": matrix.selection(comparison, numbers),
+        "matrix": shown,
         "releases": comparison.releases.defer("configuration", "evidence").order_by("-revision")[:10],
     }
     return render(request, "compare/report.html", context)
