@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("promptops", "0015_votes")]
+    dependencies = [("promptops", "0020_safety")]
 
     operations = [
         migrations.AddField(

@@ -8,7 +8,7 @@ from django.core.paginator import Paginator
 from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, QuerySet, Subquery
 
 from promptops.diffs import Budget, Piece, marked
-from promptops.enums import Choice, TrialState
+from promptops.enums import Choice, RunStatus, TrialState
 from promptops.models import Arm, Attempt, Comparison, ComparisonInput, Trial
 from promptops.models.comparisons import LETTERS
 
@@ -89,6 +89,11 @@ class Pair:
     """How often the two were voted on, by choice; the first is the arm with the earlier letter."""
 
     @property
+    def differences(self) -> bool:
+        """Whether both have an answer that pages show."""
+        return readable(self.first) and readable(self.second)
+
+    @property
     def votes(self) -> list[tuple[str, int]]:
         """The choices in words with their counts."""
         low, high = sorted((self.first.arm.letter, self.second.arm.letter))
@@ -101,12 +106,12 @@ def inputs(comparison: Comparison, filters: Filters) -> QuerySet[ComparisonInput
     found = comparison.inputs.all()
     ended = Trial.objects.filter(comparison=comparison).order_by()
     if filters.search:
-        answered = ended.filter(input=OuterRef("pk"), run__output__icontains=filters.search)
+        answered = ended.filter(input=OuterRef("pk"), run__output_masked=False, run__output__icontains=filters.search)
         found = found.filter(Q(text__icontains=filters.search) | Exists(answered))
     if filters.show == "failed":
         found = found.filter(pk__in=ended.filter(state=TrialState.FAILED).values("input"))
     elif filters.show == "blocked":
-        found = found.filter(pk__in=ended.filter(run__status="blocked").values("input"))
+        found = found.filter(pk__in=ended.filter(run__status=RunStatus.BLOCKED).values("input"))
     elif filters.show == "different":
         answers = ended.filter(state=TrialState.SUCCEEDED, run__erased_at=None).values("input", "repeat")
         unlike = answers.annotate(low=Min("run__output"), high=Max("run__output")).exclude(low=F("high"))
@@ -198,6 +203,13 @@ def _rows(comparison: Comparison, shown: list[ComparisonInput], arms: list[Arm],
     return rows
 
 
+def readable(trial: Trial) -> bool:
+    """Whether it has an answer that pages show."""
+    run = trial.run
+    shown = run is not None and run.erased_at is None and not run.output_masked
+    return shown and trial.state == TrialState.SUCCEEDED
+
+
 def _cell(trial: Trial | None, base: Trial | None, budget: Budget) -> Cell:
     if trial is None:
         return Cell(None)
@@ -205,11 +217,13 @@ def _cell(trial: Trial | None, base: Trial | None, budget: Budget) -> Cell:
         return Cell(trial, waits=True)
     text = trial.run.output[:SHOWN_CHARACTERS]
     cut = len(trial.run.output) > SHOWN_CHARACTERS
-    if base is None or base.pk == trial.pk or trial.state != TrialState.SUCCEEDED or trial.run.erased_at:
+    if trial.run.output_masked:  # by the safety filter
+        return Cell(trial)
+    if base is None or base.pk == trial.pk or not readable(trial):
         return Cell(trial, (Piece("equal", text),), cut)
     if base.run is None:
         return Cell(trial, (Piece("equal", text),), cut, waits=True)
-    if base.state != TrialState.SUCCEEDED or base.run.erased_at:
+    if not readable(base):
         return Cell(trial, (Piece("equal", text),), cut)
     return Cell(trial, marked(base.run.output[:SHOWN_CHARACTERS], text, budget), cut)
 

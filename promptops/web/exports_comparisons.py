@@ -5,6 +5,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
+from promptops.enums import RunStatus
 from promptops.models import Arm, Comparison, Trial, Vote
 from promptops.queries.matrix import trials
 from promptops.web.exports import FORMATS, Format, tabular
@@ -32,6 +33,7 @@ TRIAL_COLUMNS = (
     "output",
     "error",
     "erased",
+    "masked",
     "latency_ms",
     "input_tokens",
     "output_tokens",
@@ -90,6 +92,9 @@ def _arm(arm: Arm) -> dict[str, Any]:
 def _trial(trial: Trial) -> dict[str, Any]:
     run = trial.run
     erased = bool(run and run.erased_at)
+    # What pages show masked, a file does not give away; the error of a run that failed may quote its input.
+    masked = bool(run and (run.input_masked or run.output_masked))
+    quotes = bool(run and run.input_masked and run.status != RunStatus.BLOCKED)
     return {
         "comparison": trial.comparison_id,
         "input_number": trial.input.position + 1,
@@ -97,10 +102,11 @@ def _trial(trial: Trial) -> dict[str, Any]:
         **_of_arm(trial.arm),
         "state": trial.state,
         # Whoever erased the run wanted its texts gone, the input among them.
-        "input": "" if erased else trial.input.text,
-        "output": run.output if run else "",
-        "error": run.error if run else "",
+        "input": "" if erased or (run and run.input_masked) else trial.input.text,
+        "output": run.output if run and not run.output_masked else "",
+        "error": run.error if run and not quotes else "",
         "erased": erased,
+        "masked": masked,
         "latency_ms": round(run.latency_ms, 1) if run else None,
         "input_tokens": trial.input_tokens,  # type: ignore[attr-defined]
         "output_tokens": trial.output_tokens,  # type: ignore[attr-defined]

@@ -36,6 +36,8 @@ EVERYWHERE = {
     "set-new": "/compare/sets/new/",
     "runs": "/runs/",
     "runs-none": "/runs/?status=canceled&source=test&start=2001-01-01&end=2001-01-02",
+    "runs-masked": "/runs/?safety=masked",
+    "safety": "/safety/",
     "audit": "/audit/",
     "timeline": "/timeline/",
     "timeline-moment": "/timeline/?at=2199-01-01T12:00:00Z",
@@ -121,6 +123,9 @@ def test_full_pages(full, administrator, page_for, pages: Pages) -> None:
     assert AuditEntry.objects.count() > 100
     page = page_for(administrator)
     found = look(page, "full", EVERYWHERE | OF_A_TEMPLATE)
+    found += look(page, "full", {"answers-blind": f"/compare/{Comparison.objects.get().pk}/answers/"})
+    page.get_by_role("button", name="Show it").click()
+    expect(page.locator("#answers-title")).to_be_visible()
     providers, sets = Provider.objects, PromptSet.objects
     failed, answered = Run.objects.filter(status="failed").first(), Run.objects.filter(status="succeeded").first()
     rewrite = Run.objects.filter(operation="rewrite", status="succeeded").first()

@@ -287,6 +287,8 @@ def test_the_number_of_queries_does_not_grow(compared, client_for, releaser, act
     many = comparisons.start("Many", PromptOperation.ENHANCE, [f"a fox, take {n}" for n in range(60)], arms, **given)
     fill(many)
     browser = client_for(releaser)
+    for comparison in (compared, many):  # they have votes to cast, which seeing the arms would color
+        browser.post(f"/compare/{comparison.pk}/seen/")
     counts = []
     for comparison in (compared, many):
         for path in ("", "answers/", "answers/?show=different&q=fox", "answers/2/", "report/"):
@@ -295,3 +297,29 @@ def test_the_number_of_queries_does_not_grow(compared, client_for, releaser, act
                 browser.get(f"/compare/{comparison.pk}/{path}")
             counts.append(len(queries))
     assert counts[:5] == counts[5:]
+
+
+def test_who_has_votes_left_is_warned_before_arms_are_told(compared, client_for, editor, viewer):
+    fill(compared)
+    pages = [f"/compare/{compared.pk}/{path}" for path in ("answers/", "answers/1/", "report/")]
+    for page in pages:
+        assert "A red fox runs." not in client_for(editor).get(page).content.decode()
+        assert "A red fox runs." in client_for(viewer).get(page).content.decode()
+
+
+@pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume asynchronous")
+def test_what_the_safety_filter_masks_is_masked_everywhere(compared, client_for, viewer):
+    fill(compared)
+    Run.objects.filter(trial=trial(compared, 1, "A")).update(output_masked=True)
+    Run.objects.filter(trial=trial(compared, 3, "A")).update(input_masked=True)
+    browser = client_for(viewer)
+    for page in ("answers/", "answers/?base=B", "answers/?q=red", "answers/1/", "report/"):
+        told = browser.get(f"/compare/{compared.pk}/{page}").content.decode()
+        assert "A red fox" not in told
+        assert "p1: 503" not in told
+    assert shown(browser, compared, "q=red") == []
+    rows = [json.loads(line) for line in taken(browser, compared, "trials", "jsonl").splitlines()]
+    assert [(row["arm"], row["input"], row["output"], row["error"]) for row in rows if row["masked"]] == [
+        ("A", "a fox", "", ""),
+        ("A", "", "", ""),
+    ]

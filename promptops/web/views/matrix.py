@@ -10,6 +10,7 @@ from promptops.queries import matrix as queries
 from promptops.queries.matrix import SHOWS, Filters
 from promptops.queries.offers import offers
 from promptops.text import whole_number
+from promptops.web import blindness
 from promptops.web.access import requires
 from promptops.web.views.comparisons import found
 
@@ -25,6 +26,9 @@ def index(request: HttpRequest, pk: int) -> HttpResponse:
     page; with `count`, only how many these are.
     """
     comparison = found(pk)
+    # A page that is open already tells which arm is which.
+    if "cells" not in request.GET and (left := blindness.left_before_seeing(request, comparison)):
+        return blindness.warning(request, comparison, left=left, tab="matrix")
     filters = _filters(request)
     base = queries.letter(request.GET.get("base", ""), "A")
     if "cells" in request.GET:
@@ -52,6 +56,8 @@ def index(request: HttpRequest, pk: int) -> HttpResponse:
 def pair(request: HttpRequest, pk: int, input: int) -> HttpResponse:
     """Two arms' answers to one input (`a` and `b` are their letters), with their differences and settings."""
     comparison = found(pk)
+    if left := blindness.left_before_seeing(request, comparison):
+        return blindness.warning(request, comparison, left=left, tab="matrix")
     repeat = whole_number(request.GET.get("repeat")) or 0
     shown = queries.pair(
         comparison,

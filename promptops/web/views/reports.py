@@ -11,7 +11,7 @@ from promptops.enums import Permission
 from promptops.queries import comparisons as progress
 from promptops.queries import evidence, matrix
 from promptops.text import whole_number
-from promptops.web import exports, exports_comparisons
+from promptops.web import blindness, exports, exports_comparisons
 from promptops.web.access import actor, requires
 from promptops.web.views.comparisons import found
 
@@ -20,6 +20,8 @@ from promptops.web.views.comparisons import found
 def report(request: HttpRequest, pk: int) -> HttpResponse:
     """All of it on one page, to read or print; `inputs` chooses the answers that it shows, such as `3,17`."""
     comparison = found(pk)
+    if left := blindness.left_before_seeing(request, comparison):
+        return blindness.warning(request, comparison, left=left, tab="report")
     given = request.GET.get("inputs", "").split(",")
     numbers = [number for each in given if (number := whole_number(each)) is not None]
     shown = matrix.selection(comparison, numbers)
