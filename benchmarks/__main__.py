@@ -2,7 +2,8 @@
 
 chain: calls to a loopback provider in a process of its own, through the engine's chain and four other ways. server:
 publishing, loading the snapshot, and each page with a full data set, through the whole middleware. history: the pages
-of 200 versions of a 6,000-word prompt. audit: a million audit entries, checked and filtered. safety: judging a text.
+of 200 versions of a 6,000-word prompt. comparing: pages of a real server while 2,000 trials run. audit: a million audit
+entries, checked and filtered. safety: judging a text.
 `python -m benchmarks chain` runs only the first; `python -m benchmarks audit postgresql://user@host/name` fills and
 measures an empty database there.
 """
@@ -18,6 +19,7 @@ from typing import Any
 
 from benchmarks.audit import bench_audit
 from benchmarks.chain import bench_chain
+from benchmarks.comparing import bench_comparing
 from benchmarks.history import bench_history
 from benchmarks.safety import bench_safety
 from benchmarks.server import bench_server
@@ -48,6 +50,7 @@ def main() -> None:
         "chain": measure_chain,
         "server": bench_server,
         "history": bench_history,
+        "comparing": bench_comparing,
         "audit": bench_audit,
         "safety": bench_safety,
     }

@@ -77,6 +77,7 @@ ACTIONS: dict[str, str] = {
     "comparison.resumed": "{actor} resumed the comparison {object}",
     "comparison.canceled": "{actor} canceled the comparison {object} with {after[waiting]} trials to go",
     "comparison.done": "The comparison {object} is done: {after[trials]} trials, {after[failed]} failed",
+    "comparison.exported": "{actor} exported the {after[what]} of the comparison {object} as {after[format]}",
     "run.drilled": "{actor} ran a failover drill: {after[drill]}",
     "run.revealed": "{actor} looked at the blocked text of {object}",
     "run.erased": "{actor} erased the text of {object}",

@@ -168,6 +168,30 @@ def summary(lines: Iterable[DiffLine]) -> str:
     return ", ".join([f"{first:,} line{'' if first == 1 else 's'} {word}", *(f"{n:,} {word}" for n, word in parts[1:])])
 
 
+def marked(old: str, new: str, budget: Budget) -> tuple[Piece, ...]:
+    """The new text, with the words marked (`insert`) that the old one does not have in this order.
+
+    White space is not compared: so few steps are needed that a page of answers can be marked within one budget.
+    """
+    tokens = WORD.findall(new)
+    words = [token for token in tokens if not token.isspace()]
+    blocks = match([token for token in WORD.findall(old) if not token.isspace()], words, budget)
+    shared = [block.equal for block in blocks for _ in block.new]
+    pieces: list[tuple[bool, str]] = []
+    place = 0
+    for token in tokens:
+        if token.isspace():  # marked only between two words that are
+            equal = place == 0 or place == len(shared) or shared[place - 1] or shared[place]
+        else:
+            equal = shared[place]
+            place += 1
+        if pieces and pieces[-1][0] == equal:
+            pieces[-1] = (equal, pieces[-1][1] + token)
+        else:
+            pieces.append((equal, token))
+    return tuple(Piece("equal" if equal else "insert", text) for equal, text in pieces)
+
+
 def _word_end(text: str, start: int) -> int:
     """The place of the first white space from `start` on, if it is not far; else `start`."""
     match = re.compile(r"\s").search(text, start, start + STRETCH_CONTEXT)

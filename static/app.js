@@ -824,6 +824,7 @@
     }
     if (isTyping(event.target) || $("dialog[open]")) return;
     if (event.key === "?") return openDialog($("#shortcuts"));
+    if (inRows(event.key) || pressed(event)) return event.preventDefault();
     const both = `${firstKey} ${event.key}`;
     const link = performance.now() - firstKeyAt < SEQUENCE_MS && $(`[data-key="${CSS.escape(both)}"]`);
     firstKey = link ? "" : event.key;
@@ -831,6 +832,40 @@
     // A key that is held down votes once.
     const button = !event.repeat && $(`[data-single-key="${CSS.escape(event.key.toLowerCase())}"]`);
     (link || button)?.click?.();
+  });
+
+  /** A link or button that one key presses (data-press, several with spaces between). Arrows scroll what has the focus. */
+  function pressed({ key, target, shiftKey }) {
+    if (shiftKey || (key.startsWith("Arrow") && ![document.body, $("#main")].includes(target))) return false;
+    const found = $(`[data-press~="${CSS.escape(key)}"]`);
+    found?.click();
+    return Boolean(found);
+  }
+
+  /** In a table whose rows are read one by one: j and k go through them, e expands one, o opens it. */
+  function inRows(key) {
+    const rows = $$("[data-rows] > [data-row]");
+    if (!rows.length || !["j", "k", "e", "o"].includes(key)) return false;
+    const at = rows.indexOf(document.activeElement.closest("[data-row]"));
+    if (key === "j" || key === "k") {
+      const row = rows[Math.max(0, Math.min(rows.length - 1, at < 0 ? 0 : at + (key === "j" ? 1 : -1)))];
+      row.focus({ preventScroll: true });
+      row.scrollIntoView({ block: "nearest" });
+    } else $(key === "e" ? "[data-expand]" : "[data-open-row]", rows[Math.max(0, at)])?.click();
+    return true;
+  }
+
+  on("click", (event) => {
+    const button = event.target.closest("[data-expand]");
+    if (!button) return;
+    const open = button.closest("[data-row]").classList.toggle("expanded");
+    button.setAttribute("aria-expanded", open);
+  });
+  on("click", (event) => event.target.closest("[data-print]") && print());
+
+  // What was counted as new is there now.
+  on("htmx:afterRequest", (event) => {
+    if (event.detail.requestConfig?.parameters?.cells === "1") $("#news")?.replaceChildren();
   });
 
   function commandBar() {

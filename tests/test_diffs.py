@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptops import diffs
-from promptops.diffs import DiffLine, Fold, Gap, Piece, diff_lines, fold, summary
+from promptops.diffs import MAX_STEPS, Budget, DiffLine, Fold, Gap, Piece, diff_lines, fold, marked, summary
 
 
 def shown(old: str, new: str) -> list[tuple[str, str]]:
@@ -194,3 +194,22 @@ def test_a_small_change_in_a_long_line_is_found() -> None:
     changed = text.replace("word5 ", "other ", 1)
     (line,) = diff_lines(text, changed)
     assert [piece.text for piece in line.pieces if piece.kind != "equal"] == ["word5", "other"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "shown"),
+    [
+        ("a red fox", "a blue fox", "a [blue] fox"),
+        ("a fox", "a fox", "a fox"),
+        ("", "a  fox\n", "[a  fox]\n"),
+        ("a fox", "", ""),
+        ("a fox", "a quick brown fox", "a [quick brown] fox"),
+        ("a fox.", "  a\nfox!", "  a\nfox[!]"),
+    ],
+)
+def test_words_that_the_old_text_does_not_have_are_marked(old: str, new: str, shown: str) -> None:
+    pieces = marked(old, new, Budget(MAX_STEPS))
+    assert "".join(f"[{piece.text}]" if piece.kind == "insert" else piece.text for piece in pieces) == shown
+    assert "".join(piece.text for piece in pieces) == new
+    # Without any steps left it is coarser, never wrong.
+    assert "".join(piece.text for piece in marked(old, new, Budget(0))) == new

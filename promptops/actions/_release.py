@@ -1,5 +1,6 @@
 """The part that every release has in common."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import models, transaction
@@ -11,6 +12,7 @@ from promptops.audit import Actor
 from promptops.checks import failures, run_checks
 from promptops.enums import SafetyTermKind
 from promptops.models import (
+    Comparison,
     LiveConfiguration,
     Provider,
     Release,
@@ -24,6 +26,20 @@ from promptops.models import (
 # What a row knows beside what it says of the live configuration: secrets, counters, and its own place.
 NOT_TOLD = {"id", "enabled", "position", "changed_revision", "key_encrypted", "key_env"}
 NOT_TOLD_OF_SETTINGS = {"id", "revision", "settings_revision", "key_check"}
+
+
+@dataclass(frozen=True)
+class Reason:
+    """The comparison for which something is released, and what it said at that moment (`queries.evidence`)."""
+
+    comparison: Comparison
+    evidence: dict[str, Any]
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """For the audit, whose entries outlive everything else."""
+        line = self.evidence.get("line", "")
+        return {"comparison": self.comparison.pk, "comparison_name": self.comparison.name, "evidence": line}
 
 
 def next_revision() -> int:
@@ -56,8 +72,11 @@ def record_release(
     template: Template | None = None,
     version: Version | None = None,
     replaced: Version | None = None,
+    because: Reason | None = None,
 ) -> Release:
     """Keep what the revision changed, write the audit entry, and make it live in every process at commit.
+
+    `because` links the comparison that is the reason, in the release and in the entry.
 
     Call it last, when everything is changed: what is live then is kept as what the revision stood for.
     """
@@ -71,6 +90,8 @@ def record_release(
         version=version,
         replaced=replaced,
         configuration=configuration(),
+        comparison=because.comparison if because else None,
+        evidence=because.evidence if because else None,
     )
     audit.record(
         action,
@@ -78,7 +99,7 @@ def record_release(
         object=object,
         object_name=object_name,
         before=before,
-        after=after,
+        after={**(after or {}), **because.told} if because else after,
         note=note,
         revision=revision,
     )

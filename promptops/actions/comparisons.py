@@ -130,6 +130,12 @@ def cancel(comparison: Comparison, *, by: Actor) -> None:
 
 
 @transaction.atomic
+def record_export(comparison: Comparison, what: str, format: str, *, by: Actor) -> None:
+    """Note that somebody takes a part of it (`what`) along, before the file begins."""
+    audit.record("comparison.exported", by=by, object=comparison, after={"what": what, "format": format})
+
+
+@transaction.atomic
 def _move(comparison: Comparison, old: ComparisonState, new: ComparisonState, action: str, by: Actor) -> None:
     if not Comparison.objects.filter(pk=comparison.pk, state=old).update(state=new):
         comparison.refresh_from_db()

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import Max
 
 from promptops import crypto
-from promptops.actions._release import next_revision, record_release
+from promptops.actions._release import Reason, next_revision, record_release
 from promptops.actions.errors import Refused, Stale
 from promptops.audit import Actor
 from promptops.enums import ProviderKind
@@ -164,7 +164,9 @@ def remove_provider(provider: Provider, *, by: Actor, expected: int, note: str =
 
 
 @transaction.atomic
-def reorder(order: list[int], *, by: Actor, expected: list[int], note: str = "") -> list[Provider]:
+def reorder(
+    order: list[int], *, by: Actor, expected: list[int], note: str = "", because: Reason | None = None
+) -> list[Provider]:
     """Put the providers in the order of their ids. `expected` is the order that the person saw (else Stale)."""
     revision = next_revision()
     providers = {provider.pk: provider for provider in Provider.objects.all()}
@@ -182,6 +184,7 @@ def reorder(order: list[int], *, by: Actor, expected: list[int], note: str = "")
         before={"order": [providers[pk].name for pk in expected]},
         after={"order": [providers[pk].name for pk in order]},
         note=note,
+        because=because,
     )
     return list(Provider.objects.all())
 

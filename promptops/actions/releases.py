@@ -6,7 +6,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Max
 
-from promptops.actions._release import check_text, next_revision, record_release
+from promptops.actions._release import Reason, check_text, next_revision, record_release
 from promptops.actions.errors import Refused, StaleRelease
 from promptops.audit import Actor
 from promptops.models import Draft, Template, User, Version
@@ -30,7 +30,15 @@ class Content:
 
 
 @transaction.atomic
-def publish(template: Template, content: Content, *, by: Actor, expected: int | None, note: str = "") -> Version:
+def publish(
+    template: Template,
+    content: Content,
+    *,
+    by: Actor,
+    expected: int | None,
+    note: str = "",
+    because: Reason | None = None,
+) -> Version:
     """Make `content` the template's next version, live at commit; the author's draft is done if it says the same.
 
     `expected` is the id of the version that the text started from (None: nothing was live). Raises StaleRelease when
@@ -74,12 +82,15 @@ def publish(template: Template, content: Content, *, by: Actor, expected: int | 
         template=template,
         version=version,
         replaced=live,
+        because=because,
     )
     return version
 
 
 @transaction.atomic
-def roll_back(version: Version, *, by: Actor, expected: int | None, note: str = "") -> Version:
+def roll_back(
+    version: Version, *, by: Actor, expected: int | None, note: str = "", because: Reason | None = None
+) -> Version:
     """Make an existing version live again; no new version is made. Raises as `publish` does."""
     revision = next_revision()
     template = Template.objects.select_related("live_version").get(pk=version.template_id)
@@ -102,6 +113,7 @@ def roll_back(version: Version, *, by: Actor, expected: int | None, note: str = 
         template=template,
         version=version,
         replaced=live,
+        because=because,
     )
     return version
 

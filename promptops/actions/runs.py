@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from channels.db import database_sync_to_async
 from django.core.exceptions import ValidationError
@@ -20,6 +20,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from promptops import audit, events, live
+from promptops.actions._threads import DatabaseThread
 from promptops.actions.errors import Refused
 from promptops.actions.releases import Content
 from promptops.audit import SYSTEM, Actor
@@ -77,6 +78,7 @@ class RunPlan:
     timeout_ms: int | None = None  # None: the snapshot's
     recorded: Callable[[Run, str], None] | None = None
     """Called with the run and the kind of its error ("" for none) in the transaction that keeps it."""
+    thread: DatabaseThread | None = None  # where it is recorded; None: in any of the pool
 
     @property
     def temperature(self) -> float:
@@ -260,8 +262,8 @@ async def _record(
             await _judge(plan, SafetySide.INPUT, plan.input, checks)
         if response is not None and SafetySide.OUTPUT not in seen:
             await _judge(plan, SafetySide.OUTPUT, response.content, checks)
-    keep = database_sync_to_async(record_run, thread_sensitive=False)
-    return await keep(plan, status, response, error, latency_ms, attempts, error_kind, checks)
+    in_thread = plan.thread.run if plan.thread else _in_pool
+    return await in_thread(record_run, plan, status, response, error, latency_ms, attempts, error_kind, checks)
 
 
 async def _judge(plan: RunPlan, side: SafetySide, text: str, checks: list[SafetyChecked]) -> SafetyChecked:
@@ -297,6 +299,10 @@ def _blocked_sentence(check: SafetyChecked, safety: SafetySpec) -> str:
         return f"The safety filter blocked the {side}."
     score, threshold = verdict.scores[verdict.category], safety.policy.thresholds[verdict.category]
     return f"The safety filter blocked the {side}: {category} ({score:.2f}, blocked from {threshold:.2f} on)."
+
+
+async def _in_pool(work: Callable[..., int], *arguments: Any) -> int:
+    return await database_sync_to_async(work, thread_sensitive=False)(*arguments)
 
 
 @transaction.atomic

@@ -11,16 +11,15 @@ import uuid
 from collections import Counter
 from contextlib import aclosing
 from dataclasses import replace
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
-from channels.db import database_sync_to_async
 from channels.layers import get_channel_layer
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef
 from django.utils import timezone
 
 from promptops import events, live
+from promptops.actions._threads import DatabaseThread
 from promptops.actions.comparisons import finish_if_done
 from promptops.actions.errors import Refused
 from promptops.actions.releases import Content
@@ -29,7 +28,7 @@ from promptops.draining import gate
 from promptops.engine.snapshot import ProviderSpec, Snapshot
 from promptops.engine.types import PromptOperation
 from promptops.enums import ComparisonState, ProviderKind, RunSource, RunStatus, TrialState
-from promptops.models import Provider, Run, Trial
+from promptops.models import Arm, Comparison, Provider, Run, Trial
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +37,9 @@ CLAIM_SECONDS = 15.0
 RENEW_SECONDS = 4.0
 TOLD_SECONDS = 1.0
 """Pages hear of a comparison that goes on at most this often."""
+
+GATHER_SECONDS = 0.05
+"""A place that got free at a provider waits so long for others, so that they are claimed together."""
 
 CALLS_AT_ONCE = 4
 """Of one provider, in one server; at most half of the provider's own limit, so that the show goes on beside it."""
@@ -61,6 +63,8 @@ class Runner:
         self._claim = str(uuid.uuid4())
         self._running: dict[asyncio.Task[None], Trial] = {}
         self._told: dict[int, float] = {}
+        self._thread = DatabaseThread("comparisons")
+        self._looked = 0.0
 
     async def run(self) -> None:
         """Until canceled. What goes wrong with the database is told once in a row, and tried again."""
@@ -69,10 +73,11 @@ class Runner:
         try:
             while True:
                 try:
+                    await self._look_around()
                     found = 0 if gate.closed else await self._start_more()
                     if self._running and time.monotonic() - renewed > RENEW_SECONDS:
                         renewed = time.monotonic()
-                        await _in_thread(_renew, self._claim)
+                        await self._thread.run(_renew, self._claim)
                     told = False
                 except Exception as error:
                     found = 0
@@ -81,18 +86,29 @@ class Runner:
                         told = True
                 if found and self._running:
                     await asyncio.wait(self._running, timeout=POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.sleep(min(GATHER_SECONDS, POLL_SECONDS))
                 else:
                     await asyncio.sleep(POLL_SECONDS)
         finally:
             for task in self._running:
                 task.cancel()
             await asyncio.gather(*self._running, return_exceptions=True)
+            await self._thread.close()
+
+    async def _look_around(self) -> None:
+        """Take back what nobody renews, and note the end of what is done, whoever ran its last trial."""
+        if time.monotonic() - self._looked < POLL_SECONDS:
+            return
+        self._looked = time.monotonic()
+        await self._thread.run(_take_back)
+        for comparison in await self._thread.run(_done):
+            await self._thread.run(finish_if_done, comparison)
 
     async def _start_more(self) -> int:
         """Claim what may run now, and start it. Returns how many are running."""
         busy = Counter(trial.arm.provider_id for trial in self._running.values())
         snapshot = await live.acurrent()
-        for trial in await _in_thread(_claim_some, self._claim, busy):
+        for trial in await self._thread.run(_claim_some, self._claim, busy):
             task = asyncio.create_task(self._one(trial, snapshot))
             self._running[task] = trial
             task.add_done_callback(self._running.pop)
@@ -101,9 +117,9 @@ class Runner:
     async def _one(self, trial: Trial, snapshot: Snapshot) -> None:
         try:
             spec = _spec(trial)
-            plan = _plan(trial, spec, snapshot, self._claim)
+            plan = replace(_plan(trial, spec, snapshot, self._claim), thread=self._thread)
             if spec is None:
-                await _in_thread(record_run, plan, RunStatus.FAILED, None, CHANGED, 0.0, [])
+                await self._thread.run(record_run, plan, RunStatus.FAILED, None, CHANGED, 0.0, [])
             else:
                 async with aclosing(execute(plan)) as happenings:
                     async for _ in happenings:
@@ -111,11 +127,9 @@ class Runner:
         except ClaimLost:
             log.warning("Trial %d took so long that its claim was lost; it was claimed again.", trial.pk)
         except Refused:  # the server is about to end
-            await _in_thread(_give_back, trial.pk, self._claim)
+            await self._thread.run(_give_back, trial.pk, self._claim)
         except Exception:
             log.exception("Trial %d broke.", trial.pk)
-        if await _in_thread(finish_if_done, trial.comparison_id):
-            return
         await self._tell(trial.comparison_id)
 
     async def _tell(self, comparison: int) -> None:
@@ -125,38 +139,40 @@ class Runner:
             await get_channel_layer().group_send(events.PAGES, events.message(events.COMPARISON_CHANGED, comparison))
 
 
-async def _in_thread(work: Any, *arguments: Any) -> Any:
-    return await database_sync_to_async(work, thread_sensitive=False)(*arguments)
+def _take_back() -> None:
+    """Whoever ran these has died: they wait again."""
+    dead = Trial.objects.filter(state=TrialState.RUNNING, not_before__lte=timezone.now())
+    dead.update(state=TrialState.WAITING, claim="")
+
+
+def _done() -> list[int]:
+    """Running comparisons of which no trial is left."""
+    left = Trial.objects.filter(comparison=OuterRef("pk"), state__in=[TrialState.WAITING, TrialState.RUNNING])
+    running = Comparison.objects.filter(~Exists(left), state=ComparisonState.RUNNING)
+    return list(running.values_list("pk", flat=True))
 
 
 def _claim_some(claim: str, busy: Counter[int | None]) -> list[Trial]:
     """Claim the next trials of every running comparison, as many as each provider has room for."""
     now = timezone.now()
-    claimable = Q(state=TrialState.WAITING) | Q(state=TrialState.RUNNING)
-    providers = (
-        Trial.objects.filter(claimable, comparison__state=ComparisonState.RUNNING, not_before__lte=now)
-        .order_by()
-        .values_list("arm__provider", flat=True)
-        .distinct()
-    )
-    claimed: list[Trial] = []
-    for provider_id in list(providers):
-        provider = Provider.objects.filter(pk=provider_id).first()
-        room = _calls_at_once(provider) - busy[provider_id]
-        if room <= 0:
-            continue
-        found = (
-            Trial.objects.filter(
-                claimable,
-                comparison__state=ComparisonState.RUNNING,
-                not_before__lte=now,
-                arm__provider=provider_id,
-            )
-            .select_related("arm__template", "arm__version", "arm__provider", "comparison__user", "input")
-            .order_by("comparison", "pk")[:room]
-        )
-        claimed += [trial for trial in found if _claim(trial, claim, now)]
-    return claimed
+    arms: dict[int | None, list[Arm]] = {}
+    for arm in Arm.objects.filter(comparison__state=ComparisonState.RUNNING).select_related("provider"):
+        arms.setdefault(arm.provider_id, []).append(arm)
+    wanted: list[int] = []
+    waiting = Trial.objects.filter(state=TrialState.WAITING, not_before__lte=now)
+    for provider_id, its_arms in arms.items():
+        if (room := _calls_at_once(its_arms[0].provider) - busy[provider_id]) > 0:
+            # Named by its comparisons, too, which have an index in the order of the trials.
+            mine = waiting.filter(comparison__in={arm.comparison_id for arm in its_arms}, arm__in=its_arms)
+            wanted += mine.order_by("comparison", "pk").values_list("pk", flat=True)[:room]
+    if not wanted:
+        return []
+    # Unless somebody else was faster: their claim ends later than now.
+    ends = now + timedelta(seconds=CLAIM_SECONDS)
+    waiting.filter(pk__in=wanted).update(state=TrialState.RUNNING, claim=claim, not_before=ends)
+    claimed = Trial.objects.filter(pk__in=wanted, state=TrialState.RUNNING, claim=claim, not_before=ends)
+    related = claimed.select_related("arm__template", "arm__version", "arm__provider", "comparison__user", "input")
+    return list(related.order_by("comparison", "pk"))
 
 
 def _calls_at_once(provider: Provider | None) -> int:
@@ -165,15 +181,6 @@ def _calls_at_once(provider: Provider | None) -> int:
     if provider.kind == ProviderKind.LOCAL:
         return 1
     return min(CALLS_AT_ONCE, max(1, (provider.max_concurrent or CALLS_AT_ONCE * 2) // 2))
-
-
-def _claim(trial: Trial, claim: str, now: datetime) -> bool:
-    """Take the trial, unless somebody else was faster."""
-    return bool(
-        Trial.objects.filter(pk=trial.pk, state=trial.state, claim=trial.claim, not_before=trial.not_before).update(
-            state=TrialState.RUNNING, claim=claim, not_before=now + timedelta(seconds=CLAIM_SECONDS)
-        )
-    )
 
 
 def _renew(claim: str) -> None:

@@ -72,8 +72,12 @@ class Arm(models.Model):
     @property
     def label(self) -> str:
         """What it is, in words."""
-        text = f"v{self.version.number}" if self.version else "draft"
-        return f"{self.template.name} {text} on {self.provider_name}"
+        return f"{self.text_label} on {self.provider_name}"
+
+    @property
+    def text_label(self) -> str:
+        """Its text, in words."""
+        return f"{self.template.name} {f'v{self.version.number}' if self.version else 'draft'}"
 
 
 class ComparisonInput(models.Model):

@@ -59,6 +59,9 @@ class Release(models.Model):
         null=True, help_text="What was live from this revision on, without texts and keys."
     )
 
+    comparison = models.ForeignKey("Comparison", models.PROTECT, null=True, blank=True, related_name="releases")
+    evidence = models.JSONField(null=True, blank=True, help_text="What the comparison said at that moment.")
+
     class Meta:
         ordering = ["-revision"]
 

@@ -86,6 +86,12 @@ class EntryPage:
         """The page of what was changed; "" where there is none."""
         return _url(self.entry)
 
+    @property
+    def comparison(self) -> int | None:
+        """The comparison that was the reason, if one was."""
+        pk = self.entry.after.get("comparison") if isinstance(self.entry.after, dict) else None
+        return pk if isinstance(pk, int) else None
+
 
 def listed(filters: AuditFilters) -> QuerySet[AuditEntry]:
     """The entries that match."""

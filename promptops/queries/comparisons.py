@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.core.paginator import Paginator
-from django.db.models import Count, Exists, Max, Min, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Max, Min, Q, QuerySet
 from django.utils import timezone
 
 from promptops.enums import ComparisonState, TrialState
-from promptops.models import Arm, Attempt, Comparison, ComparisonInput, Draft, PromptSet, Trial, User, Version
+from promptops.models import Arm, Comparison, Draft, PromptSet, Trial, User, Version
 from promptops.text import estimate_tokens
 
 RECENT = timedelta(minutes=2)
@@ -122,59 +121,6 @@ def _left(left: int, lately: int, since: datetime | None, now: datetime) -> floa
     return left * (now - since).total_seconds() / lately
 
 
-ROWS = 20
-"""Inputs on one page of the matrix: up to 80 answers of a few hundred words."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One input and repeat with its trials, in the order of the arms; None where there is none."""
-
-    input: ComparisonInput
-    repeat: int
-    cells: list[Trial | None]
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """One page of inputs by arms. `found` is how many inputs match the search."""
-
-    arms: list[Arm]
-    rows: list[Row]
-    found: int
-    page: int
-    pages: int
-
-
-def matrix(comparison: Comparison, *, number: int = 1, search: str = "", failed: bool = False) -> Matrix:
-    """A page of the answers, in four queries. `failed` keeps the inputs on which an arm failed."""
-    arms = list(comparison.arms.select_related("template", "version"))
-    inputs = comparison.inputs.all()
-    if search:
-        inputs = inputs.filter(text__icontains=search)
-    if failed:
-        inputs = inputs.filter(Exists(Trial.objects.filter(input=OuterRef("pk"), state=TrialState.FAILED)))
-    paged = Paginator(inputs, ROWS).get_page(number)
-    shown = list(paged.object_list)
-    newest = Attempt.objects.filter(run=OuterRef("run")).order_by("-position")
-    trials = (
-        Trial.objects.filter(input__in=shown)
-        .select_related("run")
-        .annotate(
-            input_tokens=Subquery(newest.values("input_tokens")[:1]),
-            output_tokens=Subquery(newest.values("output_tokens")[:1]),
-            finish_reason=Subquery(newest.values("finish_reason")[:1]),
-        )
-    )
-    cells = {(trial.input_id, trial.repeat, trial.arm_id): trial for trial in trials}
-    rows = [
-        Row(given, repeat, [cells.get((given.pk, repeat, arm.pk)) for arm in arms])
-        for given in shown
-        for repeat in range(comparison.repeats)
-    ]
-    return Matrix(arms, rows, paged.paginator.count, paged.number, paged.paginator.num_pages)
-
-
 TEXTS_OFFERED = 200
 """Versions that the form offers, newest first: a list that can still be searched by typing."""
 
@@ -199,6 +145,32 @@ def text_choices(operation: str, user: User) -> list[Any]:
         told = f"{name} v{number}{' (live)' if number == live else ''}{f': {note[:60]}' if note else ''}"
         groups.setdefault(name, []).append((f"{template}:{number}", told))
     return [("", "none"), *groups.items()]
+
+
+def changed_since(comparison: Comparison) -> list[str]:
+    """What is not as it was when the comparison was made, in sentences for who wants to repeat it."""
+    told = []
+    arms = comparison.arms.select_related("template", "provider")
+    for arm in arms:
+        provider = arm.provider
+        if provider is None:
+            told.append(f"Arm {arm.letter}: {arm.provider_name} was removed. Choose another provider.")
+        elif (provider.kind, provider.base_url) != (arm.provider_kind, arm.provider_url):
+            told.append(f"Arm {arm.letter}: the kind or address of {provider.name} was changed.")
+        elif provider.model != arm.provider_model:
+            was, now = (name or "the default" for name in (arm.provider_model, provider.model))
+            told.append(f"Arm {arm.letter}: the model of {provider.name} was {was} and is {now}.")
+        if arm.template.archived_at:
+            told.append(
+                f"Arm {arm.letter}: {arm.template.name} is archived by now; its text is kept here all the same."
+            )
+    prompt_set = PromptSet.objects.filter(name=comparison.inputs_from).first()
+    if prompt_set is None or prompt_set.archived_at:
+        gone = "archived" if prompt_set else "renamed"
+        told.append(f"The prompt set {comparison.inputs_from} was {gone} since; its inputs are kept here all the same.")
+    elif prompt_set.inputs != list(comparison.inputs.values_list("text", flat=True)):
+        told.append(f"The prompt set {comparison.inputs_from} was changed since. Take its inputs as they were, or are.")
+    return told
 
 
 @dataclass(frozen=True)

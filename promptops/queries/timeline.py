@@ -20,6 +20,10 @@ MAKES_LIVE = ("template.published", "template.rolled_back")
 RUNS_COUNTED = 1_000
 
 
+# What a row of the list tells in its sentence, or beside it.
+TOLD_ELSEWHERE = {"Version", "Comparison", "Comparison name", "Evidence"}
+
+
 @dataclass(frozen=True)
 class ReleaseRow:
     """One release of the list: the sentences of its audit entries, and the short values that it changed."""
@@ -125,7 +129,7 @@ def at(moment: datetime) -> Moment:
 
 def found(revision: int) -> RevisionPage:
     """One revision, or Release.DoesNotExist."""
-    release = Release.objects.select_related("template", "version", "replaced").get(pk=revision)
+    release = Release.objects.select_related("template", "version", "replaced", "comparison").get(pk=revision)
     entries = [
         (EntryPage(entry, None, None, *audit_queries.changes(entry)), sentence_html(entry))
         for entry in AuditEntry.objects.filter(revision=revision).order_by("seq")
@@ -190,13 +194,13 @@ def _changed(entry: AuditEntry) -> list[Value]:
     """The short values that an entry changed, but for what its sentence says: the version, or all of a new thing."""
     if not (entry.before and entry.after):
         return []
-    return [value for value in audit_queries.changes(entry)[0] if value.changed and value.label != "Version"]
+    return [value for value in audit_queries.changes(entry)[0] if value.changed and value.label not in TOLD_ELSEWHERE]
 
 
 def _light(releases: QuerySet[Release]) -> QuerySet[Release]:
     """With what a row shows, without what is long."""
-    related = releases.select_related("template", "version", "replaced")
-    return related.defer("configuration", "version__body", "replaced__body")
+    related = releases.select_related("template", "version", "replaced", "comparison")
+    return related.defer("configuration", "evidence", "version__body", "replaced__body")
 
 
 def _entries(releases: list[Release]) -> dict[int, list[AuditEntry]]:

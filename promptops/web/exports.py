@@ -1,4 +1,4 @@
-"""The audit as a file, sent while it is read: however many entries there are, only a few hundred are in memory."""
+"""Files that are sent while they are read: however many rows there are, only a few hundred are in memory."""
 
 import csv
 import io
@@ -22,28 +22,29 @@ HIDDEN = re.compile(r"([;\t\r\n]\s*)(?=[=+\-@＝＋－＠])")
 
 @dataclass(frozen=True)
 class Format:
-    """How entries are written: the name is also the ending of the file's name."""
+    """How rows are written: the name is also the ending of the file's name; `key` numbers them in their order."""
 
     name: str
     content_type: str
     begin: str
-    write: Callable[[list[AuditEntry]], str]
+    write: Callable[[list[Any]], str]
+    key: str = "seq"
 
 
-async def stream(entries: QuerySet[AuditEntry], format: Format) -> AsyncIterator[bytes]:
-    """The file in parts, oldest entry first. Each part is a short query in the request's thread."""
+async def stream(rows: QuerySet[Any], format: Format) -> AsyncIterator[bytes]:
+    """The file in parts, oldest row first. Each part is a short query in the request's thread."""
     yield format.begin.encode()
     last = -1
     while True:
-        last, part = await sync_to_async(_part)(entries, format, last)
+        last, part = await sync_to_async(_part)(rows, format, last)
         if last is None:
             return
         yield part
 
 
-def _part(entries: QuerySet[AuditEntry], format: Format, last: int) -> tuple[int | None, bytes]:
-    rows = list(entries.filter(seq__gt=last).order_by("seq")[: audit.BATCH])
-    return (rows[-1].seq if rows else None), format.write(rows).encode(errors="replace")
+def _part(rows: QuerySet[Any], format: Format, last: int) -> tuple[int | None, bytes]:
+    part = list(rows.filter(**{f"{format.key}__gt": last}).order_by(format.key)[: audit.BATCH])
+    return (getattr(part[-1], format.key) if part else None), format.write(part).encode(errors="replace")
 
 
 def _told(entry: AuditEntry) -> dict[str, Any]:
@@ -64,11 +65,11 @@ def _csv(entries: list[AuditEntry]) -> str:
     return text.getvalue()
 
 
-def cell(value: Any) -> str | int:
+def cell(value: Any) -> str | int | float:
     """A cell that no spreadsheet takes for a formula: an apostrophe stands before what could begin one."""
     if value is None:
         return ""
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int | float) and not isinstance(value, bool):
         return value
     text = HIDDEN.sub(r"\1'", value if isinstance(value, str) else audit.canonical_json(value))
     return f"'{text}" if text.startswith(FORMULA) or text.lstrip().startswith(FORMULA) else text
@@ -78,3 +79,19 @@ FORMATS = {
     "jsonl": Format("jsonl", "application/jsonl; charset=utf-8", "", _jsonl),
     "csv": Format("csv", "text/csv; charset=utf-8", ",".join(COLUMNS) + "\r\n", _csv),
 }
+
+
+def tabular(name: str, columns: tuple[str, ...], told: Callable[[Any], dict[str, Any]]) -> Format:
+    """The format of that name for rows that `told` makes values of, by column; their key is `pk`."""
+    if name == "jsonl":
+        lines = lambda rows: "".join(f"{audit.canonical_json(told(row))}\n" for row in rows)  # noqa: E731
+        return Format(name, FORMATS[name].content_type, "", lines, "pk")
+
+    def write(rows: list[Any]) -> str:
+        text = io.StringIO()
+        writer = csv.writer(text)
+        for values in map(told, rows):
+            writer.writerow(cell(values[column]) for column in columns)
+        return text.getvalue()
+
+    return Format(name, FORMATS[name].content_type, ",".join(columns) + "\r\n", write, "pk")

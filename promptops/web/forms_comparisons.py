@@ -11,7 +11,7 @@ from promptops.actions.comparisons import MAX_ARMS, MAX_REPEATS, MIN_ARMS, ArmCh
 from promptops.actions.releases import Content
 from promptops.actions.runs import MAX_COUNT
 from promptops.engine.types import PromptOperation
-from promptops.models import Draft, PromptSet, Provider, Template, User, Version
+from promptops.models import Arm, Comparison, Draft, PromptSet, Provider, Template, User
 from promptops.models.comparisons import LETTERS
 from promptops.queries import comparisons as queries
 from promptops.text import whole_number
@@ -25,12 +25,14 @@ class ArmForm(forms.Form):
     temperature = forms.FloatField(label="Temperature", required=False, min_value=0, max_value=2)
     max_tokens = forms.IntegerField(label="Max tokens", required=False, min_value=1, max_value=32_768)
 
-    def __init__(self, *args: Any, texts: list[Any], user: User, required: bool, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, texts: list[Any], user: User, required: bool, gone: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["text"].required = required
         self.user = user
         self.fields["text"].choices = texts  # type: ignore[attr-defined]
         self.fields["provider"].queryset = Provider.objects.all()  # type: ignore[attr-defined]
+        if gone:  # never another one in its place without being asked
+            self.fields["provider"].empty_label = "its provider was removed: choose one"  # type: ignore[attr-defined]
         for name, placeholder in (("temperature", "the text's own"), ("max_tokens", "the text's own")):
             self.fields[name].widget.attrs["placeholder"] = placeholder
 
@@ -40,8 +42,13 @@ class ArmForm(forms.Form):
         if not chosen:
             return None
         template_id, _, which = chosen.partition(":")
+        if template_id == "arm":
+            arm = Arm.objects.select_related("template", "version").get(pk=whole_number(which))
+            template, version = arm.template, arm.version
+            content = Content(arm.body, arm.temperature, arm.max_tokens, arm.model)
+            return ArmChoice(template, version, self._own(content), self.cleaned_data["provider"])
         template = Template.objects.get(pk=whole_number(template_id))
-        version: Version | None = None
+        version = None
         if which == "draft":
             draft = Draft.objects.filter(template=template, user=self.user).first()
             if draft is None:
@@ -50,11 +57,15 @@ class ArmForm(forms.Form):
         else:
             version = template.versions.get(number=whole_number(which))
             content = Content(**version.content)
+        return ArmChoice(template, version, self._own(content), self.cleaned_data["provider"])
+
+    def _own(self, content: Content) -> Content:
+        """The content with the settings that were typed for this arm."""
         if self.cleaned_data.get("temperature") is not None:
             content = replace(content, temperature=self.cleaned_data["temperature"])
         if self.cleaned_data.get("max_tokens"):
             content = replace(content, max_tokens=self.cleaned_data["max_tokens"])
-        return ArmChoice(template, version, content, self.cleaned_data["provider"])
+        return content
 
 
 class ComparisonForm(forms.Form):
@@ -68,14 +79,23 @@ class ComparisonForm(forms.Form):
     )
     count = forms.IntegerField(label="Alternatives", initial=3, min_value=1, max_value=MAX_COUNT, required=False)
 
-    def __init__(self, data: Any = None, *, operation: PromptOperation, user: User) -> None:
+    def __init__(
+        self, data: Any = None, *, operation: PromptOperation, user: User, repeated: Comparison | None = None
+    ) -> None:
+        """`repeated` is the comparison whose arms, inputs and settings are offered as they were."""
         super().__init__(data)
         self.operation = operation
+        self.repeated = repeated
         self.fields["prompt_set"].queryset = queries.prompt_sets()  # type: ignore[attr-defined]
         self.fields["prompt_set"].label_from_instance = _set_label  # type: ignore[attr-defined]
         if operation is not PromptOperation.REWRITE:
             del self.fields["count"]
         texts = queries.text_choices(operation.value, user)
+        pinned = list(repeated.arms.select_related("template", "version", "provider")) if repeated else []
+        if repeated:
+            self._repeat(repeated)
+            then = [(f"arm:{arm.pk}", f"{arm.letter}: {arm.text_label}") for arm in pinned]
+            texts.insert(1, (f"As in {repeated.name}", then))
         first = [value for value, _ in _flat(texts) if value]
         provider = Provider.objects.filter(enabled=True).first()
         self.arms = [
@@ -85,10 +105,38 @@ class ComparisonForm(forms.Form):
                 texts=texts,
                 user=user,
                 required=place < MIN_ARMS,
-                initial={"text": first[place] if place < min(MIN_ARMS, len(first)) else "", "provider": provider},
+                initial=_of_arm(pinned[place])
+                if place < len(pinned)
+                else {
+                    "text": first[place] if not repeated and place < min(MIN_ARMS, len(first)) else "",
+                    "provider": provider,
+                },
+                gone=place < len(pinned) and pinned[place].provider is None,
             )
             for place, letter in enumerate(LETTERS[:MAX_ARMS])
         ]
+
+    def _repeat(self, repeated: Comparison) -> None:
+        count = repeated.inputs.count()
+        field = self.fields["prompt_set"]
+        field.required = False
+        field.empty_label = f"The same {count} of {repeated.inputs_from}, as they were then"  # type: ignore[attr-defined]
+        self.initial |= {"name": f"{repeated.name[:92]}, again", "note": repeated.note, "repeats": repeated.repeats}
+        if repeated.count:
+            self.initial["count"] = repeated.count
+
+    @property
+    def inputs(self) -> list[str]:
+        """Those of the chosen set, or of the comparison that is repeated."""
+        if self.cleaned_data["prompt_set"] is not None:
+            return list(self.cleaned_data["prompt_set"].inputs)
+        return list(self.repeated.inputs.values_list("text", flat=True)) if self.repeated else []
+
+    @property
+    def inputs_from(self) -> str:
+        """Where they come from, by name."""
+        chosen = self.cleaned_data["prompt_set"]
+        return chosen.name if chosen is not None else self.repeated.inputs_from if self.repeated else ""
 
     def is_valid(self) -> bool:
         return all([super().is_valid(), *(arm.is_valid() for arm in self.arms)])
@@ -96,6 +144,15 @@ class ComparisonForm(forms.Form):
     def choices(self) -> list[ArmChoice]:
         """The arms that were filled in. Raises ValidationError."""
         return [choice for arm in self.arms if (choice := arm.choice()) is not None]
+
+
+def _of_arm(arm: Arm) -> dict[str, Any]:
+    return {
+        "text": f"arm:{arm.pk}",
+        "provider": arm.provider_id,
+        "temperature": arm.temperature,
+        "max_tokens": arm.max_tokens,
+    }
 
 
 def _set_label(prompt_set: PromptSet) -> str:

@@ -399,6 +399,9 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     "comparisons.pause": [lambda w, act: act(comparisons.pause, w.compared(), by=w.actor)],
     "comparisons.resume": [lambda w, act: act(comparisons.resume, w.compared("paused"), by=w.actor)],
     "comparisons.cancel": [lambda w, act: act(comparisons.cancel, w.compared(), by=w.actor)],
+    "comparisons.record_export": [
+        lambda w, act: act(comparisons.record_export, w.compared(), "trials", "csv", by=w.actor)
+    ],
     "comparisons.finish_if_done": [lambda w, act: act(comparisons.finish_if_done, w.compared().pk)],
     "prompts.export_prompts": [lambda w, act: act(prompts.export_prompts, w.folder, by=w.actor)],
     "providers.planned": [lambda w, act: act(providers.planned, NEW)],
@@ -563,6 +566,7 @@ CHANGES_NOTHING_TOLD = {
     "audit.protect",
     "audit.record_export",
     "audit.record_refusal",
+    "comparisons.record_export",
     "presence.arrive",
     "presence.leave",
     "presence.still_here",

@@ -128,6 +128,9 @@ def test_full_pages(full, administrator, page_for, pages: Pages) -> None:
     assert AuditEntry.objects.count() > 100
     page = page_for(administrator)
     found = look(page, "full", EVERYWHERE | OF_A_TEMPLATE)
+    found += look(page, "full", {"answers-blind": f"/compare/{Comparison.objects.get().pk}/answers/"})
+    page.get_by_role("button", name="Show it").click()
+    expect(page.locator("#answers-title")).to_be_visible()
     providers, sets = Provider.objects, PromptSet.objects
     failed = Run.objects.filter(status="failed").first()
     answered, flagged, unjudged = (
@@ -142,7 +145,11 @@ def test_full_pages(full, administrator, page_for, pages: Pages) -> None:
         "variable": f"/variables/{Variable.objects.get(name='mood_1').pk}/",
         "comparison": f"/compare/{Comparison.objects.get().pk}/",
         "vote": f"/compare/{Comparison.objects.get().pk}/vote/",
-        "answers-warned": f"/compare/{Comparison.objects.get().pk}/answers/",
+        "answers": f"/compare/{Comparison.objects.get().pk}/answers/",
+        "answers-none": f"/compare/{Comparison.objects.get().pk}/answers/?show=disagreeing",
+        "pair": f"/compare/{Comparison.objects.get().pk}/answers/2/",
+        "report": f"/compare/{Comparison.objects.get().pk}/report/",
+        "comparison-repeat": f"/compare/new/?repeat={Comparison.objects.get().pk}",
         "set": f"/compare/sets/{sets.get(name='Starter set').pk}/",
         "set-long": f"/compare/sets/{sets.get(input_count=120).pk}/",
         "set-edit": f"/compare/sets/{sets.get(name='Starter set').pk}/edit/",
@@ -253,5 +260,8 @@ def test_dialogs(full, administrator, page_for, pages: Pages) -> None:
     opened("invitation", "/settings/people/", button("Make an invitation link"), "#review[open]")
     opened("role", "/settings/people/", button("Change the role of"), "#review[open]")
     opened("turn-off", "/providers/", button("Turn provider-1 off"), "#review[open]")
+    compared = f"/compare/{Comparison.objects.get().pk}/"
+    opened("release-arm", compared, button("Make v3 of enhance live"), "#review[open]")
+    opened("provider-first", compared, button("Make provider-4 first"), "#review[open]")
     opened("erase", f"/runs/{Run.objects.first().pk}/", button("Erase the text"), "#review[open]")
     assert not found, told(found)

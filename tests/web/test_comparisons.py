@@ -141,7 +141,7 @@ def test_progress_and_answers(started, client_for, viewer):
     assert "two &lt;b&gt;" not in browser.get(f"/compare/{started.pk}/answers/?show=failed").content.decode()
     found = browser.get(f"/compare/{started.pk}/answers/?q=TWO").content.decode()
     assert "two &lt;b&gt;" in found
-    assert "red" not in found
+    assert "&lt;i&gt;red" not in found
     assert "No input matches" in browser.get(f"/compare/{started.pk}/answers/?q=%00owl").content.decode()
     assert "2 of 4" in browser.get("/compare/").content.decode()
     assert third.state == "waiting"

@@ -99,7 +99,9 @@ def world(make_user, actor, publish):
         "variables": variable.pk,
         "session": subject.sessions.get().pk,
         "sets": prompt_sets.create_set("Mine", ["a fox"], by=actor).pk,
-        "compare": compared(provider, actor).pk,
+        "compare": (comparison := compared(provider, actor)).pk,
+        "input": 1,
+        "arm": comparison.arms.first().pk,
     }
 
 

@@ -1,6 +1,7 @@
 """Comparisons: the list, starting one, and following it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
@@ -18,9 +19,9 @@ from promptops.engine.types import PromptOperation
 from promptops.enums import ComparisonState, Permission
 from promptops.models import Comparison
 from promptops.queries import comparisons as queries
+from promptops.queries.offers import offers
 from promptops.queries.pages import page
 from promptops.text import whole_number
-from promptops.web import blindness
 from promptops.web.access import actor, requires
 from promptops.web.forms_comparisons import ComparisonForm
 
@@ -42,6 +43,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
         "comparison": comparison,
         "progress": queries.progress(comparison),
         "arms": queries.arms(comparison),
+        "offers": offers(comparison),
         "open": comparison.state in {ComparisonState.RUNNING, ComparisonState.PAUSED},
     }
     return render(request, "compare/_detail_live.html" if request.htmx else "compare/detail.html", context)
@@ -49,14 +51,19 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 
 @requires(Permission.EDIT)
 def new(request: HttpRequest) -> HttpResponse:
-    """Choose arms and inputs, see what it would take, and start."""
-    operation = _operation(request)
+    """Choose arms and inputs, see what it would take, and start; `repeat` names one to do again as it was."""
+    repeated = _repeated(request)
+    operation = PromptOperation(repeated.operation) if repeated else _operation(request)
     data = request.POST if request.method == "POST" else None
-    form = ComparisonForm(data, operation=operation, user=request.user)
-    context = {"form": form, "operation": operation, "operations": list(PromptOperation)}
+    form = ComparisonForm(data, operation=operation, user=request.user, repeated=repeated)
+    context = {"form": form, "operation": operation, "operations": list(PromptOperation), "repeated": repeated}
     if data is None:
+        context["changed"] = queries.changed_since(repeated) if repeated else []
         return render(request, "compare/new.html", context)
     snapshot = live.current()
+    if repeated:
+        pinned = replace(snapshot.settings, timeout_ms=repeated.timeout_ms)
+        snapshot = replace(snapshot, settings=pinned, variables={operation: repeated.variables})
     try:
         arms = form.choices() if form.is_valid() else []
         if "estimate" in data:
@@ -66,11 +73,11 @@ def new(request: HttpRequest) -> HttpResponse:
             comparison = actions.start(
                 wanted["name"],
                 operation,
-                wanted["prompt_set"].inputs,
+                form.inputs,
                 arms,
                 by=actor(request),
                 snapshot=snapshot,
-                inputs_from=wanted["prompt_set"].name,
+                inputs_from=form.inputs_from,
                 repeats=wanted["repeats"],
                 count=wanted.get("count"),
                 note=wanted["note"],
@@ -83,6 +90,11 @@ def new(request: HttpRequest) -> HttpResponse:
     return render(request, "compare/new.html", context, status=422)
 
 
+def _repeated(request: HttpRequest) -> Comparison | None:
+    number = whole_number(request.POST.get("repeat") or request.GET.get("repeat"))
+    return found(number) if number is not None else None
+
+
 def _operation(request: HttpRequest) -> PromptOperation:
     wanted = request.POST.get("operation") or request.GET.get("operation")
     return next((operation for operation in PromptOperation if operation.value == wanted), PromptOperation.ENHANCE)
@@ -92,20 +104,7 @@ def _estimate(form: ComparisonForm, arms: list[ArmChoice], snapshot: Snapshot) -
     wanted = getattr(form, "cleaned_data", {})
     if not arms or "prompt_set" not in wanted or "repeats" not in wanted:
         return None
-    return queries.estimate(arms, wanted["prompt_set"].inputs, wanted["repeats"], snapshot.settings.max_tokens)
-
-
-@requires(Permission.READ)
-def matrix(request: HttpRequest, pk: int) -> HttpResponse:
-    """Inputs by arms: every answer with its time, tokens and cost."""
-    comparison = found(pk)
-    if left := blindness.left_before_seeing(request, comparison):
-        return blindness.warning(request, comparison, left=left, tab="matrix")
-    search = request.GET.get("q", "").replace("\x00", "").strip()[:200]
-    failed = request.GET.get("show") == "failed"
-    shown = queries.matrix(comparison, number=whole_number(request.GET.get("page")) or 1, search=search, failed=failed)
-    context = {"comparison": comparison, "matrix": shown, "search": search, "failed": failed}
-    return render(request, "compare/matrix.html", context)
+    return queries.estimate(arms, form.inputs, wanted["repeats"], snapshot.settings.max_tokens)
 
 
 STEPS: dict[str, tuple[Callable[..., None], str]] = {

@@ -317,7 +317,7 @@ def version(request: HttpRequest, name: str, number: int) -> HttpResponse:
         "version": found,
         "tokens": estimate_tokens(found.body),
         "previous": template.versions.filter(number__lt=number).first(),
-        "releases": list(found.releases.all()[:20]),
+        "releases": list(found.releases.select_related("comparison").defer("configuration", "evidence")[:20]),
         "tab": "history",
     }
     return render(request, "prompts/version.html", context)

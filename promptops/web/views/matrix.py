@@ -1,0 +1,93 @@
+"""The answers of a comparison: inputs by arms, and two arms' answers to one input beside each other."""
+
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from promptops.enums import ComparisonState, Permission
+from promptops.queries import matrix as queries
+from promptops.queries.matrix import SHOWS, Filters
+from promptops.queries.offers import offers
+from promptops.text import whole_number
+from promptops.web import blindness
+from promptops.web.access import requires
+from promptops.web.views.comparisons import found
+
+MOST_CELLS = 400
+"""That an open page may ask for at once: a page of the matrix with five repeats."""
+
+
+@requires(Permission.READ)
+def index(request: HttpRequest, pk: int) -> HttpResponse:
+    """Inputs by arms: every answer with its time, tokens and cost.
+
+    With `cells`, those that were waiting and are not any more (`open`, the ids of their trials), to be put into an open
+    page; with `count`, only how many these are.
+    """
+    comparison = found(pk)
+    # A page that is open already tells which arm is which.
+    if "cells" not in request.GET and (left := blindness.left_before_seeing(request, comparison)):
+        return blindness.warning(request, comparison, left=left, tab="matrix")
+    filters = _filters(request)
+    base = queries.letter(request.GET.get("base", ""), "A")
+    if "cells" in request.GET:
+        asked = [number for given in request.GET.getlist("open")[:MOST_CELLS] if (number := whole_number(given))]
+        arrived = queries.cells(comparison, asked, base=base)
+        if not arrived:
+            return HttpResponse(status=204)
+        told = "count" if request.GET["cells"] == "count" else "cells"
+        context = {"comparison": comparison, "cells": arrived, "told": told, "query": _query(request)}
+        return render(request, "compare/_cells.html", context)
+    shown = queries.matrix(comparison, filters, number=whole_number(request.GET.get("page")) or 1, base=base)
+    context = {
+        "comparison": comparison,
+        "matrix": shown,
+        "filters": filters,
+        "shows": SHOWS,
+        "offers": offers(comparison),
+        "query": _query(request),
+        "goes_on": comparison.state in {ComparisonState.RUNNING, ComparisonState.PAUSED},
+    }
+    return render(request, "compare/matrix.html", context)
+
+
+@requires(Permission.READ)
+def pair(request: HttpRequest, pk: int, input: int) -> HttpResponse:
+    """Two arms' answers to one input (`a` and `b` are their letters), with their differences and settings."""
+    comparison = found(pk)
+    if left := blindness.left_before_seeing(request, comparison):
+        return blindness.warning(request, comparison, left=left, tab="matrix")
+    repeat = whole_number(request.GET.get("repeat")) or 0
+    shown = queries.pair(
+        comparison,
+        input,
+        _filters(request),
+        first=queries.letter(request.GET.get("a", ""), "A"),
+        second=queries.letter(request.GET.get("b", ""), "B"),
+        repeat=repeat,
+    )
+    if shown is None:
+        raise Http404
+    context: dict[str, Any] = {
+        "comparison": comparison,
+        "pair": shown,
+        "number": input,
+        "repeats": range(comparison.repeats),
+        "sides": [("a", shown.first), ("b", shown.second)],
+    }
+    return render(request, "compare/pair.html", context)
+
+
+def _filters(request: HttpRequest) -> Filters:
+    show = request.GET.get("show", "")
+    search = request.GET.get("q", "").replace("\x00", "").strip()[:200]
+    return Filters(show if show in SHOWS else "", search)
+
+
+def _query(request: HttpRequest) -> str:
+    """The filters, for the address of a pair."""
+    query = request.GET.copy()
+    for name in ("page", "cells", "open", "base"):
+        query.pop(name, None)
+    return query.urlencode()

@@ -1,0 +1,56 @@
+"""A comparison to hand on: its report on one page, and its rows as files."""
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST
+
+from promptops.actions import comparisons as actions
+from promptops.engine.variables import find
+from promptops.enums import Permission
+from promptops.queries import comparisons as progress
+from promptops.queries import evidence, matrix
+from promptops.text import whole_number
+from promptops.web import blindness, exports, exports_comparisons
+from promptops.web.access import actor, requires
+from promptops.web.views.comparisons import found
+
+
+@requires(Permission.READ)
+def report(request: HttpRequest, pk: int) -> HttpResponse:
+    """All of it on one page, to read or print; `inputs` chooses the answers that it shows, such as `3,17`."""
+    comparison = found(pk)
+    if left := blindness.left_before_seeing(request, comparison):
+        return blindness.warning(request, comparison, left=left, tab="report")
+    given = request.GET.get("inputs", "").split(",")
+    numbers = [number for each in given if (number := whole_number(each)) is not None]
+    shown = matrix.selection(comparison, numbers)
+    used = {name for arm in shown.arms for name in find(arm.body)}
+    context = {
+        "comparison": comparison,
+        "variables": {name: value for name, value in comparison.variables.items() if name in used},
+        "progress": progress.progress(comparison),
+        "evidence": evidence.of(comparison),
+        "matrix": shown,
+        "releases": comparison.releases.defer("configuration", "evidence").order_by("-revision")[:10],
+    }
+    return render(request, "compare/report.html", context)
+
+
+@requires(Permission.READ)
+@require_POST
+def export(request: HttpRequest, pk: int) -> HttpResponse:
+    """Its trials, votes or arms (`what`) as CSV or JSON Lines; noted in the audit first."""
+    comparison = found(pk)
+    what, name = request.POST.get("what", ""), request.POST.get("format", "")
+    chosen = exports_comparisons.rows(comparison, what, name)
+    if chosen is None:
+        messages.error(request, "Nothing was exported: this page is out of date. Reload it and try again.")
+        return redirect("comparison", pk=pk)
+    rows, format = chosen
+    actions.record_export(comparison, what, name, by=actor(request))
+    return StreamingHttpResponse(
+        exports.stream(rows, format),
+        content_type=format.content_type,
+        headers={"Content-Disposition": f'attachment; filename="comparison-{pk}-{what}.{name}"'},
+    )

@@ -1,0 +1,102 @@
+"""The matrix of answers as people read it: by keyboard, while answers arrive; and a release because of it."""
+
+import re
+
+from playwright.sync_api import expect
+
+from promptops import live
+from promptops.actions import comparisons
+from promptops.actions.comparisons import ArmChoice
+from promptops.actions.providers import ProviderFields, create_provider
+from promptops.actions.releases import Content
+from promptops.audit import Actor
+from promptops.engine.types import PromptOperation
+from promptops.models import Comparison, Provider, Release, Trial
+from tests.browser.conftest import Pages
+from tests.web.test_comparisons import answer
+
+
+def compared(publish, person, inputs: int = 25) -> Comparison:
+    """Two versions on two providers; paused, so that only the test answers."""
+    by = Actor.person(person)
+    versions = [publish("enhance", "One."), publish("enhance", "Two.")]
+    for number in (1, 2):
+        create_provider(ProviderFields(f"p{number}", "openai", "m", f"http://127.0.0.1:{number}/v1"), by=by)
+    arms = [
+        ArmChoice(version.template, version, Content(**version.content), provider)
+        for version, provider in zip(versions, Provider.objects.all(), strict=True)
+    ]
+    given = {"by": by, "snapshot": live.load(), "inputs_from": "Foxes"}
+    comparison = comparisons.start(
+        "Old or new", PromptOperation.ENHANCE, [f"a fox, {n}" for n in range(inputs)], arms, **given
+    )
+    comparisons.pause(comparison, by=by)
+    return comparison
+
+
+HINT = """number => document.body.dispatchEvent(new CustomEvent("live:comparison", { detail: { number } }))"""
+
+
+def trial(comparison: Comparison, number: int, arm: int) -> Trial:
+    return comparison.trials.get(input__position=number - 1, arm__position=arm)
+
+
+def test_answers_arrive_without_moving_what_is_read(editor, page_for, publish, administrator, pages: Pages) -> None:
+    comparison = compared(publish, administrator)
+    answer(trial(comparison, 1, 0), output=" ".join(["A red fox runs."] * 60))
+    page = page_for(editor, f"/compare/{comparison.pk}/answers/")
+    page.mouse.move(5, 5)
+    page.keyboard.press("j")
+    page.keyboard.press("e")
+    row = page.locator("[data-row]").first
+    expect(row).to_be_focused()
+    expect(row).to_have_class(re.compile("expanded"))
+    answer(trial(comparison, 1, 1), output="A blue fox.")
+    page.evaluate(HINT, comparison.pk)
+    # Somebody reads the list: nothing moves, but it is told.
+    more = page.get_by_role("button", name="Show 1 new answer")
+    expect(more).to_be_visible()
+    expect(page.get_by_text("A blue fox.")).to_have_count(0)
+    more.click()
+    expect(row).to_contain_text("A blue fox.")
+    expect(row.locator("ins")).to_have_text("blue")
+    expect(row).to_have_class(re.compile("expanded"))
+    expect(more).to_have_count(0)
+    # Nobody does: it comes by itself.
+    page.mouse.move(5, 5)
+    page.evaluate("document.activeElement.blur()")
+    answer(trial(comparison, 2, 0), output="A green fox.")
+    page.evaluate(HINT, comparison.pk)
+    expect(page.get_by_text("A green fox.")).to_be_visible()
+
+
+def test_pages_and_pairs_by_keyboard(editor, page_for, publish, administrator, pages: Pages) -> None:
+    comparison = compared(publish, administrator)
+    page = page_for(editor, f"/compare/{comparison.pk}/answers/")
+    page.keyboard.press("]")
+    page.wait_for_url("**page=2*")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("o")
+    page.wait_for_url("**/answers/22/**")
+    page.keyboard.press("k")
+    page.wait_for_url("**/answers/21/**")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_url("**/answers/22/**")
+    page.keyboard.press("?")
+    expect(page.locator("#shortcuts")).to_contain_text("Two answers")
+
+
+def test_a_release_shows_its_evidence(releaser, page_for, publish, administrator, pages: Pages) -> None:
+    comparison = compared(publish, administrator, inputs=2)
+    answer(trial(comparison, 1, 0), output="A red fox runs.")
+    page = page_for(releaser, f"/compare/{comparison.pk}/")
+    expect(page.get_by_role("button", name="Make v2 of enhance live")).to_be_disabled()
+    page.get_by_role("button", name="Make v1 of enhance live").click()
+    page.get_by_label("Note").fill("Shorter answers")
+    page.locator("#review footer").get_by_role("button", name="Make v1 of enhance live").click()
+    expect(page.locator("#toasts")).to_contain_text("v1 of enhance is live")
+    page.goto(f"/revisions/{Release.objects.get(comparison=comparison).pk}/")
+    expect(page.locator("dl.details").first).to_contain_text("1 answered")
+    page.get_by_role("link", name="Old or new").first.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Old or new")

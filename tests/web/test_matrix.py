@@ -1,0 +1,325 @@
+"""The matrix of answers, the pair, acting on an arm, the report, exports and repeating, over HTTP."""
+
+import csv
+import io
+import json
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from promptops import audit
+from promptops.actions import comparisons, prompt_sets
+from promptops.actions.comparisons import ArmChoice
+from promptops.actions.providers import ProviderFields, create_provider, reorder, set_enabled
+from promptops.actions.releases import Content
+from promptops.engine.types import PromptOperation
+from promptops.live import load
+from promptops.models import AuditEntry, Comparison, PromptSet, Provider, Release, Run, Template, Trial, Vote
+from tests.web.test_comparisons import answer
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def compared(publish, actor) -> Comparison:
+    """Arms: v1 on p1, v2 (live) on p2, a draft on p2; three inputs."""
+    first, second = publish("enhance", "One."), publish("enhance", "Two.")
+    p1 = create_provider(ProviderFields("p1", "openai", "m1", "http://127.0.0.1:1/v1"), by=actor)
+    p2 = create_provider(ProviderFields("p2", "openai", "m2", "http://127.0.0.1:2/v1"), by=actor)
+    prompt_sets.create_set("Foxes", ["a fox", "=two hens", "an owl"], by=actor)
+    arms = [
+        ArmChoice(first.template, first, Content(**first.content), p1),
+        ArmChoice(first.template, second, Content(**second.content), p2),
+        ArmChoice(first.template, None, Content("Three.", 0.2, 99), p2),
+    ]
+    given = {"by": actor, "snapshot": load(), "inputs_from": "Foxes", "note": "Is new better?"}
+    inputs = PromptSet.objects.get(name="Foxes").inputs
+    return comparisons.start("Old or new", PromptOperation.ENHANCE, inputs, arms, **given)
+
+
+def trial(comparison: Comparison, number: int, letter: str) -> Trial:
+    return comparison.trials.get(input__position=number - 1, arm__position="ABC".index(letter))
+
+
+def fill(comparison: Comparison) -> None:
+    """Input 1: A and B differ. Input 2: the same everywhere. Input 3: A fails."""
+    for letter in "ABC":
+        answer(trial(comparison, 1, letter), output="A red fox runs." if letter == "A" else "A blue fox runs.")
+        answer(trial(comparison, 2, letter), output="Two hens.")
+        answer(trial(comparison, 3, letter), **({"error": "p1: 503"} if letter == "A" else {"output": "An owl."}))
+
+
+def vote(comparison: Comparison, user, number: int, choice: str) -> None:
+    a, b = comparison.arms.all()[:2]
+    given = comparison.inputs.get(position=number - 1)
+    Vote.objects.create(
+        comparison=comparison,
+        input=given,
+        first=a,
+        second=b,
+        user=user,
+        user_name=user.name,
+        choice=choice,
+        first_on_left=True,
+    )
+
+
+def shown(browser, comparison: Comparison, query: str = "") -> list[int]:
+    """The numbers of the inputs that the matrix shows."""
+    page = browser.get(f"/compare/{comparison.pk}/answers/?{query}").content.decode()
+    return [number for number in (1, 2, 3) if f'data-label="Input {number}"' in page]
+
+
+def test_filters_and_search(compared, client_for, viewer, editor):
+    fill(compared)
+    vote(compared, viewer, 1, "first")
+    vote(compared, editor, 1, "second")
+    vote(compared, editor, 2, "tie")
+    Run.objects.filter(trial=trial(compared, 2, "C")).update(status="blocked")
+    browser = client_for(viewer)
+    assert shown(browser, compared) == [1, 2, 3]
+    assert shown(browser, compared, "show=different") == [1]
+    assert shown(browser, compared, "show=failed") == [3]
+    assert shown(browser, compared, "show=blocked") == [2]
+    assert shown(browser, compared, "show=disagreeing") == [1]
+    assert shown(browser, compared, "q=BLUE") == [1]
+    assert shown(browser, compared, "q=owl") == [3]
+    assert shown(browser, compared, "q=fox&show=failed") == []
+    assert shown(browser, compared, "show=nonsense&page=99&base=Z") == [1, 2, 3]
+
+
+def test_what_the_base_arm_does_not_have_is_marked(compared, client_for, viewer):
+    fill(compared)
+    browser = client_for(viewer)
+    page = browser.get(f"/compare/{compared.pk}/answers/").content.decode()
+    assert "A <ins>blue</ins> fox runs." in page
+    assert "A red fox runs." in page
+    other = browser.get(f"/compare/{compared.pk}/answers/?base=B").content.decode()
+    assert "A <ins>red</ins> fox runs." in other
+    assert "<ins>blue" not in other
+    assert "<ins>red" not in browser.get(f"/compare/{compared.pk}/answers/?base=none").content.decode()
+
+
+def test_only_cells_that_waited_are_sent_to_an_open_page(compared, client_for, viewer):
+    browser = client_for(viewer)
+    url = f"/compare/{compared.pk}/answers/"
+    a, b = trial(compared, 1, "A"), trial(compared, 1, "B")
+    both = {"open": [a.pk, b.pk], "cells": "1"}
+    assert browser.get(url, both).status_code == 204
+    answer(b, output="A blue fox.")  # its base is not there yet
+    assert browser.get(url, both).status_code == 204
+    answer(a, output="A red fox.")
+    page = browser.get(url, both).content.decode()
+    assert f'id="cell-{a.pk}"' in page
+    assert "A <ins>blue</ins> fox." in page
+    assert "new answers" in browser.get(url, both | {"cells": "count"}).content.decode()
+    assert browser.get(url, {"open": ["x", str(10**30)], "cells": "1"}).status_code == 204
+
+
+def test_a_pair(compared, client_for, viewer):
+    fill(compared)
+    vote(compared, viewer, 1, "second")
+    browser = client_for(viewer)
+    page = browser.get(f"/compare/{compared.pk}/answers/1/?a=A&b=C").content.decode()
+    for text in ("A red fox runs.", "A blue fox runs.", "<del>", "temperature <b>0.2</b>", 'data-press="j ArrowRight"'):
+        assert text in page
+    assert "for B <b>1</b>" in browser.get(f"/compare/{compared.pk}/answers/1/?a=B&b=A").content.decode()
+    # Previous and next stay within the filter.
+    filtered = browser.get(f"/compare/{compared.pk}/answers/1/?show=different").content.decode()
+    assert "1 of 1" in filtered
+    assert "data-press" not in filtered
+    for missing in ("9/", "1/?a=A&b=A", "1/?a=D", "1/?repeat=3", "0/"):
+        assert browser.get(f"/compare/{compared.pk}/answers/{missing}").status_code == 404
+
+
+def test_a_version_is_made_live_because_of_the_comparison(compared, client_for, releaser, viewer):
+    fill(compared)
+    vote(compared, viewer, 1, "first")
+    browser = client_for(releaser)
+    arm = compared.arms.get(position=0)
+    url = f"/compare/{compared.pk}/arms/{arm.pk}/publish/"
+    panel = browser.post(url).content.decode()
+    assert "Because of this comparison" in panel
+    assert Release.objects.filter(comparison=compared).count() == 0
+    expected = Template.objects.get().live_version_id
+    browser.post(url, {"confirm": "1", "expected": expected, "note": "It won"})
+    release = Release.objects.get(comparison=compared)
+    assert (release.version.number, release.note) == (1, "It won")
+    assert release.evidence["arm"] == "A"
+    assert "1 vote" in release.evidence["line"]
+    entry = AuditEntry.objects.get(revision=release.revision)
+    assert entry.after["comparison"] == compared.pk
+    assert audit.first_bad_entry() is None
+    # What came later does not change what was known then.
+    vote(compared, releaser, 1, "first")
+    link = f'href="/compare/{compared.pk}/"'
+    for page in (f"/revisions/{release.revision}/", f"/audit/{entry.seq}/", "/timeline/", "/prompts/enhance/v1/"):
+        told = browser.get(page).content.decode()
+        assert link in told, page
+    assert "1 vote:" in browser.get(f"/revisions/{release.revision}/").content.decode()
+    # It is live now.
+    assert "live already" in browser.post(url, {"confirm": "1", "expected": arm.version_id}).content.decode()
+    assert "live already" in browser.get(f"/compare/{compared.pk}/").content.decode()
+
+
+def test_a_draft_becomes_the_next_version_unless_somebody_was_faster(compared, client_for, releaser, publish):
+    arm = compared.arms.get(position=2)
+    url = f"/compare/{compared.pk}/arms/{arm.pk}/publish/"
+    seen = Template.objects.get().live_version_id
+    publish("enhance", "Somebody else's.")
+    refused = client_for(releaser).post(url, {"confirm": "1", "expected": seen})
+    assert refused.status_code == 409
+    assert Template.objects.get().live_version.body == "Somebody else's."
+    client_for(releaser).post(url, {"confirm": "1", "expected": Template.objects.get().live_version_id})
+    version = Template.objects.get().live_version
+    assert (version.number, version.body, version.temperature, version.max_tokens) == (4, "Three.", 0.2, 99)
+    assert Release.objects.get(comparison=compared).version == version
+
+
+def test_a_provider_is_made_first_because_of_the_comparison(compared, client_for, releaser, actor):
+    p1, p2 = Provider.objects.order_by("name")
+    arm = compared.arms.get(position=1)
+    url = f"/compare/{compared.pk}/arms/{arm.pk}/first/"
+    browser = client_for(releaser)
+    assert "p2 → p1" in browser.post(url).content.decode()
+    browser.post(url, {"confirm": "1", "expected": f"{p1.pk},{p2.pk}"})
+    assert [provider.name for provider in Provider.objects.all()] == ["p2", "p1"]
+    assert Release.objects.get(comparison=compared).action == "provider.reordered"
+    assert "first in the chain already" in browser.post(url).content.decode()
+    reorder([p1.pk, p2.pk], by=actor, expected=[p2.pk, p1.pk])
+    stale = browser.post(url, {"confirm": "1", "expected": f"{p2.pk},{p1.pk}"})
+    assert "changed meanwhile" in stale.content.decode()
+    set_enabled(Provider.objects.get(pk=p2.pk), False, by=actor)
+    assert "is off" in browser.post(url).content.decode()
+    Provider.objects.filter(pk=p2.pk).update(model="another", enabled=True)
+    assert "was changed since" in browser.post(url).content.decode()
+    Provider.objects.filter(pk=p2.pk).delete()
+    assert "was removed since" in browser.post(url, {"confirm": "1", "expected": str(p1.pk)}).content.decode()
+
+
+def test_only_releasers_are_offered_releases(compared, client_for, editor, releaser):
+    assert "Act on it" not in client_for(editor).get(f"/compare/{compared.pk}/").content.decode()
+    assert "Act on it" in client_for(releaser).get(f"/compare/{compared.pk}/").content.decode()
+
+
+def taken(browser, comparison: Comparison, what: str, format: str) -> str:
+    response = browser.post(f"/compare/{comparison.pk}/export/", {"what": what, "format": format})
+    return b"".join(response).decode()
+
+
+@pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume asynchronous")
+def test_exports(compared, client_for, viewer):
+    fill(compared)
+    vote(compared, viewer, 1, "neither")
+    erased = trial(compared, 1, "B").run
+    Run.objects.filter(pk=erased.pk).update(input="", output="", error="", erased_at=timezone.now())
+    browser = client_for(viewer)
+    rows = [json.loads(line) for line in taken(browser, compared, "trials", "jsonl").splitlines()]
+    assert len(rows) == 9
+    assert (
+        rows[0] | {"arm": "A", "version": 1, "provider": "p1", "output": "A red fox runs.", "input": "a fox"} == rows[0]
+    )
+    assert [(row["arm"], row["input"], row["output"]) for row in rows if row["erased"]] == [("B", "", "")]
+    table = list(csv.DictReader(io.StringIO(taken(browser, compared, "trials", "csv"))))
+    assert table[3]["input"] == "'=two hens"
+    assert table[6]["error"] == "p1: 503"
+    votes = list(csv.DictReader(io.StringIO(taken(browser, compared, "votes", "csv"))))
+    assert [(row["first"], row["second"], row["choice"]) for row in votes] == [("A", "B", "neither")]
+    arms = [json.loads(line) for line in taken(browser, compared, "arms", "jsonl").splitlines()]
+    assert [arm["text"] for arm in arms] == ["One.", "Two.", "Three."]
+    entries = AuditEntry.objects.filter(action="comparison.exported")
+    assert [entry.after["what"] for entry in entries.order_by("seq")] == ["trials", "trials", "votes", "arms"]
+    assert browser.post(f"/compare/{compared.pk}/export/", {"what": "x", "format": "csv"}).status_code == 302
+    assert entries.count() == 4
+
+
+def test_the_report(compared, client_for, viewer):
+    browser = client_for(viewer)
+    assert "Nobody has voted yet" in browser.get(f"/compare/{compared.pk}/report/").content.decode()
+    fill(compared)
+    vote(compared, viewer, 1, "second")
+    page = browser.get(f"/compare/{compared.pk}/report/").content.decode()
+    for text in ("Is new better?", "Three.", "not enough votes to tell", "A blue fox runs.", "An owl.", "812 ms"):
+        assert text in page
+    some = browser.get(f"/compare/{compared.pk}/report/?inputs=3,x,99").content.decode()
+    assert "An owl." in some
+    assert "A blue fox runs." not in some
+
+
+def test_repeating_it(compared, client_for, editor, actor):
+    browser = client_for(editor)
+    page = browser.get(f"/compare/new/?repeat={compared.pk}").content.decode()
+    assert "The same 3 of Foxes" in page
+    assert "Old or new, again" in page
+    assert "was removed" not in page
+    arms = list(compared.arms.all())
+    given = {"repeat": compared.pk, "name": "Again", "note": "", "prompt_set": "", "repeats": 1}
+    for letter, arm in zip("abc", arms, strict=True):
+        given |= {f"{letter}-text": f"arm:{arm.pk}", f"{letter}-provider": arm.provider_id}
+        given |= {f"{letter}-temperature": arm.temperature, f"{letter}-max_tokens": arm.max_tokens}
+    given |= {"d-text": "", "d-provider": arms[0].provider_id}
+    foxes = PromptSet.objects.get(name="Foxes")
+    prompt_sets.archive(foxes, by=actor)
+    assert "was archived since" in browser.get(f"/compare/new/?repeat={compared.pk}").content.decode()
+    assert browser.post("/compare/new/", given).status_code == 302
+    again = Comparison.objects.exclude(pk=compared.pk).get()
+    pinned = ("body", "temperature", "max_tokens", "provider", "version", "provider_model")
+    assert list(again.arms.values_list(*pinned)) == list(compared.arms.values_list(*pinned))
+    assert list(again.inputs.values_list("text")) == list(compared.inputs.values_list("text"))
+    assert (again.inputs_from, again.timeout_ms) == ("Foxes", compared.timeout_ms)
+    Provider.objects.filter(name="p1").delete()
+    gone = browser.get(f"/compare/new/?repeat={compared.pk}").content.decode()
+    assert "p1 was removed" in gone
+    assert "choose one" in gone
+    assert browser.post("/compare/new/", given | {"a-provider": ""}).status_code == 422
+    assert browser.get("/compare/new/?repeat=999").status_code == 404
+
+
+def test_the_number_of_queries_does_not_grow(compared, client_for, releaser, actor):
+    fill(compared)
+    arms = [
+        ArmChoice(arm.template, arm.version, Content(arm.body, arm.temperature, arm.max_tokens), arm.provider)
+        for arm in compared.arms.all()
+    ]
+    given = {"by": actor, "snapshot": load(), "inputs_from": "Foxes"}
+    many = comparisons.start("Many", PromptOperation.ENHANCE, [f"a fox, take {n}" for n in range(60)], arms, **given)
+    fill(many)
+    browser = client_for(releaser)
+    for comparison in (compared, many):  # they have votes to cast, which seeing the arms would color
+        browser.post(f"/compare/{comparison.pk}/seen/")
+    counts = []
+    for comparison in (compared, many):
+        for path in ("", "answers/", "answers/?show=different&q=fox", "answers/2/", "report/"):
+            browser.get(f"/compare/{comparison.pk}/{path}")
+            with CaptureQueriesContext(connection) as queries:
+                browser.get(f"/compare/{comparison.pk}/{path}")
+            counts.append(len(queries))
+    assert counts[:5] == counts[5:]
+
+
+def test_who_has_votes_left_is_warned_before_arms_are_told(compared, client_for, editor, viewer):
+    fill(compared)
+    pages = [f"/compare/{compared.pk}/{path}" for path in ("answers/", "answers/1/", "report/")]
+    for page in pages:
+        assert "A red fox runs." not in client_for(editor).get(page).content.decode()
+        assert "A red fox runs." in client_for(viewer).get(page).content.decode()
+
+
+@pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume asynchronous")
+def test_what_the_safety_filter_masks_is_masked_everywhere(compared, client_for, viewer):
+    fill(compared)
+    Run.objects.filter(trial=trial(compared, 1, "A")).update(output_masked=True)
+    Run.objects.filter(trial=trial(compared, 3, "A")).update(input_masked=True)
+    browser = client_for(viewer)
+    for page in ("answers/", "answers/?base=B", "answers/?q=red", "answers/1/", "report/"):
+        told = browser.get(f"/compare/{compared.pk}/{page}").content.decode()
+        assert "A red fox" not in told
+        assert "p1: 503" not in told
+    assert shown(browser, compared, "q=red") == []
+    rows = [json.loads(line) for line in taken(browser, compared, "trials", "jsonl").splitlines()]
+    assert [(row["arm"], row["input"], row["output"], row["error"]) for row in rows if row["masked"]] == [
+        ("A", "a fox", "", ""),
+        ("A", "", "", ""),
+    ]
