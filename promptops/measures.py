@@ -14,8 +14,7 @@ GRAM = 3
 """Words in a row that count as a repetition when they come again, as in "seq-rep-n" (Welleck et al. 2020)."""
 
 # What says little of what a prompt is about. The closed classes of English, and words that ask for a picture.
-STOP_WORDS = frozenset(
-    """a about above across after again against all along also am among an and another any are around as at away be
+_STOP = """a about above across after again against all along also am among an and another any are around as at away be
     because been before behind being below beneath beside between beyond both but by can cannot could did do does doing
     done down during each either else even every few for from further get gets got had has have having he her here hers
     him his how i if in inside into is isn it its itself just least less let like ll made make makes making many may me
@@ -23,8 +22,8 @@ STOP_WORDS = frozenset(
     own per please quite rather re really same shall she should show shows since so some such t than that the their
     them then there these they this those though through to together too toward towards under until up upon us ve very
     was we were what when where which while who whose why will with within without would you your
-    clip footage image photo picture scene shot video""".split()
-)
+    clip footage image photo picture scene shot video"""
+STOP_WORDS = frozenset(_STOP.split())
 
 # Scripts that write no blanks between words: Thai to Khmer, kana, Han.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"

@@ -20,6 +20,7 @@ from promptops.web.views import (
     settings,
     timeline,
     variables,
+    verdicts,
 )
 
 
@@ -90,6 +91,7 @@ urlpatterns = [
     path("compare/new/", comparisons.new, name="comparison_new"),
     path("compare/<number:pk>/", comparisons.detail, name="comparison"),
     path("compare/<number:pk>/answers/", comparisons.matrix, name="comparison_matrix"),
+    path("compare/<number:pk>/verdict/", verdicts.verdict, name="comparison_verdict"),
     path("compare/<number:pk>/step/", comparisons.step, name="comparison_step"),
     path("compare/sets/", prompt_sets.index, name="prompt_sets"),
     path("compare/sets/new/", prompt_sets.new, name="prompt_set_new"),
