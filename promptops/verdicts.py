@@ -65,11 +65,17 @@ def share_of(scores: Scores) -> Interval:
     effective number of votes in place of the number (Korn and Graubard 1998; Dean and Pagano 2015). How often it holds
     the truth is measured in docs/decisions/0014-intervals-of-votes.md.
     """
+    return share_of_means(*_means(scores))
+
+
+def share_of_means(means: Sequence[float], votes: int) -> Interval:
+    """`share_of` for the means of the inputs that have a vote, and how many votes these have together."""
+    return wilson(fmean(means), effective_inputs(means, votes)) if means else Interval(0.5, 0.0, 1.0)
+
+
+def _means(scores: Scores) -> tuple[list[float], int]:
     voted = [votes for votes in scores.values() if votes]
-    if not voted:
-        return Interval(0.5, 0.0, 1.0)
-    means = [fmean(votes) for votes in voted]
-    return wilson(fmean(means), effective_inputs(means, sum(map(len, voted))))
+    return [fmean(votes) for votes in voted], sum(map(len, voted))
 
 
 def effective_inputs(means: Sequence[float], votes: int) -> float:
@@ -119,19 +125,22 @@ def verdict(scores: Scores) -> Verdict:
     The number comes from the score test behind Wilson's interval: it leaves one half out when the effective number of
     inputs exceeds z^2 / (4 (share - 1/2)^2).
     """
-    voted = [votes for votes in scores.values() if votes]
-    found = share_of(scores)
-    if voted and not found.includes_half:
-        return Verdict(found, len(voted), "first" if found.share > 0.5 else "second", 0)
+    return verdict_of_means(*_means(scores))
+
+
+def verdict_of_means(means: Sequence[float], votes: int) -> Verdict:
+    """`verdict` for the means of the inputs that have a vote, and how many votes these have together."""
+    found, inputs = share_of_means(means, votes), len(means)
+    if means and not found.includes_half:
+        return Verdict(found, inputs, "first" if found.share > 0.5 else "second", 0)
     distance = abs(found.share - 0.5)
-    if not voted or distance < 1e-9:
-        return Verdict(found, len(voted), None, None)
+    if not means or distance < 1e-9:
+        return Verdict(found, inputs, None, None)
     z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-    # Votes that one input tells as much as.
-    worth = effective_inputs([fmean(votes) for votes in voted], sum(map(len, voted))) / len(voted)
+    worth = effective_inputs(means, votes) / inputs  # votes that one input tells as much as
     needed = z**2 / (4 * distance**2) / worth
-    more = max(1, round(needed - len(voted) + 0.5))
-    return Verdict(found, len(voted), None, more if more <= MOST_MORE else None)
+    more = max(1, round(needed - inputs + 0.5))
+    return Verdict(found, inputs, None, more if more <= MOST_MORE else None)
 
 
 @dataclass(frozen=True)

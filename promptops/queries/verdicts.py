@@ -15,7 +15,7 @@ from django.db.models import Count, F, Max, Q, Sum
 
 from promptops import charts
 from promptops.enums import Choice, TrialState
-from promptops.models import Arm, Attempt, Comparison, Trial
+from promptops.models import Arm, Attempt, Comparison, Trial, Vote
 from promptops.queries.figures import percentile
 from promptops.verdicts import (
     FEW_INPUTS,
@@ -25,8 +25,9 @@ from promptops.verdicts import (
     Verdict,
     agreement,
     share_of,
+    share_of_means,
     strengths,
-    verdict,
+    verdict_of_means,
 )
 
 
@@ -337,73 +338,90 @@ def _pair(first: NamedArm, second: NamedArm, votes: _PairVotes, answers: "_Answe
     )
 
 
+# How often each choice was made, in this order.
+CHOICES = [Choice.FIRST.value, Choice.SECOND.value, Choice.TIE.value, Choice.NEITHER.value]
+FIRST, SECOND, TIE, NEITHER = range(4)
+
+
 @lru_cache(maxsize=64)
 def _counted(comparison: int, arms: tuple[int, ...], state: Hashable) -> _Counted:
-    """The votes, counted, in one query. `state` says which votes there are: another one is counted anew."""
-    fields = "input", "repeat", "first", "second", "choice", "first_on_left", "user", "user_name"
-    rows = list(Comparison.objects.get(pk=comparison).votes.order_by("id").values_list(*fields)) if state else []
-    choices: dict[PairKey, dict[int, list[str]]] = {pair: defaultdict(list) for pair in combinations(arms, 2)}
-    ballots: dict[tuple[int, int, PairKey], list[str]] = defaultdict(list)
-    sides: dict[int, list[float]] = defaultdict(list)
-    by_voter: dict[int, list[tuple[int, str, bool]]] = defaultdict(list)
-    names: dict[int, str] = {}
-    place = {arm: position for position, arm in enumerate(arms)}
-    matches: dict[int, list[tuple[int, int, float]]] = defaultdict(list)
-    for given, repeat, first, second, choice, first_on_left, user, user_name in rows:
-        choices[first, second][given].append(choice)
-        ballots[given, repeat, (first, second)].append(choice)
-        by_voter[user].append((given, choice, first_on_left))
-        names[user] = user_name
-        matches[given].append((place[first], place[second], SCORE[choice]))
-        if choice in DECIDED:
-            sides[given].append(float((choice == Choice.FIRST) == first_on_left))
+    """The votes, counted, in two queries. `state` says which votes there are: another one is counted anew."""
+    votes = Vote.objects.filter(comparison=comparison).order_by()
+    rows = votes.values_list("input", "repeat", "first", "second", "choice", "first_on_left", "user") if state else []
+    number = {choice: place for place, choice in enumerate(CHOICES)}
+    pairs: dict[PairKey, dict[int, list[int]]] = {pair: {} for pair in combinations(arms, 2)}
+    ballots: dict[Hashable, list[int]] = defaultdict(list)
+    # Of decided votes: how many were for the left side, and how many there are.
+    sides: dict[int, list[int]] = defaultdict(lambda: [0, 0])
+    by_voter: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(lambda: [0, 0]))
+    choices: dict[int, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    for given, repeat, first, second, chosen, first_on_left, user in rows:
+        choice, pair = number[chosen], (first, second)
+        by_input = pairs[pair]
+        if given not in by_input:
+            by_input[given] = [0, 0, 0, 0]
+        by_input[given][choice] += 1
+        choices[user][choice] += 1
+        ballots[given, repeat, pair].append(choice)
+        if choice <= SECOND:
+            left = (choice == FIRST) == first_on_left
+            for counts in (sides[given], by_voter[user][given]):
+                counts[0] += left
+                counts[1] += 1
+    names = dict(votes.values_list("user").annotate(Max("user_name"))) if state else {}
     shared = [ballot for ballot in ballots.values() if len(ballot) > 1]
     return _Counted(
-        pairs={pair: _pair_votes(by_input) for pair, by_input in choices.items()},
-        strengths=strengths(matches, len(arms)) if len(arms) > 2 and matches else [],
-        voters=sorted((_voter(names[user], cast) for user, cast in by_voter.items()), key=lambda voter: -voter.votes),
+        pairs={pair: _pair_votes(by_input) for pair, by_input in pairs.items()},
+        strengths=_strengths(pairs, arms) if len(arms) > 2 and ballots else [],
+        voters=[
+            Voter(names[user], sum(counts), counts[TIE], counts[NEITHER], _rate_of(by_voter[user].values()))
+            for user, counts in sorted(choices.items(), key=lambda row: -sum(row[1]))
+        ],
         agreement=Agreement(len(shared), sum(len(set(ballot)) == 1 for ballot in shared), agreement(shared)),
-        left_side=_rate(sides),
+        left_side=_rate_of(sides.values()),
     )
 
 
-DECIDED = frozenset({Choice.FIRST, Choice.SECOND})
-SCORE = {Choice.FIRST: 1.0, Choice.SECOND: 0.0, Choice.TIE: 0.5, Choice.NEITHER: 0.5}
+def _pair_votes(by_input: dict[int, list[int]]) -> _PairVotes:
+    def share(choice: int) -> Rate:
+        return _rate_of((counts[choice], sum(counts)) for counts in by_input.values())
 
-
-def _pair_votes(by_input: dict[int, list[str]]) -> _PairVotes:
-    decided = {
-        given: [SCORE[Choice(choice)] for choice in cast if choice in DECIDED] for given, cast in by_input.items()
-    }
+    decided = [(counts[FIRST], counts[FIRST] + counts[SECOND]) for counts in by_input.values()]
+    votes = sum(of for _, of in decided)
     return _PairVotes(
-        votes=sum(map(len, by_input.values())),
-        decided=sum(map(len, decided.values())),
-        first_won=_share_of_choice(by_input, Choice.FIRST),
-        second_won=_share_of_choice(by_input, Choice.SECOND),
-        tie=_share_of_choice(by_input, Choice.TIE),
-        neither=_share_of_choice(by_input, Choice.NEITHER),
-        verdict=verdict(decided),
+        votes=sum(map(sum, by_input.values())),
+        decided=votes,
+        first_won=share(FIRST),
+        second_won=share(SECOND),
+        tie=share(TIE),
+        neither=share(NEITHER),
+        verdict=verdict_of_means([won / of for won, of in decided if of], votes),
         voted=frozenset(by_input),
     )
 
 
-def _share_of_choice(by_input: dict[int, list[str]], choice: Choice) -> Rate:
-    return _rate({given: [float(cast == choice) for cast in votes] for given, votes in by_input.items()})
+def _strengths(pairs: dict[PairKey, dict[int, list[int]]], arms: Sequence[int]) -> list[Strength]:
+    """Bradley-Terry from the share that each pair's first arm got on each input; half of what is not decided."""
+    place = {arm: position for position, arm in enumerate(arms)}
+    matches: dict[int, list[tuple[int, int, float]]] = defaultdict(list)
+    for (first, second), by_input in pairs.items():
+        for given, counts in by_input.items():
+            score = (counts[FIRST] + (counts[TIE] + counts[NEITHER]) / 2) / sum(counts)
+            matches[given].append((place[first], place[second], score))
+    return strengths({given: matches[given] for given in sorted(matches)}, len(arms))
+
+
+def _rate_of(counts: Iterable[Sequence[int]]) -> Rate:
+    """The share, with the input as the unit, from how many of how many on each input have it."""
+    found = [(count, of) for count, of in counts if of]
+    votes = sum(of for _, of in found)
+    return Rate(share_of_means([count / of for count, of in found], votes), sum(count for count, _ in found), votes)
 
 
 def _rate(scores: dict[int, list[float]]) -> Rate:
-    """The share of what is 1, with the input as the unit."""
+    """The mean of scores from 0 to 1, with the input as the unit."""
     every = [score for votes in scores.values() for score in votes]
     return Rate(share_of(scores), round(sum(every)), len(every))
-
-
-def _voter(name: str, cast: list[tuple[int, str, bool]]) -> Voter:
-    sides: dict[int, list[float]] = defaultdict(list)
-    for given, choice, first_on_left in cast:
-        if choice in DECIDED:
-            sides[given].append(float((choice == Choice.FIRST) == first_on_left))
-    counts = Counter(choice for _, choice, _ in cast)
-    return Voter(name, len(cast), counts[Choice.TIE], counts[Choice.NEITHER], _rate(sides))
 
 
 # ---------------------------------------------------------------- answers

@@ -130,6 +130,7 @@ def test_full_pages(full, administrator, page_for, pages: Pages) -> None:
         "provider-off": f"/providers/{providers.filter(enabled=False).first().pk}/",
         "variable": f"/variables/{Variable.objects.get(name='mood_1').pk}/",
         "comparison": f"/compare/{Comparison.objects.get().pk}/",
+        "verdict": f"/compare/{Comparison.objects.get().pk}/verdict/",
         "answers": f"/compare/{Comparison.objects.get().pk}/answers/",
         "set": f"/compare/sets/{sets.get(name='Starter set').pk}/",
         "set-long": f"/compare/sets/{sets.get(input_count=120).pk}/",
