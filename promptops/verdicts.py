@@ -63,7 +63,7 @@ def share_of(scores: Scores) -> Interval:
 
     Every input has the same weight, however many votes it has. The interval is Wilson's score interval (1927) with the
     effective number of votes in place of the number (Korn and Graubard 1998; Dean and Pagano 2015). How often it holds
-    the truth is measured in docs/decisions/0014-intervals-of-votes.md.
+    the truth is measured in docs/decisions/0016-intervals-of-votes.md.
     """
     return share_of_means(*_means(scores))
 
