@@ -18,10 +18,13 @@ class Permission(models.TextChoices):
     """What a view or a socket message can ask for."""
 
     READ = "read", "Read every page"
-    EDIT = "edit", "Write drafts and prompt sets, run previews and test providers"
+    EDIT = (
+        "edit",
+        "Write drafts and prompt sets, run previews, test providers, compare and vote, see and review blocked texts",
+    )
     RELEASE = (
         "release",
-        "Change what is live: publish, roll back, variables, templates, provider order, turn providers on and off",
+        "Change what is live: publish, roll back, variables, templates, safety, provider order, turn providers on, off",
     )
     ADMINISTER = "administer", "Users, roles, providers and their keys, settings, erasing runs"
 
@@ -57,6 +60,51 @@ class RunStatus(models.TextChoices):
     SUCCEEDED = "succeeded", "Succeeded"
     FAILED = "failed", "Failed"
     CANCELED = "canceled", "Canceled"
+    BLOCKED = "blocked", "Blocked"  # by the safety filter
+
+
+class SafetyMode(models.TextChoices):
+    """What becomes of the safety filter's verdicts."""
+
+    OFF = "off", "Off"
+    SHADOW = "shadow", "Shadow"
+    ENFORCE = "enforce", "Enforce"
+
+
+class WhenUnavailable(models.TextChoices):
+    """What the enforced filter does with a text that it cannot judge."""
+
+    BLOCK = "block", "Block it (fail closed)"
+    ALLOW = "allow", "Let it pass (fail open)"
+
+
+class SafetyTermKind(models.TextChoices):
+    """What a term of the operators does."""
+
+    ALLOW = "allow", "Allow"
+    DENY = "deny", "Deny"
+
+
+class SafetySide(models.TextChoices):
+    """Which text of a run was judged."""
+
+    INPUT = "input", "Input"
+    OUTPUT = "output", "Output"
+
+
+class SafetyQueue(models.TextChoices):
+    """Why a person should look at a verdict; "" means that nobody need."""
+
+    BLOCKED = "blocked", "Blocked"
+    BORDERLINE = "borderline", "Borderline"
+    REPORTED = "reported", "Reported"
+
+
+class SafetyReview(models.TextChoices):
+    """What a person says of a verdict; "" means that nobody has looked yet."""
+
+    RIGHT = "right", "Right"
+    WRONG = "wrong", "Wrong"
 
 
 class ComparisonState(models.TextChoices):
@@ -82,6 +130,15 @@ class Choice(models.TextChoices):
 
     FIRST = "first", "The first"
     SECOND = "second", "The second"
+    TIE = "tie", "Tie"
+    NEITHER = "neither", "Neither is good"
+
+
+class Side(models.TextChoices):
+    """What a voter chose on the page, where the answers have sides and no names."""
+
+    LEFT = "left", "A is better"
+    RIGHT = "right", "B is better"
     TIE = "tie", "Tie"
     NEITHER = "neither", "Neither is good"
 

@@ -13,7 +13,7 @@ from channels.db import database_sync_to_async
 from channels.layers import get_channel_layer
 from django.db.models import Exists, OuterRef
 
-from promptops import crypto, events
+from promptops import crypto, events, guards
 from promptops.engine.health import HealthRegistry
 from promptops.engine.snapshot import ProviderSpec, SettingsSpec, Snapshot, TemplateSpec
 from promptops.engine.types import Prices, PromptOperation
@@ -62,6 +62,8 @@ def refresh() -> Snapshot:
             _current = loaded
             if before is not None:
                 _forget_changed(before, loaded)
+            if before is None or before.safety != loaded.safety:
+                guards.warm_up(loaded.safety)
             return loaded
         return before
 
@@ -160,6 +162,7 @@ def _load(config: LiveConfiguration) -> Snapshot:
             hedge_after_ms=MappingProxyType(_hedging(config)),
         ),
         variables=MappingProxyType(_variables()),
+        safety=guards.load(),
     )
 
 

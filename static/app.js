@@ -444,10 +444,26 @@
   }
 
   on("htmx:beforeOnLoad", (event) => {
-    // The kept text comes back after signing in, so the browser need not ask.
-    if (loginExpired(event.detail.xhr)) leaving = true;
-    else settle(event);
+    if (!loginExpired(event.detail.xhr)) return settle(event);
+    event.preventDefault(); // htmx would go at once, in the middle of a word
+    toSignIn(redirect(event.detail.xhr));
   });
+
+  const TYPING_MS = 1000; // who has not typed for so long is not in the middle of a word
+  let typedAt = 0;
+  on("input", () => (typedAt = Date.now()), true);
+
+  /** Go to the sign-in page once nobody is typing: the next keys would land there, and be missing here. */
+  function toSignIn(address) {
+    if (signedOut) return;
+    signedOut = leaving = true; // the kept text comes back after signing in, so the browser need not ask
+    const go = () => {
+      const left = typedAt + TYPING_MS - Date.now();
+      if (left > 0) setTimeout(go, left);
+      else location.assign(address);
+    };
+    go();
+  }
 
   /** Forgets what a form held once the server has taken it; a review panel that opens has taken nothing yet. */
   function settle(event) {
@@ -565,6 +581,7 @@
       forgetKept(form);
       return showSave(form, "saved", "Saved");
     }
+    if (loginExpired(xhr)) return showSave(form, "failed", "Not saved: you are signed out. What you typed is kept for when you are back.");
     if (xhr.status === 409 || xhr.status === 422) {
       const told = `Not saved: ${xhr.getResponseHeader("X-Reason") ?? "see the message on this page"}`;
       if (xhr.status === 409 && form.elements.overwrite) save.conflict = told;
@@ -668,9 +685,7 @@
       return;
     }
     if (hint.event === "signed_out") {
-      signedOut = leaving = true;
-      location.assign(`${signIn}?next=${encodeURIComponent(location.pathname + location.search)}`);
-      return;
+      return toSignIn(`${signIn}?next=${encodeURIComponent(location.pathname + location.search)}`);
     }
     if (HEADS.includes(hint.event)) {
       if (Number(hint.number) <= Number(body.dataset[hint.event])) return;
@@ -743,7 +758,9 @@
     const link = performance.now() - firstKeyAt < SEQUENCE_MS && $(`[data-key="${CSS.escape(both)}"]`);
     firstKey = link ? "" : event.key;
     firstKeyAt = performance.now();
-    if (link) link.click();
+    // A key that is held down votes once.
+    const button = !event.repeat && $(`[data-single-key="${CSS.escape(event.key.toLowerCase())}"]`);
+    (link || button)?.click?.();
   });
 
   function commandBar() {

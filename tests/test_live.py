@@ -68,12 +68,12 @@ def test_the_snapshot_holds_what_is_live_and_no_secret_in_its_repr(publish, acto
     assert "sk-one" not in repr(snapshot)
 
 
-def test_reading_the_snapshot_costs_no_query_and_loading_five(publish, django_assert_num_queries):
+def test_reading_the_snapshot_costs_no_query_and_loading_seven(publish, django_assert_num_queries):
     publish("enhance", "Text")
     live.current()
     with django_assert_num_queries(0):
         live.current()
-    with django_assert_num_queries(5):
+    with django_assert_num_queries(7):
         live.load()
 
 

@@ -9,7 +9,17 @@ from promptops import audit, events, live
 from promptops.actions.errors import ChecksFailed
 from promptops.audit import Actor
 from promptops.checks import failures, run_checks
-from promptops.models import LiveConfiguration, Provider, Release, Template, Variable, Version
+from promptops.enums import SafetyTermKind
+from promptops.models import (
+    LiveConfiguration,
+    Provider,
+    Release,
+    SafetySettings,
+    SafetyTerm,
+    Template,
+    Variable,
+    Version,
+)
 
 # What a row knows beside what it says of the live configuration: secrets, counters, and its own place.
 NOT_TOLD = {"id", "enabled", "position", "changed_revision", "key_encrypted", "key_env"}
@@ -94,6 +104,21 @@ def configuration() -> dict[str, Any]:
         ],
         "variables": list(Variable.objects.values("operation", "name", "value")),
         "settings": _fields(LiveConfiguration.objects.get(pk=1), NOT_TOLD_OF_SETTINGS),
+        "safety": safety_told(),
+    }
+
+
+def safety_told() -> dict[str, Any]:
+    """What is set for the safety filter, as releases and the audit tell it: short values, terms one a line."""
+    config = SafetySettings.objects.select_related("model").defer("model__data").get(pk=1)
+    terms = list(SafetyTerm.objects.all())
+    thresholds = {**config.model.manifest.get("thresholds", {}), **config.thresholds}
+    return {
+        "mode": config.mode,
+        "when_unavailable": config.when_unavailable,
+        "model": config.model.number,
+        **{f"{name}_from": round(float(value), 4) for name, value in sorted(thresholds.items())},
+        **{f"{kind}_terms": "\n".join(str(term) for term in terms if term.kind == kind) for kind in SafetyTermKind},
     }
 
 

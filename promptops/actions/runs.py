@@ -1,12 +1,17 @@
-"""Running an operation: the snapshot's chain answers, events stream to the caller, the run is recorded at its end."""
+"""Running an operation: the snapshot's chain answers, events stream to the caller, the run is recorded at its end.
+
+The safety filter judges input and output. In shadow its verdicts are recorded with the run and change nothing; where
+it is enforced, the input is judged before anybody is asked, and no text leaves here before the output is judged.
+"""
 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeAlias
 
 from channels.db import database_sync_to_async
 from django.core.exceptions import ValidationError
@@ -19,21 +24,24 @@ from promptops.actions.errors import Refused
 from promptops.actions.releases import Content
 from promptops.audit import SYSTEM, Actor
 from promptops.draining import gate
-from promptops.engine.chain import ChainEvent, HedgePolicy, RunDone, run_chain
+from promptops.engine.chain import AttemptStarted, ChainEvent, HedgePolicy, RunDone, TextChunk, run_chain
 from promptops.engine.drills import Fault, faulty
 from promptops.engine.enhancer import build_request
 from promptops.engine.errors import LLMProviderError
 from promptops.engine.providers import build_provider
-from promptops.engine.snapshot import ProviderSpec, Snapshot
+from promptops.engine.safety.guard import MAX_BYTES, SafetyLayer, SafetyVerdict, VerdictDecision
+from promptops.engine.snapshot import ProviderSpec, SafetySpec, Snapshot
 from promptops.engine.types import Attempt as EngineAttempt
 from promptops.engine.types import LLMProvider, LLMRequest, LLMResponse, PromptOperation
-from promptops.enums import RunSource, RunStatus
-from promptops.models import Attempt, LiveConfiguration, Run, Template, User, Version
+from promptops.enums import RunSource, RunStatus, SafetyMode, SafetyQueue, SafetySide
+from promptops.models import Attempt, LiveConfiguration, Run, SafetyCheck, Template, User, Version
 
 log = logging.getLogger(__name__)
 
 MAX_INPUT_CHARACTERS = 16_000
 MAX_COUNT = 10
+BORDERLINE = 0.75
+"""A text that passes with a score of at least this share of its category's threshold is worth a person's look."""
 
 
 @dataclass(frozen=True)
@@ -100,13 +108,42 @@ class RunPlan:
 
 
 @dataclass(frozen=True)
+class TextHeld:
+    """Text has begun to come and is held until the safety filter has judged all of it."""
+
+    provider: str
+
+
+@dataclass(frozen=True)
+class SafetyChecked:
+    """The verdict on one side of a run. `blocked`: the text is withheld for it."""
+
+    side: SafetySide
+    verdict: SafetyVerdict
+    blocked: bool
+
+
+@dataclass(frozen=True)
 class RunRecorded:
-    """The last event of a run that ended by itself: its id, and the error when it failed."""
+    """The last event of a run that ended by itself: its id, and the error when it failed or was blocked."""
 
     run_id: int
     response: LLMResponse | None
     error: str
     latency_ms: float
+    status: RunStatus
+    checks: tuple[SafetyChecked, ...] = ()
+
+    @property
+    def blocked(self) -> bool:
+        return self.status == RunStatus.BLOCKED
+
+
+RunEvent: TypeAlias = ChainEvent | TextHeld | SafetyChecked | RunRecorded
+
+
+class _Blocked(Exception):
+    """The safety filter withholds a text; the message is a sentence for operators that does not quote it."""
 
 
 def clean_input(text: str) -> str:
@@ -120,8 +157,11 @@ def clean_input(text: str) -> str:
     return text
 
 
-async def execute(plan: RunPlan) -> AsyncGenerator[ChainEvent | RunRecorded, None]:
+async def execute(plan: RunPlan) -> AsyncGenerator[RunEvent, None]:
     """Run the plan: yields the chain's events and, last, RunRecorded. Read it inside `contextlib.aclosing`.
+
+    Where the safety filter is enforced, the text comes in one piece once it was judged, or not at all: then the run
+    ends as blocked, and RunRecorded has no response.
 
     A provider error ends the run as failed, in RunRecorded rather than as an exception. When the caller goes away
     (task canceled, generator closed) the run is recorded as canceled, with the attempts so far. Raises Refused when
@@ -135,15 +175,20 @@ async def execute(plan: RunPlan) -> AsyncGenerator[ChainEvent | RunRecorded, Non
                 yield event
 
 
-async def _execute(plan: RunPlan) -> AsyncGenerator[ChainEvent | RunRecorded, None]:
+async def _execute(plan: RunPlan) -> AsyncGenerator[RunEvent, None]:
     began = time.monotonic()
     attempts: list[EngineAttempt] = []
+    checks: list[SafetyChecked] = []
     response: LLMResponse | None = None
     error = error_kind = ""
     status = RunStatus.CANCELED
+    enforced = plan.snapshot.safety.mode == SafetyMode.ENFORCE
     run_id = 0
     try:
         try:
+            if enforced:
+                yield await _judge(plan, SafetySide.INPUT, plan.input, checks)
+                _raise_if_blocked(plan, checks)
             if not plan.providers:
                 raise LLMProviderError("There is no provider to ask. Turn one on, or add one, on the Providers page.")
             providers = [
@@ -160,12 +205,26 @@ async def _execute(plan: RunPlan) -> AsyncGenerator[ChainEvent | RunRecorded, No
                 health=health,
                 hedge=plan.hedge(),
             )
+            asked, held = "", False
             async with aclosing(chain) as happenings:
                 async for event in happenings:
                     if isinstance(event, RunDone):
                         response = event.response
+                        if enforced:
+                            yield await _judge(plan, SafetySide.OUTPUT, response.content, checks)
+                            _raise_if_blocked(plan, checks)
+                            yield TextChunk(response.content)
+                    elif isinstance(event, AttemptStarted):
+                        asked = event.provider
+                    elif enforced and isinstance(event, TextChunk):
+                        if not held:
+                            held = True
+                            yield TextHeld(asked)
+                        continue
                     yield event
             status = RunStatus.SUCCEEDED
+        except _Blocked as stopped:
+            error, error_kind, status = str(stopped), "blocked", RunStatus.BLOCKED
         except LLMProviderError as failure:
             error, error_kind, status = str(failure), failure.kind, RunStatus.FAILED
         except Exception:
@@ -175,12 +234,67 @@ async def _execute(plan: RunPlan) -> AsyncGenerator[ChainEvent | RunRecorded, No
         latency_ms = (time.monotonic() - began) * 1000
         # Shielded, so that a run is recorded even while its caller is being canceled.
         recording = asyncio.ensure_future(
-            database_sync_to_async(record_run, thread_sensitive=False)(
-                plan, status, response, error, latency_ms, list(attempts), error_kind
-            )
+            _record(plan, status, response, error, latency_ms, list(attempts), error_kind, checks)
         )
         run_id = await asyncio.shield(recording)
-    yield RunRecorded(run_id, response, error, latency_ms)
+    answer = None if status == RunStatus.BLOCKED else response
+    yield RunRecorded(run_id, answer, error, latency_ms, status, tuple(checks))
+
+
+async def _record(
+    plan: RunPlan,
+    status: RunStatus,
+    response: LLMResponse | None,
+    error: str,
+    latency_ms: float,
+    attempts: list[EngineAttempt],
+    error_kind: str,
+    checks: list[SafetyChecked],
+) -> int:
+    """Keep the run, and judge first what nobody had to wait for: all in shadow, the input of a run given up at once."""
+    if plan.snapshot.safety.mode != SafetyMode.OFF:
+        seen = {check.side for check in checks}
+        if SafetySide.INPUT not in seen:
+            await _judge(plan, SafetySide.INPUT, plan.input, checks)
+        if response is not None and SafetySide.OUTPUT not in seen:
+            await _judge(plan, SafetySide.OUTPUT, response.content, checks)
+    keep = database_sync_to_async(record_run, thread_sensitive=False)
+    return await keep(plan, status, response, error, latency_ms, attempts, error_kind, checks)
+
+
+async def _judge(plan: RunPlan, side: SafetySide, text: str, checks: list[SafetyChecked]) -> SafetyChecked:
+    """The verdict on a text of the run, added to `checks`; never raises."""
+    try:
+        verdict = await plan.snapshot.safety.guard.check_async(text)
+    except Exception as exc:  # as when the process is about to end and takes no more work
+        reason = f"The safety filter could not be asked: {type(exc).__name__}"
+        verdict = SafetyVerdict(VerdictDecision.UNAVAILABLE, reason=reason)
+    safety = plan.snapshot.safety
+    checked = SafetyChecked(side, verdict, safety.mode == SafetyMode.ENFORCE and safety.stops(verdict))
+    checks.append(checked)
+    return checked
+
+
+def _raise_if_blocked(plan: RunPlan, checks: list[SafetyChecked]) -> None:
+    if checks[-1].blocked:
+        raise _Blocked(_blocked_sentence(checks[-1], plan.snapshot.safety))
+
+
+def _blocked_sentence(check: SafetyChecked, safety: SafetySpec) -> str:
+    """Why the text is withheld, for operators. It quotes operators' terms, never what a person or a model wrote."""
+    verdict, side = check.verdict, check.side.value
+    if verdict.decision is VerdictDecision.UNAVAILABLE:
+        reason = (verdict.reason or "").removesuffix(".")
+        return f"The safety filter could not judge the {side}, and what it cannot judge is blocked. {reason}."
+    if verdict.decision is VerdictDecision.TOO_LONG:
+        return f"The safety filter refused the {side} unread: it is longer than {MAX_BYTES:,} bytes. Shorten it."
+    category = verdict.category.replace("_", "-") if verdict.category else "harmful"
+    if verdict.layer is SafetyLayer.DENY_TERMS:
+        return f'The safety filter blocked the {side}: it has the deny term "{" ".join(verdict.words)}" ({category}).'
+    if verdict.category is None:
+        return f"The safety filter blocked the {side}."
+    score, threshold = verdict.scores[verdict.category], safety.policy.thresholds[verdict.category]
+    return f"The safety filter blocked the {side}: {category} ({score:.2f}, blocked from {threshold:.2f} on)."
 
 
 @transaction.atomic
@@ -192,8 +306,10 @@ def record_run(
     latency_ms: float,
     attempts: list[EngineAttempt],
     error_kind: str = "",
+    checks: Sequence[SafetyChecked] = (),
 ) -> int:
-    """Keep a run and its attempts, and tell open pages at commit. Returns the run's id."""
+    """Keep a run, its attempts and its verdicts, and tell open pages at commit. Returns the run's id."""
+    masked = {check.side for check in checks if _masks(check)}
     run = Run.objects.create(
         source=plan.source,
         operation=plan.operation.value,
@@ -217,6 +333,9 @@ def record_run(
         cost=_total_cost(attempts),
         cost_estimated=any(attempt.cost_estimated for attempt in attempts),
         drill=str(plan.drill or "")[:80],
+        input_masked=SafetySide.INPUT in masked,
+        # An answer to a harmful input repeats it.
+        output_masked=bool(masked and response),
     )
     if plan.drill and plan.by:
         by = Actor.person(plan.by)
@@ -250,11 +369,46 @@ def record_run(
         )
         for position, attempt in enumerate(attempts, start=1)
     )
+    SafetyCheck.objects.bulk_create(_kept(run, check, plan.snapshot.safety) for check in checks)
     if plan.recorded:
         plan.recorded(run, error_kind)
     if plan.source != RunSource.COMPARISON:  # hundreds a second; pages are told of the comparison instead
         events.broadcast_on_commit(events.RUN_RECORDED, run.pk)
     return run.pk
+
+
+def _masks(check: SafetyChecked) -> bool:
+    """Whether pages show the text masked: it was withheld, or is as bad as what would have been."""
+    return check.verdict.decision is VerdictDecision.BLOCK or check.blocked
+
+
+def _kept(run: Run, check: SafetyChecked, safety: SafetySpec) -> SafetyCheck:
+    verdict = check.verdict
+    thresholds = safety.policy.thresholds
+    shares = [score / thresholds[name] for name, score in verdict.scores.items() if thresholds.get(name)]
+    share = max(shares, default=None)
+    queue = ""
+    if verdict.decision is VerdictDecision.BLOCK:
+        queue = SafetyQueue.BLOCKED
+    elif verdict.decision is VerdictDecision.ALLOW and share is not None and share >= BORDERLINE:
+        queue = SafetyQueue.BORDERLINE
+    return SafetyCheck(
+        run=run,
+        side=check.side,
+        decision=verdict.decision.value,
+        layer=verdict.layer.value if verdict.layer else "",
+        category=verdict.category.value if verdict.category else "",
+        scores={name.value: round(score, 4) for name, score in verdict.scores.items()},
+        score=share,
+        words=list(verdict.words),
+        window=verdict.window,
+        reason=verdict.reason or "",
+        model_id=safety.model_id,
+        mode=safety.mode,
+        blocked=check.blocked,
+        at=run.at,
+        queue=queue,
+    )
 
 
 def _total_cost(attempts: list[EngineAttempt]) -> float | None:
@@ -289,4 +443,7 @@ def _erase(runs: QuerySet[Run]) -> int:
     erased = runs.filter(erased_at=None).update(input="", output="", draft_body="", error="", erased_at=now)
     # A provider's error may quote the prompt, so messages go too.
     Attempt.objects.filter(run__in=runs.filter(erased_at=now)).update(message="")
+    # So do the words that a verdict names.
+    quoting = SafetyCheck.objects.filter(run__in=runs.filter(erased_at=now))
+    quoting.update(words=[], window="", reason="", report_note="")
     return erased

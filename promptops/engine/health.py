@@ -100,11 +100,15 @@ class HealthView:
 
 @dataclass(eq=False)
 class Permit:
-    """The right to make one call; `probe` marks the one that decides about an open breaker."""
+    """The right to make one call; `probe` marks the one that decides about an open breaker.
+
+    `of` is what was known of the provider then: how the call ends says nothing of one that was changed meanwhile.
+    """
 
     key: str
     probe: bool = False
     settled: bool = False
+    of: _Provider | None = field(default=None, repr=False)
 
 
 @dataclass
@@ -163,7 +167,10 @@ class HealthRegistry:
             )
 
     def forget(self, name: str) -> None:
-        """Start afresh with a provider, as after its key or address was changed. Calls under way still count."""
+        """Start afresh with a provider, as after its key or address was changed.
+
+        Calls under way still count for its limit; how they end counts for nothing.
+        """
         with self._lock:
             before = self._providers.pop(name, None)
             if before is not None:
@@ -174,7 +181,7 @@ class HealthRegistry:
     def admit(self, key: str, limit: int | None = None, *, last_resort: bool = False) -> Permit | None:
         """The right to call a provider that may be asked now. A last resort passes an open breaker."""
         with self._lock:
-            found = self._providers.setdefault(key, _Provider())
+            found = self._found(key)
             found.limit = limit
             return self._admit(key, found, last_resort=last_resort)
 
@@ -279,6 +286,12 @@ class HealthRegistry:
 
     # Under the lock
 
+    def _found(self, key: str) -> _Provider:
+        found = self._providers.get(key)
+        if found is None:
+            found = self._providers[key] = _Provider()
+        return found
+
     def _admit(self, key: str, found: _Provider, *, last_resort: bool = False) -> Permit | None:
         if found.full or self.blocked_for(key, last_resort=last_resort):
             return None
@@ -286,14 +299,17 @@ class HealthRegistry:
         if probe:
             found.breaker.probing = True
         found.in_flight += 1
-        return Permit(key, probe)
+        return Permit(key, probe, of=found)
 
     def _settle(self, permit: Permit) -> _Provider | None:
         if permit.settled:
             return None
         permit.settled = True
-        found = self._providers.setdefault(permit.key, _Provider())
+        found = self._found(permit.key)
         found.in_flight = max(0, found.in_flight - 1)
+        if found is not permit.of:
+            self._hand_on(permit.key)
+            return None
         return found
 
     def _close(self, found: _Provider) -> None:

@@ -21,10 +21,12 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
+from weakref import WeakSet
 
 import aiohttp
 import httpx
 import yarl
+from aiohttp.connector import Connection
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 """The longest answer that is read: an answer of 256 tokens is about 1 KiB of text, 100 KiB as a stream of events."""
@@ -145,16 +147,26 @@ _connection_reused: ContextVar[bool] = ContextVar("connection_reused", default=F
 connected_at: ContextVar[list[float] | None] = ContextVar("connected_at", default=None)
 """Where a caller puts a list, the loop times at which its calls got their connections are added to it."""
 
-
-async def _note_connection(*_: object) -> None:
-    times = connected_at.get()
-    if times is not None:
-        times.append(asyncio.get_running_loop().time())
+_used: WeakSet[asyncio.Protocol] = WeakSet()
+"""The connections that have carried a request."""
 
 
-async def _note_reuse(*_: object) -> None:
-    _connection_reused.set(True)
-    await _note_connection()
+class _Request(aiohttp.ClientRequest):
+    """A request that knows its connection, and does not go out on one on which something came that nobody asked for.
+
+    What came would be read as the answer to this request, and the answer to this one as that to the next.
+    """
+
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        protocol = conn.protocol
+        assert protocol is not None
+        _connection_reused.set(protocol in _used)
+        _used.add(protocol)
+        if (times := connected_at.get()) is not None:
+            times.append(self.loop.time())
+        if protocol.should_close:
+            raise aiohttp.ServerDisconnectedError
+        return await super().send(conn)
 
 
 _HEADERS = [
@@ -239,9 +251,6 @@ class PooledTransport(httpx.AsyncBaseTransport):
     """httpx requests over aiohttp's connection pool. Lets aiohttp's exceptions through: they say more than httpx's."""
 
     def __init__(self) -> None:
-        trace = aiohttp.TraceConfig()
-        trace.on_connection_reuseconn.append(_note_reuse)
-        trace.on_connection_create_end.append(_note_connection)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 ssl=shared_ssl_context(), limit=MAX_CONNECTIONS, keepalive_timeout=KEEPALIVE_SECONDS
@@ -250,7 +259,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
-            trace_configs=[trace],
+            request_class=_Request,
         )
 
     @property

@@ -11,6 +11,10 @@ from email.utils import parsedate_to_datetime
 MAX_COOLDOWN_SECONDS = 24 * 3600.0
 """The longest cooldown that is believed: the longest window of Cerebras and Groq is a day."""
 
+EARLIEST_UNIX_TIME = 1e9
+"""A reset from here on is no duration, which would be 31 years, but a Unix time; from a thousand times that in
+milliseconds, as OpenRouter's is."""
+
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
@@ -20,8 +24,9 @@ def cooldown_seconds(headers: Mapping[str, str], *, refused: bool) -> float | No
     """How long the provider wants no further request, or `None` when it does not say.
 
     A refusal says it in `Retry-After` (seconds or a date, counted from the answer's own `Date`) or `retry-after-ms`.
-    Any answer says it when a limit has nothing remaining: then that limit's reset counts, as float seconds (Cerebras)
-    or as a duration such as `2m59.56s` (Groq, OpenAI). The longest one wins. `headers` are looked up in lower case.
+    Any answer says it when a limit has nothing remaining: then that limit's reset counts, as float seconds (Cerebras),
+    as a duration such as `2m59.56s` (Groq, OpenAI), or as a Unix time (OpenRouter). The longest one wins. `headers` are
+    looked up in lower case.
     """
     waits = [_used_up(headers, name, value) for name, value in headers.items() if "ratelimit-remaining" in name.lower()]
     if refused:
@@ -46,7 +51,10 @@ def _used_up(headers: Mapping[str, str], name: str, remaining: str) -> float | N
     left = duration_seconds(remaining)
     if left is None or left > 0:
         return None
-    return duration_seconds(headers.get(name.lower().replace("-remaining", "-reset"), ""))
+    reset = duration_seconds(headers.get(name.lower().replace("-remaining", "-reset"), ""))
+    if reset is None or reset < EARLIEST_UNIX_TIME:
+        return reset
+    return (reset if reset < EARLIEST_UNIX_TIME * 1000 else reset / 1000) - _answered_at(headers).timestamp()
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
@@ -57,7 +65,11 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     until = _date(text)
     if until is None:
         return None
-    return (until - (_date(headers.get("date", "")) or datetime.now(UTC))).total_seconds()
+    return (until - _answered_at(headers)).total_seconds()
+
+
+def _answered_at(headers: Mapping[str, str]) -> datetime:
+    return _date(headers.get("date", "")) or datetime.now(UTC)
 
 
 def _milliseconds(text: str | None) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from promptops.engine.safety.guard import SafetyGuard, SafetyPolicy, SafetyVerdict, VerdictDecision
 from promptops.engine.types import Prices, PromptOperation
 from promptops.engine.variables import fill
 
@@ -59,6 +60,29 @@ class SettingsSpec:
 
 
 @dataclass(frozen=True)
+class SafetySpec:
+    """The safety filter: `mode` is off, shadow (verdicts are only recorded) or enforce.
+
+    `guard` judges by `policy` with the model of that number and file. `fail_closed`: while it is enforced, a text that
+    it cannot judge is blocked like a harmful one.
+    """
+
+    mode: str = "off"
+    fail_closed: bool = True
+    policy: SafetyPolicy = field(default_factory=SafetyPolicy)
+    model_id: int | None = None
+    model_number: int = 0
+    model_sha256: str = ""
+    guard: SafetyGuard = field(default_factory=lambda: SafetyGuard(None), repr=False, compare=False)
+
+    def stops(self, verdict: SafetyVerdict) -> bool:
+        """Whether a text with this verdict is withheld where the filter is enforced."""
+        if verdict.decision is VerdictDecision.UNAVAILABLE:
+            return self.fail_closed
+        return verdict.decision is not VerdictDecision.ALLOW
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """The live configuration at one revision.
 
@@ -72,6 +96,7 @@ class Snapshot:
     settings: SettingsSpec = SettingsSpec()
     variables: Mapping[PromptOperation, Mapping[str, str]] = field(default_factory=dict)
     """What `{{ name }}` stands for, by operation and name. Texts of templates hold their variables unfilled."""
+    safety: SafetySpec = field(default_factory=SafetySpec)
 
     def filled(self, operation: PromptOperation, text: str) -> str:
         """A system prompt of the operation as a model gets it, its variables filled in."""

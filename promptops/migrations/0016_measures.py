@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('promptops', '0015_votes'),
+        ('promptops', '0020_safety'),
     ]
 
     operations = [

@@ -6,6 +6,7 @@ from promptops.models.live import LiveConfiguration, Release
 from promptops.models.prompt_sets import PromptSet
 from promptops.models.providers import Provider
 from promptops.models.runs import Attempt, Run
+from promptops.models.safety import SafetyCheck, SafetyExample, SafetyModelVersion, SafetySettings, SafetyTerm
 from promptops.models.samples import Sample
 from promptops.models.templates import DiscardedDraft, Draft, Presence, Template, Version
 from promptops.models.users import OneTimeLink, User, UserSession
@@ -27,6 +28,11 @@ __all__ = [
     "Provider",
     "Release",
     "Run",
+    "SafetyCheck",
+    "SafetyExample",
+    "SafetyModelVersion",
+    "SafetySettings",
+    "SafetyTerm",
     "Sample",
     "Template",
     "Trial",

@@ -35,6 +35,9 @@ class Run(models.Model):
     cost_estimated = models.BooleanField(default=False)
     drill = models.CharField(max_length=80, blank=True, help_text="The fault put in, and where; not in statistics.")
     erased_at = models.DateTimeField(null=True, blank=True)
+    # What the safety filter blocked, or would have: every page shows it masked (see docs/safety.md).
+    input_masked = models.BooleanField(default=False)
+    output_masked = models.BooleanField(default=False)
 
     class Meta:
         ordering = ["-id"]

@@ -33,7 +33,7 @@ class Rate:
 
 @dataclass
 class Tally:
-    """What was counted of some runs. `latencies` (ms) are of those that were not canceled."""
+    """What was counted of some runs. `latencies` (ms) are of those that were not canceled or blocked."""
 
     runs: int = 0
     answered: int = 0
@@ -49,7 +49,7 @@ class Tally:
         if cost is not None:
             self.cost = (self.cost or 0) + cost
             self.cost_estimated |= estimated
-        if status == RunStatus.CANCELED:
+        if status in (RunStatus.CANCELED, RunStatus.BLOCKED):
             return
         self.latencies.append(latency_ms)
         if status == RunStatus.FAILED:

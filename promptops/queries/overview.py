@@ -8,6 +8,8 @@ from promptops import audit
 from promptops.engine.types import PromptOperation
 from promptops.models import AuditEntry, Release, Template
 from promptops.queries.providers import ProviderRow, chain
+from promptops.queries.safety import SafetyState
+from promptops.queries.safety import state as safety_state
 from promptops.queries.templates import newest_release_of
 
 CHANGES_SHOWN = 8
@@ -38,6 +40,7 @@ class Overview:
     operations: list[OperationRow]
     providers: list[ProviderRow]
     changes: list[tuple[AuditEntry, SafeString]]
+    safety: SafetyState
 
 
 def overview() -> Overview:
@@ -52,6 +55,7 @@ def overview() -> Overview:
         operations=[_row(operation, defaults.get(operation.value), live_releases) for operation in PromptOperation],
         providers=chain(),
         changes=[(entry, audit.sentence_html(entry)) for entry in entries],
+        safety=safety_state(),
     )
 
 

@@ -50,11 +50,11 @@ def window(prompt_set: PromptSet, *, number: int = 1, search: str = "") -> Windo
 
 
 def past_inputs(operation: str, newest: int) -> list[str]:
-    """The newest distinct inputs of runs of the operation, newest first: not of erased runs, not of drills.
+    """The newest distinct inputs of runs of the operation, newest first: not of erased runs, not of drills, not masked.
 
     At most `newest`, from the newest 20,000 runs, and no more than fit into the box of a form.
     """
-    runs = Run.objects.filter(operation=operation, erased_at=None, drill="").order_by("-pk")
+    runs = Run.objects.filter(operation=operation, erased_at=None, drill="", input_masked=False).order_by("-pk")
     found: dict[str, None] = {}
     characters = 0
     for text in runs.values_list("input", flat=True)[:RUNS_READ].iterator(chunk_size=500):

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Exists, OuterRef, Prefetch, QuerySet
+from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
 from django.db.models.functions import Left
 
 from promptops import charts
-from promptops.models import Attempt, LiveConfiguration, Provider, Run, Template, User
+from promptops.enums import RunStatus
+from promptops.models import Attempt, LiveConfiguration, Provider, Run, SafetyCheck, Template, User
+from promptops.queries.safety import NOT_JUDGED
 
 # The list shows the beginning of an input; whole texts would make a page of many megabytes.
 EXCERPT_CHARACTERS = 101
@@ -23,6 +25,7 @@ class RunFilters:
     template: Template | None = None
     user: User | None = None
     provider: str = ""
+    safety: str = ""  # blocked, masked or not_judged
     revision: int | None = None
     start: datetime | None = None
     end: datetime | None = None  # exclusive
@@ -36,6 +39,13 @@ def listed(filters: RunFilters) -> QuerySet[Run]:
     runs = runs.filter(**{name: value for name, value in exact.items() if value})
     if filters.provider:
         runs = runs.filter(Exists(Attempt.objects.filter(run=OuterRef("pk"), provider=filters.provider)))
+    if filters.safety == "blocked":
+        runs = runs.filter(status=RunStatus.BLOCKED)
+    elif filters.safety == "masked":
+        runs = runs.filter(Q(input_masked=True) | Q(output_masked=True))
+    elif filters.safety == "not_judged":
+        unjudged = SafetyCheck.objects.filter(run=OuterRef("pk"), decision__in=NOT_JUDGED)
+        runs = runs.filter(Exists(unjudged))
     if filters.start:
         runs = runs.filter(at__gte=filters.start)
     if filters.end:
@@ -44,9 +54,12 @@ def listed(filters: RunFilters) -> QuerySet[Run]:
 
 
 def found(pk: int) -> Run:
-    """One run with its attempts, or Run.DoesNotExist."""
+    """One run with its attempts and verdicts, or Run.DoesNotExist."""
     attempts = Prefetch("attempts", Attempt.objects.order_by("position"))
-    return Run.objects.select_related("user", "template", "version").prefetch_related(attempts).get(pk=pk)
+    checks = Prefetch(
+        "safety_checks", SafetyCheck.objects.select_related("model").defer("model__data").order_by("side")
+    )
+    return Run.objects.select_related("user", "template", "version").prefetch_related(attempts, checks).get(pk=pk)
 
 
 @dataclass(frozen=True)

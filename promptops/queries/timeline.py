@@ -47,7 +47,8 @@ class Configuration:
     """The whole configuration at a revision.
 
     `operations` has each operation's default, `others` the rest of what was live, `providers` the chain in its order;
-    `chain_release` and `settings_release` are the newest ones, up to then, that changed the chain and the settings.
+    `chain_release`, `settings_release` and `safety_release` are the newest ones, up to then, that changed the chain,
+    the settings and the safety filter, whose `safety` is empty for older releases.
     """
 
     operations: list[LiveTemplate]
@@ -57,6 +58,8 @@ class Configuration:
     settings: list[Value]
     chain_release: Release | None
     settings_release: Release | None
+    safety: list[Value]
+    safety_release: Release | None
 
     def of(self, template: Template) -> "LiveTemplate | None":
         """The template's place in it; None when it was not live."""
@@ -147,7 +150,7 @@ def kept_since() -> int | None:
 
 
 def configuration_of(release: Release) -> Configuration | None:
-    """What the release stood for, with who put each part there, in three queries; None when it was not kept."""
+    """What the release stood for, with who put each part there, in five queries; None when it was not kept."""
     kept = release.configuration
     if kept is None:
         return None
@@ -170,7 +173,17 @@ def configuration_of(release: Release) -> Configuration | None:
         settings=values,
         chain_release=until.filter(action__startswith="provider.").first(),
         settings_release=until.filter(action="settings.changed").first(),
+        safety=_safety(kept.get("safety", {})),
+        safety_release=until.filter(action__startswith="safety.").first(),
     )
+
+
+def _safety(kept: dict[str, Any]) -> list[Value]:
+    """What was set for the filter: terms, which are texts, come last."""
+    order = ["mode", "when_unavailable", "model"]
+    told = dict(sorted(kept.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)))
+    values, texts = audit_queries.changes(AuditEntry(after=told))
+    return [*values, *texts]
 
 
 def _changed(entry: AuditEntry) -> list[Value]:

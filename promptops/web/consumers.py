@@ -24,7 +24,7 @@ from promptops import events, live
 from promptops.actions import presence
 from promptops.actions.audit import record_refusal
 from promptops.actions.errors import Refused
-from promptops.actions.runs import RunPlan, RunRecorded, execute
+from promptops.actions.runs import RunPlan, RunRecorded, TextHeld, execute
 from promptops.audit import Actor
 from promptops.engine.chain import AttemptFailed, AttemptStarted, TextChunk
 from promptops.engine.rewrite import parse_alternatives
@@ -160,12 +160,15 @@ class PageConsumer(AsyncWebsocketConsumer):
                         if preview.streams:
                             await self.send(render_to_string("runs/_try_text.html", {"text": event.text}))
                         streamed = True
+                    elif isinstance(event, TextHeld):
+                        await self._send_status(preview, f"{event.provider} is answering; the filter reads it first…")
                     elif isinstance(event, AttemptFailed):
                         attempts.append(event.attempt)
                     elif isinstance(event, RunRecorded):
                         await self._render(
                             preview,
-                            state="done" if event.response else "failed",
+                            state="done" if event.response else "blocked" if event.blocked else "failed",
+                            checks=event.checks,
                             plan=plan,
                             response=event.response,
                             alternatives=_alternatives(plan, event.response),
@@ -213,7 +216,7 @@ class PageConsumer(AsyncWebsocketConsumer):
             async with contextlib.aclosing(execute(cell.plan)) as happenings:
                 async for event in happenings:
                     if isinstance(event, RunRecorded):
-                        context = vars(event)
+                        context = vars(event) | {"blocked": event.blocked}
         except Refused as refused:
             context = {"error": str(refused)}
         except Exception:

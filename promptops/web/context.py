@@ -32,6 +32,7 @@ NAV = [
     NavItem("Providers", "providers", "plug", "g v"),
     NavItem("Compare", "comparisons", "scale", "g c"),
     NavItem("Runs", "runs", "play", "g r"),
+    NavItem("Safety", "safety", "shield", "g s"),
     NavItem("Audit", "audit", "scroll-text", "g a"),
     NavItem("Settings", "settings", "settings", "g ,"),
 ]

@@ -162,9 +162,29 @@ class FilterForm(forms.Form):
 class RunFilterForm(FilterForm):
     """Which runs to list."""
 
-    field_order = ["operation", "template", "status", "source", "user", "provider", "revision", "start", "end"]
+    field_order = [
+        "operation",
+        "template",
+        "status",
+        "safety",
+        "source",
+        "user",
+        "provider",
+        "revision",
+        "start",
+        "end",
+    ]
     operation = forms.ChoiceField(required=False, choices=[("", "All"), *OPERATION_CHOICES])
     status = forms.ChoiceField(required=False, choices=[("", "All"), *RunStatus.choices])
+    safety = forms.ChoiceField(
+        required=False,
+        choices=[
+            ("", "All"),
+            ("blocked", "Blocked"),
+            ("masked", "Blocked, or would have been"),
+            ("not_judged", "Not judged"),
+        ],
+    )
     source = forms.ChoiceField(required=False, choices=[("", "All"), *RunSource.choices])
     template = forms.ModelChoiceField(
         Template.objects.order_by("name"), required=False, empty_label="All", to_field_name="name"

@@ -16,11 +16,13 @@ from promptops.web.views import (
     prompts,
     providers,
     runs,
+    safety,
     sessions,
     settings,
     timeline,
     variables,
     verdicts,
+    votes,
 )
 
 
@@ -93,6 +95,9 @@ urlpatterns = [
     path("compare/<number:pk>/answers/", comparisons.matrix, name="comparison_matrix"),
     path("compare/<number:pk>/verdict/", verdicts.verdict, name="comparison_verdict"),
     path("compare/<number:pk>/step/", comparisons.step, name="comparison_step"),
+    path("compare/<number:pk>/vote/", votes.vote, name="comparison_vote"),
+    path("compare/<number:pk>/vote/take-back/", votes.take_back, name="comparison_vote_take_back"),
+    path("compare/<number:pk>/seen/", votes.seen, name="comparison_seen"),
     path("compare/sets/", prompt_sets.index, name="prompt_sets"),
     path("compare/sets/new/", prompt_sets.new, name="prompt_set_new"),
     path("compare/sets/<number:pk>/", prompt_sets.detail, name="prompt_set"),
@@ -105,6 +110,9 @@ urlpatterns = [
     path("runs/", runs.index, name="runs"),
     path("runs/<number:pk>/", runs.detail, name="run"),
     path("runs/<number:pk>/erase/", runs.erase, name="run_erase"),
+    path("runs/<number:pk>/reveal/", runs.reveal, name="run_reveal"),
+    # Safety
+    path("safety/", safety.index, name="safety"),
     # Audit
     path("audit/", audit.index, name="audit"),
     path("audit/verify/", audit.verify, name="audit_verify"),

@@ -39,6 +39,7 @@ from promptops.actions import (
     providers,
     releases,
     runs,
+    safety,
     samples,
     sets,
     settings,
@@ -79,6 +80,10 @@ PROTECTED = {
         Variable,
         tables.Sample,
         tables.Comparison,
+        tables.SafetySettings,
+        tables.SafetyTerm,
+        tables.SafetyModelVersion,
+        tables.SafetyExample,
     )
 }
 AUDIT = AuditEntry._meta.db_table
@@ -276,6 +281,20 @@ FIELDS = providers.ProviderFields("on", "groq", "another-model")
 JOINER = {"username": "new", "name": "New", "password": PASSWORD}
 CHANGED = settings.Settings(timeout_ms=9000, temperature=0.1, max_tokens=99, run_retention_days=9)
 
+
+def masked(run: Run) -> Run:
+    run.input_masked = True
+    run.save()
+    return run
+
+
+def another_model() -> tables.SafetyModelVersion:
+    manifest = tables.SafetyModelVersion.objects.get(number=1).manifest
+    return tables.SafetyModelVersion.objects.create(
+        number=2, data=b"model", sha256="a" * 64, manifest=manifest, user_name="Ada"
+    )
+
+
 # How to call each action: `act(function, *args)` runs it under watch; what stands in its arguments happens before.
 Act = Callable[..., Any]
 CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
@@ -393,6 +412,18 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     ],
     "runs.erase": [lambda w, act: act(runs.erase, w.run(), by=w.actor)],
     "runs.erase_expired": [lambda w, act: (old(w.run()), act(runs.erase_expired))],
+    "safety.change_safety": [
+        lambda w, act: act(
+            safety.change_safety,
+            safety.SafetyChange(mode="enforce", terms=(safety.Term("deny", "acme", "other"),)),
+            by=w.actor,
+            expected=0,
+        )
+    ],
+    "safety.use_model": [lambda w, act: act(safety.use_model, another_model(), by=w.actor, expected=0)],
+    "safety.reveal": [lambda w, act: act(safety.reveal, masked(w.run()), by=w.actor)],
+    "safety.clean_thresholds": [lambda w, act: act(safety.clean_thresholds, {"hate": 0.5})],
+    "safety.clean_terms": [lambda w, act: act(safety.clean_terms, (safety.Term("allow", "shoot"),))],
     "samples.pin": [lambda w, act: act(samples.pin, "enhance", "a fox", by=w.actor)],
     "samples.unpin": [
         lambda w, act: act(samples.unpin, "enhance", samples.pin("enhance", "a fox", by=w.actor).pk, by=w.actor)
@@ -509,6 +540,9 @@ CHANGES_NOTHING_TOLD = {
     "runs.erase_expired",
     "runs.execute",
     "runs.record_run",
+    "safety.clean_terms",
+    "safety.clean_thresholds",
+    "safety.reveal",
     "templates.discard_draft",
     "templates.forget_discarded_drafts",
     "templates.restore_draft",
@@ -591,10 +625,12 @@ def test_the_watch_sees_what_is_not_told(write, world):
 PACKAGE = Path(promptops.__file__).parent
 # Here changes belong: actions write and tell; the audit writes itself; migrations run before anybody is there.
 MAY_WRITE = ("actions/", "migrations/", "audit.py", "engine/")
-# What models do themselves when an action saves them, and the two single rows, which are made after a migration.
+# What models do themselves when an action saves them, and the rows that every installation has from its migration on.
 ALLOWED = {
     "apps.py: LiveConfiguration.objects.using(using).get_or_create",
     "apps.py: AuditHead.objects.using(using).get_or_create",
+    "apps.py: SafetyModelVersion.objects.using(using).get_or_create",
+    "apps.py: SafetySettings.objects.using(using).get_or_create",
     "models/audit.py: super().save",
     "models/audit_triggers.py: cursor.execute",
     "models/templates.py: super().save",

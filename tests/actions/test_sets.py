@@ -286,7 +286,8 @@ def zipped(files: list[tuple[str | zipfile.ZipInfo, str]]) -> io.BytesIO:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in files:
-            archive.writestr(name, text)
+            # One that takes the time of day would be another archive two seconds later.
+            archive.writestr(name if isinstance(name, zipfile.ZipInfo) else zipfile.ZipInfo(name), text)
     return buffer
 
 

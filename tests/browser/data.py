@@ -12,7 +12,18 @@ from promptops.actions.templates import archive, create_template, save_draft
 from promptops.actions.variables import declare
 from promptops.audit import Actor
 from promptops.engine.types import PromptOperation
-from promptops.models import Attempt, Comparison, Provider, Run, Template, Trial, User, Vote
+from promptops.models import (
+    Attempt,
+    Comparison,
+    Provider,
+    Run,
+    SafetyCheck,
+    SafetyModelVersion,
+    Template,
+    Trial,
+    User,
+    Vote,
+)
 
 LONG_WORD = "unbreakable" * 27 + "end"  # 300 characters
 MIXED = "שלום עולם, a fox 🦊 يركض عبر الثلج. 日本語のテキスト。"
@@ -56,6 +67,7 @@ def fill(person: User) -> None:
             archive(template, by=by)
     _providers(by)
     _runs(person, enhance)
+    _blocked(person)
     _prompt_sets(by)
     _comparison(by, enhance)
     for role in ("viewer", "editor", "releaser", "administrator"):
@@ -146,6 +158,39 @@ def _votes(comparison: Comparison, by: Actor) -> None:
                     choice=("second", "second", "tie", "second", "first", "neither", "second")[(place + voter.pk) % 7],
                     first_on_left=place % 3 == 0,
                 )
+
+
+def _blocked(person: User) -> None:
+    """Runs that the safety filter blocked, would have blocked, or could not judge; the newest run is one."""
+    model = SafetyModelVersion.objects.get(number=1)
+    scores = {"violence": 0.97, "dangerous": 0.41, "hate": 0.2, "other": 0.1, "self_harm": 0.04, "sexual": 0.0}
+    verdicts = [
+        {"decision": "unavailable", "layer": "model", "reason": "The model knows too few of the words"},
+        {"decision": "block", "layer": "deny_terms", "category": "other", "words": ["acme"], "reason": LONG_WORD},
+        {"decision": "block", "layer": "model", "category": "violence", "scores": scores, "score": 1.2, "words": ["a"]},
+    ]
+    for number, verdict in enumerate(verdicts):
+        blocked = verdict["decision"] == "block"
+        run = Run.objects.create(
+            source="preview",
+            operation="enhance",
+            user=person,
+            temperature=0.7,
+            max_tokens=256,
+            revision=1,
+            input=MIXED,
+            output="" if number == 2 else LONG_WORD,
+            status="blocked" if number == 2 else "succeeded",
+            error="The safety filter blocked the input: violence (0.97, blocked from 0.80 on)." if number == 2 else "",
+            latency_ms=3,
+            input_masked=blocked,
+            output_masked=blocked and number != 2,
+        )
+        mode = "enforce" if number == 2 else "shadow"
+        SafetyCheck.objects.create(run=run, side="input", model=model, mode=mode, blocked=number == 2, **verdict)
+        if number != 2:
+            allowed = {"decision": "allow", "layer": "model", "scores": scores, "score": 0.5}
+            SafetyCheck.objects.create(run=run, side="output", model=model, mode=mode, **allowed)
 
 
 def _runs(person: User, enhance: Template) -> None:

@@ -145,6 +145,20 @@ def test_an_expired_login_returns_to_the_same_draft(enhance, editor, page_for, p
     assert "And the rest." in Draft.objects.get().body
 
 
+def test_nobody_is_taken_to_the_sign_in_page_in_the_middle_of_a_word(enhance, editor, page_for, pages: Pages) -> None:
+    page = pages.connected(page_for(editor, "/prompts/enhance/"))
+    body(page).fill("Kept.")
+    expect(saved(page)).to_have_text("Saved")
+    end_session(editor.sessions.select_related("user").get(), by=SYSTEM)
+    body(page).press_sequentially(" Typed slowly, one key after the other.", delay=90)
+    assert page.url.endswith("/prompts/enhance/")
+    page.wait_for_url(re.compile("/sign-in/"))
+    page.get_by_label("User name").fill("eddie")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(body(page)).to_have_value("Kept. Typed slowly, one key after the other.")
+
+
 def test_leaving_with_unsaved_text_asks_first(enhance, editor, page_for) -> None:
     page = page_for(editor, "/prompts/enhance/details/")
     asked: list[str] = []
@@ -205,8 +219,8 @@ def test_a_session_that_is_ended_leaves_what_was_typed(enhance, editor, page_for
     page.clock.pause_at("2040-01-01")
     body(page).fill("Typed when the door closed.")
     end_session(editor.sessions.select_related("user").get(), by=SYSTEM)
-    page.wait_for_url(re.compile("/sign-in/"))
     page.clock.resume()
+    page.wait_for_url(re.compile("/sign-in/"))
     page.get_by_label("User name").fill("eddie")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()

@@ -36,6 +36,8 @@ EVERYWHERE = {
     "set-new": "/compare/sets/new/",
     "runs": "/runs/",
     "runs-none": "/runs/?status=canceled&source=test&start=2001-01-01&end=2001-01-02",
+    "runs-masked": "/runs/?safety=masked",
+    "safety": "/safety/",
     "audit": "/audit/",
     "timeline": "/timeline/",
     "timeline-moment": "/timeline/?at=2199-01-01T12:00:00Z",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 
 import pytest
 
@@ -336,6 +337,25 @@ async def test_where_the_operator_chose_to_fall_back_the_breaker_spares_the_prov
     assert len(wrong.requests) == FAILURES_TO_OPEN
     health.forget("a")
     assert health.view("a") == HealthView()
+
+
+@pytest.mark.parametrize("late", [LLMAuthError("old key"), LLMServerError("old address"), limited(60.0)])
+async def test_how_a_call_to_what_a_provider_was_before_ends_says_nothing_of_what_it_is_now(late, health, clock):
+    provider = FakeProvider("a", LLMServerError("down"))
+    await fail(health, provider)
+    clock.now += OPEN_SECONDS
+    probe = health.admit("a")
+    health.forget("a")
+    calls = [health.admit("a", 9) for _ in range(2)]
+    health.failed(probe, late, provider)
+    assert health.view("a") == HealthView(in_flight=2, limit=9)
+    health.failed(calls[0], LLMAuthError("new key"), provider)
+    calls.append(health.admit("a", 9))
+    health.forget("a")
+    health.succeeded(calls[1], latency_ms=1.0, streamed=False)
+    health.canceled(calls[2])
+    assert health.view("a") == HealthView(limit=9)
+    assert health._providers["a"].latencies[False] == deque()
 
 
 async def test_without_health_runs_know_nothing_of_each_other():

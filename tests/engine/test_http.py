@@ -449,3 +449,26 @@ def test_events_are_the_same_however_the_bytes_are_cut(texts, end, data):
     cuts = sorted(data.draw(st.lists(st.integers(0, len(raw)), max_size=8)))
     edges = [0, *cuts, len(raw)]
     assert parse([raw[start:stop] for start, stop in pairwise(edges)]) == texts
+
+
+PIECES = [
+    b"data:",
+    b"data: ",
+    b"\r",
+    b"\n",
+    b"\r\n",
+    b"\n\n",
+    b":",
+    b"event: x",
+    b"{}",
+    b"\xf0\x9f",
+    "\U0001f98a".encode(),
+]
+
+
+@given(st.lists(st.sampled_from(PIECES) | st.binary(max_size=4), max_size=25).map(b"".join))
+def test_any_bytes_are_the_same_events_wherever_they_are_cut(raw):
+    events = parse([raw])
+    for cut in range(len(raw) + 1):
+        assert parse([raw[:cut], raw[cut:]]) == events
+    assert parse([bytes([byte]) for byte in raw]) == events

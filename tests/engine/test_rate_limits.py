@@ -69,6 +69,10 @@ def test_durations(text, seconds):
             False,
             33011.382867,
         ),
+        # OpenRouter: the Unix time in milliseconds; others: in seconds
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "2014891230000", "date": NOON}, True, 30.0),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "2014891230", "date": NOON}, True, 30.0),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "2014891170", "date": NOON}, True, None),
         ({"x-ratelimit-remaining-tokens-minute": "0"}, True, None),
         ({"x-ratelimit-remaining-tokens-minute": "lots", "x-ratelimit-reset-tokens-minute": "9"}, True, None),
         ({"retry-after": "2", "x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "9s"}, True, 9.0),

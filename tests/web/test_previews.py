@@ -299,6 +299,9 @@ async def test_failures_open_the_breaker_for_all_runs_and_an_edit_forgets_them(p
                 await frames(socket, "/runs/")
             assert live.health.view("p1").state == "open"
             assert len(first.requests) == 5
+            await database_sync_to_async(publish)("rewrite", "Another text.")
+            await database_sync_to_async(live.refresh)()
+            assert live.health.view("p1").state == "open"  # it survives a new revision
             await Provider.objects.filter(name="p1").aupdate(model="other")
             await database_sync_to_async(live.refresh)()
             assert live.health.view("p1").state == "closed"

@@ -338,6 +338,19 @@ def test_the_number_of_queries_does_not_grow(compare, viewer, client_for, actor)
     assert counts[0] > counts[1]
 
 
+def test_who_has_ballots_left_is_warned_first(compare, editor, client_for):
+    comparison = compare(inputs=2)
+    answer_all(comparison)
+    browser, path = client_for(editor), f"/compare/{comparison.pk}/verdict/"
+    page = browser.get(path).content.decode()
+    assert "would color your votes" in page
+    assert "Measures of the answers" not in page
+    answered = browser.post(f"/compare/{comparison.pk}/seen/", {"next": path})
+    assert answered.url == path
+    assert "Measures of the answers" in browser.get(path).content.decode()
+    assert "2 inputs are ready" in browser.get(path).content.decode()
+
+
 def test_names_from_outside_are_escaped(compare, viewer, client_for):
     comparison = compare()
     comparison.arms.filter(position=1).update(provider_name='<b>"x')

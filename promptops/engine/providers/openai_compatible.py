@@ -52,6 +52,12 @@ LINGER_SECONDS = 0.25
 """How long a stream is read on once the answer is complete: its usage and the end of the body come right behind it,
 and only a body that was read to its end leaves a connection that can be used again."""
 
+REFUSAL_SECONDS = 0.5
+"""How long the words of a refusal are waited for: its status and headers have said what to do already."""
+
+BROKEN_OFF = frozenset({"error", "abort"})
+"""Finish reasons of answers that the server gave up: OpenRouter's, and those of vLLM and SGLang."""
+
 MAX_DETAIL_CHARS = 300
 """How much of a provider's own error text goes into a message."""
 
@@ -199,13 +205,9 @@ class ChatCompletions(ProviderOptions):
     async def _read_whole(
         self, request: LLMRequest, reply: http.Reply, started: float
     ) -> LLMResponse | LLMProviderError:
-        body = await reply.read()
-        try:
-            data = _parsed(body)
-        except (ValueError, RecursionError):
-            data = None
         if not _is_success(reply.status):
-            return self._refused(reply.status, data, reply.headers)
+            return self._refused(reply.status, await _words_of_refusal(reply), reply.headers)
+        data = _parsed_or_none(await reply.read())
         if data is None:
             return LLMMalformedError(f"{self.name} sent an answer that is not JSON")
         if (error := read_error(data)) is not None:
@@ -244,6 +246,8 @@ class ChatCompletions(ProviderOptions):
             return LLMRefusedError(
                 self._message("refused the content", answer.refusal or "its filter stopped the answer")
             )
+        if answer.finish_reason in BROKEN_OFF:
+            return LLMServerError(f"{self.name} broke off its answer (finish reason {answer.finish_reason})")
         if content:
             return None
         if answer.finish_reason == "length":
@@ -330,17 +334,27 @@ def _is_success(status: int) -> bool:
     return 200 <= status < 300
 
 
+async def _words_of_refusal(reply: http.Reply) -> Any:
+    """The body of an answer whose status is a refusal; `None` when it does not come, breaks off or cannot be read."""
+    try:
+        async with asyncio.timeout(REFUSAL_SECONDS):
+            return _parsed_or_none(await reply.read())
+    except (TimeoutError, http.CallFailed):
+        return None
+
+
 # Reading tolerantly: every function takes whatever JSON came and gives the wanted part or nothing.
 
 
 def read_error(data: Any) -> str | None:
     """The text of the error that `data` reports, or `None` when it reports none.
 
-    Takes `error` as object or text, `x_groq.error`, and, where there are no choices, a flat `message` or `detail`.
+    Takes `error` as object or text, of the whole or of its choice, `x_groq.error`, and, where there are no choices, a
+    flat `message` or `detail`.
     """
     if not isinstance(data, dict):
         return None
-    error = data.get("error") or _dict(data.get("x_groq")).get("error")
+    error = data.get("error") or _dict(data.get("x_groq")).get("error") or _dict(_first_choice(data)).get("error")
     if not error and not data.get("choices"):
         error = data if data.get("message") else data.get("detail")
     if not error:
@@ -401,6 +415,13 @@ def _parsed(body: bytes | str) -> Any:
         plain = json.dumps(data, ensure_ascii=False).replace("\\u0000", "")
         data = json.loads(plain.encode("utf-8", "replace"))
     return data
+
+
+def _parsed_or_none(body: bytes | str) -> Any:
+    try:
+        return _parsed(body)
+    except (ValueError, RecursionError):
+        return None
 
 
 # Reasoning
@@ -537,12 +558,10 @@ class _StreamedAnswer(_Answer):
         if event.strip() == "[DONE]":
             self._done = True
             return ""
-        try:
-            data = _parsed(event)
-        except (ValueError, RecursionError):
+        data = _parsed_or_none(event)
+        self.error = self.error or read_error(data)
+        if self.error is not None:  # whatever comes with it or behind it is part of no answer
             return ""
-        if self.error is None:
-            self.error = read_error(data)
         self.usage = read_usage(data) or self.usage
         choice = _first_choice(data)
         if choice is None:

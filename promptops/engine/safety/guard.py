@@ -157,17 +157,25 @@ def read_manifest(path: str | os.PathLike[str]) -> ModelSpec:
         name = found["file"]
         if Path(name).name != name:
             raise ValueError("its file is not beside it")
-        return ModelSpec(
-            path=path.parent / name,
-            labels={label: SafetyCategory(value) if value else None for label, value in found["labels"].items()},
-            version=str(found["version"]),
-            sha256=str(found["sha256"]),
-            thresholds={SafetyCategory(name): float(value) for name, value in found["thresholds"].items()},
-        )
     except OSError as exc:
         raise ValueError(f"The manifest {path.name} cannot be read: {exc.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise ValueError(f"{path.name} is not the manifest of a safety model: {exc!r}") from None
+    return spec_of(found, path.parent / name, path.name)
+
+
+def spec_of(manifest: Mapping[str, Any], path: Path, name: str = "This") -> ModelSpec:
+    """The model at `path` as a manifest's content describes it; `ValueError` says what is wrong with that."""
+    try:
+        return ModelSpec(
+            path=path,
+            labels={label: SafetyCategory(value) if value else None for label, value in manifest["labels"].items()},
+            version=str(manifest["version"]),
+            sha256=str(manifest["sha256"]),
+            thresholds={SafetyCategory(name): float(value) for name, value in manifest["thresholds"].items()},
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise ValueError(f"{name} is not the manifest of a safety model: {exc!r}") from None
 
 
 class SafetyModel:

@@ -164,8 +164,24 @@ def role_chip(role: str) -> SafeString:
 @register.filter(name="status_chip")
 def status_chip(status: str) -> SafeString:
     """The chip of a run's status."""
-    states = {RunStatus.SUCCEEDED: "ok", RunStatus.FAILED: "bad", RunStatus.CANCELED: ""}
+    states = {RunStatus.SUCCEEDED: "ok", RunStatus.FAILED: "bad", RunStatus.CANCELED: "", RunStatus.BLOCKED: "bad"}
     return chip(RunStatus(status).label.lower(), states[RunStatus(status)])
+
+
+@register.filter(name="category_words")
+def category_words(category: str) -> str:
+    """A safety category as people read it: "self_harm" as "self-harm"."""
+    return str(category).replace("_", "-")
+
+
+@register.simple_tag(name="score_bar")
+def score_bar(score: float, decided: bool = False) -> SafeString:
+    """`{% score_bar 0.93 True %}`: a score between 0 and 1 as a bar, in the color of failures where it decided."""
+    return format_html(
+        '<svg class="track{}" aria-hidden="true"><rect width="{}%" height="100%" rx="2"/></svg>',
+        " failed" if decided else "",
+        f"{100 * min(max(score, 0.0), 1.0):.1f}",
+    )
 
 
 @register.simple_tag(name="attempt_bar")

@@ -20,6 +20,7 @@ from promptops.models import Comparison
 from promptops.queries import comparisons as queries
 from promptops.queries.pages import page
 from promptops.text import whole_number
+from promptops.web import blindness
 from promptops.web.access import actor, requires
 from promptops.web.forms_comparisons import ComparisonForm
 
@@ -98,6 +99,8 @@ def _estimate(form: ComparisonForm, arms: list[ArmChoice], snapshot: Snapshot) -
 def matrix(request: HttpRequest, pk: int) -> HttpResponse:
     """Inputs by arms: every answer with its time, tokens and cost."""
     comparison = found(pk)
+    if left := blindness.left_before_seeing(request, comparison):
+        return blindness.warning(request, comparison, left=left, tab="matrix")
     search = request.GET.get("q", "").replace("\x00", "").strip()[:200]
     failed = request.GET.get("show") == "failed"
     shown = queries.matrix(comparison, number=whole_number(request.GET.get("page")) or 1, search=search, failed=failed)

@@ -6,6 +6,8 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from promptops.actions import runs as actions
+from promptops.actions import safety
+from promptops.actions.errors import Refused
 from promptops.engine.rewrite import RewriteOptions, parse_alternatives
 from promptops.engine.types import PromptOperation
 from promptops.enums import Permission
@@ -35,14 +37,20 @@ def index(request: HttpRequest) -> HttpResponse:
 
 @requires(Permission.READ)
 def detail(request: HttpRequest, pk: int) -> HttpResponse:
-    """One run with its attempts."""
+    """One run with its attempts; what the safety filter blocked, or would have, is masked."""
+    return _page(request, _found(pk), revealed=False)
+
+
+@requires(Permission.EDIT)
+@require_POST
+def reveal(request: HttpRequest, pk: int) -> HttpResponse:
+    """The same page, this once with the masked text; the audit tells who looked."""
     run = _found(pk)
-    alternatives: list[str] = []
-    if run.operation == PromptOperation.REWRITE and run.output:
-        alternatives = parse_alternatives(run.output, run.count or RewriteOptions().count)
-    return render(
-        request, "runs/detail.html", {"run": run, "alternatives": alternatives, "timeline": queries.timeline(run)}
-    )
+    try:
+        safety.reveal(run, by=actor(request))
+    except Refused:
+        return _page(request, run, revealed=False)  # erased meanwhile, or nothing is masked any more
+    return _page(request, run, revealed=True)
 
 
 @requires(Permission.ADMINISTER)
@@ -61,3 +69,20 @@ def _found(pk: int) -> Run:
         return queries.found(pk)
     except Run.DoesNotExist:
         raise Http404 from None
+
+
+def _page(request: HttpRequest, run: Run, *, revealed: bool) -> HttpResponse:
+    input_shown = revealed or not run.input_masked
+    output_shown = revealed or not run.output_masked
+    alternatives: list[str] = []
+    if run.operation == PromptOperation.REWRITE and run.output and output_shown:
+        alternatives = parse_alternatives(run.output, run.count or RewriteOptions().count)
+    context = {
+        "run": run,
+        "alternatives": alternatives,
+        "timeline": queries.timeline(run),
+        "input_shown": input_shown,
+        "output_shown": output_shown,
+        "revealed": revealed,
+    }
+    return render(request, "runs/detail.html", context)

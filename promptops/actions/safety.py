@@ -1,0 +1,156 @@
+"""What is set for the safety filter, changed as one release; seeing what it blocked."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from promptops import audit
+from promptops.actions._release import next_revision, record_release, safety_told
+from promptops.actions.errors import Refused, Stale
+from promptops.audit import Actor
+from promptops.engine.safety.guard import SafetyCategory
+from promptops.engine.safety.normalize import words
+from promptops.enums import SafetyTermKind
+from promptops.models import Run, SafetyModelVersion, SafetySettings, SafetyTerm
+
+MAX_TERMS = 2_000
+LOWEST, HIGHEST = 0.01, 1.0
+STALE = "Someone changed the safety filter meanwhile. Reload the page to see how it is now, then change it."
+
+
+@dataclass(frozen=True)
+class Term:
+    """An allow or deny term as somebody typed it; `category` is a deny term's."""
+
+    kind: str
+    text: str
+    category: str = ""
+
+
+@dataclass(frozen=True)
+class SafetyChange:
+    """What a release sets of the filter; None leaves a part as it is. Without thresholds the model's own hold."""
+
+    mode: str | None = None
+    when_unavailable: str | None = None
+    thresholds: dict[str, float] | None = None
+    terms: tuple[Term, ...] | None = None
+
+
+@transaction.atomic
+def change_safety(change: SafetyChange, *, by: Actor, expected: int, note: str = "") -> SafetySettings:
+    """Change the filter. `expected` is the `changed_revision` that was seen (else Stale).
+
+    Raises Refused when nothing changes, ValidationError for a mode, threshold or term that cannot be used.
+    """
+    revision = next_revision()
+    config, before = _seen(expected), safety_told()
+    if change.mode is not None:
+        config.mode = change.mode
+    if change.when_unavailable is not None:
+        config.when_unavailable = change.when_unavailable
+    if change.thresholds is not None:
+        config.thresholds = clean_thresholds(change.thresholds)
+    if change.terms is not None:
+        _replace_terms(change.terms)
+    _release(config, revision, "safety.changed", before, by=by, note=note)
+    return config
+
+
+@transaction.atomic
+def use_model(version: SafetyModelVersion, *, by: Actor, expected: int, note: str = "") -> SafetySettings:
+    """Let the filter score with this model, a newer or an older one. Thresholds that were set stay set.
+
+    Raises Stale and Refused as `change_safety` does.
+    """
+    revision = next_revision()
+    config, before = _seen(expected), safety_told()
+    if config.model_id == version.pk:
+        raise Refused(f"Model {version.number} is live already.")
+    config.model = version
+    _release(config, revision, "safety.model_changed", before, by=by, note=note)
+    return config
+
+
+@transaction.atomic
+def reveal(run: Run, *, by: Actor) -> None:
+    """Note that somebody looks at the masked text of a run; Refused where there is none."""
+    if run.erased_at or not (run.input_masked or run.output_masked):
+        raise Refused(f"Nothing of run {run.pk} is masked.")
+    audit.record("run.revealed", by=by, object=run)
+
+
+def clean_thresholds(thresholds: dict[str, float]) -> dict[str, float]:
+    """The thresholds by category, or ValidationError: known categories, 0.01 to 1."""
+    cleaned = {}
+    for name, value in thresholds.items():
+        if name not in set(SafetyCategory):
+            raise ValidationError(f"There is no category {name}.")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not LOWEST <= value <= HIGHEST:
+            raise ValidationError(f"The threshold of {name} must be a number from {LOWEST} to {HIGHEST:.0f}.")
+        cleaned[str(name)] = float(value)
+    return cleaned
+
+
+def clean_terms(terms: tuple[Term, ...]) -> list[SafetyTerm]:
+    """The terms as they can be kept, each once; ValidationError says which one cannot be, and why."""
+    found: dict[tuple[str, str], SafetyTerm] = {}
+    for term in terms:
+        text = " ".join(term.text.split())
+        if term.kind not in set(SafetyTermKind):
+            raise ValidationError(f"A term is allowed or denied, not {term.kind}.")
+        if not words(text):
+            raise ValidationError(f"The term {text!r} has no word that could be looked for.")
+        if len(text) > 200 or "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
+            raise ValidationError(f"The term {text[:40]!r} is longer than 200 characters, or has broken ones.")
+        denied = term.kind == SafetyTermKind.DENY
+        if denied and term.category not in set(SafetyCategory):
+            raise ValidationError(f"Choose a category for the deny term {text!r}.")
+        kept = SafetyTerm(kind=term.kind, text=text, category=term.category if denied else "")
+        found[kept.kind, kept.text] = kept
+    if len(found) > MAX_TERMS:
+        raise ValidationError(f"These are {len(found):,} terms; at most {MAX_TERMS:,} are allowed.")
+    return list(found.values())
+
+
+def _seen(expected: int) -> SafetySettings:
+    config = SafetySettings.objects.select_related("model").defer("model__data").get(pk=1)
+    if config.changed_revision != expected:
+        raise Stale(STALE)
+    return config
+
+
+def _replace_terms(terms: tuple[Term, ...]) -> None:
+    wanted = {(term.kind, term.text): term for term in clean_terms(terms)}
+    for kept in SafetyTerm.objects.all():
+        new = wanted.pop((kept.kind, kept.text), None)
+        if new is None:
+            kept.delete()
+        elif new.category != kept.category:
+            kept.category = new.category
+            kept.save(update_fields=["category"])
+    SafetyTerm.objects.bulk_create(wanted.values())
+
+
+def _release(
+    config: SafetySettings, revision: int, action: str, before: dict[str, Any], *, by: Actor, note: str
+) -> None:
+    """Save the settings and release them; the audit tells what is different."""
+    config.changed_revision = revision
+    config.full_clean()
+    config.save()
+    after = safety_told()
+    changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    if not changed:
+        raise Refused("No changes to release: the safety filter is as it was.")
+    record_release(
+        revision,
+        action,
+        by=by,
+        object_name=str(config),
+        before={name: before.get(name) for name in changed},
+        after={name: after.get(name) for name in changed},
+        note=note,
+    )

@@ -1,0 +1,163 @@
+"""The safety filter of this process: model versions of the database as models in memory, one for all who use it.
+
+A model's file comes from the database, or is the one that ships, and is kept in `safety-cache` in VAR_DIR, since
+fastText reads files only. Whatever is wrong with it makes the model unavailable, with the reason.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+import threading
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+
+from promptops.engine.safety.guard import (
+    SHIPPED,
+    DenyTerm,
+    ModelSpec,
+    SafetyCategory,
+    SafetyGuard,
+    SafetyModel,
+    SafetyPolicy,
+    spec_of,
+)
+from promptops.engine.snapshot import SafetySpec
+from promptops.enums import SafetyMode, SafetyTermKind, WhenUnavailable
+from promptops.models import SafetyModelVersion, SafetySettings, SafetyTerm
+
+log = logging.getLogger(__name__)
+
+MAX_MODEL_BYTES = 2 * 1024 * 1024
+
+_lock = threading.Lock()
+_models: dict[str, SafetyModel] = {}
+MODELS_KEPT = 4
+"""In memory, of those used last: the live one, and those that are tried beside it."""
+
+
+def shipped_model() -> tuple[str, dict[str, Any]]:
+    """The SHA-256 of the model that ships, and the other values of its version but for the number."""
+    manifest = json.loads((SHIPPED / "current.json").read_text(encoding="utf-8"))
+    note = f"The model that PromptOps ships as {manifest['file']}"
+    return manifest["sha256"], {"manifest": manifest, "note": note, "user_name": "PromptOps"}
+
+
+def model_of(version: SafetyModelVersion) -> SafetyModel:
+    """The version's model, loaded with its first use; the same one for everybody in this process."""
+    with _lock:
+        model = _models.pop(version.sha256, None) or SafetyModel(
+            partial(_spec, version.pk, version.number, version.sha256, version.manifest)
+        )
+        _models[version.sha256] = model  # the newest is last
+        while len(_models) > MODELS_KEPT:
+            del _models[next(iter(_models))]
+        return model
+
+
+def forget_models() -> None:
+    """Drop the models in memory (for tests)."""
+    with _lock:
+        _models.clear()
+
+
+def policy_of(config: SafetySettings, terms: list[SafetyTerm], model: SafetyModelVersion | None = None) -> SafetyPolicy:
+    """The policy that settings and terms make together with a model (the settings' own when None)."""
+    thresholds = {**(model or config.model).manifest.get("thresholds", {}), **config.thresholds}
+    return SafetyPolicy(
+        thresholds={SafetyCategory(name): float(value) for name, value in thresholds.items()},
+        allow_terms=tuple(term.text for term in terms if term.kind == SafetyTermKind.ALLOW),
+        deny_terms=tuple(
+            DenyTerm(term.text, SafetyCategory(term.category)) for term in terms if term.kind == SafetyTermKind.DENY
+        ),
+    )
+
+
+def load() -> SafetySpec:
+    """The filter as the database has it."""
+    config = SafetySettings.objects.select_related("model").defer("model__data").get(pk=1)
+    model = model_of(config.model)
+    try:
+        policy = policy_of(config, list(SafetyTerm.objects.all()))
+    except (ValueError, TypeError, AttributeError) as error:  # changed by hand; the pages to mend it must work
+        model, policy = SafetyModel(partial(_fail, f"what is set cannot be used: {error}")), SafetyPolicy()
+    return SafetySpec(
+        mode=config.mode,
+        fail_closed=config.when_unavailable == WhenUnavailable.BLOCK,
+        policy=policy,
+        model_id=config.model_id,
+        model_number=config.model.number,
+        model_sha256=config.model.sha256,
+        guard=SafetyGuard(model, policy),
+    )
+
+
+def warm_up(spec: SafetySpec) -> None:
+    """Load the model and test the filter in a thread of its own, so that no run waits for it; failures are logged."""
+    if spec.mode != SafetyMode.OFF:
+        threading.Thread(target=_warm_up, args=(spec.guard,), name="safety-warm-up", daemon=True).start()
+
+
+def _warm_up(guard: SafetyGuard) -> None:
+    for problem in guard.self_test():
+        log.error("The safety filter fails its self-test: %s.", problem)
+
+
+def _fail(reason: str) -> ModelSpec:
+    raise ValueError(reason)
+
+
+def _spec(pk: int, number: int, sha256: str, manifest: Mapping[str, Any]) -> ModelSpec:
+    """The model's file and labels; raises ValueError with what is wrong."""
+    return spec_of({**manifest, "sha256": sha256, "version": number}, _file(pk, number, sha256, manifest))
+
+
+def _file(pk: int, number: int, sha256: str, manifest: Mapping[str, Any]) -> Path:
+    """Where the model lies: as it ships, or in the cache, which is filled anew where it holds something else."""
+    shipped = SHIPPED / Path(str(manifest.get("file"))).name
+    if _sha256(shipped) == sha256:
+        return shipped
+    cached = settings.VAR_DIR / "safety-cache" / f"{sha256}.ftz"
+    if _sha256(cached) != sha256:
+        data = _data(pk)
+        if not data:
+            raise ValueError(f"the file {shipped.name} that should ship with PromptOps is missing, or is another one")
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise ValueError(f"what the database holds of version {number} is not what its manifest describes")
+        _write(cached, data)
+    return cached
+
+
+def _data(pk: int) -> bytes:
+    fresh = connection.connection is None
+    try:
+        return bytes(SafetyModelVersion.objects.filter(pk=pk).values_list("data", flat=True).first() or b"")
+    finally:
+        if fresh:
+            connection.close()  # the thread may never use the database again
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write the file whole or not at all: other processes may read it meanwhile."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.replace(name, path)
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+        raise

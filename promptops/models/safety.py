@@ -1,0 +1,135 @@
+"""The safety filter: what operators set, its models, and what it said of each run's texts."""
+
+from django.core.validators import RegexValidator
+from django.db import models
+from django.utils import timezone
+
+from promptops.enums import SafetyMode, SafetyQueue, SafetyReview, SafetySide, SafetyTermKind, WhenUnavailable
+
+
+class SafetyModelVersion(models.Model):
+    """A trained model; the database keeps it, so that every server can load it.
+
+    `data` is the model file (under 2 MB); empty means the file of the name `manifest["file"]` that PromptOps ships.
+    Queries leave it out (`defer("data")`) unless they load the model.
+    """
+
+    number = models.PositiveIntegerField(unique=True)
+    data = models.BinaryField(blank=True)
+    sha256 = models.CharField(max_length=64, unique=True, validators=[RegexValidator(r"\A[0-9a-f]{64}\Z")])
+    manifest = models.JSONField(
+        help_text="Labels, thresholds, figures, the rubric's hash: as in engine/safety/data/models/current.json."
+    )
+    note = models.CharField(max_length=500, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    user = models.ForeignKey("User", models.PROTECT, null=True, blank=True, related_name="+")
+    user_name = models.CharField(max_length=100)
+
+    class Meta:
+        ordering = ["-number"]
+
+    def __str__(self) -> str:
+        return f"safety model {self.number}"
+
+
+class SafetySettings(models.Model):
+    """The single row (id 1) of what is set for the filter; part of the live configuration, changed by releases."""
+
+    mode = models.CharField(max_length=10, choices=SafetyMode, default=SafetyMode.SHADOW)
+    when_unavailable = models.CharField(max_length=10, choices=WhenUnavailable, default=WhenUnavailable.BLOCK)
+    thresholds = models.JSONField(
+        default=dict, blank=True, help_text="By category; the model's own where there is none."
+    )
+    model = models.ForeignKey(SafetyModelVersion, models.PROTECT, related_name="+")
+    changed_revision = models.PositiveIntegerField(
+        default=0, help_text="The revision of the last change, which an edit must know to succeed."
+    )
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="safety_settings_single_row")]
+
+    def __str__(self) -> str:
+        return "the safety filter"
+
+
+class SafetyTerm(models.Model):
+    """Words that operators allow or deny, as they typed them; part of the live configuration.
+
+    `category` is a deny term's (one of `SafetyCategory`), and "" for an allow term.
+    """
+
+    kind = models.CharField(max_length=10, choices=SafetyTermKind)
+    text = models.CharField(max_length=200)
+    category = models.CharField(max_length=20, blank=True)
+
+    class Meta:
+        ordering = ["kind", "text"]
+        constraints = [models.UniqueConstraint(fields=["kind", "text"], name="safety_term_unique")]
+
+    def __str__(self) -> str:
+        return f"{self.text} ({self.category})" if self.category else self.text
+
+
+class SafetyExample(models.Model):
+    """A reviewed text that the next training adds to the rubric. `category` is "" for a harmless one."""
+
+    label = models.CharField(max_length=20, help_text="As in the rubric: unsafe, hard or safe.")
+    category = models.CharField(max_length=20, blank=True)
+    text = models.TextField()
+    source = models.CharField(max_length=60, blank=True, help_text="Where it comes from, in a word or two.")
+    run = models.ForeignKey("Run", models.SET_NULL, null=True, blank=True, related_name="+")
+    user = models.ForeignKey("User", models.PROTECT, null=True, blank=True, related_name="+")
+    user_name = models.CharField(max_length=100)
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"safety example {self.pk}"
+
+
+class SafetyCheck(models.Model):
+    """The verdict on one side of a run, and what a person said of it.
+
+    `decision`, `layer`, `category` and `scores` are those of `SafetyVerdict`. `blocked` says that the text was really
+    withheld: the verdict was enforced. `score` is the highest score as a share of its category's threshold, so 1 and
+    more blocks; None where no model looked. `words`, `window` and `reason` may quote the text and go when it is erased.
+    """
+
+    run = models.ForeignKey("Run", models.CASCADE, related_name="safety_checks", db_index=False)
+    side = models.CharField(max_length=10, choices=SafetySide)
+    decision = models.CharField(max_length=20)
+    layer = models.CharField(max_length=20, blank=True)
+    category = models.CharField(max_length=20, blank=True)
+    scores = models.JSONField(default=dict, blank=True)
+    score = models.FloatField(null=True, blank=True)
+    words = models.JSONField(default=list, blank=True)
+    window = models.TextField(blank=True)
+    reason = models.TextField(blank=True)
+    model = models.ForeignKey(
+        SafetyModelVersion, models.PROTECT, null=True, blank=True, related_name="+", db_index=False
+    )
+    mode = models.CharField(max_length=10, choices=SafetyMode)
+    blocked = models.BooleanField(default=False)
+    at = models.DateTimeField(default=timezone.now)
+    # Why a person should look at it, and what came of that.
+    queue = models.CharField(max_length=10, choices=SafetyQueue, blank=True)
+    reported_at = models.DateTimeField(null=True, blank=True)
+    reported_by = models.ForeignKey("User", models.PROTECT, null=True, blank=True, related_name="+")
+    report_note = models.CharField(max_length=500, blank=True)
+    review = models.CharField(max_length=10, choices=SafetyReview, blank=True)
+    reviewed_at = models.DateTimeField(null=True, blank=True)
+    reviewed_by = models.ForeignKey("User", models.PROTECT, null=True, blank=True, related_name="+")
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [models.UniqueConstraint(fields=["run", "side"], name="safety_check_of_a_side")]
+        indexes = [
+            models.Index(fields=["review", "queue", "-id"], name="safety_check_queue"),
+            models.Index(fields=["model", "-id"], name="safety_check_of_model"),
+            models.Index(fields=["-at"], name="safety_check_at"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.side} of run {self.run_id}"

@@ -1,0 +1,213 @@
+"""Settings, terms and models of the safety filter, changed as releases."""
+
+import hashlib
+import shutil
+
+import pytest
+from django.core.exceptions import ValidationError
+
+from promptops import guards, live
+from promptops.actions.errors import Refused, Stale
+from promptops.actions.safety import SafetyChange, Term, change_safety, use_model
+from promptops.engine.safety.guard import SHIPPED, SafetyCategory, VerdictDecision
+from promptops.enums import SafetyMode, WhenUnavailable
+from promptops.models import AuditEntry, LiveConfiguration, Release, SafetyModelVersion, SafetySettings, SafetyTerm
+
+pytestmark = pytest.mark.django_db
+
+BAD = "a man is beheaded and his bloody corpse lies on the floor"
+
+
+@pytest.fixture(autouse=True)
+def _fresh_models(settings, tmp_path):
+    settings.VAR_DIR = tmp_path
+    guards.forget_models()
+    yield
+    guards.forget_models()
+
+
+def change(actor, **parts):
+    expected = SafetySettings.objects.get(pk=1).changed_revision
+    return change_safety(SafetyChange(**parts), by=actor, expected=expected, note="why")
+
+
+def new_version(data: bytes, sha256: str = "", **manifest) -> SafetyModelVersion:
+    shipped = SafetyModelVersion.objects.get(number=1)
+    return SafetyModelVersion.objects.create(
+        number=2,
+        data=data,
+        sha256=sha256 or hashlib.sha256(data).hexdigest(),
+        manifest=shipped.manifest | {"file": "model-2.ftz"} | manifest,
+        user_name="Ada",
+    )
+
+
+def test_a_new_installation_has_the_shipped_model_and_begins_in_shadow():
+    spec = live.current().safety
+    assert (spec.mode, spec.fail_closed, spec.model_number) == ("shadow", True, 1)
+    assert spec.guard.self_test() == []
+    assert spec.guard.check(BAD).category == SafetyCategory.VIOLENCE
+    assert SafetySettings.objects.get(pk=1).model.data == b""
+
+
+def test_a_change_is_one_release_that_the_audit_and_the_timeline_tell(actor, django_capture_on_commit_callbacks):
+    with django_capture_on_commit_callbacks(execute=True):
+        config = change(
+            actor,
+            mode=SafetyMode.ENFORCE,
+            when_unavailable=WhenUnavailable.ALLOW,
+            thresholds={"violence": 0.9},
+            terms=(Term("deny", "  acme   cola ", "other"), Term("allow", "shoot a sunset", "violence")),
+        )
+    assert config.changed_revision == LiveConfiguration.objects.get(pk=1).revision == 1
+    entry = AuditEntry.objects.get(action="safety.changed")
+    assert entry.before == {
+        "mode": "shadow",
+        "when_unavailable": "block",
+        "violence_from": 0.8048,
+        "allow_terms": "",
+        "deny_terms": "",
+    }
+    assert entry.after == {
+        "mode": "enforce",
+        "when_unavailable": "allow",
+        "violence_from": 0.9,
+        "allow_terms": "shoot a sunset",
+        "deny_terms": "acme cola (other)",
+    }
+    assert (entry.note, entry.revision) == ("why", 1)
+    kept = Release.objects.get(pk=1).configuration["safety"]
+    assert (kept["mode"], kept["model"], kept["deny_terms"]) == ("enforce", 1, "acme cola (other)")
+    spec = live.current().safety
+    assert (spec.mode, spec.fail_closed) == ("enforce", False)
+    assert spec.policy.thresholds[SafetyCategory.VIOLENCE] == 0.9
+    assert spec.policy.thresholds[SafetyCategory.HATE] == pytest.approx(0.68, abs=0.01)
+    assert spec.guard.check("drink Acme Cola in the sun").reason == 'The text has the deny term "acme cola"'
+
+
+def test_what_is_not_given_stays(actor):
+    change(actor, mode="enforce", terms=(Term("deny", "acme", "other"),))
+    change(actor, when_unavailable="allow")
+    config = SafetySettings.objects.get(pk=1)
+    assert (config.mode, SafetyTerm.objects.get().text) == ("enforce", "acme")
+    change(actor, terms=(Term("deny", "acme", "hate"), Term("deny", "bolt", "other")))
+    assert set(SafetyTerm.objects.values_list("text", "category")) == {("acme", "hate"), ("bolt", "other")}
+    change(actor, terms=())
+    assert not SafetyTerm.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("parts", "told"),
+    [
+        ({"mode": "loud"}, "loud"),
+        ({"when_unavailable": "maybe"}, "maybe"),
+        ({"thresholds": {"rude": 0.5}}, "no category rude"),
+        ({"thresholds": {"hate": 0.0}}, "0.01 to 1"),
+        ({"thresholds": {"hate": 1.5}}, "0.01 to 1"),
+        ({"thresholds": {"hate": float("nan")}}, "0.01 to 1"),
+        ({"thresholds": {"hate": "0.5"}}, "0.01 to 1"),
+        ({"terms": (Term("deny", "acme", ""),)}, "Choose a category"),
+        ({"terms": (Term("deny", "acme", "rude"),)}, "Choose a category"),
+        ({"terms": (Term("maybe", "acme"),)}, "not maybe"),
+        ({"terms": (Term("allow", "  "),)}, "no word"),
+        ({"terms": (Term("allow", "***"),)}, "no word"),
+        ({"terms": (Term("allow", "a" * 201),)}, "longer than 200"),
+        ({"terms": (Term("allow", "a\x00b"),)}, "broken"),
+        ({"terms": (Term("allow", "a\ud800b"),)}, "broken"),
+        ({"terms": tuple(Term("allow", f"word{n}") for n in range(2001))}, "at most 2,000"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_and_nothing_changes(actor, parts, told):
+    with pytest.raises(ValidationError) as refused:
+        change(actor, **parts)
+    assert told in " ".join(refused.value.messages)
+    assert LiveConfiguration.objects.get(pk=1).revision == 0
+
+
+def test_two_at_once(actor):
+    change(actor, mode="off")
+    with pytest.raises(Stale):
+        change_safety(SafetyChange(mode="enforce"), by=actor, expected=0)
+    with pytest.raises(Stale):
+        use_model(new_version(b"a model"), by=actor, expected=0)
+    assert SafetySettings.objects.get(pk=1).mode == "off"
+
+
+def test_no_change_is_no_release(actor):
+    for parts in ({}, {"mode": "shadow"}, {"terms": ()}, {"thresholds": {}}):
+        with pytest.raises(Refused):
+            change(actor, **parts)
+    assert LiveConfiguration.objects.get(pk=1).revision == 0
+
+
+WHOLE = (SHIPPED / "model-1.ftz").read_bytes() + b"\0"  # another file, of the same model
+
+
+def test_another_model_goes_live_and_back(actor, django_capture_on_commit_callbacks, tmp_path):
+    first, second = SafetyModelVersion.objects.get(number=1), new_version(WHOLE)
+    live.current()
+    guards.model_of(second).get()  # here, since another thread does not see what this test has not committed
+    with django_capture_on_commit_callbacks(execute=True):
+        config = use_model(second, by=actor, expected=0, note="newer")
+    assert live.current().safety.model_number == 2
+    assert live.current().safety.guard.self_test() == []
+    assert (tmp_path / "safety-cache" / f"{second.sha256}.ftz").read_bytes() == WHOLE
+    entry = AuditEntry.objects.get(action="safety.model_changed")
+    assert (entry.before, entry.after) == ({"model": 1}, {"model": 2})
+    with pytest.raises(Refused):
+        use_model(second, by=actor, expected=config.changed_revision)
+    with django_capture_on_commit_callbacks(execute=True):
+        use_model(first, by=actor, expected=config.changed_revision)
+    assert live.current().safety.model_number == 1
+    assert Release.objects.get(pk=2).configuration["safety"]["model"] == 1
+
+
+@pytest.mark.parametrize("found", [None, b"", WHOLE[:500_000], b"something else", b"\0" * len(WHOLE)])
+def test_a_cached_file_that_is_not_what_it_should_be_is_made_anew(found, tmp_path):
+    version = new_version(WHOLE)
+    cached = tmp_path / "safety-cache" / f"{version.sha256}.ftz"
+    if found is not None:
+        cached.parent.mkdir()
+        cached.write_bytes(found)
+    assert guards.model_of(version).get()[1] is None
+    assert cached.read_bytes() == WHOLE
+    assert [path.name for path in cached.parent.iterdir()] == [cached.name]
+
+
+@pytest.mark.parametrize(
+    ("data", "sha256", "manifest", "told"),
+    [
+        (b"", "a" * 64, {}, "model-2.ftz that should ship with PromptOps is missing, or is another one"),
+        (b"", "b" * 64, {"file": "../../../secret"}, "secret that should ship with PromptOps is missing"),
+        (WHOLE[:500_000], "c" * 64, {}, "is not what its manifest describes"),
+        (WHOLE[:500_000], "", {}, "not a whole fastText model"),
+        (b"no model at all", "", {}, "could not be loaded"),
+        (WHOLE, "", {"labels": {"safe": None}}, "are not mapped to a category"),
+        (WHOLE, "", {"labels": 5}, "not the manifest of a safety model"),
+        (WHOLE, "", {"thresholds": {"rude": 1}}, "not the manifest of a safety model"),
+    ],
+)
+def test_a_model_that_cannot_be_loaded_is_unavailable_with_the_reason(data, sha256, manifest, told):
+    version = new_version(data, sha256, **manifest)
+    model, reason = guards.model_of(version).get()
+    assert model is None
+    assert told in reason
+    verdict = guards.SafetyGuard(guards.model_of(version)).check("a fox")
+    assert (verdict.decision, verdict.reason) == (VerdictDecision.UNAVAILABLE, reason)
+
+
+def test_a_shipped_file_that_was_swapped_is_unavailable(monkeypatch, tmp_path):
+    shutil.copy(SHIPPED / "current.json", tmp_path)
+    (tmp_path / "model-1.ftz").write_bytes(WHOLE)
+    monkeypatch.setattr(guards, "SHIPPED", tmp_path)
+    spec = live.load().safety
+    assert spec.guard.check("a fox").decision == VerdictDecision.UNAVAILABLE
+    assert "model-1.ftz" in spec.guard.self_test()[0]
+
+
+def test_a_setting_that_broke_the_policy_would_not_stop_the_server(actor):
+    """Thresholds and terms of a database that was changed by hand."""
+    SafetySettings.objects.filter(pk=1).update(thresholds={"rude": 1})
+    spec = live.load().safety
+    assert spec.guard.check(BAD).decision == VerdictDecision.UNAVAILABLE
+    assert "rude" in spec.guard.check(BAD).reason

@@ -1,0 +1,257 @@
+"""Which ballots there are, in which order and with which sides; votes cast and taken back."""
+
+from collections import Counter
+from threading import Barrier, Thread
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from promptops import ballots
+from promptops.actions import votes
+from promptops.actions.comparisons import cancel
+from promptops.actions.errors import Refused, Stale
+from promptops.audit import Actor
+from promptops.models import AuditEntry, Comparison, Run, Trial, User, Vote
+from promptops.queries import votes as queries
+from tests.comparing import answer, compare, words
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def comparison(actor) -> Comparison:
+    """Two arms, two inputs, all answered."""
+    made = compare(actor)
+    answer(made)
+    return made
+
+
+def cast(comparison: Comparison, user: User, side: str = "left", ballot: queries.Ballot | None = None, **more) -> bool:
+    shown = ballot or queries.next_ballot(user, comparison)
+    given = {"input": shown.input, "repeat": shown.repeat, "mark": shown.mark, "side": side} | more
+    given["ballot"] = given.pop("mark")
+    return votes.cast(comparison, by=Actor.person(user), **given)
+
+
+def letters(ballot: queries.Ballot) -> str:
+    """The arms of a ballot of `words`, the left one first."""
+    return ballot.left[7] + ballot.right[7]
+
+
+def vote_through(comparison: Comparison, user: User) -> list[queries.Ballot]:
+    """Vote on everything; the ballots in the order in which they came."""
+    seen = []
+    while ballot := queries.next_ballot(user, comparison):
+        seen.append(ballot)
+        assert cast(comparison, user, ballot=ballot)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("side", "first_on_left", "choice"),
+    [
+        ("left", True, "first"),
+        ("left", False, "second"),
+        ("right", True, "second"),
+        ("right", False, "first"),
+        ("tie", True, "tie"),
+        ("tie", False, "tie"),
+        ("neither", True, "neither"),
+        ("neither", False, "neither"),
+    ],
+)
+def test_what_a_side_means(comparison, editor, monkeypatch, side, first_on_left, choice):
+    monkeypatch.setattr(ballots, "first_on_left", lambda *_: first_on_left)
+    ballot = queries.next_ballot(editor, comparison)
+    assert letters(ballot) == ("AB" if first_on_left else "BA")
+    assert cast(comparison, editor, side, ballot)
+    vote = Vote.objects.get()
+    assert (vote.choice, vote.first_on_left, vote.user, vote.user_name) == (choice, first_on_left, editor, editor.name)
+    assert (vote.first.letter, vote.second.letter, vote.comparison) == ("A", "B", comparison)
+
+
+@pytest.mark.parametrize("arms", [2, 3, 4])
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_every_pair_comes_once_and_each_time_through_the_inputs_meets_all_evenly(actor, editor, arms, repeats):
+    pairs = arms * (arms - 1) // 2
+    inputs = 2 * pairs
+    comparison = compare(actor, arms=arms, inputs=inputs, repeats=repeats)
+    answer(comparison)
+    seen = vote_through(comparison, editor)
+    assert len({(ballot.input, ballot.repeat, *sorted(letters(ballot))) for ballot in seen}) == len(seen)
+    assert len(seen) == inputs * repeats * pairs
+    for start in range(0, len(seen), inputs):
+        through = seen[start : start + inputs]
+        assert [ballot.input for ballot in through] == list(comparison.inputs.values_list("pk", flat=True))
+        assert set(Counter("".join(sorted(letters(ballot))) for ballot in through).values()) == {2}
+
+
+@pytest.mark.parametrize(
+    ("text", "standing"),
+    [
+        (words, (3, 0)),
+        (lambda trial: "the same", (0, 3)),
+        (lambda trial: "same" if trial.arm.position < 2 else "other", (2, 1)),
+        (lambda trial: "Same" if trial.arm.position else "same", (2, 1)),
+        (lambda trial: words(trial) if trial.arm.position else None, (1, 0)),
+        (lambda trial: None, (0, 0)),
+    ],
+    ids=["different", "the same", "two the same", "another case", "one failed", "all failed"],
+)
+def test_what_is_put_to_vote(actor, editor, text, standing):
+    comparison = compare(actor, arms=3, inputs=1)
+    assert queries.standing(editor, comparison).ballots == 0
+    answer(comparison, text)
+    found = queries.standing(editor, comparison)
+    assert (found.ballots, found.same) == standing
+    assert queries.left_to(editor, comparison) == found.left == standing[0]
+    assert len(vote_through(comparison, editor)) == standing[0]
+    assert queries.left_to(editor, comparison) == 0
+
+
+def test_what_was_answered_of_a_canceled_comparison_is_voted_on(actor, editor):
+    comparison = compare(actor)
+    cancel(comparison, by=actor)
+    Trial.objects.filter(input__position=1).delete()
+    answer(comparison)
+    assert len(vote_through(comparison, editor)) == 1
+
+
+def test_erased_texts_are_not_put_to_vote_and_a_ballot_shown_before_is_refused(comparison, editor):
+    shown = queries.next_ballot(editor, comparison)
+    Run.objects.filter(trial__input=shown.input).update(output="", erased_at=timezone.now())
+    with pytest.raises(Stale, match="can no longer be voted on"):
+        cast(comparison, editor, ballot=shown)
+    assert queries.next_ballot(editor, comparison).input != shown.input
+    assert queries.standing(editor, comparison).ballots == 1
+
+
+def test_who_may_not_vote_has_nothing_to_go(comparison, viewer, editor, releaser):
+    assert [queries.left_to(user, comparison) for user in (viewer, editor, releaser)] == [0, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"side": "first"}, ValidationError),
+        ({"side": ""}, ValidationError),
+        ({"mark": ""}, Stale),
+        ({"mark": "0" * 64}, Stale),
+        ({"mark": "é\x00"}, Stale),
+        ({"input": 0}, Stale),
+        ({"input": 10**17}, Stale),
+        ({"repeat": 1}, Stale),
+        ({"repeat": 10**17}, Stale),
+    ],
+)
+def test_forged_votes_are_refused(comparison, editor, change, error):
+    with pytest.raises(error):
+        cast(comparison, editor, **change)
+    assert not Vote.objects.exists()
+
+
+def test_a_ballot_of_another_comparison_or_person_or_of_equal_answers_is_refused(comparison, editor, releaser, actor):
+    other = compare(actor)
+    answer(other, lambda trial: "the same")
+    shown = queries.next_ballot(editor, comparison)
+    equal = Trial.objects.filter(comparison=other).first().input_id
+    pair = tuple(other.arms.values_list("pk", flat=True))
+    for where, user, more in (
+        (other, editor, {}),
+        (comparison, releaser, {}),
+        (other, editor, {"input": equal, "mark": ballots.mark(editor.pk, equal, 0, pair)}),
+    ):
+        with pytest.raises(Stale):
+            cast(where, user, ballot=shown, **more)
+    assert not Vote.objects.exists()
+
+
+def test_a_second_vote_on_a_ballot_changes_nothing(comparison, editor, releaser):
+    shown = queries.next_ballot(editor, comparison)
+    assert cast(comparison, editor, "left", shown)
+    assert not cast(comparison, editor, "right", shown)
+    assert Vote.objects.count() == 1
+    assert cast(comparison, releaser)
+    assert queries.standing(editor, comparison) == queries.Standing(2, 1, 0, others=1, can_take_back=True)
+
+
+def test_votes_are_taken_back_from_the_newest_on_and_only_by_their_voter(comparison, editor, releaser):
+    shown = vote_through(comparison, editor)
+    cast(comparison, releaser)
+    for ballot in reversed(shown):
+        taken = votes.take_back(comparison, by=Actor.person(editor))
+        assert queries.ballot_of(editor, taken) == ballot
+    with pytest.raises(Refused, match="no vote of yours"):
+        votes.take_back(comparison, by=Actor.person(editor))
+    assert [vote.user for vote in Vote.objects.all()] == [releaser]
+    assert vote_through(comparison, editor) == shown
+
+
+def test_no_vote_is_told_in_the_audit(comparison, editor):
+    before = AuditEntry.objects.count()
+    cast(comparison, editor)
+    votes.take_back(comparison, by=Actor.person(editor))
+    assert AuditEntry.objects.count() == before
+
+
+def test_sides_are_fair_differ_between_voters_and_stay(settings):
+    """200 seeded coins: beyond 128 or below 72 heads in one of ten thousand sets; voters agree on half of them."""
+    settings.SECRET_KEY = "a key that makes this test repeatable"
+    ballot = [(input, repeat, pair) for input in range(20) for repeat in range(5) for pair in ((1, 2), (1, 3))]
+    drawn = {user: [ballots.first_on_left(user, *each) for each in ballot] for user in (1, 2, 3)}
+    for sides in drawn.values():
+        assert 72 <= sum(sides) <= 128
+    for one, other in ((1, 2), (1, 3), (2, 3)):
+        assert 72 <= sum(a == b for a, b in zip(drawn[one], drawn[other], strict=True)) <= 128
+    assert drawn[1] == [ballots.first_on_left(1, *each) for each in ballot]
+    settings.SECRET_KEY = "another key"
+    assert drawn[1] != [ballots.first_on_left(1, *each) for each in ballot]
+
+
+def test_marks_are_of_one_voter_and_the_order_of_pairs_of_one_comparison(settings):
+    settings.SECRET_KEY = "a key that makes this test repeatable"
+    marks = {
+        ballots.mark(*of, pair) for of in ((1, 1, 0), (2, 1, 0), (1, 2, 0), (1, 1, 1)) for pair in ((1, 2), (1, 3))
+    }
+    assert len(marks) == 8
+    orders = {tuple(ballots.pairs(comparison, [1, 2, 3, 4])) for comparison in range(10)}
+    assert len(orders) > 5
+    assert {frozenset(order) for order in orders} == {frozenset({(1, 2), (1, 3), (1, 4), (2, 3), (2, 4), (3, 4)})}
+
+
+def test_the_number_of_queries_does_not_grow(actor, editor):
+    counts = []
+    for arms, inputs in ((2, 2), (4, 40)):
+        comparison = compare(actor, arms=arms, inputs=inputs)
+        answer(comparison)
+        with CaptureQueriesContext(connection) as seen:
+            queries.next_ballot(editor, comparison)
+            queries.standing(editor, comparison)
+            queries.left_to(editor, comparison)
+        counts.append(len(seen))
+    assert counts == [6, 6]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_tabs_at_once_keep_one_vote(actor, editor):
+    comparison = compare(actor)
+    answer(comparison)
+    shown = queries.next_ballot(editor, comparison)
+    barrier = Barrier(2)
+    made = []
+
+    def tab(side: str) -> None:
+        barrier.wait()
+        made.append(cast(comparison, editor, side, shown))
+        connection.close()
+
+    tabs = [Thread(target=tab, args=[side]) for side in ("left", "right")]
+    for each in tabs:
+        each.start()
+    for each in tabs:
+        each.join()
+    assert sorted(made) == [False, True]
+    assert Vote.objects.count() == 1

@@ -1,0 +1,60 @@
+"""A comparison with answers, without providers."""
+
+from collections.abc import Callable
+
+from django.utils import timezone
+
+from promptops import live
+from promptops.actions import comparisons
+from promptops.actions.comparisons import ArmChoice
+from promptops.actions.providers import ProviderFields, create_provider
+from promptops.actions.releases import Content
+from promptops.actions.templates import create_template
+from promptops.audit import Actor
+from promptops.engine.types import PromptOperation
+from promptops.models import Comparison, Provider, Run, Template, Trial
+
+
+def compare(by: Actor, *, arms: int = 2, inputs: int = 2, repeats: int = 1) -> Comparison:
+    """Drafts of one template on the provider "p1", which differ in their temperature."""
+    template = Template.objects.filter(name="compared").first() or create_template("compared", "enhance", by=by)
+    provider = Provider.objects.filter(name="p1").first() or create_provider(
+        ProviderFields("p1", "openai", "m1", "http://127.0.0.1:1/v1"), by=by
+    )
+    return comparisons.start(
+        "Warm or cold",
+        PromptOperation.ENHANCE,
+        [f"a fox, take {number}" for number in range(inputs)],
+        [ArmChoice(template, None, Content("Polish it.", arm / 10), provider) for arm in range(arms)],
+        by=by,
+        snapshot=live.load(),
+        inputs_from="Foxes",
+        repeats=repeats,
+    )
+
+
+def words(trial: Trial) -> str:
+    """An answer that no other trial gives."""
+    return f"answer {trial.arm.letter}{trial.input.position}.{trial.repeat}"
+
+
+def answer(comparison: Comparison, text: Callable[[Trial], str | None] = words) -> None:
+    """End the trials that wait: with what `text` says, or failed where it says None."""
+    trials = list(comparison.trials.filter(run=None).order_by("pk").select_related("arm", "input"))
+    for trial in trials:
+        output = text(trial)
+        run = Run(
+            source="comparison",
+            operation="enhance",
+            temperature=0.5,
+            max_tokens=9,
+            revision=1,
+            input=trial.input.text,
+            output=output or "",
+            status="failed" if output is None else "succeeded",
+            error="p1 answered 503" if output is None else "",
+            latency_ms=1,
+        )
+        trial.run, trial.state, trial.finished_at = run, run.status, timezone.now()
+    Run.objects.bulk_create([trial.run for trial in trials])
+    Trial.objects.bulk_update(trials, ["run", "state", "finished_at"])

@@ -1,0 +1,330 @@
+"""The voting page over HTTP and the socket: what it sends before a vote, what it takes, and the warning elsewhere."""
+
+import re
+
+import pytest
+from channels.db import database_sync_to_async
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from promptops import ballots, events
+from promptops.actions import comparisons
+from promptops.actions.comparisons import ArmChoice
+from promptops.actions.providers import ProviderFields, create_provider
+from promptops.actions.releases import Content
+from promptops.audit import Actor
+from promptops.engine.types import PromptOperation
+from promptops.live import load
+from promptops.models import Attempt, Comparison, Run, Template, Trial, Vote
+from tests.comparing import answer, compare
+from tests.web.sockets import page_socket
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def comparison(actor) -> Comparison:
+    made = compare(actor)
+    answer(made)
+    return made
+
+
+def url(comparison: Comparison, rest: str = "vote/") -> str:
+    return f"/compare/{comparison.pk}/{rest}"
+
+
+def fields(page: str) -> dict[str, str]:
+    """What the form of the page would send."""
+    return dict(re.findall(r'name="(input|repeat|ballot)" value="([^"]*)"', page))
+
+
+def vote(browser, comparison: Comparison, side: str = "left", **more):
+    shown = fields(browser.get(url(comparison)).content.decode())
+    return browser.post(url(comparison), shown | {"side": side} | more)
+
+
+# ---------------------------------------------------------------- the page
+
+
+def test_it_shows_a_ballot_takes_the_vote_and_goes_on(comparison, client_for, editor):
+    browser = client_for(editor)
+    page = browser.get(url(comparison)).content.decode()
+    assert "<b>0</b> of 2" in page
+    assert "a fox, take 0" in page
+    assert {"answer A0.0", "answer B0.0"} <= set(re.findall(r"answer \w\d\.\d", page))
+    assert "Take the last vote back" not in page.split('id="shortcuts"')[0]
+    for number in (1, 2):
+        said = vote(browser, comparison, "tie")
+        assert (said.status_code, said["Location"]) == (302, url(comparison))
+        assert Vote.objects.filter(choice="tie").count() == number
+    page = browser.get(url(comparison)).content.decode()
+    assert "You have voted on all 2" in page
+    assert "Take the last vote back" in page
+    browser.post(url(comparison, "vote/take-back/"))
+    assert "<b>1</b> of 2" in browser.get(url(comparison)).content.decode()
+
+
+def test_the_fragment_says_what_happened(comparison, client_for, editor, releaser):
+    vote(client_for(releaser), comparison)
+    browser = client_for(editor, htmx=True)
+    shown = fields(browser.get(url(comparison)).content.decode())
+    page = browser.post(url(comparison), shown | {"side": "left"}).content.decode()
+    assert page.lstrip().startswith('<div id="ballot"')
+    assert "Voted: A is better. 1 of 2." in page
+    assert "1 other voter<" in page
+    again = browser.post(url(comparison), shown | {"side": "right"}).content.decode()
+    assert "You had voted on that one already" in again
+    assert fields(again)["input"] != shown["input"]
+    back = browser.post(url(comparison, "vote/take-back/")).content.decode()
+    assert fields(back) == shown
+    assert "Your last vote is taken back. 0 of 2." in back
+    assert "no vote of yours" in browser.post(url(comparison, "vote/take-back/")).content.decode()
+
+
+@pytest.mark.parametrize(
+    "change", [{"side": "first"}, {"ballot": "x"}, {"input": "-1"}, {"repeat": "x"}, {"input": ""}]
+)
+def test_a_forged_vote_is_told_and_not_kept(comparison, client_for, editor, change):
+    told = vote(client_for(editor, htmx=True), comparison, **change).content.decode()
+    assert "Choose A, B" in told or "can no longer be voted on" in told
+    assert "<b>0</b> of 2" in told
+    assert not Vote.objects.exists()
+
+
+def test_only_who_may_edit_votes(comparison, client_for, viewer):
+    browser = client_for(viewer)
+    for answered in (browser.get(url(comparison)), browser.post(url(comparison), {"side": "left"})):
+        assert answered.status_code == 403
+    assert "/vote/" not in browser.get(url(comparison, "")).content.decode()
+
+
+def test_nothing_to_vote_on_says_why(actor, client_for, editor):
+    browser = client_for(editor)
+    comparison = compare(actor)
+    assert "Nothing to vote on yet" in browser.get(url(comparison)).content.decode()
+    answer(comparison, lambda trial: "the same")
+    assert "All answers are the same so far" in browser.get(url(comparison)).content.decode()
+    Comparison.objects.update(state="done", finished_at=timezone.now())
+    assert "word for word the same, 2 times" in browser.get(url(comparison)).content.decode()
+    Run.objects.update(erased_at=timezone.now())
+    assert "No input has answers of two arms" in browser.get(url(comparison)).content.decode()
+
+
+def test_answers_are_text_and_nothing_else(actor, client_for, editor):
+    comparison = compare(actor)
+    hostile = '</div></form><script>alert(1)</script>\n<img src=x onerror="x">{{ csrf_token }}'
+    answer(comparison, lambda trial: hostile + trial.arm.letter)
+    page = client_for(editor).get(url(comparison)).content.decode()
+    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;\n&lt;img") == 2
+    assert "<script>alert" not in page
+    assert "{{ csrf_token }}" in page
+
+
+def test_the_number_of_queries_does_not_grow(actor, client_for, editor):
+    browser = client_for(editor)
+    counts = []
+    for arms, inputs in ((2, 2), (4, 60)):
+        comparison = compare(actor, arms=arms, inputs=inputs)
+        answer(comparison)
+        browser.get(url(comparison))
+        with CaptureQueriesContext(connection) as queries:
+            browser.get(url(comparison))
+        counts.append(len(queries))
+    assert counts[0] == counts[1]
+
+
+# ---------------------------------------------------------------- the warning elsewhere
+
+
+def test_answers_warn_who_has_ballots_left_until_they_choose_to_see(comparison, client_for, editor, viewer):
+    browser = client_for(editor)
+    address = url(comparison, "answers/?q=fox")
+    page = browser.get(address).content.decode()
+    assert "would color your votes" in page
+    assert "You have 2 ballots to go" in page
+    assert "answer A0" not in page
+    assert "answer A0" in client_for(viewer).get(address).content.decode()  # who may not vote
+    said = browser.post(url(comparison, "seen/"), {"next": address})
+    assert said["Location"] == address
+    assert "answer A0" in browser.get(address).content.decode()
+    assert "would color" in client_for(editor).get(address).content.decode()  # another session
+
+
+def test_answers_are_shown_at_once_when_all_is_voted(comparison, client_for, editor):
+    browser = client_for(editor)
+    for _ in range(2):
+        vote(browser, comparison)
+    assert "answer A0" in browser.get(url(comparison, "answers/")).content.decode()
+
+
+@pytest.mark.parametrize("wanted", ["", "https://elsewhere.example/", "//elsewhere.example", "javascript:alert(1)"])
+def test_showing_leads_nowhere_else(comparison, client_for, editor, wanted):
+    assert client_for(editor).post(url(comparison, "seen/"), {"next": wanted})["Location"] == url(
+        comparison, "answers/"
+    )
+
+
+# ---------------------------------------------------------------- blindness: every byte before the vote
+
+
+@pytest.fixture
+def marked(actor, publish) -> Comparison:
+    """A running comparison in which everything of an arm has a name, a number or a word that stands nowhere else."""
+    arms = []
+    for letter, number in (("p", 871), ("q", 872)):
+        version = publish(f"zz-template-{letter}", f"Zz text {letter}.", operation="enhance", note=f"Zz note {letter}")
+        provider = create_provider(
+            ProviderFields(f"zz-provider-{letter}", "openai", f"zz-model-{letter}", f"http://zz-{letter}.example/v1"),
+            by=actor,
+        )
+        content = Content(f"Zz text {letter}.", number / 1000, number, f"zz-own-model-{letter}")
+        arms.append(ArmChoice(version.template, version, content, provider))
+    given = {"by": actor, "snapshot": load(), "inputs_from": "Foxes"}
+    comparison = comparisons.start("One or the other", PromptOperation.ENHANCE, ["a fox", "a hen"], arms, **given)
+    # The command bar lists every template that is not archived, whether it is compared or not.
+    Template.objects.filter(name__startswith="zz").update(archived_at=timezone.now(), is_default=False)
+    for place, trial in enumerate(comparison.trials.order_by("pk")):
+        run = Run.objects.create(
+            pk=7_654_300 + 10 * place,
+            source="comparison",
+            operation="enhance",
+            template=trial.arm.template,
+            version=trial.arm.version,
+            temperature=trial.arm.temperature,
+            max_tokens=trial.arm.max_tokens,
+            revision=1,
+            input=trial.input.text,
+            output=f"An answer, {('north', 'south')[trial.arm.position]} of {trial.input.position}.",
+            status="succeeded",
+            provider=trial.arm.provider_name,
+            model=trial.arm.provider_model,
+            latency_ms=8_710 + trial.arm.position,
+            truncated=trial.arm.position == 0,
+            cost=0.0871 + trial.arm.position / 10_000,
+        )
+        Attempt.objects.create(
+            run=run,
+            position=1,
+            provider=trial.arm.provider_name,
+            outcome="succeeded",
+            started_ms=0,
+            latency_ms=8_710,
+            output_tokens=8_715 + trial.arm.position,
+            finish_reason=f"zz-reason-{trial.arm.position}",
+        )
+        Trial.objects.filter(pk=trial.pk).update(state="succeeded", run=run, finished_at=timezone.now())
+    # The frame of every page holds the number of the newest run of all.
+    Run.objects.create(
+        pk=9_000_000,
+        source="preview",
+        operation="enhance",
+        temperature=1,
+        max_tokens=1,
+        revision=1,
+        status="failed",
+        latency_ms=1,
+    )
+    publish("enhance", "Something else is live.")
+    return comparison
+
+
+TELLTALE = re.compile(
+    r"zz|871|872|76543|8[.,]?71|temperature|tokens|latency|provider-|model-|first|second|trial-?\d|arm-?\d|"
+    r"data-(arm|version|run|trial|position)\b",
+    re.I,
+)
+# The frame: the command bar, the live badge, what the scripts and styles are called.
+FRAME = re.compile(r'<dialog id="commands".*?</dialog>|<head>.*?</head>|<header class="top">.*?</header>', re.S)
+
+
+def everything(response) -> str:
+    """All bytes of a response: the status line's, headers, cookies and body."""
+    headers = "\n".join(f"{name}: {value}" for name, value in response.items())
+    return f"{headers}\n{response.cookies.output()}\n{response.content.decode()}"
+
+
+def without_tokens(text: str) -> str:
+    """The text without what is random in every response: CSRF tokens, session keys, nonces, and marks of ballots."""
+    return re.sub(r"[A-Za-z0-9_-]{32,}|expires=[^;]*|nonce-[^']*", "…", text)
+
+
+@pytest.mark.parametrize("on_left", [True, False], ids=["first on the left", "second on the left"])
+@pytest.mark.parametrize("htmx", [False, True], ids=["page", "fragment"])
+def test_nothing_that_is_sent_before_a_vote_names_an_arm(marked, client_for, editor, monkeypatch, on_left, htmx):
+    monkeypatch.setattr(ballots, "first_on_left", lambda *_: on_left)
+    browser = client_for(editor, htmx=htmx)
+    sent = [
+        browser.get(url(marked)),
+        browser.get(url(marked), headers={"HX-Target": "standing"}),
+        browser.post(url(marked), {"side": "left"}),
+        browser.post(url(marked, "vote/take-back/")),
+        browser.get(url(marked, "answers/")),  # warns
+    ]
+    shown = fields(browser.get(url(marked)).content.decode())
+    sent.append(browser.post(url(marked), shown | {"side": "left"}))  # the next ballot is not voted on
+    sent.append(browser.post(url(marked), shown | {"side": "left"}))
+    page = sent[0].content.decode()
+    assert ("north" in page, "south" in page) == (True, True)
+    assert (page.index("north") < page.index("south")) is on_left
+    for response in sent:
+        text = FRAME.sub("", everything(response))
+        shown_text = without_tokens(text)
+        assert [found.group() for found in TELLTALE.finditer(shown_text)] == []
+        assert "etag" not in shown_text.lower().split("<", 1)[0]
+    # In the frame, what names an arm stands nowhere either (a release is told by its number and person).
+    assert "zz" not in page
+
+
+def test_swapped_arms_make_the_same_page(marked, client_for, editor, monkeypatch):
+    """The strongest form: with the two answers where they are, nothing else depends on whose answers they are."""
+    browser = client_for(editor)
+
+    def page(on_left: bool) -> str:
+        monkeypatch.setattr(ballots, "first_on_left", lambda *_: on_left)
+        return without_tokens(everything(browser.get(url(marked))))
+
+    before = page(True)
+    # Every answer is now the other arm's: what stood on the left is of the second arm, and stands there again.
+    one, other = marked.arms.all()
+    Trial.objects.filter(arm=one).update(arm=other, repeat=1)
+    Trial.objects.filter(arm=other, repeat=0).update(arm=one)
+    Trial.objects.filter(arm=other).update(repeat=0)
+    after = page(False)
+    assert before == after
+    assert before.index("north") < before.index("south")
+
+
+def test_the_mark_is_of_the_voter_and_names_no_arm(marked, client_for, editor, releaser):
+    marks = [fields(client_for(user).get(url(marked)).content.decode())["ballot"] for user in (editor, releaser)]
+    assert len(set(marks)) == 2
+    assert all(re.fullmatch("[0-9a-f]{64}", each) for each in marks)
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_sockets_hear_of_a_vote_by_the_comparisons_number_alone(actor, editor, viewer):
+    from promptops.actions import votes
+    from promptops.queries import votes as queries
+
+    def made() -> tuple[Comparison, queries.Ballot]:
+        comparison = compare(actor)
+        answer(comparison)
+        return comparison, queries.next_ballot(editor, comparison)
+
+    comparison, shown = await database_sync_to_async(made)()
+    async with page_socket(viewer) as socket:
+        while not await socket.receive_nothing(0.3):
+            await socket.receive_from()
+        given = {"input": shown.input, "repeat": shown.repeat, "ballot": shown.mark, "side": "left"}
+        await database_sync_to_async(votes.cast)(comparison, by=Actor.person(editor), **given)
+        heard = [await socket.receive_json_from(timeout=5)]
+        while not await socket.receive_nothing(0.3):
+            heard.append(await socket.receive_json_from())
+    assert heard == [{"event": events.COMPARISON_CHANGED, "number": comparison.pk}]
+
+
+def test_voters_without_votes_do_not_count(comparison, client_for, editor, make_user):
+    assert "other voter" not in client_for(editor).get(url(comparison)).content.decode()
+    for name in ("one", "two"):
+        vote(client_for(make_user("editor", name)), comparison)
+    assert "2 other voters" in client_for(editor).get(url(comparison)).content.decode()
