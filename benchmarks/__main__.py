@@ -3,7 +3,7 @@
 chain: calls to a loopback provider in a process of its own, through the engine's chain and four other ways. server:
 publishing, loading the snapshot, and each page with a full data set, through the whole middleware. history: the pages
 of 200 versions of a 6,000-word prompt. comparing: pages of a real server while 2,000 trials run. audit: a million audit
-entries, checked and filtered. safety: judging a text.
+entries, checked and filtered. safety: judging a text. verdicts: the verdict page of 18,000 votes.
 `python -m benchmarks chain` runs only the first; `python -m benchmarks audit postgresql://user@host/name` fills and
 measures an empty database there.
 """
@@ -23,6 +23,7 @@ from benchmarks.comparing import bench_comparing
 from benchmarks.history import bench_history
 from benchmarks.safety import bench_safety
 from benchmarks.server import bench_server
+from benchmarks.verdicts import bench_verdicts
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -53,6 +54,7 @@ def main() -> None:
         "comparing": bench_comparing,
         "audit": bench_audit,
         "safety": bench_safety,
+        "verdicts": bench_verdicts,
     }
     database = next((given for given in sys.argv[1:] if given.startswith("postgresql://")), "")
     asked = set(sys.argv[1:]) - {database} or set(parts)

@@ -178,3 +178,37 @@ def plot(points: Sequence[tuple[float, float]], spots: dict[str, tuple[float, fl
         across=[Tick(x(mark), 100 * mark) for mark in marks],
         up=[Tick(y(mark), 100 * mark) for mark in marks],
     )
+
+
+@dataclass(frozen=True)
+class Box:
+    """How values are spread, in percent of an axis from 0: the middle half from `x` on, `width` long, the median, and
+    a line from the 5th to the 95th percentile; `far` is the 99th."""
+
+    low: float
+    x: float
+    width: float
+    middle: float
+    high: float
+    far: float
+
+
+def boxes(series: Sequence[Sequence[float]]) -> tuple[list[Box | None], list[Tick]]:
+    """A box for each series on one axis, and the marks of the axis; None for a series without values."""
+    largest = max((_rank(sorted(values), 0.99) for values in series if values), default=0)
+    marks = ticks(largest)
+    return [_box(sorted(values), marks[-1]) if values else None for values in series], [
+        Tick(round(100 * mark / marks[-1], 2), mark) for mark in marks
+    ]
+
+
+def _box(values: Sequence[float], top: float) -> Box:
+    low, start, middle, end, high, far = (
+        round(100 * _rank(values, share) / top, 2) for share in (0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+    )
+    return Box(low, start, round(end - start, 2), middle, high, far)
+
+
+def _rank(values: Sequence[float], share: float) -> float:
+    """The smallest of the sorted values that at least this share of them does not exceed."""
+    return values[max(1, math.ceil(len(values) * share - 1e-9)) - 1]

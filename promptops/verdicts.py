@@ -19,6 +19,9 @@ RESAMPLES = 1000
 MOST_MORE = 10_000
 """A preference that would need more inputs than that to be told from one half is called none."""
 
+FEW_INPUTS = 60
+"""Below this many inputs intervals are widened by Student's t; see `effective_inputs`."""
+
 PRIOR = 0.5
 """Wins added both ways to each pair that met, as the Haldane-Anscombe correction adds one half to each cell of a table:
 an arm that won or lost everything keeps a finite strength."""
@@ -58,26 +61,38 @@ class Verdict:
 def share_of(scores: Scores) -> Interval:
     """The mean score with the Wilson interval for means of clusters; `Interval(0.5, 0, 1)` without votes.
 
-    Wilson's score interval (1927) with the effective number of inputs in place of the number: the one at which a
-    binomial share would vary as much as the inputs' means do, corrected for few inputs by Student's t (Korn and
-    Graubard 1998; Dean and Pagano 2015). For one vote of 0 or 1 on each input that is, but for the correction, Wilson's
-    own interval; the correction makes it cover rather too often than too seldom.
+    Every input has the same weight, however many votes it has. The interval is Wilson's score interval (1927) with the
+    effective number of votes in place of the number (Korn and Graubard 1998; Dean and Pagano 2015). How often it holds
+    the truth is measured in docs/decisions/0015-intervals-of-votes.md.
     """
-    means = [fmean(votes) for votes in scores.values() if votes]
-    if not means:
-        return Interval(0.5, 0.0, 1.0)
-    share = fmean(means)
-    return wilson(share, effective_inputs(means))
+    return share_of_means(*_means(scores))
 
 
-def effective_inputs(means: Sequence[float]) -> float:
-    """How many independent votes of 0 or 1 would tell as much as these means of inputs; see `share_of`."""
+def share_of_means(means: Sequence[float], votes: int) -> Interval:
+    """`share_of` for the means of the inputs that have a vote, and how many votes these have together."""
+    return wilson(fmean(means), effective_inputs(means, votes)) if means else Interval(0.5, 0.0, 1.0)
+
+
+def _means(scores: Scores) -> tuple[list[float], int]:
+    voted = [votes for votes in scores.values() if votes]
+    return [fmean(votes) for votes in voted], sum(map(len, voted))
+
+
+def effective_inputs(means: Sequence[float], votes: int) -> float:
+    """How many independent votes of 0 or 1 would tell as much as these means of inputs, which have `votes` together.
+
+    The number at which a binomial share would vary as much as the inputs' means do, and no more than there are votes.
+    How much the means of few inputs vary is itself uncertain, so below `FEW_INPUTS` it is lessened as Student's t is
+    wider than the normal distribution.
+    """
     count, share = len(means), fmean(means)
     if count < 2:
         return float(count)
     spread = variance(means) / count
     # Where all inputs agree nothing is known of how they differ: each counts as one vote.
-    effective = share * (1 - share) / spread if spread > 0 and 0 < share < 1 else count
+    effective = min(votes, share * (1 - share) / spread) if spread > 0 and 0 < share < 1 else count
+    if count >= FEW_INPUTS:
+        return effective
     normal = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
     return effective * (normal / student_t(count - 1)) ** 2
 
@@ -110,18 +125,22 @@ def verdict(scores: Scores) -> Verdict:
     The number comes from the score test behind Wilson's interval: it leaves one half out when the effective number of
     inputs exceeds z^2 / (4 (share - 1/2)^2).
     """
-    means = [fmean(votes) for votes in scores.values() if votes]
-    found = share_of(scores)
+    return verdict_of_means(*_means(scores))
+
+
+def verdict_of_means(means: Sequence[float], votes: int) -> Verdict:
+    """`verdict` for the means of the inputs that have a vote, and how many votes these have together."""
+    found, inputs = share_of_means(means, votes), len(means)
     if means and not found.includes_half:
-        return Verdict(found, len(means), "first" if found.share > 0.5 else "second", 0)
+        return Verdict(found, inputs, "first" if found.share > 0.5 else "second", 0)
     distance = abs(found.share - 0.5)
-    if not means or distance == 0:
-        return Verdict(found, len(means), None, None)
+    if not means or distance < 1e-9:
+        return Verdict(found, inputs, None, None)
     z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-    worth = effective_inputs(means) / len(means)  # votes that one input tells as much as
+    worth = effective_inputs(means, votes) / inputs  # votes that one input tells as much as
     needed = z**2 / (4 * distance**2) / worth
-    more = max(1, round(needed - len(means) + 0.5))
-    return Verdict(found, len(means), None, more if more <= MOST_MORE else None)
+    more = max(1, round(needed - inputs + 0.5))
+    return Verdict(found, inputs, None, more if more <= MOST_MORE else None)
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,27 @@ async def test_every_trial_runs_once_however_many_servers_there_are(publish):
     assert await Run.objects.filter(source="comparison", output="A red fox.", version__number=1).acount() == 20
 
 
+@pytest.mark.parametrize(
+    ("operation", "answer", "expected"),
+    [
+        ("enhance", "A red fox runs.", (15, 4, 0.5, 0, None)),  # of "fox" and "number 0"; the digit is one letter
+        ("auto_extend", "A red fox runs.", (15, 4, None, 0, None)),
+        ("rewrite", "1. A red fox\n2. Foxes, number 9", (31, 8, 0.75, 0, 2)),
+    ],
+)
+async def test_an_answer_is_measured_when_its_trial_ends(publish, operation, answer, expected):
+    body = json.dumps({"choices": [{"message": {"content": answer}, "finish_reason": "stop"}]})
+    async with loopback(answer_with(http_answer(body))) as good, loopback(answer_with(http_answer("{}", 500))) as bad:
+        await prepare(publish, good.url, bad.url, inputs=1)
+        await Comparison.objects.aupdate(operation=operation, count=3 if operation == "rewrite" else None)
+        async with running():
+            await ended(await Comparison.objects.aget())
+    fields = "characters", "words", "subject_kept", "repetition", "alternatives"
+    good, bad = [row async for row in Trial.objects.order_by("arm").values_list(*fields)]
+    assert good == expected
+    assert bad == (None,) * 5
+
+
 async def test_an_arm_that_fails_spoils_only_its_own_cells(publish):
     async with loopback(answer_with(http_answer(ANSWER))) as good, loopback(answer_with(http_answer("{}", 500))) as bad:
         comparison = await prepare(publish, good.url, bad.url)

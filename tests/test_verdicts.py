@@ -1,7 +1,8 @@
 """The statistics of votes against published examples, and by simulation."""
 
 import random
-from math import isclose
+from math import comb, isclose
+from statistics import fmean
 
 import numpy as np
 import pytest
@@ -142,34 +143,72 @@ def test_strengths_order_the_arms_and_repeat():
     assert all(strength.chance.low < strength.chance.share < strength.chance.high for strength in found)
 
 
-def covered(preference: float, inputs: int, voters: int, chance: random.Random) -> bool:
-    """Whether the interval of a simulated comparison holds the true preference.
+@pytest.mark.parametrize("inputs", [60, 70, 85, 100, 137, 200, 500])
+def test_one_vote_on_each_input_is_covered_as_computed_exactly(inputs):
+    """Every possible outcome with its binomial chance: no simulation, no luck."""
+    ends = [share_of({number: [float(number < won)] for number in range(inputs)}) for won in range(inputs + 1)]
+    for percent in range(10, 91):
+        truth = percent / 100
+        chances = [comb(inputs, won) * truth**won * (1 - truth) ** (inputs - won) for won in range(inputs + 1)]
+        held = sum(chance for chance, found in zip(chances, ends, strict=True) if found.low <= truth <= found.high)
+        assert 0.93 <= held <= 0.97, (inputs, percent, held)
 
-    With several voters, inputs differ: each has its own chance of a vote for the first arm, from a beta distribution.
+
+def test_few_votes_name_a_winner_by_chance_no_more_often_than_told():
+    for inputs in range(2, 21):
+        wins = [verdict({number: [float(number < won)] for number in range(inputs)}) for won in range(inputs + 1)]
+        wrong = sum(comb(inputs, won) for won, found in enumerate(wins) if found.winner) / 2**inputs
+        assert wrong <= 0.05, (inputs, wrong)
+
+
+def simulated(
+    preference: float, inputs: int, voters: int, ties: float, chance: random.Random
+) -> dict[int, list[float]]:
+    """Decided votes of one comparison. With several voters (or repeats) inputs differ: each has its own chance of a
+    vote for the first arm, from a beta distribution, so that votes on one input resemble each other (correlation 1/3).
     """
     votes = {}
     for number in range(inputs):
         own = chance.betavariate(2 * preference, 2 * (1 - preference)) if voters > 1 else preference
-        votes[number] = [float(chance.random() < own) for _ in range(voters)]
-    found = share_of(votes)
-    return found.low <= preference <= found.high
+        votes[number] = [float(chance.random() < own) for _ in range(voters) if chance.random() >= ties]
+    return votes
 
 
-@pytest.mark.parametrize("voters", [1, 3])
-def test_intervals_hold_the_truth_as_often_as_they_say(voters):
+SETTINGS = [(1, 0.0), (1, 0.2), (3, 0.0), (3, 0.2), (6, 0.2)]
+"""Votes on each input (voters times repeats), and how many of them are ties."""
+
+
+def held(preference: float, comparisons: int, inputs: range, voters: int, ties: float, chance: random.Random) -> float:
+    """How often the interval holds the truth. The number of inputs differs, since with one number the share of what is
+    held jumps with the preference, by which whole numbers of votes lie inside."""
+    found = [share_of(simulated(preference, chance.choice(inputs), voters, ties, chance)) for _ in range(comparisons)]
+    return sum(each.low <= preference <= each.high for each in found) / comparisons
+
+
+@pytest.mark.parametrize(("voters", "ties"), SETTINGS)
+def test_intervals_hold_the_truth_as_often_as_they_say(voters, ties):
     chance = random.Random(5)
-    held = [covered(chance.uniform(0.1, 0.9), 60, voters, chance) for _ in range(300)]
-    assert 0.92 <= sum(held) / 300 <= 0.98
+    mean = fmean(held(tenth / 10, 40, range(60, 101), voters, ties, chance) for tenth in range(1, 10))
+    assert 0.92 <= mean <= 0.98
 
 
 @pytest.mark.proof
-@pytest.mark.parametrize("voters", [1, 3])
-@pytest.mark.parametrize("inputs", [60, 100, 500])
-def test_intervals_hold_the_truth_in_93_to_97_percent(inputs, voters):
+@pytest.mark.parametrize(("voters", "ties"), SETTINGS)
+@pytest.mark.parametrize("inputs", [range(60, 101), range(101, 301)], ids=["60 to 100 inputs", "101 to 300"])
+def test_intervals_hold_the_truth_in_93_to_97_percent_for_each_preference(inputs, voters, ties):
     chance = random.Random(11)
-    held = [covered(chance.uniform(0.1, 0.9), inputs, voters, chance) for _ in range(1000)]
-    print(f"{inputs} inputs, {voters} voters: {sum(held) / 1000:.1%}")
-    assert 0.93 <= sum(held) / 1000 <= 0.97
+    found = [held(tenth / 10, 4000, inputs, voters, ties, chance) for tenth in range(1, 10)]
+    print(f"{inputs}, {voters} votes each, {ties:.0%} ties:", " ".join(f"{share:.1%}" for share in found))
+    assert all(0.93 <= share <= 0.97 for share in found)
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize(("voters", "ties"), SETTINGS)
+def test_a_thousand_comparisons_of_any_preference(voters, ties):
+    chance = random.Random(12)
+    found = [held(chance.uniform(0.1, 0.9), 1, range(60, 201), voters, ties, chance) for _ in range(1000)]
+    print(f"{voters} votes each, {ties:.0%} ties: {fmean(found):.1%}")
+    assert 0.93 <= fmean(found) <= 0.97
 
 
 def true_strengths_held(comparisons: int, chance: random.Random) -> float:

@@ -10,8 +10,9 @@ import time
 import uuid
 from collections import Counter
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
+from typing import Any
 
 from channels.layers import get_channel_layer
 from django.db import transaction
@@ -25,9 +26,11 @@ from promptops.actions.errors import Refused
 from promptops.actions.releases import Content
 from promptops.actions.runs import RunPlan, execute, record_run
 from promptops.draining import gate
+from promptops.engine.rewrite import parse_alternatives
 from promptops.engine.snapshot import ProviderSpec, Snapshot
 from promptops.engine.types import PromptOperation
 from promptops.enums import ComparisonState, ProviderKind, RunSource, RunStatus, TrialState
+from promptops.measures import measure
 from promptops.models import Arm, Comparison, Provider, Run, Trial
 
 log = logging.getLogger(__name__)
@@ -234,8 +237,22 @@ def _end(trial: Trial, run: Run, error_kind: str, claim: str) -> None:
     elif error_kind in NO_ROOM and trial.tries < MAX_TRIES:
         later = now + timedelta(seconds=min(2**trial.tries, 30))
         ended = held.update(state=TrialState.WAITING, claim="", not_before=later, tries=F("tries") + 1)
+    elif run.status == RunStatus.SUCCEEDED:
+        ended = held.update(state=TrialState.SUCCEEDED, run=run, finished_at=now, **_measured(run))
     else:
-        state = TrialState.SUCCEEDED if run.status == RunStatus.SUCCEEDED else TrialState.FAILED
-        ended = held.update(state=state, run=run, finished_at=now)
+        ended = held.update(state=TrialState.FAILED, run=run, finished_at=now)
     if not ended:
         raise ClaimLost
+
+
+def _measured(run: Run) -> dict[str, Any]:
+    """What is counted of an answer, by the trial's fields.
+
+    What auto_extend goes on with is a new prompt, which need not have the words of those before it.
+    """
+    found: list[str] = []
+    if rewrite := run.operation == PromptOperation.REWRITE.value:
+        found = parse_alternatives(run.output, len(run.output))
+    given = None if run.operation == PromptOperation.AUTO_EXTEND.value else run.input
+    fields = asdict(measure(given, run.output, alternatives=found))
+    return fields | ({"alternatives": min(len(found), 32_767)} if rewrite else {})

@@ -108,6 +108,12 @@ class Trial(models.Model):
     not_before = models.DateTimeField(default=timezone.now, help_text="Of a claimed one: when the claim ends.")
     finished_at = models.DateTimeField(null=True, blank=True)
     run = models.OneToOneField("Run", models.PROTECT, null=True, blank=True, related_name="trial")
+    # What `promptops.measures` counted when it ended; None for failed trials, and for those from before it counted.
+    characters = models.PositiveIntegerField(null=True, blank=True)
+    words = models.PositiveIntegerField(null=True, blank=True)
+    subject_kept = models.FloatField(null=True, blank=True, help_text="Share of the input's content words, 0 to 1.")
+    repetition = models.FloatField(null=True, blank=True, help_text="Share of repeated runs of three words, 0 to 1.")
+    alternatives = models.PositiveSmallIntegerField(null=True, blank=True, help_text="Of a rewrite: how many came.")
 
     class Meta:
         ordering = ["input", "repeat", "arm"]

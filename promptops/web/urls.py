@@ -28,6 +28,7 @@ from promptops.web.views import (
     settings,
     timeline,
     variables,
+    verdicts,
     votes,
 )
 
@@ -104,6 +105,7 @@ urlpatterns = [
     path("compare/<number:pk>/export/", reports.export, name="comparison_export"),
     path("compare/<number:pk>/arms/<number:arm>/publish/", arms.publish, name="arm_publish"),
     path("compare/<number:pk>/arms/<number:arm>/first/", arms.make_first, name="arm_first"),
+    path("compare/<number:pk>/verdict/", verdicts.verdict, name="comparison_verdict"),
     path("compare/<number:pk>/step/", comparisons.step, name="comparison_step"),
     path("compare/<number:pk>/vote/", votes.vote, name="comparison_vote"),
     path("compare/<number:pk>/vote/take-back/", votes.take_back, name="comparison_vote_take_back"),

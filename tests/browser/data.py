@@ -12,7 +12,18 @@ from promptops.actions.templates import archive, create_template, save_draft
 from promptops.actions.variables import declare
 from promptops.audit import Actor
 from promptops.engine.types import PromptOperation
-from promptops.models import Attempt, Provider, Run, SafetyCheck, SafetyModelVersion, Template, Trial, User
+from promptops.models import (
+    Attempt,
+    Comparison,
+    Provider,
+    Run,
+    SafetyCheck,
+    SafetyModelVersion,
+    Template,
+    Trial,
+    User,
+    Vote,
+)
 
 LONG_WORD = "unbreakable" * 27 + "end"  # 300 characters
 MIXED = "שלום עולם, a fox 🦊 يركض عبر الثلج. 日本語のテキスト。"
@@ -125,7 +136,28 @@ def _comparison(by: Actor, enhance: Template) -> None:
             truncated=place % 5 == 2,
             cost=0.0004,
         )
-        Trial.objects.filter(pk=trial.pk).update(state=run.status, run=run, finished_at=run.at)
+        measures = {} if failed else {"characters": 900, "words": 140, "subject_kept": place / 12, "repetition": 0.02}
+        Trial.objects.filter(pk=trial.pk).update(state=run.status, run=run, finished_at=run.at, **measures)
+    _votes(comparison, by)
+
+
+def _votes(comparison: Comparison, by: Actor) -> None:
+    """Two voters, one of a long name; on more inputs than were answered, so that there is something to see."""
+    first, second, third = comparison.arms.all()
+    other = User.objects.create(username="voter", name=f"{MIXED} {LONG_WORD}"[:100], role="editor")
+    for place, given in enumerate(comparison.inputs.all()):
+        for voter in (by.user, other)[: 1 + place % 2]:
+            for pair in ((first, second), (second, third))[: 1 + place % 2]:
+                Vote.objects.create(
+                    comparison=comparison,
+                    input=given,
+                    first=pair[0],
+                    second=pair[1],
+                    user=voter,
+                    user_name=voter.name,
+                    choice=("second", "second", "tie", "second", "first", "neither", "second")[(place + voter.pk) % 7],
+                    first_on_left=place % 3 == 0,
+                )
 
 
 def _blocked(person: User) -> None:

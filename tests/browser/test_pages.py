@@ -145,6 +145,7 @@ def test_full_pages(full, administrator, page_for, pages: Pages) -> None:
         "variable": f"/variables/{Variable.objects.get(name='mood_1').pk}/",
         "comparison": f"/compare/{Comparison.objects.get().pk}/",
         "vote": f"/compare/{Comparison.objects.get().pk}/vote/",
+        "verdict": f"/compare/{Comparison.objects.get().pk}/verdict/",
         "answers": f"/compare/{Comparison.objects.get().pk}/answers/",
         "answers-none": f"/compare/{Comparison.objects.get().pk}/answers/?show=disagreeing",
         "pair": f"/compare/{Comparison.objects.get().pk}/answers/2/",

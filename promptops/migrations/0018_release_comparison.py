@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("promptops", "0020_safety")]
+    dependencies = [("promptops", "0017_measures")]
 
     operations = [
         migrations.AddField(

@@ -1,0 +1,28 @@
+"""What the votes and the answers of a comparison say."""
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from promptops.enums import Permission
+from promptops.queries import verdicts as queries
+from promptops.web import blindness
+from promptops.web.access import requires
+from promptops.web.views.comparisons import found
+
+
+@requires(Permission.READ)
+def verdict(request: HttpRequest, pk: int) -> HttpResponse:
+    """The verdict on each pair of arms, and the measures of their answers.
+
+    Who has ballots left is warned first; a page that is open stays open when more ballots come.
+    """
+    comparison = found(pk)
+    if not request.htmx and (left := blindness.left_before_seeing(request, comparison)):
+        return blindness.warning(request, comparison, left=left, tab="verdict")
+    arms = queries.named(comparison)
+    context = {
+        "comparison": comparison,
+        "verdicts": queries.verdicts(comparison, arms),
+        "measured": queries.measured(comparison, arms),
+    }
+    return render(request, "compare/_verdict_live.html" if request.htmx else "compare/verdict.html", context)

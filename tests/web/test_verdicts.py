@@ -1,0 +1,364 @@
+"""The verdict page, and the figures on it against ones counted by hand."""
+
+from itertools import combinations
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from promptops import live
+from promptops.actions import comparisons
+from promptops.actions.comparisons import ArmChoice
+from promptops.actions.providers import ProviderFields, create_provider
+from promptops.actions.releases import Content
+from promptops.engine.types import PromptOperation
+from promptops.models import Attempt, Comparison, Run, Trial, Vote
+from promptops.queries import verdicts as queries
+from promptops.verdicts import wilson
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def compare(publish, actor):
+    """`compare(arms, inputs)`: a comparison of versions on one provider, nothing answered yet."""
+
+    def make(
+        arms: int = 2, inputs: int = 3, *, operation: str = "enhance", provider: str = "groq", **more
+    ) -> Comparison:
+        asked = create_provider(ProviderFields(provider, "openai", "m", "http://127.0.0.1:1/v1"), by=actor)
+        versions = [publish(operation, f"Text {number}.") for number in range(arms)]
+        return comparisons.start(
+            "Old or new",
+            PromptOperation(operation),
+            [f"fox {number}" for number in range(inputs)],
+            [ArmChoice(version.template, version, Content(**version.content), asked) for version in versions],
+            by=actor,
+            snapshot=live.load(),
+            inputs_from="Foxes",
+            **more,
+        )
+
+    return make
+
+
+def answer(trial: Trial, output: str = "", *, error: str = "", latency_ms: float = 100, cost=0.001, **fields) -> None:
+    """As if the trial had run; `output` is by default another one for each arm."""
+    run = Run.objects.create(
+        source="comparison",
+        operation=trial.comparison.operation,
+        temperature=0.7,
+        max_tokens=256,
+        revision=1,
+        input=trial.input.text,
+        output="" if error else output or f"Answer of {trial.arm_id}.",
+        status="failed" if error else "succeeded",
+        error=error,
+        latency_ms=latency_ms,
+        cost=None if error else cost,
+        truncated=fields.pop("truncated", False),
+    )
+    tokens = {} if error else {"input_tokens": 20, "output_tokens": fields.pop("tokens", 10), "finish_reason": "stop"}
+    Attempt.objects.create(
+        run=run, position=1, provider="groq", outcome=run.status, started_ms=0, latency_ms=latency_ms, **tokens
+    )
+    Trial.objects.filter(pk=trial.pk).update(state=run.status, run=run, finished_at=timezone.now(), **fields)
+
+
+def answer_all(comparison: Comparison) -> None:
+    for trial in comparison.trials.select_related("comparison", "input"):
+        answer(trial)
+
+
+def cast(comparison: Comparison, user, choices: str, *, pair=(0, 1), left: str = "", repeat: int = 0) -> None:
+    """Votes on the inputs in order: "1" and "2" for the arms of the pair, "t"ie, "n"either, " " none.
+
+    `left` says of each whether the first arm stood on the left ("y" or "n"), by default always.
+    """
+    arms, inputs = list(comparison.arms.all()), list(comparison.inputs.all())
+    words = {"1": "first", "2": "second", "t": "tie", "n": "neither"}
+    for place, choice in enumerate(choices):
+        if choice != " ":
+            Vote.objects.create(
+                comparison=comparison,
+                input=inputs[place],
+                repeat=repeat,
+                first=arms[pair[0]],
+                second=arms[pair[1]],
+                user=user,
+                user_name=user.name,
+                choice=words[choice],
+                first_on_left=left[place] == "y" if left else True,
+            )
+
+
+def figures(comparison: Comparison):
+    arms = queries.named(comparison)
+    return queries.verdicts(comparison, arms), queries.measured(comparison, arms)
+
+
+def test_votes_are_counted(compare, viewer):
+    comparison = compare(inputs=8)
+    answer_all(comparison)
+    cast(comparison, viewer, "2221tn  ", left="ynnynn")
+    found, _ = figures(comparison)
+    [pair] = found.pairs
+    assert (pair.votes, pair.inputs, pair.decided, pair.left, pair.failed, pair.identical) == (6, 6, 4, 2, 0, 0)
+    assert [rate.count for rate in (pair.first_won, pair.second_won, pair.tie, pair.neither)] == [1, 3, 1, 1]
+    assert [rate.of for rate in (pair.first_won, pair.second_won, pair.tie, pair.neither)] == [6] * 4
+    assert pair.tie.share.share == pytest.approx(1 / 6)
+    # 3 of 4; Student's t with 3 degrees of freedom leaves (1.96 / 3.182)^2 of each vote, and one of four is the mean's.
+    assert pair.preference.share == 0.75
+    expected = wilson(0.75, 3 * (1.959964 / 3.1824) ** 2)
+    assert (pair.preference.low, pair.preference.high) == (
+        pytest.approx(expected.low, abs=0.005),
+        pytest.approx(expected.high, abs=0.005),
+    )
+    assert pair.ahead.name == "B (v2)"
+    assert (pair.winner, found.ranking) == (None, [])
+    # Left: the second arm on the right, left, left; the first on the left.
+    assert (found.left_side.count, found.left_side.of) == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("choices", "headline", "preferred"),
+    [
+        ("", "No votes yet", None),
+        ("1" * 10, "A (v1) is preferred", "100% (66 to 100)"),
+        ("2" * 10, "B (v2) is preferred", "100% (66 to 100)"),
+        ("tttnnn", "Not enough votes yet", "50% (0 to 100)"),
+        ("12", "Not enough votes yet", None),
+        ("1" * 33 + "2" * 27, "Not enough votes yet: about 340 more inputs", "55% (42 to 67)"),
+        ("2" * 33 + "1" * 27, "Not enough votes yet: about 340 more inputs", "55% (42 to 67)"),
+        # Half of the inputs are ties, so it takes twice as many.
+        ("1" * 33 + "2" * 27 + "t" * 60, "Not enough votes yet: about 670 more inputs", "55% (42 to 67)"),
+        ("12" * 30, "No difference that 10,000 more inputs would show", "50% (38 to 62)"),
+        ("1" * 40 + "2" * 24, "A (v1) is preferred", "62% (50.2 to 73)"),
+    ],
+)
+def test_the_verdict_in_words(compare, viewer, client_for, choices, headline, preferred):
+    comparison = compare(inputs=max(3, len(choices)))
+    answer_all(comparison)
+    cast(comparison, viewer, choices)
+    [pair] = figures(comparison)[0].pairs
+    assert pair.headline == headline
+    page = client_for(viewer).get(f"/compare/{comparison.pk}/verdict/").content.decode()
+    assert headline in page
+    if preferred and pair.decided:
+        assert preferred in page
+
+
+def test_the_input_is_the_unit(compare, viewer, editor, releaser):
+    comparison = compare(inputs=12, repeats=2)
+    answer_all(comparison)
+    cast(comparison, viewer, "111111112222")
+    once = figures(comparison)[0].pairs[0]
+    for voter in (editor, releaser):
+        cast(comparison, voter, "111111112222")
+    cast(comparison, viewer, "111111112222", repeat=1)
+    again = figures(comparison)[0].pairs[0]
+    assert (once.votes, again.votes, once.inputs, again.inputs) == (12, 48, 12, 12)
+    assert again.preference == once.preference
+    assert again.first_won.share == once.first_won.share
+
+
+def test_failures_and_same_answers_are_counted_apart(compare, viewer):
+    comparison = compare(arms=3, inputs=4)
+    trials = list(comparison.trials.select_related("comparison", "input").order_by("input", "arm"))
+    for place, trial in enumerate(trials):
+        # Input 0: A failed. Input 1: A and B the same. Input 2: all different. Input 3: nothing yet.
+        if place < 9:
+            answer(trial, "The same." if place in (3, 4) else "", error="503" if place == 0 else "")
+    found, measured = figures(comparison)
+    told = {
+        (pair.first.arm.letter + pair.second.arm.letter): (pair.failed, pair.identical, pair.left)
+        for pair in found.pairs
+    }
+    assert told == {"AB": (1, 1, 1), "AC": (1, 0, 2), "BC": (0, 0, 3)}
+    assert [(row.answered, row.failed.count, row.failed.of, row.open) for row in measured.arms] == [
+        (2, 1, 3, 1),
+        (3, 0, 3, 1),
+        (3, 0, 3, 1),
+    ]
+    assert found.to_vote == 3
+    cast(comparison, viewer, "  1")
+    pair = figures(comparison)[0].pairs[0]
+    assert (pair.first_won.count, pair.votes, pair.left) == (1, 1, 0)
+
+
+def test_an_erased_answer_is_not_the_same_as_another(compare):
+    comparison = compare(inputs=1)
+    for trial in comparison.trials.select_related("comparison", "input"):
+        answer(trial, "The same.")
+    assert figures(comparison)[0].pairs[0].identical == 1
+    Run.objects.update(output="", erased_at=timezone.now())
+    assert figures(comparison)[0].pairs[0].identical == 0
+
+
+def test_agreement_and_voters(compare, viewer, editor):
+    comparison = compare(inputs=6)
+    answer_all(comparison)
+    cast(comparison, viewer, "1122tn", left="yyyyyy")
+    cast(comparison, editor, "1121 t", left="nnnnnn")
+    found, _ = figures(comparison)
+    assert (found.agreement.shared, found.agreement.agreed, found.agreement.percent) == (5, 3, 60)
+    # Krippendorff by hand. Coincidences: 11: 4, 22: 2, 12 and 21: 1 each, nt and tn: 1 each. Of each: 1: 5, 2: 3, t: 1,
+    # n: 1; ten together. Observed disagreement 4; expected (100 - 25 - 9 - 1 - 1) / 9.
+    assert found.agreement.alpha == pytest.approx(1 - 4 / (64 / 9))
+    told = [(voter.name, voter.votes, voter.ties, voter.neither, voter.left.count) for voter in found.voters]
+    assert told == [("Vera Viewer", 6, 1, 1, 2), ("Eddie Editor", 5, 1, 0, 1)]
+
+
+def test_who_prefers_a_side_is_told(compare, viewer, client_for):
+    comparison = compare(inputs=20)
+    answer_all(comparison)
+    cast(comparison, viewer, "12" * 10, left="yn" * 10)
+    found, _ = figures(comparison)
+    assert (found.left_side.share.share, found.leaning) == (1, "left")
+    assert "a leaning to the left" in client_for(viewer).get(f"/compare/{comparison.pk}/verdict/").content.decode()
+
+
+def test_more_than_two_arms_are_ranked(compare, viewer, client_for):
+    comparison = compare(arms=4, inputs=12)
+    answer_all(comparison)
+    for pair in ((0, 1), (1, 2), (2, 3), (0, 3)):
+        cast(comparison, viewer, "221222221222"[pair[0] :], pair=pair)
+    found, _ = figures(comparison)
+    assert len(found.pairs) == 6
+    assert [ranked.arm.arm.letter for ranked in found.ranking] == ["D", "C", "B", "A"]
+    assert sum(pair.votes for pair in found.pairs) == found.votes
+    page = client_for(viewer).get(f"/compare/{comparison.pk}/verdict/").content.decode()
+    assert "Bradley-Terry" in page
+    assert page.count('class="interval"') == 4 + 4  # pairs with decided votes, and arms
+
+
+def test_measures_are_of_answers_alone(compare):
+    comparison = compare(inputs=4)
+    first, second = comparison.arms.all()
+    trials = comparison.trials.select_related("comparison", "input")
+    measures = {"characters": 50, "words": 10, "repetition": 0.0}
+    for place, trial in enumerate(trials.filter(arm=first).order_by("input")):
+        answer(
+            trial,
+            latency_ms=100 * (place + 1),
+            tokens=10 * place,
+            truncated=place == 1,
+            subject_kept=place / 4,
+            **measures,
+        )
+    for place, trial in enumerate(trials.filter(arm=second).order_by("input")):
+        answer(trial, error="503" if place else "", latency_ms=9000, cost=None)
+    _, measured = figures(comparison)
+    one, other = measured.arms
+    assert (one.p50, one.p95, one.p99, one.truncated) == (200, 400, 400, 1)
+    assert (one.tokens_in.value, one.tokens_out.value, one.tokens_out.of) == (20, 15, 4)
+    assert one.cost.value == pytest.approx(1.0)
+    assert (one.words.value, one.subject.share.share, one.subject.of) == (10, 0.375, 4)
+    assert one.finish_reasons == [("stop", 4)]
+    assert (other.answered, other.failed.count, other.p50, other.cost.value) == (1, 3, 9000, None)
+    # An answer from before measures were counted.
+    assert (other.words.value, other.words.of, other.subject.of) == (None, 0, 0)
+    assert [tick.value for tick in measured.ticks] == [0, 5000, 10_000]
+
+
+def test_rewrites_are_asked_for_a_number_of_alternatives(compare, viewer, client_for):
+    comparison = compare(inputs=2, operation="rewrite", count=4)
+    for place, trial in enumerate(comparison.trials.select_related("comparison", "input").order_by("arm", "input")):
+        answer(trial, "1. a\n2. b", alternatives=(4, 3, 4, 4)[place])
+    _, measured = figures(comparison)
+    assert [(row.obeyed.count, row.obeyed.of) for row in measured.arms] == [(1, 2), (2, 2)]
+    assert (
+        "As many alternatives as asked" in client_for(viewer).get(f"/compare/{comparison.pk}/verdict/").content.decode()
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "answers", "sentence"),
+    [
+        ("running", 0, "As soon as two arms have answered an input"),
+        ("canceled", 0, "canceled before there was an answer"),
+        ("running", 1, "nothing to vote on yet"),
+        ("done", 2, "2 inputs are ready"),
+    ],
+)
+def test_what_an_empty_page_says(compare, viewer, client_for, state, answers, sentence):
+    comparison = compare(inputs=2)
+    Comparison.objects.update(state=state)
+    for trial in comparison.trials.select_related("comparison", "input").order_by("arm", "input")[: 2 * answers]:
+        answer(trial)
+    page = client_for(viewer).get(f"/compare/{comparison.pk}/verdict/").content.decode()
+    assert "No votes yet" in page
+    assert sentence in page
+    assert ("Measures of the answers" in page) is bool(answers)
+
+
+def test_a_vote_shows_at_once_and_so_does_taking_it_back(compare, viewer):
+    comparison = compare(inputs=3)
+    answer_all(comparison)
+    cast(comparison, viewer, "11")
+    assert figures(comparison)[0].votes == 2
+    vote = Vote.objects.order_by("pk").last()
+    vote.choice = "second"
+    vote.save()
+    assert figures(comparison)[0].pairs[0].second_won.count == 1
+    vote.delete()
+    assert figures(comparison)[0].votes == 1
+    cast(comparison, viewer, "  2")
+    assert figures(comparison)[0].pairs[0].second_won.count == 1
+
+
+def test_names_tell_arms_apart(compare, actor):
+    comparison = compare(arms=2)
+    assert [arm.name for arm in queries.named(comparison)] == ["A (v1)", "B (v2)"]
+    comparison.arms.filter(position=1).update(
+        version=comparison.arms.get(position=0).version, provider_name="cerebras", temperature=0.2
+    )
+    comparison.arms.filter(position=0).update(temperature=0.7)
+    assert [arm.name for arm in queries.named(comparison)] == [
+        "A (groq, temperature 0.7)",
+        "B (cerebras, temperature 0.2)",
+    ]
+
+
+def test_the_number_of_queries_does_not_grow(compare, viewer, client_for, actor):
+    browser = client_for(viewer)
+    counts = []
+    for inputs in (1, 30):
+        comparison = compare(arms=4, inputs=inputs, provider=f"groq-{inputs}")
+        answer_all(comparison)
+        for pair in combinations(range(4), 2):
+            cast(comparison, viewer, "1" * inputs, pair=pair)
+        browser.get("/compare/")
+        for _ in ("counted anew", "from memory"):
+            with CaptureQueriesContext(connection) as captured:
+                assert browser.get(f"/compare/{comparison.pk}/verdict/").status_code == 200
+            counts.append(len(captured))
+    assert counts[:2] == counts[2:]
+    assert counts[0] > counts[1]
+
+
+def test_who_has_ballots_left_is_warned_first(compare, editor, client_for):
+    comparison = compare(inputs=2)
+    answer_all(comparison)
+    browser, path = client_for(editor), f"/compare/{comparison.pk}/verdict/"
+    page = browser.get(path).content.decode()
+    assert "would color your votes" in page
+    assert "Measures of the answers" not in page
+    answered = browser.post(f"/compare/{comparison.pk}/seen/", {"next": path})
+    assert answered.url == path
+    assert "Measures of the answers" in browser.get(path).content.decode()
+    assert "2 inputs are ready" in browser.get(path).content.decode()
+
+
+def test_names_from_outside_are_escaped(compare, viewer, client_for):
+    comparison = compare()
+    comparison.arms.filter(position=1).update(provider_name='<b>"x')
+    answer_all(comparison)
+    viewer.name = "<script>alert(1)</script>"
+    cast(comparison, viewer, "121")
+    page = client_for(viewer).get(f"/compare/{comparison.pk}/verdict/").content.decode()
+    assert "<script>alert" not in page
+    assert '<b>"x' not in page
+    fragment = client_for(viewer, htmx=True).get(f"/compare/{comparison.pk}/verdict/").content.decode()
+    assert fragment.lstrip().startswith('<div id="verdict"')
