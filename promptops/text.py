@@ -48,6 +48,13 @@ def estimate_tokens(text: str) -> int:
     return -(-len(text.encode(errors="replace")) // 4)
 
 
+def whole_percent(share: float) -> str:
+    """A share from 0 to 1: "63%", "<1%", ">99%"."""
+    if 0 < share < 0.005 or 0.995 < share < 1:
+        return "<1%" if share < 0.5 else ">99%"
+    return f"{100 * share:.0f}%"
+
+
 def whole_number(given: object) -> int | None:
     """A number of at most 18 digits, which fits into the database, from what a page or an address gave; else None."""
     text = str(given) if isinstance(given, str | int) else ""

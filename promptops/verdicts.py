@@ -12,6 +12,8 @@ from statistics import NormalDist, fmean, variance
 
 import numpy as np
 
+from promptops.text import whole_percent
+
 CONFIDENCE = 0.95
 RESAMPLES = 1000
 """Of the bootstrap: the ends of a 95% interval then rest on 25 resamples each (Efron and Tibshirani 1993, ch. 14)."""
@@ -32,16 +34,27 @@ Scores = Mapping[Hashable, Sequence[float]]
 
 @dataclass(frozen=True)
 class Interval:
-    """A share between 0 and 1 with the ends of its 95% interval."""
+    """A share between 0 and 1 with the ends of its 95% interval.
+
+    In words: "63% (50.3 to 73)". An end close to one half shows on which side of it it is.
+    """
 
     share: float
     low: float
     high: float
 
+    def __str__(self) -> str:
+        return f"{whole_percent(self.share)} ({_end(self.low)} to {_end(self.high)})"
+
     @property
     def includes_half(self) -> bool:
         """Whether chance alone could explain it."""
         return self.low <= 0.5 <= self.high
+
+
+def _end(share: float) -> str:
+    away = abs(100 * share - 50)
+    return f"{100 * share:.{0 if away == 0 or away >= 0.5 else 1 if away >= 0.05 else 3}f}"
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from statistics import fmean
 from django.db.models import Count, F, Max, Q, Sum
 
 from promptops import charts
+from promptops.engine.safety.guard import VerdictDecision
 from promptops.enums import Choice, TrialState
-from promptops.models import Arm, Attempt, Comparison, Trial, Vote
+from promptops.models import Arm, Attempt, Comparison, SafetyCheck, Trial, Vote
 from promptops.queries.figures import percentile
 from promptops.verdicts import (
     FEW_INPUTS,
@@ -218,6 +219,10 @@ class ArmMeasures:
     obeyed: Rate
     finish_reasons: list[tuple[str, int]]
 
+    judged: int
+    """Trials that the safety filter looked at, and how many of these it blocked, or would have."""
+    flagged: int
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -234,6 +239,10 @@ class Measured:
     def obedience(self) -> bool:
         """Whether there is anything to obey: rewrites with measures."""
         return any(row.obeyed.of for row in self.arms)
+
+    @property
+    def judged(self) -> int:
+        return sum(row.judged for row in self.arms)
 
     @property
     def finish_reasons(self) -> list[str]:
@@ -295,7 +304,7 @@ class _Counted:
 
 
 def verdicts(comparison: Comparison, arms: Sequence[NamedArm]) -> Verdicts:
-    """What the votes say, pair by pair, in at most five queries."""
+    """What the votes say, pair by pair, in at most six queries."""
     ids = tuple(named.arm.pk for named in arms)
     votes = comparison.votes.order_by().values_list("choice").annotate(Count("id"), Max("id"), Max("at"))
     counted = _counted(comparison.pk, ids, tuple(sorted(votes)))
@@ -439,7 +448,7 @@ class _Answers:
 
 
 def measured(comparison: Comparison, arms: Sequence[NamedArm]) -> Measured:
-    """What was measured of each arm's answers, in at most four queries."""
+    """What was measured of each arm's answers, in at most five queries."""
     answers = _answers(comparison.pk, tuple(named.arm.pk for named in arms), _trials_state(comparison))
     boxes, ticks = charts.boxes([answers.latencies[named.arm.pk] for named in arms])
     return Measured(
@@ -458,7 +467,7 @@ def _trials_state(comparison: Comparison) -> Hashable:
 
 @lru_cache(maxsize=64)
 def _answers(comparison: int, arms: tuple[int, ...], state: Hashable) -> _Answers:
-    """The trials, counted, in three queries. `state` says how far they are: another one is counted anew."""
+    """The trials, counted, in four queries. `state` says how far they are: another one is counted anew."""
     trials = Trial.objects.filter(comparison=comparison).order_by()
     fields = (
         "arm", "input", "repeat", "state", "run__latency_ms", "run__truncated", "run__cost", "run__cost_estimated",
@@ -468,6 +477,7 @@ def _answers(comparison: int, arms: tuple[int, ...], state: Hashable) -> _Answer
     for arm, *row in trials.values_list(*fields):
         by_arm[arm].append(tuple(row))
     tokens = _tokens(comparison)
+    judged = _judged(comparison)
     ended = {
         wanted: {
             arm: frozenset((row[0], row[1]) for row in rows if row[2] == wanted) for arm, rows in by_arm.items()
@@ -478,7 +488,7 @@ def _answers(comparison: int, arms: tuple[int, ...], state: Hashable) -> _Answer
         answered=ended[TrialState.SUCCEEDED],
         failed=ended[TrialState.FAILED],
         identical=_identical(comparison),
-        measures={arm: _measures(rows, tokens.get(arm, [])) for arm, rows in by_arm.items()},
+        measures={arm: _measures(rows, tokens.get(arm, []), judged.get(arm, (0, 0))) for arm, rows in by_arm.items()},
         latencies={arm: [row[3] for row in rows if row[2] == TrialState.SUCCEEDED] for arm, rows in by_arm.items()},
     )
 
@@ -517,8 +527,16 @@ def _tokens(comparison: int) -> dict[int, list[tuple]]:
     return found
 
 
-def _measures(rows: list[tuple], tokens: list[tuple]) -> dict[str, object]:
-    """The fields of `ArmMeasures` for one arm's trials and what `_tokens` found of it."""
+def _judged(comparison: int) -> dict[int, tuple[int, int]]:
+    """By arm: trials that the safety filter looked at, and those on which it blocked a side, or would have."""
+    checks = SafetyCheck.objects.filter(run__trial__comparison=comparison).order_by()
+    blocked = Count("run", filter=Q(decision=VerdictDecision.BLOCK.value), distinct=True)
+    found = checks.values_list("run__trial__arm").annotate(judged=Count("run", distinct=True), flagged=blocked)
+    return {arm: (judged, flagged) for arm, judged, flagged in found}
+
+
+def _measures(rows: list[tuple], tokens: list[tuple], judged: tuple[int, int]) -> dict[str, object]:
+    """The fields of `ArmMeasures` for one arm's trials and what `_tokens` and `_judged` found of it."""
     answers = [row for row in rows if row[2] == TrialState.SUCCEEDED]
     ended = [row for row in rows if row[2] in {TrialState.SUCCEEDED, TrialState.FAILED}]
     latencies = [row[3] for row in answers]
@@ -544,6 +562,8 @@ def _measures(rows: list[tuple], tokens: list[tuple]) -> dict[str, object]:
         "repetition": _rate(_by_input((row[0], row[10]) for row in answers if row[10] is not None)),
         "obeyed": _rate(_by_input(obeyed)),
         "finish_reasons": reasons.most_common(),
+        "judged": judged[0],
+        "flagged": judged[1],
     }
 
 

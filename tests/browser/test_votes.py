@@ -45,6 +45,10 @@ def test_the_embedded_model_in_two_settings_voted_on_by_keyboard(editor, publish
     expect(page.get_by_role("heading", name="You have voted on all 2")).to_be_visible()
     assert len(choices()) == 2
     assert choices()[1] == "tie"
+    page.get_by_role("link", name="See the verdict").click()
+    expect(page.get_by_role("heading", name="Not enough votes yet")).to_be_visible()
+    expect(page.locator(".pair")).to_contain_text("preferred in 100% (21 to 100) of 1 decided vote on 1 input")
+    expect(page.locator(".measures")).to_contain_text("Subject kept, mean")
     vote = Vote.objects.first()
     assert vote.choice == ("second" if vote.first_on_left else "first")
 

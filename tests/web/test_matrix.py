@@ -148,7 +148,7 @@ def test_a_version_is_made_live_because_of_the_comparison(compared, client_for, 
     release = Release.objects.get(comparison=compared)
     assert (release.version.number, release.note) == (1, "It won")
     assert release.evidence["arm"] == "A"
-    assert "1 vote" in release.evidence["line"]
+    assert "of 1 decided vote: Not enough votes yet" in release.evidence["line"]
     entry = AuditEntry.objects.get(revision=release.revision)
     assert entry.after["comparison"] == compared.pk
     assert audit.first_bad_entry() is None
@@ -158,7 +158,7 @@ def test_a_version_is_made_live_because_of_the_comparison(compared, client_for, 
     for page in (f"/revisions/{release.revision}/", f"/audit/{entry.seq}/", "/timeline/", "/prompts/enhance/v1/"):
         told = browser.get(page).content.decode()
         assert link in told, page
-    assert "1 vote:" in browser.get(f"/revisions/{release.revision}/").content.decode()
+    assert "preferred in 100% (21 to 100) of 1 decided vote: " in browser.get(f"/revisions/{release.revision}/").content.decode()
     # It is live now.
     assert "live already" in browser.post(url, {"confirm": "1", "expected": arm.version_id}).content.decode()
     assert "live already" in browser.get(f"/compare/{compared.pk}/").content.decode()
@@ -237,11 +237,11 @@ def test_exports(compared, client_for, viewer):
 
 def test_the_report(compared, client_for, viewer):
     browser = client_for(viewer)
-    assert "Nobody has voted yet" in browser.get(f"/compare/{compared.pk}/report/").content.decode()
+    assert "No votes yet" in browser.get(f"/compare/{compared.pk}/report/").content.decode()
     fill(compared)
     vote(compared, viewer, 1, "second")
     page = browser.get(f"/compare/{compared.pk}/report/").content.decode()
-    for text in ("Is new better?", "Three.", "not enough votes to tell", "A blue fox runs.", "An owl.", "812 ms"):
+    for text in ("Is new better?", "Three.", "Not enough votes yet", "A blue fox runs.", "An owl.", "812 ms"):
         assert text in page
     some = browser.get(f"/compare/{compared.pk}/report/?inputs=3,x,99").content.decode()
     assert "An owl." in some

@@ -15,7 +15,7 @@ from lucide.templatetags.lucide import lucide
 from promptops import diffs
 from promptops.enums import Role, RunStatus
 from promptops.models.comparisons import LETTERS
-from promptops.verdicts import Interval
+from promptops.text import whole_percent
 
 register = template.Library()
 
@@ -121,26 +121,7 @@ def usd(amount: float | None) -> str:
 @register.filter(name="share")
 def share(value: float | None) -> str:
     """A share from 0 to 1 in percent: "63%", "<1%", ">99%"; None as a dash."""
-    if value is None:
-        return "–"
-    if 0 < value < 0.005 or 0.995 < value < 1:
-        return "<1%" if value < 0.5 else ">99%"
-    return f"{100 * value:.0f}%"
-
-
-@register.filter(name="interval")
-def interval(found: Interval) -> str:
-    """A share with its 95% interval: "63% (50.3 to 73)". An end close to one half shows on which side of it it is."""
-    return f"{share(found.share)} ({_end(found.low)} to {_end(found.high)})"
-
-
-def _end(value: float) -> str:
-    percent = 100 * value
-    return (
-        f"{percent:.0f}"
-        if percent == 50 or abs(percent - 50) >= 0.5
-        else f"{percent:.{1 if abs(percent - 50) >= 0.05 else 3}f}"
-    )
+    return "–" if value is None else whole_percent(value)
 
 
 @register.filter(name="short_sha")

@@ -123,7 +123,7 @@ def _chosen(pk: int, arm: int) -> tuple[Comparison, Offer]:
 
 
 def _reason(comparison: Comparison, offer: Offer) -> Reason:
-    return Reason(comparison, evidence.of(comparison).kept(offer.arm))
+    return Reason(comparison, evidence.of(comparison, offer.arm))
 
 
 def _told(value: Any) -> str:

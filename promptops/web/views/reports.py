@@ -9,7 +9,7 @@ from promptops.actions import comparisons as actions
 from promptops.engine.variables import find
 from promptops.enums import Permission
 from promptops.queries import comparisons as progress
-from promptops.queries import evidence, matrix
+from promptops.queries import matrix, verdicts
 from promptops.text import whole_number
 from promptops.web import blindness, exports, exports_comparisons
 from promptops.web.access import actor, requires
@@ -26,11 +26,13 @@ def report(request: HttpRequest, pk: int) -> HttpResponse:
     numbers = [number for each in given if (number := whole_number(each)) is not None]
     shown = matrix.selection(comparison, numbers)
     used = {name for arm in shown.arms for name in find(arm.body)}
+    arms = verdicts.named(comparison)
     context = {
         "comparison": comparison,
         "variables": {name: value for name, value in comparison.variables.items() if name in used},
         "progress": progress.progress(comparison),
-        "evidence": evidence.of(comparison),
+        "verdicts": verdicts.verdicts(comparison, arms),
+        "measured": verdicts.measured(comparison, arms),
         "matrix": shown,
         "releases": comparison.releases.defer("configuration", "evidence").order_by("-revision")[:10],
     }

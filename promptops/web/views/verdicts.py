@@ -5,6 +5,7 @@ from django.shortcuts import render
 
 from promptops.enums import Permission
 from promptops.queries import verdicts as queries
+from promptops.queries.offers import offers
 from promptops.web import blindness
 from promptops.web.access import requires
 from promptops.web.views.comparisons import found
@@ -22,6 +23,7 @@ def verdict(request: HttpRequest, pk: int) -> HttpResponse:
     arms = queries.named(comparison)
     context = {
         "comparison": comparison,
+        "offers": [] if request.htmx else offers(comparison),
         "verdicts": queries.verdicts(comparison, arms),
         "measured": queries.measured(comparison, arms),
     }
