@@ -98,6 +98,8 @@ def test_finishing_early_warns_before_the_answers(actor, editor, page_for, pages
     expect(prompt(page)).to_be_visible()
     page.get_by_role("link", name="Finish voting").click()
     page.get_by_role("button", name="Show it").click()
+    expect(page.get_by_role("heading", name="No votes yet")).to_be_visible()
+    page.get_by_role("link", name="Answers").click()
     expect(page.get_by_text("answer A0.0")).to_be_visible()
 
 
