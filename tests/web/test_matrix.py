@@ -158,7 +158,10 @@ def test_a_version_is_made_live_because_of_the_comparison(compared, client_for, 
     for page in (f"/revisions/{release.revision}/", f"/audit/{entry.seq}/", "/timeline/", "/prompts/enhance/v1/"):
         told = browser.get(page).content.decode()
         assert link in told, page
-    assert "preferred in 100% (21 to 100) of 1 decided vote: " in browser.get(f"/revisions/{release.revision}/").content.decode()
+    assert (
+        "preferred in 100% (21 to 100) of 1 decided vote: "
+        in browser.get(f"/revisions/{release.revision}/").content.decode()
+    )
     # It is live now.
     assert "live already" in browser.post(url, {"confirm": "1", "expected": arm.version_id}).content.decode()
     assert "live already" in browser.get(f"/compare/{compared.pk}/").content.decode()

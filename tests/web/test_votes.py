@@ -16,7 +16,7 @@ from promptops.actions.releases import Content
 from promptops.audit import Actor
 from promptops.engine.types import PromptOperation
 from promptops.live import load
-from promptops.models import Attempt, Comparison, Run, Template, Trial, Vote
+from promptops.models import Attempt, AuditEntry, Comparison, Run, Template, Trial, Vote
 from tests.comparing import answer, compare
 from tests.web.sockets import page_socket
 
@@ -273,7 +273,7 @@ def test_nothing_that_is_sent_before_a_vote_names_an_arm(marked, client_for, edi
         assert [found.group() for found in TELLTALE.finditer(shown_text)] == []
         assert "etag" not in shown_text.lower().split("<", 1)[0]
     # In the frame, what names an arm stands nowhere either (a release is told by its number and person).
-    assert "zz" not in page
+    assert "zz" not in without_tokens(page)
 
 
 def test_swapped_arms_make_the_same_page(marked, client_for, editor, monkeypatch):
@@ -316,11 +316,14 @@ async def test_sockets_hear_of_a_vote_by_the_comparisons_number_alone(actor, edi
         while not await socket.receive_nothing(0.3):
             await socket.receive_from()
         given = {"input": shown.input, "repeat": shown.repeat, "ballot": shown.mark, "side": "left"}
+        before = await AuditEntry.objects.acount()
         await database_sync_to_async(votes.cast)(comparison, by=Actor.person(editor), **given)
         heard = [await socket.receive_json_from(timeout=5)]
         while not await socket.receive_nothing(0.3):
             heard.append(await socket.receive_json_from())
-    assert heard == [{"event": events.COMPARISON_CHANGED, "number": comparison.pk}]
+    # What was done before the vote may be told late; it is no news of the vote.
+    late = {"event": events.AUDIT_RECORDED, "number": before}
+    assert [hint for hint in heard if hint != late] == [{"event": events.COMPARISON_CHANGED, "number": comparison.pk}]
 
 
 def test_voters_without_votes_do_not_count(comparison, client_for, editor, make_user):
