@@ -594,7 +594,7 @@ CHANGES_NOTHING_TOLD = {
     "templates.set_aside",
     "templates.save_draft",
     "variables.clean_value",
-    # A vote is its own record: everybody reads the audit, and it would color the votes of others (decision 20).
+    # A vote is its own record: everybody reads the audit, and it would color the votes of others (decision 16).
     "votes.cast",
     "votes.take_back",
 }
