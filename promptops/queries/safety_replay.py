@@ -78,15 +78,11 @@ class Past:
 
 
 @dataclass(frozen=True)
-class Row:
-    """A run of a list: which of its texts is meant, its beginning ("" when masked), and what happens to it."""
+class Text:
+    """One text of a run, and its beginning as pages show it: "" when it is masked."""
 
     run: Run
     side: str
-    what: str  # new, gone, same
-    category: str
-    score: float
-    threshold: float
 
     @property
     def masked(self) -> bool:
@@ -95,6 +91,16 @@ class Row:
     @property
     def excerpt(self) -> str:
         return "" if self.masked else getattr(self.run, f"{self.side}_excerpt")
+
+
+@dataclass(frozen=True)
+class Row(Text):
+    """A text whose verdict other thresholds concern."""
+
+    what: str  # new, gone, same
+    category: str
+    score: float
+    threshold: float
 
 
 @dataclass(frozen=True)
@@ -221,22 +227,12 @@ def _with_excerpts(run_ids: list[int]) -> dict[int, Run]:
 
 
 @dataclass(frozen=True)
-class Hit:
-    """A run with a term in one of its texts, and what the filter says of that text without and with the new terms."""
+class Hit(Text):
+    """A text with a term in it, and what the filter says of it without and with the new terms."""
 
-    run: Run
-    side: str
     term: str
     before: str  # a VerdictDecision
     after: str
-
-    @property
-    def masked(self) -> bool:
-        return bool(getattr(self.run, f"{self.side}_masked"))
-
-    @property
-    def excerpt(self) -> str:
-        return "" if self.masked else getattr(self.run, f"{self.side}_excerpt")
 
 
 @dataclass(frozen=True)
