@@ -122,7 +122,7 @@ def inputs(comparison: Comparison, filters: Filters) -> QuerySet[ComparisonInput
 
 
 def matrix(comparison: Comparison, filters: Filters, *, number: int = 1, base: str = "A") -> Matrix:
-    """A page of the answers, in six queries; `base` is an arm's letter, or "" for no marks."""
+    """A page of the answers, in seven queries; `base` is an arm's letter, or "" for no marks."""
     arms = list(comparison.arms.select_related("template", "version", "provider"))
     paged = Paginator(inputs(comparison, filters), ROWS).get_page(number)
     shown = list(paged.object_list)
@@ -172,9 +172,10 @@ def pair(comparison: Comparison, number: int, filters: Filters, *, first: str, s
 
 
 def trials() -> QuerySet[Trial]:
-    """Trials with their runs, and the tokens and finish reason of their last attempts."""
+    """Trials with their runs, the safety filter's verdicts, and the tokens and finish reason of their last attempts."""
     newest = Attempt.objects.filter(run=OuterRef("run")).order_by("-position")
-    return Trial.objects.select_related("run", "input", "arm__template", "arm__version", "arm__provider").annotate(
+    related = Trial.objects.select_related("run", "input", "arm__template", "arm__version", "arm__provider")
+    return related.prefetch_related("run__safety_checks").annotate(
         input_tokens=Subquery(newest.values("input_tokens")[:1]),
         output_tokens=Subquery(newest.values("output_tokens")[:1]),
         finish_reason=Subquery(newest.values("finish_reason")[:1]),

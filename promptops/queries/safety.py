@@ -1,6 +1,5 @@
 """The safety filter as pages show it: how it is set, whether it works, what it found."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -140,11 +139,3 @@ def figures_of(version: SafetyModelVersion) -> dict[str, Any] | None:
     """What the model does with the evaluation sets: `tables` by their title; None where it was not evaluated."""
     file = Path(str(version.manifest.get("file"))).name
     return read_figures((SHIPPED / file).with_suffix(".evaluation.json"), version.sha256)
-
-
-def checks_of(run_ids: Iterable[int]) -> dict[int, list[SafetyCheck]]:
-    """The verdicts on each of the runs, by its id, input first: one query. A run that was not judged is missing."""
-    found: dict[int, list[SafetyCheck]] = {}
-    for check in SafetyCheck.objects.filter(run__in=list(run_ids)).order_by("run", "side"):
-        found.setdefault(check.run_id, []).append(check)
-    return found

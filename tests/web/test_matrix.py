@@ -16,7 +16,18 @@ from promptops.actions.providers import ProviderFields, create_provider, reorder
 from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
 from promptops.live import load
-from promptops.models import AuditEntry, Comparison, PromptSet, Provider, Release, Run, Template, Trial, Vote
+from promptops.models import (
+    AuditEntry,
+    Comparison,
+    PromptSet,
+    Provider,
+    Release,
+    Run,
+    SafetyCheck,
+    Template,
+    Trial,
+    Vote,
+)
 from tests.web.test_comparisons import answer
 
 pytestmark = pytest.mark.django_db
@@ -311,6 +322,23 @@ def test_who_has_votes_left_is_warned_before_arms_are_told(compared, client_for,
 
 
 @pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume asynchronous")
+def test_a_cell_tells_the_verdicts_of_the_safety_filter(compared, client_for, viewer, django_assert_max_num_queries):
+    fill(compared)
+    browser = client_for(viewer)
+    address = f"/compare/{compared.pk}/answers/"
+    assert "violence" not in browser.get(address).content.decode()
+    checks = [
+        SafetyCheck(run=each.run, side="output", decision="block", category="violence", mode="shadow")
+        for each in compared.trials.exclude(run=None).select_related("run")
+    ]
+    with CaptureQueriesContext(connection) as before:
+        browser.get(address)
+    SafetyCheck.objects.bulk_create(checks)
+    with django_assert_max_num_queries(len(before)):
+        told = browser.get(address).content.decode()
+    assert told.count("violence") == len(checks) > 1
+
+
 def test_what_the_safety_filter_masks_is_masked_everywhere(compared, client_for, viewer):
     fill(compared)
     Run.objects.filter(trial=trial(compared, 1, "A")).update(output_masked=True)

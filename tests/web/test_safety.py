@@ -311,14 +311,6 @@ def test_the_list_is_narrowed_to_what_the_filter_found(client_for, viewer):
     assert listed("") == [blocked, would, fine]
 
 
-def test_verdicts_of_many_runs_come_in_one_query(django_assert_num_queries):
-    ids = [blocked_run().pk for _ in range(3)]
-    with django_assert_num_queries(1):
-        found = queries.checks_of([*ids, 999])
-    assert sorted(found) == ids
-    assert {check.category for checks in found.values() for check in checks} == {"violence"}
-
-
 @pytest.mark.parametrize(
     ("parts", "told", "level"),
     [
