@@ -17,6 +17,7 @@ from promptops.actions import presence
 from promptops.actions.runs import erase_expired
 from promptops.actions.templates import forget_discarded_drafts
 from promptops.actions.trials import Runner
+from promptops.draining import gate
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +38,9 @@ def with_background_tasks(application: Application) -> Application:
 
 
 def start() -> None:
-    """Start the tasks in the running loop, unless they run already."""
+    """Start the tasks in the running loop, unless they run already or the server is about to end."""
     loop = asyncio.get_running_loop()
-    if loop not in _tasks:
+    if loop not in _tasks and not gate.closed:
         _tasks[loop] = [
             loop.create_task(live.follow()),
             loop.create_task(events.relay()),

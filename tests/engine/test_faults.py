@@ -17,7 +17,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from promptops.engine import (
@@ -598,6 +598,7 @@ PIECES = [*EVENTS, event("[DONE]"), event({"choices": None, "usage": 1}), b"data
 
 
 @settings(deadline=None)  # up to 600 readings
+@example(event({"error": "no"}) + event("[DONE]"))
 @given(st.lists(st.sampled_from(PIECES) | st.binary(max_size=4), max_size=5).map(b"".join))
 def test_any_events_are_read_alike_wherever_they_are_cut(raw):
     async def check() -> None:

@@ -248,7 +248,7 @@ async def test_a_run_under_way_may_end_and_no_new_one_begins(tmp_path: Path) -> 
     assert "Traceback" not in server.output
 
 
-@pytest.mark.parametrize("after", [0.2, 0.8])
+@pytest.mark.parametrize("after", [0.4, 0.9])  # by 0.2 s a busy machine may not have begun with manage.py
 def test_ctrl_c_before_it_is_up_ends_it_without_a_traceback(tmp_path: Path, after: float) -> None:
     """Somewhere between the first import and the last migration."""
     server = Server(tmp_path)

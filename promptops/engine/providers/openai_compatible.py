@@ -560,7 +560,7 @@ class _StreamedAnswer(_Answer):
 
     def _event(self, event: str) -> str:
         """Take in one event and give the text that it adds. A line that is no JSON is skipped."""
-        if event.strip() == "[DONE]":
+        if self.error is None and event.strip() == "[DONE]":
             self._done = True
             return ""
         data = _parsed_or_none(event)

@@ -7,6 +7,7 @@ from daphne.server import Server
 from django.conf import settings
 from twisted.internet import defer
 
+from promptops import background
 from promptops.draining import gate
 
 
@@ -29,4 +30,6 @@ class DrainingServer(Server):
         for port in self.ports:
             port.stopListening()
         yield defer.Deferred.fromFuture(asyncio.ensure_future(gate.drain(settings.GRACE_SECONDS)))
+        # They end here: soon there are no threads left in which they could ask the database.
+        yield defer.Deferred.fromFuture(asyncio.ensure_future(background.stop()))
         yield super().kill_all_applications()
