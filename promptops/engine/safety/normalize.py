@@ -11,6 +11,7 @@ import math
 import re
 import string
 import unicodedata
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 
@@ -62,14 +63,13 @@ def normalize(text: str) -> str:
     return " ".join(words(text))
 
 
-def words(text: str) -> list[str]:
-    """The words of `normalize(text)`."""
-    if text.isascii():
-        text = drop_hidden(text).lower()
-    else:
-        text = fold_confusables(drop_marks(fold_forms(drop_hidden(text)))).casefold()
-    text = drop_markers(text)
-    return _cut(shorten(undo_leet(join_letters(text))))
+def words(text: str, pause: Callable[[], object] = lambda: None) -> list[str]:
+    """The words of `normalize(text)`; `pause` is called between the steps."""
+    for step in _PLAIN_STEPS if text.isascii() else _ALL_STEPS:
+        pause()
+        text = step(text)
+    pause()
+    return _cut(text)
 
 
 def _cut(text: str) -> list[str]:
@@ -243,6 +243,11 @@ def shorten(text: str) -> str:
         return match[0]
 
     return _WORD.sub(short, text) if any(letters in text for letters in _TRIPLES) else text
+
+
+_READING = (drop_markers, join_letters, undo_leet, shorten)
+_PLAIN_STEPS: tuple[Callable[[str], str], ...] = (drop_hidden, str.lower, *_READING)
+_ALL_STEPS = (drop_hidden, fold_forms, drop_marks, fold_confusables, str.casefold, *_READING)
 
 
 @cache
