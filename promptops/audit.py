@@ -56,6 +56,8 @@ ACTIONS: dict[str, str] = {
     "safety.changed": "{actor} changed the safety filter",
     "safety.model_changed": "{actor} made model {after[model]} of the safety filter live (before: {before[model]})",
     "safety.model_trained": "{actor} trained model {after[model]} of the safety filter (examples: {after[examples]})",
+    "safety.training_started": "{actor} started a training of the safety filter's model",
+    "safety.training_canceled": "{actor} canceled a training of the safety filter's model",
     "safety.reported": "{actor} reported the verdict on the {after[side]} of {object}",
     "safety.reviewed": "{actor} found the verdict on the {after[side]} of {object} {after[review]}",
     "safety.review_taken_back": "{actor} took back a review of the {before[side]} of {object}",

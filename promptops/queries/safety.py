@@ -12,8 +12,16 @@ from promptops import live
 from promptops.engine.safety.evaluation import read_figures
 from promptops.engine.safety.guard import SHIPPED
 from promptops.engine.snapshot import SafetySpec
-from promptops.enums import SafetyMode, SafetyQueue
-from promptops.models import SafetyCheck, SafetyExample, SafetyModelVersion, SafetySettings, SafetyTerm
+from promptops.enums import SafetyMode, SafetyQueue, TrainingState
+from promptops.models import (
+    SafetyCheck,
+    SafetyExample,
+    SafetyModelVersion,
+    SafetySettings,
+    SafetyTerm,
+    SafetyTraining,
+)
+from promptops.models.safety import LOST
 
 # What the filter does not take, however it is set: no verdict, or too long to be read.
 NOT_JUDGED = ("unavailable", "too_long")
@@ -101,6 +109,14 @@ def terms() -> list[SafetyTerm]:
 def versions() -> list[SafetyModelVersion]:
     """All models, the newest first, without their files."""
     return list(SafetyModelVersion.objects.defer("data"))
+
+
+def training() -> SafetyTraining | None:
+    """The last training that somebody started on a page; one whose server ended has failed. One query."""
+    found = SafetyTraining.objects.select_related("version").defer("version__data").first()
+    if found and found.lost:
+        found.state, found.said = TrainingState.FAILED, LOST
+    return found
 
 
 def queue_counts() -> dict[str, int]:

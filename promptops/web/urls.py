@@ -134,7 +134,8 @@ urlpatterns = [
     path("safety/queue/<number:pk>/", safety_queue.decide, name="safety_queue_decide"),
     path("runs/<number:pk>/report/", safety_queue.report, name="run_report"),
     path("safety/models/", safety_models.index, name="safety_models"),
-    path("safety/models/train/", safety_models.train, name="safety_train"),
+    path("safety/models/training/", safety_models.training, name="safety_training"),
+    path("safety/models/training/<number:pk>/cancel/", safety_models.cancel, name="safety_training_cancel"),
     path("safety/models/<number:number>/live/", safety_models.make_live, name="safety_model_live"),
     # Audit
     path("audit/", audit.index, name="audit"),

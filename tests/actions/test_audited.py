@@ -460,6 +460,13 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     "safety_reviews.report": [lambda w, act: act(safety_reviews.report, judged(w.run()).run, "input", by=w.actor)],
     "safety_reviews.review": [lambda w, act: act(safety_reviews.review, judged(w.run()), "wrong", by=w.actor)],
     "safety_reviews.take_back": [lambda w, act: act(safety_reviews.take_back, reviewed(w), by=w.actor)],
+    "safety_training.start": [lambda w, act: act(safety_training.start, by=w.actor)],
+    "safety_training.cancel": [
+        lambda w, act: act(safety_training.cancel, safety_training.start(by=w.actor), by=w.actor)
+    ],
+    "safety_training.run": [
+        lambda w, act: (example(), act(safety_training.run, safety_training.start(by=w.actor).pk, by=w.actor))
+    ],
     "safety_training.train": [lambda w, act: (example(), act(safety_training.train, by=w.actor))],
     "samples.pin": [lambda w, act: act(samples.pin, "enhance", "a fox", by=w.actor)],
     "samples.unpin": [
@@ -588,6 +595,8 @@ CHANGES_NOTHING_TOLD = {
     "safety.clean_terms",
     "safety.clean_thresholds",
     "safety.reveal",
+    "safety_training.cancel",
+    "safety_training.start",
     "templates.discard_draft",
     "templates.forget_discarded_drafts",
     "templates.restore_draft",
