@@ -54,6 +54,7 @@ ACTIONS: dict[str, str] = {
     "sample.unpinned": "{actor} unpinned a sample input of {before[operation]}",
     "settings.changed": "{actor} changed the settings",
     "safety.changed": "{actor} changed the safety filter",
+    "safety.rolled_back": "{actor} made the safety filter live again {after[again]}",
     "safety.model_changed": "{actor} made model {after[model]} of the safety filter live (before: {before[model]})",
     "safety.model_trained": "{actor} trained model {after[model]} of the safety filter (examples: {after[examples]})",
     "safety.training_started": "{actor} started a training of the safety filter's model",

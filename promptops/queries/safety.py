@@ -14,6 +14,8 @@ from promptops.engine.safety.guard import SHIPPED
 from promptops.engine.snapshot import SafetySpec
 from promptops.enums import SafetyMode, SafetyQueue, TrainingState
 from promptops.models import (
+    AuditEntry,
+    Release,
     SafetyCheck,
     SafetyExample,
     SafetyModelVersion,
@@ -22,6 +24,7 @@ from promptops.models import (
     SafetyTraining,
 )
 from promptops.models.safety import LOST
+from promptops.queries import timeline
 
 # What the filter does not take, however it is set: no verdict, or too long to be read.
 NOT_JUDGED = ("unavailable", "too_long")
@@ -109,6 +112,29 @@ def terms() -> list[SafetyTerm]:
 def versions() -> list[SafetyModelVersion]:
     """All models, the newest first, without their files."""
     return list(SafetyModelVersion.objects.defer("data"))
+
+
+HISTORY_SHOWN = 10
+
+
+def history() -> list[timeline.ReleaseRow]:
+    """The newest releases that changed the filter, with what the audit tells of them. Three queries."""
+    found = Release.objects.filter(action__startswith="safety.").defer("configuration", "evidence")
+    return timeline.told(found[:HISTORY_SHOWN])
+
+
+def told_at(revision: int) -> dict[str, Any] | None:
+    """What a release of the filter set, as it was told; 0 is what was there before the first. None: it is not known."""
+    releases = Release.objects.filter(action__startswith="safety.")
+    release = releases.filter(pk=revision).first() if revision else releases.order_by("revision").first()
+    kept = release and release.configuration and release.configuration.get("safety")
+    if not (release and kept):
+        return None
+    if revision:
+        return dict(kept)
+    entry = AuditEntry.objects.filter(revision=release.pk, action=release.action).first()
+    before = entry.before if entry and isinstance(entry.before, dict) else {}
+    return {name: value for name, value in {**kept, **before}.items() if value is not None}
 
 
 def training() -> SafetyTraining | None:

@@ -125,6 +125,7 @@ urlpatterns = [
     path("runs/<number:pk>/reveal/", runs.reveal, name="run_reveal"),
     # Safety
     path("safety/", safety.index, name="safety"),
+    path("safety/history/<number:revision>/live/", safety.roll_back, name="safety_roll_back"),
     path("safety/try/", safety_tuning.try_text, name="safety_try"),
     path("safety/thresholds/", safety_tuning.thresholds, name="safety_thresholds"),
     path("safety/terms/", safety_terms.index, name="safety_terms"),

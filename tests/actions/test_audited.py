@@ -453,6 +453,9 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
             expected=0,
         )
     ],
+    "safety.roll_back": [
+        lambda w, act: act(safety.roll_back, 0, safety.SafetyChange(mode="off"), by=w.actor, expected=0)
+    ],
     "safety.use_model": [lambda w, act: act(safety.use_model, another_model(), by=w.actor, expected=0)],
     "safety.reveal": [lambda w, act: act(safety.reveal, masked(w.run()), by=w.actor)],
     "safety.clean_thresholds": [lambda w, act: act(safety.clean_thresholds, {"hate": 0.5})],

@@ -64,7 +64,7 @@ def test_a_change_is_one_release_that_the_audit_and_the_timeline_tell(actor, dja
     assert entry.before == {
         "mode": "shadow",
         "when_unavailable": "block",
-        "violence_from": 0.8048,
+        "violence_from": 0.804764,
         "allow_terms": "",
         "deny_terms": "",
     }

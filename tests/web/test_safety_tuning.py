@@ -12,8 +12,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from promptops import guards
-from promptops.actions.safety import SafetyChange, Term, change_safety
+from promptops import audit, guards
+from promptops.actions.safety import SafetyChange, Term, change_safety, use_model
 from promptops.audit import Actor
 from promptops.engine.safety.evaluation import as_markdown, read_figures
 from promptops.engine.safety.guard import SHIPPED
@@ -455,3 +455,52 @@ def test_evaluating_writes_its_figures(tmp_path):
     assert read_figures(target, found["sha256"])["tables"] == found["tables"]
     with pytest.raises(CommandError, match="cannot be written"):
         call_command("evaluate_safety", data=tmp_path, json=tmp_path / "no" / "x.json", stdout=io.StringIO())
+
+
+def test_an_earlier_release_of_the_filter_is_live_again_in_two_clicks(client_for, releaser, editor):
+    first = (Term("deny", "Acme (cola)", "other"), Term("allow", "old (town)"))
+    change(terms=first, thresholds={"violence": 0.123456}, mode="enforce")
+    change(terms=(Term("deny", "bolt", "hate"),), thresholds={"hate": 0.9}, when_unavailable="allow")
+    page = client_for(releaser).get(reverse("safety")).content.decode()
+    assert "Make r1 live again" in page
+    assert "Make r2 live again" not in page
+    address = reverse("safety_roll_back", args=[1])
+    assert client_for(editor).post(address, {"expected": "2"}).status_code == 403
+    assert "Make r1 live again" not in client_for(editor).get(reverse("safety")).content.decode()
+    client = client_for(releaser, htmx=True)
+    panel = client.post(address, {"expected": "2"}).content.decode()
+    for told in ("Threshold of violence", "0.1235", "Denied: bolt (hate)", "Denied: Acme (cola) (other)", "Block it"):
+        assert told in panel
+    assert client.post(address, {"expected": "2", "confirm": "1", "note": "Worked"})["HX-Redirect"]
+    config = SafetySettings.objects.get(pk=1)
+    assert (config.mode, config.when_unavailable, config.thresholds) == ("enforce", "block", {"violence": 0.123456})
+    kept = {(term.kind, term.text, term.category) for term in SafetyTerm.objects.all()}
+    assert kept == {(term.kind, term.text, term.category) for term in first}
+    assert audit.sentence(AuditEntry.objects.get(action="safety.rolled_back")).endswith("live again as r1 had it")
+    again = client.post(address, {"expected": "3"})
+    assert again.status_code == 409
+    assert "No changes to release" in again.content.decode()
+
+
+def test_the_filter_as_it_was_installed_is_live_again_with_its_model(client_for, releaser):
+    use_model(second_model(), by=Actor("Tests"), expected=0)
+    change(mode="off", thresholds={"violence": 0.5})
+    client = client_for(releaser, htmx=True)
+    address = reverse("safety_roll_back", args=[0])
+    assert client.post(address, {"expected": "2", "confirm": "1"})["HX-Redirect"]
+    config = SafetySettings.objects.get(pk=1)
+    assert (config.mode, config.model.number, config.thresholds) == ("shadow", 1, {})
+    assert "It is not known" in client.post(reverse("safety_roll_back", args=[9])).content.decode()
+
+
+def test_a_roll_back_is_refused_with_both_shown_when_somebody_was_faster(client_for, releaser):
+    change(thresholds={"violence": 0.3})
+    change(thresholds={"violence": 0.4})
+    change(thresholds={"violence": 0.6})
+    response = client_for(releaser, htmx=True).post(reverse("safety_roll_back", args=[1]), {"expected": "2"})
+    assert response.status_code == 409
+    html = response.content.decode()
+    assert "Someone changed the safety filter meanwhile" in html
+    assert "0.6000" in html
+    assert "0.3000" in html
+    assert SafetySettings.objects.get(pk=1).changed_revision == 3

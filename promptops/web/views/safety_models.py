@@ -14,13 +14,12 @@ from promptops import guards
 from promptops.actions import safety as actions
 from promptops.actions import safety_training
 from promptops.actions.errors import Refused, Stale
-from promptops.engine.safety.guard import SafetyGuard
 from promptops.engine.safety.training import Step
 from promptops.enums import Permission, TrainingState
 from promptops.models import SafetyModelVersion, SafetySettings, SafetyTraining
 from promptops.queries import safety as queries
 from promptops.text import whole_number
-from promptops.web import review
+from promptops.web import review, safety_releases
 from promptops.web.access import actor, refused, requires
 from promptops.web.review import Change
 
@@ -149,9 +148,7 @@ def _asked(config: SafetySettings, version: SafetyModelVersion, expected: str) -
 
 
 def _warning(config: SafetySettings, version: SafetyModelVersion) -> str:
-    policy = guards.policy_of(config, queries.terms(), version)
-    problems = SafetyGuard(guards.model_of(version), policy).self_test()
-    return f"With this the filter fails its self-test: {'. '.join(problems)}." if problems else ""
+    return safety_releases.self_test(version, guards.policy_of(config, queries.terms(), version))
 
 
 def _figures(version: SafetyModelVersion) -> list[str]:

@@ -83,7 +83,7 @@ def remove(request: HttpRequest) -> HttpResponse:
         return review.panel(
             request,
             affected=f"It hits {_of(found)}. {review.AFFECTED}",
-            warning=safety_releases.self_test(config, guards.policy_of(config, left)),
+            warning=safety_releases.self_test(config.model, guards.policy_of(config, left)),
             **asked,
         )
     return _release(request, left, expected, asked, f'To undo, add "{text}" again.')
@@ -106,7 +106,7 @@ def _add(request: HttpRequest, config: SafetySettings) -> HttpResponse:
         return review.panel(
             request,
             affected=f"They hit {_of(found)}. {review.AFFECTED}",
-            warning=safety_releases.self_test(config, guards.policy_of(config, new)),
+            warning=safety_releases.self_test(config.model, guards.policy_of(config, new)),
             template="_review_warning.html",
             **asked,
         )

@@ -111,7 +111,7 @@ def _release_thresholds(request: HttpRequest, config: SafetySettings) -> HttpRes
             policy.deny_terms,
         )
         return review.panel(
-            request, warning=safety_releases.self_test(config, policy), template="_review_warning.html", **asked
+            request, warning=safety_releases.self_test(config.model, policy), template="_review_warning.html", **asked
         )
     wanted = actions.SafetyChange(thresholds=form.stored)
     return safety_releases.release(request, wanted, form.cleaned_data["expected"], "safety_thresholds", asked)
