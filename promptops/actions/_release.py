@@ -24,7 +24,7 @@ from promptops.models import (
 )
 
 # What a row knows beside what it says of the live configuration: secrets, counters, and its own place.
-NOT_TOLD = {"id", "enabled", "position", "changed_revision", "key_encrypted", "key_env"}
+NOT_TOLD = {"id", "enabled", "position", "changed_revision", "terms_revision", "key_encrypted", "key_env"}
 THRESHOLD_DIGITS = 6
 """Of the safety filter's thresholds: those of models have as many, so that a release can be made live again exactly."""
 NOT_TOLD_OF_SETTINGS = {"id", "revision", "settings_revision", "key_check"}

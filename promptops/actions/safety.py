@@ -76,8 +76,8 @@ def _change(
         config.when_unavailable = change.when_unavailable
     if change.thresholds is not None:
         config.thresholds = clean_thresholds(change.thresholds)
-    if change.terms is not None:
-        _replace_terms(change.terms)
+    if change.terms is not None and _replace_terms(change.terms):
+        config.terms_revision = revision
     _release(config, revision, action, before, by=by, note=note, told=told)
     return config
 
@@ -166,16 +166,20 @@ def _seen(expected: int) -> SafetySettings:
     return config
 
 
-def _replace_terms(terms: tuple[Term, ...]) -> None:
+def _replace_terms(terms: tuple[Term, ...]) -> bool:
+    """Whether any is another one now."""
     wanted = {(term.kind, term.text): term for term in clean_terms(terms)}
+    changed = False
     for kept in SafetyTerm.objects.all():
         new = wanted.pop((kept.kind, kept.text), None)
         if new is None:
             kept.delete()
+            changed = True
         elif new.category != kept.category:
             kept.category = new.category
             kept.save(update_fields=["category"])
-    SafetyTerm.objects.bulk_create(wanted.values())
+            changed = True
+    return bool(SafetyTerm.objects.bulk_create(wanted.values())) or changed
 
 
 def _release(

@@ -54,6 +54,9 @@ class SafetySettings(models.Model):
     changed_revision = models.PositiveIntegerField(
         default=0, help_text="The revision of the last change, which an edit must know to succeed."
     )
+    terms_revision = models.PositiveIntegerField(
+        default=0, help_text="The revision that last changed terms: runs of older ones were judged by others."
+    )
 
     class Meta:
         constraints = [models.CheckConstraint(condition=models.Q(id=1), name="safety_settings_single_row")]

@@ -40,7 +40,7 @@ def change(**parts):
 
 def make_run(**fields) -> Run:
     given = {"source": "preview", "operation": "enhance", "temperature": 1, "max_tokens": 1, "revision": 0}
-    return Run.objects.create(**given, **{"latency_ms": 1, "status": "succeeded", "input": "a fox in snow"} | fields)
+    return Run.objects.create(**given | {"latency_ms": 1, "status": "succeeded", "input": "a fox in snow"} | fields)
 
 
 def try_text(client, text: str) -> str:
@@ -144,7 +144,7 @@ def test_thresholds_are_replayed_over_past_runs(client_for, viewer):
     client = client_for(viewer, htmx=True)
     html = replayed(client)
     assert "Would have blocked <b>1</b> of 3 runs" in html
-    assert "1 run had a text that terms decided" in html
+    assert "1 run has a denied term, and is blocked whatever the thresholds are" in html
     html = replayed(client, violence="0.5")
     assert "Would have blocked <b>2</b> of 3 runs" in html
     assert "(now: 1)" in html
@@ -228,11 +228,33 @@ def test_scores_of_another_model_are_made_anew(client_for, viewer, monkeypatch):
     run = judged_run(0.0, input=BAD, check={"model": other})
     client = client_for(viewer, htmx=True)
     monkeypatch.setattr(safety_replay, "BUDGET_SECONDS", -1)
-    assert "Another model judged 1 text then" in replayed(client)
-    monkeypatch.setattr(safety_replay, "BUDGET_SECONDS", 5)
-    assert "Would have blocked <b>1</b> of 1 run" in replayed(client)
+    html = replayed(client)
+    assert "1 is yet to be scored" in html
+    assert '<progress max="1" value="0"' in html
+    html = replayed(client, score="1")  # as the page then asks
+    assert "Would have blocked <b>1</b> of 1 run" in html
+    assert "<progress" not in html
+    assert "1 text that another model or other terms judged then was scored as the filter is now" in html
     Run.objects.filter(pk=run.pk).update(erased_at=timezone.now(), input="")
     assert "No past runs yet" in replayed(client)
+
+
+def test_terms_that_changed_since_count_in_a_replay(client_for, viewer):
+    judged_run(0.9, input="an acme cola and nothing else")
+    judged_run(0.9, input=BAD)
+    client = client_for(viewer, htmx=True)
+    assert "Would have blocked <b>2</b> of 2 runs" in replayed(client)
+    change(terms=(Term("deny", "acme cola", "other"), Term("allow", "is beheaded and his bloody corpse lies")))
+    html = replayed(client)
+    assert "Would have blocked <b>0</b> of 2 runs" in html
+    assert "1 run has a denied term" in html
+    run = judged_run(0.9, revision=1)  # with these terms
+    assert "Would have blocked <b>1</b> of 3 runs" in replayed(client)
+    change(thresholds={"hate": 0.5})  # scores stay what they are
+    assert "2 texts that another model or other terms judged then" in replayed(client)
+    change(terms=())
+    assert "Would have blocked <b>1</b> of 3 runs" in replayed(client)  # as the model really scores them
+    assert run.safety_checks.get().scores["violence"] == 0.9
 
 
 def test_replays_cost_the_same_queries_at_1_and_900_runs(client_for, viewer):

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -434,7 +434,7 @@ class Terms:
         self._by_first: dict[str, list[tuple[list[str], bool, SafetyCategory | None]]] = {}
         self._open: dict[str, SafetyCategory | None] = {}  # beginnings of single words
         for text, category in terms:
-            term = words(text)
+            term = list(_term_words(text))
             if not term:
                 continue
             entry = (term, text.rstrip().endswith("*"), category)
@@ -487,6 +487,12 @@ class Terms:
             if match := self._match(text, at):
                 return " ".join(match[0]), match[1]
         return None
+
+
+@lru_cache(maxsize=8192)
+def _term_words(text: str) -> tuple[str, ...]:
+    """Kept, since every release makes the terms anew and changes few of them."""
+    return tuple(words(text))
 
 
 def read_words(text: str, pause: Callable[[], object] = lambda: None) -> list[str]:
