@@ -38,6 +38,8 @@ from promptops.models.safety import LOST
 
 log = logging.getLogger(__name__)
 
+SETS = settings.BASE_DIR / "tests" / "data" / "safety"
+"""Texts from elsewhere, which a new model is evaluated on where they are; none is ever trained on."""
 LONGEST_SECONDS = 120
 TOLD_SECONDS = 0.5
 """How often a training says that it goes on, and hears that it was canceled."""
@@ -221,7 +223,7 @@ def _train(
     rubric.write_text("\n".join(lines) + "\n", encoding="utf-8")
     out.mkdir()
     _put_live(live, out)
-    command = [sys.executable, "-m", "promptops.engine.safety.trainer", str(rubric), str(out), str(target)]
+    command = [sys.executable, "-m", "promptops.engine.safety.trainer", str(rubric), str(out), str(target), str(SETS)]
     with (folder / "errors.txt").open("w+b") as errors:
         with subprocess.Popen(  # noqa: S603 -- this Python and a program of our own, without a shell
             command, cwd=settings.BASE_DIR, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
@@ -235,6 +237,7 @@ def _train(
             raise Refused(_why(child.returncode, errors.read().decode(errors="replace")))
     outcome = json.loads((out / OUTCOME).read_text(encoding="utf-8"))
     manifest = json.loads((out / outcome["manifest"]).read_text(encoding="utf-8"))
+    manifest["evaluation"] = outcome.get("evaluation")
     before = Metrics(**outcome["before"]) if outcome["before"] else None
     return manifest, (out / manifest["file"]).read_bytes(), before
 

@@ -124,7 +124,7 @@ def test_the_queue_is_reviewed_with_one_key_each(past_run, releaser, page_for, p
     page = pages.connected(page_for(releaser, "/safety/queue/"))
     queue = page.locator("#queue")
     expect(queue).to_contain_text("masked")
-    page.keyboard.press("v")
+    page.keyboard.press("w")  # shows it first
     expect(queue).to_contain_text(GORE)
     page.keyboard.press("w")
     expect(queue).to_contain_text("is wrong")
@@ -138,6 +138,8 @@ def test_the_queue_is_reviewed_with_one_key_each(past_run, releaser, page_for, p
     page.get_by_role("link", name="Begin again").click()
     expect(queue).to_contain_text("Show the text")
     pages.connected(page)
+    page.keyboard.press("v")
+    expect(queue).to_contain_text(GORE)
     page.keyboard.press("r")
     expect(queue).to_contain_text("is right")
     page.keyboard.press("?")

@@ -284,6 +284,23 @@ def test_training_is_reproducible_and_promotes_no_worse_model(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("auroc", "recall", "told"),
+    [
+        (0.95, 44 / 72, ""),
+        (0.941, 44 / 72, ""),
+        (0.93, 44 / 72, "AUROC 0.930 instead of 0.950"),
+        (0.95, 43 / 72, ""),  # one text of 72 is more than 0.01, and says nothing
+        (0.95, 42 / 72, "recall 0.583 instead of 0.611"),
+    ],
+)
+def test_a_model_is_worse_by_more_than_the_noise(auroc, recall, told):
+    def metrics(auroc: float, recall: float) -> training.Metrics:
+        return training.Metrics(198, 72, auroc, 0.01, 0.05, round(recall, 4), {})
+
+    assert training.worse_than(metrics(auroc, recall), metrics(0.95, 44 / 72)) == told
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("a\tb\n", "first line"),

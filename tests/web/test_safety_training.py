@@ -25,8 +25,9 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def _fresh_models(settings, tmp_path):
+def _fresh_models(settings, tmp_path, monkeypatch):
     settings.VAR_DIR = tmp_path
+    monkeypatch.setattr(safety_training, "SETS", tmp_path / "none")  # they take seconds
     yield
     guards.forget_models()
 
@@ -79,6 +80,20 @@ def test_a_model_learns_what_people_reviewed_and_goes_live_by_the_panel(client_f
     assert "Review model 2" not in page
 
 
+def test_a_new_model_is_evaluated_on_texts_from_elsewhere(client_for, releaser, tmp_path, monkeypatch):
+    (tmp_path / "video_prompts.tsv").write_text("prompt\tenhanced\na fox\ta fox in snow\n")
+    (tmp_path / "image_prompts.tsv").write_text("prompt\tcategory\na fox\tAnimals\n")
+    (tmp_path / "xstest.tsv").write_text("prompt\tlabel\ttype\nkill them all\tunsafe\tcontrast\n")
+    monkeypatch.setattr(safety_training, "SETS", tmp_path)
+    examples()
+    client = client_for(releaser, htmx=True)
+    assert "Model 2 is trained" in train(client, releaser)
+    assert client.post(reverse("safety_model_live", args=[2]), {"expected": "0", "confirm": "1"})["HX-Redirect"]
+    page = client_for(releaser).get(reverse("safety_models")).content.decode()
+    assert "Measured on 1 of XSTest, 1 of enhanced video prompts, 1 of image prompts, 1 of video prompts." in page
+    assert "72 harmful and 198 harmless held-out texts" in page
+
+
 def test_nothing_new_is_told(client_for, releaser):
     assert "the same as model 1" in train(client_for(releaser, htmx=True), releaser)
     assert SafetyModelVersion.objects.count() == 1
@@ -127,7 +142,7 @@ def test_one_training_at_a_time_and_one_that_was_lost_is_told(client_for, releas
     assert list(SafetyTraining.objects.values_list("state", flat=True)) == ["running", "failed"]
 
 
-@pytest.mark.parametrize("step", [Step.NORMALIZE, Step.THRESHOLDS])
+@pytest.mark.parametrize("step", [Step.NORMALIZE, Step.COMPARE])
 def test_a_canceled_training_keeps_nothing_and_ends_its_process(client_for, releaser, viewer, monkeypatch, step):
     client = client_for(releaser, htmx=True)
     examples()

@@ -85,9 +85,10 @@ class SafetyVerdict:
     """The verdict on one text.
 
     `scores` are between 0 and 1 and empty when no model looked at the text; `category` is the one that blocked it.
-    `words` are the term that decided, or the words of the model's worst window that weigh most. `window` is that
-    window, `allowed` the allow terms that were taken out, `normalized` the text as it was judged. `reason` is a
-    sentence for operators, and None where a text is simply allowed.
+    `words` are the term that decided, or the words of the model's worst window that weigh most where it blocks.
+    `window` is the window that came closest to a threshold, or is the farthest over one, `allowed` the allow terms that
+    were taken out, `normalized` the text as it was judged. `reason` is a sentence for operators, and None where a text
+    is simply allowed.
     """
 
     decision: VerdictDecision
@@ -410,6 +411,7 @@ class SafetyGuard:
                 VerdictDecision.ALLOW,
                 SafetyLayer.MODEL,
                 scores=reading.scores,
+                window=reading.windows[worst] if worst else "",
                 allowed=allowed,
                 normalized=normalized,
             )

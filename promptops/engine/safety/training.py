@@ -62,6 +62,7 @@ class Step(StrEnum):
     QUANTIZE = "quantize"
     EVALUATE = "evaluate"
     THRESHOLDS = "thresholds"
+    COMPARE = "compare"
 
 
 Told = Callable[[Step], object]
@@ -209,11 +210,15 @@ def train(
 
 
 def worse_than(metrics: Metrics, before: Metrics) -> str:
-    """In what the figures are worse than those before, by more than the noise; "" when in nothing."""
+    """In what the figures are worse than those before, by more than the noise; "" when in nothing.
+
+    A single held-out text that is missed is noise, too.
+    """
+    one_text = 1.01 / max(1, before.harmful)
     return ", ".join(
         f"{name} {getattr(metrics, field):.3f} instead of {getattr(before, field):.3f}"
-        for name, field in (("AUROC", "auroc"), ("recall", "recall"))
-        if getattr(metrics, field) < getattr(before, field) - TOLERANCE
+        for name, field, noise in (("AUROC", "auroc", TOLERANCE), ("recall", "recall", max(TOLERANCE, one_text)))
+        if getattr(metrics, field) < getattr(before, field) - noise
     )
 
 

@@ -36,6 +36,7 @@ STEPS = {
     Step.QUANTIZE: "Make it small",
     Step.EVALUATE: "Evaluate",
     Step.THRESHOLDS: "Pick thresholds",
+    Step.COMPARE: "Try it on texts from elsewhere",
 }
 
 
@@ -44,13 +45,20 @@ def index(request: HttpRequest) -> HttpResponse:
     """All models with their figures, and what the live one does with the evaluation sets."""
     config = queries.set_now()
     rows = [
-        {"version": version, "live": version.pk == config.model_id, "figures": _figures(version)}
+        {
+            "version": version,
+            "live": version.pk == config.model_id,
+            "figures": _figures(version),
+            "measured_on": _measured_on(version.manifest.get("held_out") or {}),
+        }
         for version in queries.versions()
     ]
+    evaluation = queries.figures_of(config.model)
     context = _told(config) | {
         "rows": rows,
         "names": [name for name, _, _ in FIGURES],
-        "evaluation": queries.figures_of(config.model),
+        "evaluation": evaluation,
+        "sources": _sources(evaluation),
     }
     return render(request, "safety/models.html", context)
 
@@ -164,6 +172,14 @@ def _held_out(version: SafetyModelVersion, other: SafetyModelVersion) -> dict[st
     """The version's figures on held-out texts: those of the other's training, where it was measured beside it."""
     beside = other.manifest.get("beside") or {}
     return (beside if beside.get("model") == version.number else version.manifest).get("held_out") or {}
+
+
+def _sources(evaluation: dict[str, Any] | None) -> str:
+    """What an evaluation was made on: the sources with the number of their texts."""
+    counts: dict[str, int] = {}
+    for row in evaluation["tables"].get("By source", []) if evaluation else []:
+        counts[row["source"]] = counts.get(row["source"], 0) + row["texts"]
+    return ", ".join(f"{count:,} of {source}" for source, count in counts.items())
 
 
 def _measured_on(held_out: dict[str, Any]) -> str:
