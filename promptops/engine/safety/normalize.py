@@ -175,8 +175,8 @@ def split_run(letters: str) -> list[str]:
         best, start = costs[end - 1] + unknown, end - 1
         for begin in range(max(0, end - _LONGEST), end):
             place = rank.get(letters[begin:end])
-            # Single letters but "a" and "i" are no words, though they are in every list of tokens.
-            if place is None or (end - begin == 1 and letters[begin] not in "ai"):
+            # Single letters are no words though lists of tokens have them, but for "a", "i" and the ends of 's and n't.
+            if place is None or (end - begin == 1 and letters[begin] not in "aist"):
                 continue
             cost = costs[begin] + math.log(place + 10)
             if cost < best:
