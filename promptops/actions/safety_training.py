@@ -149,12 +149,13 @@ def train(
     same as one that there is, thresholds included, or fails.
     """
     told(Step.NORMALIZE)
+    pause = _pause(told)
     try:
-        rows = read_rubric(rubric, let_go)
+        rows = read_rubric(rubric, pause)
     except (OSError, ValueError) as error:
         raise Refused(f"The rubric cannot be read: {error}.") from None
     examples = _examples()
-    rows = _together(rows, examples)
+    rows = _together(rows, examples, pause)
     live = SafetySettings.objects.select_related("model").defer("model__data").get(pk=1).model
     with tempfile.TemporaryDirectory() as scratch:
         manifest, data, before = _train(rows, live, Path(scratch), target, told)
@@ -205,11 +206,25 @@ def _examples() -> list[Row]:
     return found
 
 
-def _together(rows: list[Row], examples: list[Row]) -> list[Row]:
+def _pause(told: Told) -> Callable[[], None]:
+    """For reading many texts in this process: lets others run, and hears that the training was canceled."""
+    heard = time.monotonic()
+
+    def pause() -> None:
+        nonlocal heard
+        let_go()
+        if time.monotonic() - heard > TOLD_SECONDS:
+            heard = time.monotonic()
+            told(Step.NORMALIZE)
+
+    return pause
+
+
+def _together(rows: list[Row], examples: list[Row], pause: Callable[[], object]) -> list[Row]:
     """Examples and rubric, each text once: what was reviewed last holds."""
     found: dict[str, Row] = {}
     for row in (*examples, *rows):
-        if plain := " ".join(words(row.text, let_go)):
+        if plain := " ".join(words(row.text, pause)):
             found.setdefault(plain, row)
     return list(found.values())
 

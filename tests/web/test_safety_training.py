@@ -192,7 +192,7 @@ def test_a_trainer_does_not_outlive_its_server(tmp_path):
 def test_hostile_examples_do_not_break_a_training(actor, text):
     SafetyExample.objects.create(label="hard", text=text, user_name="Ada")
     SafetyExample.objects.create(label="unsafe", category="hate", text=text, user_name="Ada")
-    rows = safety_training._together([], safety_training._examples())
+    rows = safety_training._together([], safety_training._examples(), lambda: None)
     assert len(rows) <= 1
     assert all(row.harmful for row in rows)  # the newest holds
     assert all(not set("\t\n") & set(row.text) for row in rows)

@@ -487,6 +487,8 @@ def test_an_earlier_release_of_the_filter_is_live_again_in_two_clicks(client_for
     assert "Make r1 live again" in page
     assert "Make r2 live again" not in page
     address = reverse("safety_roll_back", args=[1])
+    assert "Make r1 live again" in client_for(releaser).get(reverse("revision", args=[1])).content.decode()
+    assert "live again" not in client_for(releaser).get(reverse("revision", args=[2])).content.decode()
     assert client_for(editor).post(address, {"expected": "2"}).status_code == 403
     assert "Make r1 live again" not in client_for(editor).get(reverse("safety")).content.decode()
     client = client_for(releaser, htmx=True)

@@ -12,7 +12,7 @@ from promptops import guards
 from promptops.actions import safety as actions
 from promptops.actions.errors import Refused, Stale
 from promptops.enums import Permission, SafetyMode, SafetyTermKind, WhenUnavailable
-from promptops.models import SafetySettings
+from promptops.models import SafetyModelVersion, SafetySettings
 from promptops.queries import safety as queries
 from promptops.text import whole_number
 from promptops.web import review, safety_releases
@@ -95,21 +95,23 @@ def roll_back(request: HttpRequest, revision: int) -> HttpResponse:
         return review.panel(request, error=actions.STALE, **asked)
     if not asked["changes"]:
         return review.panel(request, error="No changes to release: the safety filter is as it was then.", **asked)
-    if not review.confirmed(request):
-        config.thresholds = wanted.thresholds
-        terms = actions.clean_terms(wanted.terms or ())
-        warnings = [
-            _warning(config, then["mode"], then["when_unavailable"]),
-            safety_releases.self_test(wanted.model, guards.policy_of(config, terms, wanted.model)),
-        ]
-        return review.panel(request, warning=" ".join(filter(None, warnings)), **asked)
     try:
+        if not review.confirmed(request):
+            return review.panel(request, warning=_warnings(config, wanted, wanted.model), **asked)
         done = actions.roll_back(revision, wanted, by=actor(request), expected=expected or 0, note=review.note(request))
     except (Refused, Stale, ValidationError) as error:
         sentence = " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
         return review.panel(request, error=sentence, **asked)
     told = f"r{done.changed_revision} is live, with the filter {name}. To undo, make the release before live again."
     return review.done(request, reverse("safety"), told)
+
+
+def _warnings(config: SafetySettings, wanted: actions.SafetyChange, model: SafetyModelVersion) -> str:
+    """What a whole other setting of the filter means for the show, and what its self-test finds."""
+    meant = _warning(config, wanted.mode or config.mode, wanted.when_unavailable or config.when_unavailable)
+    config.thresholds = wanted.thresholds or {}
+    policy = guards.policy_of(config, actions.clean_terms(wanted.terms or ()), model)
+    return " ".join(filter(None, (meant, safety_releases.self_test(model, policy))))
 
 
 def _differences(now: dict[str, Any], then: dict[str, Any]) -> list[Change]:
