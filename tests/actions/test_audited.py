@@ -687,10 +687,9 @@ PACKAGE = Path(promptops.__file__).parent
 MAY_WRITE = ("actions/", "migrations/", "audit.py", "engine/")
 # What models do themselves when an action saves them, and the rows that every installation has from its migration on.
 ALLOWED = {
-    "apps.py: LiveConfiguration.objects.using(using).get_or_create",
-    "apps.py: AuditHead.objects.using(using).get_or_create",
-    "apps.py: SafetyModelVersion.objects.using(using).get_or_create",
-    "apps.py: SafetySettings.objects.using(using).get_or_create",
+    "apps.py: single.objects.using(using).get_or_create",
+    "apps.py: versions.get_or_create",
+    "apps.py: there['SafetySettings'].objects.using(using).get_or_create",
     "models/audit.py: super().save",
     "models/audit_triggers.py: cursor.execute",
     "models/templates.py: super().save",
