@@ -254,5 +254,5 @@ def _measured(run: Run) -> dict[str, Any]:
     if rewrite := run.operation == PromptOperation.REWRITE.value:
         found = parse_alternatives(run.output, len(run.output))
     given = None if run.operation == PromptOperation.AUTO_EXTEND.value else run.input
-    fields = asdict(measure(given, run.output, alternatives=found))
+    fields = asdict(measure(given, run.output, alternatives=found)) | {"answer_hash": run.answer_hash}
     return fields | ({"alternatives": min(len(found), 32_767)} if rewrite else {})

@@ -17,7 +17,7 @@ from promptops.audit import Actor
 from promptops.engine.types import PromptOperation
 from promptops.live import load
 from promptops.models import Attempt, AuditEntry, Comparison, Run, Template, Trial, Vote
-from tests.comparing import answer, compare
+from tests.comparing import answer, change_runs, compare
 from tests.web.sockets import page_socket
 
 pytestmark = pytest.mark.django_db
@@ -107,7 +107,7 @@ def test_nothing_to_vote_on_says_why(actor, client_for, editor):
     assert "All answers are the same so far" in browser.get(url(comparison)).content.decode()
     Comparison.objects.update(state="done", finished_at=timezone.now())
     assert "word for word the same, 2 times" in browser.get(url(comparison)).content.decode()
-    Run.objects.update(erased_at=timezone.now())
+    change_runs(Run.objects.all(), erased_at=timezone.now())
     assert "No input has answers of two arms" in browser.get(url(comparison)).content.decode()
 
 
@@ -213,7 +213,9 @@ def marked(actor, publish) -> Comparison:
             output_tokens=8_715 + trial.arm.position,
             finish_reason=f"zz-reason-{trial.arm.position}",
         )
-        Trial.objects.filter(pk=trial.pk).update(state="succeeded", run=run, finished_at=timezone.now())
+        Trial.objects.filter(pk=trial.pk).update(
+            state="succeeded", run=run, finished_at=timezone.now(), answer_hash=run.answer_hash
+        )
     # The frame of every page holds the number of the newest run of all.
     Run.objects.create(
         pk=9_000_000,
