@@ -73,6 +73,19 @@ def test_answers_arrive_without_moving_what_is_read(editor, page_for, publish, a
     expect(page.get_by_text("A green fox.")).to_be_visible()
 
 
+def test_hints_that_do_not_stop_starve_nobody(editor, page_for, publish, administrator, pages: Pages) -> None:
+    comparison = compared(publish, administrator)
+    page = page_for(editor, f"/compare/{comparison.pk}/answers/")
+    page.mouse.move(5, 5)
+    page.evaluate(f"number => setInterval(() => ({HINT})(number), 100)", comparison.pk)
+    answer(trial(comparison, 1, 0), output="A red fox runs.")
+    expect(page.get_by_text("A red fox runs.")).to_be_visible()
+    # Somebody reads the list: told of, not shown.
+    page.locator("[data-row]").first.hover()
+    answer(trial(comparison, 1, 1), output="A blue fox.")
+    expect(page.get_by_role("button", name="Show 1 new answer")).to_be_visible()
+
+
 def test_pages_and_pairs_by_keyboard(editor, page_for, publish, administrator, pages: Pages) -> None:
     comparison = compared(publish, administrator)
     page = page_for(editor, f"/compare/{comparison.pk}/answers/")
