@@ -247,7 +247,7 @@ def everything(response) -> str:
 
 
 def without_tokens(text: str) -> str:
-    """The text without what differs in every response: CSRF tokens, session keys, nonces, marks of ballots, the second."""
+    """The text without what is new in each response: CSRF tokens, session keys, nonces, marks of ballots, seconds."""
     return re.sub(r"[A-Za-z0-9_-]{32,}|expires=[^;]*|Expires: .*|nonce-[^']*", "…", text)
 
 
