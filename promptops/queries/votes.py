@@ -125,7 +125,7 @@ def _paired(groups: QuerySet[Trial, dict[str, Any]]) -> int:
 
 def _voted(user: User, comparison: Comparison) -> int:
     """On how many of the ballots that there are by now the person has voted."""
-    answers = Trial.objects.filter(input=OuterRef("input"), repeat=OuterRef("repeat"), answer_hash__isnull=False)
+    answers = _answers(comparison).filter(input=OuterRef("input"), repeat=OuterRef("repeat"))
     votes = Vote.objects.filter(user=user, comparison=comparison).annotate(
         one=Subquery(answers.filter(arm=OuterRef("first")).values("answer_hash")),
         other=Subquery(answers.filter(arm=OuterRef("second")).values("answer_hash")),
