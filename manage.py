@@ -2,6 +2,7 @@
 """PromptOps from the command line: `python manage.py help` lists the commands."""
 
 import os
+import signal
 import sys
 
 
@@ -28,7 +29,11 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["serve"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # Until the server handles Ctrl C itself: Python loses the exception where it runs a callback of its own, as it
+        # does at every import. What the database was doing is taken back, as after a power cut.
+        signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     try:
         main()
-    except KeyboardInterrupt:  # the server handles Ctrl C itself; this one came before it was up
+    except KeyboardInterrupt:
         sys.exit(130)

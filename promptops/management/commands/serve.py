@@ -1,6 +1,7 @@
 """`manage.py serve`: prepare the database and run the server; what `make run` calls."""
 
 import errno
+import signal
 import socket
 import sys
 from typing import Any
@@ -84,6 +85,8 @@ class Command(BaseCommand):
             verbosity=0,
             ready_callable=self._ready,
         )
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as in the background of some shells
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # which Twisted replaces; until here see manage.py
         server.run()
         if server.abort_start:
             raise CommandError(f"Port {port} on {host} was taken while PromptOps started. Start it again.")
