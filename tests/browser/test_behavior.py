@@ -145,6 +145,13 @@ def test_an_expired_login_returns_to_the_same_draft(enhance, editor, page_for, p
     assert "And the rest." in Draft.objects.get().body
 
 
+def put_back(page: Page, text: str) -> None:
+    """Choose the discarded draft that begins with `text`."""
+    page.get_by_role("button", name="discarded draft").click()
+    panel = page.get_by_role("dialog", name="Review")
+    panel.locator("section", has_text=text).get_by_role("button", name="Put back").click()
+
+
 def expire(page: Page) -> None:
     """End all sessions; the page learns of it by what is typed, not by news of who else is here."""
     page.route("**/presence/", lambda route: route.fulfill(status=204))
@@ -201,7 +208,7 @@ def test_an_expired_login_and_a_draft_of_another_machine_lose_nothing(enhance, e
     page.get_by_role("button", name="Keep this text").click()
     expect(saved(page)).to_have_text("Saved")
     assert Draft.objects.get().body == "Typed here."
-    page.get_by_role("button", name="Bring back the discarded draft").click()
+    put_back(page, "Typed at home.")
     expect(body(page)).to_have_value("Typed at home.")
 
 
@@ -386,13 +393,15 @@ def test_a_discarded_draft_comes_back(enhance, editor, page_for) -> None:
     expect(page.locator(".toast")).to_contain_text("Draft discarded.")
     expect(body(page)).to_have_value("The first text.")
     page.get_by_role("button", name="Undo").click()
-    expect(page.locator(".toast")).to_contain_text("Your draft is back.")
+    expect(page.locator(".toast")).to_contain_text("The draft is back.")
     expect(body(page)).to_have_value("Worth a second thought, and typed just now.")
     page.get_by_role("button", name="Discard draft").click()
     expect(body(page)).to_have_value("The first text.")
-    page.reload()
-    page.get_by_role("button", name="Bring back the discarded draft").click()
+    body(page).fill("Another beginning, typed as the other is wanted again.")
+    put_back(page, "Worth a second thought")
     expect(body(page)).to_have_value("Worth a second thought, and typed just now.")
+    page.get_by_role("button", name="Undo").click()
+    expect(body(page)).to_have_value("Another beginning, typed as the other is wanted again.")
 
 
 def test_others_are_seen_to_come_and_go(enhance, editor, releaser, page_for, pages: Pages) -> None:
