@@ -360,8 +360,12 @@
     if (unsaved.filter((form) => !saveOnTheWay(form)).length) event.preventDefault();
   });
 
-  // data-keep: the text survives a reload, a closed dialog and an expired login, in this tab and for this person.
-  const keepName = (field) => `keep:${document.body.dataset.user}:${field.dataset.keep}`;
+  // What is typed into a data-keep field, or into a form that is guarded, survives a reload, a closed dialog and an
+  // expired login, in this tab and for this person; passwords and keys never do.
+  const KEPT = "[data-keep], form[data-guard] :is(textarea, input:not([type]), [type=text], [type=url], [type=number])";
+  const isKept = (field) => Boolean(field.name && field.matches?.(KEPT));
+  const placeOf = (field) => field.dataset.keep ?? `${location.pathname}${location.search}#${field.form.id}-${field.name}`;
+  const keepName = (field) => `keep:${document.body.dataset.user}:${placeOf(field)}`;
   function storage(action) {
     try {
       return action(sessionStorage);
@@ -372,10 +376,12 @@
   const forget = (field) => storage((s) => s.removeItem(keepName(field)));
   function keep(field) {
     const { base, seen } = field.form?.elements ?? {}; // of an editor: what its text began from
-    const kept = { from: field.defaultValue, text: field.value, base: base?.value, seen: seen?.value };
+    const from = stored(keepName(field))?.from ?? field.defaultValue; // a refused form shows what was sent, not what is
+    if (field.value === from) return forget(field);
+    const kept = { from, text: field.value, base: base?.value, seen: seen?.value };
     storage((s) => s.setItem(keepName(field), JSON.stringify(kept)));
   }
-  on("input", (event) => event.target.dataset?.keep && keep(event.target));
+  on("input", (event) => isKept(event.target) && keep(event.target));
 
   const stored = (name) => JSON.parse(storage((s) => s.getItem(name)) ?? "null");
   const putBack = (field, kept) => {
@@ -384,19 +390,30 @@
   };
 
   function restoreKept(root = document) {
-    for (const field of $$("[data-keep]", root)) {
+    const back = []; // in forms that do not save by themselves
+    for (const field of $$(KEPT, root).filter(isKept)) {
       const kept = stored(keepName(field));
       const notice = field.form && $(`[data-kept-of="#${field.form.id}"]`);
       if (kept?.text === field.value) {
-        if (field.value === field.defaultValue) forget(field); // the server has it
-      } else if (kept?.from === field.defaultValue) putBack(field, kept);
-      else if (kept && notice) {
+        if (notice && field.value === field.defaultValue) forget(field); // the server has it
+      } else if (kept && notice && kept.from !== field.defaultValue) {
         // Typed on top of something else than the server shows by now: not put back without asking.
         storage((s) => s.setItem(otherName(field), JSON.stringify(kept)));
         forget(field);
+      } else if (kept) {
+        if (field.form?.matches("[data-guard]")) back.push({ field, changed: kept.from !== field.defaultValue });
+        putBack(field, kept);
       }
       if (notice) offerOther(field, notice);
     }
+    tellBack(back);
+  }
+
+  function tellBack(back) {
+    if (!back.length) return;
+    for (const { field } of back) if (field.closest("details")) field.closest("details").open = true;
+    if (back.some(({ changed }) => changed)) toast("What you typed here before is back, over what was changed here meanwhile. Look at it before you save.", "warning");
+    else toast("What you typed here before is back. It is not saved yet.");
   }
 
   const otherName = (field) => `other:${keepName(field)}`;
@@ -441,8 +458,17 @@
     storage((s) => s.removeItem(noteName()));
   }
 
-  function forgetKept(form) {
-    for (const field of form.elements) if (field.dataset.keep) forget(field);
+  const keptIn = (form) => [...form.elements].filter(isKept);
+  const forgetKept = (form) => keptIn(form).forEach(forget);
+
+  // What an ordinary form sent is forgotten once the server has taken it: it answers with a redirect then, but not to
+  // where one signs in, and otherwise shows the form again or an error.
+  const SENT = "sent";
+  function settleSent() {
+    const sent = stored(SENT);
+    storage((s) => s.removeItem(SENT));
+    const redirected = performance.getEntriesByType("navigation")[0]?.redirectCount > 0;
+    if (sent && redirected && signIn) storage((s) => sent.forEach((name) => s.removeItem(name)));
   }
 
   // An ordinary (not htmx) form leaves the page; what it held is on its way.
@@ -451,7 +477,9 @@
     const form = event.target;
     if (event.defaultPrevented || isHtmx(form)) return;
     dirty.delete(form);
-    forgetKept(form);
+    const token = form.elements.csrfmiddlewaretoken;
+    if (token) token.value = cookie("csrftoken") ?? token.value; // as with htmx: that of the page may be stale
+    storage((s) => s.setItem(SENT, JSON.stringify(keptIn(form).map(keepName))));
     if (form.matches("[data-forgets]")) storage((s) => s.clear());
     const button = event.submitter;
     if (!button?.matches("[data-busy]")) return;
@@ -460,6 +488,7 @@
   });
   window.addEventListener("pageshow", (event) => {
     if (!event.persisted) return;
+    storage((s) => s.removeItem(SENT));
     for (const button of $$("[data-busy][aria-busy]")) {
       button.removeAttribute("aria-busy");
       button.disabled = false;
@@ -644,6 +673,7 @@
         if (!field.dataset.keep) continue;
         // What the server would show now; only text that was typed on top of it is worth restoring.
         field.defaultValue = event.detail.requestConfig.parameters[field.name];
+        forget(field);
         if (save.sent !== save.typed) keep(field);
       }
       if (save.sent !== save.typed) return showSave(form, "waiting", "Not saved yet");
@@ -980,6 +1010,7 @@
     if (apple) for (const key of $$("[data-mod-key]", root)) key.textContent = `⌘ ${key.dataset.modKey}`;
   }
 
+  settleSent();
   if (window.htmx) {
     setUpSocket();
     htmx.onLoad((element) => element.isConnected && refresh(element.parentElement ?? element));

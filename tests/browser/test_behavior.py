@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 from promptops import audit
 from promptops.actions.accounts import end_session
 from promptops.actions.providers import ProviderFields, create_provider, reorder
+from promptops.actions.templates import describe
 from promptops.audit import SYSTEM
 from promptops.models import Draft, Provider, Run, Template
 from tests.browser.conftest import Pages, snap
@@ -252,6 +253,37 @@ def test_settings_that_are_changed_as_the_login_expires_are_kept(enhance, editor
     expect(page.get_by_label("Temperature")).to_have_value("0.35")
     expect(saved(page)).to_have_text("Saved")
     assert Draft.objects.get().temperature == 0.35
+
+
+def test_what_forms_hold_outlives_an_expired_login_and_goes_once_it_is_taken(enhance, editor, page_for, pages) -> None:
+    pages.expect_errors("status of 422")
+    page = page_for(editor, "/prompts/new/")
+    for name, says in (("Not a name", "Use lower-case letters"), ("noir", "")):
+        page.get_by_label("Name").fill(name)
+        page.get_by_label("What it is for").fill("For night scenes in the rain.")
+        Session.objects.all().delete()
+        page.get_by_role("button", name="Create the template").click()
+        page.get_by_label("User name").fill("eddie")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url("**/prompts/new/")
+        expect(page.locator(".toast")).to_contain_text("What you typed here before is back. It is not saved yet.")
+        expect(page.get_by_label("Name")).to_have_value(name)
+        expect(page.get_by_label("What it is for")).to_have_value("For night scenes in the rain.")
+        page.get_by_role("button", name="Create the template").click()
+        expect(page.locator("#main")).to_contain_text(says)
+    page.wait_for_url("**/prompts/noir/")
+    page.goto("/prompts/noir/details/")
+    expect(page.get_by_label("What it is for")).to_have_value("For night scenes in the rain.")
+    page.get_by_label("What it is for").fill("For night scenes.")
+    describe(Template.objects.get(name="noir"), "For fog.", by=SYSTEM)
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.reload()
+    expect(page.locator(".toast")).to_contain_text("is back, over what was changed here meanwhile")
+    page.get_by_role("button", name="Save the description").click()
+    expect(page.locator(".toast")).to_contain_text("The description is saved.")
+    page.goto("/prompts/new/")
+    expect(page.get_by_label("Name")).to_have_value("")
 
 
 def test_a_note_that_is_written_as_the_login_expires_is_there_again(enhance, releaser, page_for, pages) -> None:

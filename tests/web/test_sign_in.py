@@ -162,6 +162,19 @@ def test_an_expired_login_in_an_htmx_request_comes_back_to_the_page(client_for):
     assert response["HX-Redirect"] == f"{reverse('sign_in')}?next=/prompts/enhance/"
 
 
+@pytest.mark.parametrize(
+    ("referer", "expected"),
+    [
+        ("http://testserver/prompts/new/?operation=enhance", "/prompts/new/%3Foperation%3Denhance"),
+        ("http://evil.example/prompts/new/", "/"),
+        ("", "/"),
+    ],
+)
+def test_an_expired_login_in_a_form_comes_back_to_its_page(referer, expected, client_for):
+    response = client_for().post(reverse("template_new"), headers={"Referer": referer})
+    assert response["Location"] == f"{reverse('sign_in')}?next={expected}"
+
+
 def test_log_lines_hold_no_one_time_link(caplog, capfd):
     import logging
 
