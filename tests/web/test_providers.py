@@ -439,7 +439,8 @@ def test_removing(add, client_for, administrator):
     provider = add(key=KEY)
     client, url = client_for(administrator, htmx=True), reverse("provider_remove", args=[provider.pk])
     page = client_for(administrator).get(reverse("provider", args=[provider.pk])).content.decode()
-    assert "groq is on. Turn it off first." in page
+    assert "Turn it off on the Providers page first." in page
+    assert 'aria-disabled="true" aria-describedby="remove-hint">Remove groq<' in page
     sent = {"expected": provider.changed_revision, "confirm": "1"}
     refused = client.post(url, sent)
     assert (refused.status_code, Provider.objects.count()) == (409, 1)
