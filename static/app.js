@@ -742,8 +742,11 @@
     showConnection(true);
     // The server cancels the runs of a page that is gone; nothing more will come for them.
     for (const running of $$("[data-running]")) {
+      const place = running.closest("[data-starting]");
+      if (place?.dataset.starting === "waiting") continue; // it is sent when the connection is back
       delete running.dataset.running;
-      running.textContent = "The connection was lost, so this run was canceled. It is kept under Runs.";
+      running.textContent = `The connection was lost, so this run was canceled. ${place ? "If it had begun, it" : "It"} is kept under Runs.`;
+      delete place?.dataset.starting;
     }
     const wait = RETRY_MS[Math.min(attempts, RETRY_MS.length - 1)];
     attempts += 1;
@@ -787,12 +790,44 @@
     if (hint.event === "signed_out") {
       return toSignIn(`${signIn}?next=${encodeURIComponent(location.pathname + location.search)}`);
     }
+    if (hint.event === "refused") return takeBackStarted();
     if (HEADS.includes(hint.event)) {
       if (Number(hint.number) <= Number(body.dataset[hint.event])) return;
       body.dataset[hint.event] = hint.number;
     }
     body.dispatchEvent(new CustomEvent(`live:${hint.event}`, { detail: hint }));
     if (hint.event === "presence") body.dispatchEvent(new CustomEvent(`live:presence-${hint.number}`));
+  }
+
+  // ------------------------------------------------------------------ runs: the page answers the click itself
+
+  // data-starts names a template with what stands in a run's place until the server says more of it. What stood there
+  // before comes back when the server refuses the run.
+  const before = new WeakMap();
+
+  on("htmx:wsConfigSend", (event) => {
+    const { target: form, detail } = event;
+    if (detail.errors?.length) return;
+    if (form.elements.action?.value === "cancel") $("button", form)?.setAttribute("aria-busy", "true");
+    const starts = $(form.dataset.starts ?? "#none");
+    if (!starts) return;
+    const starting = starts.content.firstElementChild.cloneNode(true);
+    const place = document.getElementById(starting.id);
+    if (!place.dataset.starting) before.set(place, { shown: [...place.childNodes], running: "running" in place.dataset });
+    place.replaceChildren(...starting.childNodes);
+    place.toggleAttribute("data-running", "running" in starting.dataset);
+    place.dataset.starting = socket?.readyState === WebSocket.OPEN ? "sent" : "waiting"; // for the connection
+    htmx.process(place);
+  });
+  on("htmx:oobAfterSwap", (event) => delete event.detail.target?.dataset.starting);
+
+  function takeBackStarted() {
+    for (const place of $$("[data-starting]")) {
+      const { shown, running } = before.get(place);
+      place.replaceChildren(...shown);
+      place.toggleAttribute("data-running", running);
+      delete place.dataset.starting;
+    }
   }
 
   // ------------------------------------------------------------------ command bar

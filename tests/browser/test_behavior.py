@@ -656,6 +656,26 @@ def test_an_answer_streams_and_can_be_canceled(enhance, providers, editor, upstr
     expect(page.locator("#try-text")).to_have_text("A red fox runs through fresh snow.")
 
 
+def test_a_run_shows_at_once_and_goes_again_when_it_is_refused(
+    enhance, providers, editor, upstream, page_for, pages
+) -> None:
+    page = pages.connected(page_for(editor, "/prompts/enhance/"))
+    result = page.locator("#try-result")
+    click = "document.querySelector('[data-run]').click(), document.querySelector('#try-result').innerText"
+    assert page.evaluate(click) == "Starting…\nCancel"  # before any server could have answered
+    expect(result).to_contain_text("A red fox runs through fresh snow.")
+    expect(result.locator("a", has_text="run ")).to_be_visible()
+    page.get_by_label("Viewer's prompt").fill(" ")
+    assert page.evaluate(click) == "Starting…\nCancel"
+    expect(page.locator(".toast")).to_contain_text("Type an input first")
+    expect(result).to_contain_text("A red fox runs through fresh snow.")
+    expect(result.get_by_role("button", name="Cancel")).to_have_count(0)
+    page.get_by_label("Viewer's prompt").fill("a fox")
+    upstream.hold()
+    page.evaluate(f"{click}, document.querySelector('#try-result button').click()")  # at once, too
+    expect(result).to_contain_text("Canceled. Nothing more is asked of the provider.")
+
+
 def test_a_rewrite_shows_its_alternatives(publish, providers, editor, upstream, page_for, pages: Pages) -> None:
     publish("rewrite", "Offer alternatives.")
     upstream.texts = ["1. A fox in the snow\n", "2. A red fox runs\n", "- A fox at dawn"]
