@@ -22,6 +22,14 @@ class RedactOneTimeLinks(logging.Filter):
         return True
 
 
+class WithoutTraceback(logging.Filter):
+    """Make a record one line, for errors whose message says all; every record passes."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.exc_info = record.exc_text = None
+        return True
+
+
 def _redact(text: str) -> str:
     # A function, not a template such as r"\1": the first use of one imports a module, which fails while Python ends.
     return settings.ONE_TIME_LINK.sub(lambda found: f"/{found[1]}/[one-time link]", text)
