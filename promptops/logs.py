@@ -1,6 +1,8 @@
 """What log lines may not hold."""
 
 import logging
+from types import FrameType
+from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -36,7 +38,13 @@ def _redact(text: str) -> str:
 
 
 class AlwaysHideSecrets(SafeExceptionReporterFilter):
-    """Hide what forms and settings mark as sensitive on error pages with DEBUG=1 too, where Django would show it."""
+    """Hide what forms and settings mark as sensitive on error pages with DEBUG=1 too, where Django would show it.
+
+    Nor are the variables of functions shown: on its way to where it is encrypted, a key is in many of them.
+    """
 
     def is_active(self, request: HttpRequest | None) -> bool:
         return True
+
+    def get_traceback_frame_variables(self, request: HttpRequest | None, tb_frame: FrameType) -> list[tuple[str, Any]]:
+        return []

@@ -453,6 +453,20 @@ def test_removing(add, client_for, administrator):
     assert not Provider.objects.exists()
 
 
+def test_an_error_page_for_developers_shows_no_key(client_for, administrator, monkeypatch, settings):
+    def breaks(*args, **kwargs):
+        raise RuntimeError("The disk is full")
+
+    settings.DEBUG = True
+    monkeypatch.setattr("promptops.actions.providers.record_release", breaks)
+    client = client_for(administrator)
+    client.raise_request_exception = False
+    page = client.post(reverse("provider_new"), NEW | {"confirm": "1"})
+    assert page.status_code == 500
+    assert "The disk is full" in page.content.decode()
+    assert KEY not in page.content.decode()
+
+
 def test_reordering_passes_the_panel_and_refuses_a_list_that_changed(add, client_for, releaser):
     a, b, c = (add(name, key=KEY).pk for name in "abc")
     client, url = client_for(releaser, htmx=True), reverse("provider_order")
