@@ -597,11 +597,13 @@
   const saves = new WeakMap(); // form -> {typed, sent, retry}: how many inputs there were, how many the last save held
   const saveOf = (form) => saves.get(form) ?? saves.set(form, { typed: 0, sent: 0, retry: 0 }).get(form);
 
+  /** Shows how a form is saved; without a text it is saved, or there is nothing to save. */
   function showSave(form, state, text) {
     const places = [...$$("[data-save-state]", form), ...(form.id ? $$(`[data-save-state="#${form.id}"]`) : [])];
     for (const place of places) {
       place.dataset.state = state;
-      if (place.textContent !== text) place.textContent = text;
+      const told = text ?? ($("#discard") ? "Saved" : place.dataset.clean);
+      if (place.textContent !== told) place.textContent = told;
     }
   }
 
@@ -649,7 +651,7 @@
     if (!dirty.has(form)) {
       // Nothing new: a field that is merely left needs no request, whose answer would replace what is being pressed.
       event.preventDefault();
-      return showSave(form, "saved", "Saved");
+      return showSave(form, "saved");
     }
     if (save.conflict && !form.elements.overwrite.value) {
       // Asking again would replace the very buttons with which to choose.
@@ -679,7 +681,7 @@
       if (save.sent !== save.typed) return showSave(form, "waiting", "Not saved yet");
       dirty.delete(form);
       forgetKept(form);
-      return showSave(form, "saved", "Saved");
+      return showSave(form, "saved");
     }
     if (loginExpired(xhr)) return showSave(form, "failed", "Not saved: you are signed out. What you typed is kept for when you are back.");
     if (xhr.status === 409 || xhr.status === 422) {
