@@ -444,18 +444,14 @@
     if (back) document.body.dispatchEvent(new CustomEvent("live:revision")); // what is live, as seen from that base
   });
 
-  // A note that is being written in a panel when the login expires is there again when the panel is next opened here.
-  const noteName = () => `note:${document.body.dataset.user}:${location.pathname}`;
-  function keepNote() {
-    const note = $("#review-note")?.value;
-    if (note) storage((s) => s.setItem(noteName(), note));
-  }
+  // A note is there again when the panel is next opened for the same act on this page: it may have been closed by
+  // mistake, or the login expired. The number of a version in its title may be another one by then.
+  const noteName = () => `note:${document.body.dataset.user}:${location.pathname}:${$("#review h2").textContent.replace(/\d+/g, "")}`;
+  const forgetNote = () => storage((s) => s.removeItem(noteName()));
+  on("input", ({ target }) => target.id === "review-note" && storage((s) => s.setItem(noteName(), target.value)));
   function restoreNote() {
     const field = $("#review-note");
-    const note = field && !field.value && storage((s) => s.getItem(noteName()));
-    if (!note) return;
-    field.value = note;
-    storage((s) => s.removeItem(noteName()));
+    if (field && !field.value) field.value = storage((s) => s.getItem(noteName())) ?? "";
   }
 
   const keptIn = (form) => [...form.elements].filter(isKept);
@@ -556,10 +552,7 @@
     const go = () => {
       const left = typedAt + TYPING_MS - Date.now();
       if (left > 0) setTimeout(go, left);
-      else {
-        keepNote();
-        location.assign(address);
-      }
+      else location.assign(address);
     };
     go();
   }
@@ -567,6 +560,7 @@
   /** Forgets what a form held once the server has taken it; a review panel that opens has taken nothing yet. */
   function settle(event) {
     const { elt: form, xhr, target, requestConfig } = event.detail;
+    if ($("#review-note") && succeeded(xhr) && redirect(xhr)) forgetNote();
     if (form.dataset?.drops && succeeded(xhr)) {
       const dropped = $(form.dataset.drops); // its text is kept by the server, or given up
       dirty.delete(dropped);

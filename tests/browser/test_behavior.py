@@ -286,13 +286,16 @@ def test_what_forms_hold_outlives_an_expired_login_and_goes_once_it_is_taken(enh
     expect(page.get_by_label("Name")).to_have_value("")
 
 
-def test_a_note_that_is_written_as_the_login_expires_is_there_again(enhance, releaser, page_for, pages) -> None:
+def test_a_note_outlives_a_closed_panel_and_an_expired_login(enhance, releaser, page_for, pages) -> None:
     page = pages.connected(page_for(releaser, "/prompts/enhance/"))
     body(page).fill("The second text.")
     expect(saved(page)).to_have_text("Saved")
     page.get_by_role("button", name="Publish v2").click()
     panel = page.get_by_role("dialog", name="Review")
     panel.get_by_label("Note").fill("Because of the fog")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Publish v2").click()
+    expect(panel.get_by_label("Note")).to_have_value("Because of the fog")
     expire(page)
     panel.get_by_role("button", name="Publish v2").click()
     page.wait_for_url(re.compile("/sign-in/"))
