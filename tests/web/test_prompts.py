@@ -383,6 +383,9 @@ def test_discarded_drafts_can_be_read_and_put_back_without_losing_another(enhanc
     for text in ("First, and of that the most.", "Second one."):
         post(client, "template_draft", enhance, text, temperature="0.4")
         post(client, "template_discard", enhance)
+    for page in (client.get(reverse("template", args=["enhance"])), post(client, "template_draft", enhance, "Third.")):
+        assert "2 discarded drafts" in page.content.decode()  # after a release, and after an autosave
+    post(client, "template_draft", enhance, "First line.\nSecond line.")  # as it is live: no draft
     panel = client.get(reverse("template_discarded", args=["enhance"])).content.decode()
     assert panel.index("Second one.") < panel.index("First, and of that the most.")
     assert panel.count("begun from v1") == 2

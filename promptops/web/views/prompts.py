@@ -72,7 +72,8 @@ def edit(request: HttpRequest, name: str) -> HttpResponse:
     draft = template.drafts.select_related("base").filter(user=request.user).first()
     if request.htmx:
         # The publish button names the next number, which changes with what is live.
-        state = _state(request, template, whole_number(request.GET.get("base"))) | {"draft": draft, "oob": True}
+        state = _state(request, template, whole_number(request.GET.get("base")))
+        state |= {"draft": draft, "discarded": _discarded(request, template), "oob": True}
         return render(request, "prompts/_state.html", state)
     source = draft or template.live_version
     base = draft.base if draft else template.live_version
@@ -86,7 +87,7 @@ def edit(request: HttpRequest, name: str) -> HttpResponse:
         | {
             "form": ContentForm(initial=initial, defaults=snapshot.settings, keep=f"draft-{template.name}"),
             "draft": draft,
-            "discarded": template.discarded_drafts.filter(user=request.user).count(),
+            "discarded": _discarded(request, template),
             "tokens": estimate_tokens(source.body if source else ""),
             "versions": list(queries.templates.history(template)),
             "providers": queries.providers.listed(),
@@ -115,7 +116,7 @@ def draft(request: HttpRequest, name: str) -> HttpResponse:
     context = {
         "template": template,
         "draft": kept,
-        "discarded": template.discarded_drafts.filter(user=request.user).count(),
+        "discarded": _discarded(request, template),
         "next_number": queries.templates.next_number(template),
     }
     return render(request, "prompts/_saved.html", context | _checked(template, form.content.body))
@@ -683,6 +684,11 @@ def _elsewhere(request: HttpRequest, template: Template, form: ContentForm, othe
     response = render(request, "prompts/_elsewhere.html", context, status=409)
     response["X-Reason"] = "your draft was changed in another window; choose above the editor"
     return response
+
+
+def _discarded(request: HttpRequest, template: Template) -> int:
+    """How many discarded drafts this person has of the template."""
+    return template.discarded_drafts.filter(user=request.user).count()
 
 
 def _undo_by(kept: DiscardedDraft | None, template: Template) -> str:
