@@ -150,7 +150,7 @@ def put_back(page: Page, text: str) -> None:
     """Choose the discarded draft that begins with `text`."""
     page.get_by_role("button", name="discarded draft").click()
     panel = page.get_by_role("dialog", name="Review")
-    panel.locator("section", has_text=text).get_by_role("button", name="Put back").click()
+    panel.get_by_role("article").filter(has_text=text).get_by_role("button", name="Put back").click()
 
 
 def expire(page: Page) -> None:
