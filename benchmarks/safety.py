@@ -1,20 +1,189 @@
-"""What the safety guard costs per text."""
+"""What the safety guard costs per text, how long it holds Python's lock, and what an event loop beside it feels."""
 
+import asyncio
+import hashlib
+import statistics
+import threading
+import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from promptops.engine.safety import evaluation
-from promptops.engine.safety.guard import SHIPPED, SafetyGuard, SafetyModel
+from promptops.engine.safety import guard as guards
+from promptops.engine.safety.guard import MAX_BYTES, SHIPPED, SafetyGuard, SafetyModel
+from promptops.engine.safety.model import predict
 
 DATA = Path(__file__).parents[1] / "tests" / "data" / "safety"
+HOSTILE = ("a!", "\ufdfa", "a1! ", "n.u.d.e ", "k ", "to be or ", "a b c d e f g h ", "k1ll h1m ")
+"""Repeated to 8 KiB: what takes longest to read, or has the most windows."""
+TICK_SECONDS = 0.001
+ROUNDS = 5
 
 
 def bench_safety() -> list[dict[str, Any]]:
-    """Milliseconds per text of each source."""
-    guard = SafetyGuard(SafetyModel.from_manifest(SHIPPED / "current.json"))
+    """Per text of each source, in milliseconds: the whole by the clock; of processor time the longest that a thread
+    beside an event loop works without letting go of Python's lock, and the longest call into fastText."""
+    guard = shipped()
     texts = evaluation.read_sets(DATA)
     rows = []
     for source in (evaluation.VIDEO, evaluation.ENHANCED, evaluation.IMAGE, evaluation.XSTEST):
         found = [item.text for item in texts if item.source == source]
-        rows.append({"texts": source, "count": len(found), "ms per text": round(evaluation.cost(guard, found), 4)})
+        rows.append(row(source, guard, found))
+    rows.append(row("8 KiB of prompts", guard, long_texts()))
+    for pattern in HOSTILE:
+        text = pattern * (MAX_BYTES // len(pattern.encode()))
+        rows.append(row(f"8 KiB of {pattern!r}", guard, [text]))
+    began = time.thread_time()
+    SafetyModel.from_manifest(SHIPPED / "current.json").get()
+    took = round((time.thread_time() - began) * 1000, 4)
+    return [*rows, {"texts": "loading the model, once", "count": 1, "ms per text": took, "held": "", "fastText": ""}]
+
+
+def row(name: str, guard: SafetyGuard, texts: list[str]) -> dict[str, Any]:
+    held, inside = holds(guard, texts)
+    cost = evaluation.cost(guard, texts)
+    figures = {"ms per text": round(cost, 4), "held": round(held, 3), "fastText": round(inside, 3)}
+    return {"texts": name, "count": len(texts), **figures}
+
+
+def holds(guard: SafetyGuard, texts: list[str]) -> tuple[float, float]:
+    """Milliseconds of the longest stretch of work between two pauses, and of the longest call into fastText: the best
+    of three rounds."""
+    stretches, calls = zip(*(hold(guard, texts) for _ in range(3)), strict=True)
+    return min(stretches) * 1000, min(calls) * 1000
+
+
+def hold(guard: SafetyGuard, texts: list[str]) -> tuple[float, float]:
+    """One round of `holds()`, in seconds."""
+    longest, longest_call, since = 0.0, 0.0, time.thread_time()
+
+    def pause() -> None:
+        nonlocal longest, since
+        worked = time.thread_time() - since
+        longest = max(longest, worked)
+        if worked > guards.HOLD_SECONDS:  # as `let_go` does
+            since = time.thread_time()
+
+    def measured(*given: Any) -> Any:
+        nonlocal longest_call
+        began = time.thread_time()
+        try:
+            return predict(*given)
+        finally:
+            longest_call = max(longest_call, time.thread_time() - began)
+
+    guards.predict = measured
+    try:
+        for text in texts:
+            since = time.thread_time()
+            guard.check_beside(text, pause)
+            pause()
+    finally:
+        guards.predict = predict
+    return longest, longest_call
+
+
+def bench_loop() -> list[dict[str, Any]]:
+    """How late an event loop is, in milliseconds, while texts are scored, beside the same loop while as many callers
+    ask nothing and another thread keeps a processor as busy without Python's lock."""
+    return asyncio.run(loop_rows())
+
+
+async def loop_rows() -> list[dict[str, Any]]:
+    guard = shipped()
+    await guard.check_async("warm")
+    typical = [item.text for item in evaluation.read_sets(DATA) if item.source == evaluation.VIDEO]
+    cases: list[tuple[str, list[str], int]] = [
+        ("typical prompts, 4 callers", typical, 4),
+        ("8 KiB texts, 4 callers", long_texts(), 4),
+        ("8 KiB hostile texts, 4 callers", [part * (MAX_BYTES // len(part.encode())) for part in HOSTILE], 4),
+        ("1,000 callers at once", typical[:940] + long_texts()[:1] + typical[:59], 1000),
+    ]
+    rows = []
+    for name, texts, callers in cases:
+        lags, took = [], 0.0
+        for _ in range(ROUNDS):
+            found, seconds = await lag(guard.check_async, texts, callers)
+            lags += found
+            took += seconds
+        rows.append({"texts": name, "load": "scoring", "seconds": round(took, 2), **lateness(lags)})
+        lags, ended, end = [], 0.0, threading.Event()
+        busy = threading.Thread(target=burn, args=(end,))
+        busy.start()
+        while ended < took:
+            found, seconds = await lag(nothing, texts, callers, took / ROUNDS)
+            lags += found
+            ended += seconds
+        end.set()
+        busy.join()
+        rows.append({"texts": name, "load": "none, busy processor", "seconds": round(ended, 2), **lateness(lags)})
     return rows
+
+
+async def lag(
+    ask: Callable[[str], Awaitable[Any]], texts: list[str], callers: int, at_least: float = 0.0
+) -> tuple[list[float], float]:
+    """The milliseconds by which a ticker is late while so many callers share the texts, and the seconds it took."""
+    lags: list[float] = []
+    done = False
+
+    async def tick() -> None:
+        while not done:
+            start = time.perf_counter()
+            await asyncio.sleep(TICK_SECONDS)
+            lags.append((time.perf_counter() - start - TICK_SECONDS) * 1000)
+
+    left = iter(texts)
+
+    async def call() -> None:
+        for text in left:
+            await ask(text)
+
+    ticking = asyncio.create_task(tick())
+    await asyncio.sleep(0)
+    began = time.perf_counter()
+    await asyncio.gather(*(call() for _ in range(callers)))
+    await asyncio.sleep(max(0.0, at_least - (time.perf_counter() - began)))
+    done = True
+    await ticking
+    return lags, time.perf_counter() - began
+
+
+def lateness(lags: list[float]) -> dict[str, Any]:
+    """How late the ticks were."""
+    ranked = sorted(lags)
+    return {
+        "ticks": len(ranked),
+        "p50_ms": round(statistics.median(ranked), 2),
+        "p99_ms": round(ranked[int(len(ranked) * 0.99)], 2),
+        "max_ms": round(ranked[-1], 2),
+        "over 5 ms": sum(value > 5 for value in ranked),
+    }
+
+
+async def nothing(text: str) -> None:
+    await asyncio.sleep(0)
+
+
+def burn(end: threading.Event) -> None:
+    """Keep a processor busy; hashing this much lets go of Python's lock."""
+    block = bytes(1 << 20)
+    while not end.is_set():
+        hashlib.sha256(block).digest()
+
+
+def shipped() -> SafetyGuard:
+    return SafetyGuard(SafetyModel.from_manifest(SHIPPED / "current.json"))
+
+
+def long_texts() -> list[str]:
+    """The prompts of the evaluation set, end to end, in texts that are just short enough to be read."""
+    words = " ".join(item.text for item in evaluation.read_sets(DATA) if item.source == evaluation.ENHANCED).split()
+    found, text = [], ""
+    for word in words:
+        if len(f"{text} {word}".encode()) > MAX_BYTES:
+            found.append(text)
+            text = word
+        text = f"{text} {word}".strip()
+    return found[:20]

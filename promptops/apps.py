@@ -3,7 +3,8 @@
 from typing import Any
 
 from django.apps import AppConfig
-from django.db import connections
+from django.apps import apps as present_apps
+from django.apps.registry import Apps
 from django.db.models import Max
 from django.db.models.signals import post_migrate
 
@@ -18,21 +19,22 @@ class PromptOpsConfig(AppConfig):
         post_migrate.connect(ensure_single_rows, sender=self)
 
 
-def ensure_single_rows(using: str, **kwargs: Any) -> None:
+def ensure_single_rows(using: str, apps: Apps = present_apps, **kwargs: Any) -> None:
     """Some tables hold exactly one row, there from the first migration on (and again after a flush).
 
-    With them comes the safety model that ships; a newer one that an update brings waits to be chosen.
+    With them comes the safety model that ships; a newer one that an update brings waits to be chosen. `apps` are the
+    models as the migrations have left them, back to wherever.
     """
     from promptops.guards import shipped_model
-    from promptops.models import AuditHead, LiveConfiguration, SafetyModelVersion, SafetySettings
 
-    LiveConfiguration.objects.using(using).get_or_create(pk=1)
-    AuditHead.objects.using(using).get_or_create(pk=1)
-    if SafetySettings._meta.db_table not in connections[using].introspection.table_names():
-        return  # migrated back to before it was made
-    newest = SafetyModelVersion.objects.using(using).aggregate(newest=Max("number"))["newest"] or 0
+    there = {model.__name__: model for model in apps.get_models()}
+    for name in ("LiveConfiguration", "AuditHead"):
+        if single := there.get(name):
+            single.objects.using(using).get_or_create(pk=1)
+    if "SafetySettings" not in there:
+        return
+    versions = there["SafetyModelVersion"].objects.using(using)
+    newest = versions.aggregate(newest=Max("number"))["newest"] or 0
     sha256, described = shipped_model()
-    version, _ = SafetyModelVersion.objects.using(using).get_or_create(
-        sha256=sha256, defaults=described | {"number": newest + 1}
-    )
-    SafetySettings.objects.using(using).get_or_create(pk=1, defaults={"model": version})
+    version, _ = versions.get_or_create(sha256=sha256, defaults=described | {"number": newest + 1})
+    there["SafetySettings"].objects.using(using).get_or_create(pk=1, defaults={"model": version})

@@ -107,6 +107,17 @@ class SafetyReview(models.TextChoices):
     WRONG = "wrong", "Wrong"
 
 
+class TrainingState(models.TextChoices):
+    """What became of a training of the safety filter's model."""
+
+    RUNNING = "running", "Running"
+    KEPT = "kept", "Kept"  # as a new model
+    SAME = "same", "Same model"  # only its thresholds differ
+    REFUSED = "refused", "Refused"
+    FAILED = "failed", "Failed"
+    CANCELED = "canceled", "Canceled"
+
+
 class ComparisonState(models.TextChoices):
     """Where a comparison is."""
 

@@ -61,6 +61,11 @@ def model_of(version: SafetyModelVersion) -> SafetyModel:
         return model
 
 
+def file_of(version: SafetyModelVersion) -> Path:
+    """Where the version's file lies; ValueError says why it cannot be had."""
+    return _file(version.pk, version.number, version.sha256, version.manifest)
+
+
 def forget_models() -> None:
     """Drop the models in memory (for tests)."""
     with _lock:

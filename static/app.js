@@ -1032,6 +1032,7 @@
     }
   }
   window.addEventListener("resize", letScroll);
+  document.addEventListener("toggle", letScroll, true); // a <details> that opens; the event does not bubble
 
   function refresh(root) {
     showTimes(root);

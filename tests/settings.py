@@ -29,3 +29,9 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # Tests of threads, sockets and processes need a database file; Django's default for tests is memory.
     DATABASES["default"]["TEST"] = {"NAME": str(Path(_state) / "test.sqlite3")}
+else:
+    # These tests empty their tables hundreds of times and none of them pulls the plug.
+    DATABASES["default"]["OPTIONS"] = {"options": "-c synchronous_commit=off"}
+
+# Each test client sets up the middleware; listing the static files anew would take most of that.
+WHITENOISE_AUTOREFRESH = True

@@ -54,8 +54,10 @@ async def test_the_tasks_start_once_in_a_loop_and_end_with_it(monkeypatch):
         started.append(1)
 
     monkeypatch.setattr(background.live, "follow", task)
-    monkeypatch.setattr(background, "_housekeeping", task)
     monkeypatch.setattr(background.events, "relay", task)
+    monkeypatch.setattr(background.Runner, "run", lambda self: task())
+    monkeypatch.setattr(background, "_housekeeping", task)
+    monkeypatch.setattr(background, "_heartbeat", task)
 
     async def application(scope, receive, send) -> None:
         return None
@@ -65,4 +67,4 @@ async def test_the_tasks_start_once_in_a_loop_and_end_with_it(monkeypatch):
         await wrapped({}, None, None)
         await asyncio.sleep(0)
     await background.stop()
-    assert len(started) == 3
+    assert len(started) == 5

@@ -24,7 +24,9 @@ from promptops.models import (
 )
 
 # What a row knows beside what it says of the live configuration: secrets, counters, and its own place.
-NOT_TOLD = {"id", "enabled", "position", "changed_revision", "key_encrypted", "key_env"}
+NOT_TOLD = {"id", "enabled", "position", "changed_revision", "terms_revision", "key_encrypted", "key_env"}
+THRESHOLD_DIGITS = 6
+"""Of the safety filter's thresholds: those of models have as many, so that a release can be made live again exactly."""
 NOT_TOLD_OF_SETTINGS = {"id", "revision", "settings_revision", "key_check"}
 
 
@@ -138,7 +140,7 @@ def safety_told() -> dict[str, Any]:
         "mode": config.mode,
         "when_unavailable": config.when_unavailable,
         "model": config.model.number,
-        **{f"{name}_from": round(float(value), 4) for name, value in sorted(thresholds.items())},
+        **{f"{name}_from": round(float(value), THRESHOLD_DIGITS) for name, value in sorted(thresholds.items())},
         **{f"{kind}_terms": "\n".join(str(term) for term in terms if term.kind == kind) for kind in SafetyTermKind},
     }
 

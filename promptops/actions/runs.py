@@ -409,7 +409,7 @@ def _kept(run: Run, check: SafetyChecked, safety: SafetySpec) -> SafetyCheck:
         scores={name.value: round(score, 4) for name, score in verdict.scores.items()},
         score=share,
         words=list(verdict.words),
-        window=verdict.window,
+        window=verdict.window if verdict.category else "",
         reason=verdict.reason or "",
         model_id=safety.model_id,
         mode=safety.mode,

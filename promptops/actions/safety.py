@@ -1,14 +1,15 @@
 """What is set for the safety filter, changed as one release; seeing what it blocked."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from promptops import audit
-from promptops.actions._release import next_revision, record_release, safety_told
+from promptops.actions._release import THRESHOLD_DIGITS, next_revision, record_release, safety_told
 from promptops.actions.errors import Refused, Stale
 from promptops.audit import Actor
 from promptops.engine.safety.guard import SafetyCategory
@@ -40,6 +41,7 @@ class SafetyChange:
     when_unavailable: str | None = None
     thresholds: dict[str, float] | None = None
     terms: tuple[Term, ...] | None = None
+    model: SafetyModelVersion | None = None
 
 
 @transaction.atomic
@@ -48,17 +50,35 @@ def change_safety(change: SafetyChange, *, by: Actor, expected: int, note: str =
 
     Raises Refused when nothing changes, ValidationError for a mode, threshold or term that cannot be used.
     """
+    return _change(change, "safety.changed", {}, by=by, expected=expected, note=note)
+
+
+@transaction.atomic
+def roll_back(to: int, change: SafetyChange, *, by: Actor, expected: int, note: str = "") -> SafetySettings:
+    """Make the filter live again as the revision `to` had it, which `change` says; 0 is as it was installed.
+
+    Raises as `change_safety` does.
+    """
+    told = {"again": f"as r{to} had it" if to else "as it was installed"}
+    return _change(change, "safety.rolled_back", told, by=by, expected=expected, note=note)
+
+
+def _change(
+    change: SafetyChange, action: str, told: dict[str, Any], *, by: Actor, expected: int, note: str
+) -> SafetySettings:
     revision = next_revision()
     config, before = _seen(expected), safety_told()
+    if change.model is not None:
+        config.model = change.model
     if change.mode is not None:
         config.mode = change.mode
     if change.when_unavailable is not None:
         config.when_unavailable = change.when_unavailable
     if change.thresholds is not None:
         config.thresholds = clean_thresholds(change.thresholds)
-    if change.terms is not None:
-        _replace_terms(change.terms)
-    _release(config, revision, "safety.changed", before, by=by, note=note)
+    if change.terms is not None and _replace_terms(change.terms):
+        config.terms_revision = revision
+    _release(config, revision, action, before, by=by, note=note, told=told)
     return config
 
 
@@ -86,14 +106,14 @@ def reveal(run: Run, *, by: Actor) -> None:
 
 
 def clean_thresholds(thresholds: dict[str, float]) -> dict[str, float]:
-    """The thresholds by category, or ValidationError: known categories, 0.01 to 1."""
+    """The thresholds by category, or ValidationError: known categories, 0.01 to 1, as exact as releases tell."""
     cleaned = {}
     for name, value in thresholds.items():
         if name not in set(SafetyCategory):
             raise ValidationError(f"There is no category {name}.")
         if isinstance(value, bool) or not isinstance(value, int | float) or not LOWEST <= value <= HIGHEST:
             raise ValidationError(f"The threshold of {name} must be a number from {LOWEST} to {HIGHEST:.0f}.")
-        cleaned[str(name)] = float(value)
+        cleaned[str(name)] = round(float(value), THRESHOLD_DIGITS)
     return cleaned
 
 
@@ -146,20 +166,31 @@ def _seen(expected: int) -> SafetySettings:
     return config
 
 
-def _replace_terms(terms: tuple[Term, ...]) -> None:
+def _replace_terms(terms: tuple[Term, ...]) -> bool:
+    """Whether any is another one now."""
     wanted = {(term.kind, term.text): term for term in clean_terms(terms)}
+    changed = False
     for kept in SafetyTerm.objects.all():
         new = wanted.pop((kept.kind, kept.text), None)
         if new is None:
             kept.delete()
+            changed = True
         elif new.category != kept.category:
             kept.category = new.category
             kept.save(update_fields=["category"])
-    SafetyTerm.objects.bulk_create(wanted.values())
+            changed = True
+    return bool(SafetyTerm.objects.bulk_create(wanted.values())) or changed
 
 
 def _release(
-    config: SafetySettings, revision: int, action: str, before: dict[str, Any], *, by: Actor, note: str
+    config: SafetySettings,
+    revision: int,
+    action: str,
+    before: dict[str, Any],
+    *,
+    by: Actor,
+    note: str,
+    told: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Save the settings and release them; the audit tells what is different."""
     config.changed_revision = revision
@@ -175,6 +206,6 @@ def _release(
         by=by,
         object_name=str(config),
         before={name: before.get(name) for name in changed},
-        after={name: after.get(name) for name in changed},
+        after={name: after.get(name) for name in changed} | dict(told),
         note=note,
     )

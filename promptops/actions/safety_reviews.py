@@ -41,13 +41,16 @@ def review(check: SafetyCheck, says: str, *, by: Actor, category: str = "") -> S
     """Say that a verdict is right or wrong, and keep its text as an example for the next training.
 
     `category` is what a text that should have been blocked is; by default the one that scored highest. Raises Refused
-    when somebody else was faster or the text is erased, ValidationError for a category that there is not.
+    when somebody else was faster, the text is erased, or it is masked and this person has not looked at it;
+    ValidationError for a category that there is not.
     """
     check = _locked(pk=check.pk)
     if says not in set(SafetyReview):
         raise ValidationError("A verdict is right or wrong.")
     if check.review:
         raise Refused("Somebody has reviewed this verdict already.")
+    if getattr(check.run, f"{check.side}_masked") and not _seen(check.run, by):
+        raise Refused("Show the text before you say whether its verdict is right.")
     blocked = check.decision == VerdictDecision.BLOCK
     harmful = blocked == (says == SafetyReview.RIGHT)
     category = (category or check.category or _highest(check)) if harmful else ""
@@ -87,6 +90,12 @@ def _locked(**which: object) -> SafetyCheck:
     if check.run.erased_at:
         raise Refused("The text of this run is erased, so nobody can tell any more.")
     return check
+
+
+def _seen(run: Run, by: Actor) -> bool:
+    """Whether this person asked to see the masked text, which the audit knows."""
+    shown = audit.AuditEntry.objects.filter(action="run.revealed", object_type="run", object_id=str(run.pk))
+    return shown.filter(actor=by.user).exists()
 
 
 def _highest(check: SafetyCheck) -> str:

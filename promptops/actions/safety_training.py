@@ -1,88 +1,200 @@
 """Training a new model of the safety filter from the rubric and what people reviewed. It goes live by a release only.
 
-fastText holds Python's lock while it trains, so that happens in a process of its own, outside of any transaction.
+fastText holds Python's lock while it trains, so that happens in a process of its own, outside of any transaction. Pages
+start it with `start()`; a row tells its steps and its end, and who sets that row to canceled ends it.
 """
 
 import hashlib
 import json
+import logging
+import os
+import selectors
+import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Max
+from django.utils import timezone
 
 from promptops import audit, guards
 from promptops.actions.errors import Refused
 from promptops.audit import Actor
-from promptops.engine.safety.guard import MAX_BYTES
+from promptops.engine.safety.guard import MAX_BYTES, let_go
 from promptops.engine.safety.normalize import words
-from promptops.engine.safety.training import (
-    HARD,
-    RUBRIC,
-    TARGET,
-    Metrics,
-    Row,
-    calibrate,
-    read_rubric,
-    worse_than,
-)
-from promptops.models import SafetyExample, SafetyModelVersion, SafetySettings
+from promptops.engine.safety.trainer import OUTCOME
+from promptops.engine.safety.training import HARD, RUBRIC, TARGET, Metrics, Row, Step, read_rubric, worse_than
+from promptops.enums import TrainingState
+from promptops.models import SafetyExample, SafetyModelVersion, SafetySettings, SafetyTraining
+from promptops.models.safety import LOST
 
+log = logging.getLogger(__name__)
+
+SETS = settings.BASE_DIR / "tests" / "data" / "safety"
+"""Texts from elsewhere, which a new model is evaluated on where they are; none is ever trained on."""
 LONGEST_SECONDS = 120
-# What the other process runs: its arguments are the rubric, an empty folder and the target.
-_TRAIN = (
-    "import sys; from promptops.engine.safety.training import train; "
-    "train(sys.argv[1], sys.argv[2], target=float(sys.argv[3]), promote_worse=True)"
-)
+TOLD_SECONDS = 0.5
+"""How often a training says that it goes on, and hears that it was canceled."""
+
+Told = Callable[[Step], object]
+
+
+class Canceled(Exception):
+    """Somebody canceled the training; nothing is kept."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The model that a training made, or (`new` is false) that it came out the same as but for its thresholds."""
+
+    version: SafetyModelVersion
+    new: bool
+    thresholds: dict[str, float]
+
+
+# ---------------------------------------------------------------------------------------------- from a page
+
+
+@transaction.atomic
+def start(*, by: Actor) -> SafetyTraining:
+    """Begin a training in the background; Refused while one is under way."""
+    for training in SafetyTraining.objects.filter(state=TrainingState.RUNNING):
+        if training.lost:
+            _end(training.pk, TrainingState.FAILED, LOST)
+    try:
+        with transaction.atomic():
+            training = SafetyTraining.objects.create(step=Step.NORMALIZE, user=by.user, user_name=by.name)
+    except IntegrityError:
+        raise Refused("A training is under way already; it takes a few seconds.") from None
+    thread = threading.Thread(target=_in_background, args=(training.pk, by), name="safety-training", daemon=True)
+    transaction.on_commit(thread.start)
+    audit.record("safety.training_started", by=by, object_name="the safety filter")
+    return training
+
+
+@transaction.atomic
+def cancel(training: SafetyTraining, *, by: Actor) -> None:
+    """End a training; its process is gone half a second later. Refused when it has ended already."""
+    if not _end(training.pk, TrainingState.CANCELED, f"{by.name} canceled it; nothing was kept."):
+        raise Refused("This training has ended already.")
+    audit.record("safety.training_canceled", by=by, object_name="the safety filter")
+
+
+def run(pk: int, *, by: Actor) -> None:
+    """Do the training of this row, and tell in it how it went; never raises."""
+
+    def heard(step: Step) -> None:
+        going_on = SafetyTraining.objects.filter(pk=pk, state=TrainingState.RUNNING)
+        if not going_on.update(step=step, seen_at=timezone.now()):
+            raise Canceled
+
+    def keep(outcome: Outcome) -> None:
+        number = outcome.version.number
+        if outcome.new:
+            state, said = TrainingState.KEPT, f"Model {number} is trained. It is not live before somebody releases it."
+        else:
+            state, said = TrainingState.SAME, f"It comes out the same as model {number}; only the thresholds differ."
+        if not _end(pk, state, said, version=outcome.version, thresholds=outcome.thresholds):
+            raise Canceled
+
+    try:
+        train(by=by, told=heard, keep=keep)
+    except Canceled:
+        pass
+    except Refused as refused:
+        _end(pk, TrainingState.REFUSED, str(refused))
+    except Exception as error:
+        log.exception("A training of the safety filter broke.")
+        _end(pk, TrainingState.FAILED, f"The training broke, and nothing was kept: {type(error).__name__}.")
+
+
+def _in_background(pk: int, by: Actor) -> None:
+    try:
+        run(pk, by=by)
+    finally:
+        connection.close()  # the thread ends here
+
+
+def _end(pk: int, state: TrainingState, said: str, **fields: Any) -> bool:
+    """Whether the training was still under way; then it has ended so."""
+    going_on = SafetyTraining.objects.filter(pk=pk, state=TrainingState.RUNNING)
+    return bool(going_on.update(state=state, said=said, ended_at=timezone.now(), **fields))
+
+
+# ---------------------------------------------------------------------------------------------- the training itself
 
 
 def train(
-    *, by: Actor, rubric: Path = RUBRIC, target: float = TARGET, allow_worse: bool = False, note: str = ""
-) -> SafetyModelVersion:
+    *,
+    by: Actor,
+    rubric: Path = RUBRIC,
+    target: float = TARGET,
+    allow_worse: bool = False,
+    told: Told = lambda step: None,
+    keep: Callable[[Outcome], object] = lambda outcome: None,
+) -> Outcome:
     """Train and keep a new version, which is not live yet. Takes seconds; call it in a thread, in no transaction.
 
-    `target` is the share of ordinary harmless texts that its thresholds may block. Raises Refused when it is worse on
-    the held-out texts than the live model (unless `allow_worse`), is the same as one that there is, or fails.
+    `target` is the share of ordinary harmless texts that its thresholds may block. `told` hears of the step again and
+    again, and `keep` of the outcome in the transaction that keeps it; what they raise ends the training, and nothing is
+    kept. Raises Refused when it is worse on the held-out texts than the live model (unless `allow_worse`), is the
+    same as one that there is, thresholds included, or fails.
     """
+    told(Step.NORMALIZE)
+    pause = _pause(told)
     try:
-        rows = read_rubric(rubric)
+        rows = read_rubric(rubric, pause)
     except (OSError, ValueError) as error:
         raise Refused(f"The rubric cannot be read: {error}.") from None
     examples = _examples()
-    rows = _together(rows, examples)
+    rows = _together(rows, examples, pause)
+    live = SafetySettings.objects.select_related("model").defer("model__data").get(pk=1).model
     with tempfile.TemporaryDirectory() as scratch:
-        manifest, data = _train(rows, Path(scratch), target)
-    metrics, before = Metrics(**manifest["held_out"]), _live_metrics(rows, target)
+        manifest, data, before = _train(rows, live, Path(scratch), target, told)
+    metrics = Metrics(**manifest["held_out"])
     if before and not allow_worse and (worse := worse_than(metrics, before)):
         raise Refused(f"The new model is worse on the held-out texts ({worse}), so it is not kept.")
     if len(data) > guards.MAX_MODEL_BYTES:
         raise Refused(f"The new model has {len(data):,} bytes; at most {guards.MAX_MODEL_BYTES:,} are kept.")
-    return _keep(manifest, data, len(examples), by=by, note=note)
+    manifest["examples"] = len(examples)
+    if before:
+        manifest["beside"] = {"model": live.number, "held_out": vars(before)}
+    return _keep(manifest, data, keep, by=by)
 
 
 @transaction.atomic
-def _keep(manifest: dict[str, Any], data: bytes, examples: int, *, by: Actor, note: str) -> SafetyModelVersion:
+def _keep(manifest: dict[str, Any], data: bytes, keep: Callable[[Outcome], object], *, by: Actor) -> Outcome:
     sha256 = hashlib.sha256(data).hexdigest()
     SafetySettings.objects.select_for_update().get(pk=1)  # one after the other, so that each has its number
-    if same := SafetyModelVersion.objects.filter(sha256=sha256).values_list("number", flat=True).first():
-        raise Refused(f"Nothing new to learn: it comes out the same as model {same}.")
+    if same := SafetyModelVersion.objects.filter(sha256=sha256).defer("data").first():
+        if same.manifest.get("thresholds") == manifest["thresholds"]:
+            raise Refused(f"Nothing new to learn: it comes out the same as model {same.number}.")
+        outcome = Outcome(same, False, manifest["thresholds"])
+        keep(outcome)
+        return outcome
     newest = SafetyModelVersion.objects.aggregate(newest=Max("number"))["newest"] or 0
     version = SafetyModelVersion.objects.create(
         number=newest + 1,
         data=data,
         sha256=sha256,
-        manifest=manifest | {"version": str(newest + 1), "file": f"model-{newest + 1}.ftz", "examples": examples},
-        note=note or f"Trained with {examples:,} reviewed example{'' if examples == 1 else 's'}",
+        manifest=manifest | {"version": str(newest + 1), "file": f"model-{newest + 1}.ftz"},
+        note=f"Trained with {(examples := manifest['examples']):,} reviewed example{'' if examples == 1 else 's'}",
         user=by.user,
         user_name=by.name,
     )
     after = {"model": version.number, "examples": examples, "sha256": sha256}
     audit.record("safety.model_trained", by=by, object=version, object_name=str(version), after=after)
-    return version
+    outcome = Outcome(version, True, manifest["thresholds"])
+    keep(outcome)
+    return outcome
 
 
 def _examples() -> list[Row]:
@@ -94,36 +206,91 @@ def _examples() -> list[Row]:
     return found
 
 
-def _together(rows: list[Row], examples: list[Row]) -> list[Row]:
+def _pause(told: Told) -> Callable[[], None]:
+    """For reading many texts in this process: lets others run, and hears that the training was canceled."""
+    heard = time.monotonic()
+
+    def pause() -> None:
+        nonlocal heard
+        let_go()
+        if time.monotonic() - heard > TOLD_SECONDS:
+            heard = time.monotonic()
+            told(Step.NORMALIZE)
+
+    return pause
+
+
+def _together(rows: list[Row], examples: list[Row], pause: Callable[[], object]) -> list[Row]:
     """Examples and rubric, each text once: what was reviewed last holds."""
     found: dict[str, Row] = {}
     for row in (*examples, *rows):
-        if plain := " ".join(words(row.text)):
+        if plain := " ".join(words(row.text, pause)):
             found.setdefault(plain, row)
     return list(found.values())
 
 
-def _train(rows: list[Row], folder: Path, target: float) -> tuple[dict[str, Any], bytes]:
-    """The manifest and the file of a model that another process trains."""
+def _train(
+    rows: list[Row], live: SafetyModelVersion, folder: Path, target: float, told: Told
+) -> tuple[dict[str, Any], bytes, Metrics | None]:
+    """The manifest and the file of a model that another process trains, and the live model's figures beside it."""
     rubric, out = folder / "rubric.tsv", folder / "models"
     lines = ["label\tcategory\ttext", *(f"{'unsafe' if r.harmful else 'safe'}\t{r.kind}\t{r.text}" for r in rows)]
     rubric.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    command = [sys.executable, "-c", _TRAIN, str(rubric), str(out), str(target)]
+    out.mkdir()
+    _put_live(live, out)
+    command = [sys.executable, "-m", "promptops.engine.safety.trainer", str(rubric), str(out), str(target), str(SETS)]
+    with (folder / "errors.txt").open("w+b") as errors:
+        with subprocess.Popen(  # noqa: S603 -- this Python and a program of our own, without a shell
+            command, cwd=settings.BASE_DIR, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
+        ) as child:
+            try:
+                _follow(child, told)
+            finally:
+                child.kill()
+        errors.seek(0)
+        if child.returncode:
+            raise Refused(_why(child.returncode, errors.read().decode(errors="replace")))
+    outcome = json.loads((out / OUTCOME).read_text(encoding="utf-8"))
+    manifest = json.loads((out / outcome["manifest"]).read_text(encoding="utf-8"))
+    manifest["evaluation"] = outcome.get("evaluation")
+    before = Metrics(**outcome["before"]) if outcome["before"] else None
+    return manifest, (out / manifest["file"]).read_bytes(), before
+
+
+def _put_live(live: SafetyModelVersion, folder: Path) -> None:
+    """The live model as the folder's current one, to be compared with; one that cannot be loaded has no figures."""
+    manifest = {**live.manifest, "file": "live.ftz", "version": str(live.number), "sha256": live.sha256}
+    (folder / "current.json").write_text(json.dumps(manifest), encoding="utf-8")
     try:
-        ended = subprocess.run(  # noqa: S603 -- this Python and a program of our own, without a shell
-            command, cwd=settings.BASE_DIR, capture_output=True, text=True, timeout=LONGEST_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise Refused(f"The training took longer than {LONGEST_SECONDS} s and was given up.") from None
-    if ended.returncode:
-        told = (ended.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise Refused(f"The training failed: {told.removeprefix('ValueError: ')}.")
-    manifest = json.loads((out / "current.json").read_text(encoding="utf-8"))
-    return manifest, (out / manifest["file"]).read_bytes()
+        shutil.copyfile(guards.file_of(live), folder / "live.ftz")
+    except (OSError, ValueError) as error:
+        log.warning("The live safety model cannot be compared with a new one: %s.", error)
 
 
-def _live_metrics(rows: list[Row], target: float) -> Metrics | None:
-    """The live model's figures on the same held-out texts; None when it cannot be loaded."""
-    config = SafetySettings.objects.select_related("model").defer("model__data").get(pk=1)
-    model, _ = guards.model_of(config.model).get()
-    return calibrate(model, [row for row in rows if row.held_out], target)[1] if model else None
+def _follow(child: subprocess.Popen[bytes], told: Told) -> None:
+    """Pass on the steps that the process prints, until it ends."""
+    if child.stdout is None:
+        raise ValueError("Without its output nobody hears of a training.")
+    step, end = Step.NORMALIZE, time.monotonic() + LONGEST_SECONDS
+    with selectors.DefaultSelector() as waiting:
+        waiting.register(child.stdout, selectors.EVENT_READ)
+        while time.monotonic() < end:
+            if waiting.select(TOLD_SECONDS):
+                printed = os.read(child.stdout.fileno(), 4096)
+                if not printed:
+                    child.wait()
+                    return
+                for line in printed.decode().split():
+                    step = Step(line)
+                    told(step)
+            else:
+                told(step)
+    raise Refused(f"The training took longer than {LONGEST_SECONDS} s and was given up; nothing was kept.")
+
+
+def _why(code: int, errors: str) -> str:
+    """Why the process failed, in a sentence."""
+    if code < 0:
+        return f"The training process was ended by signal {-code} before it was done; nothing was kept. Train again."
+    told = (errors.strip().splitlines() or ["it said nothing"])[-1]
+    return f"The training failed, and nothing was kept: {told.removeprefix('ValueError: ')}."

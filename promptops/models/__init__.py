@@ -6,7 +6,14 @@ from promptops.models.live import LiveConfiguration, Release
 from promptops.models.prompt_sets import PromptSet
 from promptops.models.providers import Provider
 from promptops.models.runs import Attempt, Run
-from promptops.models.safety import SafetyCheck, SafetyExample, SafetyModelVersion, SafetySettings, SafetyTerm
+from promptops.models.safety import (
+    SafetyCheck,
+    SafetyExample,
+    SafetyModelVersion,
+    SafetySettings,
+    SafetyTerm,
+    SafetyTraining,
+)
 from promptops.models.samples import Sample
 from promptops.models.templates import DiscardedDraft, Draft, Presence, Template, Version
 from promptops.models.users import OneTimeLink, User, UserSession
@@ -33,6 +40,7 @@ __all__ = [
     "SafetyModelVersion",
     "SafetySettings",
     "SafetyTerm",
+    "SafetyTraining",
     "Sample",
     "Template",
     "Trial",

@@ -1,10 +1,20 @@
 """The safety filter: what operators set, its models, and what it said of each run's texts."""
 
+from datetime import timedelta
+
 from django.core.validators import RegexValidator
 from django.db import models
 from django.utils import timezone
 
-from promptops.enums import SafetyMode, SafetyQueue, SafetyReview, SafetySide, SafetyTermKind, WhenUnavailable
+from promptops.enums import (
+    SafetyMode,
+    SafetyQueue,
+    SafetyReview,
+    SafetySide,
+    SafetyTermKind,
+    TrainingState,
+    WhenUnavailable,
+)
 
 
 class SafetyModelVersion(models.Model):
@@ -43,6 +53,9 @@ class SafetySettings(models.Model):
     model = models.ForeignKey(SafetyModelVersion, models.PROTECT, related_name="+")
     changed_revision = models.PositiveIntegerField(
         default=0, help_text="The revision of the last change, which an edit must know to succeed."
+    )
+    terms_revision = models.PositiveIntegerField(
+        default=0, help_text="The revision that last changed terms: runs of older ones were judged by others."
     )
 
     class Meta:
@@ -87,6 +100,48 @@ class SafetyExample(models.Model):
 
     def __str__(self) -> str:
         return f"safety example {self.pk}"
+
+
+LOST_AFTER = timedelta(seconds=15)
+"""A training that has said nothing for so long is over: its server ended."""
+LOST = "The server that trained ended before it was done, and nothing was kept. Train again."
+
+
+class SafetyTraining(models.Model):
+    """A training that somebody started on a page. `seen_at` is when its server last said that it goes on.
+
+    `said` is what came of it, in sentences. `version` is the model that it made, or that it came out the same as; then
+    `thresholds` are those that it would set.
+    """
+
+    state = models.CharField(max_length=10, choices=TrainingState, default=TrainingState.RUNNING)
+    step = models.CharField(max_length=20, blank=True, help_text="One of `engine.safety.training.Step`.")
+    said = models.TextField(blank=True)
+    version = models.ForeignKey(SafetyModelVersion, models.PROTECT, null=True, blank=True, related_name="+")
+    thresholds = models.JSONField(default=dict, blank=True)
+    user = models.ForeignKey("User", models.PROTECT, null=True, blank=True, related_name="+")
+    user_name = models.CharField(max_length=100)
+    started_at = models.DateTimeField(default=timezone.now)
+    seen_at = models.DateTimeField(default=timezone.now)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["state"],
+                condition=models.Q(state=TrainingState.RUNNING),
+                name="safety_training_one_at_a_time",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"safety training {self.pk}"
+
+    @property
+    def lost(self) -> bool:
+        """Whether it is still said to run though its server has ended."""
+        return self.state == TrainingState.RUNNING and self.seen_at < timezone.now() - LOST_AFTER
 
 
 class SafetyCheck(models.Model):

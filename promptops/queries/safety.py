@@ -12,8 +12,19 @@ from promptops import live
 from promptops.engine.safety.evaluation import read_figures
 from promptops.engine.safety.guard import SHIPPED
 from promptops.engine.snapshot import SafetySpec
-from promptops.enums import SafetyMode, SafetyQueue
-from promptops.models import SafetyCheck, SafetyExample, SafetyModelVersion, SafetySettings, SafetyTerm
+from promptops.enums import SafetyMode, SafetyQueue, TrainingState
+from promptops.models import (
+    AuditEntry,
+    Release,
+    SafetyCheck,
+    SafetyExample,
+    SafetyModelVersion,
+    SafetySettings,
+    SafetyTerm,
+    SafetyTraining,
+)
+from promptops.models.safety import LOST
+from promptops.queries import timeline
 
 # What the filter does not take, however it is set: no verdict, or too long to be read.
 NOT_JUDGED = ("unavailable", "too_long")
@@ -103,6 +114,37 @@ def versions() -> list[SafetyModelVersion]:
     return list(SafetyModelVersion.objects.defer("data"))
 
 
+HISTORY_SHOWN = 10
+
+
+def history() -> list[timeline.ReleaseRow]:
+    """The newest releases that changed the filter, with what the audit tells of them. Three queries."""
+    found = Release.objects.filter(action__startswith="safety.").defer("configuration", "evidence")
+    return timeline.told(found[:HISTORY_SHOWN])
+
+
+def told_at(revision: int) -> dict[str, Any] | None:
+    """What a release of the filter set, as it was told; 0 is what was there before the first. None: it is not known."""
+    releases = Release.objects.filter(action__startswith="safety.")
+    release = releases.filter(pk=revision).first() if revision else releases.order_by("revision").first()
+    kept = release and release.configuration and release.configuration.get("safety")
+    if not (release and kept):
+        return None
+    if revision:
+        return dict(kept)
+    entry = AuditEntry.objects.filter(revision=release.pk, action=release.action).first()
+    before = entry.before if entry and isinstance(entry.before, dict) else {}
+    return {name: value for name, value in {**kept, **before}.items() if value is not None}
+
+
+def training() -> SafetyTraining | None:
+    """The last training that somebody started on a page; one whose server ended has failed. One query."""
+    found = SafetyTraining.objects.select_related("version").defer("version__data").first()
+    if found and found.lost:
+        found.state, found.said = TrainingState.FAILED, LOST
+    return found
+
+
 def queue_counts() -> dict[str, int]:
     """How many verdicts wait for a person, by why; "" is all of them."""
     waiting = _waiting().order_by().values_list("queue").annotate(Count("id"))
@@ -136,6 +178,11 @@ def _waiting() -> QuerySet[SafetyCheck]:
 
 
 def figures_of(version: SafetyModelVersion) -> dict[str, Any] | None:
-    """What the model does with the evaluation sets: `tables` by their title; None where it was not evaluated."""
+    """What the model does with the evaluation sets: `tables` by their title; None where it was not evaluated.
+
+    The file beside the model that ships has one set more, which is not in the repository.
+    """
+    if found := version.manifest.get("evaluation"):
+        return dict(found)
     file = Path(str(version.manifest.get("file"))).name
     return read_figures((SHIPPED / file).with_suffix(".evaluation.json"), version.sha256)

@@ -1,8 +1,9 @@
 """What other thresholds or terms would have done with the runs that were: past texts with their scores, judged again.
 
-Scores come from the verdicts that are kept with runs. Those of another model, and the words of texts, are made anew as
-they are needed, in the thread of the request, for at most `BUDGET_SECONDS` at a time; the rest is told as waiting, and
-the next request goes on. What was made is kept in memory only, and never for a run whose text was erased.
+Scores come from the verdicts that are kept with runs. Those of another model or from before the terms last changed,
+and the words of texts, are made anew as they are needed, in the thread of the request, for a fraction of a second at a
+time; the rest is told as waiting, and the next request goes on. What was made is kept in memory only, and never for a
+run whose text was erased.
 """
 
 import time
@@ -14,11 +15,20 @@ from typing import Any, Generic, TypeVar
 from django.db.models.functions import Left
 
 from promptops import charts, guards
-from promptops.engine.safety.guard import MAX_BYTES, SafetyCategory, SafetyGuard, SafetyLayer, Terms, read_words
+from promptops.engine.safety.guard import (
+    MAX_BYTES,
+    SafetyCategory,
+    SafetyGuard,
+    SafetyLayer,
+    SafetyVerdict,
+    Terms,
+    let_go,
+    read_words,
+)
 from promptops.engine.safety.normalize import words
 from promptops.engine.safety.training import RUBRIC, margin, read_rubric
 from promptops.enums import SafetyReview, SafetySide
-from promptops.models import Run, SafetyCheck, SafetyModelVersion
+from promptops.models import Run, SafetyCheck, SafetyModelVersion, SafetySettings, SafetyTerm
 
 RUNS = 1_000
 """The newest runs that were judged and still have their text; only these are replayed."""
@@ -26,7 +36,10 @@ SHOWN = 50
 HITS_SHOWN = 20
 """Of the runs that a term hits; each is judged twice."""
 EXCERPT_CHARACTERS = 161
-BUDGET_SECONDS = 0.1
+BUDGET_SECONDS = 0.05
+"""For scoring beside what a person waits for."""
+LONG_BUDGET_SECONDS = 0.5
+"""For a request that is made to go on with scoring."""
 REVIEWED = 500
 """The newest reviewed verdicts that count as labeled texts."""
 
@@ -50,7 +63,9 @@ class _Kept(Generic[T]):
             self._found.pop(next(iter(self._found)), None)
 
 
-_scores: _Kept[dict[str, float]] = _Kept(4 * RUNS)
+DENIED, APART = "denied", "apart"
+_Scored = tuple[str, dict[str, float]]  # "", DENIED or APART, and the scores
+_scores: _Kept[_Scored] = _Kept(4 * RUNS)
 _read: _Kept[str] = _Kept(3 * RUNS)
 _rubric: _Kept[list[tuple[bool, dict[str, float]]]] = _Kept(guards.MODELS_KEPT)
 
@@ -66,15 +81,23 @@ class Case:
 
 @dataclass
 class Past:
-    """The runs that are replayed. `apart` are runs with a text that no score decides: terms did, or nothing could.
+    """The runs that are replayed. `denied` have a text with a denied term, which no threshold changes; `apart` have
+    one that no score decides otherwise: allow terms leave nothing of it, or nothing can judge it.
 
-    `waiting` are texts that the model has yet to score: another one judged them then.
+    `anew` are texts that are scored anew, since another model or other terms judged them then, and `waiting` those of
+    them that are yet to be.
     """
 
     runs: int = 0
     cases: list[Case] = field(default_factory=list)
+    denied: int = 0
     apart: int = 0
+    anew: int = 0
     waiting: int = 0
+
+    @property
+    def scored(self) -> int:
+        return self.anew - self.waiting
 
 
 @dataclass(frozen=True)
@@ -119,9 +142,10 @@ class Replay:
         return max(0, self.new + self.gone + (self.then - self.new) - len(self.rows))
 
 
-def replay(model: SafetyModelVersion, present: Thresholds, proposed: Thresholds) -> Replay:
-    """Judge the past runs by both sets of thresholds. Two queries, and one more for scores of another model."""
-    past = _past(model)
+def replay(config: SafetySettings, present: Thresholds, proposed: Thresholds, budget: float = BUDGET_SECONDS) -> Replay:
+    """Judge the past runs by both sets of thresholds and the terms that hold. Two queries, and two more where texts are
+    scored anew, for at most `budget` seconds."""
+    past = _past(config, budget)
     found: dict[int, tuple[str, Case]] = {}
     before, after = set(), set()
     for case in past.cases:
@@ -154,55 +178,70 @@ def _worst(scores: Mapping[str, float], thresholds: Thresholds) -> str:
     return worst if worst and over[worst] >= 0 else ""
 
 
-def _past(model: SafetyModelVersion) -> Past:
-    names = ("id", "run_id", "side", "layer", "scores", "model_id", "at")
+def _past(config: SafetySettings, budget: float) -> Past:
+    names = ("id", "run_id", "side", "layer", "scores", "model_id", "at", "run__revision")
     checks = SafetyCheck.objects.filter(run__erased_at=None).order_by("-id").values_list(*names)[: 2 * RUNS]
-    past, runs, apart, stale = Past(), set(), set(), []
-    for pk, run_id, side, layer, scores, model_id, at in checks:
+    past, runs, stale = Past(), set(), []
+    runs_by: dict[str, set[int]] = {DENIED: set(), APART: set()}
+    for pk, run_id, side, layer, scores, model_id, at, revision in checks:
         if run_id not in runs and len(runs) == RUNS:
             continue
         runs.add(run_id)
-        if layer not in ("", SafetyLayer.MODEL):
-            apart.add(run_id)
-        elif model_id != model.pk:
+        if revision < config.terms_revision or (model_id != config.model_id and layer in ("", SafetyLayer.MODEL)):
             stale.append((pk, run_id, side, at))
-        elif scores:
+        elif layer == SafetyLayer.DENY_TERMS:
+            runs_by[DENIED].add(run_id)
+        elif scores and layer == SafetyLayer.MODEL:
             past.cases.append(Case(run_id, side, scores))
         else:
-            apart.add(run_id)
+            runs_by[APART].add(run_id)
     if stale:
-        _score_anew(model, stale, past, apart)
-    past.runs, past.apart = len(runs), len(apart)
+        _score_anew(config, stale, past, runs_by, budget)
+    past.runs, past.denied = len(runs), len(runs_by[DENIED])
+    past.apart = len(runs_by[APART] - runs_by[DENIED])
     return past
 
 
 def _score_anew(
-    model: SafetyModelVersion, stale: list[tuple[int, int, str, datetime]], past: Past, apart: set[int]
+    config: SafetySettings,
+    stale: list[tuple[int, int, str, datetime]],
+    past: Past,
+    runs_by: Mapping[str, set[int]],
+    budget: float,
 ) -> None:
-    """Add the cases of these checks by the model's own scores, as far as the time goes."""
-    found = {pk: _scores.get((pk, at, model.sha256)) for pk, _, _, at in stale}
-    left = _Budget()
+    """Add the cases of these checks as the model and the terms of now have them, as far as the time goes."""
+    now = (config.model.sha256, config.terms_revision)
+    found = {pk: _scores.get((pk, at, *now)) for pk, _, _, at in stale}
     missing = [(pk, run_id, side, at) for pk, run_id, side, at in stale if found[pk] is None]
-    texts = _texts({run_id for _, run_id, _, _ in missing[:400]})
-    guard = SafetyGuard(guards.model_of(model))
-    for pk, run_id, side, at in missing:
-        if left.over or (run_id, side) not in texts:
-            past.waiting += 1
-            continue
-        scores = {name.value: score for name, score in guard.check_beside(texts[run_id, side]).scores.items()}
-        _scores.put((pk, at, model.sha256), scores)
-        found[pk] = scores
+    past.anew = len(stale)
+    if missing:
+        policy = guards.policy_of(config, list(SafetyTerm.objects.all()))
+        guard, left = SafetyGuard(guards.model_of(config.model), policy), _Budget(budget)
+        texts = _texts({run_id for _, run_id, _, _ in missing[:800]})
+        for pk, run_id, side, at in missing:
+            if left.over or (run_id, side) not in texts:
+                past.waiting += 1
+                continue
+            found[pk] = _scored(guard.check_beside(texts[run_id, side]))
+            _scores.put((pk, at, *now), found[pk])
     for pk, run_id, side, _ in stale:
-        scores_now = found[pk]
-        if scores_now:
-            past.cases.append(Case(run_id, side, scores_now))
-        elif scores_now is not None:
-            apart.add(run_id)
+        if scored := found[pk]:
+            what, scores = scored
+            if what:
+                runs_by[what].add(run_id)
+            else:
+                past.cases.append(Case(run_id, side, scores))
+
+
+def _scored(verdict: SafetyVerdict) -> _Scored:
+    if verdict.layer is SafetyLayer.DENY_TERMS:
+        return DENIED, {}
+    return ("" if verdict.scores else APART), {name.value: score for name, score in verdict.scores.items()}
 
 
 class _Budget:
-    def __init__(self) -> None:
-        self._end = time.monotonic() + BUDGET_SECONDS
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
 
     @property
     def over(self) -> bool:
@@ -249,12 +288,12 @@ class Hits:
         return self.count - len(self.rows)
 
 
-def hits(terms: Iterable[str], before: SafetyGuard, after: SafetyGuard) -> Hits:
-    """Where the terms stand in the newest runs. Four queries at most."""
+def hits(terms: Iterable[str], before: SafetyGuard, after: SafetyGuard, budget: float = LONG_BUDGET_SECONDS) -> Hits:
+    """Where the terms stand in the newest runs, read for at most `budget` seconds. Four queries at most."""
     finder = Terms((term, None) for term in terms)
     newest = list(Run.objects.filter(erased_at=None).order_by("-id").values_list("pk", "at")[:RUNS])
     missing = [pk for pk, at in newest if _read.get((pk, at, SafetySide.INPUT)) is None]
-    texts, left, waiting = _texts(set(missing[:400])), _Budget(), 0
+    texts, left, waiting = _texts(set(missing[:400])), _Budget(budget), 0
     found: dict[int, tuple[str, str]] = {}
     for pk, at in newest:
         for side in SafetySide:
@@ -281,7 +320,7 @@ def hits(terms: Iterable[str], before: SafetyGuard, after: SafetyGuard) -> Hits:
 
 def _words(text: str) -> str:
     """The words as the filter reads them; none of a text that it refuses for its size, which terms never see."""
-    return " ".join(read_words(text)) if len(text.encode(errors="replace")) <= MAX_BYTES else ""
+    return " ".join(read_words(text, let_go)) if len(text.encode(errors="replace")) <= MAX_BYTES else ""
 
 
 # ---------------------------------------------------------------------------------------------- labeled texts
@@ -342,9 +381,9 @@ def _held_out(model: SafetyModelVersion) -> list[tuple[bool, dict[str, float]]] 
     if loaded is None:
         return None
     found = []
-    for row in read_rubric(RUBRIC):
+    for row in read_rubric(RUBRIC, let_go):
         if row.held_out:
-            scores = loaded.read(words(row.text)).scores
+            scores = loaded.read(words(row.text, let_go), let_go).scores
             found.append((row.harmful, {name.value: score for name, score in scores.items()}))
     _rubric.put(model.sha256, found)
     return found

@@ -21,7 +21,7 @@ RUNS_COUNTED = 1_000
 
 
 # What a row of the list tells in its sentence, or beside it.
-TOLD_ELSEWHERE = {"Version", "Comparison", "Comparison name", "Evidence"}
+TOLD_ELSEWHERE = {"Version", "Comparison", "Comparison name", "Evidence", "Again"}
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,10 @@ from django.urls import reverse
 from promptops import guards
 from promptops.actions import safety as actions
 from promptops.actions.errors import Refused, Stale
+from promptops.actions.safety import Term
 from promptops.engine.safety.guard import SafetyGuard, SafetyPolicy
-from promptops.models import SafetySettings
+from promptops.enums import SafetyTermKind
+from promptops.models import SafetyModelVersion, SafetySettings
 from promptops.web import review
 from promptops.web.access import actor
 
@@ -26,13 +28,43 @@ def release(
         sentence = " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
         return review.panel(request, error=sentence, **asked)
     was = "; ".join(f"{change.label}: {change.before}" for change in asked.get("changes", []))
-    undo = undo or f"To undo, put back what was there ({was})."
+    undo = undo or f"To undo, make the filter of an earlier release live again on the Safety page (was: {was})."
     return review.done(request, reverse(page), f"r{done.changed_revision} is live. {undo}")
 
 
-def self_test(config: SafetySettings, policy: SafetyPolicy) -> str:
-    """What the filter gets wrong with this policy, as a warning; "" when nothing."""
-    problems = SafetyGuard(guards.model_of(config.model), policy).self_test()
+def change_to(told: dict[str, Any]) -> actions.SafetyChange | None:
+    """The change that makes the filter what a release told of it; None when its model is gone."""
+    model = SafetyModelVersion.objects.filter(number=told["model"]).defer("data").first()
+    if model is None:
+        return None
+    own = model.manifest.get("thresholds", {})
+    thresholds = {name.removesuffix("_from"): value for name, value in told.items() if name.endswith("_from")}
+    terms = [Term(kind, line) for kind in SafetyTermKind for line in told.get(f"{kind}_terms", "").splitlines()]
+    return actions.SafetyChange(
+        mode=told["mode"],
+        when_unavailable=told["when_unavailable"],
+        # Releases used to tell four digits.
+        thresholds={name: value for name, value in thresholds.items() if not _same(own.get(name), value)},
+        terms=tuple(_read(term) for term in terms),
+        model=model,
+    )
+
+
+def _same(own: float | None, told: float) -> bool:
+    return own is not None and told in (round(own, 4), round(own, 6))
+
+
+def _read(told: Term) -> Term:
+    """A term as it was told: the category of one that is denied stands in brackets at the end."""
+    if told.kind != SafetyTermKind.DENY:
+        return told
+    text, _, category = told.text.rpartition(" (")
+    return Term(told.kind, text, category.removesuffix(")"))
+
+
+def self_test(model: SafetyModelVersion, policy: SafetyPolicy) -> str:
+    """What the filter gets wrong with this model and policy, as a warning; "" when nothing."""
+    problems = SafetyGuard(guards.model_of(model), policy).self_test()
     return f"With this the filter fails its self-test: {'. '.join(problems)}." if problems else ""
 
 

@@ -126,6 +126,7 @@ urlpatterns = [
     path("runs/<number:pk>/reveal/", runs.reveal, name="run_reveal"),
     # Safety
     path("safety/", safety.index, name="safety"),
+    path("safety/history/<number:revision>/live/", safety.roll_back, name="safety_roll_back"),
     path("safety/try/", safety_tuning.try_text, name="safety_try"),
     path("safety/thresholds/", safety_tuning.thresholds, name="safety_thresholds"),
     path("safety/terms/", safety_terms.index, name="safety_terms"),
@@ -135,7 +136,8 @@ urlpatterns = [
     path("safety/queue/<number:pk>/", safety_queue.decide, name="safety_queue_decide"),
     path("runs/<number:pk>/report/", safety_queue.report, name="run_report"),
     path("safety/models/", safety_models.index, name="safety_models"),
-    path("safety/models/train/", safety_models.train, name="safety_train"),
+    path("safety/models/training/", safety_models.training, name="safety_training"),
+    path("safety/models/training/<number:pk>/cancel/", safety_models.cancel, name="safety_training_cancel"),
     path("safety/models/<number:number>/live/", safety_models.make_live, name="safety_model_live"),
     # Audit
     path("audit/", audit.index, name="audit"),

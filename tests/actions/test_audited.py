@@ -453,6 +453,9 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
             expected=0,
         )
     ],
+    "safety.roll_back": [
+        lambda w, act: act(safety.roll_back, 0, safety.SafetyChange(mode="off"), by=w.actor, expected=0)
+    ],
     "safety.use_model": [lambda w, act: act(safety.use_model, another_model(), by=w.actor, expected=0)],
     "safety.reveal": [lambda w, act: act(safety.reveal, masked(w.run()), by=w.actor)],
     "safety.clean_thresholds": [lambda w, act: act(safety.clean_thresholds, {"hate": 0.5})],
@@ -460,6 +463,13 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     "safety_reviews.report": [lambda w, act: act(safety_reviews.report, judged(w.run()).run, "input", by=w.actor)],
     "safety_reviews.review": [lambda w, act: act(safety_reviews.review, judged(w.run()), "wrong", by=w.actor)],
     "safety_reviews.take_back": [lambda w, act: act(safety_reviews.take_back, reviewed(w), by=w.actor)],
+    "safety_training.start": [lambda w, act: act(safety_training.start, by=w.actor)],
+    "safety_training.cancel": [
+        lambda w, act: act(safety_training.cancel, safety_training.start(by=w.actor), by=w.actor)
+    ],
+    "safety_training.run": [
+        lambda w, act: (example(), act(safety_training.run, safety_training.start(by=w.actor).pk, by=w.actor))
+    ],
     "safety_training.train": [lambda w, act: (example(), act(safety_training.train, by=w.actor))],
     "samples.pin": [lambda w, act: act(samples.pin, "enhance", "a fox", by=w.actor)],
     "samples.unpin": [
@@ -587,6 +597,8 @@ CHANGES_NOTHING_TOLD = {
     "safety.clean_terms",
     "safety.clean_thresholds",
     "safety.reveal",
+    "safety_training.cancel",
+    "safety_training.start",
     "templates.discard_draft",
     "templates.restore_draft",
     "templates.set_aside",
@@ -673,10 +685,9 @@ PACKAGE = Path(promptops.__file__).parent
 MAY_WRITE = ("actions/", "migrations/", "audit.py", "engine/")
 # What models do themselves when an action saves them, and the rows that every installation has from its migration on.
 ALLOWED = {
-    "apps.py: LiveConfiguration.objects.using(using).get_or_create",
-    "apps.py: AuditHead.objects.using(using).get_or_create",
-    "apps.py: SafetyModelVersion.objects.using(using).get_or_create",
-    "apps.py: SafetySettings.objects.using(using).get_or_create",
+    "apps.py: single.objects.using(using).get_or_create",
+    "apps.py: versions.get_or_create",
+    "apps.py: there['SafetySettings'].objects.using(using).get_or_create",
     "models/audit.py: super().save",
     "models/audit_triggers.py: cursor.execute",
     "models/templates.py: super().save",

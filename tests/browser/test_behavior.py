@@ -534,6 +534,22 @@ def test_ctrl_s_saves_at_once(enhance, editor, page_for) -> None:
     assert Draft.objects.get().body == "Save me."
 
 
+def test_saves_wait_for_each_other(enhance, editor, page_for) -> None:
+    """Two at once could reach the database in the wrong order, and one cut off would be an error of the page."""
+    page = page_for(editor, "/prompts/enhance/")
+    held = []
+    page.route("**/draft/", lambda route: route.continue_() if held else held.append(route))
+    with page.expect_request("**/draft/"):
+        body(page).fill("First.")
+    body(page).fill("Second.")
+    page.keyboard.press("Control+s")
+    with page.expect_request("**/draft/") as second:
+        held[0].continue_()
+    assert "body=Second." in second.value.post_data
+    expect(saved(page)).to_have_text("Saved")
+    assert Draft.objects.get().body == "Second."
+
+
 def test_a_dialog_keeps_the_focus_and_gives_it_back(enhance, releaser, page_for) -> None:
     page = page_for(releaser, "/prompts/enhance/")
     body(page).fill("The second text.")

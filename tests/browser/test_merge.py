@@ -7,7 +7,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from promptops.models import Draft, Template
 from tests.browser.conftest import Pages, screenshot
-from tests.browser.test_pages import LOOKS, OTHER_LOOKS, faults, told
+from tests.browser.looks import LOOKS, OTHER_LOOKS, faults, told
 
 BASE = "Keep the subject first. Then the light. End with the camera."
 

@@ -1,23 +1,17 @@
 """Every page, empty and full, in both themes and at both widths: axe finds nothing and nothing runs off the side.
 
-Axe takes its time, so each page is looked at twice, and the two pairs of looks are spread over the sets of data.
+Each page is looked at twice, and the two pairs of looks are spread over the sets of data.
 """
 
-import os
-
 import pytest
-from axe_playwright_python.base import AXE_FILE_PATH
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from promptops.actions import accounts
 from promptops.audit import Actor
 from promptops.models import AuditEntry, Comparison, PromptSet, Provider, Run, Variable
 from tests.browser import data
-from tests.browser.conftest import WAIT_MS, WIDTHS, Pages, snap
-
-Looks = tuple[tuple[int, str], ...]
-LOOKS: Looks = ((1440, "light"), (390, "dark"))
-OTHER_LOOKS: Looks = ((1440, "dark"), (390, "light"))
+from tests.browser.conftest import WAIT_MS, WIDTHS, Pages
+from tests.browser.looks import OTHER_LOOKS, faults, look, told
 
 # Name of the screenshot -> address.
 EVERYWHERE = {
@@ -68,52 +62,6 @@ OF_A_TEMPLATE = {
 }
 
 
-def faults(page: Page, name: str, looks: Looks = LOOKS) -> list[str]:
-    """What axe and a ruler find on the page in each look; keeps a picture of each."""
-    if not page.evaluate("'axe' in window"):
-        page.evaluate(AXE_FILE_PATH.read_text())
-    found = []
-    for width, scheme in looks:
-        page.set_viewport_size({"width": width, "height": WIDTHS[width]})
-        page.emulate_media(color_scheme=scheme)
-        where = f"{name}-{width}-{scheme}"
-        if os.environ.get("SCREENSHOTS") == "1":  # a third of this file's time: `make test SCREENSHOTS=1` takes them
-            snap(page, where, full_page=not page.locator("dialog[open]").count())
-        for violation in page.evaluate(RUN_AXE):
-            nodes = [f"{node['target']} {node['html'][:160]}" for node in violation["nodes"][:3]]
-            found.append(f"{where}: {violation['id']} ({violation['impact']}), {len(violation['nodes'])}: {nodes}")
-        if too_wide := page.evaluate(TOO_WIDE):
-            found.append(f"{where} is wider than the window: {too_wide}")
-    return found
-
-
-# The page behind an open dialog was looked at without it.
-RUN_AXE = """() => axe.run(document.querySelector("dialog[open]") ?? document, { resultTypes: ["violations"] })
-  .then((result) => result.violations)"""
-
-TOO_WIDE = """() => {
-  const root = document.scrollingElement;
-  if (root.scrollWidth <= root.clientWidth) return null;
-  const sticksOut = (element) => element.getBoundingClientRect().right > root.clientWidth + 1;
-  const culprits = [...document.querySelectorAll("main *, header *")].filter(sticksOut);
-  return `${root.scrollWidth} px: ${culprits.slice(0, 3).map((culprit) => culprit.outerHTML.slice(0, 120))}`;
-}"""
-
-
-def look(page: Page, prefix: str, addresses: dict[str, str], looks: Looks = LOOKS) -> list[str]:
-    """The faults of several pages."""
-    found = []
-    for name, address in addresses.items():
-        page.set_viewport_size({"width": 1440, "height": WIDTHS[1440]})
-        page.goto(address)
-        found += faults(page, f"{prefix}-{name}", looks)
-    return found
-
-
-def told(found: list[str]) -> str:
-    return "\n" + "\n".join(found)
-
-
 def test_pages_of_an_empty_installation(administrator, page_for, pages: Pages) -> None:
     found = look(page_for(administrator), "empty", EVERYWHERE, OTHER_LOOKS)
     assert not found, told(found)
@@ -126,9 +74,13 @@ def full(site, administrator) -> None:
 
 def test_full_pages(full, administrator, page_for, pages: Pages) -> None:
     assert AuditEntry.objects.count() > 100
+    found = look(page_for(administrator), "full", EVERYWHERE | OF_A_TEMPLATE)
+    assert not found, told(found)
+
+
+def test_pages_of_single_things(full, administrator, page_for, pages: Pages) -> None:
     page = page_for(administrator)
-    found = look(page, "full", EVERYWHERE | OF_A_TEMPLATE)
-    found += look(page, "full", {"answers-blind": f"/compare/{Comparison.objects.get().pk}/answers/"})
+    found = look(page, "full", {"answers-blind": f"/compare/{Comparison.objects.get().pk}/answers/"})
     page.get_by_role("button", name="Show it").click()
     expect(page.locator("#answers-title")).to_be_visible()
     providers, sets = Provider.objects, PromptSet.objects

@@ -1,10 +1,12 @@
 """The safety filter tuned by hand: try a text, see what a threshold would have done, release it, enforce, go back."""
 
 import re
+import threading
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from promptops.actions import safety_training
 from promptops.actions.providers import ProviderFields, create_provider
 from promptops.models import Run, SafetyCheck, SafetyExample, SafetyModelVersion, SafetySettings, Template
 from tests.browser.conftest import Pages
@@ -122,7 +124,7 @@ def test_the_queue_is_reviewed_with_one_key_each(past_run, releaser, page_for, p
     page = pages.connected(page_for(releaser, "/safety/queue/"))
     queue = page.locator("#queue")
     expect(queue).to_contain_text("masked")
-    page.keyboard.press("v")
+    page.keyboard.press("w")  # shows it first
     expect(queue).to_contain_text(GORE)
     page.keyboard.press("w")
     expect(queue).to_contain_text("is wrong")
@@ -136,7 +138,41 @@ def test_the_queue_is_reviewed_with_one_key_each(past_run, releaser, page_for, p
     page.get_by_role("link", name="Begin again").click()
     expect(queue).to_contain_text("Show the text")
     pages.connected(page)
+    page.keyboard.press("v")
+    expect(queue).to_contain_text(GORE)
     page.keyboard.press("r")
     expect(queue).to_contain_text("is right")
     page.keyboard.press("?")
     expect(page.locator("#shortcuts")).to_contain_text("The verdict is wrong")
+
+
+def test_a_training_shows_its_steps_survives_a_reload_and_is_canceled(
+    transactional_db, releaser, page_for, pages: Pages, monkeypatch
+) -> None:
+    go_on, follow = threading.Event(), safety_training._follow
+
+    def wait_before_quantizing(child, told):
+        def heard(step):
+            told(step)
+            while step == "quantize" and not go_on.wait(0.05):
+                told(step)
+
+        follow(child, heard)
+
+    monkeypatch.setattr(safety_training, "_follow", wait_before_quantizing)
+    page = pages.connected(page_for(releaser, "/safety/models/"))
+    training = page.locator("#training")
+    training.get_by_role("button", name="Train a new model").click()
+    try:
+        now = training.locator("[aria-current=step]")
+        expect(now).to_contain_text("Make it small")
+        page.reload()
+        expect(now).to_contain_text("Make it small")
+        training.get_by_role("button", name="Cancel the training").click()
+        expect(training).to_contain_text("Rita Releaser canceled it; nothing was kept.")
+    finally:
+        go_on.set()
+        for thread in threading.enumerate():
+            if thread.name == "safety-training":
+                thread.join(10)
+    assert SafetyModelVersion.objects.count() == 1

@@ -8,8 +8,9 @@ from promptops.actions import prompt_sets
 from promptops.actions.providers import ProviderFields, create_provider
 from promptops.audit import SYSTEM
 from promptops.models import Run, Vote
-from tests.browser.conftest import Pages, screenshot
+from tests.browser.conftest import Pages
 from tests.browser.data import LONG_PROMPT, LONG_WORD, MIXED
+from tests.browser.looks import faults, look, told
 from tests.comparing import answer, compare, words
 
 
@@ -135,15 +136,17 @@ HARD = {
 
 
 def test_how_it_looks(actor, editor, page_for, pages: Pages) -> None:
+    found = []
+    page = page_for(editor)
     for name, texts in HARD.items():
         comparison = compare(actor, inputs=1, state="paused")
         answer(comparison, lambda trial, texts=texts: texts[trial.arm.position])
-        screenshot(page_for(editor, f"/compare/{comparison.pk}/vote/"), f"vote-{name}", full_page=False)
+        found += look(page, "vote", {name: f"/compare/{comparison.pk}/vote/"})
     comparison = compare(actor, inputs=1, state="paused")
-    page = page_for(editor, f"/compare/{comparison.pk}/vote/")
-    screenshot(page, "vote-nothing")
+    found += look(page, "vote", {"nothing": f"/compare/{comparison.pk}/vote/"})
     answer(comparison, words)
     page.reload()
     page.keyboard.press("t")
     expect(page.get_by_role("heading", name="You have voted on all 1")).to_be_visible()
-    screenshot(page, "vote-all")
+    found += faults(page, "vote-all")
+    assert not found, told(found)

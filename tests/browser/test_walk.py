@@ -57,9 +57,9 @@ def test_the_walk(installed: None, pages: Pages) -> None:
     # The first administrator comes through the link that the first start prints.
     link = f"/setup/{accounts.make_setup_link()}/"
     ada = pages.open(link)
-    screenshot(ada, "walk-1-setup")
+    screenshot(ada, "walk-1-setup", always=True)
     create_account(ada, "Ada Lovelace", "ada")
-    screenshot(ada, "walk-2-overview")
+    screenshot(ada, "walk-2-overview", always=True)
     pages.expect_errors("status of 4(04|10|09)")
     assert pages.open(link).locator("input").count() == 0
 
@@ -93,7 +93,7 @@ def test_the_walk(installed: None, pages: Pages) -> None:
     assert re.search(r"\d+ ms|\d+\.\d s", facts)
     run = Run.objects.latest("id")
     assert (run.output, run.draft_body, run.max_tokens, run.user.username) == (answer, PROMPT, 48, "ada")
-    screenshot(ada, "walk-3-tried")
+    screenshot(ada, "walk-3-tried", always=True)
 
     # A second run is canceled, at once: the small model may be done soon after its first word.
     ada.get_by_label("What to run").select_option("1")
@@ -106,10 +106,10 @@ def test_the_walk(installed: None, pages: Pages) -> None:
     # She publishes; Rita's pages follow by themselves, and what Rita types stays.
     ada.get_by_role("button", name="Publish v2").click()
     expect(ada.get_by_role("dialog", name="Review").locator(".diff ins").first).to_be_visible()
-    screenshot(ada, "walk-4-review", full_page=False)
+    screenshot(ada, "walk-4-review", full_page=False, always=True)
     ada.keyboard.press("Escape")
     publish(ada, 2, "One sentence")
-    screenshot(ada, "walk-5-published")
+    screenshot(ada, "walk-5-published", always=True)
     card = overview.locator("section", has=overview.get_by_role("heading", name="enhance"))
     expect(card).to_contain_text("One sentence")
     expect(card).to_contain_text("v2")
@@ -123,7 +123,7 @@ def test_the_walk(installed: None, pages: Pages) -> None:
     expect(panel).to_contain_text("Someone was faster")
     expect(panel).to_contain_text("What Rita is typing.")
     expect(panel).to_contain_text("one vivid sentence")
-    screenshot(editing, "walk-6-conflict", full_page=False)
+    screenshot(editing, "walk-6-conflict", full_page=False, always=True)
     panel.get_by_role("button", name="Keep editing").click()
     editing.reload()
     expect(editing.get_by_label("System prompt")).to_have_value("What Rita is typing.")
@@ -151,7 +151,7 @@ def test_the_walk(installed: None, pages: Pages) -> None:
         ]
         found = [line for line in reversed(story) if line in wanted]
         assert found == wanted, story
-    screenshot(ada, "walk-7-audit")
+    screenshot(ada, "walk-7-audit", always=True)
     assert list(AuditEntry.objects.order_by("seq").values_list("seq", flat=True)) == list(range(1, len(story) + 1))
     ada.goto("/prompts/enhance/")
     expect(ada.get_by_label("System prompt")).to_have_value(Template.objects.get(name="enhance").live_version.body)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptops.engine.safety import evaluation, training
+from promptops.engine.safety import evaluation, guard, training
 from promptops.engine.safety.guard import (
     MAX_BYTES,
     SHIPPED,
@@ -176,24 +177,58 @@ async def test_a_thousand_callers_on_first_use():
     assert [verdict.decision for verdict in verdicts] == [BLOCK, ALLOW] * 500
 
 
-async def test_the_event_loop_goes_on_while_long_texts_are_scored():
+async def test_long_texts_are_scored_off_the_loop_in_small_calls(monkeypatch):
+    """fastText holds Python's lock for as long as a call takes: `python -m benchmarks safety loop` has the figures."""
+    calls: list[tuple[str, list[str]]] = []
+
+    def predict(model, lines):
+        calls.append((threading.current_thread().name, list(lines)))
+        return real(model, lines)
+
+    real = guard.predict
     await GUARD.check_async(GOOD)
-    text, gaps, done = f"{GOOD} " * 270, [], False
+    monkeypatch.setattr(guard, "predict", predict)
+    await GUARD.check_async(GOOD)
+    assert [name for name, _ in calls] == [threading.current_thread().name]
+    calls.clear()
+    await GUARD.check_async(f"{GOOD} " * 270)
+    assert {name.split("_")[0] for name, _ in calls} == {"safety"}
+    whole, *windows = [lines for _, lines in calls]
+    assert [len(line.split()) for line in whole] == [6 * 270]
+    assert len(windows) > 20
+    assert all(len(lines) <= guard.BATCH for lines in windows)
+    assert all(len(line.split()) <= guard.WINDOW for lines in windows for line in lines)
+
+
+def test_a_thread_beside_the_loop_lets_go_again_and_again():
+    """Between the steps of reading every piece, and between all calls to fastText."""
+    pauses = []
+    GUARD.check_beside(f"{GOOD} " * 270, lambda: pauses.append(1))
+    pieces, calls = 8100 // 400, 800 // guard.BATCH
+    assert len(pauses) > pieces * 6 + calls
+
+
+async def test_a_loop_has_a_turn_between_the_texts_that_it_judges_itself(monkeypatch):
+    turns, judged = 0, []
 
     async def tick() -> None:
-        while not done:
-            start = time.perf_counter()
+        nonlocal turns
+        while len(judged) < 100:
+            turns += 1
             await asyncio.sleep(0)
-            gaps.append(time.perf_counter() - start)
 
-    ticking = asyncio.create_task(tick())
-    for _ in range(10):
-        assert (await GUARD.check_async(text)).decision is ALLOW
-    done = True
-    await ticking
-    # 5 ms is what is promised; other processes on the machine may take the processor for longer now and then.
-    assert sorted(gaps)[int(len(gaps) * 0.99)] < 0.005
-    assert len(gaps) > 20
+    monkeypatch.setattr(GUARD, "check", lambda text: judged.append(turns))
+    await asyncio.gather(tick(), *(GUARD.check_async(GOOD) for _ in range(100)))
+    assert len(set(judged)) == 100
+
+
+def test_beginnings_of_words_are_looked_up_not_tried_one_by_one():
+    terms = guard.Terms(
+        [("ab*", SafetyCategory.HATE), ("abcd*", SafetyCategory.OTHER), ("abc", None), ("ab* cd", None)]
+    )
+    assert terms.first_in(["abcdef"]) == ("abcd", SafetyCategory.OTHER)
+    assert terms.first_in(["abcc"]) == ("ab", SafetyCategory.HATE)
+    assert terms.first_in(["a"]) is None
 
 
 def test_the_rubric():
@@ -246,6 +281,23 @@ def test_training_is_reproducible_and_promotes_no_worse_model(tmp_path):
         training.train(worse, tmp_path)
     assert (tmp_path / "model-2.ftz").exists()
     assert (tmp_path / "current.json").read_bytes() == first.manifest.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("auroc", "recall", "told"),
+    [
+        (0.95, 44 / 72, ""),
+        (0.941, 44 / 72, ""),
+        (0.93, 44 / 72, "AUROC 0.930 instead of 0.950"),
+        (0.95, 43 / 72, ""),  # one text of 72 is more than 0.01, and says nothing
+        (0.95, 42 / 72, "recall 0.583 instead of 0.611"),
+    ],
+)
+def test_a_model_is_worse_by_more_than_the_noise(auroc, recall, told):
+    def metrics(auroc: float, recall: float) -> training.Metrics:
+        return training.Metrics(198, 72, auroc, 0.01, 0.05, round(recall, 4), {})
+
+    assert training.worse_than(metrics(auroc, recall), metrics(0.95, 44 / 72)) == told
 
 
 @pytest.mark.parametrize(

@@ -123,13 +123,18 @@ def _migrated() -> Path:
     return folder / "promptops.sqlite3"
 
 
+def make_database(folder: Path) -> Path:
+    """An empty database with all its tables in the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.copy(_migrated(), folder / "promptops.sqlite3"))
+
+
 @contextmanager
 def serving(folder: Path, *, makes_tables: bool = False, **more: str) -> Iterator[Server]:
     """A server that is up. Its output is `.output`. It finds an empty database, unless it is to make that itself."""
     database = folder / "promptops.sqlite3"
     if not (makes_tables or database.exists() or "DATABASE_URL" in more):
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy(_migrated(), database)
+        make_database(folder)
     server = Server(folder, **more)
     try:
         server.wait_for("PromptOps is up")

@@ -20,7 +20,18 @@ from django.test import Client
 
 from promptops.engine.providers.local import local_available
 from tests.conftest import PASSWORD, missing
-from tests.services.server import ACCOUNT, LINK, ROOT, Browser, Server, administrator, free_port, manage, serving
+from tests.services.server import (
+    ACCOUNT,
+    LINK,
+    ROOT,
+    Browser,
+    Server,
+    administrator,
+    free_port,
+    make_database,
+    manage,
+    serving,
+)
 
 
 def links(text: str) -> list[str]:
@@ -324,8 +335,7 @@ def test_several_administrators_must_be_named(make_user) -> None:
 
 
 def test_a_start_says_that_the_audit_lost_its_triggers(tmp_path):
-    assert manage(tmp_path, "migrate", "-v0").returncode == 0
-    with closing(sqlite3.connect(tmp_path / "promptops.sqlite3")) as database:
+    with closing(sqlite3.connect(make_database(tmp_path))) as database:
         database.execute("DROP TRIGGER audit_entry_delete")
     with serving(tmp_path) as server:
         (warning,) = [line for line in server.output.splitlines() if "Warning" in line]

@@ -29,6 +29,7 @@ from promptops.models import (
     Provider,
     Run,
     SafetyCheck,
+    SafetyTraining,
     Template,
     User,
     Version,
@@ -95,6 +96,7 @@ def world(make_user, actor, publish):
         "provider": provider.pk,
         "run": run.pk,
         "queue": SafetyCheck.objects.create(run=run, side="input", decision="allow", mode="shadow").pk,
+        "training": SafetyTraining.objects.create(user_name="Ada").pk,
         "people": subject.pk,
         "links": link.pk,
         "variables": variable.pk,
@@ -112,7 +114,7 @@ def arguments(pattern: URLPattern, world: dict) -> dict:
         route = str(pattern.pattern)
         key = name
         if name == "pk":
-            words = ("links", "people", "provider", "queue", "run", "sets", "variables", "compare")
+            words = ("links", "people", "provider", "queue", "run", "sets", "variables", "compare", "training")
             key = next(word for word in words if word in route)
         found[name] = world[key]
     return found

@@ -39,6 +39,9 @@ def waiting(queue: str = "blocked", text: str = BAD, **fields) -> SafetyCheck:
 
 
 def say(client, check: SafetyCheck, word: str, **given) -> str:
+    """Say a word, having looked at the text."""
+    if word in ("right", "wrong"):
+        client.post(reverse("safety_queue_decide", args=[check.pk]), {"say": "show"})
     return client.post(reverse("safety_queue_decide", args=[check.pk]), {"say": word} | given).content.decode()
 
 
@@ -73,6 +76,20 @@ def test_masked_text_is_shown_when_asked_for_and_that_is_audited(client_for, edi
     assert BAD in say(client, check, "show")
     assert AuditEntry.objects.get(action="run.revealed").object_id == str(check.run_id)
     assert "beheaded" not in client.get(reverse("safety_queue")).content.decode()
+
+
+def test_nobody_judges_a_masked_text_unseen(client_for, editor, releaser):
+    check = waiting()
+    client, address = client_for(editor, htmx=True), reverse("safety_queue_decide", args=[check.pk])
+    page = client.get(reverse("safety_queue")).content.decode()
+    assert 'value="right"' not in page
+    assert 'data-press="v r w"' in page  # the keys show it first
+    client_for(releaser).post(address, {"say": "show"})  # somebody else has seen it
+    assert "Show the text before you say" in client.post(address, {"say": "right"}).content.decode()
+    assert not SafetyExample.objects.exists()
+    assert 'value="right"' in say(client, check, "show")
+    client.post(address, {"say": "right"})
+    assert SafetyExample.objects.exists()
 
 
 def test_a_category_can_be_chosen_and_must_exist(client_for, editor):

@@ -1,23 +1,33 @@
 """Training a new model from what people reviewed: the page, the command, and what is refused."""
 
 import io
+import re
+import subprocess
+import sys
+from datetime import timedelta
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.conf import settings
+from django.core.management import call_command
+from django.db.models import QuerySet
 from django.urls import reverse
+from django.utils import timezone
 
 from promptops import guards, live
 from promptops.actions import safety_training
 from promptops.actions.errors import Refused
-from promptops.engine.safety.training import RUBRIC
-from promptops.models import AuditEntry, SafetyExample, SafetyModelVersion, SafetySettings
+from promptops.audit import Actor
+from promptops.engine.safety.training import RUBRIC, Step
+from promptops.models import AuditEntry, SafetyExample, SafetyModelVersion, SafetySettings, SafetyTraining
+from promptops.models.safety import LOST_AFTER
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def _fresh_models(settings, tmp_path):
+def _fresh_models(settings, tmp_path, monkeypatch):
     settings.VAR_DIR = tmp_path
+    monkeypatch.setattr(safety_training, "SETS", tmp_path / "none")  # they take seconds
     yield
     guards.forget_models()
 
@@ -32,30 +42,72 @@ def examples(label: str = "unsafe", category: str = "violence", count: int = 12)
             made += 1
 
 
-def test_a_model_learns_what_people_reviewed_and_goes_live_by_the_panel(client_for, releaser, editor):
+def train(client, releaser) -> str:
+    """Start a training on the page, do it here and now, and return the card that tells how it went."""
+    assert client.post(reverse("safety_training")).status_code == 200
+    training = SafetyTraining.objects.first()
+    assert training.state == "running"
+    safety_training.run(training.pk, by=Actor(user=releaser, name=releaser.name))
+    return client.get(reverse("safety_training")).content.decode()
+
+
+def test_a_model_learns_what_people_reviewed_and_goes_live_by_the_panel(client_for, releaser, editor, monkeypatch):
     examples()
     before = live.load().safety.guard.check("a zorgling flattens the quiet plaza").scores
-    address = reverse("safety_train")
-    assert client_for(editor).post(address).status_code == 403
+    assert client_for(editor).post(reverse("safety_training")).status_code == 403
+    steps = []
+    update = QuerySet.update
+    monkeypatch.setattr(QuerySet, "update", lambda rows, **new: steps.append(new.get("step")) or update(rows, **new))
     client = client_for(releaser, htmx=True)
-    panel = client.post(address).content.decode()
+    html = train(client, releaser)
+    assert [step for step in dict.fromkeys(steps) if step] == list(Step)
+    assert "Model 2 is trained" in html
+    assert "Review model 2" in html
+    panel = client.post(reverse("safety_model_live", args=[2]), {"expected": "0"}).content.decode()
     assert "Make model 2 current" in panel
     assert "Recall of violence" in panel
     version = SafetyModelVersion.objects.get(number=2)
     assert (version.user, version.manifest["examples"]) == (releaser, 12)
     assert version.manifest["texts"] == 1282 + 12
+    assert version.manifest["beside"]["model"] == 1
     assert SafetySettings.objects.get(pk=1).model.number == 1
     assert AuditEntry.objects.get(action="safety.model_trained").after["model"] == 2
     assert client.post(reverse("safety_model_live", args=[2]), {"expected": "0", "confirm": "1"})["HX-Redirect"]
     after = live.load().safety.guard.check("a zorgling flattens the quiet plaza").scores
     assert after["violence"] > before["violence"] + 0.1
-    assert "12 reviewed examples" in client.get(reverse("safety_models")).content.decode()
+    page = client.get(reverse("safety_models")).content.decode()
+    assert "12 reviewed examples" in page
+    assert "Review model 2" not in page
+
+
+def test_a_new_model_is_evaluated_on_texts_from_elsewhere(client_for, releaser, tmp_path, monkeypatch):
+    (tmp_path / "video_prompts.tsv").write_text("prompt\tenhanced\na fox\ta fox in snow\n")
+    (tmp_path / "image_prompts.tsv").write_text("prompt\tcategory\na fox\tAnimals\n")
+    (tmp_path / "xstest.tsv").write_text("prompt\tlabel\ttype\nkill them all\tunsafe\tcontrast\n")
+    monkeypatch.setattr(safety_training, "SETS", tmp_path)
+    examples()
+    client = client_for(releaser, htmx=True)
+    assert "Model 2 is trained" in train(client, releaser)
+    assert client.post(reverse("safety_model_live", args=[2]), {"expected": "0", "confirm": "1"})["HX-Redirect"]
+    page = client_for(releaser).get(reverse("safety_models")).content.decode()
+    assert "Measured on 1 of XSTest, 1 of enhanced video prompts, 1 of image prompts, 1 of video prompts." in page
+    assert "72 harmful and 198 harmless held-out texts" in page
 
 
 def test_nothing_new_is_told(client_for, releaser):
-    response = client_for(releaser, htmx=True).post(reverse("safety_train"))
-    assert response.status_code == 409
-    assert "the same as model 1" in response.content.decode()
+    assert "the same as model 1" in train(client_for(releaser, htmx=True), releaser)
+    assert SafetyModelVersion.objects.count() == 1
+
+
+def test_the_same_model_with_other_thresholds_offers_these(client_for, releaser):
+    version = SafetyModelVersion.objects.get(number=1)
+    own = version.manifest["thresholds"]
+    SafetyModelVersion.objects.update(manifest=version.manifest | {"thresholds": own | {"violence": 0.5}})
+    html = train(client_for(releaser, htmx=True), releaser)
+    assert "the same as model 1; only the thresholds differ" in html
+    address = re.search(r'href="([^"]*/thresholds/[^"]*)"', html)[1].replace("&amp;", "&")
+    page = client_for(releaser).get(address).content.decode()
+    assert f'value="{own["violence"]}"' in page
     assert SafetyModelVersion.objects.count() == 1
 
 
@@ -66,10 +118,72 @@ def test_a_worse_model_is_refused_with_the_figures(client_for, releaser):
         if label == "unsafe" and not row.held_out:  # somebody calls nearly everything harmless
             SafetyExample.objects.create(label="safe", text=text, user_name="Eve")
     SafetyExample.objects.filter(pk__in=SafetyExample.objects.values_list("pk")[:40]).delete()
-    html = client_for(releaser, htmx=True).post(reverse("safety_train")).content.decode()
+    html = train(client_for(releaser, htmx=True), releaser)
     assert "is worse on the held-out texts" in html
     assert "instead of" in html
     assert SafetyModelVersion.objects.count() == 1
+
+
+def test_one_training_at_a_time_and_one_that_was_lost_is_told(client_for, releaser, viewer):
+    client = client_for(releaser, htmx=True)
+    assert client.post(reverse("safety_training")).status_code == 200
+    again = client.post(reverse("safety_training"))
+    assert again.status_code == 409
+    assert "under way already" in again.content.decode()
+    page = client_for(viewer).get(reverse("safety_models")).content.decode()
+    assert 'aria-current="step"' in page
+    assert "every 1s" in page
+    assert "Cancel the training" not in page
+    SafetyTraining.objects.update(seen_at=timezone.now() - LOST_AFTER - timedelta(seconds=1))  # its server died
+    page = client.get(reverse("safety_training")).content.decode()
+    assert "The server that trained ended" in page
+    assert "every 1s" not in page
+    assert client.post(reverse("safety_training")).status_code == 200
+    assert list(SafetyTraining.objects.values_list("state", flat=True)) == ["running", "failed"]
+
+
+@pytest.mark.parametrize("step", [Step.NORMALIZE, Step.COMPARE])
+def test_a_canceled_training_keeps_nothing_and_ends_its_process(client_for, releaser, viewer, monkeypatch, step):
+    client = client_for(releaser, htmx=True)
+    examples()
+    client.post(reverse("safety_training"))
+    training = SafetyTraining.objects.get()
+    address = reverse("safety_training_cancel", args=[training.pk])
+    assert client_for(viewer).post(address).status_code == 403
+    follow, children = safety_training._follow, []
+
+    def cancel_at(child, told):
+        children.append(child)
+
+        def heard(now):
+            if now == step:
+                assert client.post(address).status_code == 200
+            told(now)
+
+        follow(child, heard)
+
+    monkeypatch.setattr(safety_training, "_follow", cancel_at)
+    safety_training.run(training.pk, by=Actor(user=releaser, name=releaser.name))
+    assert [child.poll() is not None for child in children] == [True]
+    assert SafetyModelVersion.objects.count() == 1
+    assert "Rita Releaser canceled it; nothing was kept." in client.get(reverse("safety_training")).content.decode()
+    assert AuditEntry.objects.filter(action="safety.training_canceled").count() == 1
+    assert client.post(address).status_code == 409
+
+
+def test_a_trainer_that_dies_is_told(client_for, releaser, monkeypatch):
+    follow = safety_training._follow
+    monkeypatch.setattr(safety_training, "_follow", lambda child, told: (child.kill(), follow(child, told)))
+    html = train(client_for(releaser, htmx=True), releaser)
+    assert "The training process was ended by signal 9" in html
+    assert SafetyModelVersion.objects.count() == 1
+
+
+def test_a_trainer_does_not_outlive_its_server(tmp_path):
+    command = [sys.executable, "-m", "promptops.engine.safety.trainer", str(RUBRIC), str(tmp_path), "0.01"]
+    with subprocess.Popen(command, cwd=settings.BASE_DIR, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        child.stdin.close()
+        assert child.wait(20) == 1
 
 
 @pytest.mark.parametrize(
@@ -78,7 +192,7 @@ def test_a_worse_model_is_refused_with_the_figures(client_for, releaser):
 def test_hostile_examples_do_not_break_a_training(actor, text):
     SafetyExample.objects.create(label="hard", text=text, user_name="Ada")
     SafetyExample.objects.create(label="unsafe", category="hate", text=text, user_name="Ada")
-    rows = safety_training._together([], safety_training._examples())
+    rows = safety_training._together([], safety_training._examples(), lambda: None)
     assert len(rows) <= 1
     assert all(row.harmful for row in rows)  # the newest holds
     assert all(not set("\t\n") & set(row.text) for row in rows)
@@ -97,9 +211,11 @@ def test_the_command_makes_the_model_live_or_writes_files(tmp_path):
     out = io.StringIO()
     call_command("train_safety", stdout=out)
     assert "Model 2 is live as r1" in out.getvalue()
-    assert SafetySettings.objects.get(pk=1).model.number == 2
-    with pytest.raises(CommandError, match="the same as model 2"):
-        call_command("train_safety", stdout=out)
+    version = SafetySettings.objects.get(pk=1).model
+    assert version.number == 2
+    call_command("train_safety", target=0.05, stdout=out)
+    assert "the same as model 2; only its thresholds differ. They are live as r2" in out.getvalue()
+    assert SafetySettings.objects.get(pk=1).thresholds["violence"] < version.manifest["thresholds"]["violence"]
     call_command("train_safety", folder=tmp_path / "files", stdout=out)
     assert (tmp_path / "files" / "current.json").exists()
     assert SafetyModelVersion.objects.count() == 2

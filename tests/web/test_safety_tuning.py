@@ -12,8 +12,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from promptops import guards
-from promptops.actions.safety import SafetyChange, Term, change_safety
+from promptops import audit, guards
+from promptops.actions.safety import SafetyChange, Term, change_safety, use_model
 from promptops.audit import Actor
 from promptops.engine.safety.evaluation import as_markdown, read_figures
 from promptops.engine.safety.guard import SHIPPED
@@ -40,7 +40,7 @@ def change(**parts):
 
 def make_run(**fields) -> Run:
     given = {"source": "preview", "operation": "enhance", "temperature": 1, "max_tokens": 1, "revision": 0}
-    return Run.objects.create(**given, **{"latency_ms": 1, "status": "succeeded", "input": "a fox in snow"} | fields)
+    return Run.objects.create(**given | {"latency_ms": 1, "status": "succeeded", "input": "a fox in snow"} | fields)
 
 
 def try_text(client, text: str) -> str:
@@ -144,7 +144,7 @@ def test_thresholds_are_replayed_over_past_runs(client_for, viewer):
     client = client_for(viewer, htmx=True)
     html = replayed(client)
     assert "Would have blocked <b>1</b> of 3 runs" in html
-    assert "1 run had a text that terms decided" in html
+    assert "1 run has a denied term, and is blocked whatever the thresholds are" in html
     html = replayed(client, violence="0.5")
     assert "Would have blocked <b>2</b> of 3 runs" in html
     assert "(now: 1)" in html
@@ -228,11 +228,33 @@ def test_scores_of_another_model_are_made_anew(client_for, viewer, monkeypatch):
     run = judged_run(0.0, input=BAD, check={"model": other})
     client = client_for(viewer, htmx=True)
     monkeypatch.setattr(safety_replay, "BUDGET_SECONDS", -1)
-    assert "Another model judged 1 text then" in replayed(client)
-    monkeypatch.setattr(safety_replay, "BUDGET_SECONDS", 5)
-    assert "Would have blocked <b>1</b> of 1 run" in replayed(client)
+    html = replayed(client)
+    assert "1 is yet to be scored" in html
+    assert '<progress max="1" value="0"' in html
+    html = replayed(client, score="1")  # as the page then asks
+    assert "Would have blocked <b>1</b> of 1 run" in html
+    assert "<progress" not in html
+    assert "1 text that another model or other terms judged then was scored as the filter is now" in html
     Run.objects.filter(pk=run.pk).update(erased_at=timezone.now(), input="")
     assert "No past runs yet" in replayed(client)
+
+
+def test_terms_that_changed_since_count_in_a_replay(client_for, viewer):
+    judged_run(0.9, input="an acme cola and nothing else")
+    judged_run(0.9, input=BAD)
+    client = client_for(viewer, htmx=True)
+    assert "Would have blocked <b>2</b> of 2 runs" in replayed(client)
+    change(terms=(Term("deny", "acme cola", "other"), Term("allow", "is beheaded and his bloody corpse lies")))
+    html = replayed(client)
+    assert "Would have blocked <b>0</b> of 2 runs" in html
+    assert "1 run has a denied term" in html
+    run = judged_run(0.9, revision=1)  # with these terms
+    assert "Would have blocked <b>1</b> of 3 runs" in replayed(client)
+    change(thresholds={"hate": 0.5})  # scores stay what they are
+    assert "2 texts that another model or other terms judged then" in replayed(client)
+    change(terms=())
+    assert "Would have blocked <b>1</b> of 3 runs" in replayed(client)  # as the model really scores them
+    assert run.safety_checks.get().scores["violence"] == 0.9
 
 
 def test_replays_cost_the_same_queries_at_1_and_900_runs(client_for, viewer):
@@ -455,3 +477,54 @@ def test_evaluating_writes_its_figures(tmp_path):
     assert read_figures(target, found["sha256"])["tables"] == found["tables"]
     with pytest.raises(CommandError, match="cannot be written"):
         call_command("evaluate_safety", data=tmp_path, json=tmp_path / "no" / "x.json", stdout=io.StringIO())
+
+
+def test_an_earlier_release_of_the_filter_is_live_again_in_two_clicks(client_for, releaser, editor):
+    first = (Term("deny", "Acme (cola)", "other"), Term("allow", "old (town)"))
+    change(terms=first, thresholds={"violence": 0.123456}, mode="enforce")
+    change(terms=(Term("deny", "bolt", "hate"),), thresholds={"hate": 0.9}, when_unavailable="allow")
+    page = client_for(releaser).get(reverse("safety")).content.decode()
+    assert "Make r1 live again" in page
+    assert "Make r2 live again" not in page
+    address = reverse("safety_roll_back", args=[1])
+    assert "Make r1 live again" in client_for(releaser).get(reverse("revision", args=[1])).content.decode()
+    assert "live again" not in client_for(releaser).get(reverse("revision", args=[2])).content.decode()
+    assert client_for(editor).post(address, {"expected": "2"}).status_code == 403
+    assert "Make r1 live again" not in client_for(editor).get(reverse("safety")).content.decode()
+    client = client_for(releaser, htmx=True)
+    panel = client.post(address, {"expected": "2"}).content.decode()
+    for told in ("Threshold of violence", "0.1235", "Denied: bolt (hate)", "Denied: Acme (cola) (other)", "Block it"):
+        assert told in panel
+    assert client.post(address, {"expected": "2", "confirm": "1", "note": "Worked"})["HX-Redirect"]
+    config = SafetySettings.objects.get(pk=1)
+    assert (config.mode, config.when_unavailable, config.thresholds) == ("enforce", "block", {"violence": 0.123456})
+    kept = {(term.kind, term.text, term.category) for term in SafetyTerm.objects.all()}
+    assert kept == {(term.kind, term.text, term.category) for term in first}
+    assert audit.sentence(AuditEntry.objects.get(action="safety.rolled_back")).endswith("live again as r1 had it")
+    again = client.post(address, {"expected": "3"})
+    assert again.status_code == 409
+    assert "No changes to release" in again.content.decode()
+
+
+def test_the_filter_as_it_was_installed_is_live_again_with_its_model(client_for, releaser):
+    use_model(second_model(), by=Actor("Tests"), expected=0)
+    change(mode="off", thresholds={"violence": 0.5})
+    client = client_for(releaser, htmx=True)
+    address = reverse("safety_roll_back", args=[0])
+    assert client.post(address, {"expected": "2", "confirm": "1"})["HX-Redirect"]
+    config = SafetySettings.objects.get(pk=1)
+    assert (config.mode, config.model.number, config.thresholds) == ("shadow", 1, {})
+    assert "It is not known" in client.post(reverse("safety_roll_back", args=[9])).content.decode()
+
+
+def test_a_roll_back_is_refused_with_both_shown_when_somebody_was_faster(client_for, releaser):
+    change(thresholds={"violence": 0.3})
+    change(thresholds={"violence": 0.4})
+    change(thresholds={"violence": 0.6})
+    response = client_for(releaser, htmx=True).post(reverse("safety_roll_back", args=[1]), {"expected": "2"})
+    assert response.status_code == 409
+    html = response.content.decode()
+    assert "Someone changed the safety filter meanwhile" in html
+    assert "0.6000" in html
+    assert "0.3000" in html
+    assert SafetySettings.objects.get(pk=1).changed_revision == 3

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from promptops.engine.safety.guard import LoadedModel, SafetyGuard, SafetyVerdict, VerdictDecision
+from promptops.engine.safety.guard import LoadedModel, SafetyGuard, SafetyModel, SafetyVerdict, VerdictDecision
 from promptops.engine.safety.normalize import words
 from promptops.engine.safety.training import auroc, margin
 
@@ -177,6 +177,25 @@ def cost(guard: SafetyGuard, texts: Sequence[str], rounds: int = 3) -> float:
             guard.check(text)
         best = min(best, time.perf_counter() - start)
     return best / len(texts) * 1000
+
+
+def evaluate(model: SafetyModel, texts: Sequence[Labeled]) -> dict[str, Any]:
+    """What a model does with the texts: `tables` by title, and the `milliseconds` that a video prompt takes."""
+    loaded, failure = model.get()
+    if loaded is None:
+        raise ValueError(failure)
+    guard = SafetyGuard(model)
+    judged = judge(guard, loaded, texts)
+    short = [one.item.text for one in judged if one.item.harmful and len(one.item.text) <= 1000]
+    tables = {
+        "By source": by_group(judged, "source"),
+        "AUROC": aurocs(judged),
+        "Disguises of harmful texts of at most 1,000 characters": disguises(guard, short),
+        "By sort": by_group(judged, "source", "sort"),
+        "What blocks": by_category(judged),
+    }
+    prompts = [text.text for text in texts if text.source == VIDEO]
+    return {"tables": tables, "milliseconds": round(cost(guard, prompts), 3)}
 
 
 def as_markdown(table: Table) -> str:

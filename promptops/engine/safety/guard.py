@@ -12,14 +12,16 @@ import json
 import math
 import os
 import re
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from promptops.engine.safety.model import PREFIX, Once, get_labels, load_fasttext, predict
 from promptops.engine.safety.normalize import words
@@ -38,10 +40,13 @@ KNOWN_SHARE = 1 / 3
 SHIPPED = Path(__file__).parent / "data" / "models"
 """The folder of the model that comes with PromptOps."""
 
-_INLINE_CHARACTERS = 400
-"""Longer texts are scored in the scoring thread, which lets the event loop have its turn between pieces."""
+INLINE_BYTES = 400
+"""Event loops judge shorter texts themselves, one in each turn of theirs; longer ones go to the scoring thread."""
+HOLD_SECONDS = 0.0005
+"""So long a thread beside an event loop may hold Python's lock before it lets go at the end of a step of its work."""
 _PIECE = 400
-_BATCH = 16
+BATCH = 16
+"""Windows that fastText, which holds Python's lock, scores in one call; the whole text has a call of its own."""
 _BREAKS = [re.compile(pattern) for pattern in (r"(?<=\S\S)\s+(?=\S\S)", r"\s{2,}", r"\s")]
 """Where a text may be cut, the best places first: between words, not inside one that is written letter by letter."""
 
@@ -80,9 +85,10 @@ class SafetyVerdict:
     """The verdict on one text.
 
     `scores` are between 0 and 1 and empty when no model looked at the text; `category` is the one that blocked it.
-    `words` are the term that decided, or the words of the model's worst window that weigh most. `window` is that
-    window, `allowed` the allow terms that were taken out, `normalized` the text as it was judged. `reason` is a
-    sentence for operators, and None where a text is simply allowed.
+    `words` are the term that decided, or the words of the model's worst window that weigh most where it blocks.
+    `window` is the window that came closest to a threshold, or is the farthest over one, `allowed` the allow terms that
+    were taken out, `normalized` the text as it was judged. `reason` is a sentence for operators, and None where a text
+    is simply allowed.
     """
 
     decision: VerdictDecision
@@ -268,10 +274,8 @@ class LoadedModel:
         lines = cut_windows(text)
         discount = LENGTH_DISCOUNT * math.log(len(lines))
         scores, windows = dict.fromkeys(self.categories, 0.0), dict.fromkeys(self.categories, lines[0])
-        for start in range(0, len(lines), _BATCH):
-            if start:
-                pause()
-            batch = lines[start : start + _BATCH]
+        for batch in (lines[:1], *(lines[start : start + BATCH] for start in range(1, len(lines), BATCH))):
+            pause()
             for line, found in zip(batch, predict(self._model, batch), strict=True):
                 for category, score in self._judge(found, discount).items():
                     if score > scores[category]:
@@ -326,16 +330,19 @@ class SafetyGuard:
         """The verdict on `text`. Never raises: whatever goes wrong is `UNAVAILABLE` with the reason."""
         return self._check(text, lambda: None)
 
-    def check_beside(self, text: str) -> SafetyVerdict:
-        """`check()` for a thread beside an event loop, which gets its turn between the pieces of a long text."""
-        return self._check(text, _let_go)
+    def check_beside(self, text: str, pause: Callable[[], object] | None = None) -> SafetyVerdict:
+        """`check()` for a thread beside an event loop, which gets its turn in every `pause` (by default `let_go`)."""
+        return self._check(text, pause or let_go)
 
     async def check_async(self, text: str) -> SafetyVerdict:
-        """`check()` for event loops, which go on while the model loads and while a long text is scored."""
-        if (self._model is None or self._model.ready) and len(text) <= _INLINE_CHARACTERS:
-            return self.check(text)
-        # fastText holds Python's lock while it scores: a second thread would gain nothing, and the sleep lets go of it.
-        return await asyncio.get_running_loop().run_in_executor(_scorer(), self._check, text, _let_go)
+        """`check()` for event loops, which go on while the model loads, a long text is scored, or many callers wait."""
+        if (self._model is None or self._model.ready) and len(text.encode("utf-8", "surrogatepass")) <= INLINE_BYTES:
+            async with _turn():
+                verdict = self.check(text)
+                await asyncio.sleep(0)  # the next caller's turn is the loop's next, after all else that waits for it
+                return verdict
+        # fastText holds Python's lock while it scores, so a second thread would gain nothing.
+        return await asyncio.get_running_loop().run_in_executor(_scorer(), self.check_beside, text)
 
     def self_test(self) -> list[str]:
         """What is wrong, in sentences: no model, or a known-bad or known-good text judged wrongly. Empty when well."""
@@ -367,8 +374,9 @@ class SafetyGuard:
             return SafetyVerdict(VerdictDecision.UNAVAILABLE, normalized=normalized, reason=reason)
 
     def _judge(self, found: list[str], normalized: str, pause: Callable[[], object]) -> SafetyVerdict:
-        rest, allowed = self._allow.take_out(found)
-        if denied := self._deny.first_in(rest):
+        pause()
+        rest, allowed = self._allow.take_out(found, pause)
+        if denied := self._deny.first_in(rest, pause):
             term, category = denied
             reason = f'The text has the deny term "{term}"'
             return SafetyVerdict(
@@ -388,6 +396,7 @@ class SafetyGuard:
         model, failure = self._model.get() if self._model else (None, "The safety filter has no model")
         if model is None:
             return SafetyVerdict(VerdictDecision.UNAVAILABLE, allowed=allowed, normalized=normalized, reason=failure)
+        pause()
         if model.knows(left) < KNOWN_SHARE:
             reason = "The safety filter's model knows too few of the words to judge this text"
             return SafetyVerdict(
@@ -402,6 +411,7 @@ class SafetyGuard:
                 VerdictDecision.ALLOW,
                 SafetyLayer.MODEL,
                 scores=reading.scores,
+                window=reading.windows[worst] if worst else "",
                 allowed=allowed,
                 normalized=normalized,
             )
@@ -424,21 +434,25 @@ class Terms:
 
     def __init__(self, terms: Iterable[tuple[str, SafetyCategory | None]]) -> None:
         self._by_first: dict[str, list[tuple[list[str], bool, SafetyCategory | None]]] = {}
-        self._open: list[tuple[list[str], bool, SafetyCategory | None]] = []
+        self._open: dict[str, SafetyCategory | None] = {}  # beginnings of single words
         for text, category in terms:
-            term = words(text)
+            term = list(_term_words(text))
             if not term:
                 continue
             entry = (term, text.rstrip().endswith("*"), category)
             if len(term) == 1 and entry[1]:
-                self._open.append(entry)  # its first word may be longer
+                self._open[term[0]] = category
             else:
                 self._by_first.setdefault(term[0], []).append(entry)
+        self._lengths = sorted({len(beginning) for beginning in self._open}, reverse=True)
 
     def _match(self, text: Sequence[str], at: int) -> tuple[list[str], SafetyCategory | None] | None:
         """The longest term that begins at this word."""
-        best = None
-        for term, is_open, category in (*self._by_first.get(text[at], ()), *self._open):
+        word = text[at]
+        beginnings = (word[:length] for length in self._lengths if length <= len(word))
+        beginning = next((found for found in beginnings if found in self._open), None)
+        best = ([beginning], self._open[beginning]) if beginning else None
+        for term, is_open, category in self._by_first.get(word, ()):
             part = text[at : at + len(term)]
             whole = part[:-1] == term[:-1] and len(part) == len(term)
             same = whole and (part[-1].startswith(term[-1]) if is_open else part[-1] == term[-1])
@@ -446,12 +460,15 @@ class Terms:
                 best = (term, category)
         return best
 
-    def take_out(self, text: list[str]) -> tuple[list[str], tuple[str, ...]]:
+    def take_out(
+        self, text: list[str], pause: Callable[[], object] = lambda: None
+    ) -> tuple[list[str], tuple[str, ...]]:
         """The words with an empty one for each term, so that nothing closes up over it, and the terms found."""
         if not (self._by_first or self._open):
             return text, ()
         rest, found, at = [], [], 0
         while at < len(text):
+            pause()
             if match := self._match(text, at):
                 rest.append("")
                 found.append(" ".join(match[0]))
@@ -461,33 +478,60 @@ class Terms:
                 at += 1
         return rest, tuple(found)
 
-    def first_in(self, text: Sequence[str]) -> tuple[str, SafetyCategory | None] | None:
+    def first_in(
+        self, text: Sequence[str], pause: Callable[[], object] = lambda: None
+    ) -> tuple[str, SafetyCategory | None] | None:
         """The first term in the words, with its category."""
         if not (self._by_first or self._open):
             return None
-        matches = (self._match(text, at) for at in range(len(text)))
-        return next(((" ".join(match[0]), match[1]) for match in matches if match), None)
+        for at in range(len(text)):
+            pause()
+            if match := self._match(text, at):
+                return " ".join(match[0]), match[1]
+        return None
+
+
+@lru_cache(maxsize=8192)
+def _term_words(text: str) -> tuple[str, ...]:
+    """Kept, since every release makes the terms anew and changes few of them."""
+    return tuple(words(text))
 
 
 def read_words(text: str, pause: Callable[[], object] = lambda: None) -> list[str]:
     """The words of `text`, read piece by piece; pieces end between words where they can."""
     if len(text) <= _PIECE * 2:
-        return words(text)
+        return words(text, pause)
     found, start = [], 0
     while start < len(text):
         end = start + _PIECE
         if end < len(text):
             cuts = (pattern.search(text, end, end + _PIECE) for pattern in _BREAKS)
-            end = next((cut.end() for cut in cuts if cut), end + _PIECE)
-        found += words(text[start:end])
+            end = next((cut.end() for cut in cuts if cut), end)
+        found += words(text[start:end], pause)
         start = end
-        pause()
     return found
 
 
-def _let_go() -> None:
-    """Let other threads run."""
-    time.sleep(0.0002)
+_thread = threading.local()
+
+
+def let_go() -> None:
+    """Let other threads run, if this one has worked for `HOLD_SECONDS` since it last did.
+
+    Python takes the lock away from a thread after 5 ms only, and from fastText never. A sleep of no length gives the
+    lock back before the thread that waits for it has woken up.
+    """
+    if time.perf_counter() - getattr(_thread, "since", 0.0) > HOLD_SECONDS:
+        time.sleep(0.0001)
+        _thread.since = time.perf_counter()
+
+
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+
+
+def _turn() -> asyncio.Lock:
+    """What callers in the running event loop wait for, so that it never judges a thousand texts in one go."""
+    return _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
 
 @cache

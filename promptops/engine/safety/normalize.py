@@ -11,6 +11,7 @@ import math
 import re
 import string
 import unicodedata
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 
@@ -62,14 +63,13 @@ def normalize(text: str) -> str:
     return " ".join(words(text))
 
 
-def words(text: str) -> list[str]:
-    """The words of `normalize(text)`."""
-    if text.isascii():
-        text = drop_hidden(text).lower()
-    else:
-        text = fold_confusables(drop_marks(fold_forms(drop_hidden(text)))).casefold()
-    text = drop_markers(text)
-    return _cut(shorten(undo_leet(join_letters(text))))
+def words(text: str, pause: Callable[[], object] = lambda: None) -> list[str]:
+    """The words of `normalize(text)`; `pause` is called between the steps."""
+    for step in _PLAIN_STEPS if text.isascii() else _ALL_STEPS:
+        pause()
+        text = step(text)
+    pause()
+    return _cut(text)
 
 
 def _cut(text: str) -> list[str]:
@@ -175,8 +175,8 @@ def split_run(letters: str) -> list[str]:
         best, start = costs[end - 1] + unknown, end - 1
         for begin in range(max(0, end - _LONGEST), end):
             place = rank.get(letters[begin:end])
-            # Single letters but "a" and "i" are no words, though they are in every list of tokens.
-            if place is None or (end - begin == 1 and letters[begin] not in "ai"):
+            # Single letters are no words though lists of tokens have them, but for "a", "i" and the ends of 's and n't.
+            if place is None or (end - begin == 1 and letters[begin] not in "aist"):
                 continue
             cost = costs[begin] + math.log(place + 10)
             if cost < best:
@@ -243,6 +243,11 @@ def shorten(text: str) -> str:
         return match[0]
 
     return _WORD.sub(short, text) if any(letters in text for letters in _TRIPLES) else text
+
+
+_READING = (drop_markers, join_letters, undo_leet, shorten)
+_PLAIN_STEPS: tuple[Callable[[str], str], ...] = (drop_hidden, str.lower, *_READING)
+_ALL_STEPS = (drop_hidden, fold_forms, drop_marks, fold_confusables, str.casefold, *_READING)
 
 
 @cache

@@ -14,8 +14,9 @@ import os
 import struct
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,20 @@ _LEARNING_RATE, _EPOCHS = 0.1, 15
 _FEWEST = 20
 """Harmless held-out texts, and harmful ones, without which no threshold can be set."""
 LABELS: dict[str, SafetyCategory | None] = {HARMLESS: None, **{category.value: category for category in SafetyCategory}}
+
+
+class Step(StrEnum):
+    """What a training is at, in this order."""
+
+    NORMALIZE = "normalize"
+    TRAIN = "train"
+    QUANTIZE = "quantize"
+    EVALUATE = "evaluate"
+    THRESHOLDS = "thresholds"
+    COMPARE = "compare"
+
+
+Told = Callable[[Step], object]
 
 
 class NotPromoted(Exception):
@@ -103,8 +118,11 @@ class Trained:
     changed: bool
 
 
-def read_rubric(path: str | os.PathLike[str]) -> list[Row]:
-    """The rows of a rubric (tab-separated: label, category, text); `ValueError` names the line that is wrong."""
+def read_rubric(path: str | os.PathLike[str], pause: Callable[[], object] = lambda: None) -> list[Row]:
+    """The rows of a rubric (tab-separated: label, category, text); `ValueError` names the line that is wrong.
+
+    `pause` is called between the steps of reading each text.
+    """
     rows, seen = [], set()
     with open(path, encoding="utf-8", newline="") as file:
         lines = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
@@ -120,7 +138,7 @@ def read_rubric(path: str | os.PathLike[str]) -> list[Row]:
                 raise ValueError(
                     f'Line {number} of the rubric: "{kind}" is no category; use {", ".join(SafetyCategory)}'
                 )
-            plain = " ".join(words(text))
+            plain = " ".join(words(text, pause))
             if not plain or plain in seen:
                 raise ValueError(
                     f"Line {number} of the rubric has no words"
@@ -138,12 +156,14 @@ def train(
     *,
     target: float = TARGET,
     promote_worse: bool = False,
+    told: Told = lambda step: None,
 ) -> Trained:
-    """Train on the rubric, write a new version into `folder` and make it current.
+    """Train on the rubric, write a new version into `folder` and make it current. `told` hears of every step.
 
     Raises `NotPromoted` when it is worse on the held-out texts than the current model (of the folder, else the one
     that comes with PromptOps); the version is written all the same and `promote()` can still choose it.
     """
+    told(Step.NORMALIZE)
     rows, folder = read_rubric(rubric), Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     held = [row for row in rows if row.held_out]
@@ -154,22 +174,24 @@ def train(
             )
     if {row.harmful for row in held} != {True, False}:
         raise ValueError("The rubric needs harmful and harmless texts")
-    data = fit([row for row in rows if not row.held_out])
+    data = fit([row for row in rows if not row.held_out], told)
     digest = hashlib.sha256(data).hexdigest()
     current = current_manifest(folder)
+    told(Step.EVALUATE)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         candidate = Path(scratch) / "candidate.ftz"
         candidate.write_bytes(data)
         used = {row.label for row in rows if not row.held_out}
         labels = {label: category for label, category in LABELS.items() if label in used}
-        thresholds, metrics = calibrate(_load(ModelSpec(candidate, labels)), held, target)
-    before = None
-    if current is not None:
-        spec = read_manifest(current)
-        if spec.sha256 == digest and spec.thresholds == thresholds and current.parent == folder:
-            return Trained(current, spec.version, metrics, metrics, changed=False)
-        old, _ = SafetyModel(spec).get()
-        before = calibrate(old, held, target)[1] if old else None
+        scores = _score(_load(ModelSpec(candidate, labels)), held)
+    spec = read_manifest(current) if current else None
+    old, _ = SafetyModel(spec).get() if spec else (None, None)
+    old_scores = _score(old, held) if old else None
+    told(Step.THRESHOLDS)
+    thresholds, metrics = _pick(scores, held, target)
+    before = _pick(old_scores, held, target)[1] if old_scores else None
+    if spec and current and spec.sha256 == digest and spec.thresholds == thresholds and current.parent == folder:
+        return Trained(current, spec.version, metrics, metrics, changed=False)
     description = {
         "labels": labels,
         "sha256": digest,
@@ -188,11 +210,15 @@ def train(
 
 
 def worse_than(metrics: Metrics, before: Metrics) -> str:
-    """In what the figures are worse than those before, by more than the noise; "" when in nothing."""
+    """In what the figures are worse than those before, by more than the noise; "" when in nothing.
+
+    A single held-out text that is missed is noise, too.
+    """
+    one_text = 1.01 / max(1, before.harmful)
     return ", ".join(
         f"{name} {getattr(metrics, field):.3f} instead of {getattr(before, field):.3f}"
-        for name, field in (("AUROC", "auroc"), ("recall", "recall"))
-        if getattr(metrics, field) < getattr(before, field) - TOLERANCE
+        for name, field, noise in (("AUROC", "auroc", TOLERANCE), ("recall", "recall", max(TOLERANCE, one_text)))
+        if getattr(metrics, field) < getattr(before, field) - noise
     )
 
 
@@ -209,13 +235,18 @@ def current_manifest(folder: str | os.PathLike[str]) -> Path | None:
     return next((path for path in found if path.exists()), None)
 
 
-def calibrate(model: LoadedModel, rows: Sequence[Row], target: float) -> tuple[dict[SafetyCategory, float], Metrics]:
+def _score(model: LoadedModel, rows: Sequence[Row]) -> list[dict[SafetyCategory, float]]:
+    return [model.read(words(row.text)).scores for row in rows]
+
+
+def _pick(
+    scores: Sequence[Mapping[SafetyCategory, float]], rows: Sequence[Row], target: float
+) -> tuple[dict[SafetyCategory, float], Metrics]:
     """Thresholds that block at most `target` of the ordinary harmless rows, and the model's figures at them.
 
     All thresholds lie the same number of standard deviations above what harmless texts get in their category.
     """
-    categories = sorted(model.categories)
-    scores = [model.read(words(row.text)).scores for row in rows]
+    categories = sorted(scores[0])
     odds = np.array([[_logit(found[category]) for category in categories] for found in scores])
     harmful = np.array([row.harmful for row in rows])
     hard = np.array([row.kind == HARD and not row.harmful for row in rows])
@@ -269,7 +300,7 @@ def _load(spec: ModelSpec) -> LoadedModel:
     return model
 
 
-def fit(rows: Sequence[Row]) -> bytes:
+def fit(rows: Sequence[Row], told: Told = lambda step: None) -> bytes:
     """A quantized fastText model trained on the rows: the file's bytes, the same for the same rows.
 
     fastText trains with the vectors of the rubric's own words only and the rest are added here: words that no text
@@ -294,6 +325,7 @@ def fit(rows: Sequence[Row]) -> bytes:
             file.write(f"{len(known)} {_DIMENSIONS}\n")
             for index, vector in zip(known, _decode(centers, codes[known]), strict=True):
                 file.write(f"{vocabulary[index]} {' '.join(f'{value:.5f}' for value in vector)}\n")
+        told(Step.TRAIN)
         fasttext.train_supervised(
             str(data),
             dim=_DIMENSIONS,
@@ -308,6 +340,7 @@ def fit(rows: Sequence[Row]) -> bytes:
             pretrainedVectors=str(vectors),
             verbose=0,
         ).save_model(str(model))
+        told(Step.QUANTIZE)
         return _quantized(model.read_bytes(), vocabulary, centers, codes)
 
 

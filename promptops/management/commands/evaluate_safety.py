@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from promptops.engine.safety import evaluation
-from promptops.engine.safety.guard import SHIPPED, SafetyGuard, SafetyModel
+from promptops.engine.safety.guard import SHIPPED, SafetyModel
 
 
 class Command(BaseCommand):
@@ -31,23 +31,11 @@ class Command(BaseCommand):
             raise CommandError(f"{error.filename} cannot be read: {error.strerror}.") from None
         except (ValueError, LookupError, TypeError) as error:
             raise CommandError(f"An evaluation set is not in the form that its README describes: {error!r}.") from None
-        guard = SafetyGuard(model)
-        judged = evaluation.judge(guard, loaded, texts)
-        short = [one.item.text for one in judged if one.item.harmful and len(one.item.text) <= 1000]
-        tables = {
-            "By source": evaluation.by_group(judged, "source"),
-            "AUROC": evaluation.aurocs(judged),
-            "Disguises of harmful texts of at most 1,000 characters": evaluation.disguises(guard, short),
-            "By sort": evaluation.by_group(judged, "source", "sort"),
-            "What blocks": evaluation.by_category(judged),
-        }
-        for title, table in tables.items():
+        found = {"sha256": loaded.spec.sha256, **evaluation.evaluate(model, texts)}
+        for title, table in found["tables"].items():
             self.stdout.write(f"\n**{title}**\n\n" + evaluation.as_markdown(table))
-        prompts = [text.text for text in texts if text.source == evaluation.VIDEO]
-        milliseconds = round(evaluation.cost(guard, prompts), 3)
-        self.stdout.write(f"\nA video prompt takes {milliseconds:.3f} ms.")
+        self.stdout.write(f"\nA video prompt takes {found['milliseconds']:.3f} ms.")
         if options["json"]:
-            found = {"sha256": loaded.spec.sha256, "tables": tables, "milliseconds": milliseconds}
             try:
                 options["json"].write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
             except OSError as error:

@@ -27,21 +27,35 @@ class Command(BaseCommand):
         if options["folder"]:
             return self._write(options)
         try:
-            version = safety_training.train(
+            outcome = safety_training.train(
                 by=COMMAND_LINE,
                 rubric=options["rubric"],
                 target=options["target"],
                 allow_worse=options["promote_worse"],
             )
-            config = safety.use_model(version, by=COMMAND_LINE, expected=queries.set_now().changed_revision)
+            self._make_live(outcome)
         except Refused as error:
             raise CommandError(str(error)) from None
-        held = version.manifest["held_out"]
-        self.stdout.write(
-            f"Model {version.number} is live as r{config.changed_revision}: AUROC {held['auroc']:.3f}, recall "
-            f"{held['recall']:.1%} of {held['harmful']}, over-block {held['over_block']:.1%} of the held-out texts"
-        )
         return None
+
+    def _make_live(self, outcome: safety_training.Outcome) -> None:
+        version, config = outcome.version, queries.set_now()
+        if config.model_id != version.pk:
+            config = safety.use_model(version, by=COMMAND_LINE, expected=config.changed_revision)
+        if outcome.new:
+            held = version.manifest["held_out"]
+            self.stdout.write(
+                f"Model {version.number} is live as r{config.changed_revision}: AUROC {held['auroc']:.3f}, recall "
+                f"{held['recall']:.1%} of {held['harmful']}, over-block {held['over_block']:.1%} of the held-out texts"
+            )
+            return
+        if config.thresholds != outcome.thresholds:
+            change = safety.SafetyChange(thresholds=outcome.thresholds)
+            config = safety.change_safety(change, by=COMMAND_LINE, expected=config.changed_revision)
+        self.stdout.write(
+            f"The model comes out the same as model {version.number}; only its thresholds differ. "
+            f"They are live as r{config.changed_revision}."
+        )
 
     def _write(self, options: dict[str, Any]) -> None:
         """A version's files in a folder, as they ship."""

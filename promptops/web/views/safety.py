@@ -1,16 +1,21 @@
 """The safety filter: how it is set, whether it works, and changing it as a release."""
 
+from typing import Any
+
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.views.decorators.http import require_POST
 
+from promptops import guards
 from promptops.actions import safety as actions
 from promptops.actions.errors import Refused, Stale
-from promptops.enums import Permission, SafetyMode, WhenUnavailable
-from promptops.models import SafetySettings
+from promptops.enums import Permission, SafetyMode, SafetyTermKind, WhenUnavailable
+from promptops.models import SafetyModelVersion, SafetySettings
 from promptops.queries import safety as queries
-from promptops.web import review
+from promptops.text import whole_number
+from promptops.web import review, safety_releases
 from promptops.web.access import actor, refused, requires
 from promptops.web.forms_safety import ModeForm
 from promptops.web.review import Change
@@ -34,6 +39,7 @@ def index(request: HttpRequest) -> HttpResponse:
             "config": config,
             "form": ModeForm(config),
             "seen": config.changed_revision,
+            "history": queries.history() if part == "safety/index.html" else [],
         }
         return render(request, part, context)
     if not request.user.may(Permission.RELEASE):
@@ -44,16 +50,15 @@ def index(request: HttpRequest) -> HttpResponse:
         error = " ".join(message for messages in form.errors.values() for message in messages)
         return review.panel(request, error=error, **asked)
     changes = _changes(config, form)
-    asked |= {"changes": changes, "warning": _warning(config, form), "template": "_review_warning.html"}
+    mode, meaning = form.cleaned_data["mode"], form.cleaned_data["when_unavailable"]
+    asked |= {"changes": changes, "warning": _warning(config, mode, meaning), "template": "_review_warning.html"}
     if form.cleaned_data["expected"] != config.changed_revision:
         return review.panel(request, error=actions.STALE, **asked)
     if not changes:
         return review.panel(request, error="No changes to release: the safety filter is as it was.", **asked)
     if not review.confirmed(request):
         return review.panel(request, **asked)
-    wanted = actions.SafetyChange(
-        mode=form.cleaned_data["mode"], when_unavailable=form.cleaned_data["when_unavailable"]
-    )
+    wanted = actions.SafetyChange(mode=mode, when_unavailable=meaning)
     try:
         done = actions.change_safety(
             wanted, by=actor(request), expected=form.cleaned_data["expected"], note=review.note(request)
@@ -62,8 +67,74 @@ def index(request: HttpRequest) -> HttpResponse:
         sentence = " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
         return review.panel(request, error=sentence, **asked)
     was = "; ".join(f"{change.label}: {change.before}" for change in changes)
-    told = f"r{done.changed_revision} is live. To undo, put back what was there ({was})."
+    told = f"r{done.changed_revision} is live. To undo, make an earlier release below live again (was: {was})."
     return review.done(request, reverse("safety"), told)
+
+
+@requires(Permission.RELEASE)
+@require_POST
+def roll_back(request: HttpRequest, revision: int) -> HttpResponse:
+    """Review and release the filter as an earlier revision had it (0: as it was installed): two clicks."""
+    config, then = queries.set_now(), queries.told_at(revision)
+    name = f"of r{revision}" if revision else "as it was installed"
+    expected = whole_number(request.POST.get("expected"))
+    wanted = safety_releases.change_to(then) if then else None
+    asked: dict[str, Any] = {
+        "title": f"Make the filter {name} live again",
+        "confirm": f"Make r{revision} live again" if revision else "Make it live again",
+        "form_id": "filter-again",
+        "changes": _differences(queries.told_at(config.changed_revision) or {}, then) if then else [],
+        "template": "_review_form.html",
+        "action": reverse("safety_roll_back", args=[revision]),
+        "values": [("expected", expected)],
+    }
+    if then is None or wanted is None or wanted.model is None:
+        error = "It is not known what the filter was then: that is no release of the filter, or its model is gone."
+        return review.panel(request, error=error, **asked)
+    if expected != config.changed_revision:
+        return review.panel(request, error=actions.STALE, **asked)
+    if not asked["changes"]:
+        return review.panel(request, error="No changes to release: the safety filter is as it was then.", **asked)
+    try:
+        if not review.confirmed(request):
+            return review.panel(request, warning=_warnings(config, wanted, wanted.model), **asked)
+        done = actions.roll_back(revision, wanted, by=actor(request), expected=expected or 0, note=review.note(request))
+    except (Refused, Stale, ValidationError) as error:
+        sentence = " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
+        return review.panel(request, error=sentence, **asked)
+    told = f"r{done.changed_revision} is live, with the filter {name}. To undo, make the release before live again."
+    return review.done(request, reverse("safety"), told)
+
+
+def _warnings(config: SafetySettings, wanted: actions.SafetyChange, model: SafetyModelVersion) -> str:
+    """What a whole other setting of the filter means for the show, and what its self-test finds."""
+    meant = _warning(config, wanted.mode or config.mode, wanted.when_unavailable or config.when_unavailable)
+    config.thresholds = wanted.thresholds or {}
+    policy = guards.policy_of(config, actions.clean_terms(wanted.terms or ()), model)
+    return " ".join(filter(None, (meant, safety_releases.self_test(model, policy))))
+
+
+def _differences(now: dict[str, Any], then: dict[str, Any]) -> list[Change]:
+    """What is different in what two releases told; of terms, those that come and go."""
+    found: list[Change] = []
+    for name in dict.fromkeys((*now, *then)):
+        before, after = now.get(name), then.get(name)
+        if name.endswith("_terms"):
+            old, new = set(str(before or "").splitlines()), set(str(after or "").splitlines())
+            kind = "Denied" if name.startswith(SafetyTermKind.DENY) else "Allowed"
+            found += [Change(f"{kind}: {term}", "yes", "no") for term in sorted(old - new)]
+            found += [Change(f"{kind}: {term}", "no", "yes") for term in sorted(new - old)]
+        elif name.endswith("_from"):
+            if before is None or after is None or round(before, 4) != round(after, 4):
+                sides = ("–" if side is None else f"{side:.4f}" for side in (before, after))
+                found.append(Change(f"Threshold of {name.removesuffix('_from').replace('_', '-')}", *sides))
+        elif before != after:
+            label, words = {
+                "mode": ("Mode", lambda value: SafetyMode(value).label),
+                "when_unavailable": ("A text that cannot be judged", lambda value: WhenUnavailable(value).label),
+            }.get(name, (name.capitalize(), str))
+            found.append(Change(label, words(before), words(after)))
+    return found
 
 
 def _changes(config: SafetySettings, form: ModeForm) -> list[Change]:
@@ -75,9 +146,8 @@ def _changes(config: SafetySettings, form: ModeForm) -> list[Change]:
     return found
 
 
-def _warning(config: SafetySettings, form: ModeForm) -> str:
+def _warning(config: SafetySettings, mode: str, meaning: str) -> str:
     """What the change means for the show, where that is not harmless."""
-    mode, meaning = form.cleaned_data["mode"], form.cleaned_data["when_unavailable"]
     if mode == SafetyMode.OFF:
         return OFF
     if mode != SafetyMode.ENFORCE:

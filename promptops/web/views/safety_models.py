@@ -1,10 +1,12 @@
 """The safety filter's models: how good each is, and making another one live."""
 
+from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlencode
 
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
@@ -12,13 +14,13 @@ from promptops import guards
 from promptops.actions import safety as actions
 from promptops.actions import safety_training
 from promptops.actions.errors import Refused, Stale
-from promptops.engine.safety.guard import SafetyGuard
-from promptops.enums import Permission
-from promptops.models import SafetyModelVersion, SafetySettings
+from promptops.engine.safety.training import Step
+from promptops.enums import Permission, TrainingState
+from promptops.models import SafetyModelVersion, SafetySettings, SafetyTraining
 from promptops.queries import safety as queries
 from promptops.text import whole_number
-from promptops.web import review
-from promptops.web.access import actor, requires
+from promptops.web import review, safety_releases
+from promptops.web.access import actor, refused, requires
 from promptops.web.review import Change
 
 FIGURES = (
@@ -28,6 +30,14 @@ FIGURES = (
     ("Hard negatives blocked", "over_block_hard", "{:.1%}"),
 )
 """What is told of the held-out texts: the name, the field of the manifest, and how it is written."""
+STEPS = {
+    Step.NORMALIZE: "Read the texts",
+    Step.TRAIN: "Train",
+    Step.QUANTIZE: "Make it small",
+    Step.EVALUATE: "Evaluate",
+    Step.THRESHOLDS: "Pick thresholds",
+    Step.COMPARE: "Try it on texts from elsewhere",
+}
 
 
 @requires(Permission.READ)
@@ -35,33 +45,75 @@ def index(request: HttpRequest) -> HttpResponse:
     """All models with their figures, and what the live one does with the evaluation sets."""
     config = queries.set_now()
     rows = [
-        {"version": version, "live": version.pk == config.model_id, "figures": _figures(version)}
+        {
+            "version": version,
+            "live": version.pk == config.model_id,
+            "figures": _figures(version),
+            "measured_on": _measured_on(version.manifest.get("held_out") or {}),
+        }
         for version in queries.versions()
     ]
-    context = {
-        "config": config,
+    evaluation = queries.figures_of(config.model)
+    context = _told(config) | {
         "rows": rows,
         "names": [name for name, _, _ in FIGURES],
-        "examples": queries.example_count(),
-        "evaluation": queries.figures_of(config.model),
+        "evaluation": evaluation,
+        "sources": _sources(evaluation),
     }
     return render(request, "safety/models.html", context)
 
 
+@requires(Permission.READ)
+def training(request: HttpRequest) -> HttpResponse:
+    """How the last training goes or went; a POST starts another one, which goes on whatever becomes of the page."""
+    if request.method != "POST":
+        return _training(request)
+    if not request.user.may(Permission.RELEASE):
+        raise refused(request, Permission.RELEASE)
+    return _training(request, lambda: safety_training.start(by=actor(request)))
+
+
 @requires(Permission.RELEASE)
 @require_POST
-def train(request: HttpRequest) -> HttpResponse:
-    """Train a new model from the rubric and what people reviewed, then review making it live. Takes seconds."""
+def cancel(request: HttpRequest, pk: int) -> HttpResponse:
+    """End a training; nothing of it is kept."""
+    found = SafetyTraining.objects.filter(pk=pk).first()
+    if found is None:
+        raise Http404
+    return _training(request, lambda: safety_training.cancel(found, by=actor(request)))
+
+
+def _training(request: HttpRequest, act: Callable[[], object] = lambda: None) -> HttpResponse:
+    """Act, then show how the last training goes, and why the action was refused if it was."""
+    error = ""
     try:
-        version = safety_training.train(by=actor(request))
-    except Refused as refused:
-        title = "Not trained" if "worse" not in str(refused) else "Not kept"
-        return review.panel(
-            request, title=title, confirm="", form_id="", template="safety/_not_trained.html", error=str(refused)
-        )
+        act()
+    except Refused as why_not:
+        error = str(why_not)
+    if not request.htmx:
+        return redirect("safety_models")
     config = queries.set_now()
-    asked = _asked(config, version, str(config.changed_revision))
-    return review.panel(request, warning=_warning(config, version), **asked)
+    return render(request, "safety/_training.html", _told(config) | {"error": error}, status=409 if error else 200)
+
+
+def _told(config: SafetySettings) -> dict[str, Any]:
+    """What the card of the last training shows: its steps, its outcome and what can be done with that."""
+    found = queries.training()
+    running = found is not None and found.state == TrainingState.RUNNING
+    steps = list(STEPS)
+    at = steps.index(Step(found.step)) if found and running and found.step in steps else 0
+    same = found.version if found and found.state == TrainingState.SAME else None
+    return {
+        "config": config,
+        "training": found,
+        "running": running,
+        "steps": [
+            (name, "done" if place < at else "now" if place == at else "") for place, name in enumerate(STEPS.values())
+        ],
+        "done": at,
+        "examples": queries.example_count(),
+        "thresholds": urlencode(found.thresholds) if found and same and same.pk == config.model_id else "",
+    }
 
 
 @requires(Permission.RELEASE)
@@ -104,30 +156,50 @@ def _asked(config: SafetySettings, version: SafetyModelVersion, expected: str) -
 
 
 def _warning(config: SafetySettings, version: SafetyModelVersion) -> str:
-    policy = guards.policy_of(config, queries.terms(), version)
-    problems = SafetyGuard(guards.model_of(version), policy).self_test()
-    return f"With this the filter fails its self-test: {'. '.join(problems)}." if problems else ""
+    return safety_releases.self_test(version, guards.policy_of(config, queries.terms(), version))
 
 
 def _figures(version: SafetyModelVersion) -> list[str]:
     held_out = version.manifest.get("held_out") or {}
-    return [pattern.format(held_out[field]) if field in held_out else "–" for _, field, pattern in FIGURES]
+    return [_told_figure(held_out, field, pattern) for _, field, pattern in FIGURES]
+
+
+def _told_figure(held_out: dict[str, Any], field: str, pattern: str) -> str:
+    return pattern.format(held_out[field]) if field in held_out else "–"
+
+
+def _held_out(version: SafetyModelVersion, other: SafetyModelVersion) -> dict[str, Any]:
+    """The version's figures on held-out texts: those of the other's training, where it was measured beside it."""
+    beside = other.manifest.get("beside") or {}
+    return (beside if beside.get("model") == version.number else version.manifest).get("held_out") or {}
+
+
+def _sources(evaluation: dict[str, Any] | None) -> str:
+    """What an evaluation was made on: the sources with the number of their texts."""
+    counts: dict[str, int] = {}
+    for row in evaluation["tables"].get("By source", []) if evaluation else []:
+        counts[row["source"]] = counts.get(row["source"], 0) + row["texts"]
+    return ", ".join(f"{count:,} of {source}" for source, count in counts.items())
+
+
+def _measured_on(held_out: dict[str, Any]) -> str:
+    if not held_out:
+        return "–"
+    return f"{held_out['harmful']:,} harmful and {held_out['harmless']:,} harmless held-out texts"
 
 
 def _changes(config: SafetySettings, version: SafetyModelVersion) -> list[Change]:
     """The model's figures and thresholds before and after; thresholds that were set stay."""
     before, after = config.model, version
-    found = [Change("Model", before.number, after.number)]
-    found += [
-        Change(name, *pair)
-        for (name, _, _), pair in zip(FIGURES, zip(_figures(before), _figures(after), strict=True), strict=True)
-    ]
+    held = _held_out(before, after), _held_out(after, before)
+    found = [Change("Model", before.number, after.number), Change("Measured on", *map(_measured_on, held))]
+    found += [Change(name, *(_told_figure(side, field, pattern) for side in held)) for name, field, pattern in FIGURES]
     for which in ("recall_by_category", "thresholds"):
         old, new = (
-            (version.manifest.get("held_out") or {}).get(which, {})
+            (side or {}).get(which, {})
             if which != "thresholds"
             else {**version.manifest.get("thresholds", {}), **config.thresholds}
-            for version in (before, after)
+            for version, side in zip((before, after), held, strict=True)
         )
         for name in sorted({*old, *new}):
             label = name.replace("_", "-")

@@ -54,7 +54,9 @@ def preview(request: HttpRequest) -> HttpResponse:
         new = _cleaned(kept, form.new)
     except ValidationError as error:
         return render(request, "safety/_hits.html", {"error": " ".join(error.messages)})
-    hits = _hits(queries.set_now(), kept, new, [term.text for term in form.new])
+    goes_on = "score" in request.POST
+    budget = safety_replay.LONG_BUDGET_SECONDS if goes_on else safety_replay.BUDGET_SECONDS
+    hits = _hits(queries.set_now(), kept, new, [term.text for term in form.new], budget)
     return render(request, "safety/_hits.html", {"hits": hits})
 
 
@@ -83,7 +85,7 @@ def remove(request: HttpRequest) -> HttpResponse:
         return review.panel(
             request,
             affected=f"It hits {_of(found)}. {review.AFFECTED}",
-            warning=safety_releases.self_test(config, guards.policy_of(config, left)),
+            warning=safety_releases.self_test(config.model, guards.policy_of(config, left)),
             **asked,
         )
     return _release(request, left, expected, asked, f'To undo, add "{text}" again.')
@@ -106,7 +108,7 @@ def _add(request: HttpRequest, config: SafetySettings) -> HttpResponse:
         return review.panel(
             request,
             affected=f"They hit {_of(found)}. {review.AFFECTED}",
-            warning=safety_releases.self_test(config, guards.policy_of(config, new)),
+            warning=safety_releases.self_test(config.model, guards.policy_of(config, new)),
             template="_review_warning.html",
             **asked,
         )
@@ -131,11 +133,15 @@ def _given(terms: list[SafetyTerm]) -> tuple[Term, ...]:
 
 
 def _hits(
-    config: SafetySettings, before: list[SafetyTerm], after: list[SafetyTerm], texts: list[str]
+    config: SafetySettings,
+    before: list[SafetyTerm],
+    after: list[SafetyTerm],
+    texts: list[str],
+    budget: float = safety_replay.LONG_BUDGET_SECONDS,
 ) -> safety_replay.Hits:
     model = guards.model_of(config.model)
     guard = {name: SafetyGuard(model, guards.policy_of(config, terms)) for name, terms in (("b", before), ("a", after))}
-    return safety_replay.hits(texts, guard["b"], guard["a"])
+    return safety_replay.hits(texts, guard["b"], guard["a"], budget)
 
 
 def _of(hits: safety_replay.Hits) -> str:

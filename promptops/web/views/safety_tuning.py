@@ -70,7 +70,7 @@ def thresholds(request: HttpRequest) -> HttpResponse:
     if form.is_valid():
         proposed = form.proposed
         context |= {
-            "replay": safety_replay.replay(config.model, form.now, proposed),
+            "replay": safety_replay.replay(config, form.now, proposed, _budget(request)),
             "quality": safety_replay.quality(config.model, form.now, proposed),
             "changed_thresholds": proposed != form.now,
         }
@@ -79,6 +79,11 @@ def thresholds(request: HttpRequest) -> HttpResponse:
     different = {name: request.GET[name] for name in form.now if name in form.changed_from_now}
     address = f"{request.path}?{urlencode(different)}" if different else request.path
     return replace_url(render(request, "safety/_replay.html", context), address)
+
+
+def _budget(request: HttpRequest) -> float:
+    """Seconds for scoring past texts: more of them when the page asks to go on with it."""
+    return safety_replay.LONG_BUDGET_SECONDS if "score" in request.GET else safety_replay.BUDGET_SECONDS
 
 
 def _release_thresholds(request: HttpRequest, config: SafetySettings) -> HttpResponse:
@@ -99,10 +104,11 @@ def _release_thresholds(request: HttpRequest, config: SafetySettings) -> HttpRes
     if not changes:
         return review.panel(request, error="No changes to release: the thresholds are as they were.", **asked)
     if not review.confirmed(request):
-        found = safety_replay.replay(config.model, form.now, form.proposed)
+        found = safety_replay.replay(config, form.now, form.proposed, safety_replay.LONG_BUDGET_SECONDS)
+        unknown = f" ({found.past.waiting:,} of their texts are yet to be scored)" if found.past.waiting else ""
         asked["affected"] = (
             f"Of the newest {safety_releases.runs(found.past.runs)} these scores would have blocked {found.then:,}; "
-            f"as it is now, {found.now:,}. {review.AFFECTED}"
+            f"as it is now, {found.now:,}{unknown}. {review.AFFECTED}"
         )
         policy = guards.policy_of(config, queries.terms())
         policy = SafetyPolicy(
@@ -111,7 +117,7 @@ def _release_thresholds(request: HttpRequest, config: SafetySettings) -> HttpRes
             policy.deny_terms,
         )
         return review.panel(
-            request, warning=safety_releases.self_test(config, policy), template="_review_warning.html", **asked
+            request, warning=safety_releases.self_test(config.model, policy), template="_review_warning.html", **asked
         )
     wanted = actions.SafetyChange(thresholds=form.stored)
     return safety_releases.release(request, wanted, form.cleaned_data["expected"], "safety_thresholds", asked)

@@ -6,6 +6,7 @@ from django.utils import timezone
 
 from promptops.enums import Permission
 from promptops.models import Release
+from promptops.queries import safety
 from promptops.queries import timeline as queries
 from promptops.queries.pages import page
 from promptops.text import whole_number
@@ -56,4 +57,8 @@ def revision(request: HttpRequest, revision: int) -> HttpResponse:
         shown = queries.found(revision)
     except Release.DoesNotExist:
         raise Http404 from None
-    return render(request, "timeline/revision.html", {"shown": shown, "release": shown.release})
+    of_safety = shown.release.action.startswith("safety.")
+    config = safety.set_now() if of_safety else None
+    return render(
+        request, "timeline/revision.html", {"shown": shown, "release": shown.release, "safety_config": config}
+    )

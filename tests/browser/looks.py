@@ -1,0 +1,65 @@
+"""What a page looks like: axe finds nothing wrong with it and nothing runs off the side, in both themes and widths."""
+
+from axe_playwright_python.base import AXE_FILE_PATH
+from playwright.sync_api import Page
+
+from tests.browser.conftest import PICTURES, WIDTHS, snap
+
+Looks = tuple[tuple[int, str], ...]
+LOOKS: Looks = ((1440, "light"), (390, "dark"))
+OTHER_LOOKS: Looks = ((1440, "dark"), (390, "light"))
+
+# A page that was resized has settled two frames later. The page behind an open dialog was looked at without it. Of long
+# lists the first twelve and the last four rows are looked at: each row costs milliseconds, the others are like them.
+RUN_AXE = """async () => {
+  await new Promise((settled) => requestAnimationFrame(() => requestAnimationFrame(settled)));
+  const result = await axe.run(
+    {
+      include: document.querySelector("dialog[open]") ?? document,
+      exclude: ["tr", "li", "article"].map((row) => `${row}:nth-child(n+13):nth-last-child(n+5)`),
+    },
+    { resultTypes: ["violations"], preload: false },
+  );
+  return result.violations;
+}"""
+
+TOO_WIDE = """() => {
+  const root = document.scrollingElement;
+  if (root.scrollWidth <= root.clientWidth) return null;
+  const sticksOut = (element) => element.getBoundingClientRect().right > root.clientWidth + 1;
+  const culprits = [...document.querySelectorAll("main *, header *")].filter(sticksOut);
+  return `${root.scrollWidth} px: ${culprits.slice(0, 3).map((culprit) => culprit.outerHTML.slice(0, 120))}`;
+}"""
+
+
+def faults(page: Page, name: str, looks: Looks = LOOKS) -> list[str]:
+    """What axe and a ruler find on the page in each look; keeps a picture of each."""
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE_FILE_PATH.read_text())
+    found = []
+    for width, scheme in looks:
+        page.set_viewport_size({"width": width, "height": WIDTHS[width]})
+        page.emulate_media(color_scheme=scheme)
+        where = f"{name}-{width}-{scheme}"
+        if PICTURES:
+            snap(page, where, full_page=not page.locator("dialog[open]").count())
+        for violation in page.evaluate(RUN_AXE):
+            nodes = [f"{node['target']} {node['html'][:160]}" for node in violation["nodes"][:3]]
+            found.append(f"{where}: {violation['id']} ({violation['impact']}), {len(violation['nodes'])}: {nodes}")
+        if too_wide := page.evaluate(TOO_WIDE):
+            found.append(f"{where} is wider than the window: {too_wide}")
+    return found
+
+
+def look(page: Page, prefix: str, addresses: dict[str, str], looks: Looks = LOOKS) -> list[str]:
+    """The faults of several pages."""
+    found = []
+    for name, address in addresses.items():
+        page.set_viewport_size({"width": 1440, "height": WIDTHS[1440]})
+        page.goto(address)
+        found += faults(page, f"{prefix}-{name}", looks)
+    return found
+
+
+def told(found: list[str]) -> str:
+    return "\n" + "\n".join(found)
