@@ -60,10 +60,17 @@ def bench_verdicts() -> list[dict[str, Any]]:
     same = [get() for _ in range(20)]
     voted = []
     for _ in range(10):
-        Vote.objects.filter(comparison=comparison).last().delete()
+        # Another one's: who looks has no ballot left, of which the page would warn first.
+        Vote.objects.filter(comparison=comparison).exclude(user=user).last().delete()
         voted.append(get())
-    rows = [_row(f"{ballots:,} votes: nothing changed", same), _row(f"{ballots:,} votes: one vote changed", voted)]
-    return rows
+    editor = User.objects.create(username="editor", name="E", role="editor")
+    client.force_login(editor, backend="django.contrib.auth.backends.ModelBackend")
+    path = f"/compare/{comparison.pk}/vote/"
+    return [
+        _row(f"{ballots:,} votes: nothing changed", same),
+        _row(f"{ballots:,} votes: one vote changed", voted),
+        _row("the voting page", [get() for _ in range(20)]),
+    ]
 
 
 def _answer(comparison: Any) -> None:
@@ -107,8 +114,9 @@ def _answer(comparison: Any) -> None:
     )
     for trial, run in zip(trials, runs, strict=True):
         trial.run, trial.state, trial.finished_at = run, "succeeded", timezone.now()
+        trial.answer_hash = run.answer_hash
         trial.words, trial.characters, trial.subject_kept, trial.repetition = 102, 510, chance.random(), 0.1
-    fields = ["run", "state", "finished_at", "words", "characters", "subject_kept", "repetition"]
+    fields = ["run", "state", "finished_at", "answer_hash", "words", "characters", "subject_kept", "repetition"]
     Trial.objects.bulk_update(trials, fields, batch_size=100)
 
 

@@ -4,11 +4,11 @@ The input is the unit. Repeats of an input and several voters on it are not inde
 one figure, the mean of its votes, and intervals come from how much the inputs differ among themselves.
 """
 
+from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
-from math import isfinite, sqrt
-from statistics import NormalDist, fmean, variance
+from math import sqrt
+from statistics import NormalDist, fmean
 
 import numpy as np
 
@@ -30,6 +30,9 @@ an arm that won or lost everything keeps a finite strength."""
 
 Scores = Mapping[Hashable, Sequence[float]]
 """By input: for each vote 1.0 when it favors the first arm, 0.0 the second, 0.5 neither of them."""
+
+Means = Sequence[float] | np.ndarray
+"""Of the scores of each input that has a vote."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +84,9 @@ def share_of(scores: Scores) -> Interval:
     return share_of_means(*_means(scores))
 
 
-def share_of_means(means: Sequence[float], votes: int) -> Interval:
+def share_of_means(means: Means, votes: int) -> Interval:
     """`share_of` for the means of the inputs that have a vote, and how many votes these have together."""
-    return wilson(fmean(means), effective_inputs(means, votes)) if means else Interval(0.5, 0.0, 1.0)
+    return wilson(fmean(means), effective_inputs(means, votes)) if len(means) else Interval(0.5, 0.0, 1.0)
 
 
 def _means(scores: Scores) -> tuple[list[float], int]:
@@ -91,7 +94,7 @@ def _means(scores: Scores) -> tuple[list[float], int]:
     return [fmean(votes) for votes in voted], sum(map(len, voted))
 
 
-def effective_inputs(means: Sequence[float], votes: int) -> float:
+def effective_inputs(means: Means, votes: int) -> float:
     """How many independent votes of 0 or 1 would tell as much as these means of inputs, which have `votes` together.
 
     The number at which a binomial share would vary as much as the inputs' means do, and no more than there are votes.
@@ -101,7 +104,7 @@ def effective_inputs(means: Sequence[float], votes: int) -> float:
     count, share = len(means), fmean(means)
     if count < 2:
         return float(count)
-    spread = variance(means) / count
+    spread = float(np.var(means, ddof=1)) / count if np.ptp(means) > 0 else 0.0  # which the variance would round
     # Where all inputs agree nothing is known of how they differ: each counts as one vote.
     effective = min(votes, share * (1 - share) / spread) if spread > 0 and 0 < share < 1 else count
     if count >= FEW_INPUTS:
@@ -141,13 +144,13 @@ def verdict(scores: Scores) -> Verdict:
     return verdict_of_means(*_means(scores))
 
 
-def verdict_of_means(means: Sequence[float], votes: int) -> Verdict:
+def verdict_of_means(means: Means, votes: int) -> Verdict:
     """`verdict` for the means of the inputs that have a vote, and how many votes these have together."""
     found, inputs = share_of_means(means, votes), len(means)
-    if means and not found.includes_half:
+    if inputs and not found.includes_half:
         return Verdict(found, inputs, "first" if found.share > 0.5 else "second", 0)
     distance = abs(found.share - 0.5)
-    if not means or distance < 1e-9:
+    if not inputs or distance < 1e-9:
         return Verdict(found, inputs, None, None)
     z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
     worth = effective_inputs(means, votes) / inputs  # votes that one input tells as much as
@@ -173,14 +176,21 @@ def strengths(matches: Mapping[Hashable, Sequence[Match]], arms: int, *, seed: i
     A tie, or neither, is half a win each. Every input has the same weight, however many votes it has. The intervals
     are the percentiles of `RESAMPLES` bootstrap resamples of the inputs; `seed` makes them repeatable.
     """
-    tables = np.array([_wins(votes, arms) for votes in matches.values() if votes])
+    return strengths_of_tables(np.array([_wins(votes, arms) for votes in matches.values() if votes]), arms, seed=seed)
+
+
+def strengths_of_tables(tables: np.ndarray, arms: int, *, seed: int = 1) -> list[Strength]:
+    """`strengths` from a table of each input: at [i, j] the share of its vote on the arms i and j that i got."""
     if not len(tables):
         return [Strength(Interval(0.5, 0.0, 1.0)) for _ in range(arms)]
     chances = _chances(bradley_terry(tables.sum(axis=0)))
-    random = np.random.default_rng(seed)
     # How often each resample drew each input.
-    drawn = random.multinomial(len(tables), np.full(len(tables), 1 / len(tables)), size=RESAMPLES)
-    resampled = _chances(bradley_terry(np.tensordot(drawn, tables, axes=1)))
+    random, count = np.random.default_rng(seed), len(tables)
+    places = random.integers(count, size=(RESAMPLES, count)) + count * np.arange(RESAMPLES)[:, None]
+    drawn = np.bincount(places.ravel(), minlength=RESAMPLES * count).reshape(RESAMPLES, count).astype(float)
+    # Not a matrix product, whose threads would go on spinning on every core beside the pages.
+    summed = np.einsum("ri,iab->rab", drawn, tables)
+    resampled = _chances(bradley_terry(summed))
     low, high = np.quantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
     return [Strength(Interval(float(chances[arm]), float(low[arm]), float(high[arm]))) for arm in range(arms)]
 
@@ -226,20 +236,19 @@ def agreement(votes: Iterable[Sequence[Hashable]]) -> float | None:
     `votes` holds, for each thing that was voted on, what its voters chose; missing votes are left out (Krippendorff,
     "Computing Krippendorff's Alpha-Reliability", 2011). None when nothing has two votes, or all votes are the same.
     """
-    pairs: dict[tuple[Hashable, Hashable], float] = {}
-    for chosen in votes:
-        if len(chosen) < 2:
-            continue
-        for one, other in combinations(chosen, 2):
-            for pair in ((one, other), (other, one)):
-                pairs[pair] = pairs.get(pair, 0.0) + 1 / (len(chosen) - 1)
-    totals: dict[Hashable, float] = {}
-    for (one, _), weight in pairs.items():
-        totals[one] = totals.get(one, 0.0) + weight
-    everything = sum(totals.values())
-    expected = everything**2 - sum(total**2 for total in totals.values())
+    counts = [Counter(chosen) for chosen in votes]
+    names = list({name: None for chosen in counts for name in chosen})
+    return agreement_of_counts(np.array([[chosen[name] for name in names] for chosen in counts]))
+
+
+def agreement_of_counts(counts: np.ndarray) -> float | None:
+    """`agreement` from how often each name (column) was chosen for each thing that was voted on (row)."""
+    voters = counts.sum(axis=-1)
+    shared, voters = counts[voters > 1], voters[voters > 1]
+    totals = shared.sum(axis=0)
+    everything = int(totals.sum())
+    expected = everything**2 - int((totals**2).sum())
     if not expected:
         return None
-    observed = sum(weight for (one, other), weight in pairs.items() if one != other)
-    alpha = 1 - (everything - 1) * observed / expected
-    return alpha if isfinite(alpha) else None
+    observed = ((voters**2 - (shared**2).sum(axis=1)) / (voters - 1)).sum()
+    return float(1 - (everything - 1) * observed / expected)

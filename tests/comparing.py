@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from promptops import live
@@ -63,5 +64,14 @@ def answer(comparison: Comparison, text: Callable[[Trial], str | None] = words) 
             latency_ms=1,
         )
         trial.run, trial.state, trial.finished_at = run, run.status, timezone.now()
+        trial.answer_hash = run.answer_hash
     Run.objects.bulk_create([trial.run for trial in trials])
-    Trial.objects.bulk_update(trials, ["run", "state", "finished_at"])
+    Trial.objects.bulk_update(trials, ["run", "state", "finished_at", "answer_hash"])
+
+
+def change_runs(runs: QuerySet[Run], **change: object) -> None:
+    """Change these runs of trials, as if they had ended so."""
+    ids = list(runs.values_list("pk", flat=True))
+    Run.objects.filter(pk__in=ids).update(**change)
+    for run in Run.objects.filter(pk__in=ids):
+        Trial.objects.filter(run=run).update(answer_hash=run.answer_hash)

@@ -213,3 +213,23 @@ def test_words_that_the_old_text_does_not_have_are_marked(old: str, new: str, sh
     assert "".join(piece.text for piece in pieces) == new
     # Without any steps left it is coarser, never wrong.
     assert "".join(piece.text for piece in marked(old, new, Budget(0))) == new
+
+
+def test_as_few_words_as_possible_are_marked() -> None:
+    chance = random.Random(1)
+
+    def longest(old: str, new: str) -> int:
+        """By the textbook's table."""
+        table = [[0] * (len(new) + 1) for _ in range(len(old) + 1)]
+        for i, one in enumerate(old):
+            for j, other in enumerate(new):
+                table[i + 1][j + 1] = table[i][j] + 1 if one == other else max(table[i][j + 1], table[i + 1][j])
+        return table[-1][-1]
+
+    for _ in range(500):
+        old, new = ("".join(chance.choices("abc,", k=chance.randrange(12))) for _ in range(2))
+        pieces = marked(" ".join(old), " ".join(new), Budget(MAX_STEPS))
+        kept = "".join(piece.text for piece in pieces if piece.kind == "equal").replace(" ", "")
+        rest = iter(old)
+        assert all(letter in rest for letter in kept)
+        assert len(kept) == longest(old, new)

@@ -120,6 +120,11 @@ async def test_an_answer_is_measured_when_its_trial_ends(publish, operation, ans
     good, bad = [row async for row in Trial.objects.order_by("arm").values_list(*fields)]
     assert good == expected
     assert bad == (None,) * 5
+    run = await Run.objects.aget(status="succeeded")
+    assert [row async for row in Trial.objects.order_by("arm").values_list("answer_hash", flat=True)] == [
+        run.answer_hash,
+        None,
+    ]
 
 
 async def test_an_arm_that_fails_spoils_only_its_own_cells(publish):

@@ -29,6 +29,23 @@ def test_wilson_as_published(won, count, low, high):
     assert (round(found.low, 4), round(found.high, 4)) == (low, high)
 
 
+# statsmodels 0.15, proportion_confint(share * count, count, method="wilson"); effective numbers are not whole.
+@pytest.mark.parametrize(
+    ("won", "count", "low", "high"),
+    [(37.5, 60, 0.4985, 0.7365), (12, 18.25, 0.4304, 0.8299), (0, 7, 0.0, 0.3543), (210, 333, 0.5776, 0.6807)],
+)
+def test_wilson_as_statsmodels_has_it(won, count, low, high):
+    found = wilson(won / count, count)
+    assert (round(found.low, 4), round(found.high, 4)) == (low, high)
+
+
+def test_votes_on_inputs_as_statsmodels_has_them():
+    """Error of the mean by `OLS(means, ones).fit().bse`, with it the effective number, with it Wilson's interval."""
+    kinds = [[1.0, 1.0, 1.0], [1.0, 1.0], [0.0, 0.0, 0.0], [1.0, 0.0], [1.0]]
+    found = share_of({number: kinds[number % 5] for number in range(80)})
+    assert (found.share, round(found.low, 4), round(found.high, 4)) == (0.7, 0.6059, 0.7798)
+
+
 # The tables of Student's t, 97.5%.
 @pytest.mark.parametrize(
     ("freedom", "value"), [(1, 12.706), (2, 4.303), (3, 3.182), (5, 2.571), (10, 2.228), (59, 2.001), (1000, 1.962)]
@@ -58,6 +75,17 @@ def test_bradley_terry_as_published():
     assert above_baltimore == [1.58, 1.44, 1.29, 1.25, 1.11, 0.68, 0.0]
 
 
+# Half wins, as ties give them. statsmodels 0.15, GLM(binomial) on the differences of arms; scipy 1.17 finds the same by
+# optimize.minimize without a prior.
+@pytest.mark.parametrize(
+    ("prior", "strengths"),
+    [(0, [0.44358, 0.07881, 0.01996, -0.54235]), (0.5, [0.42292, 0.07471, 0.0182, -0.51583])],
+)
+def test_bradley_terry_as_statsmodels_and_scipy_have_it(prior, strengths):
+    wins = np.array([[0, 13.5, 22, 9], [6.5, 0, 11, 14], [8, 9, 0, 20.5], [11, 6, 4.5, 0]])
+    assert np.abs(bradley_terry(wins, prior=prior) - strengths).max() < 1e-5
+
+
 def test_bradley_terry_keeps_who_won_everything_finite():
     found = bradley_terry(np.array([[0.0, 9, 9], [0, 0, 5], [0, 4, 0]]))
     assert np.isfinite(found).all()
@@ -69,12 +97,18 @@ def test_bradley_terry_of_arms_that_never_met():
     assert np.isfinite(bradley_terry(np.zeros((3, 3)))).all()
 
 
-# Krippendorff 2011, example C: four observers, twelve units, with missing votes.
-RATED = ["111", "22232"[:4], "3333", "3333", "2222", "1234", "4444", "1121", "2222", "555", "11", "3"]
-
-
-def test_agreement_as_published():
-    assert round(agreement(RATED), 3) == 0.743
+# Krippendorff 2011, examples A (two observers, two names), B (two observers, five names) and C (four observers, with
+# missing votes).
+@pytest.mark.parametrize(
+    ("rated", "alpha"),
+    [
+        (["01", "11", "01", "00", "00", "01", "00", "00", "10", "00"], 0.095),
+        (["ab", "aa", "bb", "bb", "db", "cc", "cc", "cc", "ee", "dd", "dd", "ad"], 0.692),
+        (["111", "2223", "3333", "3333", "2222", "1234", "4444", "1121", "2222", "555", "11", "3"], 0.743),
+    ],
+)
+def test_agreement_as_published(rated, alpha):
+    assert round(agreement(rated), 3) == alpha
 
 
 @pytest.mark.parametrize("votes", [[], ["a"], ["aa", "aaa"]])

@@ -35,7 +35,7 @@ from promptops.engine.snapshot import ProviderSpec, SafetySpec, Snapshot
 from promptops.engine.types import Attempt as EngineAttempt
 from promptops.engine.types import LLMProvider, LLMRequest, LLMResponse, PromptOperation
 from promptops.enums import RunSource, RunStatus, SafetyMode, SafetyQueue, SafetySide
-from promptops.models import Attempt, LiveConfiguration, Run, SafetyCheck, SafetyExample, Template, User, Version
+from promptops.models import Attempt, LiveConfiguration, Run, SafetyCheck, SafetyExample, Template, Trial, User, Version
 
 log = logging.getLogger(__name__)
 
@@ -455,4 +455,6 @@ def _erase(runs: QuerySet[Run]) -> int:
     # So do the words that a verdict names.
     quoting = SafetyCheck.objects.filter(run__in=runs.filter(erased_at=now))
     quoting.update(words=[], window="", reason="", report_note="")
+    # What was erased is put to no vote.
+    Trial.objects.filter(run__in=runs.filter(erased_at=now)).update(answer_hash=None)
     return erased

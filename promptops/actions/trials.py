@@ -16,7 +16,7 @@ from typing import Any
 
 from channels.layers import get_channel_layer
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef
+from django.db.models import Exists, F, OuterRef, Prefetch
 from django.utils import timezone
 
 from promptops import events, live
@@ -159,7 +159,8 @@ def _claim_some(claim: str, busy: Counter[int | None]) -> list[Trial]:
     """Claim the next trials of every running comparison, as many as each provider has room for."""
     now = timezone.now()
     arms: dict[int | None, list[Arm]] = {}
-    for arm in Arm.objects.filter(comparison__state=ComparisonState.RUNNING).select_related("provider"):
+    running = Arm.objects.filter(comparison__state=ComparisonState.RUNNING).select_related("provider").defer("body")
+    for arm in running:
         arms.setdefault(arm.provider_id, []).append(arm)
     wanted: list[int] = []
     waiting = Trial.objects.filter(state=TrialState.WAITING, not_before__lte=now)
@@ -174,7 +175,11 @@ def _claim_some(claim: str, busy: Counter[int | None]) -> list[Trial]:
     ends = now + timedelta(seconds=CLAIM_SECONDS)
     waiting.filter(pk__in=wanted).update(state=TrialState.RUNNING, claim=claim, not_before=ends)
     claimed = Trial.objects.filter(pk__in=wanted, state=TrialState.RUNNING, claim=claim, not_before=ends)
-    related = claimed.select_related("arm__template", "arm__version", "arm__provider", "comparison__user", "input")
+    # Many trials of few arms, whose texts are long: each is loaded once.
+    arms_with = Arm.objects.select_related("template", "version", "provider").defer("version__body")
+    related = claimed.select_related("input").prefetch_related(
+        Prefetch("arm", arms_with), Prefetch("comparison", Comparison.objects.select_related("user"))
+    )
     return list(related.order_by("comparison", "pk"))
 
 
@@ -254,5 +259,5 @@ def _measured(run: Run) -> dict[str, Any]:
     if rewrite := run.operation == PromptOperation.REWRITE.value:
         found = parse_alternatives(run.output, len(run.output))
     given = None if run.operation == PromptOperation.AUTO_EXTEND.value else run.input
-    fields = asdict(measure(given, run.output, alternatives=found))
+    fields = asdict(measure(given, run.output, alternatives=found)) | {"answer_hash": run.answer_hash}
     return fields | ({"alternatives": min(len(found), 32_767)} if rewrite else {})

@@ -11,7 +11,7 @@ from django.utils.crypto import constant_time_compare
 from promptops import ballots, events
 from promptops.actions.errors import Refused, Stale
 from promptops.audit import Actor
-from promptops.enums import Choice, Side, TrialState
+from promptops.enums import Choice, Side
 from promptops.models import Comparison, Trial, User, Vote
 
 
@@ -63,19 +63,8 @@ def _voter(by: Actor) -> User:
 
 def _pair(comparison: Comparison, voter: User, input: int, repeat: int, ballot: str) -> ballots.Pair:
     """The pair of arms whose ballot has this mark, if both have answered and their texts may be read."""
-    answers = dict(
-        Trial.objects.filter(
-            comparison=comparison,
-            input=input,
-            repeat=repeat,
-            state=TrialState.SUCCEEDED,
-            run__erased_at=None,
-            run__input_masked=False,
-            run__output_masked=False,
-        )
-        .order_by("arm__position")
-        .values_list("arm", "run__output")
-    )
+    found = Trial.objects.filter(comparison=comparison, input=input, repeat=repeat, answer_hash__isnull=False)
+    answers = dict(found.order_by("arm__position").values_list("arm", "answer_hash"))
     for first, second in ballots.pairs(comparison.pk, list(answers)):
         marked = ballots.mark(voter.pk, input, repeat, (first, second))
         if constant_time_compare(ballot, marked) and answers[first] != answers[second]:

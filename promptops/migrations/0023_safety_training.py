@@ -14,7 +14,7 @@ STATES = [
 
 
 class Migration(migrations.Migration):
-    dependencies = [("promptops", "0019_discarded_drafts")]
+    dependencies = [("promptops", "0022_ballot_index")]
 
     operations = [
         migrations.CreateModel(

@@ -114,6 +114,11 @@ class Trial(models.Model):
     subject_kept = models.FloatField(null=True, blank=True, help_text="Share of the input's content words, 0 to 1.")
     repetition = models.FloatField(null=True, blank=True, help_text="Share of repeated runs of three words, 0 to 1.")
     alternatives = models.PositiveSmallIntegerField(null=True, blank=True, help_text="Of a rewrite: how many came.")
+    answer_hash = models.BigIntegerField(
+        null=True,
+        blank=True,
+        help_text="Tells answers apart without reading them; None where there is none to vote on.",
+    )
 
     class Meta:
         ordering = ["input", "repeat", "arm"]
@@ -125,7 +130,15 @@ class Trial(models.Model):
                 name="trial_ended_with_a_run",
             ),
         ]
-        indexes = [models.Index(fields=["comparison", "state"], name="trial_comparison_state")]
+        indexes = [
+            models.Index(fields=["comparison", "state"], name="trial_comparison_state"),
+            # All that counting ballots reads: it goes through the index alone.
+            models.Index(
+                fields=["comparison", "input", "repeat", "answer_hash", "arm"],
+                name="trial_ballots",
+                condition=Q(answer_hash__isnull=False),
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"trial {self.pk}"

@@ -1,5 +1,7 @@
 """What was run. Viewers' prompts are personal: their text can be erased while the figures stay."""
 
+from hashlib import sha256
+
 from django.db import models
 from django.utils import timezone
 
@@ -44,6 +46,16 @@ class Run(models.Model):
 
     def __str__(self) -> str:
         return f"run {self.pk}"
+
+    @property
+    def answer_hash(self) -> int | None:
+        """64 bits of the answer's SHA-256, the same for the same text; None where there is no answer to vote on.
+
+        That is where the run failed, its text was erased, or the safety filter masks it or its input.
+        """
+        if self.status != RunStatus.SUCCEEDED or self.erased_at or self.input_masked or self.output_masked:
+            return None
+        return int.from_bytes(sha256(self.output.encode()).digest()[:8], signed=True)
 
 
 class Attempt(models.Model):

@@ -55,8 +55,8 @@ def listed() -> QuerySet[Comparison]:
     """All comparisons, newest first, each with `total` and `ended`: trials, and those that ended."""
     ended = Q(trials__state__in=[TrialState.SUCCEEDED, TrialState.FAILED])
     return Comparison.objects.annotate(
-        total=Count("trials", distinct=True),
-        ended=Count("trials", filter=ended, distinct=True),
+        total=Count("trials"),
+        ended=Count("trials", filter=ended),
     ).order_by("-id")
 
 

@@ -1,25 +1,30 @@
 """The answers of a comparison, inputs by arms: a page of them, filtered, with what differs marked; and one pair."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from django.core.paginator import Paginator
 from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Left
 
 from promptops.diffs import Budget, Piece, marked
+from promptops.engine.safety.guard import VerdictDecision
 from promptops.enums import Choice, RunStatus, TrialState
-from promptops.models import Arm, Attempt, Comparison, ComparisonInput, Trial
+from promptops.models import Arm, Attempt, Comparison, ComparisonInput, SafetyCheck, Trial
 from promptops.models.comparisons import LETTERS
 
 ROWS = 20
-"""Inputs on one page: up to 80 answers of a few hundred words."""
+"""On one page, a row for each repeat of an input: up to 80 answers of a few hundred words."""
 
 SHOWN_CHARACTERS = 4_000
 """Of an answer in the matrix; the page of a pair has all of it."""
 
+ARM_FIELDS = ("comparison", "position", "temperature", "max_tokens", "provider_name")
+
 STEPS = 1_000_000
-"""Of difflib for one page, 0.15 microseconds each at most; what is left then is compared more coarsely."""
+"""Of comparing words for one page; what is left then is compared more coarsely."""
 
 SHOWS = {
     "": "all inputs",
@@ -38,15 +43,63 @@ class Filters:
     search: str = ""
 
 
+class Answer(NamedTuple):
+    """What a cell tells of one trial, in the order of FIELDS. The text is cut a little beyond `SHOWN_CHARACTERS`."""
+
+    trial: int
+    input: int
+    repeat: int
+    arm: int
+    state: str
+    run: int | None
+    status: str
+    text: str
+    error: str
+    erased_at: datetime | None
+    input_masked: bool
+    output_masked: bool
+    latency_ms: float
+    truncated: bool
+    cost: float | None
+    cost_estimated: bool
+    input_tokens: int | None
+    output_tokens: int | None
+    finish_reason: str | None
+
+    @property
+    def readable(self) -> bool:
+        """Whether it has a text that pages show."""
+        return self.state == TrialState.SUCCEEDED and not self.erased_at and not self.output_masked
+
+    @property
+    def shown(self) -> str:
+        return self.text[:SHOWN_CHARACTERS]
+
+    @property
+    def cut(self) -> bool:
+        return len(self.text) > SHOWN_CHARACTERS
+
+
+FIELDS = (
+    "pk", "input", "repeat", "arm", "state", "run", "run__status", Left("run__output", SHOWN_CHARACTERS + 1),
+    "run__error", "run__erased_at", "run__input_masked", "run__output_masked", "run__latency_ms", "run__truncated",
+    "run__cost", "run__cost_estimated", "input_tokens", "output_tokens", "finish_reason",
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Cell:
-    """One trial (None: there is none) and its text; pieces of kind `insert` are not in the base arm's answer."""
+    """One arm's answer (None: there is no trial); pieces of kind `insert` are not in the base arm's answer."""
 
-    trial: Trial | None
+    letter: str
+    number: int
+    """Of its input, from 1."""
+    answer: Answer | None
     pieces: tuple[Piece, ...] = ()
-    cut: bool = False
     waits: bool = False
     """Whether it may still change: its trial has not ended, or the one that it is compared with."""
+    checks: Sequence[SafetyCheck] = ()
+    """What the safety filter did not allow."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +166,8 @@ def inputs(comparison: Comparison, filters: Filters) -> QuerySet[ComparisonInput
     elif filters.show == "blocked":
         found = found.filter(pk__in=ended.filter(run__status=RunStatus.BLOCKED).values("input"))
     elif filters.show == "different":
-        answers = ended.filter(state=TrialState.SUCCEEDED, run__erased_at=None).values("input", "repeat")
-        unlike = answers.annotate(low=Min("run__output"), high=Max("run__output")).exclude(low=F("high"))
+        answers = ended.filter(answer_hash__isnull=False).values("input", "repeat")
+        unlike = answers.annotate(low=Min("answer_hash"), high=Max("answer_hash")).exclude(low=F("high"))
         found = found.filter(pk__in=unlike.values("input"))
     elif filters.show == "disagreeing":
         found = found.filter(pk__in=_disagreeing(comparison).values("input"))
@@ -122,9 +175,9 @@ def inputs(comparison: Comparison, filters: Filters) -> QuerySet[ComparisonInput
 
 
 def matrix(comparison: Comparison, filters: Filters, *, number: int = 1, base: str = "A") -> Matrix:
-    """A page of the answers, in seven queries; `base` is an arm's letter, or "" for no marks."""
-    arms = list(comparison.arms.select_related("template", "version", "provider"))
-    paged = Paginator(inputs(comparison, filters), ROWS).get_page(number)
+    """A page of the answers, in eight queries; `base` is an arm's letter, or "" for no marks."""
+    arms = _arms(comparison)
+    paged = Paginator(inputs(comparison, filters), max(1, ROWS // comparison.repeats)).get_page(number)
     shown = list(paged.object_list)
     base_arm = next((arm for arm in arms if arm.letter == base), None)
     rows = _rows(comparison, shown, arms, base_arm)
@@ -135,10 +188,16 @@ def cells(comparison: Comparison, trial_ids: Iterable[int], *, base: str) -> lis
     """Of the cells of these trials, those that changed since a page showed them as waiting: they wait no more."""
     asked = set(trial_ids)
     shown = ComparisonInput.objects.filter(comparison=comparison, trials__in=asked).distinct()
-    arms = list(comparison.arms.select_related("template", "version", "provider"))
+    arms = _arms(comparison)
     rows = _rows(comparison, list(shown), arms, next((arm for arm in arms if arm.letter == base), None))
     found = [cell for row in rows for cell in row.cells]
-    return [cell for cell in found if cell.trial and cell.trial.pk in asked and not cell.waits]
+    return [cell for cell in found if cell.answer and cell.answer.trial in asked and not cell.waits]
+
+
+def _arms(comparison: Comparison) -> list[Arm]:
+    """For their names: without their texts."""
+    arms = comparison.arms.select_related("template", "version")
+    return list(arms.only(*ARM_FIELDS, "template__name", "version__number"))
 
 
 def pair(comparison: Comparison, number: int, filters: Filters, *, first: str, second: str, repeat: int) -> Pair | None:
@@ -173,9 +232,13 @@ def pair(comparison: Comparison, number: int, filters: Filters, *, first: str, s
 
 def trials() -> QuerySet[Trial]:
     """Trials with their runs, the safety filter's verdicts, and the tokens and finish reason of their last attempts."""
-    newest = Attempt.objects.filter(run=OuterRef("run")).order_by("-position")
     related = Trial.objects.select_related("run", "input", "arm__template", "arm__version", "arm__provider")
-    return related.prefetch_related("run__safety_checks").annotate(
+    return _with_attempts(related.prefetch_related("run__safety_checks"))
+
+
+def _with_attempts(trials: QuerySet[Trial]) -> QuerySet[Trial]:
+    newest = Attempt.objects.filter(run=OuterRef("run")).order_by("-position")
+    return trials.annotate(
         input_tokens=Subquery(newest.values("input_tokens")[:1]),
         output_tokens=Subquery(newest.values("output_tokens")[:1]),
         finish_reason=Subquery(newest.values("finish_reason")[:1]),
@@ -189,18 +252,28 @@ def _disagreeing(comparison: Comparison) -> QuerySet[Any]:
 
 
 def _rows(comparison: Comparison, shown: list[ComparisonInput], arms: list[Arm], base: Arm | None) -> list[Row]:
-    asked = {(trial.input_id, trial.repeat, trial.arm_id): trial for trial in trials().filter(input__in=shown)}
+    found = _with_attempts(Trial.objects.filter(input__in=shown).order_by()).values_list(*FIELDS)
+    answers = {(answer.input, answer.repeat, answer.arm): answer for answer in map(Answer._make, found)}
     votes = comparison.votes.order_by().filter(input__in=shown).values_list("input", "repeat")
     counts = {(given, repeat): count for given, repeat, count in votes.annotate(votes=Count("id"))}
     unlike = set(_disagreeing(comparison).filter(input__in=shown).values_list("input", "repeat"))
+    checks: dict[int, list[SafetyCheck]] = {}
+    stopped = SafetyCheck.objects.filter(run__trial__input__in=shown).exclude(decision=VerdictDecision.ALLOW.value)
+    for check in stopped.order_by("pk").only("run", "side", "decision", "category", "mode", "blocked"):
+        checks.setdefault(check.run_id, []).append(check)
     budget = Budget(STEPS)
     rows = []
     for given in shown:
         for repeat in range(comparison.repeats):
-            compared = asked.get((given.pk, repeat, base.pk)) if base else None
-            found = [_cell(asked.get((given.pk, repeat, arm.pk)), compared, budget) for arm in arms]
+            compared = answers.get((given.pk, repeat, base.pk)) if base else None
+            cells = []
+            for arm in arms:
+                answer = answers.get((given.pk, repeat, arm.pk))
+                pieces, waits = _compared(answer, compared, budget)
+                seen = checks.get(answer.run, ()) if answer and answer.run else ()
+                cells.append(Cell(arm.letter, given.position + 1, answer, pieces, waits, seen))
             place = (given.pk, repeat)
-            rows.append(Row(given, repeat, found, counts.get(place, 0), place in unlike))
+            rows.append(Row(given, repeat, cells, counts.get(place, 0), place in unlike))
     return rows
 
 
@@ -211,22 +284,17 @@ def readable(trial: Trial) -> bool:
     return shown and trial.state == TrialState.SUCCEEDED
 
 
-def _cell(trial: Trial | None, base: Trial | None, budget: Budget) -> Cell:
-    if trial is None:
-        return Cell(None)
-    if trial.run is None:
-        return Cell(trial, waits=True)
-    text = trial.run.output[:SHOWN_CHARACTERS]
-    cut = len(trial.run.output) > SHOWN_CHARACTERS
-    if trial.run.output_masked:  # by the safety filter
-        return Cell(trial)
-    if base is None or base.pk == trial.pk or not readable(trial):
-        return Cell(trial, (Piece("equal", text),), cut)
-    if base.run is None:
-        return Cell(trial, (Piece("equal", text),), cut, waits=True)
-    if not readable(base):
-        return Cell(trial, (Piece("equal", text),), cut)
-    return Cell(trial, marked(base.run.output[:SHOWN_CHARACTERS], text, budget), cut)
+def _compared(answer: Answer | None, base: Answer | None, budget: Budget) -> tuple[tuple[Piece, ...], bool]:
+    """The text with what is not in the base's marked, and whether it may still change."""
+    if answer is None:
+        return (), False
+    if answer.run is None:
+        return (), True
+    if answer.output_masked:
+        return (), False
+    if base is None or base.trial == answer.trial or not answer.readable or not base.readable:
+        return (Piece("equal", answer.shown),), bool(base and base.run is None and answer.readable)
+    return marked(base.shown, answer.shown, budget), False
 
 
 def selection(comparison: Comparison, numbers: Iterable[int] = (), *, count: int = 6) -> Matrix:

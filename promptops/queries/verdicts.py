@@ -11,7 +11,8 @@ from itertools import combinations
 from math import ceil, floor, log10
 from statistics import fmean
 
-from django.db.models import Count, F, Max, Q, Sum
+import numpy as np
+from django.db.models import Case, Count, Max, Q, Sum, When
 
 from promptops import charts
 from promptops.engine.safety.guard import VerdictDecision
@@ -24,10 +25,10 @@ from promptops.verdicts import (
     Interval,
     Strength,
     Verdict,
-    agreement,
+    agreement_of_counts,
     share_of,
     share_of_means,
-    strengths,
+    strengths_of_tables,
     verdict_of_means,
 )
 
@@ -328,8 +329,8 @@ def verdicts(comparison: Comparison, arms: Sequence[NamedArm]) -> Verdicts:
 
 def _pair(first: NamedArm, second: NamedArm, votes: _PairVotes, answers: "_Answers") -> Pair:
     one, other = first.arm.pk, second.arm.pk
-    identical = answers.identical.get((one, other), frozenset())
-    both = (answers.answered[one] & answers.answered[other]) - identical
+    both = answers.votable[one].keys() & answers.votable[other].keys()
+    identical = {ballot for ballot in both if answers.votable[one][ballot] == answers.votable[other][ballot]}
     return Pair(
         first=first,
         second=second,
@@ -343,7 +344,7 @@ def _pair(first: NamedArm, second: NamedArm, votes: _PairVotes, answers: "_Answe
         verdict=votes.verdict,
         failed=len(answers.failed[one] | answers.failed[other]),
         identical=len(identical),
-        left=len({given for given, _ in both} - votes.voted),
+        left=len({given for given, _ in both - identical} - votes.voted),
     )
 
 
@@ -356,75 +357,86 @@ FIRST, SECOND, TIE, NEITHER = range(4)
 def _counted(comparison: int, arms: tuple[int, ...], state: Hashable) -> _Counted:
     """The votes, counted, in two queries. `state` says which votes there are: another one is counted anew."""
     votes = Vote.objects.filter(comparison=comparison).order_by()
-    rows = votes.values_list("input", "repeat", "first", "second", "choice", "first_on_left", "user") if state else []
-    number = {choice: place for place, choice in enumerate(CHOICES)}
-    pairs: dict[PairKey, dict[int, list[int]]] = {pair: {} for pair in combinations(arms, 2)}
-    ballots: dict[Hashable, list[int]] = defaultdict(list)
-    # Of decided votes: how many were for the left side, and how many there are.
-    sides: dict[int, list[int]] = defaultdict(lambda: [0, 0])
-    by_voter: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(lambda: [0, 0]))
-    choices: dict[int, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
-    for given, repeat, first, second, chosen, first_on_left, user in rows:
-        choice, pair = number[chosen], (first, second)
-        by_input = pairs[pair]
-        if given not in by_input:
-            by_input[given] = [0, 0, 0, 0]
-        by_input[given][choice] += 1
-        choices[user][choice] += 1
-        ballots[given, repeat, pair].append(choice)
-        if choice <= SECOND:
-            left = (choice == FIRST) == first_on_left
-            for counts in (sides[given], by_voter[user][given]):
-                counts[0] += left
-                counts[1] += 1
+    pairs = list(combinations(arms, 2))
+    # What is one of a few is told by one number, since most of the time goes into handing out the rows.
+    pair_number = Case(*(When(first=one, second=other, then=place) for place, (one, other) in enumerate(pairs)))
+    choice_number = Case(*(When(choice=choice, then=place) for place, choice in enumerate(CHOICES)))
+    left_number = Case(When(first_on_left=True, then=1), default=0)
+    said = (pair_number * len(CHOICES) + choice_number) * 2 + left_number
+    fields = votes.values_list("input", "repeat", "user", said) if state else []
+    rows = np.array(list(fields), dtype=np.int64).reshape(-1, 4)
+    inputs, given = np.unique(rows[:, 0], return_inverse=True)
+    voters, voter = np.unique(rows[:, 2], return_inverse=True)
+    pair, choice, first_on_left = np.unravel_index(rows[:, 3], (len(pairs), len(CHOICES), 2))
+    by_input = _tally((len(pairs), len(inputs), len(CHOICES)), pair, given, choice)
+    ballots, ballot = np.unique((rows[:, 1] * len(inputs) + given) * len(pairs) + pair, return_inverse=True)
+    by_ballot = _tally((len(ballots), len(CHOICES)), ballot, choice)
+    shared = by_ballot[by_ballot.sum(axis=1) > 1]
+    # Of decided votes of each voter on each input: how many were for the left side, and how many there are.
+    decided = choice <= SECOND
+    left = decided & ((choice == FIRST) == (first_on_left == 1))
+    lefts, sides = (_tally((len(voters), len(inputs)), voter[chosen], given[chosen]) for chosen in (left, decided))
+    choices = _tally((len(voters), len(CHOICES)), voter, choice)
     names = dict(votes.values_list("user").annotate(Max("user_name"))) if state else {}
-    shared = [ballot for ballot in ballots.values() if len(ballot) > 1]
+    found = [
+        Voter(
+            name=names[user],
+            votes=int(choices[place].sum()),
+            ties=int(choices[place, TIE]),
+            neither=int(choices[place, NEITHER]),
+            left=_rate_of(lefts[place], sides[place]),
+        )
+        for place, user in enumerate(voters.tolist())
+    ]
     return _Counted(
-        pairs={pair: _pair_votes(by_input) for pair, by_input in pairs.items()},
-        strengths=_strengths(pairs, arms) if len(arms) > 2 and ballots else [],
-        voters=[
-            Voter(names[user], sum(counts), counts[TIE], counts[NEITHER], _rate_of(by_voter[user].values()))
-            for user, counts in sorted(choices.items(), key=lambda row: -sum(row[1]))
-        ],
-        agreement=Agreement(len(shared), sum(len(set(ballot)) == 1 for ballot in shared), agreement(shared)),
-        left_side=_rate_of(sides.values()),
+        pairs={pair: _pair_votes(by_input[place], inputs) for place, pair in enumerate(pairs)},
+        strengths=_strengths(by_input, len(arms)) if len(arms) > 2 and len(rows) else [],
+        voters=sorted(found, key=lambda voter: -voter.votes),
+        agreement=Agreement(
+            len(shared), int((shared.max(axis=1, initial=0) == shared.sum(axis=1)).sum()), agreement_of_counts(shared)
+        ),
+        left_side=_rate_of(lefts.sum(axis=0), sides.sum(axis=0)),
     )
 
 
-def _pair_votes(by_input: dict[int, list[int]]) -> _PairVotes:
-    def share(choice: int) -> Rate:
-        return _rate_of((counts[choice], sum(counts)) for counts in by_input.values())
+def _tally(shape: tuple[int, ...], *places: np.ndarray) -> np.ndarray:
+    """How often each place of a table of that shape was named."""
+    size = int(np.prod(shape))
+    return np.bincount(np.ravel_multi_index(places, shape) if size else [], minlength=size).reshape(shape)
 
-    decided = [(counts[FIRST], counts[FIRST] + counts[SECOND]) for counts in by_input.values()]
-    votes = sum(of for _, of in decided)
+
+def _pair_votes(counts: np.ndarray, inputs: np.ndarray) -> _PairVotes:
+    """From how often each choice (column) was made on each input (row)."""
+    votes, decided = counts.sum(axis=1), counts[:, FIRST] + counts[:, SECOND]
+    known = decided > 0
     return _PairVotes(
-        votes=sum(map(sum, by_input.values())),
-        decided=votes,
-        first_won=share(FIRST),
-        second_won=share(SECOND),
-        tie=share(TIE),
-        neither=share(NEITHER),
-        verdict=verdict_of_means([won / of for won, of in decided if of], votes),
-        voted=frozenset(by_input),
+        votes=int(votes.sum()),
+        decided=int(decided.sum()),
+        first_won=_rate_of(counts[:, FIRST], votes),
+        second_won=_rate_of(counts[:, SECOND], votes),
+        tie=_rate_of(counts[:, TIE], votes),
+        neither=_rate_of(counts[:, NEITHER], votes),
+        verdict=verdict_of_means(counts[known, FIRST] / decided[known], int(decided.sum())),
+        voted=frozenset(inputs[votes > 0].tolist()),
     )
 
 
-def _strengths(pairs: dict[PairKey, dict[int, list[int]]], arms: Sequence[int]) -> list[Strength]:
+def _strengths(by_input: np.ndarray, arms: int) -> list[Strength]:
     """Bradley-Terry from the share that each pair's first arm got on each input; half of what is not decided."""
-    place = {arm: position for position, arm in enumerate(arms)}
-    matches: dict[int, list[tuple[int, int, float]]] = defaultdict(list)
-    for (first, second), by_input in pairs.items():
-        for given, counts in by_input.items():
-            score = (counts[FIRST] + (counts[TIE] + counts[NEITHER]) / 2) / sum(counts)
-            matches[given].append((place[first], place[second], score))
-    return strengths({given: matches[given] for given in sorted(matches)}, len(arms))
+    tables = np.zeros((by_input.shape[1], arms, arms))
+    for (first, second), counts in zip(combinations(range(arms), 2), by_input, strict=True):
+        votes = counts.sum(axis=1)
+        met = votes > 0
+        share = (counts[met, FIRST] + (counts[met, TIE] + counts[met, NEITHER]) / 2) / votes[met]
+        tables[met, first, second], tables[met, second, first] = share, 1 - share
+    return strengths_of_tables(tables, arms)
 
 
-def _rate_of(counts: Iterable[Sequence[int]]) -> Rate:
-    """The share, with the input as the unit, from how many of how many on each input have it."""
-    found = [(count, of) for count, of in counts if of]
-    votes = sum(of for _, of in found)
-    return Rate(share_of_means([count / of for count, of in found], votes), sum(count for count, _ in found), votes)
+def _rate_of(counts: np.ndarray, of: np.ndarray) -> Rate:
+    """The share, with the input as the unit, from how many (`counts`) of how many on each input have it."""
+    known = of > 0
+    votes = int(of.sum())
+    return Rate(share_of_means(counts[known] / of[known], votes), int(counts.sum()), votes)
 
 
 def _rate(scores: dict[int, list[float]]) -> Rate:
@@ -438,17 +450,16 @@ def _rate(scores: dict[int, list[float]]) -> Rate:
 
 @dataclass(frozen=True)
 class _Answers:
-    """By arm: which inputs and repeats it answered or failed on, and its measures without names. By pair: same text."""
+    """By arm: inputs and repeats with an answer to vote on (its hash), or on which it failed; its measures."""
 
-    answered: dict[int, frozenset[Ballot]]
+    votable: dict[int, dict[Ballot, int]]
     failed: dict[int, frozenset[Ballot]]
-    identical: dict[PairKey, frozenset[Ballot]]
     measures: dict[int, dict[str, object]]
     latencies: dict[int, list[float]]
 
 
 def measured(comparison: Comparison, arms: Sequence[NamedArm]) -> Measured:
-    """What was measured of each arm's answers, in at most five queries."""
+    """What was measured of each arm's answers, in at most four queries."""
     answers = _answers(comparison.pk, tuple(named.arm.pk for named in arms), _trials_state(comparison))
     boxes, ticks = charts.boxes([answers.latencies[named.arm.pk] for named in arms])
     return Measured(
@@ -458,57 +469,37 @@ def measured(comparison: Comparison, arms: Sequence[NamedArm]) -> Measured:
 
 
 def _trials_state(comparison: Comparison) -> Hashable:
-    """What tells one state of the trials from another; an erased answer is another state."""
-    counts = comparison.trials.order_by().values_list("state").annotate(
-        Count("id"), Max("finished_at"), Count("run__erased_at")
-    )  # fmt: skip
+    """What tells one state of the trials from another; one with an answer erased is another."""
+    counts = comparison.trials.order_by().values_list("state")
+    counts = counts.annotate(Count("id"), Max("finished_at"), Count("answer_hash"))
     return tuple(sorted(counts))
 
 
 @lru_cache(maxsize=64)
 def _answers(comparison: int, arms: tuple[int, ...], state: Hashable) -> _Answers:
-    """The trials, counted, in four queries. `state` says how far they are: another one is counted anew."""
+    """The trials, counted, in three queries. `state` says how far they are: another one is counted anew."""
     trials = Trial.objects.filter(comparison=comparison).order_by()
     fields = (
         "arm", "input", "repeat", "state", "run__latency_ms", "run__truncated", "run__cost", "run__cost_estimated",
         "characters", "words", "subject_kept", "repetition", "alternatives", "comparison__count",
+        "answer_hash",
     )  # fmt: skip
     by_arm: dict[int, list[tuple]] = {arm: [] for arm in arms}
     for arm, *row in trials.values_list(*fields):
         by_arm[arm].append(tuple(row))
     tokens = _tokens(comparison)
     judged = _judged(comparison)
-    ended = {
-        wanted: {
-            arm: frozenset((row[0], row[1]) for row in rows if row[2] == wanted) for arm, rows in by_arm.items()
-        }
-        for wanted in (TrialState.SUCCEEDED, TrialState.FAILED)
-    }  # fmt: skip
     return _Answers(
-        answered=ended[TrialState.SUCCEEDED],
-        failed=ended[TrialState.FAILED],
-        identical=_identical(comparison),
+        votable={
+            arm: {(row[0], row[1]): row[13] for row in rows if row[13] is not None} for arm, rows in by_arm.items()
+        },
+        failed={
+            arm: frozenset((row[0], row[1]) for row in rows if row[2] == TrialState.FAILED)
+            for arm, rows in by_arm.items()
+        },
         measures={arm: _measures(rows, tokens.get(arm, []), judged.get(arm, (0, 0))) for arm, rows in by_arm.items()},
         latencies={arm: [row[3] for row in rows if row[2] == TrialState.SUCCEEDED] for arm, rows in by_arm.items()},
     )
-
-
-def _identical(comparison: int) -> dict[PairKey, frozenset[Ballot]]:
-    """Where two arms gave the same answer, letter by letter; erased answers are not known to be the same."""
-    rows = Trial.objects.filter(
-        comparison=comparison,
-        state=TrialState.SUCCEEDED,
-        run__erased_at=None,
-        input__trials__state=TrialState.SUCCEEDED,
-        input__trials__repeat=F("repeat"),
-        input__trials__arm__position__gt=F("arm__position"),
-        input__trials__run__output=F("run__output"),
-        input__trials__run__erased_at=None,
-    )
-    found: dict[PairKey, set[Ballot]] = defaultdict(set)
-    for first, second, given, repeat in rows.order_by().values_list("arm", "input__trials__arm", "input", "repeat"):
-        found[first, second].add((given, repeat))
-    return {pair: frozenset(ballots) for pair, ballots in found.items()}
 
 
 def _tokens(comparison: int) -> dict[int, list[tuple]]:

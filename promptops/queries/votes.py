@@ -1,15 +1,19 @@
 """Blind voting as its page shows it: the next ballot, and how far a voter is.
 
 A ballot is two arms' answers to one input and repeat, when both succeeded, their texts are still there and not masked
-by the safety filter, and they differ. Nothing here that goes to the page says which arm an answer is of.
+by the safety filter, and they differ: `Trial.answer_hash` tells all of that, and no answer is read to count ballots.
+Nothing here that goes to the page says which arm an answer is of.
 """
 
 from dataclasses import dataclass
+from functools import cache, partial
+from itertools import product
+from typing import Any
 
-from django.db.models import BooleanField, Case, Count, Exists, ExpressionWrapper, F, OuterRef, Q, QuerySet, Value, When
+from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery, Sum
 
 from promptops import ballots
-from promptops.enums import Permission, TrialState
+from promptops.enums import Permission
 from promptops.models import Comparison, Trial, User, Vote
 
 
@@ -44,42 +48,47 @@ class Standing:
 
 
 def standing(user: User, comparison: Comparison) -> Standing:
-    """How far `user` is, in two queries."""
-    counts = _pairs(comparison).aggregate(
-        ballots=Count("pk", filter=~SAME), voted=Count("pk", filter=~SAME & _voted(user)), same=Count("pk", filter=SAME)
-    )
+    """How far `user` is, in four queries that read no answer."""
+    same = _same(comparison)
     voters = set(Vote.objects.filter(comparison=comparison).order_by().values_list("user", flat=True).distinct())
-    return Standing(**counts, others=len(voters - {user.pk}), can_take_back=user.pk in voters)
+    voted = _voted(user, comparison) if user.pk in voters else 0
+    return Standing(
+        ballots=_pairs(comparison) - same,
+        voted=voted,
+        same=same,
+        others=len(voters - {user.pk}),
+        can_take_back=user.pk in voters,
+    )
 
 
 def left_to(user: User, comparison: Comparison) -> int:
     """How many ballots this person could still vote on blindly; 0 for who may not vote."""
     if not user.may(Permission.EDIT):
         return 0
-    return _pairs(comparison).aggregate(left=Count("pk", filter=~SAME & ~_voted(user)))["left"]
+    ballots = _pairs(comparison) - _same(comparison)
+    return ballots - _voted(user, comparison) if ballots else 0
 
 
 def next_ballot(user: User, comparison: Comparison) -> Ballot | None:
-    """The first ballot that the person has not voted on, in three queries.
+    """The first ballot that the person has not voted on, in four queries and one for each repeat that it takes.
 
     Inputs come in their order, one pair of arms each, and the pairs take turns: the first time through the inputs
     meets all pairs evenly, and so does every further one, repeat by repeat, until every input has met every pair.
     """
-    arms = list(comparison.arms.values_list("pk", flat=True))
-    pairs = ballots.pairs(comparison.pk, arms)
-    place = Case(
-        *(When(arm=first, input__trials__arm=second, then=Value(place)) for place, (first, second) in enumerate(pairs))
-    )
-    found = (
-        _pairs(comparison)
-        .annotate(same=SAME, voted=_voted(user))
-        .filter(same=False, voted=False)
-        .annotate(round=(F("input__position") + F("repeat") + len(pairs) - place) % len(pairs))
-        .order_by("round", "repeat", "input__position")
-        .values_list("input", "repeat", "arm", "input__trials__arm")
-        .first()
-    )
-    return _ballot(user, *found) if found else None
+    pairs = ballots.pairs(comparison.pk, list(comparison.arms.values_list("pk", flat=True)))
+    inputs = list(comparison.inputs.values_list("position", "pk"))
+    votes = Vote.objects.filter(user=user, comparison=comparison).order_by()
+    voted = set(votes.values_list("input", "repeat", "first", "second"))
+    answers = cache(partial(_hashes, comparison))
+    for turn, repeat in product(range(len(pairs)), range(comparison.repeats)):
+        given = answers(repeat)
+        for position, pk in inputs:
+            first, second = pairs[(position + repeat - turn) % len(pairs)]
+            one, other = given.get((pk, first)), given.get((pk, second))
+            if one is None or other is None or one == other or (pk, repeat, first, second) in voted:
+                continue
+            return _ballot(user, pk, repeat, first, second)
+    return None
 
 
 def ballot_of(user: User, vote: Vote) -> Ballot | None:
@@ -87,31 +96,41 @@ def ballot_of(user: User, vote: Vote) -> Ballot | None:
     return _ballot(user, vote.input_id, vote.repeat, vote.first_id, vote.second_id)
 
 
-SAME = ExpressionWrapper(Q(run__output=F("input__trials__run__output")), output_field=BooleanField())
-"""Of `_pairs`: whether the two answers are the same, which the database finds without handing them out."""
+def _answers(comparison: Comparison) -> QuerySet[Trial]:
+    """Those that may be voted on."""
+    return Trial.objects.filter(comparison=comparison, answer_hash__isnull=False).order_by()
 
 
-def _pairs(comparison: Comparison) -> QuerySet[Trial]:
-    """The first trial of each pair that can be compared, joined with its second (`input__trials`)."""
-    return Trial.objects.filter(
-        comparison=comparison,
-        state=TrialState.SUCCEEDED,
-        run__erased_at=None,
-        run__input_masked=False,
-        run__output_masked=False,
-        input__trials__repeat=F("repeat"),
-        input__trials__arm__position__gt=F("arm__position"),
-        input__trials__state=TrialState.SUCCEEDED,
-        input__trials__run__erased_at=None,
-        input__trials__run__input_masked=False,
-        input__trials__run__output_masked=False,
-    ).order_by()
+def _hashes(comparison: Comparison, repeat: int) -> dict[tuple[int, int], int]:
+    """By input and arm: what tells the answers of that repeat apart."""
+    found = _answers(comparison).filter(repeat=repeat).values_list("input", "arm", "answer_hash")
+    return {(given, arm): answer for given, arm, answer in found}
 
 
-def _voted(user: User) -> Exists:
-    """Of `_pairs`: whether the person has voted on the two."""
-    votes = Vote.objects.filter(user=user, input=OuterRef("input"), repeat=OuterRef("repeat"))
-    return Exists(votes.filter(first=OuterRef("arm"), second=OuterRef("input__trials__arm")))
+def _pairs(comparison: Comparison) -> int:
+    """How many pairs of answers to one input and repeat there are."""
+    return _paired(_answers(comparison).values("input", "repeat"))
+
+
+def _same(comparison: Comparison) -> int:
+    """In how many of these pairs both are the same."""
+    return _paired(_answers(comparison).values("input", "repeat", "answer_hash"))
+
+
+def _paired(groups: QuerySet[Trial, dict[str, Any]]) -> int:
+    """How many pairs can be made within the groups together."""
+    pairs = Sum(F("size") * (F("size") - 1) / 2)
+    return int(groups.annotate(size=Count("pk")).aggregate(pairs=pairs)["pairs"] or 0)
+
+
+def _voted(user: User, comparison: Comparison) -> int:
+    """On how many of the ballots that there are by now the person has voted."""
+    answers = _answers(comparison).filter(input=OuterRef("input"), repeat=OuterRef("repeat"))
+    votes = Vote.objects.filter(user=user, comparison=comparison).annotate(
+        one=Subquery(answers.filter(arm=OuterRef("first")).values("answer_hash")),
+        other=Subquery(answers.filter(arm=OuterRef("second")).values("answer_hash")),
+    )
+    return votes.filter(Q(one__lt=F("other")) | Q(one__gt=F("other"))).count()
 
 
 def _ballot(user: User, input: int, repeat: int, first: int, second: int) -> Ballot | None:
@@ -121,10 +140,7 @@ def _ballot(user: User, input: int, repeat: int, first: int, second: int) -> Bal
             input=input,
             repeat=repeat,
             arm__in=[first, second],
-            state=TrialState.SUCCEEDED,
-            run__erased_at=None,
-            run__input_masked=False,
-            run__output_masked=False,
+            answer_hash__isnull=False,
         ).values_list("arm", "input__text", "run__output")
     }
     if len(answers) < 2:

@@ -2,9 +2,11 @@
 
 from collections import Counter
 from datetime import UTC, datetime
+from importlib import import_module
 from threading import Barrier, Thread
 
 import pytest
+from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -13,10 +15,11 @@ from promptops import ballots
 from promptops.actions import votes
 from promptops.actions.comparisons import cancel
 from promptops.actions.errors import Refused, Stale
+from promptops.actions.runs import erase
 from promptops.audit import Actor
 from promptops.models import AuditEntry, Comparison, Run, Trial, User, Vote
 from promptops.queries import votes as queries
-from tests.comparing import answer, compare, words
+from tests.comparing import answer, change_runs, compare, words
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -128,11 +131,35 @@ def test_what_was_answered_of_a_canceled_comparison_is_voted_on(actor, editor):
 @pytest.mark.parametrize("letter", "AB")
 def test_texts_that_may_not_be_read_are_not_put_to_vote(comparison, editor, change, letter):
     shown = queries.next_ballot(editor, comparison)
-    Run.objects.filter(trial__input=shown.input, output__contains=f" {letter}").update(**change)
+    change_runs(Run.objects.filter(trial__input=shown.input, output__contains=f" {letter}"), **change)
     with pytest.raises(Stale, match="can no longer be voted on"):
         cast(comparison, editor, ballot=shown)
     assert queries.next_ballot(editor, comparison).input != shown.input
     assert queries.standing(editor, comparison).ballots == 1
+
+
+def test_an_erased_answer_is_put_to_no_vote(comparison, editor, actor):
+    shown = queries.next_ballot(editor, comparison)
+    erase(Run.objects.filter(trial__input=shown.input).first(), by=actor)
+    assert queries.next_ballot(editor, comparison).input != shown.input
+    assert queries.left_to(editor, comparison) == 1
+
+
+def test_a_vote_on_what_is_erased_since_is_in_no_count(comparison, editor, actor):
+    shown = queries.next_ballot(editor, comparison)
+    cast(comparison, editor, ballot=shown)
+    erase(Run.objects.filter(trial__input=shown.input).first(), by=actor)
+    found = queries.standing(editor, comparison)
+    assert (found.ballots, found.voted, found.can_take_back) == (1, 0, True)
+
+
+def test_answers_from_before_there_were_hashes_get_theirs(comparison, editor):
+    change_runs(Run.objects.filter(output="answer B1.0"), output_masked=True)
+    before = list(Trial.objects.values_list("pk", "answer_hash"))
+    Trial.objects.update(answer_hash=None)
+    import_module("promptops.migrations.0021_answer_hash").hash_answers(apps, None)
+    assert list(Trial.objects.values_list("pk", "answer_hash")) == before
+    assert [answer_hash is None for _, answer_hash in before].count(True) == 1
 
 
 def test_who_may_not_vote_has_nothing_to_go(comparison, viewer, editor, releaser):
@@ -233,12 +260,13 @@ def test_the_number_of_queries_does_not_grow(actor, editor):
     for arms, inputs in ((2, 2), (4, 40)):
         comparison = compare(actor, arms=arms, inputs=inputs)
         answer(comparison)
+        cast(comparison, editor)
         with CaptureQueriesContext(connection) as seen:
             queries.next_ballot(editor, comparison)
             queries.standing(editor, comparison)
             queries.left_to(editor, comparison)
         counts.append(len(seen))
-    assert counts == [6, 6]
+    assert counts == [12, 12]
 
 
 @pytest.mark.django_db(transaction=True)

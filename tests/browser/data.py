@@ -139,7 +139,9 @@ def _comparison(by: Actor, enhance: Template) -> None:
             cost=0.0004,
         )
         measures = {} if failed else {"characters": 900, "words": 140, "subject_kept": place / 12, "repetition": 0.02}
-        Trial.objects.filter(pk=trial.pk).update(state=run.status, run=run, finished_at=run.at, **measures)
+        Trial.objects.filter(pk=trial.pk).update(
+            state=run.status, run=run, answer_hash=run.answer_hash, finished_at=run.at, **measures
+        )
     _votes(comparison, by)
 
 

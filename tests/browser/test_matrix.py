@@ -1,6 +1,7 @@
 """The matrix of answers as people read it: by keyboard, while answers arrive; and a release because of it."""
 
 import re
+from itertools import combinations
 
 from playwright.sync_api import expect
 
@@ -11,8 +12,10 @@ from promptops.actions.providers import ProviderFields, create_provider
 from promptops.actions.releases import Content
 from promptops.audit import Actor
 from promptops.engine.types import PromptOperation
-from promptops.models import Comparison, Provider, Release, Trial
+from promptops.models import Comparison, Provider, Release, Trial, Vote
 from tests.browser.conftest import Pages
+from tests.comparing import answer as answer_all
+from tests.comparing import compare
 from tests.web.test_comparisons import answer
 
 
@@ -70,6 +73,19 @@ def test_answers_arrive_without_moving_what_is_read(editor, page_for, publish, a
     expect(page.get_by_text("A green fox.")).to_be_visible()
 
 
+def test_hints_that_do_not_stop_starve_nobody(editor, page_for, publish, administrator, pages: Pages) -> None:
+    comparison = compared(publish, administrator)
+    page = page_for(editor, f"/compare/{comparison.pk}/answers/")
+    page.mouse.move(5, 5)
+    page.evaluate(f"number => setInterval(() => ({HINT})(number), 100)", comparison.pk)
+    answer(trial(comparison, 1, 0), output="A red fox runs.")
+    expect(page.get_by_text("A red fox runs.")).to_be_visible()
+    # Somebody reads the list: told of, not shown.
+    page.locator("[data-row]").first.hover()
+    answer(trial(comparison, 1, 1), output="A blue fox.")
+    expect(page.get_by_role("button", name="Show 1 new answer")).to_be_visible()
+
+
 def test_pages_and_pairs_by_keyboard(editor, page_for, publish, administrator, pages: Pages) -> None:
     comparison = compared(publish, administrator)
     page = page_for(editor, f"/compare/{comparison.pk}/answers/")
@@ -100,3 +116,34 @@ def test_a_release_shows_its_evidence(releaser, page_for, publish, administrator
     expect(page.locator("dl.details").first).to_contain_text("1 answered")
     page.get_by_role("link", name="Old or new").first.click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Old or new")
+
+
+def test_the_report_prints_in_light_colors_with_nothing_cut(actor, editor, page_for) -> None:
+    comparison = compare(actor, arms=4)
+    answer_all(comparison)
+    for first, second in combinations(comparison.arms.all(), 2):
+        for given in comparison.inputs.all():
+            Vote.objects.create(
+                comparison=comparison,
+                input=given,
+                first=first,
+                second=second,
+                user=editor,
+                user_name=editor.name,
+                choice="first",
+                first_on_left=True,
+            )
+    page = page_for(editor, f"/compare/{comparison.pk}/report/")
+    page.get_by_label("Theme", exact=True).click()
+    page.get_by_role("button", name="Dark").click()
+    page.emulate_media(media="print", color_scheme="dark")
+    page.set_viewport_size({"width": 690, "height": 1000})  # what the margins leave of A4
+    expect(page.get_by_role("heading", name="Which is preferred")).to_be_visible()
+    for name in ("Main", "Comparison"):
+        expect(page.locator(f'nav[aria-label="{name}"]')).to_be_hidden()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(27, 28, 32)"
+    wide = (
+        "[...document.querySelectorAll('main, .card, table')].filter(it => it.scrollWidth > it.parentNode.clientWidth)"
+    )
+    assert page.evaluate(f"{wide}.map(it => it.className)") == []

@@ -11,7 +11,7 @@ from promptops.models import Run, Vote
 from tests.browser.conftest import Pages
 from tests.browser.data import LONG_PROMPT, LONG_WORD, MIXED
 from tests.browser.looks import faults, look, told
-from tests.comparing import answer, compare, words
+from tests.comparing import answer, change_runs, compare, words
 
 
 def choices() -> list[str]:
@@ -120,7 +120,7 @@ def test_erased_while_it_is_read(actor, editor, page_for, pages: Pages) -> None:
     comparison = compare(actor, state="paused")
     answer(comparison)
     page = page_for(editor, f"/compare/{comparison.pk}/vote/")
-    Run.objects.filter(input="a fox, take 0").update(output="", erased_at=Run.objects.first().at)
+    change_runs(Run.objects.filter(input="a fox, take 0"), output="", erased_at=Run.objects.first().at)
     page.keyboard.press("a")
     expect(page.locator("#toasts")).to_contain_text("can no longer be voted on")
     expect(prompt(page)).to_have_text("a fox, take 1")

@@ -70,7 +70,9 @@ def answer(trial: Trial, output: str = "", error: str = "") -> None:
     Attempt.objects.create(
         run=run, position=1, provider="p2", outcome=run.status, started_ms=0, latency_ms=812, output_tokens=7
     )
-    Trial.objects.filter(pk=trial.pk).update(state=run.status, run=run, finished_at=timezone.now())
+    Trial.objects.filter(pk=trial.pk).update(
+        state=run.status, run=run, finished_at=timezone.now(), answer_hash=run.answer_hash
+    )
 
 
 def test_starting_one_freezes_what_was_chosen_and_tells_the_audit(started, editor):

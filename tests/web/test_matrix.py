@@ -28,6 +28,8 @@ from promptops.models import (
     Trial,
     Vote,
 )
+from promptops.queries import matrix as queries
+from tests.comparing import compare
 from tests.web.test_comparisons import answer
 
 pytestmark = pytest.mark.django_db
@@ -99,6 +101,14 @@ def test_filters_and_search(compared, client_for, viewer, editor):
     assert shown(browser, compared, "q=owl") == [3]
     assert shown(browser, compared, "q=fox&show=failed") == []
     assert shown(browser, compared, "show=nonsense&page=99&base=Z") == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("repeats", "inputs"), [(1, 20), (3, 6)])
+def test_a_page_has_twenty_rows_at_most(actor, repeats, inputs):
+    comparison = compare(actor, inputs=25, repeats=repeats)
+    pages = [queries.matrix(comparison, queries.Filters(), number=number) for number in (1, 2)]
+    assert [len(page.rows) for page in pages] == [inputs * repeats, min(inputs, 25 - inputs) * repeats]
+    assert [page.rows[0].input.position for page in pages] == [0, inputs]
 
 
 def test_what_the_base_arm_does_not_have_is_marked(compared, client_for, viewer):

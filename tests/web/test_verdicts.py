@@ -16,6 +16,7 @@ from promptops.engine.types import PromptOperation
 from promptops.models import Attempt, Comparison, Run, Trial, Vote
 from promptops.queries import verdicts as queries
 from promptops.verdicts import wilson
+from tests.comparing import change_runs
 
 pytestmark = pytest.mark.django_db
 
@@ -63,7 +64,9 @@ def answer(trial: Trial, output: str = "", *, error: str = "", latency_ms: float
     Attempt.objects.create(
         run=run, position=1, provider="groq", outcome=run.status, started_ms=0, latency_ms=latency_ms, **tokens
     )
-    Trial.objects.filter(pk=trial.pk).update(state=run.status, run=run, finished_at=timezone.now(), **fields)
+    Trial.objects.filter(pk=trial.pk).update(
+        state=run.status, run=run, finished_at=timezone.now(), answer_hash=run.answer_hash, **fields
+    )
 
 
 def answer_all(comparison: Comparison) -> None:
@@ -192,7 +195,7 @@ def test_an_erased_answer_is_not_the_same_as_another(compare):
     for trial in comparison.trials.select_related("comparison", "input"):
         answer(trial, "The same.")
     assert figures(comparison)[0].pairs[0].identical == 1
-    Run.objects.update(output="", erased_at=timezone.now())
+    change_runs(Run.objects.all(), output="", erased_at=timezone.now())
     assert figures(comparison)[0].pairs[0].identical == 0
 
 

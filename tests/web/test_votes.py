@@ -17,7 +17,7 @@ from promptops.audit import Actor
 from promptops.engine.types import PromptOperation
 from promptops.live import load
 from promptops.models import Attempt, AuditEntry, Comparison, Run, Template, Trial, Vote
-from tests.comparing import answer, compare
+from tests.comparing import answer, change_runs, compare
 from tests.web.sockets import page_socket
 
 pytestmark = pytest.mark.django_db
@@ -107,7 +107,7 @@ def test_nothing_to_vote_on_says_why(actor, client_for, editor):
     assert "All answers are the same so far" in browser.get(url(comparison)).content.decode()
     Comparison.objects.update(state="done", finished_at=timezone.now())
     assert "word for word the same, 2 times" in browser.get(url(comparison)).content.decode()
-    Run.objects.update(erased_at=timezone.now())
+    change_runs(Run.objects.all(), erased_at=timezone.now())
     assert "No input has answers of two arms" in browser.get(url(comparison)).content.decode()
 
 
@@ -213,7 +213,9 @@ def marked(actor, publish) -> Comparison:
             output_tokens=8_715 + trial.arm.position,
             finish_reason=f"zz-reason-{trial.arm.position}",
         )
-        Trial.objects.filter(pk=trial.pk).update(state="succeeded", run=run, finished_at=timezone.now())
+        Trial.objects.filter(pk=trial.pk).update(
+            state="succeeded", run=run, finished_at=timezone.now(), answer_hash=run.answer_hash
+        )
     # The frame of every page holds the number of the newest run of all.
     Run.objects.create(
         pk=9_000_000,
@@ -245,8 +247,8 @@ def everything(response) -> str:
 
 
 def without_tokens(text: str) -> str:
-    """The text without what is random in every response: CSRF tokens, session keys, nonces, and marks of ballots."""
-    return re.sub(r"[A-Za-z0-9_-]{32,}|expires=[^;]*|nonce-[^']*", "…", text)
+    """The text without what is new in each response: CSRF tokens, session keys, nonces, marks of ballots, seconds."""
+    return re.sub(r"[A-Za-z0-9_-]{32,}|expires=[^;]*|Expires: .*|nonce-[^']*", "…", text)
 
 
 @pytest.mark.parametrize("on_left", [True, False], ids=["first on the left", "second on the left"])
@@ -293,6 +295,17 @@ def test_swapped_arms_make_the_same_page(marked, client_for, editor, monkeypatch
     after = page(False)
     assert before == after
     assert before.index("north") < before.index("south")
+
+
+def test_no_file_names_arms_before_who_votes_chose_to_see_them(marked, client_for, editor):
+    browser = client_for(editor)
+    asked = {"what": "trials", "format": "jsonl"}
+    response = browser.post(url(marked, "export/"), asked, follow=True)
+    assert response.redirect_chain == [(url(marked, "report/"), 302)]
+    assert "and a file says which arm is which" in response.content.decode()
+    assert not AuditEntry.objects.filter(action="comparison.exported").exists()
+    browser.post(url(marked, "seen/"))
+    assert browser.post(url(marked, "export/"), asked)["Content-Disposition"].endswith('trials.jsonl"')
 
 
 def test_the_mark_is_of_the_voter_and_names_no_arm(marked, client_for, editor, releaser):

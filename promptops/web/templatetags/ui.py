@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import html
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
 from django import template
 from django.utils import timezone
-from django.utils.html import escape, format_html
+from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import slugify
 from lucide.templatetags.lucide import lucide
 
 from promptops import diffs
 from promptops.enums import Role, RunStatus
-from promptops.models.comparisons import LETTERS
+from promptops.queries.matrix import Answer
 from promptops.text import whole_percent
 
 register = template.Library()
@@ -101,12 +102,6 @@ def duration(milliseconds: float | None) -> str:
         return f"{milliseconds / 1000:.1f} s"
     minutes, seconds = divmod(round(milliseconds / 1000), 60)
     return f"{minutes} min {seconds} s"
-
-
-@register.filter(name="arm_letter")
-def arm_letter(position: int) -> str:
-    """What an arm of a comparison is called, by its position from 0."""
-    return LETTERS[position]
 
 
 @register.filter(name="usd")
@@ -223,8 +218,27 @@ def diff(old: str, new: str, context: int = 2) -> dict[str, Any]:
 @register.filter(name="marked")
 def marked(pieces: tuple[diffs.Piece, ...]) -> SafeString:
     """The pieces as HTML, the inserted ones as `<ins>`: a page of answers has a thousand, too many for a loop."""
-    found = [f"<ins>{escape(piece.text)}</ins>" if piece.kind == "insert" else escape(piece.text) for piece in pieces]
+    # Python's own escaping, which Django's wraps twice.
+    found = [
+        f"<ins>{html.escape(piece.text)}</ins>" if piece.kind == "insert" else html.escape(piece.text)
+        for piece in pieces
+    ]
     return mark_safe("".join(found))  # noqa: S308 -- each text is escaped
+
+
+@register.filter(name="facts")
+def facts(answer: Answer) -> str:
+    """What a cell of a comparison tells below an answer, but for the run: " · 412 ms · 20 in · stop"."""
+    told = [duration(answer.latency_ms)]
+    if answer.input_tokens is not None:
+        told.append(f"{number(answer.input_tokens)} in")
+    if answer.output_tokens is not None:
+        told.append(f"{number(answer.output_tokens)} token{'' if answer.output_tokens == 1 else 's'} out")
+    if answer.cost is not None:
+        told.append(f"{'~' if answer.cost_estimated else ''}{usd(answer.cost)}")
+    if answer.finish_reason:
+        told.append(answer.finish_reason)
+    return "".join(f" · {fact}" for fact in told)
 
 
 @register.simple_tag(name="diff_summary")

@@ -49,6 +49,13 @@ def export(request: HttpRequest, pk: int) -> HttpResponse:
     if chosen is None:
         messages.error(request, "Nothing was exported: this page is out of date. Reload it and try again.")
         return redirect("comparison", pk=pk)
+    if left := blindness.left_before_seeing(request, comparison):
+        ballots = "1 ballot" if left == 1 else f"{left:,} ballots"
+        messages.warning(
+            request,
+            f"You have {ballots} to go, and a file says which arm is which. Choose “Show it”, then export again.",
+        )
+        return redirect("comparison_report", pk=pk)
     rows, format = chosen
     actions.record_export(comparison, what, name, by=actor(request))
     return StreamingHttpResponse(
