@@ -15,7 +15,6 @@ from django.contrib.sessions.backends.db import SessionStore
 from promptops import events, live
 from promptops.actions import presence
 from promptops.actions.runs import erase_expired
-from promptops.actions.templates import forget_discarded_drafts
 from promptops.actions.trials import Runner
 from promptops.draining import gate
 
@@ -78,8 +77,7 @@ async def _heartbeat() -> None:
 
 
 def _tidy() -> None:
-    """Erase the text of runs that are older than the retention setting; drop expired sessions and discarded drafts."""
+    """Erase the text of runs that are older than the retention setting; drop expired sessions."""
     if erased := erase_expired():
         log.info("Erased the text of %d expired runs.", erased)
-    forget_discarded_drafts()
     SessionStore.clear_expired()

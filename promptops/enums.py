@@ -17,7 +17,7 @@ class Role(models.TextChoices):
 class Permission(models.TextChoices):
     """What a view or a socket message can ask for."""
 
-    READ = "read", "Read every page"
+    READ = "read", "Read prompts, providers, comparisons, runs, safety, the timeline, the audit and settings"
     EDIT = (
         "edit",
         "Write drafts and prompt sets, run previews, test providers, compare and vote, see and review blocked texts",

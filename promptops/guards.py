@@ -106,7 +106,8 @@ def load() -> SafetySpec:
 def warm_up(spec: SafetySpec) -> None:
     """Load the model and test the filter in a thread of its own, so that no run waits for it; failures are logged."""
     if spec.mode != SafetyMode.OFF:
-        threading.Thread(target=_warm_up, args=(spec.guard,), name="safety-warm-up", daemon=True).start()
+        # No daemon: Python ends after it. A thread that is inside the model's C++ when Python ends aborts the process.
+        threading.Thread(target=_warm_up, args=(spec.guard,), name="safety-warm-up").start()
 
 
 def _warm_up(guard: SafetyGuard) -> None:

@@ -1,6 +1,8 @@
 """What log lines may not hold."""
 
 import logging
+from types import FrameType
+from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -22,13 +24,27 @@ class RedactOneTimeLinks(logging.Filter):
         return True
 
 
+class WithoutTraceback(logging.Filter):
+    """Make a record one line, for errors whose message says all; every record passes."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.exc_info = record.exc_text = None
+        return True
+
+
 def _redact(text: str) -> str:
     # A function, not a template such as r"\1": the first use of one imports a module, which fails while Python ends.
     return settings.ONE_TIME_LINK.sub(lambda found: f"/{found[1]}/[one-time link]", text)
 
 
 class AlwaysHideSecrets(SafeExceptionReporterFilter):
-    """Hide what forms and settings mark as sensitive on error pages with DEBUG=1 too, where Django would show it."""
+    """Hide what forms and settings mark as sensitive on error pages with DEBUG=1 too, where Django would show it.
+
+    Nor are the variables of functions shown: on its way to where it is encrypted, a key is in many of them.
+    """
 
     def is_active(self, request: HttpRequest | None) -> bool:
         return True
+
+    def get_traceback_frame_variables(self, request: HttpRequest | None, tb_frame: FrameType) -> list[tuple[str, Any]]:
+        return []

@@ -249,12 +249,17 @@ ONE_TIME_LINK = re.compile(r"/(setup|join|password)/[^/\s\"']+")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"redact": {"()": "promptops.logs.RedactOneTimeLinks"}},
+    "filters": {
+        "redact": {"()": "promptops.logs.RedactOneTimeLinks"},
+        "one_line": {"()": "promptops.logs.WithoutTraceback"},
+    },
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["redact"]}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
         "django": {"handlers": [], "level": "WARNING"},
+        # Anybody can send a wrong Host header. The line says what to do; where Django noticed it says nothing.
+        "django.security.DisallowedHost": {"filters": ["one_line"]},
         "promptops": {"level": "INFO"},
         # Twisted tells at INFO about every connection.
         "daphne": {"level": "WARNING"},

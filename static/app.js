@@ -360,8 +360,12 @@
     if (unsaved.filter((form) => !saveOnTheWay(form)).length) event.preventDefault();
   });
 
-  // data-keep: the text survives a reload, a closed dialog and an expired login, in this tab and for this person.
-  const keepName = (field) => `keep:${document.body.dataset.user}:${field.dataset.keep}`;
+  // What is typed into a data-keep field, or into a form that is guarded, survives a reload, a closed dialog and an
+  // expired login, in this tab and for this person; passwords and keys never do.
+  const KEPT = "[data-keep], form[data-guard] :is(textarea, input:not([type]), [type=text], [type=url], [type=number])";
+  const isKept = (field) => Boolean(field.name && field.matches?.(KEPT));
+  const placeOf = (field) => field.dataset.keep ?? `${location.pathname}${location.search}#${field.form.id}-${field.name}`;
+  const keepName = (field) => `keep:${document.body.dataset.user}:${placeOf(field)}`;
   function storage(action) {
     try {
       return action(sessionStorage);
@@ -372,10 +376,12 @@
   const forget = (field) => storage((s) => s.removeItem(keepName(field)));
   function keep(field) {
     const { base, seen } = field.form?.elements ?? {}; // of an editor: what its text began from
-    const kept = { from: field.defaultValue, text: field.value, base: base?.value, seen: seen?.value };
+    const from = stored(keepName(field))?.from ?? field.defaultValue; // a refused form shows what was sent, not what is
+    if (field.value === from) return forget(field);
+    const kept = { from, text: field.value, base: base?.value, seen: seen?.value };
     storage((s) => s.setItem(keepName(field), JSON.stringify(kept)));
   }
-  on("input", (event) => event.target.dataset?.keep && keep(event.target));
+  on("input", (event) => isKept(event.target) && keep(event.target));
 
   const stored = (name) => JSON.parse(storage((s) => s.getItem(name)) ?? "null");
   const putBack = (field, kept) => {
@@ -384,19 +390,30 @@
   };
 
   function restoreKept(root = document) {
-    for (const field of $$("[data-keep]", root)) {
+    const back = []; // in forms that do not save by themselves
+    for (const field of $$(KEPT, root).filter(isKept)) {
       const kept = stored(keepName(field));
       const notice = field.form && $(`[data-kept-of="#${field.form.id}"]`);
       if (kept?.text === field.value) {
-        if (field.value === field.defaultValue) forget(field); // the server has it
-      } else if (kept?.from === field.defaultValue) putBack(field, kept);
-      else if (kept && notice) {
+        if (notice && field.value === field.defaultValue) forget(field); // the server has it
+      } else if (kept && notice && kept.from !== field.defaultValue) {
         // Typed on top of something else than the server shows by now: not put back without asking.
         storage((s) => s.setItem(otherName(field), JSON.stringify(kept)));
         forget(field);
+      } else if (kept) {
+        if (field.form?.matches("[data-guard]")) back.push({ field, changed: kept.from !== field.defaultValue });
+        putBack(field, kept);
       }
       if (notice) offerOther(field, notice);
     }
+    tellBack(back);
+  }
+
+  function tellBack(back) {
+    if (!back.length) return;
+    for (const { field } of back) if (field.closest("details")) field.closest("details").open = true;
+    if (back.some(({ changed }) => changed)) toast("What you typed here before is back, over what was changed here meanwhile. Look at it before you save.", "warning");
+    else toast("What you typed here before is back. It is not saved yet.");
   }
 
   const otherName = (field) => `other:${keepName(field)}`;
@@ -427,22 +444,27 @@
     if (back) document.body.dispatchEvent(new CustomEvent("live:revision")); // what is live, as seen from that base
   });
 
-  // A note that is being written in a panel when the login expires is there again when the panel is next opened here.
-  const noteName = () => `note:${document.body.dataset.user}:${location.pathname}`;
-  function keepNote() {
-    const note = $("#review-note")?.value;
-    if (note) storage((s) => s.setItem(noteName(), note));
-  }
+  // A note is there again when the panel is next opened for the same act on this page: it may have been closed by
+  // mistake, or the login expired. The number of a version in its title may be another one by then.
+  const noteName = () => `note:${document.body.dataset.user}:${location.pathname}:${$("#review h2").textContent.replace(/\d+/g, "")}`;
+  const forgetNote = () => storage((s) => s.removeItem(noteName()));
+  on("input", ({ target }) => target.id === "review-note" && storage((s) => s.setItem(noteName(), target.value)));
   function restoreNote() {
     const field = $("#review-note");
-    const note = field && !field.value && storage((s) => s.getItem(noteName()));
-    if (!note) return;
-    field.value = note;
-    storage((s) => s.removeItem(noteName()));
+    if (field && !field.value) field.value = storage((s) => s.getItem(noteName())) ?? "";
   }
 
-  function forgetKept(form) {
-    for (const field of form.elements) if (field.dataset.keep) forget(field);
+  const keptIn = (form) => [...form.elements].filter(isKept);
+  const forgetKept = (form) => keptIn(form).forEach(forget);
+
+  // What an ordinary form sent is forgotten once the server has taken it: it answers with a redirect then, but not to
+  // where one signs in, and otherwise shows the form again or an error.
+  const SENT = "sent";
+  function settleSent() {
+    const sent = stored(SENT);
+    storage((s) => s.removeItem(SENT));
+    const redirected = performance.getEntriesByType("navigation")[0]?.redirectCount > 0;
+    if (sent && redirected && signIn) storage((s) => sent.forEach((name) => s.removeItem(name)));
   }
 
   // An ordinary (not htmx) form leaves the page; what it held is on its way.
@@ -451,7 +473,9 @@
     const form = event.target;
     if (event.defaultPrevented || isHtmx(form)) return;
     dirty.delete(form);
-    forgetKept(form);
+    const token = form.elements.csrfmiddlewaretoken;
+    if (token) token.value = cookie("csrftoken") ?? token.value; // as with htmx: that of the page may be stale
+    storage((s) => s.setItem(SENT, JSON.stringify(keptIn(form).map(keepName))));
     if (form.matches("[data-forgets]")) storage((s) => s.clear());
     const button = event.submitter;
     if (!button?.matches("[data-busy]")) return;
@@ -460,6 +484,7 @@
   });
   window.addEventListener("pageshow", (event) => {
     if (!event.persisted) return;
+    storage((s) => s.removeItem(SENT));
     for (const button of $$("[data-busy][aria-busy]")) {
       button.removeAttribute("aria-busy");
       button.disabled = false;
@@ -527,10 +552,7 @@
     const go = () => {
       const left = typedAt + TYPING_MS - Date.now();
       if (left > 0) setTimeout(go, left);
-      else {
-        keepNote();
-        location.assign(address);
-      }
+      else location.assign(address);
     };
     go();
   }
@@ -538,6 +560,7 @@
   /** Forgets what a form held once the server has taken it; a review panel that opens has taken nothing yet. */
   function settle(event) {
     const { elt: form, xhr, target, requestConfig } = event.detail;
+    if ($("#review-note") && succeeded(xhr) && redirect(xhr)) forgetNote();
     if (form.dataset?.drops && succeeded(xhr)) {
       const dropped = $(form.dataset.drops); // its text is kept by the server, or given up
       dirty.delete(dropped);
@@ -568,11 +591,13 @@
   const saves = new WeakMap(); // form -> {typed, sent, retry}: how many inputs there were, how many the last save held
   const saveOf = (form) => saves.get(form) ?? saves.set(form, { typed: 0, sent: 0, retry: 0 }).get(form);
 
+  /** Shows how a form is saved; without a text it is saved, or there is nothing to save. */
   function showSave(form, state, text) {
     const places = [...$$("[data-save-state]", form), ...(form.id ? $$(`[data-save-state="#${form.id}"]`) : [])];
     for (const place of places) {
       place.dataset.state = state;
-      if (place.textContent !== text) place.textContent = text;
+      const told = text ?? ($("#discard") ? "Saved" : place.dataset.clean);
+      if (place.textContent !== told) place.textContent = told;
     }
   }
 
@@ -620,7 +645,7 @@
     if (!dirty.has(form)) {
       // Nothing new: a field that is merely left needs no request, whose answer would replace what is being pressed.
       event.preventDefault();
-      return showSave(form, "saved", "Saved");
+      return showSave(form, "saved");
     }
     if (save.conflict && !form.elements.overwrite.value) {
       // Asking again would replace the very buttons with which to choose.
@@ -644,12 +669,13 @@
         if (!field.dataset.keep) continue;
         // What the server would show now; only text that was typed on top of it is worth restoring.
         field.defaultValue = event.detail.requestConfig.parameters[field.name];
+        forget(field);
         if (save.sent !== save.typed) keep(field);
       }
       if (save.sent !== save.typed) return showSave(form, "waiting", "Not saved yet");
       dirty.delete(form);
       forgetKept(form);
-      return showSave(form, "saved", "Saved");
+      return showSave(form, "saved");
     }
     if (loginExpired(xhr)) return showSave(form, "failed", "Not saved: you are signed out. What you typed is kept for when you are back.");
     if (xhr.status === 409 || xhr.status === 422) {
@@ -712,8 +738,11 @@
     showConnection(true);
     // The server cancels the runs of a page that is gone; nothing more will come for them.
     for (const running of $$("[data-running]")) {
+      const place = running.closest("[data-starting]");
+      if (place?.dataset.starting === "waiting") continue; // it is sent when the connection is back
       delete running.dataset.running;
-      running.textContent = "The connection was lost, so this run was canceled. It is kept under Runs.";
+      running.textContent = `The connection was lost, so this run was canceled. ${place ? "If it had begun, it" : "It"} is kept under Runs.`;
+      delete place?.dataset.starting;
     }
     const wait = RETRY_MS[Math.min(attempts, RETRY_MS.length - 1)];
     attempts += 1;
@@ -757,12 +786,44 @@
     if (hint.event === "signed_out") {
       return toSignIn(`${signIn}?next=${encodeURIComponent(location.pathname + location.search)}`);
     }
+    if (hint.event === "refused") return takeBackStarted();
     if (HEADS.includes(hint.event)) {
       if (Number(hint.number) <= Number(body.dataset[hint.event])) return;
       body.dataset[hint.event] = hint.number;
     }
     body.dispatchEvent(new CustomEvent(`live:${hint.event}`, { detail: hint }));
     if (hint.event === "presence") body.dispatchEvent(new CustomEvent(`live:presence-${hint.number}`));
+  }
+
+  // ------------------------------------------------------------------ runs: the page answers the click itself
+
+  // data-starts names a template with what stands in a run's place until the server says more of it. What stood there
+  // before comes back when the server refuses the run.
+  const before = new WeakMap();
+
+  on("htmx:wsConfigSend", (event) => {
+    const { target: form, detail } = event;
+    if (detail.errors?.length) return;
+    if (form.elements.action?.value === "cancel") $("button", form)?.setAttribute("aria-busy", "true");
+    const starts = $(form.dataset.starts ?? "#none");
+    if (!starts) return;
+    const starting = starts.content.firstElementChild.cloneNode(true);
+    const place = document.getElementById(starting.id);
+    if (!place.dataset.starting) before.set(place, { shown: [...place.childNodes], running: "running" in place.dataset });
+    place.replaceChildren(...starting.childNodes);
+    place.toggleAttribute("data-running", "running" in starting.dataset);
+    place.dataset.starting = socket?.readyState === WebSocket.OPEN ? "sent" : "waiting"; // for the connection
+    htmx.process(place);
+  });
+  on("htmx:oobAfterSwap", (event) => delete event.detail.target?.dataset.starting);
+
+  function takeBackStarted() {
+    for (const place of $$("[data-starting]")) {
+      const { shown, running } = before.get(place);
+      place.replaceChildren(...shown);
+      place.toggleAttribute("data-running", running);
+      delete place.dataset.starting;
+    }
   }
 
   // ------------------------------------------------------------------ command bar
@@ -981,6 +1042,7 @@
     if (apple) for (const key of $$("[data-mod-key]", root)) key.textContent = `⌘ ${key.dataset.modKey}`;
   }
 
+  settleSent();
   if (window.htmx) {
     setUpSocket();
     htmx.onLoad((element) => element.isConnected && refresh(element.parentElement ?? element));

@@ -11,6 +11,8 @@ from django.core.management import get_commands
 
 from promptops import events
 from promptops.audit import ACTIONS
+from promptops.enums import Permission, Role
+from promptops.permissions import TABLE
 
 ROOT = settings.BASE_DIR
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
@@ -60,6 +62,14 @@ def anchors(page: Path) -> set[str]:
 def test_every_setting_has_a_row_in_the_table(name: str) -> None:
     rows = [line for line in (ROOT / "docs" / "configuration.md").read_text().splitlines() if line.startswith("|")]
     assert [row for row in rows if f"`{name}`" in row.split("|")[1]]
+
+
+def test_the_guide_has_the_table_of_permissions() -> None:
+    rows = [
+        f"| {permission.label} | {' | '.join('yes' if permission in TABLE[role] else 'no' for role in Role)} |"
+        for permission in Permission
+    ]
+    assert "\n".join(rows) in (ROOT / "docs" / "operators.md").read_text()
 
 
 def test_all_ways_to_read_a_setting_are_known_to_the_test_above() -> None:

@@ -172,52 +172,56 @@ def save_draft(
 
 
 @transaction.atomic
-def discard_draft(template: Template, *, user: User) -> None:
-    """Set one person's draft of the template aside, if there is one; `restore_draft` brings it back."""
+def discard_draft(template: Template, *, user: User) -> DiscardedDraft | None:
+    """Set one person's draft of the template aside, if there is one; `restore_draft` puts it back."""
     User.objects.select_for_update().get(pk=user.pk)
     draft = Draft.objects.filter(template=template, user=user).first()
-    if draft:
-        _set_aside(draft)
-        draft.delete()
+    if draft is None:
+        return None
+    kept = _set_aside(draft)
+    draft.delete()
+    return kept
 
 
 @transaction.atomic
-def set_aside(template: Template, content: Content, *, user: User, base: int | None) -> None:
-    """Keep a text that a person gives up for the draft that another page of theirs has saved."""
+def set_aside(template: Template, content: Content, *, user: User, base: int | None) -> DiscardedDraft | None:
+    """Keep a text that a person gives up for the draft that another page of theirs has saved.
+
+    None when it is that draft's, or that of its base: nothing is given up then.
+    """
     User.objects.select_for_update().get(pk=user.pk)
     draft = Draft.objects.filter(template=template, user=user).first()
     save_draft(template, content, user=user, base=base)
-    discard_draft(template, user=user)
+    kept = discard_draft(template, user=user)
     if draft:
         draft.save(force_insert=True)
+    return kept
 
 
 @transaction.atomic
-def restore_draft(template: Template, *, user: User) -> Draft:
-    """Bring back what was discarded last. A draft that is there by now is set aside for it, so that undoing this
-    undoes it. Raises Stale when there is nothing to bring back."""
+def restore_draft(template: Template, kept: int, *, user: User) -> DiscardedDraft | None:
+    """Put the discarded draft with this id back. A draft that is there by now is set aside for it and returned, so
+    that putting that one back undoes this. Raises Stale when it is no longer among the discarded ones."""
     User.objects.select_for_update().get(pk=user.pk)
-    kept = DiscardedDraft.objects.select_related("base").filter(template=template, user=user).first()
-    if kept is None:
-        raise Stale("There is no discarded draft any more.")
-    restored = Draft(template=template, user=user, base=kept.base, **kept.content)
-    kept.delete()
-    discard_draft(template, user=user)
+    found = DiscardedDraft.objects.select_related("base").filter(pk=kept, template=template, user=user).first()
+    if found is None:
+        raise Stale(
+            "That discarded draft is not there any more: it was put back already, or newer ones took its place."
+        )
+    restored = Draft(template=template, user=user, base=found.base, **found.content)
+    found.delete()
+    replaced = discard_draft(template, user=user)
     restored.save()
-    return restored
+    return replaced
 
 
-def forget_discarded_drafts() -> None:
-    """Discarded drafts are kept for a week."""
-    DiscardedDraft.objects.filter(discarded_at__lt=timezone.now() - DiscardedDraft.KEPT_FOR).delete()
-
-
-def _set_aside(draft: Draft) -> None:
-    DiscardedDraft.objects.update_or_create(
-        template=draft.template,
-        user=draft.user,
-        defaults={**draft.content, "base": draft.base, "discarded_at": timezone.now()},
-    )
+def _set_aside(draft: Draft) -> DiscardedDraft:
+    """Keep the draft as the newest of the discarded ones, each text once; the oldest goes when there are too many."""
+    others = DiscardedDraft.objects.filter(template=draft.template, user=draft.user)
+    others.filter(base=draft.base, **draft.content).delete()
+    kept = DiscardedDraft.objects.create(template=draft.template, user=draft.user, base=draft.base, **draft.content)
+    others.exclude(pk__in=list(others.values_list("pk", flat=True)[: DiscardedDraft.KEPT])).delete()
+    return kept
 
 
 def _settings(content: Content | Draft) -> tuple[object, ...]:

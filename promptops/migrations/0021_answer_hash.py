@@ -22,7 +22,7 @@ def hash_answers(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("promptops", "0018_release_comparison")]
+    dependencies = [("promptops", "0019_discarded_drafts")]
 
     operations = [
         migrations.AddField(

@@ -135,9 +135,9 @@ class Draft(Content):
 
 
 class DiscardedDraft(Content):
-    """The draft of a template that a person discarded or replaced last, to be brought back."""
+    """A draft that a person discarded or set aside for another one. The newest of each template can be put back."""
 
-    KEPT_FOR = timedelta(days=7)
+    KEPT = 10  # of each person and template
 
     body = models.TextField(blank=True)
     template = models.ForeignKey(Template, models.CASCADE, related_name="discarded_drafts")
@@ -146,7 +146,7 @@ class DiscardedDraft(Content):
     discarded_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["template", "user"], name="discarded_draft_one_per_person")]
+        ordering = ["-pk"]
 
     def __str__(self) -> str:
         return f"discarded draft of {self.template_id} by {self.user_id}"

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.db.models import Max, QuerySet
 
-from promptops.models import Draft, Release, Template, User, Version
+from promptops.models import DiscardedDraft, Draft, Release, Template, User, Version
 from promptops.text import whole_number
 
 
@@ -69,6 +69,23 @@ def text(template: Template, user: User, key: str) -> Text | None:
 
 def _version_label(template: Template, pk: int, number: int) -> str:
     return f"v{number} (live)" if pk == template.live_version_id else f"v{number}"
+
+
+def discarded(template: Template, user: User) -> list[DiscardedDraft]:
+    """This person's discarded drafts, newest first, each with `begins`: where it departs from its base."""
+    rows = list(DiscardedDraft.objects.select_related("base").filter(template=template, user=user))
+    for row in rows:
+        row.begins = departure(row.body, row.base.body if row.base else "")  # type: ignore[attr-defined]
+    return rows
+
+
+def departure(text: str, base: str, characters: int = 120) -> str:
+    """Some words of a text from where it departs from another on; texts of one template all begin alike."""
+    shorter = min(len(text), len(base))
+    same = next((at for at in range(shorter) if text[at] != base[at]), shorter)
+    start = max(text.rfind(mark, 0, same) for mark in " \n") + 1
+    words = " ".join(text[start : start + 2 * characters].split())[:characters]
+    return f"… {words}" if start else words
 
 
 def next_number(template: Template) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import wraps
 from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
@@ -149,7 +150,15 @@ def _to_sign_in(request: HttpRequest) -> HttpResponse:
         except ValueError:  # the header is the client's to write
             came_from = reverse("overview")
         return HttpResponseClientRedirect(redirect_to_login(came_from).url)
-    return redirect_to_login(request.get_full_path() if request.method == "GET" else reverse("overview"))
+    return redirect_to_login(request.get_full_path() if request.method == "GET" else _page_of_form(request))
+
+
+def _page_of_form(request: HttpRequest) -> str:
+    """The page that a form was sent from, where the browser still has what was typed; else the overview."""
+    came_from = urlsplit(request.headers.get("Referer", ""))
+    if came_from.netloc != request.get_host() or not came_from.path.startswith("/"):
+        return reverse("overview")
+    return urlunsplit(("", "", came_from.path, came_from.query, ""))
 
 
 def username_key(request: HttpRequest | None, credentials: dict[str, Any] | None = None) -> str:

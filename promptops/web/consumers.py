@@ -91,10 +91,10 @@ class PageConsumer(AsyncWebsocketConsumer):
         try:
             await self._do(_parse(text_data or ""))
         except ValidationError as refused:
-            await self._toast(" ".join(refused.messages))
+            await self._refuse(" ".join(refused.messages))
         except Exception:
             log.exception("A message of a page could not be handled")
-            await self._toast("Something broke on the server; its log says what. Reload the page and try again.")
+            await self._refuse("Something broke on the server; its log says what. Reload the page and try again.")
 
     async def _do(self, data: dict[str, Any]) -> None:
         user = await self._user()
@@ -271,8 +271,10 @@ class PageConsumer(AsyncWebsocketConsumer):
         await self._send_event("signed_out")
         await self.close(code=SIGNED_OUT)
 
-    async def _toast(self, text: str) -> None:
+    async def _refuse(self, text: str) -> None:
+        """Say why the page does not get what it asked for; it takes back what it showed when it was asked."""
         await self.send(render_to_string("_toast_oob.html", {"text": text, "level": "error"}))
+        await self._send_event("refused")
 
     async def _send_event(self, event: str, **fields: Any) -> None:
         await self.send(json.dumps({"event": event, **fields}))

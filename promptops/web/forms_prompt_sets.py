@@ -53,12 +53,9 @@ class PromptSetForm(forms.Form):
     )
     expected = forms.IntegerField(required=False, widget=forms.HiddenInput())
 
-    def __init__(self, *args: Any, keep: str = "", **kwargs: Any) -> None:
-        """`keep` is the name under which the browser keeps a text that no server has yet."""
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["text"].validators.clear()  # the actions have a clearer word for a NUL, with its line
-        if keep:
-            self.fields["text"].widget.attrs["data-keep"] = keep
         self.checked = Checked()
         self.source = ""  # which column of the file was taken
         self._problems: list[Problem] = []

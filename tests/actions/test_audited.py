@@ -493,11 +493,10 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     ],
     "templates.restore_draft": [
         lambda w, act: (
-            templates.set_aside(w.template, Content("Draft."), user=w.user, base=w.live.pk),
-            act(templates.restore_draft, w.template, user=w.user),
+            kept := templates.set_aside(w.template, Content("Draft."), user=w.user, base=w.live.pk),
+            act(templates.restore_draft, w.template, kept.pk, user=w.user),
         )
     ],
-    "templates.forget_discarded_drafts": [lambda w, act: act(templates.forget_discarded_drafts)],
     "templates.discard_draft": [lambda w, act: act(templates.discard_draft, w.template, user=w.user)],
     "variables.declare": [lambda w, act: act(variables.declare, "enhance", "season", "winter", by=w.actor)],
     "variables.change": [
@@ -601,7 +600,6 @@ CHANGES_NOTHING_TOLD = {
     "safety_training.cancel",
     "safety_training.start",
     "templates.discard_draft",
-    "templates.forget_discarded_drafts",
     "templates.restore_draft",
     "templates.set_aside",
     "templates.save_draft",

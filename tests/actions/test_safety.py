@@ -2,6 +2,8 @@
 
 import hashlib
 import shutil
+import threading
+from types import SimpleNamespace
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -224,3 +226,17 @@ def test_migrating_back_asks_for_no_column_that_is_not_there_any_more():
     asked = " ".join(query["sql"] for query in captured)
     assert "promptops_safetysettings" in asked
     assert "terms_revision" not in asked
+
+
+def test_python_does_not_end_while_the_filter_is_loaded():
+    found, done = [], threading.Event()
+
+    class Guard:
+        def self_test(self):
+            found.append(threading.current_thread().daemon)
+            done.set()
+            return []
+
+    guards.warm_up(SimpleNamespace(mode=SafetyMode.SHADOW, guard=Guard()))
+    assert done.wait(5)
+    assert found == [False]

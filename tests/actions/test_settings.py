@@ -1,7 +1,10 @@
 """The settings of the whole place, and what happens when the secret key is lost."""
 
+from io import StringIO
+
 import pytest
 from django.core.exceptions import ValidationError
+from django.core.management import call_command
 from django.test import override_settings
 
 from promptops import live
@@ -9,6 +12,7 @@ from promptops.actions import settings as actions
 from promptops.actions.errors import Refused, Stale
 from promptops.actions.providers import ProviderFields, create_provider
 from promptops.actions.settings import Settings
+from promptops.actions.templates import create_template
 from promptops.models import AuditEntry, LiveConfiguration, Provider, Release
 
 pytestmark = pytest.mark.django_db
@@ -69,6 +73,10 @@ def test_a_lost_secret_key_is_noticed_and_can_be_replaced(actor):
     assert actions.secret_key_fits()
     with override_settings(SECRET_KEY="quite another secret key, long enough to be taken"):
         assert not actions.secret_key_fits()
+        create_template("enhance", "enhance", by=actor)
+        told = StringIO()
+        call_command("publish", "enhance", file="prompts/enhance.txt", stdout=StringIO(), stderr=told)
+        assert "Warning: The secret key is not the one that this database was made with." in told.getvalue()
         assert actions.replace_secret_key(by=actor) == 1
         assert actions.secret_key_fits()
         assert actions.replace_secret_key(by=actor) == 0

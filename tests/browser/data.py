@@ -8,7 +8,7 @@ from promptops.actions.comparisons import ArmChoice
 from promptops.actions.providers import ProviderFields, create_provider, set_enabled
 from promptops.actions.releases import Content, publish, roll_back
 from promptops.actions.samples import pin
-from promptops.actions.templates import archive, create_template, save_draft
+from promptops.actions.templates import archive, create_template, save_draft, set_aside
 from promptops.actions.variables import declare
 from promptops.audit import Actor
 from promptops.engine.types import PromptOperation
@@ -54,6 +54,8 @@ def fill(person: User) -> None:
     pin("enhance", f"{MIXED}\n{LONG_WORD}", by=by)
     use = " ".join(f"{{{{ mood_{number} }}}}" for number in range(1, 5))
     _publish(create_template("moods", "enhance", by=by), Content(f"A prompt of moods: {use}"), by, "Moods")
+    for text in ("", f"{MIXED} {LONG_WORD}", first.body.replace("Rule 9:", f"{LONG_WORD} {MIXED}:")):
+        set_aside(enhance, Content(text, 0.5), user=person, base=first.pk)
     draft = f"{use} {{{{ moood_1 }}}} {{{{ open\n" + first.body.replace("calm", "quick").replace(
         "Rule 7:", f"Rule 7 {LONG_WORD} {MIXED}:"
     )

@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 from promptops import audit
 from promptops.actions.accounts import end_session
 from promptops.actions.providers import ProviderFields, create_provider, reorder
+from promptops.actions.templates import describe
 from promptops.audit import SYSTEM
 from promptops.models import Draft, Provider, Run, Template
 from tests.browser.conftest import Pages, snap
@@ -145,6 +146,13 @@ def test_an_expired_login_returns_to_the_same_draft(enhance, editor, page_for, p
     assert "And the rest." in Draft.objects.get().body
 
 
+def put_back(page: Page, text: str) -> None:
+    """Choose the discarded draft that begins with `text`."""
+    page.get_by_role("button", name="discarded draft").click()
+    panel = page.get_by_role("dialog", name="Review")
+    panel.get_by_role("article").filter(has_text=text).get_by_role("button", name="Put back").click()
+
+
 def expire(page: Page) -> None:
     """End all sessions; the page learns of it by what is typed, not by news of who else is here."""
     page.route("**/presence/", lambda route: route.fulfill(status=204))
@@ -201,7 +209,7 @@ def test_an_expired_login_and_a_draft_of_another_machine_lose_nothing(enhance, e
     page.get_by_role("button", name="Keep this text").click()
     expect(saved(page)).to_have_text("Saved")
     assert Draft.objects.get().body == "Typed here."
-    page.get_by_role("button", name="Bring back the discarded draft").click()
+    put_back(page, "Typed at home.")
     expect(body(page)).to_have_value("Typed at home.")
 
 
@@ -247,13 +255,47 @@ def test_settings_that_are_changed_as_the_login_expires_are_kept(enhance, editor
     assert Draft.objects.get().temperature == 0.35
 
 
-def test_a_note_that_is_written_as_the_login_expires_is_there_again(enhance, releaser, page_for, pages) -> None:
+def test_what_forms_hold_outlives_an_expired_login_and_goes_once_it_is_taken(enhance, editor, page_for, pages) -> None:
+    pages.expect_errors("status of 422")
+    page = page_for(editor, "/prompts/new/")
+    for name, says in (("Not a name", "Use lower-case letters"), ("noir", "")):
+        page.get_by_label("Name").fill(name)
+        page.get_by_label("What it is for").fill("For night scenes in the rain.")
+        Session.objects.all().delete()
+        page.get_by_role("button", name="Create the template").click()
+        page.get_by_label("User name").fill("eddie")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url("**/prompts/new/")
+        expect(page.locator(".toast")).to_contain_text("What you typed here before is back. It is not saved yet.")
+        expect(page.get_by_label("Name")).to_have_value(name)
+        expect(page.get_by_label("What it is for")).to_have_value("For night scenes in the rain.")
+        page.get_by_role("button", name="Create the template").click()
+        expect(page.locator("#main")).to_contain_text(says)
+    page.wait_for_url("**/prompts/noir/")
+    page.goto("/prompts/noir/details/")
+    expect(page.get_by_label("What it is for")).to_have_value("For night scenes in the rain.")
+    page.get_by_label("What it is for").fill("For night scenes.")
+    describe(Template.objects.get(name="noir"), "For fog.", by=SYSTEM)
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.reload()
+    expect(page.locator(".toast")).to_contain_text("is back, over what was changed here meanwhile")
+    page.get_by_role("button", name="Save the description").click()
+    expect(page.locator(".toast")).to_contain_text("The description is saved.")
+    page.goto("/prompts/new/")
+    expect(page.get_by_label("Name")).to_have_value("")
+
+
+def test_a_note_outlives_a_closed_panel_and_an_expired_login(enhance, releaser, page_for, pages) -> None:
     page = pages.connected(page_for(releaser, "/prompts/enhance/"))
     body(page).fill("The second text.")
     expect(saved(page)).to_have_text("Saved")
     page.get_by_role("button", name="Publish v2").click()
     panel = page.get_by_role("dialog", name="Review")
     panel.get_by_label("Note").fill("Because of the fog")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Publish v2").click()
+    expect(panel.get_by_label("Note")).to_have_value("Because of the fog")
     expire(page)
     panel.get_by_role("button", name="Publish v2").click()
     page.wait_for_url(re.compile("/sign-in/"))
@@ -386,13 +428,15 @@ def test_a_discarded_draft_comes_back(enhance, editor, page_for) -> None:
     expect(page.locator(".toast")).to_contain_text("Draft discarded.")
     expect(body(page)).to_have_value("The first text.")
     page.get_by_role("button", name="Undo").click()
-    expect(page.locator(".toast")).to_contain_text("Your draft is back.")
+    expect(page.locator(".toast")).to_contain_text("The draft is back.")
     expect(body(page)).to_have_value("Worth a second thought, and typed just now.")
     page.get_by_role("button", name="Discard draft").click()
     expect(body(page)).to_have_value("The first text.")
-    page.reload()
-    page.get_by_role("button", name="Bring back the discarded draft").click()
+    body(page).fill("Another beginning, typed as the other is wanted again.")
+    put_back(page, "Worth a second thought")
     expect(body(page)).to_have_value("Worth a second thought, and typed just now.")
+    page.get_by_role("button", name="Undo").click()
+    expect(body(page)).to_have_value("Another beginning, typed as the other is wanted again.")
 
 
 def test_others_are_seen_to_come_and_go(enhance, editor, releaser, page_for, pages: Pages) -> None:
@@ -412,7 +456,13 @@ def test_publishing_and_taking_it_back(enhance, releaser, page_for) -> None:
     page = page_for(releaser, "/prompts/enhance/")
     publish_button = page.get_by_role("button", name="Publish v2")
     expect(publish_button).to_be_disabled()
-    expect(publish_button).to_have_attribute("title", "No changes to publish")
+    expect(publish_button).to_have_accessible_description("No changes to publish")
+    publish_button.focus()
+    expect(publish_button).to_be_focused()
+    body(page).fill("The second text")
+    expect(saved(page)).to_have_text("Saved")
+    body(page).fill("The first text.")
+    expect(saved(page)).to_have_text("No changes to publish")
     body(page).fill("The second text.")
     publish_button.click()
     panel = page.get_by_role("dialog", name="Review")
@@ -627,6 +677,26 @@ def test_an_answer_streams_and_can_be_canceled(enhance, providers, editor, upstr
     upstream.release()
     page.get_by_role("button", name="Run").click()
     expect(page.locator("#try-text")).to_have_text("A red fox runs through fresh snow.")
+
+
+def test_a_run_shows_at_once_and_goes_again_when_it_is_refused(
+    enhance, providers, editor, upstream, page_for, pages
+) -> None:
+    page = pages.connected(page_for(editor, "/prompts/enhance/"))
+    result = page.locator("#try-result")
+    click = "document.querySelector('[data-run]').click(), document.querySelector('#try-result').innerText"
+    assert page.evaluate(click) == "Starting…\nCancel"  # before any server could have answered
+    expect(result).to_contain_text("A red fox runs through fresh snow.")
+    expect(result.locator("a", has_text="run ")).to_be_visible()
+    page.get_by_label("Viewer's prompt").fill(" ")
+    assert page.evaluate(click) == "Starting…\nCancel"
+    expect(page.locator(".toast")).to_contain_text("Type an input first")
+    expect(result).to_contain_text("A red fox runs through fresh snow.")
+    expect(result.get_by_role("button", name="Cancel")).to_have_count(0)
+    page.get_by_label("Viewer's prompt").fill("a fox")
+    upstream.hold()
+    page.evaluate(f"{click}, document.querySelector('#try-result button').click()")  # at once, too
+    expect(result).to_contain_text("Canceled. Nothing more is asked of the provider.")
 
 
 def test_a_rewrite_shows_its_alternatives(publish, providers, editor, upstream, page_for, pages: Pages) -> None:

@@ -206,6 +206,7 @@ def test_dialogs(full, administrator, page_for, pages: Pages) -> None:
     opened("shortcuts", "/", lambda: page.keyboard.press("?"), "#shortcuts[open]")
     opened("account", "/", lambda: page.locator("details.menu summary").last.click(), "details.menu[open] .panel")
     opened("publish", "/prompts/enhance/", button("Publish v41"), "#review[open]")
+    opened("discarded", "/prompts/enhance/", button("discarded draft"), "#review[open] details")
     opened("smoke-run", "/prompts/moods/", smoke_run, "#smoke")
     opened("samples", "/prompts/enhance/", lambda: page.get_by_text("Sample inputs").click(), "#samples")
     opened("completion", "/prompts/enhance/", complete, "#completion")

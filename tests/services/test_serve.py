@@ -198,6 +198,9 @@ def test_a_lost_secret_key_stops_the_start_until_it_is_replaced(tmp_path: Path) 
     assert "The secret key is not the one that this database was made with." in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert (tmp_path / "secret_key").read_text() != key
+    link = manage(tmp_path, "admin_link")  # needs no key; the server at its address does
+    assert (link.returncode, len(links(link.stdout))) == (0, 1)
+    assert f"Warning: {done.stderr.strip().removeprefix('CommandError: ')}" in link.stderr
     done = manage(tmp_path, "replace_secret_key")
     assert (done.returncode, done.stderr) == (0, "")
     assert "accepted" in done.stdout

@@ -111,6 +111,17 @@ def test_small_tags(source: str, expected: str) -> None:
     assert render(source, nothing=None, text="<b>") == expected
 
 
+def test_a_disabled_button_gives_its_reason_where_touch_and_keyboard_reach_it() -> None:
+    html = render('{% disabled_button "Publish v2" why="No changes." %}')
+    assert ' id="publish-v2" aria-disabled="true" aria-describedby="why-not-publish-v2">Publish v2</button>' in html
+    assert '<span class="faint" id="why-not-publish-v2">No changes.</span>' in html
+    told = render('{% disabled_button "Remove" told="hint" %}')
+    assert 'aria-describedby="hint">Remove</button>' in told
+    assert "<span" not in told
+    others = [path.name for path in TEMPLATES if re.search(r"<button[^>]*\sdisabled", path.read_text())]
+    assert others == []
+
+
 def test_every_role_and_status_has_a_chip() -> None:
     assert [role.label in ui.role_chip(role) for role in Role] == [True] * len(Role)
     assert [status.label.lower() in ui.status_chip(status) for status in RunStatus] == [True] * len(RunStatus)

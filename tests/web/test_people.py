@@ -122,7 +122,7 @@ def test_deactivating_shuts_out_and_reactivating_lets_in(client_for, administrat
 def test_the_last_administrator_stays(client_for, administrator, editor):
     browser = client_for(administrator, htmx=True)
     page = browser.get(reverse("people")).content.decode()
-    assert page.count("disabled title=") == 2
+    assert page.count('aria-disabled="true" aria-describedby="last-administrator"') == 2
     demoted = browser.post(reverse("people_role", args=[administrator.pk]), {"role": "viewer", "confirm": "1"})
     removed = browser.post(reverse("people_active", args=[administrator.pk]), {"active": "0", "confirm": "1"})
     for refused in (demoted, removed):

@@ -256,6 +256,7 @@ async def test_bad_messages_are_refused_with_the_reason(publish, make_user, fiel
     async with page_socket(editor) as socket:
         await socket.send_to(text_data=message(**fields))
         assert sentence in (await frames(socket, "toast"))[-1]
+        assert json.loads(await socket.receive_from(timeout=5)) == {"event": "refused"}
     assert not await Run.objects.aexists()
 
 

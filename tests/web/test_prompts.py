@@ -1,16 +1,14 @@
 """Templates over HTTP: what the pages say, what they refuse, and that nothing typed is lost."""
 
 import re
-from datetime import timedelta
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
-from django.utils import timezone
 
-from promptops.actions import templates
 from promptops.models import AuditEntry, DiscardedDraft, Draft, Template, Version
+from promptops.queries.templates import departure
 
 pytestmark = pytest.mark.django_db
 
@@ -309,8 +307,14 @@ def post(client, name: str, template: Template, body: str = "", **fields):
 
 
 def drafts() -> list[str]:
-    """The text of the draft, then of the discarded one."""
+    """The text of the draft, then of the discarded ones, newest first."""
     return [row.body for model in (Draft, DiscardedDraft) for row in model.objects.all()]
+
+
+def put_back(client, template: Template, text: str, body: str = "", **fields):
+    """Put the discarded draft that says `text` back, while the editor holds `body`."""
+    url = reverse("template_restore_draft", args=[template.name, DiscardedDraft.objects.get(body=text).pk])
+    return client.post(url, form(template, body, **fields) if body else {})
 
 
 def test_discarding_can_be_undone_and_that_again(enhance, client_for, editor):
@@ -318,15 +322,15 @@ def test_discarding_can_be_undone_and_that_again(enhance, client_for, editor):
     post(client, "template_draft", enhance, "Saved", temperature="0.4")
     post(client, "template_discard", enhance, "Saved, and typed a moment ago", temperature="0.4")
     page = client_for(editor).get(reverse("template", args=["enhance"])).content.decode()
-    assert "Bring back the discarded draft" in page
-    assert post(client, "template_restore_draft", enhance)["HX-Redirect"] == "/prompts/enhance/"
+    assert "1 discarded draft<" in page
+    assert put_back(client, enhance, "Saved, and typed a moment ago")["HX-Redirect"] == "/prompts/enhance/"
     assert drafts() == ["Saved, and typed a moment ago"]
     assert (Draft.objects.get().temperature, Draft.objects.get().base_id) == (0.4, enhance.live_version_id)
     post(client, "template_discard", enhance)
     post(client, "template_draft", enhance, "Begun anew")
-    post(client, "template_restore_draft", enhance)
+    put_back(client, enhance, "Saved, and typed a moment ago")
     assert drafts() == ["Saved, and typed a moment ago", "Begun anew"]
-    post(client, "template_restore_draft", enhance)
+    put_back(client, enhance, "Begun anew")
     assert drafts() == ["Begun anew", "Saved, and typed a moment ago"]
     assert AuditEntry.objects.filter(action__contains="draft").count() == 0
 
@@ -336,28 +340,77 @@ def test_the_toast_of_a_discarded_draft_has_an_undo_button(enhance, client_for, 
     post(client, "template_draft", enhance, "Mine")
     page = client.post(reverse("template_discard", args=["enhance"]), follow=True).content.decode()
     assert "Draft discarded." in page
-    assert f'hx-post="{reverse("template_restore_draft", args=["enhance"])}" hx-include="#editor"' in page
+    undo = reverse("template_restore_draft", args=["enhance", DiscardedDraft.objects.get().pk])
+    assert f'hx-post="{undo}" hx-include="#editor"' in page
 
 
 def test_there_may_be_nothing_to_bring_back(enhance, client_for, editor, releaser):
     theirs, mine = client_for(releaser), client_for(editor)
     post(theirs, "template_draft", enhance, "Theirs")
     post(theirs, "template_discard", enhance)
-    url = reverse("template_restore_draft", args=["enhance"])
-    assert "no discarded draft any more" in mine.post(url, follow=True).content.decode()
+    url = reverse("template_restore_draft", args=["enhance", DiscardedDraft.objects.get().pk])
+    assert "not there any more" in mine.post(url, follow=True).content.decode()
     post(mine, "template_discard", enhance)
     assert drafts() == ["Theirs"]
+    assert "Theirs" not in mine.get(reverse("template_discarded", args=["enhance"])).content.decode()
 
 
-def test_discarded_drafts_are_kept_for_a_week(enhance, client_for, editor):
+@pytest.mark.parametrize(
+    ("discarded", "kept"),
+    [
+        (["A", "B"], ["B", "A"]),
+        (["A", "B", "A"], ["A", "B"]),
+        ([f"{n}" for n in range(12)], [f"{n}" for n in range(11, 1, -1)]),
+    ],
+    ids=["each", "each text once", "the newest ten"],
+)
+def test_which_discarded_drafts_are_kept(discarded, kept, enhance, publish, client_for, editor, releaser):
+    for client, name in (
+        (client_for(releaser), "enhance"),
+        (client_for(editor), publish("rewrite", "R").template.name),
+    ):
+        post(client, "template_draft", Template.objects.get(name=name), "Another's, or of another template")
+        post(client, "template_discard", Template.objects.get(name=name))
     client = client_for(editor)
-    post(client, "template_draft", enhance, "Mine")
-    post(client, "template_discard", enhance)
-    templates.forget_discarded_drafts()
-    assert drafts() == ["Mine"]
-    DiscardedDraft.objects.update(discarded_at=timezone.now() - timedelta(days=7, minutes=1))
-    templates.forget_discarded_drafts()
-    assert drafts() == []
+    for text in discarded:
+        post(client, "template_draft", enhance, text)
+        post(client, "template_discard", enhance)
+    assert drafts() == [*kept, *["Another's, or of another template"] * 2]
+
+
+def test_discarded_drafts_can_be_read_and_put_back_without_losing_another(enhance, client_for, editor):
+    client = client_for(editor, htmx=True)
+    for text in ("First, and of that the most.", "Second one."):
+        post(client, "template_draft", enhance, text, temperature="0.4")
+        post(client, "template_discard", enhance)
+    for page in (client.get(reverse("template", args=["enhance"])), post(client, "template_draft", enhance, "Third.")):
+        assert "2 discarded drafts" in page.content.decode()  # after a release, and after an autosave
+    post(client, "template_draft", enhance, "First line.\nSecond line.")  # as it is live: no draft
+    panel = client.get(reverse("template_discarded", args=["enhance"])).content.decode()
+    assert panel.index("Second one.") < panel.index("First, and of that the most.")
+    assert panel.count("begun from v1") == 2
+    assert "Temperature <b>0.4</b>" in panel
+    url = reverse("template_restore_draft", args=["enhance", DiscardedDraft.objects.last().pk])
+    assert f'hx-post="{url}" hx-include="#editor"' in panel
+    put_back(client, enhance, "First, and of that the most.", "Typed a moment ago, not saved")
+    assert drafts() == ["First, and of that the most.", "Typed a moment ago, not saved", "Second one."]
+    assert "not there any more" in client_for(editor).post(url, follow=True).content.decode()
+    assert drafts()[0] == "First, and of that the most."
+
+
+@pytest.mark.parametrize(
+    ("text", "base", "begins"),
+    [
+        ("Write short words.", "", "Write short words."),
+        ("Write  short\nwords.", "Write", "Write short words."),
+        ("Write short words.", "Write shorter words.", "… short words."),
+        ("Write short\nwords, please.", "Write short\nwords.", "… words, please."),
+        ("Write", "Write short words.", "Write"),
+        ("", "Write short words.", ""),
+    ],
+)
+def test_where_a_text_departs_from_another(text, base, begins):
+    assert departure(text, base) == begins
 
 
 def window(client, template: Template) -> dict:
@@ -393,9 +446,9 @@ def test_of_two_windows_either_text_can_be_chosen_and_neither_is_lost(enhance, c
     assert post(client, "template_draft", enhance, "Two, longer", **two).status_code == 200
     assert post(client, "template_draft", enhance, "One, longer", **one).status_code == 409
     assert post(client, "template_set_aside", enhance, "One, longer", **one)["HX-Redirect"] == "/prompts/enhance/"
-    assert drafts() == ["Two, longer", "One, longer"]
+    assert drafts() == ["Two, longer", "One, longer", "One"]
     assert post(client, "template_set_aside", enhance, "\x00", **one).status_code == 400
-    assert drafts() == ["Two, longer", "One, longer"]
+    assert drafts() == ["Two, longer", "One, longer", "One"]
 
 
 def test_discarding_in_one_window_is_no_way_to_lose_the_text_of_another(enhance, client_for, editor):
@@ -404,10 +457,10 @@ def test_discarding_in_one_window_is_no_way_to_lose_the_text_of_another(enhance,
     post(client, "template_draft", enhance, "Long ago")
     post(client, "template_discard", enhance)
     post(client, "template_draft", enhance, "One", **one)
-    for name in ("template_discard", "template_restore_draft"):
-        assert post(client, name, enhance, "Two", **two).status_code == 409
-        assert drafts() == ["One", "Long ago"]
-    assert "HX-Redirect" in post(client, "template_restore_draft", enhance, "One, longer", **one)
+    assert post(client, "template_discard", enhance, "Two", **two).status_code == 409
+    assert put_back(client, enhance, "Long ago", "Two", **two).status_code == 409
+    assert drafts() == ["One", "Long ago"]
+    assert "HX-Redirect" in put_back(client, enhance, "Long ago", "One, longer", **one)
     assert drafts() == ["Long ago", "One, longer"]
 
 

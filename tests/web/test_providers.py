@@ -439,7 +439,8 @@ def test_removing(add, client_for, administrator):
     provider = add(key=KEY)
     client, url = client_for(administrator, htmx=True), reverse("provider_remove", args=[provider.pk])
     page = client_for(administrator).get(reverse("provider", args=[provider.pk])).content.decode()
-    assert "groq is on. Turn it off first." in page
+    assert "Turn it off on the Providers page first." in page
+    assert 'aria-disabled="true" aria-describedby="remove-hint">Remove groq<' in page
     sent = {"expected": provider.changed_revision, "confirm": "1"}
     refused = client.post(url, sent)
     assert (refused.status_code, Provider.objects.count()) == (409, 1)
@@ -450,6 +451,20 @@ def test_removing(add, client_for, administrator):
     assert "Remove groq" in text_of(client.post(url, {"expected": sent["expected"]}))
     assert client.post(url, sent)["HX-Redirect"] == reverse("providers")
     assert not Provider.objects.exists()
+
+
+def test_an_error_page_for_developers_shows_no_key(client_for, administrator, monkeypatch, settings):
+    def breaks(*args, **kwargs):
+        raise RuntimeError("The disk is full")
+
+    settings.DEBUG = True
+    monkeypatch.setattr("promptops.actions.providers.record_release", breaks)
+    client = client_for(administrator)
+    client.raise_request_exception = False
+    page = client.post(reverse("provider_new"), NEW | {"confirm": "1"})
+    assert page.status_code == 500
+    assert "The disk is full" in page.content.decode()
+    assert KEY not in page.content.decode()
 
 
 def test_reordering_passes_the_panel_and_refuses_a_list_that_changed(add, client_for, releaser):

@@ -1,5 +1,6 @@
 """Signing in, one-time links, passwords, and what the audit keeps of it."""
 
+import logging
 import re
 
 import pytest
@@ -162,9 +163,20 @@ def test_an_expired_login_in_an_htmx_request_comes_back_to_the_page(client_for):
     assert response["HX-Redirect"] == f"{reverse('sign_in')}?next=/prompts/enhance/"
 
 
-def test_log_lines_hold_no_one_time_link(caplog, capfd):
-    import logging
+@pytest.mark.parametrize(
+    ("referer", "expected"),
+    [
+        ("http://testserver/prompts/new/?operation=enhance", "/prompts/new/%3Foperation%3Denhance"),
+        ("http://evil.example/prompts/new/", "/"),
+        ("", "/"),
+    ],
+)
+def test_an_expired_login_in_a_form_comes_back_to_its_page(referer, expected, client_for):
+    response = client_for().post(reverse("template_new"), headers={"Referer": referer})
+    assert response["Location"] == f"{reverse('sign_in')}?next={expected}"
 
+
+def test_log_lines_hold_no_one_time_link(caplog, capfd):
     from promptops.logs import RedactOneTimeLinks
 
     token = accounts.make_setup_link() + "x"
@@ -173,6 +185,14 @@ def test_log_lines_hold_no_one_time_link(caplog, capfd):
     RedactOneTimeLinks().filter(record)
     assert re.search(r"/setup/\[one-time link\]", record.getMessage())
     assert token not in record.getMessage() + capfd.readouterr().err
+
+
+def test_a_wrong_host_header_is_one_line_in_the_log(caplog):
+    assert Client().get(reverse("sign_in"), headers={"Host": "evil.example"}).status_code == 400
+    (record,) = caplog.records
+    assert logging.Formatter().format(record) == (
+        "Invalid HTTP_HOST header: 'evil.example'. You may need to add 'evil.example' to ALLOWED_HOSTS."
+    )
 
 
 def test_every_purpose_has_an_address_that_logs_redact():

@@ -188,7 +188,7 @@ def test_the_panel_lists_the_checks_and_the_server_enforces_them(enhance, season
     assert panel.status_code == 200
     assert "Checks: not ready to go live Not blank passed: There is text." in text_of(panel)
     assert "Variables failed: Line 1, column 4: {{ sesaon }} is not declared." in text_of(panel)
-    assert re.search(r"<button[^>]* disabled[^>]*>Publish v2</button>", panel.content.decode())
+    assert re.search(r"<button[^>]* aria-disabled[^>]*>Publish v2</button>", panel.content.decode())
     refused = client.post("/prompts/enhance/publish/", bad)
     assert refused.status_code == 409
     assert "Nothing was published: the checks say why. Your text is kept as your draft." in text_of(refused)
@@ -208,7 +208,7 @@ def test_an_old_version_whose_variable_is_gone_cannot_be_live_again(season, publ
     url = reverse("version_live", args=["enhance", old.number])
     panel = client.post(url, {"expected": newer.pk})
     assert "{{ season }} is not declared." in text_of(panel)
-    assert re.search(r"<button[^>]* disabled[^>]*>Make v1 live again</button>", panel.content.decode())
+    assert re.search(r"<button[^>]* aria-disabled[^>]*>Make v1 live again</button>", panel.content.decode())
     refused = client.post(url, {"expected": newer.pk, "confirm": "1"})
     assert refused.status_code == 409
     assert "The text cannot go live. Line 1, column 4" in text_of(refused)

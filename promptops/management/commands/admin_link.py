@@ -9,6 +9,7 @@ from promptops.actions import accounts
 from promptops.audit import COMMAND_LINE
 from promptops.enums import Role
 from promptops.management.commands._address import server_address
+from promptops.management.commands._secret_key import warn_of_wrong_key
 from promptops.models import User
 
 
@@ -27,6 +28,7 @@ class Command(BaseCommand):
         self.stdout.write(server_address() + path)
         # Apart from the link, which a script may read.
         self.stderr.write("If nothing answers there, run this with the HOST and PORT that the server has.")
+        warn_of_wrong_key(self.stderr)
 
     def _administrator(self, username: str | None) -> User:
         found = list(User.objects.filter(role=Role.ADMINISTRATOR, is_active=True).order_by("username"))

@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from promptops.actions.errors import Refused
 from promptops.actions.sets import Plan, Planned, import_set, plan_import, read_folder
 from promptops.audit import COMMAND_LINE
+from promptops.management.commands._secret_key import warn_of_wrong_key
 
 
 class Command(BaseCommand):
@@ -34,6 +35,7 @@ class Command(BaseCommand):
         except Refused as refused:
             raise CommandError(f"{refused}\nNothing was imported.") from None
         self.stdout.write(f"Imported: {', '.join(planned.entry.name for planned in plan.changes)}.")
+        warn_of_wrong_key(self.stderr)
 
     def _tell(self, plan: Plan) -> None:
         for planned in plan.changes:

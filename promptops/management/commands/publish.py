@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from promptops.actions.errors import Refused
 from promptops.actions.releases import Content, publish
 from promptops.audit import COMMAND_LINE
+from promptops.management.commands._secret_key import warn_of_wrong_key
 from promptops.models import Template
 from promptops.text import decode_body
 
@@ -50,3 +51,4 @@ class Command(BaseCommand):
         except Refused as error:
             raise CommandError(str(error)) from None
         self.stdout.write(f"{version} is live.")
+        warn_of_wrong_key(self.stderr)

@@ -18,6 +18,7 @@ from promptops.actions.settings import secret_key_fits
 from promptops.audit import SYSTEM
 from promptops.enums import ProviderKind
 from promptops.management.commands._address import server_address
+from promptops.management.commands._secret_key import wrong_key_sentence
 from promptops.models import LiveConfiguration, Provider
 
 
@@ -38,11 +39,7 @@ class Command(BaseCommand):
 
     def _prepare(self) -> None:
         if not secret_key_fits():
-            raise CommandError(
-                f"The secret key is not the one that this database was made with. Put the old one back "
-                f"({settings.VAR_DIR / 'secret_key'} or SECRET_KEY); if it is gone for good, run "
-                "`manage.py replace_secret_key`: stored provider keys must then be entered again."
-            )
+            raise CommandError(wrong_key_sentence())
         # A database that has never been live gets the embedded model, so that the first preview needs no key.
         if not LiveConfiguration.objects.filter(revision__gt=0).exists() and not Provider.objects.exists():
             providers.create_provider(

@@ -11,6 +11,7 @@ from django import template
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.text import slugify
 from lucide.templatetags.lucide import lucide
 
 from promptops import diffs
@@ -191,6 +192,20 @@ def attempt_bar(start: float, length: float, total: float, failed: bool = False)
         f"{min(100 * start / whole, 100 - width):.2f}",
         f"{width:.2f}",
     )
+
+
+@register.inclusion_tag("_disabled_button.html", name="disabled_button")
+def disabled_button(
+    label: str, why: str = "", told: str = "", look: str = "", id: str = "", name: str = "", image: str = ""
+) -> dict[str, Any]:
+    """`{% disabled_button "Publish v13" why="No changes to publish." %}`: a button that has the focus but does nothing.
+
+    The reason stands beside it, or elsewhere on the page: then `told` is the id of that. `id` defaults to the label,
+    `name` is what screen readers call it where the label alone is not enough, `image` an icon.
+    """
+    id = slugify(id or label)
+    told = told or f"why-not-{id}"
+    return {"label": label, "why": why, "told": told, "look": look, "id": id, "name": name, "image": image}
 
 
 @register.inclusion_tag("_diff.html", name="diff")

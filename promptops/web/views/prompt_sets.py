@@ -56,7 +56,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 def new(request: HttpRequest) -> HttpResponse:
     """Make a set; `?operation=` and `newest=` put inputs of past runs into the box, to look at before saving."""
     if request.method == "POST":
-        form = PromptSetForm(request.POST, request.FILES, keep="set-new")
+        form = PromptSetForm(request.POST, request.FILES)
         return _save(request, form, None)
     taking = FromRunsForm(request.GET if "operation" in request.GET else None)
     initial: dict[str, Any] = {}
@@ -66,7 +66,7 @@ def new(request: HttpRequest) -> HttpResponse:
         box = queries.box(inputs)
         initial = {"text": box.text, "separator": box.format}
         taken = len(inputs)
-    form = PromptSetForm(initial=initial, keep="set-new")
+    form = PromptSetForm(initial=initial)
     return _page(request, form, None, {"taking": taking, "taken": taken})
 
 
@@ -83,7 +83,7 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
         messages.error(request, f"{prompt_set.name} is archived. Restore it first.")
         return redirect("prompt_set", pk=pk)
     if request.method == "POST":
-        form = PromptSetForm(request.POST, request.FILES, keep=f"set-{pk}")
+        form = PromptSetForm(request.POST, request.FILES)
         return _save(request, form, prompt_set)
     box = queries.box(prompt_set.inputs)
     initial = {
@@ -93,7 +93,7 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
         "separator": box.format,
         "expected": prompt_set.edition,
     }
-    return _page(request, PromptSetForm(initial=initial, keep=f"set-{pk}"), prompt_set, {})
+    return _page(request, PromptSetForm(initial=initial), prompt_set, {})
 
 
 @requires(Permission.EDIT)

@@ -72,7 +72,8 @@ def edit(request: HttpRequest, name: str) -> HttpResponse:
     draft = template.drafts.select_related("base").filter(user=request.user).first()
     if request.htmx:
         # The publish button names the next number, which changes with what is live.
-        state = _state(request, template, whole_number(request.GET.get("base"))) | {"draft": draft, "oob": True}
+        state = _state(request, template, whole_number(request.GET.get("base")))
+        state |= {"draft": draft, "discarded": _discarded(request, template), "oob": True}
         return render(request, "prompts/_state.html", state)
     source = draft or template.live_version
     base = draft.base if draft else template.live_version
@@ -139,28 +140,35 @@ def discard(request: HttpRequest, name: str) -> HttpResponse:
     template = _template(name)
     if refused := _keep_posted(request, template):
         return refused
-    actions.discard_draft(template, user=request.user)
-    undo = reverse("template_restore_draft", args=[name])
-    return reviews.done(request, reverse("template", args=[name]), "Draft discarded.", undo=undo)
+    kept = actions.discard_draft(template, user=request.user)
+    url = reverse("template", args=[name])
+    return reviews.done(request, url, "Draft discarded.", undo=_undo_by(kept, template))
+
+
+@requires(Permission.EDIT)
+def discarded(request: HttpRequest, name: str) -> HttpResponse:
+    """The panel with this person's discarded drafts, to read and to put back."""
+    template = _template(name)
+    rows = queries.templates.discarded(template, request.user)
+    return render(request, "prompts/_discarded.html", {"template": template, "rows": rows, "most": DiscardedDraft.KEPT})
 
 
 @requires(Permission.EDIT)
 @require_POST
-def restore_draft(request: HttpRequest, name: str) -> HttpResponse:
-    """Bring back the draft that was discarded or set aside last."""
+def restore_draft(request: HttpRequest, name: str, kept: int) -> HttpResponse:
+    """Put a discarded draft back. What the editor holds is saved first, and set aside for it."""
     template = _template(name)
     if refused := _keep_posted(request, template):
         return refused
-    replaced = template.drafts.filter(user=request.user).exists()
     url = reverse("template", args=[name])
     try:
-        actions.restore_draft(template, user=request.user)
+        replaced = actions.restore_draft(template, kept, user=request.user)
     except Stale as stale:
         return reviews.done(request, url, str(stale))
     if replaced:
-        undo = reverse("template_restore_draft", args=[name])
-        return reviews.done(request, url, "The other text is back; this one is set aside.", undo=undo)
-    return reviews.done(request, url, "Your draft is back.")
+        message = "The draft is back. The text that was in the editor is among the discarded drafts."
+        return reviews.done(request, url, message, undo=_undo_by(replaced, template))
+    return reviews.done(request, url, "The draft is back.")
 
 
 @requires(Permission.EDIT)
@@ -172,13 +180,11 @@ def set_aside(request: HttpRequest, name: str) -> HttpResponse:
     if not form.is_valid():
         return _cannot_keep(form)
     try:
-        actions.set_aside(template, form.content, user=request.user, base=form.cleaned_data["base"])
+        kept = actions.set_aside(template, form.content, user=request.user, base=form.cleaned_data["base"])
     except ValidationError as error:
         return HttpResponse(" ".join(error.messages), status=400, content_type="text/plain; charset=utf-8")
-    undo = reverse("template_restore_draft", args=[name])
-    return reviews.done(
-        request, reverse("template", args=[name]), "The editor shows the text of your other window.", undo=undo
-    )
+    url, message = reverse("template", args=[name]), "The editor shows the text of your other window."
+    return reviews.done(request, url, message, undo=_undo_by(kept, template))
 
 
 @requires(Permission.EDIT)
@@ -404,12 +410,10 @@ def edit_from(request: HttpRequest, name: str, number: int) -> HttpResponse:
             danger=True,
             without_note=True,
         )
-    if draft:
-        actions.discard_draft(template, user=request.user)
+    kept = actions.discard_draft(template, user=request.user)
     actions.save_draft(template, Content(**found.content), user=request.user, base=current.pk if current else None)
     message = f"The editor holds the text of v{number}, to change or publish."
-    undo = reverse("template_restore_draft", args=[name]) if draft else ""
-    return reviews.done(request, reverse("template", args=[name]), message, undo=undo)
+    return reviews.done(request, reverse("template", args=[name]), message, undo=_undo_by(kept, template))
 
 
 @requires(Permission.READ)
@@ -682,8 +686,14 @@ def _elsewhere(request: HttpRequest, template: Template, form: ContentForm, othe
     return response
 
 
-def _discarded(request: HttpRequest, template: Template) -> DiscardedDraft | None:
-    return template.discarded_drafts.filter(user=request.user).defer("body").first()
+def _discarded(request: HttpRequest, template: Template) -> int:
+    """How many discarded drafts this person has of the template."""
+    return template.discarded_drafts.filter(user=request.user).count()
+
+
+def _undo_by(kept: DiscardedDraft | None, template: Template) -> str:
+    """Where a toast's *Undo* puts back what was set aside; "" when nothing was."""
+    return reverse("template_restore_draft", args=[template.name, kept.pk]) if kept else ""
 
 
 def _cannot_keep(form: ContentForm) -> HttpResponse:
