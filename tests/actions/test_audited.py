@@ -214,6 +214,12 @@ class World:
         return Run.objects.create(**given, latency_ms=1.0, status="succeeded", input="a fox", **fields)
 
 
+@pytest.fixture(autouse=True)
+def _no_evaluation(tmp_path, monkeypatch) -> None:
+    """Models that are trained here are not evaluated on texts from elsewhere, which takes seconds."""
+    monkeypatch.setattr(safety_training, "SETS", tmp_path / "none")
+
+
 @pytest.fixture
 def world(actor, editor, publish, tmp_path) -> World:
     first = publish("enhance", "First.")
