@@ -343,6 +343,9 @@ def test_a_releaser_reviews_and_releases_the_mode(client_for, releaser, editor):
     assert SafetySettings.objects.get(pk=1).mode == "shadow"
     done = client.post(address, given | {"confirm": "1", "note": "ready"})
     assert done["HX-Redirect"] == address
+    # The page that is being left hears of the release, too, and refreshes; the next one tells how it went.
+    assert "toast success" not in client.get(address).content.decode()
+    assert "toast success" in client.get(address, headers={"HX-Request": "false"}).content.decode()
     assert live.current().safety.mode == "enforce"
     assert AuditEntry.objects.get(action="safety.changed").note == "ready"
     assert client.post(address, given | {"confirm": "1"}).status_code == 409
