@@ -1042,10 +1042,22 @@
     if (apple) for (const key of $$("[data-mod-key]", root)) key.textContent = `⌘ ${key.dataset.modKey}`;
   }
 
+  /** What was typed before this script ran is input, too. */
+  function tellEarly() {
+    for (const field of $$(KEPT).filter(isKept)) {
+      const early = field.form && !dirty.has(field.form) && field.value !== field.defaultValue;
+      if (early) field.dispatchEvent(new Event("input", { bubbles: true }));
+    }
+  }
+
   settleSent();
   if (window.htmx) {
     setUpSocket();
-    htmx.onLoad((element) => element.isConnected && refresh(element.parentElement ?? element));
+    htmx.onLoad((element) => {
+      if (!element.isConnected) return;
+      refresh(element.parentElement ?? element);
+      if (element === document.body) tellEarly();
+    });
   }
   // What is read while it is saved stays where it was scrolled to.
   let scrolledTo = {};

@@ -534,6 +534,17 @@ def test_ctrl_s_saves_at_once(enhance, editor, page_for) -> None:
     assert Draft.objects.get().body == "Save me."
 
 
+def test_what_is_typed_before_the_scripts_have_come_is_saved(enhance, editor, page_for) -> None:
+    page = page_for(editor)
+    held = []
+    page.route("**/app.js*", lambda route: held.append(route))
+    page.goto("/prompts/enhance/", wait_until="commit")
+    body(page).fill("Typed early.")
+    held[0].continue_()
+    expect(saved(page)).to_have_text("Saved")
+    assert Draft.objects.get().body == "Typed early."
+
+
 def test_saves_wait_for_each_other(enhance, editor, page_for) -> None:
     """Two at once could reach the database in the wrong order, and one cut off would be an error of the page."""
     page = page_for(editor, "/prompts/enhance/")
