@@ -727,6 +727,8 @@
     reconnect = event.detail.socketWrapper.reconnect;
     attempts = 0;
     showConnection(false);
+    // The server tells the newest numbers of most things now; a comparison has none, and may have gone on meanwhile.
+    if (listens(document.body, "live:comparison")) missedHints.add("live:comparison");
     giveMissedHints();
     const here = $("[data-here]")?.dataset.here; // others are shown who has this template open
     if (here) socket.send(JSON.stringify({ action: "here", template: here }));
@@ -775,6 +777,18 @@
     receive(JSON.parse(message));
   });
 
+  // What is asked for before a hint comes may be shown after it, and does not know of it then: it hears the hint again.
+  const heardAt = new Map(); // name of a hint -> when it came
+  const listens = (root, name) => root.matches?.(`[hx-trigger*="${name} "]`) || $(`[hx-trigger*="${name} "]`, root);
+  on("htmx:beforeRequest", ({ detail }) => (detail.xhr.begun = performance.now()));
+  on("htmx:afterSettle", ({ target, detail }) => {
+    for (const [name, at] of heardAt) {
+      if (at < detail.xhr?.begun || !listens(target, name)) continue;
+      heardAt.delete(name);
+      document.body.dispatchEvent(new CustomEvent(name));
+    }
+  });
+
   /** One hint of the server. The numbers of revision, audit and runs only ever grow; what is not newer is no news. */
   function receive(hint) {
     const body = document.body;
@@ -791,6 +805,7 @@
       if (Number(hint.number) <= Number(body.dataset[hint.event])) return;
       body.dataset[hint.event] = hint.number;
     }
+    heardAt.set(`live:${hint.event}`, performance.now());
     body.dispatchEvent(new CustomEvent(`live:${hint.event}`, { detail: hint }));
     if (hint.event === "presence") body.dispatchEvent(new CustomEvent(`live:presence-${hint.number}`));
   }

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import daphne.server  # before anything touches Twisted's reactor
 import pytest
+from channels.layers import get_channel_layer
 from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page, WebSocket, expect, sync_playwright
 
-from promptops import background
+from promptops import background, events
 from promptops.asgi import application
 from promptops.engine import close_client
 from promptops.models import User
@@ -86,6 +87,10 @@ class Site:
 
     def accept_sockets(self) -> None:
         self.takes_sockets = True
+
+    def tell(self, event: str, number: int) -> None:
+        """Hint at something, as an action in this server would."""
+        self._in_loop(get_channel_layer().group_send(events.PAGES, events.message(event, number)))
 
     def rest(self) -> None:
         """Wait until every call has ended, and end the background tasks: the database is about to be emptied."""

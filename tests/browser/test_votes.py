@@ -2,7 +2,7 @@
 
 import re
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from promptops.actions import prompt_sets
 from promptops.actions.providers import ProviderFields, create_provider
@@ -114,6 +114,25 @@ def test_without_scripts_it_is_a_plain_form(actor, editor, page_for, pages: Page
     page.get_by_role("button", name="Take the last vote back").click()
     expect(prompt(page)).to_have_text("a fox, take 1")
     assert choices() == ["tie"]
+
+
+def test_answers_that_come_while_a_vote_is_on_its_way_are_shown(actor, editor, site, page_for, pages: Pages) -> None:
+    comparison = compare(actor, inputs=2, state="paused")
+    answer(comparison)
+    late = comparison.trials.filter(input__position=1)
+    late.update(run=None, state="waiting", answer_hash=None)
+    page = pages.connected(page_for(editor, f"/compare/{comparison.pk}/vote/"))
+
+    def answered_meanwhile(route: Route) -> None:
+        response = route.fetch()
+        answer(comparison)
+        with pages.sockets[page].expect_event("framereceived"):
+            site.tell("comparison", comparison.pk)
+        route.fulfill(response=response)
+
+    page.route("**/vote/", answered_meanwhile, times=1)
+    page.keyboard.press("a")
+    expect(prompt(page)).to_have_text("a fox, take 1")
 
 
 def test_erased_while_it_is_read(actor, editor, page_for, pages: Pages) -> None:
