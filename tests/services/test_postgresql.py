@@ -40,6 +40,8 @@ def test_what_depends_on_transactions_passes_on_postgresql(database_url: str) ->
             "-p",
             "no:cacheprovider",
             "--no-header",
+            # The fixture drops the database; pytest-django would wait for connections of threads that are ending.
+            "--reuse-db",
             "-k",
             f"not ({' or '.join(SLOW)})",
             *SUITES,
