@@ -24,7 +24,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from promptops.engine.safety.model import PREFIX, Once, get_labels, load_fasttext, predict
-from promptops.engine.safety.normalize import words
+from promptops.engine.safety.normalize import load_tables, words
 
 MAX_BYTES = 8192
 """Longer texts (in UTF-8) are refused unread."""
@@ -209,6 +209,7 @@ class SafetyModel:
         return self._once.get()
 
     def _load(self) -> LoadedModel:
+        load_tables()
         spec = self._spec() if callable(self._spec) else self._spec
         if spec.sha256:
             try:

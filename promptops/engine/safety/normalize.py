@@ -250,6 +250,12 @@ _PLAIN_STEPS: tuple[Callable[[str], str], ...] = (drop_hidden, str.lower, *_READ
 _ALL_STEPS = (drop_hidden, fold_forms, drop_marks, fold_confusables, str.casefold, *_READING)
 
 
+def load_tables() -> None:
+    """Read what `words` needs: it takes as long as a hundred texts, and else the first that needs it would wait."""
+    _confusables()
+    _ranks()
+
+
 @cache
 def _confusables() -> dict[int, str]:
     """Code points and the Latin letters that they look like."""
