@@ -445,8 +445,8 @@
   });
 
   // A note is there again when the panel is next opened for the same act on this page: it may have been closed by
-  // mistake, or the login expired. The number of a version in its title may be another one by then.
-  const noteName = () => `note:${document.body.dataset.user}:${location.pathname}:${$("#review h2").textContent.replace(/\d+/g, "")}`;
+  // mistake, or the login expired. A text that is published may have another number by then; other numbers tell acts apart.
+  const noteName = () => `note:${document.body.dataset.user}:${location.pathname}:${$("#review h2").textContent.replace(/^(Publish .* v)\d+\?$/, "$1")}`;
   const forgetNote = () => storage((s) => s.removeItem(noteName()));
   on("input", ({ target }) => target.id === "review-note" && storage((s) => s.setItem(noteName(), target.value)));
   function restoreNote() {
@@ -1057,8 +1057,9 @@
     if (apple) for (const key of $$("[data-mod-key]", root)) key.textContent = `⌘ ${key.dataset.modKey}`;
   }
 
-  /** What was typed before this script ran is input, too. */
+  /** What was typed before this script ran is input, too; but not what a browser puts back on the way back. */
   function tellEarly() {
+    if (performance.getEntriesByType("navigation")[0]?.type !== "navigate") return;
     for (const field of $$(KEPT).filter(isKept)) {
       const early = field.form && !dirty.has(field.form) && field.value !== field.defaultValue;
       if (early) field.dispatchEvent(new Event("input", { bubbles: true }));

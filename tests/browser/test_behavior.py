@@ -310,6 +310,18 @@ def test_a_note_outlives_a_closed_panel_and_an_expired_login(enhance, releaser, 
     expect(panel.get_by_label("Note")).to_have_value("")
 
 
+def test_a_note_on_one_version_is_no_note_on_another(enhance, publish, releaser, page_for, pages: Pages) -> None:
+    publish("enhance", "The second text.")
+    publish("enhance", "The third text.")
+    page = page_for(releaser, "/prompts/enhance/history/")
+    note = page.get_by_role("dialog", name="Review").get_by_label("Note")
+    for version, holds in (("v1", ""), ("v2", ""), ("v1", "Because of v1")):
+        page.get_by_role("button", name=f"Make {version} live again").click()
+        expect(note).to_have_value(holds)
+        note.fill(f"Because of {version}")
+        page.keyboard.press("Escape")
+
+
 def test_nobody_is_taken_to_the_sign_in_page_in_the_middle_of_a_word(enhance, editor, page_for, pages: Pages) -> None:
     page = pages.connected(page_for(editor, "/prompts/enhance/"))
     body(page).fill("Kept.")
