@@ -31,7 +31,7 @@ from promptops.audit import Actor
 from promptops.engine.safety.guard import MAX_BYTES, let_go
 from promptops.engine.safety.normalize import words
 from promptops.engine.safety.trainer import OUTCOME
-from promptops.engine.safety.training import HARD, RUBRIC, TARGET, Metrics, Row, Step, read_rubric, worse_than
+from promptops.engine.safety.training import HARD, RUBRIC, TARGET, Metrics, Row, Step, Told, read_rubric, worse_than
 from promptops.enums import TrainingState
 from promptops.models import SafetyExample, SafetyModelVersion, SafetySettings, SafetyTraining
 from promptops.models.safety import LOST
@@ -43,8 +43,6 @@ SETS = settings.BASE_DIR / "tests" / "data" / "safety"
 LONGEST_SECONDS = 120
 TOLD_SECONDS = 0.5
 """How often a training says that it goes on, and hears that it was canceled."""
-
-Told = Callable[[Step], object]
 
 
 class Canceled(Exception):
