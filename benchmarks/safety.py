@@ -1,13 +1,14 @@
 """What the safety guard costs per text, how long it holds Python's lock, and what an event loop beside it feels."""
 
 import asyncio
+import gc
 import hashlib
 import statistics
 import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from promptops.engine.safety import evaluation
 from promptops.engine.safety import guard as guards
@@ -18,7 +19,9 @@ DATA = Path(__file__).parents[1] / "tests" / "data" / "safety"
 HOSTILE = ("a!", "\ufdfa", "a1! ", "n.u.d.e ", "k ", "to be or ", "a b c d e f g h ", "k1ll h1m ")
 """Repeated to 8 KiB: what takes longest to read, or has the most windows."""
 TICK_SECONDS = 0.001
-ROUNDS = 5
+ROUNDS = 20
+SCHEDULER = Path("/proc/thread-self/schedstat")
+"""Linux: the nanoseconds that a thread ran, and those that it was ready to run while no processor took it."""
 
 
 def bench_safety() -> list[dict[str, Any]]:
@@ -86,13 +89,19 @@ def hold(guard: SafetyGuard, texts: list[str]) -> tuple[float, float]:
 
 def bench_loop() -> list[dict[str, Any]]:
     """How late an event loop is, in milliseconds, while texts are scored, beside the same loop while as many callers
-    ask nothing and another thread keeps a processor as busy without Python's lock."""
+    ask nothing and another thread keeps a processor as busy without Python's lock.
+
+    By the clock, and without what the loop's thread was ready to run and waited for a processor, which is the machine's
+    part; Python's lock and whatever else the loop waits for stays in.
+    """
     return asyncio.run(loop_rows())
 
 
 async def loop_rows() -> list[dict[str, Any]]:
     guard = shipped()
     await guard.check_async("warm")
+    gc.collect()
+    gc.freeze()  # as the server does
     typical = [item.text for item in evaluation.read_sets(DATA) if item.source == evaluation.VIDEO]
     cases: list[tuple[str, list[str], int]] = [
         ("typical prompts, 4 callers", typical, 4),
@@ -102,37 +111,48 @@ async def loop_rows() -> list[dict[str, Any]]:
     ]
     rows = []
     for name, texts, callers in cases:
-        lags, took = [], 0.0
-        for _ in range(ROUNDS):
-            found, seconds = await lag(guard.check_async, texts, callers)
-            lags += found
-            took += seconds
+        lags, took = await lag_in_rounds(guard.check_async, texts, callers)
         rows.append({"texts": name, "load": "scoring", "seconds": round(took, 2), **lateness(lags)})
-        lags, ended, end = [], 0.0, threading.Event()
+        end = threading.Event()
         busy = threading.Thread(target=burn, args=(end,))
         busy.start()
-        while ended < took:
-            found, seconds = await lag(nothing, texts, callers, took / ROUNDS)
-            lags += found
-            ended += seconds
+        lags, ended = await lag_in_rounds(nothing, texts, callers, took / ROUNDS)
         end.set()
         busy.join()
         rows.append({"texts": name, "load": "none, busy processor", "seconds": round(ended, 2), **lateness(lags)})
+    lags, took = await lag_in_rounds(load, [""], 1)
+    rows.append({"texts": "none", "load": f"loading a model, {ROUNDS} x", "seconds": round(took, 2), **lateness(lags)})
     return rows
+
+
+class Lag(NamedTuple):
+    """The milliseconds by which a tick was late: by the clock, and without the wait for a processor."""
+
+    clock: float
+    held: float
+
+
+async def lag_in_rounds(
+    ask: Callable[[str], Awaitable[Any]], texts: list[str], callers: int, at_least: float = 0.0
+) -> tuple[list[Lag], float]:
+    """What `lag()` gives, of `ROUNDS` rounds together."""
+    rounds = [await lag(ask, texts, callers, at_least) for _ in range(ROUNDS)]
+    return [late for lags, _ in rounds for late in lags], sum(seconds for _, seconds in rounds)
 
 
 async def lag(
     ask: Callable[[str], Awaitable[Any]], texts: list[str], callers: int, at_least: float = 0.0
-) -> tuple[list[float], float]:
-    """The milliseconds by which a ticker is late while so many callers share the texts, and the seconds it took."""
-    lags: list[float] = []
+) -> tuple[list[Lag], float]:
+    """How late a ticker is while so many callers share the texts, and the seconds it took."""
+    lags: list[Lag] = []
     done = False
 
     async def tick() -> None:
         while not done:
-            start = time.perf_counter()
+            start, before = time.perf_counter(), waited()
             await asyncio.sleep(TICK_SECONDS)
-            lags.append((time.perf_counter() - start - TICK_SECONDS) * 1000)
+            late = (time.perf_counter() - start - TICK_SECONDS) * 1000
+            lags.append(Lag(late, late - (waited() - before)))
 
     left = iter(texts)
 
@@ -150,16 +170,28 @@ async def lag(
     return lags, time.perf_counter() - began
 
 
-def lateness(lags: list[float]) -> dict[str, Any]:
+def lateness(lags: list[Lag]) -> dict[str, Any]:
     """How late the ticks were."""
-    ranked = sorted(lags)
+    ranked = sorted(lag.clock for lag in lags)
+    held = [lag.held for lag in lags]
     return {
         "ticks": len(ranked),
         "p50_ms": round(statistics.median(ranked), 2),
         "p99_ms": round(ranked[int(len(ranked) * 0.99)], 2),
         "max_ms": round(ranked[-1], 2),
         "over 5 ms": sum(value > 5 for value in ranked),
+        "max_ms held": round(max(held), 2) if SCHEDULER.exists() else "",
+        "held over 5 ms": sum(value > 5 for value in held) if SCHEDULER.exists() else "",
     }
+
+
+def waited() -> float:
+    """The milliseconds that this thread has been ready to run and waited for a processor; 0 where nothing tells."""
+    return int(SCHEDULER.read_text().split()[1]) / 1e6 if SCHEDULER.exists() else 0.0
+
+
+async def load(text: str) -> None:
+    await asyncio.to_thread(SafetyModel.from_manifest(SHIPPED / "current.json").get)
 
 
 async def nothing(text: str) -> None:

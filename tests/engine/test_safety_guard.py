@@ -27,7 +27,9 @@ from promptops.engine.safety.guard import (
     SafetyModel,
     SafetyPolicy,
     VerdictDecision,
+    read_manifest,
 )
+from promptops.engine.safety.model import load_fasttext
 from promptops.engine.safety.normalize import normalize
 
 DATA = Path(__file__).parents[1] / "data" / "safety"
@@ -208,8 +210,15 @@ def test_a_thread_beside_the_loop_lets_go_again_and_again():
     assert len(pauses) > pieces * 6 + calls
 
 
+def test_an_event_loop_gets_its_turn_while_a_model_file_is_looked_at():
+    pauses = []
+    load_fasttext(str(read_manifest(SHIPPED / "current.json").path), lambda: pauses.append(1))
+    assert len(pauses) > 300  # of 30,000 words
+
+
 async def test_a_loop_has_a_turn_between_the_texts_that_it_judges_itself(monkeypatch):
     turns, judged = 0, []
+    GUARD.check(GOOD)  # loads the model, in whatever order the tests run
 
     async def tick() -> None:
         nonlocal turns

@@ -218,7 +218,7 @@ class SafetyModel:
                 raise ValueError(f"{spec.path.name} cannot be read: {exc.strerror}") from None
             if digest != spec.sha256:
                 raise ValueError(f"{spec.path.name} is not the file that its manifest describes")
-        loaded = LoadedModel(spec, load_fasttext(os.fspath(spec.path)))
+        loaded = LoadedModel(spec, load_fasttext(os.fspath(spec.path), let_go))
         loaded.check_labels()
         loaded.check_probes()
         return loaded

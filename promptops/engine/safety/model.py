@@ -59,11 +59,15 @@ class Once(Generic[T]):
             return self._result, self._failure
 
 
-def load_fasttext(path: str) -> Any:
-    """The model in the file; raises `ValueError` when the file is not a whole model, `ImportError` without fastText."""
+def load_fasttext(path: str, pause: Callable[[], object] = lambda: None) -> Any:
+    """The model in the file; raises `ValueError` when the file is not a whole model, `ImportError` without fastText.
+
+    `pause` is called between the steps of looking at the file; fastText then reads it in one go.
+    """
     import fasttext
 
-    check_complete(path)
+    check_complete(path, pause)
+    pause()
     return fasttext.load_model(path)
 
 
@@ -87,7 +91,7 @@ def predict(model: Any, lines: Sequence[str]) -> list[dict[str, float]]:
     return found
 
 
-def check_complete(path: str) -> None:
+def check_complete(path: str, pause: Callable[[], object] = lambda: None) -> None:
     """Raise `ValueError` when the file begins like a fastText model but does not have all of its parts.
 
     A model that was cut short, as by a copy under way, makes fastText divide by zero or read for ever, which takes
@@ -129,10 +133,15 @@ def check_complete(path: str) -> None:
         try:
             skip(4 + 4 + 12 * 4 + 8)  # magic, version, twelve whole numbers and one fraction of settings
             entries, _, _, _, pruned = read("3i2q")
-            for _ in range(entries):
-                data.seek(data.find(b"\0") + 1 or len(data))  # the word ends with a NUL
-                skip(9)  # its count and kind
-            skip(max(0, pruned) * 8)
+            at = data.tell()
+            for entry in range(entries):
+                end = data.find(b"\0", at)  # of the word; then come its count and kind
+                if end < 0:
+                    raise ValueError
+                at = end + 10
+                if entry % 100 == 0:
+                    pause()
+            data.seek(at + max(0, pruned) * 8)
             (quantized,) = read("?")
             skip_matrix(quantized)
             (quantized_output,) = read("?")

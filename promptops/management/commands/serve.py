@@ -1,6 +1,7 @@
 """`manage.py serve`: prepare the database and run the server; what `make run` calls."""
 
 import errno
+import gc
 import signal
 import socket
 import sys
@@ -84,6 +85,7 @@ class Command(BaseCommand):
         )
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as in the background of some shells
             signal.signal(signal.SIGINT, signal.default_int_handler)  # which Twisted replaces; until here see manage.py
+        _freeze()
         server.run()
         if server.abort_start:
             raise CommandError(f"Port {port} on {host} was taken while PromptOps started. Start it again.")
@@ -102,6 +104,13 @@ class Command(BaseCommand):
         self.stdout.write(line)
         self.stdout.flush()
         sys.stdout.flush()
+
+
+def _freeze() -> None:
+    """Leave what the start has loaded out of the garbage collector's rounds, each of which would stop the event loop
+    for as long as it takes to look at all of it."""
+    gc.collect()
+    gc.freeze()
 
 
 def _port() -> int:
