@@ -7,9 +7,9 @@ it is enforced, the input is judged before anybody is asked, and no text leaves 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeAlias
 
@@ -125,6 +125,19 @@ class SafetyChecked:
     blocked: bool
 
 
+@dataclass
+class Outcome:
+    """How a run ended; filled in while it goes on. Until then it counts as canceled."""
+
+    status: RunStatus = RunStatus.CANCELED
+    response: LLMResponse | None = None
+    error: str = ""
+    error_kind: str = ""
+    latency_ms: float = 0.0
+    attempts: list[EngineAttempt] = field(default_factory=list)
+    checks: list[SafetyChecked] = field(default_factory=list)
+
+
 @dataclass(frozen=True)
 class RunRecorded:
     """The last event of a run that ended by itself: its id, and the error when it failed or was blocked."""
@@ -179,91 +192,85 @@ async def execute(plan: RunPlan) -> AsyncGenerator[RunEvent, None]:
 
 async def _execute(plan: RunPlan) -> AsyncGenerator[RunEvent, None]:
     began = time.monotonic()
+    outcome = Outcome()
     attempts: list[EngineAttempt] = []
-    checks: list[SafetyChecked] = []
-    response: LLMResponse | None = None
-    error = error_kind = ""
-    status = RunStatus.CANCELED
-    enforced = plan.snapshot.safety.mode == SafetyMode.ENFORCE
     run_id = 0
     try:
         try:
-            if enforced:
-                yield await _judge(plan, SafetySide.INPUT, plan.input, checks)
-                _raise_if_blocked(plan, checks)
-            if not plan.providers:
-                raise LLMProviderError("There is no provider to ask. Turn one on, or add one, on the Providers page.")
-            providers = [
-                plan.drill.into(build_provider(spec)) if plan.drill else build_provider(spec) for spec in plan.providers
-            ]
-            timeout_ms = plan.timeout_ms or plan.snapshot.settings.timeout_ms
-            health = live.health
-            if plan.drill:  # it leaves no mark there, and calls nobody who is to be left alone
-                health = health.copy()
-                health.forget(plan.drill.provider)
-            chain = run_chain(
-                plan.request(),
-                providers,
-                timeout_ms=timeout_ms,
-                attempts=attempts,
-                health=health,
-                hedge=plan.hedge(),
-            )
-            asked, held = "", False
-            async with aclosing(chain) as happenings:
+            async with aclosing(_answer(plan, outcome, attempts)) as happenings:
                 async for event in happenings:
-                    if isinstance(event, RunDone):
-                        response = event.response
-                        if enforced:
-                            yield await _judge(plan, SafetySide.OUTPUT, response.content, checks)
-                            _raise_if_blocked(plan, checks)
-                            yield TextChunk(response.content)
-                    elif isinstance(event, AttemptStarted):
-                        asked = event.provider
-                    elif enforced and isinstance(event, TextChunk):
-                        if not held:
-                            held = True
-                            yield TextHeld(asked)
-                        continue
                     yield event
-            status = RunStatus.SUCCEEDED
+            outcome.status = RunStatus.SUCCEEDED
         except _Blocked as stopped:
-            error, error_kind, status = str(stopped), "blocked", RunStatus.BLOCKED
+            outcome.status, outcome.error, outcome.error_kind = RunStatus.BLOCKED, str(stopped), "blocked"
         except LLMProviderError as failure:
-            error, error_kind, status = str(failure), failure.kind, RunStatus.FAILED
+            outcome.status, outcome.error, outcome.error_kind = RunStatus.FAILED, str(failure), failure.kind
         except Exception:
-            error, status = "Something broke inside PromptOps; the server's log says what.", RunStatus.FAILED
+            outcome.status = RunStatus.FAILED
+            outcome.error = "Something broke inside PromptOps; the server's log says what."
             raise
     finally:
-        latency_ms = (time.monotonic() - began) * 1000
+        outcome.latency_ms = (time.monotonic() - began) * 1000
+        outcome.attempts = list(attempts)
         # Shielded, so that a run is recorded even while its caller is being canceled.
-        recording = asyncio.ensure_future(
-            _record(plan, status, response, error, latency_ms, list(attempts), error_kind, checks)
-        )
-        run_id = await asyncio.shield(recording)
-    answer = None if status == RunStatus.BLOCKED else response
-    yield RunRecorded(run_id, answer, error, latency_ms, status, tuple(checks))
+        run_id = await asyncio.shield(asyncio.ensure_future(_record(plan, outcome)))
+    answer = None if outcome.status == RunStatus.BLOCKED else outcome.response
+    yield RunRecorded(run_id, answer, outcome.error, outcome.latency_ms, outcome.status, tuple(outcome.checks))
 
 
-async def _record(
-    plan: RunPlan,
-    status: RunStatus,
-    response: LLMResponse | None,
-    error: str,
-    latency_ms: float,
-    attempts: list[EngineAttempt],
-    error_kind: str,
-    checks: list[SafetyChecked],
-) -> int:
+async def _answer(
+    plan: RunPlan, outcome: Outcome, attempts: list[EngineAttempt]
+) -> AsyncGenerator[ChainEvent | TextHeld | SafetyChecked, None]:
+    """What happens until there is an answer, which goes into `outcome`. Raises `_Blocked` and `LLMProviderError`."""
+    enforced = plan.snapshot.safety.mode == SafetyMode.ENFORCE
+    if enforced:
+        yield await _judge(plan, SafetySide.INPUT, plan.input, outcome.checks)
+        _raise_if_blocked(plan, outcome.checks)
+    asked, held = "", False
+    async with aclosing(_chain(plan, attempts)) as happenings:
+        async for event in happenings:
+            if isinstance(event, RunDone):
+                outcome.response = event.response
+                if enforced:
+                    yield await _judge(plan, SafetySide.OUTPUT, event.response.content, outcome.checks)
+                    _raise_if_blocked(plan, outcome.checks)
+                    yield TextChunk(event.response.content)
+            elif isinstance(event, AttemptStarted):
+                asked = event.provider
+            elif enforced and isinstance(event, TextChunk):
+                if not held:
+                    held = True
+                    yield TextHeld(asked)
+                continue
+            yield event
+
+
+def _chain(plan: RunPlan, attempts: list[EngineAttempt]) -> AsyncGenerator[ChainEvent, None]:
+    """The chain that the plan asks; what it tries is added to `attempts`."""
+    if not plan.providers:
+        raise LLMProviderError("There is no provider to ask. Turn one on, or add one, on the Providers page.")
+    providers = [build_provider(spec) for spec in plan.providers]
+    health = live.health
+    if plan.drill:  # it leaves no mark there, and calls nobody who is to be left alone
+        providers = [plan.drill.into(provider) for provider in providers]
+        health = health.copy()
+        health.forget(plan.drill.provider)
+    timeout_ms = plan.timeout_ms or plan.snapshot.settings.timeout_ms
+    return run_chain(
+        plan.request(), providers, timeout_ms=timeout_ms, attempts=attempts, health=health, hedge=plan.hedge()
+    )
+
+
+async def _record(plan: RunPlan, outcome: Outcome) -> int:
     """Keep the run, and judge first what nobody had to wait for: all in shadow, the input of a run given up at once."""
     if plan.snapshot.safety.mode != SafetyMode.OFF:
-        seen = {check.side for check in checks}
+        seen = {check.side for check in outcome.checks}
         if SafetySide.INPUT not in seen:
-            await _judge(plan, SafetySide.INPUT, plan.input, checks)
-        if response is not None and SafetySide.OUTPUT not in seen:
-            await _judge(plan, SafetySide.OUTPUT, response.content, checks)
+            await _judge(plan, SafetySide.INPUT, plan.input, outcome.checks)
+        if outcome.response is not None and SafetySide.OUTPUT not in seen:
+            await _judge(plan, SafetySide.OUTPUT, outcome.response.content, outcome.checks)
     in_thread = plan.thread.run if plan.thread else _in_pool
-    return await in_thread(record_run, plan, status, response, error, latency_ms, attempts, error_kind, checks)
+    return await in_thread(record_run, plan, outcome)
 
 
 async def _judge(plan: RunPlan, side: SafetySide, text: str, checks: list[SafetyChecked]) -> SafetyChecked:
@@ -306,19 +313,28 @@ async def _in_pool(work: Callable[..., int], *arguments: Any) -> int:
 
 
 @transaction.atomic
-def record_run(
-    plan: RunPlan,
-    status: RunStatus,
-    response: LLMResponse | None,
-    error: str,
-    latency_ms: float,
-    attempts: list[EngineAttempt],
-    error_kind: str = "",
-    checks: Sequence[SafetyChecked] = (),
-) -> int:
+def record_run(plan: RunPlan, outcome: Outcome) -> int:
     """Keep a run, its attempts and its verdicts, and tell open pages at commit. Returns the run's id."""
-    masked = {check.side for check in checks if _masks(check)}
-    run = Run.objects.create(
+    run = _run(plan, outcome)
+    run.save()
+    if plan.drill and plan.by:
+        by = Actor.person(plan.by)
+        audit.record("run.drilled", by=by, object=run, object_name=str(run), after={"drill": str(plan.drill)})
+    Attempt.objects.bulk_create(
+        _attempt(run, position, attempt) for position, attempt in enumerate(outcome.attempts, start=1)
+    )
+    SafetyCheck.objects.bulk_create(_kept(run, check, plan.snapshot.safety) for check in outcome.checks)
+    if plan.recorded:
+        plan.recorded(run, outcome.error_kind)
+    if plan.source != RunSource.COMPARISON:  # hundreds a second; pages are told of the comparison instead
+        events.broadcast_on_commit(events.RUN_RECORDED, run.pk)
+    return run.pk
+
+
+def _run(plan: RunPlan, outcome: Outcome) -> Run:
+    masked = {check.side for check in outcome.checks if _masks(check)}
+    response, attempts = outcome.response, outcome.attempts
+    return Run(
         source=plan.source,
         operation=plan.operation.value,
         user=plan.by,
@@ -331,12 +347,12 @@ def record_run(
         revision=plan.snapshot.revision,
         input=plan.input,
         output=response.content if response else "",
-        status=status,
-        error=error,
+        status=outcome.status,
+        error=outcome.error,
         provider=response.provider if response else "",
         model=response.model if response else "",
         fallback_used=response.fallback_used if response else False,
-        latency_ms=latency_ms,
+        latency_ms=outcome.latency_ms,
         truncated=response.truncated if response else False,
         cost=_total_cost(attempts),
         cost_estimated=any(attempt.cost_estimated for attempt in attempts),
@@ -345,44 +361,35 @@ def record_run(
         # An answer to a harmful input repeats it.
         output_masked=bool(masked and response),
     )
-    if plan.drill and plan.by:
-        by = Actor.person(plan.by)
-        audit.record("run.drilled", by=by, object=run, object_name=str(run), after={"drill": str(plan.drill)})
-    Attempt.objects.bulk_create(
-        Attempt(
-            run=run,
-            position=position,
-            provider=attempt.provider,
-            model=attempt.model or "",
-            outcome=attempt.outcome,
-            error_kind=attempt.error_kind or "",
-            message=attempt.message or "",
-            started_ms=attempt.started_ms,
-            first_text_ms=attempt.first_text_ms,
-            latency_ms=attempt.latency_ms,
-            input_tokens=attempt.usage.input_tokens if attempt.usage else None,
-            output_tokens=attempt.usage.output_tokens if attempt.usage else None,
-            cached_tokens=attempt.usage.cached_tokens if attempt.usage else None,
-            reasoning_tokens=attempt.usage.reasoning_tokens if attempt.usage else None,
-            usage_estimated=attempt.usage_estimated,
-            cost=attempt.cost,
-            cost_estimated=attempt.cost_estimated,
-            queued_ms=attempt.queued_ms,
-            connect_ms=attempt.connect_ms,
-            answered_model=(attempt.answered_model or "")[:200],
-            finish_reason=(attempt.finish_reason or "")[:40],
-            truncated=attempt.truncated,
-            hedge=attempt.hedge,
-            status=attempt.status,
-        )
-        for position, attempt in enumerate(attempts, start=1)
+
+
+def _attempt(run: Run, position: int, attempt: EngineAttempt) -> Attempt:
+    return Attempt(
+        run=run,
+        position=position,
+        provider=attempt.provider,
+        model=attempt.model or "",
+        outcome=attempt.outcome,
+        error_kind=attempt.error_kind or "",
+        message=attempt.message or "",
+        started_ms=attempt.started_ms,
+        first_text_ms=attempt.first_text_ms,
+        latency_ms=attempt.latency_ms,
+        input_tokens=attempt.usage.input_tokens if attempt.usage else None,
+        output_tokens=attempt.usage.output_tokens if attempt.usage else None,
+        cached_tokens=attempt.usage.cached_tokens if attempt.usage else None,
+        reasoning_tokens=attempt.usage.reasoning_tokens if attempt.usage else None,
+        usage_estimated=attempt.usage_estimated,
+        cost=attempt.cost,
+        cost_estimated=attempt.cost_estimated,
+        queued_ms=attempt.queued_ms,
+        connect_ms=attempt.connect_ms,
+        answered_model=(attempt.answered_model or "")[:200],
+        finish_reason=(attempt.finish_reason or "")[:40],
+        truncated=attempt.truncated,
+        hedge=attempt.hedge,
+        status=attempt.status,
     )
-    SafetyCheck.objects.bulk_create(_kept(run, check, plan.snapshot.safety) for check in checks)
-    if plan.recorded:
-        plan.recorded(run, error_kind)
-    if plan.source != RunSource.COMPARISON:  # hundreds a second; pages are told of the comparison instead
-        events.broadcast_on_commit(events.RUN_RECORDED, run.pk)
-    return run.pk
 
 
 def _masks(check: SafetyChecked) -> bool:

@@ -24,7 +24,7 @@ from promptops.actions._threads import DatabaseThread
 from promptops.actions.comparisons import finish_if_done
 from promptops.actions.errors import Refused
 from promptops.actions.releases import Content
-from promptops.actions.runs import RunPlan, execute, record_run
+from promptops.actions.runs import Outcome, RunPlan, execute, record_run
 from promptops.draining import gate
 from promptops.engine.rewrite import parse_alternatives
 from promptops.engine.snapshot import ProviderSpec, Snapshot
@@ -122,7 +122,7 @@ class Runner:
             spec = _spec(trial)
             plan = replace(_plan(trial, spec, snapshot, self._claim), thread=self._thread)
             if spec is None:
-                await self._thread.run(record_run, plan, RunStatus.FAILED, None, CHANGED, 0.0, [])
+                await self._thread.run(record_run, plan, Outcome(RunStatus.FAILED, error=CHANGED))
             else:
                 async with aclosing(execute(plan)) as happenings:
                     async for _ in happenings:

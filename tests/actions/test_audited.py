@@ -52,7 +52,7 @@ from promptops.actions import (
 from promptops.actions import audit as trail
 from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
-from promptops.enums import LinkPurpose, RunSource, RunStatus
+from promptops.enums import LinkPurpose, RunSource
 from promptops.inputs import Line
 from promptops.models import (
     AuditEntry,
@@ -444,10 +444,8 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     "runs.clean_input": [lambda w, act: act(runs.clean_input, "a fox")],
     "runs.execute": [lambda w, act: act(runs.execute, w.plan())],
     "runs.record_run": [
-        lambda w, act: act(runs.record_run, w.plan(), RunStatus.CANCELED, None, "", 1.0, []),
-        lambda w, act: act(
-            runs.record_run, replace(w.plan(), drill=runs.Drill("on", "503")), RunStatus.FAILED, None, "", 1.0, []
-        ),
+        lambda w, act: act(runs.record_run, w.plan(), runs.Outcome()),
+        lambda w, act: act(runs.record_run, replace(w.plan(), drill=runs.Drill("on", "503")), runs.Outcome()),
     ],
     "runs.erase": [lambda w, act: act(runs.erase, w.run(), by=w.actor)],
     "runs.erase_expired": [lambda w, act: (old(w.run()), act(runs.erase_expired))],
