@@ -9,6 +9,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist, fmean
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ PRIOR = 0.5
 """Wins added both ways to each pair that met, as the Haldane-Anscombe correction adds one half to each cell of a table:
 an arm that won or lost everything keeps a finite strength."""
 
-Scores = Mapping[Hashable, Sequence[float]]
+Scores = Mapping[Any, Sequence[float]]
 """By input: for each vote 1.0 when it favors the first arm, 0.0 the second, 0.5 neither of them."""
 
 Means = Sequence[float] | np.ndarray

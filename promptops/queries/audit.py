@@ -142,9 +142,9 @@ def _says(word: str) -> Q:
     numbers: dict[tuple[str, str], list[str]] = {}
     for action, template in audit.ACTIONS.items():
         texts = [action]
-        for text, name, *_ in Formatter().parse(template):
+        for text, value, *_ in Formatter().parse(template):
             texts.append(text)
-            side, _, key = (name or "").rstrip("]").partition("[")
+            side, _, key = (value or "").rstrip("]").partition("[")
             number = wanted.removeprefix(text.split(" ")[-1].casefold())  # of "v12" what follows the "v" of the text
             if key and number.isdecimal():
                 numbers.setdefault((f"{side}__{key}__icontains", number), []).append(action)

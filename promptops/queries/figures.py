@@ -143,7 +143,8 @@ def figures(hours: int) -> Figures:
     rows = rows[:MAX_RUNS]
     totals = {operation.value: Tally() for operation in PromptOperation}
     tallies = {operation: [Tally() for _ in times] for operation in totals}
-    for at, operation, *ran in rows:
+    for at, operation, status, fallback_used, latency_ms, cost, cost_estimated in rows:
+        ran = status, fallback_used, latency_ms, cost, cost_estimated
         place = min((at - times[0]) // step, len(times) - 1)
         totals[operation].add(*ran)
         tallies[operation][place].add(*ran)

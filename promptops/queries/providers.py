@@ -5,6 +5,7 @@ import os
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from datetime import datetime, time, timedelta
+from typing import Any
 
 from django.db.models import Count, F, Max, OuterRef, Q, QuerySet, Subquery, Sum, Value, Window
 from django.db.models.functions import Concat, RowNumber
@@ -17,7 +18,7 @@ from promptops.enums import ProviderKind, RunStatus
 from promptops.models import Attempt, Provider, Run
 
 # The variable that a vendor's provider reads when the row names none.
-DEFAULT_KEY_ENV = {ProviderKind.CEREBRAS: cerebras.KEY_ENV, ProviderKind.GROQ: groq.KEY_ENV}
+DEFAULT_KEY_ENV: dict[str, str] = {ProviderKind.CEREBRAS: cerebras.KEY_ENV, ProviderKind.GROQ: groq.KEY_ENV}
 
 HOUR = timedelta(hours=1)
 LATENCIES_READ = 5_000
@@ -201,7 +202,7 @@ def _counted() -> QuerySet[Attempt]:
     return Attempt.objects.filter(run__drill="")
 
 
-def _counted_since(moment: datetime) -> QuerySet[Attempt]:
+def _counted_since(moment: datetime) -> QuerySet[Any]:
     """Those of the runs since then. The names are copied, or SQLite would group by their index: all of history."""
     attempts = Attempt.objects.filter(run__in=Run.objects.filter(at__gte=moment, drill=""))
     return attempts.order_by().annotate(name=Concat("provider", Value("")))

@@ -7,6 +7,7 @@ run whose text was erased.
 """
 
 import time
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -52,7 +53,7 @@ class _Kept(Generic[T]):
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._found: dict[Any, T] = {}
+        self._found: OrderedDict[Any, T] = OrderedDict()
 
     def get(self, key: Any) -> T | None:
         return self._found.get(key)
@@ -60,7 +61,7 @@ class _Kept(Generic[T]):
     def put(self, key: Any, value: T) -> None:
         self._found[key] = value
         while len(self._found) > self._size:
-            self._found.pop(next(iter(self._found)), None)
+            self._found.popitem(last=False)
 
 
 DENIED, APART = "denied", "apart"
@@ -181,7 +182,8 @@ def _worst(scores: Mapping[str, float], thresholds: Thresholds) -> str:
 def _past(config: SafetySettings, budget: float) -> Past:
     names = ("id", "run_id", "side", "layer", "scores", "model_id", "at", "run__revision")
     checks = SafetyCheck.objects.filter(run__erased_at=None).order_by("-id").values_list(*names)[: 2 * RUNS]
-    past, runs, stale = Past(), set(), []
+    past, stale = Past(), []
+    runs: set[int] = set()
     runs_by: dict[str, set[int]] = {DENIED: set(), APART: set()}
     for pk, run_id, side, layer, scores, model_id, at, revision in checks:
         if run_id not in runs and len(runs) == RUNS:
@@ -222,8 +224,8 @@ def _score_anew(
             if left.over or (run_id, side) not in texts:
                 past.waiting += 1
                 continue
-            found[pk] = _scored(guard.check_beside(texts[run_id, side]))
-            _scores.put((pk, at, *now), found[pk])
+            fresh = found[pk] = _scored(guard.check_beside(texts[run_id, side]))
+            _scores.put((pk, at, *now), fresh)
     for pk, run_id, side, _ in stale:
         if scored := found[pk]:
             what, scores = scored

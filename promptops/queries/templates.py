@@ -25,7 +25,7 @@ def listed(user: User, *, archived: bool = False) -> list[Template]:
     releases = newest_release_of([row.live_version_id for row in rows])
     for row in rows:
         row.has_draft = row.pk in drafts  # type: ignore[attr-defined]
-        row.release = releases.get(row.live_version_id)  # type: ignore[attr-defined]
+        row.release = releases.get(row.live_version_id or 0)  # type: ignore[attr-defined]
     return rows
 
 

@@ -10,6 +10,7 @@ from functools import lru_cache
 from itertools import combinations
 from math import ceil, floor, log10
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 from django.db.models import Case, Count, Max, Q, Sum, When
@@ -454,7 +455,7 @@ class _Answers:
 
     votable: dict[int, dict[Ballot, int]]
     failed: dict[int, frozenset[Ballot]]
-    measures: dict[int, dict[str, object]]
+    measures: dict[int, dict[str, Any]]
     latencies: dict[int, list[float]]
 
 

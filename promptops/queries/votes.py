@@ -101,7 +101,7 @@ def _answers(comparison: Comparison) -> QuerySet[Trial]:
     return Trial.objects.filter(comparison=comparison, answer_hash__isnull=False).order_by()
 
 
-def _hashes(comparison: Comparison, repeat: int) -> dict[tuple[int, int], int]:
+def _hashes(comparison: Comparison, repeat: int) -> dict[tuple[int, int], int | None]:
     """By input and arm: what tells the answers of that repeat apart."""
     found = _answers(comparison).filter(repeat=repeat).values_list("input", "arm", "answer_hash")
     return {(given, arm): answer for given, arm, answer in found}
@@ -117,7 +117,7 @@ def _same(comparison: Comparison) -> int:
     return _paired(_answers(comparison).values("input", "repeat", "answer_hash"))
 
 
-def _paired(groups: QuerySet[Trial, dict[str, Any]]) -> int:
+def _paired(groups: QuerySet[Trial, Any]) -> int:
     """How many pairs can be made within the groups together."""
     pairs = Sum(F("size") * (F("size") - 1) / 2)
     return int(groups.annotate(size=Count("pk")).aggregate(pairs=pairs)["pairs"] or 0)
