@@ -389,6 +389,7 @@ def test_discarded_drafts_can_be_read_and_put_back_without_losing_another(enhanc
     panel = client.get(reverse("template_discarded", args=["enhance"])).content.decode()
     assert panel.index("Second one.") < panel.index("First, and of that the most.")
     assert panel.count("begun from v1") == 2
+    assert panel.count("data-exact") == 2  # with seconds: they may have been discarded in one minute
     assert "Temperature <b>0.4</b>" in panel
     url = reverse("template_restore_draft", args=["enhance", DiscardedDraft.objects.last().pk])
     assert f'hx-post="{url}" hx-include="#editor"' in panel
