@@ -578,7 +578,7 @@
       forgetKept(dropped);
     }
     // The page comes anew, and with it the focus goes; it comes back to what opened the panel, or to the editor.
-    if (succeeded(xhr) && redirect(xhr)) storage((s) => s.setItem(FOCUS, JSON.stringify([$("dialog:modal")?.dataset.opener, form.dataset?.drops])));
+    if (succeeded(xhr) && redirect(xhr)) storage((s) => s.setItem(FOCUS, JSON.stringify($("dialog:modal")?.dataset.opener ?? "")));
     if (form.nodeName !== "FORM" || form.matches("[data-autosave]") || requestConfig.verb === "get") return;
     if (!succeeded(xhr) || (target.matches("[data-opens-itself]") && !redirect(xhr))) return;
     dirty.delete(form);
@@ -783,7 +783,9 @@
     if (typeof message !== "string" || !message.startsWith("{")) {
       // HTML, which htmx swaps; what it replaces may be gone with a panel that was closed meanwhile.
       const id = /^\s*<\w+ id="([\w-]+)"/.exec(message)?.[1];
-      if (id && !document.getElementById(id)) event.preventDefault();
+      // The last words of a run do not belong to the next one, which has begun in its place.
+      const into = /^\s*<\w+ hx-swap-oob="\w+:#([\w-]+)"/.exec(message)?.[1];
+      if ((id && !document.getElementById(id)) || document.getElementById(into)?.closest("[data-starting]")) event.preventDefault();
       return;
     }
     event.preventDefault();
@@ -1083,9 +1085,9 @@
   }
 
   function giveFocusBack() {
-    const [opener, editor] = stored(FOCUS) ?? [];
+    const opener = stored(FOCUS);
     storage((s) => s.removeItem(FOCUS));
-    (document.getElementById(opener) ?? $(`${editor ?? "#none"} textarea`))?.focus({ preventScroll: true });
+    if (opener !== null) (document.getElementById(opener) ?? $("textarea.editor"))?.focus({ preventScroll: true });
   }
 
   settleSent();

@@ -542,12 +542,13 @@ def test_edits_apart_merge_by_themselves_and_are_taken_into_the_editor(enhance, 
 
 
 def test_contested_passages_are_asked_and_nothing_is_chosen_beforehand(enhance, publish, client_for, editor):
-    mine = form(enhance, "First line.\nSecond <b>.", temperature="0.4")
+    mine = form(enhance, "First line.\nSecond <b>.", temperature="0.4") | window(client_for(editor), enhance)
     publish("enhance", "First line.\nSecond row.", temperature=0.9)
     client = client_for(editor, htmx=True)
     url = reverse("template_merge", args=["enhance"])
     page = client.post(url, mine).content.decode()
     assert "2 contested" in page
+    assert "Live changed again" not in page
     assert "Second &lt;b&gt;" in page
     assert "checked" not in page
     for name in ("choice-1", "choice-temperature"):
