@@ -743,7 +743,10 @@ def test_a_run_shows_at_once_and_goes_again_when_it_is_refused(
     page.get_by_label("Viewer's prompt").fill(" ")
     late = """document.dispatchEvent(new CustomEvent("htmx:wsBeforeMessage", { cancelable: true, detail: {
         message: '<div hx-swap-oob="beforeend:#try-text"> snow</div>' } }))"""
-    assert page.evaluate(f"[({click}), {late}]") == ["Starting…\nCancel", False]  # a word of the run before has no place
+    assert page.evaluate(f"[({click}), {late}]") == [
+        "Starting…\nCancel",
+        False,
+    ]  # a word of the run before has no place
     expect(page.locator(".toast")).to_contain_text("Type an input first")
     expect(result).to_contain_text("A red fox runs through fresh snow.")
     expect(result.get_by_role("button", name="Cancel")).to_have_count(0)
