@@ -243,10 +243,16 @@
 
   // ------------------------------------------------------------------ dialogs
 
+  /** Where to find what opens a dialog once it, or the whole page, has been replaced: a selector. */
+  function findAgain({ id, form }) {
+    if (id) return `#${CSS.escape(id)}`;
+    return form?.id ? `#${CSS.escape(form.id)} button:not([type=button])` : "";
+  }
+
   function openDialog(dialog) {
     if (!dialog || dialog.open) return;
     closeMenus();
-    dialog.dataset.opener = document.activeElement.id;
+    dialog.dataset.opener = findAgain(document.activeElement);
     dialog.showModal(); // traps the focus and gives it back on close
     dialog.dispatchEvent(new Event("opened"));
     letScroll();
@@ -266,8 +272,11 @@
   }
 
   on("close", placeToasts, true); // the event does not bubble
+  window.addEventListener("resize", placeToasts);
+  const growing = new ResizeObserver(placeToasts); // what a panel shows may come bit by bit
+  $$("dialog").forEach((dialog) => growing.observe(dialog));
   // The browser gives the focus back to what opened it, but what opened it may have been replaced meanwhile.
-  on("close", ({ target }) => document.activeElement === document.body && document.getElementById(target.dataset.opener)?.focus(), true);
+  on("close", ({ target }) => document.activeElement === document.body && $(target.dataset.opener || "#none")?.focus(), true);
   // What was shown in the review panel goes with it: a one-time link must not stay in the page.
   on("close", (event) => {
     if (!event.target.matches("[data-opens-itself]")) return;
@@ -1087,7 +1096,7 @@
   function giveFocusBack() {
     const opener = stored(FOCUS);
     storage((s) => s.removeItem(FOCUS));
-    if (opener !== null) (document.getElementById(opener) ?? $("textarea.editor"))?.focus({ preventScroll: true });
+    if (opener !== null) ($(opener || "#none") ?? $("textarea.editor"))?.focus({ preventScroll: true });
   }
 
   settleSent();

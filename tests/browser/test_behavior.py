@@ -451,9 +451,9 @@ def test_a_discarded_draft_comes_back(enhance, editor, page_for) -> None:
     page.get_by_role("dialog", name="Review").locator("footer").get_by_role("button", name="Close").click()
     expect(opener).to_be_focused()
     # A toast lies over no button of a panel.
-    page.set_viewport_size({"width": 390, "height": 400})
     opener.click()
     page.evaluate("window.promptops.toast('Something else.')")
+    page.set_viewport_size({"width": 390, "height": 400})
     expect(page.locator("#review .toast").last).to_contain_text("Something else.")
     page.get_by_role("dialog", name="Review").locator("footer").get_by_role("button", name="Close").click(timeout=3000)
     page.set_viewport_size({"width": 1440, "height": 900})
