@@ -713,7 +713,12 @@ def test_the_next_provider_answers_when_the_first_cannot(enhance, providers, edi
     page = pages.connected(page_for(editor, "/prompts/enhance/"))
     page.get_by_role("button", name="Run").click()
     expect(page.locator("#try-result")).to_contain_text("fallback used")
-    expect(page.locator("#try-result .attempts")).to_contain_text("gamma")
+    attempts = page.locator("#try-result .attempts")
+    expect(attempts).to_contain_text("gamma")
+    attempts.locator("span").first.evaluate("name => (name.textContent = 'gamma-'.repeat(10))")  # as long as may be
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.set_viewport_size({"width": 1440, "height": 900})
     expect(page.locator("#try-text")).to_have_text("A red fox runs through fresh snow.")
     snap(page, "behavior-try-fallback")
 
