@@ -587,7 +587,8 @@
       forgetKept(dropped);
     }
     // The page comes anew, and with it the focus goes; it comes back to what opened the panel, or to the editor.
-    if (succeeded(xhr) && redirect(xhr)) storage((s) => s.setItem(FOCUS, JSON.stringify($("dialog:modal")?.dataset.opener ?? "")));
+    const focus = { path: location.pathname, opener: $("dialog:modal")?.dataset.opener };
+    if (succeeded(xhr) && redirect(xhr)) storage((s) => s.setItem(FOCUS, JSON.stringify(focus)));
     if (form.nodeName !== "FORM" || form.matches("[data-autosave]") || requestConfig.verb === "get") return;
     if (!succeeded(xhr) || (target.matches("[data-opens-itself]") && !redirect(xhr))) return;
     dirty.delete(form);
@@ -1094,9 +1095,9 @@
   }
 
   function giveFocusBack() {
-    const opener = stored(FOCUS);
+    const { path, opener } = stored(FOCUS) ?? {};
     storage((s) => s.removeItem(FOCUS));
-    if (opener !== null) ($(opener || "#none") ?? $("textarea.editor"))?.focus({ preventScroll: true });
+    if (path === location.pathname) ($(opener || "#none") ?? $("textarea.editor"))?.focus({ preventScroll: true });
   }
 
   settleSent();

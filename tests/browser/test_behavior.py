@@ -717,7 +717,7 @@ def test_the_next_provider_answers_when_the_first_cannot(enhance, providers, edi
     expect(attempts).to_contain_text("gamma")
     attempts.locator("span").first.evaluate("name => (name.textContent = 'gamma-'.repeat(10))")  # as long as may be
     page.set_viewport_size({"width": 390, "height": 844})
-    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    expect(page.locator("html")).to_have_js_property("scrollWidth", 390)
     page.set_viewport_size({"width": 1440, "height": 900})
     expect(page.locator("#try-text")).to_have_text("A red fox runs through fresh snow.")
     snap(page, "behavior-try-fallback")
