@@ -49,6 +49,7 @@
   on("click", (event) => event.target.closest("[data-dismiss]")?.closest("[data-toast]")?.remove());
   new MutationObserver((changes) => {
     for (const { addedNodes } of changes) for (const node of addedNodes) if (node.matches?.("[data-toast]")) expire(node);
+    placeToasts();
   }).observe($("#toasts"), { childList: true });
   $$("[data-toast]").forEach(expire);
 
@@ -242,22 +243,40 @@
 
   // ------------------------------------------------------------------ dialogs
 
+  /** Where to find what opens a dialog once it, or the whole page, has been replaced: a selector. */
+  function findAgain({ id, form }) {
+    if (id) return `#${CSS.escape(id)}`;
+    return form?.id ? `#${CSS.escape(form.id)} button:not([type=button])` : "";
+  }
+
   function openDialog(dialog) {
     if (!dialog || dialog.open) return;
     closeMenus();
+    dialog.dataset.opener = findAgain(document.activeElement);
     dialog.showModal(); // traps the focus and gives it back on close
     dialog.dispatchEvent(new Event("opened"));
     letScroll();
     placeToasts();
   }
 
-  /** Toasts live in the open dialog, if any: outside of it they could neither be clicked nor would they be read out. */
+  /** Toasts live in the open dialog, if any: outside of it they could neither be clicked nor would they be read out.
+   *  Where they would lie over it, over its buttons perhaps, they take a row of it. */
   function placeToasts() {
+    const toasts = $("#toasts");
     const home = $("dialog:modal") ?? document.body;
-    if ($("#toasts").parentElement !== home) home.append($("#toasts"));
+    if (toasts.parentElement !== home) home.append(toasts);
+    toasts.classList.remove("within");
+    if (home === document.body || !toasts.childElementCount) return;
+    const [box, over] = [home, toasts].map((element) => element.getBoundingClientRect());
+    toasts.classList.toggle("within", over.top < box.bottom && over.left < box.right);
   }
 
   on("close", placeToasts, true); // the event does not bubble
+  window.addEventListener("resize", placeToasts);
+  const growing = new ResizeObserver(placeToasts); // what a panel shows may come bit by bit
+  $$("dialog").forEach((dialog) => growing.observe(dialog));
+  // The browser gives the focus back to what opened it, but what opened it may have been replaced meanwhile.
+  on("close", ({ target }) => document.activeElement === document.body && $(target.dataset.opener || "#none")?.focus(), true);
   // What was shown in the review panel goes with it: a one-time link must not stay in the page.
   on("close", (event) => {
     if (!event.target.matches("[data-opens-itself]")) return;
@@ -460,6 +479,7 @@
   // What an ordinary form sent is forgotten once the server has taken it: it answers with a redirect then, but not to
   // where one signs in, and otherwise shows the form again or an error.
   const SENT = "sent";
+  const FOCUS = "focus";
   function settleSent() {
     const sent = stored(SENT);
     storage((s) => s.removeItem(SENT));
@@ -566,6 +586,9 @@
       dirty.delete(dropped);
       forgetKept(dropped);
     }
+    // The page comes anew, and with it the focus goes; it comes back to what opened the panel, or to the editor.
+    const focus = { path: location.pathname, opener: $("dialog:modal")?.dataset.opener };
+    if (succeeded(xhr) && redirect(xhr)) storage((s) => s.setItem(FOCUS, JSON.stringify(focus)));
     if (form.nodeName !== "FORM" || form.matches("[data-autosave]") || requestConfig.verb === "get") return;
     if (!succeeded(xhr) || (target.matches("[data-opens-itself]") && !redirect(xhr))) return;
     dirty.delete(form);
@@ -770,7 +793,9 @@
     if (typeof message !== "string" || !message.startsWith("{")) {
       // HTML, which htmx swaps; what it replaces may be gone with a panel that was closed meanwhile.
       const id = /^\s*<\w+ id="([\w-]+)"/.exec(message)?.[1];
-      if (id && !document.getElementById(id)) event.preventDefault();
+      // The last words of a run do not belong to the next one, which has begun in its place.
+      const into = /^\s*<\w+ hx-swap-oob="\w+:#([\w-]+)"/.exec(message)?.[1];
+      if ((id && !document.getElementById(id)) || document.getElementById(into)?.closest("[data-starting]")) event.preventDefault();
       return;
     }
     event.preventDefault();
@@ -800,7 +825,7 @@
     if (hint.event === "signed_out") {
       return toSignIn(`${signIn}?next=${encodeURIComponent(location.pathname + location.search)}`);
     }
-    if (hint.event === "refused") return takeBackStarted();
+    if (hint.event === "refused") return takeBackStarted(hint.place);
     if (HEADS.includes(hint.event)) {
       if (Number(hint.number) <= Number(body.dataset[hint.event])) return;
       body.dataset[hint.event] = hint.number;
@@ -823,6 +848,7 @@
     const starts = $(form.dataset.starts ?? "#none");
     if (!starts) return;
     const starting = starts.content.firstElementChild.cloneNode(true);
+    detail.parameters.place = starting.id; // the server names it when it refuses
     const place = document.getElementById(starting.id);
     if (!place.dataset.starting) before.set(place, { shown: [...place.childNodes], running: "running" in place.dataset });
     place.replaceChildren(...starting.childNodes);
@@ -832,8 +858,10 @@
   });
   on("htmx:oobAfterSwap", (event) => delete event.detail.target?.dataset.starting);
 
-  function takeBackStarted() {
+  /** Takes back what was begun at the place with this id; everywhere when the server could not even read where. */
+  function takeBackStarted(id) {
     for (const place of $$("[data-starting]")) {
+      if (id && place.id !== id) continue;
       const { shown, running } = before.get(place);
       place.replaceChildren(...shown);
       place.toggleAttribute("data-running", running);
@@ -1066,7 +1094,14 @@
     }
   }
 
+  function giveFocusBack() {
+    const { path, opener } = stored(FOCUS) ?? {};
+    storage((s) => s.removeItem(FOCUS));
+    if (path === location.pathname) ($(opener || "#none") ?? $("textarea.editor"))?.focus({ preventScroll: true });
+  }
+
   settleSent();
+  giveFocusBack();
   if (window.htmx) {
     setUpSocket();
     htmx.onLoad((element) => {

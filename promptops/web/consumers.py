@@ -47,13 +47,14 @@ SECONDS_BETWEEN_RUNS = 1.0  # between two hints that there are new runs
 
 class PageConsumer(AsyncWebsocketConsumer):
     """One per open page. The "Try it" panel, the smoke run and each provider's test go on one at a time: a new
-    one cancels it."""
+    one cancels it and takes its place, one that is refused leaves it alone."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.ended = False
         self.template = ""  # whose editor the page is
         self.runs: dict[str, asyncio.Task[None]] = {}
+        self.replaced: asyncio.Task[None] | None = None  # the run that is being canceled for a new one
         self.newest_run = 0
         self.telling: asyncio.Task[None] | None = None
 
@@ -88,13 +89,15 @@ class PageConsumer(AsyncWebsocketConsumer):
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Do what the page asks. Nothing that a page can send may end the socket: its other runs depend on it."""
+        data: dict[str, Any] = {}
         try:
-            await self._do(_parse(text_data or ""))
+            data = _parse(text_data or "")
+            await self._do(data)
         except ValidationError as refused:
-            await self._refuse(" ".join(refused.messages))
+            await self._refuse(" ".join(refused.messages), data)
         except Exception:
             log.exception("A message of a page could not be handled")
-            await self._refuse("Something broke on the server; its log says what. Reload the page and try again.")
+            await self._refuse("Something broke on the server; its log says what. Reload the page and try again.", data)
 
     async def _do(self, data: dict[str, Any]) -> None:
         user = await self._user()
@@ -118,11 +121,14 @@ class PageConsumer(AsyncWebsocketConsumer):
                 str(action), by=by, method="WebSocket", permission=Permission.EDIT
             )
             raise ValidationError(refusal(Permission.EDIT))
-        await self._cancel(key)
         planned = await database_sync_to_async(planner)(user, data, await live.acurrent())
-        if running[user.pk] + planned.weight > MAX_RUNS:
+        before = self.runs.get(key)
+        frees = planned.weight if before and not before.done() else 0
+        if running[user.pk] - frees + planned.weight > MAX_RUNS:
             raise ValidationError(f"{MAX_RUNS} runs of yours are going on. Wait for one, or cancel it.")
         running[user.pk] += planned.weight
+        self.replaced = before
+        await self._cancel(key)
         going = self._smoke(planned) if isinstance(planned, previews.Smoke) else self._run(planned)
         self.runs[key] = task = asyncio.create_task(going)
         task.add_done_callback(lambda _: running.subtract({user.pk: planned.weight}))
@@ -196,8 +202,9 @@ class PageConsumer(AsyncWebsocketConsumer):
                             cut=streamed and not event.response,
                         )
         except asyncio.CancelledError:
-            with contextlib.suppress(Exception):  # the page may be gone already
-                await self._render(preview, state="canceled", plan=plan)
+            if asyncio.current_task() is not self.replaced:
+                with contextlib.suppress(Exception):  # the page may be gone already
+                    await self._render(preview, state="canceled", plan=plan)
             raise
         except Refused as refused:
             await self._render(preview, state="failed", plan=plan, error=str(refused))
@@ -218,8 +225,9 @@ class PageConsumer(AsyncWebsocketConsumer):
                 answered += sum(task.result() for task in tasks)
             state = "done"
         except asyncio.CancelledError:
-            with contextlib.suppress(Exception):  # the page may be gone already
-                await self._send_smoke(smoke, "canceled", answered)
+            if asyncio.current_task() is not self.replaced:
+                with contextlib.suppress(Exception):  # the page may be gone already
+                    await self._send_smoke(smoke, "canceled", answered)
             raise
         except Exception:
             log.exception("A smoke run failed unexpectedly")
@@ -271,10 +279,10 @@ class PageConsumer(AsyncWebsocketConsumer):
         await self._send_event("signed_out")
         await self.close(code=SIGNED_OUT)
 
-    async def _refuse(self, text: str) -> None:
-        """Say why the page does not get what it asked for; it takes back what it showed when it was asked."""
+    async def _refuse(self, text: str, data: dict[str, Any]) -> None:
+        """Say why the page does not get what it asked for; it takes back what it showed at its `place`."""
         await self.send(render_to_string("_toast_oob.html", {"text": text, "level": "error"}))
-        await self._send_event("refused")
+        await self._send_event("refused", place=data.get("place"))
 
     async def _send_event(self, event: str, **fields: Any) -> None:
         await self.send(json.dumps({"event": event, **fields}))

@@ -33,7 +33,7 @@ class ArmForm(forms.Form):
         self.fields["provider"].queryset = Provider.objects.all()  # type: ignore[attr-defined]
         if gone:  # never another one in its place without being asked
             self.fields["provider"].empty_label = "its provider was removed: choose one"  # type: ignore[attr-defined]
-        for name, placeholder in (("temperature", "the text's own"), ("max_tokens", "the text's own")):
+        for name, placeholder in (("temperature", "text's own"), ("max_tokens", "text's own")):
             self.fields[name].widget.attrs["placeholder"] = placeholder
 
     def choice(self) -> ArmChoice | None:

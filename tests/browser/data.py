@@ -51,7 +51,7 @@ def fill(person: User) -> None:
     for number in range(1, VARIABLES + 1):
         value = (MIXED, LONG_WORD, "", LONG_PROMPT[:4000].strip())[number % 4]
         declare("enhance", f"mood_{number}", value, by=by, description=MIXED if number % 2 else "")
-    pin("enhance", f"{MIXED}\n{LONG_WORD}", by=by)
+    pin("enhance", f"{LONG_WORD}\n{MIXED}", by=by)
     use = " ".join(f"{{{{ mood_{number} }}}}" for number in range(1, 5))
     _publish(create_template("moods", "enhance", by=by), Content(f"A prompt of moods: {use}"), by, "Moods")
     for text in ("", f"{MIXED} {LONG_WORD}", first.body.replace("Rule 9:", f"{LONG_WORD} {MIXED}:")):

@@ -445,10 +445,24 @@ def test_a_discarded_draft_comes_back(enhance, editor, page_for) -> None:
     page.get_by_role("button", name="Discard draft").click()
     expect(body(page)).to_have_value("The first text.")
     body(page).fill("Another beginning, typed as the other is wanted again.")
+    opener = page.get_by_role("button", name="1 discarded draft")
+    opener.click()
+    expect(saved(page)).to_have_text("Saved")  # which replaced the opener
+    page.get_by_role("dialog", name="Review").locator("footer").get_by_role("button", name="Close").click()
+    expect(opener).to_be_focused()
+    # A toast lies over no button of a panel.
+    opener.click()
+    page.evaluate("window.promptops.toast('Something else.')")
+    page.set_viewport_size({"width": 390, "height": 400})
+    expect(page.locator("#review .toast").last).to_contain_text("Something else.")
+    page.get_by_role("dialog", name="Review").locator("footer").get_by_role("button", name="Close").click(timeout=3000)
+    page.set_viewport_size({"width": 1440, "height": 900})
     put_back(page, "Worth a second thought")
     expect(body(page)).to_have_value("Worth a second thought, and typed just now.")
+    expect(opener).to_be_focused()
     page.get_by_role("button", name="Undo").click()
     expect(body(page)).to_have_value("Another beginning, typed as the other is wanted again.")
+    expect(body(page)).to_be_focused()
 
 
 def test_others_are_seen_to_come_and_go(enhance, editor, releaser, page_for, pages: Pages) -> None:
@@ -656,8 +670,23 @@ def test_the_chain_is_reordered_by_dragging(providers, releaser, page_for, pages
 
 def test_a_provider_is_tested_with_one_click(providers, editor, upstream, page_for, pages: Pages) -> None:
     page = pages.connected(page_for(editor, "/providers/"))
-    page.get_by_role("button", name="Test alpha").click()
-    expect(page.locator(f"#test-result-{providers[0].pk}")).to_contain_text("test answered")
+    shown = f"#test-result-{providers[0].pk}"
+    page.evaluate(
+        """place => { window.emptied = 0; new MutationObserver(() => {
+        if (!document.querySelector(place).innerText.trim()) window.emptied += 1;
+        }).observe(document.querySelector(place), { childList: true, subtree: true }) }""",
+        shown,
+    )
+    # What the server refuses is taken back at its own place alone.
+    page.locator(f"#test-{providers[1].pk} [name=provider]").evaluate("field => (field.value = 77777)")
+    page.evaluate(
+        "buttons => buttons.forEach(id => document.getElementById(`test-button-${id}`).click())",
+        [providers[1].pk, providers[0].pk],
+    )
+    expect(page.locator(".toast")).to_contain_text("does not exist any more")
+    expect(page.locator(shown)).to_contain_text("test answered")
+    assert page.evaluate("window.emptied") == 0
+    expect(page.locator(f"#test-result-{providers[1].pk}")).to_be_empty()
     page.get_by_role("button", name="Test gamma").click()
     expect(page.locator(f"#test-result-{providers[2].pk}")).to_contain_text(
         "gamma could not be reached: the connection was refused"
@@ -684,7 +713,12 @@ def test_the_next_provider_answers_when_the_first_cannot(enhance, providers, edi
     page = pages.connected(page_for(editor, "/prompts/enhance/"))
     page.get_by_role("button", name="Run").click()
     expect(page.locator("#try-result")).to_contain_text("fallback used")
-    expect(page.locator("#try-result .attempts")).to_contain_text("gamma")
+    attempts = page.locator("#try-result .attempts")
+    expect(attempts).to_contain_text("gamma")
+    attempts.locator("span").first.evaluate("name => (name.textContent = 'gamma-'.repeat(10))")  # as long as may be
+    page.set_viewport_size({"width": 390, "height": 844})
+    expect(page.locator("html")).to_have_js_property("scrollWidth", 390)
+    page.set_viewport_size({"width": 1440, "height": 900})
     expect(page.locator("#try-text")).to_have_text("A red fox runs through fresh snow.")
     snap(page, "behavior-try-fallback")
 
@@ -712,7 +746,12 @@ def test_a_run_shows_at_once_and_goes_again_when_it_is_refused(
     expect(result).to_contain_text("A red fox runs through fresh snow.")
     expect(result.locator("a", has_text="run ")).to_be_visible()
     page.get_by_label("Viewer's prompt").fill(" ")
-    assert page.evaluate(click) == "Starting…\nCancel"
+    late = """document.dispatchEvent(new CustomEvent("htmx:wsBeforeMessage", { cancelable: true, detail: {
+        message: '<div hx-swap-oob="beforeend:#try-text"> snow</div>' } }))"""
+    assert page.evaluate(f"[({click}), {late}]") == [
+        "Starting…\nCancel",
+        False,
+    ]  # a word of the run before has no place
     expect(page.locator(".toast")).to_contain_text("Type an input first")
     expect(result).to_contain_text("A red fox runs through fresh snow.")
     expect(result.get_by_role("button", name="Cancel")).to_have_count(0)

@@ -112,6 +112,7 @@ def test_a_release_shows_its_evidence(releaser, page_for, publish, administrator
     page.get_by_label("Note").fill("Shorter answers")
     page.locator("#review footer").get_by_role("button", name="Make v1 of enhance live").click()
     expect(page.locator("#toasts")).to_contain_text("v1 of enhance is live")
+    expect(page.get_by_role("button", name="Make v1 of enhance live")).to_be_focused()
     page.goto(f"/revisions/{Release.objects.get(comparison=comparison).pk}/")
     expect(page.locator("dl.details").first).to_contain_text("1 answered")
     page.get_by_role("link", name="Old or new").first.click()

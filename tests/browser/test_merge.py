@@ -104,6 +104,7 @@ def test_contested_passages_are_chosen_with_the_keyboard_and_undone(both) -> Non
     take.click()
     merged = BASE.replace("the light", "the soft light") + " Be kind. Be brief. Be bold."
     expect(body(rita)).to_have_value(merged)
+    expect(body(rita)).to_be_focused()
     # The text from before comes back, and with it the notice that live moved on.
     rita.get_by_role("button", name="Undo the merge").click()
     panel(rita).get_by_role("button", name="Bring back my text").click()

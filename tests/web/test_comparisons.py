@@ -115,7 +115,7 @@ def test_what_cannot_be_started_is_refused_and_keeps_what_was_typed(house, clien
 
 def test_the_estimate_counts_trials_and_cost(house, client_for, editor):
     browser = client_for(editor)
-    told = browser.post("/compare/new/", form(estimate="1", **{"a-max_tokens": "100", "b-max_tokens": "100"}))
+    told = browser.post("/compare/new/", form(estimate="1", name="", **{"a-max_tokens": "100", "b-max_tokens": "100"}))
     page = told.content.decode()
     assert "<b>4</b> trials" in page
     # 2 arms, 2 inputs: (2 + 4 tokens of input, 2 x 1 of the text) at $1, half of 100 tokens at $2, per million.

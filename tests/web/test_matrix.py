@@ -161,8 +161,15 @@ def test_a_version_is_made_live_because_of_the_comparison(compared, client_for, 
     browser = client_for(releaser)
     arm = compared.arms.get(position=0)
     url = f"/compare/{compared.pk}/arms/{arm.pk}/publish/"
+    said = "preferred in 100%"
+    for address in (url, url.replace("publish", "first")):
+        panel = browser.post(address).content.decode()
+        assert "you have 2 ballots to go" in panel  # as the answers and the verdict do
+        assert said not in panel
+    browser.post(f"/compare/{compared.pk}/seen/")
     panel = browser.post(url).content.decode()
     assert "Because of this comparison" in panel
+    assert said in panel
     assert Release.objects.filter(comparison=compared).count() == 0
     expected = Template.objects.get().live_version_id
     browser.post(url, {"confirm": "1", "expected": expected, "note": "It won"})

@@ -172,6 +172,21 @@ async def test_cancel_closes_the_connection_and_records_the_run(publish, make_us
     assert (await Attempt.objects.aget()).outcome == "canceled"
 
 
+async def test_a_run_takes_the_place_of_the_one_before_and_a_refused_one_does_not(publish, make_user):
+    hang = answer_with(STREAM_HEAD, part(delta("A red ")), then=lambda: asyncio.sleep(30))
+    async with loopback(hang) as upstream:
+        editor = await prepare(publish, make_user, upstream.url)
+        async with page_socket(editor) as socket:
+            await socket.send_to(text_data=message())
+            await frames(socket, "A red")
+            await socket.send_to(text_data=message(input=" "))
+            await frames(socket, "Type an input first")
+            assert consumers.running[editor.pk] == 1
+            await socket.send_to(text_data=message(input="a hen"))
+            assert "Canceled" not in "".join(await frames(socket, "A red"))
+            assert [(run.input, run.status) async for run in Run.objects.all()] == [("a fox", "canceled")]
+
+
 async def test_a_page_that_goes_away_cancels_its_run(publish, make_user):
     hang = answer_with(STREAM_HEAD, part(delta("A red ")), then=lambda: asyncio.sleep(30))
     async with loopback(hang) as upstream:
@@ -254,9 +269,9 @@ async def test_auto_extend_sends_the_prior_prompts_by_line(publish, make_user):
 async def test_bad_messages_are_refused_with_the_reason(publish, make_user, fields, sentence):
     editor = await prepare(publish, make_user)
     async with page_socket(editor) as socket:
-        await socket.send_to(text_data=message(**fields))
+        await socket.send_to(text_data=message(**fields, place="try-result"))
         assert sentence in (await frames(socket, "toast"))[-1]
-        assert json.loads(await socket.receive_from(timeout=5)) == {"event": "refused"}
+        assert json.loads(await socket.receive_from(timeout=5)) == {"event": "refused", "place": "try-result"}
     assert not await Run.objects.aexists()
 
 

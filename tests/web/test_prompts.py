@@ -389,6 +389,7 @@ def test_discarded_drafts_can_be_read_and_put_back_without_losing_another(enhanc
     panel = client.get(reverse("template_discarded", args=["enhance"])).content.decode()
     assert panel.index("Second one.") < panel.index("First, and of that the most.")
     assert panel.count("begun from v1") == 2
+    assert panel.count("data-exact") == 2  # with seconds: they may have been discarded in one minute
     assert "Temperature <b>0.4</b>" in panel
     url = reverse("template_restore_draft", args=["enhance", DiscardedDraft.objects.last().pk])
     assert f'hx-post="{url}" hx-include="#editor"' in panel
@@ -541,12 +542,13 @@ def test_edits_apart_merge_by_themselves_and_are_taken_into_the_editor(enhance, 
 
 
 def test_contested_passages_are_asked_and_nothing_is_chosen_beforehand(enhance, publish, client_for, editor):
-    mine = form(enhance, "First line.\nSecond <b>.", temperature="0.4")
+    mine = form(enhance, "First line.\nSecond <b>.", temperature="0.4") | window(client_for(editor), enhance)
     publish("enhance", "First line.\nSecond row.", temperature=0.9)
     client = client_for(editor, htmx=True)
     url = reverse("template_merge", args=["enhance"])
     page = client.post(url, mine).content.decode()
     assert "2 contested" in page
+    assert "Live changed again" not in page
     assert "Second &lt;b&gt;" in page
     assert "checked" not in page
     for name in ("choice-1", "choice-temperature"):

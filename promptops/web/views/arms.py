@@ -17,7 +17,7 @@ from promptops.models import Comparison, Provider
 from promptops.queries import evidence
 from promptops.queries.offers import Offer, offers
 from promptops.text import whole_number
-from promptops.web import review
+from promptops.web import blindness, review
 from promptops.web.access import actor, requires
 from promptops.web.review import Change
 from promptops.web.views.comparisons import found
@@ -110,7 +110,13 @@ def make_first(request: HttpRequest, pk: int, arm: int) -> HttpResponse:
 
 def _panel(request: HttpRequest, reason: Reason, **given: Any) -> HttpResponse:
     return review.panel(
-        request, form_id="arm-form", template="compare/_release.html", evidence=reason.evidence, **given
+        request,
+        form_id="arm-form",
+        template="compare/_release.html",
+        comparison=reason.comparison,
+        evidence=reason.evidence,
+        left=blindness.left_before_seeing(request, reason.comparison),
+        **given,
     )
 
 

@@ -64,6 +64,7 @@ def new(request: HttpRequest) -> HttpResponse:
     if repeated:
         pinned = replace(snapshot.settings, timeout_ms=repeated.timeout_ms)
         snapshot = replace(snapshot, settings=pinned, variables={operation: repeated.variables})
+    form.fields["name"].required = "estimate" not in data  # what it takes is told before it has a name
     try:
         arms = form.choices() if form.is_valid() else []
         if "estimate" in data:

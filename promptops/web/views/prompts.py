@@ -231,14 +231,14 @@ def merge(request: HttpRequest, name: str) -> HttpResponse:
     (`seen`, `expected`) and what was chosen.
     """
     template = _template(name)
-    if "seen" not in request.POST:
+    if "expected" not in request.POST:  # the editor has a `seen` of its own
         form = ContentForm(request.POST)
         if not form.is_valid():
             return _cannot_keep(form)
         return _conflict(request, template, form, template.live_version)
     prefix = "choice-"
     chosen = {key.removeprefix(prefix): value for key, value in request.POST.items() if key.startswith(prefix)}
-    expected, seen = whole_number(request.POST.get("expected")), request.POST["seen"]
+    expected, seen = whole_number(request.POST["expected"]), request.POST.get("seen", "")
     try:
         draft = merges.take(template, chosen, user=request.user, expected=expected, seen=seen)
     except Refused as refused:
