@@ -62,8 +62,11 @@ Planner = Callable[[User, dict[str, Any], Snapshot], Preview | Smoke]
 
 
 def key(data: dict[str, Any]) -> str:
-    """Which run of a page a message is about: of the "Try it" panel, the smoke run, or the test of one provider."""
-    if "smoke" in (data.get("action"), data.get("run")):
+    """Which run of a page a message is about: of the "Try it" panel, the smoke run, or the test of one provider.
+
+    All runs with one key have the same weight.
+    """
+    if data.get("run" if data.get("action") == "cancel" else "action") == "smoke":
         return "smoke"
     provider = whole_number(data.get("provider"))
     return "try" if provider is None else f"test-{provider}"

@@ -15,7 +15,7 @@ from promptops.actions.providers import ProviderFields, create_provider
 from promptops.audit import Actor
 from promptops.engine import FAULTS
 from promptops.models import Attempt, AuditEntry, LiveConfiguration, Provider, Run, Template
-from promptops.web import consumers
+from promptops.web import consumers, previews
 from promptops.web.consumers import MAX_RUNS, PageConsumer
 from tests.engine.helpers import STREAM_END, STREAM_HEAD, answer_with, delta, event, http_answer, loopback, part
 from tests.web.sockets import page_socket
@@ -419,6 +419,22 @@ async def test_cost_and_usage_are_kept(publish, make_user):
     run, attempt = await Run.objects.aget(), await Attempt.objects.aget()
     assert (run.cost, run.cost_estimated, attempt.cost) == (pytest.approx(0.002), False, pytest.approx(0.002))
     assert (attempt.input_tokens, attempt.output_tokens, attempt.finish_reason) == (1000, 500, "stop")
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ({"action": "preview"}, "try"),
+        ({"action": "preview", "run": "smoke"}, "try"),  # one run would be counted as the two of a smoke run
+        ({"action": "smoke", "run": "try"}, "smoke"),
+        ({"action": "cancel"}, "try"),
+        ({"action": "cancel", "run": "smoke"}, "smoke"),
+        ({"action": "cancel", "provider": "07"}, "test-7"),
+        ({"action": ["smoke"], "run": {}}, "try"),
+    ],
+)
+def test_what_a_message_is_about(message, expected):
+    assert previews.key(message) == expected
 
 
 async def test_one_page_has_a_limited_number_of_runs_at_once(publish, make_user):
