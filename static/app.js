@@ -1081,6 +1081,12 @@
   on("htmx:oobAfterSwap", () => {
     for (const box of $$("[data-keep-scroll]")) box.scrollTop = scrolledTo[box.id] ?? 0;
   });
+  // A <details> with an id stays as its reader left it when what holds it is fetched anew.
+  let opened = {};
+  on("htmx:beforeSwap", () => (opened = Object.fromEntries($$("details[id]").map((one) => [one.id, one.open]))));
+  on("htmx:afterSwap", () => {
+    for (const one of $$("details[id]")) one.open = opened[one.id] ?? one.open;
+  });
   on("htmx:oobAfterSwap", (event) => refresh(event.detail.target?.parentElement ?? document));
   showTimes();
   showCounts();
