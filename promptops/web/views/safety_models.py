@@ -127,7 +127,7 @@ def make_live(request: HttpRequest, number: int) -> HttpResponse:
     expected = request.POST.get("expected", "")
     asked = _asked(config, version, expected)
     if config.model_id == version.pk:
-        return review.panel(request, error=f"Model {number} is live already.", **asked)
+        return safety_releases.refused(request, f"Model {number} is live already.", asked | {"changes": []})
     if not review.confirmed(request):
         return review.panel(request, warning=_warning(config, version), **asked)
     try:
@@ -137,7 +137,7 @@ def make_live(request: HttpRequest, number: int) -> HttpResponse:
         )
     except (Refused, Stale, ValidationError) as error:
         sentence = " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
-        return review.panel(request, error=sentence, **asked)
+        return safety_releases.refused(request, sentence, asked)
     told = f"r{done.changed_revision} is live, with model {number}. To undo, make model {config.model.number} current."
     return review.done(request, reverse("safety_models"), told)
 
