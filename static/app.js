@@ -1093,6 +1093,7 @@
   showCounts();
   letScroll();
   $(".side [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+  for (const tabs of $$(".tabs")) tabs.scrollLeft = ($("[aria-current]", tabs)?.offsetLeft ?? 0) - tabs.offsetLeft; // across only
 
   window.promptops = { toast, announce };
 })();

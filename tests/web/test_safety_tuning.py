@@ -406,7 +406,7 @@ def test_the_documented_figures_are_on_the_page_and_in_the_docs(client_for, view
         assert f"**{title}**" in docs
         assert as_markdown(table) in docs
         assert title in html
-    assert "<td>enhanced video prompts</td><td>harmless</td><td>944</td>" in html
+    assert '<td>enhanced video prompts</td><td>harmless</td><td class="num">944</td>' in html
     assert queries.figures_of(SafetyModelVersion(manifest=version.manifest, sha256="0" * 64)) is None
     assert queries.figures_of(SafetyModelVersion(manifest={"file": "../../x.ftz"}, sha256=version.sha256)) is None
 
