@@ -6,7 +6,7 @@ import threading
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from promptops.actions import safety_training
+from promptops.actions import runs, safety_training
 from promptops.actions.providers import ProviderFields, create_provider
 from promptops.models import Run, SafetyCheck, SafetyExample, SafetyModelVersion, SafetySettings, Template
 from tests.browser.conftest import Pages
@@ -126,7 +126,7 @@ def test_a_term_is_seen_to_hit_released_and_removed(past_run, releaser, page_for
 
 
 def test_the_queue_is_reviewed_with_one_key_each_and_others_follow(
-    past_run, releaser, editor, page_for, pages: Pages
+    past_run, releaser, editor, actor, site, page_for, pages: Pages
 ) -> None:
     SafetyCheck.objects.update(queue="blocked", decision="block", category="violence")
     Run.objects.update(input_masked=True)
@@ -162,6 +162,13 @@ def test_the_queue_is_reviewed_with_one_key_each_and_others_follow(
     expect(queue).to_contain_text(GORE)
     page.keyboard.press("r")
     expect(queue).to_contain_text("is right")
+    page.keyboard.press("z")
+    expect(queue).to_contain_text("Show the text")
+    page.keyboard.press("v")
+    expect(queue).to_contain_text(GORE)
+    runs.erase(past_run, by=actor)
+    site.tell("erased", past_run.pk)
+    expect(queue).to_contain_text("Nothing to review")
     page.keyboard.press("?")
     expect(page.locator("#shortcuts")).to_contain_text("The verdict is wrong")
 
