@@ -1110,17 +1110,25 @@
       if (element === document.body) tellEarly();
     });
   }
-  // What is read while it is saved stays where it was scrolled to.
-  let scrolledTo = {};
-  on("htmx:oobBeforeSwap", () => (scrolledTo = Object.fromEntries($$("[data-keep-scroll]").map((box) => [box.id, box.scrollTop]))));
-  on("htmx:oobAfterSwap", () => {
-    for (const box of $$("[data-keep-scroll]")) box.scrollTop = scrolledTo[box.id] ?? 0;
-  });
+  // What is fetched anew stays as its reader left it: where a box was scrolled to, whether a <details> was open.
+  for (const [before, after] of [["htmx:beforeSwap", "htmx:afterSwap"], ["htmx:oobBeforeSwap", "htmx:oobAfterSwap"]]) {
+    let scrolledTo = {};
+    let opened = {};
+    on(before, () => {
+      scrolledTo = Object.fromEntries($$("[data-keep-scroll]").map((box) => [box.id, box.scrollTop]));
+      opened = Object.fromEntries($$("details[id]").map((one) => [one.id, one.open]));
+    });
+    on(after, () => {
+      for (const box of $$("[data-keep-scroll]")) box.scrollTop = scrolledTo[box.id] ?? 0;
+      for (const one of $$("details[id]")) one.open = opened[one.id] ?? one.open;
+    });
+  }
   on("htmx:oobAfterSwap", (event) => refresh(event.detail.target?.parentElement ?? document));
   showTimes();
   showCounts();
   letScroll();
   $(".side [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+  for (const tabs of $$(".tabs")) tabs.scrollLeft = ($("[aria-current]", tabs)?.offsetLeft ?? 0) - tabs.offsetLeft; // across only
 
   window.promptops = { toast, announce };
 })();

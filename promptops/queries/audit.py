@@ -11,6 +11,7 @@ from django.db.models import Q, QuerySet
 from django.urls import NoReverseMatch, reverse
 
 from promptops import audit
+from promptops.engine.safety.guard import SafetyCategory
 from promptops.models import AuditEntry, User, audit_triggers
 
 # The parts of the place that act without a person.
@@ -24,6 +25,7 @@ LABELS = {
     "inputs_sha256": "SHA-256 of the inputs",
     "run_retention_days": "Keep the text of runs (days)",
     "q": "Search",
+    **{f"{category}_from": f"Threshold of {category.replace('_', '-')}" for category in SafetyCategory},
 }
 # What people typed and where they were, as a search looks through it.
 TYPED = ("object_name", "actor_name", "note", "address")

@@ -26,10 +26,16 @@ def release(
         done = actions.change_safety(wanted, by=actor(request), expected=expected, note=review.note(request))
     except (Refused, Stale, ValidationError) as error:
         sentence = " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
-        return review.panel(request, error=sentence, **asked)
+        return refused(request, sentence, asked)
     was = "; ".join(f"{change.label}: {change.before}" for change in asked.get("changes", []))
     undo = undo or f"To undo, make the filter of an earlier release live again on the Safety page (was: {was})."
     return review.done(request, reverse(page), f"r{done.changed_revision} is live. {undo}")
+
+
+def refused(request: HttpRequest, error: str, asked: dict[str, Any]) -> HttpResponse:
+    """The panel with why not. Pressing its button again would not help, so it has none, and nothing to note."""
+    asked = asked | {"template": "_review_refused.html", "without_note": True, "affected": "", "warning": ""}
+    return review.panel(request, error=error, **asked)
 
 
 def change_to(told: dict[str, Any]) -> actions.SafetyChange | None:

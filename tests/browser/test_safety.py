@@ -6,7 +6,7 @@ import threading
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from promptops.actions import safety_training
+from promptops.actions import runs, safety_training
 from promptops.actions.providers import ProviderFields, create_provider
 from promptops.models import Run, SafetyCheck, SafetyExample, SafetyModelVersion, SafetySettings, Template
 from tests.browser.conftest import Pages
@@ -25,7 +25,14 @@ def enhance(publish, actor, upstream: Upstream) -> Template:
 @pytest.fixture
 def past_run(transactional_db) -> Run:
     run = Run.objects.create(
-        source="preview", operation="enhance", temperature=1, max_tokens=1, revision=0, latency_ms=1, input=GORE
+        source="preview",
+        operation="enhance",
+        temperature=1,
+        max_tokens=1,
+        revision=0,
+        latency_ms=1,
+        status="succeeded",
+        input=GORE,
     )
     SafetyCheck.objects.create(
         run=run,
@@ -118,10 +125,16 @@ def test_a_term_is_seen_to_hit_released_and_removed(past_run, releaser, page_for
     expect(page.get_by_text("None. Deny what must never be shown")).to_be_visible()
 
 
-def test_the_queue_is_reviewed_with_one_key_each(past_run, releaser, page_for, pages: Pages) -> None:
+def test_the_queue_is_reviewed_with_one_key_each_and_others_follow(
+    past_run, releaser, editor, actor, site, page_for, pages: Pages
+) -> None:
     SafetyCheck.objects.update(queue="blocked", decision="block", category="violence")
     Run.objects.update(input_masked=True)
     page = pages.connected(page_for(releaser, "/safety/queue/"))
+    beside = pages.connected(page_for(editor, "/safety/queue/?queue=blocked"))
+    reader = pages.connected(page_for(editor, f"/runs/{past_run.pk}/"))
+    reader.get_by_text("Report this verdict").click()
+    reader.get_by_label("What is wrong?").press_sequentially("not ")
     queue = page.locator("#queue")
     expect(queue).to_contain_text("masked")
     page.keyboard.press("w")  # shows it first
@@ -130,8 +143,15 @@ def test_the_queue_is_reviewed_with_one_key_each(past_run, releaser, page_for, p
     expect(queue).to_contain_text("is wrong")
     expect(queue).to_contain_text("Nothing to review")
     assert SafetyExample.objects.get().label == "hard"
+    expect(beside.locator("#queue-counts")).to_contain_text("All 0")
+    expect(beside.locator("#queue")).to_contain_text("Show the text")  # what is read stays
+    beside.keyboard.press("s")
+    expect(beside.locator("#queue")).to_contain_text("Nothing to review")
+    reader.keyboard.type("harmful")  # the news of others leaves a report that is written alone
+    expect(reader.get_by_label("What is wrong?")).to_have_value("not harmful")
     page.keyboard.press("z")
     expect(queue).to_contain_text("Show the text")
+    expect(beside.locator("#queue")).to_contain_text("Show the text")  # it waits again, and comes by itself
     assert not SafetyExample.objects.exists()
     page.keyboard.press("s")
     expect(queue).to_contain_text("The end of the queue")
@@ -142,6 +162,13 @@ def test_the_queue_is_reviewed_with_one_key_each(past_run, releaser, page_for, p
     expect(queue).to_contain_text(GORE)
     page.keyboard.press("r")
     expect(queue).to_contain_text("is right")
+    page.keyboard.press("z")
+    expect(queue).to_contain_text("Show the text")
+    page.keyboard.press("v")
+    expect(queue).to_contain_text(GORE)
+    runs.erase(past_run, by=actor)
+    site.tell("erased", past_run.pk)
+    expect(queue).to_contain_text("Nothing to review")
     page.keyboard.press("?")
     expect(page.locator("#shortcuts")).to_contain_text("The verdict is wrong")
 
@@ -162,10 +189,12 @@ def test_a_training_shows_its_steps_survives_a_reload_and_is_canceled(
     monkeypatch.setattr(safety_training, "_follow", wait_before_quantizing)
     page = pages.connected(page_for(releaser, "/safety/models/"))
     training = page.locator("#training")
+    page.get_by_text("Details").click()
     training.get_by_role("button", name="Train a new model").click()
     try:
         now = training.locator("[aria-current=step]")
         expect(now).to_contain_text("Make it small")
+        expect(page.get_by_text("Threshold of hate")).to_be_visible()  # what was opened stays open beside the news
         page.reload()
         expect(now).to_contain_text("Make it small")
         training.get_by_role("button", name="Cancel the training").click()

@@ -126,6 +126,8 @@ def test_the_queue_is_narrowed_skipped_and_ends(client_for, editor):
     assert "Nothing to review" in client.get(address, {"queue": "blocked"}).content.decode()
     response = client.post(reverse("safety_queue_decide", args=[second.pk]), {"say": "right", "queue": "reported"})
     assert response["HX-Push-Url"] == f"{address}?queue=reported&before={second.pk}"
+    news = client.get(address, {"queue": "reported"}, headers={"HX-Target": "queue-counts"})
+    assert "HX-Push-Url" not in news  # the page follows what others do, and its reader went nowhere
 
 
 def test_a_verdict_is_reported_from_the_page_of_its_run(client_for, editor, viewer):

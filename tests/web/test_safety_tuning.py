@@ -192,7 +192,9 @@ def test_a_releaser_reviews_and_releases_thresholds(client_for, releaser, editor
     assert SafetySettings.objects.get(pk=1).thresholds == {"violence": 0.5}  # hate stays the model's own
     assert client.post(address, given | {"confirm": "1"}).status_code == 409  # stale
     again = {"violence": "0.5", "expected": "1", "confirm": "1"}
-    assert "No changes to release" in client.post(address, again).content.decode()
+    refused = client.post(address, again).content.decode()
+    assert "No changes to release" in refused
+    assert 'name="confirm"' not in refused  # pressing it again would not help
     assert client.post(address, {"violence": "0.8048", "expected": "1", "confirm": "1"})["HX-Redirect"]
     assert SafetySettings.objects.get(pk=1).thresholds == {}
 
@@ -404,7 +406,7 @@ def test_the_documented_figures_are_on_the_page_and_in_the_docs(client_for, view
         assert f"**{title}**" in docs
         assert as_markdown(table) in docs
         assert title in html
-    assert "<td>enhanced video prompts</td><td>harmless</td><td>944</td>" in html
+    assert '<td>enhanced video prompts</td><td>harmless</td><td class="num">944</td>' in html
     assert queries.figures_of(SafetyModelVersion(manifest=version.manifest, sha256="0" * 64)) is None
     assert queries.figures_of(SafetyModelVersion(manifest={"file": "../../x.ftz"}, sha256=version.sha256)) is None
 

@@ -48,14 +48,14 @@ def index(request: HttpRequest) -> HttpResponse:
     asked = {"title": "Change the safety filter", "confirm": "Release", "form_id": "safety-mode"}
     if not form.is_valid():
         error = " ".join(message for messages in form.errors.values() for message in messages)
-        return review.panel(request, error=error, **asked)
+        return safety_releases.refused(request, error, asked)
     changes = _changes(config, form)
     mode, meaning = form.cleaned_data["mode"], form.cleaned_data["when_unavailable"]
     asked |= {"changes": changes, "warning": _warning(config, mode, meaning), "template": "_review_warning.html"}
     if form.cleaned_data["expected"] != config.changed_revision:
-        return review.panel(request, error=actions.STALE, **asked)
+        return safety_releases.refused(request, actions.STALE, asked)
     if not changes:
-        return review.panel(request, error="No changes to release: the safety filter is as it was.", **asked)
+        return safety_releases.refused(request, "No changes to release: the safety filter is as it was.", asked)
     if not review.confirmed(request):
         return review.panel(request, **asked)
     wanted = actions.SafetyChange(mode=mode, when_unavailable=meaning)
@@ -65,7 +65,7 @@ def index(request: HttpRequest) -> HttpResponse:
         )
     except (Refused, Stale, ValidationError) as error:
         sentence = " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
-        return review.panel(request, error=sentence, **asked)
+        return safety_releases.refused(request, sentence, asked)
     was = "; ".join(f"{change.label}: {change.before}" for change in changes)
     told = f"r{done.changed_revision} is live. To undo, make an earlier release below live again (was: {was})."
     return review.done(request, reverse("safety"), told)
@@ -90,18 +90,18 @@ def roll_back(request: HttpRequest, revision: int) -> HttpResponse:
     }
     if then is None or wanted is None or wanted.model is None:
         error = "It is not known what the filter was then: that is no release of the filter, or its model is gone."
-        return review.panel(request, error=error, **asked)
+        return safety_releases.refused(request, error, asked)
     if expected != config.changed_revision:
-        return review.panel(request, error=actions.STALE, **asked)
+        return safety_releases.refused(request, actions.STALE, asked)
     if not asked["changes"]:
-        return review.panel(request, error="No changes to release: the safety filter is as it was then.", **asked)
+        return safety_releases.refused(request, "No changes to release: the safety filter is as it was then.", asked)
     try:
         if not review.confirmed(request):
             return review.panel(request, warning=_warnings(config, wanted, wanted.model), **asked)
         done = actions.roll_back(revision, wanted, by=actor(request), expected=expected or 0, note=review.note(request))
     except (Refused, Stale, ValidationError) as error:
         sentence = " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
-        return review.panel(request, error=sentence, **asked)
+        return safety_releases.refused(request, sentence, asked)
     told = f"r{done.changed_revision} is live, with the filter {name}. To undo, make the release before live again."
     return review.done(request, reverse("safety"), told)
 

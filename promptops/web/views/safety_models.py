@@ -1,5 +1,6 @@
 """The safety filter's models: how good each is, and making another one live."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
@@ -30,6 +31,7 @@ FIGURES = (
     ("Hard negatives blocked", "over_block_hard", "{:.1%}"),
 )
 """What is told of the held-out texts: the name, the field of the manifest, and how it is written."""
+FIGURE = re.compile(r"\d+(\.\d+)?%?|–")
 STEPS = {
     Step.NORMALIZE: "Read the texts",
     Step.TRAIN: "Train",
@@ -59,6 +61,7 @@ def index(request: HttpRequest) -> HttpResponse:
         "names": [name for name, _, _ in FIGURES],
         "evaluation": evaluation,
         "sources": _sources(evaluation),
+        "tables": _tables(evaluation),
     }
     return render(request, "safety/models.html", context)
 
@@ -127,7 +130,7 @@ def make_live(request: HttpRequest, number: int) -> HttpResponse:
     expected = request.POST.get("expected", "")
     asked = _asked(config, version, expected)
     if config.model_id == version.pk:
-        return review.panel(request, error=f"Model {number} is live already.", **asked)
+        return safety_releases.refused(request, f"Model {number} is live already.", asked | {"changes": []})
     if not review.confirmed(request):
         return review.panel(request, warning=_warning(config, version), **asked)
     try:
@@ -137,7 +140,7 @@ def make_live(request: HttpRequest, number: int) -> HttpResponse:
         )
     except (Refused, Stale, ValidationError) as error:
         sentence = " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
-        return review.panel(request, error=sentence, **asked)
+        return safety_releases.refused(request, sentence, asked)
     told = f"r{done.changed_revision} is live, with model {number}. To undo, make model {config.model.number} current."
     return review.done(request, reverse("safety_models"), told)
 
@@ -180,6 +183,15 @@ def _sources(evaluation: dict[str, Any] | None) -> str:
     for row in evaluation["tables"].get("By source", []) if evaluation else []:
         counts[row["source"]] = counts.get(row["source"], 0) + row["texts"]
     return ", ".join(f"{count:,} of {source}" for source, count in counts.items())
+
+
+def _tables(evaluation: dict[str, Any] | None) -> list[tuple[str, set[str], list[dict[str, Any]]]]:
+    """Each table of an evaluation: its title, the columns that hold nothing but figures, and its rows."""
+    found = []
+    for title, rows in evaluation["tables"].items() if evaluation else ():
+        figures = {name for name in rows[0] if all(FIGURE.fullmatch(str(row[name])) for row in rows)}
+        found.append((title, figures, rows))
+    return found
 
 
 def _measured_on(held_out: dict[str, Any]) -> str:

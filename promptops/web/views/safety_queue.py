@@ -22,6 +22,9 @@ from promptops.text import whole_number
 from promptops.web import review
 from promptops.web.access import actor, requires
 
+NEWS = "live:audit from:body delay:500ms, live:runs from:body throttle:2s, live:runs from:body delay:2s"
+"""When what waits may be other than it was: somebody reviewed or reported a verdict, or there are new runs."""
+
 
 @requires(Permission.EDIT)
 def index(request: HttpRequest) -> HttpResponse:
@@ -97,11 +100,14 @@ def _page(
         "done": done,
         "done_right": done is not None and done.review == SafetyReview.RIGHT,
         "error": error,
+        "news": NEWS,
         "examples": queries.example_count(),
     }
     if not request.htmx:
         return render(request, "safety/queue.html", context, status=409 if error else 200)
     response = render(request, "safety/_queue.html", context)
+    if (request.htmx.target or "").startswith("queue-"):
+        return response  # a part that follows what others do: the reader went nowhere
     given = {name: value for name, value in (("queue", queue), ("before", before)) if value}
     address = reverse("safety_queue")
     return push_url(response, f"{address}?{urlencode(given)}" if given else address)

@@ -79,7 +79,7 @@ def remove(request: HttpRequest) -> HttpResponse:
         "values": [("kind", kind), ("text", text), ("expected", expected)],
     }
     if len(left) == len(kept):
-        return review.panel(request, error="This term is not there any more. Reload the page.", **asked)
+        return safety_releases.refused(request, "This term is not there any more. Reload the page.", asked)
     if not review.confirmed(request):
         found = _hits(config, kept, left, [text])
         return review.panel(
@@ -97,11 +97,11 @@ def _add(request: HttpRequest, config: SafetySettings) -> HttpResponse:
     form, kept = TermsForm(request.POST), queries.terms()
     asked: dict[str, Any] = {"title": "Add terms", "confirm": "Release", "form_id": "term-form"}
     if not form.is_valid():
-        return review.panel(request, error=safety_releases.errors(form), **asked)
+        return safety_releases.refused(request, safety_releases.errors(form), asked)
     try:
         new = _cleaned(kept, form.new)
     except ValidationError as error:
-        return review.panel(request, error=" ".join(error.messages), **asked)
+        return safety_releases.refused(request, " ".join(error.messages), asked)
     asked |= {"old": _told(kept), "new": _told(new)}
     if not review.confirmed(request):
         found = _hits(config, kept, new, [term.text for term in form.new])

@@ -92,7 +92,7 @@ def _release_thresholds(request: HttpRequest, config: SafetySettings) -> HttpRes
     form = ThresholdsForm(config, request.POST)
     asked: dict[str, Any] = {"title": "Change the thresholds", "confirm": "Release", "form_id": "thresholds"}
     if not form.is_valid():
-        return review.panel(request, error=safety_releases.errors(form), **asked)
+        return safety_releases.refused(request, safety_releases.errors(form), asked)
     changes = [
         Change(form.fields[name].label, f"{form.now[name]:.4f}", f"{value:.4f}")
         for name, value in sorted(form.proposed.items())
@@ -100,9 +100,9 @@ def _release_thresholds(request: HttpRequest, config: SafetySettings) -> HttpRes
     ]
     asked["changes"] = changes
     if form.cleaned_data["expected"] != config.changed_revision:
-        return review.panel(request, error=actions.STALE, **asked)
+        return safety_releases.refused(request, actions.STALE, asked)
     if not changes:
-        return review.panel(request, error="No changes to release: the thresholds are as they were.", **asked)
+        return safety_releases.refused(request, "No changes to release: the thresholds are as they were.", asked)
     if not review.confirmed(request):
         found = safety_replay.replay(config, form.now, form.proposed, safety_replay.LONG_BUDGET_SECONDS)
         unknown = f" ({found.past.waiting:,} of their texts are yet to be scored)" if found.past.waiting else ""
