@@ -249,10 +249,12 @@
     return form?.id ? `#${CSS.escape(form.id)} button:not([type=button])` : "";
   }
 
-  function openDialog(dialog) {
+  /** `asked` is what asked the server for the dialog: while it was busy it had no focus, and it may be replaced by now. */
+  function openDialog(dialog, asked = null) {
     if (!dialog || dialog.open) return;
     closeMenus();
-    dialog.dataset.opener = findAgain(document.activeElement);
+    const { activeElement } = document;
+    dialog.dataset.opener = findAgain((activeElement === document.body && asked) || activeElement);
     dialog.showModal(); // traps the focus and gives it back on close
     dialog.dispatchEvent(new Event("opened"));
     letScroll();
@@ -276,7 +278,10 @@
   const growing = new ResizeObserver(placeToasts); // what a panel shows may come bit by bit
   $$("dialog").forEach((dialog) => growing.observe(dialog));
   // The browser gives the focus back to what opened it, but what opened it may have been replaced meanwhile.
-  on("close", ({ target }) => document.activeElement === document.body && $(target.dataset.opener || "#none")?.focus(), true);
+  on("close", ({ target }) => {
+    const { activeElement, body } = document;
+    if (activeElement === body || target.contains(activeElement)) $(target.dataset.opener || "#none")?.focus();
+  }, true);
   // What was shown in the review panel goes with it: a one-time link must not stay in the page.
   on("close", (event) => {
     if (!event.target.matches("[data-opens-itself]")) return;
@@ -305,7 +310,8 @@
     placeToasts();
     if (!dialog) return;
     if (dialog.querySelector(":scope > :not(#toasts)")) {
-      openDialog(dialog);
+      const { elt, triggeringEvent } = event.detail.requestConfig ?? {};
+      openDialog(dialog, triggeringEvent?.submitter ?? elt);
       restoreNote();
     }
     else dialog.close();
