@@ -25,10 +25,15 @@ class RedactOneTimeLinks(logging.Filter):
 
 
 class WithoutTraceback(logging.Filter):
-    """Make a record one line, for errors whose message says all; every record passes."""
+    """Make records of a level `below` this one a line each, where their message says all; every record passes."""
+
+    def __init__(self, below: int = logging.CRITICAL) -> None:
+        super().__init__()
+        self.below = below
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.exc_info = record.exc_text = None
+        if record.levelno < self.below:
+            record.exc_info = record.exc_text = None
         return True
 
 

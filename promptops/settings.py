@@ -3,6 +3,7 @@
 A value that cannot be used raises ImproperlyConfigured with one sentence, which manage.py prints without a traceback.
 """
 
+import logging
 import os
 import re
 import secrets
@@ -252,6 +253,7 @@ LOGGING = {
     "filters": {
         "redact": {"()": "promptops.logs.RedactOneTimeLinks"},
         "one_line": {"()": "promptops.logs.WithoutTraceback"},
+        "warnings_one_line": {"()": "promptops.logs.WithoutTraceback", "below": logging.ERROR},
     },
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["redact"]}},
@@ -260,6 +262,8 @@ LOGGING = {
         "django": {"handlers": [], "level": "WARNING"},
         # Anybody can send a wrong Host header. The line says what to do; where Django noticed it says nothing.
         "django.security.DisallowedHost": {"filters": ["one_line"]},
+        # Who was refused what is in the audit; where the code noticed it helps nobody.
+        "django.request": {"filters": ["warnings_one_line"]},
         "promptops": {"level": "INFO"},
         # Twisted tells at INFO about every connection.
         "daphne": {"level": "WARNING"},

@@ -195,6 +195,16 @@ def test_a_wrong_host_header_is_one_line_in_the_log(caplog):
     )
 
 
+def test_who_was_refused_is_one_line_in_the_log_and_an_error_has_its_traceback(client_for, viewer, caplog, monkeypatch):
+    assert client_for(viewer).post(reverse("people")).status_code == 403
+    (record,) = caplog.records
+    assert logging.Formatter().format(record) == "Forbidden (Permission denied): /settings/people/"
+    caplog.clear()
+    monkeypatch.setattr("promptops.web.views.accounts.render", lambda *_, **__: 1 / 0)
+    assert Client(raise_request_exception=False).get(reverse("sign_in")).status_code == 500
+    assert "ZeroDivisionError" in logging.Formatter().format(caplog.records[0])
+
+
 def test_every_purpose_has_an_address_that_logs_redact():
     from django.conf import settings
 
