@@ -15,7 +15,7 @@ from promptops import guards, live
 from promptops.actions.errors import Refused, Stale
 from promptops.actions.safety import SafetyChange, Term, change_safety, use_model
 from promptops.apps import ensure_single_rows
-from promptops.engine.safety.guard import SHIPPED, SafetyCategory, VerdictDecision
+from promptops.engine.safety.guard import SHIPPED, SafetyCategory, VerdictDecision, read_manifest
 from promptops.enums import SafetyMode, WhenUnavailable
 from promptops.models import AuditEntry, LiveConfiguration, Release, SafetyModelVersion, SafetySettings, SafetyTerm
 
@@ -70,7 +70,7 @@ def test_a_change_is_one_release_that_the_audit_and_the_timeline_tell(actor, dja
     assert entry.before == {
         "mode": "shadow",
         "when_unavailable": "block",
-        "violence_from": 0.804764,
+        "violence_from": OWN[SafetyCategory.VIOLENCE],
         "allow_terms": "",
         "deny_terms": "",
     }
@@ -87,7 +87,7 @@ def test_a_change_is_one_release_that_the_audit_and_the_timeline_tell(actor, dja
     spec = live.current().safety
     assert (spec.mode, spec.fail_closed) == ("enforce", False)
     assert spec.policy.thresholds[SafetyCategory.VIOLENCE] == 0.9
-    assert spec.policy.thresholds[SafetyCategory.HATE] == pytest.approx(0.68, abs=0.01)
+    assert spec.policy.thresholds[SafetyCategory.HATE] == OWN[SafetyCategory.HATE]
     assert spec.guard.check("drink Acme Cola in the sun").reason == 'The text has the deny term "acme cola"'
 
 
@@ -146,6 +146,7 @@ def test_no_change_is_no_release(actor):
     assert LiveConfiguration.objects.get(pk=1).revision == 0
 
 
+OWN = read_manifest(SHIPPED / "current.json").thresholds
 WHOLE = (SHIPPED / "model-1.ftz").read_bytes() + b"\0"  # another file, of the same model
 
 

@@ -13,7 +13,7 @@ from tests.browser.conftest import Pages
 from tests.browser.upstream import Upstream
 
 GORE = "gore and entrails scattered on the floor"
-"""The shipped model scores it 0.55 for violence, under the threshold of 0.80."""
+"""The shipped model scores it 0.55 for violence, under the threshold of 0.79."""
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_from_a_try_to_an_enforced_threshold_and_back(
     page.keyboard.press("Control+Enter")
     verdict = page.locator("#verdict")
     expect(verdict).to_contain_text("A run with this text passes")
-    expect(verdict).to_contain_text("0.55 of 0.80")
+    expect(verdict).to_contain_text("0.55 of 0.79")
     expect(verdict).to_contain_text("gore and entrails")  # as the filter read it
 
     page.get_by_role("link", name="Thresholds").click()
@@ -78,7 +78,7 @@ def test_from_a_try_to_an_enforced_threshold_and_back(
     expect(replay).to_contain_text("Would have blocked 0 of 1 run")
     slider = page.get_by_role("slider", name="Threshold of violence")
     slider.focus()
-    for _ in range(61):  # of 0.005 each
+    for _ in range(58):  # of 0.005 each
         page.keyboard.press("ArrowLeft")
     expect(replay).to_contain_text("Would have blocked 1 of 1 run (now: 0)")
     expect(replay).to_contain_text("newly blocked")

@@ -231,6 +231,33 @@ async def test_a_loop_has_a_turn_between_the_texts_that_it_judges_itself(monkeyp
     assert len(set(judged)) == 100
 
 
+@pytest.mark.parametrize(
+    ("word", "form"),
+    [
+        ("beheads", "beheaded"),
+        ("decapitating", "decapitated"),
+        ("stabber", "stabbed"),
+        ("stabb", "stab"),
+        ("poisonings", "poisoning"),
+        ("parties", "partied"),  # likely or not, only forms that a model knows are taken
+    ],
+)
+def test_forms_of_a_word(word, form):
+    assert form in guard.inflections(word)
+    assert word not in guard.inflections(word)
+
+
+def test_short_words_have_no_forms():
+    assert guard.inflections("red") == guard.inflections("is") == guard.inflections("") == []
+
+
+def test_a_form_that_the_model_does_not_know_is_scored_as_one_that_it_knows():
+    verdict = GUARD.check("a man beheads a stranger and his bloody corpse lies on the floor")
+    assert verdict.decision == BLOCK
+    assert "beheads" in verdict.words  # as the text has it
+    assert "beheads" in verdict.window
+
+
 def test_beginnings_of_words_are_looked_up_not_tried_one_by_one():
     terms = guard.Terms(
         [("ab*", SafetyCategory.HATE), ("abcd*", SafetyCategory.OTHER), ("abc", None), ("ab* cd", None)]

@@ -16,7 +16,7 @@ from promptops import audit, guards
 from promptops.actions.safety import SafetyChange, Term, change_safety, use_model
 from promptops.audit import Actor
 from promptops.engine.safety.evaluation import as_markdown, read_figures
-from promptops.engine.safety.guard import SHIPPED
+from promptops.engine.safety.guard import SHIPPED, read_manifest
 from promptops.models import AuditEntry, Run, SafetyCheck, SafetyModelVersion, SafetySettings, SafetyTerm
 from promptops.queries import safety as queries
 from promptops.queries import safety_replay
@@ -24,6 +24,7 @@ from promptops.queries import safety_replay
 pytestmark = pytest.mark.django_db
 
 BAD = "a man is beheaded and his bloody corpse lies on the floor"
+OWN = read_manifest(SHIPPED / "current.json").thresholds
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +60,7 @@ def test_try_shows_scores_and_why(client_for, editor, django_assert_max_num_quer
     assert "<html" not in html
     assert (">blocked</span>" in html) == (mode == "enforce")
     assert ("would be blocked" in html) == (mode != "enforce")
-    assert "over 0.80" in html
+    assert f"over {OWN['violence']:.2f}" in html
     assert "<mark>beheaded</mark>" in html
     assert "over the threshold of violence" in html
     assert {"off": "The filter is off", "shadow": "In shadow", "enforce": "is withheld"}[mode] in html
@@ -161,7 +162,7 @@ def test_thresholds_are_replayed_over_past_runs(client_for, viewer):
 
 def test_the_address_keeps_what_is_proposed(client_for, viewer):
     client = client_for(viewer, htmx=True)
-    shown = {"hate": "0.6803", "violence": "0.5", "evil": "<b>"}
+    shown = {"hate": f"{OWN['hate']:.4f}", "violence": "0.5", "evil": "<b>"}
     response = client.get(reverse("safety_thresholds"), shown)
     assert response["HX-Replace-Url"] == f"{reverse('safety_thresholds')}?violence=0.5"
     assert "<html" not in response.content.decode()
@@ -181,11 +182,11 @@ def test_what_is_no_threshold_is_told(client_for, releaser, value):
 
 def test_a_releaser_reviews_and_releases_thresholds(client_for, releaser, editor):
     judged_run(0.6)
-    address, given = reverse("safety_thresholds"), {"violence": "0.5", "hate": "0.6803", "expected": "0"}
+    address, given = reverse("safety_thresholds"), {"violence": "0.5", "hate": f"{OWN['hate']:.4f}", "expected": "0"}
     assert client_for(editor).post(address, given).status_code == 403
     client = client_for(releaser, htmx=True)
     panel = client.post(address, given).content.decode()
-    assert "0.8048" in panel
+    assert f"{OWN['violence']:.4f}" in panel
     assert "0.5000" in panel
     assert "Of the newest 1 run these scores would have blocked 1; as it is now, 0." in panel
     assert client.post(address, given | {"confirm": "1"})["HX-Redirect"] == address
@@ -195,7 +196,7 @@ def test_a_releaser_reviews_and_releases_thresholds(client_for, releaser, editor
     refused = client.post(address, again).content.decode()
     assert "No changes to release" in refused
     assert 'name="confirm"' not in refused  # pressing it again would not help
-    assert client.post(address, {"violence": "0.8048", "expected": "1", "confirm": "1"})["HX-Redirect"]
+    assert client.post(address, {"violence": f"{OWN['violence']:.4f}", "expected": "1", "confirm": "1"})["HX-Redirect"]
     assert SafetySettings.objects.get(pk=1).thresholds == {}
 
 
@@ -211,7 +212,7 @@ def test_precision_and_recall_on_labeled_texts(client_for, viewer):
     client = client_for(viewer, htmx=True)
     html = replayed(client)
     assert "270 texts of the rubric" in html
-    assert "(44 of 72)" in html  # the recall that the manifest tells: 0.6111
+    assert "(46 of 72)" in html  # the recall that the manifest tells: 0.6389
     assert "proposed" not in html
     html = replayed(client, violence="0.5")
     assert '<rect class="proposed"' in html
@@ -219,7 +220,7 @@ def test_precision_and_recall_on_labeled_texts(client_for, viewer):
     judged_run(0.9, check={"decision": "block", "review": "wrong"})
     html = replayed(client)
     assert "2 reviewed texts of runs" in html
-    assert "(45 of 73)" in html
+    assert "(47 of 73)" in html
 
 
 def test_scores_of_another_model_are_made_anew(client_for, viewer, monkeypatch):
@@ -415,7 +416,7 @@ def test_models_are_listed_with_their_figures(client_for, viewer, releaser):
     second_model(recall=0.71, recall_by_category={"hate": 0.5})
     html = client_for(viewer).get(reverse("safety_models")).content.decode()
     assert "0.948" in html
-    assert "61.1%" in html
+    assert "63.9%" in html
     assert "71.0%" in html
     assert "Trained again" in html
     assert "Make model 2 current" not in html
@@ -438,7 +439,7 @@ def test_another_model_goes_live_and_back_in_two_clicks(client_for, releaser, ed
     assert client_for(editor).post(address, {"expected": "0"}).status_code == 403
     client = client_for(releaser, htmx=True)
     panel = client.post(address, {"expected": "0"}).content.decode()
-    assert "61.1%" in panel
+    assert "63.9%" in panel
     assert "<b>71.0%</b>" in panel
     assert "Threshold of self-harm" in panel
     assert "fails its self-test" not in panel

@@ -243,6 +243,7 @@ class LoadedModel:
         }
         self.categories = frozenset(value for value in spec.labels.values() if value)
         self._harmless = any(value is None for value in spec.labels.values())
+        self._reads_parts = model.f.getArgs().maxn > 0  # of words, so that it knows something of every word
 
     def check_labels(self) -> None:
         """Raise `ValueError` unless every label of the model is mapped, and one of them to a category."""
@@ -265,28 +266,43 @@ class LoadedModel:
 
     def knows(self, text: Sequence[str]) -> float:
         """The share of the words that the model knows, of those that have letters; 1 when there are none."""
-        if self._model.f.getArgs().maxn > 0:
-            return 1.0  # it reads parts of words
+        if self._reads_parts:
+            return 1.0
         spelled = [word for word in text if not word.isdecimal()]
         return sum(self._model.get_word_id(word) >= 0 for word in spelled) / len(spelled) if spelled else 1.0
 
     def read(self, text: Sequence[str], pause: Callable[[], object] = lambda: None) -> Reading:
         """Score the whole text and its windows; `pause` is called between batches of them."""
-        lines = cut_windows(text)
+        known = []
+        for word in text:
+            pause()
+            known.append(self._known(word))
+        lines, as_known = cut_windows(text), cut_windows(known)
         discount = LENGTH_DISCOUNT * math.log(len(lines))
         scores, windows = dict.fromkeys(self.categories, 0.0), dict.fromkeys(self.categories, lines[0])
-        for batch in (lines[:1], *(lines[start : start + BATCH] for start in range(1, len(lines), BATCH))):
+        for start, end in ((0, 1), *((start, start + BATCH) for start in range(1, len(lines), BATCH))):
             pause()
-            for line, found in zip(batch, predict(self._model, batch), strict=True):
+            for line, found in zip(lines[start:end], predict(self._model, as_known[start:end]), strict=True):
                 for category, score in self._judge(found, discount).items():
                     if score > scores[category]:
                         scores[category], windows[category] = score, line
         return Reading(scores, windows)
 
+    def _known(self, word: str) -> str:
+        """The word, or another form of it where the model knows only that: `beheaded` for `beheads`.
+
+        Scenes are told in the present tense, and of rare verbs few forms are among the words that a model has.
+        """
+        if self._reads_parts or self._model.get_word_id(word) >= 0:
+            return word
+        forms = (form for form in inflections(word) if self._model.get_word_id(form) >= 0)
+        return next(forms, word)
+
     def weightiest(self, window: str, category: SafetyCategory, count: int = 3) -> tuple[str, ...]:
         """The words of a window that look worst by themselves, the worst first."""
         each = list(dict.fromkeys(window.split()))
-        found = [self._judge(scores, 0.0)[category] for scores in predict(self._model, each)] if each else []
+        known = [self._known(word) for word in each]
+        found = [self._judge(scores, 0.0)[category] for scores in predict(self._model, known)] if each else []
         ranked = sorted(zip(found, each, strict=True), key=lambda pair: -pair[0])
         return tuple(word for _, word in ranked[:count])
 
@@ -304,6 +320,25 @@ class LoadedModel:
             odds = max(bad, 1e-6) / max(good, 1e-6) * math.exp(-discount)
             judged[category] = odds / (1.0 + odds)
         return judged
+
+
+_ENDINGS = ("ing", "ed", "es", "er", "s", "d", "")
+
+
+def inflections(word: str) -> list[str]:
+    """Other forms that an English verb or noun of at least four letters may have, likely and unlikely ones."""
+    found = []
+    for ending in _ENDINGS:
+        stem = word.removesuffix(ending)
+        if not word.endswith(ending) or len(stem) < 4:
+            continue
+        stems = [stem, stem + "e"]
+        if len(stem) > 4 and stem[-1] == stem[-2]:
+            stems.append(stem[:-1])
+        elif ending in ("s", ""):
+            stems.append(stem + stem[-1])
+        found += [form for one in stems for form in (one, *(one + other for other in ("ed", "d", "s", "ing")))]
+    return [form for form in dict.fromkeys(found) if form != word]
 
 
 def cut_windows(text: Sequence[str]) -> list[str]:
