@@ -423,6 +423,14 @@ def test_models_are_listed_with_their_figures(client_for, viewer, releaser):
     assert "Make model 2 current" in client_for(releaser).get(reverse("safety_models")).content.decode()
 
 
+def test_a_table_of_figures_may_be_empty(client_for, viewer, monkeypatch):
+    """As what blocks, where nothing did."""
+    figures = queries.figures_of(SafetyModelVersion.objects.get(number=1))
+    tables = figures["tables"] | {"What blocks": []}
+    monkeypatch.setattr(queries, "figures_of", lambda version: figures | {"tables": tables})
+    assert "What blocks" in client_for(viewer).get(reverse("safety_models")).content.decode()
+
+
 def test_models_cost_the_same_queries_however_many(client_for, viewer, django_assert_max_num_queries):
     client = client_for(viewer)
     client.get(reverse("safety_models"))

@@ -189,7 +189,8 @@ def _tables(evaluation: dict[str, Any] | None) -> list[tuple[str, set[str], list
     """Each table of an evaluation: its title, the columns that hold nothing but figures, and its rows."""
     found = []
     for title, rows in evaluation["tables"].items() if evaluation else ():
-        figures = {name for name in rows[0] if all(FIGURE.fullmatch(str(row[name])) for row in rows)}
+        columns = rows[0] if rows else ()
+        figures = {name for name in columns if all(FIGURE.fullmatch(str(row[name])) for row in rows)}
         found.append((title, figures, rows))
     return found
 
