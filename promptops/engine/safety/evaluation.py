@@ -148,8 +148,8 @@ def aurocs(judged: Sequence[Judged]) -> Table:
             if bad and good:
                 rows.append(
                     {
-                        "harmful": f"{source} ({len(bad)})",
-                        "harmless": f"{' and '.join(against)} ({len(good)})",
+                        "harmful": f"{source} ({len(bad):,})",
+                        "harmless": f"{' and '.join(against)} ({len(good):,})",
                         "AUROC": f"{auroc(bad, good):.3f}",
                     }
                 )
