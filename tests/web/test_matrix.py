@@ -356,6 +356,7 @@ def test_a_cell_tells_the_verdicts_of_the_safety_filter(compared, client_for, vi
     assert told.count("violence") == len(checks) > 1
 
 
+@pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume asynchronous")
 def test_what_the_safety_filter_masks_is_masked_everywhere(compared, client_for, viewer):
     fill(compared)
     Run.objects.filter(trial=trial(compared, 1, "A")).update(output_masked=True)
