@@ -193,11 +193,10 @@ async def execute(plan: RunPlan) -> AsyncGenerator[RunEvent, None]:
 async def _execute(plan: RunPlan) -> AsyncGenerator[RunEvent, None]:
     began = time.monotonic()
     outcome = Outcome()
-    attempts: list[EngineAttempt] = []
     run_id = 0
     try:
         try:
-            async with aclosing(_answer(plan, outcome, attempts)) as happenings:
+            async with aclosing(_answer(plan, outcome)) as happenings:
                 async for event in happenings:
                     yield event
             outcome.status = RunStatus.SUCCEEDED
@@ -211,23 +210,21 @@ async def _execute(plan: RunPlan) -> AsyncGenerator[RunEvent, None]:
             raise
     finally:
         outcome.latency_ms = (time.monotonic() - began) * 1000
-        outcome.attempts = list(attempts)
+        outcome.attempts = list(outcome.attempts)  # the chain has the one before, and may still write to it
         # Shielded, so that a run is recorded even while its caller is being canceled.
         run_id = await asyncio.shield(asyncio.ensure_future(_record(plan, outcome)))
     answer = None if outcome.status == RunStatus.BLOCKED else outcome.response
     yield RunRecorded(run_id, answer, outcome.error, outcome.latency_ms, outcome.status, tuple(outcome.checks))
 
 
-async def _answer(
-    plan: RunPlan, outcome: Outcome, attempts: list[EngineAttempt]
-) -> AsyncGenerator[ChainEvent | TextHeld | SafetyChecked, None]:
+async def _answer(plan: RunPlan, outcome: Outcome) -> AsyncGenerator[ChainEvent | TextHeld | SafetyChecked, None]:
     """What happens until there is an answer, which goes into `outcome`. Raises `_Blocked` and `LLMProviderError`."""
     enforced = plan.snapshot.safety.mode == SafetyMode.ENFORCE
     if enforced:
         yield await _judge(plan, SafetySide.INPUT, plan.input, outcome.checks)
         _raise_if_blocked(plan, outcome.checks)
     asked, held = "", False
-    async with aclosing(_chain(plan, attempts)) as happenings:
+    async with aclosing(_chain(plan, outcome.attempts)) as happenings:
         async for event in happenings:
             if isinstance(event, RunDone):
                 outcome.response = event.response

@@ -22,9 +22,6 @@ from promptops.text import whole_number
 from promptops.web import review
 from promptops.web.access import actor, requires
 
-NEWS = "live:audit from:body delay:500ms, live:runs from:body throttle:2s, live:runs from:body delay:2s"
-"""When what waits may be other than it was: somebody reviewed or reported a verdict, or there are new runs."""
-
 
 @requires(Permission.EDIT)
 def index(request: HttpRequest) -> HttpResponse:
@@ -100,7 +97,6 @@ def _page(
         "done": done,
         "done_right": done is not None and done.review == SafetyReview.RIGHT,
         "error": error,
-        "news": NEWS,
         "examples": queries.example_count(),
     }
     if not request.htmx:
