@@ -153,10 +153,13 @@ def category_words(category: str) -> str:
 
 @register.simple_tag(name="score_bar")
 def score_bar(score: float, decided: bool = False) -> SafeString:
-    """`{% score_bar 0.93 True %}`: a score between 0 and 1 as a bar, in the color of failures where it decided."""
+    """`{% score_bar 0.93 True %}`: a score between 0 and 1 as a bar, in the color of failures where it decided.
+
+    Others have no color of a state: the thresholds of that time are not kept, so none can be said to be well.
+    """
     return format_html(
         '<svg class="track{}" aria-hidden="true"><rect width="{}%" height="100%" rx="2"/></svg>',
-        " failed" if decided else "",
+        " failed" if decided else " plain",
         f"{100 * min(max(score, 0.0), 1.0):.1f}",
     )
 
