@@ -973,9 +973,17 @@
   });
   on("click", (event) => event.target.closest("[data-print]") && print());
 
-  // What was counted as new is there now.
-  on("htmx:afterRequest", (event) => {
-    if (event.detail.requestConfig?.parameters?.cells === "1") $("#news")?.replaceChildren();
+  // A list does not move under who reads it: what is new is only counted then. Looked at when the request is made and again
+  // when its answer is here, since a reader may have come after the hint that caused it.
+  const movesUnasked = (element) => element.hidden && element.closest("[data-news]") && $("#list").matches(":hover, :focus-within");
+  on("htmx:configRequest", ({ target, detail }) => {
+    if (movesUnasked(target)) detail.parameters.news = "count";
+  });
+  on("htmx:beforeSwap", ({ detail }) => {
+    const { elt, parameters } = detail.requestConfig;
+    if (!detail.shouldSwap || parameters.news !== "rows" || !movesUnasked(elt)) return;
+    detail.shouldSwap = false;
+    htmx.ajax("GET", elt.getAttribute("hx-get"), { source: elt });
   });
 
   function commandBar() {

@@ -3,6 +3,7 @@
 import re
 from itertools import combinations
 
+import pytest
 from playwright.sync_api import expect
 
 from promptops import live
@@ -72,6 +73,34 @@ def test_answers_arrive_without_moving_what_is_read(editor, page_for, publish, a
     answer(trial(comparison, 2, 0), output="A green fox.")
     page.evaluate(HINT, comparison.pk)
     expect(page.get_by_text("A green fox.")).to_be_visible()
+
+
+@pytest.mark.parametrize("on_its_way", [False, True])
+def test_nothing_moves_either_where_the_reader_came_after_the_hint(
+    on_its_way, editor, page_for, publish, administrator, pages: Pages
+) -> None:
+    comparison = compared(publish, administrator)
+    page = page_for(editor, f"/compare/{comparison.pk}/answers/")
+    page.mouse.move(5, 5)
+    if on_its_way:
+        page.route(re.compile("news=rows"), lambda route: route.fulfill(response=late(route)), times=1)
+
+    def late(route):
+        """What the server answered, once somebody reads the list."""
+        page.locator("[data-row]").first.focus()
+        answer(trial(comparison, 1, 0), output="A red fox runs.")
+        return route.fetch()
+
+    page.evaluate(HINT, comparison.pk)
+    if not on_its_way:
+        page.locator("[data-row]").first.focus()
+        answer(trial(comparison, 1, 0), output="A red fox runs.")
+    more = page.get_by_role("button", name="Show 1 new answer")
+    expect(more).to_be_visible()
+    expect(page.get_by_text("A red fox runs.")).to_have_count(0)
+    more.press("Enter")
+    expect(page.get_by_text("A red fox runs.")).to_be_visible()
+    expect(more).to_have_count(0)
 
 
 def test_hints_that_do_not_stop_starve_nobody(editor, page_for, publish, administrator, pages: Pages) -> None:

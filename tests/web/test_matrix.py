@@ -127,7 +127,7 @@ def test_only_cells_that_waited_are_sent_to_an_open_page(compared, client_for, v
     browser = client_for(viewer)
     url = f"/compare/{compared.pk}/answers/"
     a, b = trial(compared, 1, "A"), trial(compared, 1, "B")
-    both = {"open": [a.pk, b.pk], "cells": "1"}
+    both = {"open": [a.pk, b.pk], "news": "rows"}
     assert browser.get(url, both).status_code == 204
     answer(b, output="A blue fox.")  # its base is not there yet
     assert browser.get(url, both).status_code == 204
@@ -135,8 +135,8 @@ def test_only_cells_that_waited_are_sent_to_an_open_page(compared, client_for, v
     page = browser.get(url, both).content.decode()
     assert f'id="cell-{a.pk}"' in page
     assert "A <ins>blue</ins> fox." in page
-    assert "new answers" in browser.get(url, both | {"cells": "count"}).content.decode()
-    assert browser.get(url, {"open": ["x", str(10**30)], "cells": "1"}).status_code == 204
+    assert "new answers" in browser.get(url, both | {"news": "count"}).content.decode()
+    assert browser.get(url, {"open": ["x", str(10**30)], "news": "rows"}).status_code == 204
 
 
 def test_a_pair(compared, client_for, viewer):

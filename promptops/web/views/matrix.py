@@ -22,22 +22,22 @@ MOST_CELLS = 400
 def index(request: HttpRequest, pk: int) -> HttpResponse:
     """Inputs by arms: every answer with its time, tokens and cost.
 
-    With `cells`, those that were waiting and are not any more (`open`, the ids of their trials), to be put into an open
-    page; with `count`, only how many these are.
+    With `news=rows`, those that were waiting and are not any more (`open`, the ids of their trials), to be put into an
+    open page; with `news=count`, only how many these are.
     """
     comparison = found(pk)
     # A page that is open already tells which arm is which.
-    if "cells" not in request.GET and (left := blindness.left_before_seeing(request, comparison)):
+    if "news" not in request.GET and (left := blindness.left_before_seeing(request, comparison)):
         return blindness.warning(request, comparison, left=left, tab="matrix")
     filters = _filters(request)
     base = queries.letter(request.GET.get("base", ""), "A")
-    if "cells" in request.GET:
+    if "news" in request.GET:
         asked = [number for given in request.GET.getlist("open")[:MOST_CELLS] if (number := whole_number(given))]
         arrived = queries.cells(comparison, asked, base=base)
         if not arrived:
             return HttpResponse(status=204)
-        told = "count" if request.GET["cells"] == "count" else "cells"
-        context = {"comparison": comparison, "cells": arrived, "told": told, "query": _query(request)}
+        as_rows = request.GET["news"] == "rows"
+        context = {"comparison": comparison, "cells": arrived, "as_rows": as_rows, "query": _query(request)}
         return render(request, "compare/_cells.html", context)
     shown = queries.matrix(comparison, filters, number=whole_number(request.GET.get("page")) or 1, base=base)
     context = {
@@ -88,6 +88,6 @@ def _filters(request: HttpRequest) -> Filters:
 def _query(request: HttpRequest) -> str:
     """The filters, for the address of a pair."""
     query = request.GET.copy()
-    for name in ("page", "cells", "open", "base"):
+    for name in ("page", "news", "open", "base"):
         query.pop(name, None)
     return query.urlencode()
