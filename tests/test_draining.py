@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from promptops.draining import Gate
 
 
@@ -20,3 +22,30 @@ async def test_draining_waits_for_runs_under_way_and_then_no_longer():
     asyncio.get_running_loop().call_later(0.05, ended.set)
     assert await gate.drain(5) == 0
     await running
+
+
+async def test_what_is_left_is_cut_off_and_may_put_itself_in_order():
+    gate = Gate()
+    recorded = []
+
+    async def run() -> None:
+        with gate.passing(asyncio.current_task()):
+            try:
+                await asyncio.sleep(30)
+            finally:
+                await asyncio.sleep(0.05)
+                recorded.append("run")
+
+    async def record() -> None:
+        with gate.passing():
+            await asyncio.sleep(0.1)
+            recorded.append("record")
+
+    running, recording = asyncio.create_task(run()), asyncio.create_task(record())
+    await asyncio.sleep(0)
+    assert await gate.drain(0) == 2
+    assert await gate.cut_off(5) == 0
+    assert recorded == ["run", "record"]
+    await recording
+    with pytest.raises(asyncio.CancelledError):
+        await running

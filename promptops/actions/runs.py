@@ -184,7 +184,7 @@ async def execute(plan: RunPlan) -> AsyncGenerator[RunEvent, None]:
     """
     if gate.closed:
         raise Refused("The server is being restarted. Try again in a moment.")
-    with gate.passing():
+    with gate.passing(asyncio.current_task()):
         async with aclosing(_execute(plan)) as happenings:
             async for event in happenings:
                 yield event
@@ -259,15 +259,21 @@ def _chain(plan: RunPlan, attempts: list[EngineAttempt]) -> AsyncGenerator[Chain
 
 
 async def _record(plan: RunPlan, outcome: Outcome) -> int:
-    """Keep the run, and judge first what nobody had to wait for: all in shadow, the input of a run given up at once."""
+    """Keep the run. It passes the gate by itself, since its caller may be gone before it is done."""
+    with gate.passing():
+        await _judge_the_rest(plan, outcome)
+        in_thread = plan.thread.run if plan.thread else _in_pool
+        return await in_thread(record_run, plan, outcome)
+
+
+async def _judge_the_rest(plan: RunPlan, outcome: Outcome) -> None:
+    """Judge what nobody had to wait for: all in shadow, the input of a run given up at once."""
     if plan.snapshot.safety.mode != SafetyMode.OFF:
         seen = {check.side for check in outcome.checks}
         if SafetySide.INPUT not in seen:
             await _judge(plan, SafetySide.INPUT, plan.input, outcome.checks)
         if outcome.response is not None and SafetySide.OUTPUT not in seen:
             await _judge(plan, SafetySide.OUTPUT, outcome.response.content, outcome.checks)
-    in_thread = plan.thread.run if plan.thread else _in_pool
-    return await in_thread(record_run, plan, outcome)
 
 
 async def _judge(plan: RunPlan, side: SafetySide, text: str, checks: list[SafetyChecked]) -> SafetyChecked:

@@ -224,11 +224,11 @@ def test_a_python_that_does_not_fit_is_told_by_its_version(monkeypatch, version:
 async def test_a_signal_ends_it_while_a_run_streams_from_the_embedded_model(tmp_path: Path, sign: int) -> None:
     if reason := local_available():
         missing(reason)
-    with serving(tmp_path, GRACE_SECONDS="1") as server:
+    with serving(tmp_path, GRACE_SECONDS="0") as server:
         browser = administrator(server)
         async with browser.page() as page:
             wanted = {"template": "enhance", "what": "editor", "where": "chain", "input": "a fox running through snow"}
-            editor = {"body": "Write as much as you can.", "temperature": "1", "max_tokens": "1000", "model": ""}
+            editor = {"body": "Write as much as you can.", "temperature": "0", "max_tokens": "1000", "model": ""}
             await page.send_str(json.dumps({"action": "run", "base": ""} | wanted | editor))
             while "beforeend:#try-text" not in await page.receive_str(timeout=20):
                 pass
@@ -239,6 +239,8 @@ async def test_a_signal_ends_it_while_a_run_streams_from_the_embedded_model(tmp_
     assert "Traceback" not in server.output
     with pytest.raises(ProcessLookupError):
         os.kill(model, 0)
+    with closing(sqlite3.connect(tmp_path / "promptops.sqlite3")) as database:
+        assert database.execute("SELECT status FROM promptops_run").fetchall() == [("canceled",)]
 
 
 async def test_a_run_under_way_may_end_and_no_new_one_begins(tmp_path: Path) -> None:

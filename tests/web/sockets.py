@@ -1,6 +1,5 @@
 """A page's socket through the whole ASGI application, as a browser opens it."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,6 +9,7 @@ from django.test import Client
 
 from promptops import background
 from promptops.asgi import application
+from promptops.draining import gate
 from promptops.models import User
 
 
@@ -32,12 +32,4 @@ async def page_socket(
         if connected:
             await socket.disconnect()
         await background.stop()
-        await _recorded()
-
-
-async def _recorded() -> None:
-    """Wait until runs that the page left behind are recorded: a loop that ends in the middle of that, as each test's
-    does, waits for a thread that waits for the loop."""
-    recording = [task for task in asyncio.all_tasks() if getattr(task.get_coro(), "__name__", "") == "_record"]
-    if recording:
-        await asyncio.wait(recording, timeout=10)
+        await gate.emptied(10)  # runs that the page left behind are being recorded

@@ -10,11 +10,15 @@ from twisted.internet import defer
 from promptops import background
 from promptops.draining import gate
 
+RECORDING_SECONDS = 5.0
+"""How long the recording of canceled runs may take."""
+
 
 class DrainingServer(Server):
-    """Stops accepting at once, waits at most GRACE_SECONDS for runs under way, then ends as Daphne does.
+    """Stops accepting at once, waits at most GRACE_SECONDS for runs under way, cancels what is left, and ends as Daphne
+    does once that is recorded.
 
-    Pages stay connected while it waits, so that whoever started a run reads its end.
+    Pages stay connected meanwhile, so that whoever started a run reads its end.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -30,6 +34,7 @@ class DrainingServer(Server):
         for port in self.ports:
             port.stopListening()
         yield defer.Deferred.fromFuture(asyncio.ensure_future(gate.drain(settings.GRACE_SECONDS)))
+        yield defer.Deferred.fromFuture(asyncio.ensure_future(gate.cut_off(RECORDING_SECONDS)))
         # They end here: soon there are no threads left in which they could ask the database.
         yield defer.Deferred.fromFuture(asyncio.ensure_future(background.stop()))
         yield super().kill_all_applications()
