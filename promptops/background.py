@@ -39,6 +39,7 @@ def with_background_tasks(application: Application) -> Application:
 def start() -> None:
     """Start the tasks in the running loop, unless they run already or the server is about to end."""
     loop = asyncio.get_running_loop()
+    events.pages_are_in(loop)
     if loop not in _tasks and not gate.closed:
         _tasks[loop] = [
             loop.create_task(live.follow()),

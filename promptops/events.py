@@ -5,16 +5,17 @@ compares the number with what it has and fetches what is newer. The database is 
 """
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import logging
 import time
+import weakref
 from functools import cache
 from typing import Any
 
 import redis
 import redis.asyncio
-from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.conf import settings
 from django.db import transaction
@@ -62,10 +63,28 @@ def broadcast_on_commit(event: str, number: int) -> None:
     transaction.on_commit(lambda: _send(payload), robust=True)
 
 
+_loops: "weakref.WeakSet[asyncio.AbstractEventLoop]" = weakref.WeakSet()  # those that serve pages
+_sending: set[asyncio.Task[None]] = set()
+
+
+def pages_are_in(loop: asyncio.AbstractEventLoop) -> None:
+    """From now on, events are sent to the pages that this loop serves."""
+    _loops.add(loop)
+
+
 def _send(payload: dict[str, Any]) -> None:
-    async_to_sync(get_channel_layer().group_send)(PAGES, payload)
+    for loop in tuple(_loops):
+        # Nobody waits for it: a loop that ends meanwhile would never answer.
+        with contextlib.suppress(RuntimeError):  # it is closed
+            loop.call_soon_threadsafe(_send_here, payload)
     if settings.REDIS_URL:
         _tell_other_processes(payload)
+
+
+def _send_here(payload: dict[str, Any]) -> None:
+    task = asyncio.get_running_loop().create_task(get_channel_layer().group_send(PAGES, payload))
+    _sending.add(task)  # the loop itself would let go of it
+    task.add_done_callback(_sending.discard)
 
 
 _silent_until = 0.0

@@ -1,0 +1,39 @@
+"""How pages are told of what was committed."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from channels.layers import get_channel_layer
+from django.db import connection
+
+from promptops import events
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def commit(number: int) -> None:
+    try:
+        events.broadcast_on_commit(events.AUDIT_RECORDED, number)
+    finally:
+        connection.close()
+
+
+async def test_a_commit_does_not_wait_for_the_loop_of_the_pages():
+    layer = get_channel_layer()
+    page = await layer.new_channel()
+    await layer.group_add(events.PAGES, page)
+    events.pages_are_in(asyncio.get_running_loop())
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        for number in (7, 8):
+            pool.submit(commit, number).result(timeout=5)  # which blocks this loop meanwhile
+    assert [(await layer.receive(page))["number"] for _ in range(2)] == [7, 8]
+    await layer.group_discard(events.PAGES, page)
+
+
+def test_a_loop_that_has_ended_keeps_nobody_from_committing():
+    loop = asyncio.new_event_loop()
+    events.pages_are_in(loop)
+    commit(7)  # it does not run
+    loop.close()
+    commit(8)
