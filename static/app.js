@@ -814,9 +814,7 @@
   on("htmx:beforeRequest", ({ detail }) => (detail.xhr.begun = performance.now()));
   on("htmx:afterSettle", ({ target, detail }) => {
     for (const [name, at] of heardAt) {
-      if (at < detail.xhr?.begun || !listens(target, name)) continue;
-      heardAt.delete(name);
-      document.body.dispatchEvent(new CustomEvent(name));
+      if (at > detail.xhr?.begun && listens(target, name)) document.body.dispatchEvent(new CustomEvent(name));
     }
   });
 

@@ -122,16 +122,26 @@ def test_answers_that_come_while_a_vote_is_on_its_way_are_shown(actor, editor, s
     late = comparison.trials.filter(input__position=1)
     late.update(run=None, state="waiting", answer_hash=None)
     page = pages.connected(page_for(editor, f"/compare/{comparison.pk}/vote/"))
-
-    def answered_meanwhile(route: Route) -> None:
-        response = route.fetch()
-        answer(comparison)
-        with pages.sockets[page].expect_event("framereceived"):
-            site.tell("comparison", comparison.pk)
-        route.fulfill(response=response)
-
-    page.route("**/vote/", answered_meanwhile, times=1)
+    page.wait_for_load_state("networkidle")  # what it asks for when its socket opens is there
+    held: list[Route] = []
+    page.route("**/vote/", lambda route: route.continue_() if len(held) == 2 else held.append(route))
+    page.evaluate("""() => document.addEventListener("htmx:afterSettle", (event) => {
+      if (event.target.id === "standing") document.body.dataset.standing = "settled";
+    })""")
     page.keyboard.press("a")
+    while len(held) < 1:
+        page.wait_for_timeout(10)
+    # The hint of the vote makes the standing ask for itself; it hears of more, and is there before the vote's answer.
+    voted = held[0].fetch()
+    while len(held) < 2:
+        page.wait_for_timeout(10)
+    answer(comparison)
+    counted = held[1].fetch()
+    with pages.sockets[page].expect_event("framereceived", lambda frame: '"comparison"' in frame):
+        site.tell("comparison", comparison.pk)
+    held[1].fulfill(response=counted)
+    expect(page.locator("body[data-standing]")).to_have_count(1)
+    held[0].fulfill(response=voted)
     expect(prompt(page)).to_have_text("a fox, take 1")
 
 
