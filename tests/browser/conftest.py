@@ -210,11 +210,6 @@ def _shoot(page: Page, name: str, full_page: bool) -> None:
     page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=full_page, caret="initial")
 
 
-def _not_from_the_test(record: logging.LogRecord) -> bool:
-    """False for what is logged when a test's own action cannot broadcast, because Playwright's loop has the thread."""
-    return record.threadName != "MainThread"
-
-
 @pytest.fixture(scope="session")
 def _server() -> Iterator[Site]:
     found = Site()
@@ -225,10 +220,7 @@ def _server() -> Iterator[Site]:
 @pytest.fixture
 def site(_server: Site, transactional_db: None) -> Iterator[Site]:
     """The running product, which rests again before the test's database is emptied."""
-    commits = logging.getLogger("django.db.backends.base")
-    commits.addFilter(_not_from_the_test)
     yield _server
-    commits.removeFilter(_not_from_the_test)
     _server.rest()
 
 

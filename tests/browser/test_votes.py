@@ -29,12 +29,13 @@ def test_the_embedded_model_in_two_settings_voted_on_by_keyboard(editor, publish
     page = page_for(editor, "/compare/new/")
     page.get_by_label("Name", exact=True).fill("Short or long")
     page.get_by_label("Prompt set").select_option(label="Foxes (2)")
-    for arm, tokens, temperature in (("A", "5", "0"), ("B", "16", "0.9")):
+    # Both without chance: a small model that draws its words now and then has nothing to say.
+    for arm, tokens in (("A", "5"), ("B", "16")):
         box = page.get_by_role("group", name=f"Arm {arm}", exact=True)
         box.get_by_label("Text").select_option(index=1)
         box.get_by_label("Provider").select_option(label="local")
         box.get_by_label("Max tokens").fill(tokens)
-        box.get_by_label("Temperature").fill(temperature)
+        box.get_by_label("Temperature").fill("0")
     page.get_by_role("button", name="Start").click()
     page.get_by_role("link", name="Vote", exact=True).click()
     # The page stands there before anything is answered, and fills by itself.

@@ -250,7 +250,7 @@ async def test_a_run_under_way_may_end_and_no_new_one_begins(tmp_path: Path) -> 
         browser = administrator(server)
         async with browser.page() as page:
             wanted = {"template": "enhance", "what": "editor", "where": "chain", "input": "a fox running through snow"}
-            editor = {"body": "Describe it in one sentence.", "temperature": "1", "max_tokens": "60", "model": ""}
+            editor = {"body": "Describe it in one sentence.", "temperature": "0", "max_tokens": "60", "model": ""}
             message = json.dumps({"action": "run", "base": ""} | wanted | editor)
             await page.send_str(message)
             while "beforeend:#try-text" not in await page.receive_str(timeout=20):
