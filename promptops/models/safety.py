@@ -188,8 +188,3 @@ class SafetyCheck(models.Model):
 
     def __str__(self) -> str:
         return f"{self.side} of run {self.run_id}"
-
-    @property
-    def ranked(self) -> list[tuple[str, float]]:
-        """The categories with their scores, the highest first."""
-        return sorted(self.scores.items(), key=lambda item: -item[1])

@@ -1,5 +1,6 @@
 """The safety filter as pages show it: how it is set, whether it works, what it found."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ from django.utils import timezone
 
 from promptops import live
 from promptops.engine.safety.evaluation import read_figures
-from promptops.engine.safety.guard import SHIPPED
+from promptops.engine.safety.guard import SHIPPED, SafetyCategory
 from promptops.engine.snapshot import SafetySpec
 from promptops.enums import SafetyMode, SafetyQueue, TrainingState
 from promptops.models import (
@@ -135,6 +136,32 @@ def told_at(revision: int) -> dict[str, Any] | None:
     entry = AuditEntry.objects.filter(revision=release.pk, action=release.action).first()
     before = entry.before if entry and isinstance(entry.before, dict) else {}
     return {name: value for name, value in {**kept, **before}.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """A category's score beside its threshold; without one it never blocks."""
+
+    category: str
+    score: float
+    threshold: float | None
+
+    @property
+    def over(self) -> bool:
+        return self.threshold is not None and self.score >= self.threshold
+
+
+def score_rows(scores: Mapping[str, float], thresholds: Mapping[str, float]) -> list[ScoreRow]:
+    """Scores by category beside their thresholds: the closest to its threshold, or farthest over it, comes first."""
+    rows = [ScoreRow(name, score, thresholds.get(name)) for name, score in scores.items()]
+    return sorted(rows, key=lambda row: -row.score / (row.threshold or 1))
+
+
+def thresholds_at(revision: int) -> dict[str, float]:
+    """The thresholds of a revision by category; empty where its configuration was not kept."""
+    kept = Release.objects.filter(revision=revision).values_list("configuration", flat=True).first() or {}
+    told = kept.get("safety", {})
+    return {category.value: told[name] for category in SafetyCategory if (name := f"{category.value}_from") in told}
 
 
 def training() -> SafetyTraining | None:

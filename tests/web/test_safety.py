@@ -222,10 +222,16 @@ def blocked_run(user=None, **fields) -> Run:
         operation="enhance",
         temperature=1,
         max_tokens=1,
-        revision=0,
         latency_ms=1,
         user=user,
-        **{"status": "blocked", "input": f"{BAD} again", "input_masked": True, "error": "Blocked: violence"} | fields,
+        **{
+            "revision": 0,
+            "status": "blocked",
+            "input": f"{BAD} again",
+            "input_masked": True,
+            "error": "Blocked: violence",
+        }
+        | fields,
     )
     SafetyCheck.objects.create(
         run=made,
@@ -271,6 +277,20 @@ def test_blocked_text_is_masked_until_an_editor_asks_and_that_is_audited(client_
     entry = AuditEntry.objects.get(action="run.revealed")
     assert (entry.actor, entry.object_id, entry.before, entry.after) == (editor, str(made.pk), None, None)
     assert "beheaded" not in client_for(editor).get(reverse("run", args=[made.pk])).content.decode()
+
+
+def test_scores_stand_beside_the_thresholds_of_their_time(client_for, editor):
+    first = change(thresholds={"violence": 0.5})
+    made = blocked_run(revision=first.changed_revision)
+    change(thresholds={"violence": 0.99})
+    for address in (reverse("run", args=[made.pk]), reverse("safety_queue")):
+        assert '<b>0.97</b> <span class="faint">over 0.50</span>' in client_for(editor).get(address).content.decode()
+    assert f"thresholds of r{made.revision}" in client_for(editor).get(reverse("run", args=[made.pk])).content.decode()
+    # Nobody knows those of a revision whose configuration was not kept.
+    older = client_for(editor).get(reverse("run", args=[blocked_run().pk])).content.decode()
+    assert "0.97" in older
+    assert "over 0" not in older
+    assert "thresholds of" not in older
 
 
 def test_a_run_with_nothing_to_reveal_is_shown_and_nothing_is_audited(client_for, editor):

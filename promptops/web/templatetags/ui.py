@@ -151,19 +151,6 @@ def category_words(category: str) -> str:
     return str(category).replace("_", "-")
 
 
-@register.simple_tag(name="score_bar")
-def score_bar(score: float, decided: bool = False) -> SafeString:
-    """`{% score_bar 0.93 True %}`: a score between 0 and 1 as a bar, in the color of failures where it decided.
-
-    Others have no color of a state: the thresholds of that time are not kept, so none can be said to be well.
-    """
-    return format_html(
-        '<svg class="track{}" aria-hidden="true"><rect width="{}%" height="100%" rx="2"/></svg>',
-        " failed" if decided else " plain",
-        f"{100 * min(max(score, 0.0), 1.0):.1f}",
-    )
-
-
 @register.simple_tag(name="percent")
 def percent(share: float | None, digits: int = 1) -> str:
     """`{% percent 0.983 %}`: "98.3%"; None as a dash."""
@@ -172,13 +159,16 @@ def percent(share: float | None, digits: int = 1) -> str:
 
 @register.simple_tag(name="threshold_bar")
 def threshold_bar(score: float, threshold: float | None) -> SafeString:
-    """`{% threshold_bar 0.93 0.8 %}`: a score as a bar with its category's threshold marked on it, if there is one."""
-    over = threshold is not None and score >= threshold
+    """`{% threshold_bar 0.93 0.8 %}`: a score as a bar with its category's threshold marked on it, if there is one.
+
+    Without one it has no color of a state.
+    """
+    state = " plain" if threshold is None else " failed" if score >= threshold else ""
     bar = format_html('<rect width="{}%" height="100%" rx="2"/>', f"{100 * min(max(score, 0.0), 1.0):.1f}")
     if threshold is not None:
         at = f"{100 * min(max(threshold, 0.0), 1.0):.1f}"
         bar += format_html('<line x1="{}%" x2="{}%" y1="-3" y2="11"/>', at, at)
-    return format_html('<svg class="track{}" aria-hidden="true">{}</svg>', " failed" if over else "", bar)
+    return format_html('<svg class="track{}" aria-hidden="true">{}</svg>', state, bar)
 
 
 @register.simple_tag(name="attempt_bar")

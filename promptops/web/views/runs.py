@@ -13,6 +13,7 @@ from promptops.engine.types import PromptOperation
 from promptops.enums import Permission
 from promptops.models import Run
 from promptops.queries import runs as queries
+from promptops.queries import safety as safety_queries
 from promptops.queries.pages import page
 from promptops.text import whole_number
 from promptops.web import review
@@ -77,8 +78,11 @@ def _page(request: HttpRequest, run: Run, *, revealed: bool) -> HttpResponse:
     alternatives: list[str] = []
     if run.operation == PromptOperation.REWRITE and run.output and output_shown:
         alternatives = parse_alternatives(run.output, run.count or RewriteOptions().count)
+    thresholds = safety_queries.thresholds_at(run.revision)
     context = {
         "run": run,
+        "thresholds": thresholds,
+        "verdicts": [(check, safety_queries.score_rows(check.scores, thresholds)) for check in run.safety_checks.all()],
         "alternatives": alternatives,
         "timeline": queries.timeline(run),
         "input_shown": input_shown,

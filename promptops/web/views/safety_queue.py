@@ -81,9 +81,12 @@ def _page(
     asked = request.GET.get("queue") or request.POST.get("queue") or ""
     queue = asked if asked in set(SafetyQueue) else ""
     check = check or queries.next_in_queue(queue, before)
+    thresholds = queries.thresholds_at(check.run.revision) if check else {}
     masked = check is not None and getattr(check.run, f"{check.side}_masked")
     context: dict[str, Any] = {
         "check": check,
+        "thresholds": thresholds,
+        "scores": queries.score_rows(check.scores, thresholds) if check else [],
         "queue": queue,
         "counts": [("", "All", (counts := queries.queue_counts())[""])]
         + [(kind.value, kind.label, counts[kind.value]) for kind in SafetyQueue],

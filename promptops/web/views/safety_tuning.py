@@ -32,19 +32,6 @@ class Word:
     decided: bool
 
 
-@dataclass(frozen=True)
-class ScoreRow:
-    """A category's score beside its threshold; without one it never blocks."""
-
-    category: str
-    score: float
-    threshold: float | None
-
-    @property
-    def over(self) -> bool:
-        return self.threshold is not None and self.score >= self.threshold
-
-
 @requires(Permission.EDIT)
 def try_text(request: HttpRequest) -> HttpResponse:
     """What the live filter says of a text; nothing is stored. The text of a run is offered unless it is masked."""
@@ -126,15 +113,15 @@ def _release_thresholds(request: HttpRequest, config: SafetySettings) -> HttpRes
 def _judged(text: str) -> dict[str, Any]:
     spec = live.current().safety
     verdict = spec.guard.check_beside(text)
-    thresholds = spec.policy.thresholds
-    scores = [ScoreRow(name.value, score, thresholds.get(name)) for name, score in verdict.scores.items()]
+    thresholds = {name.value: value for name, value in spec.policy.thresholds.items()}
     deciding = set(verdict.words)
     return {
         "spec": spec,
         "verdict": verdict,
         "stopped": spec.mode == SafetyMode.ENFORCE and spec.stops(verdict),
         "meaning": _meaning(spec, verdict),
-        "scores": sorted(scores, key=lambda row: -row.score / (row.threshold or 1)),
+        "thresholds": thresholds,
+        "scores": queries.score_rows({name.value: score for name, score in verdict.scores.items()}, thresholds),
         "window": [Word(word, word in deciding) for word in verdict.window.split()],
         "normalized": [Word(word, word in deciding) for word in verdict.normalized.split()],
     }
