@@ -4,7 +4,6 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 from django.urls import reverse
 
 from promptops import guards
@@ -13,7 +12,7 @@ from promptops.actions.errors import Refused, Stale
 from promptops.actions.safety import Term
 from promptops.engine.safety.guard import SafetyGuard, SafetyPolicy
 from promptops.enums import SafetyTermKind
-from promptops.models import SafetyModelVersion, SafetySettings
+from promptops.models import SafetyModelVersion
 from promptops.web import review
 from promptops.web.access import actor
 
@@ -72,12 +71,6 @@ def self_test(model: SafetyModelVersion, policy: SafetyPolicy) -> str:
     """What the filter gets wrong with this model and policy, as a warning; "" when nothing."""
     problems = SafetyGuard(guards.model_of(model), policy).self_test()
     return f"With this the filter fails its self-test: {'. '.join(problems)}." if problems else ""
-
-
-def changed(request: HttpRequest, config: SafetySettings) -> HttpResponse:
-    """Whether somebody changed the filter since an open page was loaded."""
-    changed = "Someone changed the safety filter." if request.GET["seen"] != str(config.changed_revision) else ""
-    return render(request, "_changed.html", {"seen": request.GET["seen"], "changed": changed})
 
 
 def errors(form: Any) -> str:

@@ -127,6 +127,17 @@ def test_declaring_changing_and_removing(enhance, releaser, page_for) -> None:
     expect(page.get_by_role("row", name="mood")).to_have_count(0)
 
 
+def test_somebody_else_changes_and_removes_what_is_open(enhance, releaser, actor, page_for, pages: Pages) -> None:
+    season = Variable.objects.get(name="season")
+    page = pages.connected(page_for(releaser, f"/variables/{season.pk}/"))
+    page.get_by_label("Value").fill("high summer")
+    season = variables.change(season, "fall", by=actor, expected=season.changed_revision)
+    expect(page.get_by_text("Someone changed season. What you typed is kept")).to_be_visible()
+    variables.remove(season, by=actor, expected=season.changed_revision)
+    expect(page.get_by_text("Someone removed this variable. What you typed can no longer be saved")).to_be_visible()
+    expect(page.get_by_label("Value")).to_have_value("high summer")
+
+
 def test_a_smoke_run_stands_beside_the_live_version(
     enhance, releaser, actor, upstream: Upstream, page_for, pages
 ) -> None:

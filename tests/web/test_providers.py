@@ -366,6 +366,8 @@ def test_an_open_form_hears_of_a_change(add, client_for, administrator):
     client, url = client_for(administrator, htmx=True), reverse("provider", args=[provider.pk])
     assert "Someone changed" not in text_of(client.get(f"{url}?seen={provider.changed_revision}"))
     assert "Someone changed groq." in text_of(client.get(f"{url}?seen={provider.changed_revision - 1}"))
+    Provider.objects.all().delete()
+    assert "Someone removed this provider." in text_of(client.get(f"{url}?seen={provider.changed_revision}"))
 
 
 def test_changing_the_key(add, client_for, administrator, caplog):

@@ -99,6 +99,9 @@ def test_an_open_form_tells_that_somebody_else_changed_the_variable(season, clie
     url = reverse("variable", args=[season.pk])
     assert "Someone changed" not in text_of(client.get(url, {"seen": season.changed_revision}))
     assert "Someone changed season." in text_of(client.get(url, {"seen": season.changed_revision - 1}))
+    Variable.objects.all().delete()
+    assert "Someone removed this variable." in text_of(client.get(url, {"seen": season.changed_revision}))
+    assert client.get(url).status_code == 404
 
 
 def test_removing_one_that_is_live_is_refused_where_it_is_asked(season, publish, client_for, releaser):

@@ -22,6 +22,7 @@ from promptops.web import review
 from promptops.web.access import actor, requires
 from promptops.web.forms_prompt_sets import PROBLEMS_SHOWN, FromRunsForm, PromptSetForm
 from promptops.web.lists import clean_query
+from promptops.web.seen import changed
 
 # Texts longer than this are not compared on the page of a conflict; each can be opened.
 COMPARED_CHARACTERS = 60_000
@@ -75,10 +76,7 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
     """Change a set; with `seen`, whether somebody else changed it since the form was filled."""
     prompt_set = _found(pk)
     if "seen" in request.GET:
-        other = request.GET["seen"] != str(prompt_set.edition)
-        changed = "Someone changed this set." if other else ""
-        context = {"seen": request.GET["seen"], "changed": changed, "event": "audit"}
-        return render(request, "_changed.html", context)
+        return changed(request, "this set", prompt_set.edition, event="audit")
     if prompt_set.archived_at:
         messages.error(request, f"{prompt_set.name} is archived. Restore it first.")
         return redirect("prompt_set", pk=pk)

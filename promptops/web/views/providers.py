@@ -21,6 +21,7 @@ from promptops.web import review
 from promptops.web.access import actor, refusal, requires
 from promptops.web.forms_providers import DEFAULT_BASE_URL, EditProviderForm, KeyForm, NewProviderForm, reshaped
 from promptops.web.review import Change
+from promptops.web.seen import changed
 
 KEY_DROPPED = "The stored key was entered for another server, so it is dropped. Enter it again afterwards."
 ALL_OFF = "With this no provider is on: every run fails until one is turned on again."
@@ -102,10 +103,10 @@ def new(request: HttpRequest) -> HttpResponse:
 @requires(Permission.ADMINISTER)
 def edit(request: HttpRequest, pk: int) -> HttpResponse:
     """Change a provider's fields; the page also has its key and the way to remove it."""
-    provider = get_object_or_404(Provider, pk=pk)
     if "seen" in request.GET:
-        changed = f"Someone changed {provider.name}." if request.GET["seen"] != str(provider.changed_revision) else ""
-        return render(request, "_changed.html", {"seen": request.GET["seen"], "changed": changed})
+        found = Provider.objects.filter(pk=pk).first()
+        return changed(request, found.name if found else "this provider", found and found.changed_revision)
+    provider = get_object_or_404(Provider, pk=pk)
     if request.method != "POST":
         return _page(request, "edit", _edit_context(provider))
     if "reshape" in request.POST:

@@ -19,6 +19,7 @@ from promptops.web import review, safety_releases
 from promptops.web.access import actor, refused, requires
 from promptops.web.forms_safety import ModeForm
 from promptops.web.review import Change
+from promptops.web.seen import changed
 
 OFF = "No text is judged any more, and whatever a model writes is shown at once."
 OPEN = "While the filter cannot judge, every text passes unseen."
@@ -30,8 +31,7 @@ def index(request: HttpRequest) -> HttpResponse:
     """The page; a POST reviews and releases the mode and what unavailable means."""
     config = queries.set_now()
     if "seen" in request.GET:
-        changed = "Someone changed the safety filter." if request.GET["seen"] != str(config.changed_revision) else ""
-        return render(request, "_changed.html", {"seen": request.GET["seen"], "changed": changed})
+        return changed(request, "the safety filter", config.changed_revision)
     if request.method != "POST":
         part = "safety/_state.html" if request.htmx and request.htmx.target == "safety-state" else "safety/index.html"
         context = {

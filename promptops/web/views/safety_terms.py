@@ -20,6 +20,7 @@ from promptops.text import whole_number
 from promptops.web import review, safety_releases
 from promptops.web.access import refused, requires
 from promptops.web.forms_safety import TermsForm
+from promptops.web.seen import changed
 
 
 @requires(Permission.READ)
@@ -27,7 +28,7 @@ def index(request: HttpRequest) -> HttpResponse:
     """The terms; a POST reviews and releases new ones."""
     config = queries.set_now()
     if "seen" in request.GET:
-        return safety_releases.changed(request, config)
+        return changed(request, "the safety filter", config.changed_revision)
     if request.method == "POST":
         return _add(request, config)
     terms = queries.terms()

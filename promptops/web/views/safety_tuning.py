@@ -22,6 +22,7 @@ from promptops.web import review, safety_releases
 from promptops.web.access import refused, requires
 from promptops.web.forms_safety import ThresholdsForm
 from promptops.web.review import Change
+from promptops.web.seen import changed
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def thresholds(request: HttpRequest) -> HttpResponse:
     """The thresholds, with what those in the address would have done to past runs; a POST reviews and releases them."""
     config = queries.set_now()
     if "seen" in request.GET:
-        return safety_releases.changed(request, config)
+        return changed(request, "the safety filter", config.changed_revision)
     if request.method == "POST":
         return _release_thresholds(request, config)
     form = ThresholdsForm(config, request.GET)

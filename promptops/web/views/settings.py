@@ -17,6 +17,7 @@ from promptops.web import review
 from promptops.web.access import actor, refused, requires
 from promptops.web.forms_settings import SettingsForm
 from promptops.web.review import Change
+from promptops.web.seen import changed
 
 STALE = (
     "Someone changed the settings meanwhile. What you typed is kept; below it is compared with what is there now. "
@@ -30,8 +31,7 @@ def index(request: HttpRequest) -> HttpResponse:
     """The settings and the permission table, for everybody to read; administrators change the settings."""
     config = LiveConfiguration.objects.get(pk=1)
     if "seen" in request.GET:
-        changed = "Someone changed the settings." if request.GET["seen"] != str(config.settings_revision) else ""
-        return render(request, "_changed.html", {"seen": request.GET["seen"], "changed": changed})
+        return changed(request, "the settings", config.settings_revision)
     if request.method != "POST":
         return _page(request, SettingsForm(config))
     if not request.user.may(Permission.ADMINISTER):

@@ -19,6 +19,7 @@ from promptops.web import review
 from promptops.web.access import actor, requires
 from promptops.web.forms import VariableForm
 from promptops.web.review import Change
+from promptops.web.seen import changed
 
 
 @requires(Permission.READ)
@@ -65,10 +66,10 @@ def new(request: HttpRequest) -> HttpResponse:
 @requires(Permission.RELEASE)
 def edit(request: HttpRequest, pk: int) -> HttpResponse:
     """Change a variable's value or description; the page also has the way to remove it."""
-    variable = get_object_or_404(Variable, pk=pk)
     if "seen" in request.GET:
-        changed = f"Someone changed {variable.name}." if request.GET["seen"] != str(variable.changed_revision) else ""
-        return render(request, "_changed.html", {"seen": request.GET["seen"], "changed": changed})
+        found = Variable.objects.filter(pk=pk).first()
+        return changed(request, found.name if found else "this variable", found and found.changed_revision)
+    variable = get_object_or_404(Variable, pk=pk)
     if request.method != "POST":
         return render(request, "variables/edit.html", _context(variable, VariableForm.of(variable)))
     form = VariableForm.of(variable, request.POST)
