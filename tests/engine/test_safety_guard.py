@@ -8,6 +8,7 @@ import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import fasttext
@@ -50,6 +51,7 @@ GUARD = SafetyGuard(shipped())
         ("", ""),
         ("A Fox, at 4k!", "a fox at 4k"),
         ("ｋｉｌｌ ⓚⓘⓛⓛ 🇰🇮🇱🇱", "kill kill kill"),
+        ("🅺🅸🅻🅻 🅚🅘🅛🅛 ꜰɪʀᴇ", "kill kill fire"),
         ("k\u200bi\u00adl\x00l\ud800", "kill"),
         ("one\ntwo\r\nthree", "one two three"),
         ("ñúdé bødy", "nude body"),
@@ -94,6 +96,19 @@ def test_verdicts():
     assert set(bad.words) <= set(BAD.split())
     assert (good.decision, good.reason, good.normalized) == (ALLOW, None, GOOD)
     assert GUARD.self_test() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "category"),
+    [
+        ("hardcore porn orgy", SafetyCategory.SEXUAL),
+        ("suicide by hanging cut wrists", SafetyCategory.SELF_HARM),
+        ("kill all jews", SafetyCategory.HATE),
+    ],
+)
+def test_of_several_categories_near_1_the_surest_is_named(text, category):
+    assert sum(score > 0.9 for score in GUARD.check(text).scores.values()) > 1
+    assert GUARD.check(text).category is category
 
 
 def test_size():
@@ -161,6 +176,25 @@ def test_foreign_models_need_a_map_of_their_labels(tmp_path):
     assert "block nothing" in check({"bad": None, "good": None}).reason
     turned = check({"bad": None, "good": SafetyCategory.VIOLENCE}, ModelSpec(path, {}).probes)
     assert "self-test" in turned.reason
+
+
+def test_a_model_without_thresholds_has_no_opinion_that_could_pass_for_harmless():
+    spec = replace(GUARD._model.get()[0].spec, thresholds={}, probes=())
+    for policy in (None, SafetyPolicy(thresholds={})):
+        guard = SafetyGuard(SafetyModel(spec), policy)
+        assert guard.check(BAD).decision is UNAVAILABLE
+        assert "threshold" in guard.check(BAD).reason
+    one = SafetyPolicy(thresholds={SafetyCategory.VIOLENCE: 0.5})
+    assert SafetyGuard(SafetyModel(spec), one).check(BAD).decision is BLOCK
+
+
+@pytest.mark.parametrize("threshold", [float("nan"), float("inf"), -0.1, 1.1])
+def test_thresholds_that_are_no_probabilities_are_refused(threshold):
+    spec = GUARD._model.get()[0].spec
+    broken = replace(spec, thresholds={**spec.thresholds, SafetyCategory.VIOLENCE: threshold})
+    verdict = SafetyGuard(SafetyModel(broken)).check(GOOD)
+    assert verdict.decision is UNAVAILABLE
+    assert "threshold of violence" in verdict.reason
 
 
 def test_eight_threads_on_first_use(monkeypatch):

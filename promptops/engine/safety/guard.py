@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from promptops.engine.safety.model import PREFIX, Once, get_labels, load_fasttext, predict
@@ -220,6 +220,7 @@ class SafetyModel:
                 raise ValueError(f"{spec.path.name} is not the file that its manifest describes")
         loaded = LoadedModel(spec, load_fasttext(os.fspath(spec.path), let_go))
         loaded.check_labels()
+        loaded.check_thresholds()
         loaded.check_probes()
         return loaded
 
@@ -253,6 +254,12 @@ class LoadedModel:
             raise ValueError(f"its labels {', '.join(unmapped)} are not mapped to a category; map each, or to harmless")
         if not {self._categories[label] for label in labels} - {None}:
             raise ValueError("none of its labels is mapped to a category, so it could block nothing")
+
+    def check_thresholds(self) -> None:
+        """Raise `ValueError` unless every threshold of the model is a number from 0 to 1."""
+        for category, threshold in self.spec.thresholds.items():
+            if not 0 <= threshold <= 1:
+                raise ValueError(f"its threshold of {category} is {threshold}, which is no number from 0 to 1")
 
     def check_probes(self) -> None:
         """Raise `ValueError` when the model finds a known-bad text no worse than a harmless one."""
@@ -349,6 +356,28 @@ def cut_windows(text: Sequence[str]) -> list[str]:
     return [" ".join(text), *(" ".join(text[start : start + size]) for start, size in starts)]
 
 
+Name = TypeVar("Name", bound=str)
+
+
+def log_odds(score: float) -> float:
+    """A probability as a figure that goes on growing where it comes close to 1."""
+    score = min(max(score, 1e-9), 1 - 1e-9)
+    return math.log(score / (1 - score))
+
+
+def worst_of(scores: Mapping[Name, float], thresholds: Mapping[Name, float]) -> Name | None:
+    """The category that is farthest over its threshold or, where none is over it, comes closest; None without any.
+
+    In log-odds: of several scores near 1 the plain difference would name the one with the lowest threshold.
+    """
+
+    def height(name: Name) -> tuple[bool, float]:
+        score, threshold = scores[name], thresholds[name]
+        return score >= threshold, log_odds(score) - log_odds(threshold)
+
+    return max((name for name in scores if name in thresholds), key=height, default=None)
+
+
 class SafetyGuard:
     """Judges texts; may be called from several threads and event loops. Guards may share one `model`.
 
@@ -439,10 +468,14 @@ class SafetyGuard:
                 VerdictDecision.UNAVAILABLE, SafetyLayer.MODEL, allowed=allowed, normalized=normalized, reason=reason
             )
         thresholds = self._policy.thresholds if self._policy else model.spec.thresholds
+        if model.categories.isdisjoint(thresholds):
+            reason = "No category of the safety filter's model has a threshold, so it could block nothing"
+            return SafetyVerdict(
+                VerdictDecision.UNAVAILABLE, SafetyLayer.MODEL, allowed=allowed, normalized=normalized, reason=reason
+            )
         reading = model.read(left, pause)
-        over = {c: reading.scores[c] - thresholds[c] for c in reading.scores if c in thresholds}
-        worst = max(over, key=over.__getitem__, default=None)
-        if worst is None or over[worst] < 0:
+        worst = worst_of(reading.scores, thresholds)
+        if worst is None or reading.scores[worst] < thresholds[worst]:
             return SafetyVerdict(
                 VerdictDecision.ALLOW,
                 SafetyLayer.MODEL,

@@ -50,8 +50,12 @@ _LONGEST = 20
 """Letters of the longest word that run-together text is cut into."""
 
 _LATIN_NAME = re.compile(r"LATIN (?:SMALL |CAPITAL )?LETTER (?:SMALL CAPITAL )?([A-Z])(?: WITH .*)?")
-_FLAG_LETTERS = {0x1F1E6 + index: chr(ord("a") + index) for index in range(26)}
-"""Regional indicators: letters that are drawn as flags in pairs."""
+_DRAWN_LETTERS = {
+    first + index: letter
+    for first in (0x1F1E6, 0x1F150, 0x1F170)
+    for index, letter in enumerate(string.ascii_lowercase)
+}
+"""Letters that are drawn as flags in pairs, or light on dark circles and squares, which NFKC leaves as they are."""
 
 # Lower-case letters of other scripts that pass for Latin ones in running text though Unicode's list of confusable
 # characters, which looks at their exact shapes, does not have them.
@@ -94,7 +98,7 @@ def drop_hidden(text: str) -> str:
 
 def fold_forms(text: str) -> str:
     """Full-width, circled, mathematical and ligature forms as the plain characters they are forms of (NFKC)."""
-    return unicodedata.normalize("NFKC", text).translate(_FLAG_LETTERS)
+    return unicodedata.normalize("NFKC", text).translate(_DRAWN_LETTERS)
 
 
 def drop_marks(text: str) -> str:
@@ -261,7 +265,7 @@ def _confusables() -> dict[int, str]:
     """Code points and the Latin letters that they look like."""
     rows = (_DATA / "confusables.tsv").read_text(encoding="utf-8").splitlines()
     table = {int(code, 16): letter for code, letter, _ in (row.split("\t") for row in rows)}
-    for code in (*range(0x80, 0x2B0), *range(0x1D00, 0x1E00), *range(0x2C60, 0x2C80)):
+    for code in (*range(0x80, 0x2B0), *range(0x1D00, 0x1E00), *range(0x2C60, 0x2C80), *range(0xA720, 0xA800)):
         # Strokes, hooks and small capitals: what Unicode calls a form of a Latin letter is read as that letter.
         if match := _LATIN_NAME.fullmatch(unicodedata.name(chr(code), "")):
             table.setdefault(code, match[1].lower())
