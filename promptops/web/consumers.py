@@ -188,6 +188,9 @@ class PageConsumer(AsyncWebsocketConsumer):
                     elif isinstance(event, AttemptFailed):
                         attempts.append(event.attempt)
                     elif isinstance(event, RunRecorded):
+                        made = (
+                            event.response.attempts if event.response else event.attempts if event.blocked else attempts
+                        )
                         await self._render(
                             preview,
                             state="done" if event.response else "blocked" if event.blocked else "failed",
@@ -195,7 +198,7 @@ class PageConsumer(AsyncWebsocketConsumer):
                             plan=plan,
                             response=event.response,
                             alternatives=_alternatives(plan, event.response),
-                            attempts=event.response.attempts if event.response else attempts,
+                            attempts=made,
                             error=event.error,
                             latency_ms=event.latency_ms,
                             run_id=event.run_id,
