@@ -131,6 +131,24 @@ def test_terms():
     assert guard.check("acme kill bill cola").decision is UNAVAILABLE  # nothing closes up over it, and no model
 
 
+@pytest.mark.parametrize(
+    ("term", "text"),
+    [
+        ("мат", "мат"),
+        ("мат", "this мат is rude"),  # a Latin word's look among Latin words, and a word of its own among others
+        ("мат*", "this МАТом is rude"),
+        ("αίμα", "red ΑΊΜΑ there"),
+        ("ΤΟΥ", "red του there"),
+        ("και το", "here και το there"),
+        ("a.i.", "A.I. here, a.i. there"),  # letters apart are one word where there are more of them
+        ("a.i.", "an a.i. there"),
+    ],
+)
+def test_terms_are_found_among_words_that_make_them_read_otherwise(term, text):
+    assert SafetyGuard(None, SafetyPolicy(deny_terms=[DenyTerm(term)])).check(text).decision is BLOCK
+    assert SafetyGuard(None, SafetyPolicy(allow_terms=[term])).check(text).allowed
+
+
 def test_no_verdict_is_never_allow(monkeypatch):
     assert SafetyGuard(None).check(GOOD).decision is UNAVAILABLE
     assert GUARD.check(None).decision is UNAVAILABLE

@@ -504,10 +504,8 @@ class Terms:
     def __init__(self, terms: Iterable[tuple[str, SafetyCategory | None]]) -> None:
         self._by_first: dict[str, list[tuple[list[str], bool, SafetyCategory | None]]] = {}
         self._open: dict[str, SafetyCategory | None] = {}  # beginnings of single words
-        for text, category in terms:
-            term = list(_term_words(text))
-            if not term:
-                continue
+        readings = ((list(term), text, category) for text, category in terms for term in _term_readings(text))
+        for term, text, category in readings:
             entry = (term, text.rstrip().endswith("*"), category)
             if len(term) == 1 and entry[1]:
                 self._open[term[0]] = category
@@ -561,9 +559,16 @@ class Terms:
 
 
 @lru_cache(maxsize=8192)
-def _term_words(text: str) -> tuple[str, ...]:
-    """Kept, since every release makes the terms anew and changes few of them."""
-    return tuple(words(text))
+def _term_readings(text: str) -> tuple[tuple[str, ...], ...]:
+    """The words of a term by itself, among Latin words, and of letters apart among more of them, which make one word.
+
+    Kept, since every release makes the terms anew and changes few of them.
+    """
+    alone = tuple(words(text))
+    joined = ("".join(alone),) if len(alone) > 1 and all(len(word) == 1 for word in alone) else ()
+    cases = () if text.isascii() else (text, text.lower(), text.upper(), text.title())
+    beside = (tuple(words(f"latin {form}")[1:]) for form in cases)
+    return tuple(reading for reading in dict.fromkeys((alone, joined, *beside)) if reading)
 
 
 def read_words(text: str, pause: Callable[[], object] = lambda: None) -> list[str]:
