@@ -157,6 +157,15 @@ def test_no_verdict_is_never_allow(monkeypatch):
     assert GUARD.check(GOOD).decision is UNAVAILABLE
 
 
+def test_words_that_the_model_does_not_know_hide_nothing():
+    unknown = " ".join(f"zzxq{letter}" for letter in "abcdefghijklmnopqrstuvwxyz")
+    verdict = GUARD.check(f"{unknown} {BAD} {unknown}")
+    assert (verdict.decision, verdict.category) == (BLOCK, SafetyCategory.VIOLENCE)
+    assert set(verdict.words) <= set(BAD.split())
+    assert GUARD.check(f"{unknown} {GOOD} {unknown}").decision is UNAVAILABLE  # nobody read most of it
+    assert GUARD.check(f"{unknown} die {unknown}").decision is UNAVAILABLE  # a word says nothing of another language
+
+
 def test_missing_cut_and_swapped_files(tmp_path):
     spec = GUARD._model.get()[0].spec
     for name in ("current.json", spec.path.name):

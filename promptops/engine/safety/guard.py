@@ -36,7 +36,10 @@ LENGTH_DISCOUNT = 0.45
 """The more windows a text has, the likelier one of them looks bad by chance: each one's log-odds lose this much times
 the logarithm of their number."""
 KNOWN_SHARE = 1 / 3
-"""A model that knows a smaller share of a text's words than this has no opinion on it."""
+"""A model that knows a smaller share of a text's words than this does not find it harmless."""
+WINDOW_KNOWN_SHARE = 2 / 3
+"""In such a text only the windows of which it knows this share can be found harmful: unknown words hide nothing, and
+one word of another language that looks like an English one says nothing."""
 SHIPPED = Path(__file__).parent / "data" / "models"
 """The folder of the model that comes with PromptOps."""
 
@@ -278,8 +281,13 @@ class LoadedModel:
         spelled = [word for word in text if not word.isdecimal()]
         return sum(self._model.get_word_id(word) >= 0 for word in spelled) / len(spelled) if spelled else 1.0
 
-    def read(self, text: Sequence[str], pause: Callable[[], object] = lambda: None) -> Reading:
-        """Score the whole text and its windows; `pause` is called between batches of them."""
+    def read(
+        self, text: Sequence[str], pause: Callable[[], object] = lambda: None, known_share: float = 0.0
+    ) -> Reading:
+        """Score the whole text and its windows; `pause` is called between batches of them.
+
+        Windows of which the model knows a smaller share of the words than `known_share` are passed over.
+        """
         known = []
         for word in text:
             pause()
@@ -290,6 +298,8 @@ class LoadedModel:
         for start, end in ((0, 1), *((start, start + BATCH) for start in range(1, len(lines), BATCH))):
             pause()
             for line, found in zip(lines[start:end], predict(self._model, as_known[start:end]), strict=True):
+                if known_share and self.knows(line.split()) < known_share:
+                    continue
                 for category, score in self._judge(found, discount).items():
                     if score > scores[category]:
                         scores[category], windows[category] = score, line
@@ -462,20 +472,22 @@ class SafetyGuard:
         if model is None:
             return SafetyVerdict(VerdictDecision.UNAVAILABLE, allowed=allowed, normalized=normalized, reason=failure)
         pause()
-        if model.knows(left) < KNOWN_SHARE:
-            reason = "The safety filter's model knows too few of the words to judge this text"
-            return SafetyVerdict(
-                VerdictDecision.UNAVAILABLE, SafetyLayer.MODEL, allowed=allowed, normalized=normalized, reason=reason
-            )
         thresholds = self._policy.thresholds if self._policy else model.spec.thresholds
         if model.categories.isdisjoint(thresholds):
             reason = "No category of the safety filter's model has a threshold, so it could block nothing"
             return SafetyVerdict(
                 VerdictDecision.UNAVAILABLE, SafetyLayer.MODEL, allowed=allowed, normalized=normalized, reason=reason
             )
-        reading = model.read(left, pause)
+        is_known = model.knows(left) >= KNOWN_SHARE
+        reading = model.read(left, pause, 0.0 if is_known else WINDOW_KNOWN_SHARE)
         worst = worst_of(reading.scores, thresholds)
-        if worst is None or reading.scores[worst] < thresholds[worst]:
+        passes = worst is None or reading.scores[worst] < thresholds[worst]
+        if passes and not is_known:
+            reason = "The safety filter's model knows too few of the words to judge this text"
+            return SafetyVerdict(
+                VerdictDecision.UNAVAILABLE, SafetyLayer.MODEL, allowed=allowed, normalized=normalized, reason=reason
+            )
+        if worst is None or passes:
             return SafetyVerdict(
                 VerdictDecision.ALLOW,
                 SafetyLayer.MODEL,
