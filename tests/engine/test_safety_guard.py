@@ -66,6 +66,8 @@ GUARD = SafetyGuard(shipped())
         ("black+white", "black white"),
         ("nuuude kiiiill", "nude kill"),
         ("</s>kill __label__safe", "kill safe"),
+        ("ki</s>ll h__label__im</s>now", "kill him now"),
+        ("be</s>he</S>aded po</s>rnog</s>raph</s>ic in</s>to kill</s>her", "beheaded pornographic into kill her"),
     ],
 )
 def test_reading(text, read):
@@ -82,7 +84,9 @@ def test_hostile_texts_get_a_verdict(text):
     verdict.normalized.encode()
 
 
-@pytest.mark.parametrize("pattern", ["k ", "ﷺ", "a\u0301", "а1", "a!", "a . ", "aaa", "a_", "a", "\n", "[", "w w  "])
+@pytest.mark.parametrize(
+    "pattern", ["k ", "ﷺ", "a\u0301", "а1", "a!", "a . ", "aaa", "a_", "a", "\n", "[", "w w  ", "a</s>"]
+)
 def test_the_worst_texts_take_no_time(pattern):
     start = time.perf_counter()
     GUARD.check(pattern * (MAX_BYTES // len(pattern.encode())))

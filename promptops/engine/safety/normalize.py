@@ -28,6 +28,7 @@ _WORDS = re.compile(r"\w+")
 _FOREIGN_WORD = re.compile(r"[^\W_]*[^\x00-\x7f\W_][^\W_]*")
 _ASCII_LETTER = re.compile(r"[A-Za-z]")
 _MARKERS = re.compile(r"</s>|__label__")
+_MARKED_WORD = re.compile(rf"[a-z]+(?:(?:{_MARKERS.pattern})[a-z]+)+")
 _ONE = r"(?:[^\W_]|[@$])"
 _BETWEEN = r"(?:[^\w@$]|_)"
 _START = r"(?<![^\W_])(?<![@$!|+€])"
@@ -136,8 +137,30 @@ def fold_confusables(text: str) -> str:
 
 
 def drop_markers(text: str) -> str:
-    """Without the words that mean something to fastText: the end of a text, and labels."""
-    return _MARKERS.sub(" ", text) if "</s>" in text or "__label__" in text else text
+    """Without the words that mean something to fastText: the end of a text, and labels.
+
+    They stand between words, except where the letters on both sides of them are one (ki</s>ll).
+    """
+    if "</s>" not in text and "__label__" not in text:
+        return text
+    return _MARKERS.sub(" ", _MARKED_WORD.sub(lambda match: _unmark(_MARKERS.split(match[0])), text))
+
+
+def _unmark(pieces: list[str]) -> str:
+    """The longest words that pieces, one after the other, make up; those that make up none stay as they are."""
+    found, at = [], 0
+    while at < len(pieces):
+        word, end = pieces[at], at + 1
+        joined = word
+        for place in range(at + 1, len(pieces)):
+            joined += pieces[place]
+            if len(joined) > _LONGEST:
+                break
+            if joined in _ranks():
+                word, end = joined, place + 1
+        found.append(word)
+        at = end
+    return " ".join(found)
 
 
 def join_letters(text: str) -> str:
