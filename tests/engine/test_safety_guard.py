@@ -54,6 +54,8 @@ GUARD = SafetyGuard(shipped())
         ("🅺🅸🅻🅻 🅚🅘🅛🅛 ꜰɪʀᴇ", "kill kill fire"),
         ("k\u200bi\u00adl\x00l\ud800", "kill"),
         ("one\ntwo\r\nthree", "one two three"),
+        ("a fox" + "".join(chr(0xE0000 + ord(letter)) for letter in "Kill him") + "es", "a foxes kill him"),
+        ("k\U000e0061i\U000e0062ll 🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f", "kill"),
         ("ñúdé bødy", "nude body"),
         ("кill нitler, sоmеоnе ᴋɪʟʟ", "kill hitler someone kill"),
         ("Война и мир", "воина и мир"),

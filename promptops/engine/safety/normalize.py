@@ -21,6 +21,8 @@ _ASCII_CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]")
 _HIDDEN_CATEGORIES = {"Cc", "Cf", "Cs", "Co"}
 _BLANKS = {"\u115f", "\u1160", "\u17b4", "\u17b5", "\u2800", "\u3164", "\uffa0"}
 """Letters and signs that show nothing, of categories that otherwise do."""
+_TAGS = re.compile("\U0001f3f4[\U000e0020-\U000e007f]{1,6}|([\U000e0020-\U000e007e]{3,})")
+"""Letters that nobody sees and language models read; up to six of them make a flag of a black one."""
 _MARK_CATEGORIES = {"Mn", "Me"}
 
 _WORD = re.compile(r"[^\W_]+")
@@ -85,10 +87,12 @@ def _cut(text: str) -> list[str]:
 def drop_hidden(text: str) -> str:
     """Without control characters, lone surrogates, private and zero-width characters; line ends become spaces.
 
-    What is dropped leaves no gap, so that it cannot cut a word in two.
+    What is dropped leaves no gap, so that it cannot cut a word in two. A text in invisible letters comes last.
     """
     if text.isascii():
         return _ASCII_CONTROLS.sub("", text)
+    if tagged := " ".join(match[1] or "" for match in _TAGS.finditer(text)):
+        text += " " + "".join(chr(ord(letter) % 0xE0000) for letter in tagged)
     category = unicodedata.category
     return "".join(
         " " if char.isspace() else char
