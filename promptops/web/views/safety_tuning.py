@@ -134,7 +134,7 @@ def _judged(text: str) -> dict[str, Any]:
         "verdict": verdict,
         "stopped": spec.mode == SafetyMode.ENFORCE and spec.stops(verdict),
         "meaning": _meaning(spec, verdict),
-        "scores": sorted(scores, key=lambda row: -row.score / (row.threshold or 1)),
+        "scores": sorted(scores, key=lambda row: (row.category != verdict.category, -row.score / (row.threshold or 1))),
         "window": [Word(word, word in deciding) for word in verdict.window.split()],
         "normalized": [Word(word, word in deciding) for word in verdict.normalized.split()],
     }
