@@ -37,6 +37,8 @@ _START = r"(?<![^\W_])(?<![@$!|+€])"
 _END = r"(?![^\W_])(?![@$]|[!|+€]\w|[^\w\s]\w)"
 _SPREAD = re.compile(rf"{_START}{_ONE}({_BETWEEN}{{1,3}}){_ONE}(?:\1{_ONE})+{_END}")
 _ALL_SPREAD = re.compile(rf"{_START}{_ONE}({_BETWEEN})(?:{_ONE}\1)*{_ONE}{_END}")
+_SIGNS_BETWEEN = re.compile(rf"{_START}[a-z]([|+])(?:[a-z]\1)+[a-z](?![^\W_])(?![@$!|+€])")
+_SIGN_AND_GAP = re.compile(r"(?<![^\W_])([a-z])[^\w\s@$!|+€]\s(?=[a-z](?![^\W_]))")
 _WIDE_GAP = re.compile(r"\S\s{2,}\S")
 _LONGEST_WORD = 14
 _LEET_SPOT = re.compile(r"[a-z][0-9@$!|+€]|[0-9@$!|+€][a-z]")
@@ -45,6 +47,7 @@ _MEASURE = re.compile(
     r"\d+(?:st|nd|rd|th|s|k|d|p|x|m|h|g|l|v|w|am|pm|fps|hz|khz|mm|cm|km|kg|mg|ml|mph|kmh|kb|mb|gb|tb|px|ft|in|min|sec)"
 )
 _LEET = str.maketrans("0345678@$9+2€", "oeasgtbasgtze")
+_LEET_SIGNS = frozenset("@$!€")
 _STROKES = "1!|"
 """Signs that stand for i or for l."""
 _DRAWN_OUT = re.compile(r"([a-z])\1{2,}")
@@ -182,6 +185,8 @@ def join_letters(text: str) -> str:
         whole = len(run) <= _LONGEST_WORD and (gaps or not match[1].isspace())
         return run if whole else " ".join(split_run(run))
 
+    if "|" in text or "+" in text:
+        text = _SIGNS_BETWEEN.sub(lambda match: match[0].replace(match[1], "."), text)
     gaps = _WIDE_GAP.search(text) is not None
     found = _cut(text)
     singles = sum(len(word) == 1 for word in found)
@@ -189,9 +194,27 @@ def join_letters(text: str) -> str:
         singles += sum(word in ("@", "$") for word in text.split())
     if singles < 3:
         return text
-    if singles > len(found) / 2:  # written apart throughout: short words too, and wider gaps are between words
-        text = _ALL_SPREAD.sub(join, text)
-    return _SPREAD.sub(join, text)
+    if singles <= len(found) / 2:
+        return _SPREAD.sub(join, text)
+    # Written apart throughout: short words too, and wider gaps, or those without a sign (k. i. l. l h. e. r), are
+    # between words.
+    text = _SIGN_AND_GAP.sub(r"\1", text)
+    text = _SPREAD.sub(join, _ALL_SPREAD.sub(join, text))
+    after = _cut(text)
+    left = sum(len(word) == 1 and word.isalpha() and word not in "ai" for word in after)
+    return _join_all(found) if left * 4 > len(after) and not _LEET_SIGNS.intersection(text) else text
+
+
+def _join_all(found: list[str]) -> str:
+    """The words that letters apart spell, whatever stands between them; no gap tells where they end."""
+    read: list[str] = []
+    for is_single, run in itertools.groupby(found, lambda word: len(word) == 1):
+        letters = list(run)
+        if is_single and sum(letter.isalpha() for letter in letters) * 2 > len(letters):
+            read += split_run(undo_leet("".join(letters)))
+        else:
+            read += letters
+    return " ".join(read)
 
 
 def split_run(letters: str) -> list[str]:
