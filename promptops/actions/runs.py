@@ -140,7 +140,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class RunRecorded:
-    """The last event of a run that ended by itself: its id, and the error when it failed or was blocked."""
+    """The last event of a run that ended by itself: its id, and the error when it failed or was blocked.
+
+    `attempts` are those that were made, also where the answer is withheld.
+    """
 
     run_id: int
     response: LLMResponse | None
@@ -148,6 +151,7 @@ class RunRecorded:
     latency_ms: float
     status: RunStatus
     checks: tuple[SafetyChecked, ...] = ()
+    attempts: tuple[EngineAttempt, ...] = ()
 
     @property
     def blocked(self) -> bool:
@@ -214,7 +218,8 @@ async def _execute(plan: RunPlan) -> AsyncGenerator[RunEvent, None]:
         # Shielded, so that a run is recorded even while its caller is being canceled.
         run_id = await asyncio.shield(asyncio.ensure_future(_record(plan, outcome)))
     answer = None if outcome.status == RunStatus.BLOCKED else outcome.response
-    yield RunRecorded(run_id, answer, outcome.error, outcome.latency_ms, outcome.status, tuple(outcome.checks))
+    checks, attempts = tuple(outcome.checks), tuple(outcome.attempts)
+    yield RunRecorded(run_id, answer, outcome.error, outcome.latency_ms, outcome.status, checks, attempts)
 
 
 async def _answer(plan: RunPlan, outcome: Outcome) -> AsyncGenerator[ChainEvent | TextHeld | SafetyChecked, None]:

@@ -8,12 +8,13 @@ from typing import Any
 from django.db.models import Count, Max, Min, Q, QuerySet
 from django.utils import timezone
 
-from promptops.enums import ComparisonState, TrialState
+from promptops.enums import ComparisonState, RunStatus, TrialState
 from promptops.models import Arm, Comparison, Draft, PromptSet, Trial, User, Version
 from promptops.text import estimate_tokens
 
 RECENT = timedelta(minutes=2)
 """The time left is told from the trials that ended within this time."""
+MASKED_ERROR = "the error is masked, since it may quote the input"
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,11 @@ def arms(comparison: Comparison) -> list[ArmProgress]:
         counts.setdefault(row["arm"], Counter())[row["state"]] = row["trials"]
         if row["run"]:
             newest[row["arm"]] = row["run"]
-    errors = dict(Trial.objects.filter(run__in=newest.values()).values_list("arm", "run__error"))
+    told = ("arm", "run__error", "run__input_masked", "run__status")
+    errors = {
+        arm: MASKED_ERROR if error and masked and status != RunStatus.BLOCKED else error
+        for arm, error, masked, status in Trial.objects.filter(run__in=newest.values()).values_list(*told)
+    }
     return [
         ArmProgress(
             arm=arm,

@@ -38,9 +38,10 @@ class LastCall:
     at: datetime
     run_id: int
     succeeded: bool
-    reason: str  # why it failed; only the kind of error once the run's text is erased
+    reason: str  # why it failed; only the kind of error once the run's text is erased, or while its input is masked
     latency_ms: float
     error_kind: str = ""
+    masked: bool = False  # the error may quote an input that the safety filter masks
 
 
 @dataclass(frozen=True)
@@ -296,12 +297,21 @@ def _calls(ids: list[int | None]) -> dict[int | None, LastCall]:
             at=attempt.run.at,
             run_id=attempt.run_id,
             succeeded=attempt.outcome == RunStatus.SUCCEEDED,
-            reason=attempt.message or attempt.error_kind.replace("_", " "),
+            reason=_reason(attempt),
             latency_ms=attempt.latency_ms,
             error_kind=attempt.error_kind,
+            masked=attempt.run.input_masked,
         )
-        for attempt in attempts.only("outcome", "message", "error_kind", "latency_ms", "run__at")
+        for attempt in attempts.only("outcome", "message", "error_kind", "latency_ms", "run__at", "run__input_masked")
     }
+
+
+def _reason(attempt: Attempt) -> str:
+    """Why a call failed, in the provider's words where they can be shown."""
+    kind = attempt.error_kind.replace("_", " ")
+    if attempt.message and attempt.run.input_masked:
+        return f"{kind or 'failed'}; the words of the error are masked, since they may quote the input"
+    return attempt.message or kind
 
 
 def _row(provider: Provider, priority: int | None, last: LastCall | None) -> ProviderRow:
@@ -340,7 +350,8 @@ def _state(provider: Provider, last: LastCall | None, health: HealthView) -> tup
 
 def _hindered(health: HealthView, last: LastCall | None) -> tuple[str, str, str] | None:
     """Why runs pass the provider over now, or would fail with it, as this process has found."""
-    reason = health.reason or ""
+    # What this process was told last and the newest call are one error, as no other call is made before it is over.
+    reason = last.reason if last and last.masked and health.reason else health.reason or ""
     if health.misconfigured:
         what = MISCONFIGURED.get(last.error_kind) if last else None
         return f"misconfigured: {what}" if what else "misconfigured", "bad", reason

@@ -151,10 +151,10 @@ class ScoreRow:
         return self.threshold is not None and self.score >= self.threshold
 
 
-def score_rows(scores: Mapping[str, float], thresholds: Mapping[str, float]) -> list[ScoreRow]:
-    """Scores by category beside their thresholds: the closest to its threshold, or farthest over it, comes first."""
+def score_rows(scores: Mapping[str, float], thresholds: Mapping[str, float], decided: str = "") -> list[ScoreRow]:
+    """Scores by category beside their thresholds: first the one that decided, then what comes closest to its own."""
     rows = [ScoreRow(name, score, thresholds.get(name)) for name, score in scores.items()]
-    return sorted(rows, key=lambda row: -row.score / (row.threshold or 1))
+    return sorted(rows, key=lambda row: (row.category != decided, -row.score / (row.threshold or 1)))
 
 
 def thresholds_at(revision: int) -> dict[str, float]:

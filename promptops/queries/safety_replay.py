@@ -25,6 +25,7 @@ from promptops.engine.safety.guard import (
     Terms,
     let_go,
     read_words,
+    worst_of,
 )
 from promptops.engine.safety.normalize import words
 from promptops.engine.safety.training import RUBRIC, margin, read_rubric
@@ -174,9 +175,8 @@ def replay(config: SafetySettings, present: Thresholds, proposed: Thresholds, bu
 
 def _worst(scores: Mapping[str, float], thresholds: Thresholds) -> str:
     """The category that blocks, as the guard chooses it; "" for none."""
-    over = {name: score - thresholds[name] for name, score in scores.items() if name in thresholds}
-    worst = max(over, key=over.__getitem__, default="")
-    return worst if worst and over[worst] >= 0 else ""
+    worst = worst_of(scores, thresholds)
+    return worst if worst is not None and scores[worst] >= thresholds[worst] else ""
 
 
 def _past(config: SafetySettings, budget: float) -> Past:

@@ -26,7 +26,7 @@ from promptops.actions.audit import record_refusal
 from promptops.actions.errors import Refused
 from promptops.actions.runs import RunPlan, RunRecorded, TextHeld, execute
 from promptops.audit import Actor
-from promptops.engine.chain import AttemptFailed, AttemptStarted, TextChunk
+from promptops.engine.chain import AttemptStarted, TextChunk
 from promptops.engine.rewrite import parse_alternatives
 from promptops.engine.types import LLMResponse, PromptOperation
 from promptops.enums import Permission
@@ -171,7 +171,6 @@ class PageConsumer(AsyncWebsocketConsumer):
     async def _run(self, preview: "previews.Preview") -> None:
         """Stream one run into the page."""
         plan = preview.plan
-        attempts: list[Any] = []
         streamed = False
         try:
             await self._render(preview, state="running", plan=plan)
@@ -185,8 +184,6 @@ class PageConsumer(AsyncWebsocketConsumer):
                         streamed = True
                     elif isinstance(event, TextHeld):
                         await self._send_status(preview, f"{event.provider} is answering; the filter reads it first…")
-                    elif isinstance(event, AttemptFailed):
-                        attempts.append(event.attempt)
                     elif isinstance(event, RunRecorded):
                         await self._render(
                             preview,
@@ -195,7 +192,7 @@ class PageConsumer(AsyncWebsocketConsumer):
                             plan=plan,
                             response=event.response,
                             alternatives=_alternatives(plan, event.response),
-                            attempts=event.response.attempts if event.response else attempts,
+                            attempts=event.attempts,
                             error=event.error,
                             latency_ms=event.latency_ms,
                             run_id=event.run_id,

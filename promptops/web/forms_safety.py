@@ -29,7 +29,7 @@ class ModeForm(forms.Form):
         label="A text that cannot be judged",
         choices=WhenUnavailable.choices,
         widget=forms.Select(attrs={"class": "auto"}),
-        help_text="Counts where the filter is enforced: while it fails, or for a text in a language it does not know.",
+        help_text="Counts where the filter is enforced: while it fails, or for a text of words that it does not know.",
         error_messages={"required": "Choose one.", "invalid_choice": "Choose one."},
     )
     expected = forms.IntegerField(widget=forms.HiddenInput())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import struct
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -169,6 +170,15 @@ def test_a_model_cut_anywhere_is_refused(tmp_path, model):
         cut.write_bytes(whole[:length])
         filter_ = PromptSafetyFilter(classifier_path=cut)
         assert filter_.classify(PROMPT).decision is SafetyDecision.UNAVAILABLE, length
+
+
+@pytest.mark.parametrize("setting", [5, 10])  # words beside each other, the longest part of a word
+def test_a_model_that_would_make_fasttext_divide_by_zero_is_refused(tmp_path, model, setting):
+    data, path = bytearray(model.read_bytes()), tmp_path / "broken.bin"
+    for place, value in ((8, 0), (setting, 3)):
+        struct.pack_into("<i", data, 8 + 4 * place, value)
+    path.write_bytes(data)
+    assert PromptSafetyFilter(classifier_path=path).classify(PROMPT).decision is SafetyDecision.UNAVAILABLE
 
 
 def test_a_quantized_model(tmp_path):

@@ -8,6 +8,7 @@ import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import fasttext
@@ -50,8 +51,11 @@ GUARD = SafetyGuard(shipped())
         ("", ""),
         ("A Fox, at 4k!", "a fox at 4k"),
         ("ｋｉｌｌ ⓚⓘⓛⓛ 🇰🇮🇱🇱", "kill kill kill"),
+        ("🅺🅸🅻🅻 🅚🅘🅛🅛 ꜰɪʀᴇ", "kill kill fire"),
         ("k\u200bi\u00adl\x00l\ud800", "kill"),
         ("one\ntwo\r\nthree", "one two three"),
+        ("a fox" + "".join(chr(0xE0000 + ord(letter)) for letter in "Kill him") + "es", "a foxes kill him"),
+        ("k\U000e0061i\U000e0062ll 🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f", "kill"),
         ("ñúdé bødy", "nude body"),
         ("кill нitler, sоmеоnе ᴋɪʟʟ", "kill hitler someone kill"),
         ("Война и мир", "воина и мир"),
@@ -59,11 +63,20 @@ GUARD = SafetyGuard(shipped())
         ("k i l l   h e r", "kill her"),
         ("k i l l t h e d o g", "kill the dog"),
         ("1 2 3 4", "1 2 3 4"),
+        ("k|i|l|l her and n+u+d+e", "kill her and nude"),
+        ("k.i-l_l* h*e/r n.u-d.e", "kill her nude"),
+        ("k....i....l....l h....e....r", "kill her"),
+        ("k. i. l. l h. e. r", "kill her"),
+        ("k. i. l. l m. e i. n t. h. e p. a. r. k", "kill me in the park"),
+        ("i s   i t   m e", "is it me"),
+        ("1.2-3/4 5_6.7-8", "1 2 3 4 5 6 7 8"),
         ("k1ll h1m", "kill him"),
         ("4k 3d 1080p 60fps 2nd mp4", "4k 3d 1080p 60fps 2nd mp4"),
         ("black+white", "black white"),
         ("nuuude kiiiill", "nude kill"),
         ("</s>kill __label__safe", "kill safe"),
+        ("ki</s>ll h__label__im</s>now", "kill him now"),
+        ("be</s>he</S>aded po</s>rnog</s>raph</s>ic in</s>to kill</s>her", "beheaded pornographic into kill her"),
     ],
 )
 def test_reading(text, read):
@@ -80,7 +93,9 @@ def test_hostile_texts_get_a_verdict(text):
     verdict.normalized.encode()
 
 
-@pytest.mark.parametrize("pattern", ["k ", "ﷺ", "a\u0301", "а1", "a!", "a . ", "aaa", "a_", "a", "\n", "[", "w w  "])
+@pytest.mark.parametrize(
+    "pattern", ["k ", "ﷺ", "a\u0301", "а1", "a!", "a . ", "aaa", "a_", "a", "\n", "[", "w w  ", "a</s>"]
+)
 def test_the_worst_texts_take_no_time(pattern):
     start = time.perf_counter()
     GUARD.check(pattern * (MAX_BYTES // len(pattern.encode())))
@@ -94,6 +109,19 @@ def test_verdicts():
     assert set(bad.words) <= set(BAD.split())
     assert (good.decision, good.reason, good.normalized) == (ALLOW, None, GOOD)
     assert GUARD.self_test() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "category"),
+    [
+        ("hardcore porn orgy", SafetyCategory.SEXUAL),
+        ("suicide by hanging cut wrists", SafetyCategory.SELF_HARM),
+        ("kill all jews", SafetyCategory.HATE),
+    ],
+)
+def test_of_several_categories_near_1_the_surest_is_named(text, category):
+    assert sum(score > 0.9 for score in GUARD.check(text).scores.values()) > 1
+    assert GUARD.check(text).category is category
 
 
 def test_size():
@@ -116,12 +144,39 @@ def test_terms():
     assert guard.check("acme kill bill cola").decision is UNAVAILABLE  # nothing closes up over it, and no model
 
 
+@pytest.mark.parametrize(
+    ("term", "text"),
+    [
+        ("мат", "мат"),
+        ("мат", "this мат is rude"),  # a Latin word's look among Latin words, and a word of its own among others
+        ("мат*", "this МАТом is rude"),
+        ("αίμα", "red ΑΊΜΑ there"),
+        ("ΤΟΥ", "red του there"),
+        ("και το", "here και το there"),
+        ("a.i.", "A.I. here, a.i. there"),  # letters apart are one word where there are more of them
+        ("a.i.", "an a.i. there"),
+    ],
+)
+def test_terms_are_found_among_words_that_make_them_read_otherwise(term, text):
+    assert SafetyGuard(None, SafetyPolicy(deny_terms=[DenyTerm(term)])).check(text).decision is BLOCK
+    assert SafetyGuard(None, SafetyPolicy(allow_terms=[term])).check(text).allowed
+
+
 def test_no_verdict_is_never_allow(monkeypatch):
     assert SafetyGuard(None).check(GOOD).decision is UNAVAILABLE
     assert GUARD.check(None).decision is UNAVAILABLE
     assert GUARD.check("убийство человека").decision is UNAVAILABLE  # the model knows none of it
     monkeypatch.setattr("promptops.engine.safety.guard.predict", lambda *_: 1 / 0)
     assert GUARD.check(GOOD).decision is UNAVAILABLE
+
+
+def test_words_that_the_model_does_not_know_hide_nothing():
+    unknown = " ".join(f"zzxq{letter}" for letter in "abcdefghijklmnopqrstuvwxyz")
+    verdict = GUARD.check(f"{unknown} {BAD} {unknown}")
+    assert (verdict.decision, verdict.category) == (BLOCK, SafetyCategory.VIOLENCE)
+    assert set(verdict.words) <= set(BAD.split())
+    assert GUARD.check(f"{unknown} {GOOD} {unknown}").decision is UNAVAILABLE  # nobody read most of it
+    assert GUARD.check(f"{unknown} die {unknown}").decision is UNAVAILABLE  # a word says nothing of another language
 
 
 def test_missing_cut_and_swapped_files(tmp_path):
@@ -161,6 +216,25 @@ def test_foreign_models_need_a_map_of_their_labels(tmp_path):
     assert "block nothing" in check({"bad": None, "good": None}).reason
     turned = check({"bad": None, "good": SafetyCategory.VIOLENCE}, ModelSpec(path, {}).probes)
     assert "self-test" in turned.reason
+
+
+def test_a_model_without_thresholds_has_no_opinion_that_could_pass_for_harmless():
+    spec = replace(GUARD._model.get()[0].spec, thresholds={}, probes=())
+    for policy in (None, SafetyPolicy(thresholds={})):
+        guard = SafetyGuard(SafetyModel(spec), policy)
+        assert guard.check(BAD).decision is UNAVAILABLE
+        assert "threshold" in guard.check(BAD).reason
+    one = SafetyPolicy(thresholds={SafetyCategory.VIOLENCE: 0.5})
+    assert SafetyGuard(SafetyModel(spec), one).check(BAD).decision is BLOCK
+
+
+@pytest.mark.parametrize("threshold", [float("nan"), float("inf"), -0.1, 1.1])
+def test_thresholds_that_are_no_probabilities_are_refused(threshold):
+    spec = GUARD._model.get()[0].spec
+    broken = replace(spec, thresholds={**spec.thresholds, SafetyCategory.VIOLENCE: threshold})
+    verdict = SafetyGuard(SafetyModel(broken)).check(GOOD)
+    assert verdict.decision is UNAVAILABLE
+    assert "threshold of violence" in verdict.reason
 
 
 def test_eight_threads_on_first_use(monkeypatch):

@@ -362,7 +362,7 @@ def test_what_the_safety_filter_masks_is_masked_everywhere(compared, client_for,
     Run.objects.filter(trial=trial(compared, 1, "A")).update(output_masked=True)
     Run.objects.filter(trial=trial(compared, 3, "A")).update(input_masked=True)
     browser = client_for(viewer)
-    for page in ("answers/", "answers/?base=B", "answers/?q=red", "answers/1/", "report/"):
+    for page in ("", "answers/", "answers/?base=B", "answers/?q=red", "answers/1/", "report/"):
         told = browser.get(f"/compare/{compared.pk}/{page}").content.decode()
         assert "A red fox" not in told
         assert "p1: 503" not in told

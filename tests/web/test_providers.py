@@ -127,6 +127,22 @@ def test_the_newest_call_that_was_not_canceled_counts(add):
     assert state_of("groq")[2] == "rate limited"
 
 
+def test_an_error_that_may_quote_a_masked_input_is_masked(add, client_for, viewer, health):
+    """Of a run whose own page masks the error, and where the filter of this process knows of it."""
+    add(key=KEY)
+    error = LLMServerError("answered 503: refused: SECRET WORDS")
+    run = call("groq", "failed", str(error), error.kind)
+    Run.objects.filter(pk=run.pk).update(input_masked=True)
+    masked = f"{error.kind.replace('_', ' ')}; the words of the error are masked, since they may quote the input"
+    assert state_of("groq") == ("last call failed", "warn", masked)
+    fail(health, error, 5)
+    assert state_of("groq") == ("open: last 5 calls failed", "bad", masked)
+    call("groq", "canceled")
+    page = client_for(viewer).get(reverse("providers")).content.decode()
+    assert "SECRET" not in page
+    assert "masked" in page
+
+
 def test_only_enabled_providers_have_a_place_in_the_chain(add):
     for name, enabled in (("a", True), ("b", False), ("c", True)):
         add(name, key=KEY, enabled=enabled)

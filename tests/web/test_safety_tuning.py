@@ -89,6 +89,12 @@ def test_try_takes_any_text(client_for, editor, text, told):
     assert "<script" not in html
 
 
+def test_try_shows_the_category_that_decided_first(client_for, editor):
+    told = try_text(client_for(editor, htmx=True), "suicide by hanging cut wrists")
+    scores = told[told.index("details scores") :]
+    assert scores.index("self-harm") < scores.index("dangerous")
+
+
 def test_try_says_that_a_model_cannot_judge(client_for, editor, monkeypatch, tmp_path):
     monkeypatch.setattr(guards, "SHIPPED", tmp_path)
     guards.forget_models()

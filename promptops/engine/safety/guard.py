@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from promptops.engine.safety.model import PREFIX, Once, get_labels, load_fasttext, predict
@@ -36,7 +36,10 @@ LENGTH_DISCOUNT = 0.45
 """The more windows a text has, the likelier one of them looks bad by chance: each one's log-odds lose this much times
 the logarithm of their number."""
 KNOWN_SHARE = 1 / 3
-"""A model that knows a smaller share of a text's words than this has no opinion on it."""
+"""A model that knows a smaller share of a text's words than this does not find it harmless."""
+WINDOW_KNOWN_SHARE = 2 / 3
+"""In such a text only the windows of which it knows this share can be found harmful: unknown words hide nothing, and
+one word of another language that looks like an English one says nothing."""
 SHIPPED = Path(__file__).parent / "data" / "models"
 """The folder of the model that comes with PromptOps."""
 
@@ -220,6 +223,7 @@ class SafetyModel:
                 raise ValueError(f"{spec.path.name} is not the file that its manifest describes")
         loaded = LoadedModel(spec, load_fasttext(os.fspath(spec.path), let_go))
         loaded.check_labels()
+        loaded.check_thresholds()
         loaded.check_probes()
         return loaded
 
@@ -254,6 +258,12 @@ class LoadedModel:
         if not {self._categories[label] for label in labels} - {None}:
             raise ValueError("none of its labels is mapped to a category, so it could block nothing")
 
+    def check_thresholds(self) -> None:
+        """Raise `ValueError` unless every threshold of the model is a number from 0 to 1."""
+        for category, threshold in self.spec.thresholds.items():
+            if not 0 <= threshold <= 1:
+                raise ValueError(f"its threshold of {category} is {threshold}, which is no number from 0 to 1")
+
     def check_probes(self) -> None:
         """Raise `ValueError` when the model finds a known-bad text no worse than a harmless one."""
         known = {probe: self.read(words(probe.text)).scores for probe in self.spec.probes}
@@ -271,8 +281,13 @@ class LoadedModel:
         spelled = [word for word in text if not word.isdecimal()]
         return sum(self._model.get_word_id(word) >= 0 for word in spelled) / len(spelled) if spelled else 1.0
 
-    def read(self, text: Sequence[str], pause: Callable[[], object] = lambda: None) -> Reading:
-        """Score the whole text and its windows; `pause` is called between batches of them."""
+    def read(
+        self, text: Sequence[str], pause: Callable[[], object] = lambda: None, known_share: float = 0.0
+    ) -> Reading:
+        """Score the whole text and its windows; `pause` is called between batches of them.
+
+        Windows of which the model knows a smaller share of the words than `known_share` are passed over.
+        """
         known = []
         for word in text:
             pause()
@@ -283,6 +298,8 @@ class LoadedModel:
         for start, end in ((0, 1), *((start, start + BATCH) for start in range(1, len(lines), BATCH))):
             pause()
             for line, found in zip(lines[start:end], predict(self._model, as_known[start:end]), strict=True):
+                if known_share and self.knows(line.split()) < known_share:
+                    continue
                 for category, score in self._judge(found, discount).items():
                     if score > scores[category]:
                         scores[category], windows[category] = score, line
@@ -347,6 +364,28 @@ def cut_windows(text: Sequence[str]) -> list[str]:
         return [" ".join(text)]
     starts = ((start, size) for size, step in SIZES for start in range(0, len(text) - size + step, step))
     return [" ".join(text), *(" ".join(text[start : start + size]) for start, size in starts)]
+
+
+Name = TypeVar("Name", bound=str)
+
+
+def log_odds(score: float) -> float:
+    """A probability as a figure that goes on growing where it comes close to 1."""
+    score = min(max(score, 1e-9), 1 - 1e-9)
+    return math.log(score / (1 - score))
+
+
+def worst_of(scores: Mapping[Name, float], thresholds: Mapping[Name, float]) -> Name | None:
+    """The category that is farthest over its threshold or, where none is over it, comes closest; None without any.
+
+    In log-odds: of several scores near 1 the plain difference would name the one with the lowest threshold.
+    """
+
+    def height(name: Name) -> tuple[bool, float]:
+        score, threshold = scores[name], thresholds[name]
+        return score >= threshold, log_odds(score) - log_odds(threshold)
+
+    return max((name for name in scores if name in thresholds), key=height, default=None)
 
 
 class SafetyGuard:
@@ -433,16 +472,22 @@ class SafetyGuard:
         if model is None:
             return SafetyVerdict(VerdictDecision.UNAVAILABLE, allowed=allowed, normalized=normalized, reason=failure)
         pause()
-        if model.knows(left) < KNOWN_SHARE:
+        thresholds = self._policy.thresholds if self._policy else model.spec.thresholds
+        if model.categories.isdisjoint(thresholds):
+            reason = "No category of the safety filter's model has a threshold, so it could block nothing"
+            return SafetyVerdict(
+                VerdictDecision.UNAVAILABLE, SafetyLayer.MODEL, allowed=allowed, normalized=normalized, reason=reason
+            )
+        is_known = model.knows(left) >= KNOWN_SHARE
+        reading = model.read(left, pause, 0.0 if is_known else WINDOW_KNOWN_SHARE)
+        worst = worst_of(reading.scores, thresholds)
+        passes = worst is None or reading.scores[worst] < thresholds[worst]
+        if passes and not is_known:
             reason = "The safety filter's model knows too few of the words to judge this text"
             return SafetyVerdict(
                 VerdictDecision.UNAVAILABLE, SafetyLayer.MODEL, allowed=allowed, normalized=normalized, reason=reason
             )
-        thresholds = self._policy.thresholds if self._policy else model.spec.thresholds
-        reading = model.read(left, pause)
-        over = {c: reading.scores[c] - thresholds[c] for c in reading.scores if c in thresholds}
-        worst = max(over, key=over.__getitem__, default=None)
-        if worst is None or over[worst] < 0:
+        if worst is None or passes:
             return SafetyVerdict(
                 VerdictDecision.ALLOW,
                 SafetyLayer.MODEL,
@@ -471,10 +516,8 @@ class Terms:
     def __init__(self, terms: Iterable[tuple[str, SafetyCategory | None]]) -> None:
         self._by_first: dict[str, list[tuple[list[str], bool, SafetyCategory | None]]] = {}
         self._open: dict[str, SafetyCategory | None] = {}  # beginnings of single words
-        for text, category in terms:
-            term = list(_term_words(text))
-            if not term:
-                continue
+        readings = ((list(term), text, category) for text, category in terms for term in _term_readings(text))
+        for term, text, category in readings:
             entry = (term, text.rstrip().endswith("*"), category)
             if len(term) == 1 and entry[1]:
                 self._open[term[0]] = category
@@ -528,9 +571,16 @@ class Terms:
 
 
 @lru_cache(maxsize=8192)
-def _term_words(text: str) -> tuple[str, ...]:
-    """Kept, since every release makes the terms anew and changes few of them."""
-    return tuple(words(text))
+def _term_readings(text: str) -> tuple[tuple[str, ...], ...]:
+    """The words of a term by itself, among Latin words, and of letters apart among more of them, which make one word.
+
+    Kept, since every release makes the terms anew and changes few of them.
+    """
+    alone = tuple(words(text))
+    joined = ("".join(alone),) if len(alone) > 1 and all(len(word) == 1 for word in alone) else ()
+    cases = () if text.isascii() else (text, text.lower(), text.upper(), text.title())
+    beside = (tuple(words(f"latin {form}")[1:]) for form in cases)
+    return tuple(reading for reading in dict.fromkeys((alone, joined, *beside)) if reading)
 
 
 def read_words(text: str, pause: Callable[[], object] = lambda: None) -> list[str]:

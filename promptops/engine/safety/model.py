@@ -95,7 +95,8 @@ def check_complete(path: str, pause: Callable[[], object] = lambda: None) -> Non
     """Raise `ValueError` when the file begins like a fastText model but does not have all of its parts.
 
     A model that was cut short, as by a copy under way, makes fastText divide by zero or read for ever, which takes
-    the process down with it; so its layout (fastText 0.9, `FastText::loadModel`) is walked before it is loaded.
+    the process down with it, and so does one whose settings do not fit each other; so its layout (fastText 0.9,
+    `FastText::loadModel`) is walked before it is loaded.
     Where there are no four bytes to read fastText takes what is left in memory for them, so an empty file and a
     folder are refused here too. All other files are left to fastText.
     """
@@ -131,7 +132,10 @@ def check_complete(path: str, pause: Callable[[], object] = lambda: None) -> Non
         if data[: len(MAGIC)] != MAGIC:
             return
         try:
-            skip(4 + 4 + 12 * 4 + 8)  # magic, version, twelve whole numbers and one fraction of settings
+            _, _, *whole_numbers, _ = read("2i12id")  # magic, version, and the settings
+            word_ngrams, buckets, longest_part = whole_numbers[5], whole_numbers[8], whole_numbers[10]
+            if buckets < 1 and (word_ngrams > 1 or longest_part > 0):
+                raise ValueError  # fastText divides by the number of buckets
             entries, _, _, _, pruned = read("3i2q")
             at = data.tell()
             for entry in range(entries):

@@ -21,6 +21,8 @@ _ASCII_CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]")
 _HIDDEN_CATEGORIES = {"Cc", "Cf", "Cs", "Co"}
 _BLANKS = {"\u115f", "\u1160", "\u17b4", "\u17b5", "\u2800", "\u3164", "\uffa0"}
 """Letters and signs that show nothing, of categories that otherwise do."""
+_TAGS = re.compile("\U0001f3f4[\U000e0020-\U000e007f]{1,6}|([\U000e0020-\U000e007e]{3,})")
+"""Letters that nobody sees and language models read; up to six of them make a flag of a black one."""
 _MARK_CATEGORIES = {"Mn", "Me"}
 
 _WORD = re.compile(r"[^\W_]+")
@@ -28,12 +30,15 @@ _WORDS = re.compile(r"\w+")
 _FOREIGN_WORD = re.compile(r"[^\W_]*[^\x00-\x7f\W_][^\W_]*")
 _ASCII_LETTER = re.compile(r"[A-Za-z]")
 _MARKERS = re.compile(r"</s>|__label__")
+_MARKED_WORD = re.compile(rf"[a-z]+(?:(?:{_MARKERS.pattern})[a-z]+)+")
 _ONE = r"(?:[^\W_]|[@$])"
 _BETWEEN = r"(?:[^\w@$]|_)"
 _START = r"(?<![^\W_])(?<![@$!|+€])"
 _END = r"(?![^\W_])(?![@$]|[!|+€]\w|[^\w\s]\w)"
 _SPREAD = re.compile(rf"{_START}{_ONE}({_BETWEEN}{{1,3}}){_ONE}(?:\1{_ONE})+{_END}")
 _ALL_SPREAD = re.compile(rf"{_START}{_ONE}({_BETWEEN})(?:{_ONE}\1)*{_ONE}{_END}")
+_SIGNS_BETWEEN = re.compile(rf"{_START}[a-z]([|+])(?:[a-z]\1)+[a-z](?![^\W_])(?![@$!|+€])")
+_SIGN_AND_GAP = re.compile(r"(?<![^\W_])([a-z])[^\w\s@$!|+€]\s(?=[a-z](?![^\W_]))")
 _WIDE_GAP = re.compile(r"\S\s{2,}\S")
 _LONGEST_WORD = 14
 _LEET_SPOT = re.compile(r"[a-z][0-9@$!|+€]|[0-9@$!|+€][a-z]")
@@ -42,6 +47,7 @@ _MEASURE = re.compile(
     r"\d+(?:st|nd|rd|th|s|k|d|p|x|m|h|g|l|v|w|am|pm|fps|hz|khz|mm|cm|km|kg|mg|ml|mph|kmh|kb|mb|gb|tb|px|ft|in|min|sec)"
 )
 _LEET = str.maketrans("0345678@$9+2€", "oeasgtbasgtze")
+_LEET_SIGNS = frozenset("@$!€")
 _STROKES = "1!|"
 """Signs that stand for i or for l."""
 _DRAWN_OUT = re.compile(r"([a-z])\1{2,}")
@@ -50,8 +56,12 @@ _LONGEST = 20
 """Letters of the longest word that run-together text is cut into."""
 
 _LATIN_NAME = re.compile(r"LATIN (?:SMALL |CAPITAL )?LETTER (?:SMALL CAPITAL )?([A-Z])(?: WITH .*)?")
-_FLAG_LETTERS = {0x1F1E6 + index: chr(ord("a") + index) for index in range(26)}
-"""Regional indicators: letters that are drawn as flags in pairs."""
+_DRAWN_LETTERS = {
+    first + index: letter
+    for first in (0x1F1E6, 0x1F150, 0x1F170)
+    for index, letter in enumerate(string.ascii_lowercase)
+}
+"""Letters that are drawn as flags in pairs, or light on dark circles and squares, which NFKC leaves as they are."""
 
 # Lower-case letters of other scripts that pass for Latin ones in running text though Unicode's list of confusable
 # characters, which looks at their exact shapes, does not have them.
@@ -80,10 +90,12 @@ def _cut(text: str) -> list[str]:
 def drop_hidden(text: str) -> str:
     """Without control characters, lone surrogates, private and zero-width characters; line ends become spaces.
 
-    What is dropped leaves no gap, so that it cannot cut a word in two.
+    What is dropped leaves no gap, so that it cannot cut a word in two. A text in invisible letters comes last.
     """
     if text.isascii():
         return _ASCII_CONTROLS.sub("", text)
+    if tagged := " ".join(match[1] or "" for match in _TAGS.finditer(text)):
+        text += " " + "".join(chr(ord(letter) % 0xE0000) for letter in tagged)
     category = unicodedata.category
     return "".join(
         " " if char.isspace() else char
@@ -94,7 +106,7 @@ def drop_hidden(text: str) -> str:
 
 def fold_forms(text: str) -> str:
     """Full-width, circled, mathematical and ligature forms as the plain characters they are forms of (NFKC)."""
-    return unicodedata.normalize("NFKC", text).translate(_FLAG_LETTERS)
+    return unicodedata.normalize("NFKC", text).translate(_DRAWN_LETTERS)
 
 
 def drop_marks(text: str) -> str:
@@ -132,8 +144,30 @@ def fold_confusables(text: str) -> str:
 
 
 def drop_markers(text: str) -> str:
-    """Without the words that mean something to fastText: the end of a text, and labels."""
-    return _MARKERS.sub(" ", text) if "</s>" in text or "__label__" in text else text
+    """Without the words that mean something to fastText: the end of a text, and labels.
+
+    They stand between words, except where the letters on both sides of them are one (ki</s>ll).
+    """
+    if "</s>" not in text and "__label__" not in text:
+        return text
+    return _MARKERS.sub(" ", _MARKED_WORD.sub(lambda match: _unmark(_MARKERS.split(match[0])), text))
+
+
+def _unmark(pieces: list[str]) -> str:
+    """The longest words that pieces, one after the other, make up; those that make up none stay as they are."""
+    found, at = [], 0
+    while at < len(pieces):
+        word, end = pieces[at], at + 1
+        joined = word
+        for place in range(at + 1, len(pieces)):
+            joined += pieces[place]
+            if len(joined) > _LONGEST:
+                break
+            if joined in _ranks():
+                word, end = joined, place + 1
+        found.append(word)
+        at = end
+    return " ".join(found)
 
 
 def join_letters(text: str) -> str:
@@ -151,6 +185,8 @@ def join_letters(text: str) -> str:
         whole = len(run) <= _LONGEST_WORD and (gaps or not match[1].isspace())
         return run if whole else " ".join(split_run(run))
 
+    if "|" in text or "+" in text:
+        text = _SIGNS_BETWEEN.sub(lambda match: match[0].replace(match[1], "."), text)
     gaps = _WIDE_GAP.search(text) is not None
     found = _cut(text)
     singles = sum(len(word) == 1 for word in found)
@@ -158,9 +194,27 @@ def join_letters(text: str) -> str:
         singles += sum(word in ("@", "$") for word in text.split())
     if singles < 3:
         return text
-    if singles > len(found) / 2:  # written apart throughout: short words too, and wider gaps are between words
-        text = _ALL_SPREAD.sub(join, text)
-    return _SPREAD.sub(join, text)
+    if singles <= len(found) / 2:
+        return _SPREAD.sub(join, text)
+    # Written apart throughout: short words too, and wider gaps, or those without a sign (k. i. l. l h. e. r), are
+    # between words.
+    text = _SIGN_AND_GAP.sub(r"\1", text)
+    text = _SPREAD.sub(join, _ALL_SPREAD.sub(join, text))
+    after = _cut(text)
+    left = sum(len(word) == 1 and word.isalpha() and word not in "ai" for word in after)
+    return _join_all(found) if left * 4 > len(after) and not _LEET_SIGNS.intersection(text) else text
+
+
+def _join_all(found: list[str]) -> str:
+    """The words that letters apart spell, whatever stands between them; no gap tells where they end."""
+    read: list[str] = []
+    for is_single, run in itertools.groupby(found, lambda word: len(word) == 1):
+        letters = list(run)
+        if is_single and sum(letter.isalpha() for letter in letters) * 2 > len(letters):
+            read += split_run(undo_leet("".join(letters)))
+        else:
+            read += letters
+    return " ".join(read)
 
 
 def split_run(letters: str) -> list[str]:
@@ -261,7 +315,7 @@ def _confusables() -> dict[int, str]:
     """Code points and the Latin letters that they look like."""
     rows = (_DATA / "confusables.tsv").read_text(encoding="utf-8").splitlines()
     table = {int(code, 16): letter for code, letter, _ in (row.split("\t") for row in rows)}
-    for code in (*range(0x80, 0x2B0), *range(0x1D00, 0x1E00), *range(0x2C60, 0x2C80)):
+    for code in (*range(0x80, 0x2B0), *range(0x1D00, 0x1E00), *range(0x2C60, 0x2C80), *range(0xA720, 0xA800)):
         # Strokes, hooks and small capitals: what Unicode calls a form of a Latin letter is read as that letter.
         if match := _LATIN_NAME.fullmatch(unicodedata.name(chr(code), "")):
             table.setdefault(code, match[1].lower())

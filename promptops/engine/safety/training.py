@@ -30,6 +30,7 @@ from promptops.engine.safety.guard import (
     SafetyCategory,
     SafetyModel,
     cut_windows,
+    log_odds,
     read_manifest,
 )
 from promptops.engine.safety.model import PREFIX
@@ -247,7 +248,7 @@ def _pick(
     All thresholds lie the same number of standard deviations above what harmless texts get in their category.
     """
     categories = sorted(scores[0])
-    odds = np.array([[_logit(found[category]) for category in categories] for found in scores])
+    odds = np.array([[log_odds(found[category]) for category in categories] for found in scores])
     harmful = np.array([row.harmful for row in rows])
     hard = np.array([row.kind == HARD and not row.harmful for row in rows])
     ordinary = ~harmful & ~hard
@@ -278,7 +279,7 @@ def _pick(
 
 def margin(scores: Mapping[SafetyCategory, float], thresholds: Mapping[SafetyCategory, float]) -> float:
     """How far over its threshold (under, when negative) the worst category is, in log-odds."""
-    return max(_logit(scores[category]) - _logit(thresholds[category]) for category in scores)
+    return max(log_odds(scores[category]) - log_odds(thresholds[category]) for category in scores)
 
 
 def auroc(harmful: Any, harmless: Any) -> float:
@@ -286,11 +287,6 @@ def auroc(harmful: Any, harmless: Any) -> float:
     ranked = np.sort(np.asarray(harmless))
     lower, upper = np.searchsorted(ranked, harmful, "left"), np.searchsorted(ranked, harmful, "right")
     return float((lower + upper).mean() / 2 / len(ranked))
-
-
-def _logit(score: float) -> float:
-    score = min(max(score, 1e-9), 1 - 1e-9)
-    return math.log(score / (1 - score))
 
 
 def _load(spec: ModelSpec) -> LoadedModel:

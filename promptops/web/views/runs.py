@@ -82,7 +82,10 @@ def _page(request: HttpRequest, run: Run, *, revealed: bool) -> HttpResponse:
     context = {
         "run": run,
         "thresholds": thresholds,
-        "verdicts": [(check, safety_queries.score_rows(check.scores, thresholds)) for check in run.safety_checks.all()],
+        "verdicts": [
+            (check, safety_queries.score_rows(check.scores, thresholds, check.category))
+            for check in run.safety_checks.all()
+        ],
         "alternatives": alternatives,
         "timeline": queries.timeline(run),
         "input_shown": input_shown,

@@ -86,7 +86,7 @@ def _page(
     context: dict[str, Any] = {
         "check": check,
         "thresholds": thresholds,
-        "scores": queries.score_rows(check.scores, thresholds) if check else [],
+        "scores": queries.score_rows(check.scores, thresholds, check.category) if check else [],
         "queue": queue,
         "counts": [("", "All", (counts := queries.queue_counts())[""])]
         + [(kind.value, kind.label, counts[kind.value]) for kind in SafetyQueue],

@@ -122,7 +122,9 @@ def _judged(text: str) -> dict[str, Any]:
         "stopped": spec.mode == SafetyMode.ENFORCE and spec.stops(verdict),
         "meaning": _meaning(spec, verdict),
         "thresholds": thresholds,
-        "scores": queries.score_rows({name.value: score for name, score in verdict.scores.items()}, thresholds),
+        "scores": queries.score_rows(
+            {name.value: score for name, score in verdict.scores.items()}, thresholds, verdict.category or ""
+        ),
         "window": [Word(word, word in deciding) for word in verdict.window.split()],
         "normalized": [Word(word, word in deciding) for word in verdict.normalized.split()],
     }
