@@ -112,6 +112,11 @@ class Row:
     votes: int
     disagreeing: bool
 
+    @property
+    def masked(self) -> bool:
+        """Whether the safety filter masks the input, in any of its runs here."""
+        return any(cell.answer is not None and cell.answer.input_masked for cell in self.cells)
+
 
 @dataclass(frozen=True)
 class Matrix:
@@ -130,6 +135,8 @@ class Pair:
     """Two arms' answers to one input, and the numbers of the inputs before and after it that match the filters."""
 
     input: ComparisonInput
+    masked: bool
+    """Whether the safety filter masks the input, in any of its runs here."""
     repeat: int
     first: Trial
     second: Trial
@@ -160,7 +167,8 @@ def inputs(comparison: Comparison, filters: Filters) -> QuerySet[ComparisonInput
     ended = Trial.objects.filter(comparison=comparison).order_by()
     if filters.search:
         answered = ended.filter(input=OuterRef("pk"), run__output_masked=False, run__output__icontains=filters.search)
-        found = found.filter(Q(text__icontains=filters.search) | Exists(answered))
+        masked = ended.filter(input=OuterRef("pk"), run__input_masked=True)
+        found = found.filter((Q(text__icontains=filters.search) & ~Exists(masked)) | Exists(answered))
     if filters.show == "failed":
         found = found.filter(pk__in=ended.filter(state=TrialState.FAILED).values("input"))
     elif filters.show == "blocked":
@@ -218,6 +226,7 @@ def pair(comparison: Comparison, number: int, filters: Filters, *, first: str, s
     votes = comparison.votes.order_by().filter(input=given, repeat=repeat, first=low, second=high)
     return Pair(
         input=given,
+        masked=any(trial.run is not None and trial.run.input_masked for trial in asked.values()),
         repeat=repeat,
         first=asked[letters[first].pk],
         second=asked[letters[second].pk],

@@ -360,13 +360,17 @@ def test_a_cell_tells_the_verdicts_of_the_safety_filter(compared, client_for, vi
 def test_what_the_safety_filter_masks_is_masked_everywhere(compared, client_for, viewer):
     fill(compared)
     Run.objects.filter(trial=trial(compared, 1, "A")).update(output_masked=True)
+    compared.inputs.filter(position=2).update(text="an owl at night")
+    assert shown(client_for(viewer), compared, "q=night") == [3]
     Run.objects.filter(trial=trial(compared, 3, "A")).update(input_masked=True)
     browser = client_for(viewer)
     for page in ("", "answers/", "answers/?base=B", "answers/?q=red", "answers/1/", "report/"):
         told = browser.get(f"/compare/{compared.pk}/{page}").content.decode()
         assert "A red fox" not in told
         assert "p1: 503" not in told
-    assert shown(browser, compared, "q=red") == []
+        assert "night" not in told
+    assert "night" not in browser.get(f"/compare/{compared.pk}/answers/3/").content.decode()
+    assert shown(browser, compared, "q=red") == shown(browser, compared, "q=night") == []
     rows = [json.loads(line) for line in taken(browser, compared, "trials", "jsonl").splitlines()]
     assert [(row["arm"], row["input"], row["output"], row["error"]) for row in rows if row["masked"]] == [
         ("A", "a fox", "", ""),
