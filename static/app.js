@@ -808,6 +808,22 @@
     receive(JSON.parse(message));
   });
 
+  // What somebody presses or marks with the pointer is not replaced in that moment: the click would be lost.
+  let under = null;
+  on("pointerdown", ({ target }) => (under = target), true);
+  for (const end of ["pointerup", "pointercancel", "dragend"]) {
+    on(end, () => {
+      under = null;
+      setTimeout(giveMissedHints); // after the click
+    }, true);
+  }
+  on("htmx:beforeSwap", (event) => {
+    const missed = liveTrigger(event);
+    if (!missed || !under || !event.detail.target.contains(under)) return;
+    event.detail.shouldSwap = false;
+    missedHints.add(missed);
+  });
+
   // What is asked for before a hint comes may be shown after it, and does not know of it then: it hears the hint again.
   const heardAt = new Map(); // name of a hint -> when it came
   const listens = (root, name) => root.matches?.(`[hx-trigger*="${name} "]`) || $(`[hx-trigger*="${name} "]`, root);

@@ -7,7 +7,7 @@ from playwright.sync_api import Page, Route, expect
 from promptops.actions import prompt_sets
 from promptops.actions.providers import ProviderFields, create_provider
 from promptops.audit import SYSTEM
-from promptops.models import Run, Vote
+from promptops.models import Comparison, Run, Vote
 from tests.browser.conftest import Pages
 from tests.browser.data import LONG_PROMPT, LONG_WORD, MIXED
 from tests.browser.looks import faults, look, told
@@ -144,6 +144,21 @@ def test_answers_that_come_while_a_vote_is_on_its_way_are_shown(actor, editor, s
     expect(page.locator("body[data-standing]")).to_have_count(1)
     held[0].fulfill(response=voted)
     expect(prompt(page)).to_have_text("a fox, take 1")
+
+
+def test_news_takes_nothing_away_from_under_the_pointer(actor, editor, site, page_for, pages: Pages) -> None:
+    comparison = compare(actor, state="paused")
+    page = pages.connected(page_for(editor, "/compare/"))
+    page.wait_for_load_state("networkidle")
+    page.get_by_role("link", name="Warm or cold").hover()
+    page.mouse.down()
+    Comparison.objects.update(name="Hot or cold")
+    with page.expect_response("**/compare/"):
+        site.tell("comparison", comparison.pk)
+    page.wait_for_timeout(100)  # for what would be shown then
+    expect(page.get_by_role("link", name="Warm or cold")).to_be_visible()
+    page.mouse.up()
+    expect(page).to_have_url(re.compile(f"/compare/{comparison.pk}/$"))
 
 
 def test_erased_while_it_is_read(actor, editor, page_for, pages: Pages) -> None:
