@@ -28,7 +28,7 @@ class Gate:
 
     async def cut_off(self, seconds: float) -> int:
         """Cancel the runs under way, and wait until they are recorded, at most `seconds`; how many are left then."""
-        for task in self._under_way.values():
+        for task in tuple(self._under_way.values()):  # runs of other event loops come and go meanwhile
             if task is not None:
                 task.get_loop().call_soon_threadsafe(task.cancel)
         return await self.emptied(seconds)

@@ -31,7 +31,7 @@ async def test_what_is_left_is_cut_off_and_may_put_itself_in_order():
     async def run() -> None:
         with gate.passing(asyncio.current_task()):
             try:
-                await asyncio.sleep(30)
+                await asyncio.Event().wait()  # for ever, but for being canceled
             finally:
                 await asyncio.sleep(0.05)
                 recorded.append("run")
