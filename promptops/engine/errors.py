@@ -5,6 +5,7 @@
         ├── LLMTimeoutError         kind "timeout"         always retryable
         ├── LLMTransportError       kind "transport"       no connection, or it broke
         ├── LLMRateLimitedError     kind "rate_limited"    429
+        ├── LLMQuotaError           kind "quota"           no credit left: 402, or an error that says so
         ├── LLMServerError          kind "server"          5xx, 408, 425, 498, or an error under HTTP 200
         ├── LLMMalformedError       kind "malformed"       an answer that cannot be read
         ├── LLMEmptyError           kind "empty"           an answer without text
@@ -12,7 +13,7 @@
         ├── LLMUnavailableError     kind "unavailable"     the embedded model cannot run here
         ├── LLMUnexpectedError      kind "unexpected"      a provider raised something else; see its cause
         ├── LLMBusyError            kind "busy"            every provider is at its limit or cooling down
-        ├── LLMAuthError            kind "auth"            401, 402, 403; not retryable
+        ├── LLMAuthError            kind "auth"            401, 403; not retryable
         ├── LLMMissingKeyError      kind "missing_key"     no key to send; not retryable
         ├── LLMNotFoundError        kind "not_found"       404: wrong address or model; not retryable
         ├── LLMContextLengthError   kind "context_length"  the prompt does not fit; not retryable
@@ -72,6 +73,12 @@ class LLMRateLimitedError(LLMProviderError):
     kind = "rate_limited"
 
 
+class LLMQuotaError(LLMProviderError):
+    """The account at the provider has no credit left (402, or an error that says so)."""
+
+    kind = "quota"
+
+
 class LLMServerError(LLMProviderError):
     """The provider is in trouble: 5xx, 408, 425, 498, or an error reported under HTTP 200."""
 
@@ -122,7 +129,7 @@ class _FinalError(LLMProviderError):
 
 
 class LLMAuthError(_FinalError):
-    """The provider refuses the key or the account (401, 402, 403)."""
+    """The provider refuses the key or the account (401, 403)."""
 
     kind = "auth"
 

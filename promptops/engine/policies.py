@@ -50,6 +50,7 @@ POLICIES: Mapping[str, Policy] = MappingProxyType(
         "timeout": Policy(retryable=True, breaker=True),
         "transport": Policy(retryable=True, breaker=True),
         "rate_limited": Policy(retryable=True, cooldown=True),
+        "quota": Policy(retryable=True, cooldown=True, misconfigured=True),
         "server": Policy(retryable=True, breaker=True),
         "malformed": Policy(retryable=True, breaker=True),
         "empty": Policy(retryable=True, breaker=True),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from promptops.engine.answers import parse_alternatives
 from promptops.engine.types import LLMResponse
 
 
@@ -56,17 +56,6 @@ async def build_rewrite(
         latency_ms=response.latency_ms,
         fallback_used=response.fallback_used,
     )
-
-
-def parse_alternatives(text: str, count: int) -> list[str]:
-    """The lines of `text` without bullets and numbering, blank ones left out, at most `max(1, count)` of them."""
-    lines = (_MARKERS.sub("", line, count=1).strip() for line in text.splitlines())
-    return [line for line in lines if line][: max(1, count)]
-
-
-# One or more of "-", "*", "•", "1.", "2)" at the start of a line, but not what belongs to the text: "-40 degrees",
-# "*slow* zoom", "3.5 mm lens", "1984. A city".
-_MARKERS = re.compile(r"^\s*(?:(?:•|-(?!\d)|\*(?=\s|$)|\*(?![^*]*\*)|\d{1,3}[.)](?!\d))\s*)+")
 
 
 def _accepted(rewrite: Callable[..., Any], options: RewriteOptions) -> dict[str, Any]:

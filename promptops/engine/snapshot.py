@@ -15,7 +15,8 @@ class ProviderSpec:
     """How to reach one provider.
 
     `kind` is a registered provider kind. The key is `api_key` when given, otherwise what the environment variable
-    `key_env` holds. `timeout_ms` is the provider's own limit for one attempt. The last four are `ProviderOptions`.
+    `key_env` holds. `timeout_ms` is the provider's own limit for one attempt. The fields after `key_env` are
+    `ProviderOptions`.
     """
 
     id: int
@@ -30,6 +31,9 @@ class ProviderSpec:
     prices: Prices | None = None
     fall_back_on: frozenset[str] = frozenset()
     context_tokens: int | None = None
+    first_text_ms: int | None = None
+    stall_ms: int | None = None
+    adaptations: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

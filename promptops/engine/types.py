@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
+from promptops.engine.answers import AnswerShape
+
 ReasoningEffort: TypeAlias = Literal["none", "low", "medium", "high"]
 Role: TypeAlias = Literal["system", "user", "assistant"]
 Outcome: TypeAlias = Literal["succeeded", "failed", "canceled"]
@@ -35,7 +37,8 @@ class LLMRequest:
     `model` is the default: a provider that has a model of its own asks for that one. `timeout_ms` is the longest
     that one provider may take; `None` fields are left out of what is sent. `reasoning_effort` is how long the model
     may think, `json_mode` asks for an answer that is a JSON object, `parameters` are further fields of the request
-    body; each provider kind sends them in its own words and leaves out what it would refuse.
+    body; each provider kind sends them in its own words and leaves out what it would refuse. `answer` is the shape that
+    the chain reads the answer in; with `None` the chain hands the answer on as it came, without reasoning.
     """
 
     messages: list[LLMMessage]
@@ -46,6 +49,7 @@ class LLMRequest:
     reasoning_effort: ReasoningEffort | None = None
     json_mode: bool = False
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    answer: AnswerShape | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,7 @@ class Attempt:
 class LLMResponse:
     """A provider's whole answer. `model` is the model that was asked for, `latency_ms` the provider's own time.
 
+    `content` is the answer as read, `raw` as the model wrote it; an empty `raw` means that both are the same.
     `finish_reason` and `reasoning` are as the provider gave them, `answered_model` is the model that it says
     answered. `truncated` marks a text that the token limit cut short. `retry_after_s` is how many seconds the
     provider wants no further request. `attempts` and `cost` (USD, of the whole run, losers included; `None` when no
@@ -131,6 +136,7 @@ class LLMResponse:
     retry_after_s: float | None = field(default=None, compare=False)
     cost: float | None = field(default=None, compare=False)
     cost_estimated: bool = field(default=False, compare=False)
+    raw: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -149,14 +155,19 @@ class ProviderOptions:
     """What an operator can set for any provider, beside how it is reached.
 
     `max_concurrent` is how many calls it gets at once; `prices` make costs known; `fall_back_on` names the errors
-    ("auth", "not_found") after which the next provider is asked although the contract would stop; `context_tokens` is
-    how much its model can take, prompt and answer together.
+    ("auth", "not_found", "refused") after which the next provider is asked although the contract would stop;
+    `context_tokens` is how much its model can take, prompt and answer together. `first_text_ms` and `stall_ms` limit a
+    streamed answer: how long its first text may take, and how long it may pause afterwards. `adaptations` name what
+    this server wants to be asked differently.
     """
 
     max_concurrent: int | None = None
     prices: Prices | None = None
     fall_back_on: frozenset[str] = frozenset()
     context_tokens: int | None = None
+    first_text_ms: int | None = None
+    stall_ms: int | None = None
+    adaptations: frozenset[str] = frozenset()
 
 
 @runtime_checkable

@@ -36,7 +36,7 @@ from promptops.engine import (
     Usage,
     use_transport,
 )
-from promptops.engine.providers.openai_compatible import ReasoningFilter, split_reasoning
+from promptops.engine.answers import ReasoningFilter, split_reasoning
 from tests.engine.helpers import ask, collect, completion, delta, event, text_of
 
 KEY = "sk-very-secret-4711"
