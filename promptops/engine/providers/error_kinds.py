@@ -247,8 +247,8 @@ def _class_of_request(status: int, error: ReportedError) -> ErrorClass:
     if status == 413 or is_too_long(error):
         return LLMContextLengthError
     if status in (400, 422):
-        refined = next((_STATUS_OF_CODES[code] for code in error.codes if code in _STATUS_OF_CODES), status)
-        return _class_by_number(refined if refined in _REFINED else status)
+        named = (_STATUS_OF_CODES.get(code) for code in error.codes)
+        return _class_by_number(next((refined for refined in named if refined in _REFINED), status))
     return LLMBadRequestError
 
 
