@@ -80,7 +80,7 @@ class LLMQuotaError(LLMProviderError):
 
 
 class LLMServerError(LLMProviderError):
-    """The provider is in trouble: 5xx, 408, 425, 498, or an error under HTTP 200 whose code and words say nothing else."""
+    """The provider is in trouble: 5xx, 408, 425, 498, or an error under HTTP 200 that says nothing else."""
 
     kind = "server"
 

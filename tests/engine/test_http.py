@@ -37,6 +37,7 @@ from promptops.engine import (
     run_chain,
     use_transport,
 )
+from promptops.engine.event_stream import EventParser
 from tests.engine.helpers import (
     STREAM_END,
     STREAM_HEAD,
@@ -458,7 +459,7 @@ async def test_errors_of_a_real_server_end_in_one_that_names_all():
 
 
 def parse(chunks: list[bytes]) -> list[str]:
-    parser = http.EventParser()
+    parser = EventParser()
     return [found for chunk in chunks for found in parser.feed(chunk)] + parser.close()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from promptops.engine import http
 from promptops.engine.answers import ReasoningFilter
+from promptops.engine.event_stream import EventParser
 from promptops.engine.providers.finish_reasons import given_reason
 from promptops.engine.providers.reading import (
     DONE,
@@ -104,7 +105,7 @@ class StreamedAnswer(Answer):
         It is over at the end of the body, and, once complete, after a silence; it goes on while text comes, whatever
         finish reasons come with it. `head` is what was read of the body already.
         """
-        parser = http.EventParser()
+        parser = EventParser()
         ends: float | None = None
         chunk: bytes | None = head
         async with aclosing(chunks) as body:
