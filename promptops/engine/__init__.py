@@ -36,6 +36,8 @@ from promptops.engine.health import HealthRegistry, HealthView
 from promptops.engine.http import close_client, use_transport
 from promptops.engine.policies import POLICIES, Policy
 from promptops.engine.providers import KINDS, build_provider, register_kind
+from promptops.engine.providers.adaptations import ADAPTATIONS
+from promptops.engine.providers.addresses import base_address
 from promptops.engine.providers.cerebras import CerebrasProvider
 from promptops.engine.providers.groq import GroqProvider
 from promptops.engine.providers.local import LocalProvider, local_available
@@ -60,6 +62,7 @@ from promptops.engine.types import (
 )
 
 __all__ = [
+    "ADAPTATIONS",
     "BUILT_IN_PROMPTS",
     "FAULTS",
     "KINDS",
@@ -119,6 +122,7 @@ __all__ = [
     "TemplateSpec",
     "TextChunk",
     "Usage",
+    "base_address",
     "build_provider",
     "build_request",
     "build_rewrite",

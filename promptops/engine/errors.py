@@ -6,7 +6,7 @@
         ├── LLMTransportError       kind "transport"       no connection, or it broke
         ├── LLMRateLimitedError     kind "rate_limited"    429
         ├── LLMQuotaError           kind "quota"           no credit left: 402, or an error that says so
-        ├── LLMServerError          kind "server"          5xx, 408, 425, 498, or an error under HTTP 200
+        ├── LLMServerError          kind "server"          5xx, 408, 425, 498, or an error under HTTP 200 without a code
         ├── LLMMalformedError       kind "malformed"       an answer that cannot be read
         ├── LLMEmptyError           kind "empty"           an answer without text
         │   └── LLMTruncatedError   kind "truncated"       the token limit was used up before any text
@@ -68,7 +68,7 @@ class LLMTransportError(LLMProviderError):
 
 
 class LLMRateLimitedError(LLMProviderError):
-    """The provider refuses more requests for now (429)."""
+    """The provider refuses more requests for now (429, or a code for it)."""
 
     kind = "rate_limited"
 
@@ -80,7 +80,7 @@ class LLMQuotaError(LLMProviderError):
 
 
 class LLMServerError(LLMProviderError):
-    """The provider is in trouble: 5xx, 408, 425, 498, or an error reported under HTTP 200."""
+    """The provider is in trouble: 5xx, 408, 425, 498, or an error under HTTP 200 that says nothing else."""
 
     kind = "server"
 

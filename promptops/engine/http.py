@@ -1,4 +1,4 @@
-"""HTTP to providers: pooled connections, failures in plain words, capped bodies, server-sent events.
+"""HTTP to providers: pooled connections, failures in plain words, capped bodies.
 
 The only module that imports httpx, whose requests, responses and transports are the interface; the connections are
 aiohttp's, because httpx's own pool rescans all of them for every request (docs/decisions/0007-http-transport.md). There
@@ -28,8 +28,14 @@ import httpx
 import yarl
 from aiohttp.connector import Connection
 
+from promptops.engine.event_stream import BYTE_ORDER_MARK
+
 MAX_BODY_BYTES = 4 * 1024 * 1024
 """The longest answer that is read: an answer of 256 tokens is about 1 KiB of text, 100 KiB as a stream of events."""
+
+MAX_HEADER_BYTES = 64 * 1024
+"""The longest line and the longest header of an answer that are read: the policies, cookies and metadata of gateways
+are longer than the 8 KiB that aiohttp reads by itself."""
 
 CONNECT_SECONDS = 5.0
 """How long a connection may take to open; after that the address is taken to be dead."""
@@ -68,6 +74,10 @@ class BearerKey:
         return b"Authorization", b"Bearer " + self._key.encode("ascii")
 
 
+_EVENT_STARTS = frozenset({b":", b"d", b"e", b"i", b"r"})
+"""First characters of the lines of an event stream: a comment, data, event, id, retry."""
+
+
 class Reply:
     """An answer whose body has not been read yet."""
 
@@ -101,6 +111,21 @@ class Reply:
     async def read(self) -> bytes:
         """The whole body. Raises `CallFailed` like `chunks`."""
         return b"".join([chunk async for chunk in self.chunks()])
+
+    async def is_stream(self, chunks: AsyncGenerator[bytes, None]) -> tuple[bool, bytes]:
+        """Return whether the body is a stream of events, and what was read of `chunks` to tell.
+
+        The first character says it: servers send streams under any content type. JSON begins with none that a line of a
+        stream begins with. Raises `CallFailed` like `chunks`.
+        """
+        parts, start = [], b""
+        async for chunk in chunks:
+            parts.append(chunk)
+            start = (start + chunk).removeprefix(BYTE_ORDER_MARK).lstrip()
+            if start and not BYTE_ORDER_MARK.startswith(start):
+                is_stream = start[:1] in _EVENT_STARTS or (self.is_event_stream and start[:1] not in b"{[")
+                return is_stream, b"".join(parts)
+        return self.is_event_stream, b"".join(parts)
 
 
 @asynccontextmanager
@@ -200,6 +225,8 @@ def _reason(exc: Exception) -> str:
             return "could not be reached: the connection was refused"
         case httpx.DecodingError():
             return "sent an answer that could not be decompressed"
+        case aiohttp.ClientResponseError() if exc.message.startswith("Got more than"):  # it has no class of its own
+            return f"sent a header longer than {MAX_HEADER_BYTES // 1024} KiB"
     return f"broke off the connection ({type(exc).__name__})"
 
 
@@ -260,6 +287,8 @@ class PooledTransport(httpx.AsyncBaseTransport):
             auto_decompress=False,
             trust_env=False,
             request_class=_Request,
+            max_line_size=MAX_HEADER_BYTES,
+            max_field_size=MAX_HEADER_BYTES,
         )
 
     @property
@@ -328,47 +357,3 @@ def _close_all() -> None:
     for loop in [loop for loop in _transports if not (loop.is_closed() or loop.is_running())]:
         loop.run_until_complete(_transports.pop(loop).aclose())
     _drop_dead_transports()
-
-
-# Server-sent events
-
-
-class EventParser:
-    """Splits a stream of bytes into the data of server-sent events, wherever the bytes are cut.
-
-    Works on bytes, so a character split between two chunks is whole again before it is decoded. Comments and fields
-    other than `data` are skipped.
-    """
-
-    def __init__(self) -> None:
-        self._line_so_far: list[bytes] = []
-        self._held = b""
-        self._data: list[bytes] = []
-
-    def feed(self, chunk: bytes) -> list[str]:
-        """The data of the events that `chunk` completes. Each byte is looked at once, however long a line is."""
-        text = self._held + chunk
-        # A carriage return at the very end may be the first half of a line end: it waits for the next chunk.
-        self._held = b"\r" if text.endswith(b"\r") else b""
-        text = text[: len(text) - len(self._held)]
-        first, *lines = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-        self._line_so_far.append(first)
-        if not lines:
-            return []
-        lines.insert(0, b"".join(self._line_so_far))
-        self._line_so_far = [lines.pop()]
-        return [event for line in lines for event in self._line(line)]
-
-    def close(self) -> list[str]:
-        """The data of a last event that no blank line ended."""
-        last, self._line_so_far = b"".join(self._line_so_far), []
-        return self._line(last) + self._line(b"")
-
-    def _line(self, line: bytes) -> list[str]:
-        if line.startswith(b"data:"):
-            self._data.append(line[5:].removeprefix(b" "))
-        elif not line and self._data:
-            event = b"\n".join(self._data).decode("utf-8", errors="replace")
-            self._data = []
-            return [event]
-        return []

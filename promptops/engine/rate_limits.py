@@ -1,12 +1,13 @@
-"""When a provider wants to be left alone: `Retry-After` and the rate-limit headers, read as seconds."""
+"""When a provider wants to be left alone: headers, and what the body of a refusal says, read as seconds."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 MAX_COOLDOWN_SECONDS = 24 * 3600.0
 """The longest cooldown that is believed: the longest window of Cerebras and Groq is a day."""
@@ -83,3 +84,105 @@ def _date(text: str) -> datetime | None:
     except (ValueError, OverflowError):
         return None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+# What the body of a refusal says
+
+_WAIT_KEYS = frozenset(
+    {
+        "retry_after",
+        "retryafter",
+        "retry_after_seconds",
+        "retryafterseconds",
+        "retry_delay",
+        "retrydelay",  # Google's RetryInfo
+        "quotaresetdelay",  # Google's Code Assist
+        "reset_in",
+        "resets_in",
+        "reset_after",
+        "resets_in_seconds",
+        "reset_in_seconds",
+    }
+)
+_WAIT_MS_KEYS = frozenset({"retry_after_ms", "retryafterms", "retry_delay_ms", "reset_in_ms"})
+_RESET_KEYS = frozenset(
+    {"reset_at", "resets_at", "resetat", "resetsat", "reset_time", "resettime", "quotaresettimestamp"}
+)
+
+_UNIT = r"(?:milliseconds?|millis|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|hr|h|days?|d)"
+_AMOUNT = r"\d{1,9}(?:\.\d{1,12})?"
+_SPAN = rf"{_AMOUNT} ?{_UNIT}\b(?:(?:,? and |, ?| )?{_AMOUNT} ?{_UNIT}\b)*"
+_COMPACT = rf"(?:{_AMOUNT}{_UNIT})+\b"
+_TRIGGER = (
+    r"(?:try again|retry|retry your request|come back|available again|resets?|will reset|wait)"
+    r" (?:in |after |for |at least )?(?:about |approximately |another )?"
+)
+_WAIT_WORDS = re.compile(rf"\b{_TRIGGER}({_COMPACT}|{_SPAN})")
+_WAIT_WORDS_ZH = re.compile(r"(\d{1,6}) ?(秒|分钟|小时)后(?:再|重)试")
+_RESET_WORDS = re.compile(
+    r"\b(?:resets?|try again|retry|available again)(?: (?:at|after|on|until))?[ :]+"
+    r"(\d{4}-\d{2}-\d{2}[t ]\d{2}:\d{2}(?::\d{2})?(?:\.\d{1,9})?)(z| ?utc|[+-]\d{2}:?\d{2})?"
+)
+_WORD_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "秒": 1.0, "分钟": 60.0, "小时": 3600.0}
+
+
+def reported_cooldown_seconds(
+    objects: Iterable[Mapping[str, Any]], words: str, headers: Mapping[str, str]
+) -> float | None:
+    """Return how long a provider wants no further request, as the body of its refusal says, or `None`.
+
+    `objects` are the JSON objects of the error: fields such as `retry_after`, Google's `retryDelay`, a time of reset,
+    OpenRouter's `metadata.headers`. `words` are its words in lower case, such as "please try again in 7m12.5s". Times
+    of reset count from the `Date` of the answer's `headers`. The longest one wins.
+    """
+    waits: list[float | None] = []
+    for entry in objects:
+        named = {str(key).lower(): value for key, value in entry.items()}
+        texts = {key: str(value) for key, value in named.items() if isinstance(value, str | int | float)}
+        waits.append(cooldown_seconds({**texts, "date": headers.get("date", "")}, refused=True))
+        for key, value in named.items():
+            key = key.replace("-", "_")
+            if key in _WAIT_KEYS:
+                waits.append(_field_seconds(value))
+            elif key in _WAIT_MS_KEYS:
+                waits.append(_milliseconds(str(value)))
+            elif key in _RESET_KEYS:
+                waits.append(_until(str(value), headers))
+    waits += [_spoken_seconds(span) for span in _WAIT_WORDS.findall(words)]
+    waits += [float(number) * _WORD_UNITS[unit] for number, unit in _WAIT_WORDS_ZH.findall(words)]
+    waits += [_until(moment + (zone.strip() or "z"), headers) for moment, zone in _RESET_WORDS.findall(words)]
+    known = [wait for wait in waits if wait is not None and wait > 0]
+    return min(max(known), MAX_COOLDOWN_SECONDS) if known else None
+
+
+def _field_seconds(value: Any) -> float | None:
+    if isinstance(value, Mapping):  # Google's Duration as an object
+        value = value.get("seconds")
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    return duration_seconds(str(value))
+
+
+def _spoken_seconds(span: str) -> float:
+    """Return `7m12.5s` or `1 hour and 5 minutes` as seconds."""
+    seconds = 0.0
+    for number, unit in re.findall(rf"({_AMOUNT}) ?({_UNIT})", span):
+        seconds += float(number) * (
+            0.001 if unit in ("ms", "millis") or unit.startswith("milli") else _WORD_UNITS[unit[0]]
+        )
+    return seconds
+
+
+def _until(text: str, headers: Mapping[str, str]) -> float | None:
+    """Return the seconds until a Unix time or an ISO date; without a zone a date is in UTC."""
+    now = _answered_at(headers)
+    number = duration_seconds(text)
+    if number is not None:
+        if number < EARLIEST_UNIX_TIME:
+            return None
+        return (number if number < EARLIEST_UNIX_TIME * 1000 else number / 1000) - now.timestamp()
+    try:
+        moment = datetime.fromisoformat(text.strip().upper().replace(" UTC", "Z").replace("UTC", "Z"))
+    except ValueError:
+        return None
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds()

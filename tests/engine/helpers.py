@@ -17,6 +17,7 @@ from promptops.engine import (
     LLMProviderError,
     LLMRequest,
     LLMResponse,
+    OpenAICompatibleProvider,
     StreamEvent,
     TextChunk,
     close_client,
@@ -217,6 +218,49 @@ def answer_with(*raw: bytes, then: Callable[[], Awaitable[object]] | None = None
             writer.close()
 
     return respond
+
+
+Says = bytes | list[bytes | float] | Callable[[Any], bytes]
+
+
+async def call_server(
+    says: Says, *, stream: bool = True, suffix: str = "/v1", request: LLMRequest | None = None, **options: Any
+) -> tuple[LLMResponse | LLMProviderError, list[Received]]:
+    """Call a provider once whose server answers with `says`, and return what came of it and the server's requests.
+
+    `says` is a raw answer, a list of its pieces with pauses in seconds, or a function of the request's JSON. The server
+    hangs up after its answer.
+    """
+
+    async def respond(writer: asyncio.StreamWriter) -> None:
+        answer = says(server.requests[-1].body) if callable(says) else says
+        for piece in [answer] if isinstance(answer, bytes) else answer:
+            if isinstance(piece, float):
+                await asyncio.sleep(piece)
+            else:
+                writer.write(piece)
+                await writer.drain()
+        writer.close()
+
+    async with loopback(respond) as server:
+        provider = OpenAICompatibleProvider(server.url.removesuffix("/v1") + suffix, **{"name": "acme", **options})
+        request = request or ask(max_tokens=64, temperature=0.7, timeout_ms=5000)
+        try:
+            if not stream:
+                return await provider.complete(request), server.requests
+            events = await collect(provider.stream(request))  # type: ignore[arg-type]
+            assert isinstance(events[-1], LLMResponse)
+            assert text_of(events) == events[-1].content
+            return events[-1], server.requests
+        except LLMProviderError as error:
+            return error, server.requests
+
+
+def stream_head(content_type: str = "text/event-stream", **headers: str) -> bytes:
+    """The head of an answer whose body ends with the connection; without a content type it has none."""
+    lines = {"Content-Type": content_type, "Connection": "close", **headers}
+    sent = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in lines.items() if value)
+    return f"HTTP/1.1 200 OK\r\n{sent}\r\n".encode()
 
 
 def completion(content: object = "a red fox", finish: str | None = "stop", **fields: object) -> dict[str, object]:

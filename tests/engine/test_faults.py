@@ -41,7 +41,7 @@ from promptops.engine import (
     run_chain,
 )
 from promptops.engine.health import FAILURES_TO_OPEN, OPEN_SECONDS
-from promptops.engine.providers.openai_compatible import _StreamedAnswer
+from promptops.engine.providers.assembly import StreamedAnswer
 from tests.engine.helpers import (
     STREAM_END,
     STREAM_HEAD,
@@ -562,9 +562,9 @@ async def read(chunks: list[bytes]) -> tuple[str, bool, str | None, str | None]:
         for chunk in chunks:
             yield chunk
 
-    answer = _StreamedAnswer()
+    answer = StreamedAnswer()
     text = "".join([piece async for piece in answer.read(body())])
-    return text, answer.complete, answer.finish_reason, answer.error
+    return text, answer.complete, answer.finish_reason, answer.error.text if answer.error else None
 
 
 WHOLE = b"".join(

@@ -24,23 +24,27 @@ from promptops.engine import (
     LLMInterruptedError,
     LLMMalformedError,
     LLMProviderError,
+    LLMResponse,
     LLMTimeoutError,
     LLMTransportError,
     OpenAICompatibleProvider,
     RunDone,
     TextChunk,
+    base_address,
     close_client,
     complete_chain,
     http,
     run_chain,
     use_transport,
 )
+from promptops.engine.event_stream import EventParser
 from tests.engine.helpers import (
     STREAM_END,
     STREAM_HEAD,
     FakeProvider,
     answer_with,
     ask,
+    call_server,
     collect,
     completion,
     delta,
@@ -50,6 +54,7 @@ from tests.engine.helpers import (
     loopback,
     part,
     quickest,
+    stream_head,
     text_of,
 )
 
@@ -244,6 +249,47 @@ async def test_a_packed_answer_is_read():
         assert (await at(server.url).complete(ask())).content == "a red fox"
 
 
+@pytest.mark.parametrize("size", [9_000, 60_000])
+async def test_a_long_header_is_read(size):
+    """Gateways send policies, cookies and metadata."""
+    head = stream_head(Content_Security_Policy="x" * size)
+    got, _ = await call_server(head + delta("a fox", "stop") + event("[DONE]"))
+    assert isinstance(got, LLMResponse), got
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_header_that_is_far_too_long_is_named(stream):
+    got, _ = await call_server(stream_head(Content_Security_Policy="x" * 100_000), stream=stream)
+    assert isinstance(got, LLMTransportError)
+    assert str(got) == "acme sent a header longer than 64 KiB"
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    "suffix", ["/v1", "/v1/", "/v1/chat/completions", "/v1/chat/completions/", "/v1/Chat/Completions"]
+)
+async def test_the_whole_address_may_be_given_as_base(suffix):
+    _, requests = await call_server(GOOD, stream=False, suffix=suffix)
+    assert [request.path for request in requests] == ["/v1/chat/completions"]
+
+
+@pytest.mark.parametrize(
+    ("url", "base"),
+    [
+        ("http://a/v1/chat/completions", "http://a/v1"),
+        (" http://a/v1/chat/completions// ", "http://a/v1"),
+        ("http://a/v1", "http://a/v1"),
+        ("http://a/v1/", "http://a/v1/"),
+        ("http://a/chat/completions/v1", "http://a/chat/completions/v1"),
+        ("", ""),
+    ],
+)
+def test_base_addresses(url, base):
+    assert base_address(url) == base
+
+
 # The pool
 
 
@@ -413,7 +459,7 @@ async def test_errors_of_a_real_server_end_in_one_that_names_all():
 
 
 def parse(chunks: list[bytes]) -> list[str]:
-    parser = http.EventParser()
+    parser = EventParser()
     return [found for chunk in chunks for found in parser.feed(chunk)] + parser.close()
 
 

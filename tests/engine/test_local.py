@@ -14,6 +14,7 @@ import pytest
 from promptops.engine import (
     BUILT_IN_PROMPTS,
     LLMContextLengthError,
+    LLMTransportError,
     LLMUnavailableError,
     LocalProvider,
     PromptOperation,
@@ -104,6 +105,63 @@ async def test_whole_answers_and_another_start_after_a_crash():
     assert again.content
     assert local._server._process is not process
     await close_client()
+
+
+@pytest.fixture
+def own_server(monkeypatch):
+    """A process of the model that only this test uses, and may kill."""
+    server = local._Server()
+    monkeypatch.setattr(local, "_server", server)
+    yield server
+    server.stop()
+
+
+@needs_model
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+async def test_a_process_that_dies_during_a_call_is_started_again_and_asked_again(own_server, stream):
+    await asyncio.to_thread(own_server.start)
+    pid = own_server._process.pid
+    long = ask("word " * 150, max_tokens=3)  # the model reads for half a second before its first text
+    call = run_chain(long, [LocalProvider(timeout_ms=60_000)], timeout_ms=60_000, stream=stream)
+    running = asyncio.ensure_future(collect(call))
+    await asyncio.sleep(0.2)
+    os.kill(pid, signal.SIGKILL)
+    done = (await running)[-1]
+    assert isinstance(done, RunDone)
+    assert done.response.content
+    assert [attempt.outcome for attempt in done.response.attempts] == ["succeeded"]
+    assert own_server._process.pid != pid
+    assert not alive(pid)
+    await close_client()
+
+
+@needs_model
+async def test_a_process_that_dies_after_the_first_text_is_not_asked_again(own_server):
+    await asyncio.to_thread(own_server.start)
+    pid = own_server._process.pid
+    stream = LocalProvider().stream(request(max_tokens=400))
+    assert await anext(stream)
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(LLMTransportError):
+        await collect(stream)
+    assert own_server._process.pid == pid
+    await close_client()
+
+
+@needs_model
+async def test_a_broken_connection_to_a_live_process_is_not_repaired_by_a_restart(own_server, monkeypatch):
+    await asyncio.to_thread(own_server.start)
+    pid = own_server._process.pid
+    calls = []
+
+    async def broken(self, request):
+        calls.append(request)
+        raise LLMTransportError("broke off")
+
+    monkeypatch.setattr(local._Endpoint, "complete", broken)
+    with pytest.raises(LLMTransportError):
+        await LocalProvider().complete(request())
+    assert (len(calls), own_server._process.pid, alive(pid)) == (1, pid, True)
 
 
 @needs_model

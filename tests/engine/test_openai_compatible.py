@@ -23,6 +23,7 @@ from promptops.engine import (
     LLMNotFoundError,
     LLMProvider,
     LLMProviderError,
+    LLMQuotaError,
     LLMRateLimitedError,
     LLMRefusedError,
     LLMRequest,
@@ -287,7 +288,7 @@ def test_no_repr_shows_the_key():
     [
         (400, LLMBadRequestError, False),
         (401, LLMAuthError, False),
-        (402, LLMAuthError, False),
+        (402, LLMQuotaError, True),
         (403, LLMAuthError, False),
         (404, LLMNotFoundError, False),
         (408, LLMServerError, True),
@@ -364,6 +365,7 @@ async def test_a_prompt_that_is_too_long(answer, body):
         (400, {"error": {"message": "Filtered by our content management policy", "code": "content_filter"}}),
         (403, {"error": {"message": "Your input was flagged by moderation", "code": 403}}),
         (200, completion("half of it", "content_filter")),
+        (200, {"error": {"message": "Blocked by the content filter", "code": 400}}),
     ],
 )
 async def test_a_refusal_for_content_is_final_and_keeps_its_reason(answer, status, body):
@@ -377,7 +379,7 @@ async def test_a_refusal_for_content_is_final_and_keeps_its_reason(answer, statu
 @pytest.mark.parametrize(
     "body",
     [
-        {"error": {"message": "Blocked by the content filter", "code": 400}},
+        {"error": {"message": "Blocked by the content filter"}},
         completion(None, "content_filter"),
         {"choices": [{"message": {"content": None, "refusal": "I cannot help."}, "finish_reason": "stop"}]},
     ],
@@ -459,7 +461,8 @@ async def test_an_address_that_is_none(url):
         (completion(7), LLMEmptyError),
         (completion("<think>only thoughts</think>"), LLMEmptyError),
         (completion("<think>cut off", "length"), LLMTruncatedError),
-        ({"error": {"message": "overloaded", "code": 429}}, LLMServerError),
+        ({"error": {"message": "overloaded", "code": 429}}, LLMRateLimitedError),
+        ({"error": {"message": "overloaded", "code": 503}}, LLMServerError),
         ({"error": "overloaded"}, LLMServerError),
         ({"message": "flat", "code": "x"}, LLMServerError),
         ({**completion(), "error": {"message": "stopped"}}, LLMServerError),

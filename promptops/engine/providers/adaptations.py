@@ -1,0 +1,316 @@
+"""Ask a server differently when it refuses a part of the request: what can be adapted, how a refusal is recognized, and
+what was learned about each server. Why and how far is decision 21.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from promptops.engine.providers.addresses import base_address
+from promptops.engine.providers.finish_reasons import normalized
+from promptops.engine.providers.reported import ReportedError
+
+logger = logging.getLogger(__name__)
+
+MAX_LEARNED_PER_CALL = 3
+"""How often one call is repeated for a refused part: gpt-5 refuses two in turn, `max_tokens` and then `temperature`."""
+
+MAX_WORDS = 200
+"""How many characters of a refusal are kept to show why something was learned."""
+
+Payload = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """One way to ask differently.
+
+    `label` says it to people. `part` is what a server refuses, a field of the request or the role "system"; `apply`
+    changes a payload in place. `aliases` matches, in lower case, other names under which servers refuse the part.
+    """
+
+    label: str
+    part: str
+    apply: Callable[[Payload], None]
+    aliases: str = ""
+
+    def concerns(self, payload: Payload) -> bool:
+        """Return whether the payload has the part."""
+        if self.part == _SYSTEM:
+            return any(message.get("role") == "system" for message in payload["messages"])
+        return self.part in payload
+
+
+_SYSTEM = "system"
+
+
+def _without(field: str) -> Callable[[Payload], None]:
+    def drop(payload: Payload) -> None:
+        payload.pop(field, None)
+
+    return drop
+
+
+def _renamed(field: str, to: str) -> Callable[[Payload], None]:
+    def rename(payload: Payload) -> None:
+        if field in payload:
+            payload[to] = payload.pop(field)
+
+    return rename
+
+
+def _whole(payload: Payload) -> None:
+    payload.pop("stream", None)
+    payload.pop("stream_options", None)
+
+
+def _unlimited(payload: Payload) -> None:
+    payload.pop("max_tokens", None)
+    payload.pop("max_completion_tokens", None)
+
+
+def _system_in_user(payload: Payload) -> None:
+    """Put the system prompt at the head of the first user message."""
+    system = "\n\n".join(message["content"] for message in payload["messages"] if message["role"] == "system")
+    others = [message for message in payload["messages"] if message["role"] != "system"]
+    if not system:
+        return
+    at = next((n for n, message in enumerate(others) if message["role"] == "user"), None)
+    if at is None:
+        others.insert(0, {"role": "user", "content": system})
+    else:
+        others[at] = {"role": "user", "content": f"{system}\n\n{others[at]['content']}"}
+    payload["messages"] = others
+
+
+_DROPPED = {
+    "temperature": ("Temperature left out", ""),
+    "top_p": ("top_p left out", ""),
+    "frequency_penalty": ("Frequency penalty left out", ""),
+    "presence_penalty": ("Presence penalty left out", ""),
+    "seed": ("Seed left out", ""),
+    "stop": ("Stop sequences left out", "stop sequences?"),
+    "stream_options": ("Token counts not asked for in streams", ""),
+    "response_format": ("JSON mode left out", r"json[_ ](?:object|mode)|structured outputs?"),
+    "reasoning_effort": ("Reasoning effort left out", r"reasoning[ .]?effort|thinking(?: level)?|think value"),
+}
+
+ADAPTATIONS: Mapping[str, Adaptation] = MappingProxyType(
+    {
+        "max_completion_tokens": Adaptation(
+            "Token limit sent as max_completion_tokens", "max_tokens", _renamed("max_tokens", "max_completion_tokens")
+        ),
+        "max_tokens": Adaptation(
+            "Token limit sent as max_tokens", "max_completion_tokens", _renamed("max_completion_tokens", "max_tokens")
+        ),
+        "no_token_limit": Adaptation("Token limit left out", "max_tokens", _unlimited, "max_completion_tokens"),
+        **{f"no_{part}": Adaptation(text, part, _without(part), more) for part, (text, more) in _DROPPED.items()},
+        "no_stream": Adaptation("Answers asked for whole, not streamed", "stream", _whole, "streaming"),
+        "system_in_user": Adaptation("System prompt at the head of the user message", _SYSTEM, _system_in_user),
+    }
+)
+"""All adaptations, by name, in the order in which they are applied."""
+
+_UNSUPPORTED_CODES = frozenset(
+    {
+        "extra_forbidden",
+        "unknown_parameter",
+        "unrecognized_parameter",
+        "unsupported_field",
+        "unsupported_parameter",
+        "unsupported_params",
+        "unsupported_value",
+    }
+)
+# What OpenAI, Azure, Groq, Cerebras, Mistral, Google, Anthropic, Moonshot, xAI, vLLM, SGLang, llama.cpp, Ollama,
+# LM Studio, LiteLLM and pydantic say of a parameter that they do not take. A value out of range is none of these.
+_UNSUPPORTED = re.compile(
+    r"unsupported|not (?:currently |yet )?support(?:ed|s)?\b|n't support(?:ed)?\b"
+    r"|not (?:permitted|allowed|available|accepted)"
+    r"|un(?:recognized|known|expected) (?:request )?(?:argument|parameter|field|name|key|property|keyword)"
+    r"|unexpected keyword argument|not recognized|cannot find field|additional propert|extra (?:inputs|fields)"
+    r"|extra_forbidden|does not accept|no longer (?:supported|accepted)|is deprecated|is incompatible|cannot be used"
+    r"|only the default|only 1(?:\.0)? is allowed|must be verified to stream|must be 'json_schema'"
+    r"|不支持|未知参数|无法识别|不被支持"
+)
+_SYSTEM_REFUSED = re.compile(
+    r"system[ '\"`]*(?:role|messages?|prompts?|instructions?)\b[^.\n]{0,30}"
+    r"(?:not |n't |un)(?:be )?(?:support|allow|permit|enabl)"
+    r"|(?:not |n't |un)support(?:ed|s)?\b[^.\n]{0,20}['\"` ]system['\"` .]*"
+    r"(?:$|\n|role|message|prompt|instruction|with)"
+    r"|role[ '\"`:]*system['\"`]?[^.\n]{0,20}(?:not support|not allow|unsupported|invalid)"
+    r"|(?:unsupported|unexpected|unknown|invalid) role[ :]*['\"`]?system"
+    r"|only user(?: and|,) assistant\b[^.\n]{0,20}\broles|roles must alternate|developer instruction is not enabled"
+    r"|['\"`]system['\"`] is not one of|(?:input|role) should be 'user' or 'assistant'"
+    r"|不支持\s?['\"`]?system"
+)
+# Where one statement of a refusal ends; not inside of `messages[0].role` or `response_format.type`.
+_STATEMENT = re.compile(r"[.;](?=\s)|\n")
+_REFUSING = frozenset({400, 422})
+
+
+def refused_part(error: ReportedError, status: int, payload: Payload, active: Collection[str]) -> str | None:
+    """Return the adaptation that an error with an HTTP status asks for, or `None` when it refuses no part of `payload`.
+
+    `active` are the adaptations that are applied already.
+    """
+    parts = dict(_candidates(payload, active))
+    if "system_in_user" in parts and _refuses_system(error, status):
+        return "system_in_user"
+    if status not in _REFUSING:
+        return None
+    for node in error.objects:  # pydantic's list of what it did not expect
+        if _UNSUPPORTED.search(f"{node.get('type')} {node.get('msg')}".lower()):
+            loc = node.get("loc")
+            named = loc if isinstance(loc, list) else []
+            if name := next((name for name, one in parts.items() if one.part in named), None):
+                return name
+    has_code = not _UNSUPPORTED_CODES.isdisjoint(error.codes)
+    if has_code or _UNSUPPORTED.search(error.words):
+        param = normalized(error.param)
+        if name := next((name for name, one in parts.items() if one.part == param), None):
+            return name
+    statements = [error.words] if has_code else _STATEMENT.split(error.words)
+    refusing = "\n".join(one for one in statements if has_code or _UNSUPPORTED.search(one))
+    return min(_mentions(parts, refusing), default=(0, None))[1]
+
+
+def _candidates(payload: Payload, active: Collection[str]) -> Iterator[tuple[str, Adaptation]]:
+    """Yield what could be adapted; a token limit that was renamed already can only be left out."""
+    renamed = not {"max_tokens", "max_completion_tokens"}.isdisjoint(active)
+    for name, one in ADAPTATIONS.items():
+        if name in active:
+            continue
+        if name == "no_token_limit":
+            if renamed and ("max_tokens" in payload or "max_completion_tokens" in payload):
+                part = "max_tokens" if "max_tokens" in payload else "max_completion_tokens"
+                yield name, Adaptation(one.label, part, one.apply)
+        elif one.concerns(payload) and not (renamed and name in ("max_tokens", "max_completion_tokens")):
+            yield name, one
+
+
+def _mentions(parts: Mapping[str, Adaptation], words: str) -> Iterator[tuple[int, str]]:
+    """Yield where in `words` each part is named first."""
+    for name, one in parts.items():
+        if one.part != _SYSTEM:
+            named = rf"(?<![\w.]){re.escape(one.part)}(?![\w])" + (f"|{one.aliases}" if one.aliases else "")
+            if match := re.search(named, words):
+                yield match.start(), name
+
+
+def _refuses_system(error: ReportedError, status: int) -> bool:
+    # llama.cpp answers with 500 when the template of a model raises.
+    if status not in _REFUSING and not (status == 500 and "jinja" in error.words):
+        return False
+    if _SYSTEM_REFUSED.search(error.words):
+        return True
+    is_role = error.param.startswith("messages") and error.param.endswith("role")
+    return is_role and "system" in error.words and _UNSUPPORTED.search(error.words) is not None
+
+
+class AdaptationMemory:
+    """What was learned about each server and model: the adaptation's name, and the provider's words for it.
+
+    For any thread. `on_learned(base_url, model, name, words)` is called after something new was learned, in the thread
+    that learned it, often that of an event loop: it must return at once. What it raises is logged.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._learned: dict[tuple[str, str], dict[str, str]] = {}
+        self.on_learned: Callable[[str, str, str, str], None] | None = None
+
+    def get(self, base_url: str, model: str) -> Mapping[str, str]:
+        """Return what was learned: the provider's words by the adaptation's name."""
+        learned = self._learned.get(_address(base_url, model))
+        return dict(learned) if learned else {}
+
+    def learn(self, base_url: str, model: str, name: str, words: str) -> bool:
+        """Remember an adaptation, and return whether it is new. Raises `KeyError` for an unknown name."""
+        _ = ADAPTATIONS[name]
+        with self._lock:
+            learned = self._learned.setdefault(_address(base_url, model), {})
+            if name in learned:
+                return False
+            learned[name] = words[:MAX_WORDS]
+        if self.on_learned is not None:
+            try:
+                self.on_learned(base_url, model, name, words[:MAX_WORDS])
+            except Exception:
+                logger.exception("What was learned about a provider could not be passed on")
+        return True
+
+    def forget(self, base_url: str, model: str) -> None:
+        """Forget what was learned about a server and model."""
+        with self._lock, suppress(KeyError):
+            del self._learned[_address(base_url, model)]
+
+    def restore(self, base_url: str, model: str, mapping: Mapping[str, str]) -> None:
+        """Take what a database kept in place of what was learned. Names of other releases are left out."""
+        known = {name: words for name, words in mapping.items() if name in ADAPTATIONS}
+        with self._lock:
+            self._learned[_address(base_url, model)] = known
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._learned.clear()
+
+
+def _address(base_url: str, model: str) -> tuple[str, str]:
+    return base_address(base_url).rstrip("/"), model
+
+
+learned = AdaptationMemory()
+"""The memory of this process."""
+
+
+class Negotiation:
+    """One call's adaptations: the operator's own choice, what was learned, and what this call tries.
+
+    What a call tries is remembered once it helped: when an answer, or the refusal of another part, follows it.
+    """
+
+    def __init__(self, base_url: str, model: str, own: Collection[str]) -> None:
+        self._base_url = base_url
+        self._model = model
+        self._active = {*own, *learned.get(base_url, model)}
+        self._tried: dict[str, str] = {}
+        self._unconfirmed: str | None = None
+        self._refusal: tuple[dict[str, Any], ...] | None = None
+
+    def adapt(self, payload: Payload) -> Payload:
+        """Apply the adaptations to a payload, in place, and return it."""
+        if self._active:
+            for name, one in ADAPTATIONS.items():
+                if name in self._active:
+                    one.apply(payload)
+        return payload
+
+    def takes(self, error: ReportedError, status: int, payload: Payload, words: str) -> bool:
+        """Return whether the call is to be repeated because of `error`, and adapt the next payload if so."""
+        if len(self._tried) >= MAX_LEARNED_PER_CALL or error.objects == self._refusal:
+            return False
+        name = refused_part(error, status, payload, self._active)
+        if name is None:
+            return False
+        if self._unconfirmed is not None:
+            self.confirm()
+        self._active.add(name)
+        self._tried[name] = words
+        self._unconfirmed = name
+        self._refusal = error.objects
+        return True
+
+    def confirm(self) -> None:
+        """Remember what was tried last: it helped."""
+        if self._unconfirmed is not None:
+            name, self._unconfirmed = self._unconfirmed, None
+            learned.learn(self._base_url, self._model, name, self._tried[name])

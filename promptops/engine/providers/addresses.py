@@ -1,0 +1,16 @@
+"""The address of a provider's server."""
+
+from __future__ import annotations
+
+ENDPOINT = "/chat/completions"
+
+
+def base_address(url: str) -> str:
+    """Return the base URL that people mean: without `/chat/completions`, which is often pasted with it."""
+    bare = url.strip().rstrip("/")
+    return bare[: -len(ENDPOINT)].rstrip("/") if bare.lower().endswith(ENDPOINT) else url.strip()
+
+
+def endpoint(url: str) -> str:
+    """Return the address that requests are sent to, for a base URL."""
+    return base_address(url).rstrip("/") + ENDPOINT

@@ -1,0 +1,224 @@
+"""Put an answer together, whole or from the events of a stream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+from typing import Any
+
+from promptops.engine import http
+from promptops.engine.answers import ReasoningFilter
+from promptops.engine.event_stream import EventParser
+from promptops.engine.providers.finish_reasons import given_reason
+from promptops.engine.providers.reading import (
+    DONE,
+    as_dict,
+    as_str,
+    documents,
+    first_choice,
+    parsed,
+    read_text,
+    read_usage,
+    unwrapped,
+)
+from promptops.engine.providers.reported import ReportedError, read_error
+from promptops.engine.types import Usage
+
+LINGER_SECONDS = 0.25
+"""How long a stream may be silent once its answer is complete: usage and the end of the body come right behind it, and
+only a body that was read to its end leaves a connection that can be used again."""
+
+DOUBT_SECONDS = 2.0
+"""The same where a finish reason proves little: none of the text has come yet, or text came behind an earlier one.
+Gemini's gateways send one with every chunk; two seconds are longer than slow models pause between two tokens."""
+
+
+NOT_JSON = "sent an answer that is not JSON"
+
+
+class Answer:
+    """What an answer holds, however it came."""
+
+    def __init__(self) -> None:
+        self.finish_reason: str | None = None
+        self.usage: Usage | None = None
+        self.model: str | None = None
+        self._texts: list[str] = []
+        self._thoughts: list[str] = []
+        self._refusals: list[str] = []
+
+    @property
+    def raw(self) -> str:
+        """The text as the model wrote it."""
+        return "".join(self._texts)
+
+    @property
+    def reasoning(self) -> str:
+        """What came in a field for reasoning."""
+        return "".join(self._thoughts)
+
+    @property
+    def refusal(self) -> str:
+        """What came in the field for a refusal."""
+        return "".join(self._refusals)
+
+    def add(self, data: Any, choice: dict[str, Any], message: dict[str, Any], text: str) -> None:
+        """Take in a message, or a piece of one, whose text is `text`."""
+        thought = as_str(message.get("reasoning")) or as_str(message.get("reasoning_content"))
+        refusal = as_str(message.get("refusal"))
+        for into, piece in ((self._texts, text), (self._thoughts, thought), (self._refusals, refusal)):
+            if piece:
+                into.append(piece)
+        self.finish_reason = given_reason(choice.get("finish_reason")) or self.finish_reason
+        self.model = as_str(as_dict(data).get("model")) or self.model
+
+
+class StreamedAnswer(Answer):
+    """Puts an answer together from its events, or takes it whole.
+
+    `error` is what the provider reported instead, `unreadable` says what is wrong with a body that is no answer.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.error: ReportedError | None = None
+        self.unreadable: str | None = None
+        self.events = 0
+        self._done = False
+        self._filter = ReasoningFilter()
+        self._spaces: list[str] = []
+        self._length = 0
+        self._begun = False
+        self._in_pieces = False
+        self._grew = False
+        self._doubtful = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether the provider said that the answer is over: a stream without `[DONE]` and finish reason was cut."""
+        return self._done or self.finish_reason is not None
+
+    async def read(self, chunks: AsyncGenerator[bytes, None], head: bytes = b"") -> AsyncGenerator[str, None]:
+        """Yield the text without thinking and outer white space, until the answer is over or broken.
+
+        It is over at the end of the body, and, once complete, after a silence; it goes on while text comes, whatever
+        finish reasons come with it. `head` is what was read of the body already.
+        """
+        parser = EventParser()
+        ends: float | None = None
+        chunk: bytes | None = head
+        async with aclosing(chunks) as body:
+            while self.error is None and chunk is not None:
+                try:
+                    async with asyncio.timeout_at(ends):
+                        chunk = head or await anext(body, None)
+                except TimeoutError:
+                    break
+                except http.CallFailed:
+                    if not self.complete:
+                        raise
+                    break
+                head = b""
+                self._grew = False
+                for event in parser.close() if chunk is None else parser.feed(chunk):
+                    if text := self._event(DONE if event.strip() == DONE else parsed(event)):
+                        yield text
+                if self.complete and (ends is None or self._grew):
+                    ends = asyncio.get_running_loop().time() + self._silence()
+        for text in self._end():
+            yield text
+
+    async def take(self, reply: http.Reply) -> AsyncGenerator[str, None]:
+        """Yield the text of an answer as it comes, if it comes as a stream; a whole one is taken in and yields none."""
+        async with aclosing(reply.chunks()) as chunks:
+            is_stream, head = await reply.is_stream(chunks)
+            if is_stream:
+                async with aclosing(self.read(chunks, head)) as pieces:
+                    async for text in pieces:
+                        yield text
+                if not (self.events or reply.is_event_stream):
+                    self.unreadable = NOT_JSON
+                return
+            body = b"".join([head, *[chunk async for chunk in chunks]])
+        found = documents(body) or []
+        alone = [data for data in found if data != DONE]
+        if len(alone) < 2:
+            self._whole(unwrapped(alone[0]) if alone else None)
+            return
+        for data in found:  # one event a line
+            if text := self._event(data):
+                yield text
+        for text in self._end():
+            yield text
+
+    def _whole(self, data: Any) -> None:
+        if data is None:
+            self.unreadable = NOT_JSON
+            return
+        self.error = read_error(data)
+        choice = first_choice(data)
+        if choice is None:
+            self.unreadable = "sent an answer without choices"
+        elif self.error is None:
+            self.usage = read_usage(data)
+            message = as_dict(choice.get("message")) or as_dict(choice.get("delta"))
+            self.add(data, choice, message, read_text(message.get("content")))
+            self._done = True
+
+    def _end(self) -> Iterator[str]:
+        if self.complete and self.error is None and (text := self._trim(self._filter.close())):
+            yield text
+
+    def _silence(self) -> float:
+        certain = self._done or (bool(self._texts) and not self._doubtful)
+        return LINGER_SECONDS if certain else DOUBT_SECONDS
+
+    def _event(self, data: Any) -> str:
+        """Take in one event and return the text that it adds. An event that is no JSON adds none."""
+        self.events += 1
+        if data == DONE:
+            self._done = self._done or self.error is None
+            return ""
+        data = unwrapped(data)
+        self.error = self.error or read_error(data)
+        if self.error is not None:  # whatever comes with it or behind it is part of no answer
+            return ""
+        self.usage = read_usage(data) or self.usage
+        choice = first_choice(data, streamed=True)
+        if choice is None or self._done:
+            return ""
+        message = as_dict(choice.get("delta"))
+        text = read_text(message.get("content"))
+        if message:
+            self._in_pieces = self._in_pieces or bool(text)
+        else:
+            message = as_dict(choice.get("message"))
+            text = self._new_text(read_text(message.get("content")), given_reason(choice.get("finish_reason")))
+        thoughts = len(self._thoughts)
+        finished_before = self.finish_reason is not None
+        self.add(data, choice, message, text)
+        self._length += len(text)
+        grew = bool(text) or len(self._thoughts) > thoughts
+        self._grew = self._grew or grew
+        self._doubtful = self._doubtful or (grew and finished_before)
+        return self._trim(self._filter.feed(text))
+
+    def _new_text(self, text: str, finish: str | None) -> str:
+        """Return what a `message` in a stream adds: some servers send pieces so, some all of the text so far."""
+        if not self._length or len(text) < self._length or not text.startswith(self.raw):
+            return text
+        repeats = self._in_pieces or len(text) > self._length or finish is not None
+        return text[self._length :] if repeats else text
+
+    def _trim(self, text: str) -> str:
+        """Hold back white space until text follows it."""
+        visible = text.rstrip()
+        space = text[len(visible) :]
+        if visible:
+            visible = "".join([*self._spaces, visible]) if self._begun else visible.lstrip()
+            self._begun = True
+            self._spaces.clear()
+        if space:
+            self._spaces.append(space)
+        return visible

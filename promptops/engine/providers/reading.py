@@ -1,0 +1,103 @@
+"""Read JSON tolerantly: each function takes whatever came and returns the wanted part or nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from promptops.engine.types import Usage
+
+DONE = "[DONE]"
+"""What ends a stream; between JSON documents it stands for itself."""
+
+_DECODER = json.JSONDecoder()
+
+
+def documents(body: bytes | str) -> list[Any] | None:
+    """Return the JSON documents of a body, with `DONE` where it stands, or `None` when something else is in the body.
+
+    `data:` before a document and a byte order mark before all are skipped.
+    """
+    text = (body.decode("utf-8-sig", "replace") if isinstance(body, bytes) else body).strip()
+    found: list[Any] = []
+    at = 0
+    try:
+        while at < len(text):
+            if text.startswith(DONE, at):
+                found.append(DONE)
+                at += len(DONE)
+            elif text.startswith("data:", at):
+                at += len("data:")
+            elif text[at].isspace():
+                at += 1
+            else:
+                document, at = _DECODER.raw_decode(text, at)
+                found.append(document)
+    except (ValueError, RecursionError):
+        return None
+    return [_storable(document) for document in found] if "\\u" in text else found
+
+
+def parsed(body: bytes | str) -> Any:
+    """Return the first JSON document of a body, or `None`."""
+    return next((document for document in documents(body) or () if document != DONE), None)
+
+
+def _storable(document: Any) -> Any:
+    """Return JSON whose strings can all be stored: JSON can escape half a character, and a NUL."""
+    plain = json.dumps(document, ensure_ascii=False).replace("\\u0000", "")
+    return json.loads(plain.encode("utf-8", "replace"))
+
+
+def unwrapped(data: Any) -> Any:
+    """Return the content of a list of one object: Gemini's compatible endpoint wraps its errors so."""
+    return data[0] if isinstance(data, list) and len(data) == 1 and isinstance(data[0], dict) else data
+
+
+def first_choice(data: Any, *, streamed: bool = False) -> dict[str, Any] | None:
+    """Return the choice with index 0; in a whole answer, where none has it, the first one."""
+    choices = as_dict(data).get("choices")
+    found = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
+    first = next((choice for choice in found if choice.get("index") in (None, 0, "0")), None)
+    return first if streamed or first is not None or not found else found[0]
+
+
+def read_text(content: Any) -> str:
+    """Return the text of a message's content: a string, a list of parts (without those that are no text), or null."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        return "".join(part if isinstance(part, str) else _part_text(as_dict(part)) for part in content)
+    return ""
+
+
+def _part_text(part: dict[str, Any]) -> str:
+    return as_str(part.get("text")) or "" if part.get("type", "text") in ("text", "output_text") else ""
+
+
+def read_usage(data: Any) -> Usage | None:
+    """Return the tokens that the provider counted, in `usage` or Groq's `x_groq.usage`, or `None`."""
+    usage = as_dict(as_dict(data).get("usage")) or as_dict(as_dict(as_dict(data).get("x_groq")).get("usage"))
+    if not usage:
+        return None
+    return Usage(
+        input_tokens=_count(usage.get("prompt_tokens")),
+        output_tokens=_count(usage.get("completion_tokens")),
+        cached_tokens=_count(as_dict(usage.get("prompt_tokens_details")).get("cached_tokens")),
+        reasoning_tokens=_count(as_dict(usage.get("completion_tokens_details")).get("reasoning_tokens")),
+    )
+
+
+def as_dict(value: Any) -> dict[str, Any]:
+    """Return `value` if it is an object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def as_str(value: Any) -> str | None:
+    """Return `value` if it is a string."""
+    return value if isinstance(value, str) else None
+
+
+def _count(value: Any) -> int | None:
+    """Return a count of tokens: a negative number, or one larger than any count can be, is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31 else None

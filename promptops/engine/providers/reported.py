@@ -1,0 +1,197 @@
+"""Read an error out of whatever JSON a provider sent. What the error means is error_kinds.py's part."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from promptops.engine.providers.finish_reasons import normalized
+from promptops.engine.providers.reading import as_dict, first_choice, unwrapped
+
+MAX_WORDS = 4096
+"""How many characters of an error's words are read: the longest real ones are a tenth of it."""
+
+_MAX_OBJECTS = 50
+_MAX_ITEMS = 20
+
+_WORD_KEYS = (
+    "message",
+    "msg",
+    "detail",
+    "error",
+    "description",
+    "error_description",
+    "error_message",
+    "error_msg",
+    "status_msg",
+    "reason",
+    "title",
+    "raw",
+)
+_CODE_KEYS = ("code", "status_code", "statusCode", "error_code", "errorCode", "status", "type", "error_type", "reason")
+_CONTAINERS = frozenset({*_WORD_KEYS, "errors", "details", "metadata", "headers", "base_resp", "fieldViolations"})
+
+_URL = re.compile(r"https?://\S+", re.IGNORECASE)
+_CODE_IN_TEXT = re.compile(r"""\b(?:code|type|status|reason)['"]?\s{0,3}[:=]\s{0,3}['"]?([a-z][a-z_.]{2,60}|\d{3})\b""")
+_NO_ERROR = frozenset({"", "0", "200", "ok", "success", "none", "null", "false", "no error"})
+
+
+@dataclass(frozen=True)
+class ReportedError:
+    """An error as a provider reported it. `objects` are the JSON objects that it is made of, outer ones first."""
+
+    text: str
+    objects: tuple[dict[str, Any], ...]
+
+    @cached_property
+    def words(self) -> str:
+        """All that it says, in lower case, without URLs and without echoes of the request."""
+        said = (item for entry in self.objects for item in _strings(entry, _WORD_KEYS))
+        return _URL.sub("", "\n".join(dict.fromkeys(said))[:MAX_WORDS]).lower()
+
+    @cached_property
+    def codes(self) -> tuple[str, ...]:
+        """The names of its codes, types and states, normalized, without an ending `_error`."""
+        names = [item for entry in self.objects for item in _strings(entry, _CODE_KEYS)]
+        names += _CODE_IN_TEXT.findall(self.words)
+        return tuple(dict.fromkeys(_code_name(name) for name in names if not name.isdigit()))
+
+    @cached_property
+    def status(self) -> int | None:
+        """The HTTP status that it names, if any."""
+        values = [entry.get(key) for entry in self.objects for key in _CODE_KEYS]
+        values += _CODE_IN_TEXT.findall(self.words)
+        return next((status for status in map(_http_status, values) if status is not None), None)
+
+    @cached_property
+    def param(self) -> str:
+        """The parameter that it is about, or an empty text."""
+        names = (entry.get(key) for entry in self.objects for key in ("param", "parameter"))
+        return next((name for name in names if isinstance(name, str) and name), "")
+
+
+def read_error(data: Any) -> ReportedError | None:
+    """Return the error that `data` reports, or `None` when it reports none.
+
+    Takes `error` as object or text, of the whole or of its choice, `x_groq.error`, `errors`, MiniMax's `base_resp`,
+    and, where there are no choices, a flat `message` or `detail`; also in a list, and as JSON inside of a text.
+    """
+    data = unwrapped(data)
+    if not isinstance(data, dict):
+        return None
+    error = _error_in(data)
+    if error is None:
+        return None
+    outer = {key: data[key] for key in _CODE_KEYS if key in data and error is not data}
+    return ReportedError(_text(error), (*_objects(error), *((outer,) if outer else ())))
+
+
+def error_of_text(text: str) -> ReportedError:
+    """Return the error that a text reports which is no JSON."""
+    return ReportedError(text[:MAX_WORDS], ({"message": text[:MAX_WORDS]},))
+
+
+def _error_in(data: dict[str, Any]) -> Any:
+    choice = as_dict(first_choice(data))
+    for error in (data.get("error"), as_dict(data.get("x_groq")).get("error"), choice.get("error"), data.get("errors")):
+        if not _reports_none(error):
+            return error
+    if data.get("choices"):
+        return None
+    base = as_dict(data.get("base_resp"))
+    if not _reports_none(base.get("status_code")):
+        return base
+    if any(_is_wording(data.get(key)) for key in ("message", "msg", "error_msg", "error_message")):
+        return data
+    detail = data.get("detail")
+    return None if _reports_none(detail) else detail
+
+
+def _is_wording(value: Any) -> bool:
+    """Return whether a `message` is an error's, and not that of an answer."""
+    if isinstance(value, dict):
+        return bool(value) and not value.keys() & {"role", "content"}
+    return isinstance(value, str) and bool(value)
+
+
+def _reports_none(value: Any, depth: int = 0) -> bool:
+    """Return whether an error says that there is none: a code of zero, an empty message, nothing at all."""
+    if isinstance(value, dict):
+        return depth > 3 or all(_reports_none(inner, depth + 1) for inner in value.values())
+    if isinstance(value, list):
+        return depth > 3 or all(_reports_none(inner, depth + 1) for inner in value[:_MAX_ITEMS])
+    return value is None or str(value).strip().lower() in _NO_ERROR
+
+
+def _text(error: Any, depth: int = 0) -> str:
+    """Return an error for people: its message, what is nested in it, and its codes."""
+    if depth > 4:
+        return ""
+    if isinstance(error, str):
+        inner = _embedded(error)
+        return (_text(inner, depth + 1) if any(key in as_dict(inner) for key in _WORD_KEYS) else "") or error
+    error = unwrapped(error) if isinstance(error, list) and as_dict(unwrapped(error)).get("message") else error
+    if not isinstance(error, dict):
+        return json.dumps(error)
+    message = next((error[key] for key in ("message", *_WORD_KEYS) if not _reports_none(error.get(key))), None)
+    parts = [_text(message, depth + 1)] if message is not None else []
+    raw = as_dict(error.get("metadata")).get("raw")
+    if parts and raw and (more := _text(raw, depth + 1)) and more not in parts[0]:
+        parts[0] += f": {more}"
+    parts += [str(error[key]) for key in ("code", "type") if error.get(key) and not isinstance(error[key], dict | list)]
+    return f"{parts[0]} ({', '.join(parts[1:])})" if len(parts) > 1 else "".join(parts) or json.dumps(error)
+
+
+def _objects(error: Any) -> Iterator[dict[str, Any]]:
+    """Yield the objects that an error is made of, outer ones first."""
+    queue: deque[Any] = deque([error])
+    for _ in range(_MAX_OBJECTS):
+        if not queue:
+            return
+        value = queue.popleft()
+        if isinstance(value, str):
+            value = {"message": value}
+        if isinstance(value, list):
+            queue.extend(item for item in value[:_MAX_ITEMS] if isinstance(item, dict | str))
+        if not isinstance(value, dict):
+            continue
+        yield value
+        for key, inner in value.items():
+            if key in _CONTAINERS:
+                nested = _embedded(inner) if isinstance(inner, str) else inner
+                if isinstance(nested, dict | list):
+                    queue.append(nested)
+
+
+def _embedded(text: str) -> Any:
+    """Return the JSON object or list that begins in a text, or `None`."""
+    text = text[: 4 * MAX_WORDS]
+    for mark in ("{", "["):
+        at = text.find(mark)
+        if at >= 0:
+            try:
+                return json.JSONDecoder().raw_decode(text, at)[0]
+            except (ValueError, RecursionError):
+                continue
+    return None
+
+
+def _strings(entry: dict[str, Any], keys: tuple[str, ...]) -> Iterator[str]:
+    for key in keys:
+        value = entry.get(key)
+        if isinstance(value, str) and value:
+            yield value[:MAX_WORDS]
+
+
+def _code_name(name: str) -> str:
+    return normalized(name).removesuffix("_exception").removesuffix("_error")
+
+
+def _http_status(value: Any) -> int | None:
+    text = str(value).strip() if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    return int(text) if len(text) == 3 and text.isascii() and text.isdigit() and 400 <= int(text) < 600 else None
