@@ -7,11 +7,14 @@ import re
 from promptops.engine.answers.items import clean_items, numbered_on_one_line, read_items
 from promptops.engine.answers.jsons import json_values
 from promptops.engine.answers.markers import number_of
-from promptops.engine.answers.phrases import OPENING_LIMIT, is_closing, is_opening
+from promptops.engine.answers.phrases import OPENING_LIMIT, is_closing, is_list_opening
 from promptops.engine.answers.reasoning import split_reasoning
 from promptops.engine.answers.wrapping import fenced_blocks, tagged_parts
 
-_RULE = re.compile(r"[-*_=]{3,}")
+WRAPS = 4
+"""How many tags or fences around the whole list may be in one another."""
+
+_RULE = re.compile(r"[-*_=#]{3,}")
 _SINGLE_WORD = re.compile(r"\w{1,20}", re.ASCII)
 _BEFORE_FIRST_NUMBER = re.compile(r"[^\n:：]{1,120}[:：][ \t]*(?=[(（]?1[.)、）:](?!\d))")
 _JSON_START = re.compile(r"^[ \t]*[\[{]", re.M)
@@ -26,8 +29,14 @@ def parse_alternatives(text: str, count: int) -> list[str]:
     limit = max(1, count)
     answer, _ = split_reasoning(text)
     answer = answer.replace("\r\n", "\n").replace("\r", "\n")
-    found = _structured(answer) or _listed(_inside(answer), limit)
-    return found[:limit]
+    for _ in range(WRAPS):
+        if found := _structured(answer):
+            return found[:limit]
+        inner = _inside(answer)
+        if inner == answer:
+            break
+        answer = inner
+    return _listed(answer, limit)[:limit]
 
 
 def _structured(answer: str) -> list[str] | None:
@@ -53,6 +62,8 @@ def _inside(answer: str) -> str:
 
 def _listed(answer: str, limit: int) -> list[str]:
     lines = ["" if _RULE.fullmatch(line.strip()) else line.rstrip() for line in answer.splitlines()]
+    if all(line.startswith(">") or not line for line in lines):
+        lines = [line[1:].removeprefix(" ") for line in lines]
     lines = _without_closing(_without_opening(lines, limit))
     filled = [line for line in lines if line.strip()]
     pieces = numbered_on_one_line(filled[0], limit) if len(filled) == 1 and limit > 1 else None
@@ -69,7 +80,7 @@ def _without_opening(lines: list[str], limit: int) -> list[str]:
     first = lines[filled[0]].strip()
     ends_with_colon = len(first) <= OPENING_LIMIT and first.rstrip("*_ ").endswith((":", "："))
     is_block = not lines[filled[0] + 1].strip()
-    if is_opening(first) or (ends_with_colon and is_block and first[0] not in "#*_-" and len(filled) > limit):
+    if is_list_opening(first) or (ends_with_colon and is_block and first[0] not in "#*_-" and len(filled) > limit):
         return lines[filled[0] + 1 :]
     if match := _BEFORE_FIRST_NUMBER.match(first):
         following = number_of(lines[filled[1]])

@@ -15,6 +15,8 @@ _HEADING = re.compile(r"[ \t]*(?:\#{1,6}[ \t]+\S[^\n]{0,120}|\*\*[^*\n]{1,120}\*
 _BOLD_TITLE = re.compile(
     r"(?:\*\*|__)([^*_\n]{1,80})(?:(?:\*\*|__)[ \t]*(?:[:：]|[-–—](?=[ \t]))|[:：][ \t]*(?:\*\*|__))[ \t]*"
 )
+_ITALIC_TITLE = re.compile(r"[*_]([^*_\n]{1,60})(?:[*_][ \t]*(?:[:：]|[-–—](?=[ \t]))|[:：][ \t]*[*_])[ \t]*")
+_SHORT_LINE = re.compile(r"[^\W\d_][\w'’]*(?: [\w'’&]+){0,3}")
 _QUOTED_TITLE = re.compile(r"[\"“「『]([^\"“”「」『』\n]{1,60})[\"”」』][ \t]*(?:[:：]|[-–—](?=[ \t]))[ \t]*")
 _COLON_LINE = re.compile(r"[^\n]{1,60}[:：]")
 _PROMPT_LINE = re.compile(r"[*_]{0,2}prompt[*_]{0,2}[:：][*_]{0,2}[ \t]*", re.I)
@@ -121,7 +123,7 @@ def numbered_on_one_line(line: str, limit: int) -> list[str] | None:
         places.append(match)
         at = match.end()
     before = line[: places[0].start()].strip()
-    if before and not before.endswith((":", "：")):
+    if before and not before.endswith((":", "：")) and not is_opening(before):
         return None
     ends = [*(place.start() for place in places[1:]), len(line)]
     return [line[place.end() : end].strip().rstrip(";,") for place, end in zip(places, ends, strict=True)]
@@ -141,7 +143,9 @@ def _without_titles(items: list[Item]) -> list[Item]:
         return [item[next(at for at, line in enumerate(item) if _PROMPT_LINE.match(line)) :] for item in items]
     if all(len(item) > 1 and (_HEADING.fullmatch(item[0]) or _COLON_LINE.fullmatch(item[0])) for item in items):
         return [item[1:] for item in items]
-    for title in (_BOLD_TITLE, _QUOTED_TITLE):
+    if all(len(item) > 1 and _SHORT_LINE.fullmatch(item[0]) and len(item[1]) > 2 * len(item[0]) for item in items):
+        return [item[1:] for item in items]
+    for title in (_BOLD_TITLE, _ITALIC_TITLE, _QUOTED_TITLE):
         matches = [title.match(item[0]) for item in items]
         if all(match and (item[0][match.end() :] or len(item) > 1) for match, item in zip(matches, items, strict=True)):
             return [[item[0][match.end() :], *item[1:]] for match, item in zip(matches, items, strict=True) if match]

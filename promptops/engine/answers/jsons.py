@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from typing import Any
@@ -20,7 +21,10 @@ _PROMPT_KEYS = (
 _TITLE_KEYS = frozenset(("title", "name", "label", "id", "number", "index", "style", "mood", "type", "theme"))
 _TRAILING_COMMA = re.compile(r",(\s*[}\]])")
 
-DEPTH = 4
+LITERAL_LIMIT = 20_000
+"""Characters of a list in Python's quotes at most: its parser takes more time and memory than JSON's."""
+
+DEPTH = 6
 """How many objects may be in one another, such as {"result": {"prompts": [{"prompt": ...}]}}."""
 
 
@@ -51,7 +55,17 @@ def _documents(text: str) -> list[Any] | None:
         except (ValueError, RecursionError):
             continue
         return documents
-    return None
+    return _python_literal(text)
+
+
+def _python_literal(text: str) -> list[Any] | None:
+    """The value of a list or object in Python's quotes, as some models write it instead of JSON."""
+    if len(text) > LITERAL_LIMIT or "'" not in text:
+        return None
+    try:
+        return [ast.literal_eval(text)]
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
 
 
 _DECODER = json.JSONDecoder(strict=False)

@@ -10,10 +10,21 @@ _CJK_NUMBERS = {char: at + 1 for at, char in enumerate("一二三四五六七八
 _ORDINALS = {
     word: number
     for number, words in enumerate(
-        ("first primero primera", "second segundo segunda", "third tercero tercera", "fourth cuarto", "fifth quinto"), 1
+        (
+            "first 1st primero primera",
+            "second 2nd segundo segunda",
+            "third 3rd tercero tercera",
+            "fourth 4th",
+            "fifth 5th",
+        ),
+        1,
     )
     for word in words.split()
 }
+
+_WORDS = "one|two|three|four|five|six|seven|eight|nine|ten"
+_NUMBER_WORDS = {word: number for number, word in enumerate(_WORDS.split("|"), 1)}
+_ROMAN = {word: number for number, word in enumerate("i ii iii iv v vi vii viii ix x".split(), 1)}
 
 _LABELS = (
     r"options?|alternatives?|alternativa|variations?|versions?|prompts?|variantes?|opción|opcion|versión|variación"
@@ -29,14 +40,14 @@ _END = r"(?P<closed>[*_]{0,3})[ \t]*"
 # Plainly a number, whatever else the answer holds: "1." "1)" "(1)" "[1]" "1、" "①" "1️⃣" "Option 1:".
 _PLAIN = re.compile(
     _WRAP + r"(?:"
-    r"(?P<dotted>\d{1,3})[.)](?!\d)"
+    r"(?P<dotted>\d{1,3})[ \t]?\\?[.)]\)?(?!\d)"
     r"|(?P<round>[(（]\d{1,3}[)）])[:：.]?"
-    r"|(?P<square>\[\d{1,2}\])[:.]?"
+    r"|(?P<square>(?:\[\d{1,2}\]|【\d{1,2}】))[:.：]?"
     r"|(?P<wide>\d{1,3}[、．）]|[０-９]{1,3}[．.)）、:：])"
-    r"|(?P<circled>[①-⑳❶-❿➀-➉])[.:、．]?"
+    r"|(?P<circled>[①-⒛❶-❿➀-➓])[.:、．]?"
     r"|(?P<keycap>\d\ufe0f?\u20e3)"
     rf"|(?:{_LABELS})(?:[ \t](?:{_LABELS}))?[ \t]*\#?(?P<labeled>\d{{1,2}}|[A-Ha-h](?![^\W_])"
-    rf"|[一二三四五六七八九十]){_TITLE}(?P<inside>[*_]{{0,3}})"
+    rf"|[一二三四五六七八九十]|(?:{_WORDS})(?![^\W_])){_TITLE}(?P<inside>[*_]{{0,3}})"
     r"(?:[ \t]*[:：.)、]|[ \t]*[-–—](?=[ \t])|(?=[*_]{0,3}[ \t]*$))"
     r"|第[ \t]?(?P<nth>\d{1,2}|[一二三四五六七八九十])(?:种|個|个|版|条|案|の案|つ目|種)?[^\n:：]{0,6}[:：、]"
     r")" + _END,
@@ -47,14 +58,17 @@ _IN_SEQUENCE = re.compile(
     _WRAP + r"(?:"
     r"(?P<colon>\d{1,2})[ \t]?[:：](?!\d)"
     r"|(?P<dash>\d{1,2})[ \t]+[-–—](?=[ \t])"
-    r"|\#(?P<hash>\d{1,2})(?:[:.)]|(?=[ \t]))"
-    r"|(?P<letter>[A-Ha-h])[.):](?=[ \t])"
+    r"|(?:\#|№[ \t]?|no\. ?)(?P<hash>\d{1,2})(?:[:.)]|(?=[ \t]))"
+    r"|\(?(?P<letter>[A-Ha-h])[.):](?=[ \t])"
+    r"|\(?(?P<roman>i{1,3}|iv|v|vi{1,3}|ix|x)[.):](?=[ \t])"
     r"|(?P<chinese>[一二三四五六七八九十])[、．.：:]"
     rf"|(?P<ordinal>{'|'.join(_ORDINALS)})(?:[ \t]+(?:{_LABELS}))?[:：]"
     r")" + _END,
     re.I,
 )
-_BULLET = re.compile(r"[ \t]*(?:[•‣▪●◦○·]|-(?!\d)|[–—](?=[ \t])|\+(?=[ \t])|\*(?=\s|$)|\*(?![^*\n]*\*))[ \t]*")
+_BULLET = re.compile(
+    r"[ \t]*(?:[•‣▪●◦○·→►▶➤➜✅✓✔★☆■▸◆]\ufe0f?|-(?!\d)|[–—](?=[ \t])|\+(?=[ \t])|\*(?=\s|$)|\*(?![^*\n]*\*))[ \t]*"
+)
 
 MARKERS_LIMIT = 8
 """Bullets and numbers before one line at most."""
@@ -83,15 +97,12 @@ def number_of(line: str) -> Marker | None:
 
 
 def _value(text: str) -> int:
-    text = text.strip("()（）[]、．.:： ").casefold()
-    if text in _CJK_NUMBERS:
-        return _CJK_NUMBERS[text]
-    if text in _ORDINALS:
-        return _ORDINALS[text]
-    if len(text) == 1 and "a" <= text <= "h":
-        return ord(text) - ord("a") + 1
+    text = text.strip("()（）[]【】、．.:： ").casefold()
+    for names in (_CJK_NUMBERS, _ORDINALS, _NUMBER_WORDS, _ROMAN):
+        if text in names:
+            return names[text]
     if len(text) == 1 and not text.isdecimal():
-        return int(unicodedata.numeric(text))
+        return ord(text) - ord("a") + 1 if "a" <= text <= "h" else int(unicodedata.numeric(text))
     return int("".join(char for char in text if char.isdecimal()))
 
 

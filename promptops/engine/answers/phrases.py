@@ -6,6 +6,7 @@ Each is a table of usual forms in the languages that models answer in. What is i
 from __future__ import annotations
 
 import re
+from itertools import islice
 
 OPENING_LIMIT = 240
 """Characters of an opening line at most; a longer one is more likely text that ends with a colon."""
@@ -52,7 +53,7 @@ _COMPLETE = re.compile(
     r"(?:[^.!?:]{0,40}[.!?,] ?)?(?:here you go|here it is|here they are|here goes|here(?:'|’)s (?:my|one|a) (?:take"
     r"|attempt|try|"
     r"suggestion|idea|go)|aquí (?:tienes|está|van|lo tienes)|aqui está|voici|le voici|hier ist er|こちらです|どうぞ"
-    r"|如下|给你)",
+    r"|如下|给你)|[^。：\n]{0,20}如下|以下[^。\n]{0,60}",
     re.I,
 )
 _CHAT_WORD = re.compile(
@@ -63,7 +64,17 @@ _CHAT_WORD = re.compile(
     r"|com certeza!?",
     re.I,
 )
-_CHAT_WORD_INLINE = re.compile(r"(?:sure|certainly|of course|absolutely)(?: thing)?! +(?=[^\W\d_])", re.I)
+_CHAT_WORD_INLINE = re.compile(
+    r"(?:(?:sure|certainly|of course|absolutely|okay|ok|here you go)(?: thing)?!|(?:sure|certainly"
+    r"|of course)\.) +(?=[^\W\d_])",
+    re.I,
+)
+_IS = re.compile(
+    rf"(?:the|your|my|an?) (?:(?:{_ADJECTIVE}|video) ){{1,3}}(?:{_NOUN})[^.:：\n]{{0,60}} (?:is|are|would be"
+    rf"|could be|reads)"
+    r"(?: as follows)?\Z",
+    re.I,
+)
 
 
 def is_opening(line: str) -> bool:
@@ -76,7 +87,20 @@ def is_opening(line: str) -> bool:
     if not line.endswith((":", "：")):
         return False
     head = line.rstrip(":： ")
-    return bool(_COMPLETE.fullmatch(head) or (_OPENER.search(head) and _META.search(head)) or _is_short_label(head))
+    return bool(
+        _COMPLETE.fullmatch(head)
+        or _IS.match(head)
+        or (_OPENER.search(head) and _META.search(head))
+        or _is_short_label(head)
+    )
+
+
+def is_list_opening(line: str) -> bool:
+    """Tell an opening line of a list, which may end without a colon ("Here are three alternatives.")."""
+    line = line.strip().strip("*_#> ").strip()
+    return is_opening(line) or (
+        len(line) <= OPENING_LIMIT and bool(_OPENER.match(line)) and bool(_COUNTED_INSIDE.search(line[:OPENING_LIMIT]))
+    )
 
 
 def _is_short_label(head: str) -> bool:
@@ -84,6 +108,12 @@ def _is_short_label(head: str) -> bool:
     return len(head) <= 60 and len(head.split()) <= 6 and bool(_STRONG.search(head) or _COUNTED.match(head))
 
 
+_COUNTED_INSIDE = re.compile(
+    r"(?:\d{1,2}|two|three|four|five|six|some|several|a few|my|dos|tres|cuatro|deux|trois|zwei|drei|vier|duas|três"
+    r"|[二三四五六七八九十两几])"
+    rf"(?:[ -][^\W\d_]+){{0,3}}? ?[个個つ]?(?:の)?(?:{_NOUN})",
+    re.I,
+)
 _COUNTED = re.compile(
     r"(?:\d{1,2}|two|three|four|five|six|seven|eight|nine|ten|tres|dos|cuatro|cinco|trois|drei|três"
     r"|[二三四五六七八九十两]|more|other)"
@@ -100,7 +130,7 @@ def after_inline_opening(text: str) -> str | None:
         head = text[: match.start()]
         if "\n" in head or '"' in head or "“" in head:
             return None
-        if (_OPENER.match(head) and _STRONG.search(head)) or _COMPLETE.fullmatch(head):
+        if (_OPENER.match(head) and _STRONG.search(head)) or _COMPLETE.fullmatch(head) or _IS.match(head):
             return text[match.end() :]
     return None
 
@@ -112,25 +142,42 @@ _LABEL_NAME = (
     r"|vidéo))?(?: (?:{adjective}))?"
 )
 _BARE_LABEL = _LABEL_NAME.format(
-    adjective=_ADJECTIVE, noun=r"prompt|提示词|提示詞|提示语|プロンプト|промпт|프롬프트|output|result|answer|response"
+    adjective=_ADJECTIVE,
+    noun=r"prompt|提示词|提示詞|提示语|プロンプト|промпт|프롬프트|output|result|answer|response|assistant",
 )
 _FULL_LABEL = (
     r"(?:(?:the|your|my) )?(?:(?:" + _ADJECTIVE + r")(?:された|した|版の?|后的?|後的?|的)?[ -]?){1,2}(?:video )?"
     r"(?:prompt|version|description|shot|text|rewrite|提示词|描述|版本|プロンプト|バージョン|versión|descripción"
     r"|version|Fassung)"
-    r"|(?:prompt|versión|descripción|version|versão) (?:" + _ADJECTIVE + r")"
+    r"|(?:prompt|versión|descripción|version|versão) (?:"
+    + _ADJECTIVE
+    + r")|(?:优化|增强|改写|润色|扩写|改进)(?:后|版|结果)"
 )
+_MARK = r"[*_]{0,3}"
 _LABEL = re.compile(
-    rf"(?:\#{{1,6}} +)?[*_]{{0,3}}(?:{_BARE_LABEL}|{_FULL_LABEL})[*_]{{0,3}} ?(?:[:：]| [-–—](?= )"
-    rf"|[-–—](?= ))[*_]{{0,3}}\s*",
+    rf"(?:\#{{1,6}} +)?{_MARK}(?:{_BARE_LABEL}|{_FULL_LABEL}){_MARK} ?(?:[:：]| [-–—](?= )|[-–—](?= ))[*_]{{0,3}}\s*"
+    rf"|[【\[](?:{_BARE_LABEL}|{_FULL_LABEL})[】\]][ \t]*[:：]?\s*"
+    rf"|[\"“](?:{_BARE_LABEL}|{_FULL_LABEL})[\"”] ?[:：]\s*",
     re.I,
 )
 _LABEL_LINE = re.compile(rf"(?:\#{{1,6}} +)?[*_]{{0,3}}(?:{_BARE_LABEL}|{_FULL_LABEL})[*_]{{0,3}} *\n", re.I)
 
 
+_MARKED_LABEL = re.compile(
+    rf"^(?:\#{{1,6}} +[*_]{{0,3}}|[*_]{{2,3}})(?:{_BARE_LABEL}|{_FULL_LABEL})(?:[*_]{{2,3}} ?[:：]?|[:：][*_]{{2,3}}"
+    rf"|[:：]?[ \t]*$)\s*",
+    re.I | re.M,
+)
+
+
 def after_label(text: str) -> str | None:
-    """Return what follows a label ("**Enhanced Prompt:** A fox", "Prompt: A fox"), or `None`."""
+    """Return what follows a label ("**Enhanced Prompt:** A fox", "Prompt: A fox"), or `None`.
+
+    A label in bold or as a heading may also come after something else, when it is the only one.
+    """
     match = _LABEL.match(text)
+    if match is None and len(labels := list(islice(_MARKED_LABEL.finditer(text), 2))) == 1:
+        return text[labels[0].end() :]
     if match is None and (line := _LABEL_LINE.match(text)) is not None:
         is_marked = text[0] in "#*_" or re.match(_FULL_LABEL, text, re.I)
         match = line if is_marked else None
@@ -144,11 +191,12 @@ _SENTENCES = (
     r"| prefer)[^\n]{0,120}?"
     r"(?:let me know|just (?:ask|say|tell)|i can|i(?:'|’)d be|feel free|please)"
     r"|希望(?:这|這|以上|对|對|能|您|你)|如果?[您你需有想][^\n]{0,60}(?:告诉|告訴|告知|随时|隨時|联系|请说)"
-    r"|如需[^\n]{0,60}|请告诉我|请随时|欢迎随时"
+    r"|如需[^\n]{0,60}|请告诉我|[您你]觉得|请随时|欢迎随时"
     r"|¡?espero que|av[ií]same|déjame saber|si (?:quieres|deseas|necesitas|prefieres)[^\n]{0,80}(?:avísame|dime"
     r"|puedo|dudes|házmelo)"
     r"|¿(?:quieres|te gustaría|deseas|necesitas)|no dudes"
-    r"|ご(?:要望|希望|不明|質問|意見|確認)[^\n]{0,60}(?:ください|下さい|ますか)|お気軽に|お役に立て|必要(?:であれば"
+    r"|ご(?:要望|希望|不明|質問|意見|確認)[^\n]{0,60}(?:ください|下さい|ますか)|お気軽に|お役に立て"
+    r"|何か[^\n]{0,40}(?:ください|下さい)|必要(?:であれば"
     r"|に応じて|でしたら)[^\n]{0,60}"
     r"(?:ください|下さい|ます)|いかがでしょうか|他に何か"
     r"|n(?:'|’)hésitez pas|j(?:'|’)espère que|faites-moi savoir|dites-moi si|souhaitez-vous|voulez-vous que"
@@ -159,7 +207,7 @@ _SENTENCES = (
 _EXPLANATIONS = (
     r"[*_]{0,2}(?:note|notes|changes(?: made)?|what (?:i )?changed|key changes|key improvements|improvements"
     r"|explanation|rationale|reasoning"
-    r"|why this works|tips?)[*_]{0,2} ?:"
+    r"|why (?:this|it) works|tips?)[*_]{0,2} ?:"
     r"|this (?:enhanced |improved |revised |rewritten |rephrased |updated |expanded |new )?(?:version|prompt|rewrite"
     r"|revision|rephrasing"
     r"|rephrased sentence|sentence|description|wording)\b|(?:the|these) (?:revised|enhanced|improved|rewritten"
@@ -175,7 +223,17 @@ _EXPLANATIONS = (
     r"|このプロンプト|このバージョン|補足|注意点|変更点|cette version|ce prompt|diese (?:version|fassung)|hinweis:"
     r"|esta versão"
 )
-_CLOSING = re.compile(rf"[*_(\s]{{0,4}}(?:{_SENTENCES}|{_EXPLANATIONS})|[*_]{{0,2}}enjoy!", re.I)
+_HEADINGS = (
+    r"(?:\#{1,6} +|\*\*)(?:explanation|notes?|changes(?: made)?|key (?:changes|improvements)|improvements|rationale"
+    r"|what (?:i )?changed"
+    r"|negative prompt|why (?:this|it) works|说明|修改说明|解释|explicación|cambios|補足|変更点)\b"
+)
+_CLOSING = re.compile(
+    rf"[*_(\[\s¡¿]{{0,4}}(?:{_SENTENCES}|{_EXPLANATIONS}|enjoy!|happy (?:filming|creating|prompting|generating)"
+    rf"|word count|end of prompt"
+    rf"|you (?:can|may) (?:adjust|modify|change|tweak|customize|use this)|(?:user|human) ?: )|{_HEADINGS}",
+    re.I,
+)
 _LAST_SENTENCE = re.compile(
     r"(?<=[.!?。！？])\s{0,3}(?:please )?(?:let me know (?:if|what|whether|which)|i hope (?:this|these) "
     r"|feel free to |would you like me to "

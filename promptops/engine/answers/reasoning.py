@@ -15,13 +15,14 @@ NAME_LIMIT = 64
 _CANDIDATE = re.compile(rf"<[^<>\n]{{1,{LONGEST}}}>|\[[/A-Za-z ]{{3,14}}\]|◁/?think▷")
 
 # Reasoning in plain words, which only the whole answer shows. Granite's models write the first; the second is what is
-# left of gpt-oss channels when a server drops their tokens.
+# left of gpt-oss channels when a server drops their tokens; the third is what Ollama prints.
 _SPELLED_OUT = (
     (
         re.compile(r"here(?:'|’)?(?:s| is) my thought process:", re.I),
         re.compile(r"here(?:'|’)?(?:s| is) my response:", re.I),
     ),
     (re.compile(r"analysis(?! )"), re.compile(r"assistantfinal")),
+    (re.compile(r"thinking\.\.\.\s", re.I), re.compile(r"\.\.\.done thinking\.", re.I)),
 )
 
 

@@ -87,7 +87,16 @@ _SKIPPED = (
     ),
     *("<|start_response|>", "<|end_response|>", "<|start_text|>", "<|end_text|>", "<|chatbot_token|>", "<|sep|>"),
     *("<|start_of_turn_token|>", "<|message|>", "<|content|>", "<|constrain|>", "<|end_header_id|>", "<|im_sep|>"),
-    *("<|im_middle|>", "<｜assistant｜>", "<｜begin▁of▁sentence｜>", "<|startoftext|>", "<seed:bos>", "[bos]"),
+    *(
+        "<|im_middle|>",
+        "<｜assistant｜>",
+        "<｜begin▁of▁sentence｜>",
+        "<|startoftext|>",
+        "<seed:bos>",
+        "<|begin_of_box|>",
+        "<|end_of_box|>",
+        "[bos]",
+    ),
 )
 
 TOKENS: dict[str, Action] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 from promptops.engine.answers.jsons import json_values
@@ -20,15 +21,16 @@ ROUNDS = 8
 """How many layers of the same kind can be in one another; four are the most that reports show."""
 
 _PAIRED = {"“": "”", "„": "“”", "«": "»", "»": "«", "‹": "›", "‘": "’", "「": "」", "『": "』", "”": "”", "＂": "＂"}
+_DOUBLE = frozenset('"“”')
 _SAME = "\"'`"
 
 _TAG_NAMES = (
     "prompt|enhanced[_-]?prompt|improved[_-]?prompt|final[_-]?prompt|video[_-]?prompt|rewritten[_-]?prompt|output|answer|response"
-    "|result|final|final[_-]?answer|text|description|enhanced|rewrite|solution|alternatives?|options?|variations?|prompts"
+    "|result|final|final[_-]?answer|text|description|enhanced|rewrite|solution|alternatives?|options?|variations?|prompts|li|ol|ul"
 )
-_TAG = re.compile(rf"<(/?)({_TAG_NAMES})>", re.I)
+_TAG = re.compile(rf"[<\[](/?)((?:{_TAG_NAMES})(?:[_-]?\d{{1,2}})?)[>\]]", re.I)
 _FENCE = re.compile(r"^[ \t]{0,3}(```+|~~~+)[ \t]*([\w+.-]{0,20})[ \t]*$", re.M)
-_RULE = re.compile(r"[-*_=]{3,}")
+_RULE = re.compile(r"[-*_=#]{3,}")
 
 
 def read_text(answer: str) -> str:
@@ -97,6 +99,9 @@ def without_fence(text: str) -> str | None:
         return blocks[0] if not before or before.endswith((":", "：")) else None
     if text.startswith("```") and text.endswith("```") and text.count("```") == 2:
         return text[3:-3]
+    fences = [] if blocks else list(_FENCE.finditer(text))
+    if len(fences) == 1 and not (text[: fences[0].start()].strip() and text[fences[0].end() :].strip()):
+        return text[: fences[0].start()] or text[fences[0].end() :]  # the other one is missing
     return None
 
 
@@ -121,7 +126,15 @@ def tagged_parts(text: str) -> list[str]:
 
 def _without_tags(text: str) -> str | None:
     parts = tagged_parts(text)
-    return parts[0] if len(parts) == 1 else None
+    if len(parts) == 1:
+        return parts[0]
+    tags = list(islice(_TAG.finditer(text), 2))
+    if len(tags) == 1 and tags[0].group().startswith("<"):  # the other one is missing
+        if not tags[0].group(1) and tags[0].start() == 0:
+            return text[tags[0].end() :]
+        if tags[0].group(1) and tags[0].end() == len(text):
+            return text[: tags[0].start()]
+    return None
 
 
 def _from_json(text: str) -> str | None:
@@ -135,7 +148,13 @@ def without_quotes(text: str) -> str | None:
     """Return `text` without the quotation marks around the whole of it, or `None` when there are none."""
     if len(text) < 2:
         return None
+    for mark in ('"""', "'''", "``", "''"):
+        if text.startswith(mark) and text.endswith(mark) and len(text) > 2 * len(mark):
+            inner = text[len(mark) : -len(mark)]
+            return None if mark in inner else inner
     first, last, inner = text[0], text[-1], text[1:-1]
+    if first in _DOUBLE and last in _DOUBLE and first != last and not _DOUBLE & set(inner):
+        return inner  # one straight, one curly
     if first in _SAME and first == last:
         return inner if _wraps(first, inner) else None
     if last not in _PAIRED.get(first, "") or first == last:
