@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
+from promptops.engine.answers.closings import is_closing
 from promptops.engine.answers.items import clean_items, numbered_on_one_line, read_items
 from promptops.engine.answers.jsons import json_values
 from promptops.engine.answers.markers import number_of
-from promptops.engine.answers.phrases import OPENING_LIMIT, is_closing, is_list_opening
+from promptops.engine.answers.openings import OPENING_LIMIT, is_list_opening
 from promptops.engine.answers.reasoning import split_reasoning
 from promptops.engine.answers.wrapping import fenced_blocks, tagged_parts
 

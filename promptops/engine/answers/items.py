@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
+from promptops.engine.answers.labels import after_label
 from promptops.engine.answers.markers import bullet_end, number_of, without_markers
-from promptops.engine.answers.phrases import after_label, is_opening
+from promptops.engine.answers.openings import is_opening
 from promptops.engine.answers.wrapping import without_emphasis, without_quotes
 
 Item = list[str]

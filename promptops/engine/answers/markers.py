@@ -24,7 +24,7 @@ _ORDINALS = {
 
 _WORDS = "one|two|three|four|five|six|seven|eight|nine|ten"
 _NUMBER_WORDS = {word: number for number, word in enumerate(_WORDS.split("|"), 1)}
-_ROMAN = {word: number for number, word in enumerate("i ii iii iv v vi vii viii ix x".split(), 1)}
+_ROMAN = {word: number for number, word in enumerate(("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x"), 1)}
 
 _LABELS = (
     r"options?|alternatives?|alternativa|variations?|versions?|prompts?|variantes?|opción|opcion|versión|variación"

@@ -7,15 +7,10 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
+from promptops.engine.answers.closings import before_last_remark, is_closing
 from promptops.engine.answers.jsons import json_values
-from promptops.engine.answers.phrases import (
-    OPENING_LIMIT,
-    after_inline_opening,
-    after_label,
-    before_last_remark,
-    is_closing,
-    is_opening,
-)
+from promptops.engine.answers.labels import after_label
+from promptops.engine.answers.openings import OPENING_LIMIT, after_inline_opening, is_opening
 
 ROUNDS = 8
 """How many layers of the same kind can be in one another; four are the most that reports show."""
@@ -130,8 +125,9 @@ def _without_tags(text: str) -> str | None:
         return parts[0]
     tags = list(islice(_TAG.finditer(text), 2))
     if len(tags) == 1 and tags[0].group().startswith("<"):  # the other one is missing
-        if not tags[0].group(1) and tags[0].start() == 0:
-            return text[tags[0].end() :]
+        rest = text[tags[0].end() :]
+        if not tags[0].group(1) and tags[0].start() == 0 and not rest.strip()[:1].islower():
+            return rest
         if tags[0].group(1) and tags[0].end() == len(text):
             return text[: tags[0].start()]
     return None
