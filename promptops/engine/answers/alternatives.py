@@ -8,7 +8,7 @@ from promptops.engine.answers.closings import is_closing
 from promptops.engine.answers.items import clean_items, numbered_on_one_line, read_items
 from promptops.engine.answers.jsons import json_values
 from promptops.engine.answers.markers import number_of
-from promptops.engine.answers.openings import OPENING_LIMIT, is_list_opening
+from promptops.engine.answers.openings import LINES_LIMIT, OPENING_LIMIT, is_list_opening
 from promptops.engine.answers.reasoning import split_reasoning
 from promptops.engine.answers.wrapping import fenced_blocks, tagged_parts
 
@@ -62,7 +62,9 @@ def _inside(answer: str) -> str:
 
 
 def _listed(answer: str, limit: int) -> list[str]:
-    lines = ["" if _RULE.fullmatch(line.strip()) else line.rstrip() for line in answer.splitlines()]
+    lines = [
+        "" if _RULE.fullmatch(line.strip()) else line.rstrip() for line in answer.split("\n", LINES_LIMIT)[:LINES_LIMIT]
+    ]
     if all(line.startswith(">") or not line for line in lines):
         lines = [line[1:].removeprefix(" ") for line in lines]
     lines = _without_closing(_without_opening(lines, limit))

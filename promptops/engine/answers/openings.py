@@ -9,6 +9,9 @@ from promptops.engine.answers.words import ADJECTIVE, JOINT, NOUN, PROMPT, any_o
 OPENING_LIMIT = 240
 """Characters of an opening line at most; a longer one is more likely text that ends with a colon."""
 
+LINES_LIMIT = 2_000
+"""Lines of an answer that are looked at one by one; answers of at most 4,096 tokens have a tenth of it."""
+
 _CALL = any_of(
     "here(?:'|’)?s|here (?:is|are|you go|it is|goes)|below (?:is|are)|this is|these are|the following",
     "sure|certainly|of course|absolutely|okay|ok|great|got it|no problem|alright|definitely",

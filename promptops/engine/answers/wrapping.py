@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 from promptops.engine.answers.closings import before_last_remark, is_closing
 from promptops.engine.answers.jsons import json_values
 from promptops.engine.answers.labels import after_label
-from promptops.engine.answers.openings import OPENING_LIMIT, after_inline_opening, is_opening
+from promptops.engine.answers.openings import LINES_LIMIT, OPENING_LIMIT, after_inline_opening, is_opening
 
 ROUNDS = 8
 """How many layers of the same kind can be in one another; four are the most that reports show."""
@@ -52,14 +52,13 @@ def without_opening(text: str) -> str | None:
 
 def without_closing(text: str) -> str | None:
     """Return `text` without its closing remarks, which end it, or `None` when it has none."""
-    at = text.find("\n")
-    while at >= 0:
-        end = text.find("\n", at + 1)
-        line = text[at + 1 : end if end >= 0 else len(text)]
-        follows_blank = text[:at].endswith("\n") or not text[text.rfind("\n", 0, at) + 1 : at].strip()
-        if line.strip() and (follows_blank or end < 0) and is_closing(line[:OPENING_LIMIT]):
+    lines = text.split("\n", LINES_LIMIT)
+    at = len(lines[0])
+    for previous, line in pairwise(lines):
+        is_last = at + 1 + len(line) == len(text)
+        if line.strip() and (not previous.strip() or is_last) and is_closing(line[:OPENING_LIMIT]):
             return text[:at]
-        at = end
+        at += 1 + len(line)
     return before_last_remark(text)
 
 
