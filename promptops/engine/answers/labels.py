@@ -33,7 +33,8 @@ _LABEL = re.compile(
 )
 _LABEL_LINE = re.compile(rf"{_HEADING}{_MARK}{_FULL}{_MARK} *\n", re.I)
 _MARKED_LABEL = re.compile(
-    rf"^(?:\#{{1,6}} +{_MARK}|[*_]{{2,3}})(?:{_NAME}|result|answer|response)(?:[*_]{{2,3}} ?[:：]?|[:：][*_]{{2,3}}|[:：]?[ \t]*$)\s*",
+    rf"^(?:\#{{1,6}} +{_MARK}|[*_]{{2,3}})(?:{_NAME}|result|answer|response)(?:[*_]{{2,3}} ?[:：]?"
+    rf"|[:：][*_]{{2,3}}|[:：]?[ \t]*$)\s*",
     re.I | re.M,
 )
 

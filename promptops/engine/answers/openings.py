@@ -49,7 +49,8 @@ _CHAT_WORD = re.compile(
     re.I,
 )
 _CHAT_WORD_INLINE = re.compile(
-    r"(?:(?:sure|certainly|of course|absolutely|okay|ok|here you go)(?: thing)?!|(?:sure|certainly|of course)\.) +(?=\w)",
+    r"(?:(?:sure|certainly|of course|absolutely|okay|ok|here you go)(?: thing)?!|(?:sure|certainly"
+    r"|of course)\.) +(?=\w)",
     re.I,
 )
 _THIS_IS = re.compile(r"(?:this is|these are) (?!(?:the|your|an?) (?:[\w-]+ ){0,2}prompt)", re.I)

@@ -16,7 +16,8 @@ _SORRY = (
     r"|no|oh)[,.;:!—–-]*\s*(?:but |however,? |and |that )?)"
 )
 _CANNOT = (
-    r"(?:i|we)(?: (?:cannot|can't|can not|cant|won't|will not|don't|do not|don't feel comfortable)(?: \w+ly| in good conscience)?"
+    r"(?:i|we)(?: (?:cannot|can't|can not|cant|won't|will not|don't|do not|don't feel comfortable)(?: \w+ly"
+    r"| in good conscience)?"
     r"|(?: am|'m| are|'re) (?:unable to|not able to|not comfortable|not allowed to|not permitted to|not going to)"
     r"|(?:'d| would) (?:prefer not to|rather not)) "
 )
@@ -33,9 +34,11 @@ _REQUEST = (
 _ENGLISH = re.compile(
     rf"{_SORRY}{{0,2}}{_AI}?{_CANNOT}(?:"
     rf"(?:help|assist)(?: (?:you|out))?(?: (?:with|in|on) (?:{_REQUEST})|[.!]?\s*\Z|[.,!](?= ))"
-    rf"|(?:fulfil?l?|comply(?: with)?|complete|accommodate|process|honou?r|proceed with|engage (?:with|in)|continue with"
+    rf"|(?:fulfil?l?|comply(?: with)?|complete|accommodate|process|honou?r|proceed with|engage (?:with|in)"
+    rf"|continue with"
     rf"|respond to|support|answer"
-    rf"|create|generate|provide|write|produce|make|offer|depict|describe|rewrite|enhance|creating|writing|generating|producing|participate in|discuss"
+    rf"|create|generate|provide|write|produce|make|offer|depict|describe|rewrite|enhance|creating|writing"
+    rf"|generating|producing|participate in|discuss"
     rf"|share|do|decline|refuse"
     rf"|respectfully decline)(?: (?:you|to|any|with))? ?(?:{_REQUEST}|\Z|[.!]\s*\Z))"
     rf"|{_AI}(?:i |my )(?:[^.!?\n]{{0,60}}?)(?:cannot|can't|can not|unable|not able|not allowed|don't|do not"
@@ -57,7 +60,8 @@ _OTHERS = re.compile(
     r"(?:无法|無法|不能|不可以|没办法|不便|不会|不會)[^。\n]{0,16}?(?:帮助|幫助|帮您|帮你|协助|協助|提供|生成|创作"
     r"|創作|完成|满足|滿足|回答|处理|處理|支持|讨论"
     r"|编写|撰写|创建|继续|执行|响应|回应|写)"
-    r"|(?:抱歉|对不起)?[，,]?(?:您的|你的)?[该该此这]?(?:内容|请求)[^。\n]{0,12}违反|(?:抱歉|对不起)?[，,]?无法(?:生成|提供|完成|处理|满足|创作)[^。\n]{0,12}(?:内容|请求|提示词)"
+    r"|(?:抱歉|对不起)?[，,]?(?:您的|你的)?[该该此这]?(?:内容|请求)[^。\n]{0,12}违反|(?:抱歉"
+    r"|对不起)?[，,]?无法(?:生成|提供|完成|处理|满足|创作)[^。\n]{0,12}(?:内容|请求|提示词)"
     # Japanese
     r"|(?:申し訳(?:ありません|ございません|ない)|すみません|ごめんなさい|恐れ入りますが|恐縮ですが|残念ながら|(?:AI"
     r"|人工知能)[^。\n]{0,20}(?:として|ため|ので)"

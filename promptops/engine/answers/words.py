@@ -23,7 +23,8 @@ NOUN = any_of(
 )
 
 ADJECTIVE = any_of(
-    "enhanced|improved|rewritten|revised|expanded|polished|refined|optimi[sz]ed|detailed|vivid|cinematic|final|extended",
+    "enhanced|improved|rewritten|revised|expanded|polished|refined|optimi[sz]ed|detailed|vivid|cinematic|final"
+    "|extended",
     "updated|enriched|reworked|rephrased|better|new|suggested",
     "优化|優化|增强|增強|扩展|扩写|改写|润色|改进|最终|完整",
     "mejorad[oa]|optimizad[oa]|ampliad[oa]|reescrit[oa]",

@@ -20,10 +20,12 @@ _DOUBLE = frozenset('"“”')
 _SAME = "\"'`"
 
 _TAG_NAMES = (
-    "prompt|enhanced[_-]?prompt|improved[_-]?prompt|final[_-]?prompt|video[_-]?prompt|rewritten[_-]?prompt|output|answer|response"
-    "|result|final|final[_-]?answer|text|description|enhanced|rewrite|solution|alternatives?|options?|variations?|prompts|li|ol|ul"
+    "prompt|enhanced[_-]?prompt|improved[_-]?prompt|final[_-]?prompt|video[_-]?prompt|rewritten[_-]?prompt|output"
+    "|answer|response"
+    "|result|final|final[_-]?answer|text|description|enhanced|rewrite|solution|alternatives?|options?|variations?"
+    "|prompts|li|ol|ul"
 )
-_TAG = re.compile(rf"[<\[](/?)((?:{_TAG_NAMES})(?:[_-]?\d{{1,2}})?)[>\]]", re.I)
+_TAG = re.compile(rf"[<\[](/?)(?=[A-Za-z])((?:{_TAG_NAMES})(?:[_-]?\d{{1,2}})?)[>\]]", re.I)
 _FENCE = re.compile(r"^[ \t]{0,3}(```+|~~~+)[ \t]*([\w+.-]{0,20})[ \t]*$", re.M)
 _RULE = re.compile(r"[-*_=#]{3,}")
 
