@@ -1,64 +1,177 @@
-"""Take a model's thinking out of its text."""
+"""Take a model's reasoning and its end tokens out of its text, at once or as it streams."""
 
 from __future__ import annotations
 
 import re
 
+from promptops.engine.answers.tokens import CLOSED_BY_END, LONGEST, PREFIXES, TOKENS, Action
+
+QUOTES = frozenset("\"'`“”„‘’«»‹›「」『』")
+"""A token between two of these is a word that somebody quotes, not a token."""
+
+NAME_LIMIT = 64
+"""Characters of a channel's or speaker's name at most; the longest in use has about 40 ("commentary to=...")."""
+
+_CANDIDATE = re.compile(rf"<[^<>\n]{{1,{LONGEST}}}>|\[[/A-Za-z ]{{3,14}}\]|◁/?think▷")
+
+# Reasoning in plain words, which only the whole answer shows. Granite's models write the first; the second is what is
+# left of gpt-oss channels when a server drops their tokens; the third is what Ollama prints.
+_SPELLED_OUT = (
+    (
+        re.compile(r"here(?:'|’)?(?:s| is) my thought process:", re.I),
+        re.compile(r"here(?:'|’)?(?:s| is) my response:", re.I),
+    ),
+    (re.compile(r"analysis(?! )"), re.compile(r"assistantfinal")),
+    (re.compile(r"thinking\.\.\.\s", re.I), re.compile(r"\.\.\.done thinking\.", re.I)),
+)
+
 
 class ReasoningFilter:
-    """Takes `<think>...</think>` out of text that comes in pieces, also when a tag is cut in two."""
+    """Takes reasoning and end tokens out of text that comes in pieces, also when a token is cut in two."""
 
     def __init__(self) -> None:
         self._pending = ""
-        self._thinking = False
-        self.thoughts = ""
+        self._last = ""  # the character before `_pending`
+        self._opening = ""  # the token that began the reasoning; empty outside of it
+        self._naming: Action | None = None  # a name is being read, for this token
+        self._name = ""
+        self._ended = False
+        self._final = False  # a final channel was named
+        self._begun = False  # there was text that is not blank
+        self._visible: list[str] = []
+        self._thoughts: list[str] = []
+        self._given = 0
+        self.answer_start = 0
+
+    @property
+    def thoughts(self) -> str:
+        """The reasoning so far."""
+        return "".join(self._thoughts)
 
     def feed(self, text: str) -> str:
-        """The part of the text so far that is certainly not thinking, and was not given out before."""
-        data = self._pending + text
-        visible, at = [], 0
-        while found := self._tag().search(data, at):
-            visible.append(self._sort(data[at : found.start()]))
-            at = found.end()
-            self._thinking = not self._thinking
-        tag = "</think>" if self._thinking else "<think>"
-        certain = len(data) - _partial_tag(data[max(at, len(data) - len(tag)) :], tag)
-        visible.append(self._sort(data[at:certain]))
-        self._pending = data[certain:]
-        return "".join(visible)
+        """Return the part of the text so far that is certainly not reasoning and was not returned before.
+
+        `answer_start` is where the answer begins in all that was returned: a closing tag without an opening shows
+        that everything before it was reasoning, which cannot be taken back then.
+        """
+        return self._read(self._pending + text, is_last=False)
 
     def close(self) -> str:
-        """What was held back because it could have been the start of a tag."""
-        rest, self._pending = self._pending, ""
-        return self._sort(rest)
+        """Return what was held back because it could have been the start of a token."""
+        return self._read(self._pending, is_last=True)
 
-    def _tag(self) -> re.Pattern[str]:
-        return _CLOSE if self._thinking else _OPEN
+    def _read(self, data: str, *, is_last: bool) -> str:
+        at = self._tokens(data, is_last=is_last)
+        certain = len(data) if is_last else max(at, len(data) - _partial_token(data[max(at, len(data) - LONGEST) :]))
+        if self._pending_token is not None:
+            certain = self._pending_token
+        self._put(data[at:certain])
+        self._last = data[certain - 1] if certain else self._last
+        self._pending = data[certain:]
+        visible, self._visible = "".join(self._visible), []
+        self._given += len(visible)
+        return visible
 
-    def _sort(self, text: str) -> str:
-        if not self._thinking:
-            return text
-        self.thoughts += text
-        return ""
+    def _tokens(self, data: str, *, is_last: bool) -> int:
+        """Act on every token of `data`; return where the text after the last one begins."""
+        at = 0
+        self._pending_token: int | None = None
+        for match in _CANDIDATE.finditer(data):
+            action = TOKENS.get(match.group().lower())
+            if action is None:
+                continue
+            before = data[match.start() - 1] if match.start() else self._last
+            if before in QUOTES:
+                if match.end() == len(data) and not is_last:
+                    self._pending_token = match.start()
+                    break
+                if data[match.end() : match.end() + 1] in QUOTES:
+                    continue
+            self._put(data[at : match.start()])
+            self._act(action, match.group().lower())
+            at = match.end()
+        return at
+
+    def _put(self, text: str) -> None:
+        if self._naming is not None:
+            text = self._read_name(text)
+        if not text or self._ended:
+            return
+        if self._opening:
+            self._thoughts.append(text)
+        else:
+            self._visible.append(text)
+            self._begun = self._begun or not text.isspace()
+
+    def _read_name(self, text: str) -> str:
+        """Read a name, which ends with the line, at a token or at its limit; return the text after it."""
+        room = NAME_LIMIT - len(self._name)
+        end = text.find("\n", 0, room)
+        self._name += text[: end if end >= 0 else room]
+        if end < 0 and len(text) < room:
+            return ""
+        self._end_name()
+        return text[end + 1 if end >= 0 else room :]
+
+    def _end_name(self) -> None:
+        naming, name = self._naming, self._name.strip().lower()
+        self._naming, self._name = None, ""
+        if naming is Action.CHANNEL:
+            self._enter_channel(name)
+        elif naming is Action.ROLE:
+            self._ended = (self._ended and self._begun) or name not in ("", "assistant", "model")
+        elif name == "think":
+            self._act(Action.OPEN if naming is Action.ELEMENT else Action.CLOSE, name)
+
+    def _enter_channel(self, name: str) -> None:
+        if not name.startswith("final"):
+            self._opening = "<|channel|>"
+        elif not self._final:
+            self._final = True
+            self._opening, self._ended = "", False
+            self._restart()
+
+    def _act(self, action: Action, token: str) -> None:
+        if self._naming is not None:
+            self._end_name()
+        if self._opening:
+            ends_message = action in (Action.END, Action.ROLE, Action.CHANNEL) and self._opening in CLOSED_BY_END
+            if action is not Action.CLOSE and not ends_message:
+                self._naming = action if action is Action.ELEMENT_END else None
+                return
+            self._opening = ""
+        elif action is Action.CLOSE:
+            self._restart()
+        elif action in (Action.END, Action.ROLE):
+            self._ended = self._ended or self._begun
+        if action is Action.OPEN and not self._ended:
+            self._opening = token
+        elif action in (Action.CHANNEL, Action.ROLE, Action.ELEMENT, Action.ELEMENT_END):
+            self._naming = action
+
+    def _restart(self) -> None:
+        """Take the text so far for reasoning."""
+        self.answer_start = self._given + sum(map(len, self._visible))
+        self._begun = self._ended = False
 
 
-_OPEN = re.compile("<think>", re.IGNORECASE | re.ASCII)
-_CLOSE = re.compile("</think>", re.IGNORECASE | re.ASCII)
-
-
-def _partial_tag(text: str, tag: str) -> int:
-    """How many characters at the end of `text` could be the start of `tag`."""
-    return next((n for n in range(min(len(tag) - 1, len(text)), 0, -1) if text[-n:].lower() == tag[:n]), 0)
+def _partial_token(text: str) -> int:
+    """How many characters at the end of `text` could be the start of a token."""
+    return next((len(text) - at for at in range(len(text)) if text[at] in "<[◁" and text[at:].lower() in PREFIXES), 0)
 
 
 def split_reasoning(raw: str) -> tuple[str, str]:
-    """The answer, stripped, and the thinking in a model's whole text.
+    """Return the answer, stripped, and the reasoning in a model's whole text, both without end tokens.
 
-    Thinking that is never closed goes to the end; thinking closed without having been opened goes from the start.
+    Reasoning that is never closed goes to the end; reasoning closed without having been opened goes from the start.
     """
-    if "<" not in raw:
-        return raw.strip(), ""
     reasoning = ReasoningFilter()
     visible = reasoning.feed(raw) + reasoning.close()
-    *unopened, answer = _CLOSE.split(visible)
-    return answer.strip(), "".join(unopened) + reasoning.thoughts
+    start = reasoning.answer_start
+    answer, thoughts = visible[start:].strip(), visible[:start] + reasoning.thoughts
+    for opening, closing in _SPELLED_OUT:
+        begun = opening.match(answer)
+        ends = begun and closing.search(answer, begun.end())
+        if begun and ends:
+            return answer[ends.end() :].strip(), thoughts + answer[begun.end() : ends.start()]
+    return answer, thoughts

@@ -1,0 +1,170 @@
+"""Find the items of a list of alternatives, and take titles, labels and quotation marks off them."""
+
+from __future__ import annotations
+
+import re
+
+from promptops.engine.answers.labels import after_label
+from promptops.engine.answers.markers import bullet_end, number_of, without_markers
+from promptops.engine.answers.openings import is_opening
+from promptops.engine.answers.wrapping import without_emphasis, without_quotes
+
+Item = list[str]
+"""The lines of one alternative."""
+
+_HEADING = re.compile(r"[ \t]*(?:\#{1,6}[ \t]+\S[^\n]{0,120}|\*\*[^*\n]{1,120}\*\*:?|__[^_\n]{1,120}__:?)[ \t]*")
+_BOLD_TITLE = re.compile(
+    r"(?:\*\*|__)([^*_\n]{1,80})(?:(?:\*\*|__)[ \t]*(?:[:：]|[-–—](?=[ \t]))|[:：][ \t]*(?:\*\*|__))[ \t]*"
+)
+_ITALIC_TITLE = re.compile(r"[*_]([^*_\n]{1,60})(?:[*_][ \t]*(?:[:：]|[-–—](?=[ \t]))|[:：][ \t]*[*_])[ \t]*")
+_SHORT_LINE = re.compile(r"[^\W\d_][\w'’]*(?: [\w'’&]+){0,3}")
+_QUOTED_TITLE = re.compile(r"[\"“「『]([^\"“”「」『』\n]{1,60})[\"”」』][ \t]*(?:[:：]|[-–—](?=[ \t]))[ \t]*")
+_COLON_LINE = re.compile(r"[^\n]{1,60}[:：]")
+_PROMPT_LINE = re.compile(r"[*_]{0,2}prompt[*_]{0,2}[:：][*_]{0,2}[ \t]*", re.I)
+
+
+def read_items(lines: list[str], limit: int) -> list[Item] | None:
+    """Return the items that numbers, headings or bullets mark, or `None` when nothing does."""
+    return _under_headings(lines) or _numbered(lines, limit) or _bulleted(lines)
+
+
+def _under_headings(lines: list[str]) -> list[Item] | None:
+    """Items that each follow a heading or a line in bold, their title."""
+    filled = [line for line in lines if line.strip()]
+    starts = [at for at, line in enumerate(filled) if _HEADING.fullmatch(line)]
+    ends = [*starts[1:], len(filled)]
+    if len(starts) < 2 or starts[0] > 1 or any(end - start < 2 for start, end in zip(starts, ends, strict=False)):
+        return None
+    return [
+        [without_markers(line) for line in filled[start + 1 : end]] for start, end in zip(starts, ends, strict=True)
+    ]
+
+
+def _numbered(lines: list[str], limit: int) -> list[Item] | None:
+    starts = _sequence(lines)
+    if not starts:
+        return None
+    first, _ = starts[0]
+    before = [line.strip() for line in lines[:first] if line.strip()]
+    is_only_opening = len(starts) >= limit or all(line.endswith((":", "：")) or is_opening(line) for line in before)
+    if (len(starts) < 2 and (before or limit > 1) and not _is_single(lines, first)) or not is_only_opening:
+        return None
+    ends = [*(at for at, _ in starts[1:]), len(lines)]
+    paragraphs = [_paragraphs([text, *lines[at + 1 : stop]]) for (at, text), stop in zip(starts, ends, strict=True)]
+    if len(paragraphs) > 1 and all(len(item) == 1 for item in paragraphs[:-1]):
+        paragraphs[-1] = paragraphs[-1][:1]  # what follows the last one after a blank line is a remark
+    return [[line for paragraph in item for line in paragraph] for item in paragraphs]
+
+
+def _is_single(lines: list[str], first: int) -> bool:
+    """Tell a lone number that marks the one item of an answer."""
+    number = number_of(lines[first])
+    return number is not None and not number.needs_sequence and len([line for line in lines if line.strip()]) == 1
+
+
+def _sequence(lines: list[str]) -> list[tuple[int, str]]:
+    """Return the lines with the numbers 1, 2, 3 ...: index and text of each. After bullets they begin no list."""
+    starts: list[tuple[int, str]] = []
+    for at, line in enumerate(lines):
+        number = number_of(line)
+        if number is None:
+            if not starts and bullet_end(line):
+                return []
+            continue
+        if number.number == len(starts) + 1 and (not number.needs_sequence or starts or _continues(lines, at)):
+            starts.append((at, number.text))
+    return starts
+
+
+def _continues(lines: list[str], at: int) -> bool:
+    """Tell whether a number 2 follows the number 1 in line `at`."""
+    return any((number := number_of(line)) is not None and number.number == 2 for line in lines[at + 1 :])
+
+
+def _paragraphs(lines: list[str]) -> list[Item]:
+    """Return the paragraphs of an item, without the bullets of a list in it."""
+    found: list[Item] = [[]]
+    for at, line in enumerate(lines):
+        text = line.strip()[bullet_end(line.strip()) :] if at else without_markers(line)
+        if text.strip():
+            found[-1].append(text.strip())
+        elif found[-1]:
+            found.append([])
+    return [paragraph for paragraph in found if paragraph] or [[]]
+
+
+def _bulleted(lines: list[str]) -> list[Item] | None:
+    """Items with bullets; lines below one that are indented and have no bullet, or a nested one, go on with it."""
+    filled = [line for line in lines if line.strip()]
+    if not filled or not bullet_end(filled[0]):
+        return None
+    base = _indentation(filled[0])
+    is_nested = sum(bullet_end(line) > 0 and _indentation(line) == base for line in filled) > 1
+    items: list[Item] = []
+    for line in filled:
+        is_deeper = _indentation(line) > base
+        if items and is_deeper and (is_nested or not bullet_end(line)) and number_of(line) is None:
+            items[-1].append(without_markers(line))
+        else:
+            items.append([without_markers(line)])
+    return items
+
+
+def _indentation(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def numbered_on_one_line(line: str, limit: int) -> list[str] | None:
+    """Return the `limit` alternatives of a line such as "1. A fox 2. A hare", or `None`."""
+    places, at = [], 0
+    for number in range(1, limit + 1):
+        match = re.compile(rf"(?:(?<=\s)|^)[(（]?{number}[.)）:：、](?!\d)[ \t]*").search(line, at)
+        if match is None:
+            return None
+        places.append(match)
+        at = match.end()
+    before = line[: places[0].start()].strip()
+    if before and not before.endswith((":", "：")) and not is_opening(before):
+        return None
+    ends = [*(place.start() for place in places[1:]), len(line)]
+    return [line[place.end() : end].strip().rstrip(";,") for place, end in zip(places, ends, strict=True)]
+
+
+def clean_items(items: list[Item]) -> list[str]:
+    """Return each item as a text without markers, title, label and quotation marks."""
+    marked = [[without_markers(item[0]), *item[1:]] for item in items if item]
+    return [_clean("\n".join(item)) for item in _without_titles([item for item in marked if any(item)])]
+
+
+def _without_titles(items: list[Item]) -> list[Item]:
+    """Take off titles where every item has one: in bold, in quotes, or a line of their own."""
+    if len(items) < 2:
+        return items
+    if all(any(_PROMPT_LINE.match(line) for line in item) for item in items):
+        return [item[next(at for at, line in enumerate(item) if _PROMPT_LINE.match(line)) :] for item in items]
+    if all(len(item) > 1 and (_HEADING.fullmatch(item[0]) or _COLON_LINE.fullmatch(item[0])) for item in items):
+        return [item[1:] for item in items]
+    if all(len(item) > 1 and _SHORT_LINE.fullmatch(item[0]) and len(item[1]) > 2 * len(item[0]) for item in items):
+        return [item[1:] for item in items]
+    for title in (_BOLD_TITLE, _ITALIC_TITLE, _QUOTED_TITLE):
+        matches = [title.match(item[0]) for item in items]
+        if all(match and (item[0][match.end() :] or len(item) > 1) for match, item in zip(matches, items, strict=True)):
+            return [[item[0][match.end() :], *item[1:]] for match, item in zip(matches, items, strict=True) if match]
+    return items
+
+
+def _clean(text: str) -> str:
+    for _ in range(4):
+        before = text = text.strip()
+        if text[:1] in '"“「' and text[-1:] in ",;，":
+            text = text[:-1]
+        for layer in (without_emphasis, after_label, without_quotes):
+            inner = layer(text)
+            if inner is not None and inner.strip():
+                text = inner.strip()
+        number = number_of(text)
+        if number is not None and not number.needs_sequence and before != text:
+            text = number.text
+        if text == before:
+            break
+    return text

@@ -1,0 +1,53 @@
+"""Recognize a label before a prompt: "Prompt:", "**Enhanced Prompt:**", "### Enhanced Prompt", "【提示词】"."""
+
+from __future__ import annotations
+
+import re
+from itertools import islice
+
+from promptops.engine.answers.words import ADJECTIVE, JOINT, PROMPT, any_of
+
+_ADJECTIVES = rf"(?:(?:the|your|my) (?={ADJECTIVE}))?(?:{ADJECTIVE} ?{JOINT}[ -]?){{0,2}}"
+_KIND = "(?:video |text-to-video |image |visual |scene |视频|ビデオ|動画)?"
+_PLAIN = rf"{_ADJECTIVES}{_KIND}(?:{PROMPT}|output|assistant)(?: de v[ií]d[eé]o)?(?: {ADJECTIVE})?"
+_FULL = any_of(
+    rf"(?:(?:the|your|my) )?(?:{ADJECTIVE}{JOINT}[ -]?){{1,2}}{_KIND}"
+    + any_of(
+        PROMPT, "version|description|text|rewrite|answer|output", "描述|版本|バージョン", "versión|descripción|fassung"
+    ),
+    rf"(?:prompt|versión|descripción|version|versão) {ADJECTIVE}",
+    "(?:优化|增强|改写|润色|扩写|改进)(?:后|版|结果)",
+)
+_NAME = any_of(_PLAIN, _FULL)
+_MARK = "[*_]{0,3}"
+_HEADING = r"(?:\#{1,6} +)?"
+
+_LABEL = re.compile(
+    any_of(
+        rf"{_HEADING}{_MARK}{_NAME}{_MARK} ?[:：]{_MARK}\s*",
+        rf"{_HEADING}{_MARK}{_FULL}{_MARK} ?[-–—](?= ){_MARK}\s*",
+        rf"[【\[]{_NAME}[】\]][ \t]*[:：]?\s*",
+        rf"[\"“]{_NAME}[\"”] ?[:：]\s*",
+    ),
+    re.I,
+)
+_LABEL_LINE = re.compile(rf"{_HEADING}{_MARK}{_FULL}{_MARK} *\n", re.I)
+_MARKED_LABEL = re.compile(
+    rf"^(?:\#{{1,6}} +{_MARK}|[*_]{{2,3}})(?:{_NAME}|result|answer|response)(?:[*_]{{2,3}} ?[:：]?"
+    rf"|[:：][*_]{{2,3}}|[:：]?[ \t]*$)\s*",
+    re.I | re.M,
+)
+
+
+def after_label(text: str) -> str | None:
+    """Return what follows a label, or `None`.
+
+    A label in bold or as a heading may also come after something else, when it is the only one.
+    """
+    if match := _LABEL.match(text):
+        return text[match.end() :]
+    labels = list(islice(_MARKED_LABEL.finditer(text), 2))
+    if len(labels) == 1:
+        return text[labels[0].end() :]
+    match = _LABEL_LINE.match(text)
+    return text[match.end() :] if match else None
