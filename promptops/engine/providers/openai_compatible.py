@@ -43,6 +43,7 @@ from promptops.engine.types import (
     ReasoningEffort,
     StreamEvent,
     TextChunk,
+    Thinking,
     Usage,
 )
 
@@ -128,6 +129,10 @@ class ChatCompletions(ProviderOptions):
                     raise result
                 yield result
 
+    def can_stream(self, request: LLMRequest) -> bool:
+        """Return whether this kind of server can stream the answer to `request`."""
+        return self.profile.streams_json or not request.json_mode
+
     async def _complete(self, request: LLMRequest) -> LLMResponse | LLMProviderError:
         started = time.monotonic()
         if problem := self._key_problem():
@@ -151,7 +156,7 @@ class ChatCompletions(ProviderOptions):
         answer = _StreamedAnswer()
         failure: LLMProviderError = LLMTransportError(f"{self.name} broke off its answer before the end")
         try:
-            async with self._post(request, stream=self.profile.streams_json or not request.json_mode) as reply:
+            async with self._post(request, stream=self.can_stream(request)) as reply:
                 if not (_is_success(reply.status) and reply.is_event_stream):
                     whole = await self._read_whole(request, reply, started)
                     if isinstance(whole, LLMResponse):
@@ -161,7 +166,7 @@ class ChatCompletions(ProviderOptions):
                 retry_after_s = cooldown_seconds(reply.headers, refused=False)
                 async with aclosing(answer.read(reply.chunks())) as pieces:
                     async for text in pieces:
-                        yield TextChunk(text)
+                        yield TextChunk(text) if text else Thinking()
         except http.CallFailed as failed:
             failure = self._call_failed(failed)
         if answer.error is not None:
@@ -474,7 +479,10 @@ class _StreamedAnswer(_Answer):
         return self._done or self.finish_reason is not None
 
     async def read(self, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[str, None]:
-        """The answer's text without thinking and outer white space, until it is over or broken."""
+        """The answer's text without thinking and outer white space, until it is over or broken.
+
+        A piece without text says that the model is reasoning.
+        """
         parser = http.EventParser()
         ends: float | None = None
         async with aclosing(chunks) as body:
@@ -489,7 +497,9 @@ class _StreamedAnswer(_Answer):
                         raise
                     break
                 for event in parser.close() if chunk is None else parser.feed(chunk):
-                    if text := self._event(event):
+                    reasoned, written = len(self.reasoning), len(self.raw)
+                    text = self._event(event)
+                    if text or self.reasoning[reasoned:].strip() or self.raw[written:].strip():
                         yield text
                 if chunk is None:
                     break
