@@ -59,16 +59,15 @@ class Candidate:
     """A provider of a run, and the key of its health.
 
     `paused_until` is the loop time before which it is not asked again; it is set for a retry and `None` otherwise.
+    `limit` is how many calls it gets at once.
     """
 
     provider: LLMProvider
     key: str
     paused_until: float | None = None
 
-    @property
-    def limit(self) -> int | None:
-        """How many calls it gets at once."""
-        return getattr(self.provider, "max_concurrent", None)
+    def __post_init__(self) -> None:
+        self.limit: int | None = getattr(self.provider, "max_concurrent", None)
 
 
 class RunningAttempt:
@@ -101,8 +100,10 @@ class RunningAttempt:
         self.response: LLMResponse | None = None
         self.won = False
         self.closing = False
-        limits_ms = [getattr(provider, "timeout_ms", None), request.timeout_ms]
-        self._limit = min([share, *(limit / 1000 for limit in limits_ms if limit is not None)])
+        self._limit = share
+        for limit_ms in (getattr(provider, "timeout_ms", None), request.timeout_ms):
+            if limit_ms is not None and limit_ms / 1000 < self._limit:
+                self._limit = limit_ms / 1000
         self._request = replace(request, timeout_ms=max(1, math.ceil(self._limit * 1000)))
         self._health = health
         self._permit = permit
@@ -292,14 +293,13 @@ class RunningAttempt:
 
     def _is_streamed(self, request: LLMRequest) -> bool:
         """Whether the answer is asked for in pieces: to hand them on, or to notice a silence."""
+        if not self._hands_on and self._first_text_ms is None and self._stall_ms is None:
+            return False
         # Not by isinstance: against a protocol that takes a tenth of a whole call's CPU time.
         if not callable(getattr(self._provider, "stream", None)):
             return False
-        if self._hands_on:
-            return True
-        limits_silence = self._first_text_ms is not None or self._stall_ms is not None
         can_stream = getattr(self._provider, "can_stream", None)
-        return limits_silence and (can_stream is None or can_stream(request))
+        return self._hands_on or can_stream is None or can_stream(request)
 
     async def _complete(self) -> LLMResponse:
         response = self._read(await self._provider.complete(self._request))

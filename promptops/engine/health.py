@@ -331,9 +331,11 @@ class HealthRegistry:
         if known.full or self.blocked_for(key, last_resort=last_resort):
             return None
         probe = known.breaker.state != "closed" and not last_resort
-        cooling = known.cooldown.until > self.clock()
-        known.breaker.probing = known.breaker.probing or probe
-        known.asked_while_cooling = known.asked_while_cooling or cooling
+        cooling = last_resort and known.cooldown.until > self.clock()
+        if probe:
+            known.breaker.probing = True
+        if cooling:
+            known.asked_while_cooling = True
         known.in_flight += 1
         return Permit(key, probe, cooling, of=known)
 
@@ -377,6 +379,8 @@ class HealthRegistry:
 
         One that has become blocked is given to nobody: the runs that wait for it look for another way.
         """
+        if not self._waiters:
+            return
         known = self._providers[key]
         blocked = self.blocked_for(key) > 0
         for waiter in [waiter for waiter in self._waiters if key in waiter.keys]:

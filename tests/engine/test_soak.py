@@ -87,6 +87,7 @@ class Flapping:
         self.name = name
         self.prices = Prices(1.0, 0.1, 2.0)
         self.max_concurrent = dice.choice([None, 2, 8])
+        self.first_text_ms, self.stall_ms = dice.choice([(None, None), (500, None), (None, 300), (400, 200)])
         self._dice = dice
         self._clock = clock
         self._mood = "well"
