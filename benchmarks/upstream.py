@@ -1,6 +1,7 @@
 """A keep-alive HTTP server in a process of its own; prints its port.
 
-The path begins with the milliseconds to wait before the answer: `/50/v1/chat/completions`.
+The path begins with the milliseconds that the answer takes: `/50/v1/chat/completions`. An answer that is to be streamed
+comes in as many events as a prompt of 50 words has tokens, evenly over that time.
 """
 
 import asyncio
@@ -9,6 +10,32 @@ import json
 ANSWER = json.dumps({"choices": [{"message": {"content": "A red fox."}, "finish_reason": "stop"}]}).encode()
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(ANSWER)
 
+TOKENS = ["A", " red", " fox.", *[" snow"] * 61]
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def event(data: object) -> bytes:
+    """One server-sent event as a chunk of a chunked body."""
+    raw = b"data: %s\n\n" % json.dumps(data).encode()
+    return b"%x\r\n%s\r\n" % (len(raw), raw)
+
+
+EVENTS = [event({"choices": [{"index": 0, "delta": {"content": token}, "finish_reason": None}]}) for token in TOKENS]
+STREAM_END = (
+    event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    + event({"choices": [], "usage": {"prompt_tokens": 20, "completion_tokens": len(TOKENS)}})
+    + b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
+)
+
+
+async def stream(writer: asyncio.StreamWriter, seconds: float) -> None:
+    """Write a streamed answer that takes that long."""
+    writer.write(STREAM_HEAD)
+    for token in EVENTS:
+        await asyncio.sleep(seconds / len(EVENTS))
+        writer.write(token)
+    writer.write(STREAM_END)
+
 
 async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Answer the calls of one connection until it is closed."""
@@ -16,8 +43,12 @@ async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
         while True:
             request = await reader.readuntil(b"\r\n\r\n")
             length = next(line for line in request.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-            await reader.readexactly(int(length.split(b":")[1]))
-            if delay_ms := int(request.split(b"/", 2)[1]):
+            body = await reader.readexactly(int(length.split(b":")[1]))
+            delay_ms = int(request.split(b"/", 2)[1])
+            if b'"stream": true' in body:
+                await stream(writer, delay_ms / 1000)
+                continue
+            if delay_ms:
                 await asyncio.sleep(delay_ms / 1000)
             writer.write(HEAD + ANSWER)
     except (asyncio.IncompleteReadError, ConnectionError):

@@ -1,14 +1,6 @@
 """The engine: prompt operations over a chain of language models. Needs no Django."""
 
-from promptops.engine.chain import (
-    AttemptFailed,
-    AttemptStarted,
-    ChainEvent,
-    HedgePolicy,
-    RunDone,
-    complete_chain,
-    run_chain,
-)
+from promptops.engine.chain import complete_chain, run_chain
 from promptops.engine.drills import FAULTS, Fault, faulty
 from promptops.engine.enhancer import BUILT_IN_PROMPTS, PromptEnhancer, build_request
 from promptops.engine.errors import (
@@ -32,6 +24,7 @@ from promptops.engine.errors import (
     LLMUnavailableError,
     LLMUnexpectedError,
 )
+from promptops.engine.events import AttemptFailed, AttemptStarted, ChainEvent, Delivery, HedgePolicy, RunDone
 from promptops.engine.health import HealthRegistry, HealthView
 from promptops.engine.http import close_client, use_transport
 from promptops.engine.policies import POLICIES, Policy
@@ -58,6 +51,7 @@ from promptops.engine.types import (
     StreamEvent,
     StreamingProvider,
     TextChunk,
+    Thinking,
     Usage,
 )
 
@@ -72,6 +66,7 @@ __all__ = [
     "AttemptStarted",
     "CerebrasProvider",
     "ChainEvent",
+    "Delivery",
     "Fault",
     "GroqProvider",
     "HealthRegistry",
@@ -121,6 +116,7 @@ __all__ = [
     "StreamingProvider",
     "TemplateSpec",
     "TextChunk",
+    "Thinking",
     "Usage",
     "base_address",
     "build_provider",

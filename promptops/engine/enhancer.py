@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from promptops.engine.chain import HedgePolicy, complete_chain
+from promptops.engine.chain import complete_chain
+from promptops.engine.events import HedgePolicy
 from promptops.engine.health import HealthRegistry
 from promptops.engine.types import LLMMessage, LLMProvider, LLMRequest, LLMResponse, PromptOperation
 
@@ -45,10 +46,11 @@ def build_request(
     timeout_ms: int | None = None,
     count: int | None = None,
 ) -> LLMRequest:
-    """The request that runs `operation` on `text`.
+    """Return the request that runs `operation` on `text`.
 
     The user message is exactly `text`. `count`, the number of alternatives wanted from a rewrite, is asked for at the
-    end of the system message. Raises `ValueError` when `text` is blank.
+    end of the system message. The answer of a rewrite is read as lines, every other one as a text. Raises `ValueError`
+    when `text` is blank.
     """
     if not text.strip():
         raise ValueError(f"The input of {operation.value} is empty")
@@ -56,7 +58,32 @@ def build_request(
         wanted = max(1, count)
         system_prompt += f"\n\nWrite exactly {wanted} alternative{'s' if wanted > 1 else ''}, one a line."
     messages = [LLMMessage("system", system_prompt), LLMMessage("user", text)]
-    return LLMRequest(messages, model, max_tokens=max_tokens, temperature=temperature, timeout_ms=timeout_ms)
+    return LLMRequest(
+        messages,
+        model,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        timeout_ms=timeout_ms,
+        answer="lines" if operation is PromptOperation.REWRITE else "text",
+    )
+
+
+class ObjectHealth(HealthRegistry):
+    """A registry that keys providers by object: two with one name share nothing.
+
+    It holds on to the providers that it knows, because the identity of an object that is gone may be given to another.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._keys: dict[int, tuple[str, LLMProvider]] = {}
+
+    def key(self, provider: LLMProvider) -> str:
+        """Return the key that the health of `provider` is kept under: its name with a number."""
+        with self._lock:
+            number = len(self._keys) + 1
+            key, _ = self._keys.setdefault(id(provider), (f"{provider.name} #{number}", provider))
+        return key
 
 
 class PromptEnhancer:
@@ -66,8 +93,12 @@ class PromptEnhancer:
     `system_prompt_dir`, the files `enhance.txt`, `auto_extend.txt` and `rewrite.txt` in it replace the built-in
     system prompts; a missing or blank one means the built-in text. Raises `ValueError` without providers.
 
-    Two attributes can be set afterwards: `health`, a `HealthRegistry` shared by all enhancers of a process, spares
-    providers that are in trouble; `hedges` says for which operations a slow provider gets company.
+    Answers are read and handed over whole: `content` is the prompt, or for a rewrite the alternatives, `raw` what the
+    model wrote.
+
+    Two attributes can be set afterwards. `health` spares providers that are in trouble: by default a registry of this
+    enhancer's own that keys providers by object; set a `HealthRegistry` to share it between the enhancers of a process,
+    by name. `hedges` says for which operations a slow provider gets company.
     """
 
     def __init__(
@@ -87,7 +118,7 @@ class PromptEnhancer:
         self.timeout_ms = timeout_ms
         self.temperature = temperature
         self.max_tokens = max_tokens
-        self.health: HealthRegistry | None = None
+        self.health: HealthRegistry | None = ObjectHealth()
         self.hedges: Mapping[PromptOperation, HedgePolicy] = {}
         self._system_prompt_dir = Path(system_prompt_dir) if system_prompt_dir is not None else None
         self._system_prompts: Mapping[PromptOperation, str] = {}

@@ -1,7 +1,8 @@
 """How the providers are doing: shared by all concurrent runs, keyed by name, so it survives a change of configuration.
 
 A provider may be asked when its circuit breaker lets it, it is not cooling down, and fewer calls than its limit are
-under way. `admit` answers that and gives a `Permit`, which is settled exactly once, by how the call ended.
+in progress. `admit` answers that and gives a `Permit`, which is settled exactly once, by how the call ended. The
+arithmetic of breakers and budgets is in `breaker.py`.
 
 Safe to use from several threads and event loops: every change is made under one lock, and a waiting run is woken on
 its own loop.
@@ -16,70 +17,32 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from copy import copy
-from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from dataclasses import dataclass, field, replace
 
+from promptops.engine.breaker import (
+    EXTRA_CALLS_PER_RUN,
+    EXTRA_CALLS_SAVED,
+    FAILURES_TO_OPEN,
+    OPEN_SECONDS,
+    Breaker,
+    Budget,
+    State,
+)
 from promptops.engine.errors import LLMProviderError
 from promptops.engine.policies import chosen_to_fall_back, policy_for
 from promptops.engine.types import LLMProvider
 
-State: TypeAlias = Literal["closed", "open", "half_open"]
+__all__ = ["FAILURES_TO_OPEN", "OPEN_SECONDS", "Breaker", "HealthRegistry", "HealthView", "Permit"]
 
-FAILURES_TO_OPEN = 5
-"""Failures in a row that open a breaker: the default of purgatory and pybreaker."""
-
-OPEN_SECONDS = 10.0
-"""How long a breaker stays open before one call may probe: half the contract's deadline for a run, so that a recovered
-primary is back soon, and one probe in ten seconds is no burden."""
-
-COOLDOWN_SECONDS = 1.0
-"""The cooldown after a 429 that does not say for how long; Retry-After counts in whole seconds, 1 is its smallest."""
+LAST_RESORT_SECONDS = 120.0
+"""How long a cooldown keeps a run away that can ask nobody else. A provider's own time may be hours, and an operator
+who has paid, or a limit that was lifted early, should not have to wait for it; one call in two minutes harms nobody."""
 
 LATENCIES_KEPT = 100
 """How many of a provider's latest latencies its p95 is taken from."""
 
 LATENCIES_NEEDED = 20
 """Fewer tell nothing about the slowest twentieth."""
-
-HEDGES_SAVED = 10.0
-"""How many unused hedges may be saved up, so that a quiet day does not pay for a burst."""
-
-
-class Breaker:
-    """A circuit breaker: closed, open, half-open with a single probe. Knows no clock; `now` is in seconds.
-
-    Failures in a row open it. After `OPEN_SECONDS` one call may probe: its success closes the breaker, its failure
-    opens it for as long again, and when it is canceled the next call may probe. Any success closes it.
-    """
-
-    def __init__(self) -> None:
-        self.failures = 0
-        self.opened_at: float | None = None
-        self.probing = False
-
-    @property
-    def state(self) -> State:
-        """What is shown of it; half-open while the probe is under way."""
-        if self.opened_at is None:
-            return "closed"
-        return "half_open" if self.probing else "open"
-
-    def blocks(self, now: float) -> bool:
-        """Whether it keeps the next call away. While it lets one through and is not closed, that one is the probe."""
-        return self.opened_at is not None and (self.probing or now < self.opened_at + OPEN_SECONDS)
-
-    def success(self) -> None:
-        """Close."""
-        self.failures, self.opened_at, self.probing = 0, None, False
-
-    def failure(self, now: float, *, probe: bool) -> None:
-        """Count a failure. Those of calls from before it opened, or made as a last resort, keep it open no longer."""
-        self.failures += 1
-        if probe or (self.opened_at is None and self.failures >= FAILURES_TO_OPEN):
-            self.opened_at = now
-        if probe:
-            self.probing = False
 
 
 @dataclass(frozen=True)
@@ -88,6 +51,11 @@ class HealthView:
 
     `state` is the breaker's, `since` the Unix time of its last change, `reason` why the provider is misconfigured, or,
     while the breaker is not closed, the last error that counted. `limit` is `None` for a provider without one.
+
+    `trouble` is the kind of the error that marked the provider misconfigured: "auth", "missing_key", "not_found" or
+    "quota". `cooldown_since` is the Unix time of the answer that asked for the cooldown, `cooldown_reason` the error in
+    it; both are `None` without a cooldown, the reason also after an answer that used up a rate limit. These three
+    explain the state and are no part of it, so two views are compared without them.
     """
 
     state: State = "closed"
@@ -97,28 +65,50 @@ class HealthView:
     misconfigured: bool = False
     in_flight: int = 0
     limit: int | None = None
+    trouble: str | None = field(default=None, compare=False)
+    cooldown_since: float | None = field(default=None, compare=False)
+    cooldown_reason: str | None = field(default=None, compare=False)
+
+    @property
+    def out_of_credit(self) -> bool:
+        """Whether the provider's account has no credit left."""
+        return self.trouble == "quota"
 
 
 @dataclass(eq=False)
 class Permit:
     """The right to make one call; `probe` marks the one that decides about an open breaker.
 
-    `of` is what was known of the provider then: how the call ends says nothing of one that was changed meanwhile.
+    `cooling` marks the one call that is made although the provider is cooling down. `of` is what was known of the
+    provider then: how the call ends says nothing of one that was changed meanwhile.
     """
 
     key: str
     probe: bool = False
+    cooling: bool = False
     settled: bool = False
     of: _Provider | None = field(default=None, repr=False)
 
 
 @dataclass
+class _Cooldown:
+    """Until when a provider is left alone; `until` and `began` on the monotonic clock, `since` in Unix time."""
+
+    until: float = 0.0
+    began: float = 0.0
+    since: float | None = None
+    reason: str | None = None
+
+
+@dataclass
 class _Provider:
     breaker: Breaker = field(default_factory=Breaker)
-    cooldown_until: float = 0.0
+    cooldown: _Cooldown = field(default_factory=_Cooldown)
+    asked_while_cooling: bool = False
     in_flight: int = 0
     limit: int | None = None
     misconfigured: str | None = None
+    trouble: str | None = None
     reason: str | None = None
     since: float | None = None
     latencies: dict[bool, deque[float]] = field(
@@ -151,59 +141,88 @@ class HealthRegistry:
         self._lock = threading.RLock()
         self._providers: dict[str, _Provider] = {}
         self._waiters: deque[_Waiter] = deque()
-        self._hedges = 0.0
+        self._hedges = Budget()
+        # Full, so that the first run of a fresh registry may retry.
+        self._retries = Budget(EXTRA_CALLS_SAVED)
+
+    def key(self, provider: LLMProvider) -> str:
+        """Return the key that the health of `provider` is kept under."""
+        return provider.name
 
     def view(self, name: str) -> HealthView:
-        """How the provider is doing now; one that was never asked is healthy."""
+        """Return how the provider is doing now; one that was never asked is healthy."""
         with self._lock:
-            found = self._providers.get(name, _Provider())
+            known = self._providers.get(name, _Provider())
+            cooldown, left = known.cooldown, max(0.0, known.cooldown.until - self.clock())
             return HealthView(
-                state=found.breaker.state,
-                reason=found.misconfigured or found.reason,
-                since=found.since,
-                cooldown_left_ms=max(0, round((found.cooldown_until - self.clock()) * 1000)),
-                misconfigured=found.misconfigured is not None,
-                in_flight=found.in_flight,
-                limit=found.limit,
+                state=known.breaker.state,
+                reason=known.misconfigured or known.reason,
+                since=known.since,
+                cooldown_left_ms=round(left * 1000),
+                misconfigured=known.misconfigured is not None,
+                in_flight=known.in_flight,
+                limit=known.limit,
+                trouble=known.trouble,
+                cooldown_since=cooldown.since if left else None,
+                cooldown_reason=cooldown.reason if left else None,
             )
 
     def copy(self) -> HealthRegistry:
-        """One that knows of the same open breakers and cooldowns, and whose runs leave no mark in this one."""
-        found = HealthRegistry(clock=self.clock, wall_clock=self._wall_clock)
+        """Return a registry with the same open breakers and cooldowns, whose runs leave no mark in this one."""
+        twin = HealthRegistry(clock=self.clock, wall_clock=self._wall_clock)
         with self._lock:
             for key, known in self._providers.items():
-                found._providers[key] = _Provider(breaker=copy(known.breaker), cooldown_until=known.cooldown_until)
-        return found
+                twin._providers[key] = _Provider(breaker=known.breaker.copy(), cooldown=replace(known.cooldown))
+        return twin
 
     def forget(self, name: str) -> None:
         """Start afresh with a provider, as after its key or address was changed.
 
-        Calls under way still count for its limit; how they end counts for nothing.
+        Calls in progress still count for its limit; how they end counts for nothing.
         """
         with self._lock:
             before = self._providers.pop(name, None)
             if before is not None:
                 self._providers[name] = _Provider(in_flight=before.in_flight, limit=before.limit)
 
+    def end_cooldown(self, name: str) -> bool:
+        """End the provider's cooldown, as an operator may, and return whether there was one."""
+        with self._lock:
+            known = self._providers.get(name)
+            if known is None or known.cooldown.until <= self.clock():
+                return False
+            known.cooldown = _Cooldown()
+            self._hand_on(name)
+            return True
+
     # Before a call
 
     def admit(self, key: str, limit: int | None = None, *, last_resort: bool = False) -> Permit | None:
-        """The right to call a provider that may be asked now. A last resort passes an open breaker."""
+        """Return the right to call a provider that may be asked now.
+
+        A last resort passes an open breaker, and, one call at a time, a cooldown of `LAST_RESORT_SECONDS` or more.
+        """
         with self._lock:
-            found = self._found(key)
-            found.limit = limit
-            return self._admit(key, found, last_resort=last_resort)
+            known = self._known(key)
+            known.limit = limit
+            return self._admit(key, known, last_resort=last_resort)
 
     def blocked_for(self, key: str, *, last_resort: bool = False) -> float:
-        """Seconds until the provider's cooldown ends, 0 without one, endless while its breaker blocks it."""
+        """Return the seconds until the provider's cooldown ends: 0 without one, endless while its breaker blocks it.
+
+        For a last resort the breaker does not count, and a cooldown only for `LAST_RESORT_SECONDS`; it is endless
+        while the one call that may be made then is in progress.
+        """
         with self._lock:
-            found = self._providers.get(key)
-            if found is None:
+            known = self._providers.get(key)
+            if known is None:
                 return 0.0
-            now = self.clock()
-            if not last_resort and found.breaker.blocks(now):
+            now, cooldown = self.clock(), known.cooldown
+            if not last_resort:
+                return math.inf if known.breaker.blocks(now) else max(0.0, cooldown.until - now)
+            if cooldown.until > now and known.asked_while_cooling:
                 return math.inf
-            return max(0.0, found.cooldown_until - now)
+            return max(0.0, min(cooldown.until, cooldown.began + LAST_RESORT_SECONDS) - now)
 
     async def wait(self, keys: Sequence[str], seconds: float) -> Permit | None:
         """Wait until one of `keys` has room: a permit for it. `None` when to look again, after `seconds` at the latest.
@@ -236,118 +255,136 @@ class HealthRegistry:
     ) -> None:
         """The call brought an answer; `latency_ms` is the time to its first text, or without streaming to its end."""
         with self._lock:
-            found = self._settle(permit)
-            if found is None:
+            known = self._settle(permit)
+            if known is None:
                 return
-            found.latencies[streamed].append(latency_ms)
-            found.misconfigured = None
-            self._close(found)
-            self._cool_down(found, retry_after_s)
+            known.latencies[streamed].append(latency_ms)
+            known.misconfigured = known.trouble = None
+            if permit.cooling:
+                known.cooldown = _Cooldown()
+            self._count_success(known, permit)
+            self._cool_down(known, retry_after_s)
             self._hand_on(permit.key)
 
     def failed(self, permit: Permit, error: LLMProviderError, provider: LLMProvider) -> None:
         """The call ended with `error`."""
         with self._lock:
-            found = self._settle(permit)
-            if found is None:
+            known = self._settle(permit)
+            if known is None:
                 return
             policy = policy_for(error)
             if policy.misconfigured:
-                found.misconfigured = str(error)
-            if policy.breaker or chosen_to_fall_back(error, provider):
-                self._count_failure(found, error, permit)
+                known.misconfigured, known.trouble = str(error), error.kind
+            if policy.answered:
+                self._count_success(known, permit)
+            elif policy.breaker or chosen_to_fall_back(error, provider):
+                self._count_failure(known, error, permit)
             elif permit.probe:  # it answers again, if only to refuse
-                self._close(found)
-            self._cool_down(found, error.retry_after_s or (COOLDOWN_SECONDS if policy.cooldown else None))
+                self._count_success(known, permit)
+            self._cool_down(known, error.retry_after_s or policy.cooldown, str(error))
             self._hand_on(permit.key)
 
     def canceled(self, permit: Permit) -> None:
         """The caller went away, or a hedge lost: nothing is known about the provider."""
         with self._lock:
-            found = self._settle(permit)
-            if found is None:
+            known = self._settle(permit)
+            if known is None:
                 return
             if permit.probe:
-                found.breaker.probing = False
+                known.breaker.probing = False
             self._hand_on(permit.key)
 
-    # Hedging
+    # Extra calls
 
     def p95_ms(self, key: str, *, streamed: bool) -> float | None:
-        """The 95th percentile of the provider's latest latencies, `None` when they are too few."""
+        """Return the 95th percentile of the provider's latest latencies, `None` when they are too few."""
         with self._lock:
-            found = self._providers.get(key)
-            known = sorted(found.latencies[streamed]) if found else []
-        return known[int(len(known) * 0.95)] if len(known) >= LATENCIES_NEEDED else None
+            known = self._providers.get(key)
+            latencies = sorted(known.latencies[streamed]) if known else []
+        return latencies[int(len(latencies) * 0.95)] if len(latencies) >= LATENCIES_NEEDED else None
 
-    def count_call(self, budget: float) -> None:
-        """A run has begun that may hedge: `budget` more hedges are allowed."""
+    def count_run(self, hedges: float = 0.0) -> None:
+        """A run has begun: it earns a tenth of a retry, and `hedges` more hedges, for all runs."""
         with self._lock:
-            self._hedges = min(HEDGES_SAVED, self._hedges + budget)
+            self._retries.earn(EXTRA_CALLS_PER_RUN)
+            self._hedges.earn(hedges)
 
-    def take_hedge(self) -> bool:
-        """Whether the budget allows one more hedge; it is taken then."""
+    def spend_hedge(self) -> bool:
+        """Spend a hedge if the budget allows one, and return whether it did."""
         with self._lock:
-            if self._hedges < 1 - 1e-9:  # ten times 0.1 is a little less than 1
-                return False
-            self._hedges -= 1
-            return True
+            return self._hedges.spend()
+
+    def spend_retry(self, key: str) -> bool:
+        """Spend a retry of the provider if the budget allows one and its breaker is closed; return whether it did."""
+        with self._lock:
+            return self._known(key).breaker.state == "closed" and self._retries.spend()
 
     # Under the lock
 
-    def _found(self, key: str) -> _Provider:
-        found = self._providers.get(key)
-        if found is None:
-            found = self._providers[key] = _Provider()
-        return found
+    def _known(self, key: str) -> _Provider:
+        known = self._providers.get(key)
+        if known is None:
+            known = self._providers[key] = _Provider()
+        return known
 
-    def _admit(self, key: str, found: _Provider, *, last_resort: bool = False) -> Permit | None:
-        if found.full or self.blocked_for(key, last_resort=last_resort):
+    def _admit(self, key: str, known: _Provider, *, last_resort: bool = False) -> Permit | None:
+        if known.full or self.blocked_for(key, last_resort=last_resort):
             return None
-        probe = found.breaker.state != "closed" and not last_resort
+        probe = known.breaker.state != "closed" and not last_resort
+        cooling = last_resort and known.cooldown.until > self.clock()
         if probe:
-            found.breaker.probing = True
-        found.in_flight += 1
-        return Permit(key, probe, of=found)
+            known.breaker.probing = True
+        if cooling:
+            known.asked_while_cooling = True
+        known.in_flight += 1
+        return Permit(key, probe, cooling, of=known)
 
     def _settle(self, permit: Permit) -> _Provider | None:
         if permit.settled:
             return None
         permit.settled = True
-        found = self._found(permit.key)
-        found.in_flight = max(0, found.in_flight - 1)
-        if found is not permit.of:
+        known = self._known(permit.key)
+        known.in_flight = max(0, known.in_flight - 1)
+        if known is not permit.of:
             self._hand_on(permit.key)
             return None
-        return found
+        if permit.cooling:
+            known.asked_while_cooling = False
+        return known
 
-    def _close(self, found: _Provider) -> None:
-        if found.breaker.state != "closed":
-            found.since = self._wall_clock()
-        found.reason = None
-        found.breaker.success()
+    def _count_success(self, known: _Provider, permit: Permit) -> None:
+        before = known.breaker.state
+        known.breaker.success(probe=permit.probe)
+        if known.breaker.state == "closed":
+            known.reason = None
+            if before != "closed":
+                known.since = self._wall_clock()
 
-    def _count_failure(self, found: _Provider, error: LLMProviderError, permit: Permit) -> None:
-        before = found.breaker.state
-        found.breaker.failure(self.clock(), probe=permit.probe)
-        if found.breaker.state != "closed":
-            found.reason = str(error)
+    def _count_failure(self, known: _Provider, error: LLMProviderError, permit: Permit) -> None:
+        before = known.breaker.state
+        known.breaker.failure(self.clock(), probe=permit.probe)
+        if known.breaker.state != "closed":
+            known.reason = str(error)
             if before == "closed":
-                found.since = self._wall_clock()
+                known.since = self._wall_clock()
 
-    def _cool_down(self, found: _Provider, seconds: float | None) -> None:
+    def _cool_down(self, known: _Provider, seconds: float | None, reason: str | None = None) -> None:
         if seconds:
-            found.cooldown_until = max(found.cooldown_until, self.clock() + seconds)
+            now = self.clock()
+            until = max(known.cooldown.until, now + seconds)
+            known.cooldown = _Cooldown(until, now, self._wall_clock(), reason)
 
     def _hand_on(self, key: str) -> None:
         """Give the place that became free to the first run that waits for it.
 
         One that has become blocked is given to nobody: the runs that wait for it look for another way.
         """
-        found = self._providers[key]
+        if not self._waiters:
+            return
+        known = self._providers[key]
         blocked = self.blocked_for(key) > 0
         for waiter in [waiter for waiter in self._waiters if key in waiter.keys]:
-            permit = None if blocked else self._admit(key, found)
+            permit = None if blocked else self._admit(key, known)
             if permit is None and not blocked:
                 return
             self._waiters.remove(waiter)

@@ -9,19 +9,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from promptops.engine.errors import LLMProviderError
 from promptops.engine.types import LLMProvider
 
-Choice: TypeAlias = Literal["auth", "not_found"]
+Choice: TypeAlias = Literal["auth", "not_found", "refused"]
+Retry: TypeAlias = Literal["same_request", "larger_limit"]
 
-FALL_BACK_CHOICES: frozenset[str] = frozenset({"auth", "not_found"})
+FALL_BACK_CHOICES: frozenset[str] = frozenset(get_args(Choice))
 """What an operator can put into a provider's `fall_back_on`."""
 
 LARGER_LIMIT_FACTOR = 4
 """How much larger the token limit of the one retry is: reasoning took all of the first, so room for as much again and
 the answer is the least; 4 times leaves some. The contract's 256 become 1,024."""
+
+RETRY_PAUSE_SECONDS = 0.25
+"""The pause before the same provider is asked again: the longest back-off of Envoy's default retry policy (25 ms, at
+most 10 times that). Long enough to see that a provider is down for everybody: its breaker is open by then. No jitter,
+because the budget lets at most 10 retries out at once."""
+
+COOLDOWN_SECONDS = 1.0
+"""The cooldown after a 429 that does not say for how long; Retry-After counts in whole seconds, 1 is its smallest."""
+
+QUOTA_COOLDOWN_SECONDS = 300.0
+"""The cooldown of an account without credit that does not say for how long. Only a person can end it, which takes
+minutes; five of them keep a chain from paying a failed call for every run, and notice a payment soon enough."""
 
 
 @dataclass(frozen=True)
@@ -29,18 +42,20 @@ class Policy:
     """What follows one kind of error.
 
     `retryable`: the next provider is asked. `larger_context`: only providers with a larger context are.
-    `choice`: the operator can choose, per provider, that the next one is asked. `retry`: where no provider is left,
-    the same one is asked once more with a larger token limit. `breaker`: it counts against the provider.
-    `cooldown`: the provider is left alone for a while even if it does not say for how long; if it says so, it is left
-    alone whatever the kind. `misconfigured`: the provider is marked so until it answers again.
+    `choice`: the operator can choose, per provider, that the next one is asked. `retry`: where nobody else may be
+    asked, the same one is asked once more, with the same request or a larger token limit. `breaker`: it counts against
+    the provider. `answered`: the provider works, which counts for it like an answer. `cooldown`: for how many seconds
+    the provider is left alone if it does not say for how long; if it says so, it is left alone whatever the kind.
+    `misconfigured`: the provider is marked so until it answers again.
     """
 
     retryable: bool
     larger_context: bool = False
     choice: Choice | None = None
-    retry: bool = False
+    retry: Retry | None = None
     breaker: bool = False
-    cooldown: bool = False
+    answered: bool = False
+    cooldown: float | None = None
     misconfigured: bool = False
 
 
@@ -48,13 +63,13 @@ POLICIES: Mapping[str, Policy] = MappingProxyType(
     {
         "provider": Policy(retryable=True, breaker=True),
         "timeout": Policy(retryable=True, breaker=True),
-        "transport": Policy(retryable=True, breaker=True),
-        "rate_limited": Policy(retryable=True, cooldown=True),
-        "quota": Policy(retryable=True, cooldown=True, misconfigured=True),
-        "server": Policy(retryable=True, breaker=True),
+        "transport": Policy(retryable=True, retry="same_request", breaker=True),
+        "rate_limited": Policy(retryable=True, retry="same_request", cooldown=COOLDOWN_SECONDS),
+        "quota": Policy(retryable=True, cooldown=QUOTA_COOLDOWN_SECONDS, misconfigured=True),
+        "server": Policy(retryable=True, retry="same_request", breaker=True),
         "malformed": Policy(retryable=True, breaker=True),
         "empty": Policy(retryable=True, breaker=True),
-        "truncated": Policy(retryable=True, retry=True),
+        "truncated": Policy(retryable=True, retry="larger_limit"),
         "unavailable": Policy(retryable=True, breaker=True),
         "unexpected": Policy(retryable=True, breaker=True),
         "busy": Policy(retryable=True),
@@ -62,7 +77,7 @@ POLICIES: Mapping[str, Policy] = MappingProxyType(
         "missing_key": Policy(retryable=False, choice="auth", misconfigured=True),
         "not_found": Policy(retryable=False, choice="not_found", misconfigured=True),
         "context_length": Policy(retryable=False, larger_context=True),
-        "refused": Policy(retryable=False),
+        "refused": Policy(retryable=False, choice="refused", answered=True),
         "bad_request": Policy(retryable=False),
         "interrupted": Policy(retryable=False),
     }
@@ -75,7 +90,7 @@ def policy_for(error: LLMProviderError) -> Policy:
 
 
 def chosen_to_fall_back(error: LLMProviderError, failed: LLMProvider) -> bool:
-    """Whether the operator chose that this error of this provider falls back."""
+    """Return whether the operator chose that this error of this provider falls back."""
     return policy_for(error).choice in getattr(failed, "fall_back_on", ())
 
 

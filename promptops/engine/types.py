@@ -146,8 +146,16 @@ class TextChunk:
     text: str
 
 
-StreamEvent: TypeAlias = TextChunk | LLMResponse
-"""What a provider's `stream` yields: pieces of text, then the whole response as the last event."""
+@dataclass(frozen=True)
+class Thinking:
+    """The model is reasoning: a sign of life that is no part of the answer."""
+
+
+StreamEvent: TypeAlias = TextChunk | Thinking | LLMResponse
+"""What a provider's `stream` yields: pieces of text and signs of reasoning, then the whole response as the last event.
+
+A `TextChunk` without text is no sign of life.
+"""
 
 
 @dataclass(kw_only=True)
@@ -157,8 +165,9 @@ class ProviderOptions:
     `max_concurrent` is how many calls it gets at once; `prices` make costs known; `fall_back_on` names the errors
     ("auth", "not_found", "refused") after which the next provider is asked although the contract would stop;
     `context_tokens` is how much its model can take, prompt and answer together. `first_text_ms` and `stall_ms` limit a
-    streamed answer: how long its first text may take, and how long it may pause afterwards. `adaptations` name what
-    this server wants to be asked differently.
+    streamed answer: how long its first text or reasoning may take, and how long it may pause afterwards; with either,
+    an answer that is handed over whole is streamed too. `adaptations` name what this server wants to be asked
+    differently.
     """
 
     max_concurrent: int | None = None
@@ -176,7 +185,8 @@ class LLMProvider(Protocol):
 
     `complete` raises `LLMProviderError` when there is no answer. Optional members that the chain uses when they are
     there: `model: str | None` (wins over the request's), `timeout_ms: int | None` (this provider's own limit),
-    `stream(request) -> AsyncIterator[StreamEvent]`, and those of `ProviderOptions`.
+    `stream(request) -> AsyncIterator[StreamEvent]`, `can_stream(request) -> bool` (where it cannot always), and those
+    of `ProviderOptions`.
     """
 
     name: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from dataclasses import dataclass
 
 import pytest
 
@@ -14,8 +15,10 @@ from promptops.engine import (
     LLMMessage,
     LLMProvider,
     LLMProviderError,
+    LLMRateLimitedError,
     LLMRequest,
     LLMResponse,
+    LLMServerError,
     LLMTimeoutError,
     PromptEnhancer,
     PromptOperation,
@@ -282,7 +285,7 @@ def test_only_a_rewrite_has_a_count():
     request = build_request(
         PromptOperation.ENHANCE, "x", system_prompt="S", model="m", temperature=None, max_tokens=None, count=3
     )
-    assert request == LLMRequest([LLMMessage("system", "S"), LLMMessage("user", "x")], "m")
+    assert request == LLMRequest([LLMMessage("system", "S"), LLMMessage("user", "x")], "m", answer="text")
 
 
 async def test_health_and_hedges_reach_the_chain():
@@ -294,3 +297,84 @@ async def test_health_and_hedges_reach_the_chain():
     response = await enhancer.enhance("a fox")
     assert (response.provider, [attempt.hedge for attempt in response.attempts]) == ("quick", [False, True])
     assert health.view("slow").in_flight == 0
+
+
+# Its own health
+
+
+def limited(seconds: float) -> LLMRateLimitedError:
+    error = LLMRateLimitedError("a answered with status 429", status=429)
+    error.retry_after_s = seconds
+    return error
+
+
+async def test_a_cooldown_is_known_to_its_next_runs():
+    first, second = FakeProvider("a", limited(60.0)), FakeProvider("b")
+    enhancer = PromptEnhancer(providers=[first, second], model="m")
+    assert (await enhancer.enhance("x")).provider == "b"
+    responses = await asyncio.gather(*(enhancer.enhance("x") for _ in range(30)))
+    assert {response.provider for response in responses} == {"b"}
+    assert len(first.requests) == 1
+
+
+async def test_an_open_breaker_is_known_to_its_next_runs():
+    first = FakeProvider("a", LLMServerError("down"))
+    enhancer = PromptEnhancer(providers=[first, FakeProvider("b")], model="m")
+    for _ in range(20):
+        await enhancer.enhance("x")
+    assert len(first.requests) == 5
+
+
+async def test_two_of_one_name_share_nothing():
+    first, second = FakeProvider("same", limited(60.0)), FakeProvider("same", "from the second")
+    enhancer = PromptEnhancer(providers=[first, second], model="m")
+    for _ in range(3):
+        assert (await enhancer.enhance("x")).content == "from the second"
+    assert (len(first.requests), len(second.requests)) == (1, 3)
+    health = enhancer.health
+    assert health.view(health.key(first)).cooldown_left_ms > 0
+    assert health.view(health.key(second)).cooldown_left_ms == 0
+
+
+async def test_two_enhancers_share_nothing_unless_they_are_given_one_registry():
+    provider = FakeProvider("a", limited(60.0))
+    for shared, calls in ((None, 2), (HealthRegistry(), 1)):
+        provider.requests.clear()
+        for _ in range(2):
+            enhancer = PromptEnhancer(providers=[provider, FakeProvider("b")], model="m")
+            if shared is not None:
+                enhancer.health = shared
+            await enhancer.enhance("x")
+        assert len(provider.requests) == calls
+
+
+async def test_providers_that_cannot_be_hashed_have_health_too():
+    @dataclass
+    class Plain:
+        name: str = "plain"
+
+        async def complete(self, request: LLMRequest) -> LLMResponse:
+            return LLMResponse("x", self.name, "m", 1)
+
+    plain = Plain()
+    with pytest.raises(TypeError):
+        hash(plain)
+    enhancer = PromptEnhancer(providers=[plain, Plain()], model="m")
+    await enhancer.enhance("x")
+    assert len({enhancer.health.key(provider) for provider in enhancer.providers}) == 2
+
+
+def test_an_identity_is_never_given_to_another_provider():
+    health = PromptEnhancer(providers=[FakeProvider("a")], model="m").health
+    keys = {health.key(FakeProvider("a")) for _ in range(100)}  # each could be where the one before was
+    assert len(keys) == 100
+
+
+async def test_a_single_500_of_the_only_provider_is_retried():
+    provider = FakeProvider("a", LLMServerError("a answered with status 500"))
+    enhancer = PromptEnhancer(providers=[provider], model="m")
+    run = asyncio.ensure_future(enhancer.enhance("x"))
+    await asyncio.sleep(0.02)
+    provider.answer = "fine"
+    response = await run
+    assert [attempt.outcome for attempt in response.attempts] == ["failed", "succeeded"]

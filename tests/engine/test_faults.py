@@ -215,7 +215,9 @@ async def test_the_fallback_answers(fault, stream):
         # Only the timeouts use up time: half of this, the share of the first of two.
         timeout_ms = 400 if kind == "timeout" else 2000
         providers = [at(bad), at(good, "good")]
-        events = await collect(run_chain(ask(), providers, timeout_ms=timeout_ms, stream=stream))
+        events = await collect(
+            run_chain(ask(), providers, timeout_ms=timeout_ms, delivery="stream" if stream else "whole")
+        )
         response = events[-1].response
         took = time.monotonic() - started
         assert (response.content, response.provider, response.fallback_used) == ("a red fox", "good", True)

@@ -16,7 +16,10 @@ from promptops.engine import (
     LLMAuthError,
     LLMBadRequestError,
     LLMBusyError,
+    LLMMissingKeyError,
+    LLMNotFoundError,
     LLMProviderError,
+    LLMQuotaError,
     LLMRateLimitedError,
     LLMResponse,
     LLMServerError,
@@ -24,7 +27,9 @@ from promptops.engine import (
     complete_chain,
     run_chain,
 )
-from promptops.engine.health import FAILURES_TO_OPEN, LATENCIES_NEEDED, OPEN_SECONDS, Breaker
+from promptops.engine.breaker import RATE_WINDOW
+from promptops.engine.health import FAILURES_TO_OPEN, LAST_RESORT_SECONDS, LATENCIES_NEEDED, OPEN_SECONDS
+from promptops.engine.policies import QUOTA_COOLDOWN_SECONDS
 from tests.engine.helpers import FakeProvider, FakeStream, ask, collect, hang, text_of
 
 
@@ -52,46 +57,6 @@ def limited(seconds: float | None) -> LLMRateLimitedError:
     error = LLMRateLimitedError("a answered with status 429", status=429)
     error.retry_after_s = seconds
     return error
-
-
-# The breaker, as a table: f failure, s success, p a probe begins, F it fails, C it is canceled, + time passes
-
-
-@pytest.mark.parametrize(
-    ("steps", "state", "blocks"),
-    [
-        ("", "closed", False),
-        ("f" * (FAILURES_TO_OPEN - 1), "closed", False),
-        ("f" * (FAILURES_TO_OPEN - 1) + "s" + "f" * (FAILURES_TO_OPEN - 1), "closed", False),
-        ("f" * FAILURES_TO_OPEN, "open", True),
-        ("f" * FAILURES_TO_OPEN + "+", "open", False),
-        ("f" * FAILURES_TO_OPEN + "+p", "half_open", True),
-        ("f" * FAILURES_TO_OPEN + "+p+", "half_open", True),
-        ("f" * FAILURES_TO_OPEN + "+pF", "open", True),
-        ("f" * FAILURES_TO_OPEN + "+pF+", "open", False),
-        ("f" * FAILURES_TO_OPEN + "+pC", "open", False),
-        ("f" * FAILURES_TO_OPEN + "+ps", "closed", False),
-        ("f" * FAILURES_TO_OPEN + "s", "closed", False),  # a call from before it opened
-        ("f" * FAILURES_TO_OPEN + "+pf", "half_open", True),  # so does a late failure decide nothing
-        ("f" * FAILURES_TO_OPEN + "+psf", "closed", False),
-    ],
-)
-def test_the_breaker(steps, state, blocks):
-    breaker, now = Breaker(), 0.0
-    for step in steps:
-        match step:
-            case "f" | "F":
-                breaker.failure(now, probe=step == "F")
-            case "s":
-                breaker.success()
-            case "p":
-                assert not breaker.blocks(now)
-                breaker.probing = True
-            case "C":
-                breaker.probing = False
-            case "+":
-                now += OPEN_SECONDS
-    assert (breaker.state, breaker.blocks(now)) == (state, blocks)
 
 
 async def fail(health: HealthRegistry, *providers: FakeProvider, times: int = FAILURES_TO_OPEN) -> None:
@@ -144,6 +109,31 @@ async def test_a_canceled_probe_neither_opens_nor_blocks(health, clock):
     assert (health.view("a").state, health.view("a").in_flight) == ("open", 0)
     down.answer = "back"
     assert (await complete_chain(ask(), [down], timeout_ms=1000, health=health)).content == "back"
+    assert health.view("a").state == "closed"
+
+
+async def test_a_provider_that_fails_every_third_call_is_opened_and_still_is_the_last_resort(health, clock):
+    calls, opened_at = 0, 0
+
+    async def every_third() -> str:
+        nonlocal calls
+        calls += 1
+        if calls % 3 == 0:
+            raise LLMServerError("a is shaky")
+        return "fine"
+
+    shaky, spare = FakeProvider("a", every_third), FakeProvider("b")
+    while health.view("a").state == "closed":
+        await complete_chain(ask(), [shaky, spare], timeout_ms=1000, health=health)
+        opened_at = calls
+        assert calls <= RATE_WINDOW + 3
+    assert opened_at >= RATE_WINDOW
+    assert (health.view("a").state, health.view("a").reason) == ("open", "a is shaky")
+    assert (await complete_chain(ask(), [shaky, spare], timeout_ms=1000, health=health)).provider == "b"
+    assert (await complete_chain(ask(), [shaky], timeout_ms=1000, health=health)).provider == "a"
+    assert health.view("a").state == "open"  # an answer beside the failures proves nothing
+    clock.now += OPEN_SECONDS
+    assert (await complete_chain(ask(), [shaky, spare], timeout_ms=1000, health=health)).provider == "a"
     assert health.view("a").state == "closed"
 
 
@@ -232,6 +222,114 @@ async def test_an_answer_can_start_a_cooldown_too(health):
     assert health.view("a").cooldown_left_ms == 7000
 
 
+async def test_spent_credit_cools_down_for_minutes_and_is_shown(health, clock):
+    broke, spare = FakeProvider("a", LLMQuotaError("a has no credit left")), FakeProvider("b")
+    for _ in range(3):
+        assert (await complete_chain(ask(), [broke, spare], timeout_ms=1000, health=health)).provider == "b"
+    assert len(broke.requests) == 1
+    view = health.view("a")
+    assert (view.out_of_credit, view.trouble, view.misconfigured) == (True, "quota", True)
+    assert (view.reason, view.cooldown_reason) == ("a has no credit left", "a has no credit left")
+    assert (view.cooldown_left_ms, view.cooldown_since) == (QUOTA_COOLDOWN_SECONDS * 1000, clock.now + 1e9)
+    clock.now += QUOTA_COOLDOWN_SECONDS
+    assert (health.view("a").cooldown_since, health.view("a").cooldown_reason) == (None, None)
+    broke.answer = "paid"
+    assert (await complete_chain(ask(), [broke, spare], timeout_ms=1000, health=health)).provider == "a"
+    assert health.view("a") == HealthView()
+    assert (health.view("a").out_of_credit, health.view("a").trouble) == (False, None)
+
+
+async def test_spent_credit_cools_down_as_long_as_it_says(health):
+    error = LLMQuotaError("a has no credit left")
+    error.retry_after_s = 7200.0
+    await fail(health, FakeProvider("a", error), times=1)
+    assert health.view("a").cooldown_left_ms == 7_200_000
+
+
+# A long cooldown when there is nobody else
+
+
+async def hours_long(health: HealthRegistry, *names: str) -> list[FakeProvider]:
+    """Providers that have just asked for four hours of rest, and would answer now."""
+    for name in names:
+        await fail(health, FakeProvider(name, limited(4 * 3600.0)), times=1)
+    return [FakeProvider(name, f"{name} again") for name in names]
+
+
+async def test_a_long_cooldown_locks_nobody_out_when_there_is_nobody_else(health, clock):
+    alone = await hours_long(health, "a")
+    clock.now += LAST_RESORT_SECONDS - 0.1
+    with pytest.raises(LLMBusyError):
+        await complete_chain(ask(), alone, timeout_ms=50, health=health)
+    clock.now += 0.1
+    assert (await complete_chain(ask(), alone, timeout_ms=1000, health=health)).content == "a again"
+    assert health.view("a").cooldown_left_ms == 0  # it serves again
+
+
+async def test_one_call_at_a_time_passes_a_long_cooldown(health, clock):
+    (alone,) = await hours_long(health, "a")
+    clock.now += LAST_RESORT_SECONDS
+    alone.answer = hang(0.05)
+    runs = [complete_chain(ask(), [alone], timeout_ms=1000, health=health) for _ in range(10)]
+    done = await asyncio.gather(*runs, return_exceptions=True)
+    assert sorted(type(found).__name__ for found in done) == ["LLMBusyError"] * 9 + ["LLMResponse"]
+    assert len(alone.requests) == 1
+
+
+async def test_a_refused_call_begins_the_wait_again(health, clock):
+    (alone,) = await hours_long(health, "a")
+    for _ in range(3):
+        clock.now += LAST_RESORT_SECONDS
+        alone.answer = limited(4 * 3600.0)
+        await fail(health, alone, times=1)
+        with pytest.raises(LLMBusyError):
+            await complete_chain(ask(), [alone], timeout_ms=1000, health=health)
+    assert len(alone.requests) == 3
+
+
+async def test_a_canceled_call_lets_the_next_one_pass(health, clock):
+    (alone,) = await hours_long(health, "a")
+    clock.now += LAST_RESORT_SECONDS
+    health.canceled(health.admit("a", last_resort=True))
+    assert (await complete_chain(ask(), [alone], timeout_ms=1000, health=health)).content == "a again"
+
+
+async def test_a_long_cooldown_is_kept_while_there_is_somebody_else(health, clock):
+    providers = await hours_long(health, "a", "b")
+    clock.now += 2 * 3600.0
+    spare = FakeProvider("c")
+    for _ in range(3):
+        assert (await complete_chain(ask(), [*providers, spare], timeout_ms=1000, health=health)).provider == "c"
+    spare.answer = LLMServerError("down")
+    response = await complete_chain(ask(), [*providers, spare], timeout_ms=1000, health=health)
+    assert [attempt.provider for attempt in response.attempts] == ["c", "a"]
+
+
+async def test_the_first_of_several_long_cooldowns_is_asked(health, clock):
+    providers = await hours_long(health, "a", "b")
+    clock.now += LAST_RESORT_SECONDS
+    assert (await complete_chain(ask(), providers, timeout_ms=1000, health=health)).provider == "a"
+
+
+async def test_an_operator_ends_a_cooldown(health):
+    assert health.end_cooldown("never asked") is False
+    (alone,) = await hours_long(health, "a")
+    assert health.end_cooldown("a") is True
+    assert health.view("a") == HealthView()
+    assert (await complete_chain(ask(), [alone], timeout_ms=1000, health=health)).content == "a again"
+    assert health.end_cooldown("a") is False
+
+
+async def test_ending_a_cooldown_wakes_the_runs_that_wait_for_it():
+    health = HealthRegistry()
+    await fail(health, FakeProvider("a", limited(30.0)), times=1)
+    run = asyncio.ensure_future(complete_chain(ask(), [FakeProvider("a")], timeout_ms=60_000, health=health))
+    await asyncio.sleep(0.02)
+    assert not run.done()
+    health.end_cooldown("a")
+    assert (await asyncio.wait_for(run, 0.5)).content == "fine"
+
+
 # Limits
 
 
@@ -269,7 +367,7 @@ async def test_waiting_ends_with_the_deadline_and_leaves_nothing_behind():
     )
     await asyncio.sleep(0.01)
     started = time.monotonic()
-    with pytest.raises(LLMBusyError, match="a has its 1 calls under way"):
+    with pytest.raises(LLMBusyError, match="a has its 1 calls in progress"):
         await complete_chain(ask(), [FakeProvider("a", max_concurrent=1)], timeout_ms=80, health=health)
     assert 0.075 <= time.monotonic() - started <= 0.2
     given_up = asyncio.ensure_future(
@@ -337,6 +435,27 @@ async def test_where_the_operator_chose_to_fall_back_the_breaker_spares_the_prov
     assert len(wrong.requests) == FAILURES_TO_OPEN
     health.forget("a")
     assert health.view("a") == HealthView()
+
+
+@pytest.mark.parametrize("error", [LLMAuthError("no"), LLMMissingKeyError("no"), LLMNotFoundError("no")])
+async def test_what_makes_a_provider_misconfigured_is_shown(health, error):
+    await fail(health, FakeProvider("a", error), times=1)
+    assert (health.view("a").trouble, health.view("a").out_of_credit) == (error.kind, False)
+    health.forget("a")
+    assert health.view("a").trouble is None
+
+
+async def test_a_wrong_key_ends_the_run_only_where_nobody_is_left(health):
+    chosen = {"fall_back_on": frozenset({"auth"})}
+    wrong, spare = FakeProvider("a", LLMAuthError("wrong key"), **chosen), FakeProvider("b")
+    assert (await complete_chain(ask(), [wrong, spare], timeout_ms=1000, health=health)).provider == "b"
+    assert health.view("a").trouble == "auth"
+    with pytest.raises(LLMAuthError):  # as the last one
+        await complete_chain(ask(), [FakeProvider("c", LLMServerError("down")), wrong], timeout_ms=1000, health=health)
+    health.failed(health.admit("b"), limited(60.0), spare)
+    with pytest.raises(LLMAuthError) as caught:  # beside one that must not be asked
+        await complete_chain(ask(), [wrong, spare], timeout_ms=1000, health=health)
+    assert [attempt.provider for attempt in caught.value.attempts] == ["a"]
 
 
 @pytest.mark.parametrize("late", [LLMAuthError("old key"), LLMServerError("old address"), limited(60.0)])

@@ -104,7 +104,9 @@ async def test_a_run_ends_with_its_deadline_and_closes_its_sockets(respond, stre
 
         async def run() -> None:
             with pytest.raises(LLMTimeoutError) as caught:
-                await collect(run_chain(ask(), [at(server.url)], timeout_ms=150, stream=stream))
+                await collect(
+                    run_chain(ask(), [at(server.url)], timeout_ms=150, delivery="stream" if stream else "whole")
+                )
             assert caught.value.attempts[0].error_kind == "timeout"
             await server.wait_closed(0.2)
 
@@ -162,7 +164,9 @@ async def test_a_broken_connection_is_a_transport_error(raw):
     async with loopback(answer_with(raw, close=True)) as server:
         for stream in (False, True):
             with pytest.raises(LLMProviderError) as caught:
-                await collect(run_chain(ask(), [at(server.url)], timeout_ms=1000, stream=stream))
+                await collect(
+                    run_chain(ask(), [at(server.url)], timeout_ms=1000, delivery="stream" if stream else "whole")
+                )
             assert (caught.value.kind, caught.value.retryable) == ("transport", True)
         assert len(server.requests) == 2  # a fresh connection that breaks is not tried again
 

@@ -117,12 +117,12 @@ def own_server(monkeypatch):
 
 
 @needs_model
-@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
-async def test_a_process_that_dies_during_a_call_is_started_again_and_asked_again(own_server, stream):
+@pytest.mark.parametrize("delivery", ["stream", "whole"])
+async def test_a_process_that_dies_during_a_call_is_started_again_and_asked_again(own_server, delivery):
     await asyncio.to_thread(own_server.start)
     pid = own_server._process.pid
     long = ask("word " * 150, max_tokens=3)  # the model reads for half a second before its first text
-    call = run_chain(long, [LocalProvider(timeout_ms=60_000)], timeout_ms=60_000, stream=stream)
+    call = run_chain(long, [LocalProvider(timeout_ms=60_000)], timeout_ms=60_000, delivery=delivery)
     running = asyncio.ensure_future(collect(call))
     await asyncio.sleep(0.2)
     os.kill(pid, signal.SIGKILL)

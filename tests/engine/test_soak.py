@@ -39,7 +39,7 @@ from promptops.engine import (
     close_client,
     run_chain,
 )
-from promptops.engine.chain import _hung
+from promptops.engine.attempts import stopping
 from tests.engine.helpers import (
     STREAM_END,
     STREAM_HEAD,
@@ -87,6 +87,7 @@ class Flapping:
         self.name = name
         self.prices = Prices(1.0, 0.1, 2.0)
         self.max_concurrent = dice.choice([None, 2, 8])
+        self.first_text_ms, self.stall_ms = dice.choice([(None, None), (500, None), (None, 300), (400, 200)])
         self._dice = dice
         self._clock = clock
         self._mood = "well"
@@ -161,7 +162,7 @@ async def one_run(
         ask(max_tokens=64),
         providers,
         timeout_ms=timeout_ms,
-        stream=stream,
+        delivery="stream" if stream else "whole",
         attempts=attempts,
         health=health,
         hedge=hedge,
@@ -233,7 +234,7 @@ def soak(runs: int) -> None:
         assert [provider.calls for provider in providers] == [provider.ended for provider in providers]
         assert [health.view(provider.name).in_flight for provider in providers] == [0, 0, 0]
         assert not health._waiters
-        assert not [task for task in _hung if task.get_loop() is asyncio.get_running_loop()]
+        assert not [task for task in stopping if task.get_loop() is asyncio.get_running_loop()]
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     with asyncio.Runner(loop_factory=TimelessLoop) as runner:

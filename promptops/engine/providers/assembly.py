@@ -92,6 +92,7 @@ class StreamedAnswer(Answer):
         self._begun = False
         self._in_pieces = False
         self._grew = False
+        self._is_life = False
         self._doubtful = False
 
     @property
@@ -103,7 +104,8 @@ class StreamedAnswer(Answer):
         """Yield the text without thinking and outer white space, until the answer is over or broken.
 
         It is over at the end of the body, and, once complete, after a silence; it goes on while text comes, whatever
-        finish reasons come with it. `head` is what was read of the body already.
+        finish reasons come with it. A piece without text says that the model is reasoning. `head` is what was read of
+        the body already.
         """
         parser = EventParser()
         ends: float | None = None
@@ -122,7 +124,8 @@ class StreamedAnswer(Answer):
                 head = b""
                 self._grew = False
                 for event in parser.close() if chunk is None else parser.feed(chunk):
-                    if text := self._event(DONE if event.strip() == DONE else parsed(event)):
+                    text = self._event(DONE if event.strip() == DONE else parsed(event))
+                    if text or self._is_life:
                         yield text
                 if self.complete and (ends is None or self._grew):
                     ends = asyncio.get_running_loop().time() + self._silence()
@@ -177,6 +180,7 @@ class StreamedAnswer(Answer):
     def _event(self, data: Any) -> str:
         """Take in one event and return the text that it adds. An event that is no JSON adds none."""
         self.events += 1
+        self._is_life = False
         if data == DONE:
             self._done = self._done or self.error is None
             return ""
@@ -195,11 +199,13 @@ class StreamedAnswer(Answer):
         else:
             message = as_dict(choice.get("message"))
             text = self._new_text(read_text(message.get("content")), given_reason(choice.get("finish_reason")))
-        thoughts = len(self._thoughts)
+        thought_before = len(self._thoughts)
         finished_before = self.finish_reason is not None
         self.add(data, choice, message, text)
         self._length += len(text)
-        grew = bool(text) or len(self._thoughts) > thoughts
+        thoughts = "".join(self._thoughts[thought_before:])
+        grew = bool(text or thoughts)
+        self._is_life = bool(text.strip() or thoughts.strip())
         self._grew = self._grew or grew
         self._doubtful = self._doubtful or (grew and finished_before)
         return self._trim(self._filter.feed(text))

@@ -47,6 +47,7 @@ from promptops.engine.types import (
     ReasoningEffort,
     StreamEvent,
     TextChunk,
+    Thinking,
 )
 
 DEFAULT_TIMEOUT_MS = 20_000
@@ -135,6 +136,10 @@ class ChatCompletions(ProviderOptions):
                     raise result
                 yield result
 
+    def can_stream(self, request: LLMRequest) -> bool:
+        """Return whether this kind of server can stream the answer to `request`."""
+        return self.profile.streams_json or not request.json_mode
+
     async def _complete(self, request: LLMRequest) -> LLMResponse | LLMProviderError:
         limits = [limit for limit in (self.timeout_ms, request.timeout_ms) if limit is not None]
         limit_ms = min(limits, default=DEFAULT_TIMEOUT_MS)
@@ -200,7 +205,7 @@ class ChatCompletions(ProviderOptions):
                     return
                 async with aclosing(answer.take(reply)) as pieces:
                     async for text in pieces:
-                        yield TextChunk(text)
+                        yield TextChunk(text) if text else Thinking()
             result = self._result(request, answer, headers, started)
         except http.CallFailed as failed:
             ended = answer.complete or answer.error is not None
@@ -226,7 +231,7 @@ class ChatCompletions(ProviderOptions):
             payload["reasoning_effort"] = profile.effort(self._model(request), request.reasoning_effort)
         if request.json_mode:
             payload["response_format"] = {"type": "json_object"}
-        if stream and (profile.streams_json or not request.json_mode):
+        if stream and self.can_stream(request):
             payload |= {"stream": True, "stream_options": {"include_usage": True}}
         return payload
 
