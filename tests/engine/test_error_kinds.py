@@ -444,6 +444,6 @@ def test_a_hostile_error_takes_no_time(text):
     for data in ({"error": {"message": text}}, {"error": text}, {"detail": [{"msg": text}] * 50}, [{"error": text}]):
         error = read_error(data)
         assert error is not None
-        class_of_status(400, error, told_when=False)
-        class_of_status(429, error, told_when=False)
+        class_of_status(400, error, names_time=False)
+        class_of_status(429, error, names_time=False)
     assert time.monotonic() - started < 1.0

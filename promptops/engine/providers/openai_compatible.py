@@ -330,18 +330,18 @@ class ChatCompletions(ProviderOptions):
         """The failure for an error that came under HTTP 200."""
         wait = reported_cooldown_seconds(reported.objects, reported.words, headers)
         message = self._message("reported an error instead of answering", reported.text)
-        error = error_kinds.error_of_report(reported, message, told_when=wait is not None)
+        error = error_kinds.error_of_report(reported, message, names_time=wait is not None)
         error.retry_after_s = wait
         return _Failure(error, reported, reported.status or 400)
 
     def _refused(self, status: int, reported: ReportedError | None, headers: Mapping[str, str]) -> _Failure:
         """The failure for an HTTP status that means one."""
         wait = cooldown_seconds(headers, refused=True)
-        if reported is not None and (status in (402, 429) or status >= 500):
+        if reported is not None and (status in (402, 403, 413, 429) or status >= 500):
             said = reported_cooldown_seconds(reported.objects, reported.words, headers)
             wait = max((one for one in (wait, said) if one is not None), default=None)
         message = self._message(f"answered with status {status}", reported.text if reported else None)
-        error = error_kinds.class_of_status(status, reported, told_when=wait is not None)(message, status=status)
+        error = error_kinds.class_of_status(status, reported, names_time=wait is not None)(message, status=status)
         error.retry_after_s = wait
         return _Failure(error, reported, status)
 
