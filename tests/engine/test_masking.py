@@ -80,7 +80,7 @@ def test_a_detail_is_masked_before_it_is_shortened():
 
 
 def test_a_hostile_detail_takes_no_time():
-    started = time.monotonic()
+    started = time.process_time()
     for text in (KEY[:14] * 100_000, "s" * 1_000_000, " " * 1_000_000):
         assert len(clean_detail(text, KEY, 300)) <= 301
-    assert time.monotonic() - started < 0.5
+    assert time.process_time() - started < 0.5

@@ -183,9 +183,9 @@ def test_whatever_a_body_says_is_read(entry, words):
     "words", ["1h" * 3000, "try again in " * 500, "try again in 1s " + "1 s, and " * 500, "9" * 4096]
 )
 def test_hostile_words_take_no_time(words):
-    started = time.monotonic()
+    started = time.process_time()
     reported_cooldown_seconds([], words[:4096], {})
-    assert time.monotonic() - started < 0.2
+    assert time.process_time() - started < 0.2
 
 
 @given(st.text(), st.text(), st.booleans())

@@ -229,8 +229,10 @@ class AdaptationMemory:
 
     def get(self, base_url: str, model: str) -> Mapping[str, str]:
         """Return what was learned: the provider's words by the adaptation's name."""
-        learned = self._learned.get(_address(base_url, model))
-        return dict(learned) if learned else {}
+        if not self._learned:  # as a rule
+            return {}
+        with self._lock:
+            return dict(self._learned.get(_address(base_url, model), {}))
 
     def learn(self, base_url: str, model: str, name: str, words: str) -> bool:
         """Remember an adaptation, and return whether it is new. Raises `KeyError` for an unknown name."""

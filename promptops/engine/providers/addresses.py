@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 ENDPOINT = "/chat/completions"
 
 
@@ -11,6 +13,7 @@ def base_address(url: str) -> str:
     return bare[: -len(ENDPOINT)].rstrip("/") if bare.lower().endswith(ENDPOINT) else url.strip()
 
 
+@lru_cache(maxsize=256)
 def endpoint(url: str) -> str:
     """Return the address that requests are sent to, for a base URL."""
     return base_address(url).rstrip("/") + ENDPOINT

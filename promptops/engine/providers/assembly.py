@@ -67,10 +67,14 @@ class Answer:
         """Take in a message, or a piece of one, whose text is `text`."""
         thought = as_str(message.get("reasoning")) or as_str(message.get("reasoning_content"))
         refusal = as_str(message.get("refusal"))
-        for into, piece in ((self._texts, text), (self._thoughts, thought), (self._refusals, refusal)):
-            if piece:
-                into.append(piece)
-        self.finish_reason = given_reason(choice.get("finish_reason")) or self.finish_reason
+        if text:
+            self._texts.append(text)
+        if thought:
+            self._thoughts.append(thought)
+        if refusal:
+            self._refusals.append(refusal)
+        if reason := choice.get("finish_reason"):
+            self.finish_reason = given_reason(reason) or self.finish_reason
         self.model = as_str(as_dict(data).get("model")) or self.model
 
 
@@ -140,20 +144,40 @@ class StreamedAnswer(Answer):
                 async with aclosing(self.read(chunks, head)) as pieces:
                     async for text in pieces:
                         yield text
-                if not (self.events or reply.is_event_stream):
-                    self.unreadable = NOT_JSON
+                self._ended(reply)
                 return
             body = b"".join([head, *[chunk async for chunk in chunks]])
+        for text in self._take_body(body):
+            yield text
+
+    async def take_whole(self, reply: http.Reply) -> None:
+        """Take in an answer that was asked for whole, though it may come as a stream."""
+        async with aclosing(reply.chunks()) as chunks:
+            is_stream, head = await reply.is_stream(chunks)
+            if is_stream:
+                async for _ in self.read(chunks, head):
+                    pass
+                self._ended(reply)
+                return
+            body = b"".join([head, *[chunk async for chunk in chunks]])
+        for _ in self._take_body(body):
+            pass
+
+    def _ended(self, reply: http.Reply) -> None:
+        if not (self.events or reply.is_event_stream):
+            self.unreadable = NOT_JSON
+
+    def _take_body(self, body: bytes) -> Iterator[str]:
+        """Take in a body of JSON, and yield the text of its events if it has one a line."""
         found = documents(body) or []
         alone = [data for data in found if data != DONE]
         if len(alone) < 2:
             self._whole(unwrapped(alone[0]) if alone else None)
             return
-        for data in found:  # one event a line
+        for data in found:
             if text := self._event(data):
                 yield text
-        for text in self._end():
-            yield text
+        yield from self._end()
 
     def _whole(self, data: Any) -> None:
         if data is None:

@@ -200,17 +200,17 @@ def is_too_long(error: ReportedError) -> bool:
     return _CONTEXT_WORDS.search(error.words) is not None and _NO_CONTEXT_WORDS.search(error.words) is None
 
 
-def class_of_status(status: int, error: ReportedError | None, *, told_when: bool) -> ErrorClass:
+def class_of_status(status: int, error: ReportedError | None, *, names_time: bool) -> ErrorClass:
     """Return the class of error for an HTTP status that means failure.
 
-    `told_when` says that the provider named a time to come back: then a 429 is a rate limit whatever its words.
+    `names_time` says that the provider named a time to come back: then a 429 is a rate limit whatever its words.
     """
     if error is None:
         return _class_by_number(status)
     if status == 429:
-        if not told_when and _has_code(error, _CONTENT_CODES):
+        if not names_time and _has_code(error, _CONTENT_CODES):
             return LLMRefusedError
-        return LLMQuotaError if not told_when and is_quota(error) else LLMRateLimitedError
+        return LLMQuotaError if not names_time and is_quota(error) else LLMRateLimitedError
     if status >= 500 or status in (404, 408, 425, 498):
         return LLMQuotaError if _has_code(error, _QUOTA_CODES) and status >= 500 else _class_by_number(status)
     if status < 400:
@@ -222,7 +222,7 @@ def class_of_status(status: int, error: ReportedError | None, *, told_when: bool
     return _class_of_request(status, error)
 
 
-def error_of_report(error: ReportedError, message: str, *, told_when: bool) -> LLMProviderError:
+def error_of_report(error: ReportedError, message: str, *, names_time: bool) -> LLMProviderError:
     """Return the error for one that came under HTTP 200, with `message`.
 
     Its code says what an HTTP status would say, with the same consequences. Without a code it is known by its words;
@@ -232,7 +232,7 @@ def error_of_report(error: ReportedError, message: str, *, told_when: bool) -> L
     if is_content_refusal(error) and status != 429:
         return LLMRefusedError(message, retryable=status is None)
     if status is not None:
-        return class_of_status(status, error, told_when=told_when)(message)
+        return class_of_status(status, error, names_time=names_time)(message)
     if is_quota(error):
         return LLMQuotaError(message)
     return LLMContextLengthError(message) if is_too_long(error) else LLMServerError(message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 # Names as `normalized` makes them. Sources: the API references of OpenAI, Mistral (model_length), Anthropic
 # (max_tokens, model_context_window_exceeded, refusal), Google (FinishReason), Cohere (ERROR, ERROR_LIMIT, ERROR_TOXIC),
@@ -85,7 +86,12 @@ _OTHER = re.compile(r"[^A-Za-z0-9]+")
 
 def normalized(name: str) -> str:
     """Return a vendor's name in one spelling: `contentFilter`, `content-filter` and `CONTENT_FILTER` are one."""
-    return _OTHER.sub("_", _CAMEL.sub("_", name[:_MAX_CHARS])).strip("_").lower()
+    return _normalized(name[:_MAX_CHARS])
+
+
+@lru_cache(maxsize=256)
+def _normalized(name: str) -> str:
+    return _OTHER.sub("_", _CAMEL.sub("_", name)).strip("_").lower()
 
 
 def given_reason(value: object) -> str | None:

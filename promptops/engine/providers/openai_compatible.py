@@ -13,7 +13,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -130,7 +130,7 @@ class ChatCompletions(ProviderOptions):
         opened: what came before was thinking, and only the response is right. The time is the caller's to limit;
         the chain does.
         """
-        async with aclosing(self._results(request, stream=True)) as results:
+        async with aclosing(self._stream(request)) as results:
             async for result in results:
                 if isinstance(result, LLMProviderError):
                     raise result
@@ -143,33 +143,34 @@ class ChatCompletions(ProviderOptions):
     async def _complete(self, request: LLMRequest) -> LLMResponse | LLMProviderError:
         limits = [limit for limit in (self.timeout_ms, request.timeout_ms) if limit is not None]
         limit_ms = min(limits, default=DEFAULT_TIMEOUT_MS)
-        last: StreamEvent | LLMProviderError | None = None
+        started = time.monotonic()
+        if problem := self._key_problem():
+            return problem
+        negotiation = Negotiation(self.base_url, self._model(request), self.adaptations)
         try:
-            async with asyncio.timeout(limit_ms / 1000), aclosing(self._results(request, stream=False)) as results:
-                async for result in results:
-                    last = result
+            async with asyncio.timeout(limit_ms / 1000):
+                while True:
+                    payload = negotiation.adapt(self._payload(request, stream=False))
+                    result = await self._call_whole(request, payload, started)
+                    if isinstance(result, LLMResponse):
+                        negotiation.confirm()
+                        return result
+                    if not self._takes(negotiation, result, payload):
+                        return result.error
         except TimeoutError:
             return LLMTimeoutError(f"{self.name} did not answer within {limit_ms} ms")
-        assert isinstance(last, LLMResponse | LLMProviderError)
-        return last
 
-    async def _results(
-        self, request: LLMRequest, *, stream: bool
-    ) -> AsyncGenerator[StreamEvent | LLMProviderError, None]:
-        """Yield the pieces of the answer and last the response, or the error.
-
-        A call that the server refuses because of a part of it is repeated without that part.
-        """
+    async def _stream(self, request: LLMRequest) -> AsyncGenerator[StreamEvent | LLMProviderError, None]:
         started = time.monotonic()
         if problem := self._key_problem():
             yield problem
             return
         negotiation = Negotiation(self.base_url, self._model(request), self.adaptations)
         while True:
-            payload = negotiation.adapt(self._payload(request, stream=stream))
+            payload = negotiation.adapt(self._payload(request, stream=True))
             failure: _Failure | None = None
             has_begun = False
-            async with aclosing(self._call(request, payload, started)) as results:
+            async with aclosing(self._call_streamed(request, payload, started)) as results:
                 async for result in results:
                     if isinstance(result, _Failure):
                         failure = result
@@ -185,20 +186,32 @@ class ChatCompletions(ProviderOptions):
                 return
 
     def _takes(self, negotiation: Negotiation, failure: _Failure, payload: dict[str, Any]) -> bool:
-        """Return whether a failed call is to be repeated, asked differently."""
+        """Return whether a call that the server refused for a part of it is to be repeated, asked differently."""
         if failure.reported is None or failure.error.kind in _NEVER_LEARNED_FROM:
             return False
         words = clean_detail(failure.reported.text, self.api_key, MAX_WORDS)
         return negotiation.takes(failure.reported, failure.status, payload, words)
 
-    async def _call(
+    async def _call_whole(self, request: LLMRequest, payload: dict[str, Any], started: float) -> LLMResponse | _Failure:
+        answer = StreamedAnswer()
+        headers: Mapping[str, str] = {}
+        try:
+            async with self._post(payload) as reply:
+                headers = reply.headers
+                if not 200 <= reply.status < 300:
+                    return self._refused(reply.status, await _words_of_refusal(reply), headers)
+                await answer.take_whole(reply)
+            return self._result(request, answer, headers, started)
+        except http.CallFailed as failed:
+            return self._broken(failed, request, answer, headers, started)
+
+    async def _call_streamed(
         self, request: LLMRequest, payload: dict[str, Any], started: float
     ) -> AsyncGenerator[StreamEvent | _Failure, None]:
         answer = StreamedAnswer()
         headers: Mapping[str, str] = {}
-        key = http.BearerKey(self.api_key) if self.api_key else None
         try:
-            async with http.post_json(endpoint(self.base_url), payload, key=key) as reply:
+            async with self._post(payload) as reply:
                 headers = reply.headers
                 if not 200 <= reply.status < 300:
                     yield self._refused(reply.status, await _words_of_refusal(reply), headers)
@@ -208,11 +221,14 @@ class ChatCompletions(ProviderOptions):
                         yield TextChunk(text) if text else Thinking()
             result = self._result(request, answer, headers, started)
         except http.CallFailed as failed:
-            ended = answer.complete or answer.error is not None
-            result = self._result(request, answer, headers, started) if ended else _Failure(self._call_failed(failed))
+            result = self._broken(failed, request, answer, headers, started)
         if isinstance(result, LLMResponse) and not answer.events:
             yield TextChunk(result.content)
         yield result
+
+    def _post(self, payload: dict[str, Any]) -> AbstractAsyncContextManager[http.Reply]:
+        key = http.BearerKey(self.api_key) if self.api_key else None
+        return http.post_json(endpoint(self.base_url), payload, key=key)
 
     def _payload(self, request: LLMRequest, *, stream: bool) -> dict[str, Any]:
         """The request in this kind's own words."""
@@ -252,6 +268,19 @@ class ChatCompletions(ProviderOptions):
         if not answer.complete:
             return _Failure(LLMTransportError(f"{self.name} broke off its answer before the end"))
         return self._response(request, answer, started, cooldown_seconds(headers, refused=False))
+
+    def _broken(
+        self,
+        failed: http.CallFailed,
+        request: LLMRequest,
+        answer: StreamedAnswer,
+        headers: Mapping[str, str],
+        started: float,
+    ) -> LLMResponse | _Failure:
+        """What a call amounts to whose connection broke: what it had said by then counts, if it was complete."""
+        if answer.complete or answer.error is not None:
+            return self._result(request, answer, headers, started)
+        return _Failure(self._call_failed(failed))
 
     def _response(
         self, request: LLMRequest, answer: Answer, started: float, retry_after_s: float | None
@@ -306,18 +335,18 @@ class ChatCompletions(ProviderOptions):
         """The failure for an error that came under HTTP 200."""
         wait = reported_cooldown_seconds(reported.objects, reported.words, headers)
         message = self._message("reported an error instead of answering", reported.text)
-        error = error_kinds.error_of_report(reported, message, told_when=wait is not None)
+        error = error_kinds.error_of_report(reported, message, names_time=wait is not None)
         error.retry_after_s = wait
         return _Failure(error, reported, reported.status or 400)
 
     def _refused(self, status: int, reported: ReportedError | None, headers: Mapping[str, str]) -> _Failure:
         """The failure for an HTTP status that means one."""
         wait = cooldown_seconds(headers, refused=True)
-        if reported is not None and (status in (402, 429) or status >= 500):
+        if reported is not None and (status in (402, 403, 413, 429) or status >= 500):
             said = reported_cooldown_seconds(reported.objects, reported.words, headers)
             wait = max((one for one in (wait, said) if one is not None), default=None)
         message = self._message(f"answered with status {status}", reported.text if reported else None)
-        error = error_kinds.class_of_status(status, reported, told_when=wait is not None)(message, status=status)
+        error = error_kinds.class_of_status(status, reported, names_time=wait is not None)(message, status=status)
         error.retry_after_s = wait
         return _Failure(error, reported, status)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 from promptops.engine.types import Usage
@@ -22,6 +23,9 @@ def documents(body: bytes | str) -> list[Any] | None:
     found: list[Any] = []
     at = 0
     try:
+        if text.startswith("{") and text.endswith("}"):  # as a rule it is one
+            with suppress(ValueError):
+                found, at = [_DECODER.decode(text)], len(text)
         while at < len(text):
             if text.startswith(DONE, at):
                 found.append(DONE)
@@ -57,7 +61,11 @@ def unwrapped(data: Any) -> Any:
 def first_choice(data: Any, *, streamed: bool = False) -> dict[str, Any] | None:
     """Return the choice with index 0; in a whole answer, where none has it, the first one."""
     choices = as_dict(data).get("choices")
-    found = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
+    if not isinstance(choices, list) or not choices:
+        return None
+    if len(choices) == 1 and isinstance(choices[0], dict) and choices[0].get("index") == 0:  # as a rule
+        return choices[0]
+    found = [choice for choice in choices if isinstance(choice, dict)]
     first = next((choice for choice in found if choice.get("index") in (None, 0, "0")), None)
     return first if streamed or first is not None or not found else found[0]
 

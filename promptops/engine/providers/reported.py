@@ -99,7 +99,7 @@ def error_of_text(text: str) -> ReportedError:
 def _error_in(data: dict[str, Any]) -> Any:
     choice = as_dict(first_choice(data))
     for error in (data.get("error"), as_dict(data.get("x_groq")).get("error"), choice.get("error"), data.get("errors")):
-        if not _reports_none(error):
+        if error and not _reports_none(error):
             return error
     if data.get("choices"):
         return None
