@@ -9,7 +9,10 @@ from promptops.engine.answers.words import ADJECTIVE, JOINT, PROMPT, any_of
 
 _ADJECTIVES = rf"(?:(?:the|your|my) (?={ADJECTIVE}))?(?:{ADJECTIVE} ?{JOINT}[ -]?){{0,2}}"
 _KIND = "(?:video |text-to-video |image |visual |scene |视频|ビデオ|動画)?"
-_PLAIN = rf"{_ADJECTIVES}{_KIND}(?:{PROMPT}|output|answer|assistant)(?: de v[ií]d[eé]o)?(?: {ADJECTIVE}| \([^)\n]{{1,30}}\))?"
+_PLAIN = (
+    rf"{_ADJECTIVES}{_KIND}(?:{PROMPT}|output|answer|assistant)"
+    rf"(?: de v[ií]d[eé]o)?(?: {ADJECTIVE}| \([^)\n]{{1,30}}\))?"
+)
 _FULL = any_of(
     rf"(?:(?:the|your|my) )?(?:{ADJECTIVE}{JOINT}[ -]?){{1,2}}{_KIND}"
     + any_of(

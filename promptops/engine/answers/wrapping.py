@@ -105,11 +105,11 @@ def tagged_parts(text: str) -> list[str]:
     """Return the contents of tags such as <prompt>, in order, when nothing but openings and closings is around them."""
     parts, name, start, outside = [], "", 0, [0]
     for match in _TAG.finditer(text):
-        closing, found = match.group(1), match.group(2).lower()
+        closing, tag = match.group(1), match.group(2).lower()
         if not closing and not name:
-            name, start = found, match.end()
+            name, start = tag, match.end()
             outside.append(match.start())
-        elif closing and found == name:
+        elif closing and tag == name:
             parts.append(text[start : match.start()].strip())
             outside.append(match.end())
             name = ""
