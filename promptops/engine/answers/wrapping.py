@@ -143,7 +143,7 @@ def _from_json(text: str) -> str | None:
 
 def without_quotes(text: str) -> str | None:
     """Return `text` without the quotation marks around the whole of it, or `None` when there are none."""
-    if len(text) < 2:
+    if len(text) < 2 or text.startswith("```"):
         return None
     for mark in ('"""', "'''", "``", "''"):
         if text.startswith(mark) and text.endswith(mark) and len(text) > 2 * len(mark):

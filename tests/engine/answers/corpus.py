@@ -447,6 +447,9 @@ LATER = [
     Row("single", "Sure! Here's an alternative:\n\nA fox rests at dusk.", ["A fox rests at dusk."], 1),
     Row("single", "**Alternative 1:** “A fox rests at dusk.”", ["A fox rests at dusk."], 1),
 ]
+UNREADABLE = ["```\n```", '""', "<prompt></prompt>", "Here is the enhanced prompt:", "null", "{}"]
+"""Answers with nothing in them: they stay as they are rather than become empty."""
+
 LATER_REFUSALS = [
     "I can't help with creating this kind of video, but I'd be happy to try something else.",
     "No puedo generar contenido de este tipo.",
