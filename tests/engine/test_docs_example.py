@@ -10,7 +10,7 @@ from promptops.engine import FAULTS, POLICIES, providers
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-@pytest.mark.parametrize(("name", "examples"), [("engine.md", 2), ("chain.md", 2)])
+@pytest.mark.parametrize(("name", "examples"), [("engine.md", 3), ("chain.md", 2)])
 def test_the_examples_run(monkeypatch, name, examples):
     monkeypatch.setattr(providers, "_factories", dict(providers.KINDS))
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / name).read_text(), re.S)

@@ -31,8 +31,8 @@ def parse_alternatives(text: str, count: int) -> list[str]:
     answer, _ = split_reasoning(text)
     answer = answer.replace("\r\n", "\n").replace("\r", "\n")
     for _ in range(WRAPS):
-        if found := _structured(answer):
-            return found[:limit]
+        if texts := _structured(answer):
+            return texts[:limit]
         inner = _inside(answer)
         if inner == answer:
             break
@@ -41,7 +41,7 @@ def parse_alternatives(text: str, count: int) -> list[str]:
 
 
 def _structured(answer: str) -> list[str] | None:
-    """The alternatives of an answer that marks them for machines: JSON, tags, a code fence each."""
+    """Return the alternatives of an answer that marks them for machines: JSON, tags, a code fence each."""
     blocks = fenced_blocks(answer)
     for candidate in (*blocks[:1], answer):
         if start := _JSON_START.search(candidate):
@@ -56,7 +56,7 @@ def _structured(answer: str) -> list[str] | None:
 
 
 def _inside(answer: str) -> str:
-    """The answer inside of one tag or one code fence around all alternatives, or the answer itself."""
+    """Return the answer inside of one tag or one code fence around all alternatives, or the answer itself."""
     parts = tagged_parts(answer) or fenced_blocks(answer)
     return parts[0] if len(parts) == 1 else answer
 
@@ -102,7 +102,7 @@ def _without_closing(lines: list[str]) -> list[str]:
 
 
 def _blocks(lines: list[str], limit: int) -> list[list[str]] | None:
-    """The blocks between blank lines when there are exactly as many as wanted.
+    """Return the blocks between blank lines when there are exactly as many as wanted.
 
     Lines of one word each are no sentence that goes on.
     """

@@ -21,6 +21,8 @@ _OFFERS = any_of(
     r"如果?[您你需有想][^\n]{0,60}(?:告诉|告訴|告知|随时|隨時|联系|请说)",
     "espero que|av[ií]same|déjame saber|(?:quieres|te gustaría|deseas|necesitas) que|no dudes",
     r"si (?:quieres|deseas|necesitas|prefieres)[^\n]{0,80}(?:avísame|dime|puedo|dudes|házmelo)",
+    "does (?:this|that|it) (?:work|help|sound|match|fit)|how does (?:this|that)|is this what",
+    r"[^\n。]{0,60}(?:お知らせ|教えて|お申し付け|お伝え)(?:ください|下さい)",
     "お気軽に|お役に立て|いかがでしょうか|他に何か",
     r"(?:ご(?:要望|希望|不明|質問|意見|確認)|何か|必要(?:であれば|に応じて|でしたら))[^\n]{0,60}(?:ください|下さい"
     r"|ます)",

@@ -29,7 +29,7 @@ def read_items(lines: list[str], limit: int) -> list[Item] | None:
 
 
 def _under_headings(lines: list[str]) -> list[Item] | None:
-    """Items that each follow a heading or a line in bold, their title."""
+    """Return the items that each follow a heading or a line in bold, their title."""
     filled = [line for line in lines if line.strip()]
     starts = [at for at, line in enumerate(filled) if _HEADING.fullmatch(line)]
     ends = [*starts[1:], len(filled)]
@@ -64,37 +64,32 @@ def _is_single(lines: list[str], first: int) -> bool:
 
 def _sequence(lines: list[str]) -> list[tuple[int, str]]:
     """Return the lines with the numbers 1, 2, 3 ...: index and text of each. After bullets they begin no list."""
+    numbers = [number_of(line) for line in lines]
+    last_two = max((at for at, number in enumerate(numbers) if number is not None and number.number == 2), default=-1)
     starts: list[tuple[int, str]] = []
-    for at, line in enumerate(lines):
-        number = number_of(line)
+    for at, number in enumerate(numbers):
         if number is None:
-            if not starts and bullet_end(line):
+            if not starts and bullet_end(lines[at]):
                 return []
-            continue
-        if number.number == len(starts) + 1 and (not number.needs_sequence or starts or _continues(lines, at)):
+        elif number.number == len(starts) + 1 and (not number.needs_sequence or starts or last_two > at):
             starts.append((at, number.text))
     return starts
 
 
-def _continues(lines: list[str], at: int) -> bool:
-    """Tell whether a number 2 follows the number 1 in line `at`."""
-    return any((number := number_of(line)) is not None and number.number == 2 for line in lines[at + 1 :])
-
-
 def _paragraphs(lines: list[str]) -> list[Item]:
     """Return the paragraphs of an item, without the bullets of a list in it."""
-    found: list[Item] = [[]]
+    paragraphs: list[Item] = [[]]
     for at, line in enumerate(lines):
         text = line.strip()[bullet_end(line.strip()) :] if at else without_markers(line)
         if text.strip():
-            found[-1].append(text.strip())
-        elif found[-1]:
-            found.append([])
-    return [paragraph for paragraph in found if paragraph] or [[]]
+            paragraphs[-1].append(text.strip())
+        elif paragraphs[-1]:
+            paragraphs.append([])
+    return [paragraph for paragraph in paragraphs if paragraph] or [[]]
 
 
 def _bulleted(lines: list[str]) -> list[Item] | None:
-    """Items with bullets; lines below one that are indented and have no bullet, or a nested one, go on with it."""
+    """Return the items with bullets; lines indented below one, without a bullet or with a nested one, belong to it."""
     filled = [line for line in lines if line.strip()]
     if not filled or not bullet_end(filled[0]):
         return None

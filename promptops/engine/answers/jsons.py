@@ -35,15 +35,15 @@ def json_values(text: str) -> list[str] | None:
         return None
     texts: list[str] = []
     for document in documents:
-        found = _texts(document, DEPTH)
-        if found is None:
+        parts = _texts(document, DEPTH)
+        if parts is None:
             return None
-        texts += found
+        texts += parts
     return texts or None
 
 
 def _documents(text: str) -> list[Any] | None:
-    """The JSON values that `text` consists of, separated by nothing, white space or commas."""
+    """Return the JSON values that `text` consists of, separated by nothing, white space or commas."""
     for candidate in (text, _TRAILING_COMMA.sub(r"\1", text)):
         documents, at = [], 0
         try:
@@ -59,7 +59,7 @@ def _documents(text: str) -> list[Any] | None:
 
 
 def _python_literal(text: str) -> list[Any] | None:
-    """The value of a list or object in Python's quotes, as some models write it instead of JSON."""
+    """Return the value of a list or object in Python's quotes, as some models write it instead of JSON."""
     if len(text) > LITERAL_LIMIT or "'" not in text:
         return None
     try:
@@ -85,7 +85,7 @@ def _texts(value: Any, depth: int) -> list[str] | None:
 
 
 def _of_object(fields: dict[str, Any], depth: int) -> list[str] | None:
-    """The text of an object: its one field, all of numbered or named alternatives, or the one that is the prompt."""
+    """Return the text of an object: its one field, its numbered alternatives, or the field that is the prompt."""
     lower = {key.lower().replace(" ", "_").replace("-", "_"): value for key, value in fields.items()}
     if len(lower) == 1:
         key, value = next(iter(lower.items()))

@@ -9,7 +9,10 @@ from promptops.engine.answers.words import ADJECTIVE, JOINT, PROMPT, any_of
 
 _ADJECTIVES = rf"(?:(?:the|your|my) (?={ADJECTIVE}))?(?:{ADJECTIVE} ?{JOINT}[ -]?){{0,2}}"
 _KIND = "(?:video |text-to-video |image |visual |scene |视频|ビデオ|動画)?"
-_PLAIN = rf"{_ADJECTIVES}{_KIND}(?:{PROMPT}|output|assistant)(?: de v[ií]d[eé]o)?(?: {ADJECTIVE})?"
+_PLAIN = (
+    rf"{_ADJECTIVES}{_KIND}(?:{PROMPT}|output|answer|assistant)"
+    rf"(?: de v[ií]d[eé]o)?(?: {ADJECTIVE}| \([^)\n]{{1,30}}\))?"
+)
 _FULL = any_of(
     rf"(?:(?:the|your|my) )?(?:{ADJECTIVE}{JOINT}[ -]?){{1,2}}{_KIND}"
     + any_of(
@@ -33,7 +36,7 @@ _LABEL = re.compile(
 )
 _LABEL_LINE = re.compile(rf"{_HEADING}{_MARK}{_FULL}{_MARK} *\n", re.I)
 _MARKED_LABEL = re.compile(
-    rf"^(?:\#{{1,6}} +{_MARK}|[*_]{{2,3}})(?:{_NAME}|result|answer|response)(?:[*_]{{2,3}} ?[:：]?"
+    rf"^(?:\#{{1,6}} +{_MARK}|[*_]{{2,3}})(?:{_NAME}|result|response)(?:[*_]{{2,3}} ?[:：]?"
     rf"|[:：][*_]{{2,3}}|[:：]?[ \t]*$)\s*",
     re.I | re.M,
 )

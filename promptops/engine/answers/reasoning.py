@@ -32,6 +32,7 @@ class ReasoningFilter:
     def __init__(self) -> None:
         self._pending = ""
         self._last = ""  # the character before `_pending`
+        self._pending_token: int | None = None  # where a token begins that may turn out to be quoted
         self._opening = ""  # the token that began the reasoning; empty outside of it
         self._naming: Action | None = None  # a name is being read, for this token
         self._name = ""
@@ -40,12 +41,12 @@ class ReasoningFilter:
         self._begun = False  # there was text that is not blank
         self._visible: list[str] = []
         self._thoughts: list[str] = []
-        self._given = 0
+        self._returned = 0  # characters
         self.answer_start = 0
 
     @property
     def thoughts(self) -> str:
-        """The reasoning so far."""
+        """Return the reasoning so far."""
         return "".join(self._thoughts)
 
     def feed(self, text: str) -> str:
@@ -69,13 +70,13 @@ class ReasoningFilter:
         self._last = data[certain - 1] if certain else self._last
         self._pending = data[certain:]
         visible, self._visible = "".join(self._visible), []
-        self._given += len(visible)
+        self._returned += len(visible)
         return visible
 
     def _tokens(self, data: str, *, is_last: bool) -> int:
         """Act on every token of `data`; return where the text after the last one begins."""
         at = 0
-        self._pending_token: int | None = None
+        self._pending_token = None
         for match in _CANDIDATE.finditer(data):
             action = TOKENS.get(match.group().lower())
             if action is None:
@@ -151,12 +152,12 @@ class ReasoningFilter:
 
     def _restart(self) -> None:
         """Take the text so far for reasoning."""
-        self.answer_start = self._given + sum(map(len, self._visible))
+        self.answer_start = self._returned + sum(map(len, self._visible))
         self._begun = self._ended = False
 
 
 def _partial_token(text: str) -> int:
-    """How many characters at the end of `text` could be the start of a token."""
+    """Count the characters at the end of `text` that could be the start of a token."""
     return next((len(text) - at for at in range(len(text)) if text[at] in "<[◁" and text[at:].lower() in PREFIXES), 0)
 
 

@@ -9,7 +9,7 @@ from enum import Enum
 
 
 class Action(Enum):
-    """What a token does to the text around it."""
+    """Effect of a token on the text around it."""
 
     OPEN = "reasoning begins"
     CLOSE = "reasoning ends; without an opening, all text before it was reasoning"

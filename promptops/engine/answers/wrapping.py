@@ -105,11 +105,11 @@ def tagged_parts(text: str) -> list[str]:
     """Return the contents of tags such as <prompt>, in order, when nothing but openings and closings is around them."""
     parts, name, start, outside = [], "", 0, [0]
     for match in _TAG.finditer(text):
-        closing, found = match.group(1), match.group(2).lower()
+        closing, tag = match.group(1), match.group(2).lower()
         if not closing and not name:
-            name, start = found, match.end()
+            name, start = tag, match.end()
             outside.append(match.start())
-        elif closing and found == name:
+        elif closing and tag == name:
             parts.append(text[start : match.start()].strip())
             outside.append(match.end())
             name = ""
@@ -143,7 +143,7 @@ def _from_json(text: str) -> str | None:
 
 def without_quotes(text: str) -> str | None:
     """Return `text` without the quotation marks around the whole of it, or `None` when there are none."""
-    if len(text) < 2:
+    if len(text) < 2 or text.startswith("```"):
         return None
     for mark in ('"""', "'''", "``", "''"):
         if text.startswith(mark) and text.endswith(mark) and len(text) > 2 * len(mark):

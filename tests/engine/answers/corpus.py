@@ -388,5 +388,69 @@ EMBEDDED = [
     for row in json.loads((Path(__file__).parent / "embedded.json").read_text(encoding="utf-8"))
 ]
 
-LATER: list[Row] = []
-LATER_REFUSALS: list[str] = []
+# Two more of each kind, written after the code was done.
+LATER = [
+    *text("preface", "Happy to help! Here is a more cinematic take on your prompt:\n\n{}"),
+    *text("preface", "好的，我来帮您优化。优化后的视频提示词如下：\n\n{}", right=ZH),
+    *text("quotes", "„{}“"),
+    *text("quotes", '"“{}”"', right=ES),
+    *text("fence", "Here is the prompt:\n\n~~~markdown\n{}\n~~~\nFeel free to change it.", "````\n{}\n````"),
+    *text("label", "**Prompt (enhanced):** {}"),
+    *text("label", "**Descripción mejorada:** {}", right=ES),
+    *text(
+        "tags", "<video_prompt>\n  {}\n</video_prompt>", "Here it is:\n<final_prompt>{}</final_prompt>\nLet me know!"
+    ),
+    *text("closing", "{}\n\nDoes this work for you?"),
+    *text("closing", "{}\n\nもっと暗い雰囲気にしたい場合は、お知らせください。", right=JA),
+    *text("end token", "{}<|end_of_text|>", "{}<|eom_id|>assistant\n\n{}"),
+    *text("reasoning", "<reflection>Snow.</reflection>\n{}", "<think>Snow, dawn.</think><answer>{}</answer>"),
+    *text("json", '{"title": "Fox", "prompt": "{}"}', '["{}"]'),
+    *text("combined", "<think>Snow.</think>Sure! Here you go:\n\n> **Prompt:** “{}”\n\nEnjoy!</s>"),
+    *text("combined", "もちろんです！\n\n**プロンプト：**\n「{}」\n\nご希望があればお知らせください。", right=JA),
+    *unchanged(
+        "Three options: a red door, a blue door, a door of light; a hand hesitates.",
+        "「申し訳ありません」と書かれた看板が、雨の中で揺れている。",
+    ),
+    *lines("numbers", "I) %s\nII) %s\nIII) %s", "Take 1 – %s\nTake 2 – %s\nTake 3 – %s"),
+    *lines(
+        "opening and closing",
+        "Great idea! Try one of these:\n\n1. %s\n2. %s\n3. %s\n\nWhich one fits your stream best?",
+    ),
+    *lines("opening and closing", "好的，这里有三个版本：\n\n%s\n\n%s\n\n%s\n\n您更喜欢哪一个？", right=ZH3),
+    *lines(
+        "json",
+        '{"prompts": [{"label": "A", "text": "%s"}, {"label": "B", "text": "%s"}, {"label": "C", "text": "%s"}]}',
+    ),
+    *lines("json", "```\n['%s', '%s', '%s']\n```"),
+    *lines(
+        "titles",
+        "1) _Dawn_: %s\n2) _Dusk_: %s\n3) _Night_: %s",
+        "#### Dawn\n\n%s\n\n#### Dusk\n\n%s\n\n#### Night\n\n%s",
+    ),
+    *lines("quotes", "1. “%s”\n\n2. “%s”\n\n3. “%s”", "* «%s»\n* «%s»\n* «%s»", right=ES3),
+    *lines("fence", "1.\n```\n%s\n```\n2.\n```\n%s\n```\n3.\n```\n%s\n```", "Here:\n```\n- %s\n- %s\n- %s\n```"),
+    *lines(
+        "tags and reasoning",
+        "<option>%s</option>\n<option>%s</option>\n<option>%s</option>",
+        "◁think▷3◁/think▷A) %s\nB) %s\nC) %s",
+    ),
+    *lines("blocks", "* * *\n%s\n* * *\n%s\n* * *\n%s", "%s\n\n\n%s\n\n\n%s\n\n"),
+    Row("several lines", "(1) A fox\nsprints.\n\n(2) A fox\nrests.", ["A fox sprints.", "A fox rests."], 2),
+    Row(
+        "several lines",
+        "- A fox sprints,\n  fast.\n- A fox rests,\n  still.",
+        ["A fox sprints, fast.", "A fox rests, still."],
+        2,
+    ),
+    Row("more than wanted", "- red\n- blue\n- green", ["red", "blue"], 2),
+    Row("more than wanted", "Option A: red\nOption B: blue\nOption C: green", ["red", "blue"], 2),
+    Row("single", "Sure! Here's an alternative:\n\nA fox rests at dusk.", ["A fox rests at dusk."], 1),
+    Row("single", "**Alternative 1:** “A fox rests at dusk.”", ["A fox rests at dusk."], 1),
+]
+UNREADABLE = ["```\n```", '""', "<prompt></prompt>", "Here is the enhanced prompt:", "null", "{}"]
+"""Answers with nothing in them: they stay as they are rather than become empty."""
+
+LATER_REFUSALS = [
+    "I can't help with creating this kind of video, but I'd be happy to try something else.",
+    "No puedo generar contenido de este tipo.",
+]

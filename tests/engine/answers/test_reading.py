@@ -63,3 +63,8 @@ def test_no_public_prompt_is_changed():
         assert read_answer(prompt, "text").text == prompt.strip()
         assert not read_answer(prompt, "text").refusal
         assert parse_alternatives(prompt, 1) == [prompt.strip()]
+
+
+@pytest.mark.parametrize("written", corpus.UNREADABLE)
+def test_reading_never_empties_an_answer(written):
+    assert read_answer(written, "text").text == written

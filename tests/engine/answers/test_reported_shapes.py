@@ -17,7 +17,7 @@ PROMPT = "A red fox runs through deep snow at dawn, its breath steaming in the f
     [
         "[THINK]The user wants snow.[/THINK]A red fox runs.",
         "<|channel|>analysis<|message|>Snow.<|end|><|start|>assistant<|channel|>final<|message|>A red fox runs.",
-        "<|channel|>analysis<|message|>Snow.<|end|><|start|>assistant<|channel|>final<|message|>A red fox runs.<|return|>",
+        "<|channel|>analysis<|message|>S.<|end|><|start|>assistant<|channel|>final<|message|>A red fox runs.<|return|>",
     ],
 )
 def test_other_tags_of_reasoning(text):
