@@ -107,5 +107,5 @@ class Budget:
         """Spend one call if there is one, and return whether there was."""
         if self.calls < 1 - 1e-9:  # ten times 0.1 is a little less than 1
             return False
-        self.calls -= 1
+        self.calls = max(0.0, self.calls - 1)
         return True
