@@ -15,6 +15,7 @@ from promptops.engine import (
     ChainEvent,
     LLMMessage,
     LLMProviderError,
+    LLMRateLimitedError,
     LLMRequest,
     LLMResponse,
     OpenAICompatibleProvider,
@@ -87,6 +88,13 @@ def hang(seconds: float = 30.0) -> Callable[[], Awaitable[str]]:
 
 def refuse(message: str = "no", *, retryable: bool = True) -> LLMProviderError:
     return LLMProviderError(message, retryable=retryable)
+
+
+def limited(seconds: float | None) -> LLMRateLimitedError:
+    """A 429 that asks for so many seconds of rest; `None` when it does not say."""
+    error = LLMRateLimitedError("a answered with status 429", status=429)
+    error.retry_after_s = seconds
+    return error
 
 
 @dataclass

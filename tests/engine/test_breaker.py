@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from promptops.engine.breaker import (
@@ -139,6 +139,7 @@ def test_a_copy_shares_nothing():
 # Budgets
 
 
+@example(0.7, [False, False, True])  # three times 0.1 are a little too few
 @given(st.floats(0, EXTRA_CALLS_SAVED), st.lists(st.booleans(), max_size=300))
 def test_a_budget_allows_what_was_earned_and_what_was_saved(saved, runs):
     budget = Budget(saved)

@@ -15,7 +15,6 @@ from promptops.engine import (
     LLMMessage,
     LLMProvider,
     LLMProviderError,
-    LLMRateLimitedError,
     LLMRequest,
     LLMResponse,
     LLMServerError,
@@ -24,7 +23,7 @@ from promptops.engine import (
     PromptOperation,
     build_request,
 )
-from tests.engine.helpers import FakeProvider, hang, refuse
+from tests.engine.helpers import FakeProvider, hang, limited, refuse
 
 
 def sent(provider: FakeProvider, index: int = -1) -> tuple[str, str]:
@@ -300,12 +299,6 @@ async def test_health_and_hedges_reach_the_chain():
 
 
 # Its own health
-
-
-def limited(seconds: float) -> LLMRateLimitedError:
-    error = LLMRateLimitedError("a answered with status 429", status=429)
-    error.retry_after_s = seconds
-    return error
 
 
 async def test_a_cooldown_is_known_to_its_next_runs():

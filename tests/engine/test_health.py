@@ -20,7 +20,6 @@ from promptops.engine import (
     LLMNotFoundError,
     LLMProviderError,
     LLMQuotaError,
-    LLMRateLimitedError,
     LLMResponse,
     LLMServerError,
     LLMTimeoutError,
@@ -30,7 +29,7 @@ from promptops.engine import (
 from promptops.engine.breaker import RATE_WINDOW
 from promptops.engine.health import FAILURES_TO_OPEN, LAST_RESORT_SECONDS, LATENCIES_NEEDED, OPEN_SECONDS
 from promptops.engine.policies import QUOTA_COOLDOWN_SECONDS
-from tests.engine.helpers import FakeProvider, FakeStream, ask, collect, hang, text_of
+from tests.engine.helpers import FakeProvider, FakeStream, ask, collect, hang, limited, text_of
 
 
 class Clock:
@@ -51,12 +50,6 @@ def clock() -> Clock:
 @pytest.fixture
 def health(clock) -> HealthRegistry:
     return HealthRegistry(clock=clock, wall_clock=lambda: clock.now + 1e9)
-
-
-def limited(seconds: float | None) -> LLMRateLimitedError:
-    error = LLMRateLimitedError("a answered with status 429", status=429)
-    error.retry_after_s = seconds
-    return error
 
 
 async def fail(health: HealthRegistry, *providers: FakeProvider, times: int = FAILURES_TO_OPEN) -> None:

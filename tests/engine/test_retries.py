@@ -18,7 +18,6 @@ from promptops.engine import (
     LLMInterruptedError,
     LLMProviderError,
     LLMQuotaError,
-    LLMRateLimitedError,
     LLMResponse,
     LLMServerError,
     LLMTimeoutError,
@@ -40,6 +39,7 @@ from tests.engine.helpers import (
     completion,
     hang,
     http_answer,
+    limited,
     loopback,
 )
 
@@ -56,12 +56,6 @@ class Once(FakeProvider):
         if self.errors:
             raise self.errors.pop(0)
         return LLMResponse("fine", self.name, "m", 1.0)
-
-
-def limited(seconds: float | None) -> LLMRateLimitedError:
-    error = LLMRateLimitedError("a answered with status 429", status=429)
-    error.retry_after_s = seconds
-    return error
 
 
 @pytest.mark.parametrize(
