@@ -12,7 +12,7 @@ import math
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import TypeAlias, cast
+from typing import Literal, TypeAlias, cast
 
 from promptops.engine import http
 from promptops.engine.costs import cost_of, estimated_usage
@@ -69,6 +69,9 @@ class RunDone:
     response: LLMResponse
 
 
+Delivery: TypeAlias = Literal["stream", "whole"]
+"""How an answer is handed over: in pieces as they come, or whole."""
+
 ChainEvent: TypeAlias = AttemptStarted | AttemptFailed | TextChunk | RunDone
 
 
@@ -91,6 +94,7 @@ async def run_chain(
     *,
     timeout_ms: int,
     stream: bool = True,
+    delivery: Delivery = "stream",
     attempts: list[Attempt] | None = None,
     health: HealthRegistry | None = None,
     hedge: HedgePolicy | None = None,
@@ -101,7 +105,7 @@ async def run_chain(
     equal share of what is left for it and the providers after it that may be asked. A retryable error moves on to the
     next provider; any other one, and any error after the first text was handed on, ends the run; `policies.POLICIES`
     has the exceptions. A provider that has `stream` is streamed, unless `stream` is false; of the others the text
-    comes in one piece.
+    comes in one piece. With `delivery` "whole" the text comes with `RunDone` alone.
 
     `health` is shared between runs: providers that it blocks are passed over, and a run waits for a full one, or for
     the end of a cooldown, within its deadline when there is nobody else to ask. Without it every provider may be
@@ -127,7 +131,8 @@ async def run_chain(
                 continue  # another one won meanwhile
             elif chunk is not None:
                 run.let_win(attempt)
-                yield chunk
+                if delivery == "stream":
+                    yield chunk
             elif attempt.response is not None:
                 run.let_win(attempt)
                 await run.close()

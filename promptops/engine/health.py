@@ -88,6 +88,7 @@ class HealthView:
 
     `state` is the breaker's, `since` the Unix time of its last change, `reason` why the provider is misconfigured, or,
     while the breaker is not closed, the last error that counted. `limit` is `None` for a provider without one.
+    `out_of_credit_since` is the Unix time of the first error since which the account has no credit, else `None`.
     """
 
     state: State = "closed"
@@ -97,6 +98,7 @@ class HealthView:
     misconfigured: bool = False
     in_flight: int = 0
     limit: int | None = None
+    out_of_credit_since: float | None = None
 
 
 @dataclass(eq=False)
@@ -121,6 +123,7 @@ class _Provider:
     misconfigured: str | None = None
     reason: str | None = None
     since: float | None = None
+    out_of_credit_since: float | None = None
     latencies: dict[bool, deque[float]] = field(
         default_factory=lambda: {streamed: deque(maxlen=LATENCIES_KEPT) for streamed in (False, True)}
     )
@@ -165,6 +168,7 @@ class HealthRegistry:
                 misconfigured=found.misconfigured is not None,
                 in_flight=found.in_flight,
                 limit=found.limit,
+                out_of_credit_since=found.out_of_credit_since,
             )
 
     def copy(self) -> HealthRegistry:
@@ -174,6 +178,14 @@ class HealthRegistry:
             for key, known in self._providers.items():
                 found._providers[key] = _Provider(breaker=copy(known.breaker), cooldown_until=known.cooldown_until)
         return found
+
+    def end_cooldown(self, name: str) -> None:
+        """Let the provider be asked again now, whatever time it asked for."""
+        with self._lock:
+            found = self._providers.get(name)
+            if found is not None:
+                found.cooldown_until = 0.0
+                self._hand_on(name)
 
     def forget(self, name: str) -> None:
         """Start afresh with a provider, as after its key or address was changed.
@@ -240,7 +252,7 @@ class HealthRegistry:
             if found is None:
                 return
             found.latencies[streamed].append(latency_ms)
-            found.misconfigured = None
+            found.misconfigured = found.out_of_credit_since = None
             self._close(found)
             self._cool_down(found, retry_after_s)
             self._hand_on(permit.key)
@@ -254,6 +266,8 @@ class HealthRegistry:
             policy = policy_for(error)
             if policy.misconfigured:
                 found.misconfigured = str(error)
+            if error.kind == "quota":
+                found.out_of_credit_since = found.out_of_credit_since or self._wall_clock()
             if policy.breaker or chosen_to_fall_back(error, provider):
                 self._count_failure(found, error, permit)
             elif permit.probe:  # it answers again, if only to refuse

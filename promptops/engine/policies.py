@@ -14,9 +14,9 @@ from typing import Literal, TypeAlias
 from promptops.engine.errors import LLMProviderError
 from promptops.engine.types import LLMProvider
 
-Choice: TypeAlias = Literal["auth", "not_found"]
+Choice: TypeAlias = Literal["auth", "not_found", "refused"]
 
-FALL_BACK_CHOICES: frozenset[str] = frozenset({"auth", "not_found"})
+FALL_BACK_CHOICES: frozenset[str] = frozenset({"auth", "not_found", "refused"})
 """What an operator can put into a provider's `fall_back_on`."""
 
 LARGER_LIMIT_FACTOR = 4
@@ -62,7 +62,7 @@ POLICIES: Mapping[str, Policy] = MappingProxyType(
         "missing_key": Policy(retryable=False, choice="auth", misconfigured=True),
         "not_found": Policy(retryable=False, choice="not_found", misconfigured=True),
         "context_length": Policy(retryable=False, larger_context=True),
-        "refused": Policy(retryable=False),
+        "refused": Policy(retryable=False, choice="refused"),
         "bad_request": Policy(retryable=False),
         "interrupted": Policy(retryable=False),
     }

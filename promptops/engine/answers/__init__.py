@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from typing import Literal, TypeAlias
 
 from promptops.engine.answers.alternatives import parse_alternatives
@@ -25,4 +26,22 @@ def read_answer(written: str, shape: AnswerShape) -> Reading:
     return Reading(split_reasoning(written)[0])
 
 
-__all__ = ["AnswerShape", "Reading", "ReasoningFilter", "parse_alternatives", "read_answer", "split_reasoning"]
+def marked(written: str, read: str) -> list[tuple[str, bool]]:
+    """Return the pieces of `written` in order, each with whether `read` lacks it."""
+    matches = SequenceMatcher(None, written, read, autojunk=False).get_matching_blocks()
+    pieces, at = [], 0
+    for match in matches:
+        pieces += [(written[at : match.a], True), (written[match.a : match.a + match.size], False)]
+        at = match.a + match.size
+    return [(text, removed) for text, removed in pieces if text]
+
+
+__all__ = [
+    "AnswerShape",
+    "Reading",
+    "ReasoningFilter",
+    "marked",
+    "parse_alternatives",
+    "read_answer",
+    "split_reasoning",
+]

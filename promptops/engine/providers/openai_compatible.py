@@ -35,6 +35,7 @@ from promptops.engine.errors import (
     LLMTransportError,
     LLMTruncatedError,
 )
+from promptops.engine.providers.addresses import base_address
 from promptops.engine.rate_limits import cooldown_seconds
 from promptops.engine.types import (
     LLMRequest,
@@ -176,7 +177,7 @@ class ChatCompletions(ProviderOptions):
         if stream:
             payload |= {"stream": True, "stream_options": {"include_usage": True}}
         key = http.BearerKey(self.api_key) if self.api_key else None
-        return http.post_json(self.base_url.rstrip("/") + "/chat/completions", payload, key=key)
+        return http.post_json(base_address(self.base_url).rstrip("/") + "/chat/completions", payload, key=key)
 
     def _payload(self, request: LLMRequest) -> dict[str, Any]:
         """The request in this kind's own words."""

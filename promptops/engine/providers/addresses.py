@@ -1,0 +1,11 @@
+"""Base URLs of OpenAI-compatible servers."""
+
+from __future__ import annotations
+
+ENDPOINT = "/chat/completions"
+
+
+def base_address(url: str) -> str:
+    """Return `url` without a trailing /chat/completions, which operators paste with it."""
+    bare = url.rstrip("/")
+    return bare.removesuffix(ENDPOINT).rstrip("/") if bare.endswith(ENDPOINT) else url
