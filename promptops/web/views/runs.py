@@ -20,6 +20,7 @@ from promptops.web import review
 from promptops.web.access import actor, requires
 from promptops.web.forms_filters import RunFilterForm
 from promptops.web.lists import clean_query, news
+from promptops.web.written import pieces
 
 
 @requires(Permission.READ)
@@ -75,9 +76,12 @@ def _found(pk: int) -> Run:
 def _page(request: HttpRequest, run: Run, *, revealed: bool) -> HttpResponse:
     input_shown = revealed or not run.input_masked
     output_shown = revealed or not run.output_masked
+    raw_shown = output_shown and (revealed or not run.raw_masked)
     alternatives: list[str] = []
     if run.operation == PromptOperation.REWRITE and run.output and output_shown:
         alternatives = parse_alternatives(run.output, run.count or RewriteOptions().count)
+    shows_written = bool(run.output) and raw_shown
+    timeline = queries.timeline(run)
     thresholds = safety_queries.thresholds_at(run.revision)
     context = {
         "run": run,
@@ -87,7 +91,10 @@ def _page(request: HttpRequest, run: Run, *, revealed: bool) -> HttpResponse:
             for check in run.safety_checks.all()
         ],
         "alternatives": alternatives,
-        "timeline": queries.timeline(run),
+        "written": pieces(run.output, run.raw, alternatives) if shows_written else [],
+        "written_masked": bool(run.raw) and output_shown and not raw_shown,
+        "declined": bool(timeline.rows) and timeline.rows[-1].attempt.error_kind == "refused",
+        "timeline": timeline,
         "input_shown": input_shown,
         "output_shown": output_shown,
         "revealed": revealed,
