@@ -88,7 +88,8 @@ class HealthView:
 
     `state` is the breaker's, `since` the Unix time of its last change, `reason` why the provider is misconfigured, or,
     while the breaker is not closed, the last error that counted. `limit` is `None` for a provider without one.
-    `out_of_credit_since` is the Unix time of the first error since which the account has no credit, else `None`.
+    `trouble` is the kind of the error that marked the provider misconfigured, `cooldown_since` the Unix time of the
+    answer that asked for the cooldown.
     """
 
     state: State = "closed"
@@ -98,7 +99,13 @@ class HealthView:
     misconfigured: bool = False
     in_flight: int = 0
     limit: int | None = None
-    out_of_credit_since: float | None = None
+    trouble: str | None = field(default=None, compare=False)
+    cooldown_since: float | None = field(default=None, compare=False)
+
+    @property
+    def out_of_credit(self) -> bool:
+        """Whether the provider's account has no credit left."""
+        return self.trouble == "quota"
 
 
 @dataclass(eq=False)
@@ -123,7 +130,8 @@ class _Provider:
     misconfigured: str | None = None
     reason: str | None = None
     since: float | None = None
-    out_of_credit_since: float | None = None
+    trouble: str | None = None
+    cooldown_since: float | None = None
     latencies: dict[bool, deque[float]] = field(
         default_factory=lambda: {streamed: deque(maxlen=LATENCIES_KEPT) for streamed in (False, True)}
     )
@@ -168,7 +176,8 @@ class HealthRegistry:
                 misconfigured=found.misconfigured is not None,
                 in_flight=found.in_flight,
                 limit=found.limit,
-                out_of_credit_since=found.out_of_credit_since,
+                trouble=found.trouble,
+                cooldown_since=found.cooldown_since if found.cooldown_until > self.clock() else None,
             )
 
     def copy(self) -> HealthRegistry:
@@ -252,7 +261,7 @@ class HealthRegistry:
             if found is None:
                 return
             found.latencies[streamed].append(latency_ms)
-            found.misconfigured = found.out_of_credit_since = None
+            found.misconfigured = found.trouble = None
             self._close(found)
             self._cool_down(found, retry_after_s)
             self._hand_on(permit.key)
@@ -265,9 +274,7 @@ class HealthRegistry:
                 return
             policy = policy_for(error)
             if policy.misconfigured:
-                found.misconfigured = str(error)
-            if error.kind == "quota":
-                found.out_of_credit_since = found.out_of_credit_since or self._wall_clock()
+                found.misconfigured, found.trouble = str(error), error.kind
             if policy.breaker or chosen_to_fall_back(error, provider):
                 self._count_failure(found, error, permit)
             elif permit.probe:  # it answers again, if only to refuse
@@ -351,6 +358,7 @@ class HealthRegistry:
 
     def _cool_down(self, found: _Provider, seconds: float | None) -> None:
         if seconds:
+            found.cooldown_since = self._wall_clock()
             found.cooldown_until = max(found.cooldown_until, self.clock() + seconds)
 
     def _hand_on(self, key: str) -> None:

@@ -7,5 +7,5 @@ ENDPOINT = "/chat/completions"
 
 def base_address(url: str) -> str:
     """Return `url` without a trailing /chat/completions, which operators paste with it."""
-    bare = url.rstrip("/")
-    return bare.removesuffix(ENDPOINT).rstrip("/") if bare.endswith(ENDPOINT) else url
+    bare = url.strip().rstrip("/")
+    return bare[: -len(ENDPOINT)].rstrip("/") if bare.lower().endswith(ENDPOINT) else url.strip()
