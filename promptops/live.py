@@ -17,6 +17,7 @@ from promptops import crypto, events, guards
 from promptops.engine.health import HealthRegistry
 from promptops.engine.providers import cerebras, groq
 from promptops.engine.providers.adaptations import learned
+from promptops.engine.providers.addresses import base_address
 from promptops.engine.snapshot import ProviderSpec, SettingsSpec, Snapshot, TemplateSpec
 from promptops.engine.types import Prices, PromptOperation
 from promptops.engine.variables import find
@@ -98,6 +99,11 @@ def address(provider: Provider) -> str:
     return provider.base_url or DEFAULT_BASE_URL.get(ProviderKind(provider.kind), "")
 
 
+def server(provider: Provider) -> str:
+    """Return the address by which the engine remembers what it learned of the provider."""
+    return base_address(address(provider)).rstrip("/")
+
+
 def restore_learned() -> None:
     """Make this process ask each provider as the database knows that it wants to be asked.
 
@@ -106,7 +112,7 @@ def restore_learned() -> None:
     global _restored
     stored: dict[tuple[str, str], dict[str, str]] = {}
     for row in LearnedAdaptation.objects.select_related("provider"):
-        stored.setdefault((address(row.provider), row.model), {})[row.name] = row.words
+        stored.setdefault((server(row.provider), row.model), {})[row.name] = row.words
     with _lock:
         for place in _restored - stored.keys():
             learned.forget(*place)

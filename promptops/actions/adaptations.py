@@ -13,6 +13,7 @@ from promptops import audit, live
 from promptops.actions.errors import Refused
 from promptops.audit import Actor
 from promptops.engine.providers.adaptations import learned
+from promptops.engine.providers.addresses import base_address
 from promptops.models import LearnedAdaptation, Provider
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ async def _store_later(base_url: str, model: str, name: str, words: str) -> None
 def store(base_url: str, model: str, name: str, words: str) -> None:
     """Store an adaptation for each provider that asks this model at this address."""
     for provider in Provider.objects.filter(model__in=["", model]):
-        if live.address(provider) == base_url:
+        if live.server(provider) == base_address(base_url).rstrip("/"):
             LearnedAdaptation.objects.get_or_create(
                 provider=provider, model=model[:200], name=name, defaults={"words": clean(words)}
             )
@@ -66,18 +67,18 @@ def forget(provider: Provider, name: str, *, by: Actor) -> None:
 
     Another provider at the same address with the same model is asked in the same way, so it forgets too.
     """
-    address = live.address(provider)
+    server = live.server(provider)
     models = list(provider.learned.filter(name=name).values_list("model", flat=True))
     if not models:
         raise Refused(f"{provider.name} has not learned this, or somebody has made it forget meanwhile.")
     rows = LearnedAdaptation.objects.filter(name=name, model__in=models).select_related("provider")
-    LearnedAdaptation.objects.filter(pk__in=[row.pk for row in rows if live.address(row.provider) == address]).delete()
+    LearnedAdaptation.objects.filter(pk__in=[row.pk for row in rows if live.server(row.provider) == server]).delete()
     audit.record("provider.adaptation_forgotten", by=by, object=provider, before={"adaptation": name})
-    transaction.on_commit(lambda: _forget_here(address, models), robust=True)
+    transaction.on_commit(lambda: _forget_here(server, models), robust=True)
 
 
-def _forget_here(address: str, models: list[str]) -> None:
+def _forget_here(server: str, models: list[str]) -> None:
     """Forget at once in this process; the others follow within a second."""
     for model in models:
-        learned.forget(address, model)
+        learned.forget(server, model)
     live.restore_learned()

@@ -109,13 +109,13 @@ def edit_provider(provider: Provider, fields: ProviderFields, *, by: Actor, expe
     """
     revision = next_revision()
     provider = _current(provider, expected)
-    before, learned_at = _told(provider), (live.address(provider), provider.model)
+    before, learned_at = _told(provider), (live.server(provider), provider.model)
     provider = edited(provider, fields)
     if _told(provider) == before:
         raise Refused(f"No changes to save: {provider.name} is as it was.")
     provider.changed_revision = revision
     provider.save()
-    if (live.address(provider), provider.model) != learned_at:
+    if (live.server(provider), provider.model) != learned_at:
         provider.learned.all().delete()  # it was learned of another server
     record_release(revision, "provider.edited", by=by, object=provider, before=before, after=_told(provider), note=note)
     return provider

@@ -45,6 +45,15 @@ class Overview:
     safety: SafetyState
 
 
+ALARMS = {
+    "quota": "{} is out of credit",
+    "auth": "The key of {} was refused",
+    "missing_key": "{} has no key",
+    "not_found": "{} does not know its model",
+}
+"""What is wrong with a provider that a person has to put right, by the kind of error."""
+
+
 @dataclass(frozen=True)
 class Alarm:
     """A provider that needs a person: it is out of credit or misconfigured. `effect` is what runs do meanwhile."""
@@ -58,17 +67,9 @@ def alarms(providers: list[ProviderRow]) -> list[Alarm]:
     """Return an alarm for each provider of the chain whose account, key or model needs a person."""
     found = []
     for row in providers:
-        if row.out_of_credit_since:
-            what = f"{row.name} is out of credit"
-        elif row.health.misconfigured and row.tone == "bad":
-            what = {
-                "misconfigured: key refused": f"The key of {row.name} was refused",
-                "misconfigured: no key": f"{row.name} has no key",
-                "misconfigured: model not found": f"{row.name} does not know its model",
-            }.get(row.state, f"{row.name} is misconfigured")
-        else:
-            continue
-        found.append(Alarm(row, what, _effect(row, providers)))
+        if row.health.misconfigured:
+            what = ALARMS.get(row.health.trouble or "", "{} is misconfigured").format(row.name)
+            found.append(Alarm(row, what, _effect(row, providers)))
     return found
 
 

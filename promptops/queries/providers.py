@@ -150,9 +150,14 @@ class ProviderRow:
 
     @property
     def out_of_credit_since(self) -> datetime | None:
-        """Return when it first answered that its account has no credit left, None while it has some."""
-        since = self.health.out_of_credit_since
-        return datetime.fromtimestamp(since, UTC) if since and self.enabled else None
+        """Return when it last answered that its account has no credit left, None where that is over."""
+        since = self.health.cooldown_since
+        return datetime.fromtimestamp(since, UTC) if since and self.out_of_credit else None
+
+    @property
+    def out_of_credit(self) -> bool:
+        """Return whether its account has no credit left, as this process has found."""
+        return self.enabled and self.health.out_of_credit
 
     @property
     def cooling(self) -> str:
@@ -380,15 +385,14 @@ def _row(provider: Provider, priority: int | None, last: LastCall | None) -> Pro
         detail=detail,
         last=last,
         health=health,
-        stops_runs=_stops_runs(provider, last),
+        stops_runs=_stops_runs(provider, health.trouble),
     )
 
 
-def _stops_runs(provider: Provider, last: LastCall | None) -> bool:
-    kind = last.error_kind if last else ""
-    if kind in {"auth", "missing_key"}:
+def _stops_runs(provider: Provider, trouble: str | None) -> bool:
+    if trouble in {"auth", "missing_key"}:
         return not provider.fall_back_on_auth
-    return kind == "not_found" and not provider.fall_back_on_not_found
+    return trouble == "not_found" and not provider.fall_back_on_not_found
 
 
 def _state(provider: Provider, last: LastCall | None, health: HealthView) -> tuple[str, str, str]:
@@ -408,10 +412,10 @@ def _hindered(health: HealthView, last: LastCall | None) -> tuple[str, str, str]
     """Why runs pass the provider over now, or would fail with it, as this process has found."""
     # What this process was told last and the newest call are one error, as no other call is made before it is over.
     reason = last.reason if last and last.masked and health.reason else health.reason or ""
-    if health.out_of_credit_since:
+    if health.out_of_credit:
         return OUT_OF_CREDIT, "bad", reason
     if health.misconfigured:
-        what = MISCONFIGURED.get(last.error_kind) if last else None
+        what = MISCONFIGURED.get(health.trouble or "")
         return f"misconfigured: {what}" if what else "misconfigured", "bad", reason
     if health.state == "open":
         return f"open: last {FAILURES_TO_OPEN} calls failed", "bad", reason

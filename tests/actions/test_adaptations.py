@@ -47,10 +47,15 @@ def test_it_is_stored_for_each_provider_that_asks_this_model_at_this_address():
     add("same", model="")
     add("another-model", model="other")
     add("elsewhere", base_url="http://127.0.0.1:8/v1")
+    add("slash", base_url=f"{URL}/")
     before = LiveConfiguration.objects.get().revision
     for _ in range(2):
         adaptations.store(URL, "m", "no_temperature", "Unsupported\n parameter\x00")
-    assert stored() == [("vllm", "m", "no_temperature"), ("same", "m", "no_temperature")]
+    assert stored() == [
+        ("vllm", "m", "no_temperature"),
+        ("same", "m", "no_temperature"),
+        ("slash", "m", "no_temperature"),
+    ]
     assert LearnedAdaptation.objects.first().words == "Unsupported parameter"
     assert LiveConfiguration.objects.get().revision == before
     assert "adaptation" not in AuditEntry.objects.first().action

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 
@@ -14,7 +15,7 @@ from django.utils import timezone
 
 from promptops import guards
 from promptops.actions import runs
-from promptops.engine.types import LLMRequest, LLMResponse
+from promptops.engine.types import LLMRequest, LLMResponse, StreamEvent, TextChunk
 from promptops.models import AuditEntry, Run, SafetyCheck
 from tests.comparing import answer, compare
 from tests.web.sockets import page_socket
@@ -44,6 +45,10 @@ class Writing:
     async def complete(self, request: LLMRequest) -> LLMResponse:
         return replace(self.response)
 
+    async def stream(self, request: LLMRequest) -> AsyncIterator[StreamEvent]:
+        yield TextChunk(self.response.raw or self.response.content)
+        yield replace(self.response)
+
 
 async def preview(publish, make_user, monkeypatch, content: str, raw: str, template: str = "enhance", **safety):
     """Make one preview; return its run and the last frame that the page got."""
@@ -69,6 +74,20 @@ async def test_it_is_kept_and_shown_with_what_was_removed_marked(publish, make_u
         assert f"[removed:{PREFACE}]{READ}" in text_of(html)
         assert "<del>" in html
         assert '<details class="written">' in html  # folded
+
+
+async def test_pieces_come_as_they_were_written_and_the_answer_as_read_takes_their_place(
+    publish, make_user, monkeypatch
+):
+    monkeypatch.setattr(runs, "build_provider", lambda spec: Writing(READ, PREFACE + READ))
+    editor = await prepare(publish, make_user, "http://127.0.0.1:9/v1")
+    async with page_socket(editor) as socket:
+        await socket.send_to(text_data=message())
+        html = await frames(socket, "/runs/")
+    [piece] = [frame for frame in html if "beforeend:#try-text" in frame]
+    assert PREFACE + READ in piece
+    assert html[-1].startswith('<div id="try-result" class="stack" hx-swap-oob="outerHTML">')
+    assert f'id="try-text" dir="auto" tabindex="0">{READ}</div>' in html[-1]
 
 
 @pytest.mark.parametrize("raw", ["", READ])
