@@ -141,8 +141,8 @@ class Outcome:
 
     @property
     def raw(self) -> str:
-        """Return the answer as the model wrote it, "" where that is the answer as read."""
-        if self.response is None or self.response.raw == self.response.content:
+        """Return the answer as the model wrote it, "" where that is the answer as read but for blank ends."""
+        if self.response is None or self.response.raw.strip() == self.response.content.strip():
             return ""
         return self.response.raw
 

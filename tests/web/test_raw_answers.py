@@ -90,7 +90,7 @@ async def test_pieces_come_as_they_were_written_and_the_answer_as_read_takes_the
     assert f'id="try-text" dir="auto" tabindex="0">{READ}</div>' in html[-1]
 
 
-@pytest.mark.parametrize("raw", ["", READ])
+@pytest.mark.parametrize("raw", ["", READ, f"\n{READ} \n"])
 async def test_it_is_not_kept_twice_where_it_is_the_answer(raw, publish, make_user, monkeypatch):
     run, frame = await preview(publish, make_user, monkeypatch, READ, raw)
     assert (run.output, run.raw) == (READ, "")

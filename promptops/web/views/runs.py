@@ -11,7 +11,7 @@ from promptops.actions.errors import Refused
 from promptops.engine.rewrite import RewriteOptions, parse_alternatives
 from promptops.engine.types import PromptOperation
 from promptops.enums import Permission
-from promptops.models import Run
+from promptops.models import Attempt, Run
 from promptops.queries import runs as queries
 from promptops.queries import safety as safety_queries
 from promptops.queries.pages import page
@@ -93,10 +93,20 @@ def _page(request: HttpRequest, run: Run, *, revealed: bool) -> HttpResponse:
         "alternatives": alternatives,
         "written": pieces(run.output, run.raw, alternatives) if shows_written else [],
         "written_masked": bool(run.raw) and output_shown and not raw_shown,
-        "declined": bool(timeline.rows) and timeline.rows[-1].attempt.error_kind == "refused",
+        "declined": _declined(run, timeline.rows[-1].attempt if timeline.rows else None),
         "timeline": timeline,
         "input_shown": input_shown,
         "output_shown": output_shown,
         "revealed": revealed,
     }
     return render(request, "runs/detail.html", context)
+
+
+def _declined(run: Run, last: Attempt | None) -> str:
+    """Return the words with which the model declined, "" where the run ended otherwise.
+
+    A refusal with an HTTP status, or by a filter, is the vendor's and not the model's.
+    """
+    if last is None or last.error_kind != "refused" or last.status or last.finish_reason == "content_filter":
+        return ""
+    return run.error.removeprefix(f"{last.provider} refused: ")
