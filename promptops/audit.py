@@ -45,6 +45,8 @@ ACTIONS: dict[str, str] = {
     "provider.key_changed": "{actor} changed where the key of {object} comes from",
     "provider.enabled": "{actor} turned {object} on",
     "provider.disabled": "{actor} turned {object} off",
+    "provider.cooldown_ended": "{actor} ended the cooldown of {object}",
+    "provider.adaptation_forgotten": "{actor} made {object} forget an adaptation ({before[adaptation]})",
     "provider.removed": "{actor} removed the provider {object}",
     "provider.reordered": "{actor} changed the order of the chain",
     "variable.declared": "{actor} declared the variable {object}",

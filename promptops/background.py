@@ -13,7 +13,7 @@ from channels.db import database_sync_to_async
 from django.contrib.sessions.backends.db import SessionStore
 
 from promptops import events, live
-from promptops.actions import presence
+from promptops.actions import adaptations, presence
 from promptops.actions.runs import erase_expired
 from promptops.actions.trials import Runner
 from promptops.draining import gate
@@ -41,6 +41,7 @@ def start() -> None:
     loop = asyncio.get_running_loop()
     events.pages_are_in(loop)
     if loop not in _tasks and not gate.closed:
+        adaptations.listen()
         _tasks[loop] = [
             loop.create_task(live.follow()),
             loop.create_task(events.relay()),

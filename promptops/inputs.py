@@ -6,13 +6,20 @@ Pure: whatever the bytes are, the answer is a list, problems in plain words, or 
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 
 # What the column or the key with the inputs is called, the best name first.
 COLUMNS = ("prompt", "input", "text")
+DELIMITERS = (",", ";", "\t")
+ROWS_COMPARED = 20
+"""How many rows of a file without headings are looked at for what separates their cells."""
+SEPARATOR = re.compile(r"\s*sep=([,;\t])[ ]*(?=\n|\Z)", re.IGNORECASE)
+"""The line in which spreadsheet programs name the separator of the file."""
 
 
 class Format(StrEnum):
@@ -21,7 +28,7 @@ class Format(StrEnum):
     LINES = "lines"  # one per line
     BLOCKS = "blocks"  # a blank line between two, so that an input may have several lines
     JSONL = "jsonl"  # one JSON text, or object with such a key, per line
-    CSV = "csv"
+    CSV = "csv"  # with commas, semicolons or tabs
     TSV = "tsv"
 
 
@@ -161,6 +168,40 @@ def _jsonl(reading: Reading, text: str, column: str) -> None:
             reading.add(number, value)
 
 
+def _csv(reading: Reading, text: str, column: str) -> None:
+    if stated := SEPARATOR.match(text):
+        blank = "\n" * text.count("\n", 0, stated.end())  # so that lines keep their numbers
+        return _table(reading, blank + text[stated.end() :], column, delimiter=stated[1])
+    return _table(reading, text, column, delimiter=_delimiter(text, column))
+
+
+def _delimiter(text: str, column: str) -> str:
+    """Return what separates the cells of a CSV file: a comma, or what spreadsheets write where a comma is decimal.
+
+    A heading decides. Without one another character must split all rows alike, and the comma must not.
+    """
+    tables = {delimiter: _first_rows(text, delimiter) for delimiter in DELIMITERS}
+    for delimiter, rows in tables.items():
+        if rows and _column(rows[0], column)[1]:
+            return delimiter
+    widths = {delimiter: {len(row) for row in rows} for delimiter, rows in tables.items()}
+    if len(widths[","]) > 1:
+        return next((found for found in DELIMITERS if len(widths[found]) == 1 and widths[found] != {1}), ",")
+    return ","
+
+
+def _first_rows(text: str, delimiter: str) -> list[list[str]]:
+    """Return the first rows that are not blank, up to one that cannot be read."""
+    rows: list[list[str]] = []
+    with suppress(csv.Error):
+        for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True):
+            if any(cell.strip() for cell in row):
+                rows.append(row)
+            if len(rows) == ROWS_COMPARED:
+                break
+    return rows
+
+
 def _table(reading: Reading, text: str, column: str, *, delimiter: str) -> None:
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     index: int | None = None
@@ -210,7 +251,7 @@ READERS: dict[Format, Callable[[Reading, str, str], None]] = {
     Format.LINES: _lines,
     Format.BLOCKS: _blocks,
     Format.JSONL: _jsonl,
-    Format.CSV: partial(_table, delimiter=","),
+    Format.CSV: _csv,
     Format.TSV: partial(_table, delimiter="\t"),
 }
 

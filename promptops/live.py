@@ -11,17 +11,22 @@ from types import MappingProxyType
 
 from channels.db import database_sync_to_async
 from channels.layers import get_channel_layer
-from django.db.models import Exists, OuterRef
+from django.db.models import Count, Exists, Max, OuterRef
 
 from promptops import crypto, events, guards
 from promptops.engine.health import HealthRegistry
+from promptops.engine.providers import cerebras, groq
+from promptops.engine.providers.adaptations import learned
+from promptops.engine.providers.addresses import base_address
 from promptops.engine.snapshot import ProviderSpec, SettingsSpec, Snapshot, TemplateSpec
 from promptops.engine.types import Prices, PromptOperation
 from promptops.engine.variables import find
+from promptops.enums import ProviderKind
 from promptops.models import (
     AuditEntry,
     AuditHead,
     Draft,
+    LearnedAdaptation,
     LiveConfiguration,
     Presence,
     Provider,
@@ -38,8 +43,13 @@ FOLLOW_SECONDS = 0.5
 health = HealthRegistry()
 """How the providers are doing, as the runs of this process have found; it outlives every swap of the snapshot."""
 
+DEFAULT_BASE_URL = {ProviderKind.CEREBRAS: cerebras.BASE_URL, ProviderKind.GROQ: groq.BASE_URL}
+"""The vendors' addresses, which apply where a provider names none."""
+
 _lock = threading.Lock()
 _current: Snapshot | None = None
+_restored: set[tuple[str, str]] = set()  # what `learned` knows from the database, by address and model
+_ended_here: set[int] = set()  # the audit entries of cooldowns that this process has ended
 
 
 def current() -> Snapshot:
@@ -64,8 +74,10 @@ def refresh() -> Snapshot:
                 _forget_changed(before, loaded)
             if before is None or before.safety != loaded.safety:
                 guards.warm_up(loaded.safety)
-            return loaded
-        return before
+        else:
+            return before
+    restore_learned()
+    return loaded
 
 
 def _forget_changed(before: Snapshot, after: Snapshot) -> None:
@@ -80,6 +92,46 @@ def forget() -> None:
     """Drop the snapshot, so that the next reader loads it (for tests)."""
     global _current
     _current = None
+
+
+def address(provider: Provider) -> str:
+    """Return the base URL at which the provider is asked, "" for the embedded model."""
+    return provider.base_url or DEFAULT_BASE_URL.get(ProviderKind(provider.kind), "")
+
+
+def server(provider: Provider) -> str:
+    """Return the address by which the engine remembers what it learned of the provider."""
+    return base_address(address(provider)).rstrip("/")
+
+
+def restore_learned() -> None:
+    """Make this process ask each provider as the database knows that it wants to be asked.
+
+    What the database no longer has is forgotten.
+    """
+    global _restored
+    stored: dict[tuple[str, str], dict[str, str]] = {}
+    for row in LearnedAdaptation.objects.select_related("provider"):
+        stored.setdefault((server(row.provider), row.model), {})[row.name] = row.words
+    with _lock:
+        for place in _restored - stored.keys():
+            learned.forget(*place)
+        for place, words in stored.items():
+            learned.restore(*place, words)
+        _restored = set(stored)
+
+
+def learned_mark() -> tuple[int, int]:
+    """Return the newest row and the number of rows of what was learned: any change changes one of them."""
+    mark = LearnedAdaptation.objects.aggregate(newest=Max("pk"), rows=Count("pk"))
+    return mark["newest"] or 0, mark["rows"]
+
+
+def end_cooldown(provider: str, entry: int) -> None:
+    """Let runs of this process ask the provider again now. `entry` is the audit entry of the person's decision."""
+    if entry not in _ended_here:
+        _ended_here.add(entry)
+        health.end_cooldown(provider)
 
 
 def load() -> Snapshot:
@@ -134,10 +186,14 @@ def provider_spec(provider: Provider) -> ProviderSpec:
             for kind, chosen in (
                 ("auth", provider.fall_back_on_auth),
                 ("not_found", provider.fall_back_on_not_found),
+                ("refused", provider.fall_back_on_refused),
             )
             if chosen
         ),
         context_tokens=provider.context_tokens,
+        first_text_ms=provider.first_text_ms,
+        stall_ms=provider.stall_ms,
+        adaptations=frozenset(provider.adaptations),
     )
 
 
@@ -214,6 +270,12 @@ def people_changed(since: int) -> list[int]:
     return [int(pk) for pk in entries.values_list("object_id", flat=True).distinct().order_by()]
 
 
+def cooldowns_ended(since: int) -> list[tuple[str, int]]:
+    """Return provider and audit entry of each cooldown that somebody ended after that audit entry."""
+    entries = AuditEntry.objects.filter(seq__gt=since, action="provider.cooldown_ended")
+    return list(entries.order_by("seq").values_list("object_name", "seq"))
+
+
 def presence() -> dict[int, frozenset[tuple[int, bool]]]:
     """By template id: which of its editor's pages are open (their rows' ids), and whether the person has a draft."""
     draft = Draft.objects.filter(template=OuterRef("template"), user=OuterRef("user"))
@@ -227,24 +289,30 @@ async def follow(interval: float = FOLLOW_SECONDS) -> None:
     """For ever: notice what other processes changed, swap the snapshot, and tell this process's open pages."""
     known: dict[str, int] = {}
     present: dict[int, frozenset[tuple[int, bool]]] = {}
+    mark = (0, 0)
     told = False
     while True:
         try:
             # Not in the one thread that sockets share: a slow query there must not hold up the hints.
             newest = await database_sync_to_async(heads, thread_sensitive=False)()
             now_present = await database_sync_to_async(presence, thread_sensitive=False)()
+            newest_mark = await database_sync_to_async(learned_mark, thread_sensitive=False)()
             if _current is None or newest[events.REVISION_RELEASED] > _current.revision:
                 await database_sync_to_async(refresh, thread_sensitive=False)()
+            if newest_mark != mark:
+                await database_sync_to_async(restore_learned, thread_sensitive=False)()
             for event, number in newest.items():
                 if known and number != known[event]:
                     await _tell_pages(event, number)
             if known and newest[events.AUDIT_RECORDED] > (seen := known[events.AUDIT_RECORDED]):
                 for person in await database_sync_to_async(people_changed, thread_sensitive=False)(seen):
                     await _tell_pages(events.USER_CHANGED, person)
+                for provider, entry in await database_sync_to_async(cooldowns_ended, thread_sensitive=False)(seen):
+                    end_cooldown(provider, entry)
             for template in {*present, *now_present}:
                 if present.get(template) != now_present.get(template):
                     await _tell_pages(events.PRESENCE_CHANGED, template)
-            known, present, told = newest, now_present, False
+            known, present, mark, told = newest, now_present, newest_mark, False
         except Exception as error:  # a database that is away must not end the following
             if not told:
                 log.error("The live configuration cannot be read (%s); trying again twice a second.", error)

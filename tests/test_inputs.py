@@ -38,6 +38,17 @@ LINES, BLOCKS, JSONL, CSV, TSV = Format.LINES, Format.BLOCKS, Format.JSONL, Form
         (CSV, 'prompt\n"one, with a comma"\n"a ""sign"""\n', [(2, "one, with a comma"), (3, 'a "sign"')]),
         (CSV, 'prompt\n"two\nlines"\nnext\n', [(2, "two\nlines"), (4, "next")]),
         (CSV, "\n\nprompt\n\n,,\na fox\n", [(6, "a fox")]),
+        (CSV, "prompt;note\nA bird, red;day\nA fox;night\n", [(2, "A bird, red"), (3, "A fox")]),
+        (CSV, 'note;prompt\nday;"one; two"\n', [(2, "one; two")]),
+        (CSV, "id\tprompt\n7\ta fox, red; wet\n", [(2, "a fox, red; wet")]),
+        (CSV, "sep=;\r\nprompt;note\r\na fox;x\r\n", [(3, "a fox")]),
+        (CSV, "sep=;\na fox, red;x\n", [(2, "a fox, red")]),
+        (CSV, "A bird, red;day\nA fox;night\n", [(1, "A bird, red"), (2, "A fox")]),
+        # A semicolon that belongs to the text.
+        (CSV, "prompt\nA bird; red\n", [(2, "A bird; red")]),
+        (CSV, "prompt,note\nA bird; red,x\n", [(2, "A bird; red")]),
+        (CSV, "A bird; red\nA fox; wet\n", [(1, "A bird; red"), (2, "A fox; wet")]),
+        (CSV, "a fox,red;wet\na bear,brown\n", [(1, "a fox"), (2, "a bear")]),
         (TSV, "prompt\tcategory\r\na fox, red\tAnimals\r\n", [(2, "a fox, red")]),
     ],
 )
@@ -51,6 +62,7 @@ def test_what_is_read(format, text, expected):
     ("format", "text", "column", "expected"),
     [
         (CSV, "prompt,enhanced\na fox,A red fox\n", "enhanced", ["A red fox"]),
+        (CSV, "scene;take\nA bird, red;1\n", "scene", ["A bird, red"]),
         (CSV, "prompt,enhanced\na fox,A red fox\n", " Enhanced ", ["A red fox"]),
         (JSONL, '{"prompt": "a", "caption": "b"}', "caption", ["b"]),
     ],

@@ -10,10 +10,12 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Max
 
-from promptops import crypto
+from promptops import audit, crypto, live
 from promptops.actions._release import Reason, next_revision, record_release
 from promptops.actions.errors import Refused, Stale
 from promptops.audit import Actor
+from promptops.engine.providers.adaptations import ADAPTATIONS
+from promptops.engine.providers.addresses import base_address
 from promptops.enums import ProviderKind
 from promptops.models import Provider
 
@@ -22,13 +24,16 @@ NOT_A_KEY = frozenset({"SECRET_KEY", "SECRET_KEY_FALLBACKS", "DATABASE_URL", "RE
 
 
 PRICES = ("price_input", "price_cached", "price_output")
-# What the embedded model has no use for: it costs nothing, refuses no key and always has its model.
-NOT_LOCAL = ("context_tokens", *PRICES, "fall_back_on_auth", "fall_back_on_not_found")
+# What the embedded model has no use for: it costs nothing, always has its model and is asked in one way only.
+NOT_LOCAL = ("context_tokens", *PRICES, "fall_back_on_not_found", "adaptations")
 
 
 @dataclass(frozen=True)
 class ProviderFields:
-    """What a form gives for a provider, but for its key. Prices are in USD per million tokens."""
+    """What a form gives for a provider, but for its key. Prices are in USD per million tokens.
+
+    The defaults are those of a new provider: an error that another provider may make good falls back.
+    """
 
     name: str
     kind: str
@@ -40,13 +45,18 @@ class ProviderFields:
     price_input: float | None = None
     price_cached: float | None = None
     price_output: float | None = None
-    fall_back_on_auth: bool = False
+    first_text_ms: int | None = None
+    stall_ms: int | None = None
+    fall_back_on_auth: bool = True
     fall_back_on_not_found: bool = False
+    fall_back_on_refused: bool = True
+    adaptations: tuple[str, ...] = ()
 
 
 def planned(fields: ProviderFields, *, key: str = "", key_env: str = "") -> Provider:
     """The provider that `create_provider` would save, unsaved. Raises ValidationError for what cannot be used."""
-    provider = Provider(**asdict(fields), position=0)
+    provider = Provider(position=0)
+    _fill(provider, fields)
     _set_key(provider, key=key, key_env=key_env)
     _check(provider)
     return provider
@@ -59,8 +69,7 @@ def edited(provider: Provider, fields: ProviderFields) -> Provider:
     The embedded model has no key at all.
     """
     after = copy(provider)
-    for name, value in asdict(fields).items():
-        setattr(after, name, value)
+    _fill(after, fields)
     if after.kind == ProviderKind.LOCAL or _server(after) != _server(provider):
         after.key_encrypted = ""
     if after.kind == ProviderKind.LOCAL:
@@ -100,12 +109,14 @@ def edit_provider(provider: Provider, fields: ProviderFields, *, by: Actor, expe
     """
     revision = next_revision()
     provider = _current(provider, expected)
-    before = _told(provider)
+    before, learned_at = _told(provider), (live.server(provider), provider.model)
     provider = edited(provider, fields)
     if _told(provider) == before:
         raise Refused(f"No changes to save: {provider.name} is as it was.")
     provider.changed_revision = revision
     provider.save()
+    if (live.server(provider), provider.model) != learned_at:
+        provider.learned.all().delete()  # it was learned of another server
     record_release(revision, "provider.edited", by=by, object=provider, before=before, after=_told(provider), note=note)
     return provider
 
@@ -189,6 +200,24 @@ def reorder(
     return list(Provider.objects.all())
 
 
+@transaction.atomic
+def ask_again(provider: Provider, *, by: Actor) -> None:
+    """End the provider's cooldown in every server: the next run may ask it. Changes nothing of the configuration."""
+    entry = audit.record("provider.cooldown_ended", by=by, object=provider)
+    transaction.on_commit(lambda: live.end_cooldown(provider.name, entry.seq), robust=True)
+
+
+def _fill(provider: Provider, fields: ProviderFields) -> None:
+    for name, value in asdict(fields).items():
+        setattr(provider, name, value)
+    provider.base_url = base_address(provider.base_url)
+    provider.adaptations = [name for name in ADAPTATIONS if name in fields.adaptations]
+    if unknown := set(fields.adaptations) - ADAPTATIONS.keys():
+        raise ValidationError({"adaptations": f"PromptOps knows no adaptation {min(unknown)[:40]!r}."})
+    if provider.kind == ProviderKind.LOCAL:
+        provider.fall_back_on_auth = False  # it has no key that could be refused
+
+
 def _current(provider: Provider, expected: int) -> Provider:
     found = Provider.objects.filter(pk=provider.pk).first()
     if found is None:
@@ -218,12 +247,18 @@ def _server(provider: Provider) -> tuple[str, str, str]:
 
 def _check(provider: Provider) -> None:
     provider.full_clean(exclude=["key_encrypted"])
+    for name in ("first_text_ms", "stall_ms"):
+        if provider.timeout_ms is not None and (getattr(provider, name) or 0) > provider.timeout_ms:
+            raise ValidationError({name: f"Give at most the time limit of one call, {provider.timeout_ms:,} ms."})
     if provider.kind == ProviderKind.LOCAL:
         if provider.base_url or provider.key_env or provider.key_encrypted:
             raise ValidationError("The embedded model needs neither a base URL nor a key. Leave them empty.")
         extras = [getattr(provider, name) for name in NOT_LOCAL]
-        if any(value is not None and value is not False for value in extras):
-            raise ValidationError("The embedded model has no prices, no context and no fallback rules. Leave them out.")
+        if any(value is not None and value is not False and value != [] for value in extras):
+            raise ValidationError(
+                "The embedded model has no prices, no context, no adaptations and no model to be missing. "
+                "Leave them out."
+            )
         return
     _check_prices(provider)
     if provider.kind == ProviderKind.OPENAI and not provider.base_url:
@@ -252,8 +287,12 @@ def _told(provider: Provider) -> dict[str, Any]:
         "price_input": provider.price_input,
         "price_cached": provider.price_cached,
         "price_output": provider.price_output,
+        "first_text_ms": provider.first_text_ms,
+        "stall_ms": provider.stall_ms,
         "fall_back_on_auth": provider.fall_back_on_auth,
         "fall_back_on_not_found": provider.fall_back_on_not_found,
+        "fall_back_on_refused": provider.fall_back_on_refused,
+        "adaptations": ", ".join(provider.adaptations),
         "enabled": provider.enabled,
         "key": provider.key_state,
     }

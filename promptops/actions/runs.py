@@ -25,7 +25,7 @@ from promptops.actions.errors import Refused
 from promptops.actions.releases import Content
 from promptops.audit import SYSTEM, Actor
 from promptops.draining import gate
-from promptops.engine.chain import AttemptStarted, ChainEvent, HedgePolicy, RunDone, TextChunk, run_chain
+from promptops.engine.chain import AttemptStarted, ChainEvent, Delivery, HedgePolicy, RunDone, TextChunk, run_chain
 from promptops.engine.drills import Fault, faulty
 from promptops.engine.enhancer import build_request
 from promptops.engine.errors import LLMProviderError
@@ -78,6 +78,7 @@ class RunPlan:
     timeout_ms: int | None = None  # None: the snapshot's
     recorded: Callable[[Run, str], None] | None = None
     """Called with the run and the kind of its error ("" for none) in the transaction that keeps it."""
+    delivery: Delivery = "whole"  # "stream": somebody reads along
     thread: DatabaseThread | None = None  # where it is recorded; None: in any of the pool
 
     @property
@@ -136,13 +137,22 @@ class Outcome:
     latency_ms: float = 0.0
     attempts: list[EngineAttempt] = field(default_factory=list)
     checks: list[SafetyChecked] = field(default_factory=list)
+    raw_masked: bool = False
+
+    @property
+    def raw(self) -> str:
+        """Return the answer as the model wrote it, "" where that is the answer as read but for blank ends."""
+        if self.response is None or self.response.raw.strip() == self.response.content.strip():
+            return ""
+        return self.response.raw
 
 
 @dataclass(frozen=True)
 class RunRecorded:
     """The last event of a run that ended by itself: its id, and the error when it failed or was blocked.
 
-    `attempts` are those that were made, also where the answer is withheld.
+    `attempts` are those that were made, also where the answer is withheld. `raw` is the answer as the model wrote it,
+    where that differs; `raw_masked` says that pages mask it, and then `raw` is "".
     """
 
     run_id: int
@@ -152,6 +162,8 @@ class RunRecorded:
     status: RunStatus
     checks: tuple[SafetyChecked, ...] = ()
     attempts: tuple[EngineAttempt, ...] = ()
+    raw: str = ""
+    raw_masked: bool = False
 
     @property
     def blocked(self) -> bool:
@@ -218,8 +230,17 @@ async def _execute(plan: RunPlan) -> AsyncGenerator[RunEvent, None]:
         # Shielded, so that a run is recorded even while its caller is being canceled.
         run_id = await asyncio.shield(asyncio.ensure_future(_record(plan, outcome)))
     answer = None if outcome.status == RunStatus.BLOCKED else outcome.response
-    checks, attempts = tuple(outcome.checks), tuple(outcome.attempts)
-    yield RunRecorded(run_id, answer, outcome.error, outcome.latency_ms, outcome.status, checks, attempts)
+    yield RunRecorded(
+        run_id,
+        answer,
+        outcome.error,
+        outcome.latency_ms,
+        outcome.status,
+        tuple(outcome.checks),
+        tuple(outcome.attempts),
+        raw="" if answer is None or outcome.raw_masked else outcome.raw,
+        raw_masked=answer is not None and outcome.raw_masked,
+    )
 
 
 async def _answer(plan: RunPlan, outcome: Outcome) -> AsyncGenerator[ChainEvent | TextHeld | SafetyChecked, None]:
@@ -259,7 +280,13 @@ def _chain(plan: RunPlan, attempts: list[EngineAttempt]) -> AsyncGenerator[Chain
         health.forget(plan.drill.provider)
     timeout_ms = plan.timeout_ms or plan.snapshot.settings.timeout_ms
     return run_chain(
-        plan.request(), providers, timeout_ms=timeout_ms, attempts=attempts, health=health, hedge=plan.hedge()
+        plan.request(),
+        providers,
+        timeout_ms=timeout_ms,
+        delivery=plan.delivery,
+        attempts=attempts,
+        health=health,
+        hedge=plan.hedge(),
     )
 
 
@@ -279,6 +306,18 @@ async def _judge_the_rest(plan: RunPlan, outcome: Outcome) -> None:
             await _judge(plan, SafetySide.INPUT, plan.input, outcome.checks)
         if outcome.response is not None and SafetySide.OUTPUT not in seen:
             await _judge(plan, SafetySide.OUTPUT, outcome.response.content, outcome.checks)
+        await _judge_raw(plan, outcome)
+
+
+async def _judge_raw(plan: RunPlan, outcome: Outcome) -> None:
+    """Judge the answer as written, which pages show beside the one that is used.
+
+    It may say more than the answer as read, so it can be masked where that is not. It blocks no run: nobody gets it.
+    """
+    if any(_masks(check) for check in outcome.checks):
+        outcome.raw_masked = bool(outcome.raw)
+    elif outcome.raw:
+        outcome.raw_masked = _masks(await _judge(plan, SafetySide.OUTPUT, outcome.raw, []))
 
 
 async def _judge(plan: RunPlan, side: SafetySide, text: str, checks: list[SafetyChecked]) -> SafetyChecked:
@@ -355,6 +394,7 @@ def _run(plan: RunPlan, outcome: Outcome) -> Run:
         revision=plan.snapshot.revision,
         input=plan.input,
         output=response.content if response else "",
+        raw=outcome.raw,
         status=outcome.status,
         error=outcome.error,
         provider=response.provider if response else "",
@@ -368,6 +408,7 @@ def _run(plan: RunPlan, outcome: Outcome) -> Run:
         input_masked=SafetySide.INPUT in masked,
         # An answer to a harmful input repeats it.
         output_masked=bool(masked and response),
+        raw_masked=outcome.raw_masked,
     )
 
 
@@ -464,7 +505,7 @@ def erase_expired(*, by: Actor = SYSTEM) -> int:
 def _erase(runs: QuerySet[Run]) -> int:
     now = timezone.now()
     # Of two servers that do this at once, each counts only the runs that it erased itself.
-    erased = runs.filter(erased_at=None).update(input="", output="", draft_body="", error="", erased_at=now)
+    erased = runs.filter(erased_at=None).update(input="", output="", raw="", draft_body="", error="", erased_at=now)
     # A provider's error may quote the prompt, so messages go too.
     Attempt.objects.filter(run__in=runs.filter(erased_at=now)).update(message="")
     # So do the words that a verdict names.

@@ -100,7 +100,7 @@ def use_model(version: SafetyModelVersion, *, by: Actor, expected: int, note: st
 @transaction.atomic
 def reveal(run: Run, *, by: Actor) -> None:
     """Note that somebody looks at the masked text of a run; Refused where there is none."""
-    if run.erased_at or not (run.input_masked or run.output_masked):
+    if run.erased_at or not (run.input_masked or run.output_masked or run.raw_masked):
         raise Refused(f"Nothing of run {run.pk} is masked.")
     audit.record("run.revealed", by=by, object=run)
 

@@ -4,7 +4,7 @@ from promptops.models.audit import AuditEntry, AuditHead
 from promptops.models.comparisons import Arm, Comparison, ComparisonInput, Trial, Vote
 from promptops.models.live import LiveConfiguration, Release
 from promptops.models.prompt_sets import PromptSet
-from promptops.models.providers import Provider
+from promptops.models.providers import LearnedAdaptation, Provider
 from promptops.models.runs import Attempt, Run
 from promptops.models.safety import (
     SafetyCheck,
@@ -28,6 +28,7 @@ __all__ = [
     "ComparisonInput",
     "DiscardedDraft",
     "Draft",
+    "LearnedAdaptation",
     "LiveConfiguration",
     "OneTimeLink",
     "Presence",

@@ -5,9 +5,11 @@ from urllib.parse import urlsplit
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
+from django.utils import timezone
 
 from promptops.enums import ProviderKind
 
+TIME_VALIDATORS = [MinValueValidator(100), MaxValueValidator(600_000)]  # milliseconds
 PRICE_VALIDATORS = [MinValueValidator(0.0), MaxValueValidator(100_000.0)]  # USD per million tokens
 
 
@@ -58,9 +60,7 @@ class Provider(models.Model):
         validators=[RegexValidator(r"\A[A-Za-z_][A-Za-z0-9_]*\Z", "Use the name of a variable, such as GROQ_API_KEY.")],
     )
     key_encrypted = models.TextField(blank=True)
-    timeout_ms = models.PositiveIntegerField(
-        "time limit", null=True, blank=True, validators=[MinValueValidator(100), MaxValueValidator(600_000)]
-    )
+    timeout_ms = models.PositiveIntegerField("time limit", null=True, blank=True, validators=TIME_VALIDATORS)
     max_concurrent = models.PositiveIntegerField(
         "calls at once", null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(10_000)]
     )
@@ -70,8 +70,28 @@ class Provider(models.Model):
     price_input = models.FloatField("price of input", null=True, blank=True, validators=PRICE_VALIDATORS)
     price_cached = models.FloatField("price of cached input", null=True, blank=True, validators=PRICE_VALIDATORS)
     price_output = models.FloatField("price of output", null=True, blank=True, validators=PRICE_VALIDATORS)
-    fall_back_on_auth = models.BooleanField("fall back when the key is refused", default=False)
+    first_text_ms = models.PositiveIntegerField(
+        "time to the first text",
+        null=True,
+        blank=True,
+        validators=TIME_VALIDATORS,
+        help_text="Milliseconds; None: no limit of its own.",
+    )
+    stall_ms = models.PositiveIntegerField(
+        "longest pause in an answer",
+        null=True,
+        blank=True,
+        validators=TIME_VALIDATORS,
+        help_text="Milliseconds; None: no limit of its own.",
+    )
+    fall_back_on_auth = models.BooleanField("fall back when the key is refused", default=True)
     fall_back_on_not_found = models.BooleanField("fall back when the model is not found", default=False)
+    fall_back_on_refused = models.BooleanField("fall back when the model declines", default=True)
+    adaptations = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="Names of engine.providers.adaptations: what requests to this server leave out or rename.",
+    )
     enabled = models.BooleanField(default=True)
     position = models.PositiveIntegerField()
     changed_revision = models.PositiveIntegerField(
@@ -91,3 +111,23 @@ class Provider(models.Model):
         if self.key_encrypted:
             return "stored key"
         return f"from {self.key_env}" if self.key_env else "no key"
+
+
+class LearnedAdaptation(models.Model):
+    """What a provider refused with one model, and so is asked differently from then on (`ADAPTATIONS`).
+
+    Runs find it out; it is no part of the live configuration. It goes when the provider's address or model changes.
+    """
+
+    provider = models.ForeignKey(Provider, models.CASCADE, related_name="learned")
+    model = models.CharField(max_length=200, help_text="The model that was asked for.")
+    name = models.CharField(max_length=40)
+    words = models.CharField(max_length=500, blank=True, help_text="The provider's own, by which it was learned.")
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["provider", "model", "name"], name="learned_adaptation_unique")]
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.provider}"

@@ -26,6 +26,7 @@ class Run(models.Model):
     revision = models.PositiveIntegerField(db_index=True)
     input = models.TextField(blank=True)
     output = models.TextField(blank=True)
+    raw = models.TextField(blank=True, help_text="The answer as the model wrote it, only where it differs from output.")
     status = models.CharField(max_length=20, choices=RunStatus)
     error = models.TextField(blank=True)
     provider = models.CharField(max_length=60, blank=True)
@@ -40,6 +41,7 @@ class Run(models.Model):
     # What the safety filter blocked, or would have: every page shows it masked (see docs/safety.md).
     input_masked = models.BooleanField(default=False)
     output_masked = models.BooleanField(default=False)
+    raw_masked = models.BooleanField(default=False, help_text="The answer as written is masked; output need not be.")
 
     class Meta:
         ordering = ["-id"]

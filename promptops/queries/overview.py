@@ -40,8 +40,46 @@ class Overview:
 
     operations: list[OperationRow]
     providers: list[ProviderRow]
+    alarms: list["Alarm"]
     changes: list[tuple[AuditEntry, SafeString]]
     safety: SafetyState
+
+
+ALARMS = {
+    "quota": "{} is out of credit",
+    "auth": "The key of {} was refused",
+    "missing_key": "{} has no key",
+    "not_found": "{} does not know its model",
+}
+"""What is wrong with a provider that a person has to put right, by the kind of error."""
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """A provider that needs a person: it is out of credit or misconfigured. `effect` is what runs do meanwhile."""
+
+    provider: ProviderRow
+    what: str
+    effect: str
+
+
+def alarms(providers: list[ProviderRow]) -> list[Alarm]:
+    """Return an alarm for each provider of the chain whose account, key or model needs a person."""
+    found = []
+    for row in providers:
+        if row.health.misconfigured:
+            what = ALARMS.get(row.health.trouble or "", "{} is misconfigured").format(row.name)
+            found.append(Alarm(row, what, _effect(row, providers)))
+    return found
+
+
+def _effect(row: ProviderRow, providers: list[ProviderRow]) -> str:
+    able = [other for other in providers if other.tone != "bad"]
+    if not able:
+        return "no other provider can answer: runs fail"
+    if row.stops_runs and row.priority is not None and (able[0].priority or 0) > row.priority:
+        return "it does not fall back: runs fail"
+    return f"runs use {able[0].name}"
 
 
 def overview() -> Overview:
@@ -51,10 +89,12 @@ def overview() -> Overview:
         for template in Template.objects.filter(is_default=True).select_related("live_version")
     }
     entries = AuditEntry.objects.exclude(action__in=NOT_CHANGES)[:CHANGES_SHOWN]
+    providers = chain()
     live_releases = newest_release_of([template.live_version_id for template in defaults.values()])
     return Overview(
         operations=[_row(operation, defaults.get(operation.value), live_releases) for operation in PromptOperation],
-        providers=chain(),
+        providers=providers,
+        alarms=alarms(providers),
         changes=[(entry, audit.sentence_html(entry)) for entry in entries],
         safety=safety_state(),
     )

@@ -4,7 +4,7 @@ import math
 import os
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 from django.db.models import Count, F, Max, OuterRef, Q, QuerySet, Subquery, Sum, Value, Window
@@ -14,8 +14,9 @@ from django.utils import timezone
 from promptops import crypto, live
 from promptops.engine.health import FAILURES_TO_OPEN, HealthView
 from promptops.engine.providers import cerebras, groq, local
+from promptops.engine.providers.adaptations import ADAPTATIONS
 from promptops.enums import ProviderKind, RunStatus
-from promptops.models import Attempt, Provider, Run
+from promptops.models import Attempt, LearnedAdaptation, Provider, Run
 
 # The variable that a vendor's provider reads when the row names none.
 DEFAULT_KEY_ENV: dict[str, str] = {ProviderKind.CEREBRAS: cerebras.KEY_ENV, ProviderKind.GROQ: groq.KEY_ENV}
@@ -28,6 +29,7 @@ SHORTEST_MS, BARS_PER_DECADE, BARS = 10, 4, 16
 """The plot's scale: 16 bars from 10 ms to 100 s, each 1.8 times as long as the one before; the same for everybody."""
 
 MISCONFIGURED = {"auth": "key refused", "missing_key": "no key", "not_found": "model not found"}
+OUT_OF_CREDIT = "out of credit"
 """What is wrong with a provider that was marked misconfigured, by the kind of error."""
 
 
@@ -138,6 +140,24 @@ class ProviderRow:
     last: LastCall | None
     health: HealthView = field(default_factory=HealthView)
     figures: Figures = field(default_factory=Figures)
+    stops_runs: bool = False  # while it is misconfigured: the operator chose that its error ends a run
+
+    @property
+    def alone_until(self) -> datetime | None:
+        """Return when its cooldown ends, None where nothing keeps runs from asking it for a time."""
+        left = self.health.cooldown_left_ms
+        return timezone.now() + timedelta(milliseconds=left) if left and self.enabled else None
+
+    @property
+    def out_of_credit_since(self) -> datetime | None:
+        """Return when it last answered that its account has no credit left, None where that is over."""
+        since = self.health.cooldown_since
+        return datetime.fromtimestamp(since, UTC) if since and self.out_of_credit else None
+
+    @property
+    def out_of_credit(self) -> bool:
+        """Return whether its account has no credit left, as this process has found."""
+        return self.enabled and self.health.out_of_credit
 
     @property
     def cooling(self) -> str:
@@ -162,6 +182,39 @@ def listed() -> list[ProviderRow]:
         provider.pk: place for place, provider in enumerate([row for row in providers if row.enabled], start=1)
     }
     return [_row(provider, priorities.get(provider.pk), calls.get(provider.newest_call)) for provider in providers]
+
+
+def one(provider: Provider) -> ProviderRow:
+    """Return one of `listed`."""
+    return next(row for row in listed() if row.id == provider.pk)
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a provider was found to refuse, in words: `label` is what is done about it, `words` are the provider's."""
+
+    name: str
+    label: str
+    words: str
+    models: str
+    at: datetime
+
+
+def learned(provider: Provider) -> list[Learned]:
+    """Return what runs have learned of the provider, by adaptation, oldest first."""
+    by_name: dict[str, list[LearnedAdaptation]] = defaultdict(list)
+    for row in provider.learned.all():
+        by_name[row.name].append(row)
+    return [
+        Learned(
+            name,
+            ADAPTATIONS[name].label if name in ADAPTATIONS else name.replace("_", " "),
+            rows[0].words,
+            ", ".join(row.model for row in rows),
+            rows[0].at,
+        )
+        for name, rows in by_name.items()
+    ]
 
 
 def with_figures() -> list[ProviderRow]:
@@ -332,7 +385,14 @@ def _row(provider: Provider, priority: int | None, last: LastCall | None) -> Pro
         detail=detail,
         last=last,
         health=health,
+        stops_runs=_stops_runs(provider, health.trouble),
     )
+
+
+def _stops_runs(provider: Provider, trouble: str | None) -> bool:
+    if trouble in {"auth", "missing_key"}:
+        return not provider.fall_back_on_auth
+    return trouble == "not_found" and not provider.fall_back_on_not_found
 
 
 def _state(provider: Provider, last: LastCall | None, health: HealthView) -> tuple[str, str, str]:
@@ -352,8 +412,10 @@ def _hindered(health: HealthView, last: LastCall | None) -> tuple[str, str, str]
     """Why runs pass the provider over now, or would fail with it, as this process has found."""
     # What this process was told last and the newest call are one error, as no other call is made before it is over.
     reason = last.reason if last and last.masked and health.reason else health.reason or ""
+    if health.out_of_credit:
+        return OUT_OF_CREDIT, "bad", reason
     if health.misconfigured:
-        what = MISCONFIGURED.get(last.error_kind) if last else None
+        what = MISCONFIGURED.get(health.trouble or "")
         return f"misconfigured: {what}" if what else "misconfigured", "bad", reason
     if health.state == "open":
         return f"open: last {FAILURES_TO_OPEN} calls failed", "bad", reason

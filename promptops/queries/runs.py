@@ -1,7 +1,9 @@
 """Runs as pages show them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
 from django.db.models.functions import Left
@@ -34,7 +36,7 @@ class RunFilters:
 def listed(filters: RunFilters) -> QuerySet[Run]:
     """The runs that match, each with `excerpt`, the beginning of its input."""
     runs = Run.objects.select_related("user", "template", "version").annotate(excerpt=Left("input", EXCERPT_CHARACTERS))
-    runs = runs.defer("input", "output", "draft_body", "error", "version__body")
+    runs = runs.defer("input", "output", "raw", "draft_body", "error", "version__body")
     exact = {name: getattr(filters, name) for name in ("operation", "status", "source", "template", "user", "revision")}
     runs = runs.filter(**{name: value for name, value in exact.items() if value})
     if filters.provider:
@@ -69,6 +71,7 @@ class TimelineRow:
     attempt: Attempt
     segments: list[charts.Segment]
     end: float
+    is_retry: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,12 @@ PHASES = ["queued", "connecting", "waiting", "streaming"]
 WITHOUT_CONNECTION = {"transport", "timeout"}
 
 
+def with_retries(attempts: Sequence[Any]) -> list[tuple[Any, bool]]:
+    """Return each attempt of a run with whether its provider was asked before in that run."""
+    names = [attempt.provider for attempt in attempts]
+    return [(attempt, attempt.provider in names[:place]) for place, attempt in enumerate(attempts)]
+
+
 def timeline(run: Run) -> Timeline:
     """Where the time of the run went, attempt by attempt."""
     attempts = list(run.attempts.all())
@@ -98,8 +107,9 @@ def timeline(run: Run) -> Timeline:
             attempt,
             charts.segments(phases(attempt), max(0.0, attempt.started_ms - attempt.queued_ms), total),
             round(100 * end / total, 2),
+            is_retry,
         )
-        for attempt, end in zip(attempts, ends, strict=True)
+        for (attempt, is_retry), end in zip(with_retries(attempts), ends, strict=True)
     ]
     stretches = [(row.attempt.provider, segment) for row in rows for segment in row.segments]
     used = {segment.name for _, segment in stretches}

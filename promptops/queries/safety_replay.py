@@ -259,7 +259,7 @@ def _texts(run_ids: set[int]) -> dict[tuple[int, str], str]:
 
 
 def _with_excerpts(run_ids: list[int]) -> dict[int, Run]:
-    runs = Run.objects.filter(pk__in=run_ids, erased_at=None).defer("input", "output", "draft_body", "error")
+    runs = Run.objects.filter(pk__in=run_ids, erased_at=None).defer("input", "output", "raw", "draft_body", "error")
     excerpts = {f"{side}_excerpt": Left(side, EXCERPT_CHARACTERS) for side in SafetySide.values}
     return {run.pk: run for run in runs.annotate(**excerpts)}
 

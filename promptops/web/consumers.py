@@ -31,8 +31,10 @@ from promptops.engine.rewrite import parse_alternatives
 from promptops.engine.types import LLMResponse, PromptOperation
 from promptops.enums import Permission
 from promptops.models import Template, User
+from promptops.queries.runs import with_retries
 from promptops.web import previews
 from promptops.web.access import refusal, socket_address
+from promptops.web.written import pieces
 
 log = logging.getLogger(__name__)
 
@@ -191,8 +193,11 @@ class PageConsumer(AsyncWebsocketConsumer):
                             checks=event.checks,
                             plan=plan,
                             response=event.response,
-                            alternatives=_alternatives(plan, event.response),
+                            alternatives=(alternatives := _alternatives(plan, event.response)),
+                            written=_written(event, alternatives),
+                            written_masked=event.raw_masked,
                             attempts=event.attempts,
+                            calls=with_retries(event.attempts),
                             error=event.error,
                             latency_ms=event.latency_ms,
                             run_id=event.run_id,
@@ -306,6 +311,12 @@ def _parse(text: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ValidationError("That message could not be read. Reload the page and try again.")
     return data
+
+
+def _written(event: RunRecorded, alternatives: list[str]) -> list[tuple[str, bool]]:
+    if event.response is None or event.raw_masked:
+        return []
+    return pieces(event.response.content, event.raw, alternatives)
 
 
 def _alternatives(plan: RunPlan, response: LLMResponse | None) -> list[str]:

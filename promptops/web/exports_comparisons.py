@@ -31,6 +31,7 @@ TRIAL_COLUMNS = (
     "state",
     "input",
     "output",
+    "raw",
     "error",
     "erased",
     "masked",
@@ -93,7 +94,7 @@ def _trial(trial: Trial) -> dict[str, Any]:
     run = trial.run
     erased = bool(run and run.erased_at)
     # What pages show masked, a file does not give away; the error of a run that failed may quote its input.
-    masked = bool(run and (run.input_masked or run.output_masked))
+    masked = bool(run and (run.input_masked or run.output_masked or run.raw_masked))
     quotes = bool(run and run.input_masked and run.status != RunStatus.BLOCKED)
     return {
         "comparison": trial.comparison_id,
@@ -104,6 +105,8 @@ def _trial(trial: Trial) -> dict[str, Any]:
         # Whoever erased the run wanted its texts gone, the input among them.
         "input": "" if erased or (run and run.input_masked) else trial.input.text,
         "output": run.output if run and not run.output_masked else "",
+        # Only where the model wrote more than was used.
+        "raw": run.raw if run and not run.output_masked and not run.raw_masked else "",
         "error": run.error if run and not quotes else "",
         "erased": erased,
         "masked": masked,

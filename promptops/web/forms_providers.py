@@ -7,14 +7,14 @@ from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
 from promptops.actions import providers as actions
-from promptops.actions.providers import ProviderFields
-from promptops.engine.providers import cerebras, groq
+from promptops.actions.providers import NOT_LOCAL, ProviderFields
+from promptops.engine.providers.adaptations import ADAPTATIONS
+from promptops.engine.providers.addresses import base_address
 from promptops.enums import ProviderKind
+from promptops.live import DEFAULT_BASE_URL
 from promptops.models import Provider
 from promptops.queries.providers import DEFAULT_KEY_ENV, key_env, set_or_not
 
-# The vendors' addresses, which apply where the field stays empty.
-DEFAULT_BASE_URL = {ProviderKind.CEREBRAS: cerebras.BASE_URL, ProviderKind.GROQ: groq.BASE_URL}
 MODEL_EXAMPLE = {
     ProviderKind.CEREBRAS: "gpt-oss-120b",
     ProviderKind.GROQ: "openai/gpt-oss-120b",
@@ -22,9 +22,10 @@ MODEL_EXAMPLE = {
 }
 ENVIRONMENT, STORED, NO_KEY = "environment", "stored", "none"
 PRICES = ("price_input", "price_cached", "price_output")
-CHOICES = ("fall_back_on_auth", "fall_back_on_not_found")
+CHOICES = ("fall_back_on_auth", "fall_back_on_not_found", "fall_back_on_refused")
+LIMITS = ("first_text_ms", "stall_ms", "max_concurrent", "context_tokens")
 # The fields of the section that stays closed until one of them is used.
-EXTRAS = ("max_concurrent", "context_tokens", *PRICES, *CHOICES)
+EXTRAS = (*LIMITS, *PRICES, *CHOICES, "adaptations")
 PLAIN = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
 
 
@@ -33,8 +34,10 @@ class ShapedForm(forms.Form):
 
     def held(self, name: str) -> str:
         """What the field holds, sent or initial. (`self[name].value()` would freeze the field's look at this point.)"""
-        given = self.data.get(name) if self.is_bound else self.get_initial_for_field(self.fields[name], name)
-        return str(given or "")
+        if not self.is_bound:
+            return str(self.get_initial_for_field(self.fields[name], name) or "")
+        given = self.data.get(name, "")
+        return str(bool(given) or "") if isinstance(self.fields[name], forms.BooleanField) else str(given)
 
     def show(self, error: ValidationError) -> None:
         """Put an action's refusal beside the fields that it names."""
@@ -101,6 +104,14 @@ class KeyFields(ShapedForm):
         return {"key": self.cleaned_data.get("key", ""), "key_env": self.cleaned_data.get("key_env", "")}
 
 
+def _milliseconds(label: str, help_text: str) -> forms.IntegerField:
+    """A time that a part of one call may take."""
+    widget = forms.NumberInput(attrs={"placeholder": "no limit"})
+    return forms.IntegerField(
+        label=label, required=False, min_value=100, max_value=600_000, widget=widget, help_text=help_text
+    )
+
+
 def _price(label: str) -> forms.FloatField:
     """A price in USD per million tokens."""
     widget = forms.NumberInput(attrs={"step": "any", "inputmode": "decimal", "placeholder": "none"})
@@ -139,6 +150,14 @@ class MainFields(ShapedForm):
         help_text="100 to 600,000. Without one, a call gets its share of the run's time limit.",
     )
 
+    first_text_ms = _milliseconds(
+        "First text within, in ms",
+        "100 to 600,000. A call without text or reasoning by then ends, and the next provider is asked.",
+    )
+    stall_ms = _milliseconds(
+        "Longest pause, in ms",
+        "100 to 600,000. A call that pauses longer after its first text ends, and the next provider is asked.",
+    )
     max_concurrent = forms.IntegerField(
         label="Calls at once",
         required=False,
@@ -159,10 +178,19 @@ class MainFields(ShapedForm):
     price_cached = _price("Cached input")
     price_output = _price("Output")
     fall_back_on_auth = forms.BooleanField(
-        label="Fall back to the next provider when its key is refused", required=False
+        label="Fall back to the next provider when its key is refused", required=False, initial=True
     )
     fall_back_on_not_found = forms.BooleanField(
         label="Fall back to the next provider when its model is not found", required=False
+    )
+    fall_back_on_refused = forms.BooleanField(
+        label="Fall back to the next provider when the model declines to answer", required=False, initial=True
+    )
+    adaptations = forms.MultipleChoiceField(
+        label="Ask differently",
+        required=False,
+        choices=[(name, adaptation.label) for name, adaptation in ADAPTATIONS.items()],
+        widget=forms.CheckboxSelectMultiple,
     )
 
     def shape(self) -> str:
@@ -171,7 +199,7 @@ class MainFields(ShapedForm):
         if kind not in ProviderKind.values:
             kind = ProviderKind.values[0]
         if kind == ProviderKind.LOCAL:
-            for name in ("base_url", "model", "context_tokens", *PRICES, *CHOICES):
+            for name in ("base_url", "model", "fall_back_on_auth", *NOT_LOCAL):
                 del self.fields[name]
             return kind
         self.fields["model"].widget.attrs["placeholder"] = MODEL_EXAMPLE[ProviderKind(kind)]
@@ -180,7 +208,9 @@ class MainFields(ShapedForm):
         base_url.required = default is None
         base_url.widget.attrs["placeholder"] = default or "http://127.0.0.1:8080/v1"
         base_url.help_text = (
-            "Empty: the vendor's own address." if default else "Where /chat/completions is found, without it."
+            "Empty: the vendor's own address."
+            if default
+            else "PromptOps adds /chat/completions; if you paste it, it is dropped."
         )
         return kind
 
@@ -192,7 +222,7 @@ class MainFields(ShapedForm):
     @property
     def limits(self) -> list[forms.BoundField]:
         """The limits on a call's number and size that the kind has."""
-        return self._there("max_concurrent", "context_tokens")
+        return self._there(*LIMITS)
 
     @property
     def prices(self) -> list[forms.BoundField]:
@@ -201,13 +231,24 @@ class MainFields(ShapedForm):
 
     @property
     def choices(self) -> list[forms.BoundField]:
-        """What may make a run fall back although it points to a mistake."""
+        """What may make a run fall back although another provider might do no better."""
         return self._there(*CHOICES)
 
     @property
+    def dropped_endpoint(self) -> str:
+        """Return what the page says when a valid form held the whole endpoint, "" otherwise."""
+        if self.cleaned_data.get("base_url", "") == self.data.get("base_url", "").strip():
+            return ""
+        return f"The base URL is saved as {self.cleaned_data['base_url']}: PromptOps adds /chat/completions itself."
+
+    def clean_base_url(self) -> str:
+        return base_address(self.cleaned_data["base_url"])
+
+    @property
     def extras_open(self) -> bool:
-        """Whether the section of the rarer fields holds anything, or an error."""
-        return any(self.held(field.name) or field.errors for field in self._there(*EXTRAS))
+        """Whether the section of the rarer fields holds anything that a new provider does not, or an error."""
+        rare = self._there(*EXTRAS)
+        return any(self.held(field.name) != str(field.field.initial or "") or field.errors for field in rare)
 
     def _there(self, *names: str) -> list[forms.BoundField]:
         return [self[name] for name in names if name in self.fields]
@@ -222,14 +263,17 @@ class MainFields(ShapedForm):
             model=data.get("model", ""),
             base_url=data.get("base_url", ""),
             timeout_ms=data["timeout_ms"],
-            **{name: data[name] for name in EXTRAS if name in data},
+            **{name: data[name] for name in EXTRAS if name in data and name != "adaptations"},
+            adaptations=tuple(data.get("adaptations", ())),
         )
 
 
 def reshaped(posted: QueryDict) -> dict[str, Any]:
     """What was typed so far, as initial values for the form in its new shape. Not the key, which is never sent back."""
     typed: dict[str, Any] = {name: value for name, value in posted.items() if name != "key"}
-    typed |= {name: name in posted for name in CHOICES}  # a box that was cleared is not sent
+    # A box that was cleared is not sent; one that the page did not have keeps its initial value.
+    typed |= {name: name in posted for name in posted.getlist("shown") or CHOICES}
+    typed["adaptations"] = posted.getlist("adaptations")
     if typed.get("key_env") in DEFAULT_KEY_ENV.values():
         del typed["key_env"]  # a vendor's default, which nobody typed
     return typed

@@ -103,6 +103,7 @@ def plan_try(user: User, data: dict[str, Any], snapshot: Snapshot) -> Preview:
         version=version,
         count=(wanted["count"] or 3) if operation is PromptOperation.REWRITE else None,
         drill=_drill(wanted["fault"], wanted["faulty"], providers),
+        delivery="stream",
     )
     return Preview(plan, "runs/_try_result.html", streams=True)
 

@@ -95,6 +95,8 @@ urlpatterns = [
     path("providers/<number:pk>/", providers.edit, name="provider"),
     path("providers/<number:pk>/key/", providers.key, name="provider_key"),
     path("providers/<number:pk>/enabled/", providers.enabled, name="provider_enabled"),
+    path("providers/<number:pk>/ask-again/", providers.ask_again, name="provider_ask_again"),
+    path("providers/<number:pk>/forget/", providers.forget, name="provider_forget"),
     path("providers/<number:pk>/remove/", providers.remove, name="provider_remove"),
     # Compare
     path("compare/", comparisons.index, name="comparisons"),

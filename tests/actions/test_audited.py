@@ -31,6 +31,7 @@ from promptops import actions, audit, ballots, live
 from promptops import models as tables
 from promptops.actions import (
     accounts,
+    adaptations,
     comparisons,
     merges,
     presence,
@@ -88,6 +89,7 @@ PROTECTED = {
         tables.SafetyTerm,
         tables.SafetyModelVersion,
         tables.SafetyExample,
+        tables.LearnedAdaptation,
     )
 }
 AUDIT = AuditEntry._meta.db_table
@@ -95,6 +97,7 @@ AUDIT = AuditEntry._meta.db_table
 # What writes to a protected table and rightly leaves no entry, with the reason.
 WITHOUT_ENTRY = {
     "accounts.make_setup_link": "made at each start until somebody joins by it, which is told; nobody acts yet",
+    "adaptations.store": "runs learn it from a provider; nobody decides anything",
     "settings.secret_key_fits": "a new database notes the key that it was made with; no setting changes",
 }
 
@@ -310,6 +313,11 @@ def old_session(world: World) -> tables.UserSession:
     return world.user.sessions.get()
 
 
+def learned_of(provider: Provider) -> tuple[str, str, str, str]:
+    """What a run may learn of the provider."""
+    return live.address(provider), "m", "no_temperature", "Unsupported parameter: temperature"
+
+
 NEW_SET = {"name": "Foxes", "description": "", "inputs": ["a fox", "two foxes"], "expected": 1}
 NEW = providers.ProviderFields("new", "groq", "m")
 FIELDS = providers.ProviderFields("on", "groq", "another-model")
@@ -410,6 +418,16 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     ],
     "comparisons.finish_if_done": [lambda w, act: act(comparisons.finish_if_done, w.compared().pk)],
     "prompts.export_prompts": [lambda w, act: act(prompts.export_prompts, w.folder, by=w.actor)],
+    "adaptations.clean": [lambda w, act: act(adaptations.clean, "Unknown\nparameter")],
+    "adaptations.listen": [lambda w, act: act(adaptations.listen)],
+    "adaptations.store": [lambda w, act: act(adaptations.store, *learned_of(w.provider))],
+    "adaptations.forget": [
+        lambda w, act: (
+            adaptations.store(*learned_of(w.provider)),
+            act(adaptations.forget, w.provider, "no_temperature", by=w.actor),
+        )
+    ],
+    "providers.ask_again": [lambda w, act: act(providers.ask_again, w.provider, by=w.actor)],
     "providers.planned": [lambda w, act: act(providers.planned, NEW)],
     "providers.edited": [lambda w, act: act(providers.edited, w.provider, FIELDS)],
     "providers.with_key": [lambda w, act: act(providers.with_key, w.provider, key="k")],
@@ -591,6 +609,9 @@ CHANGES_NOTHING_TOLD = {
     "sets.read_folder",
     "sets.read_zip",
     "sets.write_set",
+    "adaptations.clean",
+    "adaptations.listen",
+    "providers.ask_again",  # a process forgets a cooldown; the database knows of none
     "providers.edited",
     "providers.planned",
     "providers.with_key",

@@ -87,7 +87,12 @@ def test_a_new_provider_comes_last_and_is_live(actor, three):
         (ProviderFields("local", "local"), {"key": KEY}, "__all__"),
         (ProviderFields("local", "local", price_input=0.0, price_output=0.0), {}, "__all__"),
         (ProviderFields("local", "local", context_tokens=1), {}, "__all__"),
-        (ProviderFields("local", "local", fall_back_on_auth=True), {}, "__all__"),
+        (ProviderFields("local", "local", fall_back_on_not_found=True), {}, "__all__"),
+        (ProviderFields("local", "local", adaptations=("no_temperature",)), {}, "__all__"),
+        (groq(first_text_ms=99), {}, "first_text_ms"),
+        (groq(stall_ms=600_001), {}, "stall_ms"),
+        (groq(timeout_ms=1000, stall_ms=1001), {}, "stall_ms"),
+        (groq(adaptations=("no_such_thing",)), {}, "adaptations"),
     ],
 )
 def test_what_cannot_be_used_is_refused_and_changes_nothing(fields, key, field, actor):
@@ -121,16 +126,53 @@ def test_limits_prices_and_fallback_are_live_and_told(provider, actor):
         "price_input": 0.35,
         "price_cached": 0.0,
         "price_output": 0.75,
-        "fall_back_on_auth": True,
-        "fall_back_on_not_found": False,
+        "first_text_ms": 2000,
+        "stall_ms": 1500,
+        "fall_back_on_auth": False,
+        "fall_back_on_not_found": True,
+        "fall_back_on_refused": False,
     }
-    providers.edit_provider(provider, groq(**extras), by=actor, expected=provider.changed_revision)
+    fields = groq(**extras, adaptations=("system_in_user", "no_temperature"))
+    providers.edit_provider(provider, fields, by=actor, expected=provider.changed_revision)
     spec = live.load().providers[0]
-    assert (spec.max_concurrent, spec.context_tokens, spec.fall_back_on) == (4, 8192, {"auth"})
+    assert (spec.max_concurrent, spec.context_tokens, spec.fall_back_on) == (4, 8192, {"not_found"})
+    assert (spec.first_text_ms, spec.stall_ms) == (2000, 1500)
+    assert spec.adaptations == {"no_temperature", "system_in_user"}
     assert (spec.prices.input, spec.prices.cached, spec.prices.output) == (0.35, 0.0, 0.75)
     entry = told()
     assert {name: entry.after[name] for name in extras} == extras
-    assert (entry.before["price_input"], entry.before["fall_back_on_auth"]) == (None, False)
+    assert entry.after["adaptations"] == "no_temperature, system_in_user"
+    assert (entry.before["price_input"], entry.before["fall_back_on_auth"]) == (None, True)
+    kept = Release.objects.get(revision=entry.revision).configuration["providers"][0]
+    assert (kept["stall_ms"], kept["adaptations"]) == (1500, ["no_temperature", "system_in_user"])
+
+
+def test_a_new_provider_falls_back_on_what_another_may_make_good(actor, provider):
+    assert live.load().providers[0].fall_back_on == {"auth", "refused"}
+    made = providers.create_provider(ProviderFields("local", "local"), by=actor)
+    assert live.provider_spec(made).fall_back_on == {"refused"}
+
+
+@pytest.mark.parametrize("pasted", ["https://a.example/v1/chat/completions", "https://a.example/v1/chat/completions//"])
+def test_the_endpoint_is_dropped_from_a_base_url(pasted, actor, provider):
+    assert providers.planned(groq(name="new", base_url=pasted)).base_url == "https://a.example/v1"
+    after = providers.edit_provider(provider, groq(base_url=pasted), by=actor, expected=provider.changed_revision)
+    assert after.base_url == "https://a.example/v1"
+    kept = "https://a.example/v1/"
+    assert providers.planned(groq(name="new", base_url=kept)).base_url == kept
+
+
+def test_asking_again_ends_the_cooldown_in_this_process_once(
+    provider, actor, monkeypatch, django_capture_on_commit_callbacks
+):
+    ended = []
+    monkeypatch.setattr(live.health, "end_cooldown", ended.append)
+    with django_capture_on_commit_callbacks(execute=True):
+        providers.ask_again(provider, by=actor)
+    entry = AuditEntry.objects.first()
+    assert (entry.action, entry.revision) == ("provider.cooldown_ended", None)
+    live.end_cooldown("groq", entry.seq)  # as following does half a second later
+    assert ended == ["groq"]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from promptops.engine.types import PromptOperation
 from promptops.models import (
     Attempt,
     Comparison,
+    LearnedAdaptation,
     Provider,
     Run,
     SafetyCheck,
@@ -96,6 +97,8 @@ def _providers(by: Actor) -> None:
         )
         key = {} if kind == "local" else {"key": "sk-secret"} if number % 3 else {"key_env": "SOME_API_KEY"}
         provider = create_provider(fields, by=by, **key)
+        if kind != "local":
+            LearnedAdaptation.objects.create(provider=provider, model="m", name="no_temperature", words=LONG_WORD)
         if number % 5 == 0:
             set_enabled(provider, False, by=by)
 
@@ -215,6 +218,9 @@ def _runs(person: User, enhance: Template) -> None:
             revision=number,
             input=(MIXED, LONG_WORD, "a fox running through snow", LONG_PROMPT[:15_000])[number % 4],
             output="" if status != "succeeded" else f"1. {MIXED}\n2. {LONG_WORD}\n3. A fox in the snow.",
+            raw=""
+            if status != "succeeded"
+            else f"<think>{MIXED}</think>\n1. {MIXED}\n2. {LONG_WORD}\n3. A fox in the snow.",
             status=status,
             error=f"provider-1 answered 503: {LONG_WORD}" if status == "failed" else "",
             provider="provider-2" if status == "succeeded" else "",

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.contrib.messages.storage.base import Message
 from django.template import Context, Engine, Template
 from django.template.loader import render_to_string
+from django.test import Client
 from lucide import IconDoesNotExist
 
 from promptops.enums import Role, RunStatus
@@ -264,3 +265,36 @@ def test_text_has_the_contrast_of_wcag_aa(text: str, ground: str, theme: int) ->
 def test_borders_of_fields_and_the_focus_ring_can_be_seen(edge: str, ground: str, theme: int) -> None:
     """WCAG 2.2, 1.4.11: 3 to 1 for what shows where a control is."""
     assert contrast(TOKENS[edge][theme], TOKENS[ground][theme]) >= 3.0
+
+
+@pytest.mark.parametrize(
+    ("headers", "told"),
+    [
+        (
+            {"Origin": "https://testserver:8443"},
+            [
+                "sent from https://testserver:8443 ",
+                "to be http://testserver .",
+                "BEHIND_PROXY=1",
+                "CSRF_TRUSTED_ORIGINS",
+            ],
+        ),
+        ({"Origin": "null"}, ["did not say which page sent it"]),
+        ({"Origin": 'http://a"><b>'}, ["sent from http://a&quot;&gt;&lt;b&gt; "]),
+        (
+            {"Referer": "https://console.example/prompts/?q=secret"},
+            ["sent from https://console.example ", "to be https"],
+        ),
+        ({"Referer": "https://["}, ["open for too long"]),
+        ({}, ["open for too long"]),
+    ],
+)
+def test_a_form_from_another_address_is_not_called_an_old_page(headers, told, db):
+    client = Client(enforce_csrf_checks=True)
+    response = client.post("/sign-in/", {"username": "a"}, headers=headers, secure="Referer" in headers)
+    assert response.status_code == 403
+    page = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
+    for words in told:
+        assert words in page
+    assert ("open for too long" in page) == ("open for too long" in told)
+    assert "secret" not in page

@@ -12,17 +12,20 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from promptops import live
+from promptops.actions import adaptations
 from promptops.actions import providers as actions
 from promptops.actions.providers import ProviderFields
 from promptops.engine.errors import (
     LLMAuthError,
     LLMNotFoundError,
     LLMProviderError,
+    LLMQuotaError,
     LLMRateLimitedError,
     LLMServerError,
 )
 from promptops.engine.health import FAILURES_TO_OPEN, HealthRegistry
 from promptops.engine.providers import local
+from promptops.engine.providers.adaptations import ADAPTATIONS
 from promptops.models import Attempt, AuditEntry, LiveConfiguration, Provider, Run
 from promptops.queries import providers as queries
 
@@ -322,6 +325,8 @@ def test_a_name_taken_while_the_panel_is_open_is_told_in_the_panel(add, client_f
 
 def fields_of(provider: Provider, **changes: str) -> dict:
     told = {"kind": provider.kind, "name": provider.name, "model": provider.model, "base_url": provider.base_url}
+    boxes = ("fall_back_on_auth", "fall_back_on_not_found", "fall_back_on_refused")
+    told |= {name: "on" for name in boxes if getattr(provider, name)} | {"adaptations": provider.adaptations}
     return told | {"timeout_ms": provider.timeout_ms or "", "expected": provider.changed_revision} | changes
 
 
@@ -616,8 +621,8 @@ def test_a_misconfigured_provider_says_what_is_wrong(error, state, add, health):
     call("groq", "failed", str(error), error.kind)
     fail(health, error)
     assert state_of("groq") == (state, "bad", str(error))
-    call("groq", "failed", "no answer", "timeout")
-    assert state_of("groq") == ("misconfigured", "bad", str(error))
+    call("groq", "failed", "no answer", "timeout")  # which does not change what is wrong
+    assert state_of("groq") == (state, "bad", str(error))
 
 
 def test_a_full_provider(add, health):
@@ -826,9 +831,10 @@ def test_an_error_among_the_rarer_fields_opens_them(wrong, sentence, client_for,
 
 def test_another_kind_keeps_what_was_typed_and_which_boxes_were_cleared(add, client_for, administrator):
     provider = add(key=KEY)
-    Provider.objects.update(fall_back_on_auth=True)
     client, url = client_for(administrator, htmx=True), reverse("provider", args=[provider.pk])
-    page = client.post(url, fields_of(provider, kind="cerebras", max_concurrent="9", reshape="1")).content.decode()
+    cleared = fields_of(provider, kind="cerebras", max_concurrent="9", reshape="1")
+    del cleared["fall_back_on_auth"], cleared["fall_back_on_refused"]
+    page = client.post(url, cleared).content.decode()
     assert 'value="9"' in page
     assert '<details class="extras" open>' in page
     assert "checked" not in page
@@ -842,7 +848,7 @@ def test_the_embedded_model_has_only_a_limit(client_for, administrator):
     names = set(
         re.findall(r' name="(\w+)"', client.post(reverse("provider_new"), sent | {"reshape": "1"}).content.decode())
     )
-    assert names & set(EXTRAS) == {"max_concurrent"}
+    assert names & (set(EXTRAS) | {"adaptations", "stall_ms"}) == {"max_concurrent", "stall_ms"}
     client.post(reverse("provider_new"), sent | {"confirm": "1"})
     made = Provider.objects.get()
     assert (made.max_concurrent, made.price_input, made.context_tokens, made.fall_back_on_auth) == (
@@ -851,3 +857,157 @@ def test_the_embedded_model_has_only_a_limit(client_for, administrator):
         None,
         False,
     )
+
+
+def test_a_new_provider_falls_back_unless_its_boxes_are_cleared(client_for, administrator):
+    client = client_for(administrator, htmx=True)
+    page = client.get(reverse("provider_new")).content.decode()
+    ticked = re.findall(r'<input type="checkbox" name="(\w+)"[^>]* checked', page)
+    assert ticked == ["fall_back_on_auth", "fall_back_on_refused"]
+    client.post(reverse("provider_new"), NEW | {"confirm": "1"})
+    made = Provider.objects.get()
+    assert (made.fall_back_on_auth, made.fall_back_on_not_found, made.fall_back_on_refused) == (False, False, False)
+
+
+def test_a_box_that_a_kind_did_not_have_is_ticked_when_the_kind_changes(client_for, administrator):
+    """The embedded model has no key, so its form says nothing of refused keys."""
+    client = client_for(administrator, htmx=True)
+    sent = NEW | {"reshape": "1", "shown": ["fall_back_on_refused"]}
+    page = client.post(reverse("provider_new"), sent).content.decode()
+    assert re.findall(r'<input type="checkbox" name="(\w+)"[^>]* checked', page) == ["fall_back_on_auth"]
+
+
+STREAM = {"first_text_ms": "2000", "stall_ms": "1500", "adaptations": ["no_temperature", "system_in_user"]}
+
+
+def test_limits_of_a_stream_and_adaptations_are_saved_and_shown(client_for, administrator):
+    client = client_for(administrator, htmx=True)
+    panel = text_of(client.post(reverse("provider_new"), NEW | STREAM))
+    assert "First text within – 2,000 ms" in panel
+    assert "Longest pause – 1,500 ms" in panel
+    labels = [ADAPTATIONS[name].label for name in STREAM["adaptations"]]
+    assert f"Asked differently – {'; '.join(labels)}" in panel
+    client.post(reverse("provider_new"), NEW | STREAM | {"confirm": "1"})
+    made = Provider.objects.get()
+    assert (made.first_text_ms, made.stall_ms, made.adaptations) == (2000, 1500, STREAM["adaptations"])
+    page = client.get(reverse("provider", args=[made.pk])).content.decode()
+    assert '<details class="extras" open>' in page
+    assert re.findall(r'name="adaptations" value="(\w+)"[^>]* checked', page) == STREAM["adaptations"]
+    reshaped = client.post(reverse("provider", args=[made.pk]), fields_of(made, kind="cerebras", reshape="1"))
+    assert re.findall(r'name="adaptations" value="(\w+)"[^>]* checked', reshaped.content.decode()) == made.adaptations
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"stall_ms": "99"}, "greater than or equal to 100"),
+        ({"first_text_ms": "600001"}, "less than or equal to 600000"),
+        ({"timeout_ms": "1000", "first_text_ms": "1001"}, "at most the time limit of one call, 1,000 ms"),
+        ({"adaptations": "no_such_thing"}, "not one of the available choices"),
+    ],
+)
+def test_limits_and_adaptations_that_cannot_be_used_are_refused(wrong, sentence, client_for, administrator):
+    response = client_for(administrator, htmx=True).post(reverse("provider_new"), NEW | wrong)
+    assert response.status_code == 422
+    assert sentence in text_of(response)
+
+
+@pytest.mark.parametrize("pasted", ["http://vllm:8000/v1/chat/completions", "http://vllm:8000/v1/chat/completions/"])
+def test_a_whole_endpoint_is_saved_as_its_base_url_and_the_page_says_so(pasted, client_for, administrator):
+    client = client_for(administrator, htmx=True)
+    sent = NEW | {"kind": "openai", "name": "vllm", "base_url": pasted}
+    saved = "The base URL is saved as http://vllm:8000/v1: PromptOps adds /chat/completions itself."
+    panel = text_of(client.post(reverse("provider_new"), sent))
+    assert saved in panel
+    assert "Base URL – http://vllm:8000/v1 " in panel
+    client.post(reverse("provider_new"), sent | {"confirm": "1"})
+    assert saved in text_of(client.get(reverse("providers"), headers={"HX-Request": "false"}))
+    made = Provider.objects.get()
+    assert made.base_url == "http://vllm:8000/v1"
+    again = client.post(reverse("provider", args=[made.pk]), fields_of(made, base_url=pasted))
+    assert "No changes to save" in text_of(again)
+    assert saved not in text_of(client.post(reverse("provider", args=[made.pk]), fields_of(made, model="other")))
+
+
+# ---------------------------------------------------------------- credit, cooldowns, what was learned
+
+
+def out_of_credit(health: HealthRegistry, name: str = "groq") -> None:
+    error = LLMQuotaError(f"{name} answered with status 402: Insufficient credits", status=402)
+    error.retry_after_s = 300.0
+    fail(health, error, name=name)
+
+
+def test_a_provider_without_credit_is_red_on_both_pages(add, health, client_for, viewer, releaser):
+    add(key=KEY)
+    add("spare", key=KEY)
+    out_of_credit(health)
+    assert state_of("groq")[:2] == ("out of credit", "bad")
+    page = client_for(viewer).get(reverse("providers")).content.decode()
+    for words in ("out of credit", "cooling down 5 min", "noticed", "Insufficient credits"):
+        assert words in page
+    assert "Ask again now" not in page
+    assert "Ask again now" in client_for(releaser).get(reverse("providers")).content.decode()
+    overview = text_of(client_for(viewer).get(reverse("overview")))
+    assert "groq is out of credit : runs use spare. Since" in overview
+    assert "It is left alone until" in overview
+
+
+@pytest.mark.parametrize(
+    ("falls_back", "spare", "told"),
+    [
+        (True, True, "The key of groq was refused : runs use spare."),
+        (False, True, "The key of groq was refused : it does not fall back: runs fail."),
+        (True, False, "The key of groq was refused : no other provider can answer: runs fail."),
+    ],
+)
+def test_a_refused_key_is_shouted_on_the_overview(
+    falls_back, spare, told, add, health, client_for, viewer, administrator
+):
+    provider = add(key=KEY)
+    Provider.objects.update(fall_back_on_auth=falls_back)
+    if spare:
+        add("spare", key=KEY)
+    assert 'role="alert"' not in client_for(viewer).get(reverse("overview")).content.decode()
+    error = LLMAuthError("groq answered with status 401: no such key", status=401)
+    call("groq", "failed", str(error), error.kind)
+    fail(health, error)
+    page = client_for(administrator).get(reverse("overview"))
+    assert told in text_of(page)
+    assert f'href="{reverse("provider", args=[provider.pk])}"' in page.content.decode()
+
+
+def test_a_releaser_ends_a_cooldown_by_hand(
+    add, health, client_for, editor, releaser, django_capture_on_commit_callbacks
+):
+    provider = add(key=KEY)
+    out_of_credit(health)
+    url = reverse("provider_ask_again", args=[provider.pk])
+    assert client_for(editor).post(url).status_code == 403
+    assert health.view("groq").cooldown_left_ms > 0
+    with django_capture_on_commit_callbacks(execute=True):
+        done = client_for(releaser, htmx=True).post(url)
+    assert done["HX-Redirect"] == reverse("providers")
+    assert health.view("groq").cooldown_left_ms == 0
+    entry = AuditEntry.objects.first()
+    assert (entry.action, entry.object_name, entry.revision) == ("provider.cooldown_ended", "groq", None)
+
+
+def test_what_was_learned_is_on_the_page_and_can_be_forgotten(
+    add, client_for, administrator, releaser, django_capture_on_commit_callbacks
+):
+    provider = add(key=KEY)
+    words = "Unsupported parameter: <b>max_tokens</b>"
+    adaptations.store(live.address(provider), "m", "max_completion_tokens", words)
+    client, url = client_for(administrator), reverse("provider", args=[provider.pk])
+    page = client.get(url).content.decode()
+    assert ADAPTATIONS["max_completion_tokens"].label in page
+    assert "Unsupported parameter: &lt;b&gt;max_tokens&lt;/b&gt;" in page
+    forget = reverse("provider_forget", args=[provider.pk])
+    assert client_for(releaser).post(forget, {"name": "max_completion_tokens"}).status_code == 403
+    with django_capture_on_commit_callbacks(execute=True):
+        client.post(forget, {"name": "max_completion_tokens"})
+    assert "Nothing so far" in client.get(url).content.decode()
+    assert AuditEntry.objects.first().action == "provider.adaptation_forgotten"
+    client.post(forget, {"name": "max_completion_tokens"})
+    assert "has not learned this" in client.get(url).content.decode()

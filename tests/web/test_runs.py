@@ -366,3 +366,29 @@ def test_erasing_is_not_done_by_following_a_link(client_for, administrator, make
     assert client_for(administrator).get(reverse("run_erase", args=[run.pk]), {"confirm": "1"}).status_code == 405
     run.refresh_from_db()
     assert run.erased_at is None
+
+
+@pytest.mark.parametrize(
+    ("attempt", "is_the_models"),
+    [
+        ({}, True),
+        ({"status": 400}, False),
+        ({"finish_reason": "content_filter"}, False),
+        ({"error_kind": "server"}, False),
+    ],
+)
+def test_a_model_that_declined_is_quoted(client, make_run, attempt, is_the_models):
+    words = f"I'm sorry, {HOSTILE}, I can't."
+    run = make_run(status="failed", output="", error=f"groq refused: {words}")
+    Attempt.objects.update(**({"error_kind": "refused", "message": run.error} | attempt))
+    response = client.get(reverse("run", args=[run.pk]))
+    assert ("The model declined to answer. In its own words: I&#x27;m sorry" in text_of(response)) == is_the_models
+    assert "sorry" in text_of(response)
+    assert HOSTILE not in response.content.decode()
+
+
+def test_a_second_call_of_the_same_provider_is_marked_as_a_retry(client, make_run):
+    run = make_run(attempts=3)
+    page = text_of(client.get(reverse("run", args=[run.pk])))
+    assert page.count("cerebras retry") == 1
+    assert page.count(" retry ") == 2  # on the time axis, and at the attempt

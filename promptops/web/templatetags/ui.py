@@ -9,7 +9,7 @@ from typing import Any
 
 from django import template
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import slugify
 from lucide.templatetags.lucide import lucide
@@ -22,6 +22,10 @@ from promptops.text import whole_percent
 register = template.Library()
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
+REMOVED = (
+    mark_safe('<del><span class="visually-hidden">[removed:</span>'),
+    mark_safe('<span class="visually-hidden">]</span></del>'),
+)
 
 
 @lru_cache(maxsize=256)
@@ -217,6 +221,19 @@ def marked(pieces: tuple[diffs.Piece, ...]) -> SafeString:
         for piece in pieces
     ]
     return mark_safe("".join(found))  # noqa: S308 -- each text is escaped
+
+
+@register.filter(name="struck")
+def struck(pieces: list[tuple[str, bool]]) -> SafeString:
+    """Return the pieces as HTML, the removed ones as `<del>` that says so to screen readers too."""
+    return format_html(
+        '<span class="pre">{}</span>',
+        format_html_join(
+            "",
+            "{}{}{}",
+            ((REMOVED[0], text, REMOVED[1]) if is_removed else ("", text, "") for text, is_removed in pieces),
+        ),
+    )
 
 
 @register.filter(name="facts")

@@ -1,8 +1,10 @@
 """Pages for what went wrong."""
 
+from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
-from django.core.exceptions import RequestDataTooBig
+from django.core.exceptions import DisallowedHost, RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
@@ -10,9 +12,26 @@ from promptops.web.access import public
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """A form without its token: an old page, or a form from elsewhere."""
-    context = {"reason": "This page was open for too long, or you signed in again elsewhere. Reload it and try again."}
-    return render(request, "403.html", context, status=403)
+    """Return the page for a form without its token, or from another address than the server's own.
+
+    `reason` is Django's, which names the address; the page says which setting makes the two the same.
+    """
+    sent_from, served_at = _foreign_origin(request, reason), ""
+    with suppress(DisallowedHost):
+        served_at = f"{request.scheme}://{request.get_host()}"
+    context = {"sent_from": sent_from[:200], "served_at": served_at[:200]}
+    return render(request, "403_csrf.html", context, status=403)
+
+
+def _foreign_origin(request: HttpRequest, reason: str) -> str:
+    """Return the origin that the form was refused for, "" where it was refused for something else."""
+    if reason.startswith("Origin checking failed"):
+        return request.META.get("HTTP_ORIGIN", "")
+    if reason.startswith("Referer checking failed") and (referer := request.META.get("HTTP_REFERER")):
+        with suppress(ValueError):
+            page = urlsplit(referer)
+            return f"{page.scheme}://{page.netloc}"
+    return ""
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

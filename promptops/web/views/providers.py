@@ -3,23 +3,27 @@
 from typing import Any
 
 from django import forms
+from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
-from django_htmx.http import reswap, retarget
+from django_htmx.http import HttpResponseClientRedirect, reswap, retarget
 
+from promptops import live
+from promptops.actions import adaptations
 from promptops.actions import providers as actions
 from promptops.actions.errors import Refused
+from promptops.engine.providers.adaptations import ADAPTATIONS
 from promptops.enums import Permission, ProviderKind
 from promptops.models import Provider
 from promptops.queries import providers as queries
 from promptops.text import whole_number
 from promptops.web import review
 from promptops.web.access import actor, refusal, requires
-from promptops.web.forms_providers import DEFAULT_BASE_URL, EditProviderForm, KeyForm, NewProviderForm, reshaped
+from promptops.web.forms_providers import EditProviderForm, KeyForm, NewProviderForm, reshaped
 from promptops.web.review import Change
 from promptops.web.seen import changed
 
@@ -76,7 +80,9 @@ def reorder(request: HttpRequest) -> HttpResponse:
 @sensitive_post_parameters("key")
 def new(request: HttpRequest) -> HttpResponse:
     """Add a provider at the end of the chain."""
-    if request.method != "POST" or "reshape" in request.POST:
+    if request.method != "POST":
+        return _page(request, "new", {"form": NewProviderForm()})
+    if "reshape" in request.POST:
         return _page(request, "new", {"form": NewProviderForm(initial=reshaped(request.POST))})
     form = NewProviderForm(request.POST)
     if not form.is_valid():
@@ -89,6 +95,8 @@ def new(request: HttpRequest) -> HttpResponse:
         "form_id": "provider-form",
         "changes": [Change(label, "–", after) for label, after in told.items() if after != "–"],
         "affected": f"It comes last in the chain: it is asked when all others have failed. {review.AFFECTED}",
+        "warning": form.dropped_endpoint,
+        "template": "_review_warning.html",
     }
     if not review.confirmed(request):
         return review.panel(request, **asked)
@@ -96,8 +104,8 @@ def new(request: HttpRequest) -> HttpResponse:
         provider = actions.create_provider(fields, by=actor(request), note=review.note(request), **key)
     except ValidationError as error:
         return review.panel(request, error=" ".join(error.messages), **asked)
-    said = f"{provider.name} is added at the end of the chain. Turn it off to undo."
-    return review.done(request, reverse("providers"), said)
+    done = f"{provider.name} is added at the end of the chain. Turn it off to undo. {form.dropped_endpoint}"
+    return review.done(request, reverse("providers"), done.rstrip())
 
 
 @requires(Permission.ADMINISTER)
@@ -123,7 +131,7 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
         "form_id": "provider-form",
         "changes": [Change(label, before[label], after[label]) for label in after if after[label] != before[label]],
         "affected": _affected(provider),
-        "warning": KEY_DROPPED if form.drops_key else "",
+        "warning": " ".join(filter(None, [KEY_DROPPED if form.drops_key else "", form.dropped_endpoint])),
         "template": "_review_warning.html",
     }
     if form.cleaned_data["expected"] != provider.changed_revision:
@@ -145,7 +153,32 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
     if form.drops_key:
         said = f"{provider.name} is changed. Enter its key again: it has none now."
         return review.done(request, reverse("provider", args=[pk]), said)
-    return review.done(request, reverse("providers"), f"{provider.name} is changed. {_undo(asked['changes'])}")
+    done = f"{provider.name} is changed. {_undo(asked['changes'])} {form.dropped_endpoint}"
+    return review.done(request, reverse("providers"), done.rstrip())
+
+
+@requires(Permission.RELEASE)
+@require_POST
+def ask_again(request: HttpRequest, pk: int) -> HttpResponse:
+    """End the provider's cooldown, then show the page on which the button was pressed."""
+    provider = get_object_or_404(Provider, pk=pk)
+    actions.ask_again(provider, by=actor(request))
+    page = reverse("provider", args=[pk]) if request.POST.get("page") == "provider" else reverse("providers")
+    return review.done(request, page, f"{provider.name} may be asked again now.")
+
+
+@requires(Permission.ADMINISTER)
+@require_POST
+def forget(request: HttpRequest, pk: int) -> HttpResponse:
+    """Forget an adaptation that was learned of the provider (`name`)."""
+    provider = get_object_or_404(Provider, pk=pk)
+    url = reverse("provider", args=[pk])
+    try:
+        adaptations.forget(provider, request.POST.get("name", ""), by=actor(request))
+    except Refused as refused:
+        messages.error(request, str(refused))
+        return HttpResponseClientRedirect(url) if request.htmx else redirect(url)
+    return review.done(request, url, f"{provider.name} forgot it: the next run asks without it.")
 
 
 @requires(Permission.ADMINISTER)
@@ -280,6 +313,8 @@ def _edit_context(
         "key_form": key_form or KeyForm(provider),
         "key": queries.key_sentence(provider),
         "seen": provider.changed_revision,
+        "row": queries.one(provider),
+        "learned": queries.learned(provider),
     }
 
 
@@ -295,14 +330,15 @@ def _stale(request: HttpRequest, provider: Provider, expected_id: str, asked: di
 
 def _told(provider: Provider) -> dict[str, str]:
     """A provider's fields in words, without its key."""
-    default = DEFAULT_BASE_URL.get(ProviderKind(provider.kind))
     return {
         "Name": provider.name,
         "Kind": provider.get_kind_display(),
         "Model id": provider.model or "–",
-        "Base URL": provider.base_url or default or "–",
+        "Base URL": live.address(provider) or "–",
         "Key": "–" if provider.kind == ProviderKind.LOCAL else queries.key_sentence(provider),
         "Time limit": f"{provider.timeout_ms:,} ms" if provider.timeout_ms else "–",
+        "First text within": f"{provider.first_text_ms:,} ms" if provider.first_text_ms else "–",
+        "Longest pause": f"{provider.stall_ms:,} ms" if provider.stall_ms else "–",
         "Calls at once": f"{provider.max_concurrent:,}" if provider.max_concurrent else "–",
         "Context": f"{provider.context_tokens:,} tokens" if provider.context_tokens else "–",
         "Price of input": _price(provider.price_input),
@@ -310,6 +346,8 @@ def _told(provider: Provider) -> dict[str, str]:
         "Price of output": _price(provider.price_output),
         "When its key is refused": "fall back" if provider.fall_back_on_auth else "–",
         "When its model is not found": "fall back" if provider.fall_back_on_not_found else "–",
+        "When the model declines": "fall back" if provider.fall_back_on_refused else "–",
+        "Asked differently": "; ".join(ADAPTATIONS[name].label for name in provider.adaptations) or "–",
     }
 
 

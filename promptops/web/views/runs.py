@@ -11,7 +11,7 @@ from promptops.actions.errors import Refused
 from promptops.engine.rewrite import RewriteOptions, parse_alternatives
 from promptops.engine.types import PromptOperation
 from promptops.enums import Permission
-from promptops.models import Run
+from promptops.models import Attempt, Run
 from promptops.queries import runs as queries
 from promptops.queries import safety as safety_queries
 from promptops.queries.pages import page
@@ -20,6 +20,7 @@ from promptops.web import review
 from promptops.web.access import actor, requires
 from promptops.web.forms_filters import RunFilterForm
 from promptops.web.lists import clean_query, news
+from promptops.web.written import pieces
 
 
 @requires(Permission.READ)
@@ -75,9 +76,12 @@ def _found(pk: int) -> Run:
 def _page(request: HttpRequest, run: Run, *, revealed: bool) -> HttpResponse:
     input_shown = revealed or not run.input_masked
     output_shown = revealed or not run.output_masked
+    raw_shown = output_shown and (revealed or not run.raw_masked)
     alternatives: list[str] = []
     if run.operation == PromptOperation.REWRITE and run.output and output_shown:
         alternatives = parse_alternatives(run.output, run.count or RewriteOptions().count)
+    shows_written = bool(run.output) and raw_shown
+    timeline = queries.timeline(run)
     thresholds = safety_queries.thresholds_at(run.revision)
     context = {
         "run": run,
@@ -87,9 +91,22 @@ def _page(request: HttpRequest, run: Run, *, revealed: bool) -> HttpResponse:
             for check in run.safety_checks.all()
         ],
         "alternatives": alternatives,
-        "timeline": queries.timeline(run),
+        "written": pieces(run.output, run.raw, alternatives) if shows_written else [],
+        "written_masked": bool(run.raw) and output_shown and not raw_shown,
+        "declined": _declined(run, timeline.rows[-1].attempt if timeline.rows else None),
+        "timeline": timeline,
         "input_shown": input_shown,
         "output_shown": output_shown,
         "revealed": revealed,
     }
     return render(request, "runs/detail.html", context)
+
+
+def _declined(run: Run, last: Attempt | None) -> str:
+    """Return the words with which the model declined, "" where the run ended otherwise.
+
+    A refusal with an HTTP status, or by a filter, is the vendor's and not the model's.
+    """
+    if last is None or last.error_kind != "refused" or last.status or last.finish_reason == "content_filter":
+        return ""
+    return run.error.removeprefix(f"{last.provider} refused: ")

@@ -1,0 +1,84 @@
+"""What runs learn of how a provider wants to be asked: kept for all servers, and forgotten when a person says so.
+
+It is no part of the live configuration, so learning is no release.
+"""
+
+import asyncio
+import logging
+
+from channels.db import database_sync_to_async
+from django.db import transaction
+
+from promptops import audit, live
+from promptops.actions.errors import Refused
+from promptops.audit import Actor
+from promptops.engine.providers.adaptations import learned
+from promptops.engine.providers.addresses import base_address
+from promptops.models import LearnedAdaptation, Provider
+
+log = logging.getLogger(__name__)
+
+_writing: set[asyncio.Task[None]] = set()  # the loop itself would let go of them
+
+
+def listen() -> None:
+    """From now on, store in the background what runs of this process learn. A run never waits for it."""
+    learned.on_learned = _on_learned
+
+
+def _on_learned(base_url: str, model: str, name: str, words: str) -> None:
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        log.warning("What was learned of %s (%s) is not stored: there is no event loop to do it in.", model, name)
+        return
+    task = loop.create_task(_store_later(base_url, model, name, words))
+    _writing.add(task)
+    task.add_done_callback(_writing.discard)
+
+
+async def _store_later(base_url: str, model: str, name: str, words: str) -> None:
+    try:
+        await database_sync_to_async(store, thread_sensitive=False)(base_url, model, name, words)
+    except Exception:
+        log.exception(
+            "What was learned of %s (%s) could not be stored; it is learned again after a restart.", model, name
+        )
+
+
+@transaction.atomic
+def store(base_url: str, model: str, name: str, words: str) -> None:
+    """Store an adaptation for each provider that asks this model at this address."""
+    for provider in Provider.objects.filter(model__in=["", model]):
+        if live.server(provider) == base_address(base_url).rstrip("/"):
+            LearnedAdaptation.objects.get_or_create(
+                provider=provider, model=model[:200], name=name, defaults={"words": clean(words)}
+            )
+
+
+def clean(words: str) -> str:
+    """Return a provider's words as they can be stored: one line of at most 500 characters."""
+    return " ".join(words.replace("\x00", "").split())[:500]
+
+
+@transaction.atomic
+def forget(provider: Provider, name: str, *, by: Actor) -> None:
+    """Forget an adaptation of the provider: the next run asks without it. Refused when it is forgotten already.
+
+    Another provider at the same address with the same model is asked in the same way, so it forgets too.
+    """
+    server = live.server(provider)
+    models = list(provider.learned.filter(name=name).values_list("model", flat=True))
+    if not models:
+        raise Refused(f"{provider.name} has not learned this, or somebody has made it forget meanwhile.")
+    rows = LearnedAdaptation.objects.filter(name=name, model__in=models).select_related("provider")
+    LearnedAdaptation.objects.filter(pk__in=[row.pk for row in rows if live.server(row.provider) == server]).delete()
+    audit.record("provider.adaptation_forgotten", by=by, object=provider, before={"adaptation": name})
+    transaction.on_commit(lambda: _forget_here(server, models), robust=True)
+
+
+def _forget_here(server: str, models: list[str]) -> None:
+    """Forget at once in this process; the others follow within a second."""
+    for model in models:
+        learned.forget(server, model)
+    live.restore_learned()
