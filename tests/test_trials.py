@@ -137,7 +137,7 @@ async def test_an_arm_that_fails_spoils_only_its_own_cells(publish):
 
 
 async def test_a_trial_for_which_there_was_no_room_is_tried_again_later(publish, monkeypatch):
-    answers = [http_answer("{}", 429, "Retry-After: 0")] * 2
+    answers = [http_answer("{}", 429, "Retry-After: 0")] * 4  # each run asks its only provider twice
 
     async def respond(writer):
         await answer_with(answers.pop() if answers else http_answer(ANSWER))(writer)
@@ -146,7 +146,7 @@ async def test_a_trial_for_which_there_was_no_room_is_tried_again_later(publish,
         comparison = await prepare(publish, one.url, two.url, inputs=2)
         async with running():
             await ended(comparison)
-        assert len(one.requests) == 4
+        assert len(one.requests) == 6
     assert await states(comparison) == [(0, "succeeded")] * 2 + [(1, "succeeded")] * 2
     assert sorted([row.tries async for row in Trial.objects.all()], reverse=True)[:1] != [0]
 

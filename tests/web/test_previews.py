@@ -394,7 +394,7 @@ async def test_a_hedged_operation_asks_the_next_provider_beside_a_slow_one(publi
         editor = await prepare(publish, make_user, slow.url, quick.url)
         # The budget is a tenth of the calls: ten runs save up one hedge.
         for _ in range(10):
-            live.health.count_call(0.1)
+            live.health.count_run(0.1)
         await LiveConfiguration.objects.aupdate(hedge_enhance="50")
         await database_sync_to_async(live.refresh)()
         assert (await live.acurrent()).settings.hedge_after_ms == {"enhance": 50}
