@@ -16,7 +16,8 @@ def audit_is_protected(databases: list[str] | None = None, **kwargs: Any) -> lis
     for alias in databases or []:
         connection = connections[alias]
         applied = {name for app, name in MigrationRecorder(connection).applied_migrations() if app == "promptops"}
-        if "0030_audit_row_number" in applied and not audit_triggers.is_keyed_by_number(connection):
+        hardened = "0030_audit_row_number" in applied
+        if hardened and not audit_triggers.is_keyed_by_number(connection):
             found.append(
                 Warning(
                     "The audit can be changed: its table was rebuilt, and seq is no longer SQLite's rowid.",
@@ -27,7 +28,7 @@ def audit_is_protected(databases: list[str] | None = None, **kwargs: Any) -> lis
             )
         if not any(name.endswith("_audit_triggers") for name in applied):
             continue
-        if missing := audit_triggers.missing(connection):
+        if missing := audit_triggers.missing(connection, always=hardened):
             found.append(
                 Warning(
                     f"The audit can be changed: the database's triggers that refuse it are missing "

@@ -303,8 +303,7 @@ def test_the_rows_name_is_the_entrys_number(chain):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_migration_keeps_every_entry_in_both_directions(actor):
-    """Entries were written in another order than their numbers here, so that the copy must not go by the old rowid."""
+def test_the_migration_keeps_every_entry_in_both_directions(actor, caplog):
     with transaction.atomic():
         for number in range(1, 6):
             audit.record("template.described", by=actor, object_name=f"template {number}", after={"a": [1.5, "ж"]})
@@ -315,7 +314,11 @@ def test_the_migration_keeps_every_entry_in_both_directions(actor):
         assert contents() == kept
         assert audit_triggers.missing(connection) == []
         assert audit_triggers.is_keyed_by_number(connection) == (connection.vendor == "postgresql")
-        with without_triggers(), connection.cursor() as cursor:
+        if connection.vendor == "postgresql":  # as the triggers were before
+            with connection.cursor() as cursor:
+                cursor.execute(f"ALTER TABLE {ENTRIES} ENABLE TRIGGER audit_entry_delete")
+        assert audit_is_protected(databases=["default"]) == []
+        with without_triggers(), connection.cursor() as cursor:  # written in another order than their numbers
             cursor.execute(f"CREATE TABLE aside AS SELECT * FROM {ENTRIES}")
             cursor.execute(f"DELETE FROM {ENTRIES}")
             cursor.execute(f"INSERT INTO {ENTRIES} SELECT * FROM aside ORDER BY seq DESC")
@@ -327,5 +330,20 @@ def test_the_migration_keeps_every_entry_in_both_directions(actor):
     assert audit.first_bad_entry() is None
     assert audit_triggers.missing(connection) == []
     assert audit_triggers.is_keyed_by_number(connection)
+    assert caplog.text == ""
     with pytest.raises(IntegrityError, match=REFUSED):
         AuditEntry.objects.filter(seq=1).update(note="x")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_migration_reports_triggers_that_were_missing_before_it_puts_them_back(actor, caplog):
+    (parent,) = import_module("promptops.migrations.0030_audit_row_number").Migration.dependencies
+    try:
+        call_command("migrate", *parent, verbosity=0)
+        with connection.cursor() as cursor:
+            on_table = f" ON {ENTRIES}" if connection.vendor == "postgresql" else ""
+            cursor.execute(f"DROP TRIGGER audit_entry_delete{on_table}")
+    finally:
+        call_command("migrate", verbosity=0)
+    assert "(audit_entry_delete)" in caplog.text
+    assert audit_triggers.missing(connection) == []

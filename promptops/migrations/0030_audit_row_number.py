@@ -1,7 +1,12 @@
+import logging
+
 from django.db import migrations
 
 import promptops.models.audit
 from promptops.models import audit_triggers
+
+
+log = logging.getLogger("promptops")
 
 
 def install(apps, schema_editor):
@@ -10,6 +15,17 @@ def install(apps, schema_editor):
 
 def remove(apps, schema_editor):
     audit_triggers.remove(schema_editor.connection)
+
+
+def remove_and_report(apps, schema_editor):
+    """Report what is missing before it is put back, which would hide that the audit could be changed."""
+    if missing := audit_triggers.missing(schema_editor.connection, always=False):
+        log.warning(
+            "Before this upgrade the database's triggers that keep the audit from being changed were missing (%s). "
+            "They are back. Find out who took them away, and check the entries with `manage.py audit_verify --pin …`.",
+            ", ".join(missing),
+        )
+    remove(apps, schema_editor)
 
 
 class Migration(migrations.Migration):
@@ -21,7 +37,7 @@ class Migration(migrations.Migration):
     dependencies = [("promptops", "0024_safety_terms_revision")]
 
     operations = [
-        migrations.RunPython(remove, install),
+        migrations.RunPython(remove_and_report, install),
         migrations.AlterField(
             model_name="auditentry",
             name="seq",

@@ -92,8 +92,11 @@ def _table(trigger: str) -> str:
     return HEAD if trigger.startswith("audit_head") else ENTRIES
 
 
-def missing(connection: BaseDatabaseWrapper) -> list[str]:
-    """Return the names of triggers that are missing, altered, or not always enabled."""
+def missing(connection: BaseDatabaseWrapper, *, always: bool = True) -> list[str]:
+    """Return the names of triggers that are missing, altered, or not enabled.
+
+    PostgreSQL's must be enabled for every replication role, unless `always` is off: before migration 0030 none was.
+    """
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
             cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
@@ -102,8 +105,8 @@ def missing(connection: BaseDatabaseWrapper) -> list[str]:
         cursor.execute(
             "SELECT t.tgname, pg_get_triggerdef(t.oid, true), p.proname, p.prosrc"
             " FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid"
-            " WHERE t.tgrelid IN (to_regclass(%s), to_regclass(%s)) AND t.tgenabled = 'A'",
-            [ENTRIES, HEAD],
+            " WHERE t.tgrelid IN (to_regclass(%s), to_regclass(%s)) AND t.tgenabled = ANY(%s)",
+            [ENTRIES, HEAD, ["A"] if always else ["A", "O"]],
         )
         intact = {
             name: trigger
