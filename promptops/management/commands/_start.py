@@ -1,4 +1,4 @@
-"""What keeps several processes from preparing one database at once, and older code from a newer database."""
+"""Guards of the start: one process at a time prepares a database, and older code leaves a newer database alone."""
 
 import fcntl
 import os
@@ -34,7 +34,7 @@ def start_lock(connection: BaseDatabaseWrapper, say: Callable[[str], None]) -> I
 
 @contextmanager
 def _file_lock(connection: BaseDatabaseWrapper) -> Iterator[Callable[[], bool]]:
-    """A lock on an empty file beside SQLite's; the database itself could not be migrated while it is locked."""
+    """Yield a function that tries to lock an empty file beside SQLite's; a locked database could not be migrated."""
     path = f"{connection.settings_dict['NAME']}.start-lock"
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -56,7 +56,7 @@ def _file_lock(connection: BaseDatabaseWrapper) -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def _advisory_lock(connection: BaseDatabaseWrapper) -> Iterator[Callable[[], bool]]:
-    """PostgreSQL's advisory lock, held by a connection of its own: a failed migration may break the other one."""
+    """Yield a function that tries the advisory lock on a connection of its own: a failed migration may break the other."""
     own = connection.copy()
     own.settings_dict["OPTIONS"].pop("pool", None)  # closing must end the session, and with it the lock
 
