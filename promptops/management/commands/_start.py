@@ -56,7 +56,7 @@ def _file_lock(connection: BaseDatabaseWrapper) -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def _advisory_lock(connection: BaseDatabaseWrapper) -> Iterator[Callable[[], bool]]:
-    """Yield a function that tries the advisory lock on a connection of its own: a failed migration may break the other."""
+    """Yield a function that tries the advisory lock, on a connection that no failed migration can break."""
     own = connection.copy()
     own.settings_dict["OPTIONS"].pop("pool", None)  # closing must end the session, and with it the lock
 
