@@ -305,7 +305,9 @@ def _verify_batch(reached: Link, aim: Link, pin: Link | None) -> tuple[Link, Bad
 
     The batch begins with the entry reached, so that a second one of its number is seen.
     """
-    rows = AuditEntry.objects.filter(seq__gte=reached.seq, seq__lte=aim.seq).order_by("seq")
+    rows = AuditEntry.objects.filter(seq__lte=aim.seq).order_by("seq")
+    if reached.seq:  # else from the very first row, so that a number below 1 is seen
+        rows = rows.filter(seq__gte=reached.seq)
     size = BATCH
     try:
         batch = _read(rows, size)

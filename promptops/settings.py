@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import secrets
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,10 @@ def _state_folder() -> Path:
     return folder
 
 
+KEY_WAIT_SECONDS = 1.0
+"""How long an empty key file may be one that another process is writing, since both were started at once."""
+
+
 def _secret_key(folder: Path) -> str:
     """SECRET_KEY from the environment, else from the file `secret_key`, made (mode 0600) at the first start."""
     if given := os.environ.get("SECRET_KEY"):
@@ -70,7 +75,9 @@ def _secret_key(folder: Path) -> str:
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_urlsafe(50))
     try:
-        key = path.read_text(encoding="utf-8").strip()
+        until = time.monotonic() + KEY_WAIT_SECONDS
+        while not (key := path.read_text(encoding="utf-8").strip()) and time.monotonic() < until:
+            time.sleep(0.01)
     except OSError as error:
         raise ImproperlyConfigured(f"PromptOps cannot read its secret key {path} ({error.strerror}).") from None
     except UnicodeDecodeError:

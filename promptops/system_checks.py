@@ -11,14 +11,24 @@ from promptops.models import audit_triggers
 
 @register(Tags.database)
 def audit_is_protected(databases: list[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """Say which triggers of the audit are missing, once the migration that makes them was there."""
+    """Warn of missing triggers and of rows with a second name, once the migrations for these are applied."""
     found: list[CheckMessage] = []
     for alias in databases or []:
         connection = connections[alias]
-        applied = MigrationRecorder(connection).applied_migrations()
-        if not any(app == "promptops" and name.endswith("_audit_triggers") for app, name in applied):
+        applied = {name for app, name in MigrationRecorder(connection).applied_migrations() if app == "promptops"}
+        hardened = "0030_audit_row_number" in applied
+        if hardened and not audit_triggers.is_keyed_by_number(connection):
+            found.append(
+                Warning(
+                    "The audit can be changed: its table was rebuilt, and seq is no longer SQLite's rowid.",
+                    hint="Find out who rebuilt it, check the entries with `manage.py audit_verify --pin …`, "
+                    "and restore the table from a backup.",
+                    id="promptops.W002",
+                )
+            )
+        if not any(name.endswith("_audit_triggers") for name in applied):
             continue
-        if missing := audit_triggers.missing(connection):
+        if missing := audit_triggers.missing(connection, always=hardened):
             found.append(
                 Warning(
                     f"The audit can be changed: the database's triggers that refuse it are missing "

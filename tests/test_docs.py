@@ -16,7 +16,7 @@ from promptops.permissions import TABLE
 
 ROOT = settings.BASE_DIR
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS]
+PAGES = [*(ROOT / name for name in ("README.md", "CHANGELOG.md", "SECURITY.md")), *DOCS]
 TEXT = "\n".join(path.read_text() for path in DOCS)
 
 COMMANDS = sorted(name for name, app in get_commands().items() if app == "promptops")

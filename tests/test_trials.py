@@ -5,6 +5,8 @@ import json
 import os
 import random
 import sys
+import time
+from collections.abc import Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -23,6 +25,7 @@ from promptops.actions.trials import Runner
 from promptops.audit import Actor
 from promptops.engine.types import PromptOperation
 from promptops.models import Arm, Comparison, Provider, Run, Trial, User
+from promptops.queries.comparisons import progress
 from tests.engine.helpers import answer_with, http_answer, loopback
 from tests.test_live import database_url
 
@@ -64,8 +67,8 @@ async def prepare(publish, *urls: str, inputs: int = 3, **fields) -> Comparison:
 
 
 @asynccontextmanager
-async def running(count: int = 1):
-    tasks = [asyncio.create_task(Runner().run()) for _ in range(count)]
+async def running(count: int = 1, clock: Callable[[], float] = time.monotonic):
+    tasks = [asyncio.create_task(Runner(clock).run()) for _ in range(count)]
     try:
         yield
     finally:
@@ -204,17 +207,77 @@ async def test_a_server_that_ends_gives_its_trials_back(publish):
     assert not await Run.objects.exclude(status="canceled").aexists()
 
 
-async def test_a_claim_that_nobody_renews_is_taken_over(publish):
+class Clock:
+    """A monotonic clock that a test moves on."""
+
+    seconds = 100.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def shift_time(monkeypatch, by: timedelta) -> None:
+    """Set the machine's clock forward, or back."""
+    real = timezone.now
+    monkeypatch.setattr(timezone, "now", lambda: real() + by)
+
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.parametrize("by", [timedelta(0), -HOUR, HOUR], ids=["clock right", "set back", "set forward"])
+async def test_a_claim_that_nobody_renews_is_taken_over(publish, monkeypatch, by):
+    clock = Clock()
     async with loopback(answer_with(http_answer(ANSWER))) as one, loopback(answer_with(http_answer(ANSWER))) as two:
         comparison = await prepare(publish, one.url, two.url)
         await database_sync_to_async(trials._claim_some)("somebody who died", trials.Counter())
-        soon = timezone.now() + timedelta(seconds=0.5)
-        assert await Trial.objects.filter(claim="somebody who died").aupdate(not_before=soon) == 6
-        async with running():
-            await asyncio.sleep(0.1)
+        assert await Trial.objects.filter(claim="somebody who died").acount() == 6
+        shift_time(monkeypatch, by)
+        async with running(clock=clock):
+            await asyncio.sleep(0.2)
+            clock.seconds += trials.CLAIM_SECONDS - 0.1
+            await asyncio.sleep(0.2)
             assert not one.requests
+            clock.seconds += 0.2
             await ended(comparison)
         assert [len(one.requests), len(two.requests)] == [3, 3]
+
+
+@pytest.mark.parametrize("by", [-HOUR, HOUR], ids=["set back", "set forward"])
+async def test_a_claim_that_is_renewed_is_kept_whatever_the_clock_says(publish, monkeypatch, by):
+    clock = Clock()
+    async with loopback(answer_with(http_answer(ANSWER))) as one, loopback(answer_with(http_answer(ANSWER))) as two:
+        await prepare(publish, one.url, two.url)
+        await database_sync_to_async(trials._claim_some)("somebody alive", trials.Counter())
+        shift_time(monkeypatch, by)
+        async with running(clock=clock):
+            for _ in range(5):
+                await asyncio.sleep(0.1)
+                clock.seconds += trials.CLAIM_SECONDS - 1
+                await database_sync_to_async(trials._renew)("somebody alive")
+                await asyncio.sleep(0.1)
+        assert not one.requests + two.requests
+    assert await Trial.objects.filter(claim="somebody alive", state="running").acount() == 6
+
+
+async def test_a_clock_that_is_set_back_stops_no_comparison(publish, monkeypatch):
+    """Trials that wait were to start "an hour from now", which is later than any retry waits."""
+    async with loopback(answer_with(http_answer(ANSWER))) as one, loopback(answer_with(http_answer(ANSWER))) as two:
+        comparison = await prepare(publish, one.url, two.url)
+        shift_time(monkeypatch, -HOUR)
+        async with running():
+            await ended(comparison)
+        assert [len(one.requests), len(two.requests)] == [3, 3]
+
+
+@pytest.mark.parametrize(("ahead", "due"), [(-1, True), (29, False), (31, True), (3600, True)])
+def test_a_trial_is_due_when_its_time_has_come_or_no_retry_could_wait_as_long(publish, monkeypatch, ahead, due):
+    comparison = asyncio.run(prepare(publish, "http://127.0.0.1:1/v1", "http://127.0.0.1:2/v1", inputs=1))
+    now = timezone.now()
+    monkeypatch.setattr(timezone, "now", lambda: now)
+    Trial.objects.update(not_before=now + timedelta(seconds=ahead), tries=1)
+    assert progress(comparison).delayed == (0 if due else 2)
+    assert len(trials._claim_some("me", trials.Counter())) == (2 if due else 0)
 
 
 async def test_whose_claim_was_lost_keeps_no_answer(publish, caplog):

@@ -1,7 +1,8 @@
 """Running the trials of comparisons: claimed one by one, so that several servers, and one that died, do none twice.
 
-A claim is renewed while its trial runs. Who dies, stops renewing; after `CLAIM_SECONDS` somebody else may claim the
-trial. The answer and the trial's end are kept in one transaction, and only by who still holds the claim.
+A claim is renewed while its trial runs. A server that dies stops renewing; another server that has seen no renewal for
+`CLAIM_SECONDS` by its own monotonic clock frees the trial. The machine's clock can be set back or forward and decides
+nothing about claims. The answer and the trial's end are kept in one transaction, and only by the holder of the claim.
 """
 
 import asyncio
@@ -9,9 +10,10 @@ import logging
 import time
 import uuid
 from collections import Counter
+from collections.abc import Callable, Iterable
 from contextlib import aclosing
 from dataclasses import asdict, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from channels.layers import get_channel_layer
@@ -32,6 +34,7 @@ from promptops.engine.types import PromptOperation
 from promptops.enums import ComparisonState, ProviderKind, RunSource, RunStatus, TrialState
 from promptops.measures import measure
 from promptops.models import Arm, Comparison, Provider, Run, Trial
+from promptops.models.comparisons import LONGEST_DELAY, delayed
 
 log = logging.getLogger(__name__)
 
@@ -59,10 +62,29 @@ class ClaimLost(Exception):
     """Another process has claimed the trial meanwhile; its answer counts, not this one."""
 
 
+Claim = tuple[str, datetime]
+"""A claim as the database shows it: its id, and `not_before`, which each renewal changes."""
+
+
+class ClaimWatch:
+    """Notices claims that nobody renews. `clock` returns seconds and must be monotonic."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._seen: dict[Claim, float] = {}
+
+    def dead(self, claims: Iterable[Claim]) -> list[Claim]:
+        """Return those of the present claims that have not changed for CLAIM_SECONDS."""
+        now = self._clock()
+        self._seen = {claim: self._seen.get(claim, now) for claim in claims}
+        return [claim for claim, since in self._seen.items() if now - since >= CLAIM_SECONDS]
+
+
 class Runner:
     """Runs trials for ever, some at once, in one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._watch = ClaimWatch(clock)
         self._claim = str(uuid.uuid4())
         self._running: dict[asyncio.Task[None], Trial] = {}
         self._told: dict[int, float] = {}
@@ -103,7 +125,7 @@ class Runner:
         if time.monotonic() - self._looked < POLL_SECONDS:
             return
         self._looked = time.monotonic()
-        await self._thread.run(_take_back)
+        await self._thread.run(_take_back, self._watch)
         for comparison in await self._thread.run(_done):
             await self._thread.run(finish_if_done, comparison)
 
@@ -142,10 +164,13 @@ class Runner:
             await get_channel_layer().group_send(events.PAGES, events.message(events.COMPARISON_CHANGED, comparison))
 
 
-def _take_back() -> None:
-    """Whoever ran these has died: they wait again."""
-    dead = Trial.objects.filter(state=TrialState.RUNNING, not_before__lte=timezone.now())
-    dead.update(state=TrialState.WAITING, claim="")
+def _take_back(watch: ClaimWatch) -> None:
+    """Let trials wait again whose server has died."""
+    running = Trial.objects.filter(state=TrialState.RUNNING)
+    for claim, not_before in watch.dead(running.order_by().values_list("claim", "not_before").distinct()):
+        running.filter(claim=claim, not_before=not_before).update(
+            state=TrialState.WAITING, claim="", not_before=timezone.now()
+        )
 
 
 def _done() -> list[int]:
@@ -163,7 +188,7 @@ def _claim_some(claim: str, busy: Counter[int | None]) -> list[Trial]:
     for arm in running:
         arms.setdefault(arm.provider_id, []).append(arm)
     wanted: list[int] = []
-    waiting = Trial.objects.filter(state=TrialState.WAITING, not_before__lte=now)
+    waiting = Trial.objects.filter(~delayed(now), state=TrialState.WAITING)
     for provider_id, its_arms in arms.items():
         if (room := _calls_at_once(its_arms[0].provider) - busy[provider_id]) > 0:
             # Named by its comparisons, too, which have an index in the order of the trials.
@@ -171,7 +196,7 @@ def _claim_some(claim: str, busy: Counter[int | None]) -> list[Trial]:
             wanted += mine.order_by("comparison", "pk").values_list("pk", flat=True)[:room]
     if not wanted:
         return []
-    # Unless somebody else was faster: their claim ends later than now.
+    # Unless another server was faster: a claimed trial waits no more.
     ends = now + timedelta(seconds=CLAIM_SECONDS)
     waiting.filter(pk__in=wanted).update(state=TrialState.RUNNING, claim=claim, not_before=ends)
     claimed = Trial.objects.filter(pk__in=wanted, state=TrialState.RUNNING, claim=claim, not_before=ends)
@@ -240,7 +265,7 @@ def _end(trial: Trial, run: Run, error_kind: str, claim: str) -> None:
     if run.status == RunStatus.CANCELED:
         ended = held.update(state=TrialState.WAITING, claim="", not_before=now)
     elif error_kind in NO_ROOM and trial.tries < MAX_TRIES:
-        later = now + timedelta(seconds=min(2**trial.tries, 30))
+        later = now + min(timedelta(seconds=2**trial.tries), LONGEST_DELAY)
         ended = held.update(state=TrialState.WAITING, claim="", not_before=later, tries=F("tries") + 1)
     elif run.status == RunStatus.SUCCEEDED:
         ended = held.update(state=TrialState.SUCCEEDED, run=run, finished_at=now, **_measured(run))

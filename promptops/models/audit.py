@@ -4,6 +4,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 
 class AuditHead(models.Model):
@@ -19,10 +20,21 @@ class AuditHead(models.Model):
         return f"audit entry {self.seq}"
 
 
+class EntryNumberField(models.PositiveBigIntegerField):
+    """A number of 64 bits that SQLite takes as the row's own.
+
+    Only a column declared as "integer" is another name of SQLite's rowid (https://www.sqlite.org/rowidtable.html). Any
+    other type gives an entry two names, and INSERT OR REPLACE by the second one passes the triggers.
+    """
+
+    def db_type(self, connection: BaseDatabaseWrapper) -> str | None:
+        return "integer" if connection.vendor == "sqlite" else super().db_type(connection)
+
+
 class AuditEntry(models.Model):
     """One line of the record. `sha256` covers all other fields and the entry before (see promptops.audit)."""
 
-    seq = models.PositiveBigIntegerField(primary_key=True)
+    seq = EntryNumberField(primary_key=True)
     at = models.DateTimeField(db_index=True)
     action = models.CharField(max_length=60)
     actor = models.ForeignKey("User", models.PROTECT, null=True, blank=True, related_name="+", db_index=False)

@@ -69,8 +69,10 @@ def install(connection: BaseDatabaseWrapper) -> None:
             return
         for name, text in POSTGRESQL_FUNCTIONS.items():
             cursor.execute(f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $${text}$$")
-        for trigger in POSTGRESQL.values():
+        for name, trigger in POSTGRESQL.items():
             cursor.execute(trigger)
+            # A trigger that is only enabled is skipped under session_replication_role = replica.
+            cursor.execute(f"ALTER TABLE {_table(name)} ENABLE ALWAYS TRIGGER {name}")
 
 
 def remove(connection: BaseDatabaseWrapper) -> None:
@@ -81,14 +83,20 @@ def remove(connection: BaseDatabaseWrapper) -> None:
                 cursor.execute(f"DROP TRIGGER IF EXISTS {name}")
             return
         for name in POSTGRESQL:
-            table = HEAD if name.startswith("audit_head") else ENTRIES
-            cursor.execute(f"DROP TRIGGER IF EXISTS {name} ON {table}")
+            cursor.execute(f"DROP TRIGGER IF EXISTS {name} ON {_table(name)}")
         for name in POSTGRESQL_FUNCTIONS:
             cursor.execute(f"DROP FUNCTION IF EXISTS {name}()")
 
 
-def missing(connection: BaseDatabaseWrapper) -> list[str]:
-    """The names of triggers that are not there, turned off, or not what they should be."""
+def _table(trigger: str) -> str:
+    return HEAD if trigger.startswith("audit_head") else ENTRIES
+
+
+def missing(connection: BaseDatabaseWrapper, *, always: bool = True) -> list[str]:
+    """Return the names of triggers that are missing, altered, or not enabled.
+
+    PostgreSQL's must be enabled for every replication role, unless `always` is off: before migration 0030 none was.
+    """
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
             cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
@@ -97,8 +105,8 @@ def missing(connection: BaseDatabaseWrapper) -> list[str]:
         cursor.execute(
             "SELECT t.tgname, pg_get_triggerdef(t.oid, true), p.proname, p.prosrc"
             " FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid"
-            " WHERE t.tgrelid IN (to_regclass(%s), to_regclass(%s)) AND t.tgenabled IN ('O', 'A')",
-            [ENTRIES, HEAD],
+            " WHERE t.tgrelid IN (to_regclass(%s), to_regclass(%s)) AND t.tgenabled = ANY(%s)",
+            [ENTRIES, HEAD, ["A"] if always else ["A", "O"]],
         )
         intact = {
             name: trigger
@@ -106,3 +114,17 @@ def missing(connection: BaseDatabaseWrapper) -> list[str]:
             if POSTGRESQL_FUNCTIONS.get(function) == text
         }
     return [name for name, trigger in POSTGRESQL.items() if intact.get(name) != trigger]
+
+
+def is_keyed_by_number(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether `seq` is the only name of an entry's row; on SQLite a rebuilt table can have a rowid beside it.
+
+    SQLite keeps an index for every primary key that is no other name of the rowid.
+    """
+    if connection.vendor != "sqlite":
+        return True
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name FROM pragma_table_info(%s) WHERE pk > 0", [ENTRIES])
+        key = cursor.fetchall()
+        cursor.execute("SELECT 1 FROM pragma_index_list(%s) WHERE origin = 'pk'", [ENTRIES])
+        return key == [("seq",)] and cursor.fetchone() is None

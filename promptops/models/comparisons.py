@@ -4,6 +4,8 @@ What a comparison uses is copied into it when it starts: texts, settings, model 
 afterwards changes nothing in it, and it can be repeated.
 """
 
+from datetime import datetime, timedelta
+
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -11,6 +13,17 @@ from django.utils import timezone
 from promptops.enums import OPERATION_CHOICES, Choice, ComparisonState, TrialState
 
 LETTERS = "ABCD"
+
+LONGEST_DELAY = timedelta(seconds=30)
+"""How long a trial waits at most before it is retried."""
+
+
+def delayed(now: datetime) -> Q:
+    """Return the condition for trials that wait for a later retry.
+
+    A `not_before` further ahead than the longest delay was written before the clock was set back; its trial is due.
+    """
+    return Q(not_before__gt=now, not_before__lte=now + LONGEST_DELAY)
 
 
 class Comparison(models.Model):

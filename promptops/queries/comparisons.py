@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from promptops.enums import ComparisonState, RunStatus, TrialState
 from promptops.models import Arm, Comparison, Draft, PromptSet, Trial, User, Version
+from promptops.models.comparisons import delayed
 from promptops.text import estimate_tokens
 
 RECENT = timedelta(minutes=2)
@@ -99,14 +100,14 @@ def arms(comparison: Comparison) -> list[ArmProgress]:
 def progress(comparison: Comparison) -> Progress:
     """How far it is, and about how long the rest takes at the pace of the last two minutes."""
     now = timezone.now()
-    recent = Q(finished_at__gte=now - RECENT)
+    recent = Q(finished_at__range=(now - RECENT, now))
     counts = comparison.trials.order_by().aggregate(
         total=Count("id"),
         succeeded=Count("id", filter=Q(state=TrialState.SUCCEEDED)),
         failed=Count("id", filter=Q(state=TrialState.FAILED)),
         running=Count("id", filter=Q(state=TrialState.RUNNING)),
         waiting=Count("id", filter=Q(state=TrialState.WAITING)),
-        delayed=Count("id", filter=Q(state=TrialState.WAITING, not_before__gt=now, tries__gt=0)),
+        delayed=Count("id", filter=delayed(now) & Q(state=TrialState.WAITING, tries__gt=0)),
         lately=Count("id", filter=recent),
         since=Min("finished_at", filter=recent),
     )

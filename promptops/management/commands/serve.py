@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.checks import Tags, run_checks
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError, OperationalError
+from django.db import DatabaseError, OperationalError, connection
 from django.urls import reverse
 
 from promptops.actions import accounts, prompt_sets, prompts, providers
@@ -20,6 +20,7 @@ from promptops.audit import SYSTEM
 from promptops.enums import ProviderKind
 from promptops.management.commands._address import server_address
 from promptops.management.commands._secret_key import wrong_key_sentence
+from promptops.management.commands._start import refuse_newer_database, start_lock
 from promptops.models import LiveConfiguration, Provider
 
 
@@ -31,8 +32,10 @@ class Command(BaseCommand):
         host, port = settings.HOST, _port()
         _check_free(host, port)
         try:
-            call_command("migrate", verbosity=0, interactive=False)
-            self._prepare()
+            with start_lock(connection, self._say):
+                refuse_newer_database(connection)
+                call_command("migrate", verbosity=0, interactive=False)
+                self._prepare()
         except DatabaseError as error:
             raise CommandError(_database_sentence(error)) from None
         self._print_setup_link()

@@ -1,0 +1,173 @@
+"""Starting on databases of older and newer versions, alone and three at once, with real processes."""
+
+import fcntl
+import gzip
+import json
+import sqlite3
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from promptops.management.commands._start import ADVISORY_LOCK
+from promptops.settings import _secret_key
+from tests.services.old_databases import BODIES
+from tests.services.postgresql import SERVER, connect
+from tests.services.server import ROOT, Browser, Server, environment, free_port, make_database, manage
+
+KEPT = ROOT / "tests" / "data" / "databases"
+ENGINES = ["sqlite", "postgresql"]
+KEY = {"SECRET_KEY": "a key for tests that is long enough to be accepted"}
+ENTRIES = "SELECT seq, sha256 FROM promptops_auditentry ORDER BY seq"
+
+
+@contextmanager
+def database(engine: str, folder: Path, kept: str = "") -> Iterator[str]:
+    """The address of a database: empty, or a kept one by the number of its newest migration."""
+    if engine == "sqlite":
+        path = folder / "promptops.sqlite3"
+        if kept:
+            path.write_bytes(gzip.decompress((KEPT / f"{kept}.sqlite3.gz").read_bytes()))
+        yield f"sqlite:///{path}"
+        return
+    name = f"promptops_{uuid.uuid4().hex[:12]}"
+    with connect() as server:
+        server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        try:
+            if kept:
+                with psycopg.connect(f"{SERVER}/{name}", autocommit=True) as own:
+                    own.execute(gzip.decompress((KEPT / f"{kept}.postgresql.sql.gz").read_bytes()))
+            yield f"{SERVER}/{name}"
+        finally:
+            server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def rows(url: str, query: str) -> list[list[object]]:
+    """Return the query's rows, read by the database's own driver."""
+    if url.startswith("sqlite"):
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as own:
+            return [list(row) for row in own.execute(query)]
+    with psycopg.connect(url) as own:
+        return [list(row) for row in own.execute(query)]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("kept", ["0012", "0018", "0024"])
+def test_an_old_database_is_upgraded_with_all_it_holds(tmp_path: Path, engine: str, kept: str) -> None:
+    with database(engine, tmp_path, kept) as url:
+        before = rows(url, ENTRIES)
+        assert len(before) == 7
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.services.upgrading"],
+            cwd=ROOT,
+            env=environment(tmp_path, DATABASE_URL=url, **KEY),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        read = json.loads(done.stdout)
+        assert rows(url, ENTRIES) == before
+    assert read.pop("entries") == before
+    assert read.pop("head") == f"7:{before[-1][1]}"
+    has_comparisons = kept >= "0014"
+    assert read == {
+        "bad": None,
+        "warnings": [],
+        "sentence": "Ada Lovelace published enhance v1",
+        "live": 3,
+        "versions": [[number, body] for number, body in enumerate(BODIES, start=1)],
+        "hashes_fit": True,
+        "runs": [[f"a fox, number {number}", f"a fox, number {number}, in color"] for number in range(4)],
+        "drafts": ["Polish it in green.", "Discarded"],
+        "comparisons": [["Warm or cold", "done"]] if has_comparisons else [],
+        "answers": [f"{animal} by {arm}, in color" for animal in ("a fox", "a hare") for arm in (0, 1)]
+        if has_comparisons
+        else [],
+        "answer_hashes_fit": True,
+    }
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("kept", ["", "0012"], ids=["empty", "0012"])
+def test_three_processes_that_start_at_once_all_come_up(tmp_path: Path, engine: str, kept: str) -> None:
+    key = KEY if kept else {}  # without one, all three want to make the file of the secret key
+    with ExitStack() as stack:
+        url = stack.enter_context(database(engine, tmp_path, kept))
+        servers = []
+        for _ in range(3):
+            servers.append(Server(tmp_path, DATABASE_URL=url, **key))
+            stack.callback(servers[-1].kill)
+        for server in servers:
+            server.wait_for("PromptOps is up", seconds=60)
+        assert [Browser(server.address).get("/sign-in/").status_code for server in servers] == [200] * 3
+        for server in servers:
+            assert "Warning" not in server.output
+            server.kill()
+        imported = ["enhance"] if kept else ["auto_extend", "enhance", "rewrite"]
+        assert rows(url, "SELECT name FROM promptops_template ORDER BY name") == [[name] for name in imported]
+        numbers = [seq for seq, _ in rows(url, ENTRIES)]
+        assert numbers == list(range(1, len(numbers) + 1))
+        starter_sets = rows(url, "SELECT count(*) FROM promptops_promptset")
+        assert starter_sets == [[1]]
+
+
+def test_a_key_file_that_another_process_is_writing_is_waited_for(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.delenv("SECRET_KEY")
+    path = tmp_path / "secret_key"
+    path.touch()
+    writer = threading.Timer(0.3, path.write_text, ["another process's key, which is long enough\n"])
+    writer.start()
+    assert _secret_key(tmp_path) == "another process's key, which is long enough"
+    writer.join()
+
+
+def held(engine: str, url: str, stack: ExitStack) -> None:
+    """Hold the lock of the start, as a process that is migrating does."""
+    if engine == "postgresql":
+        own = stack.enter_context(psycopg.connect(url, autocommit=True))
+        own.execute("SELECT pg_advisory_lock(%s)", [ADVISORY_LOCK])
+        return
+    file = stack.enter_context(open(url.removeprefix("sqlite:///") + ".start-lock", "w"))  # noqa: SIM115
+    fcntl.flock(file, fcntl.LOCK_EX)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_start_waits_for_one_that_prepares_the_database_and_says_so(tmp_path: Path, engine: str) -> None:
+    with ExitStack() as stack:
+        url = stack.enter_context(database(engine, tmp_path, "0024"))
+        with ExitStack() as holding:
+            held(engine, url, holding)
+            server = Server(tmp_path, DATABASE_URL=url, **KEY)
+            stack.callback(server.kill)
+            server.wait_for("Another PromptOps process is preparing this database. Waiting for it.")
+            applied = "SELECT count(*) FROM django_migrations WHERE app = 'promptops' AND name LIKE '0030%'"
+            assert rows(url, applied) == [[0]]
+        server.wait_for("PromptOps is up")
+        assert rows(url, applied) == [[1]]
+
+
+def test_older_code_refuses_a_newer_database(tmp_path: Path) -> None:
+    path = make_database(tmp_path)
+    with closing(sqlite3.connect(path)) as own:
+        own.execute(
+            "INSERT INTO django_migrations (app, name, applied) VALUES ('promptops', '9999_later', '2030-01-01')"
+        )
+        own.commit()
+        before = list(own.iterdump())
+    done = manage(tmp_path, "serve", PORT=str(free_port()), **KEY)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines() == [
+        "CommandError: A newer PromptOps has upgraded this database (unknown migration: 9999_later). "
+        "Start that version, or restore the backup from before the upgrade."
+    ]
+    with closing(sqlite3.connect(path)) as own:
+        assert list(own.iterdump()) == before

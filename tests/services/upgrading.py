@@ -1,0 +1,37 @@
+"""Upgrade the database of DATABASE_URL and print as JSON what is in it: `python -m tests.services.upgrading`."""
+
+import json
+import os
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "promptops.settings")
+django.setup()
+
+from django.core.checks import Tags, run_checks  # noqa: E402
+from django.core.management import call_command  # noqa: E402
+
+from promptops import audit  # noqa: E402
+from promptops.models import AuditEntry, Comparison, DiscardedDraft, Draft, Run, Template, Trial, Version  # noqa: E402
+from promptops.models.templates import content_sha256  # noqa: E402
+
+if __name__ == "__main__":
+    call_command("migrate", verbosity=0)
+    verdict = audit.verify()
+    template = Template.objects.get()
+    read = {
+        "head": str(verdict.head),
+        "bad": verdict.bad and str(verdict.bad),
+        "warnings": [found.msg for found in run_checks(tags=[Tags.database], databases=["default"])],
+        "entries": [[entry.seq, entry.sha256] for entry in AuditEntry.objects.order_by("seq")],
+        "sentence": audit.sentence(AuditEntry.objects.get(seq=1)),
+        "live": template.live_version.number,
+        "versions": [[version.number, version.body] for version in Version.objects.order_by("number")],
+        "hashes_fit": all(version.sha256 == content_sha256(version.content) for version in Version.objects.all()),
+        "runs": [[run.input, run.output] for run in Run.objects.filter(source="preview").order_by("pk")],
+        "drafts": [draft.body for draft in (*Draft.objects.all(), *DiscardedDraft.objects.all())],
+        "comparisons": [[comparison.name, comparison.state] for comparison in Comparison.objects.all()],
+        "answers": list(Trial.objects.order_by("pk").values_list("run__output", flat=True)),
+        "answer_hashes_fit": all(trial.answer_hash == trial.run.answer_hash for trial in Trial.objects.all()),
+    }
+    print(json.dumps(read))
