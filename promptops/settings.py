@@ -93,6 +93,9 @@ PORT = os.environ.get("PORT") or "8000"
 ALLOWED_HOSTS = _list("ALLOWED_HOSTS") or sorted({"localhost", "127.0.0.1", "[::1]", HOST})
 BEHIND_PROXY = _flag("BEHIND_PROXY")
 GRACE_SECONDS = _number("GRACE_SECONDS", default=20, least=0, most=600)
+REQUEST_SECONDS = _number("REQUEST_SECONDS", default=30, least=1, most=3600)
+CONNECTIONS_PER_ADDRESS = _number("CONNECTIONS_PER_ADDRESS", default=1000, least=1, most=100_000)
+SOCKETS_PER_PERSON = _number("SOCKETS_PER_PERSON", default=200, least=1, most=100_000)
 
 INSTALLED_APPS = [
     "daphne",

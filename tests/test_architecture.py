@@ -28,6 +28,7 @@ LAYERS = [
 RANK = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}
 # Anybody may import these; they import nothing of the project but each other.
 LEAVES = {
+    "addresses",
     "text",
     "inputs",
     "ballots",

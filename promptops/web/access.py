@@ -3,11 +3,9 @@
 import hashlib
 from collections.abc import Callable
 from functools import wraps
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
 from django.core.cache import cache
 from django.core.exceptions import PermissionDenied
@@ -16,7 +14,7 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django_htmx.http import HttpResponseClientRedirect
 
-from promptops import live
+from promptops import addresses, live
 from promptops.actions import accounts
 from promptops.actions.audit import record_refusal
 from promptops.audit import Actor
@@ -55,6 +53,16 @@ def public(view: View) -> View:
     return view
 
 
+def takes_file(limit: int) -> Callable[[View], View]:
+    """Mark a view whose form holds a file of at most `limit` bytes; the server refuses longer requests unread."""
+
+    def decorate(view: View) -> View:
+        view.file_limit = limit
+        return view
+
+    return decorate
+
+
 def refused(request: HttpRequest, permission: Permission) -> PermissionDenied:
     """The exception to raise for somebody whose role does not have `permission`; the refusal is noted in the audit."""
     record_refusal(
@@ -81,25 +89,13 @@ def actor(request: HttpRequest) -> Actor:
 
 def client_address(request: HttpRequest) -> str:
     """Where the request comes from; "" when that is no address."""
-    return _address(request.META.get("REMOTE_ADDR"), request.META.get("HTTP_X_FORWARDED_FOR"))
+    return addresses.client_address(request.META.get("REMOTE_ADDR"), request.META.get("HTTP_X_FORWARDED_FOR"))
 
 
 def socket_address(scope: dict[str, Any]) -> str:
     """The same for a socket, by its ASGI scope."""
     forwarded = dict(scope["headers"]).get(b"x-forwarded-for")
-    return _address((scope.get("client") or [""])[0], forwarded and forwarded.decode("latin-1"))
-
-
-def _address(given: str | None, forwarded: str | None) -> str:
-    """Behind a proxy it is the last entry of X-Forwarded-For, the one that the proxy itself has added: the ones before
-    it are the client's to invent.
-    """
-    if settings.BEHIND_PROXY and forwarded is not None:
-        given = forwarded.rsplit(",", 1)[-1].strip()
-    try:
-        return str(ip_address(given or ""))
-    except ValueError:
-        return ""
+    return addresses.client_address((scope.get("client") or [""])[0], forwarded and forwarded.decode("latin-1"))
 
 
 # The first that is found names it: nearly every browser also claims to be some of those below it.
