@@ -39,6 +39,7 @@ LEAVES = {
     "logs",
     "measures",
     "merge",
+    "passwords",
     "verdicts",
 }
 # No part of the layers: settings are read through django.conf, migrations are written by Django.

@@ -249,7 +249,7 @@ def too_many_failures(username: str, address: str) -> bool:
         return False
     lately = timezone.now() - KNOWN_ADDRESS_LIFETIME
     known = AuditEntry.objects.filter(action="user.signed_in", address=address, at__gt=lately)
-    return not known.filter(actor__username__iexact=username).exists()
+    return not known.filter(actor__in=User.objects.named(username)).exists()
 
 
 def clean_name(name: str) -> str:
@@ -270,13 +270,13 @@ def clean_name(name: str) -> str:
 
 
 def _record_refusal(action: str, username: str, address: str) -> None:
-    user = User.objects.filter(username__iexact=username).first()
+    user = User.objects.named(username).first()
     by = Actor(SOMEBODY.name, address=address)
     audit.record(action, by=by, object=user, object_name=_known_name(username))
 
 
 def _known_name(username: str) -> str:
-    return User.objects.filter(username__iexact=username).values_list("username", flat=True).first() or UNKNOWN_NAME
+    return User.objects.named(username).values_list("username", flat=True).first() or UNKNOWN_NAME
 
 
 def _sha256(token: str) -> str:

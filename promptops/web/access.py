@@ -19,6 +19,7 @@ from promptops.actions import accounts
 from promptops.actions.audit import record_refusal
 from promptops.audit import Actor
 from promptops.enums import Permission
+from promptops.models.users import canonical_username
 from promptops.permissions import roles_with
 
 View = Callable[..., HttpResponse]
@@ -151,7 +152,10 @@ def _to_sign_in(request: HttpRequest) -> HttpResponse:
 
 def _page_of_form(request: HttpRequest) -> str:
     """The page that a form was sent from, where the browser still has what was typed; else the overview."""
-    came_from = urlsplit(request.headers.get("Referer", ""))
+    try:
+        came_from = urlsplit(request.headers.get("Referer", ""))
+    except ValueError:  # the header is the client's to write
+        return reverse("overview")
     if came_from.netloc != request.get_host() or not came_from.path.startswith("/"):
         return reverse("overview")
     return urlunsplit(("", "", came_from.path, came_from.query, ""))
@@ -160,7 +164,7 @@ def _page_of_form(request: HttpRequest) -> str:
 def username_key(request: HttpRequest | None, credentials: dict[str, Any] | None = None) -> str:
     """The name under which failed sign-ins are counted: a hash, since people type passwords into the wrong field.
 
-    Names are found whatever their case, so is the count.
+    One account has one spelling; what cannot be a user name is never tried, and all of it would be one count.
     """
-    given = (credentials or {}).get("username") or (request.POST.get("username") if request is not None else "") or ""
-    return hashlib.sha256(str(given).strip().lower().encode(errors="replace")).hexdigest()
+    typed = (credentials or {}).get("username") or (request.POST.get("username") if request is not None else "") or ""
+    return hashlib.sha256(canonical_username(str(typed)).encode()).hexdigest()

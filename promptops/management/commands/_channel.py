@@ -180,5 +180,8 @@ def _too_long_page(mebibytes: int) -> bytes:
 
 @cache
 def _too_many_page() -> bytes:
-    reason = "Too many connections from your address are open. Close some pages, wait 10 seconds, then try again."
-    return render_to_string("429.html", {"reason": reason}).encode()
+    context = {
+        "title": "Too many connections",
+        "reason": "Too many connections from your address are open. Close some pages, then try again in 10 seconds.",
+    }
+    return render_to_string("429.html", context).encode()
