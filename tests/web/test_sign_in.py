@@ -2,6 +2,9 @@
 
 import logging
 import re
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from axes.models import AccessAttempt
@@ -171,9 +174,14 @@ def test_a_referer_that_is_no_address_is_no_error(client_for):
 
 def test_a_password_that_has_no_turn_gets_a_page_that_says_so(settings, viewer, monkeypatch):
     settings.PASSWORD_HASHERS = ["promptops.passwords.BoundedHasher"]
-    monkeypatch.setattr(passwords, "turns", passwords.Turns(at_once=1, waiting=0, seconds=0))
-    with passwords.turns.take():
+    turns = passwords.Turns(at_once=1, waiting=0, seconds=5)
+    monkeypatch.setattr(passwords, "turns", turns)
+    release = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(turns.run, lambda: str(release.wait(10)))
+        time.sleep(0.1)
         response = Client().post(reverse("sign_in"), {"username": "vera", "password": PASSWORD})
+        release.set()
     assert (response.status_code, response["Retry-After"]) == (503, "5")
     assert "Many people are signing in" in response.content.decode()
     assert actions() == []  # it was no failure
