@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from axes.models import AccessAttempt
+from django.contrib.auth.hashers import MD5PasswordHasher
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
@@ -224,6 +226,33 @@ def test_changing_the_password_ends_other_sessions(viewer, client_for):
     assert here.post(reverse("password"), new).status_code == 302
     assert here.get(reverse("overview")).status_code == 200
     assert there.get(reverse("overview")).status_code == 302
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_password_is_hashed_in_a_transaction(administrator, editor, client_for, monkeypatch):
+    """A hash may wait seconds for its turn; other writers of SQLite would wait with it."""
+    inside: list[bool] = []
+    encode = MD5PasswordHasher.encode
+
+    def noted(*arguments: object) -> str:
+        inside.append(connection.in_atomic_block)
+        return encode(*arguments)
+
+    _, token = accounts.invite(Role.VIEWER, by=Actor.person(administrator))
+    link = accounts.make_password_link(editor, by=SYSTEM)
+    monkeypatch.setattr(MD5PasswordHasher, "encode", noted)
+    new = {"password": "another long secret", "password_again": "another long secret"}
+    sent = [
+        (Client(), reverse("sign_in"), {"username": administrator.username, "password": PASSWORD}),
+        (Client(), reverse("join", args=[token]), ACCOUNT | {"username": "eve", "name": "Eve"}),
+        (client_for(administrator), reverse("password"), new | {"present": PASSWORD}),
+        (Client(), reverse("password_by_link", args=[link]), new),
+    ]
+    for browser, url, form in sent:
+        before = len(inside)
+        assert browser.post(url, form).status_code == 302, url
+        assert len(inside) > before
+    assert not any(inside)
 
 
 def test_the_last_administrator_stays(administrator, editor):
