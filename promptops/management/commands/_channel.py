@@ -14,7 +14,7 @@ from django.urls import Resolver404, resolve
 from twisted.web.http import HTTPChannel
 
 from promptops.addresses import client_address, client_network
-from promptops.management.commands._connections import RESERVED_FILES, Connections, raise_file_limit
+from promptops.management.commands._connections import Connections, most_connections
 
 SLOWEST_UPLOAD = 32 * 1024
 """Bytes a second: a body gets one second more for each of these that it has."""
@@ -155,6 +155,7 @@ class BoundedChannel(HTTPChannel):
             f"X-Content-Type-Options: nosniff\r\nContent-Security-Policy: default-src 'self'\r\n{more_headers}\r\n"
         )
         self.transport.write(head.encode() + page)
+        self.transport.loseWriteConnection()  # the answer ends here; reading goes on
         self.setTimeout(LINGER_SECONDS)
 
 
@@ -165,7 +166,7 @@ class BoundedFactory(HTTPFactory):
 
     def __init__(self, server: object) -> None:
         super().__init__(server)
-        self.connections = Connections(raise_file_limit() - RESERVED_FILES, settings.CONNECTIONS_PER_ADDRESS)
+        self.connections = Connections(most_connections(), settings.CONNECTIONS_PER_ADDRESS)
 
     def buildProtocol(self, addr: object) -> BoundedChannel:
         channel = super().buildProtocol(addr)

@@ -33,6 +33,12 @@ def raise_file_limit() -> int:
     return MOST_FILES if soft == resource.RLIM_INFINITY else min(soft, MOST_FILES)
 
 
+def most_connections() -> int:
+    """Raise the limit of open files, and return how many connections fit into it."""
+    files = raise_file_limit()
+    return files - min(RESERVED_FILES, files // 2)
+
+
 class Connections:
     """Count the open connections. If there is no room for one more, the one that has waited longest closes for it."""
 
