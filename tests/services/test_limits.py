@@ -1,6 +1,7 @@
 """What one client can take from the others: bodies, time, connections. Each test attacks a real server."""
 
 import resource
+import signal
 import socket
 import time
 from collections import Counter
@@ -171,6 +172,14 @@ def test_half_open_connections_beyond_the_limit_close_for_new_ones(server) -> No
         assert slowest_page(server) < 2
         files = len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))
         assert files < 20 + 60
+
+
+def test_a_half_sent_request_does_not_keep_the_server_from_ending(tmp_path) -> None:
+    with serving(tmp_path, GRACE_SECONDS="0") as server, ExitStack() as stack:
+        half_open(server, stack, 4)
+        time.sleep(0.5)
+        assert server.end(signal.SIGTERM) == 0
+        assert "Traceback" not in server.output
 
 
 @pytest.mark.proof
