@@ -4,7 +4,7 @@ chain: calls to a loopback provider in a process of its own, through the engine'
 publishing, loading the snapshot, and each page with a full data set, through the whole middleware. history: the pages
 of 200 versions of a 6,000-word prompt. comparing: pages of a real server while 2,000 trials run. audit: a million audit
 entries, checked and filtered. safety: judging a text. loop: what an event loop feels of it. verdicts: the verdict page
-of 18,000 votes.
+of 18,000 votes. uploads: files that cost much to read, time and memory.
 `python -m benchmarks chain` runs only the first; `python -m benchmarks audit postgresql://user@host/name` fills and
 measures an empty database there.
 """
@@ -24,6 +24,7 @@ from benchmarks.comparing import bench_comparing
 from benchmarks.history import bench_history
 from benchmarks.safety import bench_loop, bench_safety
 from benchmarks.server import bench_server
+from benchmarks.uploads import bench_uploads
 from benchmarks.verdicts import bench_verdicts
 
 
@@ -57,6 +58,7 @@ def main() -> None:
         "safety": bench_safety,
         "loop": bench_loop,
         "verdicts": bench_verdicts,
+        "uploads": bench_uploads,
     }
     database = next((given for given in sys.argv[1:] if given.startswith("postgresql://")), "")
     asked = set(sys.argv[1:]) - {database} or set(parts)

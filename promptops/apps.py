@@ -5,8 +5,9 @@ from typing import Any
 from django.apps import AppConfig
 from django.apps import apps as present_apps
 from django.apps.registry import Apps
+from django.db import connections
 from django.db.models import Max
-from django.db.models.signals import post_migrate
+from django.db.models.signals import post_migrate, pre_migrate
 
 
 class PromptOpsConfig(AppConfig):
@@ -16,7 +17,26 @@ class PromptOpsConfig(AppConfig):
     def ready(self) -> None:
         from promptops import signals, system_checks  # noqa: F401 -- registers the checks, connects the receivers
 
+        pre_migrate.connect(lift_statement_limit, sender=self)
         post_migrate.connect(ensure_single_rows, sender=self)
+        post_migrate.connect(restore_statement_limit, sender=self)
+
+
+def lift_statement_limit(using: str, **kwargs: Any) -> None:
+    """Let a migration of a large table take longer than any page may."""
+    _execute_on_postgresql(using, "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0")
+
+
+def restore_statement_limit(using: str, **kwargs: Any) -> None:
+    """Return to the limits that the connection began with."""
+    _execute_on_postgresql(using, "RESET statement_timeout; RESET idle_in_transaction_session_timeout")
+
+
+def _execute_on_postgresql(using: str, statements: str) -> None:
+    connection = connections[using]
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(statements)
 
 
 def ensure_single_rows(using: str, apps: Apps = present_apps, **kwargs: Any) -> None:

@@ -13,13 +13,14 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.sessions import SessionMiddlewareStack  # noqa: E402
 
 from promptops.background import with_background_tasks  # noqa: E402
+from promptops.web.health import with_health  # noqa: E402
 from promptops.web.origin import same_origin  # noqa: E402
 from promptops.web.urls import websocket_urlpatterns  # noqa: E402
 
 application = with_background_tasks(
     ProtocolTypeRouter(
         {
-            "http": django_application,
+            "http": with_health(django_application),
             "websocket": same_origin(SessionMiddlewareStack(URLRouter(websocket_urlpatterns))),
         }
     )

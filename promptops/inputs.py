@@ -3,8 +3,10 @@
 Pure: whatever the bytes are, the answer is a list, problems in plain words, or `Unreadable`.
 """
 
+import contextlib
 import csv
 import io
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
+from typing import NoReturn
 
 # What the column or the key with the inputs is called, the best name first.
 COLUMNS = ("prompt", "input", "text")
@@ -20,6 +23,16 @@ ROWS_COMPARED = 20
 """How many rows of a file without headings are looked at for what separates their cells."""
 SEPARATOR = re.compile(r"\s*sep=([,;\t])[ ]*(?=\n|\Z)", re.IGNORECASE)
 """The line in which spreadsheet programs name the separator of the file."""
+
+# Where reading stops. A set holds 2,000 inputs and a person corrects a few problems at a time; a file of 8 MiB may hold
+# millions of either.
+MAX_PROBLEMS = 200
+MAX_FOUND = 20_000
+"""Inputs, those that are there several times included."""
+MAX_ROWS = 100_000
+"""Rows of a table, those without an input included."""
+MAX_JSON_LINE = 1024 * 1024
+"""Characters: an input of 16,000 characters, each escaped, is 192,000."""
 
 
 class Format(StrEnum):
@@ -39,6 +52,10 @@ SUFFIXES = {
     "jsonl": Format.JSONL,
     "ndjson": Format.JSONL,
 }
+
+
+class _Stop(Exception):
+    """Enough has been read."""
 
 
 class Unreadable(ValueError):
@@ -78,10 +95,19 @@ class Reading:
     file: str = ""
 
     def add(self, line: int, text: str) -> None:
+        if len(self.found) == MAX_FOUND:
+            self.stop(line, f"More than {MAX_FOUND:,} inputs; the rest was not read. Upload it in parts.")
         self.found.append(Line(line, text.strip(), self.file))
 
     def wrong(self, line: int, message: str) -> None:
         self.problems.append(Problem(line, message, self.file))
+        if len(self.problems) == MAX_PROBLEMS:
+            self.stop(line, f"These are {MAX_PROBLEMS} problems; the rest was not read. Correct these first.")
+
+    def stop(self, line: int, message: str) -> NoReturn:
+        """Add a last problem, and end the reading."""
+        self.problems.append(Problem(line, message, self.file))
+        raise _Stop
 
 
 def decode(data: bytes) -> str:
@@ -106,7 +132,8 @@ def read(text: str, format: Format, column: str = "", *, file: str = "") -> Read
     """
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     reading = Reading(file=file)
-    READERS[format](reading, text, column.strip())
+    with contextlib.suppress(_Stop):
+        READERS[format](reading, text, column.strip())
     return reading
 
 
@@ -134,17 +161,15 @@ def _lines(reading: Reading, text: str, column: str) -> None:
 
 
 def _blocks(reading: Reading, text: str, column: str) -> None:
-    blocks: list[list[tuple[int, str]]] = []
-    for number, line in _numbered(text):
-        if not blocks or blocks[-1][-1][0] != number - 1:
-            blocks.append([])
-        blocks[-1].append((number, line))
-    for block in blocks:
-        reading.add(block[0][0], "\n".join(line for _, line in block))
+    for number, block in _numbered(text, BLOCK):
+        reading.add(number, block)
 
 
 def _jsonl(reading: Reading, text: str, column: str) -> None:
     for number, line in _numbered(text):
+        if len(line) > MAX_JSON_LINE:
+            reading.wrong(number, f"The line is {len(line):,} characters; at most {MAX_JSON_LINE:,} are read.")
+            continue
         try:
             value = json.loads(line)
         except json.JSONDecodeError as error:
@@ -206,8 +231,10 @@ def _table(reading: Reading, text: str, column: str, *, delimiter: str) -> None:
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     index: int | None = None
     width = 0
-    while True:
+    for row_number in itertools.count(1):
         line = rows.line_num + 1
+        if row_number > MAX_ROWS:
+            reading.stop(line, f"More than {MAX_ROWS:,} rows; the rest was not read. Upload it in parts.")
         try:
             row = next(rows)
         except StopIteration:
@@ -256,6 +283,16 @@ READERS: dict[Format, Callable[[Reading, str, str], None]] = {
 }
 
 
-def _numbered(text: str) -> Iterator[tuple[int, str]]:
-    """The lines that are not blank, with their numbers."""
-    return ((number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip())
+LINE = re.compile(r"\S[^\n]*")
+BLOCK = re.compile(r"\S[^\n]*+(?:\n[^\S\n]*+\S[^\n]*+)*+")
+"""Lines without a blank one between them. Possessive repetitions remember nothing to give back."""
+
+
+def _numbered(text: str, part: re.Pattern[str] = LINE) -> Iterator[tuple[int, str]]:
+    """The lines that are not blank, or the blocks of such lines, with the number of their first line."""
+    number, counted = 1, 0
+    for match in part.finditer(text):
+        start = text.rfind("\n", 0, match.start()) + 1
+        number += text.count("\n", counted, start)
+        counted = start
+        yield number, text[start : match.end()]

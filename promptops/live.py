@@ -7,6 +7,8 @@ Runs read `current()`, one reference, and keep it until they end. A release swap
 import asyncio
 import logging
 import threading
+import time
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from channels.db import database_sync_to_async
@@ -46,6 +48,22 @@ health = HealthRegistry()
 DEFAULT_BASE_URL = {ProviderKind.CEREBRAS: cerebras.BASE_URL, ProviderKind.GROQ: groq.BASE_URL}
 """The vendors' addresses, which apply where a provider names none."""
 
+
+@dataclass
+class Following:
+    """How keeping up with the database goes in this process; times are those of `time.monotonic`."""
+
+    polled_at: float | None = None
+    """When `follow` last read the database."""
+    loaded_at: float | None = None
+    """When the current snapshot was loaded."""
+    failed_at: float | None = None
+    failure: str = ""
+    """The kind of the last error of `follow`; its text may name hosts and people."""
+
+
+following = Following()
+
 _lock = threading.Lock()
 _current: Snapshot | None = None
 _restored: set[tuple[str, str]] = set()  # what `learned` knows from the database, by address and model
@@ -55,6 +73,11 @@ _ended_here: set[int] = set()  # the audit entries of cooldowns that this proces
 def current() -> Snapshot:
     """The snapshot that this process runs; the first call loads it (so async code calls it through `acurrent`)."""
     return _current or refresh()
+
+
+def loaded_snapshot() -> Snapshot | None:
+    """Return the snapshot if one is loaded, without reading the database."""
+    return _current
 
 
 async def acurrent() -> Snapshot:
@@ -70,6 +93,7 @@ def refresh() -> Snapshot:
         before = _current
         if before is None or loaded.revision >= before.revision:
             _current = loaded
+            following.loaded_at = time.monotonic()
             if before is not None:
                 _forget_changed(before, loaded)
             if before is None or before.safety != loaded.safety:
@@ -313,7 +337,9 @@ async def follow(interval: float = FOLLOW_SECONDS) -> None:
                 if present.get(template) != now_present.get(template):
                     await _tell_pages(events.PRESENCE_CHANGED, template)
             known, present, mark, told = newest, now_present, newest_mark, False
+            following.polled_at = time.monotonic()
         except Exception as error:  # a database that is away must not end the following
+            following.failed_at, following.failure = time.monotonic(), type(error).__name__
             if not told:
                 log.error("The live configuration cannot be read (%s); trying again twice a second.", error)
                 told = True

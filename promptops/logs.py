@@ -1,6 +1,7 @@
 """What log lines may not hold."""
 
 import logging
+import re
 from types import FrameType
 from typing import Any
 
@@ -42,11 +43,21 @@ def _redact(text: str) -> str:
     return settings.ONE_TIME_LINK.sub(lambda found: f"/{found[1]}/[one-time link]", text)
 
 
+URL_PASSWORD = re.compile(r"(?<=://)[^\s\"']*@|(?<=[?&]password=)[^\s&\"']+", re.IGNORECASE)
+"""In an address with user and password: both with their @; or the value of a parameter `password`."""
+
+
 class AlwaysHideSecrets(SafeExceptionReporterFilter):
     """Hide what forms and settings mark as sensitive on error pages with DEBUG=1 too, where Django would show it.
 
     Nor are the variables of functions shown: on its way to where it is encrypted, a key is in many of them.
     """
+
+    def cleanse_setting(self, key: str, value: Any) -> Any:
+        cleansed = super().cleanse_setting(key, value)
+        if issubclass(type(cleansed), str):  # not a lazy object, which only looks like one
+            return URL_PASSWORD.sub(self.cleansed_substitute, cleansed)
+        return cleansed
 
     def is_active(self, request: HttpRequest | None) -> bool:
         return True

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import secrets
+import stat
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -19,6 +20,10 @@ from dotenv import load_dotenv
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 load_dotenv(BASE_DIR / ".env")
+
+
+LEAST_SECRET_KEY = 32
+"""Characters. Somebody who guesses the key can sign in as anybody."""
 
 
 def _flag(name: str) -> bool:
@@ -43,13 +48,21 @@ def _list(name: str) -> list[str]:
 
 
 def _state_folder() -> Path:
-    """The folder for the database and the secret key, made with mode 0700 if it is not there."""
+    """Return the folder for the database and the secret key, made if it is missing, and open to its owner only.
+
+    Another owner's folder stays as it is (a volume that a group may write to), and so does one with the sticky bit,
+    such as /tmp, which others use as well. What PromptOps writes is open to its owner only in either case.
+    """
+    os.umask(0o077)
     folder = Path(os.environ.get("VAR_DIR") or BASE_DIR / "var")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         probe = folder / f".write-test-{os.getpid()}"
         probe.touch()
         probe.unlink()
+        state = folder.stat()
+        if state.st_mode & 0o077 and not state.st_mode & stat.S_ISVTX and state.st_uid == os.geteuid():
+            folder.chmod(0o700)
     except OSError as error:
         raise ImproperlyConfigured(
             f"PromptOps cannot write to {folder} ({error.strerror}). "
@@ -64,8 +77,13 @@ KEY_WAIT_SECONDS = 1.0
 
 def _secret_key(folder: Path) -> str:
     """SECRET_KEY from the environment, else from the file `secret_key`, made (mode 0600) at the first start."""
-    if given := os.environ.get("SECRET_KEY"):
-        return given
+    if chosen := os.environ.get("SECRET_KEY"):
+        if len(chosen) < LEAST_SECRET_KEY:
+            raise ImproperlyConfigured(
+                f"SECRET_KEY has {len(chosen)} characters; use {LEAST_SECRET_KEY} or more. To change it, put the old key "
+                "into SECRET_KEY_FALLBACKS, start PromptOps, and run `manage.py replace_secret_key`."
+            )
+        return chosen
     path = folder / "secret_key"
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -82,7 +100,7 @@ def _secret_key(folder: Path) -> str:
         raise ImproperlyConfigured(f"PromptOps cannot read its secret key {path} ({error.strerror}).") from None
     except UnicodeDecodeError:
         key = ""
-    if len(key) < 32:
+    if len(key) < LEAST_SECRET_KEY:
         raise ImproperlyConfigured(
             f"The secret key in {path} is damaged or too short. Put the right file back from your backup; "
             "if it is gone for good, delete the file and run `manage.py replace_secret_key`."
@@ -100,6 +118,9 @@ PORT = os.environ.get("PORT") or "8000"
 ALLOWED_HOSTS = _list("ALLOWED_HOSTS") or sorted({"localhost", "127.0.0.1", "[::1]", HOST})
 BEHIND_PROXY = _flag("BEHIND_PROXY")
 GRACE_SECONDS = _number("GRACE_SECONDS", default=20, least=0, most=600)
+REQUEST_SECONDS = _number("REQUEST_SECONDS", default=30, least=1, most=3600)
+CONNECTIONS_PER_ADDRESS = _number("CONNECTIONS_PER_ADDRESS", default=1000, least=1, most=100_000)
+SOCKETS_PER_PERSON = _number("SOCKETS_PER_PERSON", default=200, least=1, most=100_000)
 
 INSTALLED_APPS = [
     "daphne",
@@ -127,6 +148,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "promptops.web.middleware.time_zone",
+    "promptops.web.middleware.HashesBusyPage",
     "axes.middleware.AxesMiddleware",
 ]
 
@@ -180,9 +202,34 @@ def _database() -> dict[str, Any]:
             "timeout": 20,
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
         }
-    elif engine not in {"postgresql"}:
+    elif engine == "postgresql":
+        config["OPTIONS"] = _postgresql_options(config.get("OPTIONS", {}))
+    else:
         raise ImproperlyConfigured(f"DATABASE_URL names {engine}; PromptOps runs on SQLite and PostgreSQL.")
     return config
+
+
+def _postgresql_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the connection's options with timeouts, so that a server that hangs or is cut off is noticed.
+
+    What DATABASE_URL itself says goes first. A statement's limit is sent at the start of a session, which PgBouncer
+    refuses; DATABASE_STATEMENT_SECONDS=0 leaves it out.
+    """
+    timeouts = {
+        "connect_timeout": 5,  # seconds
+        "keepalives_idle": 30,  # seconds, then every 10 s; after three without an answer the connection is dead
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 30_000,  # ms that what was sent may stay unconfirmed
+    }
+    options = timeouts | options
+    if DATABASE_STATEMENT_SECONDS:
+        limits = (
+            f"-c statement_timeout={DATABASE_STATEMENT_SECONDS}s "
+            f"-c idle_in_transaction_session_timeout={2 * DATABASE_STATEMENT_SECONDS}s"
+        )
+        options["options"] = f"{limits} {options.get('options', '')}".strip()  # of two, the last one counts
+    return options
 
 
 def _redis_url() -> str:
@@ -192,6 +239,7 @@ def _redis_url() -> str:
     return url
 
 
+DATABASE_STATEMENT_SECONDS = _number("DATABASE_STATEMENT_SECONDS", default=60, least=0, most=86_400)
 DATABASES = {"default": _database()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -208,6 +256,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
+PASSWORD_HASHERS = ["promptops.passwords.BoundedHasher"]
 LOGIN_URL = "sign_in"
 LOGIN_REDIRECT_URL = "overview"
 SESSION_COOKIE_AGE = 14 * 24 * 3600

@@ -721,6 +721,8 @@
   // ------------------------------------------------------------------ live: socket, connection chip, hints
 
   const RETRY_MS = [100, 300, 700, 1200, 2000]; // then always the last; each with up to 30% more at random
+  const TOO_MANY_PAGES = 4429; // the close code for a person who has more pages open than the server allows
+  const FULL_RETRY_MS = 30000;
   const CHIP_AFTER_MS = 700; // a page that is being left, or a blink of the net, shows nothing
   const HEADS = ["revision", "audit", "runs"]; // counters of the server, which the body's data- attributes hold
   const missedHints = new Set(); // hints whose refresh failed; given again when the connection is back
@@ -775,7 +777,8 @@
       running.textContent = `The connection was lost, so this run was canceled. ${place ? "If it had begun, it" : "It"} is kept under Runs.`;
       delete place?.dataset.starting;
     }
-    const wait = RETRY_MS[Math.min(attempts, RETRY_MS.length - 1)];
+    const tooMany = event.detail.event.code === TOO_MANY_PAGES;
+    const wait = tooMany ? FULL_RETRY_MS : RETRY_MS[Math.min(attempts, RETRY_MS.length - 1)];
     attempts += 1;
     clearTimeout(retryTimer);
     retryTimer = setTimeout(tryAgainNow, wait * (1 + 0.3 * Math.random()));

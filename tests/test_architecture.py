@@ -28,6 +28,7 @@ LAYERS = [
 RANK = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}
 # Anybody may import these; they import nothing of the project but each other.
 LEAVES = {
+    "addresses",
     "text",
     "inputs",
     "ballots",
@@ -38,6 +39,7 @@ LEAVES = {
     "logs",
     "measures",
     "merge",
+    "passwords",
     "verdicts",
 }
 # No part of the layers: settings are read through django.conf, migrations are written by Django.

@@ -1,6 +1,7 @@
 """Inputs from boxes and files: what is read, what is refused, and that any bytes end in one of the two."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from promptops.actions.prompt_sets import check
-from promptops.inputs import Format, Line, Unreadable, decode, read, simplest, write
+from promptops.inputs import MAX_FOUND, MAX_PROBLEMS, Format, Line, Unreadable, decode, read, simplest, write
 
 NO_TEXT = "A text in quotes is needed here, or an object with one."
 UNREADABLE = "This is not JSON that can be read (a number too long, or brackets too deep)."
@@ -115,6 +116,44 @@ def test_what_is_wrong_by_line(format, text, column, told):
 def test_bytes_that_are_no_text(data, told):
     with pytest.raises(Unreadable, match=told.replace("(", r"\(").replace(")", r"\)")):
         decode(data)
+
+
+MANY = [
+    (JSONL, "[1\n", MAX_PROBLEMS, "These are 200 problems"),
+    (JSONL, '"a"\n', 0, "More than 20,000 inputs"),
+    (LINES, "a\n", 0, "More than 20,000 inputs"),
+    (BLOCKS, "a\n\n", 0, "More than 20,000 inputs"),
+    (CSV, "a\n", 0, "More than 20,000 inputs"),
+    (CSV, ",\n", 0, "More than 100,000 rows"),
+    (TSV, "a\n", 0, "More than 20,000 inputs"),
+]
+
+
+@pytest.mark.parametrize(("format", "unit", "problems", "last"), MANY)
+def test_a_file_of_millions_of_lines_is_given_up_early(format, unit, problems, last):
+    """8 MiB of `[1` took 18 s and 732 MB; `benchmarks uploads` measures more of such files."""
+    began = time.monotonic()
+    reading = read(unit * (8 * 2**20 // len(unit)), format)
+    assert time.monotonic() - began < 2
+    assert len(reading.problems) == problems + 1
+    assert last in reading.problems[-1].message
+    assert len(reading.found) <= MAX_FOUND
+
+
+def test_a_table_stops_at_so_many_problems():
+    reading = read("id,prompt\n" + "1\n" * 100_000, CSV)
+    assert [len(reading.problems), reading.problems[-1].line] == [MAX_PROBLEMS + 1, MAX_PROBLEMS + 1]
+
+
+def test_a_set_stops_at_so_many_problems():
+    lines = iter([Line(number, "\0") for number in range(1000)])
+    assert len(check(lines).problems) == MAX_PROBLEMS
+    assert len(list(lines)) == 1000 - MAX_PROBLEMS
+
+
+def test_a_line_of_json_is_only_so_long():
+    (problem,) = read("[" + "{}," * 2**20 + "1]", JSONL).problems
+    assert str(problem) == "Line 1: The line is 3,145,731 characters; at most 1,048,576 are read."
 
 
 def test_a_byte_order_mark_is_no_text():

@@ -17,7 +17,9 @@ def write_files(folder: Path, files: dict[str, str]) -> list[Path]:
     All files are written aside first and then renamed, so a reader never sees half a file, and a full disk or a folder
     in a file's place changes nothing. Raises OSError.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o755)  # as the files in it, for others to read, whatever the umask of the process is
     for name in files:
         if (folder / name).is_dir():
             raise IsADirectoryError(errno.EISDIR, f"{name} is a folder")

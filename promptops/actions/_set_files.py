@@ -10,6 +10,7 @@ import os
 import stat
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from django.core.exceptions import ValidationError
 
 from promptops.actions.errors import Refused
 from promptops.actions.releases import Content
+from promptops.inputs import MAX_PROBLEMS
 from promptops.text import MAX_BODY_BYTES, decode_body
 
 MAX_FILE_BYTES = 4 * MAX_BODY_BYTES
@@ -167,6 +169,9 @@ def _parse(files: dict[str, bytes], refused: dict[str, str]) -> list[Entry]:
     told = {name.rpartition(".")[0] for name in refused}
     names = sorted({name.rpartition(".")[0] for name in files})
     for name in names:
+        if len(problems) >= MAX_PROBLEMS:
+            problems.append(f"These are {len(problems):,} problems; the rest was not read. Correct these first.")
+            break
         text, facts = f"{name}.txt", f"{name}.json"
         missing = next((file for file in (text, facts) if file not in files), None)
         if missing and name not in told:
@@ -197,7 +202,8 @@ def _entry(name: str, data: bytes, body: str) -> Entry:
     file = _shown(f"{name}.json")
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if repeated := {key for key, _ in pairs if [other for other, _ in pairs].count(key) > 1}:
+        counts = Counter(key for key, _ in pairs)
+        if repeated := [key for key, count in counts.items() if count > 1]:
             raise ValidationError(f"{file}: {_shown(min(repeated))} is there twice.")
         return dict(pairs)
 

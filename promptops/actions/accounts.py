@@ -6,6 +6,7 @@ import unicodedata
 from datetime import timedelta
 
 from django.conf import settings
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.password_validation import validate_password
 from django.contrib.sessions.models import Session
 from django.core.exceptions import ValidationError
@@ -92,15 +93,19 @@ def make_password_link(user: User, *, by: Actor) -> str:
     return token
 
 
-@transaction.atomic
 def join(link: OneTimeLink, *, username: str, name: str, password: str, address: str = "") -> User:
     """Use a set-up or invitation link: create its account. Raises LinkUsed, or ValidationError for the fields."""
+    user = User(username=User.normalize_username(username), name=name, role=link.role)
+    user.password = _hashed(password, user)
+    return _join(link, user, address)
+
+
+@transaction.atomic
+def _join(link: OneTimeLink, user: User, address: str) -> User:
     _use(link)
     # Locked, so that of two who choose the same name one is told.
     LiveConfiguration.objects.select_for_update().get(pk=1)
-    user = User(username=User.normalize_username(username), name=clean_name(name), role=link.role)
-    validate_password(password, user)
-    user.set_password(password)
+    user.name = clean_name(user.name)
     user.full_clean()
     user.save()
     audit.record(
@@ -112,20 +117,25 @@ def join(link: OneTimeLink, *, username: str, name: str, password: str, address:
     return user
 
 
-@transaction.atomic
 def set_password_by_link(link: OneTimeLink, password: str, *, address: str = "") -> User:
     """Use a password link. Raises LinkUsed, or ValidationError for the password."""
+    if link.user is None:
+        raise LinkUsed
+    return _set_password_by_link(link, _hashed(password, link.user), address)
+
+
+@transaction.atomic
+def _set_password_by_link(link: OneTimeLink, hashed: str, address: str) -> User:
     user = User.objects.select_for_update().filter(links=link, is_active=True).first()
     if user is None:
         raise LinkUsed
     _use(link)
-    return _set_password(user, password, address=address)
+    return _set_password(user, hashed, address=address)
 
 
-@transaction.atomic
 def change_password(user: User, password: str, *, address: str = "", session_key: str = "") -> User:
     """Set a signed-in person's own new password (the form has checked the old one); all sessions but this one end."""
-    return _set_password(user, password, address=address, session_key=session_key)
+    return _set_password(user, _hashed(password, user), address=address, session_key=session_key)
 
 
 @transaction.atomic
@@ -249,7 +259,7 @@ def too_many_failures(username: str, address: str) -> bool:
         return False
     lately = timezone.now() - KNOWN_ADDRESS_LIFETIME
     known = AuditEntry.objects.filter(action="user.signed_in", address=address, at__gt=lately)
-    return not known.filter(actor__username__iexact=username).exists()
+    return not known.filter(actor__in=User.objects.named(username)).exists()
 
 
 def clean_name(name: str) -> str:
@@ -270,13 +280,13 @@ def clean_name(name: str) -> str:
 
 
 def _record_refusal(action: str, username: str, address: str) -> None:
-    user = User.objects.filter(username__iexact=username).first()
+    user = User.objects.named(username).first()
     by = Actor(SOMEBODY.name, address=address)
     audit.record(action, by=by, object=user, object_name=_known_name(username))
 
 
 def _known_name(username: str) -> str:
-    return User.objects.filter(username__iexact=username).values_list("username", flat=True).first() or UNKNOWN_NAME
+    return User.objects.named(username).values_list("username", flat=True).first() or UNKNOWN_NAME
 
 
 def _sha256(token: str) -> str:
@@ -329,10 +339,17 @@ def _sessions_of(user: User, *, session_key: str = "") -> QuerySet[Session]:
     )
 
 
-def _set_password(user: User, password: str, *, address: str, session_key: str = "") -> User:
+def _hashed(password: str, user: User) -> str:
+    """Return the hash of a password that suits the person, else raise ValidationError. Not for use in a transaction:
+    the hash may wait for its turn, and SQLite's other writers would wait with it."""
     validate_password(password, user)
+    return make_password(password)
+
+
+@transaction.atomic
+def _set_password(user: User, hashed: str, *, address: str, session_key: str = "") -> User:
     OneTimeLink.objects.filter(user=user, purpose=LinkPurpose.PASSWORD, used_at=None).delete()
-    user.set_password(password)
+    user.password = hashed
     user.save(update_fields=["password"])
     _sessions_of(user, session_key=session_key).delete()
     audit.record("user.password_changed", by=Actor.person(user, address), object=user)

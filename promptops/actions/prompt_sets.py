@@ -13,7 +13,7 @@ from promptops import audit
 from promptops.actions.errors import Refused, Stale
 from promptops.actions.runs import clean_input
 from promptops.audit import Actor
-from promptops.inputs import Format, Line, Problem, Unreadable, decode, read
+from promptops.inputs import MAX_PROBLEMS, Format, Line, Problem, Unreadable, decode, read
 from promptops.models import AuditEntry, LiveConfiguration, PromptSet
 from promptops.models.prompt_sets import inputs_sha256
 
@@ -46,6 +46,8 @@ def check(lines: Iterable[Line]) -> Checked:
             clean_input(text)
         except ValidationError as error:
             checked.problems.append(Problem(line.number, " ".join(error.messages), line.file))
+            if len(checked.problems) == MAX_PROBLEMS:
+                break
             continue
         if text in seen:
             checked.repeated += 1

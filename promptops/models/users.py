@@ -1,5 +1,6 @@
 """People and the one-time links that let them in."""
 
+import re
 from typing import Any
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
@@ -13,12 +14,29 @@ from django.utils import timezone
 from promptops.enums import LinkPurpose, Permission, Role
 from promptops.permissions import allows
 
+USERNAME = re.compile(r"[a-z0-9@.+_-]{1,60}")
+
+
+def canonical_username(typed: str) -> str:
+    """Return the one spelling under which a user name is looked up and counted, "" for what cannot be a user name.
+
+    Capital ASCII letters become small ones. Anything else outside of a-z, 0-9 and @ . + - _ is refused rather than
+    folded: a dotless i or a fullwidth letter is another name here, but the same one to a database's UPPER.
+    """
+    name = typed.strip()
+    return name.lower() if name.isascii() and USERNAME.fullmatch(name.lower()) else ""
+
 
 class UserManager(BaseUserManager["User"]):
     """Finds people by user name, whatever its case."""
 
+    def named(self, typed: str) -> "models.QuerySet[User]":
+        """Return the person with this user name, or nobody."""
+        name = canonical_username(typed)
+        return self.filter(username__iexact=name) if name else self.none()
+
     def get_by_natural_key(self, username: str | None) -> "User":
-        return self.get(username__iexact=username or "")
+        return self.named(username or "").get()
 
 
 class User(AbstractBaseUser):

@@ -3,11 +3,9 @@
 import hashlib
 from collections.abc import Callable
 from functools import wraps
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
 from django.core.cache import cache
 from django.core.exceptions import PermissionDenied
@@ -16,11 +14,12 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django_htmx.http import HttpResponseClientRedirect
 
-from promptops import live
+from promptops import addresses, live
 from promptops.actions import accounts
 from promptops.actions.audit import record_refusal
 from promptops.audit import Actor
 from promptops.enums import Permission
+from promptops.models.users import canonical_username
 from promptops.permissions import roles_with
 
 View = Callable[..., HttpResponse]
@@ -55,6 +54,16 @@ def public(view: View) -> View:
     return view
 
 
+def takes_file(limit: int) -> Callable[[View], View]:
+    """Mark a view whose form holds a file of at most `limit` bytes; the server refuses longer requests unread."""
+
+    def decorate(view: View) -> View:
+        view.file_limit = limit
+        return view
+
+    return decorate
+
+
 def refused(request: HttpRequest, permission: Permission) -> PermissionDenied:
     """The exception to raise for somebody whose role does not have `permission`; the refusal is noted in the audit."""
     record_refusal(
@@ -81,25 +90,13 @@ def actor(request: HttpRequest) -> Actor:
 
 def client_address(request: HttpRequest) -> str:
     """Where the request comes from; "" when that is no address."""
-    return _address(request.META.get("REMOTE_ADDR"), request.META.get("HTTP_X_FORWARDED_FOR"))
+    return addresses.client_address(request.META.get("REMOTE_ADDR"), request.META.get("HTTP_X_FORWARDED_FOR"))
 
 
 def socket_address(scope: dict[str, Any]) -> str:
     """The same for a socket, by its ASGI scope."""
     forwarded = dict(scope["headers"]).get(b"x-forwarded-for")
-    return _address((scope.get("client") or [""])[0], forwarded and forwarded.decode("latin-1"))
-
-
-def _address(given: str | None, forwarded: str | None) -> str:
-    """Behind a proxy it is the last entry of X-Forwarded-For, the one that the proxy itself has added: the ones before
-    it are the client's to invent.
-    """
-    if settings.BEHIND_PROXY and forwarded is not None:
-        given = forwarded.rsplit(",", 1)[-1].strip()
-    try:
-        return str(ip_address(given or ""))
-    except ValueError:
-        return ""
+    return addresses.client_address((scope.get("client") or [""])[0], forwarded and forwarded.decode("latin-1"))
 
 
 # The first that is found names it: nearly every browser also claims to be some of those below it.
@@ -155,7 +152,10 @@ def _to_sign_in(request: HttpRequest) -> HttpResponse:
 
 def _page_of_form(request: HttpRequest) -> str:
     """The page that a form was sent from, where the browser still has what was typed; else the overview."""
-    came_from = urlsplit(request.headers.get("Referer", ""))
+    try:
+        came_from = urlsplit(request.headers.get("Referer", ""))
+    except ValueError:  # the header is the client's to write
+        return reverse("overview")
     if came_from.netloc != request.get_host() or not came_from.path.startswith("/"):
         return reverse("overview")
     return urlunsplit(("", "", came_from.path, came_from.query, ""))
@@ -164,7 +164,7 @@ def _page_of_form(request: HttpRequest) -> str:
 def username_key(request: HttpRequest | None, credentials: dict[str, Any] | None = None) -> str:
     """The name under which failed sign-ins are counted: a hash, since people type passwords into the wrong field.
 
-    Names are found whatever their case, so is the count.
+    One account has one spelling; what cannot be a user name is never tried, and all of it would be one count.
     """
-    given = (credentials or {}).get("username") or (request.POST.get("username") if request is not None else "") or ""
-    return hashlib.sha256(str(given).strip().lower().encode(errors="replace")).hexdigest()
+    typed = (credentials or {}).get("username") or (request.POST.get("username") if request is not None else "") or ""
+    return hashlib.sha256(canonical_username(str(typed)).encode()).hexdigest()

@@ -14,6 +14,7 @@ from typing import Any
 from autobahn.exception import Disconnected
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore
 from django.core.exceptions import ValidationError
@@ -41,9 +42,11 @@ log = logging.getLogger(__name__)
 MAX_MESSAGE = 512 * 1024
 MAX_RUNS = 8  # at once, of one person in this process
 SIGNED_OUT = 4401  # the close code; 4000 to 4999 are for applications (RFC 6455, section 7.4.2)
+TOO_MANY = 4429  # the close code for one page too many; the page waits longer before it tries again
 
 
 running: Counter[int] = Counter()  # by user id: runs that are going on
+open_pages: Counter[int] = Counter()  # by user id: sockets in this process
 SECONDS_BETWEEN_RUNS = 1.0  # between two hints that there are new runs
 
 
@@ -54,6 +57,7 @@ class PageConsumer(AsyncWebsocketConsumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.ended = False
+        self.user_id = 0  # 0 until the socket counts as somebody's page
         self.template = ""  # whose editor the page is
         self.runs: dict[str, asyncio.Task[None]] = {}
         self.replaced: asyncio.Task[None] | None = None  # the run that is being canceled for a new one
@@ -67,6 +71,12 @@ class PageConsumer(AsyncWebsocketConsumer):
             await self.accept()
             await self._sign_out()
             return
+        if open_pages[user.pk] >= settings.SOCKETS_PER_PERSON:
+            await self.accept()
+            await self._refuse(f"You have {open_pages[user.pk]} pages open. Close some, then reload this one.", {})
+            await self.close(code=TOO_MANY)
+            return
+        open_pages[user.pk] += 1
         self.user_id, self.role = user.pk, user.role
         await self.channel_layer.group_add(events.PAGES, self.channel_name)
         await self.accept()
@@ -80,6 +90,10 @@ class PageConsumer(AsyncWebsocketConsumer):
             await super().send(*args, **kwargs)
 
     async def disconnect(self, code: int) -> None:
+        if self.user_id:
+            open_pages[self.user_id] -= 1
+            if not open_pages[self.user_id]:
+                del open_pages[self.user_id]
         if self.telling:
             self.telling.cancel()
         try:

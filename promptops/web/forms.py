@@ -14,11 +14,21 @@ from promptops.actions.variables import clean_value
 from promptops.engine.drills import FAULTS
 from promptops.enums import OPERATION_CHOICES
 from promptops.models import Variable
+from promptops.models.users import canonical_username
 from promptops.models.variables import MAX_VALUE_CHARACTERS
 
 
 class SignInForm(AuthenticationForm):
-    """User name and password."""
+    """User name and password. What cannot be a user name is refused before a password is hashed, or a try counted."""
+
+    # Not Django's UsernameField, which turns other letters into ASCII ones (NFKC).
+    username = forms.CharField(widget=forms.TextInput(attrs={"autofocus": True}))
+
+    def clean(self) -> dict[str, Any]:
+        if not canonical_username(self.cleaned_data.get("username", "")):
+            raise self.get_invalid_login_error()
+        self.cleaned_data["username"] = canonical_username(self.cleaned_data["username"])
+        return super().clean()
 
     error_messages = AuthenticationForm.error_messages | {
         "invalid_login": "The user name and the password do not match. Check both and try again."

@@ -158,6 +158,7 @@ def given(**more: str):
         (a_key_file(b"short"), "damaged or too short"),
         (a_key_file(bytes(range(128, 228))), "damaged or too short"),
         (a_key_folder, "cannot read its secret key"),
+        (given(SECRET_KEY="x"), "SECRET_KEY has 1 characters; use 32 or more."),
         (given(DEBUG="perhaps"), "DEBUG is 'perhaps'; use 1 or 0."),
         (given(DATABASE_URL="nonsense"), "DATABASE_URL starts with 'nonsense' and cannot be read"),
         (given(DATABASE_URL="mysql://u:hush-hush@h/x"), "PromptOps runs on SQLite and PostgreSQL"),
@@ -175,6 +176,28 @@ def test_what_is_wrong_is_told_in_one_sentence(tmp_path: Path, prepare, sentence
     assert sentence in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert "hush-hush" not in done.stderr
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o777], ids=oct)
+def test_state_is_open_to_its_owner_only_also_in_a_folder_that_was_there(tmp_path: Path, mode: int) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    folder.chmod(mode)
+    with serving(folder, makes_tables=True) as server:
+        administrator(server)
+        files = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.rglob("*") if path.is_file()}
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {"secret_key", "promptops.sqlite3", "promptops.sqlite3-wal"} <= files.keys()
+    assert set(files.values()) == {0o600}
+
+
+def test_a_folder_that_others_use_as_well_keeps_its_mode(tmp_path: Path) -> None:
+    folder = tmp_path / "like-tmp"
+    folder.mkdir()
+    folder.chmod(0o1777)
+    assert manage(folder, "migrate", "--verbosity=0").returncode == 0
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o1777
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
 
 
 def test_a_port_in_use_is_told_before_anything_is_changed(tmp_path: Path) -> None:

@@ -196,7 +196,7 @@ def test_messages_become_toasts_and_errors_interrupt() -> None:
     assert render_to_string("_messages_oob.html", {"messages": []}).strip() == ""
 
 
-@pytest.mark.parametrize("page", ["400.html", "403.html", "404.html", "429.html", "500.html"])
+@pytest.mark.parametrize("page", ["400.html", "403.html", "404.html", "413.html", "429.html", "500.html"])
 def test_error_pages_need_no_context(page: str) -> None:
     """Django renders some of them without any, at a time when nothing else may work."""
     html = render_to_string(page)

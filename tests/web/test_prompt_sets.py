@@ -107,7 +107,7 @@ def test_nothing_is_saved_when_anything_is_wrong_and_nothing_typed_is_lost(given
 def test_a_form_that_is_too_long_is_told_so(htmx):
     response = htmx.post(NEW, form("x" * 1_100_000))
     assert response.status_code == 413
-    assert "a form takes 1 MiB" in text_of(response)
+    assert "This page takes at most 1 MiB" in text_of(response)
     assert not PromptSet.objects.exists()
 
 

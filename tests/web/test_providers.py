@@ -490,6 +490,29 @@ def test_an_error_page_for_developers_shows_no_key(client_for, administrator, mo
     assert KEY not in page.content.decode()
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "redis://:{}@127.0.0.1:6379/0",
+        "redis://somebody:{}@127.0.0.1/0",
+        "redis://:a/{}@127.0.0.1/0",
+        "redis://127.0.0.1/0?db=1&password={}",
+    ],
+)
+def test_an_error_page_for_developers_shows_no_password_in_urls(address, client_for, viewer, settings, monkeypatch):
+    password = "-".join(["hush", "hush"])  # in one piece it would stand in the source that the page shows
+    address = address.format(password)
+    settings.DEBUG, settings.REDIS_URL, settings.NESTED = True, address, {"a": [{"b": (f"postgresql{address[5:]}",)}]}
+    monkeypatch.setattr("promptops.web.views.prompts.render", lambda *_, **__: 1 / 0)
+    client = client_for(viewer)
+    client.raise_request_exception = False
+    page = client.get(reverse("prompts"), headers={"X-Backend": address}).content.decode()
+    assert "ZeroDivisionError" in page
+    assert "REDIS_URL" in page
+    assert "127.0.0.1" in page
+    assert password not in page
+
+
 def test_reordering_passes_the_panel_and_refuses_a_list_that_changed(add, client_for, releaser):
     a, b, c = (add(name, key=KEY).pk for name in "abc")
     client, url = client_for(releaser, htmx=True), reverse("provider_order")

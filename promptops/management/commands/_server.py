@@ -3,12 +3,14 @@
 import asyncio
 from typing import Any
 
+import daphne.server
 from daphne.server import Server
 from django.conf import settings
 from twisted.internet import defer
 
 from promptops import background
 from promptops.draining import gate
+from promptops.management.commands._channel import BoundedFactory
 
 RECORDING_SECONDS = 5.0
 """How long the recording of canceled runs may take."""
@@ -25,6 +27,14 @@ class DrainingServer(Server):
         super().__init__(*args, **kwargs)
         self.ports: list[Any] = []
 
+    def run(self) -> None:
+        daphne.server.HTTPFactory = BoundedFactory  # Daphne's own `run` makes its factory by this name
+        super().run()
+
+    def timeout_checker(self) -> None:
+        self.http_factory.connections.forget_closed()
+        super().timeout_checker()
+
     def listen_success(self, port: Any) -> None:
         self.ports.append(port)
         super().listen_success(port)
@@ -37,4 +47,9 @@ class DrainingServer(Server):
         yield defer.Deferred.fromFuture(asyncio.ensure_future(gate.cut_off(RECORDING_SECONDS)))
         # They end here: soon there are no threads left in which they could ask the database.
         yield defer.Deferred.fromFuture(asyncio.ensure_future(background.stop()))
+        # A request that is half sent has no application yet, which Daphne does not expect here.
+        nothing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        nothing.set_result(None)
+        for details in self.connections.values():
+            details.setdefault("application_instance", nothing)
         yield super().kill_all_applications()

@@ -23,6 +23,9 @@ from promptops.management.commands._secret_key import wrong_key_sentence
 from promptops.management.commands._start import refuse_newer_database, start_lock
 from promptops.models import LiveConfiguration, Provider
 
+BACKLOG = 1024
+"""Connections that the system may keep for the server until it takes them; more would have to try again."""
+
 
 class Command(BaseCommand):
     help = "Migrate, import the shipped prompts at the first start, and serve pages and sockets with Daphne."
@@ -74,7 +77,7 @@ class Command(BaseCommand):
 
         server = DrainingServer(
             application=get_default_application(),
-            endpoints=[f"tcp:port={port}:interface={host.replace(':', chr(92) + ':')}"],
+            endpoints=[f"tcp:port={port}:interface={host.replace(':', chr(92) + ':')}:backlog={BACKLOG}"],
             # No access log: its lines would hold one-time links.
             action_logger=None,
             application_close_timeout=10,

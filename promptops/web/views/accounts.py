@@ -7,7 +7,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login, logout, update_session_auth_hash
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render, resolve_url
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
@@ -18,9 +18,12 @@ from promptops.actions import accounts
 from promptops.actions.accounts import LinkUsed
 from promptops.enums import LinkPurpose, Permission, Role
 from promptops.models import OneTimeLink
+from promptops.models.users import canonical_username
 from promptops.web.access import browser_name, client_address, public, requires
 from promptops.web.forms import JoinForm, OwnPasswordForm, PasswordForm, SignInForm
 
+MAX_NEXT = 2000
+"""Characters of the address to go to after signing in; Django redirects to at most 2,048."""
 MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
@@ -31,14 +34,14 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     """User name and password; afterwards back to the page that asked for it."""
     target = _safe_next(request)
     if request.user.is_authenticated:
-        return redirect(target)
-    typed = request.POST.get("username", "")
-    if request.method == "POST" and accounts.too_many_failures(typed, client_address(request)):
+        return HttpResponseRedirect(target)
+    typed = canonical_username(request.POST.get("username", ""))
+    if typed and accounts.too_many_failures(typed, client_address(request)):
         return locked_out(request)
     form = SignInForm(request, data=request.POST or None)
     if request.method == "POST" and form.is_valid():
         login(request, form.get_user())
-        return redirect(target)
+        return HttpResponseRedirect(target)
     status = 422 if form.is_bound else 200
     return render(request, "auth/sign_in.html", {"form": form, "next": target}, status=status)
 
@@ -163,8 +166,13 @@ def _show(form: forms.Form, error: ValidationError) -> None:
 
 
 def _safe_next(request: HttpRequest) -> str:
+    """Return the path on this server that `next` names, or the overview's.
+
+    Only a path: Django's `redirect` takes anything else for the name of a view, and raises if there is none.
+    """
     target = request.POST.get("next") or request.GET.get("next") or ""
     safe = url_has_allowed_host_and_scheme(
         target, allowed_hosts={request.get_host()}, require_https=request.is_secure()
     )
-    return target if safe else resolve_url(settings.LOGIN_REDIRECT_URL)
+    plain = target[:1] == "/" != target[1:2] and len(target) <= MAX_NEXT and target.isprintable()
+    return target if safe and plain else resolve_url(settings.LOGIN_REDIRECT_URL)

@@ -4,6 +4,7 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.conf import settings
 from django.core.exceptions import DisallowedHost, RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
@@ -36,8 +37,9 @@ def _foreign_origin(request: HttpRequest, reason: str) -> str:
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """400, or 413 for a form with more text than the server takes."""
-    too_long = isinstance(exception, RequestDataTooBig)
-    return render(request, "400.html", {"too_long": too_long}, status=413 if too_long else 400)
+    if isinstance(exception, RequestDataTooBig):
+        return render(request, "413.html", {"mebibytes": settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 2**20}, status=413)
+    return render(request, "400.html", status=400)
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -14,7 +14,7 @@ from promptops.actions import sets
 from promptops.actions.errors import Refused
 from promptops.enums import Permission
 from promptops.web import review
-from promptops.web.access import actor, requires
+from promptops.web.access import actor, requires, takes_file
 from promptops.web.review import Change
 
 MAX_ARCHIVE_BYTES = 4 * 1024 * 1024
@@ -45,6 +45,7 @@ def export(request: HttpRequest) -> HttpResponse:
     return response
 
 
+@takes_file(MAX_ARCHIVE_BYTES)
 @requires(Permission.RELEASE)
 @require_POST
 def import_(request: HttpRequest) -> HttpResponse:

@@ -19,7 +19,7 @@ from promptops.queries import prompt_sets as queries
 from promptops.queries.pages import page
 from promptops.text import whole_number
 from promptops.web import review
-from promptops.web.access import actor, requires
+from promptops.web.access import actor, requires, takes_file
 from promptops.web.forms_prompt_sets import PROBLEMS_SHOWN, FromRunsForm, PromptSetForm
 from promptops.web.lists import clean_query
 from promptops.web.seen import changed
@@ -53,6 +53,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "prompt_sets/_set.html" if request.htmx else "prompt_sets/detail.html", context)
 
 
+@takes_file(actions.MAX_BYTES)
 @requires(Permission.EDIT)
 def new(request: HttpRequest) -> HttpResponse:
     """Make a set; `?operation=` and `newest=` put inputs of past runs into the box, to look at before saving."""
@@ -71,6 +72,7 @@ def new(request: HttpRequest) -> HttpResponse:
     return _page(request, form, None, {"taking": taking, "taken": taken})
 
 
+@takes_file(actions.MAX_BYTES)
 @requires(Permission.EDIT)
 def edit(request: HttpRequest, pk: int) -> HttpResponse:
     """Change a set; with `seen`, whether somebody else changed it since the form was filled."""

@@ -1,0 +1,98 @@
+"""A PostgreSQL that hangs, or a statement that never ends, holds nobody for ever."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.services.own_postgresql import PostgreSQL, own_postgresql
+from tests.services.server import ROOT, environment, manage
+
+RUN = """
+import django, sys, time
+django.setup()
+from django.db import connection
+began = time.monotonic()
+try:
+    with connection.cursor() as cursor:
+        cursor.execute(sys.argv[1])
+        print(cursor.fetchall())
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.fixture(scope="module")
+def database():
+    with own_postgresql() as running:
+        yield running
+
+
+def answer(database: PostgreSQL, folder: Path, statement: str, options: str = "", **more: str) -> tuple[str, float]:
+    """What the statement returns, or the error, in a process with our settings, and how long it took in seconds."""
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, statement],
+        cwd=ROOT,
+        env=environment(folder, DATABASE_URL=database.url + options, **more),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout, time.monotonic() - began
+
+
+def test_a_statement_that_takes_too_long_is_canceled(database, tmp_path) -> None:
+    said, took = answer(database, tmp_path, "SELECT pg_sleep(30)", DATABASE_STATEMENT_SECONDS="1")
+    assert "canceling statement due to statement timeout" in said
+    assert took < 15
+
+
+@pytest.mark.parametrize(
+    ("options", "seconds", "limits"),
+    [
+        ("", "60", "('1min', '2min')"),
+        ("", "0", "('0', '0')"),
+        ("?options=-c%20statement_timeout%3D5s", "60", "('5s', '2min')"),  # what DATABASE_URL says goes first
+    ],
+)
+def test_limits_of_a_session(database, tmp_path, options, seconds, limits) -> None:
+    statement = "SELECT current_setting('statement_timeout'), current_setting('idle_in_transaction_session_timeout')"
+    said, _ = answer(database, tmp_path, statement, options, DATABASE_STATEMENT_SECONDS=seconds)
+    assert said.strip() == f"[{limits}]"
+
+
+def test_a_connection_that_nobody_answers_is_given_up(database, tmp_path) -> None:
+    with database.frozen():
+        said, took = answer(database, tmp_path, "SELECT 1")
+    assert "OperationalError" in said
+    assert 4 < took < 20
+
+
+def test_migrations_have_no_limit(database, tmp_path) -> None:
+    """Making all the tables takes longer than the limit of 1 second for a statement that waits for a lock."""
+    import psycopg
+
+    more = {"DATABASE_URL": database.url, "DATABASE_STATEMENT_SECONDS": "1"}
+    assert manage(tmp_path, "migrate", "promptops", "0023", "--verbosity=0", **more).returncode == 0
+    with psycopg.connect(database.url) as other:
+        other.execute("LOCK TABLE promptops_safetysettings")
+        migration = subprocess.Popen(
+            [sys.executable, "manage.py", "migrate", "--verbosity=0"],
+            cwd=ROOT,
+            env=environment(tmp_path, **more),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        until = time.monotonic() + 20
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        while not other.execute(waiting).fetchone()[0]:
+            assert time.monotonic() < until
+            assert migration.poll() is None, migration.stderr.read()
+            time.sleep(0.1)
+        time.sleep(2)
+        other.rollback()
+    assert migration.wait(20) == 0, migration.stderr.read()

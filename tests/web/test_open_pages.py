@@ -1,0 +1,28 @@
+"""How many pages one person may have open."""
+
+import json
+
+import pytest
+
+from promptops.web import consumers
+from tests.web.sockets import page_socket
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+async def test_a_person_has_so_many_pages_open_and_no_more(settings, viewer, editor):
+    settings.SOCKETS_PER_PERSON = 2
+    async with page_socket(viewer) as first, page_socket(viewer) as second:
+        assert first
+        assert second
+        async with page_socket(viewer) as third:
+            assert "You have 2 pages open" in await third.receive_from()
+            assert json.loads(await third.receive_from())["event"] == "refused"
+            closed = await third.receive_output()
+            assert (closed["type"], closed["code"]) == ("websocket.close", consumers.TOO_MANY)
+        async with page_socket(editor) as theirs:  # others are not concerned
+            assert json.loads(await theirs.receive_from())["event"] == "revision"
+        await second.disconnect()
+        async with page_socket(viewer) as after:  # nor is who has closed one
+            assert json.loads(await after.receive_from())["event"] == "revision"
+    assert not consumers.open_pages
