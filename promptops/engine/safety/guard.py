@@ -100,7 +100,7 @@ class SafetyVerdict:
     `words` are the term that decided, or the words of the model's worst window that weigh most where it blocks.
     `window` is the window that came closest to a threshold, or is the farthest over one, `allowed` the allow terms that
     were taken out, `normalized` the text as it was judged. `reason` is a sentence for operators, and None where a text
-    is simply allowed. `cause` says why a text is `UNAVAILABLE`; `language` is its language in English, if that is clear.
+    is simply allowed. `cause` says why a text is `UNAVAILABLE`; `language` names its language, if that is clear.
     """
 
     decision: VerdictDecision

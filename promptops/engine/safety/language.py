@@ -22,10 +22,11 @@ ENOUGH = 2.0
 FREQUENT_RANK, RARE_RANK = 3_000, 4_000
 """English words of a lower rank than the first are full evidence of English, and none of another language; those from
 the second on are half a piece of evidence of the language whose list has them."""
-IN_NAMES = frozenset(
-    "al au auf con da das de del der des di du e ein eine el en est et il la las le les los mit na o para por pour "
-    "que sur un una und von y".split()
-)
+_IN_NAMES = """
+al au auf con da das de del der des di du e ein eine el en est et il la las le les los mit na o para por pour que sur
+un una und von y
+"""
+IN_NAMES = frozenset(_IN_NAMES.split())
 """Small words that English texts have in names only (Los Angeles, da Vinci): half a piece of evidence each."""
 SCRIPTS = (
     (0x0370, 0x03FF, "Greek"),

@@ -86,6 +86,7 @@ def _page(request: HttpRequest, run: Run, *, revealed: bool) -> HttpResponse:
             (check, safety_queries.score_rows(check.scores, thresholds, check.category))
             for check in run.safety_checks.all()
         ],
+        "unjudged": any(check.blocked and check.decision == "unavailable" for check in run.safety_checks.all()),
         "alternatives": alternatives,
         "timeline": queries.timeline(run),
         "input_shown": input_shown,
