@@ -44,8 +44,8 @@ class Forecast:
 def forecast(config: SafetySettings, now: datetime | None = None) -> Forecast:
     """Return what enforcing would have done with the last 24 hours, at most the newest 1,000 judged runs. One query."""
     now = now or timezone.now()
-    names = ("run_id", "decision", "cause", "language", "at", "run__revision")
-    checks = SafetyCheck.objects.filter(at__gte=now - WINDOW, at__lte=now).order_by("-at", "-run_id")
+    names = ("run_id", "decision", "cause", "language", "run__at", "run__revision")
+    checks = SafetyCheck.objects.filter(at__gte=now - WINDOW, at__lte=now).order_by("-at")
     outcomes: dict[int, str] = {}
     languages: dict[int, str] = {}
     earlier: set[int] = set()
@@ -68,8 +68,8 @@ def forecast(config: SafetySettings, now: datetime | None = None) -> Forecast:
         counts={outcome: counts[outcome] for outcome in OUTCOMES},
         main_language=language if count * 2 >= counts[LANGUAGE] else "",
         earlier=len(earlier),
-        since=moments[-1] if moments else None,
-        until=moments[0] if moments else None,
+        since=min(moments, default=None),
+        until=max(moments, default=None),
     )
 
 

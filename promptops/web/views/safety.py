@@ -71,8 +71,9 @@ def _change(request: HttpRequest, config: SafetySettings) -> HttpResponse:
             "form_id": "safety-enforce",
             "form": form,
             "forecast": forecast(config),
+            "in_panel": "in_panel" in request.POST,
         }
-    if not changes and (mode != SafetyMode.ENFORCE or "in_panel" not in request.POST):
+    if not changes and not asked.get("in_panel"):
         return safety_releases.refused(request, UNCHANGED, asked | {"template": "_review_refused.html"})
     if not changes or not review.confirmed(request):
         return review.panel(request, error="" if changes else UNCHANGED, **asked)
