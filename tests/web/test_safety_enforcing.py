@@ -92,12 +92,12 @@ def test_enforcing_warns_and_the_panel_offers_the_choices(past, client_for, rele
     panel = " ".join(client.post(address, LANGUAGE_BLOCKS).content.decode().split())
     assert "<b>9 runs</b> judged in the last 24 hours" in panel
     assert "<b>1</b> blocked as harmful" in panel
-    assert "<b>3</b> refused because they cannot be judged : unknown language, mostly Chinese" in panel
+    assert "<b>3</b> refused because they cannot be judged (unknown language, mostly Chinese)" in panel
     assert "<b>2</b> refused while the filter was down" in panel
     assert "Enforce: block harmful and unjudged texts</button>" in panel
     given = LANGUAGE_BLOCKS | {"in_panel": "1", "when_language": "allow", "note": "try"}
     panel = " ".join(client.post(address, given).content.decode().split())
-    assert "<b>3</b> let pass though they cannot be judged : unknown language" in panel
+    assert "<b>3</b> let pass though they cannot be judged (unknown language" in panel
     assert "Enforce: block harmful texts, let unknown languages pass</button>" in panel
     assert 'value="try"' in panel
     assert SafetySettings.objects.get(pk=1).mode == "shadow"
