@@ -94,7 +94,8 @@ def load() -> SafetySpec:
         model, policy = SafetyModel(partial(_fail, f"what is set cannot be used: {error}")), SafetyPolicy()
     return SafetySpec(
         mode=config.mode,
-        fail_closed=config.when_unavailable == WhenUnavailable.BLOCK,
+        blocks_when_down=config.when_down == WhenUnavailable.BLOCK,
+        blocks_languages=config.when_language == WhenUnavailable.BLOCK,
         policy=policy,
         model_id=config.model_id,
         model_number=config.model.number,

@@ -80,8 +80,8 @@ def _secret_key(folder: Path) -> str:
     if chosen := os.environ.get("SECRET_KEY"):
         if len(chosen) < LEAST_SECRET_KEY:
             raise ImproperlyConfigured(
-                f"SECRET_KEY has {len(chosen)} characters; use {LEAST_SECRET_KEY} or more. To change it, put the old key "
-                "into SECRET_KEY_FALLBACKS, start PromptOps, and run `manage.py replace_secret_key`."
+                f"SECRET_KEY has {len(chosen)} characters; use {LEAST_SECRET_KEY} or more. To change it, put the old "
+                "key into SECRET_KEY_FALLBACKS, start PromptOps, and run `manage.py replace_secret_key`."
             )
         return chosen
     path = folder / "secret_key"

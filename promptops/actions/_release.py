@@ -138,7 +138,8 @@ def safety_told() -> dict[str, Any]:
     thresholds = {**config.model.manifest.get("thresholds", {}), **config.thresholds}
     return {
         "mode": config.mode,
-        "when_unavailable": config.when_unavailable,
+        "when_down": config.when_down,
+        "when_language": config.when_language,
         "model": config.model.number,
         **{f"{name}_from": round(float(value), THRESHOLD_DIGITS) for name, value in sorted(thresholds.items())},
         **{f"{kind}_terms": "\n".join(str(term) for term in terms if term.kind == kind) for kind in SafetyTermKind},

@@ -30,7 +30,7 @@ from promptops.engine.drills import Fault, faulty
 from promptops.engine.enhancer import build_request
 from promptops.engine.errors import LLMProviderError
 from promptops.engine.providers import build_provider
-from promptops.engine.safety.guard import MAX_BYTES, SafetyLayer, SafetyVerdict, VerdictDecision
+from promptops.engine.safety.guard import MAX_BYTES, SafetyLayer, SafetyVerdict, UnjudgedCause, VerdictDecision
 from promptops.engine.snapshot import ProviderSpec, SafetySpec, Snapshot
 from promptops.engine.types import Attempt as EngineAttempt
 from promptops.engine.types import LLMProvider, LLMRequest, LLMResponse, PromptOperation
@@ -326,7 +326,7 @@ async def _judge(plan: RunPlan, side: SafetySide, text: str, checks: list[Safety
         verdict = await plan.snapshot.safety.guard.check_async(text)
     except Exception as exc:  # as when the process is about to end and takes no more work
         reason = f"The safety filter could not be asked: {type(exc).__name__}"
-        verdict = SafetyVerdict(VerdictDecision.UNAVAILABLE, reason=reason)
+        verdict = SafetyVerdict(VerdictDecision.UNAVAILABLE, reason=reason, cause=UnjudgedCause.OTHER)
     safety = plan.snapshot.safety
     checked = SafetyChecked(side, verdict, safety.mode == SafetyMode.ENFORCE and safety.stops(verdict))
     checks.append(checked)
@@ -342,8 +342,7 @@ def _blocked_sentence(check: SafetyChecked, safety: SafetySpec) -> str:
     """Why the text is withheld, for operators. It quotes operators' terms, never what a person or a model wrote."""
     verdict, side = check.verdict, check.side.value
     if verdict.decision is VerdictDecision.UNAVAILABLE:
-        reason = (verdict.reason or "").removesuffix(".")
-        return f"The safety filter could not judge the {side}, and what it cannot judge is blocked. {reason}."
+        return _unjudged_sentence(verdict, side)
     if verdict.decision is VerdictDecision.TOO_LONG:
         return f"The safety filter refused the {side} unread: it is longer than {MAX_BYTES:,} bytes. Shorten it."
     category = verdict.category.replace("_", "-") if verdict.category else "harmful"
@@ -353,6 +352,21 @@ def _blocked_sentence(check: SafetyChecked, safety: SafetySpec) -> str:
         return f"The safety filter blocked the {side}."
     score, threshold = verdict.scores[verdict.category], safety.policy.thresholds[verdict.category]
     return f"The safety filter blocked the {side}: {category} ({score:.2f}, blocked from {threshold:.2f} on)."
+
+
+def _unjudged_sentence(verdict: SafetyVerdict, side: str) -> str:
+    """Why a text is withheld that nobody found harmful: the operators chose so."""
+    if verdict.cause is UnjudgedCause.LANGUAGE:
+        language = f" (mostly {verdict.language})" if verdict.language else ""
+        return (
+            f"Blocked: the safety filter doesn't know enough of these words to judge the {side}{language}. "
+            "The settings block texts in languages that it doesn't know; releasers can change that on the Safety page."
+        )
+    reason = (verdict.reason or "").removesuffix(".")
+    return (
+        f"Blocked: the safety filter could not judge the {side}. {reason}. "
+        "The settings block texts while the filter is down; releasers can change that on the Safety page."
+    )
 
 
 async def _in_pool(work: Callable[..., int], *arguments: Any) -> int:
@@ -442,7 +456,12 @@ def _attempt(run: Run, position: int, attempt: EngineAttempt) -> Attempt:
 
 
 def _masks(check: SafetyChecked) -> bool:
-    """Whether pages show the text masked: it was withheld, or is as bad as what would have been."""
+    """Return whether pages mask the text: it is harmful, or an answer was withheld.
+
+    An input that was only not judged stays readable: a mask would say that it is harmful.
+    """
+    if check.verdict.decision is VerdictDecision.UNAVAILABLE and check.side is SafetySide.INPUT:
+        return False
     return check.verdict.decision is VerdictDecision.BLOCK or check.blocked
 
 
@@ -464,6 +483,8 @@ def _kept(run: Run, check: SafetyChecked, safety: SafetySpec) -> SafetyCheck:
         category=verdict.category.value if verdict.category else "",
         scores={name.value: round(score, 4) for name, score in verdict.scores.items()},
         score=share,
+        cause=verdict.cause.value if verdict.cause else "",
+        language=verdict.language,
         words=list(verdict.words),
         window=verdict.window if verdict.category else "",
         reason=verdict.reason or "",

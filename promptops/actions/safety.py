@@ -38,7 +38,8 @@ class SafetyChange:
     """What a release sets of the filter; None leaves a part as it is. Without thresholds the model's own hold."""
 
     mode: str | None = None
-    when_unavailable: str | None = None
+    when_down: str | None = None
+    when_language: str | None = None
     thresholds: dict[str, float] | None = None
     terms: tuple[Term, ...] | None = None
     model: SafetyModelVersion | None = None
@@ -72,8 +73,10 @@ def _change(
         config.model = change.model
     if change.mode is not None:
         config.mode = change.mode
-    if change.when_unavailable is not None:
-        config.when_unavailable = change.when_unavailable
+    if change.when_down is not None:
+        config.when_down = change.when_down
+    if change.when_language is not None:
+        config.when_language = change.when_language
     if change.thresholds is not None:
         config.thresholds = clean_thresholds(change.thresholds)
     if change.terms is not None and _replace_terms(change.terms):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from promptops.engine.safety.guard import SafetyGuard, SafetyPolicy, SafetyVerdict, VerdictDecision
+from promptops.engine.safety.guard import SafetyGuard, SafetyPolicy, SafetyVerdict, UnjudgedCause, VerdictDecision
 from promptops.engine.types import Prices, PromptOperation
 from promptops.engine.variables import fill
 
@@ -67,12 +67,14 @@ class SettingsSpec:
 class SafetySpec:
     """The safety filter: `mode` is off, shadow (verdicts are only recorded) or enforce.
 
-    `guard` judges by `policy` with the model of that number and file. `fail_closed`: while it is enforced, a text that
-    it cannot judge is blocked like a harmful one.
+    `guard` judges by `policy` with the model of that number and file. While it is enforced,
+    `blocks_when_down` withholds texts that a failing filter cannot judge, and `blocks_languages` those in a language
+    that its model does not know.
     """
 
     mode: str = "off"
-    fail_closed: bool = True
+    blocks_when_down: bool = True
+    blocks_languages: bool = True
     policy: SafetyPolicy = field(default_factory=SafetyPolicy)
     model_id: int | None = None
     model_number: int = 0
@@ -82,7 +84,7 @@ class SafetySpec:
     def stops(self, verdict: SafetyVerdict) -> bool:
         """Whether a text with this verdict is withheld where the filter is enforced."""
         if verdict.decision is VerdictDecision.UNAVAILABLE:
-            return self.fail_closed
+            return self.blocks_languages if verdict.cause is UnjudgedCause.LANGUAGE else self.blocks_when_down
         return verdict.decision is not VerdictDecision.ALLOW
 
 

@@ -46,7 +46,18 @@ class SafetySettings(models.Model):
     """The single row (id 1) of what is set for the filter; part of the live configuration, changed by releases."""
 
     mode = models.CharField(max_length=10, choices=SafetyMode, default=SafetyMode.SHADOW)
-    when_unavailable = models.CharField(max_length=10, choices=WhenUnavailable, default=WhenUnavailable.BLOCK)
+    when_down = models.CharField(
+        max_length=10,
+        choices=WhenUnavailable,
+        default=WhenUnavailable.BLOCK,
+        help_text="What becomes of a text that a failing filter cannot judge, where it is enforced.",
+    )
+    when_language = models.CharField(
+        max_length=10,
+        choices=WhenUnavailable,
+        default=WhenUnavailable.BLOCK,
+        help_text="What becomes of a text in a language that the model does not know, where the filter is enforced.",
+    )
     thresholds = models.JSONField(
         default=dict, blank=True, help_text="By category; the model's own where there is none."
     )
@@ -147,9 +158,10 @@ class SafetyTraining(models.Model):
 class SafetyCheck(models.Model):
     """The verdict on one side of a run, and what a person said of it.
 
-    `decision`, `layer`, `category` and `scores` are those of `SafetyVerdict`. `blocked` says that the text was really
-    withheld: the verdict was enforced. `score` is the highest score as a share of its category's threshold, so 1 and
-    more blocks; None where no model looked. `words`, `window` and `reason` may quote the text and go when it is erased.
+    `decision`, `layer`, `category`, `scores`, `cause` and `language` are those of `SafetyVerdict`. `blocked` says that
+    the text was really withheld: the verdict was enforced. `score` is the highest score as a share of its category's
+    threshold, so 1 and more blocks; None where no model looked. `words`, `window` and `reason` may quote the text and
+    go when it is erased.
     """
 
     run = models.ForeignKey("Run", models.CASCADE, related_name="safety_checks", db_index=False)
@@ -159,6 +171,8 @@ class SafetyCheck(models.Model):
     category = models.CharField(max_length=20, blank=True)
     scores = models.JSONField(default=dict, blank=True)
     score = models.FloatField(null=True, blank=True)
+    cause = models.CharField(max_length=10, blank=True, help_text="Why it was not judged: down, language or other.")
+    language = models.CharField(max_length=60, blank=True, help_text="In English; empty if it is unclear.")
     words = models.JSONField(default=list, blank=True)
     window = models.TextField(blank=True)
     reason = models.TextField(blank=True)

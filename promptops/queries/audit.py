@@ -25,6 +25,9 @@ LABELS = {
     "inputs_sha256": "SHA-256 of the inputs",
     "run_retention_days": "Keep the text of runs (days)",
     "q": "Search",
+    "when_down": "While the filter is down",
+    "when_language": "A text in an unknown language",
+    "when_unavailable": "A text that cannot be judged",
     **{f"{category}_from": f"Threshold of {category.replace('_', '-')}" for category in SafetyCategory},
 }
 # What people typed and where they were, as a search looks through it.

@@ -101,6 +101,11 @@ class Cell:
     checks: Sequence[SafetyCheck] = ()
     """What the safety filter did not allow."""
 
+    @property
+    def unjudged(self) -> bool:
+        """Whether a text was blocked because it could not be judged."""
+        return any(check.blocked and check.decision == VerdictDecision.UNAVAILABLE for check in self.checks)
+
 
 @dataclass(frozen=True)
 class Row:

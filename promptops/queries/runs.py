@@ -9,9 +9,11 @@ from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
 from django.db.models.functions import Left
 
 from promptops import charts
+from promptops.engine.safety.guard import VerdictDecision
 from promptops.enums import RunStatus
 from promptops.models import Attempt, LiveConfiguration, Provider, Run, SafetyCheck, Template, User
 from promptops.queries.safety import NOT_JUDGED
+from promptops.queries.safety_forecast import OUTCOMES, having
 
 # The list shows the beginning of an input; whole texts would make a page of many megabytes.
 EXCERPT_CHARACTERS = 101
@@ -27,15 +29,23 @@ class RunFilters:
     template: Template | None = None
     user: User | None = None
     provider: str = ""
-    safety: str = ""  # blocked, masked or not_judged
+    safety: str = ""  # blocked, masked, not_judged or one of safety_forecast.OUTCOMES
     revision: int | None = None
     start: datetime | None = None
     end: datetime | None = None  # exclusive
+    since: datetime | None = None
+    until: datetime | None = None  # inclusive
 
 
 def listed(filters: RunFilters) -> QuerySet[Run]:
-    """The runs that match, each with `excerpt`, the beginning of its input."""
-    runs = Run.objects.select_related("user", "template", "version").annotate(excerpt=Left("input", EXCERPT_CHARACTERS))
+    """The runs that match, each with `excerpt`, the beginning of its input.
+
+    `unjudged` says that a run was blocked without a verdict.
+    """
+    unjudged = SafetyCheck.objects.filter(run=OuterRef("pk"), blocked=True, decision=VerdictDecision.UNAVAILABLE.value)
+    runs = Run.objects.select_related("user", "template", "version").annotate(
+        excerpt=Left("input", EXCERPT_CHARACTERS), unjudged=Exists(unjudged)
+    )
     runs = runs.defer("input", "output", "raw", "draft_body", "error", "version__body")
     exact = {name: getattr(filters, name) for name in ("operation", "status", "source", "template", "user", "revision")}
     runs = runs.filter(**{name: value for name, value in exact.items() if value})
@@ -46,12 +56,17 @@ def listed(filters: RunFilters) -> QuerySet[Run]:
     elif filters.safety == "masked":
         runs = runs.filter(Q(input_masked=True) | Q(output_masked=True))
     elif filters.safety == "not_judged":
-        unjudged = SafetyCheck.objects.filter(run=OuterRef("pk"), decision__in=NOT_JUDGED)
-        runs = runs.filter(Exists(unjudged))
+        runs = runs.filter(Exists(SafetyCheck.objects.filter(run=OuterRef("pk"), decision__in=NOT_JUDGED)))
+    elif filters.safety in OUTCOMES:
+        runs = runs.filter(having(filters.safety))
     if filters.start:
         runs = runs.filter(at__gte=filters.start)
     if filters.end:
         runs = runs.filter(at__lt=filters.end)
+    if filters.since:
+        runs = runs.filter(at__gte=filters.since)
+    if filters.until:
+        runs = runs.filter(at__lte=filters.until)
     return runs
 
 

@@ -70,15 +70,28 @@ class SafetyState:
         if self.problems:
             if self.mode == SafetyMode.SHADOW:
                 meaning = "It is in shadow, so runs go on; nobody knows what it would have blocked."
-            elif self.spec.fail_closed:
+            elif self.spec.blocks_when_down:
                 meaning = "Texts that it cannot judge are blocked."
             else:
                 meaning = "It fails open: texts that it cannot judge pass unseen."
             reasons = " ".join(f"{problem.removesuffix('.')}." for problem in self.problems)
             found.append(Alert("bad", f"The safety filter is failing. {meaning} {reasons}"))
-        if self.mode == SafetyMode.ENFORCE and not self.spec.fail_closed and not self.problems:
-            found.append(Alert("warn", "The safety filter fails open: a text that it cannot judge passes unseen."))
+        if self.mode == SafetyMode.ENFORCE and not self.spec.blocks_when_down and not self.problems:
+            found.append(Alert("warn", "The safety filter fails open: every text passes while it is down."))
+        if self.mode == SafetyMode.ENFORCE and not self.spec.blocks_languages:
+            found.append(Alert("warn", "Texts in languages that the safety filter doesn't know pass unjudged."))
         return found
+
+    @property
+    def unjudged(self) -> str:
+        """What becomes of texts that cannot be judged, in a few words."""
+        choices = (self.spec.blocks_languages, self.spec.blocks_when_down)
+        return {
+            (True, True): "unjudged texts are blocked",
+            (False, False): "unjudged texts pass",
+            (False, True): "unknown languages pass",
+            (True, False): "all texts pass while it is down",
+        }[choices]
 
 
 def state() -> SafetyState:
@@ -132,10 +145,19 @@ def told_at(revision: int) -> dict[str, Any] | None:
     if not (release and kept):
         return None
     if revision:
-        return dict(kept)
+        return in_two_choices(kept)
     entry = AuditEntry.objects.filter(revision=release.pk, action=release.action).first()
     before = entry.before if entry and isinstance(entry.before, dict) else {}
-    return {name: value for name, value in {**kept, **before}.items() if value is not None}
+    return in_two_choices({name: value for name, value in {**kept, **before}.items() if value is not None})
+
+
+def in_two_choices(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a release's values with the two choices that were one, `when_unavailable`, in older releases."""
+    found = dict(values)
+    if older := found.pop("when_unavailable", None):
+        found.setdefault("when_down", older)
+        found.setdefault("when_language", older)
+    return found
 
 
 @dataclass(frozen=True)

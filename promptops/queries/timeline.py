@@ -184,7 +184,7 @@ def configuration_of(release: Release) -> Configuration | None:
 
 def _safety(kept: dict[str, Any]) -> list[Value]:
     """What was set for the filter: terms, which are texts, come last."""
-    order = ["mode", "when_unavailable", "model"]
+    order = ["mode", "when_language", "when_down", "when_unavailable", "model"]
     told = dict(sorted(kept.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)))
     values, texts = audit_queries.changes(AuditEntry(after=told))
     return [*values, *texts]

@@ -175,6 +175,8 @@ class RunFilterForm(FilterForm):
         "revision",
         "start",
         "end",
+        "since",
+        "until",
     ]
     operation = forms.ChoiceField(required=False, choices=[("", "All"), *OPERATION_CHOICES])
     status = forms.ChoiceField(required=False, choices=[("", "All"), *RunStatus.choices])
@@ -185,6 +187,10 @@ class RunFilterForm(FilterForm):
             ("blocked", "Blocked"),
             ("masked", "Blocked, or would have been"),
             ("not_judged", "Not judged"),
+            ("harmful", "Found harmful"),
+            ("too_long", "Too long to judge"),
+            ("language", "Unknown language"),
+            ("down", "Filter was down"),
         ],
     )
     source = forms.ChoiceField(required=False, choices=[("", "All"), *RunSource.choices])
@@ -202,6 +208,9 @@ class RunFilterForm(FilterForm):
         widget=forms.NumberInput(attrs={"placeholder": "Number"}),
         error_messages={"invalid": "Give the number alone, such as 12."},
     )
+    # The exact span of a link from the Safety page: days are too coarse for it.
+    since = forms.DateTimeField(required=False, widget=forms.HiddenInput())
+    until = forms.DateTimeField(required=False, widget=forms.HiddenInput())
 
     def __init__(self, query: QueryDict) -> None:
         super().__init__(query)

@@ -16,8 +16,25 @@ MODES = {
 }
 
 
+BUTTONS = {
+    SafetyMode.OFF: "Turn the safety filter off",
+    SafetyMode.SHADOW: "Use shadow mode: record verdicts, block nothing",
+}
+BLOCK, ALLOW = WhenUnavailable.BLOCK, WhenUnavailable.ALLOW
+ENFORCED = {
+    (BLOCK, BLOCK): "block harmful and unjudged texts",
+    (ALLOW, ALLOW): "block harmful texts, let unjudged ones pass",
+    (ALLOW, BLOCK): "block harmful texts, let unknown languages pass",
+    (BLOCK, ALLOW): "block harmful texts and unknown languages",
+}
+"""What enforcing does, by the choices for an unknown language and for a filter that is down."""
+
+
 class ModeForm(forms.Form):
-    """The mode, and what unavailable means. `expected` is the revision of the last change that the person saw."""
+    """The mode, and what becomes of texts that cannot be judged.
+
+    `expected` is the revision of the last change that the person saw.
+    """
 
     mode = forms.ChoiceField(
         label="Mode",
@@ -25,11 +42,18 @@ class ModeForm(forms.Form):
         widget=forms.RadioSelect,
         error_messages={"required": "Choose a mode.", "invalid_choice": "Choose a mode."},
     )
-    when_unavailable = forms.ChoiceField(
-        label="A text that cannot be judged",
+    when_language = forms.ChoiceField(
+        label="If the language is unknown",
         choices=WhenUnavailable.choices,
         widget=forms.Select(attrs={"class": "auto"}),
-        help_text="Counts where the filter is enforced: while it fails, or for a text of words that it does not know.",
+        help_text="Applies in enforce mode. The filter reads English; it calls no other language harmful.",
+        error_messages={"required": "Choose one.", "invalid_choice": "Choose one."},
+    )
+    when_down = forms.ChoiceField(
+        label="If the filter is down",
+        choices=WhenUnavailable.choices,
+        widget=forms.Select(attrs={"class": "auto"}),
+        help_text="Applies in enforce mode, to every text while the model can't be loaded or fails.",
         error_messages={"required": "Choose one.", "invalid_choice": "Choose one."},
     )
     expected = forms.IntegerField(widget=forms.HiddenInput())
@@ -37,10 +61,17 @@ class ModeForm(forms.Form):
     def __init__(self, config: SafetySettings, *args: Any, **kwargs: Any) -> None:
         initial = {
             "mode": config.mode,
-            "when_unavailable": config.when_unavailable,
+            "when_language": config.when_language,
+            "when_down": config.when_down,
             "expected": config.changed_revision,
         }
         super().__init__(*args, initial=initial, **kwargs)
+
+    @property
+    def button(self) -> str:
+        """What releasing these valid values does, as the button says it."""
+        choices = self.cleaned_data["when_language"], self.cleaned_data["when_down"]
+        return BUTTONS.get(self.cleaned_data["mode"]) or "Enforce: " + ENFORCED[choices]
 
     @property
     def modes(self) -> list[tuple[SafetyMode, str]]:

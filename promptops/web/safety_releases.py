@@ -47,7 +47,8 @@ def change_to(told: dict[str, Any]) -> actions.SafetyChange | None:
     terms = [Term(kind, line) for kind in SafetyTermKind for line in told.get(f"{kind}_terms", "").splitlines()]
     return actions.SafetyChange(
         mode=told["mode"],
-        when_unavailable=told["when_unavailable"],
+        when_down=told["when_down"],
+        when_language=told["when_language"],
         # Releases used to tell four digits.
         thresholds={name: value for name, value in thresholds.items() if not _same(own.get(name), value)},
         terms=tuple(_read(term) for term in terms),

@@ -3,11 +3,12 @@
 import hashlib
 import shutil
 import threading
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.db import connection
+from django.db import DatabaseError, connection, transaction
 from django.db.migrations.loader import MigrationLoader
 from django.test.utils import CaptureQueriesContext
 
@@ -50,7 +51,7 @@ def new_version(data: bytes, sha256: str = "", **manifest) -> SafetyModelVersion
 
 def test_a_new_installation_has_the_shipped_model_and_begins_in_shadow():
     spec = live.current().safety
-    assert (spec.mode, spec.fail_closed, spec.model_number) == ("shadow", True, 1)
+    assert (spec.mode, spec.blocks_when_down, spec.model_number) == ("shadow", True, 1)
     assert spec.guard.self_test() == []
     assert spec.guard.check(BAD).category == SafetyCategory.VIOLENCE
     assert SafetySettings.objects.get(pk=1).model.data == b""
@@ -61,7 +62,8 @@ def test_a_change_is_one_release_that_the_audit_and_the_timeline_tell(actor, dja
         config = change(
             actor,
             mode=SafetyMode.ENFORCE,
-            when_unavailable=WhenUnavailable.ALLOW,
+            when_language=WhenUnavailable.ALLOW,
+            when_down=WhenUnavailable.ALLOW,
             thresholds={"violence": 0.9},
             terms=(Term("deny", "  acme   cola ", "other"), Term("allow", "shoot a sunset", "violence")),
         )
@@ -69,14 +71,16 @@ def test_a_change_is_one_release_that_the_audit_and_the_timeline_tell(actor, dja
     entry = AuditEntry.objects.get(action="safety.changed")
     assert entry.before == {
         "mode": "shadow",
-        "when_unavailable": "block",
+        "when_language": "block",
+        "when_down": "block",
         "violence_from": OWN[SafetyCategory.VIOLENCE],
         "allow_terms": "",
         "deny_terms": "",
     }
     assert entry.after == {
         "mode": "enforce",
-        "when_unavailable": "allow",
+        "when_language": "allow",
+        "when_down": "allow",
         "violence_from": 0.9,
         "allow_terms": "shoot a sunset",
         "deny_terms": "acme cola (other)",
@@ -85,7 +89,7 @@ def test_a_change_is_one_release_that_the_audit_and_the_timeline_tell(actor, dja
     kept = Release.objects.get(pk=1).configuration["safety"]
     assert (kept["mode"], kept["model"], kept["deny_terms"]) == ("enforce", 1, "acme cola (other)")
     spec = live.current().safety
-    assert (spec.mode, spec.fail_closed) == ("enforce", False)
+    assert (spec.mode, spec.blocks_when_down) == ("enforce", False)
     assert spec.policy.thresholds[SafetyCategory.VIOLENCE] == 0.9
     assert spec.policy.thresholds[SafetyCategory.HATE] == OWN[SafetyCategory.HATE]
     assert spec.guard.check("drink Acme Cola in the sun").reason == 'The text has the deny term "acme cola"'
@@ -93,7 +97,7 @@ def test_a_change_is_one_release_that_the_audit_and_the_timeline_tell(actor, dja
 
 def test_what_is_not_given_stays(actor):
     change(actor, mode="enforce", terms=(Term("deny", "acme", "other"),))
-    change(actor, when_unavailable="allow")
+    change(actor, when_language="allow", when_down="allow")
     config = SafetySettings.objects.get(pk=1)
     assert (config.mode, SafetyTerm.objects.get().text) == ("enforce", "acme")
     change(actor, terms=(Term("deny", "acme", "hate"), Term("deny", "bolt", "other")))
@@ -106,7 +110,8 @@ def test_what_is_not_given_stays(actor):
     ("parts", "told"),
     [
         ({"mode": "loud"}, "loud"),
-        ({"when_unavailable": "maybe"}, "maybe"),
+        ({"when_down": "maybe"}, "maybe"),
+        ({"when_language": "maybe"}, "maybe"),
         ({"thresholds": {"rude": 0.5}}, "no category rude"),
         ({"thresholds": {"hate": 0.0}}, "0.01 to 1"),
         ({"thresholds": {"hate": 1.5}}, "0.01 to 1"),
@@ -222,7 +227,8 @@ def test_a_setting_that_broke_the_policy_would_not_stop_the_server(actor):
 
 def test_migrating_back_asks_for_no_column_that_is_not_there_any_more():
     before = MigrationLoader(None).project_state(("promptops", "0018_release_comparison")).apps
-    with CaptureQueriesContext(connection) as captured:
+    # The row cannot be read: this database has lost a column that the older one had.
+    with CaptureQueriesContext(connection) as captured, suppress(DatabaseError), transaction.atomic():
         ensure_single_rows("default", apps=before)
     asked = " ".join(query["sql"] for query in captured)
     assert "promptops_safetysettings" in asked

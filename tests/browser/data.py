@@ -172,7 +172,13 @@ def _blocked(person: User) -> None:
     model = SafetyModelVersion.objects.get(number=1)
     scores = {"violence": 0.97, "dangerous": 0.41, "hate": 0.2, "other": 0.1, "self_harm": 0.04, "sexual": 0.0}
     verdicts = [
-        {"decision": "unavailable", "layer": "model", "reason": "The model knows too few of the words"},
+        {
+            "decision": "unavailable",
+            "layer": "model",
+            "cause": "language",
+            "language": "Chinese",
+            "reason": "The safety filter doesn't know enough of these words to judge them (mostly Chinese)",
+        },
         {"decision": "block", "layer": "deny_terms", "category": "other", "words": ["acme"], "reason": LONG_WORD},
         {"decision": "block", "layer": "model", "category": "violence", "scores": scores, "score": 1.2, "words": ["a"]},
     ]

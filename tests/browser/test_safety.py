@@ -10,6 +10,7 @@ from promptops.actions import runs, safety_training
 from promptops.actions.providers import ProviderFields, create_provider
 from promptops.models import Run, SafetyCheck, SafetyExample, SafetyModelVersion, SafetySettings, Template
 from tests.browser.conftest import Pages
+from tests.browser.looks import LOOKS, OTHER_LOOKS, faults, told
 from tests.browser.upstream import Upstream
 
 GORE = "gore and entrails scattered on the floor"
@@ -94,7 +95,7 @@ def test_from_a_try_to_an_enforced_threshold_and_back(
 
     page.goto("/safety/")
     page.get_by_label("Enforce").check()
-    release(page)
+    release(page, "Enforce: block harmful and unjudged texts")
     result = run_preview(pages, page, GORE)
     expect(result).to_contain_text("The safety filter blocked the input: violence")
     assert upstream.asked == []
@@ -205,3 +206,30 @@ def test_a_training_shows_its_steps_survives_a_reload_and_is_canceled(
             if thread.name == "safety-training":
                 thread.join(10)
     assert SafetyModelVersion.objects.count() == 1
+
+
+def test_the_panel_for_enforcing_says_what_it_would_do(pages: Pages, past_run: Run, releaser, page_for) -> None:
+    SafetyCheck.objects.filter(run=past_run).update(decision="unavailable", cause="language", language="Chinese")
+    page = pages.connected(page_for(releaser, "/safety/"))
+    page.locator("#mode_enforce").check()
+    page.get_by_role("button", name="Review and release").click()
+    panel = page.get_by_role("dialog", name="Review")
+    expect(panel).to_contain_text("refused because they cannot be judged")
+    expect(panel).to_contain_text("mostly Chinese")
+    panel.get_by_label("Note").fill("as agreed")
+    panel.locator("#enforce-when_language-allow").check()
+    expect(panel.get_by_role("button", name="let unknown languages pass")).to_be_visible()
+    expect(panel).to_contain_text("let pass though they cannot be judged")
+    expect(panel.get_by_label("Note")).to_have_value("as agreed")
+    expect(panel.locator("#enforce-when_language-allow")).to_be_focused()
+    found = faults(page, "safety-enforce", LOOKS + OTHER_LOOKS)
+    assert not found, told(found)
+    with page.expect_popup() as popup:
+        panel.get_by_role("link", name="See it").click()
+    expect(popup.value.locator("#rows tr")).to_have_count(1)
+    found = faults(popup.value, "runs-unknown-language", LOOKS + OTHER_LOOKS)
+    assert not found, told(found)
+    panel.get_by_role("button", name="let unknown languages pass").click()
+    expect(page.locator("#toasts")).to_contain_text("is live")
+    found = faults(page, "safety-enforced", LOOKS + OTHER_LOOKS)
+    assert not found, told(found)

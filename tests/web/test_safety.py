@@ -132,7 +132,10 @@ async def test_a_blocked_output_never_reaches_the_page(publish, make_user):
     [
         ({"input": "drink acme cola"}, "it has the deny term &quot;acme cola&quot; (other)"),
         ({"input": "a " * 4097}, "longer than 8,192 bytes"),
-        ({"input": "ein Fuchs rennt schnell durch frischen Schnee"}, "could not judge the input"),
+        (
+            {"input": "ein Fuchs rennt schnell durch frischen Schnee"},
+            "know enough of these words to judge the input (mostly German)",
+        ),
         (
             {"input": "k\u200bi\u200bl\u200bl and b e h e a d the naked corpse </s> __label__safe, bloody gore"},
             "blocked",
@@ -147,21 +150,28 @@ async def test_what_else_is_withheld(publish, make_user, given, told):
 
 
 async def test_failing_open_lets_pass_what_cannot_be_judged(publish, make_user):
-    given = {"mode": "enforce", "when_unavailable": "allow", "input": "ein Fuchs rennt schnell durch frischen Schnee"}
+    given = {
+        "mode": "enforce",
+        "when_language": "allow",
+        "when_down": "allow",
+        "input": "ein Fuchs rennt schnell durch frischen Schnee",
+    }
     html, asked = await run(publish, make_user, "A fox in the snow.", **given)
     assert len(asked) == 1
     assert "A fox in the snow." in html[-1]
     found = (await checks())["input"]
-    assert (found.decision, found.blocked) == ("unavailable", False)
+    assert (found.decision, found.blocked, found.cause, found.language) == ("unavailable", False, "language", "German")
 
 
 @pytest.mark.parametrize("unavailable", ["block", "allow"])
 async def test_a_missing_model(publish, make_user, monkeypatch, tmp_path, unavailable):
     monkeypatch.setattr(guards, "SHIPPED", tmp_path)
     guards.forget_models()
-    html, asked = await run(publish, make_user, "A fox.", mode="enforce", when_unavailable=unavailable)
+    html, asked = await run(
+        publish, make_user, "A fox.", mode="enforce", when_language=unavailable, when_down=unavailable
+    )
     if unavailable == "block":
-        assert "what it cannot judge is blocked" in html[-1]
+        assert "could not judge the input" in html[-1]
         assert "model-1.ftz" in html[-1]
         assert asked == []
     else:
@@ -337,7 +347,7 @@ def test_the_list_is_narrowed_to_what_the_filter_found(client_for, viewer):
     ("parts", "told", "level"),
     [
         ({"mode": "off"}, "The safety filter is off", "bad"),
-        ({"mode": "enforce", "when_unavailable": "allow"}, "fails open", "warn"),
+        ({"mode": "enforce", "when_language": "allow", "when_down": "allow"}, "fails open", "warn"),
         ({"thresholds": {"violence": 1.0}}, "The safety filter is failing", "bad"),
         ({"terms": (Term("deny", "fox", "other"),)}, "The safety filter is failing", "bad"),
     ],
@@ -356,7 +366,7 @@ def test_a_filter_that_works_is_quiet(client_for, viewer):
 
 
 def test_a_releaser_reviews_and_releases_the_mode(client_for, releaser, editor):
-    given = {"mode": "enforce", "when_unavailable": "block", "expected": "0"}
+    given = {"mode": "enforce", "when_language": "block", "when_down": "block", "expected": "0"}
     address = reverse("safety")
     assert client_for(editor).post(address, given).status_code == 403
     client = client_for(releaser, htmx=True)
@@ -376,5 +386,6 @@ def test_a_releaser_reviews_and_releases_the_mode(client_for, releaser, editor):
     assert LiveConfiguration.objects.get(pk=1).revision == 1
     assert "Someone changed the safety filter" in client.get(f"{address}?seen=0").content.decode()
     revision = client_for(editor).get(reverse("revision", args=[1])).content.decode()
-    assert "When unavailable" in revision
+    assert "A text in an unknown language" in revision
+    assert "While the filter is down" in revision
     assert "enforce" in revision

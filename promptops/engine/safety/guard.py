@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
+from promptops.engine.safety.language import foreign_language, frequent_words, load_languages
 from promptops.engine.safety.model import PREFIX, Once, get_labels, load_fasttext, predict
 from promptops.engine.safety.normalize import load_tables, words
 
@@ -74,6 +75,14 @@ class VerdictDecision(StrEnum):
     TOO_LONG = "too_long"
 
 
+class UnjudgedCause(StrEnum):
+    """Why a text is `UNAVAILABLE`: the filter is down, the language is unknown, or this one text broke it."""
+
+    DOWN = "down"
+    LANGUAGE = "language"
+    OTHER = "other"
+
+
 class SafetyLayer(StrEnum):
     """Which part of the guard decided."""
 
@@ -91,7 +100,7 @@ class SafetyVerdict:
     `words` are the term that decided, or the words of the model's worst window that weigh most where it blocks.
     `window` is the window that came closest to a threshold, or is the farthest over one, `allowed` the allow terms that
     were taken out, `normalized` the text as it was judged. `reason` is a sentence for operators, and None where a text
-    is simply allowed.
+    is simply allowed. `cause` says why a text is `UNAVAILABLE`; `language` names its language, if that is clear.
     """
 
     decision: VerdictDecision
@@ -103,6 +112,8 @@ class SafetyVerdict:
     allowed: tuple[str, ...] = ()
     normalized: str = ""
     reason: str | None = None
+    cause: UnjudgedCause | None = None
+    language: str = ""
 
 
 @dataclass(frozen=True)
@@ -147,7 +158,8 @@ class ModelSpec:
     """A fastText model and what its labels mean.
 
     `labels` maps every label of the model, without fastText's prefix, to a category or, for harmless, None; a model
-    with other labels is refused. `sha256` is the file's, checked when given. `probes` may be empty.
+    with other labels is refused. `sha256` is the file's, checked when given. `probes` may be empty. An `english_only`
+    model judges no text that `foreign_language` recognizes.
     """
 
     path: Path
@@ -156,6 +168,7 @@ class ModelSpec:
     sha256: str | None = None
     thresholds: Mapping[SafetyCategory, float] = field(default_factory=dict)
     probes: Sequence[Probe] = PROBES
+    english_only: bool = True
 
 
 def read_manifest(path: str | os.PathLike[str]) -> ModelSpec:
@@ -213,6 +226,7 @@ class SafetyModel:
 
     def _load(self) -> LoadedModel:
         load_tables()
+        load_languages()
         spec = self._spec() if callable(self._spec) else self._spec
         if spec.sha256:
             try:
@@ -446,7 +460,7 @@ class SafetyGuard:
             return self._judge(found, normalized, pause)
         except Exception as exc:  # a text that cannot be judged must not pass as harmless
             reason = f"The safety filter could not judge this text: {type(exc).__name__}: {exc}"
-            return SafetyVerdict(VerdictDecision.UNAVAILABLE, normalized=normalized, reason=reason)
+            return _unavailable(UnjudgedCause.OTHER, reason, normalized=normalized)
 
     def _judge(self, found: list[str], normalized: str, pause: Callable[[], object]) -> SafetyVerdict:
         pause()
@@ -468,24 +482,37 @@ class SafetyGuard:
             return SafetyVerdict(
                 VerdictDecision.ALLOW, SafetyLayer.ALLOW_TERMS, words=allowed, allowed=allowed, normalized=normalized
             )
+        return self._score(left, allowed, normalized, pause)
+
+    def _score(
+        self, left: list[str], allowed: tuple[str, ...], normalized: str, pause: Callable[[], object]
+    ) -> SafetyVerdict:
+        """The model's verdict on the words that terms have left; what it blocks wins over an unknown language."""
         model, failure = self._model.get() if self._model else (None, "The safety filter has no model")
         if model is None:
-            return SafetyVerdict(VerdictDecision.UNAVAILABLE, allowed=allowed, normalized=normalized, reason=failure)
+            return _unavailable(UnjudgedCause.DOWN, failure, allowed=allowed, normalized=normalized)
         pause()
         thresholds = self._policy.thresholds if self._policy else model.spec.thresholds
         if model.categories.isdisjoint(thresholds):
             reason = "No category of the safety filter's model has a threshold, so it could block nothing"
-            return SafetyVerdict(
-                VerdictDecision.UNAVAILABLE, SafetyLayer.MODEL, allowed=allowed, normalized=normalized, reason=reason
-            )
-        is_known = model.knows(left) >= KNOWN_SHARE
-        reading = model.read(left, pause, 0.0 if is_known else WINDOW_KNOWN_SHARE)
+            return _unavailable(UnjudgedCause.DOWN, reason, SafetyLayer.MODEL, allowed=allowed, normalized=normalized)
+        foreign = foreign_language(left, pause) if model.spec.english_only else None
+        is_readable = foreign is None and model.knows(left) >= KNOWN_SHARE
+        if foreign is not None:
+            # Its small words mean something else in English (the German "die"), so only the rest is scored.
+            listed = frequent_words(foreign)
+            left = [word for word in left if word not in listed]
+        reading = model.read(left, pause, 0.0 if is_readable else WINDOW_KNOWN_SHARE)
         worst = worst_of(reading.scores, thresholds)
         passes = worst is None or reading.scores[worst] < thresholds[worst]
-        if passes and not is_known:
-            reason = "The safety filter's model knows too few of the words to judge this text"
-            return SafetyVerdict(
-                VerdictDecision.UNAVAILABLE, SafetyLayer.MODEL, allowed=allowed, normalized=normalized, reason=reason
+        if passes and not is_readable:
+            return _unavailable(
+                UnjudgedCause.LANGUAGE,
+                f"The safety filter doesn't know enough of these words to judge them{_in_language(foreign)}",
+                SafetyLayer.MODEL,
+                allowed=allowed,
+                normalized=normalized,
+                language=foreign or "",
             )
         if worst is None or passes:
             return SafetyVerdict(
@@ -508,6 +535,16 @@ class SafetyGuard:
             reason=f"The model scores {worst} at {reading.scores[worst]:.2f}; "
             f"from {thresholds[worst]:.2f} on a text is blocked",
         )
+
+
+def _unavailable(
+    cause: UnjudgedCause, reason: str | None, layer: SafetyLayer | None = None, **known: Any
+) -> SafetyVerdict:
+    return SafetyVerdict(VerdictDecision.UNAVAILABLE, layer, reason=reason, cause=cause, **known)
+
+
+def _in_language(language: str | None) -> str:
+    return f" (mostly {language})" if language else ""
 
 
 class Terms:

@@ -138,7 +138,7 @@ def fold_confusables(text: str) -> str:
         likely = large.translate(_LOOKALIKES)
         if _ASCII_LETTER.search(word):
             return likely if likely.isascii() else large
-        return likely if likely in _ranks() else word
+        return likely if likely in english_ranks() else word
 
     return _FOREIGN_WORD.sub(fold, text)
 
@@ -163,7 +163,7 @@ def _unmark(pieces: list[str]) -> str:
             joined += pieces[place]
             if len(joined) > _LONGEST:
                 break
-            if joined in _ranks():
+            if joined in english_ranks():
                 word, end = joined, place + 1
         found.append(word)
         at = end
@@ -219,7 +219,7 @@ def _join_all(found: list[str]) -> str:
 
 def split_run(letters: str) -> list[str]:
     """The likeliest English words that `letters` spell when run together; the letters as they are if none fit."""
-    rank = _ranks()
+    rank = english_ranks()
     if letters in rank or not (letters.isascii() and letters.isalpha()):
         return [letters]
     # The cheapest cut: a word costs the logarithm of its rank, as if frequencies fell by Zipf's law.
@@ -265,7 +265,7 @@ def _unleet(word: str, numbers: bool = False) -> str:
     core = word.rstrip("!|+")
     if core.isalpha() or not (numbers or _LEET_SPOT.search(core)) or (_MEASURE.fullmatch(core) and not numbers):
         return word
-    if not core or (core[0] in "!|+" and (inner := core.lstrip("!|+")) and inner in _ranks()):
+    if not core or (core[0] in "!|+" and (inner := core.lstrip("!|+")) and inner in english_ranks()):
         return word
     plain = core.translate(_LEET)
     places = [index for index, char in enumerate(plain) if char in _STROKES]
@@ -279,8 +279,8 @@ def _unleet(word: str, numbers: bool = False) -> str:
         for place, letter in zip(places, choice, strict=True):
             letters[place] = letter
         readings.append("".join(letters))
-    if known := [read for read in readings if read in _ranks()]:
-        return min(known, key=_ranks().__getitem__)
+    if known := [read for read in readings if read in english_ranks()]:
+        return min(known, key=english_ranks().__getitem__)
     # No word that is known: digits, @ and $ hardly ever stand between words, the other signs often do.
     kept = numbers or re.search(r"[!|+€]", core) or core.rstrip("0123456789").isalpha()
     return word if kept else readings[0]
@@ -292,7 +292,7 @@ def shorten(text: str) -> str:
     def short(match: re.Match[str]) -> str:
         if _DRAWN_OUT.search(match[0]):
             for repeated in (r"\1\1", r"\1"):
-                if (word := _DRAWN_OUT.sub(repeated, match[0])) in _ranks():
+                if (word := _DRAWN_OUT.sub(repeated, match[0])) in english_ranks():
                     return word
         return match[0]
 
@@ -307,7 +307,7 @@ _ALL_STEPS = (drop_hidden, fold_forms, drop_marks, fold_confusables, str.casefol
 def load_tables() -> None:
     """Read what `words` needs: it takes as long as a hundred texts, and else the first that needs it would wait."""
     _confusables()
-    _ranks()
+    english_ranks()
 
 
 @cache
@@ -323,7 +323,7 @@ def _confusables() -> dict[int, str]:
 
 
 @cache
-def _ranks() -> dict[str, int]:
-    """English words and their ranks, the most frequent first, from 0."""
+def english_ranks() -> dict[str, int]:
+    """Return English words and their ranks, the most frequent first, from 0."""
     lines = (_DATA / "words.txt").read_text(encoding="utf-8").split()
     return {word: rank for rank, word in enumerate(lines)}

@@ -90,6 +90,7 @@ def _page(request: HttpRequest, run: Run, *, revealed: bool) -> HttpResponse:
             (check, safety_queries.score_rows(check.scores, thresholds, check.category))
             for check in run.safety_checks.all()
         ],
+        "unjudged": any(check.blocked and check.decision == "unavailable" for check in run.safety_checks.all()),
         "alternatives": alternatives,
         "written": pieces(run.output, run.raw, alternatives) if shows_written else [],
         "written_masked": bool(run.raw) and output_shown and not raw_shown,

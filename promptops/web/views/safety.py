@@ -14,6 +14,7 @@ from promptops.actions.errors import Refused, Stale
 from promptops.enums import Permission, SafetyMode, SafetyTermKind, WhenUnavailable
 from promptops.models import SafetyModelVersion, SafetySettings
 from promptops.queries import safety as queries
+from promptops.queries.safety_forecast import forecast
 from promptops.text import whole_number
 from promptops.web import review, safety_releases
 from promptops.web.access import actor, refused, requires
@@ -22,8 +23,8 @@ from promptops.web.review import Change
 from promptops.web.seen import changed
 
 OFF = "No text is judged any more, and whatever a model writes is shown at once."
-OPEN = "While the filter cannot judge, every text passes unseen."
 ENFORCE = "From now on blocked texts are withheld, and no text shows before all of it was judged."
+UNCHANGED = "No changes to release: the safety filter is as it was."
 
 
 @requires(Permission.READ)
@@ -44,31 +45,48 @@ def index(request: HttpRequest) -> HttpResponse:
         return render(request, part, context)
     if not request.user.may(Permission.RELEASE):
         raise refused(request, Permission.RELEASE)
+    return _change(request, config)
+
+
+def _change(request: HttpRequest, config: SafetySettings) -> HttpResponse:
+    """Review and release the mode and what becomes of texts that cannot be judged."""
     form = ModeForm(config, request.POST)
-    asked = {"title": "Change the safety filter", "confirm": "Release", "form_id": "safety-mode"}
+    asked: dict[str, Any] = {"title": "Change the safety filter", "confirm": "Release", "form_id": "safety-mode"}
     if not form.is_valid():
-        error = " ".join(message for messages in form.errors.values() for message in messages)
-        return safety_releases.refused(request, error, asked)
-    changes = _changes(config, form)
-    mode, meaning = form.cleaned_data["mode"], form.cleaned_data["when_unavailable"]
-    asked |= {"changes": changes, "warning": _warning(config, mode, meaning), "template": "_review_warning.html"}
-    if form.cleaned_data["expected"] != config.changed_revision:
+        return safety_releases.refused(request, safety_releases.errors(form), asked)
+    given = form.cleaned_data
+    mode, changes = given["mode"], _changes(config, form)
+    asked |= {
+        "changes": changes,
+        "warning": _warning(config, mode, given["when_language"], given["when_down"]),
+        "template": "_review_warning.html",
+        "confirm": form.button,
+    }
+    if given["expected"] != config.changed_revision:
         return safety_releases.refused(request, actions.STALE, asked)
-    if not changes:
-        return safety_releases.refused(request, "No changes to release: the safety filter is as it was.", asked)
-    if not review.confirmed(request):
-        return review.panel(request, **asked)
-    wanted = actions.SafetyChange(mode=mode, when_unavailable=meaning)
-    try:
-        done = actions.change_safety(
-            wanted, by=actor(request), expected=form.cleaned_data["expected"], note=review.note(request)
-        )
-    except (Refused, Stale, ValidationError) as error:
-        sentence = " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
-        return safety_releases.refused(request, sentence, asked)
-    was = "; ".join(f"{change.label}: {change.before}" for change in changes)
-    told = f"r{done.changed_revision} is live. To undo, make an earlier release below live again (was: {was})."
-    return review.done(request, reverse("safety"), told)
+    if mode == SafetyMode.ENFORCE:
+        # The choices are in the panel, too, beside what each would have done; the panel has a form of its own.
+        asked |= {
+            "template": "safety/_review_enforce.html",
+            "form_id": "safety-enforce",
+            "form": form,
+            "forecast": forecast(config),
+            "in_panel": "in_panel" in request.POST,
+        }
+    if not changes and not asked.get("in_panel"):
+        return safety_releases.refused(request, UNCHANGED, asked | {"template": "_review_refused.html"})
+    if not changes or not review.confirmed(request):
+        return review.panel(request, error="" if changes else UNCHANGED, **asked)
+    wanted = actions.SafetyChange(mode=mode, when_language=given["when_language"], when_down=given["when_down"])
+    undo = "To undo, make an earlier release below live again (was: {was})."
+    return safety_releases.release(
+        request,
+        wanted,
+        given["expected"],
+        "safety",
+        asked,
+        undo.format(was="; ".join(f"{change.label}: {change.before}" for change in changes)),
+    )
 
 
 @requires(Permission.RELEASE)
@@ -97,6 +115,8 @@ def roll_back(request: HttpRequest, revision: int) -> HttpResponse:
         return safety_releases.refused(request, "No changes to release: the safety filter is as it was then.", asked)
     try:
         if not review.confirmed(request):
+            if wanted.mode == SafetyMode.ENFORCE:
+                asked |= {"forecast": forecast(config), "template": "safety/_review_again.html", "wanted": wanted}
             return review.panel(request, warning=_warnings(config, wanted, wanted.model), **asked)
         done = actions.roll_back(revision, wanted, by=actor(request), expected=expected or 0, note=review.note(request))
     except (Refused, Stale, ValidationError) as error:
@@ -108,7 +128,12 @@ def roll_back(request: HttpRequest, revision: int) -> HttpResponse:
 
 def _warnings(config: SafetySettings, wanted: actions.SafetyChange, model: SafetyModelVersion) -> str:
     """What a whole other setting of the filter means for the show, and what its self-test finds."""
-    meant = _warning(config, wanted.mode or config.mode, wanted.when_unavailable or config.when_unavailable)
+    meant = _warning(
+        config,
+        wanted.mode or config.mode,
+        wanted.when_language or config.when_language,
+        wanted.when_down or config.when_down,
+    )
     config.thresholds = wanted.thresholds or {}
     policy = guards.policy_of(config, actions.clean_terms(wanted.terms or ()), model)
     return " ".join(filter(None, (meant, safety_releases.self_test(model, policy))))
@@ -131,7 +156,8 @@ def _differences(now: dict[str, Any], then: dict[str, Any]) -> list[Change]:
         elif before != after:
             label, words = {
                 "mode": ("Mode", lambda value: SafetyMode(value).label),
-                "when_unavailable": ("A text that cannot be judged", lambda value: WhenUnavailable(value).label),
+                "when_language": ("If the language is unknown", lambda value: WhenUnavailable(value).label),
+                "when_down": ("If the filter is down", lambda value: WhenUnavailable(value).label),
             }.get(name, (name.capitalize(), str))
             found.append(Change(label, words(before), words(after)))
     return found
@@ -139,20 +165,23 @@ def _differences(now: dict[str, Any], then: dict[str, Any]) -> list[Change]:
 
 def _changes(config: SafetySettings, form: ModeForm) -> list[Change]:
     found = []
-    for name, words in (("mode", SafetyMode), ("when_unavailable", WhenUnavailable)):
+    choices = (("mode", SafetyMode), ("when_language", WhenUnavailable), ("when_down", WhenUnavailable))
+    for name, words in choices:
         before, after = getattr(config, name), form.cleaned_data[name]
         if before != after:
             found.append(Change(form.fields[name].label, words(before).label, words(after).label))
     return found
 
 
-def _warning(config: SafetySettings, mode: str, meaning: str) -> str:
-    """What the change means for the show, where that is not harmless."""
+def _warning(config: SafetySettings, mode: str, when_language: str, when_down: str) -> str:
+    """What the change means for live traffic, where that is not harmless."""
     if mode == SafetyMode.OFF:
         return OFF
     if mode != SafetyMode.ENFORCE:
         return ""
     warnings = [ENFORCE] if config.mode != mode else []
-    if meaning == WhenUnavailable.ALLOW:
-        warnings.append(OPEN)
+    if when_language == WhenUnavailable.ALLOW:
+        warnings.append("Texts in languages that the filter doesn't know pass unjudged.")
+    if when_down == WhenUnavailable.ALLOW:
+        warnings.append("While the filter is down, every text passes unjudged.")
     return " ".join(warnings)

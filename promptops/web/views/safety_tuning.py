@@ -134,6 +134,8 @@ def _meaning(spec: SafetySpec, verdict: SafetyVerdict) -> str:
     """What becomes of a run with this text, as the filter is set now."""
     if spec.mode == SafetyMode.OFF:
         return "The filter is off: a run with this text is not judged."
+    if spec.mode == SafetyMode.ENFORCE and verdict.decision is VerdictDecision.UNAVAILABLE and spec.stops(verdict):
+        return "A run with this text is blocked: the settings block what cannot be judged."
     if spec.mode == SafetyMode.ENFORCE:
         return "A run with this text is withheld." if spec.stops(verdict) else "A run with this text passes."
     if verdict.decision is VerdictDecision.ALLOW or not spec.stops(verdict):

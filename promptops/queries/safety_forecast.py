@@ -1,0 +1,100 @@
+"""What enforcing the safety filter would have done with the newest runs, by their recorded verdicts."""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from urllib.parse import urlencode
+
+from django.db.models import Exists, OuterRef, Q
+from django.utils import timezone
+
+from promptops.engine.safety.guard import UnjudgedCause, VerdictDecision
+from promptops.models import SafetyCheck, SafetySettings
+
+RUNS = 1_000
+WINDOW = timedelta(hours=24)
+HARMFUL, TOO_LONG, LANGUAGE, DOWN = "harmful", "too_long", "language", "down"
+OUTCOMES = (HARMFUL, TOO_LONG, LANGUAGE, DOWN)
+"""What may stop a run, the first one first: a run with a harmful and an unjudged text is harmful."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """How many of the judged runs would be stopped, by why; `since` and `until` are the first and last of them.
+
+    `main_language` is that of at least half of the runs in an unknown language. `earlier` were judged before the filter
+    last changed.
+    """
+
+    runs: int
+    counts: dict[str, int]
+    main_language: str = ""
+    earlier: int = 0
+    since: datetime | None = None
+    until: datetime | None = None
+
+    @property
+    def queries(self) -> dict[str, str]:
+        """The query of the address of the Runs page that lists exactly the runs with an outcome, for each."""
+        moments = {"since": self.since, "until": self.until}
+        given = {name: moment.isoformat() for name, moment in moments.items() if moment}
+        return {outcome: urlencode({"safety": outcome, **given}) for outcome in OUTCOMES}
+
+
+def forecast(config: SafetySettings, now: datetime | None = None) -> Forecast:
+    """Return what enforcing would have done with the last 24 hours, at most the newest 1,000 judged runs. One query."""
+    now = now or timezone.now()
+    names = ("run_id", "decision", "cause", "language", "run__at", "run__revision")
+    checks = SafetyCheck.objects.filter(at__gte=now - WINDOW, at__lte=now).order_by("-at")
+    outcomes: dict[int, str] = {}
+    languages: dict[int, str] = {}
+    earlier: set[int] = set()
+    moments: list[datetime] = []
+    for run_id, decision, cause, language, at, revision in checks.values_list(*names)[: 2 * RUNS]:
+        if run_id not in outcomes and len(outcomes) == RUNS:
+            break
+        found = _outcome(decision, cause)
+        outcomes[run_id] = min(outcomes.get(run_id, ""), found, key=_rank)
+        if found == LANGUAGE:
+            languages.setdefault(run_id, language)
+        if revision < config.changed_revision:
+            earlier.add(run_id)
+        moments.append(at)
+    counts = Counter(outcomes.values())
+    named = Counter(languages[run_id] for run_id, outcome in outcomes.items() if outcome == LANGUAGE)
+    language, count = named.most_common(1)[0] if named else ("", 0)
+    return Forecast(
+        runs=len(outcomes),
+        counts={outcome: counts[outcome] for outcome in OUTCOMES},
+        main_language=language if count * 2 >= counts[LANGUAGE] else "",
+        earlier=len(earlier),
+        since=min(moments, default=None),
+        until=max(moments, default=None),
+    )
+
+
+def having(outcome: str) -> Q:
+    """Return the condition of runs with this outcome, one of OUTCOMES."""
+    checks = SafetyCheck.objects.filter(run=OuterRef("pk"))
+    unjudged = checks.filter(decision=VerdictDecision.UNAVAILABLE.value)
+    conditions = {
+        HARMFUL: Q(Exists(checks.filter(decision=VerdictDecision.BLOCK.value))),
+        TOO_LONG: Q(Exists(checks.filter(decision=VerdictDecision.TOO_LONG.value))),
+        LANGUAGE: Q(Exists(unjudged.filter(cause=UnjudgedCause.LANGUAGE.value))),
+        DOWN: Q(Exists(unjudged.exclude(cause=UnjudgedCause.LANGUAGE.value))),
+    }
+    condition = conditions[outcome]
+    for worse in OUTCOMES[: OUTCOMES.index(outcome)]:
+        condition &= ~conditions[worse]
+    return condition
+
+
+def _outcome(decision: str, cause: str) -> str:
+    """What a verdict would do to its run; "" if it passes."""
+    if decision == VerdictDecision.UNAVAILABLE:
+        return LANGUAGE if cause == UnjudgedCause.LANGUAGE else DOWN
+    return {VerdictDecision.BLOCK.value: HARMFUL, VerdictDecision.TOO_LONG.value: TOO_LONG}.get(decision, "")
+
+
+def _rank(outcome: str) -> int:
+    return OUTCOMES.index(outcome) if outcome else len(OUTCOMES)

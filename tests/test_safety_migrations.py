@@ -1,0 +1,56 @@
+"""The migrations of the safety filter's choices and causes, with data, forth and back."""
+
+import pytest
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+BEFORE, AFTER = ("promptops", "0024_safety_terms_revision"), ("promptops", "0037_unmask_unjudged_inputs")
+
+
+def migrate(target):
+    executor = MigrationExecutor(connection)
+    executor.migrate([target])
+    return MigrationExecutor(connection).loader.project_state([target]).apps
+
+
+def unjudged(apps, number: int, **values):
+    run = apps.get_model("promptops", "Run").objects.create(
+        pk=number, source="preview", operation="enhance", temperature=1, max_tokens=1, latency_ms=1, revision=0,
+        status="blocked", input="una casa", input_masked=True,
+    )  # fmt: skip
+    check = {"run": run, "side": "input", "decision": "unavailable", "mode": "enforce", "blocked": True}
+    apps.get_model("promptops", "SafetyCheck").objects.create(**(check | values))
+
+
+@pytest.mark.parametrize("choice", ["block", "allow"])
+def test_both_choices_begin_as_the_one_and_checks_get_their_cause(choice):
+    newest = MigrationExecutor(connection).loader.graph.leaf_nodes("promptops")
+    try:
+        older = migrate(BEFORE)
+        older.get_model("promptops", "SafetySettings").objects.update(when_unavailable=choice)
+        causes = {
+            1: ({"layer": "model", "reason": "The safety filter's model knows too few of the words"}, "language"),
+            2: ({"layer": "model", "reason": "No category of the safety filter's model has a threshold"}, "down"),
+            3: ({"reason": "The safety filter's model could not be loaded: x"}, "down"),
+            4: ({"reason": "The safety filter could not judge this text: ValueError: x"}, "other"),
+            5: ({"reason": "The safety filter could not be asked: RuntimeError"}, "other"),
+            6: ({"layer": "model", "reason": ""}, "language"),  # erased
+            7: ({"layer": "model", "decision": "block", "reason": "violence"}, ""),
+        }
+        for number, (values, _) in causes.items():
+            unjudged(older, number, **values)
+        newer = migrate(AFTER)
+        config = newer.get_model("promptops", "SafetySettings").objects.get()
+        assert (config.when_down, config.when_language) == (choice, choice)
+        checks = newer.get_model("promptops", "SafetyCheck").objects
+        assert dict(checks.values_list("run", "cause")) == {number: cause for number, (_, cause) in causes.items()}
+        masked = newer.get_model("promptops", "Run").objects.filter(input_masked=True)
+        assert list(masked.values_list("pk", flat=True)) == [7]
+        newer.get_model("promptops", "SafetySettings").objects.update(when_language="block")
+        older = migrate(BEFORE)
+        assert older.get_model("promptops", "SafetySettings").objects.get().when_unavailable == "block"
+        assert older.get_model("promptops", "Run").objects.filter(input_masked=True).count() == 7
+    finally:
+        MigrationExecutor(connection).migrate(newest)
