@@ -6,11 +6,24 @@ server, such as a cloud credential, to a server of their own.
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
+from django.conf import settings
+
 from promptops.engine.addresses import AllowList, allow_list, numeric_address, plain_address
 from promptops.engine.providers import cerebras, groq
+from promptops.enums import ProviderKind
+from promptops.models import Provider
+
+DEFAULT_VARIABLES: Mapping[str, str] = MappingProxyType(
+    {ProviderKind.CEREBRAS: cerebras.KEY_ENV, ProviderKind.GROQ: groq.KEY_ENV}
+)
+DEFAULT_ADDRESSES: Mapping[str, str] = MappingProxyType(
+    {ProviderKind.CEREBRAS: cerebras.BASE_URL, ProviderKind.GROQ: groq.BASE_URL}
+)
+"""What applies to a vendor's kind where the provider names nothing else."""
 
 SETTING = "PROVIDER_KEY_VARIABLES"
 
@@ -76,6 +89,39 @@ class Permitted:
         if variable.endswith(SUFFIX):
             return None
         return f"The name of a key's variable ends in {SUFFIX}. {_remedy(f'{variable}={host}')}"
+
+
+def permitted() -> Permitted:
+    """Return what the setting permits. Raises `ValueError` for an entry that cannot be read."""
+    return _read(tuple(settings.PROVIDER_KEY_VARIABLES))
+
+
+@lru_cache(maxsize=4)
+def _read(entries: tuple[str, ...]) -> Permitted:
+    return Permitted.read(entries)
+
+
+def key_variable(provider: Provider) -> str:
+    """Return the variable that the provider's key is read from; "" where the key is stored or there is none."""
+    return "" if provider.key_encrypted else provider.key_env or DEFAULT_VARIABLES.get(provider.kind, "")
+
+
+def address_of(provider: Provider) -> str:
+    """Return the address that the provider's key is sent to; "" for the embedded model."""
+    return provider.base_url or DEFAULT_ADDRESSES.get(provider.kind, "")
+
+
+def problem_of(provider: Provider) -> str | None:
+    """Return why the provider's variable is not sent to its address, or `None` where it may be or there is none."""
+    variable = key_variable(provider)
+    return permitted().problem(variable, address_of(provider)) if variable else None
+
+
+def is_sent_in_the_clear(provider: Provider) -> bool:
+    """Return whether the provider has a key that leaves this machine unencrypted."""
+    address = urlsplit(address_of(provider))
+    has_key = bool(provider.key_encrypted or key_variable(provider))
+    return has_key and address.scheme == "http" and not _is_loopback((address.hostname or "").lower())
 
 
 def _remedy(entry: str) -> str:

@@ -18,6 +18,7 @@ from promptops.engine.health import HealthRegistry
 from promptops.engine.snapshot import ProviderSpec, SettingsSpec, Snapshot, TemplateSpec
 from promptops.engine.types import Prices, PromptOperation
 from promptops.engine.variables import find
+from promptops.key_variables import problem_of
 from promptops.models import (
     AuditEntry,
     AuditHead,
@@ -110,14 +111,14 @@ def template_spec(template: Template, version: Version) -> TemplateSpec:
 
 def provider_spec(provider: Provider) -> ProviderSpec:
     """What a run needs of a provider, its decrypted key included (never in its repr)."""
-    key, key_env = None, provider.key_env or None
+    key, key_problem = None, problem_of(provider)
     if provider.key_encrypted:
         try:
             key = crypto.decrypt(provider.key_encrypted)
         except crypto.UnreadableSecret:
             log.error("The stored key of provider %s cannot be read: enter it again.", provider.name)
             # Never another key in its place: the vendor's variable might hold one that is not for this address.
-            key_env = "STORED_KEY_CANNOT_BE_READ"
+            key_problem = "its stored key cannot be read. Enter it again."
     return ProviderSpec(
         id=provider.pk,
         name=provider.name,
@@ -126,7 +127,8 @@ def provider_spec(provider: Provider) -> ProviderSpec:
         model=provider.model,
         timeout_ms=provider.timeout_ms,
         api_key=key,
-        key_env=key_env,
+        key_env=provider.key_env or None,
+        key_problem=key_problem,
         max_concurrent=provider.max_concurrent,
         prices=_prices(provider),
         fall_back_on=frozenset(

@@ -68,7 +68,7 @@ def allow_list(entries: Collection[str]) -> AllowList | None:
             networks.add(ipaddress.ip_network(entry.strip("[]"), strict=False))
         except ValueError:
             if "/" in entry or ":" in entry or not entry.strip():
-                raise ValueError(f"{entry!r} is neither a host name nor an address nor a network") from None
+                raise ValueError(f"{entry!r} is neither a host name nor an address nor a network.") from None
             names.add(entry.lower().rstrip("."))
     return AllowList(frozenset(names), frozenset(networks)) if entries else None
 

@@ -158,7 +158,7 @@ class ProviderOptions:
     ("auth", "not_found", "refused") after which the next provider is asked although the contract would stop;
     `context_tokens` is how much its model can take, prompt and answer together. `first_text_ms` and `stall_ms` limit a
     streamed answer: how long its first text may take, and how long it may pause afterwards. `adaptations` name what
-    this server wants to be asked differently.
+    this server wants to be asked differently. `key_problem` says why its key must not be sent; every call fails then.
     """
 
     max_concurrent: int | None = None
@@ -168,6 +168,7 @@ class ProviderOptions:
     first_text_ms: int | None = None
     stall_ms: int | None = None
     adaptations: frozenset[str] = frozenset()
+    key_problem: str | None = None
 
 
 @runtime_checkable

@@ -1,6 +1,7 @@
 """Providers: the chain, its order, and each provider's fields and key. Tests go over the page's socket."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -14,16 +15,18 @@ from django_htmx.http import reswap, retarget
 from promptops.actions import providers as actions
 from promptops.actions.errors import Refused
 from promptops.enums import Permission, ProviderKind
+from promptops.key_variables import DEFAULT_ADDRESSES, address_of, is_sent_in_the_clear, problem_of
 from promptops.models import Provider
 from promptops.queries import providers as queries
 from promptops.text import whole_number
 from promptops.web import review
 from promptops.web.access import actor, refusal, requires
-from promptops.web.forms_providers import DEFAULT_BASE_URL, EditProviderForm, KeyForm, NewProviderForm, reshaped
+from promptops.web.forms_providers import EditProviderForm, KeyForm, NewProviderForm, reshaped
 from promptops.web.review import Change
 from promptops.web.seen import changed
 
-KEY_DROPPED = "The stored key was entered for another server, so it is dropped. Enter it again afterwards."
+KEY_DROPPED = "The key was entered for another server, so this change removes it. Enter the key again afterwards."
+UNENCRYPTED = "The key is sent to {host} unencrypted. Use an https:// address, or a network that you trust."
 ALL_OFF = "With this no provider is on: every run fails until one is turned on again."
 
 
@@ -123,7 +126,7 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
         "form_id": "provider-form",
         "changes": [Change(label, before[label], after[label]) for label in after if after[label] != before[label]],
         "affected": _affected(provider),
-        "warning": KEY_DROPPED if form.drops_key else "",
+        "warning": KEY_DROPPED if form.drops_key else _unencrypted(form.after),
         "template": "_review_warning.html",
     }
     if form.cleaned_data["expected"] != provider.changed_revision:
@@ -167,6 +170,8 @@ def key(request: HttpRequest, pk: int) -> HttpResponse:
         "form_id": "key-form",
         "changes": [Change("Key", queries.key_sentence(provider), after)],
         "affected": _affected(provider),
+        "warning": _unencrypted(form.after),
+        "template": "_review_warning.html",
     }
     if form.cleaned_data["expected"] != provider.changed_revision:
         return _stale(request, provider, "key_expected", asked)
@@ -279,6 +284,8 @@ def _edit_context(
         "form": form or EditProviderForm(provider),
         "key_form": key_form or KeyForm(provider),
         "key": queries.key_sentence(provider),
+        "key_problem": problem_of(provider),
+        "unencrypted": _unencrypted(provider),
         "seen": provider.changed_revision,
     }
 
@@ -295,7 +302,7 @@ def _stale(request: HttpRequest, provider: Provider, expected_id: str, asked: di
 
 def _told(provider: Provider) -> dict[str, str]:
     """A provider's fields in words, without its key."""
-    default = DEFAULT_BASE_URL.get(ProviderKind(provider.kind))
+    default = DEFAULT_ADDRESSES.get(provider.kind)
     return {
         "Name": provider.name,
         "Kind": provider.get_kind_display(),
@@ -319,6 +326,12 @@ def _price(usd: float | None) -> str:
 
 def _affected(provider: Provider) -> str:
     return review.AFFECTED if provider.enabled else "It is off, so no run is affected."
+
+
+def _unencrypted(provider: Provider) -> str:
+    """Return the warning for a key that leaves this machine unencrypted, or ""."""
+    host = urlsplit(address_of(provider)).hostname
+    return UNENCRYPTED.format(host=host) if is_sent_in_the_clear(provider) else ""
 
 
 def _undo(changes: list[Change]) -> str:
