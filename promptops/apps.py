@@ -5,6 +5,8 @@ from typing import Any
 from django.apps import AppConfig
 from django.apps import apps as present_apps
 from django.apps.registry import Apps
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.db.models import Max
 from django.db.models.signals import post_migrate, pre_migrate
@@ -15,8 +17,14 @@ class PromptOpsConfig(AppConfig):
     verbose_name = "PromptOps"
 
     def ready(self) -> None:
-        from promptops import signals, system_checks  # noqa: F401 -- registers the checks, connects the receivers
+        from promptops import key_variables, signals, system_checks  # noqa: F401 -- registers checks and receivers
+        from promptops.engine import addresses
 
+        try:
+            key_variables.permitted()
+            addresses.allow_only(addresses.allow_list(settings.PROVIDER_HOSTS))
+        except ValueError as error:
+            raise ImproperlyConfigured(str(error)) from None
         pre_migrate.connect(lift_statement_limit, sender=self)
         post_migrate.connect(ensure_single_rows, sender=self)
         post_migrate.connect(restore_statement_limit, sender=self)

@@ -94,6 +94,7 @@ ACTIONS: dict[str, str] = {
     "prompt_set.exported": "{actor} exported the prompt set {object} as {after[format]} (inputs: {after[inputs]})",
     "prompts.exported": "{actor} exported the live prompts (files: {after[files]})",
     "audit.exported": "{actor} exported audit entries as {after[format]}",
+    "exports.counted": "{actor} exported {after[exports]} more times ({object})",
     "audit.protected": "{actor} put back the triggers that keep the audit from being changed ({before[missing]})",
     "access.refused": "{actor} was refused: {object} ({after[method]}, needs {after[needs]})",
     "prompts.imported": "{actor} imported {object} from files (templates changed: {after[templates]})",

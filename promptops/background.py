@@ -14,6 +14,7 @@ from django.contrib.sessions.backends.db import SessionStore
 
 from promptops import events, live
 from promptops.actions import adaptations, presence
+from promptops.actions.exports import record_counted_exports
 from promptops.actions.runs import erase_expired
 from promptops.actions.trials import Runner
 from promptops.draining import gate
@@ -79,7 +80,8 @@ async def _heartbeat() -> None:
 
 
 def _tidy() -> None:
-    """Erase the text of runs that are older than the retention setting; drop expired sessions."""
+    """Erase the text of runs that are older than the retention setting; drop expired sessions; record exports."""
     if erased := erase_expired():
         log.info("Erased the text of %d expired runs.", erased)
     SessionStore.clear_expired()
+    record_counted_exports()

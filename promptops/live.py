@@ -17,13 +17,12 @@ from django.db.models import Count, Exists, Max, OuterRef
 
 from promptops import crypto, events, guards
 from promptops.engine.health import HealthRegistry
-from promptops.engine.providers import cerebras, groq
 from promptops.engine.providers.adaptations import learned
 from promptops.engine.providers.addresses import base_address
 from promptops.engine.snapshot import ProviderSpec, SettingsSpec, Snapshot, TemplateSpec
 from promptops.engine.types import Prices, PromptOperation
 from promptops.engine.variables import find
-from promptops.enums import ProviderKind
+from promptops.key_variables import address_of, problem_of
 from promptops.models import (
     AuditEntry,
     AuditHead,
@@ -44,9 +43,6 @@ FOLLOW_SECONDS = 0.5
 
 health = HealthRegistry()
 """How the providers are doing, as the runs of this process have found; it outlives every swap of the snapshot."""
-
-DEFAULT_BASE_URL = {ProviderKind.CEREBRAS: cerebras.BASE_URL, ProviderKind.GROQ: groq.BASE_URL}
-"""The vendors' addresses, which apply where a provider names none."""
 
 
 @dataclass
@@ -118,14 +114,9 @@ def forget() -> None:
     _current = None
 
 
-def address(provider: Provider) -> str:
-    """Return the base URL at which the provider is asked, "" for the embedded model."""
-    return provider.base_url or DEFAULT_BASE_URL.get(ProviderKind(provider.kind), "")
-
-
 def server(provider: Provider) -> str:
     """Return the address by which the engine remembers what it learned of the provider."""
-    return base_address(address(provider)).rstrip("/")
+    return base_address(address_of(provider)).rstrip("/")
 
 
 def restore_learned() -> None:
@@ -186,14 +177,14 @@ def template_spec(template: Template, version: Version) -> TemplateSpec:
 
 def provider_spec(provider: Provider) -> ProviderSpec:
     """What a run needs of a provider, its decrypted key included (never in its repr)."""
-    key, key_env = None, provider.key_env or None
+    key, key_problem = None, problem_of(provider)
     if provider.key_encrypted:
         try:
             key = crypto.decrypt(provider.key_encrypted)
         except crypto.UnreadableSecret:
             log.error("The stored key of provider %s cannot be read: enter it again.", provider.name)
             # Never another key in its place: the vendor's variable might hold one that is not for this address.
-            key_env = "STORED_KEY_CANNOT_BE_READ"
+            key_problem = "its stored key cannot be read. Enter it again."
     return ProviderSpec(
         id=provider.pk,
         name=provider.name,
@@ -202,7 +193,8 @@ def provider_spec(provider: Provider) -> ProviderSpec:
         model=provider.model,
         timeout_ms=provider.timeout_ms,
         api_key=key,
-        key_env=key_env,
+        key_env=provider.key_env or None,
+        key_problem=key_problem,
         max_concurrent=provider.max_concurrent,
         prices=_prices(provider),
         fall_back_on=frozenset(

@@ -117,6 +117,8 @@ HOST = os.environ.get("HOST") or "127.0.0.1"
 PORT = os.environ.get("PORT") or "8000"
 ALLOWED_HOSTS = _list("ALLOWED_HOSTS") or sorted({"localhost", "127.0.0.1", "[::1]", HOST})
 BEHIND_PROXY = _flag("BEHIND_PROXY")
+PROVIDER_KEY_VARIABLES = _list("PROVIDER_KEY_VARIABLES")
+PROVIDER_HOSTS = _list("PROVIDER_HOSTS")
 GRACE_SECONDS = _number("GRACE_SECONDS", default=20, least=0, most=600)
 REQUEST_SECONDS = _number("REQUEST_SECONDS", default=30, least=1, most=3600)
 CONNECTIONS_PER_ADDRESS = _number("CONNECTIONS_PER_ADDRESS", default=1000, least=1, most=100_000)

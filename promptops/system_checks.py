@@ -4,9 +4,11 @@ from typing import Any
 
 from django.core.checks import CheckMessage, Tags, Warning, register
 from django.db import connections
+from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
 
-from promptops.models import audit_triggers
+from promptops.key_variables import SETTING, problem_of
+from promptops.models import Provider, audit_triggers
 
 
 @register(Tags.database)
@@ -38,4 +40,26 @@ def audit_is_protected(databases: list[str] | None = None, **kwargs: Any) -> lis
                     id="promptops.W001",
                 )
             )
+    return found
+
+
+@register(Tags.database)
+def keys_are_sent(databases: list[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Name the providers whose key's variable may not be sent to their address, and what to do."""
+    found: list[CheckMessage] = []
+    for alias in databases or []:
+        connection = connections[alias]
+        if not MigrationRecorder(connection).has_table() or MigrationExecutor(connection).migration_plan(
+            MigrationExecutor(connection).loader.graph.leaf_nodes("promptops")
+        ):
+            continue  # its tables are those of an older release
+        for provider in Provider.objects.using(alias):
+            if problem := problem_of(provider):
+                found.append(
+                    Warning(
+                        f"The provider {provider.name} gets no key. {problem}",
+                        hint=f"See {SETTING} in docs/configuration.md.",
+                        id="promptops.W002",
+                    )
+                )
     return found

@@ -17,7 +17,7 @@ LAYERS = [
     {"background"},
     {"actions", "queries"},
     {"live"},
-    {"guards"},
+    {"guards", "key_variables"},
     {"audit"},
     {"events"},
     {"checks"},

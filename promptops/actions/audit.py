@@ -13,12 +13,6 @@ REFUSALS_EVERY = timedelta(minutes=1)
 """At most one refusal of a person at one target is recorded in this time, so that nobody floods the audit."""
 
 
-@transaction.atomic
-def record_export(format: str, filters: dict[str, str], *, by: Actor) -> AuditEntry:
-    """Note an export before it begins; it holds entries with lower numbers than the one returned."""
-    return audit.record("audit.exported", by=by, object_name="the audit", after={"format": format, **filters})
-
-
 def record_refusal(target: str, *, by: Actor, method: str, permission: str, path: str = "") -> bool:
     """Note that `by` was refused `target` (a view's name, or what a page's socket asked for) for want of a permission.
 

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from promptops import audit, events
 from promptops.actions.errors import Stale
+from promptops.actions.exports import record_export
 from promptops.actions.releases import Content
 from promptops.actions.runs import MAX_COUNT, clean_input
 from promptops.audit import Actor
@@ -130,9 +131,9 @@ def cancel(comparison: Comparison, *, by: Actor) -> None:
 
 
 @transaction.atomic
-def record_export(comparison: Comparison, what: str, format: str, *, by: Actor) -> None:
+def record_download(comparison: Comparison, what: str, format: str, *, by: Actor) -> None:
     """Note that somebody takes a part of it (`what`) along, before the file begins."""
-    audit.record("comparison.exported", by=by, object=comparison, after={"what": what, "format": format})
+    record_export("comparison.exported", by=by, object=comparison, after={"what": what, "format": format})
 
 
 @transaction.atomic

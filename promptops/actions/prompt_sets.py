@@ -11,10 +11,11 @@ from django.utils import timezone
 
 from promptops import audit
 from promptops.actions.errors import Refused, Stale
+from promptops.actions.exports import record_export
 from promptops.actions.runs import clean_input
 from promptops.audit import Actor
 from promptops.inputs import MAX_PROBLEMS, Format, Line, Problem, Unreadable, decode, read
-from promptops.models import AuditEntry, LiveConfiguration, PromptSet
+from promptops.models import LiveConfiguration, PromptSet
 from promptops.models.prompt_sets import inputs_sha256
 
 MAX_INPUTS = 2_000
@@ -126,10 +127,10 @@ def restore(prompt_set: PromptSet, *, by: Actor) -> None:
 
 
 @transaction.atomic
-def record_export(prompt_set: PromptSet, format: str, *, by: Actor) -> AuditEntry:
+def record_download(prompt_set: PromptSet, format: str, *, by: Actor) -> None:
     """Note that somebody takes the inputs out as a file; `format` is the ending of its name."""
     after = {"format": format, "inputs": prompt_set.input_count, "inputs_sha256": prompt_set.inputs_sha256}
-    return audit.record("prompt_set.exported", by=by, object=prompt_set, after=after)
+    record_export("prompt_set.exported", by=by, object=prompt_set, after=after)
 
 
 @transaction.atomic

@@ -14,14 +14,12 @@ from promptops import audit, crypto, live
 from promptops.actions._release import Reason, next_revision, record_release
 from promptops.actions.errors import Refused, Stale
 from promptops.audit import Actor
+from promptops.engine.addresses import refusal_of_url
 from promptops.engine.providers.adaptations import ADAPTATIONS
 from promptops.engine.providers.addresses import base_address
 from promptops.enums import ProviderKind
+from promptops.key_variables import problem_of
 from promptops.models import Provider
-
-# The server's own secrets: a provider's key is sent to its address, so none of these may be named as one.
-NOT_A_KEY = frozenset({"SECRET_KEY", "SECRET_KEY_FALLBACKS", "DATABASE_URL", "REDIS_URL"})
-
 
 PRICES = ("price_input", "price_cached", "price_output")
 # What the embedded model has no use for: it costs nothing, always has its model and is asked in one way only.
@@ -65,15 +63,13 @@ def planned(fields: ProviderFields, *, key: str = "", key_env: str = "") -> Prov
 def edited(provider: Provider, fields: ProviderFields) -> Provider:
     """The provider as `edit_provider` would save it, unsaved. Raises ValidationError for what cannot be used.
 
-    A stored key is only ever sent to the server that it was entered for: another host, or another vendor, drops it.
-    The embedded model has no key at all.
+    A key is only ever sent to the server that it was entered for: another host, or another vendor, drops the stored key
+    and the name of the variable. The embedded model has no key at all.
     """
     after = copy(provider)
     _fill(after, fields)
     if after.kind == ProviderKind.LOCAL or _server(after) != _server(provider):
-        after.key_encrypted = ""
-    if after.kind == ProviderKind.LOCAL:
-        after.key_env = ""
+        after.key_encrypted = after.key_env = ""
     _check(after)
     return after
 
@@ -233,10 +229,10 @@ def _set_key(provider: Provider, *, key: str, key_env: str) -> None:
         raise ValidationError({"key": "Give a key or the name of a variable, not both."})
     if not all(0x21 <= ord(character) <= 0x7E for character in key):
         raise ValidationError({"key": "A key has no spaces, line breaks or special characters. Paste it again."})
-    if key_env.upper() in NOT_A_KEY:
-        raise ValidationError({"key_env": f"{key_env} is a secret of PromptOps itself. Name the provider's variable."})
     provider.key_encrypted = crypto.encrypt(key) if key else ""
     provider.key_env = key_env
+    if key_env and (problem := problem_of(provider)):
+        raise ValidationError({"key_env": problem})
 
 
 def _server(provider: Provider) -> tuple[str, str, str]:
@@ -261,6 +257,8 @@ def _check(provider: Provider) -> None:
             )
         return
     _check_prices(provider)
+    if provider.base_url and (problem := refusal_of_url(provider.base_url)):
+        raise ValidationError({"base_url": problem})
     if provider.kind == ProviderKind.OPENAI and not provider.base_url:
         raise ValidationError({"base_url": "Give the address of the API, such as http://127.0.0.1:8080/v1."})
 

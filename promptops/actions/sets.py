@@ -12,6 +12,7 @@ from promptops.actions import _set_files
 from promptops.actions._files import exported, write_files
 from promptops.actions._set_files import BadSet, Entry, state_sha256
 from promptops.actions.errors import Refused
+from promptops.actions.exports import record_export
 from promptops.actions.releases import Content, publish
 from promptops.actions.templates import RESERVED_NAMES, create_template, describe, make_default
 from promptops.audit import Actor
@@ -248,4 +249,4 @@ def _files(keep_variables: bool) -> dict[str, str]:
 
 @transaction.atomic
 def _record_export(files: dict[str, str], by: Actor) -> None:
-    audit.record("prompts.exported", by=by, object_name="the live prompts", after={"files": len(files)})
+    record_export("prompts.exported", by=by, object_name="the live prompts", after={"files": len(files)})

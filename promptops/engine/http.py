@@ -28,7 +28,9 @@ import httpx
 import yarl
 from aiohttp.connector import Connection
 
+from promptops.engine.addresses import ForbiddenAddressError, guarded_socket, refusal_of_url
 from promptops.engine.event_stream import BYTE_ORDER_MARK
+from promptops.engine.inflate import InflateError, Inflater
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 """The longest answer that is read: an answer of 256 tokens is about 1 KiB of text, 100 KiB as a stream of events."""
@@ -94,19 +96,26 @@ class Reply:
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body as it arrives. Raises `CallFailed` when it breaks off or is longer than `MAX_BODY_BYTES`."""
         size = 0
-        packed = "content-encoding" in self.headers
-        body = aiter(self._response.aiter_bytes() if packed else self._response.stream)  # type: ignore[arg-type]
-        while True:
-            try:
-                chunk = await anext(body, None)
-            except Exception as exc:
-                raise _plain_failure(exc) from None
-            if chunk is None:
-                return
-            size += len(chunk)
-            if size > MAX_BODY_BYTES:
-                raise CallFailed(f"sent more than {MAX_BODY_BYTES // 1024 // 1024} MiB", too_long=True)
-            yield chunk
+        body = aiter(self._response.stream)  # type: ignore[arg-type]
+        try:
+            inflater = Inflater(encoding) if (encoding := self._encoding()) else None
+            while (chunk := await anext(body, None)) is not None:
+                for piece in inflater.feed(chunk) if inflater else (chunk,):
+                    size += len(piece)
+                    if size > MAX_BODY_BYTES:
+                        raise CallFailed(f"sent more than {MAX_BODY_BYTES // 1024 // 1024} MiB", too_long=True)
+                    yield piece
+                    if inflater:
+                        await asyncio.sleep(0)  # a small chunk can hold much: others get their turn
+        except CallFailed:
+            raise
+        except Exception as exc:
+            raise _plain_failure(exc) from None
+
+    def _encoding(self) -> str | None:
+        """How the body is compressed, `None` if it is not."""
+        encoding = self.headers.get("content-encoding", "").strip().lower()
+        return encoding if encoding not in ("", "identity") else None
 
     async def read(self) -> bytes:
         """The whole body. Raises `CallFailed` like `chunks`."""
@@ -151,6 +160,8 @@ async def post_json(url: str, payload: Mapping[str, Any], *, key: BearerKey | No
 @lru_cache(maxsize=256)
 def _url(text: str) -> httpx.URL:
     url = httpx.URL(text)
+    if problem := refusal_of_url(text):
+        raise ForbiddenAddressError(problem)
     if url.scheme not in ("http", "https") or not url.host:
         raise httpx.UnsupportedProtocol("no http address")
     return url
@@ -197,7 +208,7 @@ class _Request(aiohttp.ClientRequest):
 _HEADERS = [
     (b"Content-Type", b"application/json"),
     (b"Accept", b"application/json, text/event-stream"),
-    (b"Accept-Encoding", b"gzip, deflate"),
+    (b"Accept-Encoding", b"gzip"),
     (b"User-Agent", b"PromptOps"),
 ]
 
@@ -215,6 +226,9 @@ def _reason(exc: Exception) -> str:
     if _timed_out(exc):
         return "did not answer in time"
     match exc:
+        case ForbiddenAddressError() | aiohttp.ClientConnectorError(os_error=ForbiddenAddressError()):
+            forbidden = exc if isinstance(exc, ForbiddenAddressError) else exc.os_error
+            return f"was not called: {forbidden}".rstrip(".")
         case httpx.InvalidURL() | httpx.UnsupportedProtocol() | aiohttp.InvalidURL():
             return "could not be reached: its address is not a valid URL"
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
@@ -223,8 +237,8 @@ def _reason(exc: Exception) -> str:
             return "could not be reached: its host name was not found"
         case aiohttp.ClientConnectorError():
             return "could not be reached: the connection was refused"
-        case httpx.DecodingError():
-            return "sent an answer that could not be decompressed"
+        case InflateError():
+            return f"sent an answer that could not be decompressed: {exc}"
         case aiohttp.ClientResponseError() if exc.message.startswith("Got more than"):  # it has no class of its own
             return f"sent a header longer than {MAX_HEADER_BYTES // 1024} KiB"
     return f"broke off the connection ({type(exc).__name__})"
@@ -280,7 +294,10 @@ class PooledTransport(httpx.AsyncBaseTransport):
     def __init__(self) -> None:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                ssl=shared_ssl_context(), limit=MAX_CONNECTIONS, keepalive_timeout=KEEPALIVE_SECONDS
+                ssl=shared_ssl_context(),
+                limit=MAX_CONNECTIONS,
+                keepalive_timeout=KEEPALIVE_SECONDS,
+                socket_factory=guarded_socket,
             ),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),

@@ -34,6 +34,7 @@ class ProviderSpec:
     first_text_ms: int | None = None
     stall_ms: int | None = None
     adaptations: frozenset[str] = frozenset()
+    key_problem: str | None = None
 
 
 @dataclass(frozen=True)

@@ -167,7 +167,7 @@ class ProviderOptions:
     `context_tokens` is how much its model can take, prompt and answer together. `first_text_ms` and `stall_ms` limit a
     streamed answer: how long its first text or reasoning may take, and how long it may pause afterwards; with either,
     an answer that is handed over whole is streamed too. `adaptations` name what this server wants to be asked
-    differently.
+    differently. `key_problem` says why its key must not be sent; every call fails then.
     """
 
     max_concurrent: int | None = None
@@ -177,6 +177,7 @@ class ProviderOptions:
     first_text_ms: int | None = None
     stall_ms: int | None = None
     adaptations: frozenset[str] = frozenset()
+    key_problem: str | None = None
 
 
 @runtime_checkable

@@ -1,6 +1,6 @@
 """Data and its constraints. Changes go through `promptops.actions`, reads through `promptops.queries`."""
 
-from promptops.models.audit import AuditEntry, AuditHead
+from promptops.models.audit import AuditEntry, AuditHead, ExportTally
 from promptops.models.comparisons import Arm, Comparison, ComparisonInput, Trial, Vote
 from promptops.models.live import LiveConfiguration, Release
 from promptops.models.prompt_sets import PromptSet
@@ -28,6 +28,7 @@ __all__ = [
     "ComparisonInput",
     "DiscardedDraft",
     "Draft",
+    "ExportTally",
     "LearnedAdaptation",
     "LiveConfiguration",
     "OneTimeLink",

@@ -20,6 +20,22 @@ class AuditHead(models.Model):
         return f"audit entry {self.seq}"
 
 
+class ExportTally(models.Model):
+    """How often a person has exported something since the last audit entry of it (see promptops.actions.exports)."""
+
+    user = models.ForeignKey("User", models.CASCADE, related_name="+")
+    action = models.CharField(max_length=60)
+    since = models.DateTimeField(null=True, help_text="When the last entry was made.")
+    count = models.PositiveIntegerField(default=0)
+    names = models.JSONField(default=list)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "action"], name="export_tally_unique")]
+
+    def __str__(self) -> str:
+        return f"{self.count} x {self.action}"
+
+
 class EntryNumberField(models.PositiveBigIntegerField):
     """A number of 64 bits that SQLite takes as the row's own.
 

@@ -13,13 +13,11 @@ from django.utils import timezone
 
 from promptops import crypto, live
 from promptops.engine.health import FAILURES_TO_OPEN, HealthView
-from promptops.engine.providers import cerebras, groq, local
+from promptops.engine.providers import local
 from promptops.engine.providers.adaptations import ADAPTATIONS
 from promptops.enums import ProviderKind, RunStatus
+from promptops.key_variables import key_variable, problem_of
 from promptops.models import Attempt, LearnedAdaptation, Provider, Run
-
-# The variable that a vendor's provider reads when the row names none.
-DEFAULT_KEY_ENV: dict[str, str] = {ProviderKind.CEREBRAS: cerebras.KEY_ENV, ProviderKind.GROQ: groq.KEY_ENV}
 
 HOUR = timedelta(hours=1)
 LATENCIES_READ = 5_000
@@ -229,21 +227,18 @@ def chain() -> list[ProviderRow]:
     return [row for row in listed() if row.enabled]
 
 
-def key_env(provider: Provider) -> str:
-    """The environment variable that this provider's key is read from; "" where it is stored or there is none."""
-    return "" if provider.key_encrypted else provider.key_env or DEFAULT_KEY_ENV.get(provider.kind, "")
-
-
 def key_sentence(provider: Provider) -> str:
     """Where the key comes from, and whether it is there, in words that hold no secret."""
     if provider.key_encrypted:
         return "stored key"
-    variable = key_env(provider)
-    return f"from {variable}, {set_or_not(variable)}" if variable else "no key"
+    variable = key_variable(provider)
+    if not variable:
+        return "no key"
+    return f"from {variable}, {'not sent' if problem_of(provider) else set_or_not(variable)}"
 
 
 def set_or_not(variable: str) -> str:
-    """Whether the server's environment has a value for the variable, in words."""
+    """Say whether the server's environment has a value for the variable, which must be one that may hold a key."""
     return "set in the server's environment" if _is_set(variable) else "not set in the server's environment"
 
 
@@ -452,7 +447,9 @@ def _problem(provider: Provider) -> tuple[str, str] | None:
         except crypto.UnreadableSecret as error:
             return "key unreadable", str(error)
         return None
-    variable = key_env(provider)
+    if problem := problem_of(provider):
+        return "key not sent", problem
+    variable = key_variable(provider)
     if variable and not _is_set(variable):
         return "no key", f"{variable} is not set in the server's environment."
     return None

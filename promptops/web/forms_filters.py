@@ -34,6 +34,7 @@ NOUNS = {
     "comparison": "Comparisons",
     "prompt_set": "Prompt sets",
     "prompts": "Prompt files",
+    "exports": "Exports",
     "audit": "Audit",
     "access": "Refusals",
     "secret_key": "Secret key",

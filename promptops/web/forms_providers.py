@@ -11,9 +11,9 @@ from promptops.actions.providers import NOT_LOCAL, ProviderFields
 from promptops.engine.providers.adaptations import ADAPTATIONS
 from promptops.engine.providers.addresses import base_address
 from promptops.enums import ProviderKind
-from promptops.live import DEFAULT_BASE_URL
+from promptops.key_variables import DEFAULT_ADDRESSES, DEFAULT_VARIABLES, key_variable, permitted
 from promptops.models import Provider
-from promptops.queries.providers import DEFAULT_KEY_ENV, key_env, set_or_not
+from promptops.queries.providers import set_or_not
 
 MODEL_EXAMPLE = {
     ProviderKind.CEREBRAS: "gpt-oss-120b",
@@ -66,8 +66,8 @@ class KeyFields(ShapedForm):
         help_text="Stored encrypted and shown to nobody, ever.",
     )
 
-    def shape_key(self, kind: str) -> None:
-        """Keep the sources that fit the kind and the one input that fits the source."""
+    def shape_key(self, kind: str, address: str) -> None:
+        """Keep the sources that fit the kind and the one input that fits the source; the key goes to `address`."""
         if kind == ProviderKind.LOCAL:
             for name in ("key_source", "key_env", "key"):
                 del self.fields[name]
@@ -84,18 +84,20 @@ class KeyFields(ShapedForm):
         else:
             del self.fields["key"]
         if source == ENVIRONMENT:
-            self._shape_variable(DEFAULT_KEY_ENV.get(ProviderKind(kind), ""))
+            self._shape_variable(DEFAULT_VARIABLES.get(kind, ""), address or DEFAULT_ADDRESSES.get(kind, ""))
         else:
             del self.fields["key_env"]
 
-    def _shape_variable(self, default: str) -> None:
+    def _shape_variable(self, default: str, address: str) -> None:
         field = self.fields["key_env"]
         field.required = True
         field.widget.attrs["placeholder"] = default or "VLLM_API_KEY"
         if not self.is_bound and not self.held("key_env"):
             self.initial["key_env"] = default
         name = self.held("key_env")
-        now = f"{name} is {set_or_not(name)}. " if name else ""
+        # Of any other variable the page does not even say whether it is there.
+        may_be_sent = name and permitted().problem(name, address) is None
+        now = f"{name} is {set_or_not(name)}. " if may_be_sent else ""
         field.help_text = f"{now}Only the name of the variable is kept here."
 
     @property
@@ -204,7 +206,7 @@ class MainFields(ShapedForm):
             return kind
         self.fields["model"].widget.attrs["placeholder"] = MODEL_EXAMPLE[ProviderKind(kind)]
         base_url = self.fields["base_url"]
-        default = DEFAULT_BASE_URL.get(ProviderKind(kind))
+        default = DEFAULT_ADDRESSES.get(kind)
         base_url.required = default is None
         base_url.widget.attrs["placeholder"] = default or "http://127.0.0.1:8080/v1"
         base_url.help_text = (
@@ -274,7 +276,7 @@ def reshaped(posted: QueryDict) -> dict[str, Any]:
     # A box that was cleared is not sent; one that the page did not have keeps its initial value.
     typed |= {name: name in posted for name in posted.getlist("shown") or CHOICES}
     typed["adaptations"] = posted.getlist("adaptations")
-    if typed.get("key_env") in DEFAULT_KEY_ENV.values():
+    if typed.get("key_env") in DEFAULT_VARIABLES.values():
         del typed["key_env"]  # a vendor's default, which nobody typed
     return typed
 
@@ -286,7 +288,7 @@ class NewProviderForm(MainFields, KeyFields):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.shape_key(self.shape())
+        self.shape_key(self.shape(), self.held("base_url") if "base_url" in self.fields else "")
 
     def clean(self) -> dict[str, Any]:
         if not self.errors:
@@ -320,9 +322,10 @@ class EditProviderForm(MainFields):
 
     @property
     def drops_key(self) -> bool:
-        """Whether a valid edit loses the stored key although the provider needs one (see `actions.edited`)."""
-        needs_key = self.after.kind != ProviderKind.LOCAL
-        return bool(self.provider.key_encrypted) and not self.after.key_encrypted and needs_key
+        """Say whether a valid edit loses the key although the provider needs one (see `actions.edited`)."""
+        had_key = self.provider.key_encrypted or self.provider.key_env
+        has_key = self.after.key_encrypted or self.after.key_env
+        return bool(had_key and not has_key and self.after.kind != ProviderKind.LOCAL)
 
 
 class KeyForm(KeyFields):
@@ -338,7 +341,7 @@ class KeyForm(KeyFields):
         }
         super().__init__(*args, initial=initial | kwargs.pop("initial", {}), auto_id="key_%s", **kwargs)
         self.provider = provider
-        self.shape_key(provider.kind)
+        self.shape_key(provider.kind, provider.base_url)
 
     def clean(self) -> dict[str, Any]:
         if not self.errors:
@@ -353,4 +356,4 @@ def source_of(provider: Provider) -> str:
     """Where the provider's key comes from now, as the form's choice."""
     if provider.key_encrypted:
         return STORED
-    return ENVIRONMENT if key_env(provider) else NO_KEY
+    return ENVIRONMENT if key_variable(provider) else NO_KEY

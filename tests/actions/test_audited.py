@@ -33,6 +33,7 @@ from promptops.actions import (
     accounts,
     adaptations,
     comparisons,
+    exports,
     merges,
     presence,
     prompt_sets,
@@ -55,6 +56,7 @@ from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
 from promptops.enums import LinkPurpose, RunSource
 from promptops.inputs import Line
+from promptops.key_variables import address_of
 from promptops.models import (
     AuditEntry,
     LiveConfiguration,
@@ -274,6 +276,13 @@ def keyless(world: World) -> None:
     LiveConfiguration.objects.update(key_check="")
 
 
+def counted(world: World) -> None:
+    """A person has exported twice, two minutes ago."""
+    for _ in range(2):
+        exports.record_export("audit.exported", by=world.actor, object_name="the audit", after={"format": "csv"})
+    tables.ExportTally.objects.update(since=timezone.now() - timedelta(minutes=2))
+
+
 def unprotected(world: World) -> None:
     """One of the audit's triggers is gone."""
     if connection.vendor == "sqlite":
@@ -315,7 +324,7 @@ def old_session(world: World) -> tables.UserSession:
 
 def learned_of(provider: Provider) -> tuple[str, str, str, str]:
     """What a run may learn of the provider."""
-    return live.address(provider), "m", "no_temperature", "Unsupported parameter: temperature"
+    return address_of(provider), "m", "no_temperature", "Unsupported parameter: temperature"
 
 
 NEW_SET = {"name": "Foxes", "description": "", "inputs": ["a fox", "two foxes"], "expected": 1}
@@ -372,7 +381,12 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     "accounts.end_sessions": [lambda w, act: (signed_in(w), act(accounts.end_sessions, w.user, by=w.actor))],
     "accounts.too_many_failures": [lambda w, act: act(accounts.too_many_failures, "eddie", "192.0.2.1")],
     "accounts.clean_name": [lambda w, act: act(accounts.clean_name, "Grace Hopper")],
-    "audit.record_export": [lambda w, act: act(trail.record_export, "jsonl", {}, by=w.actor)],
+    "exports.record_export": [
+        lambda w, act: act(
+            exports.record_export, "audit.exported", by=w.actor, object_name="the audit", after={"format": "csv"}
+        )
+    ],
+    "exports.record_counted_exports": [lambda w, act: (counted(w), act(exports.record_counted_exports))],
     "audit.record_refusal": [
         lambda w, act: act(trail.record_refusal, "people", by=w.actor, method="GET", permission="administer")
     ],
@@ -387,7 +401,7 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     "prompt_sets.restore": [
         lambda w, act: (prompt_sets.archive(set := w.set(), by=w.actor), act(prompt_sets.restore, set, by=w.actor))
     ],
-    "prompt_sets.record_export": [lambda w, act: act(prompt_sets.record_export, w.set(), "txt", by=w.actor)],
+    "prompt_sets.record_download": [lambda w, act: act(prompt_sets.record_download, w.set(), "txt", by=w.actor)],
     "prompt_sets.import_starter_set": [
         lambda w, act: act(prompt_sets.import_starter_set, settings_of_django.PROMPTS_DIR, by=w.actor)
     ],
@@ -413,8 +427,8 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     "comparisons.pause": [lambda w, act: act(comparisons.pause, w.compared(), by=w.actor)],
     "comparisons.resume": [lambda w, act: act(comparisons.resume, w.compared("paused"), by=w.actor)],
     "comparisons.cancel": [lambda w, act: act(comparisons.cancel, w.compared(), by=w.actor)],
-    "comparisons.record_export": [
-        lambda w, act: act(comparisons.record_export, w.compared(), "trials", "csv", by=w.actor)
+    "comparisons.record_download": [
+        lambda w, act: act(comparisons.record_download, w.compared(), "trials", "csv", by=w.actor)
     ],
     "comparisons.finish_if_done": [lambda w, act: act(comparisons.finish_if_done, w.compared().pk)],
     "prompts.export_prompts": [lambda w, act: act(prompts.export_prompts, w.folder, by=w.actor)],
@@ -595,14 +609,15 @@ CHANGES_NOTHING_TOLD = {
     "merges.take",
     "merges.undo",
     "audit.protect",
-    "audit.record_export",
     "audit.record_refusal",
-    "comparisons.record_export",
+    "comparisons.record_download",
+    "exports.record_counted_exports",
+    "exports.record_export",
     "presence.arrive",
     "presence.leave",
     "presence.still_here",
     "prompt_sets.check",
-    "prompt_sets.record_export",
+    "prompt_sets.record_download",
     "prompts.export_prompts",
     "sets.export_files",
     "sets.plan_import",

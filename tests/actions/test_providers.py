@@ -227,7 +227,7 @@ def test_the_slower_of_two_is_refused(act, meanwhile, provider, actor):
     ("given", "state", "api_key", "key_env"),
     [
         ({"key": " other-key "}, "stored key, changed", "other-key", None),
-        ({"key_env": "MY_KEY"}, "from MY_KEY", None, "MY_KEY"),
+        ({"key_env": "MY_API_KEY"}, "from MY_API_KEY", None, "MY_API_KEY"),
         ({}, "no key", None, None),
     ],
 )

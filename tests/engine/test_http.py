@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import tracemalloc
 import warnings
 from itertools import pairwise
 
@@ -244,6 +245,44 @@ async def test_a_body_that_is_far_too_long_is_given_up(monkeypatch):
             with pytest.raises(LLMMalformedError, match="more than") as caught:
                 await collect(run_chain(ask(), [at(server.url)], timeout_ms=3000))
             assert caught.value.retryable is True
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "gzip, gzip"])
+async def test_a_bomb_takes_no_memory(encoding):
+    bomb = gzip.compress(b" " * 250_000_000)
+    if encoding != "gzip":
+        bomb = gzip.compress(bomb)
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\nContent-Length: {len(bomb)}\r\n\r\n"
+    async with loopback(answer_with(head.encode() + bomb)) as server:
+        tracemalloc.start()
+        try:
+            with pytest.raises(LLMProviderError, match=r"more than 4 MiB|was not asked for"):
+                await at(server.url).complete(ask())
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < 4 * http.MAX_BODY_BYTES
+
+
+@pytest.mark.parametrize("moved_to", ["169.254.169.254", "fe80::1", "::ffff:169.254.169.254"])
+async def test_a_name_that_was_moved_to_a_metadata_service_is_not_called(monkeypatch, moved_to):
+    """The name passed when it was saved; the address is checked again when the connection is opened."""
+    looked_up = socket.getaddrinfo
+
+    def moved(host, port, *args, **kwargs):
+        return looked_up(moved_to if host == "moved.example" else host, port, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", moved)
+    with pytest.raises(LLMTransportError, match=r"was not called: .*(metadata service|link-local)"):
+        await at("http://moved.example:8080").complete(ask())
+
+
+@pytest.mark.parametrize(
+    "url", ["http://169.254.169.254/v1", "http://2852039166/v1", "http://metadata.google.internal"]
+)
+async def test_a_metadata_service_is_not_called_though_it_was_saved_before(url):
+    with pytest.raises(LLMTransportError, match="was not called"):
+        await at(url).complete(ask())
 
 
 async def test_a_packed_answer_is_read():

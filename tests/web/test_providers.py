@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.db import connection
 from django.template.loader import render_to_string
+from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
@@ -15,8 +17,10 @@ from promptops import live
 from promptops.actions import adaptations
 from promptops.actions import providers as actions
 from promptops.actions.providers import ProviderFields
+from promptops.audit import Actor
 from promptops.engine.errors import (
     LLMAuthError,
+    LLMMissingKeyError,
     LLMNotFoundError,
     LLMProviderError,
     LLMQuotaError,
@@ -24,10 +28,13 @@ from promptops.engine.errors import (
     LLMServerError,
 )
 from promptops.engine.health import FAILURES_TO_OPEN, HealthRegistry
-from promptops.engine.providers import local
+from promptops.engine.providers import build_provider, local
 from promptops.engine.providers.adaptations import ADAPTATIONS
+from promptops.engine.types import LLMMessage, LLMRequest
+from promptops.key_variables import address_of
 from promptops.models import Attempt, AuditEntry, LiveConfiguration, Provider, Run
 from promptops.queries import providers as queries
+from promptops.system_checks import keys_are_sent
 
 pytestmark = pytest.mark.django_db
 
@@ -84,12 +91,12 @@ def state_of(name: str) -> tuple[str, str, str]:
     ("kind", "key", "environment", "expected"),
     [
         ("groq", {"key": KEY}, {}, ("ready", "ok", "")),
-        ("groq", {"key_env": "MY_KEY"}, {"MY_KEY": "x"}, ("ready", "ok", "")),
+        ("groq", {"key_env": "MY_API_KEY"}, {"MY_API_KEY": "x"}, ("ready", "ok", "")),
         (
             "groq",
-            {"key_env": "MY_KEY"},
-            {"MY_KEY": " "},
-            ("no key", "bad", "MY_KEY is not set in the server's environment."),
+            {"key_env": "MY_API_KEY"},
+            {"MY_API_KEY": " "},
+            ("no key", "bad", "MY_API_KEY is not set in the server's environment."),
         ),
         ("groq", {}, {"GROQ_API_KEY": "x"}, ("ready", "ok", "")),
         ("cerebras", {}, {}, ("no key", "bad", "CEREBRAS_API_KEY is not set in the server's environment.")),
@@ -355,10 +362,91 @@ def test_another_server_loses_the_stored_key_and_the_panel_says_so(add, client_f
     client, url = client_for(administrator, htmx=True), reverse("provider", args=[provider.pk])
     sent = fields_of(provider, base_url="https://other.example/v1")
     panel = text_of(client.post(url, sent))
-    assert "The stored key was entered for another server" in panel
+    assert "The key was entered for another server" in panel
     assert client.post(url, sent | {"confirm": "1"})["HX-Redirect"] == url
     provider.refresh_from_db()
     assert provider.key_encrypted == ""
+
+
+def test_another_server_loses_the_name_of_the_variable_too(add, client_for, administrator):
+    """Else whoever edits the address decides where the variable goes."""
+    provider = add(kind="openai", key_env="GATEWAY_API_KEY")
+    client, url = client_for(administrator, htmx=True), reverse("provider", args=[provider.pk])
+    sent = fields_of(provider, base_url="https://other.example/v1")
+    assert "The key was entered for another server" in text_of(client.post(url, sent))
+    assert client.post(url, sent | {"confirm": "1"})["HX-Redirect"] == url
+    provider.refresh_from_db()
+    assert (provider.base_url, provider.key_state) == ("https://other.example/v1", "no key")
+
+
+@pytest.mark.parametrize("variable", ["AWS_SECRET_ACCESS_KEY", "GROQ_API_KEY", "PGPASSWORD", "SECRET_KEY"])
+def test_a_foreign_variable_is_refused_and_the_page_does_not_say_whether_it_is_set(
+    variable, add, client_for, administrator, monkeypatch
+):
+    provider = add("gateway", kind="openai")
+    actions.edit_provider(
+        provider,
+        ProviderFields("gateway", "openai", "m", "https://gateway.example/v1"),
+        by=Actor.person(administrator),
+        expected=provider.changed_revision,
+    )
+    provider.refresh_from_db()
+    client, url = client_for(administrator, htmx=True), reverse("provider_key", args=[provider.pk])
+    answers = []
+    for value in ("a secret", ""):
+        monkeypatch.setenv(variable, value)
+        sent = {"key_source": "environment", "key_env": variable, "expected": provider.changed_revision}
+        refused = client.post(url, sent)
+        shaped = client.post(url, sent | {"reshape": "1"})
+        answers.append((text_of(refused), text_of(shaped)))
+        assert refused.status_code == 422
+    assert answers[0] == answers[1]
+    assert "in the server's environment" not in answers[0][1]
+    provider.refresh_from_db()
+    assert provider.key_state == "no key"
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "2852039166", "metadata.google.internal", "224.0.0.1"])
+def test_an_address_that_is_never_called_is_refused(host, add, client_for, administrator):
+    provider = add("gateway", kind="openai")
+    url = reverse("provider", args=[provider.pk])
+    page = client_for(administrator, htmx=True).post(url, fields_of(provider, base_url=f"http://{host}/v1"))
+    assert page.status_code == 422
+    assert "never calls" in text_of(page)
+
+
+def test_a_name_that_no_longer_qualifies_is_not_sent_and_shown_with_the_line_to_add(
+    add, client_for, viewer, administrator, monkeypatch
+):
+    """As after an upgrade from a release that took any name."""
+    monkeypatch.setenv("LLM_TOKEN", "sk-of-the-gateway")
+    provider = add("gateway", kind="openai")
+    Provider.objects.filter(pk=provider.pk).update(key_env="LLM_TOKEN", base_url="https://gateway.example/v1")
+    spec = live.provider_spec(Provider.objects.get(pk=provider.pk))
+    built = build_provider(spec)
+    assert built.api_key is None
+    with pytest.raises(LLMMissingKeyError, match=r"LLM_TOKEN=gateway\.example"):
+        async_to_sync(built.complete)(LLMRequest([LLMMessage("user", "a fox")], "m"))
+    for url in (reverse("providers"), reverse("provider", args=[provider.pk])):
+        assert "LLM_TOKEN=gateway.example" in text_of(client_for(administrator).get(url)), url
+    assert [warning.id for warning in keys_are_sent(["default"])] == ["promptops.W002"]
+    with override_settings(PROVIDER_KEY_VARIABLES=["LLM_TOKEN=gateway.example"]):
+        assert live.provider_spec(Provider.objects.get(pk=provider.pk)).key_problem is None
+        assert keys_are_sent(["default"]) == []
+
+
+@pytest.mark.parametrize(
+    ("address", "warns"),
+    [("http://gpu.example:8000/v1", True), ("https://gpu.example/v1", False), ("http://127.0.0.1:8000/v1", False)],
+)
+def test_a_key_that_travels_unencrypted_is_warned_of(address, warns, add, client_for, administrator):
+    provider = add("gateway", kind="openai", key=KEY)
+    Provider.objects.filter(pk=provider.pk).update(base_url=address)
+    url = reverse("provider", args=[provider.pk])
+    client = client_for(administrator, htmx=True)
+    assert ("unencrypted" in text_of(client_for(administrator).get(url))) is warns
+    sent = {"key_source": "stored", "key": "sk-another", "expected": provider.changed_revision}
+    assert ("unencrypted" in text_of(client.post(reverse("provider_key", args=[provider.pk]), sent))) is warns
 
 
 @pytest.mark.parametrize("confirm", [{}, {"confirm": "1"}])
@@ -415,9 +503,9 @@ def test_changing_the_key(add, client_for, administrator, caplog):
 @pytest.mark.parametrize(
     ("given", "state"),
     [
-        ({"key_source": "environment", "key_env": "OTHER_KEY"}, "from OTHER_KEY"),
+        ({"key_source": "environment", "key_env": "OTHER_API_KEY"}, "from OTHER_API_KEY"),
         ({"key_source": "none"}, "no key"),
-        ({"key_source": "environment", "key_env": "OTHER_KEY", "key": "left over"}, "from OTHER_KEY"),
+        ({"key_source": "environment", "key_env": "OTHER_API_KEY", "key": "left over"}, "from OTHER_API_KEY"),
     ],
 )
 def test_a_key_from_elsewhere_drops_the_stored_one(given, state, add, client_for, administrator):
@@ -1021,7 +1109,7 @@ def test_what_was_learned_is_on_the_page_and_can_be_forgotten(
 ):
     provider = add(key=KEY)
     words = "Unsupported parameter: <b>max_tokens</b>"
-    adaptations.store(live.address(provider), "m", "max_completion_tokens", words)
+    adaptations.store(address_of(provider), "m", "max_completion_tokens", words)
     client, url = client_for(administrator), reverse("provider", args=[provider.pk])
     page = client.get(url).content.decode()
     assert ADAPTATIONS["max_completion_tokens"].label in page

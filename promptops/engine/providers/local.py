@@ -23,6 +23,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
 
+from promptops.engine.addresses import trust
 from promptops.engine.errors import LLMContextLengthError, LLMTransportError, LLMUnavailableError
 from promptops.engine.providers.openai_compatible import OpenAICompatibleProvider, Profile
 from promptops.engine.types import LLMRequest, LLMResponse, ProviderOptions, StreamEvent
@@ -208,6 +209,7 @@ class _Server:
             process.kill()
             process.communicate()
             raise LLMUnavailableError(f"The embedded model did not start (its process ended with {process.returncode})")
+        trust(address)
         self._process, self._reached = process, (address, key)
         return self._reached
 

@@ -112,7 +112,9 @@ class ChatCompletions(ProviderOptions):
     profile: ClassVar[Profile] = Profile()
 
     def __post_init__(self) -> None:
-        if self.api_key is None and self.key_env:
+        if self.key_problem:
+            self.api_key = None
+        elif self.api_key is None and self.key_env:
             self.api_key = os.environ.get(self.key_env)
         self.api_key = (self.api_key or "").strip() or None
 
@@ -144,7 +146,7 @@ class ChatCompletions(ProviderOptions):
         limits = [limit for limit in (self.timeout_ms, request.timeout_ms) if limit is not None]
         limit_ms = min(limits, default=DEFAULT_TIMEOUT_MS)
         started = time.monotonic()
-        if problem := self._key_problem():
+        if problem := self._key_missing():
             return problem
         negotiation = Negotiation(self.base_url, self._model(request), self.adaptations)
         try:
@@ -162,7 +164,7 @@ class ChatCompletions(ProviderOptions):
 
     async def _stream(self, request: LLMRequest) -> AsyncGenerator[StreamEvent | LLMProviderError, None]:
         started = time.monotonic()
-        if problem := self._key_problem():
+        if problem := self._key_missing():
             yield problem
             return
         negotiation = Negotiation(self.base_url, self._model(request), self.adaptations)
@@ -318,7 +320,9 @@ class ChatCompletions(ProviderOptions):
             return LLMTruncatedError(f"{self.name} sent an empty answer (the token limit was used up before any text)")
         return LLMEmptyError(f"{self.name} sent an empty answer")
 
-    def _key_problem(self) -> LLMProviderError | None:
+    def _key_missing(self) -> LLMProviderError | None:
+        if self.key_problem:
+            return LLMMissingKeyError(f"{self.name} has no API key: {self.key_problem}")
         if self.api_key is None:
             return LLMMissingKeyError(f"{self.name} has no API key: set {self.key_env}") if self.key_env else None
         if not (self.api_key.isascii() and self.api_key.isprintable()):

@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
 from promptops import audit
-from promptops.actions import audit as actions
+from promptops.actions.exports import record_export
 from promptops.audit import Link, sentence_html
 from promptops.enums import Permission
 from promptops.models import AuditEntry
@@ -99,14 +99,15 @@ def export(request: HttpRequest) -> HttpResponse:
     if format is None or not form.is_valid():
         messages.error(request, "Nothing was exported: a filter cannot be used. Mend it or take it away.")
         return redirect(f"{reverse('audit')}?{form.query}")
-    noted = actions.record_export(
-        format.name, {name: form.data[name].strip() for name in form.given}, by=actor(request)
+    filters = {name: form.data[name].strip() for name in form.given}
+    last = record_export(
+        "audit.exported", by=actor(request), object_name="the audit", after={"format": format.name, **filters}
     )
-    entries = queries.listed(form.filters()).filter(seq__lt=noted.seq)
+    entries = queries.listed(form.filters()).filter(seq__lte=last)
     return StreamingHttpResponse(
         exports.stream(entries, format),
         content_type=format.content_type,
-        headers={"Content-Disposition": f'attachment; filename="audit-to-{noted.seq - 1}.{format.name}"'},
+        headers={"Content-Disposition": f'attachment; filename="audit-to-{last}.{format.name}"'},
     )
 
 

@@ -123,7 +123,7 @@ def download(request: HttpRequest, pk: int, format: str) -> HttpResponse:
     chosen = Format.JSONL if format == "jsonl" else simplest(prompt_set.inputs)
     if format != "jsonl" and chosen is Format.JSONL:
         raise Http404  # no such text would say where an input with blank lines ends
-    actions.record_export(prompt_set, format, by=actor(request))
+    actions.record_download(prompt_set, format, by=actor(request))
     kind = "application/jsonl" if format == "jsonl" else "text/plain"
     response = HttpResponse(write(prompt_set.inputs, chosen), content_type=f"{kind}; charset=utf-8")
     name = slugify(prompt_set.name) or f"prompt-set-{pk}"

@@ -1,6 +1,7 @@
 """Providers: the chain, its order, and each provider's fields and key. Tests go over the page's socket."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from django import forms
 from django.contrib import messages
@@ -12,12 +13,12 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 from django_htmx.http import HttpResponseClientRedirect, reswap, retarget
 
-from promptops import live
 from promptops.actions import adaptations
 from promptops.actions import providers as actions
 from promptops.actions.errors import Refused
 from promptops.engine.providers.adaptations import ADAPTATIONS
 from promptops.enums import Permission, ProviderKind
+from promptops.key_variables import address_of, is_sent_in_the_clear, problem_of
 from promptops.models import Provider
 from promptops.queries import providers as queries
 from promptops.text import whole_number
@@ -27,7 +28,8 @@ from promptops.web.forms_providers import EditProviderForm, KeyForm, NewProvider
 from promptops.web.review import Change
 from promptops.web.seen import changed
 
-KEY_DROPPED = "The stored key was entered for another server, so it is dropped. Enter it again afterwards."
+KEY_DROPPED = "The key was entered for another server, so this change removes it. Enter the key again afterwards."
+UNENCRYPTED = "The key is sent to {host} unencrypted. Use an https:// address, or a network that you trust."
 ALL_OFF = "With this no provider is on: every run fails until one is turned on again."
 
 
@@ -131,7 +133,9 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
         "form_id": "provider-form",
         "changes": [Change(label, before[label], after[label]) for label in after if after[label] != before[label]],
         "affected": _affected(provider),
-        "warning": " ".join(filter(None, [KEY_DROPPED if form.drops_key else "", form.dropped_endpoint])),
+        "warning": " ".join(
+            filter(None, [KEY_DROPPED if form.drops_key else _unencrypted(form.after), form.dropped_endpoint])
+        ),
         "template": "_review_warning.html",
     }
     if form.cleaned_data["expected"] != provider.changed_revision:
@@ -200,6 +204,8 @@ def key(request: HttpRequest, pk: int) -> HttpResponse:
         "form_id": "key-form",
         "changes": [Change("Key", queries.key_sentence(provider), after)],
         "affected": _affected(provider),
+        "warning": _unencrypted(form.after),
+        "template": "_review_warning.html",
     }
     if form.cleaned_data["expected"] != provider.changed_revision:
         return _stale(request, provider, "key_expected", asked)
@@ -312,6 +318,8 @@ def _edit_context(
         "form": form or EditProviderForm(provider),
         "key_form": key_form or KeyForm(provider),
         "key": queries.key_sentence(provider),
+        "key_problem": problem_of(provider),
+        "unencrypted": _unencrypted(provider),
         "seen": provider.changed_revision,
         "row": queries.one(provider),
         "learned": queries.learned(provider),
@@ -334,7 +342,7 @@ def _told(provider: Provider) -> dict[str, str]:
         "Name": provider.name,
         "Kind": provider.get_kind_display(),
         "Model id": provider.model or "–",
-        "Base URL": live.address(provider) or "–",
+        "Base URL": address_of(provider) or "–",
         "Key": "–" if provider.kind == ProviderKind.LOCAL else queries.key_sentence(provider),
         "Time limit": f"{provider.timeout_ms:,} ms" if provider.timeout_ms else "–",
         "First text within": f"{provider.first_text_ms:,} ms" if provider.first_text_ms else "–",
@@ -357,6 +365,12 @@ def _price(usd: float | None) -> str:
 
 def _affected(provider: Provider) -> str:
     return review.AFFECTED if provider.enabled else "It is off, so no run is affected."
+
+
+def _unencrypted(provider: Provider) -> str:
+    """Return the warning for a key that leaves this machine unencrypted, or ""."""
+    host = urlsplit(address_of(provider)).hostname
+    return UNENCRYPTED.format(host=host) if is_sent_in_the_clear(provider) else ""
 
 
 def _undo(changes: list[Change]) -> str:

@@ -57,7 +57,7 @@ def export(request: HttpRequest, pk: int) -> HttpResponse:
         )
         return redirect("comparison_report", pk=pk)
     rows, format = chosen
-    actions.record_export(comparison, what, name, by=actor(request))
+    actions.record_download(comparison, what, name, by=actor(request))
     return StreamingHttpResponse(
         exports.stream(rows, format),
         content_type=format.content_type,

@@ -1,0 +1,149 @@
+"""The one guard for addresses that an operator can enter: which of them PromptOps never calls.
+
+A server-side request can reach what its author cannot: the metadata service of a cloud machine hands out credentials
+to anybody who asks from that machine. `refusal_of_url` is asked when an address is saved; `guarded_socket` is asked
+for every connection, with the address that a name was resolved to, so a name that is moved later gains nothing.
+
+Loopback and private networks are allowed: people run vLLM there. `allow_only` narrows that down.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import ipaddress
+import socket
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+IPNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+METADATA_ADDRESSES = frozenset(
+    ipaddress.ip_address(text)
+    for text in (
+        "169.254.169.254",  # AWS, Azure, Google Cloud, DigitalOcean; also link-local
+        "169.254.170.2",  # AWS ECS task credentials; also link-local
+        "100.100.100.200",  # Alibaba Cloud
+        "168.63.129.16",  # Azure's wire server
+        "192.0.0.192",  # Oracle Cloud, classic
+        "fd00:ec2::254",  # AWS over IPv6
+        "fd20:ce::254",  # Google Cloud over IPv6
+    )
+)
+"""Where clouds serve a machine's own credentials, from the vendors' documentation."""
+
+METADATA_NAMES = frozenset({"metadata", "metadata.google.internal", "metadata.goog", "instance-data"})
+"""Names of the same services."""
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+"""IPv6 addresses that stand for the IPv4 address in their last 32 bits (RFC 6052)."""
+
+
+class ForbiddenAddressError(OSError):
+    """The guard refuses to open this connection; the message says why. An `OSError`, as other failures to connect."""
+
+
+@dataclass(frozen=True)
+class AllowList:
+    """The only hosts that may be called: names (`*` matches any part), addresses and networks."""
+
+    names: frozenset[str]
+    networks: frozenset[IPNetwork]
+
+    def covers(self, host: str) -> bool:
+        """Return whether `host`, a name or an address, is on the list."""
+        address = numeric_address(host)
+        if address is None:
+            return any(fnmatch.fnmatchcase(host.lower().rstrip("."), pattern) for pattern in self.names)
+        return any(plain_address(address) in network for network in self.networks)
+
+
+def allow_list(entries: Collection[str]) -> AllowList | None:
+    """Return the allow list of the entries, or `None` for no entry. Raises `ValueError` for one that cannot be read."""
+    names, networks = set(), set()
+    for entry in entries:
+        try:
+            networks.add(ipaddress.ip_network(entry.strip("[]"), strict=False))
+        except ValueError:
+            if "/" in entry or ":" in entry or not entry.strip():
+                raise ValueError(f"{entry!r} is neither a host name nor an address nor a network.") from None
+            names.add(entry.lower().rstrip("."))
+    return AllowList(frozenset(names), frozenset(networks)) if entries else None
+
+
+_allowed: AllowList | None = None
+_own: set[str] = set()
+
+
+def allow_only(allowed: AllowList | None) -> None:
+    """Call no other host than these from now on; `None` lifts that."""
+    global _allowed
+    _allowed = allowed
+
+
+def trust(address: str) -> None:
+    """Let calls to this origin, such as the embedded model's `http://127.0.0.1:8080`, pass the allow list."""
+    _own.add(address)
+
+
+def refusal_of_url(url: str) -> str | None:
+    """Return why PromptOps never calls this URL, as a sentence, or `None` where it may.
+
+    A name is not resolved here: what it resolves to is checked when a connection is opened.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if host.lower().rstrip(".") in METADATA_NAMES:
+        return f"{host} is a cloud's metadata service, which PromptOps never calls."
+    address = numeric_address(host)
+    if address is not None and (problem := refusal(address)):
+        return problem
+    if _allowed is not None and f"{parts.scheme}://{parts.netloc}" not in _own and not _allowed.covers(host):
+        return f"{host} is not on this installation's list of hosts that providers may have (PROVIDER_HOSTS)."
+    return None
+
+
+def refusal(address: IPAddress) -> str | None:
+    """Return why PromptOps never connects to this IP address, as a sentence, or `None` where it may."""
+    plain = plain_address(address)
+    if plain in METADATA_ADDRESSES:
+        return f"{plain} is a cloud's metadata service, which PromptOps never calls."
+    if plain.is_link_local:
+        return f"{plain} is a link-local address, which PromptOps never calls."
+    if plain.is_multicast or plain == ipaddress.IPv4Address("255.255.255.255"):
+        return f"{plain} is a multicast address, which PromptOps never calls."
+    return None
+
+
+def plain_address(address: IPAddress) -> IPAddress:
+    """Return the IPv4 address that an IPv6 address stands for (mapped, 6to4, NAT64), or the address itself."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or address
+
+
+def numeric_address(host: str) -> IPAddress | None:
+    """Return the IP address that `host` spells, or `None` for a name.
+
+    Knows every spelling that the system does, such as `2852039166`, `0xA9FEA9FE` and `169.254.43518`.
+    """
+    try:
+        info = socket.getaddrinfo(host.strip("[]"), None, flags=socket.AI_NUMERICHOST)
+        return ipaddress.ip_address(str(info[0][4][0]).partition("%")[0])
+    except (OSError, UnicodeError, ValueError):
+        return None
+
+
+def guarded_socket(info: tuple[Any, ...]) -> socket.socket:
+    """Make the socket for one connection to a resolved address. Raises `ForbiddenAddressError` for a refused one."""
+    family, type_, proto, _, target = info
+    address = numeric_address(str(target[0]))
+    if address is None:
+        raise ForbiddenAddressError("The address of the connection cannot be read.")
+    if problem := refusal(address):
+        raise ForbiddenAddressError(problem)
+    return socket.socket(family=family, type=type_, proto=proto)

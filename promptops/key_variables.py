@@ -1,0 +1,133 @@
+"""Which environment variables may hold a provider's key, and to which hosts each may be sent.
+
+Whoever edits providers decides where a key is sent. Without these rules that person could send any variable of the
+server, such as a cloud credential, to a server of their own.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+from urllib.parse import urlsplit
+
+from django.conf import settings
+
+from promptops.engine.addresses import AllowList, allow_list, numeric_address, plain_address
+from promptops.engine.providers import cerebras, groq
+from promptops.enums import ProviderKind
+from promptops.models import Provider
+
+DEFAULT_VARIABLES: Mapping[str, str] = MappingProxyType(
+    {ProviderKind.CEREBRAS: cerebras.KEY_ENV, ProviderKind.GROQ: groq.KEY_ENV}
+)
+DEFAULT_ADDRESSES: Mapping[str, str] = MappingProxyType(
+    {ProviderKind.CEREBRAS: cerebras.BASE_URL, ProviderKind.GROQ: groq.BASE_URL}
+)
+"""What applies to a vendor's kind where the provider names nothing else."""
+
+SETTING = "PROVIDER_KEY_VARIABLES"
+
+SUFFIX = "_API_KEY"
+"""A variable of such a name holds a key for an API, by the vendors' own convention."""
+
+NEVER = frozenset({"SECRET_KEY", "SECRET_KEY_FALLBACKS", "DATABASE_URL", "REDIS_URL"})
+"""PromptOps' own secrets, which no setting makes a provider's key."""
+
+VENDOR_HOSTS: Mapping[str, str] = MappingProxyType(
+    {
+        **{module.KEY_ENV: urlsplit(module.BASE_URL).hostname or "" for module in (cerebras, groq)},
+        "ANTHROPIC_API_KEY": "api.anthropic.com",
+        "DEEPSEEK_API_KEY": "api.deepseek.com",
+        "FIREWORKS_API_KEY": "api.fireworks.ai",
+        "GEMINI_API_KEY": "generativelanguage.googleapis.com",
+        "MISTRAL_API_KEY": "api.mistral.ai",
+        "OPENAI_API_KEY": "api.openai.com",
+        "OPENROUTER_API_KEY": "openrouter.ai",
+        "TOGETHER_API_KEY": "api.together.xyz",
+        "XAI_API_KEY": "api.x.ai",
+    }
+)
+"""The variables that vendors' own libraries read, and the host that each library calls."""
+
+
+@dataclass(frozen=True)
+class Permitted:
+    """The variables that the setting names: each with the hosts it may go to, or `None` for any host."""
+
+    hosts: Mapping[str, AllowList | None]
+
+    @classmethod
+    def read(cls, entries: Collection[str]) -> "Permitted":
+        """Read entries `NAME` and `NAME=host`. Raises `ValueError` for one that cannot be read."""
+        hosts: dict[str, list[str] | None] = {}
+        for entry in entries:
+            name, equals, host = (part.strip() for part in entry.partition("="))
+            if not name.isidentifier() or (equals and not host):
+                raise ValueError(f"{SETTING} has the entry {entry!r}; write NAME or NAME=host.")
+            if name in NEVER:
+                raise ValueError(f"{SETTING} names {name}, which is a secret of PromptOps itself. Remove it.")
+            known = hosts.get(name, [])
+            hosts[name] = None if not equals or known is None else [*known, host]
+        return cls({name: allow_list(names) if names is not None else None for name, names in hosts.items()})
+
+    def problem(self, variable: str, base_url: str) -> str | None:
+        """Return why the variable's value is not sent to the address, as sentences, or `None` where it may be.
+
+        The answer never depends on whether the variable is set.
+        """
+        if variable.upper() in NEVER:
+            return f"{variable} is a secret of PromptOps itself. Name the provider's variable."
+        host = (urlsplit(base_url).hostname or "").lower().rstrip(".")
+        vendor_host = VENDOR_HOSTS.get(variable)
+        if variable in self.hosts:
+            listed = self.hosts[variable]
+            if listed is None or listed.covers(host) or _is_loopback(host) or host == vendor_host:
+                return None
+            return f"{variable} is not sent to {host}. {_remedy(f'{variable}={host}')}"
+        if vendor_host is not None and host != vendor_host and not _is_loopback(host):
+            return f"{variable} is only sent to {vendor_host}, not to {host}. {_remedy(f'{variable}={host}')}"
+        if variable.endswith(SUFFIX):
+            return None
+        return f"The name of a key's variable ends in {SUFFIX}. {_remedy(f'{variable}={host}')}"
+
+
+def permitted() -> Permitted:
+    """Return what the setting permits. Raises `ValueError` for an entry that cannot be read."""
+    return _read(tuple(settings.PROVIDER_KEY_VARIABLES))
+
+
+@lru_cache(maxsize=4)
+def _read(entries: tuple[str, ...]) -> Permitted:
+    return Permitted.read(entries)
+
+
+def key_variable(provider: Provider) -> str:
+    """Return the variable that the provider's key is read from; "" where the key is stored or there is none."""
+    return "" if provider.key_encrypted else provider.key_env or DEFAULT_VARIABLES.get(provider.kind, "")
+
+
+def address_of(provider: Provider) -> str:
+    """Return the address that the provider's key is sent to; "" for the embedded model."""
+    return provider.base_url or DEFAULT_ADDRESSES.get(provider.kind, "")
+
+
+def problem_of(provider: Provider) -> str | None:
+    """Return why the provider's variable is not sent to its address, or `None` where it may be or there is none."""
+    variable = key_variable(provider)
+    return permitted().problem(variable, address_of(provider)) if variable else None
+
+
+def is_sent_in_the_clear(provider: Provider) -> bool:
+    """Return whether the provider has a key that leaves this machine unencrypted."""
+    address = urlsplit(address_of(provider))
+    has_key = bool(provider.key_encrypted or key_variable(provider))
+    return has_key and address.scheme == "http" and not _is_loopback((address.hostname or "").lower())
+
+
+def _remedy(entry: str) -> str:
+    return f"If it should be, add {entry} to {SETTING} in the server's environment and restart the server."
+
+
+def _is_loopback(host: str) -> bool:
+    address = numeric_address(host)
+    return host == "localhost" if address is None else plain_address(address).is_loopback
