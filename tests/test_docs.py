@@ -96,7 +96,7 @@ def test_every_event_is_documented(event: str) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_what_the_pages_tell_to_type_exists(page: Path) -> None:
     text = page.read_text()
-    assert set(re.findall(r"manage\.py ([a-z_]+)", text)) <= {*COMMANDS, "help"}
+    assert set(re.findall(r"manage\.py ([a-z_]+)", text)) <= {*COMMANDS, "help", "check"}
     assert set(re.findall(r"`make ([a-z]+)", text)) | set(re.findall(r"^make ([a-z]+)", text, re.M)) <= set(TARGETS)
 
 

@@ -121,8 +121,8 @@ def own_server(monkeypatch):
 async def test_a_process_that_dies_during_a_call_is_started_again_and_asked_again(own_server, delivery):
     await asyncio.to_thread(own_server.start)
     pid = own_server._process.pid
-    long = ask("word " * 150, max_tokens=3)  # the model reads for half a second before its first text
-    call = run_chain(long, [LocalProvider(timeout_ms=60_000)], timeout_ms=60_000, delivery=delivery)
+    os.kill(pid, signal.SIGSTOP)  # it takes the call and answers nothing
+    call = run_chain(request(max_tokens=12), [LocalProvider(timeout_ms=60_000)], timeout_ms=60_000, delivery=delivery)
     running = asyncio.ensure_future(collect(call))
     await asyncio.sleep(0.2)
     os.kill(pid, signal.SIGKILL)
