@@ -43,7 +43,7 @@ def start() -> None:
     if loop not in _tasks and not gate.closed:
         _tasks[loop] = [
             loop.create_task(live.follow()),
-            loop.create_task(events.relay()),
+            loop.create_task(events.relay(live.hear)),
             loop.create_task(Runner().run()),
             loop.create_task(_housekeeping()),
             loop.create_task(_heartbeat()),

@@ -11,8 +11,10 @@ import json
 import logging
 import time
 import weakref
+from collections.abc import Awaitable, Callable
 from functools import cache
 from typing import Any
+from uuid import uuid4
 
 import redis
 import redis.asyncio
@@ -46,6 +48,9 @@ NAMES = frozenset(
     }
 )
 
+# Their numbers only ever grow, so that one which is not newer is no news.
+GROWING = frozenset({REVISION_RELEASED, AUDIT_RECORDED, RUN_RECORDED})
+
 
 def message(event: str, number: int) -> dict[str, Any]:
     """The channel-layer message of an event; `page.event` is the consumer's handler. An unknown name raises."""
@@ -63,17 +68,36 @@ def broadcast_on_commit(event: str, number: int) -> None:
     transaction.on_commit(lambda: _send(payload), robust=True)
 
 
-_loops: "weakref.WeakSet[asyncio.AbstractEventLoop]" = weakref.WeakSet()  # those that serve pages
+# By event loop that serves pages: the newest number that its pages got, by event that grows.
+_sent: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, int]]" = weakref.WeakKeyDictionary()
 _sending: set[asyncio.Task[None]] = set()
+_process = uuid4().hex  # by which a process knows its own messages in Redis
 
 
 def pages_are_in(loop: asyncio.AbstractEventLoop) -> None:
     """From now on, events are sent to the pages that this loop serves."""
-    _loops.add(loop)
+    _sent.setdefault(loop, {})
+
+
+def mark_sent(event: str, number: int) -> bool:
+    """Note that the running loop's pages have this number; returns whether it is news to them."""
+    sent = _sent.setdefault(asyncio.get_running_loop(), {})
+    if event not in GROWING:
+        return True
+    is_news = number > sent.get(event, -1)
+    if is_news:
+        sent[event] = number
+    return is_news
+
+
+async def tell_pages(event: str, number: int) -> None:
+    """Send the hint to the open pages of the running loop, unless they have it: each hint is sent once."""
+    if mark_sent(event, number):
+        await get_channel_layer().group_send(PAGES, message(event, number))
 
 
 def _send(payload: dict[str, Any]) -> None:
-    for loop in tuple(_loops):
+    for loop in tuple(_sent):
         # Nobody waits for it: a loop that ends meanwhile would never answer.
         with contextlib.suppress(RuntimeError):  # it is closed
             loop.call_soon_threadsafe(_send_here, payload)
@@ -82,7 +106,7 @@ def _send(payload: dict[str, Any]) -> None:
 
 
 def _send_here(payload: dict[str, Any]) -> None:
-    task = asyncio.get_running_loop().create_task(get_channel_layer().group_send(PAGES, payload))
+    task = asyncio.get_running_loop().create_task(tell_pages(payload["event"], payload["number"]))
     _sending.add(task)  # the loop itself would let go of it
     task.add_done_callback(_sending.discard)
 
@@ -96,7 +120,7 @@ def _tell_other_processes(payload: dict[str, Any]) -> None:
     if time.monotonic() < _silent_until:
         return
     try:
-        _publisher().publish(channel(), json.dumps(payload))
+        _publisher().publish(channel(), json.dumps(payload | {"from": _process}))
     except redis.RedisError as error:
         _silent_until = time.monotonic() + SILENT_SECONDS
         log.warning("Redis could not be told (%s); other processes follow within a second.", error)
@@ -112,8 +136,8 @@ def channel() -> str:
     return f"promptops:{hashlib.sha256(settings.SECRET_KEY.encode()).hexdigest()[:16]}"
 
 
-async def relay() -> None:
-    """For ever: hand what other processes published to this process's open pages. Only with REDIS_URL.
+async def relay(hear: Callable[[str, int], Awaitable[None]]) -> None:
+    """For ever: call `hear` with the event and the number of what other processes published. Only with REDIS_URL.
 
     Pages are always served by the layer in memory, so that a Redis that is away costs nothing but a little time.
     """
@@ -125,8 +149,9 @@ async def relay() -> None:
                 told = False
                 async for received in subscription.listen():
                     if received["type"] == "message":
-                        heard = json.loads(received["data"])
-                        await get_channel_layer().group_send(PAGES, message(heard["event"], heard["number"]))
+                        hint = json.loads(received["data"])
+                        if hint.get("from") != _process:
+                            await hear(hint["event"], hint["number"])
         except Exception as error:  # a hint that cannot be read must not end the listening
             if not told:
                 log.warning("Hints of other processes cannot be heard (%s); trying again every second.", error)

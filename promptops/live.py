@@ -1,16 +1,19 @@
 """The live configuration in memory: database -> Snapshot, the current one, and following changes made elsewhere.
 
 Runs read `current()`, one reference, and keep it until they end. A release swaps the reference when it commits;
-`follow()` swaps it when another process has released, within its interval, with or without Redis.
+When another process has released, `hear()` swaps it at its hint in Redis, or `follow()` at its next look. In every
+process the snapshot is swapped before pages hear of the release.
 """
 
 import asyncio
 import logging
 import threading
+import time
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from channels.db import database_sync_to_async
-from channels.layers import get_channel_layer
+from django.db import DatabaseError
 from django.db.models import Exists, OuterRef
 
 from promptops import crypto, events, guards
@@ -223,34 +226,78 @@ def presence() -> dict[int, frozenset[tuple[int, bool]]]:
     return {template: frozenset(pages) for template, pages in found.items()}
 
 
+@dataclass(frozen=True)
+class FollowerStatus:
+    """How the following of other processes goes, for health checks."""
+
+    age_seconds: float | None  # since the database was last read; None: not yet
+    error: str  # of the last look, in one line; "" when it succeeded
+
+
+_followed_at: float | None = None
+_follow_error = ""
+
+
+def follower_status() -> FollowerStatus:
+    """Return when this process last looked for changes of others, and why it could not; reads no database."""
+    age = None if _followed_at is None else time.monotonic() - _followed_at
+    return FollowerStatus(age, _follow_error)
+
+
+async def hear(event: str, number: int) -> None:
+    """Take a hint of another process: swap the snapshot first where it names a newer revision, then tell pages.
+
+    While the database cannot be read it does neither: pages then hear of the release from `follow()`.
+    """
+    if event == events.REVISION_RELEASED and (_current is None or number > _current.revision):
+        try:
+            await database_sync_to_async(refresh, thread_sensitive=False)()
+        except DatabaseError:  # which `follow` logs
+            return
+    await events.tell_pages(event, number)
+
+
 async def follow(interval: float = FOLLOW_SECONDS) -> None:
     """For ever: notice what other processes changed, swap the snapshot, and tell this process's open pages."""
-    known: dict[str, int] = {}
-    present: dict[int, frozenset[tuple[int, bool]]] = {}
-    told = False
+    global _followed_at, _follow_error
+    seen: _Seen | None = None
     while True:
         try:
-            # Not in the one thread that sockets share: a slow query there must not hold up the hints.
-            newest = await database_sync_to_async(heads, thread_sensitive=False)()
-            now_present = await database_sync_to_async(presence, thread_sensitive=False)()
-            if _current is None or newest[events.REVISION_RELEASED] > _current.revision:
-                await database_sync_to_async(refresh, thread_sensitive=False)()
-            for event, number in newest.items():
-                if known and number != known[event]:
-                    await _tell_pages(event, number)
-            if known and newest[events.AUDIT_RECORDED] > (seen := known[events.AUDIT_RECORDED]):
-                for person in await database_sync_to_async(people_changed, thread_sensitive=False)(seen):
-                    await _tell_pages(events.USER_CHANGED, person)
-            for template in {*present, *now_present}:
-                if present.get(template) != now_present.get(template):
-                    await _tell_pages(events.PRESENCE_CHANGED, template)
-            known, present, told = newest, now_present, False
+            seen = await _look(seen)
+            _followed_at, _follow_error = time.monotonic(), ""
         except Exception as error:  # a database that is away must not end the following
-            if not told:
+            if not _follow_error:
                 log.error("The live configuration cannot be read (%s); trying again twice a second.", error)
-                told = True
+            _follow_error = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         await asyncio.sleep(interval)
 
 
-async def _tell_pages(event: str, number: int) -> None:
-    await get_channel_layer().group_send(events.PAGES, events.message(event, number))
+@dataclass(frozen=True)
+class _Seen:
+    """What one look found."""
+
+    heads: dict[str, int]
+    presence: dict[int, frozenset[tuple[int, bool]]]
+
+
+async def _look(before: _Seen | None) -> _Seen:
+    """Read what there is now, swap the snapshot where it is old, and tell pages what they have not heard yet."""
+    # Not in the one thread that sockets share: a slow query there must not hold up the hints.
+    now = _Seen(*await database_sync_to_async(lambda: (heads(), presence()), thread_sensitive=False)())
+    if _current is None or now.heads[events.REVISION_RELEASED] > _current.revision:
+        await database_sync_to_async(refresh, thread_sensitive=False)()
+    for event, number in now.heads.items():
+        if before is None:
+            events.mark_sent(event, number)  # pages that open later begin there
+        else:
+            await events.tell_pages(event, number)
+    if before is None:
+        return now
+    if now.heads[events.AUDIT_RECORDED] > before.heads[events.AUDIT_RECORDED]:
+        changed = database_sync_to_async(people_changed, thread_sensitive=False)
+        for person in await changed(before.heads[events.AUDIT_RECORDED]):
+            await events.tell_pages(events.USER_CHANGED, person)
+    for template in {*before.presence, *now.presence}:
+        if before.presence.get(template) != now.presence.get(template):
+            await events.tell_pages(events.PRESENCE_CHANGED, template)
+    return now
