@@ -33,6 +33,7 @@ from promptops.models import (
     Variable,
     Version,
 )
+from promptops.threads import in_background
 
 log = logging.getLogger(__name__)
 
@@ -251,7 +252,7 @@ async def hear(event: str, number: int) -> None:
     """
     if event == events.REVISION_RELEASED and (_current is None or number > _current.revision):
         try:
-            await database_sync_to_async(refresh, thread_sensitive=False)()
+            await in_background(refresh)
         except DatabaseError:  # which `follow` logs
             return
     await events.tell_pages(event, number)
@@ -283,9 +284,9 @@ class _Seen:
 async def _look(before: _Seen | None) -> _Seen:
     """Read what there is now, swap the snapshot where it is old, and tell pages what they have not heard yet."""
     # Not in the one thread that sockets share: a slow query there must not hold up the hints.
-    now = _Seen(*await database_sync_to_async(lambda: (heads(), presence()), thread_sensitive=False)())
+    now = _Seen(*await in_background(lambda: (heads(), presence())))
     if _current is None or now.heads[events.REVISION_RELEASED] > _current.revision:
-        await database_sync_to_async(refresh, thread_sensitive=False)()
+        await in_background(refresh)
     for event, number in now.heads.items():
         if before is None:
             events.mark_sent(event, number)  # pages that open later begin there
@@ -294,8 +295,7 @@ async def _look(before: _Seen | None) -> _Seen:
     if before is None:
         return now
     if now.heads[events.AUDIT_RECORDED] > before.heads[events.AUDIT_RECORDED]:
-        changed = database_sync_to_async(people_changed, thread_sensitive=False)
-        for person in await changed(before.heads[events.AUDIT_RECORDED]):
+        for person in await in_background(people_changed, before.heads[events.AUDIT_RECORDED]):
             await events.tell_pages(events.USER_CHANGED, person)
     for template in {*before.presence, *now.presence}:
         if before.presence.get(template) != now.presence.get(template):

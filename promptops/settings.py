@@ -154,6 +154,11 @@ TEMPLATES = [
 ]
 
 
+CONNECTION_SECONDS = 600
+# Requests that are worked on at once, each in a thread with a connection of its own (promptops.web.workers).
+DATABASE_THREADS = _number("DATABASE_THREADS", default=8, least=2, most=64)
+
+
 def _database() -> dict[str, Any]:
     url = os.environ.get("DATABASE_URL") or f"sqlite:///{VAR_DIR / 'promptops.sqlite3'}"
     try:
@@ -175,6 +180,8 @@ def _database() -> dict[str, Any]:
         }
     elif engine not in {"postgresql"}:
         raise ImproperlyConfigured(f"DATABASE_URL names {engine}; PromptOps runs on SQLite and PostgreSQL.")
+    # Each thread keeps its connection, and looks once a request whether it still works.
+    config |= {"CONN_MAX_AGE": CONNECTION_SECONDS, "CONN_HEALTH_CHECKS": True}
     return config
 
 

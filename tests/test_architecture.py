@@ -29,6 +29,7 @@ RANK = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}
 # Anybody may import these; they import nothing of the project but each other.
 LEAVES = {
     "text",
+    "threads",
     "inputs",
     "ballots",
     "charts",
