@@ -258,12 +258,13 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "filters": {
+        "outages": {"()": "promptops.logs.OutagesInOneLine"},
         "redact": {"()": "promptops.logs.RedactOneTimeLinks"},
         "one_line": {"()": "promptops.logs.WithoutTraceback"},
         "warnings_one_line": {"()": "promptops.logs.WithoutTraceback", "below": logging.ERROR},
     },
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["redact"]}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["outages", "redact"]}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
         "django": {"handlers": [], "level": "WARNING"},

@@ -38,6 +38,7 @@ LEAVES = {
     "draining",
     "logs",
     "measures",
+    "outages",
     "merge",
     "verdicts",
 }

@@ -167,5 +167,6 @@ urlpatterns = [
 handler400 = errors.bad_request
 handler403 = errors.permission_denied
 handler404 = errors.not_found
+handler500 = errors.server_error
 
 websocket_urlpatterns = [path("ws/", consumers.PageConsumer.as_asgi())]

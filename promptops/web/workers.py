@@ -11,18 +11,19 @@ from typing import Any
 from asgiref.sync import ThreadSensitiveContext
 from django.template.loader import render_to_string
 
+from promptops import outages
+
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 MAX_WAITING = 1_000
 """Requests that wait for a worker; a page of 30 ms and 8 workers empties such a queue in about 20 s on 2 cores."""
 MAX_WAIT_SECONDS = 20.0
-RETRY_SECONDS = 5
 
 RESERVED_THREADS = 2
 RESERVED_PATHS = ("/static/", "/livez", "/readyz", "/healthz")
 """Answered by workers of their own: health checks and static files must not wait for pages that wait for a lock."""
 
-BUSY = "The server is busy. What you typed is still here; try again in a few seconds."
+BUSY = "The server is busy. Try again in a few seconds."
 
 
 class Workers:
@@ -76,11 +77,11 @@ def with_workers(application: Application, threads: int) -> Application:
 async def send_unavailable(scope: Any, send: Any, reason: str) -> None:
     """Send a 503 with the reason: a page, or for a request of htmx the sentence alone."""
     is_htmx = any(name.lower() == b"hx-request" for name, _ in scope["headers"])
-    body = reason if is_htmx else render_to_string("503.html", {"reason": reason, "retry_after": RETRY_SECONDS})
+    body = reason if is_htmx else render_to_string("503.html", {"reason": reason})
     kind = b"text/plain" if is_htmx else b"text/html"
     headers = [
         (b"content-type", kind + b"; charset=utf-8"),
-        (b"retry-after", b"%d" % RETRY_SECONDS),
+        (b"retry-after", b"%d" % outages.RETRY_SECONDS),
         (b"cache-control", b"no-store"),
         (b"content-security-policy", b"default-src 'self'; frame-ancestors 'none'"),
     ]
