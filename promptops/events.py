@@ -35,6 +35,9 @@ RUN_ERASED = "erased"  # number: the run's id (0: several); pages that show its 
 PRESENCE_CHANGED = "presence"  # number: the template's id; somebody opened or left its editor, or has a draft now
 USER_CHANGED = "user"  # number: the user's id; their sockets check what they may still do
 COMPARISON_CHANGED = "comparison"  # number: the comparison's id
+RECORDING_CHANGED = (
+    "recording"  # number: how many runs of this process are not in the database; never between processes
+)
 
 NAMES = frozenset(
     {
@@ -45,6 +48,7 @@ NAMES = frozenset(
         PRESENCE_CHANGED,
         USER_CHANGED,
         COMPARISON_CHANGED,
+        RECORDING_CHANGED,
     }
 )
 
@@ -96,13 +100,22 @@ async def tell_pages(event: str, number: int) -> None:
         await get_channel_layer().group_send(PAGES, message(event, number))
 
 
+def send_in_this_process(event: str, number: int) -> None:
+    """Send the hint to the open pages of this process, from any thread and without a transaction."""
+    _send_to_own_pages(message(event, number))
+
+
 def _send(payload: dict[str, Any]) -> None:
+    _send_to_own_pages(payload)
+    if settings.REDIS_URL:
+        _tell_other_processes(payload)
+
+
+def _send_to_own_pages(payload: dict[str, Any]) -> None:
     for loop in tuple(_sent):
         # Nobody waits for it: a loop that ends meanwhile would never answer.
         with contextlib.suppress(RuntimeError):  # it is closed
             loop.call_soon_threadsafe(_send_here, payload)
-    if settings.REDIS_URL:
-        _tell_other_processes(payload)
 
 
 def _send_here(payload: dict[str, Any]) -> None:

@@ -63,13 +63,13 @@ def sentence(error: BaseException | None) -> str | None:
 
 
 @contextmanager
-def short_wait() -> Iterator[None]:
-    """Let SQLite wait for another writer only briefly. (On PostgreSQL a row waits for writers of the same row only.)"""
+def short_wait(milliseconds: int = SHORT_WAIT_MS) -> Iterator[None]:
+    """Let SQLite wait for another writer only so long. (On PostgreSQL a row waits for writers of the same row only.)"""
     if connection.vendor != "sqlite":
         yield
         return
     connection.ensure_connection()
-    connection.connection.execute(f"PRAGMA busy_timeout = {SHORT_WAIT_MS}")
+    connection.connection.execute(f"PRAGMA busy_timeout = {milliseconds}")
     try:
         yield
     finally:

@@ -17,13 +17,15 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore
 from django.core.exceptions import ValidationError
+from django.db import Error
 from django.template.loader import render_to_string
 from django.utils.crypto import constant_time_compare
 
-from promptops import events, live
+from promptops import events, live, outages
 from promptops.actions import presence
 from promptops.actions.audit import record_refusal
 from promptops.actions.errors import Refused
+from promptops.actions.recording import recorder
 from promptops.actions.runs import RunPlan, RunRecorded, TextHeld, execute
 from promptops.audit import Actor
 from promptops.engine.chain import AttemptStarted, TextChunk
@@ -57,9 +59,18 @@ class PageConsumer(AsyncWebsocketConsumer):
         self.replaced: asyncio.Task[None] | None = None  # the run that is being canceled for a new one
         self.newest_run = 0
         self.telling: asyncio.Task[None] | None = None
+        self.linking: set[asyncio.Task[None]] = set()
 
     async def connect(self) -> None:
-        user = await self._user()
+        try:
+            user = await self._user()
+            heads = await database_sync_to_async(live.heads)()
+        except Error as error:
+            if outages.kind(error) is None:
+                raise
+            log.warning("A page could not open its socket.", exc_info=error)
+            await self.close()  # it tries again by itself
+            return
         if user is None or not user.may(Permission.READ):
             # Accepted first: a browser cannot tell a refused handshake from a lost connection, and would try for ever.
             await self.accept()
@@ -69,7 +80,7 @@ class PageConsumer(AsyncWebsocketConsumer):
         await self.channel_layer.group_add(events.PAGES, self.channel_name)
         await self.accept()
         # A page that missed something while it was away sees newer numbers and catches up.
-        for event, number in (await database_sync_to_async(live.heads)()).items():
+        for event, number in heads.items():
             await self._send_event(event, number=number)
 
     async def send(self, *args: Any, **kwargs: Any) -> None:
@@ -78,14 +89,15 @@ class PageConsumer(AsyncWebsocketConsumer):
             await super().send(*args, **kwargs)
 
     async def disconnect(self, code: int) -> None:
-        if self.telling:
-            self.telling.cancel()
+        for task in (self.telling, *self.linking):
+            if task:
+                task.cancel()
         try:
             await self._cancel_all()
         finally:
             await self.channel_layer.group_discard(events.PAGES, self.channel_name)
             if self.template:
-                await database_sync_to_async(presence.leave)(self.channel_name)
+                await self._leave()
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Do what the page asks. Nothing that a page can send may end the socket: its other runs depend on it."""
@@ -95,9 +107,14 @@ class PageConsumer(AsyncWebsocketConsumer):
             await self._do(data)
         except ValidationError as refused:
             await self._refuse(" ".join(refused.messages), data)
-        except Exception:
+        except Exception as error:
             log.exception("A message of a page could not be handled")
-            await self._refuse("Something broke on the server; its log says what. Reload the page and try again.", data)
+            reason = outages.sentence(error)
+            if reason is None:
+                reason = "Something broke on the server; its log says what. Reload the page and try again."
+            elif data.get("action") == "here":
+                return  # nobody asked for it
+            await self._refuse(reason, data)
 
     async def _do(self, data: dict[str, Any]) -> None:
         user = await self._user()
@@ -142,6 +159,14 @@ class PageConsumer(AsyncWebsocketConsumer):
             self.template = name
             await database_sync_to_async(presence.arrive)(template, user=user, channel=self.channel_name)
 
+    async def _leave(self) -> None:
+        try:
+            await database_sync_to_async(presence.leave)(self.channel_name)
+        except Error as error:  # the heartbeat makes up for it
+            if outages.kind(error) is None:
+                raise
+            log.warning("Who left a page could not be kept.", exc_info=error)
+
     async def page_event(self, message: dict[str, Any]) -> None:
         """A hint from the channel layer."""
         if self.ended:
@@ -150,6 +175,8 @@ class PageConsumer(AsyncWebsocketConsumer):
             self.newest_run = message["number"]
             if self.telling is None or self.telling.done():
                 self.telling = asyncio.create_task(self._tell_of_runs())
+        elif message["event"] == events.RECORDING_CHANGED:
+            await self.send(render_to_string("_recording.html", {"recording": recorder.status, "oob": True}))
         elif message["event"] != events.USER_CHANGED:
             await self._send_event(message["event"], number=message["number"])
         elif message["number"] == self.user_id:
@@ -196,8 +223,10 @@ class PageConsumer(AsyncWebsocketConsumer):
                             error=event.error,
                             latency_ms=event.latency_ms,
                             run_id=event.run_id,
+                            unrecorded=_place_of(event.recording),
                             cut=streamed and not event.response,
                         )
+                        self._link_later(event.recording)
         except asyncio.CancelledError:
             if asyncio.current_task() is not self.replaced:
                 with contextlib.suppress(Exception):  # the page may be gone already
@@ -238,14 +267,27 @@ class PageConsumer(AsyncWebsocketConsumer):
             async with contextlib.aclosing(execute(cell.plan)) as happenings:
                 async for event in happenings:
                     if isinstance(event, RunRecorded):
-                        context = vars(event) | {"blocked": event.blocked}
+                        context = vars(event) | {"blocked": event.blocked, "unrecorded": _place_of(event.recording)}
         except Refused as refused:
             context = {"error": str(refused)}
         except Exception:
             log.exception("A run failed unexpectedly")
             context = {"error": "Something broke on the server; its log says what."}
         await self.send(render_to_string("runs/_smoke_cell.html", {"cell": cell} | context))
+        self._link_later(context.get("recording"))
         return bool(context.get("response"))
+
+    def _link_later(self, recording: "asyncio.Task[int] | None") -> None:
+        """Put the link to a run into the page once it is recorded, or that it never will be."""
+        if recording is not None:
+            self.linking.add(task := asyncio.create_task(self._link(recording)))
+            task.add_done_callback(self.linking.discard)
+
+    async def _link(self, recording: "asyncio.Task[int]") -> None:
+        await asyncio.wait({recording})
+        run_id = 0 if recording.cancelled() or recording.exception() else recording.result()
+        context = {"run_id": run_id, "unrecorded": _place_of(recording), "is_dropped": not run_id}
+        await self.send(render_to_string("runs/_run_link.html", context))
 
     async def _send_smoke(self, smoke: "previews.Smoke", state: str, answered: int) -> None:
         context = {"smoke": smoke, "state": state, "answered": answered, "failed": smoke.runs - answered}
@@ -306,6 +348,11 @@ def _parse(text: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ValidationError("That message could not be read. Reload the page and try again.")
     return data
+
+
+def _place_of(recording: "asyncio.Task[int] | None") -> str:
+    """The id of the element that shows that a run is not recorded yet."""
+    return f"unrecorded-{recording.get_name()}" if recording else ""
 
 
 def _alternatives(plan: RunPlan, response: LLMResponse | None) -> list[str]:

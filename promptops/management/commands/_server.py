@@ -8,6 +8,7 @@ from django.conf import settings
 from twisted.internet import defer
 
 from promptops import background
+from promptops.actions.recording import recorder
 from promptops.draining import gate
 
 RECORDING_SECONDS = 5.0
@@ -35,6 +36,7 @@ class DrainingServer(Server):
             port.stopListening()
         yield defer.Deferred.fromFuture(asyncio.ensure_future(gate.drain(settings.GRACE_SECONDS)))
         yield defer.Deferred.fromFuture(asyncio.ensure_future(gate.cut_off(RECORDING_SECONDS)))
+        recorder.give_up()
         # They end here: soon there are no threads left in which they could ask the database.
         yield defer.Deferred.fromFuture(asyncio.ensure_future(background.stop()))
         yield super().kill_all_applications()
