@@ -64,7 +64,16 @@ def each_connection(pragma: str):
 
 
 read_only = each_connection("PRAGMA query_only = ON")
-full = each_connection("PRAGMA max_page_count = 1")
+
+
+@contextmanager
+def full():
+    """The file may not grow, and has no free page left."""
+    other = sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)
+    other.execute("VACUUM")
+    other.close()
+    with each_connection("PRAGMA max_page_count = 1")():
+        yield
 
 
 def plan(number: int) -> RunPlan:
@@ -86,7 +95,7 @@ def recorded() -> list[str]:
 
 
 @pytest.mark.skipif("connection.vendor != 'sqlite'")
-@pytest.mark.parametrize("outage", [locked, read_only, full])
+@pytest.mark.parametrize("outage", [locked, read_only, full], ids=["locked", "read-only", "full"])
 async def test_runs_wait_and_are_recorded_in_order_when_the_database_is_back(outage, recorder, caplog):
     assert (await run(0)).run_id
     with outage():
