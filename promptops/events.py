@@ -94,6 +94,11 @@ def mark_sent(event: str, number: int) -> bool:
     return is_news
 
 
+def newest_sent() -> dict[str, int]:
+    """The newest number that the running loop's pages got, by event that grows."""
+    return _sent.get(asyncio.get_running_loop(), {})
+
+
 async def tell_pages(event: str, number: int) -> None:
     """Send the hint to the open pages of the running loop, unless they have it: each hint is sent once."""
     if mark_sent(event, number):

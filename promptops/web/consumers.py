@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import weakref
 from collections import Counter
 from typing import Any
 
@@ -35,6 +36,8 @@ from promptops.enums import Permission
 from promptops.models import Template, User
 from promptops.web import previews
 from promptops.web.access import refusal, socket_address
+from promptops.web.fragments import FRAGMENTS, Numbers, fragments, is_newer, shown_numbers
+from promptops.web.middleware import zone_of
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +48,13 @@ SIGNED_OUT = 4401  # the close code; 4000 to 4999 are for applications (RFC 6455
 
 running: Counter[int] = Counter()  # by user id: runs that are going on
 SECONDS_BETWEEN_RUNS = 1.0  # between two hints that there are new runs
+SECONDS_BETWEEN_PUSHES = 1.0  # between two times that parts of a page are sent to it
+
+open_pages: "weakref.WeakSet[PageConsumer]" = weakref.WeakSet()  # of this process
+FEW_PAGES = 20
+SPREAD_MS = 10
+"""Of each open page: a fragment takes the server about 10 ms."""
+MAX_SPREAD_MS = 6_000
 
 
 class PageConsumer(AsyncWebsocketConsumer):
@@ -60,6 +70,10 @@ class PageConsumer(AsyncWebsocketConsumer):
         self.newest_run = 0
         self.telling: asyncio.Task[None] | None = None
         self.linking: set[asyncio.Task[None]] = set()
+        self.shown: dict[str, Numbers] = {}  # parts of the page that are sent to it, with what they show
+        self.pushing: asyncio.Task[None] | None = None
+        self.push_again = False
+        open_pages.add(self)
 
     async def connect(self) -> None:
         try:
@@ -89,7 +103,8 @@ class PageConsumer(AsyncWebsocketConsumer):
             await super().send(*args, **kwargs)
 
     async def disconnect(self, code: int) -> None:
-        for task in (self.telling, *self.linking):
+        open_pages.discard(self)
+        for task in (self.telling, self.pushing, *self.linking):
             if task:
                 task.cancel()
         try:
@@ -127,7 +142,7 @@ class PageConsumer(AsyncWebsocketConsumer):
             await self._cancel(key)
             return
         if action == "here":
-            await self._arrive(user, data.get("template"))
+            await self._arrive(user, data.get("template"), data.get("shown"))
             return
         planner = previews.PLANNERS.get(action) if isinstance(action, str) else None
         if planner is None:
@@ -150,8 +165,11 @@ class PageConsumer(AsyncWebsocketConsumer):
         self.runs[key] = task = asyncio.create_task(going)
         task.add_done_callback(lambda _: running.subtract({user.pk: planned.weight}))
 
-    async def _arrive(self, user: User, name: Any) -> None:
-        """The page is the editor of this template: others see that it is open, until the socket closes."""
+    async def _arrive(self, user: User, name: Any, shown: Any) -> None:
+        """The page shows these parts, and may be the editor of this template, which others see until it closes."""
+        if user.may(Permission.READ):
+            self.shown = shown_numbers(shown)
+            self._push_soon()
         if name == self.template or not isinstance(name, str) or not user.may(Permission.READ):
             return
         template = await Template.objects.filter(name=name).afirst()
@@ -173,12 +191,15 @@ class PageConsumer(AsyncWebsocketConsumer):
             return
         if message["event"] == events.RUN_RECORDED:
             self.newest_run = message["number"]
+            self._push_soon()
             if self.telling is None or self.telling.done():
                 self.telling = asyncio.create_task(self._tell_of_runs())
         elif message["event"] == events.RECORDING_CHANGED:
             await self.send(render_to_string("_recording.html", {"recording": recorder.status, "oob": True}))
         elif message["event"] != events.USER_CHANGED:
-            await self._send_event(message["event"], number=message["number"])
+            await self._send_event(message["event"], number=message["number"], **_spread())
+            if message["event"] in events.GROWING:
+                self._push_soon()
         elif message["number"] == self.user_id:
             user = await self._user()
             if user is None:
@@ -192,8 +213,36 @@ class PageConsumer(AsyncWebsocketConsumer):
         told = 0
         while told != self.newest_run and not self.ended:
             told = self.newest_run
-            await self._send_event(events.RUN_RECORDED, number=told)
+            await self._send_event(events.RUN_RECORDED, number=told, **_spread())
             await asyncio.sleep(SECONDS_BETWEEN_RUNS)
+
+    def _push_soon(self) -> None:
+        """Send the parts of the page that are old by now; at most once in `SECONDS_BETWEEN_PUSHES`."""
+        self.push_again = True
+        if self.shown and (self.pushing is None or self.pushing.done()):
+            self.pushing = asyncio.create_task(self._push())
+
+    async def _push(self) -> None:
+        while self.push_again and not self.ended:
+            self.push_again = False
+            try:
+                await self._send_parts()
+            except Error as error:
+                if outages.kind(error) is None:
+                    raise
+                self.push_again = True
+            await asyncio.sleep(SECONDS_BETWEEN_PUSHES)
+
+    async def _send_parts(self) -> None:
+        user = await self._user()
+        if user is None:
+            await self._sign_out()
+            return
+        for name, shown in list(self.shown.items()):
+            part = await fragments.current(name, user.role, zone_of(self.scope["cookies"]))
+            if is_newer(part.numbers, shown, FRAGMENTS[name]):
+                await self._send_event("fragment", html=part.html)
+                self.shown[name] = part.numbers
 
     async def _run(self, preview: "previews.Preview") -> None:
         """Stream one run into the page."""
@@ -348,6 +397,12 @@ def _parse(text: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ValidationError("That message could not be read. Reload the page and try again.")
     return data
+
+
+def _spread() -> dict[str, int]:
+    """Over how many ms pages spread what they fetch after a hint; nothing where few are open."""
+    pages = len(open_pages)
+    return {} if pages <= FEW_PAGES else {"spread": min(MAX_SPREAD_MS, pages * SPREAD_MS)}
 
 
 def _place_of(recording: "asyncio.Task[int] | None") -> str:

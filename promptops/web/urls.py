@@ -43,7 +43,6 @@ register_converter(NumberConverter, "number")
 
 urlpatterns = [
     path("", overview.overview, name="overview"),
-    path("live-badge/", overview.badge, name="live_badge"),
     path("healthz", errors.health, name="health"),
     # People signing in
     path("sign-in/", accounts.sign_in, name="sign_in"),
