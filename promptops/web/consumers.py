@@ -36,7 +36,7 @@ from promptops.enums import Permission
 from promptops.models import Template, User
 from promptops.web import previews
 from promptops.web.access import refusal, socket_address
-from promptops.web.fragments import FRAGMENTS, Numbers, fragments, is_newer, shown_numbers
+from promptops.web.fragments import FRAGMENTS, Numbers, fragments, is_newer, readers, shown_numbers
 from promptops.web.middleware import zone_of
 
 log = logging.getLogger(__name__)
@@ -234,14 +234,18 @@ class PageConsumer(AsyncWebsocketConsumer):
             await asyncio.sleep(SECONDS_BETWEEN_PUSHES)
 
     async def _send_parts(self) -> None:
-        user = await self._user()
-        if user is None:
-            await self._sign_out()
-            return
+        role = await readers.role_of(self.session_key, _session_keys)
+        if role is None:
+            user = await self._user()
+            if user is None:
+                await self._sign_out()
+                return
+            role = user.role
+        zone = zone_of(self.scope["cookies"])
         for name, shown in list(self.shown.items()):
-            part = await fragments.current(name, user.role, zone_of(self.scope["cookies"]))
+            part = await fragments.current(name, role, zone)
             if is_newer(part.numbers, shown, FRAGMENTS[name]):
-                await self._send_event("fragment", html=part.html)
+                await self.send(part.message)
                 self.shown[name] = part.numbers
 
     async def _run(self, preview: "previews.Preview") -> None:
@@ -375,10 +379,14 @@ class PageConsumer(AsyncWebsocketConsumer):
     async def _send_event(self, event: str, **fields: Any) -> None:
         await self.send(json.dumps({"event": event, **fields}))
 
+    @property
+    def session_key(self) -> str:
+        return self.scope["session"].session_key or ""
+
     @database_sync_to_async
     def _user(self) -> User | None:
         """Who this socket's session belongs to by now: None once signed out, deactivated or with a changed password."""
-        key = self.scope["session"].session_key
+        key = self.session_key
         session = SessionStore(session_key=key) if key else {}
         user = User.objects.filter(pk=session.get(SESSION_KEY), is_active=True).first()
         if user is None:
@@ -397,6 +405,10 @@ def _parse(text: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ValidationError("That message could not be read. Reload the page and try again.")
     return data
+
+
+def _session_keys() -> list[str]:
+    return [page.session_key for page in list(open_pages) if page.shown]
 
 
 def _spread() -> dict[str, int]:

@@ -4,9 +4,11 @@ What depends on the person, or on what a page filters, is fetched by the page it
 """
 
 import asyncio
+import json
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -16,7 +18,7 @@ from django.utils import timezone
 from promptops import events, live, queries
 from promptops.enums import Permission
 from promptops.permissions import allows
-from promptops.queries import overview
+from promptops.queries import overview, people
 from promptops.queries.figures import STEP_MINUTES, figures
 from promptops.threads import in_background
 
@@ -61,6 +63,11 @@ class Rendered:
     numbers: Numbers
     html: str
 
+    @cached_property
+    def message(self) -> str:
+        """What is sent to a page."""
+        return json.dumps({"event": "fragment", "html": self.html})
+
 
 def render(name: str, role: str, zone: ZoneInfo | None) -> Rendered:
     """Read and render the part now."""
@@ -83,6 +90,30 @@ def is_newer(numbers: Numbers, shown: Numbers, fragment: Fragment) -> bool:
     return any(new > old for new, old in pairs) and all(new >= old for new, old in pairs)
 
 
+class Readers:
+    """Looks once for all open pages who may still read, however many pages ask after one hint."""
+
+    def __init__(self) -> None:
+        self._looked: tuple[dict[str, int], asyncio.Task[dict[str, str]]] | None = None
+
+    async def role_of(self, session_key: str, all_keys: Callable[[], list[str]]) -> str | None:
+        """Return the role of the person whose session this is, looked up after the newest hint of this process.
+
+        None where the session has ended, or is newer than the look. `all_keys` are the sessions of all open pages.
+        """
+        loop = asyncio.get_running_loop()
+        newest = dict(events.newest_sent())
+        looked = self._looked
+        if looked is None or looked[0] != newest or looked[1].get_loop() is not loop or _failed(looked[1]):
+            looked = (newest, loop.create_task(in_background(people.roles_of_sessions, all_keys())))
+            self._looked = looked
+        return (await asyncio.shield(looked[1])).get(session_key)
+
+
+def _failed(task: "asyncio.Task[Any]") -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)
+
+
 class Fragments:
     """Renders each part once for a role, a time zone and the newest numbers, however many pages ask."""
 
@@ -96,7 +127,7 @@ class Fragments:
         numbers = tuple(newest.get(event, 0) for event in HEADS if event in FRAGMENTS[name].events)
         key = (loop, name, role, zone and zone.key)
         kept = self._kept.get(key)
-        if kept is None or kept[0] != numbers or (kept[1].done() and kept[1].exception()):
+        if kept is None or kept[0] != numbers or _failed(kept[1]):
             self._kept[key] = kept = (numbers, loop.create_task(in_background(render, name, role, zone)))
         self._kept.move_to_end(key)
         while len(self._kept) > MAX_KEPT:
@@ -105,6 +136,7 @@ class Fragments:
 
 
 fragments = Fragments()  # this process's
+readers = Readers()
 
 
 def shown_numbers(given: Any) -> dict[str, Numbers]:
