@@ -7,6 +7,7 @@ compares the number with what it has and fetches what is newer. The database is 
 import asyncio
 import contextlib
 import hashlib
+import itertools
 import json
 import logging
 import time
@@ -74,6 +75,8 @@ def broadcast_on_commit(event: str, number: int) -> None:
 
 # By event loop that serves pages: the newest number that its pages got, by event that grows.
 _sent: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, int]]" = weakref.WeakKeyDictionary()
+BEGINNING = "beginning"
+_beginnings = itertools.count(1)
 _sending: set[asyncio.Task[None]] = set()
 _process = uuid4().hex  # by which a process knows its own messages in Redis
 
@@ -83,26 +86,24 @@ def pages_are_in(loop: asyncio.AbstractEventLoop) -> None:
     _sent.setdefault(loop, {})
 
 
-def mark_sent(event: str, number: int) -> bool:
-    """Note that the running loop's pages have this number; returns whether it is news to them."""
-    sent = _sent.setdefault(asyncio.get_running_loop(), {})
-    if event not in GROWING:
-        return True
-    is_news = number > sent.get(event, -1)
-    if is_news:
-        sent[event] = number
-    return is_news
+def begin_at(heads: dict[str, int]) -> None:
+    """Take these for the newest numbers that the pages of this loop got: at the start, or after a restored backup."""
+    _sent[asyncio.get_running_loop()] = heads | {BEGINNING: next(_beginnings)}
 
 
 def newest_sent() -> dict[str, int]:
-    """The newest number that the running loop's pages got, by event that grows."""
+    """The newest number that the running loop's pages got, by event that grows; `BEGINNING` counts the beginnings."""
     return _sent.get(asyncio.get_running_loop(), {})
 
 
 async def tell_pages(event: str, number: int) -> None:
     """Send the hint to the open pages of the running loop, unless they have it: each hint is sent once."""
-    if mark_sent(event, number):
-        await get_channel_layer().group_send(PAGES, message(event, number))
+    sent = _sent.setdefault(asyncio.get_running_loop(), {})
+    if event in GROWING:
+        if number <= sent.get(event, -1):
+            return
+        sent[event] = number
+    await get_channel_layer().group_send(PAGES, message(event, number))
 
 
 def send_in_this_process(event: str, number: int) -> None:

@@ -287,13 +287,13 @@ async def _look(before: _Seen | None) -> _Seen:
     now = _Seen(*await in_background(lambda: (heads(), presence())))
     if _current is None or now.heads[events.REVISION_RELEASED] > _current.revision:
         await in_background(refresh)
-    for event, number in now.heads.items():
-        if before is None:
-            events.mark_sent(event, number)  # pages that open later begin there
-        else:
-            await events.tell_pages(event, number)
     if before is None:
+        events.begin_at(now.heads)  # pages that open later begin there
         return now
+    if any(now.heads[event] < number for event, number in before.heads.items()):  # a backup was restored
+        events.begin_at({})
+    for event, number in now.heads.items():
+        await events.tell_pages(event, number)
     if now.heads[events.AUDIT_RECORDED] > before.heads[events.AUDIT_RECORDED]:
         for person in await in_background(people_changed, before.heads[events.AUDIT_RECORDED]):
             await events.tell_pages(events.USER_CHANGED, person)

@@ -837,7 +837,7 @@
     }
   });
 
-  const pressed = new Map(); // id -> what came for a part while the pointer was down on it
+  const partsUnderPointer = new Map(); // id -> what came for a part while the pointer was down on it
 
   /** Replaces parts of the page by those of the same id in `html`, which the server sent with a hint. */
   function showParts(html) {
@@ -845,9 +845,9 @@
     parsed.innerHTML = html;
     for (const part of parsed.content.children) {
       const old = document.getElementById(part.id);
-      if (old && under && old.contains(under)) pressed.set(part.id, part.outerHTML);
+      if (old && under && old.contains(under)) partsUnderPointer.set(part.id, part.outerHTML);
       else if (old) {
-        pressed.delete(part.id);
+        partsUnderPointer.delete(part.id);
         document.body.dispatchEvent(new CustomEvent("promptops:beforeShow", { bubbles: true }));
         htmx.swap(old, part.outerHTML, { swapStyle: "outerHTML", settleDelay: 0, swapDelay: 0 });
       }
@@ -855,7 +855,7 @@
   }
 
   function showPressedParts() {
-    for (const part of [...pressed.values()]) showParts(part);
+    for (const part of [...partsUnderPointer.values()]) showParts(part);
   }
 
   /** One hint of the server. The numbers of revision, audit and runs only ever grow; what is not newer is no news. */

@@ -124,7 +124,8 @@ class Fragments:
         """Return the part, rendered after the newest hint of this process. Raises what the database raises."""
         loop = asyncio.get_running_loop()
         newest = events.newest_sent()
-        numbers = tuple(newest.get(event, 0) for event in HEADS if event in FRAGMENTS[name].events)
+        counters = [event for event in HEADS if event in FRAGMENTS[name].events]
+        numbers = tuple(newest.get(event, 0) for event in (events.BEGINNING, *counters))
         key = (loop, name, role, zone and zone.key)
         kept = self._kept.get(key)
         if kept is None or kept[0] != numbers or _failed(kept[1]):
