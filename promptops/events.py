@@ -36,9 +36,7 @@ RUN_ERASED = "erased"  # number: the run's id (0: several); pages that show its 
 PRESENCE_CHANGED = "presence"  # number: the template's id; somebody opened or left its editor, or has a draft now
 USER_CHANGED = "user"  # number: the user's id; their sockets check what they may still do
 COMPARISON_CHANGED = "comparison"  # number: the comparison's id
-RECORDING_CHANGED = (
-    "recording"  # number: how many runs of this process are not in the database; never between processes
-)
+RECORDING_CHANGED = "recording"  # number: how many runs are not in the database; only within a process
 
 NAMES = frozenset(
     {

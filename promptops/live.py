@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from channels.db import database_sync_to_async
-from django.db import DatabaseError
+from django.db import Error
 from django.db.models import Exists, OuterRef
 
 from promptops import crypto, events, guards
@@ -253,7 +253,7 @@ async def hear(event: str, number: int) -> None:
     if event == events.REVISION_RELEASED and (_current is None or number > _current.revision):
         try:
             await in_background(refresh)
-        except DatabaseError:  # which `follow` logs
+        except Error:  # which `follow` logs
             return
     await events.tell_pages(event, number)
 
