@@ -191,7 +191,7 @@ class PageConsumer(AsyncWebsocketConsumer):
             return
         if message["event"] == events.RUN_RECORDED:
             self.newest_run = message["number"]
-            self._push_soon()
+            self._push_soon(events.RUN_RECORDED)
             if self.telling is None or self.telling.done():
                 self.telling = asyncio.create_task(self._tell_of_runs())
         elif message["event"] == events.RECORDING_CHANGED:
@@ -199,7 +199,7 @@ class PageConsumer(AsyncWebsocketConsumer):
         elif message["event"] != events.USER_CHANGED:
             await self._send_event(message["event"], number=message["number"], **_spread())
             if message["event"] in events.GROWING:
-                self._push_soon()
+                self._push_soon(message["event"])
         elif message["number"] == self.user_id:
             user = await self._user()
             if user is None:
@@ -216,10 +216,12 @@ class PageConsumer(AsyncWebsocketConsumer):
             await self._send_event(events.RUN_RECORDED, number=told, **_spread())
             await asyncio.sleep(SECONDS_BETWEEN_RUNS)
 
-    def _push_soon(self) -> None:
-        """Send the parts of the page that are old by now; at most once in `SECONDS_BETWEEN_PUSHES`."""
+    def _push_soon(self, event: str = "") -> None:
+        """Send the parts that are old by now, if the event can change one; at most once in `SECONDS_BETWEEN_PUSHES`."""
+        if not any(not event or event in FRAGMENTS[name].events for name in self.shown):
+            return
         self.push_again = True
-        if self.shown and (self.pushing is None or self.pushing.done()):
+        if self.pushing is None or self.pushing.done():
             self.pushing = asyncio.create_task(self._push())
 
     async def _push(self) -> None:
