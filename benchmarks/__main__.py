@@ -3,9 +3,9 @@
 chain: calls to a loopback provider in a process of its own, through the engine's chain and four other ways. server:
 publishing, loading the snapshot, and each page with a full data set, through the whole middleware. history: the pages
 of 200 versions of a 6,000-word prompt. comparing: pages of a real server while 2,000 trials run. audit: a million audit
-entries, checked and filtered. safety: judging a text. loop: what an event loop feels of it. forecast: what enforcing
-would have done, among 100,000 verdicts. verdicts: the verdict page of 18,000 votes. uploads: files that cost much to
-read, time and memory.
+entries, checked and filtered. following: from a commit until other processes run what it released, with and without
+Redis. safety: judging a text. loop: what an event loop feels of it. forecast: what enforcing would have done, among
+100,000 verdicts. verdicts: the verdict page of 18,000 votes. uploads: files that cost much to read, time and memory.
 `python -m benchmarks chain` runs only the first; `python -m benchmarks audit postgresql://user@host/name` fills and
 measures an empty database there.
 """
@@ -22,6 +22,7 @@ from typing import Any
 from benchmarks.audit import bench_audit
 from benchmarks.chain import bench_chain
 from benchmarks.comparing import bench_comparing
+from benchmarks.following import bench_following
 from benchmarks.history import bench_history
 from benchmarks.safety import bench_loop, bench_safety
 from benchmarks.safety_forecast import bench_safety_forecast
@@ -57,6 +58,7 @@ def main() -> None:
         "history": bench_history,
         "comparing": bench_comparing,
         "audit": bench_audit,
+        "following": bench_following,
         "safety": bench_safety,
         "loop": bench_loop,
         "forecast": bench_safety_forecast,

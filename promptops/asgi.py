@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "promptops.settings")
 
+from django.conf import settings
 from django.core.asgi import get_asgi_application
 
 # Loads the apps, which everything imported below needs.
@@ -16,11 +17,12 @@ from promptops.background import with_background_tasks  # noqa: E402
 from promptops.web.health import with_health  # noqa: E402
 from promptops.web.origin import same_origin  # noqa: E402
 from promptops.web.urls import websocket_urlpatterns  # noqa: E402
+from promptops.web.workers import with_workers  # noqa: E402
 
 application = with_background_tasks(
     ProtocolTypeRouter(
         {
-            "http": with_health(django_application),
+            "http": with_health(with_workers(django_application, settings.DATABASE_THREADS)),
             "websocket": same_origin(SessionMiddlewareStack(URLRouter(websocket_urlpatterns))),
         }
     )

@@ -9,7 +9,6 @@ import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from channels.db import database_sync_to_async
 from django.contrib.sessions.backends.db import SessionStore
 
 from promptops import events, live
@@ -18,6 +17,7 @@ from promptops.actions.exports import record_counted_exports
 from promptops.actions.runs import erase_expired
 from promptops.actions.trials import Runner
 from promptops.draining import gate
+from promptops.threads import in_background
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def start() -> None:
         adaptations.listen()
         _tasks[loop] = [
             loop.create_task(live.follow()),
-            loop.create_task(events.relay()),
+            loop.create_task(events.relay(live.hear)),
             loop.create_task(Runner().run()),
             loop.create_task(_housekeeping()),
             loop.create_task(_heartbeat()),
@@ -63,7 +63,7 @@ async def stop() -> None:
 async def _housekeeping() -> None:
     while True:
         try:
-            await database_sync_to_async(_tidy, thread_sensitive=False)()
+            await in_background(_tidy)
         except Exception:
             log.exception("Housekeeping failed; trying again in an hour.")
         await asyncio.sleep(HOUSEKEEPING_SECONDS)
@@ -74,7 +74,7 @@ async def _heartbeat() -> None:
     while True:
         await asyncio.sleep(presence.HEARTBEAT_SECONDS)
         try:
-            await database_sync_to_async(presence.still_here, thread_sensitive=False)()
+            await in_background(presence.still_here)
         except Exception:
             log.exception("The heartbeat of open pages failed; trying again in %d s.", presence.HEARTBEAT_SECONDS)
 

@@ -1,7 +1,8 @@
 """The live configuration in memory: database -> Snapshot, the current one, and following changes made elsewhere.
 
 Runs read `current()`, one reference, and keep it until they end. A release swaps the reference when it commits;
-`follow()` swaps it when another process has released, within its interval, with or without Redis.
+When another process has released, `hear()` swaps it at its hint in Redis, or `follow()` at its next look. In every
+process the snapshot is swapped before pages hear of the release.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from channels.db import database_sync_to_async
-from channels.layers import get_channel_layer
+from django.db import Error
 from django.db.models import Count, Exists, Max, OuterRef
 
 from promptops import crypto, events, guards
@@ -36,6 +37,7 @@ from promptops.models import (
     Variable,
     Version,
 )
+from promptops.threads import in_background
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +58,11 @@ class Following:
     failed_at: float | None = None
     failure: str = ""
     """The kind of the last error of `follow`; its text may name hosts and people."""
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the newest look at the database failed."""
+        return self.failed_at is not None and self.failed_at > (self.polled_at or 0.0)
 
 
 following = Following()
@@ -301,42 +308,63 @@ def presence() -> dict[int, frozenset[tuple[int, bool]]]:
     return {template: frozenset(pages) for template, pages in found.items()}
 
 
+async def hear(event: str, number: int) -> None:
+    """Take a hint of another process: swap the snapshot first where it names a newer revision, then tell pages.
+
+    While the database cannot be read it does neither: pages then hear of the release from `follow()`.
+    """
+    if event == events.REVISION_RELEASED and (_current is None or number > _current.revision):
+        try:
+            await in_background(refresh)
+        except Error:  # which `follow` logs
+            return
+    await events.tell_pages(event, number)
+
+
 async def follow(interval: float = FOLLOW_SECONDS) -> None:
     """For ever: notice what other processes changed, swap the snapshot, and tell this process's open pages."""
-    known: dict[str, int] = {}
-    present: dict[int, frozenset[tuple[int, bool]]] = {}
-    mark = (0, 0)
-    told = False
+    seen: _Seen | None = None
     while True:
         try:
-            # Not in the one thread that sockets share: a slow query there must not hold up the hints.
-            newest = await database_sync_to_async(heads, thread_sensitive=False)()
-            now_present = await database_sync_to_async(presence, thread_sensitive=False)()
-            newest_mark = await database_sync_to_async(learned_mark, thread_sensitive=False)()
-            if _current is None or newest[events.REVISION_RELEASED] > _current.revision:
-                await database_sync_to_async(refresh, thread_sensitive=False)()
-            if newest_mark != mark:
-                await database_sync_to_async(restore_learned, thread_sensitive=False)()
-            for event, number in newest.items():
-                if known and number != known[event]:
-                    await _tell_pages(event, number)
-            if known and newest[events.AUDIT_RECORDED] > (seen := known[events.AUDIT_RECORDED]):
-                for person in await database_sync_to_async(people_changed, thread_sensitive=False)(seen):
-                    await _tell_pages(events.USER_CHANGED, person)
-                for provider, entry in await database_sync_to_async(cooldowns_ended, thread_sensitive=False)(seen):
-                    end_cooldown(provider, entry)
-            for template in {*present, *now_present}:
-                if present.get(template) != now_present.get(template):
-                    await _tell_pages(events.PRESENCE_CHANGED, template)
-            known, present, mark, told = newest, now_present, newest_mark, False
+            seen = await _look(seen)
             following.polled_at = time.monotonic()
         except Exception as error:  # a database that is away must not end the following
-            following.failed_at, following.failure = time.monotonic(), type(error).__name__
-            if not told:
+            if not following.is_failing:
                 log.error("The live configuration cannot be read (%s); trying again twice a second.", error)
-                told = True
+            following.failed_at, following.failure = time.monotonic(), type(error).__name__
         await asyncio.sleep(interval)
 
 
-async def _tell_pages(event: str, number: int) -> None:
-    await get_channel_layer().group_send(events.PAGES, events.message(event, number))
+@dataclass(frozen=True)
+class _Seen:
+    """What one look found."""
+
+    heads: dict[str, int]
+    presence: dict[int, frozenset[tuple[int, bool]]]
+    learned: tuple[int, int]
+
+
+async def _look(before: _Seen | None) -> _Seen:
+    """Read what there is now, swap the snapshot where it is old, and tell pages what they have not heard yet."""
+    # Not in the one thread that sockets share: a slow query there must not hold up the hints.
+    now = _Seen(*await in_background(lambda: (heads(), presence(), learned_mark())))
+    if _current is None or now.heads[events.REVISION_RELEASED] > _current.revision:
+        await in_background(refresh)
+    if now.learned != (before.learned if before else (0, 0)):
+        await in_background(restore_learned)
+    if before is None:
+        events.begin_at(now.heads)  # pages that open later begin there
+        return now
+    if any(now.heads[event] < number for event, number in before.heads.items()):  # a backup was restored
+        events.begin_at({})
+    for event, number in now.heads.items():
+        await events.tell_pages(event, number)
+    if now.heads[events.AUDIT_RECORDED] > before.heads[events.AUDIT_RECORDED]:
+        for person in await in_background(people_changed, before.heads[events.AUDIT_RECORDED]):
+            await events.tell_pages(events.USER_CHANGED, person)
+        for provider, entry in await in_background(cooldowns_ended, before.heads[events.AUDIT_RECORDED]):
+            end_cooldown(provider, entry)
+    for template in {*before.presence, *now.presence}:
+        if before.presence.get(template) != now.presence.get(template):
+            await events.tell_pages(events.PRESENCE_CHANGED, template)
+    return now

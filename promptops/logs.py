@@ -2,12 +2,16 @@
 
 import logging
 import re
+import threading
+import time
 from types import FrameType
 from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
 from django.views.debug import SafeExceptionReporterFilter
+
+from promptops import outages
 
 
 class RedactOneTimeLinks(logging.Filter):
@@ -23,6 +27,43 @@ class RedactOneTimeLinks(logging.Filter):
             text = logging.Formatter().formatException(record.exc_info)
             record.exc_text = _redact(text)
         return True
+
+
+class OutagesInOneLine(logging.Filter):
+    """Write errors of an unavailable database as one line without a traceback, and the same line once in a while.
+
+    A line that is written says how many like it were left out since the one before.
+    """
+
+    EVERY_SECONDS = 10.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+        self._lines: dict[tuple[str, str, str], tuple[float, int]] = {}  # when last written, and how many since
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        why = outages.summary(record.exc_info[1]) if record.exc_info else None
+        if why is None:
+            return True
+        left_out = self._take((record.name, str(record.msg), why.split(":")[0]))
+        if left_out is None:
+            return False
+        more = f" {left_out} more lines like this were left out." if left_out else ""
+        record.msg, record.args = f"{record.getMessage()} The database is unavailable ({why}).{more}", None
+        record.exc_info = record.exc_text = None
+        return True
+
+    def _take(self, line: tuple[str, str, str]) -> int | None:
+        """How many such lines were left out, or None when this one is left out too."""
+        now = time.monotonic()
+        with self._lock:
+            written, left_out = self._lines.get(line, (-self.EVERY_SECONDS, 0))
+            if now - written < self.EVERY_SECONDS:
+                self._lines[line] = (written, left_out + 1)
+                return None
+            self._lines[line] = (now, 0)
+            return left_out
 
 
 class WithoutTraceback(logging.Filter):

@@ -185,6 +185,11 @@ TEMPLATES = [
 ]
 
 
+CONNECTION_SECONDS = 600
+# Requests that are worked on at once, each in a thread with a connection of its own (promptops.web.workers).
+DATABASE_THREADS = _number("DATABASE_THREADS", default=8, least=2, most=64)
+
+
 def _database() -> dict[str, Any]:
     url = os.environ.get("DATABASE_URL") or f"sqlite:///{VAR_DIR / 'promptops.sqlite3'}"
     try:
@@ -208,6 +213,8 @@ def _database() -> dict[str, Any]:
         config["OPTIONS"] = _postgresql_options(config.get("OPTIONS", {}))
     else:
         raise ImproperlyConfigured(f"DATABASE_URL names {engine}; PromptOps runs on SQLite and PostgreSQL.")
+    # Each thread keeps its connection, and looks once a request whether it still works.
+    config |= {"CONN_MAX_AGE": CONNECTION_SECONDS, "CONN_HEALTH_CHECKS": True}
     return config
 
 
@@ -309,12 +316,13 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "filters": {
+        "outages": {"()": "promptops.logs.OutagesInOneLine"},
         "redact": {"()": "promptops.logs.RedactOneTimeLinks"},
         "one_line": {"()": "promptops.logs.WithoutTraceback"},
         "warnings_one_line": {"()": "promptops.logs.WithoutTraceback", "below": logging.ERROR},
     },
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["redact"]}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["outages", "redact"]}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
         "django": {"handlers": [], "level": "WARNING"},

@@ -761,8 +761,10 @@
     // The server tells the newest numbers of most things now; a comparison has none, and may have gone on meanwhile.
     if (listens(document.body, "live:comparison")) missedHints.add("live:comparison");
     giveMissedHints();
-    const here = $("[data-here]")?.dataset.here; // others are shown who has this template open
-    if (here) socket.send(JSON.stringify({ action: "here", template: here }));
+    const template = $("[data-here]")?.dataset.here; // others are shown who has this template open
+    // Parts that the server sends with a hint; it sends at once what changed since they were rendered.
+    const shown = Object.fromEntries($$("[data-fragment]").map(({ dataset }) => [dataset.fragment, dataset.version]));
+    socket.send(JSON.stringify({ action: "here", template, shown }));
     $$("form[data-autosave]").forEach((form) => dirty.has(form) && saveNow(form));
   });
   on("htmx:wsClose", (event) => {
@@ -818,6 +820,7 @@
     on(end, () => {
       under = null;
       setTimeout(giveMissedHints); // after the click
+      setTimeout(showPressedParts);
     }, true);
   }
   on("htmx:beforeSwap", (event) => {
@@ -837,6 +840,27 @@
     }
   });
 
+  const partsUnderPointer = new Map(); // id -> what came for a part while the pointer was down on it
+
+  /** Replaces parts of the page by those of the same id in `html`, which the server sent with a hint. */
+  function showParts(html) {
+    const parsed = document.createElement("template");
+    parsed.innerHTML = html;
+    for (const part of parsed.content.children) {
+      const old = document.getElementById(part.id);
+      if (old && under && old.contains(under)) partsUnderPointer.set(part.id, part.outerHTML);
+      else if (old) {
+        partsUnderPointer.delete(part.id);
+        document.body.dispatchEvent(new CustomEvent("promptops:beforeShow", { bubbles: true }));
+        htmx.swap(old, part.outerHTML, { swapStyle: "outerHTML", settleDelay: 0, swapDelay: 0 });
+      }
+    }
+  }
+
+  function showPressedParts() {
+    for (const part of [...partsUnderPointer.values()]) showParts(part);
+  }
+
   /** One hint of the server. The numbers of revision, audit and runs only ever grow; what is not newer is no news. */
   function receive(hint) {
     const body = document.body;
@@ -848,11 +872,26 @@
     if (hint.event === "signed_out") {
       return toSignIn(`${signIn}?next=${encodeURIComponent(location.pathname + location.search)}`);
     }
+    if (hint.event === "fragment") return showParts(hint.html);
     if (hint.event === "refused") return takeBackStarted(hint.place);
     if (HEADS.includes(hint.event)) {
       if (Number(hint.number) <= Number(body.dataset[hint.event])) return;
       body.dataset[hint.event] = hint.number;
     }
+    if (!hint.spread) return tellParts(hint);
+    // With many pages open, not all of them fetch in the same moment; a page that is about to needs no second reason.
+    if (spreading.has(hint.event)) return;
+    spreading.add(hint.event);
+    setTimeout(() => {
+      spreading.delete(hint.event);
+      tellParts(hint);
+    }, Math.random() * hint.spread);
+  }
+
+  const spreading = new Set(); // hints whose fetching waits
+
+  function tellParts(hint) {
+    const body = document.body;
     heardAt.set(`live:${hint.event}`, performance.now());
     body.dispatchEvent(new CustomEvent(`live:${hint.event}`, { detail: hint }));
     if (hint.event === "presence") body.dispatchEvent(new CustomEvent(`live:presence-${hint.number}`));
@@ -1142,7 +1181,7 @@
     });
   }
   // What is fetched anew stays as its reader left it: where a box was scrolled to, whether a <details> was open.
-  for (const [before, after] of [["htmx:beforeSwap", "htmx:afterSwap"], ["htmx:oobBeforeSwap", "htmx:oobAfterSwap"]]) {
+  for (const [before, after] of [["htmx:beforeSwap", "htmx:afterSwap"], ["promptops:beforeShow", "htmx:afterSwap"], ["htmx:oobBeforeSwap", "htmx:oobAfterSwap"]]) {
     let scrolledTo = {};
     let opened = {};
     on(before, () => {

@@ -26,6 +26,9 @@ from promptops.settings import DATABASES  # noqa: E402
 # The real hasher takes a quarter of a second a password, on purpose.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
+# A database that is to be dropped must have no connection left, whichever thread had it.
+DATABASES["default"]["CONN_MAX_AGE"] = 0
+
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # Tests of threads, sockets and processes need a database file; Django's default for tests is memory.
     DATABASES["default"]["TEST"] = {"NAME": str(Path(_state) / "test.sqlite3")}

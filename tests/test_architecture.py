@@ -30,6 +30,7 @@ RANK = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}
 LEAVES = {
     "addresses",
     "text",
+    "threads",
     "inputs",
     "ballots",
     "charts",
@@ -38,6 +39,7 @@ LEAVES = {
     "draining",
     "logs",
     "measures",
+    "outages",
     "merge",
     "passwords",
     "verdicts",

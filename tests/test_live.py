@@ -6,14 +6,15 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from channels.db import database_sync_to_async
 from django.conf import settings
-from django.db import connection
+from django.db import OperationalError, connection
 
-from promptops import crypto, live
+from promptops import crypto, events, live
 from promptops.actions import providers, releases
 from promptops.actions.providers import ProviderFields
 from promptops.actions.releases import Content
@@ -125,6 +126,83 @@ async def test_a_release_in_this_process_reaches_open_pages_at_once(publish, mak
         first = await next_event(socket, "revision")
         await database_sync_to_async(release)()
         assert (await next_event(socket, "revision", timeout=0.45))["number"] == first["number"] + 1
+
+
+async def test_a_release_elsewhere_is_swapped_in_before_pages_hear_of_it(publish, monkeypatch):
+    """`hear` is what Redis calls; the other process has committed, and this one still holds the old snapshot."""
+    await database_sync_to_async(publish)("enhance", "Before")
+    old = await live.acurrent()
+    await database_sync_to_async(publish)("enhance", "After")
+    monkeypatch.setattr(live, "_current", old)
+    revision_at_hint = []
+
+    async def group_send(self, group, message):
+        revision_at_hint.append((message["number"], live.current().revision))
+
+    monkeypatch.setattr("channels.layers.InMemoryChannelLayer.group_send", group_send)
+    await live.hear(events.REVISION_RELEASED, old.revision + 1)
+    assert revision_at_hint == [(old.revision + 1, old.revision + 1)]
+
+
+async def test_a_hint_of_a_release_is_kept_back_while_the_database_cannot_be_read(publish, monkeypatch):
+    await database_sync_to_async(publish)("enhance", "Text")
+    sent = []
+
+    async def group_send(self, group, message):
+        sent.append(message["number"])
+
+    def unreadable():
+        raise OperationalError("the database is unavailable")
+
+    monkeypatch.setattr("channels.layers.InMemoryChannelLayer.group_send", group_send)
+    revision = (await live.acurrent()).revision + 1
+    with monkeypatch.context() as outage:
+        outage.setattr(live, "load", unreadable)
+        await live.hear(events.REVISION_RELEASED, revision)
+    assert sent == []
+    await live.hear(events.REVISION_RELEASED, revision)
+    assert sent == [revision]
+
+
+async def test_a_hint_is_sent_once_although_the_follower_sees_it_too(publish, make_user):
+    await database_sync_to_async(publish)("enhance", "Before")
+    viewer = await database_sync_to_async(make_user)("viewer", "vera")
+    async with page_socket(viewer) as socket:
+        first = await next_event(socket, "revision")
+        await database_sync_to_async(publish)("enhance", "After")
+        await events.tell_pages(events.REVISION_RELEASED, first["number"] + 1)  # as from Redis, late
+        await asyncio.sleep(3 * live.FOLLOW_SECONDS)
+        hints = []
+        while not await socket.receive_nothing(timeout=0.05):
+            hints.append(json.loads(await socket.receive_from()))
+    counted = Counter((hint["event"], hint.get("number")) for hint in hints)
+    assert counted[("revision", first["number"] + 1)] == 1
+    assert max(counted.values()) == 1, counted
+
+
+async def test_the_status_of_the_follower_shows_an_outage_and_its_end(publish, monkeypatch):
+    await database_sync_to_async(publish)("enhance", "Text")
+
+    def unreadable():
+        raise OperationalError("connection refused\nmore lines")
+
+    task = asyncio.create_task(live.follow(0.02))
+    try:
+        await asyncio.sleep(0.2)
+        assert not live.following.is_failing
+        polled_at = live.following.polled_at
+        assert time.monotonic() - polled_at < 0.2
+        with monkeypatch.context() as outage:
+            outage.setattr(live, "heads", unreadable)
+            await asyncio.sleep(0.3)
+            assert live.following.is_failing
+            assert live.following.failure == "OperationalError"
+            assert time.monotonic() - live.following.polled_at > 0.15
+        await asyncio.sleep(0.3)
+        assert not live.following.is_failing
+        assert live.following.polled_at > polled_at
+    finally:
+        task.cancel()
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,8 @@ def record_release(
 
     Call it last, when everything is changed: what is live then is kept as what the revision stood for.
     """
+    # Before any hint of this release. Robust: it is committed whatever happens here, and `live.follow` swaps again.
+    transaction.on_commit(live.refresh, robust=True)
     release = Release.objects.create(
         revision=revision,
         action=action,
@@ -105,8 +107,6 @@ def record_release(
         note=note,
         revision=revision,
     )
-    # Robust: the release is committed whatever happens here; following makes up for a swap that failed.
-    transaction.on_commit(live.refresh, robust=True)
     events.broadcast_on_commit(events.REVISION_RELEASED, revision)
     return release
 

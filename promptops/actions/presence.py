@@ -15,6 +15,7 @@ pages of one that was only stopped for a while count again with its next heartbe
 
 _process = uuid4().hex
 _channels: set[str] = set()  # of the pages that this process has
+_left: set[str] = set()  # of those that are gone, and still in the database
 
 
 @transaction.atomic
@@ -31,10 +32,16 @@ def arrive(template: Template, *, user: User, channel: str) -> None:
 def leave(channel: str) -> None:
     """That page is gone."""
     _channels.discard(channel)
+    _left.add(channel)
     Presence.objects.filter(channel=channel).delete()
+    _left.discard(channel)
 
 
 def still_here() -> None:
     """The heartbeat: one write for all pages of this process, none where it has none."""
+    if _left:  # the database was unavailable when they left
+        left = set(_left)
+        Presence.objects.filter(channel__in=left).delete()
+        _left.difference_update(left)
     if _channels:
         Presence.objects.filter(process=_process).update(seen_at=timezone.now())

@@ -8,12 +8,11 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import Any, TypeAlias
+from datetime import datetime, timedelta
+from typing import TypeAlias
 
-from channels.db import database_sync_to_async
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import QuerySet
@@ -22,6 +21,7 @@ from django.utils import timezone
 from promptops import audit, events, live
 from promptops.actions._threads import DatabaseThread
 from promptops.actions.errors import Refused
+from promptops.actions.recording import PAGE_WAITS_SECONDS, NotRecorded, recorder
 from promptops.actions.releases import Content
 from promptops.audit import SYSTEM, Actor
 from promptops.draining import gate
@@ -79,7 +79,7 @@ class RunPlan:
     recorded: Callable[[Run, str], None] | None = None
     """Called with the run and the kind of its error ("" for none) in the transaction that keeps it."""
     delivery: Delivery = "whole"  # "stream": somebody reads along
-    thread: DatabaseThread | None = None  # where it is recorded; None: in any of the pool
+    thread: DatabaseThread | None = None  # where it is recorded; None: in that of all runs
 
     @property
     def temperature(self) -> float:
@@ -137,6 +137,7 @@ class Outcome:
     latency_ms: float = 0.0
     attempts: list[EngineAttempt] = field(default_factory=list)
     checks: list[SafetyChecked] = field(default_factory=list)
+    at: datetime | None = None  # when it ended
     raw_masked: bool = False
 
     @property
@@ -152,7 +153,8 @@ class RunRecorded:
     """The last event of a run that ended by itself: its id, and the error when it failed or was blocked.
 
     `attempts` are those that were made, also where the answer is withheld. `raw` is the answer as the model wrote it,
-    where that differs; `raw_masked` says that pages mask it, and then `raw` is "".
+    where that differs; `raw_masked` says that pages mask it, and then `raw` is "". While the database is
+    unavailable `run_id` is 0 and `recording` becomes the id later; it raises NotRecorded where the run was given up.
     """
 
     run_id: int
@@ -164,6 +166,7 @@ class RunRecorded:
     attempts: tuple[EngineAttempt, ...] = ()
     raw: str = ""
     raw_masked: bool = False
+    recording: "asyncio.Task[int] | None" = None
 
     @property
     def blocked(self) -> bool:
@@ -227,8 +230,14 @@ async def _execute(plan: RunPlan) -> AsyncGenerator[RunEvent, None]:
     finally:
         outcome.latency_ms = (time.monotonic() - began) * 1000
         outcome.attempts = list(outcome.attempts)  # the chain has the one before, and may still write to it
-        # Shielded, so that a run is recorded even while its caller is being canceled.
-        run_id = await asyncio.shield(asyncio.ensure_future(_record(plan, outcome)))
+        outcome.at = timezone.now()
+        recording = asyncio.create_task(_record(plan, outcome))
+        recording.add_done_callback(recorder.log_failure)
+        # Shielded, so that a run is recorded even while its caller is being canceled. A trial waits to the end.
+        wait = None if plan.thread else PAGE_WAITS_SECONDS
+        await asyncio.shield(asyncio.ensure_future(asyncio.wait({recording}, timeout=wait)))
+        with suppress(NotRecorded):
+            run_id = recording.result() if recording.done() else 0
     answer = None if outcome.status == RunStatus.BLOCKED else outcome.response
     yield RunRecorded(
         run_id,
@@ -240,6 +249,7 @@ async def _execute(plan: RunPlan) -> AsyncGenerator[RunEvent, None]:
         tuple(outcome.attempts),
         raw="" if answer is None or outcome.raw_masked else outcome.raw,
         raw_masked=answer is not None and outcome.raw_masked,
+        recording=None if run_id else recording,
     )
 
 
@@ -294,8 +304,11 @@ async def _record(plan: RunPlan, outcome: Outcome) -> int:
     """Keep the run. It passes the gate by itself, since its caller may be gone before it is done."""
     with gate.passing():
         await _judge_the_rest(plan, outcome)
-        in_thread = plan.thread.run if plan.thread else _in_pool
-        return await in_thread(record_run, plan, outcome)
+        return await recorder.record(
+            lambda failed: (failed and _recorded_run(outcome)) or record_run(plan, outcome),
+            size=_size(plan, outcome),
+            thread=plan.thread,
+        )
 
 
 async def _judge_the_rest(plan: RunPlan, outcome: Outcome) -> None:
@@ -369,8 +382,23 @@ def _unjudged_sentence(verdict: SafetyVerdict, side: str) -> str:
     )
 
 
-async def _in_pool(work: Callable[..., int], *arguments: Any) -> int:
-    return await database_sync_to_async(work, thread_sensitive=False)(*arguments)
+def _size(plan: RunPlan, outcome: Outcome) -> int:
+    """The bytes of a run's texts."""
+    texts = [plan.input, plan.content.body, outcome.error, *(attempt.message or "" for attempt in outcome.attempts)]
+    if outcome.response:
+        texts += [outcome.response.content, outcome.response.reasoning or "", outcome.response.raw]
+    return sum(len(text.encode(errors="replace")) for text in texts)
+
+
+def _recorded_run(outcome: Outcome) -> int | None:
+    """The id of the run that ended at exactly this moment and took exactly so long, or None.
+
+    A connection may break after the commit and before the answer to it; the run is not recorded a second time then.
+    """
+    if outcome.at is None:
+        return None
+    runs = Run.objects.filter(at=outcome.at, latency_ms=outcome.latency_ms, status=outcome.status)
+    return runs.values_list("pk", flat=True).first()
 
 
 @transaction.atomic
@@ -396,6 +424,7 @@ def _run(plan: RunPlan, outcome: Outcome) -> Run:
     masked = {check.side for check in outcome.checks if _masks(check)}
     response, attempts = outcome.response, outcome.attempts
     return Run(
+        at=outcome.at or timezone.now(),
         source=plan.source,
         operation=plan.operation.value,
         user=plan.by,

@@ -16,7 +16,6 @@ from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from channels.layers import get_channel_layer
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Prefetch
 from django.utils import timezone
@@ -161,7 +160,7 @@ class Runner:
         now = time.monotonic()
         if now - self._told.get(comparison, 0.0) >= TOLD_SECONDS:
             self._told[comparison] = now
-            await get_channel_layer().group_send(events.PAGES, events.message(events.COMPARISON_CHANGED, comparison))
+            await events.tell_pages(events.COMPARISON_CHANGED, comparison)
 
 
 def _take_back(watch: ClaimWatch) -> None:

@@ -55,3 +55,11 @@ def invitations() -> QuerySet[OneTimeLink]:
         .select_related("created_by")
         .order_by("-id")
     )
+
+
+def roles_of_sessions(keys: list[str]) -> dict[str, str]:
+    """Return the role of each session's person, by the session's key, in one query; ended sessions are left out."""
+    sessions = UserSession.objects.filter(
+        session_id__in=keys, session__expire_date__gt=timezone.now(), user__is_active=True
+    )
+    return dict(sessions.values_list("session_id", "user__role"))

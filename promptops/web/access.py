@@ -1,6 +1,7 @@
 """Who may see a page: every view is `requires(...)` or `public`, and one test walks all addresses to prove it."""
 
 import hashlib
+import logging
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -9,18 +10,21 @@ from urllib.parse import urlsplit, urlunsplit
 from django.contrib.auth.views import redirect_to_login
 from django.core.cache import cache
 from django.core.exceptions import PermissionDenied
+from django.db import Error
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django_htmx.http import HttpResponseClientRedirect
 
-from promptops import addresses, live
+from promptops import addresses, live, outages
 from promptops.actions import accounts
 from promptops.actions.audit import record_refusal
 from promptops.audit import Actor
 from promptops.enums import Permission
 from promptops.models.users import canonical_username
 from promptops.permissions import roles_with
+
+log = logging.getLogger(__name__)
 
 View = Callable[..., HttpResponse]
 
@@ -65,14 +69,21 @@ def takes_file(limit: int) -> Callable[[View], View]:
 
 
 def refused(request: HttpRequest, permission: Permission) -> PermissionDenied:
-    """The exception to raise for somebody whose role does not have `permission`; the refusal is noted in the audit."""
-    record_refusal(
-        request.resolver_match.view_name,
-        by=actor(request),
-        method=request.method[:20],
-        permission=permission,
-        path=request.path,
-    )
+    """The exception to raise for somebody whose role does not have `permission`; the refusal is noted in the audit,
+    and in the log where the audit cannot be written."""
+    try:
+        with outages.short_wait():
+            record_refusal(
+                request.resolver_match.view_name,
+                by=actor(request),
+                method=request.method[:20],
+                permission=permission,
+                path=request.path,
+            )
+    except Error as error:  # the refusal stands although the audit cannot be written
+        if outages.kind(error) is None:
+            raise
+        log.warning("A refusal of %s could not be put into the audit.", request.path, exc_info=error)
     return PermissionDenied(refusal(permission))
 
 
@@ -131,8 +142,15 @@ def browser_name(user_agent: str) -> str:
 def _seen(request: HttpRequest) -> None:
     """Keep when this session was last used; the cache of the process spares the database all but one look a minute."""
     key = request.session.session_key or ""
-    if cache.add(f"seen:{key}", 1, timeout=accounts.SEEN_EVERY.total_seconds()):
-        accounts.session_seen(key, address=client_address(request))
+    if not cache.add(f"seen:{key}", 1, timeout=accounts.SEEN_EVERY.total_seconds()):
+        return
+    try:
+        with outages.short_wait():
+            accounts.session_seen(key, address=client_address(request))
+    except Error as error:  # a page can be read although nothing can be written
+        if outages.kind(error) is None:
+            raise
+        log.warning("When a session was last used could not be kept.", exc_info=error)
 
 
 def _article(word: str) -> str:

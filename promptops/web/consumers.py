@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import weakref
 from collections import Counter
 from typing import Any
 
@@ -18,13 +19,15 @@ from django.conf import settings
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore
 from django.core.exceptions import ValidationError
+from django.db import Error
 from django.template.loader import render_to_string
 from django.utils.crypto import constant_time_compare
 
-from promptops import events, live
+from promptops import events, live, outages
 from promptops.actions import presence
 from promptops.actions.audit import record_refusal
 from promptops.actions.errors import Refused
+from promptops.actions.recording import recorder
 from promptops.actions.runs import RunPlan, RunRecorded, TextHeld, execute
 from promptops.audit import Actor
 from promptops.engine.chain import AttemptStarted, TextChunk
@@ -35,6 +38,8 @@ from promptops.models import Template, User
 from promptops.queries.runs import with_retries
 from promptops.web import previews
 from promptops.web.access import refusal, socket_address
+from promptops.web.fragments import FRAGMENTS, Numbers, fragments, is_newer, readers, shown_numbers
+from promptops.web.middleware import zone_of
 from promptops.web.written import pieces
 
 log = logging.getLogger(__name__)
@@ -46,8 +51,15 @@ TOO_MANY = 4429  # the close code for one page too many; the page waits longer b
 
 
 running: Counter[int] = Counter()  # by user id: runs that are going on
-open_pages: Counter[int] = Counter()  # by user id: sockets in this process
+pages_of: Counter[int] = Counter()  # by user id: open pages in this process
 SECONDS_BETWEEN_RUNS = 1.0  # between two hints that there are new runs
+SECONDS_BETWEEN_PUSHES = 1.0  # between two times that parts of a page are sent to it
+
+open_pages: "weakref.WeakSet[PageConsumer]" = weakref.WeakSet()  # of this process
+FEW_PAGES = 20
+SPREAD_MS = 10
+"""Of each open page: a fragment takes the server about 10 ms."""
+MAX_SPREAD_MS = 6_000
 
 
 class PageConsumer(AsyncWebsocketConsumer):
@@ -63,25 +75,38 @@ class PageConsumer(AsyncWebsocketConsumer):
         self.replaced: asyncio.Task[None] | None = None  # the run that is being canceled for a new one
         self.newest_run = 0
         self.telling: asyncio.Task[None] | None = None
+        self.linking: set[asyncio.Task[None]] = set()
+        self.shown: dict[str, Numbers] = {}  # parts of the page that are sent to it, with what they show
+        self.pushing: asyncio.Task[None] | None = None
+        self.push_again = False
+        open_pages.add(self)
 
     async def connect(self) -> None:
-        user = await self._user()
+        try:
+            user = await self._user()
+            heads = await database_sync_to_async(live.heads)()
+        except Error as error:
+            if outages.kind(error) is None:
+                raise
+            log.warning("A page could not open its socket.", exc_info=error)
+            await self.close()  # it tries again by itself
+            return
         if user is None or not user.may(Permission.READ):
             # Accepted first: a browser cannot tell a refused handshake from a lost connection, and would try for ever.
             await self.accept()
             await self._sign_out()
             return
-        if open_pages[user.pk] >= settings.SOCKETS_PER_PERSON:
+        if pages_of[user.pk] >= settings.SOCKETS_PER_PERSON:
             await self.accept()
-            await self._refuse(f"You have {open_pages[user.pk]} pages open. Close some, then reload this one.", {})
+            await self._refuse(f"You have {pages_of[user.pk]} pages open. Close some, then reload this one.", {})
             await self.close(code=TOO_MANY)
             return
-        open_pages[user.pk] += 1
+        pages_of[user.pk] += 1
         self.user_id, self.role = user.pk, user.role
         await self.channel_layer.group_add(events.PAGES, self.channel_name)
         await self.accept()
         # A page that missed something while it was away sees newer numbers and catches up.
-        for event, number in (await database_sync_to_async(live.heads)()).items():
+        for event, number in heads.items():
             await self._send_event(event, number=number)
 
     async def send(self, *args: Any, **kwargs: Any) -> None:
@@ -91,17 +116,19 @@ class PageConsumer(AsyncWebsocketConsumer):
 
     async def disconnect(self, code: int) -> None:
         if self.user_id:
-            open_pages[self.user_id] -= 1
-            if not open_pages[self.user_id]:
-                del open_pages[self.user_id]
-        if self.telling:
-            self.telling.cancel()
+            pages_of[self.user_id] -= 1
+            if not pages_of[self.user_id]:
+                del pages_of[self.user_id]
+        open_pages.discard(self)
+        for task in (self.telling, self.pushing, *self.linking):
+            if task:
+                task.cancel()
         try:
             await self._cancel_all()
         finally:
             await self.channel_layer.group_discard(events.PAGES, self.channel_name)
             if self.template:
-                await database_sync_to_async(presence.leave)(self.channel_name)
+                await self._leave()
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Do what the page asks. Nothing that a page can send may end the socket: its other runs depend on it."""
@@ -111,9 +138,14 @@ class PageConsumer(AsyncWebsocketConsumer):
             await self._do(data)
         except ValidationError as refused:
             await self._refuse(" ".join(refused.messages), data)
-        except Exception:
+        except Exception as error:
             log.exception("A message of a page could not be handled")
-            await self._refuse("Something broke on the server; its log says what. Reload the page and try again.", data)
+            reason = outages.sentence(error)
+            if reason is None:
+                reason = "Something broke on the server; its log says what. Reload the page and try again."
+            elif data.get("action") == "here":
+                return  # nobody asked for it
+            await self._refuse(reason, data)
 
     async def _do(self, data: dict[str, Any]) -> None:
         user = await self._user()
@@ -126,7 +158,7 @@ class PageConsumer(AsyncWebsocketConsumer):
             await self._cancel(key)
             return
         if action == "here":
-            await self._arrive(user, data.get("template"))
+            await self._arrive(user, data.get("template"), data.get("shown"))
             return
         planner = previews.PLANNERS.get(action) if isinstance(action, str) else None
         if planner is None:
@@ -149,8 +181,11 @@ class PageConsumer(AsyncWebsocketConsumer):
         self.runs[key] = task = asyncio.create_task(going)
         task.add_done_callback(lambda _: running.subtract({user.pk: planned.weight}))
 
-    async def _arrive(self, user: User, name: Any) -> None:
-        """The page is the editor of this template: others see that it is open, until the socket closes."""
+    async def _arrive(self, user: User, name: Any, shown: Any) -> None:
+        """The page shows these parts, and may be the editor of this template, which others see until it closes."""
+        if user.may(Permission.READ):
+            self.shown = shown_numbers(shown)
+            self._push_soon()
         if name == self.template or not isinstance(name, str) or not user.may(Permission.READ):
             return
         template = await Template.objects.filter(name=name).afirst()
@@ -158,16 +193,29 @@ class PageConsumer(AsyncWebsocketConsumer):
             self.template = name
             await database_sync_to_async(presence.arrive)(template, user=user, channel=self.channel_name)
 
+    async def _leave(self) -> None:
+        try:
+            await database_sync_to_async(presence.leave)(self.channel_name)
+        except Error as error:  # the heartbeat makes up for it
+            if outages.kind(error) is None:
+                raise
+            log.warning("Who left a page could not be kept.", exc_info=error)
+
     async def page_event(self, message: dict[str, Any]) -> None:
         """A hint from the channel layer."""
         if self.ended:
             return
         if message["event"] == events.RUN_RECORDED:
             self.newest_run = message["number"]
+            self._push_soon(events.RUN_RECORDED)
             if self.telling is None or self.telling.done():
                 self.telling = asyncio.create_task(self._tell_of_runs())
+        elif message["event"] == events.RECORDING_CHANGED:
+            await self.send(render_to_string("_recording.html", {"recording": recorder.status, "oob": True}))
         elif message["event"] != events.USER_CHANGED:
-            await self._send_event(message["event"], number=message["number"])
+            await self._send_event(message["event"], number=message["number"], **_spread())
+            if message["event"] in events.GROWING:
+                self._push_soon(message["event"])
         elif message["number"] == self.user_id:
             user = await self._user()
             if user is None:
@@ -181,8 +229,42 @@ class PageConsumer(AsyncWebsocketConsumer):
         told = 0
         while told != self.newest_run and not self.ended:
             told = self.newest_run
-            await self._send_event(events.RUN_RECORDED, number=told)
+            await self._send_event(events.RUN_RECORDED, number=told, **_spread())
             await asyncio.sleep(SECONDS_BETWEEN_RUNS)
+
+    def _push_soon(self, event: str = "") -> None:
+        """Send the parts that are old by now, if the event can change one; at most once in `SECONDS_BETWEEN_PUSHES`."""
+        if not any(not event or event in FRAGMENTS[name].events for name in self.shown):
+            return
+        self.push_again = True
+        if self.pushing is None or self.pushing.done():
+            self.pushing = asyncio.create_task(self._push())
+
+    async def _push(self) -> None:
+        while self.push_again and not self.ended:
+            self.push_again = False
+            try:
+                await self._send_parts()
+            except Error as error:
+                if outages.kind(error) is None:
+                    raise
+                self.push_again = True
+            await asyncio.sleep(SECONDS_BETWEEN_PUSHES)
+
+    async def _send_parts(self) -> None:
+        role = await readers.role_of(self.session_key, _session_keys)
+        if role is None:
+            user = await self._user()
+            if user is None:
+                await self._sign_out()
+                return
+            role = user.role
+        zone = zone_of(self.scope["cookies"])
+        for name, shown in list(self.shown.items()):
+            part = await fragments.current(name, role, zone)
+            if is_newer(part.numbers, shown, FRAGMENTS[name]):
+                await self.send(part.message)
+                self.shown[name] = part.numbers
 
     async def _run(self, preview: "previews.Preview") -> None:
         """Stream one run into the page."""
@@ -215,8 +297,10 @@ class PageConsumer(AsyncWebsocketConsumer):
                             error=event.error,
                             latency_ms=event.latency_ms,
                             run_id=event.run_id,
+                            unrecorded=_place_of(event.recording),
                             cut=streamed and not event.response,
                         )
+                        self._link_later(event.recording)
         except asyncio.CancelledError:
             if asyncio.current_task() is not self.replaced:
                 with contextlib.suppress(Exception):  # the page may be gone already
@@ -257,14 +341,27 @@ class PageConsumer(AsyncWebsocketConsumer):
             async with contextlib.aclosing(execute(cell.plan)) as happenings:
                 async for event in happenings:
                     if isinstance(event, RunRecorded):
-                        context = vars(event) | {"blocked": event.blocked}
+                        context = vars(event) | {"blocked": event.blocked, "unrecorded": _place_of(event.recording)}
         except Refused as refused:
             context = {"error": str(refused)}
         except Exception:
             log.exception("A run failed unexpectedly")
             context = {"error": "Something broke on the server; its log says what."}
         await self.send(render_to_string("runs/_smoke_cell.html", {"cell": cell} | context))
+        self._link_later(context.get("recording"))
         return bool(context.get("response"))
+
+    def _link_later(self, recording: "asyncio.Task[int] | None") -> None:
+        """Put the link to a run into the page once it is recorded, or that it never will be."""
+        if recording is not None:
+            self.linking.add(task := asyncio.create_task(self._link(recording)))
+            task.add_done_callback(self.linking.discard)
+
+    async def _link(self, recording: "asyncio.Task[int]") -> None:
+        await asyncio.wait({recording})
+        run_id = 0 if recording.cancelled() or recording.exception() else recording.result()
+        context = {"run_id": run_id, "unrecorded": _place_of(recording), "is_dropped": not run_id}
+        await self.send(render_to_string("runs/_run_link.html", context))
 
     async def _send_smoke(self, smoke: "previews.Smoke", state: str, answered: int) -> None:
         context = {"smoke": smoke, "state": state, "answered": answered, "failed": smoke.runs - answered}
@@ -303,10 +400,14 @@ class PageConsumer(AsyncWebsocketConsumer):
     async def _send_event(self, event: str, **fields: Any) -> None:
         await self.send(json.dumps({"event": event, **fields}))
 
+    @property
+    def session_key(self) -> str:
+        return self.scope["session"].session_key or ""
+
     @database_sync_to_async
     def _user(self) -> User | None:
         """Who this socket's session belongs to by now: None once signed out, deactivated or with a changed password."""
-        key = self.scope["session"].session_key
+        key = self.session_key
         session = SessionStore(session_key=key) if key else {}
         user = User.objects.filter(pk=session.get(SESSION_KEY), is_active=True).first()
         if user is None:
@@ -331,6 +432,21 @@ def _written(event: RunRecorded, alternatives: list[str]) -> list[tuple[str, boo
     if event.response is None or event.raw_masked:
         return []
     return pieces(event.response.content, event.raw, alternatives)
+
+
+def _session_keys() -> list[str]:
+    return [page.session_key for page in list(open_pages) if page.shown]
+
+
+def _spread() -> dict[str, int]:
+    """Over how many ms pages spread what they fetch after a hint; nothing where few are open."""
+    pages = len(open_pages)
+    return {} if pages <= FEW_PAGES else {"spread": min(MAX_SPREAD_MS, pages * SPREAD_MS)}
+
+
+def _place_of(recording: "asyncio.Task[int] | None") -> str:
+    """The id of the element that shows that a run is not recorded yet."""
+    return f"unrecorded-{recording.get_name()}" if recording else ""
 
 
 def _alternatives(plan: RunPlan, response: LLMResponse | None) -> list[str]:

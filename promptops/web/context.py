@@ -8,6 +8,7 @@ from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
 
 from promptops import queries
+from promptops.actions.recording import recorder
 from promptops.enums import Permission
 
 
@@ -46,6 +47,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
     return {
         "nav": [item.for_page(request.path) for item in NAV],
         "heads": getattr(request, "heads", None) or SimpleLazyObject(queries.heads),
+        "recording": recorder.status,
         "live_note": SimpleLazyObject(queries.latest_release),
         "commands": SimpleLazyObject(lambda: _commands(user)),
         "may": {permission.value: user.may(permission) for permission in Permission},

@@ -1,7 +1,7 @@
 """Middleware of our own."""
 
 import zoneinfo
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -10,16 +10,20 @@ from django.utils import timezone
 from promptops.passwords import HashesBusy
 
 
+def zone_of(cookies: Mapping[str, str]) -> zoneinfo.ZoneInfo | None:
+    """Return the reader's time zone by the cookie `tz`, None where it names none."""
+    name = cookies.get("tz", "")
+    try:
+        return zoneinfo.ZoneInfo(name) if name else None
+    except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
+        return None
+
+
 def time_zone(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
     """Show times in the reader's zone, which the page's script puts into the cookie `tz`; UTC until then."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        name = request.COOKIES.get("tz", "")
-        try:
-            zone = zoneinfo.ZoneInfo(name) if name else None
-        except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
-            zone = None
-        with timezone.override(zone):
+        with timezone.override(zone_of(request.COOKIES)):
             return get_response(request)
 
     return middleware

@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django_htmx.http import HttpResponseClientRedirect
 
-AFFECTED = "Every server that follows this configuration takes it at once; runs in flight end as they began."
+AFFECTED = "Connected servers switch within a second. Runs already started finish with the old version."
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,6 @@ register_converter(NumberConverter, "number")
 
 urlpatterns = [
     path("", overview.overview, name="overview"),
-    path("live-badge/", overview.badge, name="live_badge"),
     path("healthz", errors.health, name="health"),
     # People signing in
     path("sign-in/", accounts.sign_in, name="sign_in"),
@@ -169,5 +168,6 @@ urlpatterns = [
 handler400 = errors.bad_request
 handler403 = errors.permission_denied
 handler404 = errors.not_found
+handler500 = errors.server_error
 
 websocket_urlpatterns = [path("ws/", consumers.PageConsumer.as_asgi())]

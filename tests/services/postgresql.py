@@ -1,6 +1,12 @@
 """The PostgreSQL server that tests use."""
 
 import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import psycopg
 
@@ -16,3 +22,60 @@ def connect() -> psycopg.Connection:
     except psycopg.OperationalError as error:
         missing(f"no PostgreSQL answers (set TEST_POSTGRES_URL): {str(error).splitlines()[0]}")
         raise  # missing() raises
+
+
+class OwnPostgreSQL:
+    """A PostgreSQL server of one test, which may stop and start it. Only its superuser `postgres` can connect."""
+
+    def __init__(self, programs: Path, folder: Path, port: int) -> None:
+        self._programs, self._folder, self.port = programs, folder, port
+        self.url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
+
+    def _call(self, program: str, *arguments: str) -> None:
+        # PostgreSQL refuses to run as root.
+        switch = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        command = [*switch, str(self._programs / program), *arguments]
+        done = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def make(self) -> None:
+        self._call("initdb", "-D", str(self._folder / "data"), "-U", "postgres", "-A", "trust", "-N")
+
+    def start(self) -> None:
+        options = f"-c listen_addresses=127.0.0.1 -p {self.port} -k {self._folder} -c fsync=off"
+        log = str(self._folder / "log")
+        self._call("pg_ctl", "-D", str(self._folder / "data"), "-l", log, "-o", options, "-w", "start")
+
+    def stop(self) -> None:
+        self._call("pg_ctl", "-D", str(self._folder / "data"), "-m", "immediate", "-w", "stop")
+
+    def is_running(self) -> bool:
+        return (self._folder / "data" / "postmaster.pid").exists()
+
+
+def _programs() -> Path:
+    """Where initdb and pg_ctl are; the test is skipped without them."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
+    if on_path := shutil.which("initdb"):
+        found.append(Path(on_path))
+    if not found:
+        missing("PostgreSQL's initdb is not installed")
+    return found[-1].parent
+
+
+@contextmanager
+def own_postgresql(port: int) -> Iterator[OwnPostgreSQL]:
+    """A running server in a temporary folder, ended and removed afterwards."""
+    programs = _programs()
+    folder = Path(tempfile.mkdtemp(prefix="promptops-postgresql-"))  # not in a folder that only root may enter
+    if os.geteuid() == 0:
+        shutil.chown(folder, "postgres")
+    server = OwnPostgreSQL(programs, folder, port)
+    try:
+        server.make()
+        server.start()
+        yield server
+    finally:
+        if server.is_running():
+            server.stop()
+        shutil.rmtree(folder, ignore_errors=True)

@@ -25,4 +25,4 @@ async def test_a_person_has_so_many_pages_open_and_no_more(settings, viewer, edi
         await second.disconnect()
         async with page_socket(viewer) as after:  # nor is who has closed one
             assert json.loads(await after.receive_from())["event"] == "revision"
-    assert not consumers.open_pages
+    assert not consumers.pages_of

@@ -18,6 +18,7 @@ from promptops.actions.releases import roll_back
 from promptops.actions.settings import Settings, change_settings
 from promptops.models import LiveConfiguration, Provider, Release, Run
 from promptops.queries.pages import PAGE_SIZE
+from promptops.web import fragments
 
 pytestmark = pytest.mark.django_db
 HOSTILE = "<script>alert(1)</script>"
@@ -209,7 +210,7 @@ def test_an_older_release_says_what_is_not_known(client, history):
 def test_links_lead_to_the_timeline(client, history):
     for address in ("/", reverse("audit"), reverse("template_history", args=["enhance"])):
         assert reverse("timeline") in client.get(address).content.decode()
-    assert reverse("revision", args=[6]) in client.get(reverse("live_badge")).content.decode()
+    assert reverse("revision", args=[6]) in fragments.render("live-badge", "viewer", None).html
 
 
 def test_what_a_release_keeps(history, actor):

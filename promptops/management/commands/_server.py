@@ -9,6 +9,7 @@ from django.conf import settings
 from twisted.internet import defer
 
 from promptops import background
+from promptops.actions.recording import recorder
 from promptops.draining import gate
 from promptops.management.commands._channel import BoundedFactory
 
@@ -45,6 +46,7 @@ class DrainingServer(Server):
             port.stopListening()
         yield defer.Deferred.fromFuture(asyncio.ensure_future(gate.drain(settings.GRACE_SECONDS)))
         yield defer.Deferred.fromFuture(asyncio.ensure_future(gate.cut_off(RECORDING_SECONDS)))
+        recorder.give_up()
         # They end here: soon there are no threads left in which they could ask the database.
         yield defer.Deferred.fromFuture(asyncio.ensure_future(background.stop()))
         # A request that is half sent has no application yet, which Daphne does not expect here.

@@ -16,7 +16,7 @@ from promptops.text import decode_body
 
 
 class Command(BaseCommand):
-    help = "Publish a file as the next version of a template; running servers take it within 2 seconds."
+    help = "Publish a file as the next version of a template; running servers switch within a second."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("template", help="the template's name, such as enhance")

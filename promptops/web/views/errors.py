@@ -1,5 +1,6 @@
 """Pages for what went wrong."""
 
+import sys
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
@@ -8,7 +9,9 @@ from django.conf import settings
 from django.core.exceptions import DisallowedHost, RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
 
+from promptops import outages
 from promptops.web.access import public
 
 
@@ -50,6 +53,20 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """404; what was looked for is not repeated, it may hold a one-time token."""
     return render(request, "404.html", status=404)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """500, or 503 with a sentence while the database is unavailable. Neither page reads the database."""
+    reason = outages.sentence(sys.exc_info()[1])
+    if reason is None:
+        return HttpResponse(render_to_string("500.html"), status=500)
+    if request.headers.get("HX-Request"):
+        response = HttpResponse(reason, content_type="text/plain; charset=utf-8", status=503)
+    else:
+        response = HttpResponse(render_to_string("503.html", {"reason": reason}), status=503)
+    response["Retry-After"] = outages.RETRY_SECONDS
+    response["Cache-Control"] = "no-store"
+    return response
 
 
 @public

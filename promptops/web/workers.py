@@ -1,0 +1,89 @@
+"""How many requests are worked on at once: each takes a thread, and each thread a connection to the database.
+
+A request waits for a free worker in a bounded queue; beyond that it is answered 503 with Retry-After.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from asgiref.sync import ThreadSensitiveContext
+from django.template.loader import render_to_string
+
+from promptops import outages
+
+Application = Callable[[Any, Any, Any], Awaitable[None]]
+
+MAX_WAITING = 1_000
+"""Requests that wait for a worker; a page of 30 ms and 8 workers empties such a queue in about 20 s on 2 cores."""
+MAX_WAIT_SECONDS = 20.0
+
+RESERVED_THREADS = 2
+RESERVED_PATHS = ("/static/", "/livez", "/readyz", "/healthz")
+"""Answered by workers of their own: health checks and static files must not wait for pages that wait for a lock."""
+
+BUSY = "The server is busy. Try again in a few seconds."
+
+
+class Workers:
+    """A fixed number of threads that answer requests, one each at a time, and keep their connection in between."""
+
+    def __init__(self, threads: int, *, max_waiting: int = MAX_WAITING, max_wait: float = MAX_WAIT_SECONDS) -> None:
+        self._free = asyncio.Semaphore(threads)
+        # The one that was used last is used first: where few are needed, few have a connection.
+        self._idle = [ThreadPoolExecutor(max_workers=1, thread_name_prefix="request") for _ in range(threads)]
+        self._waiting = 0
+        self._max_waiting, self._max_wait = max_waiting, max_wait
+
+    async def answer(self, application: Application, scope: Any, receive: Any, send: Any) -> None:
+        """Let the application answer in one of the threads, or answer 503 when none gets free in time."""
+        if not await self._acquire():
+            await send_unavailable(scope, send, BUSY)
+            return
+        thread = self._idle.pop()
+        try:
+            async with ThreadSensitiveContext(executor=thread):
+                await application(scope, receive, send)
+        finally:
+            self._idle.append(thread)
+            self._free.release()
+
+    async def _acquire(self) -> bool:
+        if self._waiting >= self._max_waiting:
+            return False
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(self._max_wait):
+                await self._free.acquire()
+        except TimeoutError:
+            return False
+        finally:
+            self._waiting -= 1
+        return True
+
+
+def with_workers(application: Application, threads: int) -> Application:
+    """Return the application with at most `threads` requests at once (and the reserved ones beside them)."""
+    workers, reserved = Workers(threads), Workers(RESERVED_THREADS)
+
+    async def answered(scope: Any, receive: Any, send: Any) -> None:
+        chosen = reserved if scope["path"].startswith(RESERVED_PATHS) else workers
+        await chosen.answer(application, scope, receive, send)
+
+    return answered
+
+
+async def send_unavailable(scope: Any, send: Any, reason: str) -> None:
+    """Send a 503 with the reason: a page, or for a request of htmx the sentence alone."""
+    is_htmx = any(name.lower() == b"hx-request" for name, _ in scope["headers"])
+    body = reason if is_htmx else render_to_string("503.html", {"reason": reason})
+    kind = b"text/plain" if is_htmx else b"text/html"
+    headers = [
+        (b"content-type", kind + b"; charset=utf-8"),
+        (b"retry-after", b"%d" % outages.RETRY_SECONDS),
+        (b"cache-control", b"no-store"),
+        (b"content-security-policy", b"default-src 'self'; frame-ancestors 'none'"),
+    ]
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.body", "body": body.encode()})

@@ -1,0 +1,149 @@
+"""Recording runs while SQLite is locked, read-only or full; tests/services/test_outages.py does it with PostgreSQL."""
+
+import asyncio
+import sqlite3
+import threading
+from contextlib import contextmanager
+
+import pytest
+from channels.db import database_sync_to_async
+from django.db import OperationalError, connection
+from django.db.backends.signals import connection_created
+
+from promptops import live
+from promptops.actions import recording, runs
+from promptops.actions.recording import Recorder
+from promptops.actions.releases import Content
+from promptops.actions.runs import RunPlan, RunRecorded, execute
+from promptops.engine.types import PromptOperation
+from promptops.enums import RunSource
+from promptops.models import Run
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def recorder(monkeypatch):
+    """A recorder of this test, which tries again soon and whose pages wait for a short time."""
+    made = Recorder()
+    monkeypatch.setattr(runs, "recorder", made)
+    monkeypatch.setattr(runs, "PAGE_WAITS_SECONDS", 0.3)
+    monkeypatch.setattr(recording, "RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(recording, "LOCK_WAIT_MS", 100)
+    yield made
+    made.give_up()
+
+
+@contextmanager
+def locked():
+    """Another connection writes, and does not end."""
+    other = sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
+
+
+def each_connection(pragma: str):
+    """Every connection that is opened meanwhile has this setting."""
+
+    @contextmanager
+    def outage():
+        def limit(connection, **_) -> None:
+            connection.connection.execute(pragma)
+
+        connection_created.connect(limit)
+        try:
+            yield
+        finally:
+            connection_created.disconnect(limit)
+
+    return outage
+
+
+read_only = each_connection("PRAGMA query_only = ON")
+
+
+@contextmanager
+def full():
+    """The file may not grow, and has no free page left."""
+    other = sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)
+    other.execute("VACUUM")
+    other.close()
+    with each_connection("PRAGMA max_page_count = 1")():
+        yield
+
+
+def plan(number: int) -> RunPlan:
+    """A run that fails at once, for want of a provider; its text is long, so that it needs pages of the file."""
+    text = f"input {number} ".ljust(15_000, "x")
+    content = Content("Polish it. " + "y" * 40_000)
+    return RunPlan(PromptOperation.ENHANCE, text, content, (), live.current(), RunSource.PREVIEW)
+
+
+async def run(number: int) -> RunRecorded:
+    made = await database_sync_to_async(plan)(number)
+    events = [event async for event in execute(made)]
+    assert isinstance(events[-1], RunRecorded)
+    return events[-1]
+
+
+def recorded() -> list[str]:
+    return [text.split(" x")[0] for text in Run.objects.order_by("id").values_list("input", flat=True)]
+
+
+@pytest.mark.skipif("connection.vendor != 'sqlite'")
+@pytest.mark.parametrize("outage", [locked, read_only, full], ids=["locked", "read-only", "full"])
+async def test_runs_wait_and_are_recorded_in_order_when_the_database_is_back(outage, recorder, caplog):
+    assert (await run(0)).run_id
+    with outage():
+        ended = [await run(number) for number in (1, 2, 3)]
+        assert [each.run_id for each in ended] == [0, 0, 0]
+        assert recorder.status.waiting == 3
+        assert await database_sync_to_async(recorded)() == ["input 0"]
+    ids = await asyncio.wait_for(asyncio.gather(*(each.recording for each in ended)), 10)
+    assert ids == sorted(ids)
+    assert await database_sync_to_async(recorded)() == [f"input {number}" for number in range(4)]
+    assert (recorder.status.waiting, recorder.status.dropped) == (0, 0)
+    assert caplog.text.count("A run waits to be recorded.") == 1
+
+
+async def test_a_commit_whose_answer_was_lost_records_no_second_run(monkeypatch):
+    original, failures = runs.record_run, []
+
+    def committed_but_cut(*arguments):
+        run_id = original(*arguments)
+        if not failures:
+            failures.append(run_id)
+            raise OperationalError("server closed the connection unexpectedly")
+        return run_id
+
+    monkeypatch.setattr(runs, "record_run", committed_but_cut)
+    ended = await run(1)
+    assert ended.run_id == failures[0]
+    assert await database_sync_to_async(recorded)() == ["input 1"]
+
+
+@pytest.mark.skipif("connection.vendor != 'sqlite'")
+@pytest.mark.parametrize("bound", ["MAX_WAITING", "MAX_WAITING_BYTES"])
+async def test_what_does_not_fit_is_counted_and_logged(bound, recorder, monkeypatch, caplog):
+    monkeypatch.setattr(recording, bound, {"MAX_WAITING": 2, "MAX_WAITING_BYTES": 120_000}[bound])
+    with locked():
+        ended = [await run(number) for number in range(4)]
+        assert (recorder.status.waiting, recorder.status.dropped) == (2, 2)
+        assert caplog.text.count("A run was not recorded: 2 wait for the database already") == 2
+    await asyncio.wait_for(asyncio.gather(*(each.recording for each in ended), return_exceptions=True), 10)
+    assert await database_sync_to_async(recorded)() == ["input 0", "input 1"]
+    assert recorder.status.dropped == 2
+
+
+async def test_a_bug_is_not_tried_again(monkeypatch):
+    def broken(*arguments):
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(runs, "record_run", broken)
+    with pytest.raises(ValueError, match="a bug"):
+        await run(1)
+    assert threading.active_count() < 50

@@ -1,0 +1,122 @@
+"""Parts of pages that are rendered once and sent with the hint."""
+
+import asyncio
+import json
+from collections import Counter
+from contextlib import AsyncExitStack
+
+import pytest
+from channels.db import database_sync_to_async
+
+from promptops import live
+from promptops.models import User
+from promptops.web import consumers, fragments
+from promptops.web.fragments import FRAGMENTS, is_newer, shown_numbers
+from tests.web.sockets import page_socket
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def versions() -> str:
+    return "-".join(str(number) for number in live.heads().values())
+
+
+async def part(socket, holds: str, seconds: float = 5) -> str:
+    """The next part of a page that is sent and holds the words."""
+    async with asyncio.timeout(seconds):
+        while True:
+            text = await socket.receive_from(timeout=seconds)
+            if text.startswith("{") and (sent := json.loads(text))["event"] == "fragment" and holds in sent["html"]:
+                return sent["html"]
+
+
+async def here(socket, *names: str, version: str = "") -> None:
+    version = version or await database_sync_to_async(versions)()
+    await socket.send_to(json.dumps({"action": "here", "shown": dict.fromkeys(names, version)}))
+
+
+async def test_a_part_is_rendered_once_for_each_role_however_many_pages_show_it(publish, make_user, monkeypatch):
+    await database_sync_to_async(publish)("enhance", "Before")
+    people = [
+        await database_sync_to_async(make_user)(role, f"{role}{number}")
+        for role in ("viewer", "editor")
+        for number in "123"
+    ]
+    rendered = Counter()
+    original = fragments.render
+
+    def counted(name, role, zone):
+        rendered[name, str(role)] += 1
+        return original(name, role, zone)
+
+    monkeypatch.setattr(fragments, "render", counted)
+    monkeypatch.setattr(consumers, "SECONDS_BETWEEN_PUSHES", 0.3)
+    async with AsyncExitStack() as stack:
+        sockets = [await stack.enter_async_context(page_socket(person)) for person in people]
+        for socket in sockets:
+            await here(socket, "live-badge", "overview")
+        await asyncio.sleep(1)  # what opening them has recorded is shown
+        rendered.clear()
+        await database_sync_to_async(publish)("enhance", "After", note="the new one")
+        for socket, person in zip(sockets, people, strict=True):
+            assert "r2 live" in await part(socket, 'id="live-badge"')
+            overview = await part(socket, "the new one")
+            assert (">Edit</a>" in overview) == (person.role == "editor")
+    assert rendered["live-badge", "viewer"] == rendered["live-badge", "editor"] == 1
+    assert 1 <= rendered["overview", "viewer"] <= 2  # the audit's hint and the release's may come apart
+
+
+async def test_a_page_that_was_away_gets_what_it_missed_and_a_current_one_gets_nothing(publish, viewer):
+    before = await database_sync_to_async(versions)()
+    await database_sync_to_async(publish)("enhance", "Text")
+    async with page_socket(viewer) as socket:
+        await here(socket, "live-badge", version=before)
+        assert "r1 live" in await part(socket, 'id="live-badge"')
+        await here(socket, "live-badge")
+        with pytest.raises(TimeoutError):
+            await part(socket, "", seconds=1.5)
+
+
+async def test_nothing_is_sent_to_a_person_who_is_no_longer_active(publish, viewer, monkeypatch):
+    """The hint that closes their pages may come later than one that brings a part."""
+    monkeypatch.setattr(consumers.events, "USER_CHANGED", "never sent")
+    await database_sync_to_async(publish)("enhance", "Before")
+    async with page_socket(viewer) as socket:
+        await here(socket, "live-badge")
+        await asyncio.sleep(0.2)
+        await User.objects.filter(pk=viewer.pk).aupdate(is_active=False)
+        await database_sync_to_async(publish)("enhance", "After")
+        with pytest.raises((TimeoutError, AssertionError)):
+            await part(socket, "", seconds=2)
+
+
+def test_a_part_is_sent_only_where_it_is_newer():
+    badge, figures = FRAGMENTS["live-badge"], FRAGMENTS["figures-24"]
+    assert is_newer((2, 5, 5), (1, 5, 5), badge)
+    assert not is_newer((2, 9, 9), (2, 5, 5), badge)  # it shows no more than the revision
+    assert not is_newer((2, 5, 4), (1, 5, 5), figures)  # the page has a run that was read later
+    assert is_newer((2, 4, 5), (1, 5, 5), figures)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        None,
+        [],
+        "x",
+        {"no-such-part": "1-2-3"},
+        {"overview": "1-2"},
+        {"overview": "1-2-x"},
+        {"overview": 7},
+        {"overview": "9" * 90},
+    ],
+)
+def test_what_a_page_cannot_show_is_left_out(given):
+    assert shown_numbers(given) == {}
+
+
+def test_pages_spread_their_fetching_only_where_many_are_open(monkeypatch):
+    monkeypatch.setattr(consumers, "open_pages", range(20))
+    assert consumers._spread() == {}
+    monkeypatch.setattr(consumers, "open_pages", range(500))
+    assert consumers._spread() == {"spread": 5000}
