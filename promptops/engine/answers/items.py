@@ -49,11 +49,25 @@ def _numbered(lines: list[str], limit: int) -> list[Item] | None:
     is_only_opening = len(starts) >= limit or all(line.endswith((":", "：")) or is_opening(line) for line in before)
     if (len(starts) < 2 and (before or limit > 1) and not _is_single(lines, first)) or not is_only_opening:
         return None
+    starts = sorted([*starts, *_stray_bullets(lines, [at for at, _ in starts])])
     ends = [*(at for at, _ in starts[1:]), len(lines)]
     paragraphs = [_paragraphs([text, *lines[at + 1 : stop]]) for (at, text), stop in zip(starts, ends, strict=True)]
     if len(paragraphs) > 1 and all(len(item) == 1 for item in paragraphs[:-1]):
         paragraphs[-1] = paragraphs[-1][:1]  # what follows the last one after a blank line is a remark
     return [[line for paragraph in item for line in paragraph] for item in paragraphs]
+
+
+def _stray_bullets(lines: list[str], numbered: list[int]) -> list[tuple[int, str]]:
+    """Return the bullets that go on a numbered list: not indented, and below some of its items only.
+
+    Below every item, they are the parts of each.
+    """
+    base = _indentation(lines[numbered[0]])
+    bullets = [at for at in range(numbered[0], len(lines)) if bullet_end(lines[at]) and _indentation(lines[at]) <= base]
+    ends = [*numbered[1:], len(lines)]
+    if all(any(start < at < end for at in bullets) for start, end in zip(numbered, ends, strict=True)):
+        return []
+    return [(at, without_markers(lines[at])) for at in bullets if at not in numbered]
 
 
 def _is_single(lines: list[str], first: int) -> bool:

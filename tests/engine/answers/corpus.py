@@ -444,6 +444,8 @@ LATER = [
     ),
     Row("more than wanted", "- red\n- blue\n- green", ["red", "blue"], 2),
     Row("more than wanted", "Option A: red\nOption B: blue\nOption C: green", ["red", "blue"], 2),
+    Row("mixed", "1. A fox wakes\n2. A fox runs\n- A fox rests", ["A fox wakes", "A fox runs", "A fox rests"], 3),
+    Row("mixed", "1. Dawn\n- A fox wakes\n2. Dusk\n- A fox rests", ["A fox wakes", "A fox rests"], 2),
     Row("single", "Sure! Here's an alternative:\n\nA fox rests at dusk.", ["A fox rests at dusk."], 1),
     Row("single", "**Alternative 1:** “A fox rests at dusk.”", ["A fox rests at dusk."], 1),
 ]
