@@ -6,6 +6,7 @@ of 200 versions of a 6,000-word prompt. comparing: pages of a real server while 
 entries, checked and filtered. following: from a commit until other processes run what it released, with and without
 Redis. safety: judging a text. loop: what an event loop feels of it. forecast: what enforcing would have done, among
 100,000 verdicts. verdicts: the verdict page of 18,000 votes. uploads: files that cost much to read, time and memory.
+bombs: hostile answers of a provider.
 `python -m benchmarks chain` runs only the first; `python -m benchmarks audit postgresql://user@host/name` fills and
 measures an empty database there.
 """
@@ -20,6 +21,7 @@ import tempfile
 from typing import Any
 
 from benchmarks.audit import bench_audit
+from benchmarks.bombs import bench_bombs
 from benchmarks.chain import bench_chain
 from benchmarks.comparing import bench_comparing
 from benchmarks.following import bench_following
@@ -64,6 +66,7 @@ def main() -> None:
         "forecast": bench_safety_forecast,
         "verdicts": bench_verdicts,
         "uploads": bench_uploads,
+        "bombs": lambda: asyncio.run(bench_bombs()),
     }
     database = next((given for given in sys.argv[1:] if given.startswith("postgresql://")), "")
     asked = set(sys.argv[1:]) - {database} or set(parts)
