@@ -21,6 +21,8 @@ COLUMNS = ("prompt", "input", "text")
 DELIMITERS = (",", ";", "\t")
 ROWS_COMPARED = 20
 """How many rows of a file without headings are looked at for what separates their cells."""
+ROWS_LOOKED_AT = 200
+"""How many rows are read for that, blank ones included."""
 SEPARATOR = re.compile(r"\s*sep=([,;\t])[ ]*(?=\n|\Z)", re.IGNORECASE)
 """The line in which spreadsheet programs name the separator of the file."""
 
@@ -219,7 +221,8 @@ def _first_rows(text: str, delimiter: str) -> list[list[str]]:
     """Return the first rows that are not blank, up to one that cannot be read."""
     rows: list[list[str]] = []
     with suppress(csv.Error):
-        for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True):
+        table = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        for row in itertools.islice(table, ROWS_LOOKED_AT):
             if any(cell.strip() for cell in row):
                 rows.append(row)
             if len(rows) == ROWS_COMPARED:

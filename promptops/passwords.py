@@ -7,11 +7,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotInTime
 
+from django.conf import settings
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 
 AT_ONCE = 4
-WAITING = 16
-"""Hashes that may wait for their turn; on two idle cores the last of them waits about three seconds."""
+THREADS_LEFT = 2
+"""Request threads that no sign-in may hold: one that is hashed, or waits for its turn, holds one (DATABASE_THREADS)."""
 WAITING_SECONDS = 5.0
 NICENESS = 5
 """How much the hashing threads give way to the threads that serve pages: these get three times their share."""
@@ -50,7 +51,14 @@ def _give_way() -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 
-turns = Turns(AT_ONCE, WAITING, WAITING_SECONDS)  # this process's
+def _turns(threads: int) -> Turns:
+    """Return the turns of a process that answers requests in so many threads."""
+    places = max(1, threads - THREADS_LEFT)
+    at_once = min(AT_ONCE, places)
+    return Turns(at_once, places - at_once, WAITING_SECONDS)
+
+
+turns = _turns(settings.DATABASE_THREADS)  # this process's
 
 
 class BoundedHasher(PBKDF2PasswordHasher):

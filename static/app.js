@@ -1182,15 +1182,17 @@
   }
   // What is fetched anew stays as its reader left it: where a box was scrolled to, whether a <details> was open.
   for (const [before, after] of [["htmx:beforeSwap", "htmx:afterSwap"], ["promptops:beforeShow", "htmx:afterSwap"], ["htmx:oobBeforeSwap", "htmx:oobAfterSwap"]]) {
-    let scrolledTo = {};
+    let scrolledTo = null; // until something is about to change
     let opened = {};
     on(before, () => {
       scrolledTo = Object.fromEntries($$("[data-keep-scroll]").map((box) => [box.id, box.scrollTop]));
       opened = Object.fromEntries($$("details[id]").map((one) => [one.id, one.open]));
     });
     on(after, () => {
+      if (!scrolledTo) return;
       for (const box of $$("[data-keep-scroll]")) box.scrollTop = scrolledTo[box.id] ?? 0;
       for (const one of $$("details[id]")) one.open = opened[one.id] ?? one.open;
+      scrolledTo = null;
     });
   }
   on("htmx:oobAfterSwap", (event) => refresh(event.detail.target?.parentElement ?? document));

@@ -15,10 +15,12 @@ import aiohttp
 import psycopg
 import pytest
 
+from benchmarks.upstream import TOKENS
 from tests.services.postgresql import OwnPostgreSQL, own_postgresql
 from tests.services.server import ROOT, Browser, Server, administrator, free_port, manage, serving
 
 DELAY_MS = 1500
+ANSWER = "".join(TOKENS)
 ANSWERED = r"(?s)A red fox\..*not recorded yet"
 MAKE_PROVIDER = """
 from promptops.actions.providers import ProviderFields, create_provider
@@ -107,7 +109,7 @@ async def test_runs_that_end_during_an_outage_are_recorded_afterwards(tmp_path, 
             await pages.read("4 runs not recorded yet")
             await asyncio.to_thread(postgresql.start)
             await pages.read(r"(?s)unrecorded-Task-\d+.*run \d+</a>")
-            assert runs_in(postgresql.url) == [(f"input {number}", "A red fox.") for number in range(4)]
+            assert runs_in(postgresql.url) == [(f"input {number}", ANSWER) for number in range(4)]
             assert (await asyncio.to_thread(browser.get, "/prompts/")).status_code == 200
         server.end(signal.SIGTERM)
     assert "Traceback" not in server.output
@@ -126,7 +128,7 @@ async def test_the_end_of_the_server_waits_for_runs_that_are_not_recorded_yet(tm
             assert server.process.poll() is None
             await asyncio.to_thread(postgresql.start)
             assert await asyncio.to_thread(server.process.wait, 15) == 0
-    assert [output for _, output in runs_in(postgresql.url)] == ["A red fox."] * 2
+    assert [output for _, output in runs_in(postgresql.url)] == [ANSWER] * 2
     assert "Traceback" not in server.output
 
 
