@@ -53,7 +53,10 @@ def client_of(browser: Browser) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(browser.address, connector=connector, cookies=dict(browser.client.cookies))
 
 
-async def test_250_requests_at_once_are_all_answered_over_few_connections(tmp_path: Path, database: str) -> None:
+@pytest.mark.parametrize("count", [60, pytest.param(250, marks=pytest.mark.proof, id="proof: 250")])
+async def test_requests_at_once_are_all_answered_over_few_connections(
+    tmp_path: Path, database: str, count: int
+) -> None:
     with serving(
         tmp_path, makes_tables=True, DATABASE_URL=f"{SERVER}/{database}", DATABASE_THREADS=str(THREADS)
     ) as server:
@@ -68,10 +71,10 @@ async def test_250_requests_at_once_are_all_answered_over_few_connections(tmp_pa
             most = [0]
             watching = asyncio.create_task(watch_connections(database, most))
             began = time.monotonic()
-            statuses = Counter(await asyncio.gather(*map(get, range(250))))
-            print(f"250 requests at once: {time.monotonic() - began:.1f} s, at most {most[0]} connections")
+            statuses = Counter(await asyncio.gather(*map(get, range(count))))
+            print(f"{count} requests at once: {time.monotonic() - began:.1f} s, at most {most[0]} connections")
             watching.cancel()
-        assert statuses == {200: 250}
+        assert statuses == {200: count}
         assert 1 < most[0] <= THREADS + BESIDE
     assert "Traceback" not in server.output
 
