@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import psycopg
 
 from tests.conftest import missing
+from tests.services.server import free_port
 
 SERVER = os.environ.get("TEST_POSTGRES_URL") or "postgresql://postgres@127.0.0.1:5432"
 
@@ -49,6 +51,22 @@ class OwnPostgreSQL:
     def stop(self) -> None:
         self._call("pg_ctl", "-D", str(self._folder / "data"), "-m", "immediate", "-w", "stop")
 
+    def signal(self, number: int) -> None:
+        """Send a signal to the server and all processes that it has started."""
+        main = int((self._folder / "data" / "postmaster.pid").read_text().split()[0])
+        listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(main)], capture_output=True, text=True, check=False)
+        for pid in [main, *map(int, listed.stdout.split())]:
+            os.kill(pid, number)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """The server takes connections, as its system does for it, and answers nothing."""
+        self.signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.signal(signal.SIGCONT)
+
     def is_running(self) -> bool:
         return (self._folder / "data" / "postmaster.pid").exists()
 
@@ -64,13 +82,13 @@ def _programs() -> Path:
 
 
 @contextmanager
-def own_postgresql(port: int) -> Iterator[OwnPostgreSQL]:
-    """A running server in a temporary folder, ended and removed afterwards."""
+def own_postgresql() -> Iterator[OwnPostgreSQL]:
+    """A running server on a free port in a temporary folder, ended and removed afterwards."""
     programs = _programs()
     folder = Path(tempfile.mkdtemp(prefix="promptops-postgresql-"))  # not in a folder that only root may enter
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres")
-    server = OwnPostgreSQL(programs, folder, port)
+    server = OwnPostgreSQL(programs, folder, free_port())
     try:
         server.make()
         server.start()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.services.own_postgresql import PostgreSQL, own_postgresql
+from tests.services.postgresql import OwnPostgreSQL, own_postgresql
 from tests.services.server import ROOT, environment, manage
 
 RUN = """
@@ -30,7 +30,7 @@ def database():
         yield running
 
 
-def answer(database: PostgreSQL, folder: Path, statement: str, options: str = "", **more: str) -> tuple[str, float]:
+def answer(database: OwnPostgreSQL, folder: Path, statement: str, options: str = "", **more: str) -> tuple[str, float]:
     """What the statement returns, or the error, in a process with our settings, and how long it took in seconds."""
     began = time.monotonic()
     done = subprocess.run(

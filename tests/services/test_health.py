@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from promptops.web.health import Probe
-from tests.services.own_postgresql import own_postgresql
+from tests.services.postgresql import own_postgresql
 from tests.services.server import Server, administrator, free_port, serving
 
 WITHIN = 2.0  # seconds in which `/readyz` always answers

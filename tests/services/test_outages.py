@@ -17,7 +17,7 @@ import pytest
 
 from benchmarks.upstream import TOKENS
 from tests.services.postgresql import OwnPostgreSQL, own_postgresql
-from tests.services.server import ROOT, Browser, Server, administrator, free_port, manage, serving
+from tests.services.server import ROOT, Browser, Server, administrator, manage, serving
 
 DELAY_MS = 1500
 ANSWER = "".join(TOKENS)
@@ -31,7 +31,7 @@ print(create_provider(ProviderFields("own", "openai", "m", "{url}"), by=COMMAND_
 
 @pytest.fixture
 def postgresql() -> Iterator[OwnPostgreSQL]:
-    with own_postgresql(free_port()) as server:
+    with own_postgresql() as server:
         yield server
 
 
