@@ -234,10 +234,13 @@ async def _execute(plan: RunPlan) -> AsyncGenerator[RunEvent, None]:
         # Until it is judged, which may take longer than the page waits.
         outcome.raw_masked = bool(outcome.raw) and plan.snapshot.safety.mode != SafetyMode.OFF
         recording = asyncio.create_task(_record(plan, outcome))
-        recording.add_done_callback(recorder.log_failure)
         # Shielded, so that a run is recorded even while its caller is being canceled. A trial waits to the end.
         wait = None if plan.thread else PAGE_WAITS_SECONDS
-        await asyncio.shield(asyncio.ensure_future(asyncio.wait({recording}, timeout=wait)))
+        try:
+            await asyncio.shield(asyncio.ensure_future(asyncio.wait({recording}, timeout=wait)))
+        finally:
+            if not recording.done():  # otherwise the caller hears why it failed
+                recording.add_done_callback(recorder.log_failure)
         with suppress(NotRecorded):
             run_id = recording.result() if recording.done() else 0
     answer = None if outcome.status == RunStatus.BLOCKED else outcome.response
