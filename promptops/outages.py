@@ -21,6 +21,7 @@ AWAY = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOTADB, sq
 PG_LOCKED = {"40001", "40P01", "55P03", "57014"}
 PG_READ_ONLY = {"25006"}
 PG_FULL = {"53100"}
+PG_AWAY = {"08", "28", "53", "57", "58"}  # classes: connections, sign-in, resources, shutdown, the system below
 
 SENTENCES = {
     "locked": "The database is busy with another change.",
@@ -37,13 +38,16 @@ def kind(error: BaseException | None) -> str | None:
     if not isinstance(error, DatabaseError | InterfaceError):
         return None
     cause = error.__cause__
-    if isinstance(cause, sqlite3.Error) and (code := getattr(cause, "sqlite_errorcode", None)) is not None:
+    if isinstance(cause, sqlite3.Error):
+        code = getattr(cause, "sqlite_errorcode", 0)  # Python's own errors, as of a text that is no UTF-8, have none
         codes = {"locked": LOCKED, "read-only": READ_ONLY, "full": FULL, "away": AWAY}
         return next((name for name, those in codes.items() if code & 0xFF in those), None)
     state = getattr(cause, "sqlstate", None)
     for name, states in {"locked": PG_LOCKED, "read-only": PG_READ_ONLY, "full": PG_FULL}.items():
         if state in states:
             return name
+    if state is not None and state[:2] not in PG_AWAY:  # as of a statement that is too complex
+        return None
     return "away" if isinstance(error, OperationalError | InterfaceError) else None
 
 

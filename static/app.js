@@ -880,15 +880,18 @@
     }
     if (!hint.spread) return tellParts(hint);
     // With many pages open, not all of them fetch in the same moment; a page that is about to needs no second reason.
-    if (spreading.has(hint.event)) return;
-    spreading.add(hint.event);
+    const name = HEADS.includes(hint.event) ? hint.event : `${hint.event} ${hint.number}`; // other numbers are ids
+    const waits = spreading.has(name);
+    spreading.set(name, hint);
+    if (waits) return;
     setTimeout(() => {
-      spreading.delete(hint.event);
-      tellParts(hint);
+      const newest = spreading.get(name);
+      spreading.delete(name);
+      tellParts(newest);
     }, Math.random() * hint.spread);
   }
 
-  const spreading = new Set(); // hints whose fetching waits
+  const spreading = new Map(); // hints whose fetching waits
 
   function tellParts(hint) {
     const body = document.body;

@@ -13,6 +13,7 @@ from datetime import timedelta
 import pytest
 from channels.db import database_sync_to_async
 from django.conf import settings
+from django.db import OperationalError
 from django.utils import timezone
 
 from promptops import live
@@ -260,6 +261,27 @@ async def test_a_claim_that_is_renewed_is_kept_whatever_the_clock_says(publish, 
     assert await Trial.objects.filter(claim="somebody alive", state="running").acount() == 6
 
 
+async def test_an_outage_in_which_nobody_could_renew_ends_no_claim(publish, monkeypatch):
+    clock, take_back = Clock(), trials._take_back
+    monkeypatch.setattr(trials, "RENEW_SECONDS", 0.2)
+
+    def unavailable(watch) -> None:
+        raise OperationalError("connection refused")
+
+    async with loopback(answer_with(http_answer(ANSWER))) as one, loopback(answer_with(http_answer(ANSWER))) as two:
+        await prepare(publish, one.url, two.url)
+        await database_sync_to_async(trials._claim_some)("somebody alive", trials.Counter())
+        async with running(clock=clock):
+            await asyncio.sleep(0.3)
+            monkeypatch.setattr(trials, "_take_back", unavailable)
+            await asyncio.sleep(0.5)
+            clock.seconds += trials.CLAIM_SECONDS + 1
+            monkeypatch.setattr(trials, "_take_back", take_back)
+            await asyncio.sleep(0.3)
+        assert not one.requests + two.requests
+    assert await Trial.objects.filter(claim="somebody alive", state="running").acount() == 6
+
+
 async def test_a_clock_that_is_set_back_stops_no_comparison(publish, monkeypatch):
     """Trials that wait were to start "an hour from now", which is later than any retry waits."""
     async with loopback(answer_with(http_answer(ANSWER))) as one, loopback(answer_with(http_answer(ANSWER))) as two:
@@ -288,8 +310,9 @@ async def test_whose_claim_was_lost_keeps_no_answer(publish, caplog):
     async with loopback(respond) as one, loopback(respond) as two:
         await prepare(publish, one.url, two.url, inputs=1)
         async with running():
-            await until(lambda: "its claim was lost" in caplog.text)
+            await until(lambda: caplog.text.count("its claim was lost") == 2)
     assert not await Run.objects.aexists()
+    assert [record.levelname for record in caplog.records if record.name.startswith("promptops")] == ["WARNING"] * 2
 
 
 @pytest.mark.parametrize("change", [{"base_url": "http://127.0.0.1:9/v1"}, {"kind": "groq"}, None])

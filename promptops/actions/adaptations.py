@@ -6,7 +6,6 @@ It is no part of the live configuration, so learning is no release.
 import asyncio
 import logging
 
-from channels.db import database_sync_to_async
 from django.db import transaction
 
 from promptops import audit, live
@@ -15,6 +14,7 @@ from promptops.audit import Actor
 from promptops.engine.providers.adaptations import learned
 from promptops.engine.providers.addresses import base_address
 from promptops.models import LearnedAdaptation, Provider
+from promptops.threads import in_background
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def _on_learned(base_url: str, model: str, name: str, words: str) -> None:
 
 async def _store_later(base_url: str, model: str, name: str, words: str) -> None:
     try:
-        await database_sync_to_async(store, thread_sensitive=False)(base_url, model, name, words)
+        await in_background(store, base_url, model, name, words)
     except Exception:
         log.exception(
             "What was learned of %s (%s) could not be stored; it is learned again after a restart.", model, name

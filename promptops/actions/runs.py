@@ -138,7 +138,7 @@ class Outcome:
     attempts: list[EngineAttempt] = field(default_factory=list)
     checks: list[SafetyChecked] = field(default_factory=list)
     at: datetime | None = None  # when it ended
-    raw_masked: bool = False
+    raw_masked: bool = False  # as long as it is not judged, too
 
     @property
     def raw(self) -> str:
@@ -231,11 +231,16 @@ async def _execute(plan: RunPlan) -> AsyncGenerator[RunEvent, None]:
         outcome.latency_ms = (time.monotonic() - began) * 1000
         outcome.attempts = list(outcome.attempts)  # the chain has the one before, and may still write to it
         outcome.at = timezone.now()
+        # Until it is judged, which may take longer than the page waits.
+        outcome.raw_masked = bool(outcome.raw) and plan.snapshot.safety.mode != SafetyMode.OFF
         recording = asyncio.create_task(_record(plan, outcome))
-        recording.add_done_callback(recorder.log_failure)
         # Shielded, so that a run is recorded even while its caller is being canceled. A trial waits to the end.
         wait = None if plan.thread else PAGE_WAITS_SECONDS
-        await asyncio.shield(asyncio.ensure_future(asyncio.wait({recording}, timeout=wait)))
+        try:
+            await asyncio.shield(asyncio.ensure_future(asyncio.wait({recording}, timeout=wait)))
+        finally:
+            if not recording.done():  # otherwise the caller hears why it failed
+                recording.add_done_callback(recorder.log_failure)
         with suppress(NotRecorded):
             run_id = recording.result() if recording.done() else 0
     answer = None if outcome.status == RunStatus.BLOCKED else outcome.response

@@ -78,6 +78,10 @@ class ClaimWatch:
         self._seen = {claim: self._seen.get(claim, now) for claim in claims}
         return [claim for claim, since in self._seen.items() if now - since >= CLAIM_SECONDS]
 
+    def start_over(self) -> None:
+        """Forget what was seen, as after an outage of the database in which nobody could renew a claim."""
+        self._seen = {}
+
 
 class Runner:
     """Runs trials for ever, some at once, in one event loop."""
@@ -88,7 +92,8 @@ class Runner:
         self._running: dict[asyncio.Task[None], Trial] = {}
         self._told: dict[int, float] = {}
         self._thread = DatabaseThread("comparisons")
-        self._looked = 0.0
+        self._looked = 0.0  # when it last wanted to see the claims
+        self._saw = 0.0  # when it last saw them
 
     async def run(self) -> None:
         """Until canceled. What goes wrong with the database is told once in a row, and tried again."""
@@ -124,7 +129,10 @@ class Runner:
         if time.monotonic() - self._looked < POLL_SECONDS:
             return
         self._looked = time.monotonic()
+        if self._looked - self._saw > RENEW_SECONDS:
+            self._watch.start_over()
         await self._thread.run(_take_back, self._watch)
+        self._saw = time.monotonic()
         for comparison in await self._thread.run(_done):
             await self._thread.run(finish_if_done, comparison)
 

@@ -276,6 +276,7 @@ class HealthRegistry:
             if policy.misconfigured:
                 known.misconfigured, known.trouble = str(error), error.kind
             if policy.answered:
+                known.misconfigured = known.trouble = None
                 self._count_success(known, permit)
             elif policy.breaker or chosen_to_fall_back(error, provider):
                 self._count_failure(known, error, permit)

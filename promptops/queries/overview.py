@@ -21,6 +21,10 @@ NOT_CHANGES = [
     "user.locked_out",
     "access.refused",
     "audit.exported",
+    "comparison.exported",
+    "exports.counted",
+    "prompt_set.exported",
+    "prompts.exported",
     "run.revealed",
 ]
 

@@ -20,8 +20,10 @@ MAX_WAITING = 1_000
 MAX_WAIT_SECONDS = 20.0
 
 RESERVED_THREADS = 2
-RESERVED_PATHS = ("/static/", "/livez", "/readyz", "/healthz")
-"""Answered by workers of their own: health checks and static files must not wait for pages that wait for a lock."""
+RESERVED_PATHS = ("/static/", "/healthz")
+"""Answered by workers of their own: health checks and static files must not wait for pages that wait for a lock.
+
+`/livez` and `/readyz` need no worker (promptops.web.health)."""
 
 BUSY = "The server is busy. Try again in a few seconds."
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 
 import pytest
 from channels.db import database_sync_to_async
@@ -175,3 +176,14 @@ async def test_a_cooldown_that_was_ended_at_another_server_is_ended_here(monkeyp
         assert ended == ["vllm", "vllm"]  # not once more by following what this process did itself
     finally:
         following.cancel()
+
+
+async def test_it_is_stored_in_one_of_the_few_threads_that_have_a_connection(monkeypatch):
+    threads = []
+    monkeypatch.setattr(adaptations, "store", lambda *learning: threads.append(threading.current_thread().name))
+    adaptations.listen()
+    for name in ("no_temperature", "no_top_p"):
+        learned.learn(URL, "m", name, "Unsupported")
+    await asyncio.gather(*adaptations._writing)
+    assert len(threads) == 2
+    assert all(name.startswith("database") for name in threads)

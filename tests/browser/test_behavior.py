@@ -8,11 +8,13 @@ from django.contrib.sessions.models import Session
 from playwright.sync_api import Page, expect
 
 from promptops import audit
+from promptops.actions import presence
 from promptops.actions.accounts import end_session
 from promptops.actions.providers import ProviderFields, create_provider, reorder
 from promptops.actions.templates import describe
 from promptops.audit import SYSTEM
 from promptops.models import Draft, Provider, Run, Template
+from promptops.web import consumers
 from tests.browser.conftest import Pages, snap
 from tests.browser.upstream import Upstream
 from tests.conftest import PASSWORD
@@ -482,6 +484,21 @@ def test_others_are_seen_to_come_and_go(enhance, editor, releaser, page_for, pag
     expect(company).to_contain_text("has a draft")
     other.close()
     expect(company).to_be_hidden(timeout=5000)
+
+
+def test_a_page_that_waits_before_it_fetches_misses_no_news_of_its_own(
+    enhance, publish, editor, releaser, page_for, pages: Pages, monkeypatch
+) -> None:
+    other = publish("rewrite", "Rewrite it.").template
+    page = pages.connected(page_for(releaser, "/prompts/enhance/"))
+    page.wait_for_timeout(700)  # until it has heard of itself
+    monkeypatch.setattr(consumers, "FEW_PAGES", 0)  # as with many open pages: each waits a random time
+    monkeypatch.setattr(consumers, "SPREAD_MS", 4_000)
+    page.evaluate("Math.random = () => 0.5")
+    for template, channel in ((other, "one"), (enhance, "two")):  # news of another template, then of this one
+        presence.arrive(template, user=editor, channel=channel)
+        page.wait_for_timeout(700)  # until the server has told of it
+    expect(page.locator("#presence")).to_contain_text("Eddie Editor")
 
 
 def test_publishing_and_taking_it_back(enhance, releaser, page_for) -> None:

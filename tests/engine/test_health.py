@@ -20,6 +20,7 @@ from promptops.engine import (
     LLMNotFoundError,
     LLMProviderError,
     LLMQuotaError,
+    LLMRefusedError,
     LLMResponse,
     LLMServerError,
     LLMTimeoutError,
@@ -574,3 +575,13 @@ async def test_a_final_error_stops_the_hedge(health):
         )
     assert [attempt.outcome for attempt in caught.value.attempts] == ["failed", "canceled"]
     assert health.view("b").in_flight == 0
+
+
+@pytest.mark.parametrize(("error", "ends"), [(LLMRefusedError("no"), True), (LLMBadRequestError("no"), False)])
+def test_a_model_that_declines_has_answered_so_its_key_is_right(health, error, ends):
+    for each in (LLMAuthError("the key"), error):
+        permit = health.admit("p")
+        assert permit is not None
+        health.failed(permit, each, FakeProvider("p"))
+    assert health.view("p").misconfigured is not ends
+    assert health.view("p").trouble == (None if ends else "auth")

@@ -4,6 +4,7 @@ import logging
 import sqlite3
 import time
 
+import psycopg
 import pytest
 from django.conf import settings
 from django.core.cache import cache
@@ -113,6 +114,26 @@ def test_errors_of_sqlite_are_told_apart_by_their_code(tmp_path, statements, kin
     error.__cause__ = raised.value
     assert outages.kind(error) == kind
     assert outages.kind(ExceptionGroup("of a smoke run", [error])) == kind
+
+
+@pytest.mark.parametrize(
+    ("cause", "kind"),
+    [
+        (psycopg.errors.ConnectionFailure(), "away"),
+        (psycopg.errors.AdminShutdown(), "away"),
+        (psycopg.errors.TooManyConnections(), "away"),
+        (psycopg.errors.QueryCanceled(), "locked"),
+        (psycopg.OperationalError("connection refused"), "away"),
+        (psycopg.errors.ProgramLimitExceeded("index row size 3000 exceeds btree version 4 maximum 2704"), None),
+        (psycopg.errors.ObjectInUse(), None),
+        (sqlite3.OperationalError("Could not decode to UTF-8 column 'x'"), None),
+        (sqlite3.InterfaceError("bad parameter or other API misuse"), None),
+    ],
+)
+def test_a_text_that_the_database_cannot_take_is_no_outage(cause, kind):
+    error = OperationalError(str(cause))
+    error.__cause__ = cause
+    assert outages.kind(error) == kind
 
 
 def test_a_flood_of_errors_is_one_line_that_counts_the_rest(monkeypatch):

@@ -9,8 +9,11 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from promptops import audit
+from promptops.audit import Actor
 from promptops.models import Run
 from promptops.queries import figures as queries
+from promptops.queries import overview
 from promptops.web import fragments
 
 pytestmark = pytest.mark.django_db
@@ -159,3 +162,12 @@ def test_steps_begin_at_round_times_of_the_readers_clock(hours, zone, count, fir
         steps = queries.step_starts(datetime(2026, 3, 2, 10, 7, tzinfo=UTC), hours)
     assert len(steps) == count
     assert [f"{at:%Y-%m-%d %H:%M}" for at in (steps[0], steps[-1])] == [first, last]
+
+
+def test_no_export_is_among_the_latest_changes(editor):
+    exports = [action for action in audit.ACTIONS if action.startswith("exports.") or action.endswith(".exported")]
+    assert len(exports) == 5
+    after = {"exports": 2, "what": "votes", "format": "csv", "inputs": 1, "files": 1}
+    for action in exports:
+        audit.record(action, by=Actor.person(editor), object_name="it", after=after)
+    assert overview.overview().changes == []

@@ -1,5 +1,6 @@
 """The answer as the model wrote it: kept where it differs, shown marked, and masked, erased and exported with it."""
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
@@ -192,3 +193,22 @@ def test_voters_see_the_answers_that_are_used(actor, client_for, editor):
     page = client_for(editor).get(reverse("comparison_vote", args=[compared.pk])).content.decode()
     assert "answer A0.0" in page
     assert "WRITTEN" not in page
+
+
+async def test_it_is_masked_on_the_page_as_long_as_it_is_not_judged(publish, make_user, monkeypatch):
+    monkeypatch.setattr(runs, "PAGE_WAITS_SECONDS", 0.05)
+    judge = runs._judge
+
+    async def judge_slowly(*given):
+        await asyncio.sleep(0.5)
+        return await judge(*given)
+
+    monkeypatch.setattr(runs, "_judge", judge_slowly)
+    monkeypatch.setattr(runs, "build_provider", lambda spec: Writing(READ, f"<think>{BAD}</think>{READ}"))
+    editor = await prepare(publish, make_user, "http://127.0.0.1:9/v1")
+    async with page_socket(editor) as socket:
+        await socket.send_to(text_data=message(template="enhance"))
+        *_, frame, _ = await frames(socket, "/runs/")
+    assert READ in text_of(frame)
+    assert "[removed:" not in text_of(frame)
+    assert "The answer as the model wrote it:" in text_of(frame)

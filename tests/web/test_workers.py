@@ -3,7 +3,10 @@
 import asyncio
 import threading
 
+import pytest
 from asgiref.sync import sync_to_async
+from asgiref.testing import ApplicationCommunicator
+from django.contrib.sessions.backends.db import SessionStore
 
 from promptops.web.workers import Workers, with_workers
 
@@ -81,6 +84,26 @@ async def test_a_health_check_is_answered_while_every_worker_is_taken():
     application = with_workers(pages, 1)
     waiting = [asyncio.create_task(ask(application)) for _ in range(3)]
     await asyncio.sleep(0.1)
-    assert [(await ask(application, path))[0] for path in ("/livez", "/readyz", "/static/app.css")] == [204] * 3
+    assert [(await ask(application, path))[0] for path in ("/healthz", "/static/app.css")] == [204] * 2
     slow.go.set()
     await asyncio.gather(*waiting)
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_error_pages_ask_no_database_in_a_thread_beside_the_workers(monkeypatch):
+    threads = []
+    load = SessionStore.load
+    monkeypatch.setattr(
+        SessionStore, "load", lambda store: threads.append(threading.current_thread().name) or load(store)
+    )
+    from promptops.asgi import django_application
+
+    application = with_workers(django_application, 2)
+    scope = {"type": "http", "method": "GET", "path": "/nothing-here/", "query_string": b"", "headers": []}
+    scope["headers"] = [(b"host", b"testserver"), (b"cookie", b"sessionid=" + b"x" * 32)]
+    caller = ApplicationCommunicator(application, scope)
+    await caller.send_input({"type": "http.request"})
+    assert (await caller.receive_output(5))["status"] == 404
+    await caller.receive_output(5)
+    await caller.wait()
+    assert all(name.startswith("request") for name in threads)

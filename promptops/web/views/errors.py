@@ -1,4 +1,8 @@
-"""Pages for what went wrong."""
+"""Pages for what went wrong.
+
+Django renders most of them in a thread beside those that may ask the database (promptops.web.workers), so they are
+rendered without the request: its context would look up who is signed in.
+"""
 
 import sys
 from contextlib import suppress
@@ -41,32 +45,36 @@ def _foreign_origin(request: HttpRequest, reason: str) -> str:
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """400, or 413 for a form with more text than the server takes."""
     if isinstance(exception, RequestDataTooBig):
-        return render(request, "413.html", {"mebibytes": settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 2**20}, status=413)
-    return render(request, "400.html", status=400)
+        return _page("413.html", 413, mebibytes=settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 2**20)
+    return _page("400.html", 400)
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
     """403 with the sentence that says whom to ask."""
-    return render(request, "403.html", {"reason": str(exception)}, status=403)
+    return _page("403.html", 403, reason=str(exception))
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """404; what was looked for is not repeated, it may hold a one-time token."""
-    return render(request, "404.html", status=404)
+    return _page("404.html", 404)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """500, or 503 with a sentence while the database is unavailable. Neither page reads the database."""
     reason = outages.sentence(sys.exc_info()[1])
     if reason is None:
-        return HttpResponse(render_to_string("500.html"), status=500)
+        return _page("500.html", 500)
     if request.headers.get("HX-Request"):
         response = HttpResponse(reason, content_type="text/plain; charset=utf-8", status=503)
     else:
-        response = HttpResponse(render_to_string("503.html", {"reason": reason}), status=503)
+        response = _page("503.html", 503, reason=reason)
     response["Retry-After"] = outages.RETRY_SECONDS
     response["Cache-Control"] = "no-store"
     return response
+
+
+def _page(template: str, status: int, **context: Any) -> HttpResponse:
+    return HttpResponse(render_to_string(template, context), status=status)
 
 
 @public
