@@ -93,6 +93,8 @@ BODIES: list[tuple[str, int, Any, str]] = [
     ("any", 400, error("max_tokens must be at least 1, got -1."), "bad_request"),
     ("any", 400, error("The API key parameter is not a text"), "bad_request"),
     ("any", 400, error("flagged is no known field"), "bad_request"),
+    ("any", 400, error("the field input flagged is unknown"), "bad_request"),
+    ("any", 429, error("API key limit exceeded"), "rate_limited"),
     ("any", 403, error("You do not have permission to see credits"), "auth"),
     ("any", 400, error("'budget' must be a number"), "bad_request"),
     ("any", 400, error("No models match the pattern"), "bad_request"),

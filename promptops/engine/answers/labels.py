@@ -34,9 +34,19 @@ _LABEL = re.compile(
     ),
     re.I,
 )
+_GIVEN = "(?:(?:(?:your|the) )?(?:original|initial|user|input)|your) (?:prompt|idea|input)"
+_ENHANCED = f"{ADJECTIVE} (?:prompt|version)"
 _BEFORE_AFTER = re.compile(
-    rf"{_MARK}(?:(?:your )?original|your|user|input)(?: (?:prompt|idea|input))?{_MARK} ?:{_MARK}[^\n]{{0,400}}\n+"
-    rf"{_HEADING}{_MARK}{ADJECTIVE}(?: (?:prompt|version))?{_MARK} ?:{_MARK}\s*",
+    any_of(
+        *(
+            rf"{_MARK}{given}{_MARK} ?:{_MARK}[^\n]{{0,400}}\n+{_HEADING}{_MARK}{enhanced}{_MARK} ?:{_MARK}\s*"
+            for given, enhanced in (
+                (_GIVEN, f"(?:{_ENHANCED}|{ADJECTIVE})"),
+                ("(?:original|input|user)", _ENHANCED),
+                (r"(?<=\*\*)original", rf"(?<=\*\*){ADJECTIVE}"),
+            )
+        )
+    ),
     re.I,
 )
 """The prompt as given, repeated before the enhanced one."""

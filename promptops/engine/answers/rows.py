@@ -9,7 +9,6 @@ from promptops.engine.answers.openings import is_opening
 from promptops.engine.answers.words import NOUN
 
 _BREAK = re.compile(r"(?:\\n|<br ?/?>)\s*(?=[(（*_]{0,3}\d{1,2}[.)）:：、])", re.I)
-_CIRCLED = re.compile(r"[①-⑳]")
 # A number or label that proves something only where every line has one: "1 A fox", "1| A fox", "Scene 1: A fox".
 _LABELED = (
     re.compile(r"(?P<number>\d{1,2})[ \t]+(?=[A-ZÀ-Þ])"),

@@ -46,7 +46,7 @@ _CONTENT_CODES = frozenset(
 )
 _CONTENT_WORDS = re.compile(
     r"content[ _](?:policy|filter|management policy)|moderation|safety (?:system|filter|settings|reasons)"
-    r"|inappropriate content|content exists risk|considered high risk|(?:prompt|input|content) flagged\b"
+    r"|inappropriate content|content exists risk|considered high risk|(?:^|\n)(?:prompt|input|content) flagged\b"
     r"|(?:prompt|input|content|message|output|response)\b[^.\n]{0,40}\b(?:was|were|been) flagged"
     r"|(?:prompt|input|content|message|output|response)\b[^.\n]{0,60}\bviolat(?:es?|ed|ing|ion)\b|敏感内容|不安全或敏感"
 )
@@ -98,7 +98,7 @@ _QUOTA_WORDS = re.compile(
             r"used all (?:of )?(?:its |your )?available credits",  # xAI
             r"reach(?:ed|ing) (?:its|your|the) (?:monthly )?spend(?:ing)? limit",  # xAI
             r"reached your specified api usage limits",  # Anthropic
-            r"key limit exceeded",  # OpenRouter
+            r"key limit exceeded \(",  # OpenRouter
             r"budget has been exceeded|exceededbudget",  # LiteLLM
             r"billing hard limit has been reached",  # OpenAI
             r"account is not active, please check your billing",  # OpenAI

@@ -492,6 +492,13 @@ LATER += [
         "A cat | a dog | a bird, split screen triptych",
         "**Neon** rain over Tokyo, *slow* zoom",
         "Original: a vinyl cover from 1962 spins, dust in the light.",
+        "Original: a vinyl record.\nEnhanced: a hologram of it.",
+        "Input: a coin.\nFinal: a vending machine wakes up.",
+        "Your prompt arrives late: the actor forgets the line.",
+        "Here is your new neighbor! A bear waves.\n\nClose-up on its bow tie.",
+        "A box \\boxed{42} on a chalkboard.",
+        "1 > A",
+        "Scene 1: dawn over a harbor.\nScene 2: dusk over a harbor.",
         "I have improved with age, says the oak; time-lapse of seasons.\n\nThe last leaf falls.",
         "以下之地：一座沉睡的地下城市，火把摇曳。",
     ),
@@ -551,6 +558,11 @@ LATER += [
     ),
     Row("single", "Scene 1: a harbor at dawn.", ["Scene 1: a harbor at dawn."], 1),
     Row("single", "1 A fox, 2 hares", ["1 A fox, 2 hares"], 1),
+    Row("counts", "1-2 foxes play\n2-3 hares run", ["1-2 foxes play", "2-3 hares run"], 2),
+    Row("counts", "1-inch screws dance\n2-inch nails march", ["1-inch screws dance", "2-inch nails march"], 2),
+    Row("quotes", '"Run!" she yells.\n"Stop!" he yells.', ['"Run!" she yells.', '"Stop!" he yells.'], 2),
+    *lines("numbers", "1. %s<br>\n2. %s<br>\n3. %s", "1. %s\\n\\n2. %s\\n\\n3. %s"),
+    *lines("table", "| 序号 | 提示词 |\n|---|---|\n| 1 | %s |\n| 2 | %s |\n| 3 | %s |", right=ZH3),
 ]
 
 UNREADABLE = ["```\n```", '""', "<prompt></prompt>", "Here is the enhanced prompt:", "null", "{}"]
