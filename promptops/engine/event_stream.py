@@ -9,7 +9,8 @@ class EventParser:
     """Splits a stream of bytes into the data of server-sent events, wherever the bytes are cut.
 
     Works on bytes, so a character split between two chunks is whole again before it is decoded. A byte order mark
-    before the first line, comments, and fields other than `data` are skipped.
+    before the first line, comments, and fields other than `data` are skipped; an object in llama.cpp's field `error` is
+    data, too.
     """
 
     def __init__(self) -> None:
@@ -43,6 +44,8 @@ class EventParser:
             line = line.removeprefix(BYTE_ORDER_MARK)
         if line.startswith(b"data:"):
             self._data.append(line[5:].removeprefix(b" "))
+        elif line.startswith(b"error: {"):  # how llama.cpp reports an error within a stream
+            self._data.append(line[7:])
         elif not line and self._data:
             event = b"\n".join(self._data).decode("utf-8", errors="replace")
             self._data = []

@@ -91,6 +91,7 @@ REFUSALS: list[tuple[str, dict[str, Any], int]] = [
     ),
     ("temperature", {"message": "invalid temperature: only 1 is allowed for this model"}, 400),
     ("temperature", {"message": "`temperature` is deprecated for this model."}, 400),
+    ("temperature", {"message": "`temperature` may only be set to 1 when thinking is enabled."}, 400),
     ("temperature", {"message": "openai does not support parameters: ['temperature'], for model=o3-mini."}, 400),
     ("temperature", {"message": "参数 temperature 不支持"}, 400),
     ("top_p", {"message": "Unrecognized request argument supplied: top_p"}, 400),

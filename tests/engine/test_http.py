@@ -326,11 +326,19 @@ async def test_the_whole_address_may_be_given_as_base(suffix):
         ("http://a/v1", "http://a/v1"),
         ("http://a/v1/", "http://a/v1/"),
         ("http://a/chat/completions/v1", "http://a/chat/completions/v1"),
+        ("http://a/v1/chat/completions?api-version=1", "http://a/v1?api-version=1"),
+        ("http://a/v1?api-version=1", "http://a/v1?api-version=1"),
         ("", ""),
     ],
 )
 def test_base_addresses(url, base):
     assert base_address(url) == base
+
+
+async def test_a_query_stays_behind_the_address():
+    for suffix in ("/v1?api-version=1", "/v1/?api-version=1", "/v1/chat/completions?api-version=1"):
+        _, requests = await call_server(GOOD, stream=False, suffix=suffix)
+        assert [request.path for request in requests] == ["/v1/chat/completions?api-version=1"]
 
 
 # The pool

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 
 from promptops.engine.answers.closings import is_closing
-from promptops.engine.answers.items import clean_items, numbered_on_one_line, read_items
+from promptops.engine.answers.items import clean_items, read_items
 from promptops.engine.answers.jsons import json_values
 from promptops.engine.answers.markers import number_of
 from promptops.engine.answers.openings import LINES_LIMIT, OPENING_LIMIT, is_list_opening
 from promptops.engine.answers.reasoning import split_reasoning
-from promptops.engine.answers.wrapping import fenced_blocks, tagged_parts
+from promptops.engine.answers.rows import labeled_lines, on_one_line, table_cells
+from promptops.engine.answers.wrapping import fenced_blocks, plain_lines, tagged_parts, without_fence
 
 WRAPS = 4
 """How many tags or fences around the whole list may be in one another."""
@@ -29,7 +30,7 @@ def parse_alternatives(text: str, count: int) -> list[str]:
     """
     limit = max(1, count)
     answer, _ = split_reasoning(text)
-    answer = answer.replace("\r\n", "\n").replace("\r", "\n")
+    answer = plain_lines(answer.replace("\r\n", "\n").replace("\r", "\n"))
     for _ in range(WRAPS):
         if texts := _structured(answer):
             return texts[:limit]
@@ -58,7 +59,7 @@ def _structured(answer: str) -> list[str] | None:
 def _inside(answer: str) -> str:
     """Return the answer inside of one tag or one code fence around all alternatives, or the answer itself."""
     parts = tagged_parts(answer) or fenced_blocks(answer)
-    return parts[0] if len(parts) == 1 else answer
+    return parts[0] if len(parts) == 1 else (without_fence(answer) if not parts else None) or answer
 
 
 def _listed(answer: str, limit: int) -> list[str]:
@@ -69,8 +70,9 @@ def _listed(answer: str, limit: int) -> list[str]:
         lines = [line[1:].removeprefix(" ") for line in lines]
     lines = _without_closing(_without_opening(lines, limit))
     filled = [line for line in lines if line.strip()]
-    pieces = numbered_on_one_line(filled[0], limit) if len(filled) == 1 and limit > 1 else None
-    items = [[piece] for piece in pieces or ()] or read_items(lines, limit) or _blocks(lines, limit)
+    pieces = on_one_line(filled[0], limit) if len(filled) == 1 and limit > 1 else None
+    pieces = pieces or table_cells(filled) or labeled_lines(filled, limit) or []
+    items = [[piece] for piece in pieces] or read_items(lines, limit) or _blocks(lines, limit)
     items = items or [[line] for line in filled]
     return [text for text in (_one_line(item) for item in clean_items(items)) if text]
 

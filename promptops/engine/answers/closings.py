@@ -7,7 +7,8 @@ import re
 from promptops.engine.answers.words import any_of
 
 _OFFERS = any_of(
-    "(?:please )?let me know|(?:please )?feel free|would you like (?:me|any|to)|do you want me|want me to"
+    "(?:please )?let me know|(?:please )?feel free|do you want me|want me to",
+    r"would you like (?:me|any|to|another|more|an? (?:\w+ )?(?:version|variation|alternative))\b"
     "|is there anything",
     r"(?:i )?hope (?:this|that|it|these|you)(?: [\w'’]+){0,4}? (?:helps?|works?|meets?|captures?|likes?|enjoy"
     r"|suits?|fits?|is|will)\b",
@@ -29,7 +30,7 @@ _OFFERS = any_of(
     "n(?:'|’)hésitez pas|j(?:'|’)espère que|faites-moi savoir|dites-moi si|souhaitez-vous|voulez-vous que",
     "ich hoffe,|lass(?:en sie)? (?:es )?mich|sag(?:en sie)? mir|möchten sie|soll ich|gerne kann ich",
     r"me avise|avise-me|se (?:quiser|precisar)[^\n]{0,60}(?:avis|posso|diga)|sinta-se|gostaria que",
-    "надеюсь|дайте знать|도움이 되",
+    "fammi sapere|spero che (?:ti|vi|quest)|надеюсь|дайте знать|도움이 되",
 )
 _DOES = any_of(
     "adds?|aims?|keeps?|maintains?|offers?|captures?|provides?|explores?|emphasi[sz]es?|includes?|uses?"
@@ -53,11 +54,14 @@ _EXPLANATIONS = any_of(
     "i(?:(?:'|’)ve| have)? (?:added|changed|replaced|rephrased|reworded|rewrote|rewritten|incorporated|emphasized"
     "|included|tried to|kept the"
     r"|focused on|made (?:\w+ ){0,3}(?:changes?|adjustments?|edits?|tweaks?))",
+    r"(?:优化|優化|改写|改进|修改|创作|设计|补充)(?:说明|說明|要点|思路|亮点|点)[：:]|主要(?:优化|改进|修改)[^\n]{0,6}[：:]",
     "说明[：:]|注[：:]|注意：|修改说明|这个(?:版本|提示词)|此(?:版本|提示词)|以上(?:提示词|版本|是)|每个版本",
     "nota:|cambios(?: realizados)?:|he (?:añadido|agregado|cambiado)|esta versión|este prompt|cada versión",
     "このプロンプト|このバージョン|補足|注意点|変更点",
     "cette version|ce prompt|diese (?:version|fassung)|hinweis:|esta versão",
     r"end of prompt|(?:user|human) ?: ",
+    r"(?:approx(?:imately|\.)? |about |~ ?|total: ?)?\d{1,4} (?:words|characters|palabras|caracteres)[)）*_]{1,4}\Z",
+    r"(?:约|約|共)?\d{1,4} ?(?:字|文字)[)）*_]{1,4}\Z",
 )
 _HEADINGS = r"(?:\#{1,6} +|\*\*)" + any_of(
     "explanation|notes?|changes(?: made)?|key (?:changes|improvements)|improvements|rationale|what (?:i )?changed"

@@ -7,7 +7,7 @@ import re
 from promptops.engine.answers.labels import after_label
 from promptops.engine.answers.markers import bullet_end, number_of, without_markers
 from promptops.engine.answers.openings import is_opening
-from promptops.engine.answers.wrapping import without_emphasis, without_quotes
+from promptops.engine.answers.wrapping import without_block_quote, without_breaks, without_emphasis, without_quotes
 
 Item = list[str]
 """The lines of one alternative."""
@@ -20,6 +20,11 @@ _ITALIC_TITLE = re.compile(r"[*_]([^*_\n]{1,60})(?:[*_][ \t]*(?:[:：]|[-–—]
 _SHORT_LINE = re.compile(r"[^\W\d_][\w'’]*(?: [\w'’&]+){0,3}")
 _QUOTED_TITLE = re.compile(r"[\"“「『]([^\"“”「」『』\n]{1,60})[\"”」』][ \t]*(?:[:：]|[-–—](?=[ \t]))[ \t]*")
 _COLON_LINE = re.compile(r"[^\n]{1,60}[:：]")
+_REMARK_LINE = re.compile(
+    r"(?P<mark>[*_]{1,2})[(（]?(?:why|focus|notes?|reason(?:ing)?|rationale|explanation|changes?|说明|重点|nota|enfoque)"
+    r"[^*_\n]{0,30}[:：][^*_\n]{1,200}(?P=mark)",
+    re.I,
+)
 _PROMPT_LINE = re.compile(r"[*_]{0,2}prompt[*_]{0,2}[:：][*_]{0,2}[ \t]*", re.I)
 
 
@@ -123,26 +128,11 @@ def _indentation(line: str) -> int:
     return len(line) - len(line.lstrip())
 
 
-def numbered_on_one_line(line: str, limit: int) -> list[str] | None:
-    """Return the `limit` alternatives of a line such as "1. A fox 2. A hare", or `None`."""
-    places, at = [], 0
-    for number in range(1, limit + 1):
-        match = re.compile(rf"(?:(?<=\s)|^)[(（]?{number}[.)）:：、](?!\d)[ \t]*").search(line, at)
-        if match is None:
-            return None
-        places.append(match)
-        at = match.end()
-    before = line[: places[0].start()].strip()
-    if before and not before.endswith((":", "：")) and not is_opening(before):
-        return None
-    ends = [*(place.start() for place in places[1:]), len(line)]
-    return [line[place.end() : end].strip().rstrip(";,") for place, end in zip(places, ends, strict=True)]
-
-
 def clean_items(items: list[Item]) -> list[str]:
     """Return each item as a text without markers, title, label and quotation marks."""
     marked = [[without_markers(item[0]), *item[1:]] for item in items if item]
-    return [_clean("\n".join(item)) for item in _without_titles([item for item in marked if any(item)])]
+    plain = _without_remarks(_without_titles([item for item in marked if any(item)]))
+    return [_clean("\n".join(item)) for item in plain]
 
 
 def _without_titles(items: list[Item]) -> list[Item]:
@@ -162,12 +152,18 @@ def _without_titles(items: list[Item]) -> list[Item]:
     return items
 
 
+def _without_remarks(items: list[Item]) -> list[Item]:
+    """Take off last lines such as "*(Focus: the light)*", where every item has one."""
+    has_remarks = len(items) > 1 and all(len(item) > 1 and _REMARK_LINE.fullmatch(item[-1].strip()) for item in items)
+    return [item[:-1] for item in items] if has_remarks else items
+
+
 def _clean(text: str) -> str:
     for _ in range(4):
         before = text = text.strip()
         if text[:1] in '"“「' and text[-1:] in ",;，":
             text = text[:-1]
-        for layer in (without_emphasis, after_label, without_quotes):
+        for layer in (without_breaks, without_block_quote, without_emphasis, after_label, without_quotes):
             inner = layer(text)
             if inner is not None and inner.strip():
                 text = inner.strip()

@@ -19,6 +19,15 @@ _PROMPT_KEYS = (
     "rewrite",
 )
 _TITLE_KEYS = frozenset(("title", "name", "label", "id", "number", "index", "style", "mood", "type", "theme"))
+_OTHER_KEYS = _TITLE_KEYS | {
+    "original",
+    "original_prompt",
+    "input",
+    "user_prompt",
+    "source",
+    "explanation",
+    "reasoning",
+}
 _TRAILING_COMMA = re.compile(r",(\s*[}\]])")
 
 LITERAL_LIMIT = 20_000
@@ -95,7 +104,7 @@ def _of_object(fields: dict[str, Any], depth: int) -> list[str] | None:
         return _texts(value, depth - 1)
     if all(re.fullmatch(r"[^\W\d_]*_?\d{1,2}", key) for key in lower):
         return _texts(list(lower.values()), depth)
-    rest = {key: value for key, value in lower.items() if key not in _TITLE_KEYS and isinstance(value, str | list)}
+    rest = {key: value for key, value in lower.items() if key not in _OTHER_KEYS and isinstance(value, str | list)}
     prompts = [key for key in rest if key in _PROMPT_KEYS or "prompt" in key]
     candidates = [key for key in _PROMPT_KEYS if key in rest][:1] or prompts or list(rest)
     return _texts(rest[candidates[0]], depth - 1) if len(candidates) == 1 else None

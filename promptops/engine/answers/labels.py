@@ -10,7 +10,7 @@ from promptops.engine.answers.words import ADJECTIVE, JOINT, PROMPT, any_of
 _ADJECTIVES = rf"(?:(?:the|your|my) (?={ADJECTIVE}))?(?:{ADJECTIVE} ?{JOINT}[ -]?){{0,2}}"
 _KIND = "(?:video |text-to-video |image |visual |scene |视频|ビデオ|動画)?"
 _PLAIN = (
-    rf"{_ADJECTIVES}{_KIND}(?:{PROMPT}|output|answer|assistant)"
+    rf"{_ADJECTIVES}{_KIND}(?:{PROMPT}|(?:output|answer)(?![*_]{{0,3}} ?: (?-i:[a-z]))|assistant)"
     rf"(?: de v[ií]d[eé]o)?(?: {ADJECTIVE}| \([^)\n]{{1,30}}\))?"
 )
 _FULL = any_of(
@@ -34,6 +34,23 @@ _LABEL = re.compile(
     ),
     re.I,
 )
+_GIVEN = "(?:(?:(?:your|the) )?(?:original|initial|user|input)|your) (?:prompt|idea|input)"
+_ENHANCED = f"{ADJECTIVE} (?:prompt|version)"
+_BEFORE_AFTER = re.compile(
+    any_of(
+        *(
+            rf"{_MARK}{given}{_MARK} ?:{_MARK}[^\n]{{0,400}}\n+{_HEADING}{_MARK}{enhanced}{_MARK} ?:{_MARK}\s*"
+            for given, enhanced in (
+                (_GIVEN, f"(?:{_ENHANCED}|{ADJECTIVE})"),
+                ("(?:original|input|user)", _ENHANCED),
+                (r"(?<=\*\*)original", rf"(?<=\*\*){ADJECTIVE}"),
+            )
+        )
+    ),
+    re.I,
+)
+"""The prompt as given, repeated before the enhanced one."""
+
 _LABEL_LINE = re.compile(rf"{_HEADING}{_MARK}{_FULL}{_MARK} *\n", re.I)
 _MARKED_LABEL = re.compile(
     rf"^(?:\#{{1,6}} +{_MARK}|[*_]{{2,3}})(?:{_NAME}|result|response)(?:[*_]{{2,3}} ?[:：]?"
@@ -47,8 +64,9 @@ def after_label(text: str) -> str | None:
 
     A label in bold or as a heading may also come after something else, when it is the only one.
     """
-    if match := _LABEL.match(text):
-        return text[match.end() :]
+    for pattern in (_BEFORE_AFTER, _LABEL):
+        if match := pattern.match(text):
+            return text[match.end() :]
     labels = list(islice(_MARKED_LABEL.finditer(text), 2))
     if len(labels) == 1:
         return text[labels[0].end() :]

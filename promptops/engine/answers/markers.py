@@ -28,14 +28,14 @@ _ROMAN = {word: number for number, word in enumerate(("i", "ii", "iii", "iv", "v
 
 _LABELS = (
     r"options?|alternatives?|alternativa|variations?|versions?|prompts?|variantes?|opción|opcion|versión|variación"
-    r"|ideas?|takes?"
+    r"|ideas?|takes?|variants?|propuestas?|sugerencias?|proposals?|proposition|vorschlag|proposta|opzione"
     r"|rewrites?|suggestions?|choice|concept|opção|versão|variante|вариант|версия|方案|版本|选项|選項|改写|提示词"
     r"|提示|案|代替案"
     r"|オプション|バージョン|バリエーション|プロンプト|候補|버전|옵션|대안"
 )
-_WRAP = r"[ \t]*(?:\#{1,6}[ \t]+)?(?P<opened>[*_]{0,3})"
+_WRAP = r"[ \t]*(?:\#{1,6}[ \t]+)?(?P<opened>[*_`]{0,3})"
 _TITLE = r"(?:[ \t]*[(（][^)）\n]{1,60}[)）])?"
-_END = r"(?P<closed>[*_]{0,3})[ \t]*"
+_END = r"(?P<closed>[*_`]{0,3})[ \t]*"
 
 # Plainly a number, whatever else the answer holds: "1." "1)" "(1)" "[1]" "1、" "①" "1️⃣" "Option 1:".
 _PLAIN = re.compile(
@@ -43,6 +43,7 @@ _PLAIN = re.compile(
     r"(?P<dotted>\d{1,3})[ \t]?\\?[.)]\)?(?!\d)"
     r"|(?P<round>[(（]\d{1,3}[)）])[:：.]?"
     r"|(?P<square>(?:\[\d{1,2}\]|【\d{1,2}】))[:.：]?"
+    rf"|[【\[](?:{_LABELS})[ \t]?(?P<boxed>\d{{1,2}}|[A-Ha-h]|[一二三四五六七八九十])[】\]][:.：]?"
     r"|(?P<wide>\d{1,3}[、．）]|[０-９]{1,3}[．.)）、:：])"
     r"|(?P<circled>[①-⒛❶-❿➀-➓])[.:、．]?"
     r"|(?P<keycap>\d\ufe0f?\u20e3)"
@@ -57,17 +58,17 @@ _PLAIN = re.compile(
 _IN_SEQUENCE = re.compile(
     _WRAP + r"(?:"
     r"(?P<colon>\d{1,2})[ \t]?[:：](?!\d)"
-    r"|(?P<dash>\d{1,2})[ \t]+[-–—](?=[ \t])"
-    r"|(?:\#|№[ \t]?|no\. ?)(?P<hash>\d{1,2})(?:[:.)]|(?=[ \t]))"
+    r"|(?P<dash>\d{1,2})[ \t]*[-–—](?=[ \t])"
+    r"|(?:\#|№[ \t]?|n(?:o\.|[°º]) ?)(?P<hash>\d{1,2})(?:[:.)]|(?=[ \t]))"
     r"|\(?(?P<letter>[A-Ha-h])[.):](?=[ \t])"
     r"|\(?(?P<roman>i{1,3}|iv|v|vi{1,3}|ix|x)[.):](?=[ \t])"
-    r"|(?P<chinese>[一二三四五六七八九十])[、．.：:]"
+    r"|(?P<chinese>[一二三四五六七八九十])[、．.：:]|[(（](?P<enclosed>[一二三四五六七八九十])[)）]"
     rf"|(?P<ordinal>{'|'.join(_ORDINALS)})(?:[ \t]+(?:{_LABELS}))?[:：]"
     r")" + _END,
     re.I,
 )
 _BULLET = re.compile(
-    r"[ \t]*(?:[•‣▪●◦○·→►▶➤➜✅✓✔★☆■▸◆]\ufe0f?|-(?!\d)|[–—](?=[ \t])|\+(?=[ \t])|\*(?=\s|$)|\*(?![^*\n]*\*))[ \t]*"
+    r"[ \t]*(?:[•‣▪・∙⁃●◦○·→►▶➤➜✅✓✔★☆■▸◆]\ufe0f?|-(?!\d)|[–—](?=[ \t])|\+(?=[ \t])|\*(?=\s|$)|\*(?![^*\n]*\*))[ \t]*"
 )
 
 MARKERS_LIMIT = 8

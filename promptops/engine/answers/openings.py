@@ -40,7 +40,7 @@ _COMPLETE = re.compile(
 )
 _CHAT_WORD = re.compile(
     any_of(
-        "(?:sure|certainly|of course|absolutely|okay|ok|great|got it|no problem|alright)(?: thing)?[!.,]?",
+        "(?:sure|certainly|of course|absolutely|okay|ok|great|got it|no problem|alright)(?: thing)?[!.,]?|assistant",
         "(?:当然|好的|没问题|明白了)(?:可以)?[！!。，]?",
         "¡?(?:claro|por supuesto|desde luego)(?: que sí)?!?",
         "もちろん(?:です)?[！!。]?|(?:はい|承知しました|かしこまりました)[！!。、]?",
@@ -48,6 +48,22 @@ _CHAT_WORD = re.compile(
     ),
     re.I,
 )
+_SENTENCE = re.compile(
+    r"(?:[^.!?\n]{1,30}[!,.] )?"
+    + any_of(
+        r"(?:i(?:(?:'|’)ve| have) (?:\w+ly )?(?:enhanced|improved|rewritten|revised|expanded|refined|polished"
+        r"|optimi[sz]ed"
+        r"|updated|transformed)) (?:your|the) (?:\w+ ){0,2}(?:prompt|description|idea)\b[^.!?\n]{0,120}[.!]",
+        rf"here(?:(?:'|’)s| is) (?:your|the|an?) (?:{ADJECTIVE} ){{1,2}}{NOUN}[.!]",
+        r"he (?:mejorado|ampliado|reescrito|enriquecido|optimizado) (?:tu|su|el) prompt\b[^.!?\n]{0,120}[.!]",
+    )
+    + r"|(?:好的|当然|當然)?[，,！!]?我(?:已经?|已經)?[为為]?[您你]?(?:优化|優化|改写|扩写|润色)[^。！\n]{0,20}"
+    r"(?:提示词|提示詞)[^。！\n]{0,20}[。！]"
+    r"|(?:(?:はい|もちろんです|承知(?:いた)?しました)[、。！]){0,2}以下の?[^。！\n]{0,20}プロンプト[^。！\n]{0,20}(?:ます|です|ました)[。！]",
+    re.I,
+)
+"""Opening sentences without a colon; a blank line separates them from the prompt."""
+
 _CHAT_WORD_INLINE = re.compile(
     r"(?:(?:sure|certainly|of course|absolutely|okay|ok|here you go)(?: thing)?!|(?:sure|certainly"
     r"|of course)\.) +(?=\w)",
@@ -68,6 +84,9 @@ _COUNTED_NOUN = rf"(?:[ -]?[^\W\d_]+){{0,3}}?[ ]?[个個つ]?(?:の)?{NOUN}"
 _COUNTED = re.compile(
     rf"(?:{_NUMBERS}|more|other){_COUNTED_NOUN}\Z|(?:alternatives|variations|options|prompts)\Z", re.I
 )
+_SYMBOLS = re.compile(r"^[\u2190-\u27bf\U0001f000-\U0001faff\ufe0f\s]+|[\u2190-\u27bf\U0001f000-\U0001faff\ufe0f\s]+$")
+"""Arrows, dingbats and emoji around an opening."""
+
 _COUNTED_INSIDE = re.compile(rf"(?:{_NUMBERS}|some|several|a few|my){_COUNTED_NOUN}", re.I)
 
 
@@ -85,6 +104,11 @@ def is_opening(line: str) -> bool:
         return True
     has_meta = _OPENER.search(head) is not None and _META.search(head) is not None
     return bool(has_meta or _COMPLETE.fullmatch(head) or _IS.match(head) or _is_short_label(head))
+
+
+def is_opening_sentence(line: str) -> bool:
+    """Tell an opening sentence that ends without a colon ("I've enhanced your prompt.") from the prompt's first one."""
+    return len(line) <= OPENING_LIMIT and _SENTENCE.fullmatch(_bare(line)) is not None
 
 
 def is_list_opening(line: str) -> bool:
@@ -109,7 +133,9 @@ def after_inline_opening(text: str) -> str | None:
 
 
 def _bare(line: str) -> str:
-    return line.strip().strip("*_#> ").strip()
+    line = line.strip()
+    line = line if len(line) > OPENING_LIMIT else _SYMBOLS.sub("", line)
+    return line.strip("*_#> ").strip()
 
 
 def _is_short_label(head: str) -> bool:

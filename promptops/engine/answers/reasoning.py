@@ -14,6 +14,8 @@ NAME_LIMIT = 64
 
 _CANDIDATE = re.compile(rf"<[^<>\n]{{1,{LONGEST}}}>|\[[/A-Za-z ]{{3,14}}\]|◁/?think▷")
 
+_PLAINLY_CUT = re.compile(r"<[|｜][a-z]|</[a-z]|<end_of_")
+
 # Reasoning in plain words, which only the whole answer shows. Granite's models write the first; the second is what is
 # left of gpt-oss channels when a server drops their tokens; the third is what Ollama prints.
 _SPELLED_OUT = (
@@ -63,6 +65,8 @@ class ReasoningFilter:
 
     def _read(self, data: str, *, is_last: bool) -> str:
         at = self._tokens(data, is_last=is_last)
+        if is_last:
+            data = data[: len(data) - _cut_token(data[at:], self._last)]
         certain = len(data) if is_last else max(at, len(data) - _partial_token(data[max(at, len(data) - LONGEST) :]))
         if self._pending_token is not None:
             certain = self._pending_token
@@ -159,6 +163,14 @@ class ReasoningFilter:
 def _partial_token(text: str) -> int:
     """Count the characters at the end of `text` that could be the start of a token."""
     return next((len(text) - at for at in range(len(text)) if text[at] in "<[◁" and text[at:].lower() in PREFIXES), 0)
+
+
+def _cut_token(text: str, before: str) -> int:
+    """Count the characters of a token that the end of the answer cuts off ("<|im_e"). Behind a quote it is a word."""
+    length = _partial_token(text[-LONGEST:])
+    part = text[len(text) - length :].lower()
+    is_quoted = (before + text)[: len(before + text) - length][-1:] in QUOTES
+    return length if not is_quoted and _PLAINLY_CUT.match(part) else 0
 
 
 def split_reasoning(raw: str) -> tuple[str, str]:

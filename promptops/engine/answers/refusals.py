@@ -18,6 +18,7 @@ _SORRY = (
 _CANNOT = (
     r"(?:i|we)(?: (?:cannot|can't|can not|cant|won't|will not|don't|do not|don't feel comfortable)(?: \w+ly"
     r"| in good conscience)?"
+    r"| (?:won't|will not) be able to"
     r"|(?: am|'m| are|'re) (?:unable to|not able to|not comfortable|not allowed to|not permitted to|not going to)"
     r"|(?:'d| would) (?:prefer not to|rather not)) "
 )
@@ -33,7 +34,8 @@ _REQUEST = (
 )
 _ENGLISH = re.compile(
     rf"{_SORRY}{{0,2}}{_AI}?{_CANNOT}(?:"
-    rf"(?:help|assist)(?: (?:you|out))?(?: (?:with|in|on) (?:{_REQUEST})|[.!]?\s*\Z|[.,!](?= ))"
+    rf"(?:help|assist|(?:provide|offer)(?: any)? (?:help|assistance))(?: (?:you|out))?(?: (?:with|in|on) (?:{_REQUEST})"
+    r"|[.!]?\s*\Z|[.,!](?= ))"
     rf"|(?:fulfil?l?|comply(?: with)?|complete|accommodate|process|honou?r|proceed with|engage (?:with|in)"
     rf"|continue with"
     rf"|respond to|support|answer"
@@ -55,7 +57,8 @@ _ENGLISH = re.compile(
 )
 _OTHERS = re.compile(
     # Chinese
-    r"(?:[很非常十分真的]{0,3}(?:抱歉|对不起|對不起|不好意思|遗憾|遺憾)[，,。!！、]?[^。\n]{0,24}?|(?:作为|作為"
+    r"(?:(?:你好|您好)[，,])?这个问题我(?:暂时|目前)?(?:无法|不能)回答"  # DeepSeek
+    r"|(?:[很非常十分真的]{0,3}(?:抱歉|对不起|對不起|不好意思|遗憾|遺憾)[，,。!！、]?[^。\n]{0,24}?|(?:作为|作為"
     r"|身为)[^，,。\n]{0,20}[，,]?[^。\n]{0,12}?|我)"
     r"(?:无法|無法|不能|不可以|没办法|不便|不会|不會)[^。\n]{0,16}?(?:帮助|幫助|帮您|帮你|协助|協助|提供|生成|创作"
     r"|創作|完成|满足|滿足|回答|处理|處理|支持|讨论"
@@ -70,8 +73,8 @@ _OTHERS = re.compile(
     # Korean
     r"|(?:죄송|미안)[^\n]{0,60}?(?:수 없습니다|수 없어요|어렵습니다)"
     # Spanish, Portuguese
-    r"|(?:(?:lo siento|lo lamento|lamento|perd[oó]n|disculpa|disculpe|desculpe|me desculpe|desculpa|sinto muito"
-    r"|infelizmente|lamentablemente"
+    r"|(?:(?:me temo que|lo siento|lo lamento|lamento|perd[oó]n|disculpa|disculpe|desculpe|me desculpe"
+    r"|desculpa|sinto muito|infelizmente|lamentablemente"
     r"|como (?:una? )?(?:ia|modelo|inteligencia|inteligência|assistente|asistente))[^.!\n]{0,50}?)?"
     r"(?:no puedo|no podré|no me es posible|no soy capaz de|no estoy (?:autorizado|en condiciones)|não posso"
     r"|não consigo|não sou capaz de"

@@ -33,5 +33,5 @@ ADJECTIVE = any_of(
     "melhorad[oa]|aprimorad[oa]|migliorat[oa]|улучшенн(?:ый|ая)|향상된|개선된",
 )
 
-JOINT = "(?:された|した|版の?|后的?|後的?|的)?"
+JOINT = "(?:された|した|版の?|后的?|後[的の]?|的)?"
 """What is between an adjective and its noun in Chinese and Japanese."""

@@ -10,29 +10,44 @@ from typing import Any
 from promptops.engine.answers.closings import before_last_remark, is_closing
 from promptops.engine.answers.jsons import json_values
 from promptops.engine.answers.labels import after_label
-from promptops.engine.answers.openings import LINES_LIMIT, OPENING_LIMIT, after_inline_opening, is_opening
+from promptops.engine.answers.openings import (
+    LINES_LIMIT,
+    OPENING_LIMIT,
+    after_inline_opening,
+    is_opening,
+    is_opening_sentence,
+)
 
 ROUNDS = 8
 """How many layers of the same kind can be in one another; four are the most that reports show."""
 
 _PAIRED = {"“": "”", "„": "“”", "«": "»", "»": "«", "‹": "›", "‘": "’", "「": "」", "『": "』", "”": "”", "＂": "＂"}
 _DOUBLE = frozenset('"“”')
+_OPENING_QUOTES = frozenset('"“«「『')
+_CLOSING_QUOTES = frozenset('"”»」』')
+_ANY_QUOTE = _OPENING_QUOTES | _CLOSING_QUOTES
 _SAME = "\"'`"
 
 _TAG_NAMES = (
     "prompt|enhanced[_-]?prompt|improved[_-]?prompt|final[_-]?prompt|video[_-]?prompt|rewritten[_-]?prompt|output"
     "|answer|response"
     "|result|final|final[_-]?answer|text|description|enhanced|rewrite|solution|alternatives?|options?|variations?"
-    "|prompts|li|ol|ul"
+    "|prompts|li|ol|ul|p"
 )
-_TAG = re.compile(rf"[<\[](/?)(?=[A-Za-z])((?:{_TAG_NAMES})(?:[_-]?\d{{1,2}})?)[>\]]", re.I)
+_ATTRIBUTES = r"(?:[ \t]+[A-Za-z][\w-]{0,20}=\"[^\"<>\n]{0,80}\"){0,3}"
+_TAG = re.compile(rf"[<\[](/?)(?=[A-Za-z])((?:{_TAG_NAMES})(?:[_-]?\d{{1,2}})?){_ATTRIBUTES}[>\]]", re.I)
 _FENCE = re.compile(r"^[ \t]{0,3}(```+|~~~+)[ \t]*([\w+.-]{0,20})[ \t]*$", re.M)
+_INVISIBLE = re.compile(r"^[\ufeff\u200b\u2060]+", re.M)
+_ESCAPED = re.compile(r"\\n(?![a-z])")
+_BREAK = re.compile(r"<br ?/?>", re.I)
+_BREAK_LENGTH = 6
+_BOXED = re.compile(r"\\boxed\{(?:\\text\{([^{}]*)\}|([^{}]*))\}")
 _RULE = re.compile(r"[-*_=#]{3,}")
 
 
 def read_text(answer: str) -> str:
     """Return the prompt that `answer` holds; a doubtful answer comes back as it is."""
-    text = answer.strip()
+    text = plain_lines(answer).strip()
     for _ in range(ROUNDS):
         before = text
         for layer in _LAYERS:
@@ -44,10 +59,18 @@ def read_text(answer: str) -> str:
     return text
 
 
+def plain_lines(answer: str) -> str:
+    """Return `answer` without invisible characters before its lines, and with the line ends that were escaped twice."""
+    text = _INVISIBLE.sub("", answer)
+    return _ESCAPED.sub("\n", text) if "\n" not in text.strip() and "\\n\\n" in text else text
+
+
 def without_opening(text: str) -> str | None:
     """Return `text` without its opening line, or `None` when it has none."""
     line, newline, rest = text.partition("\n")
     if newline and len(line) <= OPENING_LIMIT and is_opening(line):
+        return rest
+    if rest.startswith("\n") and is_opening_sentence(line):
         return rest
     return after_inline_opening(text)
 
@@ -134,6 +157,21 @@ def _without_tags(text: str) -> str | None:
     return None
 
 
+def without_breaks(text: str) -> str:
+    """Return `text` without HTML's line breaks before and behind it."""
+    for _ in range(ROUNDS):
+        if match := _BREAK.match(text):
+            text = text[match.end() :].strip()
+        if match := re.search(rf"(?:{_BREAK.pattern})\Z", text[-_BREAK_LENGTH:], re.I):
+            text = text[: len(text) - len(match.group())].strip()
+    return text
+
+
+def _from_box(text: str) -> str | None:
+    match = _BOXED.fullmatch(text)
+    return match and (match.group(1) or match.group(2))
+
+
 def _from_json(text: str) -> str | None:
     if text[:1] not in "{[":
         return None
@@ -150,6 +188,10 @@ def without_quotes(text: str) -> str | None:
             inner = text[len(mark) : -len(mark)]
             return None if mark in inner else inner
     first, last, inner = text[0], text[-1], text[1:-1]
+    if first in _OPENING_QUOTES and not _ANY_QUOTE & set(text[1:]) and (text[1].isupper() or ord(text[1]) > 0x2E7F):
+        return text[1:]  # the closing one is missing: the answer was cut
+    if last in _CLOSING_QUOTES and not _ANY_QUOTE & set(text[:-1]) and text[-2] in ".!?。！？":
+        return text[:-1]
     if first in _DOUBLE and last in _DOUBLE and first != last and not _DOUBLE & set(inner):
         return inner  # one straight, one curly
     if first in _SAME and first == last:
@@ -184,6 +226,8 @@ def _between_letters(text: str, at: int) -> bool:
 
 def without_emphasis(text: str) -> str | None:
     """Return `text` without Markdown's emphasis around the whole of it, or `None` when there is none."""
+    if text.count("**") == 1 and text.count("*") == 2 and (text.startswith("**") or text.endswith("**")):
+        return text.replace("**", "")  # the other one is missing
     for mark in ("***", "**", "__", "*", "_"):
         if text.startswith(mark) and text.endswith(mark) and len(text) > 2 * len(mark):
             inner = text[len(mark) : -len(mark)]
@@ -191,7 +235,8 @@ def without_emphasis(text: str) -> str | None:
     return None
 
 
-def _without_block_quote(text: str) -> str | None:
+def without_block_quote(text: str) -> str | None:
+    """Return `text` without the marks of a block quote, or `None` when it is none."""
     lines = text.split("\n")
     if not all(line.startswith(">") or not line.strip() for line in lines):
         return None
@@ -205,8 +250,10 @@ _LAYERS: tuple[Callable[[str], Any], ...] = (
     without_fence,
     _without_tags,
     _from_json,
+    _from_box,
+    without_breaks,
     after_label,
-    _without_block_quote,
+    without_block_quote,
     without_quotes,
     without_emphasis,
 )

@@ -137,7 +137,8 @@ _UNSUPPORTED = re.compile(
     r"|un(?:recognized|known|expected) (?:request )?(?:argument|parameter|field|name|key|property|keyword)"
     r"|unexpected keyword argument|not recognized|cannot find field|additional propert|extra (?:inputs|fields)"
     r"|extra_forbidden|does not accept|no longer (?:supported|accepted)|is deprecated|is incompatible|cannot be used"
-    r"|only the default|only 1(?:\.0)? is allowed|must be verified to stream|must be 'json_schema'"
+    r"|only the default|may only be set to 1\b"
+    r"|only 1(?:\.0)? is allowed|must be verified to stream|must be 'json_schema'"
     r"|不支持|未知参数|无法识别|不被支持"
 )
 _SYSTEM_REFUSED = re.compile(

@@ -46,7 +46,8 @@ _CONTENT_CODES = frozenset(
 )
 _CONTENT_WORDS = re.compile(
     r"content[ _](?:policy|filter|management policy)|moderation|safety (?:system|filter|settings|reasons)"
-    r"|inappropriate content|(?:prompt|input|content|message|output|response)\b[^.\n]{0,40}\b(?:was|were|been) flagged"
+    r"|inappropriate content|content exists risk|considered high risk|(?:^|\n)(?:prompt|input|content) flagged\b"
+    r"|(?:prompt|input|content|message|output|response)\b[^.\n]{0,40}\b(?:was|were|been) flagged"
     r"|(?:prompt|input|content|message|output|response)\b[^.\n]{0,60}\bviolat(?:es?|ed|ing|ion)\b|敏感内容|不安全或敏感"
 )
 
@@ -57,6 +58,7 @@ _QUOTA_CODES = frozenset(
         "billing",  # Anthropic: billing_error, with 402
         "billing_hard_limit_reached",  # OpenAI
         "billing_not_active",  # OpenAI
+        "budget_exceeded",  # LiteLLM
         "credit_balance_exhausted",  # OpenAI
         "credit_balance_too_low",
         "exceeded_current_quota",  # Moonshot: exceeded_current_quota_error
@@ -86,12 +88,18 @@ _QUOTA_WORDS = re.compile(
             r"(?:balance|credits?|quota) (?:is|are) (?:insufficient|not sufficient|not enough|too low)\b",
             r"(?:balance|credits?) (?:is|are|have been) (?:exhausted|depleted|used up)\b",  # Gemini's prepaid credits
             r"requires more credits",  # OpenRouter
+            r"(?:does not|doesn't) have any credits",  # xAI
+            r"used up your daily free allocation",  # Cloudflare
+            r"failure to pay (?:past )?invoices",  # Fireworks
             r"not enough credits?\b",
             r"(?:run|ran) out of credits?\b",
             r"\bout of credits?\b",
             r"no credits? (?:left|remaining)",
             r"used all (?:of )?(?:its |your )?available credits",  # xAI
-            r"reached (?:its|your|the) (?:monthly )?spend(?:ing)? limit",  # xAI
+            r"reach(?:ed|ing) (?:its|your|the) (?:monthly )?spend(?:ing)? limit",  # xAI
+            r"reached your specified api usage limits",  # Anthropic
+            r"key limit exceeded \(",  # OpenRouter
+            r"budget has been exceeded|exceededbudget",  # LiteLLM
             r"billing hard limit has been reached",  # OpenAI
             r"account is not active, please check your billing",  # OpenAI
             r"make sure your account is in good standing",  # DashScope
@@ -132,6 +140,7 @@ _CONTEXT_WORDS = re.compile(
             r"(?:reduce|shorten) (?:the |your )?(?:length of )?(?:the |your )?(?:messages|prompt|inputs?)\b",  # Groq
             r"exceed(?:s|ed)? (?:the )?model(?:'s)? token limit",  # Kimi
             r"prompt exceeds the length limit",
+            r"max_tokens must be at least 1, got -\d\d",  # vLLM: what the context leaves is less than nothing
             r"range of input length should be",  # DashScope
             r"tokens in request more than max tokens",
             r"`inputs`[^\n]{0,60}(?:must be <=|must have less than)",  # Text Generation Inference
@@ -168,7 +177,7 @@ _STATUS_OF_CODES = {
     "unauthorized": 401,
     "incorrect_api_key": 401,
     **dict.fromkeys(("permission_denied", "permission", "forbidden", "access_denied", "account_deactivated"), 403),
-    **dict.fromkeys(("not_found", "model_not_found", "invalid_model", "model_not_exist"), 404),
+    **dict.fromkeys(("not_found", "model_not_found", "invalid_model", "model_not_exist", "model_decommissioned"), 404),
     **dict.fromkeys(("request_timeout", "timeout", "deadline_exceeded"), 408),
     **dict.fromkeys(
         ("bad_request", "invalid_request", "invalid_argument", "failed_precondition", "invalid_parameter"), 400
@@ -178,6 +187,13 @@ _STATUS_OF_CODES = {
     **dict.fromkeys(("overloaded", "unavailable", "service_unavailable", "engine_overloaded"), 503),
 }
 """HTTP statuses of codes that are words: OpenAI's and Anthropic's error types, Google's canonical codes."""
+
+_WRONG_KEY_WORDS = re.compile(
+    r"\b(?:incorrect|invalid|wrong|expired) api[ _-]?key\b"
+    r"|\bapi[ _-]?key (?:is )?(?:not valid|invalid|expired)\b"
+)
+
+_MISSING_MODEL_WORDS = re.compile(r"\bis not a valid model id\b|\bno models loaded\b")  # OpenRouter, LM Studio
 
 _REFINED = frozenset({401, 404, 429})
 """What the code of a 400 or 422 may make of it: Gemini answers a wrong key with 400."""
@@ -247,6 +263,10 @@ def _class_of_request(status: int, error: ReportedError) -> ErrorClass:
     if status == 413 or is_too_long(error):
         return LLMContextLengthError
     if status in (400, 422):
+        if _WRONG_KEY_WORDS.search(error.words):  # xAI
+            return LLMAuthError
+        if _MISSING_MODEL_WORDS.search(error.words):
+            return LLMNotFoundError
         named = (_STATUS_OF_CODES.get(code) for code in error.codes)
         return _class_by_number(next((refined for refined in named if refined in _REFINED), status))
     return LLMBadRequestError

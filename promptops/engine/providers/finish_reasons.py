@@ -115,4 +115,7 @@ def is_filtered(reason: str | None) -> bool:
 
 
 def _name(reason: str | None) -> str:
-    return normalized(reason.rpartition(".")[2]).removeprefix("finish_reason_") if reason else ""
+    if not reason:
+        return ""
+    name = reason.partition(":")[0]  # Gemini: "content_filter: PROHIBITED_CONTENT"
+    return normalized(name.rpartition(".")[2]).removeprefix("finish_reason_")

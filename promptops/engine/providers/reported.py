@@ -34,7 +34,34 @@ _WORD_KEYS = (
     "raw",
 )
 _CODE_KEYS = ("code", "status_code", "statusCode", "error_code", "errorCode", "status", "type", "error_type", "reason")
+_OUTER_KEY = re.compile("|".join([*_CODE_KEYS, ".*(?:retry|reset).*"]), re.IGNORECASE)
+"""What beside an error belongs to it: its codes, and when to come back."""
+
 _CONTAINERS = frozenset({*_WORD_KEYS, "errors", "details", "metadata", "headers", "base_resp", "fieldViolations"})
+
+# Numbers in place of names. MiniMax's are numbers, under `status_code` in `base_resp`; Z.AI's are texts, under `code`.
+_MINIMAX = {
+    1001: "timeout",
+    1002: "rate_limit",
+    1004: "invalid_api_key",
+    1008: "insufficient_balance",
+    1013: "internal",
+    1024: "internal",
+    1026: "sensitive_content",
+    1027: "sensitive_content",
+    1033: "internal",
+    1041: "rate_limit",
+    2013: "invalid_parameter",
+    2049: "invalid_api_key",
+}
+_ZAI = {
+    **dict.fromkeys(("1000", "1001", "1002", "1003", "1004"), "authentication"),
+    "1113": "insufficient_balance",
+    "1211": "model_not_found",
+    "1261": "prompt_too_long",
+    "1301": "sensitive_content",
+    **dict.fromkeys(("1302", "1303", "1305", "1308"), "rate_limit"),
+}
 
 _URL = re.compile(r"https?://\S+", re.IGNORECASE)
 _CODE_IN_TEXT = re.compile(r"""\b(?:code|type|status|reason)['"]?\s{0,3}[:=]\s{0,3}['"]?([a-z][a-z_.]{2,60}|\d{3})\b""")
@@ -58,6 +85,7 @@ class ReportedError:
     def codes(self) -> tuple[str, ...]:
         """The names of its codes, types and states, normalized, without an ending `_error`."""
         names = [item for entry in self.objects for item in _strings(entry, _CODE_KEYS)]
+        names += [name for entry in self.objects if (name := _numbered_code(entry))]
         names += _CODE_IN_TEXT.findall(self.words)
         return tuple(dict.fromkeys(_code_name(name) for name in names if not name.isdigit()))
 
@@ -87,7 +115,7 @@ def read_error(data: Any) -> ReportedError | None:
     error = _error_in(data)
     if error is None:
         return None
-    outer = {key: data[key] for key in _CODE_KEYS if key in data and error is not data}
+    outer = {key: value for key, value in data.items() if _OUTER_KEY.fullmatch(key)} if error is not data else {}
     return ReportedError(_text(error), (*_objects(error), *((outer,) if outer else ())))
 
 
@@ -186,6 +214,15 @@ def _strings(entry: dict[str, Any], keys: tuple[str, ...]) -> Iterator[str]:
         value = entry.get(key)
         if isinstance(value, str) and value:
             yield value[:MAX_WORDS]
+
+
+def _numbered_code(entry: dict[str, Any]) -> str | None:
+    """Return the name of a vendor's own number for an error, if it is known."""
+    if "status_msg" in entry:
+        number = entry.get("status_code")
+        return _MINIMAX.get(number) if isinstance(number, int) else None
+    code = entry.get("code")
+    return _ZAI.get(code) if isinstance(code, str) else None
 
 
 def _code_name(name: str) -> str:

@@ -449,10 +449,132 @@ LATER = [
     Row("single", "Sure! Here's an alternative:\n\nA fox rests at dusk.", ["A fox rests at dusk."], 1),
     Row("single", "**Alternative 1:** “A fox rests at dusk.”", ["A fox rests at dusk."], 1),
 ]
+
+# Answers written by somebody who had not seen the code, of all the shapes above.
+LATER += [
+    *text(
+        "preface", "I have enhanced your prompt to be more vivid and cinematic.\n\n{}\n\nLet me know what you think!"
+    ),
+    *text("preface", "✨ Here's your enhanced prompt! ✨\n\n{}", "🎬 **Enhanced Prompt:**\n\n{}"),
+    *text("preface", "assistant\n{}", "assistant\n\n{}", "Here is the enhanced prompt:\\n\\n{}", "\ufeff\u200b{}"),
+    *text("preface", "好的，我已为您优化了提示词。\n\n{}", right=ZH),
+    *text("preface", "はい、承知いたしました。以下のプロンプトをご提案します。\n\n{}", right=JA),
+    *text("preface", "He mejorado tu prompt con más detalle visual.\n\n{}", right=ES),
+    *text(
+        "label",
+        "Original prompt: a fox\n\nEnhanced prompt:\n{}",
+        "**Original:** a fox\n\n**Enhanced:** {}",
+        'Your prompt: "a fox"\n\nEnhanced prompt: {}',
+    ),
+    *text("label", "【改善後のプロンプト】\n{}", right=JA),
+    *text("tags", '<prompt title="fox">{}</prompt>', "<p>{}</p>", "{}<br>", "<br/>\n{}<br />", "\\boxed{{}}"),
+    *text("quotes", '"{}', '{}"', "“{}", "**{}"),
+    *text("quotes", "「{}", right=JA),
+    *text("end token", "{}<|im_end", "{}<|eot_i", "{}</s", "{}<｜end▁of"),
+    *text(
+        "closing",
+        "{}\n\n(98 characters)",
+        "{}\n\n*(Approximately 17 words)*",
+        "{}\n\n***\n\nWould you like a version at night?",
+    ),
+    *text("closing", "{}\n\n**优化说明：**\n1. 增加了镜头语言\n2. 增加了光线描写", right=ZH),
+    *text("json", '{"original": "a fox", "prompt": "{}", "explanation": "More light."}'),
+    *unchanged(
+        "Output: a printer spits neon paper across an office.",
+        "Answer: silence. A phone rings in an empty hall.",
+        "Assistant referees argue in the rain, handheld.",
+        'A model train on a wide screen, 27"',
+        '"Help!" cries the sailor, "land!" answers the boy.',
+        "A hand writes \\n on a chalkboard full of code.",
+        "C:\\new folders open by themselves on an old screen.",
+        "Rain<br>bow graffiti on a wall, tilt up.",
+        "A neon sign flickers: <",
+        "A monitor shows `<|im_e",
+        "AI: the rise of machines, documentary look.",
+        "A cat | a dog | a bird, split screen triptych",
+        "**Neon** rain over Tokyo, *slow* zoom",
+        "Original: a vinyl cover from 1962 spins, dust in the light.",
+        "Original: a vinyl record.\nEnhanced: a hologram of it.",
+        "Input: a coin.\nFinal: a vending machine wakes up.",
+        "Your prompt arrives late: the actor forgets the line.",
+        "Here is your new neighbor! A bear waves.\n\nClose-up on its bow tie.",
+        "A box \\boxed{42} on a chalkboard.",
+        "1 > A",
+        "Scene 1: dawn over a harbor.\nScene 2: dusk over a harbor.",
+        "I have improved with age, says the oak; time-lapse of seasons.\n\nThe last leaf falls.",
+        "以下之地：一座沉睡的地下城市，火把摇曳。",
+    ),
+    *lines(
+        "numbers",
+        *("1 %s\n2 %s\n3 %s", "**1** %s\n**2** %s\n**3** %s", "1/3: %s\n2/3: %s\n3/3: %s", "1| %s\n2| %s\n3| %s"),
+        *("1> %s\n2> %s\n3> %s", "<1> %s\n<2> %s\n<3> %s", "<1>%s</1>\n<2>%s</2>\n<3>%s</3>", "1- %s\n2- %s\n3- %s"),
+        *("`1.` %s\n`2.` %s\n`3.` %s", "N°1: %s\nN°2: %s\nN°3: %s", "Scene 1: %s\nScene 2: %s\nScene 3: %s"),
+        *("Variant 1: %s\nVariant 2: %s\nVariant 3: %s", "1. %s<br>2. %s<br>3. %s", "1. %s\\n2. %s\\n3. %s"),
+        *("\ufeff1. %s\n2. %s\n3. %s", "\u200b1. %s\n\u200b2. %s\n\u200b3. %s", '"%s", "%s", "%s"'),
+    ),
+    *lines("numbers", "【版本一】%s\n【版本二】%s\n【版本三】%s", "（一）%s\n（二）%s\n（三）%s", right=ZH3),
+    *lines("numbers", "【案1】%s\n【案2】%s\n【案3】%s", "①%s ②%s ③%s", "・%s\n・%s\n・%s", right=JA3),
+    *lines("numbers", "1º %s\n2º %s\n3º %s", "Propuesta 1: %s\nPropuesta 2: %s\nPropuesta 3: %s", right=ES3),
+    *lines(
+        "table",
+        "| # | Prompt |\n|---|---|\n| 1 | %s |\n| 2 | %s |\n| 3 | %s |",
+        "Here are three:\n\n| Title | Alternative |\n| :-- | :-- |\n| Dawn | %s |\n| Dusk | %s |\n| Night | %s |",
+    ),
+    *lines(
+        "json",
+        '```json\n["%s", "%s", "%s"]',
+        '{"original": "a fox", "alternatives": ["%s", "%s", "%s"]}',
+    ),
+    *lines(
+        "tags and reasoning",
+        '<option id="1">%s</option>\n<option id="2">%s</option>\n<option id="3">%s</option>',
+    ),
+    *lines(
+        "titles",
+        "## 1. Dawn\n\n> %s\n\n## 2. Dusk\n\n> %s\n\n## 3. Night\n\n> %s",
+        "1. %s\n   *(Focus: speed)*\n2. %s\n   *(Focus: rest)*\n3. %s\n   *(Focus: depth)*",
+    ),
+    Row(
+        "counts",
+        "1 Cat sleeps\n2 Cats chase a ball\n3 Cats stare",
+        ["1 Cat sleeps", "2 Cats chase a ball", "3 Cats stare"],
+        3,
+    ),
+    Row(
+        "counts",
+        "16:9 desert road\n4:3 old film\n1:1 portrait",
+        ["16:9 desert road", "4:3 old film", "1:1 portrait"],
+        3,
+    ),
+    Row(
+        "counts",
+        "A cat | a dog\nA fox | a hare\nA hen | a pig",
+        ["A cat | a dog", "A fox | a hare", "A hen | a pig"],
+        3,
+    ),
+    Row(
+        "counts",
+        "1. Scene 1: dawn. Scene 2: dusk.\n2. Rain<br>bow wall.\n3. A hare.",
+        ["Scene 1: dawn. Scene 2: dusk.", "Rain<br>bow wall.", "A hare."],
+        3,
+    ),
+    Row("single", "Scene 1: a harbor at dawn.", ["Scene 1: a harbor at dawn."], 1),
+    Row("single", "1 A fox, 2 hares", ["1 A fox, 2 hares"], 1),
+    Row("counts", "1-2 foxes play\n2-3 hares run", ["1-2 foxes play", "2-3 hares run"], 2),
+    Row("counts", "1-inch screws dance\n2-inch nails march", ["1-inch screws dance", "2-inch nails march"], 2),
+    Row("quotes", '"Run!" she yells.\n"Stop!" he yells.', ['"Run!" she yells.', '"Stop!" he yells.'], 2),
+    *lines("numbers", "1. %s<br>\n2. %s<br>\n3. %s", "1. %s\\n\\n2. %s\\n\\n3. %s"),
+    *lines("table", "| 序号 | 提示词 |\n|---|---|\n| 1 | %s |\n| 2 | %s |\n| 3 | %s |", right=ZH3),
+]
+
 UNREADABLE = ["```\n```", '""', "<prompt></prompt>", "Here is the enhanced prompt:", "null", "{}"]
 """Answers with nothing in them: they stay as they are rather than become empty."""
 
 LATER_REFUSALS = [
     "I can't help with creating this kind of video, but I'd be happy to try something else.",
     "No puedo generar contenido de este tipo.",
+    "I won't be able to help with this one. It depicts real people in a harmful way.",
+    "I can’t provide assistance with that.",
+    "Me temo que no puedo ayudarte con eso.",
+    "你好，这个问题我暂时无法回答，让我们换个话题再聊聊吧。",
 ]
