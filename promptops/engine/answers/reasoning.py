@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from promptops.engine.answers.tokens import CLOSED_BY_END, LONGEST, PREFIXES, TOKENS, Action
+from promptops.engine.answers.tokens import CLOSED_BY_END, LONGEST, PREFIXES, STARTS, TOKENS, Action
 
 QUOTES = frozenset("\"'`“”„‘’«»‹›「」『』")
 """A token between two of these is a word that somebody quotes, not a token."""
@@ -162,7 +162,13 @@ class ReasoningFilter:
 
 def _partial_token(text: str) -> int:
     """Count the characters at the end of `text` that could be the start of a token."""
-    return next((len(text) - at for at in range(len(text)) if text[at] in "<[◁" and text[at:].lower() in PREFIXES), 0)
+    if not _may_have_tokens(text):
+        return 0
+    return next((len(text) - at for at in range(len(text)) if text[at] in STARTS and text[at:].lower() in PREFIXES), 0)
+
+
+def _may_have_tokens(text: str) -> bool:
+    return any(start in text for start in STARTS)
 
 
 def _cut_token(text: str, before: str) -> int:
@@ -178,10 +184,12 @@ def split_reasoning(raw: str) -> tuple[str, str]:
 
     Reasoning that is never closed goes to the end; reasoning closed without having been opened goes from the start.
     """
-    reasoning = ReasoningFilter()
-    visible = reasoning.feed(raw) + reasoning.close()
-    start = reasoning.answer_start
-    answer, thoughts = visible[start:].strip(), visible[:start] + reasoning.thoughts
+    answer, thoughts = raw.strip(), ""
+    if _may_have_tokens(raw):
+        reasoning = ReasoningFilter()
+        visible = reasoning.feed(raw) + reasoning.close()
+        start = reasoning.answer_start
+        answer, thoughts = visible[start:].strip(), visible[:start] + reasoning.thoughts
     for opening, closing in _SPELLED_OUT:
         begun = opening.match(answer)
         ends = begun and closing.search(answer, begun.end())

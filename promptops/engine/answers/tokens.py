@@ -119,6 +119,9 @@ TOKENS: dict[str, Action] = {
 CLOSED_BY_END = frozenset({"<|channel|>", "<|think|>"})
 """Openings whose reasoning ends with the message: any token that ends a message closes them."""
 
+STARTS = frozenset(token[0] for token in TOKENS)
+"""The characters that a token begins with: a text without them has no token."""
+
 PREFIXES = frozenset(token[:length] for token in TOKENS for length in range(1, len(token)))
 """Every way in which a token can be cut off."""
 
