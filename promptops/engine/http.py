@@ -16,7 +16,7 @@ import atexit
 import json
 import ssl
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from functools import lru_cache
@@ -30,7 +30,7 @@ from aiohttp.connector import Connection
 
 from promptops.engine.addresses import ForbiddenAddressError, guarded_socket, refusal_of_url
 from promptops.engine.event_stream import BYTE_ORDER_MARK
-from promptops.engine.inflate import InflateError, Inflater
+from promptops.engine.inflate import STEP_BYTES, InflateError, Inflater
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 """The longest answer that is read: an answer of 256 tokens is about 1 KiB of text, 100 KiB as a stream of events."""
@@ -100,13 +100,13 @@ class Reply:
         try:
             inflater = Inflater(encoding) if (encoding := self._encoding()) else None
             while (chunk := await anext(body, None)) is not None:
-                for piece in inflater.feed(chunk) if inflater else (chunk,):
+                for piece in inflater.feed(chunk) if inflater else _steps(chunk):
                     size += len(piece)
                     if size > MAX_BODY_BYTES:
                         raise CallFailed(f"sent more than {MAX_BODY_BYTES // 1024 // 1024} MiB", too_long=True)
                     yield piece
-                    if inflater:
-                        await asyncio.sleep(0)  # a small chunk can hold much: others get their turn
+                    if piece is not chunk:
+                        await asyncio.sleep(0)  # the chunk holds more: others get their turn
         except CallFailed:
             raise
         except Exception as exc:
@@ -135,6 +135,13 @@ class Reply:
                 is_stream = start[:1] in _EVENT_STARTS or (self.is_event_stream and start[:1] not in b"{[")
                 return is_stream, b"".join(parts)
         return self.is_event_stream, b"".join(parts)
+
+
+def _steps(chunk: bytes) -> Iterable[bytes]:
+    """Return the chunk in pieces of at most `STEP_BYTES`; as a rule it is one."""
+    if len(chunk) <= STEP_BYTES:
+        return (chunk,)
+    return (chunk[at : at + STEP_BYTES] for at in range(0, len(chunk), STEP_BYTES))
 
 
 @asynccontextmanager

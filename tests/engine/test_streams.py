@@ -8,7 +8,9 @@ import time
 import pytest
 
 from promptops.engine import LLMProviderError, LLMResponse
+from promptops.engine.providers import assembly
 from promptops.engine.providers.assembly import StreamedAnswer
+from promptops.engine.providers.reading import MAX_PARTS
 from tests.engine.helpers import call_server, completion, delta, event, http_answer, stream_head
 
 DONE = event("[DONE]")
@@ -222,3 +224,23 @@ def test_many_small_pieces_take_linear_time(choice):
     few, many = ([{"choices": [choice]}] * count for count in (4_000, 32_000))
     seconds_for(few)
     assert min(seconds_for(many) for _ in range(3)) < 30 * max(min(seconds_for(few) for _ in range(3)), 0.002)
+
+
+# Hostile bodies
+
+
+@BOTH
+async def test_a_document_of_very_many_values_is_not_parsed(stream):
+    """Parsing 4 MB of empty lists kept the event loop from its work for two seconds; `benchmarks bombs` measures it."""
+    more = "[" + "[]," * MAX_PARTS + "1]"
+    body = f'{{"choices": [{{"message": {{"content": "A fox"}}}}], "more": {more}}}'
+    got, _ = await call_server(http_answer(body), stream=stream)
+    assert isinstance(got, LLMProviderError)
+    assert got.kind == "malformed"
+
+
+async def test_a_stream_of_very_many_events_is_given_up(monkeypatch):
+    monkeypatch.setattr(assembly, "MAX_EVENTS", 300)
+    got, _ = await call_server([stream_head(), event({}) * 500 + delta("A fox", "stop") + DONE])
+    assert isinstance(got, LLMProviderError)
+    assert (got.kind, "more than 300 events" in str(got)) == ("malformed", True)

@@ -25,6 +25,12 @@ from promptops.engine.providers.reading import (
 from promptops.engine.providers.reported import ReportedError, read_error
 from promptops.engine.types import Usage
 
+MAX_EVENTS = 100_000
+"""The most events of one stream that are read: a model sends one a token, and the longest answers have 65,536."""
+
+EVENTS_IN_A_ROW = 128
+"""How many events are read before others get their turn: about 3 ms."""
+
 LINGER_SECONDS = 0.25
 """How long a stream may be silent once its answer is complete: usage and the end of the body come right behind it, and
 only a body that was read to its end leaves a connection that can be used again."""
@@ -131,6 +137,10 @@ class StreamedAnswer(Answer):
                     text = self._event(DONE if event.strip() == DONE else parsed(event))
                     if text or self._is_life:
                         yield text
+                    if self.events % EVENTS_IN_A_ROW == 0:
+                        await asyncio.sleep(0)  # one chunk can hold thousands: others get their turn
+                    if self.events > MAX_EVENTS:
+                        raise http.CallFailed(f"sent more than {MAX_EVENTS:,} events", too_long=True)
                 if self.complete and (ends is None or self._grew):
                     ends = asyncio.get_running_loop().time() + self._silence()
         for text in self._end():
