@@ -1,12 +1,13 @@
 """System checks; those of the database run at each start and with `manage.py check --database default`."""
 
+from pkgutil import iter_modules
 from typing import Any
 
 from django.core.checks import CheckMessage, Tags, Warning, register
 from django.db import connections
-from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
 
+from promptops import migrations
 from promptops.key_variables import SETTING, problem_of
 from promptops.models import Provider, audit_triggers
 
@@ -48,10 +49,10 @@ def keys_are_sent(databases: list[str] | None = None, **kwargs: Any) -> list[Che
     """Name the providers whose key's variable may not be sent to their address, and what to do."""
     found: list[CheckMessage] = []
     for alias in databases or []:
-        connection = connections[alias]
-        if not MigrationRecorder(connection).has_table() or MigrationExecutor(connection).migration_plan(
-            MigrationExecutor(connection).loader.graph.leaf_nodes("promptops")
-        ):
+        applied = {
+            name for app, name in MigrationRecorder(connections[alias]).applied_migrations() if app == "promptops"
+        }
+        if not {module.name for module in iter_modules(migrations.__path__)} <= applied:
             continue  # its tables are those of an older release
         for provider in Provider.objects.using(alias):
             if problem := problem_of(provider):
@@ -59,7 +60,7 @@ def keys_are_sent(databases: list[str] | None = None, **kwargs: Any) -> list[Che
                     Warning(
                         f"The provider {provider.name} gets no key. {problem}",
                         hint=f"See {SETTING} in docs/configuration.md.",
-                        id="promptops.W002",
+                        id="promptops.W003",
                     )
                 )
     return found

@@ -429,7 +429,7 @@ def test_a_name_that_no_longer_qualifies_is_not_sent_and_shown_with_the_line_to_
         async_to_sync(built.complete)(LLMRequest([LLMMessage("user", "a fox")], "m"))
     for url in (reverse("providers"), reverse("provider", args=[provider.pk])):
         assert "LLM_TOKEN=gateway.example" in text_of(client_for(administrator).get(url)), url
-    assert [warning.id for warning in keys_are_sent(["default"])] == ["promptops.W002"]
+    assert [warning.id for warning in keys_are_sent(["default"])] == ["promptops.W003"]
     with override_settings(PROVIDER_KEY_VARIABLES=["LLM_TOKEN=gateway.example"]):
         assert live.provider_spec(Provider.objects.get(pk=provider.pk)).key_problem is None
         assert keys_are_sent(["default"]) == []
