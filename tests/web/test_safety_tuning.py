@@ -23,6 +23,13 @@ from promptops.queries import safety_replay
 
 pytestmark = pytest.mark.django_db
 
+
+@pytest.fixture(autouse=True)
+def _time_to_score(monkeypatch):
+    """A page scores for 50 ms and fetches the rest later; on a busy machine that would decide these tests."""
+    monkeypatch.setattr(safety_replay, "BUDGET_SECONDS", 10.0)
+
+
 BAD = "a man is beheaded and his bloody corpse lies on the floor"
 OWN = read_manifest(SHIPPED / "current.json").thresholds
 
