@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
+from functools import cached_property
 from typing import Any
 
 from promptops.engine import http
@@ -96,7 +97,6 @@ class StreamedAnswer(Answer):
         self.unreadable: str | None = None
         self.events = 0
         self._done = False
-        self._filter = ReasoningFilter()
         self._spaces: list[str] = []
         self._length = 0
         self._begun = False
@@ -104,6 +104,10 @@ class StreamedAnswer(Answer):
         self._grew = False
         self._is_life = False
         self._doubtful = False
+
+    @cached_property
+    def _filter(self) -> ReasoningFilter:
+        return ReasoningFilter()  # which an answer that comes whole does without
 
     @property
     def complete(self) -> bool:

@@ -115,7 +115,10 @@ def is_filtered(reason: str | None) -> bool:
 
 
 def _name(reason: str | None) -> str:
-    if not reason:
-        return ""
+    return _read_name(reason[:_MAX_CHARS]) if reason else ""
+
+
+@lru_cache(maxsize=256)
+def _read_name(reason: str) -> str:
     name = reason.partition(":")[0]  # Gemini: "content_filter: PROHIBITED_CONTENT"
     return normalized(name.rpartition(".")[2]).removeprefix("finish_reason_")
