@@ -134,7 +134,9 @@ class OpenPage:
 @pytest.mark.parametrize("count", [40, pytest.param(500, marks=pytest.mark.proof, id="proof: 500")])
 async def test_open_pages_are_all_current_soon_after_a_release(tmp_path: Path, database: str, count: int) -> None:
     """Nine of ten show the overview; the others fetch by themselves, as most pages do."""
-    with serving(tmp_path, makes_tables=True, DATABASE_URL=f"{SERVER}/{database}") as server:
+    # One person at one address has all these pages open.
+    limits = {"SOCKETS_PER_PERSON": str(count + 1), "CONNECTIONS_PER_ADDRESS": str(3 * count)}
+    with serving(tmp_path, makes_tables=True, DATABASE_URL=f"{SERVER}/{database}", **limits) as server:
         browser = administrator(server)
         html = {path: html_of(browser, path) for path in ("/", "/prompts/", "/providers/", "/safety/", "/variables/")}
         others = [path for path in html if path != "/"]
