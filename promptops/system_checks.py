@@ -1,13 +1,14 @@
 """System checks; those of the database run at each start and with `manage.py check --database default`."""
 
+from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
 
 from django.core.checks import CheckMessage, Tags, Warning, register
 from django.db import connections
+from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
-from promptops import migrations
 from promptops.key_variables import SETTING, problem_of
 from promptops.models import Provider, audit_triggers
 
@@ -52,6 +53,7 @@ def keys_are_sent(databases: list[str] | None = None, **kwargs: Any) -> list[Che
         applied = {
             name for app, name in MigrationRecorder(connections[alias]).applied_migrations() if app == "promptops"
         }
+        migrations = import_module(MigrationLoader.migrations_module("promptops")[0])
         if not {module.name for module in iter_modules(migrations.__path__)} <= applied:
             continue  # its tables are those of an older release
         for provider in Provider.objects.using(alias):
