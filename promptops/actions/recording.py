@@ -56,7 +56,7 @@ class Recorder:
 
     @property
     def status(self) -> RecordingStatus:
-        """What is not recorded. While the database answers, nothing counts as waiting."""
+        """Return what is not recorded. While the database answers, nothing counts as waiting."""
         return RecordingStatus(self._waiting if self._unavailable else 0, self._dropped)
 
     async def record(self, work: Work, *, size: int, thread: DatabaseThread | None = None) -> int:

@@ -131,12 +131,12 @@ class RunningAttempt:
 
     @property
     def has_text(self) -> bool:
-        """Whether text has come, handed on or not."""
+        """Say whether text has come, handed on or not."""
         return self._first_text is not None
 
     @property
     def handed_on(self) -> bool:
-        """Whether a part of the answer was handed on, so that no other answer may follow."""
+        """Say whether a part of the answer was handed on, so that no other answer may follow."""
         return self._hands_on and self.has_text
 
     def error(self) -> LLMProviderError:
@@ -194,7 +194,7 @@ class RunningAttempt:
         )
 
     def _usage(self) -> tuple[Usage | None, bool]:
-        """What was used, and whether that is an estimate."""
+        """Return what was used, and whether that is an estimate."""
         known = self.response.usage if self.response else self._error.usage if self._error else None
         if known is not None:
             return known, False
@@ -292,7 +292,7 @@ class RunningAttempt:
             )
 
     def _is_streamed(self, request: LLMRequest) -> bool:
-        """Whether the answer is asked for in pieces: to hand them on, or to notice a silence."""
+        """Say whether the answer is asked for in pieces: to hand them on, or to notice a silence."""
         if not self._hands_on and self._first_text_ms is None and self._stall_ms is None:
             return False
         # Not by isinstance: against a protocol that takes a tenth of a whole call's CPU time.
