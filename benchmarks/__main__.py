@@ -6,7 +6,7 @@ of 200 versions of a 6,000-word prompt. comparing: pages of a real server while 
 entries, checked and filtered. following: from a commit until other processes run what it released, with and without
 Redis. safety: judging a text. loop: what an event loop feels of it. forecast: what enforcing would have done, among
 100,000 verdicts. verdicts: the verdict page of 18,000 votes. uploads: files that cost much to read, time and memory.
-bombs: hostile answers of a provider.
+bombs: hostile answers of a provider. signins: pages of a real server while 200 people sign in.
 `python -m benchmarks chain` runs only the first; `python -m benchmarks audit postgresql://user@host/name` fills and
 measures an empty database there.
 """
@@ -29,6 +29,7 @@ from benchmarks.history import bench_history
 from benchmarks.safety import bench_loop, bench_safety
 from benchmarks.safety_forecast import bench_safety_forecast
 from benchmarks.server import bench_server
+from benchmarks.signins import bench_signins
 from benchmarks.uploads import bench_uploads
 from benchmarks.verdicts import bench_verdicts
 
@@ -66,6 +67,7 @@ def main() -> None:
         "forecast": bench_safety_forecast,
         "verdicts": bench_verdicts,
         "uploads": bench_uploads,
+        "signins": bench_signins,
         "bombs": lambda: asyncio.run(bench_bombs()),
     }
     database = next((given for given in sys.argv[1:] if given.startswith("postgresql://")), "")
