@@ -6,9 +6,10 @@ of 200 versions of a 6,000-word prompt. comparing: pages of a real server while 
 entries, checked and filtered. following: from a commit until other processes run what it released, with and without
 Redis. safety: judging a text. loop: what an event loop feels of it. forecast: what enforcing would have done, among
 100,000 verdicts. verdicts: the verdict page of 18,000 votes. uploads: files that cost much to read, time and memory.
-bombs: hostile answers of a provider.
+bombs: hostile answers of a provider. signins: pages of a real server while 200 people sign in.
+migration: the upgrade of a million audit entries on SQLite.
 `python -m benchmarks chain` runs only the first; `python -m benchmarks audit postgresql://user@host/name` fills and
-measures an empty database there.
+measures an empty database there; `python -m benchmarks migration 50000` measures with so many audit entries.
 """
 
 import asyncio
@@ -20,15 +21,17 @@ import sys
 import tempfile
 from typing import Any
 
-from benchmarks.audit import bench_audit
+from benchmarks.audit import ENTRIES, bench_audit
 from benchmarks.bombs import bench_bombs
 from benchmarks.chain import bench_chain
 from benchmarks.comparing import bench_comparing
 from benchmarks.following import bench_following
 from benchmarks.history import bench_history
+from benchmarks.migration import bench_migration
 from benchmarks.safety import bench_loop, bench_safety
 from benchmarks.safety_forecast import bench_safety_forecast
 from benchmarks.server import bench_server
+from benchmarks.signins import bench_signins
 from benchmarks.uploads import bench_uploads
 from benchmarks.verdicts import bench_verdicts
 
@@ -54,22 +57,26 @@ def measure_chain() -> list[dict[str, Any]]:
 
 def main() -> None:
     """Run everything that was asked for and print it."""
+    database = next((given for given in sys.argv[1:] if given.startswith("postgresql://")), "")
+    number = next((given for given in sys.argv[1:] if given.isdecimal()), "")
+    entries = int(number or ENTRIES)
     parts = {
         "chain": measure_chain,
         "server": bench_server,
         "history": bench_history,
         "comparing": bench_comparing,
-        "audit": bench_audit,
+        "audit": lambda: bench_audit(entries),
+        "migration": lambda: bench_migration(entries),
         "following": bench_following,
         "safety": bench_safety,
         "loop": bench_loop,
         "forecast": bench_safety_forecast,
         "verdicts": bench_verdicts,
         "uploads": bench_uploads,
+        "signins": bench_signins,
         "bombs": lambda: asyncio.run(bench_bombs()),
     }
-    database = next((given for given in sys.argv[1:] if given.startswith("postgresql://")), "")
-    asked = set(sys.argv[1:]) - {database} or set(parts)
+    asked = set(sys.argv[1:]) - {database, number} or set(parts)
     state = tempfile.TemporaryDirectory(prefix="promptops-bench-")
     os.environ |= {"VAR_DIR": state.name, "DATABASE_URL": database, "REDIS_URL": "", "ALLOWED_HOSTS": "testserver"}
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "promptops.settings")

@@ -169,7 +169,7 @@ def _made(entries: int, people: list[Any], rare: Any, head: Any, began: Any) -> 
         if action.startswith("template."):
             name = f"template-{dice.randrange(300)}"
             after = {"version": number, "temperature": 0.7, "description": "For night scenes."}
-            if number % (entries // 200) == 1:
+            if number % max(2, entries // 200) == 1:
                 after["body"] = " ".join(["word"] * 6000) + f" {number}"
         elif action == "user.role_changed":
             name, after = person.username, {"role": "editor"}

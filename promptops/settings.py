@@ -150,7 +150,6 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "promptops.web.middleware.time_zone",
-    "promptops.web.middleware.HashesBusyPage",
     "axes.middleware.AxesMiddleware",
 ]
 

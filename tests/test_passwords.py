@@ -1,6 +1,7 @@
-"""How many passwords are hashed at once, and how many wait."""
+"""How many passwords are hashed at once, and with which priority."""
 
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -9,56 +10,69 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.contrib.auth.hashers import PBKDF2PasswordHasher, check_password
 
-from promptops.passwords import NICENESS, BoundedHasher, HashesBusy, Turns
+from promptops.passwords import AT_ONCE, NICENESS, BoundedHasher, hashes_at_once
 
 
-def test_so_many_at_once_so_many_wait_and_the_rest_is_refused():
-    turns = Turns(at_once=2, waiting=3, seconds=5)
+def hash_with(monkeypatch, work) -> None:
+    """Let `work` stand for Django's hashing, which would take a quarter of a second."""
+    monkeypatch.setattr(PBKDF2PasswordHasher, "encode", lambda hasher, password, salt, iterations: work(password))
+
+
+@pytest.mark.parametrize(("cores", "hashes"), [(1, 1), (2, 1), (3, 2), (5, 4), (64, 4)])
+def test_one_core_stays_free_for_pages_where_there_are_several(cores, hashes):
+    assert hashes_at_once(cores) == hashes
+
+
+def test_whoever_hashes_waits_for_a_turn(monkeypatch):
     at_once, most, lock = 0, 0, threading.Lock()
     begin = threading.Barrier(10)
 
-    def work() -> str:
+    def work(password: str) -> str:
         nonlocal at_once, most
         with lock:
             at_once += 1
             most = max(most, at_once)
-        time.sleep(0.2)
+        time.sleep(0.05)
         with lock:
             at_once -= 1
-        return "hash"
+        return f"hash of {password}"
 
-    def one(_: int) -> bool:
+    def one(number: int) -> str:
         begin.wait()
-        try:
-            return turns.run(work) == "hash"
-        except HashesBusy:
-            return False
+        return BoundedHasher().encode(f"secret {number}", "salt")
 
+    hash_with(monkeypatch, work)
     with ThreadPoolExecutor(10) as pool:
-        assert sum(pool.map(one, range(10))) == 5
-    assert most == 2
+        assert list(pool.map(one, range(10))) == [f"hash of secret {number}" for number in range(10)]
+    assert most == AT_ONCE
 
 
-def test_waiting_ends_and_a_failure_gives_its_turn_back():
-    turns = Turns(at_once=1, waiting=1, seconds=0.05)
-    release = threading.Event()
-    with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(turns.run, lambda: str(release.wait(10)))
-        time.sleep(0.02)
-        with pytest.raises(HashesBusy):
-            turns.run(lambda: "never")
-        release.set()
-        assert first.result() == "True"  # it took longer than 0.05 s, but it had its turn
-    with pytest.raises(ZeroDivisionError):
-        turns.run(lambda: str(1 / 0))
-    assert turns.run(lambda: "again") == "again"
+def test_a_failure_gives_its_turn_back(monkeypatch):
+    hash_with(monkeypatch, int)
+    for _ in range(AT_ONCE + 1):
+        with pytest.raises(ValueError, match="secret"):
+            BoundedHasher().encode("secret", "salt")
+    assert BoundedHasher().encode("12", "salt") == "12"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="priorities of threads are Linux's")
-def test_hashing_gives_way_to_pages():
-    turns = Turns(at_once=1, waiting=0, seconds=5)
-    niceness = turns.run(lambda: str(os.getpriority(os.PRIO_PROCESS, threading.get_native_id())))
-    assert int(niceness) == NICENESS > os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+def test_hashing_gives_way_to_pages(monkeypatch):
+    def niceness(_: str = "") -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    hash_with(monkeypatch, niceness)
+    assert int(BoundedHasher().encode("secret", "salt")) == min(19, niceness() + NICENESS)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="priorities of threads are Linux's")
+def test_a_server_of_low_priority_hashes_with_a_lower_one(settings):
+    """Only root may raise a priority; a thread that tried would end, and nobody could sign in."""
+    code = (
+        "import os; from promptops.passwords import _threads; os.nice(7 - os.nice(0)); "
+        "print(_threads.submit(os.getpriority, os.PRIO_PROCESS, 0).result())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=settings.BASE_DIR, capture_output=True, text=True)
+    assert done.stdout == f"{7 + NICENESS}\n", done.stderr
 
 
 def test_hashes_are_those_of_django(settings):

@@ -68,6 +68,12 @@ def takes_file(limit: int) -> Callable[[View], View]:
     return decorate
 
 
+def hashes_password(view: View) -> View:
+    """Mark a view whose form hashes a password; such forms wait apart from pages (promptops.web.workers)."""
+    view.hashes_password = True
+    return view
+
+
 def refused(request: HttpRequest, permission: Permission) -> PermissionDenied:
     """The exception to raise for somebody whose role does not have `permission`; the refusal is noted in the audit,
     and in the log where the audit cannot be written."""

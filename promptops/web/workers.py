@@ -1,17 +1,20 @@
 """How many requests are worked on at once: each takes a thread, and each thread a connection to the database.
 
-A request waits for a free worker in a bounded queue; beyond that it is answered 503 with Retry-After.
+A request waits for a free worker in a bounded queue; beyond that it is answered 503 with Retry-After. Requests that
+hash a password have workers and a queue of their own: people who sign in hold no worker that serves pages.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 from asgiref.sync import ThreadSensitiveContext
 from django.template.loader import render_to_string
+from django.urls import Resolver404, resolve
 
-from promptops import outages
+from promptops import outages, passwords
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -25,23 +28,37 @@ RESERVED_PATHS = ("/static/", "/healthz")
 
 `/livez` and `/readyz` need no worker (promptops.web.health)."""
 
+PASSWORDS_WAITING = 25 * passwords.AT_ONCE
+PASSWORDS_WAIT_SECONDS = 10.0
+"""The queue empties within this time if a sign-in takes less than 0.4 s."""
+
 BUSY = "The server is busy. Try again in a few seconds."
+SIGNING_IN_BUSY = "Many people are signing in at this moment. Go back and try again in 5 seconds."
 
 
 class Workers:
     """A fixed number of threads that answer requests, one each at a time, and keep their connection in between."""
 
-    def __init__(self, threads: int, *, max_waiting: int = MAX_WAITING, max_wait: float = MAX_WAIT_SECONDS) -> None:
+    def __init__(
+        self,
+        threads: int,
+        *,
+        max_waiting: int = MAX_WAITING,
+        max_wait: float = MAX_WAIT_SECONDS,
+        name: str = "request",
+        busy: str = BUSY,
+    ) -> None:
         self._free = asyncio.Semaphore(threads)
         # The one that was used last is used first: where few are needed, few have a connection.
-        self._idle = [ThreadPoolExecutor(max_workers=1, thread_name_prefix="request") for _ in range(threads)]
+        self._idle = [ThreadPoolExecutor(max_workers=1, thread_name_prefix=name) for _ in range(threads)]
         self._waiting = 0
         self._max_waiting, self._max_wait = max_waiting, max_wait
+        self._busy = busy
 
     async def answer(self, application: Application, scope: Any, receive: Any, send: Any) -> None:
         """Let the application answer in one of the threads, or answer 503 when none gets free in time."""
         if not await self._acquire():
-            await send_unavailable(scope, send, BUSY)
+            await send_unavailable(scope, send, self._busy)
             return
         thread = self._idle.pop()
         try:
@@ -66,20 +83,44 @@ class Workers:
 
 
 def with_workers(application: Application, threads: int) -> Application:
-    """Return the application with at most `threads` requests at once (and the reserved ones beside them)."""
+    """Return the application with at most `threads` requests at once.
+
+    Two kinds come on top: the reserved ones, and `passwords.AT_ONCE` that hash a password.
+    """
     workers, reserved = Workers(threads), Workers(RESERVED_THREADS)
+    hashing = Workers(
+        passwords.AT_ONCE,
+        max_waiting=PASSWORDS_WAITING,
+        max_wait=PASSWORDS_WAIT_SECONDS,
+        name="password",
+        busy=SIGNING_IN_BUSY,
+    )
 
     async def answered(scope: Any, receive: Any, send: Any) -> None:
-        chosen = reserved if scope["path"].startswith(RESERVED_PATHS) else workers
+        if scope["path"].startswith(RESERVED_PATHS):
+            chosen = reserved
+        else:
+            chosen = hashing if _hashes_password(scope) else workers
         await chosen.answer(application, scope, receive, send)
 
     return answered
 
 
+def _hashes_password(scope: Any) -> bool:
+    """Return whether the request is a form whose view hashes a password (`promptops.web.access.hashes_password`)."""
+    if scope["method"].upper() != "POST":  # Django takes "post" for a POST too
+        return False
+    try:
+        view = resolve(scope["path"]).func
+    except Resolver404:
+        return False
+    return bool(getattr(view, "hashes_password", False))
+
+
 async def send_unavailable(scope: Any, send: Any, reason: str) -> None:
     """Send a 503 with the reason: a page, or for a request of htmx the sentence alone."""
     is_htmx = any(name.lower() == b"hx-request" for name, _ in scope["headers"])
-    body = reason if is_htmx else render_to_string("503.html", {"reason": reason})
+    body = reason if is_htmx else _unavailable_page(reason)
     kind = b"text/plain" if is_htmx else b"text/html"
     headers = [
         (b"content-type", kind + b"; charset=utf-8"),
@@ -89,3 +130,8 @@ async def send_unavailable(scope: Any, send: Any, reason: str) -> None:
     ]
     await send({"type": "http.response.start", "status": 503, "headers": headers})
     await send({"type": "http.response.body", "body": body.encode()})
+
+
+@cache  # a crowd gets it hundreds of times, in the event loop
+def _unavailable_page(reason: str) -> str:
+    return render_to_string("503.html", {"reason": reason})

@@ -23,7 +23,7 @@ LISTENERS = re.compile(
     r'<[^>]*hx-get="([^"]*)"[^>]*hx-trigger="[^"]*live:revision[^>]*>|<[^>]*live:revision[^>]*hx-get="([^"]*)"'
 )
 THREADS = 6
-BESIDE = 9
+BESIDE = 13
 """Connections of a server beside those of its workers, as docs/configuration.md says."""
 
 

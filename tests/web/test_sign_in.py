@@ -3,22 +3,26 @@
 import logging
 import re
 import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from urllib.parse import urlencode
 
 import pytest
+from asgiref.sync import sync_to_async
+from asgiref.testing import ApplicationCommunicator
 from axes.models import AccessAttempt
+from django.conf import settings
 from django.contrib.auth.hashers import MD5PasswordHasher
 from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
-from promptops import passwords
 from promptops.actions import accounts
 from promptops.actions.errors import LastAdministrator
+from promptops.asgi import django_application
 from promptops.audit import SYSTEM, Actor
 from promptops.enums import LinkPurpose, Role
 from promptops.models import AuditEntry, OneTimeLink, User
+from promptops.web.workers import with_workers
 from tests.conftest import PASSWORD
 
 pytestmark = pytest.mark.django_db
@@ -174,22 +178,6 @@ def test_a_referer_that_is_no_address_is_no_error(client_for):
     assert response["Location"] == f"{reverse('sign_in')}?next=/"
 
 
-def test_a_password_that_has_no_turn_gets_a_page_that_says_so(settings, viewer, monkeypatch):
-    settings.PASSWORD_HASHERS = ["promptops.passwords.BoundedHasher"]
-    turns = passwords.Turns(at_once=1, waiting=0, seconds=5)
-    monkeypatch.setattr(passwords, "turns", turns)
-    release = threading.Event()
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(turns.run, lambda: str(release.wait(10)))
-        time.sleep(0.1)
-        response = Client().post(reverse("sign_in"), {"username": "vera", "password": PASSWORD})
-        release.set()
-    assert (response.status_code, response["Retry-After"]) == (503, "5")
-    assert "Many people are signing in" in response.content.decode()
-    assert actions() == []  # it was no failure
-    assert Client().post(reverse("sign_in"), {"username": "nobody", "password": PASSWORD}).status_code == 422
-
-
 def test_failures_are_told_audited_and_limited(viewer):
     client = Client(REMOTE_ADDR="192.0.2.9")
     url = reverse("sign_in")
@@ -328,3 +316,47 @@ def test_every_purpose_has_an_address_that_logs_redact():
     assert set(pages) == set(LinkPurpose)
     for name in pages.values():
         assert "secret-token" not in settings.ONE_TIME_LINK.sub(r"/\1/…", reverse(name, args=["secret-token"]))
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("page", ["sign_in", "setup", "join", "password_by_link", "password"])
+async def test_every_form_that_hashes_a_password_waits_apart_from_pages(page, monkeypatch, make_user):
+    threads = []
+    encode = MD5PasswordHasher.encode
+
+    def noted(*arguments: object) -> str:
+        threads.append(threading.current_thread().name)
+        return encode(*arguments)
+
+    path, form, cookies = await sync_to_async(form_of)(page, make_user)
+    monkeypatch.setattr(MD5PasswordHasher, "encode", noted)
+    token = "c" * 32
+    body = urlencode(form | {"csrfmiddlewaretoken": token}).encode()
+    cookie = "; ".join(f"{name}={value}" for name, value in (cookies | {"csrftoken": token}).items())
+    headers = [(b"host", b"testserver"), (b"cookie", cookie.encode()), (b"content-length", b"%d" % len(body))]
+    headers.append((b"content-type", b"application/x-www-form-urlencoded"))
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": headers}
+    caller = ApplicationCommunicator(with_workers(django_application, 2), scope)
+    await caller.send_input({"type": "http.request", "body": body})
+    assert (await caller.receive_output(5))["status"] == 302
+    await caller.receive_output(5)
+    await caller.wait()
+    assert threads
+    assert all(name.startswith("password") for name in threads)
+
+
+def form_of(page: str, make_user: Callable[..., User]) -> tuple[str, dict[str, str], dict[str, str]]:
+    """Return the page's address, its form with all that it needs, and the cookies of the person who sends it."""
+    new = {"password": "another long secret", "password_again": "another long secret"}
+    if page == "setup":
+        return reverse(page, args=[accounts.make_setup_link()]), ACCOUNT, {}
+    user = make_user("viewer", "vera")
+    if page == "join":
+        return reverse(page, args=[accounts.invite(Role.VIEWER, by=SYSTEM)[1]]), ACCOUNT, {}
+    if page == "password_by_link":
+        return reverse(page, args=[accounts.make_password_link(user, by=SYSTEM)]), new, {}
+    if page == "sign_in":
+        return reverse(page), {"username": "vera", "password": PASSWORD}, {}
+    client = Client()
+    client.force_login(user, backend=settings.AUTHENTICATION_BACKENDS[-1])
+    return reverse(page), new | {"present": PASSWORD}, {"sessionid": client.cookies["sessionid"].value}

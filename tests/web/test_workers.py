@@ -2,12 +2,15 @@
 
 import asyncio
 import threading
+import time
 
 import pytest
 from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
 from django.contrib.sessions.backends.db import SessionStore
 
+from promptops import passwords
+from promptops.web import workers
 from promptops.web.workers import Workers, with_workers
 
 
@@ -27,7 +30,7 @@ class Application:
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
 
-async def ask(application, path: str = "/", **headers: str) -> tuple[int, dict[str, str], str]:
+async def ask(application, path: str = "/", method: str = "GET", **headers: str) -> tuple[int, dict[str, str], str]:
     """The status, the headers and the text that the application answers."""
     sent = []
 
@@ -35,14 +38,14 @@ async def ask(application, path: str = "/", **headers: str) -> tuple[int, dict[s
         sent.append(message)
 
     named = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    await application({"type": "http", "path": path, "headers": named}, None, send)
+    await application({"type": "http", "method": method, "path": path, "headers": named}, None, send)
     answered = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     return sent[0]["status"], answered, b"".join(message.get("body", b"") for message in sent[1:]).decode()
 
 
 async def test_no_more_than_its_threads_work_at_once_and_they_are_used_again():
-    slow, workers = Application(), Workers(2)
-    asked = [asyncio.create_task(ask(lambda *call: workers.answer(slow, *call))) for _ in range(6)]
+    slow, two = Application(), Workers(2)
+    asked = [asyncio.create_task(ask(lambda *call: two.answer(slow, *call))) for _ in range(6)]
     await asyncio.sleep(0.2)
     assert len(slow.threads) == 2
     slow.go.set()
@@ -51,10 +54,10 @@ async def test_no_more_than_its_threads_work_at_once_and_they_are_used_again():
 
 
 async def test_who_finds_the_queue_full_or_waits_too_long_is_told_when_to_come_again():
-    slow, workers = Application(), Workers(1, max_waiting=1, max_wait=0.2)
+    slow, one = Application(), Workers(1, max_waiting=1, max_wait=0.2)
 
     async def application(*call) -> None:
-        await workers.answer(slow, *call)
+        await one.answer(slow, *call)
 
     first = asyncio.create_task(ask(application))
     await asyncio.sleep(0.05)
@@ -87,6 +90,34 @@ async def test_a_health_check_is_answered_while_every_worker_is_taken():
     assert [(await ask(application, path))[0] for path in ("/healthz", "/static/app.css")] == [204] * 2
     slow.go.set()
     await asyncio.gather(*waiting)
+
+
+@pytest.mark.parametrize("method", ["POST", "post"])
+async def test_sign_ins_that_wait_hold_no_worker_and_beyond_their_queue_503_comes_at_once(monkeypatch, method):
+    slow = Application()
+
+    async def pages(scope, receive, send) -> None:
+        if scope["path"] == "/sign-in/" and scope["method"] != "GET":
+            await slow(scope, receive, send)
+        else:
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+
+    monkeypatch.setattr(workers, "PASSWORDS_WAITING", 3)
+    application = with_workers(pages, 1)
+    waiting = [asyncio.create_task(ask(application, "/sign-in/", method)) for _ in range(passwords.AT_ONCE + 3)]
+    await asyncio.sleep(0.1)
+    asked = [("/", "GET"), ("/sign-in/", "GET"), ("/sign-out/", "POST"), ("/nowhere/", "POST")]
+    assert [(await ask(application, *page))[0] for page in asked] == [204] * 4
+    began = time.monotonic()
+    for _ in range(50):
+        status, headers, text = await ask(application, "/sign-in/", method)
+        assert (status, headers["retry-after"]) == (503, "5")
+        assert "Many people are signing in" in text
+    assert time.monotonic() - began < 1
+    assert len(slow.threads) == passwords.AT_ONCE
+    slow.go.set()
+    assert [status for status, _, _ in await asyncio.gather(*waiting)] == [200] * (passwords.AT_ONCE + 3)
+    assert len(set(slow.threads)) == passwords.AT_ONCE
 
 
 @pytest.mark.django_db(transaction=True)

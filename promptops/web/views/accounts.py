@@ -19,7 +19,7 @@ from promptops.actions.accounts import LinkUsed
 from promptops.enums import LinkPurpose, Permission, Role
 from promptops.models import OneTimeLink
 from promptops.models.users import canonical_username
-from promptops.web.access import browser_name, client_address, public, requires
+from promptops.web.access import browser_name, client_address, hashes_password, public, requires
 from promptops.web.forms import JoinForm, OwnPasswordForm, PasswordForm, SignInForm
 
 MAX_NEXT = 2000
@@ -29,6 +29,7 @@ MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 @public
 @never_cache
+@hashes_password
 @sensitive_post_parameters()
 def sign_in(request: HttpRequest) -> HttpResponse:
     """User name and password; afterwards back to the page that asked for it."""
@@ -63,6 +64,7 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 
 @public
 @never_cache
+@hashes_password
 @sensitive_post_parameters()
 def setup(request: HttpRequest, token: str) -> HttpResponse:
     """Create the first administrator, by the link that `make run` prints."""
@@ -71,6 +73,7 @@ def setup(request: HttpRequest, token: str) -> HttpResponse:
 
 @public
 @never_cache
+@hashes_password
 @sensitive_post_parameters()
 def join(request: HttpRequest, token: str) -> HttpResponse:
     """Create an account, by an administrator's invitation."""
@@ -79,6 +82,7 @@ def join(request: HttpRequest, token: str) -> HttpResponse:
 
 @public
 @never_cache
+@hashes_password
 @sensitive_post_parameters()
 def password_by_link(request: HttpRequest, token: str) -> HttpResponse:
     """Set a new password, by a link from an administrator or from `manage.py admin_link`."""
@@ -99,6 +103,7 @@ def password_by_link(request: HttpRequest, token: str) -> HttpResponse:
 
 
 @requires(Permission.READ)
+@hashes_password
 @sensitive_post_parameters()
 def password_change(request: HttpRequest) -> HttpResponse:
     """Change one's own password; other sessions of this person end."""
