@@ -9,6 +9,7 @@ from shutil import which
 import pytest
 from django.conf import settings
 from django.template.loader import render_to_string
+from django.templatetags.static import static
 
 from promptops.web.templatetags import ui
 
@@ -59,8 +60,8 @@ def test_the_browser_has_the_same_rule_for_relative_times_as_the_server() -> Non
 
 def test_pages_load_all_modules_at_once() -> None:
     html = render_to_string("404.html")
-    assert re.findall(r'<link rel="modulepreload" href="/static/js/([^"]+)">', html) == NAMES
-    assert '<script src="/static/js/main.js" type="module"></script>' in html
+    assert re.findall(r'<link rel="modulepreload" href="([^"]+)">', html) == [static(f"js/{name}") for name in NAMES]
+    assert f'<script src="{static("js/main.js")}" type="module"></script>' in html
 
 
 def test_every_module_is_reached_from_main() -> None:

@@ -460,7 +460,10 @@ def test_a_discarded_draft_comes_back(enhance, editor, page_for) -> None:
     expect(opener).to_be_focused()
     # A toast lies over no button of a panel.
     opener.click()
-    page.evaluate("import('/static/js/toasts.js').then(({ toast }) => toast('Something else.'))")
+    page.evaluate(
+        """() => import(new URL("toasts.js", document.querySelector("script[type=module]").src))
+        .then(({ toast }) => toast("Something else."))"""
+    )
     page.set_viewport_size({"width": 390, "height": 400})
     expect(page.locator("#review .toast").last).to_contain_text("Something else.")
     page.get_by_role("dialog", name="Review").locator("footer").get_by_role("button", name="Close").click(timeout=3000)
