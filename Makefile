@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps
+OXLINT := $(BIN)/oxlint --deny-warnings static tests/js
 export HOST PORT SCREENSHOTS
 
 .DEFAULT_GOAL := help
@@ -14,7 +15,7 @@ help: ## Show this list
 run: $(VENV)/.run ## Install, migrate and serve on 127.0.0.1:8000 (HOST= and PORT= change it)
 	@$(BIN)/python manage.py serve
 
-test: $(VENV)/.dev ## Run the tests; those that need Chromium, PostgreSQL or Redis are skipped where these are missing
+test: $(VENV)/.dev ## Run the tests; those that need Chromium, Node, PostgreSQL or Redis are skipped where these are missing
 	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 bench: $(VENV)/.dev ## Measure, and print the figures as JSON and as a table
@@ -24,10 +25,10 @@ proof: $(VENV)/.dev ## Run the long proofs
 	@$(BIN)/python -m pytest -m proof $(ARGS)
 
 lint: $(VENV)/.dev ## Check format, lint and types
-	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(OXLINT)
 
 fix: $(VENV)/.dev ## Mend format and what lint can mend
-	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format . ; $(OXLINT) --fix
 
 lock: ## Lock the dependencies anew (needs uv)
 	@UV_PYTHON_DOWNLOADS=never uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --upgrade pyproject.toml -o requirements.txt

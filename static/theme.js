@@ -1,4 +1,4 @@
-// Runs before the first paint, so that a chosen theme never flashes. The switch itself is in app.js.
+// Runs before the first paint, so that a chosen theme never flashes. The theme menu is in js/menus.js.
 "use strict";
 try {
   const theme = localStorage.getItem("theme");

@@ -460,7 +460,10 @@ def test_a_discarded_draft_comes_back(enhance, editor, page_for) -> None:
     expect(opener).to_be_focused()
     # A toast lies over no button of a panel.
     opener.click()
-    page.evaluate("window.promptops.toast('Something else.')")
+    page.evaluate(
+        """() => import(new URL("toasts.js", document.querySelector("script[type=module]").src))
+        .then(({ toast }) => toast("Something else."))"""
+    )
     page.set_viewport_size({"width": 390, "height": 400})
     expect(page.locator("#review .toast").last).to_contain_text("Something else.")
     page.get_by_role("dialog", name="Review").locator("footer").get_by_role("button", name="Close").click(timeout=3000)
@@ -586,7 +589,7 @@ def test_ctrl_s_saves_at_once(enhance, editor, page_for) -> None:
 def test_what_is_typed_before_the_scripts_have_come_is_saved(enhance, editor, page_for) -> None:
     page = page_for(editor)
     held = []
-    page.route("**/app.js*", lambda route: held.append(route))
+    page.route("**/js/main.js", lambda route: held.append(route))
     page.goto("/prompts/enhance/", wait_until="commit")
     body(page).fill("Typed early.")
     held[0].continue_()

@@ -80,7 +80,7 @@ async def test_requests_at_once_are_all_answered_over_few_connections(
 
 
 class OpenPage:
-    """An open page as static/app.js makes it: a socket, parts that come over it, and fetching after a hint."""
+    """An open page as static/js makes it: a socket, parts that come over it, and fetching after a hint."""
 
     def __init__(self, client: aiohttp.ClientSession, address: str, html: str) -> None:
         self.client, self.address = client, address

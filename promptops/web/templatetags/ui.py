@@ -8,6 +8,8 @@ from functools import lru_cache
 from typing import Any
 
 from django import template
+from django.conf import settings
+from django.templatetags.static import static
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
@@ -42,8 +44,19 @@ def icon(name: str, size: int = 16, **attributes: str) -> SafeString:
     return _icon(str(name), size, f"icon {attributes.get('class', '')}".strip())
 
 
+@register.simple_tag(name="module_preloads")
+@lru_cache(maxsize=1)
+def module_preloads() -> SafeString:
+    """`{% module_preloads %}`: a link for each module in static/js, so that the browser loads all of them at once.
+
+    Otherwise the browser would find a module only after it has loaded the one that imports it.
+    """
+    names = sorted(path.name for path in (settings.BASE_DIR / "static" / "js").glob("*.js"))
+    return format_html_join("\n", '<link rel="modulepreload" href="{}">', ((static(f"js/{name}"),) for name in names))
+
+
 def relative(moment: datetime, now: datetime) -> str:
-    """How long ago `moment` was, in words, as of `now`; app.js has the same rule and keeps the page up to date.
+    """How long ago `moment` was, in words, as of `now`; static/js/format.js has the same rule.
 
     Up to 30 days either way in words ("just now", "3 min ago", "in 2 days"), otherwise the date.
     """
@@ -77,7 +90,7 @@ def _time(moment: datetime | None, variant: str, text: str) -> SafeString:
 
 @register.simple_tag(name="ago")
 def ago(moment: datetime | None) -> SafeString:
-    """`{% ago version.created_at %}`: "3 min ago", kept current by app.js, the exact time on hover; None: "never"."""
+    """`{% ago version.created_at %}`: "3 min ago", kept current by static/js, exact on hover; None: "never"."""
     return _time(moment, "data-relative", relative(moment, timezone.now()) if moment else "")
 
 

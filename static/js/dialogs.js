@@ -1,0 +1,77 @@
+// Dialogs: opening, closing, the focus, and the review panel that opens itself when the server fills it.
+
+import { $, $$, on } from "./dom.js";
+import { restoreNote } from "./kept.js";
+import { closeMenus } from "./menus.js";
+import { letScroll } from "./scrolling.js";
+import { placeToasts, rescueToasts } from "./toasts.js";
+
+/** Return a selector that finds the opener of a dialog again after it, or the whole page, has been replaced. */
+function selectorOf({ id, form }) {
+  if (id) return `#${CSS.escape(id)}`;
+  return form?.id ? `#${CSS.escape(form.id)} button:not([type=button])` : "";
+}
+
+/** Open a dialog. `opener` made the request for it; while the request ran, the opener could not have the focus. */
+export function openDialog(dialog, opener = null) {
+  if (!dialog || dialog.open) return;
+  closeMenus();
+  const { activeElement } = document;
+  dialog.dataset.opener = selectorOf((activeElement === document.body && opener) || activeElement);
+  dialog.showModal(); // traps the focus and gives it back on close
+  dialog.dispatchEvent(new Event("opened"));
+  letScroll();
+  placeToasts();
+}
+
+/** Give the focus back to the opener. The browser does so, too, but the opener may have been replaced meanwhile. */
+function giveFocusBack({ target }) {
+  const { activeElement, body } = document;
+  if (activeElement === body || target.contains(activeElement)) $(target.dataset.opener || "#none")?.focus();
+}
+
+/** Empty the review panel when it closes: a one-time link must not stay in the page. */
+function emptyPanel({ target }) {
+  if (!target.matches("[data-opens-itself]")) return;
+  for (const cancel of $$("[data-running] form[ws-send]", target)) cancel.requestSubmit(); // nobody sees its end
+  target.replaceChildren();
+}
+
+/** Open a panel that the server has filled; close one that it has emptied. */
+function showPanel(event) {
+  const dialog = event.detail.target?.closest?.("dialog[data-opens-itself]");
+  placeToasts();
+  if (!dialog) return;
+  if (!dialog.querySelector(":scope > :not(#toasts)")) return dialog.close();
+  const { elt, triggeringEvent } = event.detail.requestConfig ?? {};
+  openDialog(dialog, triggeringEvent?.submitter ?? elt);
+  restoreNote();
+}
+
+/** Close a dialog by a click on its backdrop, for which the browser reports the dialog itself. */
+function closeFromBackdrop({ target, clientX, clientY }) {
+  const { left, right, top, bottom } = target.getBoundingClientRect();
+  const isInside = clientX >= left && clientX <= right && clientY >= top && clientY <= bottom;
+  if (!isInside) target.close();
+}
+
+export function startDialogs() {
+  on("close", placeToasts, true); // the event does not bubble
+  window.addEventListener("resize", placeToasts);
+  const growing = new ResizeObserver(placeToasts); // what a panel shows may come bit by bit
+  $$("dialog").forEach((dialog) => growing.observe(dialog));
+  on("close", giveFocusBack, true);
+  on("close", emptyPanel, true);
+  on("click", (event) => {
+    const opener = event.target.closest("[data-open-dialog]");
+    if (opener) openDialog($(opener.dataset.openDialog));
+    if (event.target.closest("[data-close-dialog]")) event.target.closest("dialog")?.close();
+  });
+  let pressed = null; // a click that began inside the dialog, such as selecting text, does not close it
+  on("pointerdown", (event) => (pressed = event.target));
+  on("click", (event) => {
+    if (event.target.nodeName === "DIALOG" && pressed === event.target) closeFromBackdrop(event);
+  });
+  on("htmx:beforeSwap", (event) => rescueToasts(event.detail.target));
+  on("htmx:afterSettle", showPanel);
+}

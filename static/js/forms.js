@@ -1,0 +1,39 @@
+// Small helpers in forms: samples, sliders, choices that submit at once, counters of characters. Sending, saving and
+// keeping text is in leaving.js, requests.js, drafts.js and kept.js.
+
+import { $, $$, on } from "./dom.js";
+import { textSize } from "./format.js";
+import { closeMenus } from "./menus.js";
+
+/** Dispatch the event that typing into a field would. */
+export const dispatchInput = (field) => field.dispatchEvent(new Event("input", { bubbles: true }));
+
+/** Put a sample into its field as if it were typed. */
+function fill(event) {
+  const sample = event.target.closest("[data-fill]");
+  if (!sample) return;
+  const field = $(sample.dataset.fill);
+  field.value = sample.dataset.value;
+  dispatchInput(field);
+  closeMenus();
+  field.focus();
+}
+
+/** Show the sizes of all texts, or of the one in `field`. */
+export function showCounts(field) {
+  for (const counter of $$("[data-count-for]")) {
+    const source = $(counter.dataset.countFor);
+    if (source && (!field || field === source)) counter.textContent = textSize(source.value);
+  }
+}
+
+export function startForms() {
+  on("click", fill);
+  // A slider and the number beside it show the same value.
+  on("input", (event) => {
+    const twin = $(event.target.dataset?.twin ?? "#none");
+    if (twin) twin.value = event.target.value;
+  });
+  on("input", (event) => showCounts(event.target));
+  on("change", (event) => event.target.closest("[data-submits]")?.form.requestSubmit());
+}

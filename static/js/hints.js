@@ -1,0 +1,101 @@
+// Hints: events such as live:revision, by which parts of the page fetch what changed, and parts that came with a hint.
+// Nothing under a pressed pointer is replaced, because the click would be lost. live.js reads hints from the socket.
+
+import { $, on } from "./dom.js";
+import { eventsOf, hintName } from "./protocol.js";
+
+const MISSED_EVERY_MS = 5000;
+
+const missed = new Set(); // hints whose refresh failed; given again when the connection is back
+const heardAt = new Map(); // name of a hint -> when it came
+const spreading = new Map(); // hints whose fetching waits
+const partsUnderPointer = new Map(); // id -> what came for a part while the pointer was down on it
+let pressed = null; // what the pointer is down on
+
+const give = (name, detail) => document.body.dispatchEvent(new CustomEvent(name, { detail }));
+export const listens = (root, name) => {
+  const listener = `[hx-trigger*="${name} "]`;
+  return root.matches?.(listener) || $(listener, root);
+};
+
+/** Return the hint that caused a request, or null. */
+export function hintOf(event) {
+  const name = event.detail.requestConfig?.triggeringEvent?.type ?? "";
+  return name.startsWith("live:") ? name : null;
+}
+
+/** Give a hint again later. */
+export const miss = (name) => missed.add(name);
+
+export function giveMissed() {
+  const names = [...missed];
+  missed.clear();
+  names.forEach((name) => give(name));
+}
+
+/** Let the page hear of a hint; with many pages open, not all of them fetch in the same moment. */
+export function hear(hint) {
+  if (!hint.spread) return hearNow(hint);
+  const name = hintName(hint);
+  const isWaiting = spreading.has(name); // a page that is about to fetch needs no second reason
+  spreading.set(name, hint);
+  if (isWaiting) return;
+  setTimeout(() => {
+    const newest = spreading.get(name);
+    spreading.delete(name);
+    hearNow(newest);
+  }, Math.random() * hint.spread);
+}
+
+function hearNow(hint) {
+  const [name, ...more] = eventsOf(hint);
+  heardAt.set(name, performance.now());
+  give(name, hint);
+  more.forEach((other) => give(other));
+}
+
+/** Give hints again to what was fetched before they came and shown after: it does not know of them. */
+function catchUp({ target, detail }) {
+  for (const [name, at] of heardAt) if (at > detail.xhr?.begun && listens(target, name)) give(name);
+}
+
+/** Replace parts of the page by those of the same id in `html`. */
+export function showParts(html) {
+  const parsed = document.createElement("template");
+  parsed.innerHTML = html;
+  for (const part of parsed.content.children) {
+    const old = document.getElementById(part.id);
+    if (old && pressed && old.contains(pressed)) partsUnderPointer.set(part.id, part.outerHTML);
+    else if (old) {
+      partsUnderPointer.delete(part.id);
+      document.body.dispatchEvent(new CustomEvent("promptops:beforeShow", { bubbles: true }));
+      htmx.swap(old, part.outerHTML, { swapStyle: "outerHTML", settleDelay: 0, swapDelay: 0 });
+    }
+  }
+}
+
+function showPressedParts() {
+  for (const part of partsUnderPointer.values()) showParts(part);
+}
+
+function onRelease() {
+  pressed = null;
+  setTimeout(giveMissed); // after the click
+  setTimeout(showPressedParts);
+}
+
+function spareThePressed(event) {
+  const name = hintOf(event);
+  if (!name || !pressed || !event.detail.target.contains(pressed)) return;
+  event.detail.shouldSwap = false;
+  miss(name);
+}
+
+export function startHints() {
+  setInterval(giveMissed, MISSED_EVERY_MS);
+  on("pointerdown", ({ target }) => (pressed = target), true);
+  for (const end of ["pointerup", "pointercancel", "dragend"]) on(end, onRelease, true);
+  on("htmx:beforeSwap", spareThePressed);
+  on("htmx:beforeRequest", ({ detail }) => (detail.xhr.begun = performance.now()));
+  on("htmx:afterSettle", catchUp);
+}

@@ -1,0 +1,45 @@
+// Messages of the server: HTML, which htmx swaps, and hints, which say that something changed.
+
+import { on, signInPage } from "./dom.js";
+import { hear, showParts } from "./hints.js";
+import { toSignIn } from "./leaving.js";
+import { htmlTargets, isHead, isHint, isOld } from "./protocol.js";
+import { takeBack } from "./runs.js";
+import { toast } from "./toasts.js";
+import { unsavedForms } from "./unsaved.js";
+
+function onMessage(event) {
+  const { message } = event.detail;
+  if (isHint(message)) {
+    event.preventDefault();
+    return receive(JSON.parse(message));
+  }
+  const { replaces, addsTo } = htmlTargets(message);
+  // What the HTML replaces may be gone with a panel that was closed meanwhile.
+  const isGone = replaces && !document.getElementById(replaces);
+  // The last words of a run do not belong to the next one, which has begun in its place.
+  const isLate = document.getElementById(addsTo)?.closest("[data-starting]");
+  if (isGone || isLate) event.preventDefault();
+}
+
+function receive(hint) {
+  if (hint.event === "reload") return reload();
+  if (hint.event === "signed_out") {
+    return toSignIn(`${signInPage()}?next=${encodeURIComponent(location.pathname + location.search)}`);
+  }
+  if (hint.event === "fragment") return showParts(hint.html);
+  if (hint.event === "refused") return takeBack(hint.place);
+  const shown = document.body.dataset;
+  if (isOld(hint, shown)) return;
+  if (isHead(hint)) shown[hint.event] = hint.number;
+  hear(hint);
+}
+
+function reload() {
+  if (!unsavedForms().length) return location.reload();
+  toast("Your role was changed. Save what you are writing, then reload this page.", "warning");
+}
+
+export function startLive() {
+  on("htmx:wsBeforeMessage", onMessage);
+}

@@ -1,0 +1,81 @@
+// Starts the page. Each module has one concern and is bound to data- attributes through events on the document, so that
+// it also works in what htmx swaps in later. No build step, no eval, no inline handlers (the security policy forbids
+// them). Modules do nothing when imported. The order below is the order in which they hear of the same event.
+
+import { startCompletion } from "./completion.js";
+import { startConnection, takeOverSocket } from "./connection.js";
+import { startDialogs } from "./dialogs.js";
+import { on } from "./dom.js";
+import { startDrafts } from "./drafts.js";
+import { showCounts, startForms, dispatchInput } from "./forms.js";
+import { startHints } from "./hints.js";
+import { keptFields, restoreKept, startKept } from "./kept.js";
+import { showKeys, startKeyboard } from "./keyboard.js";
+import { restoreFocus, settleSent, startLeaving } from "./leaving.js";
+import { startLists } from "./lists.js";
+import { startLive } from "./live.js";
+import { startMenus } from "./menus.js";
+import { startPalette } from "./palette.js";
+import { startReading } from "./reading.js";
+import { startReorder } from "./reorder.js";
+import { startRequests } from "./requests.js";
+import { startRuns } from "./runs.js";
+import { letScroll, showCurrent, startKeepingScroll, startScrolling } from "./scrolling.js";
+import { showTimes, startTimes } from "./times.js";
+import { startToasts } from "./toasts.js";
+import { isUnsaved, startUnsaved } from "./unsaved.js";
+
+/** Show what depends on the browser, in the whole page or in a part that has just come. */
+function refresh(root) {
+  showTimes(root);
+  showCounts();
+  restoreKept(root);
+  letScroll();
+  showKeys(root);
+}
+
+/** Report what was typed before this script ran, but not what the browser restores when somebody goes back. */
+function reportEarlyInput() {
+  if (performance.getEntriesByType("navigation")[0]?.type !== "navigate") return;
+  for (const field of keptFields()) {
+    if (field.form && !isUnsaved(field.form) && field.value !== field.defaultValue) dispatchInput(field);
+  }
+}
+
+startToasts();
+startForms();
+startCompletion();
+startMenus();
+startDialogs();
+startTimes();
+startUnsaved(); // before the modules that ask what is unsaved
+startKept();
+startLeaving();
+startRequests();
+startDrafts();
+startConnection();
+startLive();
+startHints();
+startRuns();
+startPalette();
+startKeyboard(); // after those of completion and menus, which take their keys first
+startLists();
+startReading();
+startReorder();
+startScrolling();
+settleSent();
+restoreFocus();
+if (window.htmx) {
+  takeOverSocket();
+  htmx.onLoad((element) => {
+    if (!element.isConnected) return;
+    refresh(element.parentElement ?? element);
+    if (element === document.body) reportEarlyInput();
+  });
+}
+startKeepingScroll(); // after dialogs, hints and lists, which may stop a swap
+on("htmx:oobAfterSwap", (event) => refresh(event.detail.target?.parentElement ?? document));
+showTimes();
+showCounts();
+letScroll();
+showCurrent();

@@ -1,0 +1,28 @@
+// Reading a page: copy, print, and unfold the unchanged lines of a difference.
+
+import { $, $$, on } from "./dom.js";
+import { toast } from "./toasts.js";
+
+async function copy(event) {
+  const button = event.target.closest("[data-copy]");
+  const source = button && $(button.dataset.copy);
+  if (!source) return;
+  try {
+    await navigator.clipboard.writeText(source.value ?? source.textContent);
+    toast("Copied.", "success");
+  } catch {
+    toast("The browser did not allow copying. Select the text and copy it yourself.", "warning");
+  }
+}
+
+/** Unfold what is folded away in a line of a difference on both sides at once. */
+function unfoldBoth({ target: gap }) {
+  if (!gap.matches?.("details.gap")) return;
+  for (const other of $$(`details.gap[data-gap="${gap.dataset.gap}"]`, gap.closest(".line"))) other.open = gap.open;
+}
+
+export function startReading() {
+  on("toggle", unfoldBoth, true); // the event does not bubble
+  on("click", (event) => event.target.closest("[data-print]") && print());
+  on("click", copy);
+}

@@ -1,0 +1,70 @@
+// Requests of htmx: the token, busy buttons, what is settled when one is taken, and what is said when one fails.
+
+import { $, on } from "./dom.js";
+import { hintOf, miss } from "./hints.js";
+import { forgetForm, forgetNote } from "./kept.js";
+import { rememberFocus, toSignIn } from "./leaving.js";
+import { failureReason, loginExpired, redirect, succeeded } from "./responses.js";
+import { cookie } from "./storage.js";
+import { toast } from "./toasts.js";
+import { markSaved } from "./unsaved.js";
+
+let busyFocus = null; // the button that had the focus when it became busy
+
+function setBusy(event, isBusy) {
+  const elt = event.detail.elt;
+  const submitter = event.detail.requestConfig?.triggeringEvent?.submitter;
+  const button = [elt, submitter].find((element) => element?.matches("[data-busy]"));
+  if (!button) return;
+  if (isBusy) {
+    busyFocus = document.activeElement === button ? button : busyFocus;
+    button.setAttribute("aria-busy", "true");
+  } else button.removeAttribute("aria-busy");
+  button.disabled = isBusy;
+  // A disabled button loses the focus; it gets it back unless something else has it by now.
+  if (isBusy || busyFocus !== button || document.activeElement !== document.body) return;
+  (button.isConnected ? button : document.getElementById(button.id))?.focus(); // the button may have been replaced
+}
+
+/** Forget what a form held once the server has taken it; a review panel that opens has taken nothing yet. */
+function settle({ elt: form, xhr, target, requestConfig }) {
+  if (!succeeded(xhr)) return;
+  const leaves = Boolean(redirect(xhr));
+  if ($("#review-note") && leaves) forgetNote();
+  if (form.dataset?.drops) {
+    const dropped = $(form.dataset.drops); // the server keeps its text, or it was given up
+    markSaved(dropped);
+    forgetForm(dropped);
+  }
+  if (leaves) rememberFocus();
+  if (form.nodeName !== "FORM" || form.matches("[data-autosave]") || requestConfig.verb === "get") return;
+  if (target.matches("[data-opens-itself]") && !leaves) return;
+  markSaved(form);
+  forgetForm(form);
+}
+
+function onAnswer(event) {
+  const { xhr } = event.detail;
+  if (!loginExpired(xhr)) return settle(event.detail);
+  event.preventDefault(); // htmx would go at once, in the middle of a word
+  toSignIn(redirect(xhr));
+}
+
+function onFailure(event) {
+  const missed = hintOf(event);
+  if (missed) return miss(missed);
+  if (event.detail.elt.matches("[data-autosave]")) return; // its save state says so
+  toast(failureReason(event.detail.xhr), "error");
+}
+
+export function startRequests() {
+  on("htmx:configRequest", (event) => {
+    // The token of the page is stale after a sign-in in another tab; the cookie never is.
+    const token = cookie("csrftoken");
+    if (token) event.detail.headers["X-CSRFToken"] = token;
+  });
+  on("htmx:beforeRequest", (event) => setBusy(event, true));
+  on("htmx:afterRequest", (event) => setBusy(event, false));
+  on("htmx:beforeOnLoad", onAnswer);
+  ["htmx:responseError", "htmx:sendError", "htmx:timeout"].forEach((name) => on(name, onFailure));
+}

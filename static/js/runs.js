@@ -1,0 +1,53 @@
+// Runs: the page answers the click itself, before the server does. data-starts names a template with what is in a run's
+// place until the server says more of it.
+
+import { $, $$, on } from "./dom.js";
+import { isLost, isOpen } from "./connection.js";
+
+const before = new WeakMap(); // place -> what it showed before; it comes back when the server refuses the run
+
+function start(event) {
+  const { target: form, detail } = event;
+  if (detail.errors?.length) return;
+  if (form.elements.action?.value === "cancel") $("button", form)?.setAttribute("aria-busy", "true");
+  const starts = $(form.dataset.starts ?? "#none");
+  if (!starts) return;
+  const starting = starts.content.firstElementChild.cloneNode(true);
+  detail.parameters.place = starting.id; // the server names it when it refuses
+  const place = document.getElementById(starting.id);
+  const isRunning = "running" in place.dataset;
+  if (!place.dataset.starting) before.set(place, { nodes: [...place.childNodes], isRunning });
+  place.replaceChildren(...starting.childNodes);
+  place.toggleAttribute("data-running", "running" in starting.dataset);
+  place.dataset.starting = isOpen() ? "sent" : "waiting"; // for the connection
+  htmx.process(place);
+}
+
+/** Take back what was begun at the place with this id; everywhere when the server could not even read where. */
+export function takeBack(id) {
+  for (const place of $$("[data-starting]")) {
+    if (id && place.id !== id) continue;
+    const { nodes, isRunning } = before.get(place);
+    place.replaceChildren(...nodes);
+    place.toggleAttribute("data-running", isRunning);
+    delete place.dataset.starting;
+  }
+}
+
+/** Say that runs ended with the connection: the server cancels the runs of a page that is gone. */
+function endAll() {
+  for (const running of $$("[data-running]")) {
+    const place = running.closest("[data-starting]");
+    if (place?.dataset.starting === "waiting") continue; // it is sent when the connection is back
+    delete running.dataset.running;
+    const it = place ? "If it had begun, it" : "It";
+    running.textContent = `The connection was lost, so this run was canceled. ${it} is kept under Runs.`;
+    delete place?.dataset.starting;
+  }
+}
+
+export function startRuns() {
+  on("htmx:wsClose", (event) => isLost(event) && endAll());
+  on("htmx:wsConfigSend", start);
+  on("htmx:oobAfterSwap", (event) => delete event.detail.target?.dataset.starting);
+}

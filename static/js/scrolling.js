@@ -1,0 +1,46 @@
+// Scrolling: boxes that the keyboard can reach, and places that stay where their reader left them.
+
+import { $, $$, on } from "./dom.js";
+
+/** Let the keyboard reach boxes that scroll and hold nothing else to reach. */
+export function letScroll() {
+  for (const box of $$(".table-wrap, .boxed, .scroll")) {
+    const scrolls = box.scrollHeight > box.clientHeight + 1 || box.scrollWidth > box.clientWidth + 1;
+    if (scrolls && !$("a, button, input, select, textarea, summary", box)) box.tabIndex = 0;
+  }
+}
+
+/** Keep the scroll positions and open <details> of the page between two events. */
+function keepBetween(before, after) {
+  let scrollTops = null; // until something is about to change
+  let openDetails = {};
+  on(before, () => {
+    scrollTops = Object.fromEntries($$("[data-keep-scroll]").map((box) => [box.id, box.scrollTop]));
+    openDetails = Object.fromEntries($$("details[id]").map((details) => [details.id, details.open]));
+  });
+  on(after, () => {
+    if (!scrollTops) return;
+    for (const box of $$("[data-keep-scroll]")) box.scrollTop = scrollTops[box.id] ?? 0;
+    for (const details of $$("details[id]")) details.open = openDetails[details.id] ?? details.open;
+    scrollTops = null;
+  });
+}
+
+/** Bring the current items of the navigation and of tabs into view. */
+export function showCurrent() {
+  $(".side [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+  for (const tabs of $$(".tabs")) {
+    tabs.scrollLeft = ($("[aria-current]", tabs)?.offsetLeft ?? 0) - tabs.offsetLeft; // across only
+  }
+}
+
+export function startScrolling() {
+  window.addEventListener("resize", letScroll);
+  on("toggle", letScroll, true); // a <details> that opens; the event does not bubble
+}
+
+export function startKeepingScroll() {
+  keepBetween("htmx:beforeSwap", "htmx:afterSwap");
+  keepBetween("promptops:beforeShow", "htmx:afterSwap");
+  keepBetween("htmx:oobBeforeSwap", "htmx:oobAfterSwap");
+}

@@ -1,0 +1,45 @@
+// What the browser stores for this tab (sessionStorage) and sends along (cookies): names, reading, writing.
+// Storage may be turned off or full. Then reading returns null and writing does nothing: the page still works.
+
+function attempt(action) {
+  try {
+    return action(sessionStorage);
+  } catch {
+    return null;
+  }
+}
+
+export const read = (name) => attempt((storage) => storage.getItem(name));
+export const readJson = (name) => JSON.parse(read(name) ?? "null");
+export const write = (name, value) => attempt((storage) => storage.setItem(name, value));
+export const writeJson = (name, value) => write(name, JSON.stringify(value));
+export const remove = (name) => attempt((storage) => storage.removeItem(name));
+export const clear = () => attempt((storage) => storage.clear());
+
+/** Return the value of a cookie in a `document.cookie` line, or undefined. */
+export const cookieIn = (cookies, name) =>
+  cookies
+    .split("; ")
+    .find((cookie) => cookie.startsWith(`${name}=`))
+    ?.slice(name.length + 1);
+export const cookie = (name) => cookieIn(document.cookie, name);
+
+/** Names of fields that are sent with an ordinary form and forgotten once the server has taken them. */
+export const SENT = "sent";
+/** The element that gets the focus on the page that comes next. */
+export const FOCUS = "focus";
+
+/** Name the place of a field's text: by its data-keep, or by the address, form and name of the field. */
+export const fieldPlace = ({ keep, address, form, name }) => keep ?? `${address}#${form}-${name}`;
+export const keptName = (user, place) => `keep:${user}:${place}`;
+/** Name the place of a text that was typed on top of something else than the server shows by now. */
+export const otherName = (name) => `other:${name}`;
+
+/** Name the place of a review panel's note by the panel's heading, such as "Roll back enhance to v3?".
+ *
+ * A text that is published may have another number when the panel opens again, so the name leaves that number out.
+ */
+export function noteName(user, path, heading) {
+  const act = heading.replace(/^(Publish .* v)\d+\?$/, "$1");
+  return `note:${user}:${path}:${act}`;
+}
