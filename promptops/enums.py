@@ -2,7 +2,7 @@
 
 from django.db import models
 
-from promptops.engine.types import PromptOperation
+from promptops.engine.operations import OPERATIONS
 
 
 class Role(models.TextChoices):
@@ -154,4 +154,11 @@ class Side(models.TextChoices):
     NEITHER = "neither", "Neither is good"
 
 
-OPERATION_CHOICES = [(operation.value, operation.value) for operation in PromptOperation]
+def provider_kind_choices() -> list[tuple[str, str]]:
+    """Return the provider kinds as choices of a field."""
+    return list(ProviderKind.choices)
+
+
+def operation_choices() -> list[tuple[str, str]]:
+    """Return the operations as choices of a field."""
+    return [(name, name) for name in OPERATIONS]

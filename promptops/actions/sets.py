@@ -16,7 +16,6 @@ from promptops.actions.exports import record_export
 from promptops.actions.releases import Content, publish
 from promptops.actions.templates import RESERVED_NAMES, create_template, describe, make_default
 from promptops.audit import Actor
-from promptops.engine.types import PromptOperation
 from promptops.models import LiveConfiguration, Template, Version
 
 NOTE = "Imported from files"
@@ -230,7 +229,7 @@ def _files(keep_variables: bool) -> dict[str, str]:
     for template in templates:
         version = template.live_version
         assert version is not None  # by the filter above
-        known = values[PromptOperation(template.operation)]
+        known = values[template.operation]
         body = exported(template.name, version.body, known, keep_variables=keep_variables)
         entry = Entry(
             name=template.name,

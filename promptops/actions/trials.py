@@ -29,7 +29,6 @@ from promptops.actions.runs import Outcome, RunPlan, execute, record_run
 from promptops.draining import gate
 from promptops.engine.rewrite import parse_alternatives
 from promptops.engine.snapshot import ProviderSpec, Snapshot
-from promptops.engine.types import PromptOperation
 from promptops.enums import ComparisonState, ProviderKind, RunSource, RunStatus, TrialState
 from promptops.measures import measure
 from promptops.models import Arm, Comparison, Provider, Run, Trial
@@ -246,7 +245,7 @@ def _spec(trial: Trial) -> ProviderSpec | None:
 def _plan(trial: Trial, spec: ProviderSpec | None, snapshot: Snapshot, claim: str) -> RunPlan:
     """One provider, no fallback: another one's answer would be counted as this arm's."""
     arm, comparison = trial.arm, trial.comparison
-    operation = PromptOperation(comparison.operation)
+    operation = comparison.operation
     return RunPlan(
         operation=operation,
         input=trial.input.text,
@@ -283,13 +282,12 @@ def _end(trial: Trial, run: Run, error_kind: str, claim: str) -> None:
 
 
 def _measured(run: Run) -> dict[str, Any]:
-    """What is counted of an answer, by the trial's fields.
+    """Return what is counted of an answer, by the trial's fields.
 
-    What auto_extend goes on with is a new prompt, which need not have the words of those before it.
+    An answer need only have the words of its input where the operation keeps the subject.
     """
-    found: list[str] = []
-    if rewrite := run.operation == PromptOperation.REWRITE.value:
-        found = parse_alternatives(run.output, len(run.output))
-    given = None if run.operation == PromptOperation.AUTO_EXTEND.value else run.input
-    fields = asdict(measure(given, run.output, alternatives=found)) | {"answer_hash": run.answer_hash}
-    return fields | ({"alternatives": min(len(found), 32_767)} if rewrite else {})
+    spec = run.operation_spec
+    alternatives = parse_alternatives(run.output, len(run.output)) if spec.offers_alternatives else []
+    given = run.input if spec.keeps_subject else None
+    fields = asdict(measure(given, run.output, alternatives=alternatives)) | {"answer_hash": run.answer_hash}
+    return fields | ({"alternatives": min(len(alternatives), 32_767)} if spec.offers_alternatives else {})

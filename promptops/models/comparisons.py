@@ -10,7 +10,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from promptops.enums import OPERATION_CHOICES, Choice, ComparisonState, TrialState
+from promptops.engine.operations import OperationSpec, operation_spec
+from promptops.enums import Choice, ComparisonState, TrialState, operation_choices
 
 LETTERS = "ABCD"
 
@@ -31,7 +32,7 @@ class Comparison(models.Model):
 
     name = models.CharField(max_length=100)
     note = models.CharField("why", max_length=300, blank=True)
-    operation = models.CharField(max_length=20, choices=OPERATION_CHOICES)
+    operation = models.CharField(max_length=20, choices=operation_choices)
     count = models.PositiveSmallIntegerField(null=True, blank=True, help_text="Alternatives asked for by rewrite.")
     variables = models.JSONField(
         default=dict, blank=True, help_text="The operation's variables, by name, as they were then."
@@ -51,6 +52,11 @@ class Comparison(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def operation_spec(self) -> OperationSpec:
+        """Return the operation with all that depends on it. Raises ValueError when it was removed."""
+        return operation_spec(self.operation)
 
 
 class Arm(models.Model):

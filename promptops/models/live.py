@@ -4,6 +4,9 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.utils import timezone
 
+HEDGE = "hedge_"
+"""What the name of a field with the hedging of an operation begins with. An operation without a field is not hedged."""
+
 
 def hedge_field(operation: str) -> models.CharField:
     """When the next provider is started beside a slow one: "" never, "p95", or after that many milliseconds."""

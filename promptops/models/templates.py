@@ -10,7 +10,8 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.utils import timezone
 
-from promptops.enums import OPERATION_CHOICES
+from promptops.engine.operations import OperationSpec, operation_spec
+from promptops.enums import operation_choices
 
 CONTENT_FIELDS = ("body", "temperature", "max_tokens", "model")
 
@@ -50,7 +51,7 @@ class Template(models.Model):
         ],
         error_messages={"unique": "A template of that name exists. Choose another name."},
     )
-    operation = models.CharField(max_length=20, choices=OPERATION_CHOICES)
+    operation = models.CharField(max_length=20, choices=operation_choices)
     description = models.CharField(max_length=200, blank=True)
     is_default = models.BooleanField(default=False)
     live_version = models.ForeignKey("Version", models.PROTECT, null=True, blank=True, related_name="+")
@@ -70,6 +71,11 @@ class Template(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def operation_spec(self) -> OperationSpec:
+        """Return the operation with all that depends on it. Raises ValueError when it was removed."""
+        return operation_spec(self.operation)
 
 
 class Version(Content):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from django.utils import timezone
 
 from promptops import charts
-from promptops.engine.types import PromptOperation
+from promptops.engine.operations import OPERATIONS
 from promptops.enums import RunSource, RunStatus
 from promptops.models import Run
 
@@ -141,7 +141,7 @@ def figures(hours: int) -> Figures:
     )
     capped = len(rows) > MAX_RUNS
     rows = rows[:MAX_RUNS]
-    totals = {operation.value: Tally() for operation in PromptOperation}
+    totals = {name: Tally() for name in OPERATIONS}
     tallies = {operation: [Tally() for _ in times] for operation in totals}
     for at, operation, status, fallback_used, latency_ms, cost, cost_estimated in rows:
         ran = status, fallback_used, latency_ms, cost, cost_estimated

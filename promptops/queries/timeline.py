@@ -9,7 +9,7 @@ from django.db.models import Max, Q, QuerySet
 from django.utils.safestring import SafeString
 
 from promptops.audit import sentence_html
-from promptops.engine.types import PromptOperation
+from promptops.engine.operations import OPERATIONS
 from promptops.models import AuditEntry, LiveConfiguration, Release, Run, Template, Version
 from promptops.models.templates import CONTENT_FIELDS
 from promptops.queries import audit as audit_queries
@@ -170,7 +170,7 @@ def configuration_of(release: Release) -> Configuration | None:
     values, _ = audit_queries.changes(AuditEntry(after=dict(settings)))
     until = _light(Release.objects.filter(revision__lte=release.revision))
     return Configuration(
-        operations=[defaults.get(name) or LiveTemplate("", name) for name in (each.value for each in PromptOperation)],
+        operations=[defaults.get(name) or LiveTemplate("", name) for name in OPERATIONS],
         others=[row for default, row in rows if not default],
         providers=kept["providers"],
         variables=kept.get("variables", []),

@@ -12,7 +12,7 @@ from promptops.actions.releases import Content
 from promptops.actions.runs import MAX_COUNT
 from promptops.actions.variables import clean_value
 from promptops.engine.drills import FAULTS
-from promptops.enums import OPERATION_CHOICES
+from promptops.enums import operation_choices
 from promptops.models import Variable
 from promptops.models.users import canonical_username
 from promptops.models.variables import MAX_VALUE_CHARACTERS
@@ -169,7 +169,7 @@ class TryForm(forms.Form):
 class TemplateForm(forms.Form):
     """A new template."""
 
-    operation = forms.ChoiceField(label="Operation", choices=OPERATION_CHOICES)
+    operation = forms.ChoiceField(label="Operation", choices=operation_choices)
     name = forms.CharField(
         label="Name",
         max_length=60,
@@ -188,7 +188,7 @@ class DescriptionForm(forms.Form):
 class VariableForm(forms.Form):
     """A variable of an operation. `expected` is the revision of the last change that the person saw."""
 
-    operation = forms.ChoiceField(label="Operation", choices=OPERATION_CHOICES)
+    operation = forms.ChoiceField(label="Operation", choices=operation_choices)
     name = forms.CharField(
         label="Name",
         max_length=40,

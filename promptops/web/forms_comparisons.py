@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from promptops.actions.comparisons import MAX_ARMS, MAX_REPEATS, MIN_ARMS, ArmChoice
 from promptops.actions.releases import Content
 from promptops.actions.runs import MAX_COUNT
-from promptops.engine.types import PromptOperation
+from promptops.engine.operations import OperationSpec
 from promptops.models import Arm, Comparison, Draft, PromptSet, Provider, Template, User
 from promptops.models.comparisons import LETTERS
 from promptops.queries import comparisons as queries
@@ -77,10 +77,10 @@ class ComparisonForm(forms.Form):
     repeats = forms.IntegerField(
         initial=1, min_value=1, max_value=MAX_REPEATS, help_text="Answers of each arm to each input."
     )
-    count = forms.IntegerField(label="Alternatives", initial=3, min_value=1, max_value=MAX_COUNT, required=False)
+    count = forms.IntegerField(label="Alternatives", min_value=1, max_value=MAX_COUNT, required=False)
 
     def __init__(
-        self, data: Any = None, *, operation: PromptOperation, user: User, repeated: Comparison | None = None
+        self, data: Any = None, *, operation: OperationSpec, user: User, repeated: Comparison | None = None
     ) -> None:
         """`repeated` is the comparison whose arms, inputs and settings are offered as they were."""
         super().__init__(data)
@@ -88,9 +88,10 @@ class ComparisonForm(forms.Form):
         self.repeated = repeated
         self.fields["prompt_set"].queryset = queries.prompt_sets()  # type: ignore[attr-defined]
         self.fields["prompt_set"].label_from_instance = _set_label  # type: ignore[attr-defined]
-        if operation is not PromptOperation.REWRITE:
+        self.fields["count"].initial = operation.count
+        if not operation.offers_alternatives:
             del self.fields["count"]
-        texts = queries.text_choices(operation.value, user)
+        texts = queries.text_choices(operation.name, user)
         pinned = list(repeated.arms.select_related("template", "version", "provider")) if repeated else []
         if repeated:
             self._repeat(repeated)

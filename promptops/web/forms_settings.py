@@ -1,5 +1,6 @@
 """Forms of the Settings pages. What may be stored is decided by models and actions."""
 
+from dataclasses import fields
 from typing import Any
 
 from django import forms
@@ -7,16 +8,10 @@ from django import forms
 from promptops.actions.settings import Settings
 from promptops.enums import Role
 from promptops.models import LiveConfiguration
+from promptops.models.live import HEDGE
 
-FIELDS = (
-    "timeout_ms",
-    "temperature",
-    "max_tokens",
-    "run_retention_days",
-    "hedge_enhance",
-    "hedge_auto_extend",
-    "hedge_rewrite",
-)
+FIELDS = tuple(field.name for field in fields(Settings))
+HEDGED = tuple(name for name in FIELDS if name.startswith(HEDGE))
 SHORT = {"class": "w-short"}
 
 
@@ -64,14 +59,13 @@ class SettingsForm(forms.Form):
         widget=forms.NumberInput(attrs=SHORT),
         help_text="1 to 3,650. Then inputs and outputs are erased; the figures stay.",
     )
-    hedge_enhance = hedge_field("enhance")
-    hedge_auto_extend = hedge_field("auto_extend")
-    hedge_rewrite = hedge_field("rewrite")
     expected = forms.IntegerField(widget=forms.HiddenInput())
 
     def __init__(self, config: LiveConfiguration, *args: Any, **kwargs: Any) -> None:
         initial = {name: getattr(config, name) for name in FIELDS} | {"expected": config.settings_revision}
         super().__init__(*args, initial=initial, **kwargs)
+        self.fields |= {name: hedge_field(name.removeprefix(HEDGE)) for name in HEDGED}
+        self.order_fields([*FIELDS, "expected"])
 
     @property
     def settings(self) -> Settings:
