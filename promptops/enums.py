@@ -3,6 +3,7 @@
 from django.db import models
 
 from promptops.engine.operations import OPERATIONS
+from promptops.engine.providers.kinds import KINDS
 
 
 class Role(models.TextChoices):
@@ -35,15 +36,6 @@ class LinkPurpose(models.TextChoices):
     SETUP = "setup", "create the first administrator"
     JOIN = "join", "create an account"
     PASSWORD = "password", "set a new password"
-
-
-class ProviderKind(models.TextChoices):
-    """The kinds of provider that the engine's registry knows."""
-
-    CEREBRAS = "cerebras", "Cerebras"
-    GROQ = "groq", "Groq"
-    OPENAI = "openai", "OpenAI-compatible"
-    LOCAL = "local", "Local (embedded model)"
 
 
 class RunSource(models.TextChoices):
@@ -156,7 +148,7 @@ class Side(models.TextChoices):
 
 def provider_kind_choices() -> list[tuple[str, str]]:
     """Return the provider kinds as choices of a field."""
-    return list(ProviderKind.choices)
+    return [(kind.name, kind.label) for kind in KINDS.values()]
 
 
 def operation_choices() -> list[tuple[str, str]]:

@@ -29,7 +29,7 @@ from promptops.actions.runs import Outcome, RunPlan, execute, record_run
 from promptops.draining import gate
 from promptops.engine.rewrite import parse_alternatives
 from promptops.engine.snapshot import ProviderSpec, Snapshot
-from promptops.enums import ComparisonState, ProviderKind, RunSource, RunStatus, TrialState
+from promptops.enums import ComparisonState, RunSource, RunStatus, TrialState
 from promptops.measures import measure
 from promptops.models import Arm, Comparison, Provider, Run, Trial
 from promptops.models.comparisons import LONGEST_DELAY, delayed
@@ -217,7 +217,7 @@ def _claim_some(claim: str, busy: Counter[int | None]) -> list[Trial]:
 def _calls_at_once(provider: Provider | None) -> int:
     if provider is None:
         return CALLS_AT_ONCE  # they fail at once
-    if provider.kind == ProviderKind.LOCAL:
+    if provider.kind_spec.embedded:
         return 1
     return min(CALLS_AT_ONCE, max(1, (provider.max_concurrent or CALLS_AT_ONCE * 2) // 2))
 

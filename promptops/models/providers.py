@@ -7,6 +7,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.utils import timezone
 
+from promptops.engine.providers.kinds import KindSpec, kind_spec
 from promptops.enums import provider_kind_choices
 
 TIME_VALIDATORS = [MinValueValidator(100), MaxValueValidator(600_000)]  # milliseconds
@@ -103,6 +104,11 @@ class Provider(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def kind_spec(self) -> KindSpec:
+        """Return the kind with all that depends on it. One that is not installed any more can only be edited."""
+        return kind_spec(self.kind)
 
     @property
     def key_state(self) -> str:

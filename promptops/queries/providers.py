@@ -13,9 +13,8 @@ from django.utils import timezone
 
 from promptops import crypto, live
 from promptops.engine.health import FAILURES_TO_OPEN, HealthView
-from promptops.engine.providers import local
 from promptops.engine.providers.adaptations import ADAPTATIONS
-from promptops.enums import ProviderKind, RunStatus
+from promptops.enums import RunStatus
 from promptops.key_variables import key_variable, problem_of
 from promptops.models import Attempt, LearnedAdaptation, Provider, Run
 
@@ -370,8 +369,8 @@ def _row(provider: Provider, priority: int | None, last: LastCall | None) -> Pro
         name=provider.name,
         kind=provider.get_kind_display(),
         base_url=provider.base_url,
-        model_shown=provider.model or (local.MODEL if provider.kind == ProviderKind.LOCAL else "the prompt's own"),
-        key="no key needed" if provider.kind == ProviderKind.LOCAL else key_sentence(provider),
+        model_shown=provider.model or provider.kind_spec.model or "the prompt's own",
+        key="no key needed" if provider.kind_spec.embedded else key_sentence(provider),
         timeout_ms=provider.timeout_ms,
         enabled=provider.enabled,
         priority=priority,
@@ -438,9 +437,11 @@ def _left(milliseconds: int) -> str:
 
 def _problem(provider: Provider) -> tuple[str, str] | None:
     """What keeps every call from succeeding, as far as that can be known without one."""
-    if provider.kind == ProviderKind.LOCAL:
-        reason = local.local_available()
-        return ("not installed", reason) if reason else None
+    kind = provider.kind_spec
+    if kind.problem and (reason := kind.problem()):
+        return "not installed", reason
+    if kind.embedded:
+        return None
     if provider.key_encrypted:
         try:
             crypto.decrypt(provider.key_encrypted)

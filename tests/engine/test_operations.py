@@ -50,7 +50,7 @@ def test_the_number_of_alternatives_has_one_default() -> None:
     ids=["no name", "a name too long for its column", "lines without a count", "a count of one text"],
 )
 def test_a_spec_that_contradicts_itself_is_refused(facts) -> None:
-    with pytest.raises(ValueError, match="name of an operation|needs a count"):
+    with pytest.raises(ValueError, match=r"name of an operation|needs a count"):
         OperationSpec(**CAPTION | facts)
 
 
