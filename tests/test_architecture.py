@@ -34,6 +34,7 @@ LEAVES = {
     "inputs",
     "ballots",
     "charts",
+    "content",
     "crypto",
     "diffs",
     "draining",

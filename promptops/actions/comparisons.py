@@ -10,10 +10,10 @@ from django.utils import timezone
 from promptops import audit, events
 from promptops.actions.errors import Stale
 from promptops.actions.exports import record_export
-from promptops.actions.releases import Content
 from promptops.actions.runs import MAX_COUNT, clean_input
 from promptops.audit import Actor
 from promptops.checks import failures, run_checks
+from promptops.content import Content, effective
 from promptops.engine.operations import operation_spec
 from promptops.engine.snapshot import Snapshot
 from promptops.enums import ComparisonState, TrialState
@@ -186,14 +186,11 @@ def _check(operation: str, inputs: Sequence[str], arms: Sequence[ArmChoice], rep
 
 def _pinned(arm: ArmChoice, snapshot: Snapshot) -> dict[str, object]:
     content, provider = arm.content.cleaned(), arm.provider
-    settings = snapshot.settings
     return {
         "template": arm.template,
         "version": arm.version,
         "body": content.body,
-        "temperature": settings.temperature if content.temperature is None else content.temperature,
-        "max_tokens": content.max_tokens or settings.max_tokens,
-        "model": content.model,
+        **effective(content, snapshot.settings),
         "provider": provider,
         "provider_name": provider.name,
         "provider_kind": provider.kind,

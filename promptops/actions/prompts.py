@@ -7,10 +7,11 @@ from django.db import transaction
 
 from promptops import audit, live
 from promptops.actions._files import exported, write_files
-from promptops.actions.releases import Content, publish
+from promptops.actions.releases import publish
 from promptops.actions.templates import create_template
 from promptops.audit import Actor
 from promptops.checks import failures, run_checks
+from promptops.content import Content
 from promptops.engine.operations import OPERATIONS
 from promptops.models import LiveConfiguration, Template
 from promptops.text import decode_body

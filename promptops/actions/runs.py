@@ -22,8 +22,8 @@ from promptops import audit, events, live
 from promptops.actions._threads import DatabaseThread
 from promptops.actions.errors import Refused
 from promptops.actions.recording import PAGE_WAITS_SECONDS, NotRecorded, recorder
-from promptops.actions.releases import Content
 from promptops.audit import SYSTEM, Actor
+from promptops.content import Content
 from promptops.draining import gate
 from promptops.engine.chain import AttemptStarted, ChainEvent, Delivery, HedgePolicy, RunDone, TextChunk, run_chain
 from promptops.engine.drills import Fault, faulty

@@ -13,9 +13,10 @@ from promptops.actions._files import exported, write_files
 from promptops.actions._set_files import BadSet, Entry, state_sha256
 from promptops.actions.errors import Refused
 from promptops.actions.exports import record_export
-from promptops.actions.releases import Content, publish
+from promptops.actions.releases import publish
 from promptops.actions.templates import RESERVED_NAMES, create_template, describe, make_default
 from promptops.audit import Actor
+from promptops.content import Content
 from promptops.models import LiveConfiguration, Template, Version
 
 NOTE = "Imported from files"

@@ -24,7 +24,6 @@ from promptops import events, live
 from promptops.actions._threads import DatabaseThread
 from promptops.actions.comparisons import finish_if_done
 from promptops.actions.errors import Refused
-from promptops.actions.releases import Content
 from promptops.actions.runs import Outcome, RunPlan, execute, record_run
 from promptops.draining import gate
 from promptops.engine.rewrite import parse_alternatives
@@ -249,7 +248,7 @@ def _plan(trial: Trial, spec: ProviderSpec | None, snapshot: Snapshot, claim: st
     return RunPlan(
         operation=operation,
         input=trial.input.text,
-        content=Content(arm.body, arm.temperature, arm.max_tokens, arm.model),
+        content=arm.content,
         providers=(spec,) if spec else (),
         snapshot=replace(snapshot, variables={operation: comparison.variables}),
         source=RunSource.COMPARISON,

@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from promptops.content import Content, values_of
 from promptops.engine.operations import OperationSpec, operation_spec
 from promptops.enums import Choice, ComparisonState, TrialState, operation_choices
 
@@ -82,6 +83,11 @@ class Arm(models.Model):
 
     def __str__(self) -> str:
         return f"{self.letter}: {self.label}"
+
+    @property
+    def content(self) -> Content:
+        """Return what the arm asks, with every setting decided."""
+        return Content(**values_of(self))
 
     @property
     def letter(self) -> str:

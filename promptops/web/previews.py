@@ -7,9 +7,9 @@ from typing import Any, cast
 from django.core.exceptions import ValidationError
 
 from promptops import live, queries
-from promptops.actions.releases import Content
 from promptops.actions.runs import Drill, RunPlan, clean_input
 from promptops.checks import failures, run_checks
+from promptops.content import Content
 from promptops.engine.drills import Fault
 from promptops.engine.operations import first_operation
 from promptops.engine.snapshot import ProviderSpec, Snapshot
