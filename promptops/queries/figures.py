@@ -1,7 +1,5 @@
 """The overview's numbers over time: runs, fallback, errors, latency and cost of each operation."""
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -11,6 +9,7 @@ from promptops import charts
 from promptops.engine.operations import OPERATIONS
 from promptops.enums import RunSource, RunStatus
 from promptops.models import Run
+from promptops.percentiles import percentile
 
 # How many hours can be shown, and how many minutes one step of the charts then is.
 STEP_MINUTES = {1: 5, 24: 60, 168: 360}
@@ -170,13 +169,6 @@ def step_starts(now: datetime, hours: int) -> list[datetime]:
     last = (now.timestamp() + offset) // step * step - offset
     count = hours * 3600 // step
     return [datetime.fromtimestamp(last - step * back, UTC) for back in range(count - 1, -1, -1)]
-
-
-def percentile(values: Sequence[float], percent: float) -> float | None:
-    """The smallest value that at least `percent` of all do not exceed (nearest rank); None without values."""
-    if not values:
-        return None
-    return sorted(values)[max(1, math.ceil(len(values) * percent / 100)) - 1]
 
 
 def _drawn(operation: str, total: Tally, times: list[datetime], tallies: list[Tally]) -> OperationFigures:

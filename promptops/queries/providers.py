@@ -17,6 +17,7 @@ from promptops.engine.providers.adaptations import ADAPTATIONS
 from promptops.enums import RunStatus
 from promptops.key_variables import key_variable, problem_of
 from promptops.models import Attempt, LearnedAdaptation, Provider, Run
+from promptops.percentiles import percentile
 
 HOUR = timedelta(hours=1)
 LATENCIES_READ = 5_000
@@ -283,8 +284,8 @@ def _figures(now: datetime, providers: int) -> dict[str, Figures]:
         row["name"]: Figures(
             answered=row["answered"],
             failed=row["failed"],
-            p50_ms=_percentile(latencies[row["name"]][True], 0.50),
-            p95_ms=_percentile(latencies[row["name"]][True], 0.95),
+            p50_ms=percentile(latencies[row["name"]][True], 50),
+            p95_ms=percentile(latencies[row["name"]][True], 95),
             bars=_bars(latencies[row["name"]]),
             input_tokens=row["input"] or 0,
             output_tokens=row["output"] or 0,
@@ -309,11 +310,6 @@ def _latencies(since: datetime, each: int) -> dict[str, dict[bool, list[float]]]
     for provider, outcome, latency_ms in newest.values_list("provider", "outcome", "latency_ms"):
         found[provider][outcome == RunStatus.SUCCEEDED].append(latency_ms)
     return found
-
-
-def _percentile(latencies: list[float], share: float) -> float | None:
-    """The smallest latency that at least `share` of them do not exceed; None for none."""
-    return sorted(latencies)[math.ceil(len(latencies) * share) - 1] if latencies else None
 
 
 def _place(latency_ms: float) -> float:
