@@ -15,7 +15,7 @@ from promptops.engine.safety import guard as guards
 from promptops.engine.safety.guard import MAX_BYTES, SHIPPED, SafetyGuard, SafetyModel
 from promptops.engine.safety.model import predict
 
-DATA = Path(__file__).parents[1] / "tests" / "data" / "safety"
+DATA = evaluation.SETS
 HOSTILE = ("a!", "\ufdfa", "a1! ", "n.u.d.e ", "k ", "to be or ", "a b c d e f g h ", "k1ll h1m ")
 """Repeated to 8 KiB: what takes longest to read, or has the most windows."""
 TICK_SECONDS = 0.001

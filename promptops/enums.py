@@ -2,7 +2,8 @@
 
 from django.db import models
 
-from promptops.engine.types import PromptOperation
+from promptops.engine.operations import OPERATIONS
+from promptops.engine.providers.kinds import KINDS
 
 
 class Role(models.TextChoices):
@@ -35,15 +36,6 @@ class LinkPurpose(models.TextChoices):
     SETUP = "setup", "create the first administrator"
     JOIN = "join", "create an account"
     PASSWORD = "password", "set a new password"
-
-
-class ProviderKind(models.TextChoices):
-    """The kinds of provider that the engine's registry knows."""
-
-    CEREBRAS = "cerebras", "Cerebras"
-    GROQ = "groq", "Groq"
-    OPENAI = "openai", "OpenAI-compatible"
-    LOCAL = "local", "Local (embedded model)"
 
 
 class RunSource(models.TextChoices):
@@ -154,4 +146,11 @@ class Side(models.TextChoices):
     NEITHER = "neither", "Neither is good"
 
 
-OPERATION_CHOICES = [(operation.value, operation.value) for operation in PromptOperation]
+def provider_kind_choices() -> list[tuple[str, str]]:
+    """Return the provider kinds as choices of a field."""
+    return [(kind.name, kind.label) for kind in KINDS.values()]
+
+
+def operation_choices() -> list[tuple[str, str]]:
+    """Return the operations as choices of a field."""
+    return [(name, name) for name in OPERATIONS]

@@ -13,17 +13,8 @@ from urllib.parse import urlsplit
 from django.conf import settings
 
 from promptops.engine.addresses import AllowList, allow_list, numeric_address, plain_address
-from promptops.engine.providers import cerebras, groq
-from promptops.enums import ProviderKind
+from promptops.engine.providers.kinds import KINDS
 from promptops.models import Provider
-
-DEFAULT_VARIABLES: Mapping[str, str] = MappingProxyType(
-    {ProviderKind.CEREBRAS: cerebras.KEY_ENV, ProviderKind.GROQ: groq.KEY_ENV}
-)
-DEFAULT_ADDRESSES: Mapping[str, str] = MappingProxyType(
-    {ProviderKind.CEREBRAS: cerebras.BASE_URL, ProviderKind.GROQ: groq.BASE_URL}
-)
-"""What applies to a vendor's kind where the provider names nothing else."""
 
 SETTING = "PROVIDER_KEY_VARIABLES"
 
@@ -33,9 +24,8 @@ SUFFIX = "_API_KEY"
 NEVER = frozenset({"SECRET_KEY", "SECRET_KEY_FALLBACKS", "DATABASE_URL", "REDIS_URL"})
 """PromptOps' own secrets, which no setting makes a provider's key."""
 
-VENDOR_HOSTS: Mapping[str, str] = MappingProxyType(
+OTHER_VENDORS: Mapping[str, str] = MappingProxyType(
     {
-        **{module.KEY_ENV: urlsplit(module.BASE_URL).hostname or "" for module in (cerebras, groq)},
         "ANTHROPIC_API_KEY": "api.anthropic.com",
         "DEEPSEEK_API_KEY": "api.deepseek.com",
         "FIREWORKS_API_KEY": "api.fireworks.ai",
@@ -47,7 +37,12 @@ VENDOR_HOSTS: Mapping[str, str] = MappingProxyType(
         "XAI_API_KEY": "api.x.ai",
     }
 )
-"""The variables that vendors' own libraries read, and the host that each library calls."""
+"""The variables that other vendors' own libraries read, and the host that each library calls."""
+
+
+def vendor_hosts() -> Mapping[str, str]:
+    """Return the only host of each vendor's variable: those of the provider kinds, and of other vendors."""
+    return {**OTHER_VENDORS, **{kind.key_env: kind.host for kind in KINDS.values() if kind.key_env and kind.host}}
 
 
 @dataclass(frozen=True)
@@ -78,7 +73,7 @@ class Permitted:
         if variable.upper() in NEVER:
             return f"{variable} is a secret of PromptOps itself. Name the provider's variable."
         host = (urlsplit(base_url).hostname or "").lower().rstrip(".")
-        vendor_host = VENDOR_HOSTS.get(variable)
+        vendor_host = vendor_hosts().get(variable)
         if variable in self.hosts:
             listed = self.hosts[variable]
             if listed is None or listed.covers(host) or _is_loopback(host) or host == vendor_host:
@@ -103,12 +98,12 @@ def _read(entries: tuple[str, ...]) -> Permitted:
 
 def key_variable(provider: Provider) -> str:
     """Return the variable that the provider's key is read from; "" where the key is stored or there is none."""
-    return "" if provider.key_encrypted else provider.key_env or DEFAULT_VARIABLES.get(provider.kind, "")
+    return "" if provider.key_encrypted else provider.key_env or provider.kind_spec.key_env
 
 
 def address_of(provider: Provider) -> str:
     """Return the address that the provider's key is sent to; "" for the embedded model."""
-    return provider.base_url or DEFAULT_ADDRESSES.get(provider.kind, "")
+    return provider.base_url or provider.kind_spec.base_url
 
 
 def problem_of(provider: Provider) -> str | None:

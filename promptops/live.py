@@ -18,10 +18,11 @@ from django.db.models import Count, Exists, Max, OuterRef
 
 from promptops import crypto, events, guards
 from promptops.engine.health import HealthRegistry
+from promptops.engine.operations import OPERATIONS
 from promptops.engine.providers.adaptations import learned
 from promptops.engine.providers.addresses import base_address
 from promptops.engine.snapshot import ProviderSpec, SettingsSpec, Snapshot, TemplateSpec
-from promptops.engine.types import Prices, PromptOperation
+from promptops.engine.types import Prices
 from promptops.engine.variables import find
 from promptops.key_variables import address_of, problem_of
 from promptops.models import (
@@ -37,6 +38,7 @@ from promptops.models import (
     Variable,
     Version,
 )
+from promptops.models.live import HEDGE
 from promptops.threads import in_background
 
 log = logging.getLogger(__name__)
@@ -171,7 +173,7 @@ def template_spec(template: Template, version: Version) -> TemplateSpec:
     return TemplateSpec(
         id=template.pk,
         name=template.name,
-        operation=PromptOperation(template.operation),
+        operation=template.operation,
         version_id=version.pk,
         version_number=version.number,
         body=version.body,
@@ -232,7 +234,7 @@ def _load(config: LiveConfiguration) -> Snapshot:
     return Snapshot(
         revision=config.revision,
         templates=tuple(template_spec(row, row.live_version) for row in rows if row.live_version),
-        defaults=MappingProxyType({PromptOperation(row.operation): row.pk for row in rows if row.is_default}),
+        defaults=MappingProxyType({row.operation: row.pk for row in rows if row.is_default}),
         providers=tuple(provider_spec(provider) for provider in Provider.objects.filter(enabled=True)),
         settings=SettingsSpec(
             timeout_ms=config.timeout_ms,
@@ -263,15 +265,15 @@ def variable_users(operation: str | None = None) -> dict[tuple[str, str], list[V
     return found
 
 
-def _variables() -> dict[PromptOperation, MappingProxyType[str, str]]:
-    found: dict[PromptOperation, dict[str, str]] = {operation: {} for operation in PromptOperation}
+def _variables() -> dict[str, MappingProxyType[str, str]]:
+    found: dict[str, dict[str, str]] = {operation: {} for operation in OPERATIONS}
     for variable in Variable.objects.all():
-        found[PromptOperation(variable.operation)][variable.name] = variable.value
+        found.setdefault(variable.operation, {})[variable.name] = variable.value
     return {operation: MappingProxyType(values) for operation, values in found.items()}
 
 
-def _hedging(config: LiveConfiguration) -> dict[PromptOperation, int | None]:
-    chosen = {operation: getattr(config, f"hedge_{operation.value}") for operation in PromptOperation}
+def _hedging(config: LiveConfiguration) -> dict[str, int | None]:
+    chosen = {operation: getattr(config, f"{HEDGE}{operation}", "") for operation in OPERATIONS}
     return {operation: None if after == "p95" else int(after) for operation, after in chosen.items() if after}
 
 

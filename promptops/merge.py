@@ -40,9 +40,6 @@ ENDS = frozenset(".!?…")
 FULL_WIDTH_ENDS = frozenset("。！？")
 CLOSERS = frozenset("\"'”’»)]」』")
 
-SETTINGS = ("temperature", "max_tokens", "model")
-NOTHING: Mapping[str, Any] = {"body": "", "temperature": None, "max_tokens": None, "model": ""}
-
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -109,14 +106,13 @@ class Merge:
         return {"body": body} | {name: decided.get(id(part), part.merged) for name, part in self.settings.items()}
 
 
-def merge(base: Mapping[str, Any] | None, mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Merge:
-    """Put together two contents (body and settings) that both began from `base`, or from nothing.
+def merge(base: Mapping[str, Any], mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Merge:
+    """Put together two contents (`body` and settings, the same names in all three) that both began from `base`.
 
-    Blank ends of bodies do not count.
+    Blank ends of bodies do not count. A setting is one value.
     """
-    base = base or NOTHING
     parts = merge_texts(*(content["body"].strip() for content in (base, mine, theirs)))
-    settings = {name: Part(base[name], mine[name], theirs[name]) for name in SETTINGS}
+    settings = {name: Part(base[name], mine[name], theirs[name]) for name in base if name != "body"}
     return Merge(tuple(parts), settings)
 
 

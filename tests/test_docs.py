@@ -11,6 +11,7 @@ from django.core.management import get_commands
 
 from promptops import events
 from promptops.audit import ACTIONS
+from promptops.engine import KINDS, KindSpec
 from promptops.enums import Permission, Role
 from promptops.permissions import TABLE
 
@@ -70,6 +71,14 @@ def test_the_guide_has_the_table_of_permissions() -> None:
         for permission in Permission
     ]
     assert "\n".join(rows) in (ROOT / "docs" / "operators.md").read_text()
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_every_provider_kind_has_its_row(kind: KindSpec) -> None:
+    header = "none" if kind.embedded else f"`{kind.auth.name}: {kind.auth.prefix}<key>`"
+    address, variable = (f"`{fact}`" if fact else "none" for fact in (kind.base_url, kind.key_env))
+    row = f"| `{kind.name}` | {kind.label} | {address} | {variable} | {header} |"
+    assert row in (ROOT / "docs" / "engine.md").read_text().splitlines()
 
 
 def test_all_ways_to_read_a_setting_are_known_to_the_test_above() -> None:

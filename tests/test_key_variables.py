@@ -3,7 +3,7 @@
 import pytest
 
 from promptops.engine.providers import cerebras, groq
-from promptops.key_variables import NEVER, VENDOR_HOSTS, Permitted
+from promptops.key_variables import NEVER, Permitted, vendor_hosts
 
 NOTHING = Permitted.read([])
 
@@ -82,5 +82,5 @@ def test_following_the_remedy_is_enough() -> None:
 
 
 def test_each_vendor_of_a_kind_has_its_host() -> None:
-    assert VENDOR_HOSTS[cerebras.KEY_ENV] == "api.cerebras.ai"
-    assert VENDOR_HOSTS[groq.KEY_ENV] == "api.groq.com"
+    assert vendor_hosts()[cerebras.KEY_ENV] == "api.cerebras.ai"
+    assert vendor_hosts()[groq.KEY_ENV] == "api.groq.com"

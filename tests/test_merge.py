@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptops import merge as merging
+from promptops.content import NOTHING
 from promptops.merge import Merge, Part, merge, merge_texts
 
 BASE = "Keep the subject first. Then the light. End with the camera."
@@ -130,7 +131,7 @@ def test_nothing_contested_is_decided_by_itself() -> None:
 
 def test_blank_ends_do_not_count_and_nothing_may_have_been_live() -> None:
     assert merge(content("A."), content("A.\n\n "), content("A. B.")).content() == content("A. B.")
-    fresh = merge(None, content("A. C."), content("A. C.", 0.3))
+    fresh = merge(NOTHING, content("A. C."), content("A. C.", 0.3))
     assert (fresh.content(), fresh.settings["model"].kind) == (content("A. C.", 0.3), "same")
 
 

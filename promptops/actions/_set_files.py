@@ -11,7 +11,7 @@ import stat
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -19,7 +19,7 @@ from typing import IO, Any
 from django.core.exceptions import ValidationError
 
 from promptops.actions.errors import Refused
-from promptops.actions.releases import Content
+from promptops.content import SETTINGS, Content
 from promptops.inputs import MAX_PROBLEMS
 from promptops.text import MAX_BODY_BYTES, decode_body
 
@@ -28,7 +28,6 @@ MAX_TOTAL_BYTES = 64 * MAX_FILE_BYTES
 MAX_FILES = 2000
 KEYS = {"base", "default", "description", "name", "note", "operation", "settings"}
 OPTIONAL_KEYS = {"filled"}
-SETTINGS = {"max_tokens", "model", "temperature"}
 
 
 class BadSet(Refused):
@@ -83,7 +82,7 @@ def render(entry: Entry) -> dict[str, str]:
         "name": entry.name,
         "note": entry.note,
         "operation": entry.operation,
-        "settings": {"max_tokens": content.max_tokens, "model": content.model, "temperature": content.temperature},
+        "settings": {name: getattr(content, name) for name in SETTINGS},
     }
     if entry.filled:
         facts["filled"] = True
@@ -217,7 +216,7 @@ def _entry(name: str, data: bytes, body: str) -> Entry:
     except (ValueError, RecursionError):
         raise ValidationError(f"{file} is not JSON in UTF-8.") from None
     _check_keys(file, facts, KEYS, "", OPTIONAL_KEYS)
-    _check_keys(file, facts["settings"], SETTINGS, "settings.")
+    _check_keys(file, facts["settings"], set(SETTINGS), "settings.")
     settings, base = facts["settings"], facts["base"]
     if base is not None:
         _check_keys(file, base, {"sha256", "version"}, "base.")
@@ -227,12 +226,10 @@ def _entry(name: str, data: bytes, body: str) -> Entry:
     _check(file, "default", facts["default"], isinstance(facts["default"], bool), "must be true or false")
     filled = facts.get("filled", False)
     _check(file, "filled", filled, isinstance(filled, bool), "must be true or false")
-    model, tokens, temperature = settings["model"], settings["max_tokens"], settings["temperature"]
-    _check(file, "settings.model", model, isinstance(model, str) and _storable(model), "must be a text")
-    whole = tokens is None or (type(tokens) is int and abs(tokens) < 2**31)
-    _check(file, "settings.max_tokens", tokens, whole, "must be a whole number or null")
-    number = temperature is None or (type(temperature) in (int, float) and math.isfinite(temperature))
-    _check(file, "settings.temperature", temperature, number, "must be a number or null")
+    for key in sorted(SETTINGS):  # as they stand in the file
+        fits, wanted = _SETTING_TYPES[SETTINGS[key].type]
+        _check(file, f"settings.{key}", settings[key], fits(settings[key]), wanted)
+    values: dict[str, Any] = {each: setting.cleaned(settings[each]) for each, setting in SETTINGS.items()}
     version, sha256 = (base["version"], base["sha256"]) if base else (None, "")
     known = (version is None or type(version) is int) and isinstance(sha256, str)
     _check(file, "base", base, known, "must be as it was exported, or null")
@@ -241,12 +238,31 @@ def _entry(name: str, data: bytes, body: str) -> Entry:
         operation=facts["operation"],
         description=facts["description"].strip(),
         default=facts["default"],
-        content=Content(body, None if temperature is None else float(temperature), tokens, model.strip()),
+        content=Content(body, **values),
         note=facts["note"].strip(),
         base_version=version,
         base_sha256=sha256,
         filled=filled,
     )
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and _storable(value)
+
+
+def _is_whole(value: Any) -> bool:
+    return value is None or (type(value) is int and abs(value) < 2**31)
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (type(value) in (int, float) and math.isfinite(value))
+
+
+_SETTING_TYPES: dict[type, tuple[Callable[[Any], bool], str]] = {
+    str: (_is_text, "must be a text"),
+    int: (_is_whole, "must be a whole number or null"),
+    float: (_is_number, "must be a number or null"),
+}
 
 
 def _check(file: str, key: str, value: Any, fits: bool, wanted: str) -> None:

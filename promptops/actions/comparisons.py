@@ -10,12 +10,12 @@ from django.utils import timezone
 from promptops import audit, events
 from promptops.actions.errors import Stale
 from promptops.actions.exports import record_export
-from promptops.actions.releases import Content
 from promptops.actions.runs import MAX_COUNT, clean_input
 from promptops.audit import Actor
 from promptops.checks import failures, run_checks
+from promptops.content import Content, effective
+from promptops.engine.operations import operation_spec
 from promptops.engine.snapshot import Snapshot
-from promptops.engine.types import PromptOperation
 from promptops.enums import ComparisonState, TrialState
 from promptops.models import Arm, Comparison, ComparisonInput, Provider, Template, Trial, Version
 from promptops.models.comparisons import LETTERS
@@ -39,7 +39,7 @@ class ArmChoice:
 @transaction.atomic
 def start(
     name: str,
-    operation: PromptOperation,
+    operation: str,
     inputs: Sequence[str],
     arms: Sequence[ArmChoice],
     *,
@@ -62,8 +62,8 @@ def start(
     comparison = Comparison(
         name=name.strip(),
         note=note.strip(),
-        operation=operation.value,
-        count=(count or 3) if operation is PromptOperation.REWRITE else None,
+        operation=operation,
+        count=operation_spec(operation).count_or_default(count),
         variables=dict(snapshot.variables.get(operation, {})),
         inputs_from=inputs_from,
         repeats=repeats,
@@ -150,9 +150,7 @@ def _tell(comparison: Comparison, action: str, by: Actor) -> None:
     events.broadcast_on_commit(events.COMPARISON_CHANGED, comparison.pk)
 
 
-def _check(
-    operation: PromptOperation, inputs: Sequence[str], arms: Sequence[ArmChoice], repeats: int, count: int | None
-) -> None:
+def _check(operation: str, inputs: Sequence[str], arms: Sequence[ArmChoice], repeats: int, count: int | None) -> None:
     if not MIN_ARMS <= len(arms) <= MAX_ARMS:
         raise ValidationError(f"Choose {MIN_ARMS} to {MAX_ARMS} arms; these are {len(arms)}.")
     if not inputs:
@@ -173,8 +171,8 @@ def _check(
         except ValidationError as error:
             raise ValidationError(f"Input {position} cannot be used. {' '.join(error.messages)}") from None
     for arm in arms:
-        if arm.template.operation != operation.value:
-            raise ValidationError(f"{arm.template.name} is for {arm.template.operation}, not for {operation.value}.")
+        if arm.template.operation != operation:
+            raise ValidationError(f"{arm.template.name} is for {arm.template.operation}, not for {operation}.")
         if arm.version is not None and arm.version.template_id != arm.template.pk:
             raise ValidationError(f"That version is not one of {arm.template.name}.")
     seen: dict[tuple[Content, int], int] = {}
@@ -188,14 +186,11 @@ def _check(
 
 def _pinned(arm: ArmChoice, snapshot: Snapshot) -> dict[str, object]:
     content, provider = arm.content.cleaned(), arm.provider
-    settings = snapshot.settings
     return {
         "template": arm.template,
         "version": arm.version,
         "body": content.body,
-        "temperature": settings.temperature if content.temperature is None else content.temperature,
-        "max_tokens": content.max_tokens or settings.max_tokens,
-        "model": content.model,
+        **effective(content, snapshot.settings),
         "provider": provider,
         "provider_name": provider.name,
         "provider_kind": provider.kind,

@@ -6,9 +6,9 @@ from typing import Any
 from django.utils import timezone
 
 from promptops.actions.errors import Refused, Stale, StaleRelease
+from promptops.content import FIELDS, NOTHING
 from promptops.merge import merge
 from promptops.models import Draft, Template, User, Version
-from promptops.models.templates import CONTENT_FIELDS
 from promptops.text import MAX_BODY_BYTES
 
 # So many merges of one draft can be taken back, one by one.
@@ -33,7 +33,7 @@ def take(template: Template, chosen: Mapping[str, str], *, user: User, expected:
         raise Stale(CHANGED)
     if draft.base_id == live.pk:
         raise Refused(f"Your draft stands on v{live.number} already, which is live. Publish it as it is.")
-    merged = merge(draft.base.content if draft.base else None, draft.content, live.content)
+    merged = merge(draft.base.content if draft.base else NOTHING, draft.content, live.content)
     if undecided := merged.undecided(chosen):
         raise Refused(f"{len(undecided)} of {len(merged.contested)} still to choose. Choose for each what it becomes.")
     content = merged.content(chosen)
@@ -50,7 +50,7 @@ def undo(template: Template, *, user: User) -> Draft:
         raise Refused("There is no merge to undo. Your draft is as it was.")
     *older, before = draft.before_merges
     base = Version.objects.filter(pk=before["base"], template=template).first()
-    return _replace(draft, {field: before[field] for field in CONTENT_FIELDS}, base, older)
+    return _replace(draft, {field: before[field] for field in FIELDS}, base, older)
 
 
 def _draft(template: Template, user: User) -> Draft:

@@ -7,24 +7,19 @@ from django.db import transaction
 
 from promptops import audit, live
 from promptops.actions._files import exported, write_files
-from promptops.actions.releases import Content, publish
+from promptops.actions.releases import publish
 from promptops.actions.templates import create_template
 from promptops.audit import Actor
 from promptops.checks import failures, run_checks
-from promptops.engine.types import PromptOperation
+from promptops.content import Content
+from promptops.engine.operations import OPERATIONS
 from promptops.models import LiveConfiguration, Template
 from promptops.text import decode_body
-
-DESCRIPTIONS = {
-    PromptOperation.ENHANCE: "Polishes what a viewer typed before it reaches the video model.",
-    PromptOperation.AUTO_EXTEND: "Invents the next prompt from the ones that came before.",
-    PromptOperation.REWRITE: "Offers alternatives to a prompt.",
-}
 
 
 @transaction.atomic
 def import_prompts(folder: Path, *, by: Actor) -> list[str]:
-    """At the first start, publish `enhance.txt`, `auto_extend.txt` and `rewrite.txt` as v1 of their templates.
+    """At the first start, publish the file of each operation, such as `enhance.txt`, as v1 of its template.
 
     Does nothing once any template exists. Returns a sentence for each file that is missing or cannot be used; its
     operation then runs on the engine's built-in text, which the overview says.
@@ -34,8 +29,8 @@ def import_prompts(folder: Path, *, by: Actor) -> list[str]:
     if Template.objects.exists():
         return []
     problems = []
-    for operation in PromptOperation:
-        path = folder / f"{operation.value}.txt"
+    for operation in OPERATIONS.values():
+        path = folder / f"{operation.name}.txt"
         try:
             body = decode_body(path.read_bytes())
         except OSError as error:
@@ -47,7 +42,7 @@ def import_prompts(folder: Path, *, by: Actor) -> list[str]:
         if failed := failures(run_checks(body, {})):
             problems.append(f"{path.name} was not imported: {' '.join(failed)}")
             continue
-        template = create_template(operation.value, operation.value, by=by, description=DESCRIPTIONS[operation])
+        template = create_template(operation.name, operation.name, by=by, description=operation.purpose)
         publish(template, Content(body), by=by, expected=None, note=f"Imported from {path.name}")
     return problems
 

@@ -17,13 +17,12 @@ from promptops.audit import Actor
 from promptops.engine.addresses import refusal_of_url
 from promptops.engine.providers.adaptations import ADAPTATIONS
 from promptops.engine.providers.addresses import base_address
-from promptops.enums import ProviderKind
 from promptops.key_variables import problem_of
 from promptops.models import Provider
 
 PRICES = ("price_input", "price_cached", "price_output")
 # What the embedded model has no use for: it costs nothing, always has its model and is asked in one way only.
-NOT_LOCAL = ("context_tokens", *PRICES, "fall_back_on_not_found", "adaptations")
+NOT_EMBEDDED = ("context_tokens", *PRICES, "fall_back_on_not_found", "adaptations")
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ def edited(provider: Provider, fields: ProviderFields) -> Provider:
     """
     after = copy(provider)
     _fill(after, fields)
-    if after.kind == ProviderKind.LOCAL or _server(after) != _server(provider):
+    if after.kind_spec.embedded or _server(after) != _server(provider):
         after.key_encrypted = after.key_env = ""
     _check(after)
     return after
@@ -210,7 +209,7 @@ def _fill(provider: Provider, fields: ProviderFields) -> None:
     provider.adaptations = [name for name in ADAPTATIONS if name in fields.adaptations]
     if unknown := set(fields.adaptations) - ADAPTATIONS.keys():
         raise ValidationError({"adaptations": f"PromptOps knows no adaptation {min(unknown)[:40]!r}."})
-    if provider.kind == ProviderKind.LOCAL:
+    if provider.kind_spec.embedded:
         provider.fall_back_on_auth = False  # it has no key that could be refused
 
 
@@ -246,10 +245,10 @@ def _check(provider: Provider) -> None:
     for name in ("first_text_ms", "stall_ms"):
         if provider.timeout_ms is not None and (getattr(provider, name) or 0) > provider.timeout_ms:
             raise ValidationError({name: f"Give at most the time limit of one call, {provider.timeout_ms:,} ms."})
-    if provider.kind == ProviderKind.LOCAL:
+    if provider.kind_spec.embedded:
         if provider.base_url or provider.key_env or provider.key_encrypted:
             raise ValidationError("The embedded model needs neither a base URL nor a key. Leave them empty.")
-        extras = [getattr(provider, name) for name in NOT_LOCAL]
+        extras = [getattr(provider, name) for name in NOT_EMBEDDED]
         if any(value is not None and value is not False and value != [] for value in extras):
             raise ValidationError(
                 "The embedded model has no prices, no context, no adaptations and no model to be missing. "
@@ -259,7 +258,7 @@ def _check(provider: Provider) -> None:
     _check_prices(provider)
     if provider.base_url and (problem := refusal_of_url(provider.base_url)):
         raise ValidationError({"base_url": problem})
-    if provider.kind == ProviderKind.OPENAI and not provider.base_url:
+    if provider.kind_spec.needs_address and not provider.base_url:
         raise ValidationError({"base_url": "Give the address of the API, such as http://127.0.0.1:8080/v1."})
 
 

@@ -1,6 +1,5 @@
 """Making a version live: publishing a new one, or going back to an older one."""
 
-from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import transaction
@@ -9,24 +8,8 @@ from django.db.models import Max
 from promptops.actions._release import Reason, check_text, next_revision, record_release
 from promptops.actions.errors import Refused, StaleRelease
 from promptops.audit import Actor
+from promptops.content import Content
 from promptops.models import Draft, Template, User, Version
-from promptops.text import clean_body
-
-
-@dataclass(frozen=True)
-class Content:
-    """A text and its generation settings, as a form or a file gives them; None and "" mean that the default applies."""
-
-    body: str
-    temperature: float | None = None
-    max_tokens: int | None = None
-    model: str = ""
-
-    def cleaned(self) -> "Content":
-        """The same with a clean body and a stripped model id; raises ValidationError with the reason."""
-        # "-0" is a number below zero by its sign alone, which not every database keeps: the hash would tell it apart.
-        temperature = None if self.temperature is None else self.temperature + 0.0
-        return replace(self, body=clean_body(self.body), temperature=temperature, model=self.model.strip())
 
 
 @transaction.atomic
@@ -58,10 +41,7 @@ def publish(
         note=note.strip(),
         author=by.user,
         author_name=by.name,
-        body=content.body,
-        temperature=content.temperature,
-        max_tokens=content.max_tokens,
-        model=content.model,
+        **vars(content),
     )
     if live and version.content == live.content:
         raise Refused(f"No changes to publish: the text and settings are those of v{live.number}, which is live.")

@@ -22,8 +22,8 @@ from promptops import audit, events, live
 from promptops.actions._threads import DatabaseThread
 from promptops.actions.errors import Refused
 from promptops.actions.recording import PAGE_WAITS_SECONDS, NotRecorded, recorder
-from promptops.actions.releases import Content
 from promptops.audit import SYSTEM, Actor
+from promptops.content import Content
 from promptops.draining import gate
 from promptops.engine.chain import AttemptStarted, ChainEvent, Delivery, HedgePolicy, RunDone, TextChunk, run_chain
 from promptops.engine.drills import Fault, faulty
@@ -33,7 +33,7 @@ from promptops.engine.providers import build_provider
 from promptops.engine.safety.guard import MAX_BYTES, SafetyLayer, SafetyVerdict, UnjudgedCause, VerdictDecision
 from promptops.engine.snapshot import ProviderSpec, SafetySpec, Snapshot
 from promptops.engine.types import Attempt as EngineAttempt
-from promptops.engine.types import LLMProvider, LLMRequest, LLMResponse, PromptOperation
+from promptops.engine.types import LLMProvider, LLMRequest, LLMResponse
 from promptops.enums import RunSource, RunStatus, SafetyMode, SafetyQueue, SafetySide
 from promptops.models import Attempt, LiveConfiguration, Run, SafetyCheck, SafetyExample, Template, Trial, User, Version
 
@@ -64,7 +64,7 @@ class Drill:
 class RunPlan:
     """Everything that one run is made of, fixed before it begins."""
 
-    operation: PromptOperation
+    operation: str
     input: str
     content: Content
     providers: tuple[ProviderSpec, ...]
@@ -431,7 +431,7 @@ def _run(plan: RunPlan, outcome: Outcome) -> Run:
     return Run(
         at=outcome.at or timezone.now(),
         source=plan.source,
-        operation=plan.operation.value,
+        operation=plan.operation,
         user=plan.by,
         template=plan.template,
         version=plan.version,

@@ -28,6 +28,7 @@ from django.utils import timezone
 from promptops import audit, guards
 from promptops.actions.errors import Refused
 from promptops.audit import Actor
+from promptops.engine.safety.evaluation import SETS
 from promptops.engine.safety.guard import MAX_BYTES, let_go
 from promptops.engine.safety.normalize import words
 from promptops.engine.safety.trainer import OUTCOME
@@ -38,8 +39,6 @@ from promptops.models.safety import LOST
 
 log = logging.getLogger(__name__)
 
-SETS = settings.BASE_DIR / "tests" / "data" / "safety"
-"""Texts from elsewhere, which a new model is evaluated on where they are; none is ever trained on."""
 LONGEST_SECONDS = 120
 TOLD_SECONDS = 0.5
 """How often a training says that it goes on, and hears that it was canceled."""

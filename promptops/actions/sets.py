@@ -13,10 +13,10 @@ from promptops.actions._files import exported, write_files
 from promptops.actions._set_files import BadSet, Entry, state_sha256
 from promptops.actions.errors import Refused
 from promptops.actions.exports import record_export
-from promptops.actions.releases import Content, publish
+from promptops.actions.releases import publish
 from promptops.actions.templates import RESERVED_NAMES, create_template, describe, make_default
 from promptops.audit import Actor
-from promptops.engine.types import PromptOperation
+from promptops.content import Content
 from promptops.models import LiveConfiguration, Template, Version
 
 NOTE = "Imported from files"
@@ -230,7 +230,7 @@ def _files(keep_variables: bool) -> dict[str, str]:
     for template in templates:
         version = template.live_version
         assert version is not None  # by the filter above
-        known = values[PromptOperation(template.operation)]
+        known = values[template.operation]
         body = exported(template.name, version.body, known, keep_variables=keep_variables)
         entry = Entry(
             name=template.name,

@@ -7,8 +7,8 @@ from django.utils import timezone
 from promptops import audit
 from promptops.actions._release import check_text, next_revision, record_release
 from promptops.actions.errors import Refused, Stale, StaleDraft
-from promptops.actions.releases import Content
 from promptops.audit import Actor
+from promptops.content import SETTINGS, Content
 from promptops.models import DiscardedDraft, Draft, LiveConfiguration, Template, User, Version
 from promptops.text import MAX_BODY_BYTES
 
@@ -153,14 +153,15 @@ def save_draft(
     User.objects.select_for_update().get(pk=user.pk)
     draft = Draft.objects.filter(template=template, user=user).first() or Draft(template=template, user=user)
     elsewhere = page and draft.pk and draft.page != page and draft.state != seen
-    if elsewhere and (draft.body, *_settings(draft)) != (body, *_settings(content)):
+    if elsewhere and (draft.body, _settings(draft)) != (body, _settings(content)):
         if not overwrite:
             raise StaleDraft(draft)
         _set_aside(draft)
     draft.page = page
     draft.base = version
-    draft.body, draft.temperature, draft.max_tokens = body, content.temperature, content.max_tokens
-    draft.model = content.model.strip()
+    draft.body = body
+    for name, value in _settings(content).items():
+        setattr(draft, name, value)
     draft.updated_at = timezone.now()
     if version and {**draft.content, "body": body.strip()} == version.content and not draft.before_merges:
         if draft.pk:
@@ -224,8 +225,8 @@ def _set_aside(draft: Draft) -> DiscardedDraft:
     return kept
 
 
-def _settings(content: Content | Draft) -> tuple[object, ...]:
-    return content.temperature, content.max_tokens, content.model.strip()
+def _settings(content: Content | Draft) -> dict[str, object]:
+    return {name: setting.cleaned(getattr(content, name)) for name, setting in SETTINGS.items()}
 
 
 def _told(template: Template) -> dict[str, object]:

@@ -24,13 +24,11 @@ from promptops import events, live
 from promptops.actions._threads import DatabaseThread
 from promptops.actions.comparisons import finish_if_done
 from promptops.actions.errors import Refused
-from promptops.actions.releases import Content
 from promptops.actions.runs import Outcome, RunPlan, execute, record_run
 from promptops.draining import gate
 from promptops.engine.rewrite import parse_alternatives
 from promptops.engine.snapshot import ProviderSpec, Snapshot
-from promptops.engine.types import PromptOperation
-from promptops.enums import ComparisonState, ProviderKind, RunSource, RunStatus, TrialState
+from promptops.enums import ComparisonState, RunSource, RunStatus, TrialState
 from promptops.measures import measure
 from promptops.models import Arm, Comparison, Provider, Run, Trial
 from promptops.models.comparisons import LONGEST_DELAY, delayed
@@ -218,7 +216,7 @@ def _claim_some(claim: str, busy: Counter[int | None]) -> list[Trial]:
 def _calls_at_once(provider: Provider | None) -> int:
     if provider is None:
         return CALLS_AT_ONCE  # they fail at once
-    if provider.kind == ProviderKind.LOCAL:
+    if provider.kind_spec.embedded:
         return 1
     return min(CALLS_AT_ONCE, max(1, (provider.max_concurrent or CALLS_AT_ONCE * 2) // 2))
 
@@ -246,11 +244,11 @@ def _spec(trial: Trial) -> ProviderSpec | None:
 def _plan(trial: Trial, spec: ProviderSpec | None, snapshot: Snapshot, claim: str) -> RunPlan:
     """One provider, no fallback: another one's answer would be counted as this arm's."""
     arm, comparison = trial.arm, trial.comparison
-    operation = PromptOperation(comparison.operation)
+    operation = comparison.operation
     return RunPlan(
         operation=operation,
         input=trial.input.text,
-        content=Content(arm.body, arm.temperature, arm.max_tokens, arm.model),
+        content=arm.content,
         providers=(spec,) if spec else (),
         snapshot=replace(snapshot, variables={operation: comparison.variables}),
         source=RunSource.COMPARISON,
@@ -283,13 +281,12 @@ def _end(trial: Trial, run: Run, error_kind: str, claim: str) -> None:
 
 
 def _measured(run: Run) -> dict[str, Any]:
-    """What is counted of an answer, by the trial's fields.
+    """Return what is counted of an answer, by the trial's fields.
 
-    What auto_extend goes on with is a new prompt, which need not have the words of those before it.
+    An answer need only have the words of its input where the operation keeps the subject.
     """
-    found: list[str] = []
-    if rewrite := run.operation == PromptOperation.REWRITE.value:
-        found = parse_alternatives(run.output, len(run.output))
-    given = None if run.operation == PromptOperation.AUTO_EXTEND.value else run.input
-    fields = asdict(measure(given, run.output, alternatives=found)) | {"answer_hash": run.answer_hash}
-    return fields | ({"alternatives": min(len(found), 32_767)} if rewrite else {})
+    spec = run.operation_spec
+    alternatives = parse_alternatives(run.output, len(run.output)) if spec.offers_alternatives else []
+    given = run.input if spec.keeps_subject else None
+    fields = asdict(measure(given, run.output, alternatives=alternatives)) | {"answer_hash": run.answer_hash}
+    return fields | ({"alternatives": min(len(alternatives), 32_767)} if spec.offers_alternatives else {})

@@ -26,9 +26,9 @@ from promptops.engine.errors import (
 )
 from promptops.engine.events import AttemptFailed, AttemptStarted, ChainEvent, Delivery, HedgePolicy, RunDone
 from promptops.engine.health import HealthRegistry, HealthView
-from promptops.engine.http import close_client, use_transport
+from promptops.engine.http import AuthHeader, close_client, use_transport
 from promptops.engine.policies import POLICIES, Policy
-from promptops.engine.providers import KINDS, build_provider, register_kind
+from promptops.engine.providers import KINDS, KindSpec, build_provider, register_kind
 from promptops.engine.providers.adaptations import ADAPTATIONS
 from promptops.engine.providers.addresses import base_address
 from promptops.engine.providers.cerebras import CerebrasProvider
@@ -64,6 +64,7 @@ __all__ = [
     "Attempt",
     "AttemptFailed",
     "AttemptStarted",
+    "AuthHeader",
     "CerebrasProvider",
     "ChainEvent",
     "Delivery",
@@ -72,6 +73,7 @@ __all__ = [
     "HealthRegistry",
     "HealthView",
     "HedgePolicy",
+    "KindSpec",
     "LLMAuthError",
     "LLMBadRequestError",
     "LLMBusyError",

@@ -9,34 +9,17 @@ from types import MappingProxyType
 from promptops.engine.chain import complete_chain
 from promptops.engine.events import HedgePolicy
 from promptops.engine.health import HealthRegistry
+from promptops.engine.operations import operation_spec
 from promptops.engine.types import LLMMessage, LLMProvider, LLMRequest, LLMResponse, PromptOperation
 
 BUILT_IN_PROMPTS: Mapping[PromptOperation, str] = MappingProxyType(
-    {
-        PromptOperation.ENHANCE: (
-            "You are a prompt enhancer. Rewrite the user's text as a vivid, detailed description of a single cinematic"
-            " video shot. Describe the subject and what it does, the setting, the light, the mood and how the camera"
-            " moves. Keep everything that the user asked for. Write one paragraph in the present tense, 40 to 80 words,"
-            " and nothing else."
-        ),
-        PromptOperation.AUTO_EXTEND: (
-            "You are a video continuation assistant. The user gives the prompts of a video so far, one a line, oldest"
-            " first. Write the prompt of the next shot: the same subject, place and style, and one new thing that"
-            " follows naturally, so that the story moves on without a jump. Describe what can be seen, in the present"
-            " tense, in 40 to 80 words. Answer with the prompt alone."
-        ),
-        PromptOperation.REWRITE: (
-            "You are a prompt rewriter for a text-to-video model. Offer alternatives to the user's prompt: the same"
-            " subject and intent, each with another setting, light, camera or mood, each a complete prompt of at most"
-            " 60 words. Write one alternative a line, without numbers, titles or remarks."
-        ),
-    }
+    {operation: operation_spec(operation).default_text for operation in PromptOperation}
 )
 """The system prompts used where no other is given."""
 
 
 def build_request(
-    operation: PromptOperation,
+    operation: str,
     text: str,
     *,
     system_prompt: str,
@@ -48,13 +31,13 @@ def build_request(
 ) -> LLMRequest:
     """Return the request that runs `operation` on `text`.
 
-    The user message is exactly `text`. `count`, the number of alternatives wanted from a rewrite, is asked for at the
-    end of the system message. The answer of a rewrite is read as lines, every other one as a text. Raises `ValueError`
-    when `text` is blank.
+    The user message is exactly `text`. `count`, the number of alternatives wanted from an operation that offers them,
+    is asked for at the end of the system message. Raises `ValueError` when `text` is blank or the operation unknown.
     """
+    spec = operation_spec(operation)
     if not text.strip():
-        raise ValueError(f"The input of {operation.value} is empty")
-    if operation is PromptOperation.REWRITE and count is not None:
+        raise ValueError(f"The input of {spec.name} is empty")
+    if spec.offers_alternatives and count is not None:
         wanted = max(1, count)
         system_prompt += f"\n\nWrite exactly {wanted} alternative{'s' if wanted > 1 else ''}, one a line."
     messages = [LLMMessage("system", system_prompt), LLMMessage("user", text)]
@@ -64,7 +47,7 @@ def build_request(
         max_tokens=max_tokens,
         temperature=temperature,
         timeout_ms=timeout_ms,
-        answer="lines" if operation is PromptOperation.REWRITE else "text",
+        answer=spec.answer,
     )
 
 

@@ -31,6 +31,7 @@ from promptops.engine.breaker import (
 from promptops.engine.errors import LLMProviderError
 from promptops.engine.policies import chosen_to_fall_back, policy_for
 from promptops.engine.types import LLMProvider
+from promptops.percentiles import percentile
 
 __all__ = ["FAILURES_TO_OPEN", "OPEN_SECONDS", "Breaker", "HealthRegistry", "HealthView", "Permit"]
 
@@ -301,8 +302,8 @@ class HealthRegistry:
         """Return the 95th percentile of the provider's latest latencies, `None` when they are too few."""
         with self._lock:
             known = self._providers.get(key)
-            latencies = sorted(known.latencies[streamed]) if known else []
-        return latencies[int(len(latencies) * 0.95)] if len(latencies) >= LATENCIES_NEEDED else None
+            latencies = list(known.latencies[streamed]) if known else []
+        return percentile(latencies, 95) if len(latencies) >= LATENCIES_NEEDED else None
 
     def count_run(self, hedges: float = 0.0) -> None:
         """A run has begun: it earns a tenth of a retry, and `hedges` more hedges, for all runs."""

@@ -19,6 +19,7 @@ import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 from weakref import WeakSet
@@ -65,15 +66,27 @@ class CallFailed(Exception):
         self.too_long = too_long
 
 
+@dataclass(frozen=True)
+class AuthHeader:
+    """The request header that carries a key, and what goes before the key."""
+
+    name: str = "Authorization"
+    prefix: str = ""
+
+
+BEARER = AuthHeader(prefix="Bearer ")
+
+
 class BearerKey:
     """A key to send. An object, so that a traceback that shows variables does not show it."""
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, auth: AuthHeader = BEARER) -> None:
         self._key = key
+        self._auth = auth
 
     def header(self) -> tuple[bytes, bytes]:
         """The request header that carries it."""
-        return b"Authorization", b"Bearer " + self._key.encode("ascii")
+        return self._auth.name.encode("ascii"), (self._auth.prefix + self._key).encode("ascii")
 
 
 _EVENT_STARTS = frozenset({b":", b"d", b"e", b"i", b"r"})

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from promptops.engine.answers import parse_alternatives
+from promptops.engine.operations import DEFAULT_COUNT
 from promptops.engine.types import LLMResponse
 
 
@@ -15,7 +16,7 @@ from promptops.engine.types import LLMResponse
 class RewriteOptions:
     """How many alternatives are wanted, and how freely written; `None` is the enhancer's own temperature."""
 
-    count: int = 3
+    count: int = DEFAULT_COUNT
     temperature: float | None = None
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from promptops.engine.safety.guard import SafetyGuard, SafetyPolicy, SafetyVerdict, UnjudgedCause, VerdictDecision
-from promptops.engine.types import Prices, PromptOperation
+from promptops.engine.types import Prices
 from promptops.engine.variables import fill
 
 
@@ -43,7 +43,7 @@ class TemplateSpec:
 
     id: int
     name: str
-    operation: PromptOperation
+    operation: str
     version_id: int
     version_number: int
     body: str
@@ -60,7 +60,7 @@ class SettingsSpec:
     timeout_ms: int = 20_000
     temperature: float = 0.7
     max_tokens: int = 256
-    hedge_after_ms: Mapping[PromptOperation, int | None] = field(default_factory=dict)
+    hedge_after_ms: Mapping[str, int | None] = field(default_factory=dict)
     """Operations that are hedged, and after how long: `None` is the provider's own p95 (see `HedgePolicy`)."""
 
 
@@ -98,18 +98,18 @@ class Snapshot:
 
     revision: int
     templates: tuple[TemplateSpec, ...]
-    defaults: Mapping[PromptOperation, int]
+    defaults: Mapping[str, int]
     providers: tuple[ProviderSpec, ...]
     settings: SettingsSpec = SettingsSpec()
-    variables: Mapping[PromptOperation, Mapping[str, str]] = field(default_factory=dict)
+    variables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """What `{{ name }}` stands for, by operation and name. Texts of templates hold their variables unfilled."""
     safety: SafetySpec = field(default_factory=SafetySpec)
 
-    def filled(self, operation: PromptOperation, text: str) -> str:
+    def filled(self, operation: str, text: str) -> str:
         """A system prompt of the operation as a model gets it, its variables filled in."""
         return fill(text, self.variables.get(operation, {}))
 
-    def template_for(self, operation: PromptOperation) -> TemplateSpec | None:
+    def template_for(self, operation: str) -> TemplateSpec | None:
         """The operation's default template, or `None` when it has none."""
         wanted = self.defaults.get(operation)
         return next((template for template in self.templates if template.id == wanted), None)

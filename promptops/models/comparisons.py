@@ -10,7 +10,9 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from promptops.enums import OPERATION_CHOICES, Choice, ComparisonState, TrialState
+from promptops.content import Content, values_of
+from promptops.engine.operations import OperationSpec, operation_spec
+from promptops.enums import Choice, ComparisonState, TrialState, operation_choices
 
 LETTERS = "ABCD"
 
@@ -31,7 +33,7 @@ class Comparison(models.Model):
 
     name = models.CharField(max_length=100)
     note = models.CharField("why", max_length=300, blank=True)
-    operation = models.CharField(max_length=20, choices=OPERATION_CHOICES)
+    operation = models.CharField(max_length=20, choices=operation_choices)
     count = models.PositiveSmallIntegerField(null=True, blank=True, help_text="Alternatives asked for by rewrite.")
     variables = models.JSONField(
         default=dict, blank=True, help_text="The operation's variables, by name, as they were then."
@@ -51,6 +53,11 @@ class Comparison(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def operation_spec(self) -> OperationSpec:
+        """Return the operation with all that depends on it. Raises ValueError when it was removed."""
+        return operation_spec(self.operation)
 
 
 class Arm(models.Model):
@@ -76,6 +83,11 @@ class Arm(models.Model):
 
     def __str__(self) -> str:
         return f"{self.letter}: {self.label}"
+
+    @property
+    def content(self) -> Content:
+        """Return what the arm asks, with every setting decided."""
+        return Content(**values_of(self))
 
     @property
     def letter(self) -> str:

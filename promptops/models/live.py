@@ -4,6 +4,11 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.utils import timezone
 
+from promptops.content import SETTINGS
+
+HEDGE = "hedge_"
+"""What the name of a field with the hedging of an operation begins with. An operation without a field is not hedged."""
+
 
 def hedge_field(operation: str) -> models.CharField:
     """When the next provider is started beside a slow one: "" never, "p95", or after that many milliseconds."""
@@ -24,8 +29,8 @@ class LiveConfiguration(models.Model):
     timeout_ms = models.PositiveIntegerField(
         "time limit of a run", default=20_000, validators=[MinValueValidator(500), MaxValueValidator(600_000)]
     )
-    temperature = models.FloatField(default=0.7, validators=[MinValueValidator(0.0), MaxValueValidator(2.0)])
-    max_tokens = models.PositiveIntegerField(default=256, validators=[MinValueValidator(1), MaxValueValidator(32768)])
+    temperature = models.FloatField(default=0.7, validators=SETTINGS["temperature"].validators)
+    max_tokens = models.PositiveIntegerField(default=256, validators=SETTINGS["max_tokens"].validators)
     run_retention_days = models.PositiveIntegerField(
         "keep the text of runs for", default=30, validators=[MinValueValidator(1), MaxValueValidator(3650)]
     )

@@ -7,7 +7,8 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.utils import timezone
 
-from promptops.enums import ProviderKind
+from promptops.engine.providers.kinds import KindSpec, kind_spec
+from promptops.enums import provider_kind_choices
 
 TIME_VALIDATORS = [MinValueValidator(100), MaxValueValidator(600_000)]  # milliseconds
 PRICE_VALIDATORS = [MinValueValidator(0.0), MaxValueValidator(100_000.0)]  # USD per million tokens
@@ -38,7 +39,7 @@ class Provider(models.Model):
         ],
         error_messages={"unique": "A provider of that name exists. Choose another name."},
     )
-    kind = models.CharField(max_length=20, choices=ProviderKind)
+    kind = models.CharField(max_length=20, choices=provider_kind_choices)
     # Not a URLField: that refuses hosts of one label, such as http://vllm:8000/v1 in a container network.
     base_url = models.CharField(
         "base URL",
@@ -100,10 +101,14 @@ class Provider(models.Model):
 
     class Meta:
         ordering = ["position", "id"]
-        constraints = [models.CheckConstraint(condition=models.Q(kind__in=ProviderKind.values), name="provider_kind")]
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def kind_spec(self) -> KindSpec:
+        """Return the kind with all that depends on it. One that is not installed any more can only be edited."""
+        return kind_spec(self.kind)
 
     @property
     def key_state(self) -> str:

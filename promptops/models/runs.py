@@ -5,7 +5,8 @@ from hashlib import sha256
 from django.db import models
 from django.utils import timezone
 
-from promptops.enums import OPERATION_CHOICES, RunSource, RunStatus
+from promptops.engine.operations import OperationSpec, operation_spec
+from promptops.enums import RunSource, RunStatus, operation_choices
 
 
 class Run(models.Model):
@@ -13,7 +14,7 @@ class Run(models.Model):
 
     at = models.DateTimeField(default=timezone.now, db_index=True)
     source = models.CharField(max_length=20, choices=RunSource)
-    operation = models.CharField(max_length=20, choices=OPERATION_CHOICES)
+    operation = models.CharField(max_length=20, choices=operation_choices)
     user = models.ForeignKey("User", models.PROTECT, null=True, blank=True, related_name="+")
     template = models.ForeignKey("Template", models.PROTECT, null=True, blank=True, related_name="runs")
     version = models.ForeignKey("Version", models.PROTECT, null=True, blank=True, related_name="runs")
@@ -48,6 +49,11 @@ class Run(models.Model):
 
     def __str__(self) -> str:
         return f"run {self.pk}"
+
+    @property
+    def operation_spec(self) -> OperationSpec:
+        """Return the operation with all that depends on it. Raises ValueError when it was removed."""
+        return operation_spec(self.operation)
 
     @property
     def answer_hash(self) -> int | None:

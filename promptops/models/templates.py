@@ -6,13 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.core.validators import RegexValidator
 from django.db import models
 from django.utils import timezone
 
-from promptops.enums import OPERATION_CHOICES
-
-CONTENT_FIELDS = ("body", "temperature", "max_tokens", "model")
+from promptops.content import SETTINGS, values_of
+from promptops.engine.operations import OperationSpec, operation_spec
+from promptops.enums import operation_choices
 
 
 class Content(models.Model):
@@ -20,20 +20,23 @@ class Content(models.Model):
 
     body = models.TextField()
     temperature = models.FloatField(
-        null=True, blank=True, validators=[MinValueValidator(0.0), MaxValueValidator(2.0)], help_text="0 to 2"
+        null=True,
+        blank=True,
+        validators=SETTINGS["temperature"].validators,
+        help_text=SETTINGS["temperature"].range,
     )
     max_tokens = models.PositiveIntegerField(
-        null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(32768)], help_text="1 to 32,768"
+        null=True, blank=True, validators=SETTINGS["max_tokens"].validators, help_text=SETTINGS["max_tokens"].range
     )
-    model = models.CharField(max_length=200, blank=True)
+    model = models.CharField(max_length=SETTINGS["model"].max_characters, blank=True)
 
     class Meta:
         abstract = True
 
     @property
     def content(self) -> dict[str, Any]:
-        """The four fields that decide how a run goes."""
-        return {field: getattr(self, field) for field in CONTENT_FIELDS}
+        """Return the fields that decide how a run goes, by name."""
+        return values_of(self)
 
 
 class Template(models.Model):
@@ -50,7 +53,7 @@ class Template(models.Model):
         ],
         error_messages={"unique": "A template of that name exists. Choose another name."},
     )
-    operation = models.CharField(max_length=20, choices=OPERATION_CHOICES)
+    operation = models.CharField(max_length=20, choices=operation_choices)
     description = models.CharField(max_length=200, blank=True)
     is_default = models.BooleanField(default=False)
     live_version = models.ForeignKey("Version", models.PROTECT, null=True, blank=True, related_name="+")
@@ -70,6 +73,11 @@ class Template(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def operation_spec(self) -> OperationSpec:
+        """Return the operation with all that depends on it. Raises ValueError when it was removed."""
+        return operation_spec(self.operation)
 
 
 class Version(Content):
@@ -173,6 +181,6 @@ class Presence(models.Model):
 
 
 def content_sha256(content: dict[str, Any]) -> str:
-    """SHA-256 (hex) of the canonical JSON of body, temperature, max_tokens and model."""
+    """Return the SHA-256 (hex) of the canonical JSON of a content."""
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()

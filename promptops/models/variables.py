@@ -3,8 +3,7 @@
 from django.core.validators import RegexValidator
 from django.db import models
 
-from promptops.engine.types import PromptOperation
-from promptops.enums import OPERATION_CHOICES
+from promptops.enums import operation_choices
 
 MAX_VALUE_CHARACTERS = 4000  # as `actions.variables.clean_value` enforces
 
@@ -12,7 +11,7 @@ MAX_VALUE_CHARACTERS = 4000  # as `actions.variables.clean_value` enforces
 class Variable(models.Model):
     """What `{{ name }}` stands for in the system prompts of one operation; part of the live configuration."""
 
-    operation = models.CharField(max_length=20, choices=OPERATION_CHOICES)
+    operation = models.CharField(max_length=20, choices=operation_choices)
     name = models.CharField(
         max_length=40,
         validators=[
@@ -35,10 +34,6 @@ class Variable(models.Model):
                 fields=["operation", "name"],
                 name="variable_name_unique",
                 violation_error_message="A variable of that name is declared already. Change that one.",
-            ),
-            models.CheckConstraint(
-                condition=models.Q(operation__in=[operation.value for operation in PromptOperation]),
-                name="variable_operation",
             ),
         ]
 

@@ -1,16 +1,15 @@
 """The overview's numbers over time: runs, fallback, errors, latency and cost of each operation."""
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from django.utils import timezone
 
 from promptops import charts
-from promptops.engine.types import PromptOperation
+from promptops.engine.operations import OPERATIONS
 from promptops.enums import RunSource, RunStatus
 from promptops.models import Run
+from promptops.percentiles import percentile
 
 # How many hours can be shown, and how many minutes one step of the charts then is.
 STEP_MINUTES = {1: 5, 24: 60, 168: 360}
@@ -141,7 +140,7 @@ def figures(hours: int) -> Figures:
     )
     capped = len(rows) > MAX_RUNS
     rows = rows[:MAX_RUNS]
-    totals = {operation.value: Tally() for operation in PromptOperation}
+    totals = {name: Tally() for name in OPERATIONS}
     tallies = {operation: [Tally() for _ in times] for operation in totals}
     for at, operation, status, fallback_used, latency_ms, cost, cost_estimated in rows:
         ran = status, fallback_used, latency_ms, cost, cost_estimated
@@ -170,13 +169,6 @@ def step_starts(now: datetime, hours: int) -> list[datetime]:
     last = (now.timestamp() + offset) // step * step - offset
     count = hours * 3600 // step
     return [datetime.fromtimestamp(last - step * back, UTC) for back in range(count - 1, -1, -1)]
-
-
-def percentile(values: Sequence[float], percent: float) -> float | None:
-    """The smallest value that at least `percent` of all do not exceed (nearest rank); None without values."""
-    if not values:
-        return None
-    return sorted(values)[max(1, math.ceil(len(values) * percent / 100)) - 1]
 
 
 def _drawn(operation: str, total: Tally, times: list[datetime], tallies: list[Tally]) -> OperationFigures:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from promptops.content import effective
 from promptops.models import Arm, Comparison, LiveConfiguration, Provider, Version
 
 
@@ -46,11 +47,8 @@ def _offer(arm: Arm, settings: LiveConfiguration, chain: list[Provider]) -> Offe
 
 
 def _says(version: Version, arm: Arm, settings: LiveConfiguration) -> bool:
-    """Whether the version would give the model what the arm gave it."""
-    temperature = settings.temperature if version.temperature is None else version.temperature
-    tokens = version.max_tokens or settings.max_tokens
-    of_version = (version.body, temperature, tokens, version.model)
-    return of_version == (arm.body, arm.temperature, arm.max_tokens, arm.model)
+    """Return whether the version would give the model what the arm gave it."""
+    return {"body": version.body, **effective(version, settings)} == vars(arm.content)
 
 
 def _not_first(arm: Arm, chain: list[Provider]) -> str:

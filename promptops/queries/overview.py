@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from django.utils.safestring import SafeString
 
 from promptops import audit
-from promptops.engine.types import PromptOperation
+from promptops.engine.operations import OPERATIONS
 from promptops.models import AuditEntry, Release, Template
 from promptops.queries.providers import ProviderRow, chain
 from promptops.queries.safety import SafetyState
@@ -33,7 +33,7 @@ NOT_CHANGES = [
 class OperationRow:
     """One operation with its default template and the release that put its version live (None: nothing live)."""
 
-    operation: PromptOperation
+    operation: str
     template: Template | None
     release: Release | None
 
@@ -96,7 +96,7 @@ def overview() -> Overview:
     providers = chain()
     live_releases = newest_release_of([template.live_version_id for template in defaults.values()])
     return Overview(
-        operations=[_row(operation, defaults.get(operation.value), live_releases) for operation in PromptOperation],
+        operations=[_row(name, defaults.get(name), live_releases) for name in OPERATIONS],
         providers=providers,
         alarms=alarms(providers),
         changes=[(entry, audit.sentence_html(entry)) for entry in entries],
@@ -104,6 +104,6 @@ def overview() -> Overview:
     )
 
 
-def _row(operation: PromptOperation, template: Template | None, releases: dict[int, Release]) -> OperationRow:
+def _row(operation: str, template: Template | None, releases: dict[int, Release]) -> OperationRow:
     release = releases.get(template.live_version_id) if template and template.live_version_id else None
     return OperationRow(operation, template, release)

@@ -13,11 +13,11 @@ from django.utils import timezone
 
 from promptops import crypto, live
 from promptops.engine.health import FAILURES_TO_OPEN, HealthView
-from promptops.engine.providers import local
 from promptops.engine.providers.adaptations import ADAPTATIONS
-from promptops.enums import ProviderKind, RunStatus
+from promptops.enums import RunStatus
 from promptops.key_variables import key_variable, problem_of
 from promptops.models import Attempt, LearnedAdaptation, Provider, Run
+from promptops.percentiles import percentile
 
 HOUR = timedelta(hours=1)
 LATENCIES_READ = 5_000
@@ -284,8 +284,8 @@ def _figures(now: datetime, providers: int) -> dict[str, Figures]:
         row["name"]: Figures(
             answered=row["answered"],
             failed=row["failed"],
-            p50_ms=_percentile(latencies[row["name"]][True], 0.50),
-            p95_ms=_percentile(latencies[row["name"]][True], 0.95),
+            p50_ms=percentile(latencies[row["name"]][True], 50),
+            p95_ms=percentile(latencies[row["name"]][True], 95),
             bars=_bars(latencies[row["name"]]),
             input_tokens=row["input"] or 0,
             output_tokens=row["output"] or 0,
@@ -310,11 +310,6 @@ def _latencies(since: datetime, each: int) -> dict[str, dict[bool, list[float]]]
     for provider, outcome, latency_ms in newest.values_list("provider", "outcome", "latency_ms"):
         found[provider][outcome == RunStatus.SUCCEEDED].append(latency_ms)
     return found
-
-
-def _percentile(latencies: list[float], share: float) -> float | None:
-    """The smallest latency that at least `share` of them do not exceed; None for none."""
-    return sorted(latencies)[math.ceil(len(latencies) * share) - 1] if latencies else None
 
 
 def _place(latency_ms: float) -> float:
@@ -370,8 +365,8 @@ def _row(provider: Provider, priority: int | None, last: LastCall | None) -> Pro
         name=provider.name,
         kind=provider.get_kind_display(),
         base_url=provider.base_url,
-        model_shown=provider.model or (local.MODEL if provider.kind == ProviderKind.LOCAL else "the prompt's own"),
-        key="no key needed" if provider.kind == ProviderKind.LOCAL else key_sentence(provider),
+        model_shown=provider.model or provider.kind_spec.model or "the prompt's own",
+        key="no key needed" if provider.kind_spec.embedded else key_sentence(provider),
         timeout_ms=provider.timeout_ms,
         enabled=provider.enabled,
         priority=priority,
@@ -438,9 +433,11 @@ def _left(milliseconds: int) -> str:
 
 def _problem(provider: Provider) -> tuple[str, str] | None:
     """What keeps every call from succeeding, as far as that can be known without one."""
-    if provider.kind == ProviderKind.LOCAL:
-        reason = local.local_available()
-        return ("not installed", reason) if reason else None
+    kind = provider.kind_spec
+    if kind.problem and (reason := kind.problem()):
+        return "not installed", reason
+    if kind.embedded:
+        return None
     if provider.key_encrypted:
         try:
             crypto.decrypt(provider.key_encrypted)

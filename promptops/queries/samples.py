@@ -2,25 +2,8 @@
 
 from dataclasses import dataclass
 
-from promptops.engine.types import PromptOperation
+from promptops.engine.operations import operation_spec
 from promptops.models import Sample
-
-# Inputs of the kind that viewers type.
-SHIPPED = {
-    PromptOperation.ENHANCE: [
-        "a fox running through snow",
-        "two old friends share an umbrella at a tram stop",
-        "a lighthouse in a storm, seen from a small boat",
-    ],
-    PromptOperation.AUTO_EXTEND: [
-        "A fox trots along a frozen creek at dawn.\nThe fox stops and listens, one paw raised.",
-        "A baker slides a tray into the oven.\nFlour hangs in the morning light.\nThe shop bell rings.",
-    ],
-    PromptOperation.REWRITE: [
-        "a fox running through snow",
-        "a city street at night in the rain",
-    ],
-}
 
 
 @dataclass(frozen=True)
@@ -45,4 +28,4 @@ def of(operation: str) -> Samples:
     """The inputs of the operation, pinned ones in the order of pinning."""
     pinned = list(Sample.objects.filter(operation=operation))
     texts = {sample.text for sample in pinned}
-    return Samples(pinned, [text for text in SHIPPED[PromptOperation(operation)] if text not in texts])
+    return Samples(pinned, [text for text in operation_spec(operation).samples if text not in texts])

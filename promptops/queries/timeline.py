@@ -9,9 +9,9 @@ from django.db.models import Max, Q, QuerySet
 from django.utils.safestring import SafeString
 
 from promptops.audit import sentence_html
-from promptops.engine.types import PromptOperation
+from promptops.content import SETTINGS
+from promptops.engine.operations import OPERATIONS
 from promptops.models import AuditEntry, LiveConfiguration, Release, Run, Template, Version
-from promptops.models.templates import CONTENT_FIELDS
 from promptops.queries import audit as audit_queries
 from promptops.queries.audit import EntryPage, Value
 
@@ -170,7 +170,7 @@ def configuration_of(release: Release) -> Configuration | None:
     values, _ = audit_queries.changes(AuditEntry(after=dict(settings)))
     until = _light(Release.objects.filter(revision__lte=release.revision))
     return Configuration(
-        operations=[defaults.get(name) or LiveTemplate("", name) for name in (each.value for each in PromptOperation)],
+        operations=[defaults.get(name) or LiveTemplate("", name) for name in OPERATIONS],
         others=[row for default, row in rows if not default],
         providers=kept["providers"],
         variables=kept.get("variables", []),
@@ -226,7 +226,7 @@ def _version_told(version: Version | None) -> dict[str, Any] | None:
     """What the audit tells of a version, without its text."""
     if version is None:
         return None
-    return {"version": version.number} | {name: getattr(version, name) for name in CONTENT_FIELDS if name != "body"}
+    return {"version": version.number} | {name: getattr(version, name) for name in SETTINGS}
 
 
 def _put_live(version_ids: list[int], revision: int) -> dict[int, Release]:

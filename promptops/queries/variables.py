@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from promptops import live
-from promptops.engine.types import PromptOperation
+from promptops.engine.operations import OPERATIONS
 from promptops.models import Variable, Version
 
 
@@ -15,13 +15,13 @@ class Row:
     used_by: list[Version]
 
 
-def by_operation() -> list[tuple[PromptOperation, list[Row]]]:
+def by_operation() -> list[tuple[str, list[Row]]]:
     """All variables, for each operation by name."""
-    rows: dict[str, list[Row]] = {operation.value: [] for operation in PromptOperation}
+    rows: dict[str, list[Row]] = {name: [] for name in OPERATIONS}
     users = live.variable_users()
     for variable in Variable.objects.all():
         rows[variable.operation].append(Row(variable, users.get((variable.operation, variable.name), [])))
-    return [(operation, rows[operation.value]) for operation in PromptOperation]
+    return list(rows.items())
 
 
 def of(operation: str) -> list[Variable]:

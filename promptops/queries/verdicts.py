@@ -19,7 +19,7 @@ from promptops import charts
 from promptops.engine.safety.guard import VerdictDecision
 from promptops.enums import Choice, TrialState
 from promptops.models import Arm, Attempt, Comparison, SafetyCheck, Trial, Vote
-from promptops.queries.figures import percentile
+from promptops.percentiles import percentile
 from promptops.verdicts import (
     FEW_INPUTS,
     MOST_MORE,

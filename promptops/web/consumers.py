@@ -31,8 +31,9 @@ from promptops.actions.recording import recorder
 from promptops.actions.runs import RunPlan, RunRecorded, TextHeld, execute
 from promptops.audit import Actor
 from promptops.engine.chain import AttemptStarted, TextChunk
+from promptops.engine.operations import operation_spec
 from promptops.engine.rewrite import parse_alternatives
-from promptops.engine.types import LLMResponse, PromptOperation
+from promptops.engine.types import LLMResponse
 from promptops.enums import Permission
 from promptops.models import Template, User
 from promptops.queries.runs import with_retries
@@ -450,6 +451,5 @@ def _place_of(recording: "asyncio.Task[int] | None") -> str:
 
 
 def _alternatives(plan: RunPlan, response: LLMResponse | None) -> list[str]:
-    if response is None or plan.operation is not PromptOperation.REWRITE:
-        return []
-    return parse_alternatives(response.content, plan.count or 3)
+    count = operation_spec(plan.operation).count_or_default(plan.count)
+    return [] if response is None or count is None else parse_alternatives(response.content, count)

@@ -8,11 +8,11 @@ from django.contrib.auth.forms import AuthenticationForm
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
-from promptops.actions.releases import Content
 from promptops.actions.runs import MAX_COUNT
 from promptops.actions.variables import clean_value
+from promptops.content import FIELDS, SETTINGS, Content
 from promptops.engine.drills import FAULTS
-from promptops.enums import OPERATION_CHOICES
+from promptops.enums import operation_choices
 from promptops.models import Variable
 from promptops.models.users import canonical_username
 from promptops.models.variables import MAX_VALUE_CHARACTERS
@@ -97,6 +97,17 @@ class OwnPasswordForm(PasswordForm):
         return present
 
 
+def setting_field(name: str, *, label: str = "", required: bool = False, **options: Any) -> forms.Field:
+    """Return the form field of a generation setting, with its limits."""
+    setting = SETTINGS[name]
+    label = label or setting.label
+    if setting.type is str:
+        return forms.CharField(label=label, required=required, max_length=setting.max_characters, **options)
+    kind = forms.FloatField if setting.type is float else forms.IntegerField
+    limits = {"min_value": setting.minimum, "max_value": setting.maximum, "step_size": setting.step}
+    return kind(label=label, required=required, **limits, **options)
+
+
 class ContentForm(forms.Form):
     """The editor: a text and its generation settings. Actions check the text, so that a draft may be unfinished."""
 
@@ -106,9 +117,6 @@ class ContentForm(forms.Form):
         strip=False,
         widget=forms.Textarea(attrs={"class": "editor", "spellcheck": "false", "rows": 18, "dir": "auto"}),
     )
-    temperature = forms.FloatField(label="Temperature", required=False, min_value=0, max_value=2, step_size=0.05)
-    max_tokens = forms.IntegerField(label="Max tokens", required=False, min_value=1, max_value=32768)
-    model = forms.CharField(label="Model", required=False, max_length=200)
     base = forms.IntegerField(required=False, widget=forms.HiddenInput())
     # Which open page this is, the state of the draft that it was filled from, and "1" to save over a newer one. A
     # browser that restores what forms held must not restore these.
@@ -122,20 +130,25 @@ class ContentForm(forms.Form):
         `keep` is the name under which the browser keeps what no server has yet.
         """
         super().__init__(*args, **kwargs)
+        self.fields |= {name: setting_field(name) for name in SETTINGS}
+        self.order_fields(FIELDS)
         self.fields["body"].validators.clear()  # the actions have a clearer word for a NUL
         if keep:
-            for name in ("body", "temperature", "max_tokens", "model"):
+            for name in FIELDS:
                 self.fields[name].widget.attrs["data-keep"] = f"{keep}-{name}"
         if defaults is not None:
-            self.fields["temperature"].widget.attrs["placeholder"] = f"{defaults.temperature:g}"
-            self.fields["max_tokens"].widget.attrs["placeholder"] = f"{defaults.max_tokens}"
-            self.fields["model"].widget.attrs["placeholder"] = "each provider's own"
+            for name, setting in SETTINGS.items():
+                self.fields[name].widget.attrs["placeholder"] = setting.placeholder(defaults)
+
+    @property
+    def settings(self) -> list[forms.BoundField]:
+        """Return the fields of the generation settings."""
+        return [self[name] for name in SETTINGS]
 
     @property
     def content(self) -> Content:
         """What a valid form holds."""
-        data = self.cleaned_data
-        return Content(data["body"], data["temperature"], data["max_tokens"], data["model"])
+        return Content(**{name: self.cleaned_data[name] for name in FIELDS})
 
 
 class TryForm(forms.Form):
@@ -169,7 +182,7 @@ class TryForm(forms.Form):
 class TemplateForm(forms.Form):
     """A new template."""
 
-    operation = forms.ChoiceField(label="Operation", choices=OPERATION_CHOICES)
+    operation = forms.ChoiceField(label="Operation", choices=operation_choices)
     name = forms.CharField(
         label="Name",
         max_length=60,
@@ -188,7 +201,7 @@ class DescriptionForm(forms.Form):
 class VariableForm(forms.Form):
     """A variable of an operation. `expected` is the revision of the last change that the person saw."""
 
-    operation = forms.ChoiceField(label="Operation", choices=OPERATION_CHOICES)
+    operation = forms.ChoiceField(label="Operation", choices=operation_choices)
     name = forms.CharField(
         label="Name",
         max_length=40,

@@ -8,13 +8,17 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from promptops.actions.comparisons import MAX_ARMS, MAX_REPEATS, MIN_ARMS, ArmChoice
-from promptops.actions.releases import Content
 from promptops.actions.runs import MAX_COUNT
-from promptops.engine.types import PromptOperation
+from promptops.content import SETTINGS, Content, is_unset
+from promptops.engine.operations import OperationSpec
 from promptops.models import Arm, Comparison, Draft, PromptSet, Provider, Template, User
 from promptops.models.comparisons import LETTERS
 from promptops.queries import comparisons as queries
 from promptops.text import whole_number
+from promptops.web.forms import setting_field
+
+OF_ARMS = tuple(name for name, setting in SETTINGS.items() if setting.has_live_default)
+"""The settings that an arm may have of its own. The model comes from the text or the provider."""
 
 
 class ArmForm(forms.Form):
@@ -22,19 +26,18 @@ class ArmForm(forms.Form):
 
     text = forms.ChoiceField(label="Text", required=False)
     provider = forms.ModelChoiceField(Provider.objects.none(), label="Provider", empty_label=None)
-    temperature = forms.FloatField(label="Temperature", required=False, min_value=0, max_value=2)
-    max_tokens = forms.IntegerField(label="Max tokens", required=False, min_value=1, max_value=32_768)
 
     def __init__(self, *args: Any, texts: list[Any], user: User, required: bool, gone: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        for name in OF_ARMS:
+            self.fields[name] = setting_field(name)
+            self.fields[name].widget.attrs["placeholder"] = "text's own"
         self.fields["text"].required = required
         self.user = user
         self.fields["text"].choices = texts  # type: ignore[attr-defined]
         self.fields["provider"].queryset = Provider.objects.all()  # type: ignore[attr-defined]
         if gone:  # never another one in its place without being asked
             self.fields["provider"].empty_label = "its provider was removed: choose one"  # type: ignore[attr-defined]
-        for name, placeholder in (("temperature", "text's own"), ("max_tokens", "text's own")):
-            self.fields[name].widget.attrs["placeholder"] = placeholder
 
     def choice(self) -> ArmChoice | None:
         """The arm, or None where no text is chosen. Raises ValidationError for a text that is gone."""
@@ -45,8 +48,7 @@ class ArmForm(forms.Form):
         if template_id == "arm":
             arm = Arm.objects.select_related("template", "version").get(pk=whole_number(which))
             template, version = arm.template, arm.version
-            content = Content(arm.body, arm.temperature, arm.max_tokens, arm.model)
-            return ArmChoice(template, version, self._own(content), self.cleaned_data["provider"])
+            return ArmChoice(template, version, self._own(arm.content), self.cleaned_data["provider"])
         template = Template.objects.get(pk=whole_number(template_id))
         version = None
         if which == "draft":
@@ -61,11 +63,13 @@ class ArmForm(forms.Form):
 
     def _own(self, content: Content) -> Content:
         """The content with the settings that were typed for this arm."""
-        if self.cleaned_data.get("temperature") is not None:
-            content = replace(content, temperature=self.cleaned_data["temperature"])
-        if self.cleaned_data.get("max_tokens"):
-            content = replace(content, max_tokens=self.cleaned_data["max_tokens"])
-        return content
+        typed = {name: self.cleaned_data.get(name) for name in OF_ARMS}
+        return replace(content, **{name: value for name, value in typed.items() if not is_unset(value)})
+
+    @property
+    def settings(self) -> list[forms.BoundField]:
+        """Return the fields of the settings that may differ from the text's own."""
+        return [self[name] for name in OF_ARMS]
 
 
 class ComparisonForm(forms.Form):
@@ -77,10 +81,10 @@ class ComparisonForm(forms.Form):
     repeats = forms.IntegerField(
         initial=1, min_value=1, max_value=MAX_REPEATS, help_text="Answers of each arm to each input."
     )
-    count = forms.IntegerField(label="Alternatives", initial=3, min_value=1, max_value=MAX_COUNT, required=False)
+    count = forms.IntegerField(label="Alternatives", min_value=1, max_value=MAX_COUNT, required=False)
 
     def __init__(
-        self, data: Any = None, *, operation: PromptOperation, user: User, repeated: Comparison | None = None
+        self, data: Any = None, *, operation: OperationSpec, user: User, repeated: Comparison | None = None
     ) -> None:
         """`repeated` is the comparison whose arms, inputs and settings are offered as they were."""
         super().__init__(data)
@@ -88,9 +92,10 @@ class ComparisonForm(forms.Form):
         self.repeated = repeated
         self.fields["prompt_set"].queryset = queries.prompt_sets()  # type: ignore[attr-defined]
         self.fields["prompt_set"].label_from_instance = _set_label  # type: ignore[attr-defined]
-        if operation is not PromptOperation.REWRITE:
+        self.fields["count"].initial = operation.count
+        if not operation.offers_alternatives:
             del self.fields["count"]
-        texts = queries.text_choices(operation.value, user)
+        texts = queries.text_choices(operation.name, user)
         pinned = list(repeated.arms.select_related("template", "version", "provider")) if repeated else []
         if repeated:
             self._repeat(repeated)
@@ -150,8 +155,7 @@ def _of_arm(arm: Arm) -> dict[str, Any]:
     return {
         "text": f"arm:{arm.pk}",
         "provider": arm.provider_id,
-        "temperature": arm.temperature,
-        "max_tokens": arm.max_tokens,
+        **{name: getattr(arm, name) for name in OF_ARMS},
     }
 
 

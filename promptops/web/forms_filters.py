@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 
 from promptops.audit import ACTIONS
-from promptops.enums import OPERATION_CHOICES, RunSource, RunStatus
+from promptops.enums import RunSource, RunStatus, operation_choices
 from promptops.models import Template, User
 from promptops.queries.audit import SYSTEM_NAMES, AuditFilters
 from promptops.queries.runs import RunFilters, provider_names
@@ -179,7 +179,7 @@ class RunFilterForm(FilterForm):
         "since",
         "until",
     ]
-    operation = forms.ChoiceField(required=False, choices=[("", "All"), *OPERATION_CHOICES])
+    operation = forms.ChoiceField(required=False, choices=lambda: [("", "All"), *operation_choices()])
     status = forms.ChoiceField(required=False, choices=[("", "All"), *RunStatus.choices])
     safety = forms.ChoiceField(
         required=False,

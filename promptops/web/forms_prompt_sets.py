@@ -7,7 +7,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from promptops.actions.prompt_sets import MAX_BYTES, MAX_INPUTS, Checked, check
-from promptops.enums import OPERATION_CHOICES
+from promptops.enums import operation_choices
 from promptops.inputs import SUFFIXES, Format, Problem, Unreadable, decode, read
 
 SEPARATORS = [
@@ -35,7 +35,7 @@ class PromptSetForm(forms.Form):
         choices=SEPARATORS,
         initial=Format.LINES,
         error_messages={"invalid_choice": "Choose how the box is read."},
-        help_text="A .txt file is read the same way. Prior prompts for auto_extend are one input of several lines.",
+        help_text="A .txt file is read the same way. Several prior prompts are one input of several lines.",
     )
     file = forms.FileField(
         label="Add a file",
@@ -105,7 +105,7 @@ class PromptSetForm(forms.Form):
 class FromRunsForm(forms.Form):
     """Which past runs to take inputs from."""
 
-    operation = forms.ChoiceField(choices=OPERATION_CHOICES, error_messages={"invalid_choice": "Choose an operation."})
+    operation = forms.ChoiceField(choices=operation_choices, error_messages={"invalid_choice": "Choose an operation."})
     newest = forms.IntegerField(
         label="Newest distinct inputs",
         initial=100,

@@ -7,19 +7,15 @@ from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
 from promptops.actions import providers as actions
-from promptops.actions.providers import NOT_LOCAL, ProviderFields
+from promptops.actions.providers import NOT_EMBEDDED, ProviderFields
 from promptops.engine.providers.adaptations import ADAPTATIONS
 from promptops.engine.providers.addresses import base_address
-from promptops.enums import ProviderKind
-from promptops.key_variables import DEFAULT_ADDRESSES, DEFAULT_VARIABLES, key_variable, permitted
+from promptops.engine.providers.kinds import KINDS, KindSpec
+from promptops.enums import provider_kind_choices
+from promptops.key_variables import key_variable, permitted
 from promptops.models import Provider
 from promptops.queries.providers import set_or_not
 
-MODEL_EXAMPLE = {
-    ProviderKind.CEREBRAS: "gpt-oss-120b",
-    ProviderKind.GROQ: "openai/gpt-oss-120b",
-    ProviderKind.OPENAI: "llama-3.3-70b",
-}
 ENVIRONMENT, STORED, NO_KEY = "environment", "stored", "none"
 PRICES = ("price_input", "price_cached", "price_output")
 CHOICES = ("fall_back_on_auth", "fall_back_on_not_found", "fall_back_on_refused")
@@ -66,14 +62,14 @@ class KeyFields(ShapedForm):
         help_text="Stored encrypted and shown to nobody, ever.",
     )
 
-    def shape_key(self, kind: str, address: str) -> None:
+    def shape_key(self, kind: KindSpec, address: str) -> None:
         """Keep the sources that fit the kind and the one input that fits the source; the key goes to `address`."""
-        if kind == ProviderKind.LOCAL:
+        if kind.embedded:
             for name in ("key_source", "key_env", "key"):
                 del self.fields[name]
             return
         sources = [(ENVIRONMENT, "Environment variable"), (STORED, "Stored key")]
-        if kind == ProviderKind.OPENAI:
+        if kind.key == "optional":
             sources.append((NO_KEY, "No key"))
         self.fields["key_source"].choices = sources
         source = self.held("key_source")
@@ -84,7 +80,7 @@ class KeyFields(ShapedForm):
         else:
             del self.fields["key"]
         if source == ENVIRONMENT:
-            self._shape_variable(DEFAULT_VARIABLES.get(kind, ""), address or DEFAULT_ADDRESSES.get(kind, ""))
+            self._shape_variable(kind.key_env, address or kind.base_url)
         else:
             del self.fields["key_env"]
 
@@ -123,7 +119,7 @@ def _price(label: str) -> forms.FloatField:
 class MainFields(ShapedForm):
     """A provider but for its key; the kind decides which fields there are."""
 
-    kind = forms.ChoiceField(label="Kind", choices=ProviderKind.choices)
+    kind = forms.ChoiceField(label="Kind", choices=provider_kind_choices)
     name = forms.CharField(
         label="Name",
         max_length=60,
@@ -195,23 +191,20 @@ class MainFields(ShapedForm):
         widget=forms.CheckboxSelectMultiple,
     )
 
-    def shape(self) -> str:
+    def shape(self) -> KindSpec:
         """Keep the fields that matter to the kind, and return the kind (the first one for nonsense)."""
-        kind = self.held("kind")
-        if kind not in ProviderKind.values:
-            kind = ProviderKind.values[0]
-        if kind == ProviderKind.LOCAL:
-            for name in ("base_url", "model", "fall_back_on_auth", *NOT_LOCAL):
+        kind = self.kind_spec = KINDS.get(self.held("kind")) or next(iter(KINDS.values()))
+        if kind.embedded:
+            for name in ("base_url", "model", "fall_back_on_auth", *NOT_EMBEDDED):
                 del self.fields[name]
             return kind
-        self.fields["model"].widget.attrs["placeholder"] = MODEL_EXAMPLE[ProviderKind(kind)]
+        self.fields["model"].widget.attrs["placeholder"] = kind.example_model
         base_url = self.fields["base_url"]
-        default = DEFAULT_ADDRESSES.get(kind)
-        base_url.required = default is None
-        base_url.widget.attrs["placeholder"] = default or "http://127.0.0.1:8080/v1"
+        base_url.required = kind.needs_address
+        base_url.widget.attrs["placeholder"] = kind.base_url or "http://127.0.0.1:8080/v1"
         base_url.help_text = (
             "Empty: the vendor's own address."
-            if default
+            if kind.base_url
             else "PromptOps adds /chat/completions; if you paste it, it is dropped."
         )
         return kind
@@ -276,7 +269,7 @@ def reshaped(posted: QueryDict) -> dict[str, Any]:
     # A box that was cleared is not sent; one that the page did not have keeps its initial value.
     typed |= {name: name in posted for name in posted.getlist("shown") or CHOICES}
     typed["adaptations"] = posted.getlist("adaptations")
-    if typed.get("key_env") in DEFAULT_VARIABLES.values():
+    if typed.get("key_env") in {kind.key_env for kind in KINDS.values() if kind.key_env}:
         del typed["key_env"]  # a vendor's default, which nobody typed
     return typed
 
@@ -325,7 +318,7 @@ class EditProviderForm(MainFields):
         """Say whether a valid edit loses the key although the provider needs one (see `actions.edited`)."""
         had_key = self.provider.key_encrypted or self.provider.key_env
         has_key = self.after.key_encrypted or self.after.key_env
-        return bool(had_key and not has_key and self.after.kind != ProviderKind.LOCAL)
+        return bool(had_key and not has_key and not self.after.kind_spec.embedded)
 
 
 class KeyForm(KeyFields):
@@ -341,7 +334,7 @@ class KeyForm(KeyFields):
         }
         super().__init__(*args, initial=initial | kwargs.pop("initial", {}), auto_id="key_%s", **kwargs)
         self.provider = provider
-        self.shape_key(provider.kind, provider.base_url)
+        self.shape_key(provider.kind_spec, provider.base_url)
 
     def clean(self) -> dict[str, Any]:
         if not self.errors:

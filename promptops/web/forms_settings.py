@@ -1,22 +1,19 @@
 """Forms of the Settings pages. What may be stored is decided by models and actions."""
 
+from dataclasses import fields
 from typing import Any
 
 from django import forms
 
 from promptops.actions.settings import Settings
+from promptops.content import SETTINGS
 from promptops.enums import Role
 from promptops.models import LiveConfiguration
+from promptops.models.live import HEDGE
+from promptops.web.forms import setting_field
 
-FIELDS = (
-    "timeout_ms",
-    "temperature",
-    "max_tokens",
-    "run_retention_days",
-    "hedge_enhance",
-    "hedge_auto_extend",
-    "hedge_rewrite",
-)
+FIELDS = tuple(field.name for field in fields(Settings))
+HEDGED = tuple(name for name in FIELDS if name.startswith(HEDGE))
 SHORT = {"class": "w-short"}
 
 
@@ -32,6 +29,18 @@ def hedge_field(operation: str) -> forms.RegexField:
     )
 
 
+def default_field(name: str) -> forms.Field:
+    """Return the field of the value that a generation setting has where a prompt sets none."""
+    setting = SETTINGS[name]
+    return setting_field(
+        name,
+        label=f"Default {setting.label.lower()}",
+        required=True,
+        widget=forms.NumberInput(attrs=SHORT),
+        help_text=f"{setting.range}, where a prompt sets none.",
+    )
+
+
 class SettingsForm(forms.Form):
     """The settings of the whole place. `expected` is the revision of the last change that the person saw."""
 
@@ -42,21 +51,8 @@ class SettingsForm(forms.Form):
         widget=forms.NumberInput(attrs=SHORT),
         help_text="500 to 600,000. All attempts together end within it.",
     )
-    temperature = forms.FloatField(
-        label="Default temperature",
-        min_value=0,
-        max_value=2,
-        step_size=0.05,
-        widget=forms.NumberInput(attrs=SHORT),
-        help_text="0 to 2, where a prompt sets none.",
-    )
-    max_tokens = forms.IntegerField(
-        label="Default max tokens",
-        min_value=1,
-        max_value=32768,
-        widget=forms.NumberInput(attrs=SHORT),
-        help_text="1 to 32,768, where a prompt sets none.",
-    )
+    temperature = default_field("temperature")
+    max_tokens = default_field("max_tokens")
     run_retention_days = forms.IntegerField(
         label="Keep the text of runs, in days",
         min_value=1,
@@ -64,14 +60,13 @@ class SettingsForm(forms.Form):
         widget=forms.NumberInput(attrs=SHORT),
         help_text="1 to 3,650. Then inputs and outputs are erased; the figures stay.",
     )
-    hedge_enhance = hedge_field("enhance")
-    hedge_auto_extend = hedge_field("auto_extend")
-    hedge_rewrite = hedge_field("rewrite")
     expected = forms.IntegerField(widget=forms.HiddenInput())
 
     def __init__(self, config: LiveConfiguration, *args: Any, **kwargs: Any) -> None:
         initial = {name: getattr(config, name) for name in FIELDS} | {"expected": config.settings_revision}
         super().__init__(*args, initial=initial, **kwargs)
+        self.fields |= {name: hedge_field(name.removeprefix(HEDGE)) for name in HEDGED}
+        self.order_fields([*FIELDS, "expected"])
 
     @property
     def settings(self) -> Settings:

@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from promptops.content import SETTINGS, shown
 from promptops.merge import Kind, Merge, Part
 
 # An unchanged stretch longer than this many characters is folded, but for so many at either end.
 LONG = 400
 SHOWN = 120
-
-LABELS = {"temperature": "Temperature", "max_tokens": "Max tokens", "model": "Model"}
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ def panel(merge: Merge, theirs: str, chosen: Mapping[str, str]) -> Panel:
     names = {id(part): name for name, part in merge.contested.items()}
     text = tuple(_row(part, names.get(id(part), ""), theirs, chosen) for part in merge.parts)
     settings = {
-        LABELS[name]: _row(part, names.get(id(part), ""), theirs, chosen, told=_told)
+        SETTINGS[name].label: _row(part, names.get(id(part), ""), theirs, chosen, told=shown)
         for name, part in merge.settings.items()
         if part.kind != "same"
     }
@@ -89,7 +88,3 @@ def _row(part: Part, name: str, theirs: str, chosen: Mapping[str, str], told: An
         end = merged.find(" ", len(merged) - SHOWN) + 1 or len(merged) - SHOWN
         return Row("same", whose, base, merged[:start], hidden=merged[start:end], end=merged[end:])
     return Row(part.kind, whose, base, merged)
-
-
-def _told(value: Any) -> str:
-    return "default" if value in (None, "") else str(value)

@@ -7,13 +7,12 @@ from typing import Any, cast
 from django.core.exceptions import ValidationError
 
 from promptops import live, queries
-from promptops.actions.releases import Content
 from promptops.actions.runs import Drill, RunPlan, clean_input
 from promptops.checks import failures, run_checks
+from promptops.content import Content
 from promptops.engine.drills import Fault
-from promptops.engine.enhancer import BUILT_IN_PROMPTS
+from promptops.engine.operations import first_operation
 from promptops.engine.snapshot import ProviderSpec, Snapshot
-from promptops.engine.types import PromptOperation
 from promptops.enums import RunSource
 from promptops.models import Provider, Template, User, Version
 from promptops.text import whole_number
@@ -81,7 +80,7 @@ def plan_try(user: User, data: dict[str, Any], snapshot: Snapshot) -> Preview:
     template = Template.objects.filter(name=wanted["template"]).first()
     if template is None:
         raise ValidationError("This template does not exist. Reload the page.")
-    operation = PromptOperation(template.operation)
+    operation = template.operation
     version = None
     if wanted["what"] == "editor":
         content = _editor_content(data, snapshot.variables.get(operation, {}))
@@ -101,7 +100,7 @@ def plan_try(user: User, data: dict[str, Any], snapshot: Snapshot) -> Preview:
         by=user,
         template=template,
         version=version,
-        count=(wanted["count"] or 3) if operation is PromptOperation.REWRITE else None,
+        count=template.operation_spec.count_or_default(wanted["count"]),
         drill=_drill(wanted["fault"], wanted["faulty"], providers),
         delivery="stream",
     )
@@ -113,7 +112,7 @@ def plan_smoke(user: User, data: dict[str, Any], snapshot: Snapshot) -> Smoke:
     template = Template.objects.select_related("live_version").filter(name=str(data.get("template"))).first()
     if template is None:
         raise ValidationError("This template does not exist. Reload the page.")
-    operation = PromptOperation(template.operation)
+    operation = template.operation
     contents: list[tuple[str, Content, Version | None]] = [
         ("new", _editor_content(data, snapshot.variables.get(operation, {})), None)
     ]
@@ -133,7 +132,7 @@ def plan_smoke(user: User, data: dict[str, Any], snapshot: Snapshot) -> Smoke:
                 by=user,
                 template=template,
                 version=ran,
-                count=3 if operation is PromptOperation.REWRITE else None,
+                count=template.operation_spec.count_or_default(),
             )
             cells.append(Cell(f"{number}-{place}", plan))
         rows.append((text, cells))
@@ -141,16 +140,18 @@ def plan_smoke(user: User, data: dict[str, Any], snapshot: Snapshot) -> Smoke:
 
 
 def plan_test(user: User, data: dict[str, Any], snapshot: Snapshot) -> Preview:
-    """A short enhance call to one provider, which may be off. Raises ValidationError."""
+    """Return a short run of the first operation on one provider, which may be off. Raises ValidationError."""
     provider = _provider(data.get("provider"))
+    operation = first_operation()
+    template = snapshot.template_for(operation.name)
     plan = RunPlan(
-        operation=PromptOperation.ENHANCE,
+        operation=operation.name,
         input=TEST_INPUT,
         # The live template's model is what a provider without one of its own would be asked for.
         content=Content(
-            BUILT_IN_PROMPTS[PromptOperation.ENHANCE],
+            operation.default_text,
             max_tokens=TEST_MAX_TOKENS,
-            model=(template.model or "") if (template := snapshot.template_for(PromptOperation.ENHANCE)) else "",
+            model=(template.model or "") if template else "",
         ),
         providers=(live.provider_spec(provider),),
         snapshot=snapshot,

@@ -5,14 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from promptops.engine import FAULTS, POLICIES, providers
+from promptops.engine import FAULTS, POLICIES, operations
+from promptops.engine.providers import kinds
 
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-@pytest.mark.parametrize(("name", "examples"), [("engine.md", 3), ("chain.md", 2)])
+@pytest.mark.parametrize(("name", "examples"), [("engine.md", 5), ("chain.md", 2)])
 def test_the_examples_run(monkeypatch, name, examples):
-    monkeypatch.setattr(providers, "_factories", dict(providers.KINDS))
+    monkeypatch.setattr(kinds, "_kinds", dict(kinds.KINDS))
+    monkeypatch.setattr(operations, "_specs", dict(operations.OPERATIONS))
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / name).read_text(), re.S)
     assert len(blocks) == examples
     namespace: dict[str, object] = {"__name__": "example"}

@@ -9,7 +9,6 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import fasttext
 import pytest
@@ -33,7 +32,7 @@ from promptops.engine.safety.guard import (
 from promptops.engine.safety.model import load_fasttext
 from promptops.engine.safety.normalize import normalize
 
-DATA = Path(__file__).parents[1] / "data" / "safety"
+DATA = evaluation.SETS
 BAD, GOOD = "a man is beheaded and his bloody corpse lies on the floor", "a fox runs through fresh snow"
 ALLOW, BLOCK, UNAVAILABLE = VerdictDecision.ALLOW, VerdictDecision.BLOCK, VerdictDecision.UNAVAILABLE
 

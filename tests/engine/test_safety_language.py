@@ -3,7 +3,6 @@
 import csv
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -22,7 +21,7 @@ from promptops.engine.safety.guard import (
 from promptops.engine.safety.language import foreign_language
 from promptops.engine.safety.normalize import words
 
-DATA = Path(__file__).parents[1] / "data" / "safety"
+DATA = evaluation.SETS
 GUARD = SafetyGuard(SafetyModel.from_manifest(SHIPPED / "current.json"))
 ALLOW, BLOCK, UNAVAILABLE = VerdictDecision.ALLOW, VerdictDecision.BLOCK, VerdictDecision.UNAVAILABLE
 

@@ -21,7 +21,7 @@ from promptops.engine import (
     build_provider,
     register_kind,
 )
-from promptops.engine.providers import _factories
+from promptops.engine.providers import kinds
 from tests.engine.helpers import FakeProvider
 
 KEY = "sk-very-secret-4711"
@@ -104,4 +104,4 @@ def test_a_third_party_registers_a_kind():
         with pytest.raises(ValueError, match="already registered"):
             register_kind("theirs", FakeProvider)
     finally:
-        del _factories["theirs"]
+        del kinds._kinds["theirs"]

@@ -134,21 +134,6 @@ def test_too_many_runs_are_capped_and_that_is_said(client, make_run, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("values", "percent", "expected"),
-    [
-        ([], 50, None),
-        ([7], 95, 7),
-        ([3, 1, 2], 50, 2),
-        ([4, 3, 2, 1], 50, 2),
-        (list(range(1, 101)), 95, 95),
-        (list(range(1, 21)), 95, 19),
-    ],
-)
-def test_percentiles(values, percent, expected):
-    assert queries.percentile(values, percent) == expected
-
-
-@pytest.mark.parametrize(
     ("hours", "zone", "count", "first", "last"),
     [
         (1, "UTC", 12, "2026-03-02 09:10", "2026-03-02 10:05"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from promptops.engine.http import BEARER, AuthHeader
 from promptops.engine.providers.openai_compatible import ChatCompletions, Profile
 
 BASE_URL = "https://api.cerebras.ai/v1"
@@ -21,6 +22,7 @@ class CerebrasProvider(ChatCompletions):
     model: str | None = None
     timeout_ms: int | None = None
     key_env: str | None = KEY_ENV
+    auth: AuthHeader = BEARER
     profile: ClassVar[Profile] = Profile(
         token_limit_field="max_completion_tokens",  # noqa: S106 - no password
         streams_json=False,  # reasoning models refuse it

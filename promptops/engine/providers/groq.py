@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from promptops.engine.http import BEARER, AuthHeader
 from promptops.engine.providers.openai_compatible import ChatCompletions, Profile
 from promptops.engine.types import ReasoningEffort
 
@@ -29,6 +30,7 @@ class GroqProvider(ChatCompletions):
     model: str | None = None
     timeout_ms: int | None = None
     key_env: str | None = KEY_ENV
+    auth: AuthHeader = BEARER
     profile: ClassVar[Profile] = Profile(
         token_limit_field="max_completion_tokens",  # noqa: S106 - no password
         effort=_effort,

@@ -109,6 +109,7 @@ class ChatCompletions(ProviderOptions):
     model: str | None
     timeout_ms: int | None
     key_env: str | None
+    auth: http.AuthHeader
     profile: ClassVar[Profile] = Profile()
 
     def __post_init__(self) -> None:
@@ -229,7 +230,7 @@ class ChatCompletions(ProviderOptions):
         yield result
 
     def _post(self, payload: dict[str, Any]) -> AbstractAsyncContextManager[http.Reply]:
-        key = http.BearerKey(self.api_key) if self.api_key else None
+        key = http.BearerKey(self.api_key, self.auth) if self.api_key else None
         return http.post_json(endpoint(self.base_url), payload, key=key)
 
     def _payload(self, request: LLMRequest, *, stream: bool) -> dict[str, Any]:
@@ -369,6 +370,7 @@ class OpenAICompatibleProvider(ChatCompletions):
     model: str | None = None
     timeout_ms: int | None = None
     key_env: str | None = None
+    auth: http.AuthHeader = http.BEARER
 
 
 async def _words_of_refusal(reply: http.Reply) -> ReportedError | None:

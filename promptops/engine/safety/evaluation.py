@@ -14,6 +14,9 @@ from promptops.engine.safety.guard import LoadedModel, SafetyGuard, SafetyModel,
 from promptops.engine.safety.normalize import words
 from promptops.engine.safety.training import auroc, margin
 
+SETS = Path(__file__).parent / "data" / "evaluation"
+"""Texts from elsewhere, which a new model is evaluated on; none is ever trained on."""
+
 
 @dataclass(frozen=True)
 class Labeled:

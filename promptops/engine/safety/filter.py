@@ -1,4 +1,9 @@
-"""The safety filter: a fastText classifier that says whether a prompt may be used."""
+"""`PromptSafetyFilter`: one fastText classifier with the labels safe and unsafe, for use without a server.
+
+Its names and behavior are the engine's public contract, so it stays beside `SafetyGuard` (guard.py), which the product
+uses: many categories, operators' terms, windows of a text and languages. Both load a model, score lines and read a text
+through model.py and normalize.py; nothing else is common to them.
+"""
 
 from __future__ import annotations
 

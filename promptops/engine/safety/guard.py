@@ -405,6 +405,7 @@ def worst_of(scores: Mapping[Name, float], thresholds: Mapping[Name, float]) -> 
 class SafetyGuard:
     """Judges texts; may be called from several threads and event loops. Guards may share one `model`.
 
+    The product judges with this one; `PromptSafetyFilter` (filter.py) is the small one of the engine's public contract.
     Without `policy` the thresholds are those that the model was released with.
     """
 

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from promptops.engine.safety import evaluation
@@ -16,7 +15,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--manifest", type=Path, default=SHIPPED / "current.json", help="the model's")
-        parser.add_argument("--data", type=Path, default=settings.BASE_DIR / "tests" / "data" / "safety")
+        parser.add_argument("--data", type=Path, default=evaluation.SETS)
         parser.add_argument("--moderation", type=Path, help="OpenAI's moderation set, as lines of JSON")
         parser.add_argument("--json", type=Path, help="write the figures there, too, as the Safety page reads them")
 

@@ -8,8 +8,9 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from promptops.actions.errors import Refused
-from promptops.actions.releases import Content, publish
+from promptops.actions.releases import publish
 from promptops.audit import COMMAND_LINE
+from promptops.content import Content
 from promptops.management.commands._secret_key import warn_of_wrong_key
 from promptops.models import Template
 from promptops.text import decode_body

@@ -17,7 +17,7 @@ from django.urls import reverse
 from promptops.actions import accounts, prompt_sets, prompts, providers
 from promptops.actions.settings import secret_key_fits
 from promptops.audit import SYSTEM
-from promptops.enums import ProviderKind
+from promptops.engine.providers.kinds import LOCAL
 from promptops.management.commands._address import server_address
 from promptops.management.commands._secret_key import wrong_key_sentence
 from promptops.management.commands._start import refuse_newer_database, start_lock
@@ -50,7 +50,7 @@ class Command(BaseCommand):
         # A database that has never been live gets the embedded model, so that the first preview needs no key.
         if not LiveConfiguration.objects.filter(revision__gt=0).exists() and not Provider.objects.exists():
             providers.create_provider(
-                providers.ProviderFields(name="local", kind=ProviderKind.LOCAL),
+                providers.ProviderFields(name="local", kind=LOCAL),
                 by=SYSTEM,
                 note="The embedded model, so that previews work without a key",
             )

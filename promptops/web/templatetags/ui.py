@@ -17,6 +17,7 @@ from django.utils.text import slugify
 from lucide.templatetags.lucide import lucide
 
 from promptops import diffs
+from promptops.content import summary
 from promptops.enums import Role, RunStatus
 from promptops.queries.matrix import Answer
 from promptops.text import whole_percent
@@ -135,6 +136,12 @@ def usd(amount: float | None) -> str:
 def share(value: float | None) -> str:
     """A share from 0 to 1 in percent: "63%", "<1%", ">99%"; None as a dash."""
     return "–" if value is None else whole_percent(value)
+
+
+@register.filter(name="settings_summary")
+def settings_summary(content: object) -> list[tuple[str, str]]:
+    """Return label and value of each generation setting of a version or draft."""
+    return summary(content)
 
 
 @register.filter(name="short_sha")

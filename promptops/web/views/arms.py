@@ -10,8 +10,9 @@ from django.views.decorators.http import require_POST
 from promptops import live
 from promptops.actions import providers, releases
 from promptops.actions.errors import Refused
-from promptops.actions.releases import Content, Reason
+from promptops.actions.releases import Reason
 from promptops.checks import failures, run_checks
+from promptops.content import NOTHING, differences
 from promptops.enums import Permission
 from promptops.models import Comparison, Provider
 from promptops.queries import evidence
@@ -31,7 +32,7 @@ def publish(request: HttpRequest, pk: int, arm: int) -> HttpResponse:
     chosen = offer.arm
     template, current = chosen.template, chosen.template.live_version
     reason = _reason(comparison, offer)
-    content = Content(chosen.body, chosen.temperature, chosen.max_tokens, chosen.model)
+    content = chosen.content
     # A confirmed panel names what was live when it was shown.
     shown = whole_number(request.POST.get("expected")) if review.confirmed(request) else current and current.pk
     error = offer.publish.why_not
@@ -50,13 +51,10 @@ def publish(request: HttpRequest, pk: int, arm: int) -> HttpResponse:
             )
     checks = run_checks(chosen.body, live.values_of(template.operation))
     after = f"v{offer.version.number}" if offer.version else "the next version"
-    settings = {"temperature": "Temperature", "max_tokens": "Max tokens", "model": "Model"}
     wanted = offer.version.content if offer.version else vars(content)
     changes = [Change("Live version", f"v{current.number}" if current else "none", after)]
-    for name, label in settings.items():
-        before = current.content[name] if current else None
-        if wanted[name] != before:
-            changes.append(Change(label, _told(before), _told(wanted[name])))
+    settings = differences(current.content if current else NOTHING, wanted)
+    changes += [Change(label, before, after) for label, before, after in settings if before != after]
     return _panel(
         request,
         reason,

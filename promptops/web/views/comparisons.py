@@ -14,8 +14,8 @@ from promptops.actions import comparisons as actions
 from promptops.actions.comparisons import ArmChoice
 from promptops.actions.errors import Refused
 from promptops.audit import Actor
+from promptops.engine.operations import OPERATIONS, OperationSpec, first_operation
 from promptops.engine.snapshot import Snapshot
-from promptops.engine.types import PromptOperation
 from promptops.enums import ComparisonState, Permission
 from promptops.models import Comparison
 from promptops.queries import comparisons as queries
@@ -53,17 +53,17 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 def new(request: HttpRequest) -> HttpResponse:
     """Choose arms and inputs, see what it would take, and start; `repeat` names one to do again as it was."""
     repeated = _repeated(request)
-    operation = PromptOperation(repeated.operation) if repeated else _operation(request)
+    operation = repeated.operation_spec if repeated else _operation(request)
     data = request.POST if request.method == "POST" else None
     form = ComparisonForm(data, operation=operation, user=request.user, repeated=repeated)
-    context = {"form": form, "operation": operation, "operations": list(PromptOperation), "repeated": repeated}
+    context = {"form": form, "operation": operation, "operations": list(OPERATIONS.values()), "repeated": repeated}
     if data is None:
         context["changed"] = queries.changed_since(repeated) if repeated else []
         return render(request, "compare/new.html", context)
     snapshot = live.current()
     if repeated:
         pinned = replace(snapshot.settings, timeout_ms=repeated.timeout_ms)
-        snapshot = replace(snapshot, settings=pinned, variables={operation: repeated.variables})
+        snapshot = replace(snapshot, settings=pinned, variables={operation.name: repeated.variables})
     form.fields["name"].required = "estimate" not in data  # what it takes is told before it has a name
     try:
         arms = form.choices() if form.is_valid() else []
@@ -73,7 +73,7 @@ def new(request: HttpRequest) -> HttpResponse:
             wanted = form.cleaned_data
             comparison = actions.start(
                 wanted["name"],
-                operation,
+                operation.name,
                 form.inputs,
                 arms,
                 by=actor(request),
@@ -96,9 +96,9 @@ def _repeated(request: HttpRequest) -> Comparison | None:
     return found(number) if number is not None else None
 
 
-def _operation(request: HttpRequest) -> PromptOperation:
-    wanted = request.POST.get("operation") or request.GET.get("operation")
-    return next((operation for operation in PromptOperation if operation.value == wanted), PromptOperation.ENHANCE)
+def _operation(request: HttpRequest) -> OperationSpec:
+    wanted = request.POST.get("operation") or request.GET.get("operation") or ""
+    return OPERATIONS.get(wanted) or first_operation()
 
 
 def _estimate(form: ComparisonForm, arms: list[ArmChoice], snapshot: Snapshot) -> queries.Estimate | None:

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_POST
 
 from promptops.actions import sets
 from promptops.actions.errors import Refused
+from promptops.content import SETTINGS, UNSET
 from promptops.enums import Permission
 from promptops.web import review
 from promptops.web.access import actor, requires, takes_file
@@ -76,9 +77,7 @@ LABELS = {
     "operation": "Operation",
     "description": "Description",
     "default": "Default",
-    "temperature": "Temperature",
-    "max_tokens": "Max tokens",
-    "model": "Model",
+    **{name: setting.label for name, setting in SETTINGS.items()},
 }
 
 
@@ -91,7 +90,7 @@ def _changes(planned: sets.Planned) -> list[Change]:
 def _told(key: str, value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    empty = "default" if key in ("temperature", "max_tokens", "model") else "none"
+    empty = UNSET if key in SETTINGS else "none"
     return empty if value in (None, "") else str(value)
 
 

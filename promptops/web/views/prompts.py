@@ -17,8 +17,8 @@ from promptops.actions import merges, releases
 from promptops.actions import samples as sample_actions
 from promptops.actions import templates as actions
 from promptops.actions.errors import Refused, Stale, StaleDraft, StaleRelease
-from promptops.actions.releases import Content
 from promptops.checks import failures, run_checks
+from promptops.content import NOTHING, Content, differences
 from promptops.engine.variables import Piece, filled_bytes, pieces
 from promptops.enums import Permission
 from promptops.models import DiscardedDraft, Draft, Template, Version
@@ -624,7 +624,7 @@ def _merge_panel(
 ) -> HttpResponse:
     merged = None
     if draft and current:
-        found = merging.merge(base.content if base else None, draft.content, current.content)
+        found = merging.merge(base.content if base else NOTHING, draft.content, current.content)
         merged = merge_panel.panel(found, f"v{current.number}", chosen or {})
     context = {
         "template": template,
@@ -716,16 +716,11 @@ def _act(request: HttpRequest, template: Template, action: Any, *, done: str, **
 
 
 def _settings(before: dict[str, Any], after: dict[str, Any]) -> list[Change]:
-    labels = {"temperature": "Temperature", "max_tokens": "Max tokens", "model": "Model"}
-    return [Change(label, _told(before.get(key)), _told(after.get(key))) for key, label in labels.items()]
+    return [Change(*difference) for difference in differences(before, after)]
 
 
 def _setting_changes(before: dict[str, Any], after: dict[str, Any]) -> list[Change]:
     return [change for change in _settings(before, after) if change.before != change.after]
-
-
-def _told(value: Any) -> str:
-    return "default" if value in (None, "") else str(value)
 
 
 def _sentence(error: Exception) -> str:

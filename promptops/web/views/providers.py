@@ -17,7 +17,7 @@ from promptops.actions import adaptations
 from promptops.actions import providers as actions
 from promptops.actions.errors import Refused
 from promptops.engine.providers.adaptations import ADAPTATIONS
-from promptops.enums import Permission, ProviderKind
+from promptops.enums import Permission
 from promptops.key_variables import address_of, is_sent_in_the_clear, problem_of
 from promptops.models import Provider
 from promptops.queries import providers as queries
@@ -343,7 +343,7 @@ def _told(provider: Provider) -> dict[str, str]:
         "Kind": provider.get_kind_display(),
         "Model id": provider.model or "–",
         "Base URL": address_of(provider) or "–",
-        "Key": "–" if provider.kind == ProviderKind.LOCAL else queries.key_sentence(provider),
+        "Key": "–" if provider.kind_spec.embedded else queries.key_sentence(provider),
         "Time limit": f"{provider.timeout_ms:,} ms" if provider.timeout_ms else "–",
         "First text within": f"{provider.first_text_ms:,} ms" if provider.first_text_ms else "–",
         "Longest pause": f"{provider.stall_ms:,} ms" if provider.stall_ms else "–",

@@ -8,8 +8,7 @@ from django.views.decorators.http import require_POST
 from promptops.actions import runs as actions
 from promptops.actions import safety
 from promptops.actions.errors import Refused
-from promptops.engine.rewrite import RewriteOptions, parse_alternatives
-from promptops.engine.types import PromptOperation
+from promptops.engine.rewrite import parse_alternatives
 from promptops.enums import Permission
 from promptops.models import Attempt, Run
 from promptops.queries import runs as queries
@@ -78,8 +77,9 @@ def _page(request: HttpRequest, run: Run, *, revealed: bool) -> HttpResponse:
     output_shown = revealed or not run.output_masked
     raw_shown = output_shown and (revealed or not run.raw_masked)
     alternatives: list[str] = []
-    if run.operation == PromptOperation.REWRITE and run.output and output_shown:
-        alternatives = parse_alternatives(run.output, run.count or RewriteOptions().count)
+    count = run.operation_spec.count_or_default(run.count)
+    if count is not None and run.output and output_shown:
+        alternatives = parse_alternatives(run.output, count)
     shows_written = bool(run.output) and raw_shown
     timeline = queries.timeline(run)
     thresholds = safety_queries.thresholds_at(run.revision)

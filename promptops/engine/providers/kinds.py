@@ -1,0 +1,180 @@
+"""The kinds of provider. Everything that depends on a kind is derived from here.
+
+Choices, form fields, labels, placeholders, key variables and their hosts come from `KindSpec`; nobody else compares
+names of kinds. How a kind talks to its server belongs to its class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from promptops.engine.http import BEARER, AuthHeader
+from promptops.engine.providers import cerebras, groq, local
+from promptops.engine.providers.cerebras import CerebrasProvider
+from promptops.engine.providers.groq import GroqProvider
+from promptops.engine.providers.local import LocalProvider
+from promptops.engine.providers.openai_compatible import OpenAICompatibleProvider
+from promptops.engine.snapshot import ProviderSpec
+from promptops.engine.types import LLMProvider, ProviderOptions
+
+Factory: TypeAlias = Callable[[ProviderSpec], LLMProvider]
+Need: TypeAlias = Literal["required", "optional"]
+
+LOCAL = "local"
+MAX_NAME_CHARACTERS = 20
+
+
+@dataclass(frozen=True)
+class KindSpec:
+    """One kind of provider.
+
+    `provider` is a class with the fields of `OpenAICompatibleProvider`; a kind of another shape gives a `factory`.
+    `base_url` is the default address: without one, operators have to give theirs where the `address` is required.
+    `key_env` is the vendor's own variable, which is sent to the host of `base_url` only. `auth` is the request header
+    that carries the key. `example_model` is the placeholder of the model field.
+
+    An `embedded` model runs inside this installation: it has no address, no key, no price, and one model, `model`.
+    `problem` returns why a kind cannot run here, as a sentence, or `None`. `notice` is shown to a person who adds one.
+    """
+
+    name: str
+    label: str
+    provider: Callable[..., LLMProvider] | None = None
+    factory: Factory | None = None
+    base_url: str = ""
+    address: Need = "required"
+    key: Need = "required"
+    key_env: str = ""
+    auth: AuthHeader = BEARER
+    example_model: str = ""
+    embedded: bool = False
+    model: str = ""
+    problem: Callable[[], str | None] | None = None
+    notice: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name or len(self.name) > MAX_NAME_CHARACTERS:
+            raise ValueError(f"The name of a kind has 1 to {MAX_NAME_CHARACTERS} characters, not {self.name!r}")
+        if (self.provider is None) == (self.factory is None):
+            raise ValueError(f"The kind {self.name!r} needs a provider class or a factory, and not both")
+
+    @property
+    def needs_address(self) -> bool:
+        """Return whether an operator has to give the address."""
+        return self.address == "required" and not self.base_url and not self.embedded
+
+    @property
+    def host(self) -> str:
+        """Return the host of the default address, "" without one."""
+        return urlsplit(self.base_url).hostname or ""
+
+    def build(self, spec: ProviderSpec) -> LLMProvider:
+        """Return the provider that `spec` describes."""
+        if self.provider is None:
+            assert self.factory is not None  # see __post_init__
+            return self.factory(spec)
+        return self.provider(
+            api_key=spec.api_key,
+            base_url=spec.base_url or self.base_url,
+            name=spec.name,
+            model=spec.model or None,
+            timeout_ms=spec.timeout_ms,
+            key_env=spec.key_env or self.key_env or None,
+            auth=self.auth,
+            **_options(spec),
+        )
+
+
+_kinds: dict[str, KindSpec] = {}
+
+KINDS: Mapping[str, KindSpec] = MappingProxyType(_kinds)
+"""The registered kinds by name, in the order in which a form offers them."""
+
+
+def register_kind(kind: KindSpec | str, factory: Factory | None = None) -> None:
+    """Add a kind. A bare name with a factory is a kind whose address and key are optional.
+
+    Raises `ValueError` for a name that is taken.
+    """
+    if isinstance(kind, str):
+        kind = KindSpec(kind, kind, factory=factory, address="optional", key="optional")
+    if kind.name in _kinds:
+        raise ValueError(f"The provider kind {kind.name!r} is already registered")
+    _kinds[kind.name] = kind
+
+
+def kind_spec(name: str) -> KindSpec:
+    """Return the kind of that name. An unknown one can be shown and edited, but cannot be built."""
+    return _kinds.get(name) or _unknown(name)
+
+
+def build_provider(spec: ProviderSpec) -> LLMProvider:
+    """Return the provider that `spec` describes. Raises `ValueError` for an unknown kind."""
+    return kind_spec(spec.kind).build(spec)
+
+
+def _unknown(name: str) -> KindSpec:
+    def refuse(spec: ProviderSpec) -> LLMProvider:
+        raise ValueError(f"Unknown provider kind {spec.kind!r}; known are {', '.join(_kinds)}")
+
+    problem = f"This installation has no provider kind {name}. Install it, or give the provider another kind."
+    return KindSpec(
+        name or "unknown", name, factory=refuse, address="optional", key="optional", problem=lambda: problem
+    )
+
+
+def _options(spec: ProviderSpec) -> dict[str, Any]:
+    return {option.name: getattr(spec, option.name) for option in fields(ProviderOptions)}
+
+
+def _local(spec: ProviderSpec) -> LLMProvider:
+    return LocalProvider(name=spec.name, timeout_ms=spec.timeout_ms, **_options(spec))
+
+
+register_kind(
+    KindSpec(
+        name="cerebras",
+        label="Cerebras",
+        provider=CerebrasProvider,
+        base_url=cerebras.BASE_URL,
+        key_env=cerebras.KEY_ENV,
+        example_model="gpt-oss-120b",
+    )
+)
+register_kind(
+    KindSpec(
+        name="groq",
+        label="Groq",
+        provider=GroqProvider,
+        base_url=groq.BASE_URL,
+        key_env=groq.KEY_ENV,
+        example_model="openai/gpt-oss-120b",
+    )
+)
+register_kind(
+    KindSpec(
+        name="openai",
+        label="OpenAI-compatible",
+        provider=OpenAICompatibleProvider,
+        key="optional",
+        example_model="llama-3.3-70b",
+    )
+)
+register_kind(
+    KindSpec(
+        name=LOCAL,
+        label="Local (embedded model)",
+        factory=_local,
+        embedded=True,
+        model=local.MODEL,
+        problem=lambda: local.local_available(),  # looked up at the call, so that a test can say that it is missing
+        notice=(
+            "A small model that runs on this server's CPU, with no key and no account. Its answers are modest; it is"
+            " there so that everything can be tried at once."
+        ),
+    )
+)

@@ -1,0 +1,111 @@
+"""The fields of a version's content: one declaration, from which everything else follows."""
+
+from types import SimpleNamespace
+
+import pytest
+from django import forms
+from django.core.exceptions import ValidationError
+
+from promptops.content import FIELDS, NOTHING, SETTINGS, Content, differences, effective, summary, values_of
+from promptops.models import Arm, DiscardedDraft, Draft, LiveConfiguration, Run, Version
+from promptops.web.forms import ContentForm, setting_field
+from promptops.web.forms_comparisons import OF_ARMS
+from promptops.web.forms_settings import SettingsForm
+
+LIVE = SimpleNamespace(temperature=0.7, max_tokens=256)
+
+
+@pytest.mark.parametrize("model", [Version, Draft, DiscardedDraft, Arm])
+def test_whatever_holds_a_content_has_a_column_for_each_field(model) -> None:
+    assert set(FIELDS) <= {field.name for field in model._meta.concrete_fields}
+
+
+@pytest.mark.parametrize("model", [LiveConfiguration, Run])
+def test_what_is_decided_in_the_end_has_a_column_for_each_setting_with_a_live_default(model) -> None:
+    assert set(OF_ARMS) <= {field.name for field in model._meta.concrete_fields}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_limits_of_a_setting_are_the_same_everywhere(name) -> None:
+    setting = SETTINGS[name]
+    column = Version._meta.get_field(name)
+    assert column.max_length == setting.max_characters
+    assert [validator.limit_value for validator in column.validators if validator in setting.validators] == [
+        limit for limit in (setting.minimum, setting.maximum) if limit is not None
+    ]
+    for field in (setting_field(name), ContentForm().fields[name]):
+        assert field.label == setting.label
+        assert not field.required
+        if isinstance(field, forms.CharField):
+            assert field.max_length == setting.max_characters
+        else:
+            assert (field.min_value, field.max_value) == (setting.minimum, setting.maximum)
+
+
+@pytest.mark.parametrize(
+    ("name", "outside"),
+    [("temperature", 2.1), ("temperature", -0.1), ("max_tokens", 0), ("max_tokens", 32_769), ("model", "m" * 201)],
+)
+def test_a_value_outside_is_refused_by_forms_and_by_the_database(name, outside) -> None:
+    assert name in ContentForm({"body": "A text.", name: outside}).errors
+    with pytest.raises(ValidationError) as refused:
+        Version(body="A text.", **{name: outside}).clean_fields()
+    assert name in refused.value.message_dict
+
+
+def test_the_form_gives_the_content_that_was_typed() -> None:
+    form = ContentForm({"body": " A text. ", "temperature": "0.5", "max_tokens": "", "model": " m "}, defaults=LIVE)
+    assert form.is_valid()
+    assert form.content.cleaned() == Content("A text.", 0.5, None, "m")
+    placeholders = [form.fields[name].widget.attrs["placeholder"] for name in SETTINGS]
+    assert placeholders == ["0.7", "256", "each provider's own"]
+    assert [field.name for field in form.settings] == list(SETTINGS)
+
+
+def test_the_settings_page_names_the_same_limits() -> None:
+    form = SettingsForm(LiveConfiguration())
+    assert (form.fields["temperature"].label, form.fields["max_tokens"].label) == (
+        "Default temperature",
+        "Default max tokens",
+    )
+    assert form.fields["max_tokens"].help_text == "1 to 32,768, where a prompt sets none."
+    assert form.fields["temperature"].required
+
+
+@pytest.mark.parametrize(
+    ("content", "cleaned"),
+    [
+        (Content("a\r\n"), Content("a")),
+        (Content("a", -0.0), Content("a", 0.0)),
+        (Content("a", 1), Content("a", 1.0)),
+        (Content("a", None, 5, " m "), Content("a", None, 5, "m")),
+    ],
+)
+def test_a_content_is_cleaned(content, cleaned) -> None:
+    assert repr(content.cleaned()) == repr(cleaned)  # tells -0.0 from 0.0, and 1 from 1.0
+
+
+def test_settings_in_words() -> None:
+    content = Content("a", 0.5)
+    assert summary(content) == [
+        ("Temperature", "0.5"),
+        ("Max tokens", "default"),
+        ("Model", "each provider's own"),
+    ]
+    assert differences({}, values_of(content)) == [
+        ("Temperature", "default", "0.5"),
+        ("Max tokens", "default", "default"),
+        ("Model", "default", "default"),
+    ]
+    assert dict(NOTHING) == {"body": "", "temperature": None, "max_tokens": None, "model": ""}
+
+
+@pytest.mark.parametrize(
+    ("content", "decided"),
+    [
+        (Content("a"), {"temperature": 0.7, "max_tokens": 256, "model": ""}),
+        (Content("a", 0.0, 9, "m"), {"temperature": 0.0, "max_tokens": 9, "model": "m"}),
+    ],
+)
+def test_live_settings_decide_what_a_content_leaves_open(content, decided) -> None:
+    assert effective(content, LIVE) == decided
