@@ -5,6 +5,9 @@ its silence. That answer comes in 66 events, the others in one piece.
 
 The other ways do the same work: they write the request as JSON, send it, and read the answer's text out of the JSON
 that comes back. The raw socket is the floor: what is left when nobody checks anything.
+
+The last rows are the chain's own CPU time: the answers come from memory. Each is the minimum of many batches, which
+other work on the machine changes little, so that two commits can be compared.
 """
 
 import asyncio
@@ -12,7 +15,7 @@ import gc
 import json
 import statistics
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +23,7 @@ from typing import Any
 import aiohttp
 import httpx
 
+from benchmarks import upstream
 from promptops.engine import (
     HealthRegistry,
     LLMMessage,
@@ -28,6 +32,7 @@ from promptops.engine import (
     close_client,
     complete_chain,
 )
+from promptops.engine.http import use_transport
 
 DELAYS_MS = (0, 50)
 CONCURRENT = (1, 16, 128)
@@ -41,6 +46,10 @@ FEWER_CALLS = {
     "client per call": {1: 6, 16: 32, 128: 128},
 }
 """The same for the slow ways, which take up to 8 and 25 ms of CPU for a call."""
+
+BATCHES = 150
+BATCH_CALLS = 40
+"""How the calls without network are made: a batch takes 5 ms, short enough that some are not interrupted."""
 
 REQUEST = LLMRequest([LLMMessage("system", "Improve."), LLMMessage("user", "a fox")], "m", 64, 0.7)
 Call = Callable[[], Awaitable[str]]
@@ -176,7 +185,7 @@ async def bench_chain(port: int) -> list[dict[str, Any]]:
                 found = await _compare(ways, concurrent, more=1 if delay_ms else 3)
                 rows += [{"delay_ms": delay_ms, "concurrent": concurrent, **row} for row in found]
                 await close_client()
-    return rows
+    return [*rows, *(dict.fromkeys(rows[0], "") | row for row in await _without_network())]
 
 
 async def _compare(ways: dict[str, Call], concurrent: int, *, more: int) -> list[dict[str, Any]]:
@@ -190,6 +199,39 @@ async def _compare(ways: dict[str, Call], concurrent: int, *, more: int) -> list
             await measured[name].add(call, calls, concurrent)
     figures = {name: found.figures() for name, found in measured.items()}
     return [{"what": name, **found, **_ratios(found, figures)} for name, found in figures.items()]
+
+
+async def _without_network() -> list[dict[str, Any]]:
+    """One row for each way of the chain: the CPU time of its calls when the answers come from memory."""
+    with use_transport(lambda: httpx.MockTransport(_answer_from_memory)):
+        ways = {
+            "chain, no network": chain("http://memory/v1"),
+            "chain, streamed inside, no network": chain("http://memory/v1", first_text_ms=60_000, stall_ms=60_000),
+        }
+        least = dict.fromkeys(ways, float("inf"))
+        for _ in range(BATCHES):
+            for name, call in ways.items():
+                gc.collect()
+                cpu = time.process_time()
+                for _ in range(BATCH_CALLS):
+                    await call()
+                least[name] = min(least[name], time.process_time() - cpu)
+    return [
+        {"delay_ms": 0, "concurrent": 1, "what": name, "cpu_s_per_1000": round(cpu / BATCH_CALLS * 1000, 4)}
+        for name, cpu in least.items()
+    ]
+
+
+def _answer_from_memory(request: httpx.Request) -> httpx.Response:
+    if b'"stream": true' in request.content:
+        return httpx.Response(200, headers={"Content-Type": "text/event-stream"}, content=_events())
+    stream = httpx.ByteStream(upstream.ANSWER)
+    return httpx.Response(200, headers={"Content-Type": "application/json"}, stream=stream)
+
+
+async def _events() -> AsyncIterator[bytes]:
+    for event in [*upstream.EVENTS, *upstream.LAST_EVENTS]:
+        yield event
 
 
 def _ratios(found: dict[str, float], figures: dict[str, dict[str, float]]) -> dict[str, float]:

@@ -15,17 +15,21 @@ STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-E
 
 
 def event(data: object) -> bytes:
-    """One server-sent event as a chunk of a chunked body."""
-    raw = b"data: %s\n\n" % json.dumps(data).encode()
-    return b"%x\r\n%s\r\n" % (len(raw), raw)
+    """Return one server-sent event."""
+    return b"data: %s\n\n" % json.dumps(data).encode()
 
 
 EVENTS = [event({"choices": [{"index": 0, "delta": {"content": token}, "finish_reason": None}]}) for token in TOKENS]
-STREAM_END = (
-    event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
-    + event({"choices": [], "usage": {"prompt_tokens": 20, "completion_tokens": len(TOKENS)}})
-    + b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
-)
+LAST_EVENTS = [
+    event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}),
+    event({"choices": [], "usage": {"prompt_tokens": 20, "completion_tokens": len(TOKENS)}}),
+    b"data: [DONE]\n\n",
+]
+
+
+def chunk(raw: bytes) -> bytes:
+    """Return one chunk of a chunked body; an empty one ends the body."""
+    return b"%x\r\n%s\r\n" % (len(raw), raw)
 
 
 async def stream(writer: asyncio.StreamWriter, seconds: float) -> None:
@@ -33,8 +37,8 @@ async def stream(writer: asyncio.StreamWriter, seconds: float) -> None:
     writer.write(STREAM_HEAD)
     for token in EVENTS:
         await asyncio.sleep(seconds / len(EVENTS))
-        writer.write(token)
-    writer.write(STREAM_END)
+        writer.write(chunk(token))
+    writer.write(b"".join(map(chunk, [*LAST_EVENTS, b""])))
 
 
 async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeAlias, cast
 
 from promptops.engine import http
@@ -54,7 +54,6 @@ _BILLED = frozenset({"timeout", "transport", "empty", "truncated", "malformed"})
 """Errors of calls that the provider worked on, so that they cost something."""
 
 
-@dataclass
 class Candidate:
     """A provider of a run, and the key of its health.
 
@@ -62,16 +61,28 @@ class Candidate:
     `limit` is how many calls it gets at once.
     """
 
-    provider: LLMProvider
-    key: str
     paused_until: float | None = None
 
-    def __post_init__(self) -> None:
-        self.limit: int | None = getattr(self.provider, "max_concurrent", None)
+    def __init__(self, provider: LLMProvider, key: str) -> None:
+        self.provider = provider
+        self.key = key
+        self.limit: int | None = getattr(provider, "max_concurrent", None)
 
 
 class RunningAttempt:
     """One provider call in a task of its own."""
+
+    response: LLMResponse | None = None
+    won = False
+    closing = False
+    _error: LLMProviderError | None = None
+    _timeout: LLMTimeoutError | None = None
+    _silence_timer: asyncio.TimerHandle | None = None
+    _first_text: float | None = None
+    _last_life: float | None = None
+    _ended: float | None = None
+    _is_complete = False
+    _stopped = False
 
     def __init__(
         self,
@@ -97,9 +108,6 @@ class RunningAttempt:
         self._stall_ms: int | None = getattr(provider, "stall_ms", None)
         self._hands_on = delivery == "stream"
         self.streamed = self._is_streamed(request)
-        self.response: LLMResponse | None = None
-        self.won = False
-        self.closing = False
         self._limit = share
         for limit_ms in (getattr(provider, "timeout_ms", None), request.timeout_ms):
             if limit_ms is not None and limit_ms / 1000 < self._limit:
@@ -114,18 +122,10 @@ class RunningAttempt:
         self._clock = self._loop.time
         self._run_started = run_started
         self._started = self._clock()
-        self._error: LLMProviderError | None = None
         self._connected: list[float] = []
-        self._first_text: float | None = None
-        self._last_life: float | None = None
         self._text: list[str] = []
-        self._is_complete = False
-        self._ended: float | None = None
-        self._stopped = False
-        self.task = asyncio.create_task(self._run())
-        self._timeout: LLMTimeoutError | None = None
+        self.task = self._loop.create_task(self._run())
         self._timer = self._loop.call_at(self._started + self._limit, self._time_up)
-        self._silence_timer: asyncio.TimerHandle | None = None
         if self.streamed and self._first_text_ms is not None:
             self._limit_silence(self._started, self._first_text_ms)
 

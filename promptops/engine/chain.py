@@ -7,7 +7,6 @@ the calls, `events.py` has what a run reports.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
 
 from promptops.engine.events import AttemptFailed, AttemptStarted, ChainEvent, Delivery, HedgePolicy, RunDone
 from promptops.engine.health import HealthRegistry
@@ -104,11 +103,12 @@ async def complete_chain(
     hedge: HedgePolicy | None = None,
 ) -> LLMResponse:
     """Return the answer of `run_chain`, handed over whole. Takes and raises what it does."""
-    chain = run_chain(
+    events = run_chain(
         request, providers, timeout_ms=timeout_ms, delivery="whole", attempts=attempts, health=health, hedge=hedge
     )
-    async with aclosing(chain) as events:
-        async for event in events:
-            if isinstance(event, RunDone):
-                return event.response
-    raise AssertionError("a run ends with an answer or an error")
+    response: LLMResponse | None = None
+    async for event in events:  # to its end, so that nothing is left to close
+        if isinstance(event, RunDone):
+            response = event.response
+    assert response is not None, "a run ends with an answer or an error"
+    return response

@@ -17,11 +17,11 @@ import json
 import ssl
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Self
 from weakref import WeakSet
 
 import aiohttp
@@ -84,9 +84,9 @@ class BearerKey:
         self._key = key
         self._auth = auth
 
-    def header(self) -> tuple[bytes, bytes]:
-        """The request header that carries it."""
-        return self._auth.name.encode("ascii"), (self._auth.prefix + self._key).encode("ascii")
+    def header(self) -> tuple[str, str]:
+        """Return the name and the value of the request header that carries it."""
+        return self._auth.name, self._auth.prefix + self._key
 
 
 _EVENT_STARTS = frozenset({b":", b"d", b"e", b"i", b"r"})
@@ -94,12 +94,22 @@ _EVENT_STARTS = frozenset({b":", b"d", b"e", b"i", b"r"})
 
 
 class Reply:
-    """An answer whose body has not been read yet."""
+    """An answer whose body has not been read yet.
+
+    Leaving its `async with` block closes the connection unless the body was read to its end.
+    """
 
     def __init__(self, response: httpx.Response) -> None:
-        self._response = response
+        self._body: httpx.AsyncByteStream = response.stream  # type: ignore[assignment]
         self.status = response.status_code
         self.headers = {name.lower().decode("latin-1"): text.decode("latin-1") for name, text in response.headers.raw}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        with suppress(Exception):  # the answer is read or given up: how the connection ends changes nothing
+            await self._body.aclose()
 
     @property
     def is_event_stream(self) -> bool:
@@ -109,10 +119,10 @@ class Reply:
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body as it arrives. Raises `CallFailed` when it breaks off or is longer than `MAX_BODY_BYTES`."""
         size = 0
-        body = aiter(self._response.stream)  # type: ignore[arg-type]
         try:
-            inflater = Inflater(encoding) if (encoding := self._encoding()) else None
-            while (chunk := await anext(body, None)) is not None:
+            encoding = self.headers.get("content-encoding", "").strip().lower()
+            inflater = Inflater(encoding) if encoding not in ("", "identity") else None
+            async for chunk in self._body:
                 for piece in inflater.feed(chunk) if inflater else _steps(chunk):
                     size += len(piece)
                     if size > MAX_BODY_BYTES:
@@ -125,11 +135,6 @@ class Reply:
         except Exception as exc:
             raise _plain_failure(exc) from None
 
-    def _encoding(self) -> str | None:
-        """How the body is compressed, `None` if it is not."""
-        encoding = self.headers.get("content-encoding", "").strip().lower()
-        return encoding if encoding not in ("", "identity") else None
-
     async def read(self) -> bytes:
         """The whole body. Raises `CallFailed` like `chunks`."""
         return b"".join([chunk async for chunk in self.chunks()])
@@ -140,8 +145,11 @@ class Reply:
         The first character says it: servers send streams under any content type. JSON begins with none that a line of a
         stream begins with. Raises `CallFailed` like `chunks`.
         """
-        parts, start = [], b""
+        parts: list[bytes] = []
+        start = b""
         async for chunk in chunks:
+            if not parts and chunk.startswith(b"{"):  # as a rule
+                return False, chunk
             parts.append(chunk)
             start = (start + chunk).removeprefix(BYTE_ORDER_MARK).lstrip()
             if start and not BYTE_ORDER_MARK.startswith(start):
@@ -157,24 +165,21 @@ def _steps(chunk: bytes) -> Iterable[bytes]:
     return (chunk[at : at + STEP_BYTES] for at in range(0, len(chunk), STEP_BYTES))
 
 
-@asynccontextmanager
-async def post_json(url: str, payload: Mapping[str, Any], *, key: BearerKey | None) -> AsyncIterator[Reply]:
-    """Post `payload` and give the answer; leaving the block closes the connection unless the body was read to its end.
+async def post_json(url: str, payload: Mapping[str, Any], *, key: BearerKey | None) -> Reply:
+    """Post `payload` and return the answer, to be read in its `async with` block.
 
     Sets no overall time limit: that is the caller's. Raises `CallFailed` when there is no answer.
     """
     try:
-        headers = [*_HEADERS, key.header()] if key else _HEADERS
         # As a stream: given as content, httpx would add headers that aiohttp adds too, for 6% of a call's CPU time.
         body = httpx.ByteStream(json.dumps(payload).encode())
-        response = await _send(httpx.Request("POST", _url(url), headers=headers, stream=body))
+        request = httpx.Request("POST", _url(url), headers=_HEADERS, stream=body)
+        if key is not None:
+            name, value = key.header()
+            request.headers[name] = value
+        return Reply(await _send(request))
     except Exception as exc:
         raise _plain_failure(exc) from None
-    try:
-        yield Reply(response)
-    finally:
-        with suppress(Exception):  # the answer is read or given up: how the connection ends changes nothing
-            await response.aclose()
 
 
 @lru_cache(maxsize=256)
@@ -225,12 +230,15 @@ class _Request(aiohttp.ClientRequest):
         return await super().send(conn)
 
 
-_HEADERS = [
-    (b"Content-Type", b"application/json"),
-    (b"Accept", b"application/json, text/event-stream"),
-    (b"Accept-Encoding", b"gzip"),
-    (b"User-Agent", b"PromptOps"),
-]
+_HEADERS = httpx.Headers(
+    {
+        "Content-Type": "application/json",
+        "Accept": "application/json, text/event-stream",
+        "Accept-Encoding": "gzip",
+        "User-Agent": "PromptOps",
+    }
+)
+"""The headers of every request. Each request copies them."""
 
 
 def _plain_failure(exc: Exception) -> CallFailed:

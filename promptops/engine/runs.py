@@ -57,7 +57,9 @@ class Run:
         """Stop the calls in progress, and let them close their connections."""
         if self._hedge_timer is not None:
             self._hedge_timer.cancel()
-        self._stop(self.running)
+        for attempt in self.running:
+            attempt.stop()
+        self.running.clear()
         closing = [attempt for attempt in self._attempts if attempt.closing]
         if closing:
             await asyncio.wait({attempt.task for attempt in closing}, timeout=CLOSING_SECONDS)

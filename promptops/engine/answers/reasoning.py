@@ -168,7 +168,10 @@ def _partial_token(text: str) -> int:
 
 
 def _may_have_tokens(text: str) -> bool:
-    return any(start in text for start in STARTS)
+    for start in STARTS:  # noqa: SIM110 - `any` takes three times as long, and every answer comes this way
+        if start in text:
+            return True
+    return False
 
 
 def _cut_token(text: str, before: str) -> int:

@@ -47,10 +47,11 @@ NOT_JSON = "sent an answer that is not JSON"
 class Answer:
     """What an answer holds, however it came."""
 
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    model: str | None = None
+
     def __init__(self) -> None:
-        self.finish_reason: str | None = None
-        self.usage: Usage | None = None
-        self.model: str | None = None
         self._texts: list[str] = []
         self._thoughts: list[str] = []
         self._refusals: list[str] = []
@@ -91,19 +92,20 @@ class StreamedAnswer(Answer):
     `error` is what the provider reported instead, `unreadable` says what is wrong with a body that is no answer.
     """
 
+    error: ReportedError | None = None
+    unreadable: str | None = None
+    events = 0
+    _done = False
+    _length = 0
+    _begun = False
+    _in_pieces = False
+    _grew = False
+    _is_life = False
+    _doubtful = False
+
     def __init__(self) -> None:
         super().__init__()
-        self.error: ReportedError | None = None
-        self.unreadable: str | None = None
-        self.events = 0
-        self._done = False
         self._spaces: list[str] = []
-        self._length = 0
-        self._begun = False
-        self._in_pieces = False
-        self._grew = False
-        self._is_life = False
-        self._doubtful = False
 
     @cached_property
     def _filter(self) -> ReasoningFilter:
@@ -166,15 +168,17 @@ class StreamedAnswer(Answer):
 
     async def take_whole(self, reply: http.Reply) -> None:
         """Take in an answer that was asked for whole, though it may come as a stream."""
-        async with aclosing(reply.chunks()) as chunks:
-            is_stream, head = await reply.is_stream(chunks)
-            if is_stream:
-                async for _ in self.read(chunks, head):
-                    pass
-                self._ended(reply)
-                return
-            body = b"".join([head, *[chunk async for chunk in chunks]])
-        for _ in self._take_body(body):
+        chunks = reply.chunks()  # both ways read them to the end, or close them
+        is_stream, head = await reply.is_stream(chunks)
+        if is_stream:
+            async for _ in self.read(chunks, head):
+                pass
+            self._ended(reply)
+            return
+        parts = [head]
+        async for chunk in chunks:
+            parts.append(chunk)
+        for _ in self._take_body(b"".join(parts)):
             pass
 
     def _ended(self, reply: http.Reply) -> None:

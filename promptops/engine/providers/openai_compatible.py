@@ -12,8 +12,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -199,7 +199,7 @@ class ChatCompletions(ProviderOptions):
         answer = StreamedAnswer()
         headers: Mapping[str, str] = {}
         try:
-            async with self._post(payload) as reply:
+            async with await self._post(payload) as reply:
                 headers = reply.headers
                 if not 200 <= reply.status < 300:
                     return self._refused(reply.status, await _words_of_refusal(reply), headers)
@@ -214,7 +214,7 @@ class ChatCompletions(ProviderOptions):
         answer = StreamedAnswer()
         headers: Mapping[str, str] = {}
         try:
-            async with self._post(payload) as reply:
+            async with await self._post(payload) as reply:
                 headers = reply.headers
                 if not 200 <= reply.status < 300:
                     yield self._refused(reply.status, await _words_of_refusal(reply), headers)
@@ -229,7 +229,7 @@ class ChatCompletions(ProviderOptions):
             yield TextChunk(result.content)
         yield result
 
-    def _post(self, payload: dict[str, Any]) -> AbstractAsyncContextManager[http.Reply]:
+    def _post(self, payload: dict[str, Any]) -> Awaitable[http.Reply]:
         key = http.BearerKey(self.api_key, self.auth) if self.api_key else None
         return http.post_json(endpoint(self.base_url), payload, key=key)
 
@@ -310,6 +310,8 @@ class ChatCompletions(ProviderOptions):
 
     def _no_text(self, answer: Answer, content: str) -> LLMProviderError | None:
         """Why an answer is no success."""
+        if content and answer.finish_reason in ("stop", None):  # as a rule
+            return None
         if is_filtered(answer.finish_reason) or (answer.refusal and not content):
             message = self._message("refused the content", answer.refusal or "its filter stopped the answer")
             return LLMRefusedError(message, retryable=not content)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from typing import Any
 
+from promptops.engine.event_stream import BYTE_ORDER_MARK
 from promptops.engine.types import Usage
 
 DONE = "[DONE]"
@@ -25,15 +25,13 @@ def documents(body: bytes | str) -> list[Any] | None:
     `data:` before a document and a byte order mark before all are skipped. A body of more than `MAX_PARTS` values is
     not read.
     """
-    text = (body.decode("utf-8-sig", "replace") if isinstance(body, bytes) else body).strip()
+    text = body.removeprefix(BYTE_ORDER_MARK).decode("utf-8", "replace") if isinstance(body, bytes) else body
+    text = text.strip()
     if len(text) > MAX_PARTS and sum(map(text.count, "[{,")) > MAX_PARTS:
         return None
     found: list[Any] = []
     at = 0
     try:
-        if text.startswith("{") and text.endswith("}"):  # as a rule it is one
-            with suppress(ValueError):
-                found, at = [_DECODER.decode(text)], len(text)
         while at < len(text):
             if text.startswith(DONE, at):
                 found.append(DONE)
@@ -68,14 +66,16 @@ def unwrapped(data: Any) -> Any:
 
 def first_choice(data: Any, *, streamed: bool = False) -> dict[str, Any] | None:
     """Return the choice with index 0; in a whole answer, where none has it, the first one."""
-    choices = as_dict(data).get("choices")
-    if not isinstance(choices, list) or not choices:
+    choices = data.get("choices") if isinstance(data, dict) else None
+    if not isinstance(choices, list):
         return None
-    if len(choices) == 1 and isinstance(choices[0], dict) and choices[0].get("index") == 0:  # as a rule
-        return choices[0]
-    found = [choice for choice in choices if isinstance(choice, dict)]
-    first = next((choice for choice in found if choice.get("index") in (None, 0, "0")), None)
-    return first if streamed or first is not None or not found else found[0]
+    found = None
+    for choice in choices:
+        if isinstance(choice, dict):
+            if choice.get("index") in (None, 0, "0"):
+                return choice
+            found = found or choice
+    return None if streamed else found
 
 
 def read_text(content: Any) -> str:
@@ -93,7 +93,8 @@ def _part_text(part: dict[str, Any]) -> str:
 
 def read_usage(data: Any) -> Usage | None:
     """Return the tokens that the provider counted, in `usage` or Groq's `x_groq.usage`, or `None`."""
-    usage = as_dict(as_dict(data).get("usage")) or as_dict(as_dict(as_dict(data).get("x_groq")).get("usage"))
+    data = as_dict(data)
+    usage = as_dict(data.get("usage")) or as_dict(as_dict(data.get("x_groq")).get("usage"))
     if not usage:
         return None
     return Usage(

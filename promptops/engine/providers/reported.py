@@ -124,12 +124,12 @@ def error_of_text(text: str) -> ReportedError:
     return ReportedError(text[:MAX_WORDS], ({"message": text[:MAX_WORDS]},))
 
 
-_ERROR_KEYS = {"error", "x_groq", "errors"}
+_ERROR_KEYS = frozenset({"error", "x_groq", "errors"})
 
 
 def _error_in(data: dict[str, Any]) -> Any:
-    choice = as_dict(first_choice(data))
-    if choice and not data.keys() & _ERROR_KEYS and "error" not in choice:  # as a rule
+    choice = first_choice(data) or {}
+    if choice and "error" not in choice and _ERROR_KEYS.isdisjoint(data):  # as a rule
         return None
     for error in (data.get("error"), as_dict(data.get("x_groq")).get("error"), choice.get("error"), data.get("errors")):
         if error and not _reports_none(error):
