@@ -19,6 +19,7 @@ LAYERS = [
     {"live"},
     {"guards", "key_variables"},
     {"audit"},
+    {"registry"},
     {"events"},
     {"checks"},
     {"models"},

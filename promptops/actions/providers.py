@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Max
 
-from promptops import audit, crypto, live
+from promptops import audit, crypto, live, registry
 from promptops.actions._release import Reason, next_revision, record_release
 from promptops.actions.errors import Refused, Stale
 from promptops.audit import Actor
@@ -20,6 +20,38 @@ from promptops.engine.providers.addresses import base_address
 from promptops.enums import ProviderKind
 from promptops.key_variables import problem_of
 from promptops.models import Provider
+from promptops.registry import Action
+
+registry.noun("provider", "Providers")
+registry.object_kind("provider", "Provider")
+registry.value_labels({"base_url": "Base URL"})
+registry.register(
+    Action("provider.created", "{actor} added the provider {object}", when="a provider was added", object="provider"),
+    Action(
+        "provider.edited",
+        "{actor} changed the provider {object}",
+        when="name, kind, model, address, limits, prices, fallback or adaptations of a provider changed",
+        object="provider",
+    ),
+    Action(
+        "provider.key_changed",
+        "{actor} changed where the key of {object} comes from",
+        when="the key of a provider, or where the key comes from, changed",
+        object="provider",
+    ),
+    Action("provider.enabled", "{actor} turned {object} on", when="a provider was turned on", object="provider"),
+    Action("provider.disabled", "{actor} turned {object} off", when="a provider was turned off", object="provider"),
+    Action(
+        "provider.removed", "{actor} removed the provider {object}", when="a provider was removed", object="provider"
+    ),
+    Action("provider.reordered", "{actor} changed the order of the chain", when="the order of the chain changed"),
+    Action(
+        "provider.cooldown_ended",
+        "{actor} ended the cooldown of {object}",
+        when="somebody ended the cooldown of a provider by hand",
+        object="provider",
+    ),
+)
 
 PRICES = ("price_input", "price_cached", "price_output")
 # What the embedded model has no use for: it costs nothing, always has its model and is asked in one way only.

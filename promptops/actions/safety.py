@@ -8,7 +8,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from promptops import audit
+from promptops import audit, registry
 from promptops.actions._release import THRESHOLD_DIGITS, next_revision, record_release, safety_told
 from promptops.actions.errors import Refused, Stale
 from promptops.audit import Actor
@@ -16,6 +16,42 @@ from promptops.engine.safety.guard import SafetyCategory
 from promptops.engine.safety.normalize import words
 from promptops.enums import SafetyTermKind
 from promptops.models import Run, SafetyModelVersion, SafetySettings, SafetyTerm
+from promptops.registry import Action
+
+registry.noun("safety", "Safety")
+registry.object_kind("safetymodelversion", "Safety model")
+registry.value_labels(
+    {
+        "when_down": "While the filter is down",
+        "when_language": "A text in an unknown language",
+        "when_unavailable": "A text that cannot be judged",
+        **{f"{category}_from": f"Threshold of {category.replace('_', '-')}" for category in SafetyCategory},
+    }
+)
+registry.register(
+    Action(
+        "safety.changed",
+        "{actor} changed the safety filter",
+        when="mode, behavior while unavailable, thresholds or terms of the safety filter changed",
+    ),
+    Action(
+        "safety.rolled_back",
+        "{actor} made the safety filter live again {after[again]}",
+        when="the safety filter was made live again as an earlier revision had it",
+    ),
+    Action(
+        "safety.model_changed",
+        "{actor} made model {after[model]} of the safety filter live (before: {before[model]})",
+        when="another model of the safety filter went live, a newer or an older one",
+    ),
+    Action(
+        "run.revealed",
+        "{actor} looked at the blocked text of {object}",
+        when="somebody looked at text that the safety filter blocked or would have blocked; the entry has none of it",
+        object="run",
+        is_change=False,
+    ),
+)
 
 MAX_TERMS = 2_000
 SHORTEST_BEGINNING = 3

@@ -5,13 +5,34 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from promptops import live
+from promptops import live, registry
 from promptops.actions._release import next_revision, record_release
 from promptops.actions.errors import Refused, Stale, VariableInUse
 from promptops.audit import Actor
 from promptops.checks import failures, run_checks
 from promptops.models import Variable, Version
 from promptops.models.variables import MAX_VALUE_CHARACTERS
+from promptops.registry import Action
+
+registry.noun("variable", "Variables")
+registry.object_kind("variable", "Variable")
+registry.register(
+    Action(
+        "variable.declared",
+        "{actor} declared the variable {object}",
+        when="a variable of an operation was declared",
+        object="variable",
+    ),
+    Action(
+        "variable.changed",
+        "{actor} changed the variable {object}",
+        when="the value or description of a variable changed",
+        object="variable",
+    ),
+    Action(
+        "variable.removed", "{actor} removed the variable {object}", when="a variable was removed", object="variable"
+    ),
+)
 
 
 @transaction.atomic

@@ -8,6 +8,7 @@ from typing import Any
 from django.db.models import Max, Q, QuerySet
 from django.utils.safestring import SafeString
 
+from promptops import registry
 from promptops.audit import sentence_html
 from promptops.engine.types import PromptOperation
 from promptops.models import AuditEntry, LiveConfiguration, Release, Run, Template, Version
@@ -15,7 +16,6 @@ from promptops.models.templates import CONTENT_FIELDS
 from promptops.queries import audit as audit_queries
 from promptops.queries.audit import EntryPage, Value
 
-MAKES_LIVE = ("template.published", "template.rolled_back")
 # Runs of a revision are counted up to here; a page need not wait for more.
 RUNS_COUNTED = 1_000
 
@@ -209,8 +209,11 @@ def _entries(releases: list[Release]) -> dict[int, list[AuditEntry]]:
     Before and after of a version that went live hold two whole texts, a page of them megabytes; what a row shows of
     them, the versions say as well.
     """
-    went_live = {release.revision: release for release in releases if release.version and release.action in MAKES_LIVE}
-    of_versions = Q(revision__in=list(went_live), action__in=MAKES_LIVE)
+    version_actions = registry.version_releases()
+    went_live = {
+        release.revision: release for release in releases if release.version and release.action in version_actions
+    }
+    of_versions = Q(revision__in=list(went_live), action__in=version_actions)
     entries = AuditEntry.objects.filter(revision__in=[release.revision for release in releases])
     short = list(entries.filter(of_versions).defer("before", "after"))
     for entry in short:
@@ -231,6 +234,8 @@ def _version_told(version: Version | None) -> dict[str, Any] | None:
 
 def _put_live(version_ids: list[int], revision: int) -> dict[int, Release]:
     """By version id: the newest release up to the revision that made it live."""
-    releases = Release.objects.filter(version__in=version_ids, action__in=MAKES_LIVE, revision__lte=revision)
+    releases = Release.objects.filter(
+        version__in=version_ids, action__in=registry.version_releases(), revision__lte=revision
+    )
     newest = releases.order_by().values("version").annotate(newest=Max("revision")).values("newest")
     return {row.version_id: row for row in _light(Release.objects.filter(revision__in=newest)) if row.version_id}

@@ -27,7 +27,7 @@ from django.db import connection, models, transaction
 from django.utils import timezone
 
 import promptops
-from promptops import actions, audit, ballots, live
+from promptops import actions, audit, ballots, live, registry
 from promptops import models as tables
 from promptops.actions import (
     accounts,
@@ -687,12 +687,15 @@ def test_no_change_without_an_entry(name, world):
 @pytest.mark.django_db
 def test_every_registered_sentence_is_told_by_some_action_with_all_its_parts(world):
     told: dict[str, str] = {}
+    objects: dict[str, str] = {}
     for call in (call for name, calls in CALLS.items() if name != IN_THREADS for call in calls):
         point = transaction.savepoint()
         call(deepcopy(world), run)
         told |= {entry.action: audit.sentence(entry) for entry in AuditEntry.objects.all()}
+        objects |= {entry.action: entry.object_type for entry in AuditEntry.objects.all()}
         transaction.savepoint_rollback(point)
-    assert set(told) == set(audit.ACTIONS)
+    assert set(told) == set(registry.names())
+    assert objects == {action.name: action.object for action in registry.actions()}
     assert [sentence for sentence in told.values() if "–" in sentence] == []
 
 
