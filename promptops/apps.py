@@ -19,10 +19,10 @@ class PromptOpsConfig(AppConfig):
     verbose_name = "PromptOps"
 
     def ready(self) -> None:
-        from promptops import actions, key_variables, signals, system_checks  # noqa: F401 -- registers checks and receivers
+        from promptops import actions, key_variables, live_parts, signals, system_checks  # noqa: F401 -- they register themselves
         from promptops.engine import addresses
 
-        for module in iter_modules(actions.__path__):  # declares the audited actions
+        for module in iter_modules(actions.__path__):  # they declare the audited actions
             import_module(f"{actions.__name__}.{module.name}")
         try:
             key_variables.permitted()

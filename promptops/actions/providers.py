@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Max
 
-from promptops import audit, crypto, live, registry
+from promptops import audit, crypto, live, parts, registry
 from promptops.actions._release import Reason, next_revision, record_release
 from promptops.actions.errors import Refused, Stale
 from promptops.audit import Actor
@@ -19,6 +19,7 @@ from promptops.engine.providers.adaptations import ADAPTATIONS
 from promptops.engine.providers.addresses import base_address
 from promptops.enums import ProviderKind
 from promptops.key_variables import problem_of
+from promptops.live_parts.providers import RELEASED
 from promptops.models import Provider
 from promptops.registry import Action
 
@@ -305,23 +306,9 @@ def _check_prices(provider: Provider) -> None:
 
 
 def _told(provider: Provider) -> dict[str, Any]:
-    """The provider as the audit may show it: of the key only where it comes from."""
+    """Return the provider as the audit may show it: of the key only where it comes from."""
     return {
-        "name": provider.name,
-        "kind": provider.kind,
-        "base_url": provider.base_url,
-        "model": provider.model,
-        "timeout_ms": provider.timeout_ms,
-        "max_concurrent": provider.max_concurrent,
-        "context_tokens": provider.context_tokens,
-        "price_input": provider.price_input,
-        "price_cached": provider.price_cached,
-        "price_output": provider.price_output,
-        "first_text_ms": provider.first_text_ms,
-        "stall_ms": provider.stall_ms,
-        "fall_back_on_auth": provider.fall_back_on_auth,
-        "fall_back_on_not_found": provider.fall_back_on_not_found,
-        "fall_back_on_refused": provider.fall_back_on_refused,
+        **parts.columns(provider, RELEASED),
         "adaptations": ", ".join(provider.adaptations),
         "enabled": provider.enabled,
         "key": provider.key_state,

@@ -8,7 +8,8 @@ from django.db.models import Max
 from django.urls import reverse
 
 from promptops import registry
-from promptops.actions._release import Reason, check_text, next_revision, record_release
+from promptops.actions._release import Reason, next_revision, record_release
+from promptops.actions._texts import check_text
 from promptops.actions.errors import Refused, StaleRelease
 from promptops.audit import Actor
 from promptops.models import AuditEntry, Draft, Template, User, Version

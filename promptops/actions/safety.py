@@ -9,12 +9,13 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from promptops import audit, registry
-from promptops.actions._release import THRESHOLD_DIGITS, next_revision, record_release, safety_told
+from promptops.actions._release import next_revision, record_release
 from promptops.actions.errors import Refused, Stale
 from promptops.audit import Actor
 from promptops.engine.safety.guard import SafetyCategory
 from promptops.engine.safety.normalize import words
 from promptops.enums import SafetyTermKind
+from promptops.live_parts.safety import THRESHOLD_DIGITS, shown_values
 from promptops.models import Run, SafetyModelVersion, SafetySettings, SafetyTerm
 from promptops.registry import Action
 
@@ -104,7 +105,7 @@ def _change(
     change: SafetyChange, action: str, told: dict[str, Any], *, by: Actor, expected: int, note: str
 ) -> SafetySettings:
     revision = next_revision()
-    config, before = _seen(expected), safety_told()
+    config, before = _seen(expected), shown_values()
     if change.model is not None:
         config.model = change.model
     if change.mode is not None:
@@ -128,7 +129,7 @@ def use_model(version: SafetyModelVersion, *, by: Actor, expected: int, note: st
     Raises Stale and Refused as `change_safety` does.
     """
     revision = next_revision()
-    config, before = _seen(expected), safety_told()
+    config, before = _seen(expected), shown_values()
     if config.model_id == version.pk:
         raise Refused(f"Model {version.number} is live already.")
     config.model = version
@@ -235,7 +236,7 @@ def _release(
     config.changed_revision = revision
     config.full_clean()
     config.save()
-    after = safety_told()
+    after = shown_values()
     changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     if not changed:
         raise Refused("No changes to release: the safety filter is as it was.")

@@ -5,7 +5,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from promptops import audit, registry
-from promptops.actions._release import check_text, next_revision, record_release
+from promptops.actions._release import next_revision, record_release
+from promptops.actions._texts import check_text
 from promptops.actions.errors import Refused, Stale, StaleDraft
 from promptops.actions.releases import Content
 from promptops.audit import Actor

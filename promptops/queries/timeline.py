@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import Max, Q, QuerySet
 from django.utils.safestring import SafeString
 
-from promptops import registry
+from promptops import parts, registry
 from promptops.audit import sentence_html
 from promptops.engine.types import PromptOperation
 from promptops.models import AuditEntry, LiveConfiguration, Release, Run, Template, Version
@@ -175,11 +175,16 @@ def configuration_of(release: Release) -> Configuration | None:
         providers=kept["providers"],
         variables=kept.get("variables", []),
         settings=values,
-        chain_release=until.filter(action__startswith="provider.").first(),
-        settings_release=until.filter(action="settings.changed").first(),
+        chain_release=_changed_part(until, "providers"),
+        settings_release=_changed_part(until, "settings"),
         safety=_safety(kept.get("safety", {})),
-        safety_release=until.filter(action__startswith="safety.").first(),
+        safety_release=_changed_part(until, "safety"),
     )
+
+
+def _changed_part(releases: QuerySet[Release], part: str) -> Release | None:
+    """Return the newest of the releases that changed the part of the live configuration."""
+    return releases.filter(action__startswith=f"{parts.part(part).noun}.").first()
 
 
 def _safety(kept: dict[str, Any]) -> list[Value]:

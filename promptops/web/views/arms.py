@@ -7,12 +7,12 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from promptops import live
 from promptops.actions import providers, releases
 from promptops.actions.errors import Refused
 from promptops.actions.releases import Content, Reason
 from promptops.checks import failures, run_checks
 from promptops.enums import Permission
+from promptops.live_parts.variables import values_of
 from promptops.models import Comparison, Provider
 from promptops.queries import evidence
 from promptops.queries.offers import Offer, offers
@@ -48,7 +48,7 @@ def publish(request: HttpRequest, pk: int, arm: int) -> HttpResponse:
             return review.done(
                 request, reverse("comparison", args=[pk]), f"v{version.number} of {template.name} is live."
             )
-    checks = run_checks(chosen.body, live.values_of(template.operation))
+    checks = run_checks(chosen.body, values_of(template.operation))
     after = f"v{offer.version.number}" if offer.version else "the next version"
     settings = {"temperature": "Temperature", "max_tokens": "Max tokens", "model": "Model"}
     wanted = offer.version.content if offer.version else vars(content)
@@ -59,6 +59,7 @@ def publish(request: HttpRequest, pk: int, arm: int) -> HttpResponse:
             changes.append(Change(label, _told(before), _told(wanted[name])))
     return _panel(
         request,
+        comparison,
         reason,
         title=f"{offer.publish.label}?",
         confirm=offer.publish.label,
@@ -98,6 +99,7 @@ def make_first(request: HttpRequest, pk: int, arm: int) -> HttpResponse:
             return review.done(request, reverse("comparison", args=[pk]), message)
     return _panel(
         request,
+        comparison,
         reason,
         title=f"{offer.first.label}?",
         confirm=offer.first.label,
@@ -108,14 +110,14 @@ def make_first(request: HttpRequest, pk: int, arm: int) -> HttpResponse:
     )
 
 
-def _panel(request: HttpRequest, reason: Reason, **given: Any) -> HttpResponse:
+def _panel(request: HttpRequest, comparison: Comparison, reason: Reason, **given: Any) -> HttpResponse:
     return review.panel(
         request,
         form_id="arm-form",
         template="compare/_release.html",
-        comparison=reason.comparison,
+        comparison=comparison,
         evidence=reason.evidence,
-        left=blindness.left_before_seeing(request, reason.comparison),
+        left=blindness.left_before_seeing(request, comparison),
         **given,
     )
 
@@ -129,7 +131,7 @@ def _chosen(pk: int, arm: int) -> tuple[Comparison, Offer]:
 
 
 def _reason(comparison: Comparison, offer: Offer) -> Reason:
-    return Reason(comparison, evidence.of(comparison, offer.arm))
+    return Reason(comparison.pk, comparison.name, evidence.of(comparison, offer.arm))
 
 
 def _told(value: Any) -> str:

@@ -21,6 +21,7 @@ from promptops.actions.releases import Content
 from promptops.checks import failures, run_checks
 from promptops.engine.variables import Piece, filled_bytes, pieces
 from promptops.enums import Permission
+from promptops.live_parts.variables import values_of
 from promptops.models import DiscardedDraft, Draft, Template, Version
 from promptops.queries.search import search
 from promptops.text import MAX_BODY_BYTES, estimate_tokens, whole_number
@@ -372,7 +373,7 @@ def roll_back(request: HttpRequest, name: str, number: int) -> HttpResponse:
         else:
             url = f"{reverse('template', args=[name])}?published={wanted.number}"
             return HttpResponseClientRedirect(url)
-    checks = run_checks(wanted.body, live.values_of(template.operation))
+    checks = run_checks(wanted.body, values_of(template.operation))
     return reviews.panel(
         request,
         title=f"Make v{wanted.number} of {template.name} live again?",
@@ -550,7 +551,7 @@ def _review(request: HttpRequest, template: Template, error: str = "") -> HttpRe
         return _conflict(request, template, form, current)
     _keep(request, template, form)
     number = queries.templates.next_number(template)
-    checks = run_checks(form.content.body, live.values_of(template.operation))
+    checks = run_checks(form.content.body, values_of(template.operation))
     failed = bool(failures(checks))
     content = form.content if failed else form.content.cleaned()
     return reviews.panel(
