@@ -104,6 +104,14 @@ def expected(version: Version) -> str:
                 **{f"{name}_from": round(value, 6) for name, value in sorted(thresholds.items())},
                 "allow_terms": "shoot a sunset",
                 "deny_terms": "acme cola (other)",
+                # Since rollbacks read it; pages show the values above.
+                "stored": {
+                    "thresholds": {"violence": 0.9},
+                    "terms": [
+                        {"kind": "allow", "text": "shoot a sunset", "category": ""},
+                        {"kind": "deny", "text": "acme cola", "category": "other"},
+                    ],
+                },
             },
         }
     )

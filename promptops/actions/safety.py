@@ -1,14 +1,13 @@
 """What is set for the safety filter, changed as one release; seeing what it blocked."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from promptops import audit, registry
+from promptops import audit, parts, registry
 from promptops.actions._release import next_revision, record_release
 from promptops.actions.errors import Refused, Stale
 from promptops.audit import Actor
@@ -16,6 +15,7 @@ from promptops.engine.safety.guard import SafetyCategory
 from promptops.engine.safety.normalize import words
 from promptops.enums import SafetyTermKind
 from promptops.live_parts.safety import THRESHOLD_DIGITS, shown_values
+from promptops.live_parts.safety_releases import SafetyChange, Term, filter_at
 from promptops.models import Run, SafetyModelVersion, SafetySettings, SafetyTerm
 from promptops.registry import Action
 
@@ -58,28 +58,8 @@ MAX_TERMS = 2_000
 SHORTEST_BEGINNING = 3
 """Letters that a term's last word needs before a `*`; fewer would match nearly every text."""
 LOWEST, HIGHEST = 0.01, 1.0
+UNKNOWN_THEN = "It is not known what the filter was then: that is no release of the filter, or its model is gone."
 STALE = "Someone changed the safety filter meanwhile. Reload the page to see how it is now, then change it."
-
-
-@dataclass(frozen=True)
-class Term:
-    """An allow or deny term as somebody typed it; `category` is a deny term's."""
-
-    kind: str
-    text: str
-    category: str = ""
-
-
-@dataclass(frozen=True)
-class SafetyChange:
-    """What a release sets of the filter; None leaves a part as it is. Without thresholds the model's own hold."""
-
-    mode: str | None = None
-    when_down: str | None = None
-    when_language: str | None = None
-    thresholds: dict[str, float] | None = None
-    terms: tuple[Term, ...] | None = None
-    model: SafetyModelVersion | None = None
 
 
 @transaction.atomic
@@ -91,13 +71,17 @@ def change_safety(change: SafetyChange, *, by: Actor, expected: int, note: str =
     return _change(change, "safety.changed", {}, by=by, expected=expected, note=note)
 
 
+@parts.rolls_back("safety")
 @transaction.atomic
-def roll_back(to: int, change: SafetyChange, *, by: Actor, expected: int, note: str = "") -> SafetySettings:
-    """Make the filter live again as the revision `to` had it, which `change` says; 0 is as it was installed.
+def roll_back(revision: int, *, by: Actor, expected: int, note: str = "") -> SafetySettings:
+    """Set the filter as it was after a release of it; 0 is as it was installed.
 
-    Raises as `change_safety` does.
+    Raises Refused when that is not known, and otherwise as `change_safety` does.
     """
-    told = {"again": f"as r{to} had it" if to else "as it was installed"}
+    change = filter_at(revision)
+    if change is None:
+        raise Refused(UNKNOWN_THEN)
+    told = {"again": f"as r{revision} had it" if revision else "as it was installed"}
     return _change(change, "safety.rolled_back", told, by=by, expected=expected, note=note)
 
 

@@ -9,6 +9,12 @@ from promptops.models import LiveConfiguration, SafetySettings, SafetyTerm
 THRESHOLD_DIGITS = 6
 """Of thresholds: those of models have as many, so that a release can be rolled back to exactly."""
 
+STORED = "stored"
+"""The key of a release's values that pages do not show: thresholds and terms exactly as they are set."""
+
+RELEASED_OF_TERM = ("kind", "text", "category")
+"""The columns of a term that a release keeps."""
+
 
 def load(config: LiveConfiguration) -> dict[str, Any]:
     """Read the filter."""
@@ -31,8 +37,10 @@ def shown_values() -> dict[str, Any]:
 
 
 def release_values(config: LiveConfiguration) -> dict[str, Any]:
-    """Read what a release keeps of the filter."""
-    return shown_values()
+    """Read what a release keeps of the filter: what pages show, and what a rollback sets."""
+    set_values = SafetySettings.objects.values("thresholds").get(pk=1)
+    terms = list(SafetyTerm.objects.values(*RELEASED_OF_TERM))
+    return {**shown_values(), STORED: {"thresholds": set_values["thresholds"], "terms": terms}}
 
 
 parts.register(parts.Part("safety", "safety", load, release_values))

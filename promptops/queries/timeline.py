@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 from promptops import parts, registry
 from promptops.audit import sentence_html
 from promptops.engine.types import PromptOperation
+from promptops.live_parts.safety import STORED
 from promptops.models import AuditEntry, LiveConfiguration, Release, Run, Template, Version
 from promptops.models.templates import CONTENT_FIELDS
 from promptops.queries import audit as audit_queries
@@ -188,9 +189,10 @@ def _changed_part(releases: QuerySet[Release], part: str) -> Release | None:
 
 
 def _safety(kept: dict[str, Any]) -> list[Value]:
-    """What was set for the filter: terms, which are texts, come last."""
+    """Return what was set for the filter: terms, which are texts, come last."""
     order = ["mode", "when_language", "when_down", "when_unavailable", "model"]
-    told = dict(sorted(kept.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)))
+    shown = {name: value for name, value in kept.items() if name != STORED}
+    told = dict(sorted(shown.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)))
     values, texts = audit_queries.changes(AuditEntry(after=told))
     return [*values, *texts]
 

@@ -9,9 +9,7 @@ from django.urls import reverse
 from promptops import guards
 from promptops.actions import safety as actions
 from promptops.actions.errors import Refused, Stale
-from promptops.actions.safety import Term
 from promptops.engine.safety.guard import SafetyGuard, SafetyPolicy
-from promptops.enums import SafetyTermKind
 from promptops.models import SafetyModelVersion
 from promptops.web import review
 from promptops.web.access import actor
@@ -35,37 +33,6 @@ def refused(request: HttpRequest, error: str, asked: dict[str, Any]) -> HttpResp
     """The panel with why not. Pressing its button again would not help, so it has none, and nothing to note."""
     asked = asked | {"template": "_review_refused.html", "without_note": True, "affected": "", "warning": ""}
     return review.panel(request, error=error, **asked)
-
-
-def change_to(told: dict[str, Any]) -> actions.SafetyChange | None:
-    """The change that makes the filter what a release told of it; None when its model is gone."""
-    model = SafetyModelVersion.objects.filter(number=told["model"]).defer("data").first()
-    if model is None:
-        return None
-    own = model.manifest.get("thresholds", {})
-    thresholds = {name.removesuffix("_from"): value for name, value in told.items() if name.endswith("_from")}
-    terms = [Term(kind, line) for kind in SafetyTermKind for line in told.get(f"{kind}_terms", "").splitlines()]
-    return actions.SafetyChange(
-        mode=told["mode"],
-        when_down=told["when_down"],
-        when_language=told["when_language"],
-        # Releases used to tell four digits.
-        thresholds={name: value for name, value in thresholds.items() if not _same(own.get(name), value)},
-        terms=tuple(_read(term) for term in terms),
-        model=model,
-    )
-
-
-def _same(own: float | None, told: float) -> bool:
-    return own is not None and told in (round(own, 4), round(own, 6))
-
-
-def _read(told: Term) -> Term:
-    """A term as it was told: the category of one that is denied stands in brackets at the end."""
-    if told.kind != SafetyTermKind.DENY:
-        return told
-    text, _, category = told.text.rpartition(" (")
-    return Term(told.kind, text, category.removesuffix(")"))
 
 
 def self_test(model: SafetyModelVersion, policy: SafetyPolicy) -> str:

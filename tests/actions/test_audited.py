@@ -489,9 +489,7 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
             expected=0,
         )
     ],
-    "safety.roll_back": [
-        lambda w, act: act(safety.roll_back, 0, safety.SafetyChange(mode="off"), by=w.actor, expected=0)
-    ],
+    "safety.roll_back": [lambda w, act: act(safety.roll_back, 0, by=w.actor, expected=turned_off(w))],
     "safety.use_model": [lambda w, act: act(safety.use_model, another_model(), by=w.actor, expected=0)],
     "safety.reveal": [lambda w, act: act(safety.reveal, masked(w.run()), by=w.actor)],
     "safety.clean_thresholds": [lambda w, act: act(safety.clean_thresholds, {"hate": 0.5})],
@@ -648,6 +646,11 @@ CHANGES_NOTHING_TOLD = {
     "votes.cast",
     "votes.take_back",
 }
+
+
+def turned_off(world: World) -> int:
+    """Turn the filter off, so that there is something to roll back; the revision of that."""
+    return safety.change_safety(safety.SafetyChange(mode="off"), by=world.actor, expected=0).changed_revision
 
 
 def watched_calls(name: str, world: World) -> list[Watch]:

@@ -12,6 +12,7 @@ from promptops import guards
 from promptops.actions import safety as actions
 from promptops.actions.errors import Refused, Stale
 from promptops.enums import Permission, SafetyMode, SafetyTermKind, WhenUnavailable
+from promptops.live_parts.safety_releases import filter_at, shown_at
 from promptops.models import SafetyModelVersion, SafetySettings
 from promptops.queries import safety as queries
 from promptops.queries.safety_forecast import forecast
@@ -93,22 +94,21 @@ def _change(request: HttpRequest, config: SafetySettings) -> HttpResponse:
 @require_POST
 def roll_back(request: HttpRequest, revision: int) -> HttpResponse:
     """Review and release the filter as an earlier revision had it (0: as it was installed): two clicks."""
-    config, then = queries.set_now(), queries.told_at(revision)
+    config, then = queries.set_now(), shown_at(revision)
     name = f"of r{revision}" if revision else "as it was installed"
     expected = whole_number(request.POST.get("expected"))
-    wanted = safety_releases.change_to(then) if then else None
+    wanted = filter_at(revision)
     asked: dict[str, Any] = {
         "title": f"Make the filter {name} live again",
         "confirm": f"Make r{revision} live again" if revision else "Make it live again",
         "form_id": "filter-again",
-        "changes": _differences(queries.told_at(config.changed_revision) or {}, then) if then else [],
+        "changes": _differences(shown_at(config.changed_revision) or {}, then) if then else [],
         "template": "_review_form.html",
         "action": reverse("safety_roll_back", args=[revision]),
         "values": [("expected", expected)],
     }
     if then is None or wanted is None or wanted.model is None:
-        error = "It is not known what the filter was then: that is no release of the filter, or its model is gone."
-        return safety_releases.refused(request, error, asked)
+        return safety_releases.refused(request, actions.UNKNOWN_THEN, asked)
     if expected != config.changed_revision:
         return safety_releases.refused(request, actions.STALE, asked)
     if not asked["changes"]:
@@ -118,7 +118,7 @@ def roll_back(request: HttpRequest, revision: int) -> HttpResponse:
             if wanted.mode == SafetyMode.ENFORCE:
                 asked |= {"forecast": forecast(config), "template": "safety/_review_again.html", "wanted": wanted}
             return review.panel(request, warning=_warnings(config, wanted, wanted.model), **asked)
-        done = actions.roll_back(revision, wanted, by=actor(request), expected=expected or 0, note=review.note(request))
+        done = actions.roll_back(revision, by=actor(request), expected=expected, note=review.note(request))
     except (Refused, Stale, ValidationError) as error:
         sentence = " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
         return safety_releases.refused(request, sentence, asked)
