@@ -1,32 +1,27 @@
-"""What the pages that change the safety filter have in common: the panel's last step, and its warnings."""
+"""What the pages that change the safety filter have in common: the base of their changes, and their warnings."""
 
 from typing import Any
 
-from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
 
 from promptops import guards
-from promptops.actions import safety as actions
-from promptops.actions.errors import Refused, Stale
 from promptops.engine.safety.guard import SafetyGuard, SafetyPolicy
 from promptops.models import SafetyModelVersion
 from promptops.web import review
-from promptops.web.access import actor
+from promptops.web.review import ReviewedChange
 
 
-def release(
-    request: HttpRequest, wanted: actions.SafetyChange, expected: int, page: str, asked: dict[str, Any], undo: str = ""
-) -> HttpResponse:
-    """Release the change and go to `page`, or show the panel again with why not. `undo` says how to take it back."""
-    try:
-        done = actions.change_safety(wanted, by=actor(request), expected=expected, note=review.note(request))
-    except (Refused, Stale, ValidationError) as error:
-        sentence = " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
-        return refused(request, sentence, asked)
-    was = "; ".join(f"{change.label}: {change.before}" for change in asked.get("changes", []))
-    undo = undo or f"To undo, make the filter of an earlier release live again on the Safety page (was: {was})."
-    return review.done(request, reverse(page), f"r{done.changed_revision} is live. {undo}")
+class FilterChange(ReviewedChange):
+    """A change of the safety filter. The panel of a refused one has no button: to press it again would not help."""
+
+    revision = 0
+    """What `apply` released."""
+
+    def refused(self, request: HttpRequest, error: str) -> HttpResponse:
+        return refused(request, error, self.shown())
+
+    def result(self) -> str:
+        return f"r{self.revision} is live."
 
 
 def refused(request: HttpRequest, error: str, asked: dict[str, Any]) -> HttpResponse:
