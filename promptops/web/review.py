@@ -111,6 +111,10 @@ class ReviewedChange:
         """Show the panel with the reason why this was not applied."""
         return panel(request, error=error, **self.shown())
 
+    def finish(self, request: HttpRequest) -> HttpResponse:
+        """Lead to the page that shows the result. Called after `apply`."""
+        return done(request, self.page, f"{self.result()} {self.undo()}".strip())
+
 
 def run(request: HttpRequest, change: ReviewedChange) -> HttpResponse:
     """Show the panel of a change; apply the change once it is confirmed; show why it was refused."""
@@ -122,7 +126,7 @@ def run(request: HttpRequest, change: ReviewedChange) -> HttpResponse:
         change.apply(by=actor(request), note=note(request))
     except (Refused, ValidationError) as error:
         return change.refused(request, sentence(error))
-    return done(request, change.page, f"{change.result()} {change.undo()}".strip())
+    return change.finish(request)
 
 
 def sentence(error: Refused | ValidationError) -> str:
