@@ -157,7 +157,7 @@ class PutFirst(ArmChange):
         providers.reorder(self.order, by=by, expected=self.expected, note=note, because=self.reason)
 
     def result(self) -> str:
-        return f"{self.names[self.offer.arm.provider_id]} is the first in the chain now."
+        return f"{self.names[self.order[0]]} is the first in the chain now."
 
     def undo(self) -> str:
         return "Move it back on the Providers page to undo."
@@ -170,7 +170,8 @@ def publish(request: HttpRequest, pk: int, arm: int) -> HttpResponse:
     comparison, offer = _chosen(pk, arm)
     current = offer.arm.template.live_version
     # A confirmed panel names what was live when it was shown.
-    shown = whole_number(request.POST.get("expected")) if review.confirmed(request) else current and current.pk
+    seen = current.pk if current else None
+    shown = whole_number(request.POST.get("expected")) if review.confirmed(request) else seen
     return review.run(request, PublishArm(comparison, offer, shown, blindness.left_before_seeing(request, comparison)))
 
 
