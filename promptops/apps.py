@@ -1,5 +1,7 @@
 """The Django app."""
 
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 from django.apps import AppConfig
@@ -17,9 +19,11 @@ class PromptOpsConfig(AppConfig):
     verbose_name = "PromptOps"
 
     def ready(self) -> None:
-        from promptops import key_variables, signals, system_checks  # noqa: F401 -- registers checks and receivers
+        from promptops import actions, key_variables, live_parts, signals, system_checks  # noqa: F401 -- they register themselves
         from promptops.engine import addresses
 
+        for module in iter_modules(actions.__path__):  # they declare the audited actions
+            import_module(f"{actions.__name__}.{module.name}")
         try:
             key_variables.permitted()
             addresses.allow_only(addresses.allow_list(settings.PROVIDER_HOSTS))

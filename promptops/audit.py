@@ -1,4 +1,4 @@
-"""The append-only record of who changed what: the registry of action names, `record()`, and the hash chain.
+"""The append-only record of who changed what: the `record()`, the hash chain, and the sentences.
 
 Every entry has a gapless number and the SHA-256 of its own canonical JSON, which includes the hash of the entry
 before: a changed, missing or inserted entry breaks the chain from there on. Entries commit together with the change
@@ -22,7 +22,7 @@ from django.utils import timezone
 from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
-from promptops import events
+from promptops import events, registry
 from promptops.models import AuditEntry, AuditHead
 
 if TYPE_CHECKING:
@@ -30,76 +30,6 @@ if TYPE_CHECKING:
 
 GENESIS = "0" * 64  # what the first entry names as the hash before it
 BATCH = 500  # entries that a check or an export reads at once; each may hold two prompts of 64 KiB
-
-# Dotted name -> sentence. {actor} and {object} are names; {before[...]} and {after[...]} come from the entry.
-ACTIONS: dict[str, str] = {
-    "template.created": "{actor} created the template {object} for {after[operation]}",
-    "template.described": "{actor} changed the description of {object}",
-    "template.made_default": "{actor} made {object} the default for {after[operation]}",
-    "template.archived": "{actor} archived {object}",
-    "template.restored": "{actor} restored {object} from the archive",
-    "template.published": "{actor} published {object} v{after[version]}",
-    "template.rolled_back": "{actor} made {object} v{after[version]} live again",
-    "provider.created": "{actor} added the provider {object}",
-    "provider.edited": "{actor} changed the provider {object}",
-    "provider.key_changed": "{actor} changed where the key of {object} comes from",
-    "provider.enabled": "{actor} turned {object} on",
-    "provider.disabled": "{actor} turned {object} off",
-    "provider.cooldown_ended": "{actor} ended the cooldown of {object}",
-    "provider.adaptation_forgotten": "{actor} made {object} forget an adaptation ({before[adaptation]})",
-    "provider.removed": "{actor} removed the provider {object}",
-    "provider.reordered": "{actor} changed the order of the chain",
-    "variable.declared": "{actor} declared the variable {object}",
-    "variable.changed": "{actor} changed the variable {object}",
-    "variable.removed": "{actor} removed the variable {object}",
-    "sample.pinned": "{actor} pinned a sample input for {after[operation]}",
-    "sample.unpinned": "{actor} unpinned a sample input of {before[operation]}",
-    "settings.changed": "{actor} changed the settings",
-    "safety.changed": "{actor} changed the safety filter",
-    "safety.rolled_back": "{actor} made the safety filter live again {after[again]}",
-    "safety.model_changed": "{actor} made model {after[model]} of the safety filter live (before: {before[model]})",
-    "safety.model_trained": "{actor} trained model {after[model]} of the safety filter (examples: {after[examples]})",
-    "safety.training_started": "{actor} started a training of the safety filter's model",
-    "safety.training_canceled": "{actor} canceled a training of the safety filter's model",
-    "safety.reported": "{actor} reported the verdict on the {after[side]} of {object}",
-    "safety.reviewed": "{actor} found the verdict on the {after[side]} of {object} {after[review]}",
-    "safety.review_taken_back": "{actor} took back a review of the {before[side]} of {object}",
-    "user.created": "{actor} joined as {after[role]}",
-    "user.invited": "{actor} made a one-time link for a new {after[role]}",
-    "user.invitation_withdrawn": "{actor} withdrew a one-time link for a new {before[role]}",
-    "user.role_changed": "{actor} changed {object} from {before[role]} to {after[role]}",
-    "user.deactivated": "{actor} deactivated {object}",
-    "user.reactivated": "{actor} reactivated {object}",
-    "user.password_link_made": "{actor} made a one-time link for {object} to set a new password",
-    "user.password_changed": "{actor} set a new password",
-    "user.signed_in": "{actor} signed in",
-    "user.signed_out": "{actor} signed out",
-    "user.session_ended": "{actor} ended a session of {object} ({before[browser]}, {before[address]})",
-    "user.sign_in_failed": "Somebody failed to sign in as {object}",
-    "user.locked_out": "Sign-in as {object} was locked after too many failures",
-    "comparison.started": "{actor} started the comparison {object}: {after[inputs]} inputs of {after[from]}",
-    "comparison.paused": "{actor} paused the comparison {object}",
-    "comparison.resumed": "{actor} resumed the comparison {object}",
-    "comparison.canceled": "{actor} canceled the comparison {object} with {after[waiting]} trials to go",
-    "comparison.done": "The comparison {object} is done: {after[trials]} trials, {after[failed]} failed",
-    "comparison.exported": "{actor} exported the {after[what]} of the comparison {object} as {after[format]}",
-    "run.drilled": "{actor} ran a failover drill: {after[drill]}",
-    "run.revealed": "{actor} looked at the blocked text of {object}",
-    "run.erased": "{actor} erased the text of {object}",
-    "run.expired": "{actor} erased the texts of runs older than {after[days]} days ({after[runs]} in all)",
-    "prompt_set.created": "{actor} made the prompt set {object} (inputs: {after[inputs]})",
-    "prompt_set.changed": "{actor} changed the prompt set {object} (inputs: {before[inputs]}, now {after[inputs]})",
-    "prompt_set.archived": "{actor} archived the prompt set {object}",
-    "prompt_set.restored": "{actor} restored the prompt set {object} from the archive",
-    "prompt_set.exported": "{actor} exported the prompt set {object} as {after[format]} (inputs: {after[inputs]})",
-    "prompts.exported": "{actor} exported the live prompts (files: {after[files]})",
-    "audit.exported": "{actor} exported audit entries as {after[format]}",
-    "exports.counted": "{actor} exported {after[exports]} more times ({object})",
-    "audit.protected": "{actor} put back the triggers that keep the audit from being changed ({before[missing]})",
-    "access.refused": "{actor} was refused: {object} ({after[method]}, needs {after[needs]})",
-    "prompts.imported": "{actor} imported {object} from files (templates changed: {after[templates]})",
-    "secret_key.replaced": "{actor} replaced the secret key (stored provider keys dropped: {after[keys_lost]})",
-}
 
 
 @dataclass(frozen=True)
@@ -133,10 +63,10 @@ def record(
 ) -> AuditEntry:
     """Append one entry inside the caller's transaction and tell open pages at commit.
 
-    Raises KeyError for an action that is not registered and RuntimeError outside a transaction, where a change could
-    commit without its entry.
+    Raises UnknownAction for an action that no feature declares (`promptops.registry`), and RuntimeError outside a
+    transaction, where a change could commit without its entry.
     """
-    ACTIONS[action]
+    registry.action(action)
     if not connection.in_atomic_block:
         raise RuntimeError("audit.record() belongs into the transaction of the change that it tells of.")
     # The row lock keeps numbers gapless and lets each entry see the one before it. (SQLite knows none; there the
@@ -390,7 +320,7 @@ def _fill(entry: AuditEntry, *, actor: str, object: str, shown: Callable[[Any], 
         _Values({key: shown(value) for key, value in (side if isinstance(side, dict) else {}).items()})
         for side in (entry.before, entry.after)
     )
-    template = ACTIONS.get(entry.action)
+    template = registry.sentence_of(entry.action)
     if template is None:
         return f"{actor}: {shown(entry.action)} {object}"
     return template.format(actor=actor, object=object, before=before, after=after)

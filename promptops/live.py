@@ -10,21 +10,17 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from channels.db import database_sync_to_async
 from django.db import Error
 from django.db.models import Count, Exists, Max, OuterRef
 
-from promptops import crypto, events, guards
+from promptops import events, guards, parts
 from promptops.engine.health import HealthRegistry
-from promptops.engine.operations import OPERATIONS
 from promptops.engine.providers.adaptations import learned
 from promptops.engine.providers.addresses import base_address
-from promptops.engine.snapshot import ProviderSpec, SettingsSpec, Snapshot, TemplateSpec
-from promptops.engine.types import Prices
-from promptops.engine.variables import find
-from promptops.key_variables import address_of, problem_of
+from promptops.engine.snapshot import Snapshot
+from promptops.key_variables import address_of
 from promptops.models import (
     AuditEntry,
     AuditHead,
@@ -34,11 +30,7 @@ from promptops.models import (
     Presence,
     Provider,
     Run,
-    Template,
-    Variable,
-    Version,
 )
-from promptops.models.live import HEDGE
 from promptops.threads import in_background
 
 log = logging.getLogger(__name__)
@@ -162,119 +154,10 @@ def load() -> Snapshot:
     """Read the live configuration from the database in one consistent picture."""
     while True:
         config = LiveConfiguration.objects.get(pk=1)
-        snapshot = _load(config)
+        snapshot = Snapshot(revision=config.revision, **parts.snapshot_fields(config))
         # A release in between would mix two revisions; its first act is to raise the counter.
         if LiveConfiguration.objects.values_list("revision", flat=True).get(pk=1) == config.revision:
             return snapshot
-
-
-def template_spec(template: Template, version: Version) -> TemplateSpec:
-    """What a run needs of a template at one version."""
-    return TemplateSpec(
-        id=template.pk,
-        name=template.name,
-        operation=template.operation,
-        version_id=version.pk,
-        version_number=version.number,
-        body=version.body,
-        temperature=version.temperature,
-        max_tokens=version.max_tokens,
-        model=version.model or None,
-        sha256=version.sha256,
-    )
-
-
-def provider_spec(provider: Provider) -> ProviderSpec:
-    """What a run needs of a provider, its decrypted key included (never in its repr)."""
-    key, key_problem = None, problem_of(provider)
-    if provider.key_encrypted:
-        try:
-            key = crypto.decrypt(provider.key_encrypted)
-        except crypto.UnreadableSecret:
-            log.error("The stored key of provider %s cannot be read: enter it again.", provider.name)
-            # Never another key in its place: the vendor's variable might hold one that is not for this address.
-            key_problem = "its stored key cannot be read. Enter it again."
-    return ProviderSpec(
-        id=provider.pk,
-        name=provider.name,
-        kind=provider.kind,
-        base_url=provider.base_url,
-        model=provider.model,
-        timeout_ms=provider.timeout_ms,
-        api_key=key,
-        key_env=provider.key_env or None,
-        key_problem=key_problem,
-        max_concurrent=provider.max_concurrent,
-        prices=_prices(provider),
-        fall_back_on=frozenset(
-            kind
-            for kind, chosen in (
-                ("auth", provider.fall_back_on_auth),
-                ("not_found", provider.fall_back_on_not_found),
-                ("refused", provider.fall_back_on_refused),
-            )
-            if chosen
-        ),
-        context_tokens=provider.context_tokens,
-        first_text_ms=provider.first_text_ms,
-        stall_ms=provider.stall_ms,
-        adaptations=frozenset(provider.adaptations),
-    )
-
-
-def _prices(provider: Provider) -> Prices | None:
-    if provider.price_input is None or provider.price_output is None:
-        return None
-    return Prices(input=provider.price_input, cached=provider.price_cached, output=provider.price_output)
-
-
-def _load(config: LiveConfiguration) -> Snapshot:
-    templates = Template.objects.filter(live_version__isnull=False, archived_at__isnull=True)
-    rows = list(templates.select_related("live_version"))
-    return Snapshot(
-        revision=config.revision,
-        templates=tuple(template_spec(row, row.live_version) for row in rows if row.live_version),
-        defaults=MappingProxyType({row.operation: row.pk for row in rows if row.is_default}),
-        providers=tuple(provider_spec(provider) for provider in Provider.objects.filter(enabled=True)),
-        settings=SettingsSpec(
-            timeout_ms=config.timeout_ms,
-            temperature=config.temperature,
-            max_tokens=config.max_tokens,
-            hedge_after_ms=MappingProxyType(_hedging(config)),
-        ),
-        variables=MappingProxyType(_variables()),
-        safety=guards.load(),
-    )
-
-
-def values_of(operation: str) -> dict[str, str]:
-    """What the variables of the operation stand for, by name, as the database has it."""
-    return dict(Variable.objects.filter(operation=operation).values_list("name", "value"))
-
-
-def variable_users(operation: str | None = None) -> dict[tuple[str, str], list[Version]]:
-    """By operation and name of a variable: the live versions that use it, as the database has them."""
-    templates = Template.objects.filter(archived_at=None, live_version__body__contains="{{")
-    if operation:
-        templates = templates.filter(operation=operation)
-    found: dict[tuple[str, str], list[Version]] = {}
-    for template in templates.select_related("live_version__template"):
-        if version := template.live_version:
-            for name in find(version.body):
-                found.setdefault((template.operation, name), []).append(version)
-    return found
-
-
-def _variables() -> dict[str, MappingProxyType[str, str]]:
-    found: dict[str, dict[str, str]] = {operation: {} for operation in OPERATIONS}
-    for variable in Variable.objects.all():
-        found.setdefault(variable.operation, {})[variable.name] = variable.value
-    return {operation: MappingProxyType(values) for operation, values in found.items()}
-
-
-def _hedging(config: LiveConfiguration) -> dict[str, int | None]:
-    chosen = {operation: getattr(config, f"{HEDGE}{operation}", "") for operation in OPERATIONS}
-    return {operation: None if after == "p95" else int(after) for operation, after in chosen.items() if after}
 
 
 def heads() -> dict[str, int]:

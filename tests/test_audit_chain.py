@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
 
-from promptops import audit
+from promptops import audit, registry
 from promptops.actions.audit import REFUSALS_EVERY, record_refusal
 from promptops.models import AuditEntry, AuditHead, Template, audit_triggers
 from promptops.system_checks import audit_is_protected
@@ -245,8 +245,9 @@ def test_sentences(given, plain, html):
 
 
 def test_every_action_is_a_noun_and_a_verb_with_a_sentence_of_known_parts():
-    for action, template in audit.ACTIONS.items():
-        noun, verb = action.split(".")
+    for action in registry.actions():
+        noun, verb = action.name.split(".")
+        template = action.sentence
         assert (noun + verb).replace("_", "").isalpha()
         assert template.format(actor="A", object="O", before=audit._Values(), after=audit._Values())
         assert not set("<>&") & set(template)

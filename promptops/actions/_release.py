@@ -6,42 +6,24 @@ from typing import Any
 from django.db import models, transaction
 from django.db.models import F
 
-from promptops import audit, events, live
-from promptops.actions.errors import ChecksFailed
+from promptops import audit, events, live, parts
 from promptops.audit import Actor
-from promptops.checks import failures, run_checks
-from promptops.enums import SafetyTermKind
-from promptops.models import (
-    Comparison,
-    LiveConfiguration,
-    Provider,
-    Release,
-    SafetySettings,
-    SafetyTerm,
-    Template,
-    Variable,
-    Version,
-)
-
-# What a row knows beside what it says of the live configuration: secrets, counters, and its own place.
-NOT_TOLD = {"id", "enabled", "position", "changed_revision", "terms_revision", "key_encrypted", "key_env"}
-THRESHOLD_DIGITS = 6
-"""Of the safety filter's thresholds: those of models have as many, so that a release can be made live again exactly."""
-NOT_TOLD_OF_SETTINGS = {"id", "revision", "settings_revision", "key_check"}
+from promptops.models import LiveConfiguration, Release
 
 
 @dataclass(frozen=True)
 class Reason:
     """The comparison for which something is released, and what it said at that moment (`queries.evidence`)."""
 
-    comparison: Comparison
+    comparison_id: int
+    comparison_name: str
     evidence: dict[str, Any]
 
     @property
-    def told(self) -> dict[str, Any]:
-        """For the audit, whose entries outlive everything else."""
+    def audit_values(self) -> dict[str, Any]:
+        """Return the reason for the audit, whose entries outlive everything else."""
         line = self.evidence.get("line", "")
-        return {"comparison": self.comparison.pk, "comparison_name": self.comparison.name, "evidence": line}
+        return {"comparison": self.comparison_id, "comparison_name": self.comparison_name, "evidence": line}
 
 
 def next_revision() -> int:
@@ -54,13 +36,6 @@ def next_revision() -> int:
     return LiveConfiguration.objects.values_list("revision", flat=True).get(pk=1)
 
 
-def check_text(version: Version, operation: str) -> None:
-    """Raise ChecksFailed when the version's text may not be live. Call it after `next_revision`, which holds the
-    variables still."""
-    if failed := failures(run_checks(version.body, live.values_of(operation))):
-        raise ChecksFailed(failed)
-
-
 def record_release(
     revision: int,
     action: str,
@@ -71,9 +46,9 @@ def record_release(
     before: dict[str, Any] | None = None,
     after: dict[str, Any] | None = None,
     note: str = "",
-    template: Template | None = None,
-    version: Version | None = None,
-    replaced: Version | None = None,
+    template: models.Model | None = None,
+    version: models.Model | None = None,
+    replaced: models.Model | None = None,
     because: Reason | None = None,
 ) -> Release:
     """Keep what the revision changed, write the audit entry, and make it live in every process at commit.
@@ -90,11 +65,11 @@ def record_release(
         user=by.user,
         user_name=by.name,
         note=note,
-        template=template,
-        version=version,
-        replaced=replaced,
-        configuration=configuration(),
-        comparison=because.comparison if because else None,
+        template_id=_pk(template),
+        version_id=_pk(version),
+        replaced_id=_pk(replaced),
+        configuration=parts.configuration(),
+        comparison_id=because.comparison_id if because else None,
         evidence=because.evidence if because else None,
     )
     audit.record(
@@ -103,7 +78,7 @@ def record_release(
         object=object,
         object_name=object_name,
         before=before,
-        after={**(after or {}), **because.told} if because else after,
+        after={**(after or {}), **because.audit_values} if because else after,
         note=note,
         revision=revision,
     )
@@ -111,40 +86,5 @@ def record_release(
     return release
 
 
-def configuration() -> dict[str, Any]:
-    """What is live now, as a release keeps it: versions by number, chain in order, variables, settings. No secrets."""
-    templates = Template.objects.filter(live_version__isnull=False, archived_at=None)
-    return {
-        "templates": [
-            {"name": name, "operation": operation, "default": default, "version": number, "version_id": version_id}
-            for name, operation, default, number, version_id in templates.values_list(
-                "name", "operation", "is_default", "live_version__number", "live_version_id"
-            )
-        ],
-        "providers": [
-            {**_fields(provider, NOT_TOLD), "key": provider.key_state}
-            for provider in Provider.objects.filter(enabled=True)
-        ],
-        "variables": list(Variable.objects.values("operation", "name", "value")),
-        "settings": _fields(LiveConfiguration.objects.get(pk=1), NOT_TOLD_OF_SETTINGS),
-        "safety": safety_told(),
-    }
-
-
-def safety_told() -> dict[str, Any]:
-    """What is set for the safety filter, as releases and the audit tell it: short values, terms one a line."""
-    config = SafetySettings.objects.select_related("model").defer("model__data").get(pk=1)
-    terms = list(SafetyTerm.objects.all())
-    thresholds = {**config.model.manifest.get("thresholds", {}), **config.thresholds}
-    return {
-        "mode": config.mode,
-        "when_down": config.when_down,
-        "when_language": config.when_language,
-        "model": config.model.number,
-        **{f"{name}_from": round(float(value), THRESHOLD_DIGITS) for name, value in sorted(thresholds.items())},
-        **{f"{kind}_terms": "\n".join(str(term) for term in terms if term.kind == kind) for kind in SafetyTermKind},
-    }
-
-
-def _fields(row: models.Model, but: set[str]) -> dict[str, Any]:
-    return {field.name: getattr(row, field.name) for field in row._meta.concrete_fields if field.name not in but}
+def _pk(row: models.Model | None) -> int | None:
+    return row.pk if row is not None else None

@@ -15,6 +15,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from promptops import audit, events
+from promptops.actions import _accounts_audit  # noqa: F401 -- declares the audited actions of this module
 from promptops.actions.errors import LastAdministrator, Refused, Stale
 from promptops.audit import COMMAND_LINE, SOMEBODY, SYSTEM, Actor
 from promptops.enums import LinkPurpose, Role

@@ -8,13 +8,23 @@ import logging
 
 from django.db import transaction
 
-from promptops import audit, live
+from promptops import audit, live, registry
 from promptops.actions.errors import Refused
 from promptops.audit import Actor
 from promptops.engine.providers.adaptations import learned
 from promptops.engine.providers.addresses import base_address
 from promptops.models import LearnedAdaptation, Provider
+from promptops.registry import Action
 from promptops.threads import in_background
+
+registry.register(
+    Action(
+        "provider.adaptation_forgotten",
+        "{actor} made {object} forget an adaptation ({before[adaptation]})",
+        when="somebody made a provider forget an adaptation that runs had learned",
+        object="provider",
+    )
+)
 
 log = logging.getLogger(__name__)
 

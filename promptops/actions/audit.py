@@ -5,9 +5,33 @@ from datetime import timedelta
 from django.db import connection, transaction
 from django.utils import timezone
 
-from promptops import audit
+from promptops import audit, registry
 from promptops.audit import Actor
 from promptops.models import AuditEntry, AuditHead, User, audit_triggers
+from promptops.registry import Action
+
+registry.noun("audit", "Audit")
+registry.noun("access", "Refusals")
+registry.value_labels({"q": "Search"})
+registry.register(
+    Action(
+        "audit.exported",
+        "{actor} exported audit entries as {after[format]}",
+        when="audit entries were exported; with the filters",
+        is_change=False,
+    ),
+    Action(
+        "audit.protected",
+        "{actor} put back the triggers that keep the audit from being changed ({before[missing]})",
+        when="missing triggers were put back",
+    ),
+    Action(
+        "access.refused",
+        "{actor} was refused: {object} ({after[method]}, needs {after[needs]})",
+        when="somebody was refused what their role does not allow; at most once a minute for each person and target",
+        is_change=False,
+    ),
+)
 
 REFUSALS_EVERY = timedelta(minutes=1)
 """At most one refusal of a person at one target is recorded in this time, so that nobody floods the audit."""

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.urls import reverse
 from django.utils import timezone
 
-from promptops import audit, events
+from promptops import audit, events, registry
 from promptops.actions.errors import Stale
 from promptops.actions.exports import record_export
 from promptops.actions.runs import MAX_COUNT, clean_input
@@ -19,6 +20,49 @@ from promptops.engine.snapshot import Snapshot
 from promptops.enums import ComparisonState, TrialState
 from promptops.models import Arm, Comparison, ComparisonInput, Provider, Template, Trial, Version
 from promptops.models.comparisons import LETTERS
+from promptops.registry import Action
+
+registry.noun("comparison", "Comparisons")
+registry.object_kind("comparison", "Comparison", url=lambda entry: reverse("comparison", args=[entry.object_id]))
+registry.register(
+    Action(
+        "comparison.started",
+        "{actor} started the comparison {object}: {after[inputs]} inputs of {after[from]}",
+        when="a comparison began; its arms and inputs are frozen",
+        object="comparison",
+    ),
+    Action(
+        "comparison.paused",
+        "{actor} paused the comparison {object}",
+        when="a comparison was paused; no more trials are started",
+        object="comparison",
+    ),
+    Action(
+        "comparison.resumed",
+        "{actor} resumed the comparison {object}",
+        when="a paused comparison was resumed; its trials go on",
+        object="comparison",
+    ),
+    Action(
+        "comparison.canceled",
+        "{actor} canceled the comparison {object} with {after[waiting]} trials to go",
+        when="a comparison was ended before all its trials ran",
+        object="comparison",
+    ),
+    Action(
+        "comparison.done",
+        "The comparison {object} is done: {after[trials]} trials, {after[failed]} failed",
+        when="all trials of a comparison have ended",
+        object="comparison",
+    ),
+    Action(
+        "comparison.exported",
+        "{actor} exported the {after[what]} of the comparison {object} as {after[format]}",
+        when="trials, votes or arms of a comparison were exported as a file",
+        object="comparison",
+        is_change=False,
+    ),
+)
 
 MIN_ARMS, MAX_ARMS = 2, len(LETTERS)
 MAX_REPEATS = 5

@@ -7,9 +7,20 @@ from django.db import models, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from promptops import audit
+from promptops import audit, registry
 from promptops.audit import Actor
 from promptops.models import AuditHead, ExportTally
+from promptops.registry import Action
+
+registry.noun("exports", "Exports")
+registry.register(
+    Action(
+        "exports.counted",
+        "{actor} exported {after[exports]} more times ({object})",
+        when="a person exported more of one kind within a minute of an entry; how often, and the first 20 names",
+        is_change=False,
+    )
+)
 
 EXPORTS_EVERY = timedelta(minutes=1)
 """At most one entry for a person and a kind of export in this time; further exports are counted in the next entry."""

@@ -7,9 +7,10 @@ from pathlib import Path
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models import F
+from django.urls import reverse
 from django.utils import timezone
 
-from promptops import audit
+from promptops import audit, registry
 from promptops.actions.errors import Refused, Stale
 from promptops.actions.exports import record_export
 from promptops.actions.runs import clean_input
@@ -17,6 +18,44 @@ from promptops.audit import Actor
 from promptops.inputs import MAX_PROBLEMS, Format, Line, Problem, Unreadable, decode, read
 from promptops.models import LiveConfiguration, PromptSet
 from promptops.models.prompt_sets import inputs_sha256
+from promptops.registry import Action
+
+registry.noun("prompt_set", "Prompt sets")
+registry.object_kind("promptset", "Prompt set", url=lambda entry: reverse("prompt_set", args=[entry.object_id]))
+registry.value_labels({"inputs_sha256": "SHA-256 of the inputs"})
+registry.register(
+    Action(
+        "prompt_set.created",
+        "{actor} made the prompt set {object} (inputs: {after[inputs]})",
+        when="a prompt set was made; the entry has the number of inputs and their SHA-256, not the texts",
+        object="promptset",
+    ),
+    Action(
+        "prompt_set.changed",
+        "{actor} changed the prompt set {object} (inputs: {before[inputs]}, now {after[inputs]})",
+        when="name, description or inputs of a prompt set changed",
+        object="promptset",
+    ),
+    Action(
+        "prompt_set.archived",
+        "{actor} archived the prompt set {object}",
+        when="a prompt set was archived; it leaves the lists",
+        object="promptset",
+    ),
+    Action(
+        "prompt_set.restored",
+        "{actor} restored the prompt set {object} from the archive",
+        when="a prompt set came back from the archive",
+        object="promptset",
+    ),
+    Action(
+        "prompt_set.exported",
+        "{actor} exported the prompt set {object} as {after[format]} (inputs: {after[inputs]})",
+        when="the inputs of a prompt set were exported as a file",
+        object="promptset",
+        is_change=False,
+    ),
+)
 
 MAX_INPUTS = 2_000
 MAX_BYTES = 8 * 1024 * 1024

@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Max
 
-from promptops import audit, crypto, live
+from promptops import audit, crypto, live, parts, registry
 from promptops.actions._release import Reason, next_revision, record_release
 from promptops.actions.errors import Refused, Stale
 from promptops.audit import Actor
@@ -18,7 +18,40 @@ from promptops.engine.addresses import refusal_of_url
 from promptops.engine.providers.adaptations import ADAPTATIONS
 from promptops.engine.providers.addresses import base_address
 from promptops.key_variables import problem_of
+from promptops.live_parts.providers import RELEASED
 from promptops.models import Provider
+from promptops.registry import Action
+
+registry.noun("provider", "Providers")
+registry.object_kind("provider", "Provider")
+registry.value_labels({"base_url": "Base URL"})
+registry.register(
+    Action("provider.created", "{actor} added the provider {object}", when="a provider was added", object="provider"),
+    Action(
+        "provider.edited",
+        "{actor} changed the provider {object}",
+        when="name, kind, model, address, limits, prices, fallback or adaptations of a provider changed",
+        object="provider",
+    ),
+    Action(
+        "provider.key_changed",
+        "{actor} changed where the key of {object} comes from",
+        when="the key of a provider, or where the key comes from, changed",
+        object="provider",
+    ),
+    Action("provider.enabled", "{actor} turned {object} on", when="a provider was turned on", object="provider"),
+    Action("provider.disabled", "{actor} turned {object} off", when="a provider was turned off", object="provider"),
+    Action(
+        "provider.removed", "{actor} removed the provider {object}", when="a provider was removed", object="provider"
+    ),
+    Action("provider.reordered", "{actor} changed the order of the chain", when="the order of the chain changed"),
+    Action(
+        "provider.cooldown_ended",
+        "{actor} ended the cooldown of {object}",
+        when="somebody ended the cooldown of a provider by hand",
+        object="provider",
+    ),
+)
 
 PRICES = ("price_input", "price_cached", "price_output")
 # What the embedded model has no use for: it costs nothing, always has its model and is asked in one way only.
@@ -272,23 +305,9 @@ def _check_prices(provider: Provider) -> None:
 
 
 def _told(provider: Provider) -> dict[str, Any]:
-    """The provider as the audit may show it: of the key only where it comes from."""
+    """Return the provider as the audit may show it: of the key only where it comes from."""
     return {
-        "name": provider.name,
-        "kind": provider.kind,
-        "base_url": provider.base_url,
-        "model": provider.model,
-        "timeout_ms": provider.timeout_ms,
-        "max_concurrent": provider.max_concurrent,
-        "context_tokens": provider.context_tokens,
-        "price_input": provider.price_input,
-        "price_cached": provider.price_cached,
-        "price_output": provider.price_output,
-        "first_text_ms": provider.first_text_ms,
-        "stall_ms": provider.stall_ms,
-        "fall_back_on_auth": provider.fall_back_on_auth,
-        "fall_back_on_not_found": provider.fall_back_on_not_found,
-        "fall_back_on_refused": provider.fall_back_on_refused,
+        **parts.columns(provider, RELEASED),
         "adaptations": ", ".join(provider.adaptations),
         "enabled": provider.enabled,
         "key": provider.key_state,

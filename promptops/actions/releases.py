@@ -4,12 +4,47 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import Max
+from django.urls import reverse
 
-from promptops.actions._release import Reason, check_text, next_revision, record_release
+from promptops import registry
+from promptops.actions._release import Reason, next_revision, record_release
+from promptops.actions._texts import check_text
 from promptops.actions.errors import Refused, StaleRelease
 from promptops.audit import Actor
-from promptops.content import Content
-from promptops.models import Draft, Template, User, Version
+from promptops.content import SETTINGS, Content
+from promptops.models import AuditEntry, Draft, Template, User, Version
+from promptops.registry import Action
+
+
+def _url(entry: AuditEntry) -> str:
+    """Return the address of the version that went live, or of the template where none did."""
+    number = entry.after.get("version") if isinstance(entry.after, dict) else None
+    return (
+        reverse("version", args=[entry.object_name, number])
+        if number
+        else reverse("template", args=[entry.object_name])
+    )
+
+
+registry.noun("template", "Templates")
+registry.object_kind("template", "Template", url=_url)
+registry.value_labels({name: setting.label for name, setting in SETTINGS.items()})
+registry.register(
+    Action(
+        "template.published",
+        "{actor} published {object} v{after[version]}",
+        when="a new version of a template went live",
+        object="template",
+        makes_version_live=True,
+    ),
+    Action(
+        "template.rolled_back",
+        "{actor} made {object} v{after[version]} live again",
+        when="an older version of a template was made live again",
+        object="template",
+        makes_version_live=True,
+    ),
+)
 
 
 @transaction.atomic

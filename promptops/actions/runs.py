@@ -16,9 +16,10 @@ from typing import TypeAlias
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import QuerySet
+from django.urls import reverse
 from django.utils import timezone
 
-from promptops import audit, events, live
+from promptops import audit, events, live, registry
 from promptops.actions._threads import DatabaseThread
 from promptops.actions.errors import Refused
 from promptops.actions.recording import PAGE_WAITS_SECONDS, NotRecorded, recorder
@@ -36,6 +37,24 @@ from promptops.engine.types import Attempt as EngineAttempt
 from promptops.engine.types import LLMProvider, LLMRequest, LLMResponse
 from promptops.enums import RunSource, RunStatus, SafetyMode, SafetyQueue, SafetySide
 from promptops.models import Attempt, LiveConfiguration, Run, SafetyCheck, SafetyExample, Template, Trial, User, Version
+from promptops.registry import Action
+
+registry.noun("run", "Runs")
+registry.object_kind("run", "Run", url=lambda entry: reverse("run", args=[entry.object_id]))
+registry.register(
+    Action(
+        "run.drilled",
+        "{actor} ran a failover drill: {after[drill]}",
+        when="somebody ran a failover drill; it counts in no statistic",
+        object="run",
+    ),
+    Action("run.erased", "{actor} erased the text of {object}", when="the text of a run was erased", object="run"),
+    Action(
+        "run.expired",
+        "{actor} erased the texts of runs older than {after[days]} days ({after[runs]} in all)",
+        when="texts older than the retention setting were erased",
+    ),
+)
 
 log = logging.getLogger(__name__)
 

@@ -1,48 +1,65 @@
 """What is set for the safety filter, changed as one release; seeing what it blocked."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from promptops import audit
-from promptops.actions._release import THRESHOLD_DIGITS, next_revision, record_release, safety_told
+from promptops import audit, parts, registry
+from promptops.actions._release import next_revision, record_release
 from promptops.actions.errors import Refused, Stale
 from promptops.audit import Actor
 from promptops.engine.safety.guard import SafetyCategory
 from promptops.engine.safety.normalize import words
 from promptops.enums import SafetyTermKind
+from promptops.live_parts.safety import THRESHOLD_DIGITS, shown_values
+from promptops.live_parts.safety_releases import SafetyChange, Term, filter_at
 from promptops.models import Run, SafetyModelVersion, SafetySettings, SafetyTerm
+from promptops.registry import Action
+
+registry.noun("safety", "Safety")
+registry.object_kind("safetymodelversion", "Safety model")
+registry.value_labels(
+    {
+        "when_down": "While the filter is down",
+        "when_language": "A text in an unknown language",
+        "when_unavailable": "A text that cannot be judged",
+        **{f"{category}_from": f"Threshold of {category.replace('_', '-')}" for category in SafetyCategory},
+    }
+)
+registry.register(
+    Action(
+        "safety.changed",
+        "{actor} changed the safety filter",
+        when="mode, behavior while unavailable, thresholds or terms of the safety filter changed",
+    ),
+    Action(
+        "safety.rolled_back",
+        "{actor} made the safety filter live again {after[again]}",
+        when="the safety filter was made live again as an earlier revision had it",
+    ),
+    Action(
+        "safety.model_changed",
+        "{actor} made model {after[model]} of the safety filter live (before: {before[model]})",
+        when="another model of the safety filter went live, a newer or an older one",
+    ),
+    Action(
+        "run.revealed",
+        "{actor} looked at the blocked text of {object}",
+        when="somebody looked at text that the safety filter blocked or would have blocked; the entry has none of it",
+        object="run",
+        is_change=False,
+    ),
+)
 
 MAX_TERMS = 2_000
 SHORTEST_BEGINNING = 3
 """Letters that a term's last word needs before a `*`; fewer would match nearly every text."""
 LOWEST, HIGHEST = 0.01, 1.0
+UNKNOWN_THEN = "It is not known what the filter was then: that is no release of the filter, or its model is gone."
 STALE = "Someone changed the safety filter meanwhile. Reload the page to see how it is now, then change it."
-
-
-@dataclass(frozen=True)
-class Term:
-    """An allow or deny term as somebody typed it; `category` is a deny term's."""
-
-    kind: str
-    text: str
-    category: str = ""
-
-
-@dataclass(frozen=True)
-class SafetyChange:
-    """What a release sets of the filter; None leaves a part as it is. Without thresholds the model's own hold."""
-
-    mode: str | None = None
-    when_down: str | None = None
-    when_language: str | None = None
-    thresholds: dict[str, float] | None = None
-    terms: tuple[Term, ...] | None = None
-    model: SafetyModelVersion | None = None
 
 
 @transaction.atomic
@@ -54,13 +71,17 @@ def change_safety(change: SafetyChange, *, by: Actor, expected: int, note: str =
     return _change(change, "safety.changed", {}, by=by, expected=expected, note=note)
 
 
+@parts.rolls_back("safety")
 @transaction.atomic
-def roll_back(to: int, change: SafetyChange, *, by: Actor, expected: int, note: str = "") -> SafetySettings:
-    """Make the filter live again as the revision `to` had it, which `change` says; 0 is as it was installed.
+def roll_back(revision: int, *, by: Actor, expected: int, note: str = "") -> SafetySettings:
+    """Set the filter as it was after a release of it; 0 is as it was installed.
 
-    Raises as `change_safety` does.
+    Raises Refused when that is not known, and otherwise as `change_safety` does.
     """
-    told = {"again": f"as r{to} had it" if to else "as it was installed"}
+    change = filter_at(revision)
+    if change is None:
+        raise Refused(UNKNOWN_THEN)
+    told = {"again": f"as r{revision} had it" if revision else "as it was installed"}
     return _change(change, "safety.rolled_back", told, by=by, expected=expected, note=note)
 
 
@@ -68,7 +89,7 @@ def _change(
     change: SafetyChange, action: str, told: dict[str, Any], *, by: Actor, expected: int, note: str
 ) -> SafetySettings:
     revision = next_revision()
-    config, before = _seen(expected), safety_told()
+    config, before = _seen(expected), shown_values()
     if change.model is not None:
         config.model = change.model
     if change.mode is not None:
@@ -92,7 +113,7 @@ def use_model(version: SafetyModelVersion, *, by: Actor, expected: int, note: st
     Raises Stale and Refused as `change_safety` does.
     """
     revision = next_revision()
-    config, before = _seen(expected), safety_told()
+    config, before = _seen(expected), shown_values()
     if config.model_id == version.pk:
         raise Refused(f"Model {version.number} is live already.")
     config.model = version
@@ -199,7 +220,7 @@ def _release(
     config.changed_revision = revision
     config.full_clean()
     config.save()
-    after = safety_told()
+    after = shown_values()
     changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     if not changed:
         raise Refused("No changes to release: the safety filter is as it was.")

@@ -8,12 +8,34 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
-from promptops import audit, events
+from promptops import audit, events, registry
 from promptops.actions.errors import Refused
 from promptops.audit import Actor
 from promptops.engine.safety.guard import SafetyCategory, VerdictDecision
 from promptops.enums import SafetyQueue, SafetyReview
 from promptops.models import Run, SafetyCheck, SafetyExample
+from promptops.registry import Action
+
+registry.register(
+    Action(
+        "safety.reported",
+        "{actor} reported the verdict on the {after[side]} of {object}",
+        when="somebody put a verdict of the safety filter into the review queue",
+        object="run",
+    ),
+    Action(
+        "safety.reviewed",
+        "{actor} found the verdict on the {after[side]} of {object} {after[review]}",
+        when="somebody said whether a verdict is right; its text became an example for the next training",
+        object="run",
+    ),
+    Action(
+        "safety.review_taken_back",
+        "{actor} took back a review of the {before[side]} of {object}",
+        when="a review was taken back, and its example dropped",
+        object="run",
+    ),
+)
 
 MAX_NOTE = 500
 

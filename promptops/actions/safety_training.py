@@ -25,7 +25,7 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import Max
 from django.utils import timezone
 
-from promptops import audit, guards
+from promptops import audit, guards, registry
 from promptops.actions.errors import Refused
 from promptops.audit import Actor
 from promptops.engine.safety.evaluation import SETS
@@ -36,6 +36,26 @@ from promptops.engine.safety.training import HARD, RUBRIC, TARGET, Metrics, Row,
 from promptops.enums import TrainingState
 from promptops.models import SafetyExample, SafetyModelVersion, SafetySettings, SafetyTraining
 from promptops.models.safety import LOST
+from promptops.registry import Action
+
+registry.register(
+    Action(
+        "safety.model_trained",
+        "{actor} trained model {after[model]} of the safety filter (examples: {after[examples]})",
+        when="a new model of the safety filter was trained and kept; it is not live yet",
+        object="safetymodelversion",
+    ),
+    Action(
+        "safety.training_started",
+        "{actor} started a training of the safety filter's model",
+        when="somebody started a training of the safety filter's model",
+    ),
+    Action(
+        "safety.training_canceled",
+        "{actor} canceled a training of the safety filter's model",
+        when="somebody canceled a training; nothing was kept",
+    ),
+)
 
 log = logging.getLogger(__name__)
 

@@ -4,11 +4,29 @@ from typing import Any
 
 from django.db import transaction
 
-from promptops import audit
+from promptops import audit, registry
 from promptops.actions.errors import Refused, Stale
 from promptops.actions.runs import clean_input
 from promptops.audit import Actor
 from promptops.models import LiveConfiguration, Sample
+from promptops.registry import Action
+
+registry.noun("sample", "Sample inputs")
+registry.object_kind("sample", "Sample input")
+registry.register(
+    Action(
+        "sample.pinned",
+        "{actor} pinned a sample input for {after[operation]}",
+        when="an input was pinned for smoke runs; the entry has its length only, since it may be personal",
+        object="sample",
+    ),
+    Action(
+        "sample.unpinned",
+        "{actor} unpinned a sample input of {before[operation]}",
+        when="a sample input was unpinned",
+        object="sample",
+    ),
+)
 
 MAX_SAMPLES = 5  # of an operation: a smoke run makes two runs of each
 

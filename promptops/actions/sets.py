@@ -7,7 +7,7 @@ from typing import IO, Any
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from promptops import audit, live
+from promptops import audit, live, registry
 from promptops.actions import _set_files
 from promptops.actions._files import exported, write_files
 from promptops.actions._set_files import BadSet, Entry, state_sha256
@@ -18,6 +18,22 @@ from promptops.actions.templates import RESERVED_NAMES, create_template, describ
 from promptops.audit import Actor
 from promptops.content import Content
 from promptops.models import LiveConfiguration, Template, Version
+from promptops.registry import Action
+
+registry.noun("prompts", "Prompt files")
+registry.register(
+    Action(
+        "prompts.exported",
+        "{actor} exported the live prompts (files: {after[files]})",
+        when="the live texts were written to files",
+        is_change=False,
+    ),
+    Action(
+        "prompts.imported",
+        "{actor} imported {object} from files (templates changed: {after[templates]})",
+        when="templates were imported from files; each change has entries of its own before it",
+    ),
+)
 
 NOTE = "Imported from files"
 

@@ -4,11 +4,28 @@ from dataclasses import asdict, dataclass
 
 from django.db import transaction
 
-from promptops import crypto
+from promptops import crypto, registry
 from promptops.actions._release import next_revision, record_release
 from promptops.actions.errors import Refused, Stale
 from promptops.audit import SYSTEM, Actor
 from promptops.models import LiveConfiguration, Provider
+from promptops.registry import Action
+
+registry.noun("settings", "Settings")
+registry.noun("secret_key", "Secret key")
+registry.value_labels({"timeout_ms": "Time limit (ms)", "run_retention_days": "Keep the text of runs (days)"})
+registry.register(
+    Action(
+        "settings.changed",
+        "{actor} changed the settings",
+        when="time limit, default temperature or tokens, or retention changed",
+    ),
+    Action(
+        "secret_key.replaced",
+        "{actor} replaced the secret key (stored provider keys dropped: {after[keys_lost]})",
+        when="a new secret key was accepted after the old one was lost",
+    ),
+)
 
 KEY_CHECK = "promptops"
 

@@ -4,13 +4,43 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
-from promptops import audit
-from promptops.actions._release import check_text, next_revision, record_release
+from promptops import audit, registry
+from promptops.actions._release import next_revision, record_release
+from promptops.actions._texts import check_text
 from promptops.actions.errors import Refused, Stale, StaleDraft
 from promptops.audit import Actor
 from promptops.content import SETTINGS, Content
 from promptops.models import DiscardedDraft, Draft, LiveConfiguration, Template, User, Version
+from promptops.registry import Action
 from promptops.text import MAX_BODY_BYTES
+
+registry.register(
+    Action(
+        "template.created",
+        "{actor} created the template {object} for {after[operation]}",
+        when="a template was created",
+        object="template",
+    ),
+    Action(
+        "template.described",
+        "{actor} changed the description of {object}",
+        when="the description of a template changed",
+        object="template",
+    ),
+    Action(
+        "template.made_default",
+        "{actor} made {object} the default for {after[operation]}",
+        when="a template became the default of its operation",
+        object="template",
+    ),
+    Action("template.archived", "{actor} archived {object}", when="a template was archived", object="template"),
+    Action(
+        "template.restored",
+        "{actor} restored {object} from the archive",
+        when="a template came back from the archive",
+        object="template",
+    ),
+)
 
 RESERVED_NAMES = {"new"}  # /prompts/new/ is the page that makes a template
 

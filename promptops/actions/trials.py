@@ -29,6 +29,7 @@ from promptops.draining import gate
 from promptops.engine.rewrite import parse_alternatives
 from promptops.engine.snapshot import ProviderSpec, Snapshot
 from promptops.enums import ComparisonState, RunSource, RunStatus, TrialState
+from promptops.live_parts.providers import provider_spec
 from promptops.measures import measure
 from promptops.models import Arm, Comparison, Provider, Run, Trial
 from promptops.models.comparisons import LONGEST_DELAY, delayed
@@ -238,7 +239,7 @@ def _spec(trial: Trial) -> ProviderSpec | None:
     provider = arm.provider
     if provider is None or (provider.kind, provider.base_url) != (arm.provider_kind, arm.provider_url):
         return None
-    return replace(live.provider_spec(provider), model=arm.provider_model)
+    return replace(provider_spec(provider), model=arm.provider_model)
 
 
 def _plan(trial: Trial, spec: ProviderSpec | None, snapshot: Snapshot, claim: str) -> RunPlan:

@@ -5,13 +5,35 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from promptops import live
+from promptops import registry
 from promptops.actions._release import next_revision, record_release
 from promptops.actions.errors import Refused, Stale, VariableInUse
 from promptops.audit import Actor
 from promptops.checks import failures, run_checks
+from promptops.live_parts.variables import values_of, variable_users
 from promptops.models import Variable, Version
 from promptops.models.variables import MAX_VALUE_CHARACTERS
+from promptops.registry import Action
+
+registry.noun("variable", "Variables")
+registry.object_kind("variable", "Variable")
+registry.register(
+    Action(
+        "variable.declared",
+        "{actor} declared the variable {object}",
+        when="a variable of an operation was declared",
+        object="variable",
+    ),
+    Action(
+        "variable.changed",
+        "{actor} changed the variable {object}",
+        when="the value or description of a variable changed",
+        object="variable",
+    ),
+    Action(
+        "variable.removed", "{actor} removed the variable {object}", when="a variable was removed", object="variable"
+    ),
+)
 
 
 @transaction.atomic
@@ -88,12 +110,12 @@ def _seen(variable: Variable, expected: int) -> Variable:
 
 
 def _users(variable: Variable) -> list[Version]:
-    return live.variable_users(variable.operation).get((variable.operation, variable.name), [])
+    return variable_users(variable.operation).get((variable.operation, variable.name), [])
 
 
 def _check_live_texts(variable: Variable) -> None:
     """Refuse a value with which a text that is live and uses it would be blank or too long."""
-    values = live.values_of(variable.operation)
+    values = values_of(variable.operation)
     for version in _users(variable):
         checks = [check for check in run_checks(version.body, values) if check.name in {"Not blank", "Length"}]
         if told := failures(checks):

@@ -8,28 +8,14 @@ from typing import Any
 
 from django.db import connection
 from django.db.models import Q, QuerySet
-from django.urls import NoReverseMatch, reverse
 
-from promptops import audit
-from promptops.engine.safety.guard import SafetyCategory
+from promptops import audit, registry
 from promptops.models import AuditEntry, User, audit_triggers
 
 # The parts of the place that act without a person.
 SYSTEM_NAMES = [actor.name for actor in (audit.SYSTEM, audit.COMMAND_LINE, audit.SOMEBODY)]
 # A value that is longer, or has more than one line, is shown as a text with its differences.
 TEXT_CHARACTERS = 160
-LABELS = {
-    "max_tokens": "Max tokens",
-    "timeout_ms": "Time limit (ms)",
-    "base_url": "Base URL",
-    "inputs_sha256": "SHA-256 of the inputs",
-    "run_retention_days": "Keep the text of runs (days)",
-    "q": "Search",
-    "when_down": "While the filter is down",
-    "when_language": "A text in an unknown language",
-    "when_unavailable": "A text that cannot be judged",
-    **{f"{category}_from": f"Threshold of {category.replace('_', '-')}" for category in SafetyCategory},
-}
 # What people typed and where they were, as a search looks through it.
 TYPED = ("object_name", "actor_name", "note", "address")
 # Entries are numbered in the order of time but where a clock was set back. A filter by time looks so many numbers
@@ -89,7 +75,7 @@ class EntryPage:
     @property
     def object_url(self) -> str:
         """The page of what was changed; "" where there is none."""
-        return _url(self.entry)
+        return registry.object_url(self.entry)
 
     @property
     def comparison(self) -> int | None:
@@ -145,16 +131,16 @@ def _says(word: str) -> Q:
         said |= Q(**{f"{name}__icontains": word})
     actions = []
     numbers: dict[tuple[str, str], list[str]] = {}
-    for action, template in audit.ACTIONS.items():
-        texts = [action]
-        for text, value, *_ in Formatter().parse(template):
+    for action in registry.actions():
+        texts = [action.name]
+        for text, value, *_ in Formatter().parse(action.sentence):
             texts.append(text)
             side, _, key = (value or "").rstrip("]").partition("[")
             number = wanted.removeprefix(text.split(" ")[-1].casefold())  # of "v12" what follows the "v" of the text
             if key and number.isdecimal():
-                numbers.setdefault((f"{side}__{key}__icontains", number), []).append(action)
+                numbers.setdefault((f"{side}__{key}__icontains", number), []).append(action.name)
         if any(wanted in text.casefold() for text in texts):
-            actions.append(action)
+            actions.append(action.name)
     if actions:
         said |= Q(action__in=actions)
     for (lookup, number), having in numbers.items():
@@ -181,18 +167,14 @@ def changes(entry: AuditEntry) -> tuple[list[Value], list[Value]]:
             continue  # says no more than the text and the settings do, which are all here
         sides = before.get(name), after.get(name)
         if any(_is_text(name, side) for side in sides):
-            texts.append(Value(_label(name), *(side if isinstance(side, str) else "" for side in sides)))
+            texts.append(Value(registry.value_label(name), *(side if isinstance(side, str) else "" for side in sides)))
         elif any(side not in (None, "") for side in sides):
-            values.append(Value(_label(name), *(_words(side) for side in sides)))
+            values.append(Value(registry.value_label(name), *(_words(side) for side in sides)))
     return sorted(values, key=lambda value: not value.changed), texts
 
 
 def _is_text(name: str, value: Any) -> bool:
     return isinstance(value, str) and (name == "body" or "\n" in value or len(value) > TEXT_CHARACTERS)
-
-
-def _label(name: str) -> str:
-    return LABELS.get(name) or name.replace("_", " ").capitalize()
 
 
 def _words(value: Any) -> str:
@@ -204,21 +186,3 @@ def _words(value: Any) -> str:
     if isinstance(value, Iterable) and not isinstance(value, str):
         return ", ".join(str(item) for item in value) or "–"
     return str(value)
-
-
-def _url(entry: AuditEntry) -> str:
-    try:
-        if entry.object_type == "template":
-            number = entry.after.get("version") if isinstance(entry.after, dict) else None
-            if number:
-                return reverse("version", args=[entry.object_name, number])
-            return reverse("template", args=[entry.object_name])
-        if entry.object_type == "promptset":
-            return reverse("prompt_set", args=[entry.object_id])
-        if entry.object_type == "comparison":
-            return reverse("comparison", args=[entry.object_id])
-        if entry.object_type == "run":
-            return reverse("run", args=[entry.object_id])
-    except NoReverseMatch:
-        pass  # a name that is no longer one that an address can hold
-    return ""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from django.utils.safestring import SafeString
 
-from promptops import audit
+from promptops import audit, registry
 from promptops.engine.operations import OPERATIONS
 from promptops.models import AuditEntry, Release, Template
 from promptops.queries.providers import ProviderRow, chain
@@ -13,20 +13,6 @@ from promptops.queries.safety import state as safety_state
 from promptops.queries.templates import newest_release_of
 
 CHANGES_SHOWN = 8
-# Sign-ins, refusals, exports and looks are in the audit; here is what changed.
-NOT_CHANGES = [
-    "user.signed_in",
-    "user.signed_out",
-    "user.sign_in_failed",
-    "user.locked_out",
-    "access.refused",
-    "audit.exported",
-    "comparison.exported",
-    "exports.counted",
-    "prompt_set.exported",
-    "prompts.exported",
-    "run.revealed",
-]
 
 
 @dataclass(frozen=True)
@@ -92,7 +78,7 @@ def overview() -> Overview:
         template.operation: template
         for template in Template.objects.filter(is_default=True).select_related("live_version")
     }
-    entries = AuditEntry.objects.exclude(action__in=NOT_CHANGES)[:CHANGES_SHOWN]
+    entries = AuditEntry.objects.exclude(action__in=registry.names(lambda action: not action.is_change))[:CHANGES_SHOWN]
     providers = chain()
     live_releases = newest_release_of([template.live_version_id for template in defaults.values()])
     return Overview(

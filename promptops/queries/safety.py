@@ -15,7 +15,6 @@ from promptops.engine.safety.guard import SHIPPED, SafetyCategory
 from promptops.engine.snapshot import SafetySpec
 from promptops.enums import SafetyMode, SafetyQueue, TrainingState
 from promptops.models import (
-    AuditEntry,
     Release,
     SafetyCheck,
     SafetyExample,
@@ -135,29 +134,6 @@ def history() -> list[timeline.ReleaseRow]:
     """The newest releases that changed the filter, with what the audit tells of them. Three queries."""
     found = Release.objects.filter(action__startswith="safety.").defer("configuration", "evidence")
     return timeline.told(found[:HISTORY_SHOWN])
-
-
-def told_at(revision: int) -> dict[str, Any] | None:
-    """What a release of the filter set, as it was told; 0 is what was there before the first. None: it is not known."""
-    releases = Release.objects.filter(action__startswith="safety.")
-    release = releases.filter(pk=revision).first() if revision else releases.order_by("revision").first()
-    kept = release and release.configuration and release.configuration.get("safety")
-    if not (release and kept):
-        return None
-    if revision:
-        return in_two_choices(kept)
-    entry = AuditEntry.objects.filter(revision=release.pk, action=release.action).first()
-    before = entry.before if entry and isinstance(entry.before, dict) else {}
-    return in_two_choices({name: value for name, value in {**kept, **before}.items() if value is not None})
-
-
-def in_two_choices(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a release's values with the two choices that were one, `when_unavailable`, in older releases."""
-    found = dict(values)
-    if older := found.pop("when_unavailable", None):
-        found.setdefault("when_down", older)
-        found.setdefault("when_language", older)
-    return found
 
 
 @dataclass(frozen=True)

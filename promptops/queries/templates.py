@@ -5,6 +5,7 @@ from typing import Any
 
 from django.db.models import Max, QuerySet
 
+from promptops import registry
 from promptops.models import DiscardedDraft, Draft, Release, Template, User, Version
 from promptops.text import whole_number
 
@@ -96,7 +97,8 @@ def next_number(template: Template) -> int:
 def newest_release_of(version_ids: list[int | None]) -> dict[int, Release]:
     """By version id: the newest release that made it live."""
     releases = Release.objects.filter(
-        version__in=[pk for pk in version_ids if pk], action__in=["template.published", "template.rolled_back"]
+        version__in=[pk for pk in version_ids if pk],
+        action__in=registry.version_releases(),
     )
     return {
         release.version_id: release

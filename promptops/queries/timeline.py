@@ -8,14 +8,15 @@ from typing import Any
 from django.db.models import Max, Q, QuerySet
 from django.utils.safestring import SafeString
 
+from promptops import parts, registry
 from promptops.audit import sentence_html
 from promptops.content import SETTINGS
 from promptops.engine.operations import OPERATIONS
+from promptops.live_parts.safety import STORED
 from promptops.models import AuditEntry, LiveConfiguration, Release, Run, Template, Version
 from promptops.queries import audit as audit_queries
 from promptops.queries.audit import EntryPage, Value
 
-MAKES_LIVE = ("template.published", "template.rolled_back")
 # Runs of a revision are counted up to here; a page need not wait for more.
 RUNS_COUNTED = 1_000
 
@@ -175,17 +176,23 @@ def configuration_of(release: Release) -> Configuration | None:
         providers=kept["providers"],
         variables=kept.get("variables", []),
         settings=values,
-        chain_release=until.filter(action__startswith="provider.").first(),
-        settings_release=until.filter(action="settings.changed").first(),
+        chain_release=_changed_part(until, "providers"),
+        settings_release=_changed_part(until, "settings"),
         safety=_safety(kept.get("safety", {})),
-        safety_release=until.filter(action__startswith="safety.").first(),
+        safety_release=_changed_part(until, "safety"),
     )
 
 
+def _changed_part(releases: QuerySet[Release], part: str) -> Release | None:
+    """Return the newest of the releases that changed the part of the live configuration."""
+    return releases.filter(action__startswith=f"{parts.part(part).noun}.").first()
+
+
 def _safety(kept: dict[str, Any]) -> list[Value]:
-    """What was set for the filter: terms, which are texts, come last."""
+    """Return what was set for the filter: terms, which are texts, come last."""
     order = ["mode", "when_language", "when_down", "when_unavailable", "model"]
-    told = dict(sorted(kept.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)))
+    shown = {name: value for name, value in kept.items() if name != STORED}
+    told = dict(sorted(shown.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)))
     values, texts = audit_queries.changes(AuditEntry(after=told))
     return [*values, *texts]
 
@@ -209,8 +216,11 @@ def _entries(releases: list[Release]) -> dict[int, list[AuditEntry]]:
     Before and after of a version that went live hold two whole texts, a page of them megabytes; what a row shows of
     them, the versions say as well.
     """
-    went_live = {release.revision: release for release in releases if release.version and release.action in MAKES_LIVE}
-    of_versions = Q(revision__in=list(went_live), action__in=MAKES_LIVE)
+    version_actions = registry.version_releases()
+    went_live = {
+        release.revision: release for release in releases if release.version and release.action in version_actions
+    }
+    of_versions = Q(revision__in=list(went_live), action__in=version_actions)
     entries = AuditEntry.objects.filter(revision__in=[release.revision for release in releases])
     short = list(entries.filter(of_versions).defer("before", "after"))
     for entry in short:
@@ -231,6 +241,8 @@ def _version_told(version: Version | None) -> dict[str, Any] | None:
 
 def _put_live(version_ids: list[int], revision: int) -> dict[int, Release]:
     """By version id: the newest release up to the revision that made it live."""
-    releases = Release.objects.filter(version__in=version_ids, action__in=MAKES_LIVE, revision__lte=revision)
+    releases = Release.objects.filter(
+        version__in=version_ids, action__in=registry.version_releases(), revision__lte=revision
+    )
     newest = releases.order_by().values("version").annotate(newest=Max("revision")).values("newest")
     return {row.version_id: row for row in _light(Release.objects.filter(revision__in=newest)) if row.version_id}

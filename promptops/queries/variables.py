@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from promptops import live
 from promptops.engine.operations import OPERATIONS
+from promptops.live_parts.variables import variable_users
 from promptops.models import Variable, Version
 
 
@@ -18,7 +18,7 @@ class Row:
 def by_operation() -> list[tuple[str, list[Row]]]:
     """All variables, for each operation by name."""
     rows: dict[str, list[Row]] = {name: [] for name in OPERATIONS}
-    users = live.variable_users()
+    users = variable_users()
     for variable in Variable.objects.all():
         rows[variable.operation].append(Row(variable, users.get((variable.operation, variable.name), [])))
     return list(rows.items())
@@ -31,4 +31,4 @@ def of(operation: str) -> list[Variable]:
 
 def used_by(operation: str, name: str) -> list[Version]:
     """The live versions that use the variable."""
-    return live.variable_users(operation).get((operation, name), [])
+    return variable_users(operation).get((operation, name), [])

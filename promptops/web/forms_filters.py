@@ -1,6 +1,5 @@
 """The filters of the lists of runs and of audit entries. They live in the address, so that a list can be shared."""
 
-from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -11,46 +10,17 @@ from django.http import QueryDict
 from django.utils import timezone
 from django.utils.functional import cached_property
 
-from promptops.audit import ACTIONS
+from promptops import registry
 from promptops.enums import RunSource, RunStatus, operation_choices
 from promptops.models import Template, User
 from promptops.queries.audit import SYSTEM_NAMES, AuditFilters
 from promptops.queries.runs import RunFilters, provider_names
+from promptops.registry import Action
 
 Choices = list[tuple[str, Any]]
 
 # Tells a system actor from a person; no user name can hold a colon.
 SYSTEM = "system:"
-# The noun before the dot of an action's name, as the list of actions shows it.
-NOUNS = {
-    "template": "Templates",
-    "provider": "Providers",
-    "variable": "Variables",
-    "sample": "Sample inputs",
-    "settings": "Settings",
-    "safety": "Safety",
-    "user": "People",
-    "run": "Runs",
-    "comparison": "Comparisons",
-    "prompt_set": "Prompt sets",
-    "prompts": "Prompt files",
-    "exports": "Exports",
-    "audit": "Audit",
-    "access": "Refusals",
-    "secret_key": "Secret key",
-}
-OBJECT_TYPES: Choices = [
-    ("template", "Template"),
-    ("variable", "Variable"),
-    ("sample", "Sample input"),
-    ("provider", "Provider"),
-    ("user", "Person"),
-    ("onetimelink", "One-time link"),
-    ("run", "Run"),
-    ("safetymodelversion", "Safety model"),
-    ("comparison", "Comparison"),
-    ("promptset", "Prompt set"),
-]
 
 
 class DayField(forms.DateField):
@@ -245,19 +215,22 @@ class ActorField(forms.ChoiceField):
         return User.objects.get(username=value) if value else None
 
 
-def action_choices(actions: Iterable[str]) -> Choices:
-    """The actions grouped by noun; with several, the noun itself stands for all of them."""
-    groups: dict[str, list[str]] = {}
-    for action in actions:
-        noun, verb = action.split(".")
-        groups.setdefault(noun, []).append(verb)
+def action_choices() -> Choices:
+    """Return the audited actions grouped by noun; where a noun has several, the noun itself stands for all of them."""
+    groups: dict[str, list[Action]] = {}
+    for action in registry.actions():
+        groups.setdefault(action.noun, []).append(action)
     choices: Choices = [("", "All")]
-    for noun, verbs in groups.items():
-        label = NOUNS.get(noun) or noun.replace("_", " ").capitalize()
-        everything = [(noun, f"{label}: everything")] if len(verbs) > 1 else []
-        each = [(f"{noun}.{verb}", verb.replace("_", " ").capitalize()) for verb in verbs]
-        choices.append((label, [*everything, *each]))
+    for noun, actions in groups.items():
+        label = registry.noun_label(noun)
+        everything = [(noun, f"{label}: everything")] if len(actions) > 1 else []
+        choices.append((label, [*everything, *((action.name, action.label) for action in actions)]))
     return choices
+
+
+def kind_choices() -> Choices:
+    """Return the kinds of objects that entries are about."""
+    return [("", "All"), *((kind.name, kind.label) for kind in registry.kinds())]
 
 
 class TimelineForm(FilterForm):
@@ -289,8 +262,8 @@ class AuditFilterForm(FilterForm):
         widget=forms.TextInput(attrs={"type": "search", "placeholder": "Words of a sentence or a note"}),
     )
     actor = ActorField()
-    action = forms.ChoiceField(label="What", required=False, choices=action_choices(ACTIONS))
-    type = forms.ChoiceField(label="Kind of object", required=False, choices=[("", "All"), *OBJECT_TYPES])
+    action = forms.ChoiceField(label="What", required=False, choices=action_choices)
+    type = forms.ChoiceField(label="Kind of object", required=False, choices=kind_choices)
     object = forms.CharField(
         required=False, max_length=200, widget=forms.TextInput(attrs={"placeholder": "Part of its name"})
     )
@@ -301,7 +274,7 @@ class AuditFilterForm(FilterForm):
         return AuditFilters(
             actor=actor if isinstance(actor, User) else None,
             system=actor if isinstance(actor, str) else "",
-            actions=tuple(name for name in ACTIONS if action and (name == action or name.startswith(f"{action}."))),
+            actions=registry.names(lambda each: action in (each.name, each.noun)),
             object_type=self.given.get("type", ""),
             object_name=self.given.get("object", ""),
             words=tuple(filter(None, (word.strip("(),:;") for word in self.given.get("q", "").split()))),

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from django.core.exceptions import ValidationError
 
-from promptops import live, queries
+from promptops import queries
 from promptops.actions.runs import Drill, RunPlan, clean_input
 from promptops.checks import failures, run_checks
 from promptops.content import Content
@@ -14,6 +14,7 @@ from promptops.engine.drills import Fault
 from promptops.engine.operations import first_operation
 from promptops.engine.snapshot import ProviderSpec, Snapshot
 from promptops.enums import RunSource
+from promptops.live_parts.providers import provider_spec
 from promptops.models import Provider, Template, User, Version
 from promptops.text import whole_number
 from promptops.web.forms import ContentForm, TryForm
@@ -153,7 +154,7 @@ def plan_test(user: User, data: dict[str, Any], snapshot: Snapshot) -> Preview:
             max_tokens=TEST_MAX_TOKENS,
             model=(template.model or "") if template else "",
         ),
-        providers=(live.provider_spec(provider),),
+        providers=(provider_spec(provider),),
         snapshot=snapshot,
         source=RunSource.TEST,
         by=user,
@@ -175,7 +176,7 @@ def _editor_content(data: dict[str, Any], values: Mapping[str, str]) -> Content:
 
 
 def _providers(where: str, snapshot: Snapshot) -> tuple[ProviderSpec, ...]:
-    return snapshot.providers if where == "chain" else (live.provider_spec(_provider(where)),)
+    return snapshot.providers if where == "chain" else (provider_spec(_provider(where)),)
 
 
 def _drill(fault: str, provider: str, providers: tuple[ProviderSpec, ...]) -> Drill | None:

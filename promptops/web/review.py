@@ -1,17 +1,22 @@
 """The one review panel that every live-changing step passes: what changes, a note, who is affected, one button.
 
-A form posts with htmx into `#review`. The view answers with `panel(...)` until the request carries `confirm`, which
-the panel's button adds: it and the note belong to the page's own form (`form="..."`), so nothing that was typed,
-a key for instance, is ever sent back to the page.
+A change of what is live is a subclass of `ReviewedChange`, which `run` shows, applies and refuses. A form posts with
+htmx into `#review`; the panel stays until the request carries `confirm`, which its button adds. Button and note belong
+to the page's own form (`form="..."`), so nothing that was typed, a key for instance, is ever sent back to the page.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django_htmx.http import HttpResponseClientRedirect
+
+from promptops.actions.errors import Refused
+from promptops.audit import Actor
+from promptops.web.access import actor
 
 AFFECTED = "Connected servers switch within a second. Runs already started finish with the old version."
 
@@ -23,6 +28,110 @@ class Change:
     label: str
     before: Any
     after: Any
+
+
+class ReviewedChange:
+    """A change of what is live: what the panel shows of it, how it is applied, and how a person undoes it.
+
+    Subclasses override what differs. What a person asked for is their fields; nothing is changed before `apply`.
+    """
+
+    form_id: str = ""
+    """The form that the panel's button submits."""
+    template: str = "_review.html"
+
+    @property
+    def title(self) -> str:
+        """The heading of the panel."""
+        raise NotImplementedError
+
+    @property
+    def confirm(self) -> str:
+        """The panel's button: a verb with its object."""
+        raise NotImplementedError
+
+    @property
+    def page(self) -> str:
+        """The address of the page that shows the result."""
+        raise NotImplementedError
+
+    @property
+    def affected(self) -> str:
+        """Who is affected by it."""
+        return AFFECTED
+
+    def changes(self) -> list[Change]:
+        """Return the fields that change, with their values before and after."""
+        return []
+
+    def texts(self) -> tuple[str | None, str | None]:
+        """Return the texts before and after, to be shown as a difference; None where no text changes."""
+        return None, None
+
+    def details(self) -> dict[str, Any]:
+        """Return what else the panel's template shows."""
+        return {}
+
+    def preview(self) -> dict[str, Any]:
+        """Return what only the panel before the confirmation shows, such as figures that take long to find."""
+        return {}
+
+    def refusal(self) -> str:
+        """Return why this cannot be applied, as far as that is known before; "" where it can."""
+        return ""
+
+    def apply(self, *, by: Actor, note: str) -> None:
+        """Change what is live, by one verb. Raises Refused or ValidationError."""
+        raise NotImplementedError
+
+    def result(self) -> str:
+        """Return a sentence that says what happened. Called after `apply`."""
+        raise NotImplementedError
+
+    def undo(self) -> str:
+        """Return a sentence that says how to undo it; "" where nothing can."""
+        return ""
+
+    def shown(self) -> dict[str, Any]:
+        """Return the panel's content."""
+        old, new = self.texts()
+        return {
+            "title": self.title,
+            "confirm": self.confirm,
+            "form_id": self.form_id,
+            "template": self.template,
+            "affected": self.affected,
+            "changes": self.changes(),
+            "old": old,
+            "new": new,
+            **self.details(),
+        }
+
+    def refused(self, request: HttpRequest, error: str) -> HttpResponse:
+        """Show the panel with the reason why this was not applied."""
+        return panel(request, error=error, **self.shown())
+
+    def finish(self, request: HttpRequest) -> HttpResponse:
+        """Lead to the page that shows the result. Called after `apply`."""
+        return done(request, self.page, f"{self.result()} {self.undo()}".strip())
+
+
+def run(request: HttpRequest, change: ReviewedChange) -> HttpResponse:
+    """Show the panel of a change; apply the change once it is confirmed; show why it was refused."""
+    if why_not := change.refusal():
+        return change.refused(request, why_not)
+    try:
+        if not confirmed(request):
+            return panel(request, **{**change.shown(), **change.preview()})
+        change.apply(by=actor(request), note=note(request))
+    except (Refused, ValidationError) as error:
+        return change.refused(request, sentence(error))
+    return change.finish(request)
+
+
+def sentence(error: Refused | ValidationError) -> str:
+    """Return what the error says, as sentences."""
+    return " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
 
 
 def confirmed(request: HttpRequest) -> bool:

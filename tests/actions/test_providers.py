@@ -9,6 +9,7 @@ from promptops import crypto, live
 from promptops.actions import providers
 from promptops.actions.errors import Refused, Stale
 from promptops.actions.providers import ProviderFields
+from promptops.live_parts.providers import provider_spec
 from promptops.models import AuditEntry, LiveConfiguration, Provider, Release
 
 pytestmark = pytest.mark.django_db
@@ -150,7 +151,7 @@ def test_limits_prices_and_fallback_are_live_and_told(provider, actor):
 def test_a_new_provider_falls_back_on_what_another_may_make_good(actor, provider):
     assert live.load().providers[0].fall_back_on == {"auth", "refused"}
     made = providers.create_provider(ProviderFields("local", "local"), by=actor)
-    assert live.provider_spec(made).fall_back_on == {"refused"}
+    assert provider_spec(made).fall_back_on == {"refused"}
 
 
 @pytest.mark.parametrize("pasted", ["https://a.example/v1/chat/completions", "https://a.example/v1/chat/completions//"])

@@ -19,12 +19,12 @@ from django.test import AsyncClient
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from promptops import audit
+from promptops import audit, registry
 from promptops.actions import accounts, providers
 from promptops.models import AuditEntry, Provider
 from promptops.queries.pages import PAGE_SIZE
 from promptops.web.exports import FORMULA, cell
-from promptops.web.forms_filters import NOUNS, action_choices
+from promptops.web.forms_filters import action_choices
 from tests.audit_tools import forget_everything, reseal, rewrite, take_out, tamper, without_triggers
 
 pytestmark = pytest.mark.django_db
@@ -164,10 +164,10 @@ def test_hostile_filters_are_shown_as_text_and_break_nothing(client, record, nam
 
 
 def test_the_list_of_actions_is_grouped_and_whole():
-    choices = dict(action_choices(audit.ACTIONS))
-    assert set(choices) == {"", *NOUNS.values()}
+    choices = dict(action_choices())
+    assert set(choices) == {"", *(registry.noun_label(action.noun) for action in registry.actions())}
     offered = [value for label, group in choices.items() if label for value, _ in group]
-    assert {value for value in offered if "." in value} == set(audit.ACTIONS)
+    assert {value for value in offered if "." in value} == set(registry.names())
     assert choices["Templates"][0] == ("template", "Templates: everything")
 
 
@@ -293,7 +293,7 @@ def test_search_in_sentences(client, actor, releaser, record, words, expected):
 
 
 def test_whatever_a_sentence_says_in_fixed_words_names_and_numbers_is_found(client, actor, record):
-    for action in audit.ACTIONS:
+    for action in registry.names():
         values = {"version": 3, "days": 7, "runs": 8, "files": 9, "keys_lost": 4}
         record(action, object_name="thing", before=values, after=values)
     for entry in AuditEntry.objects.all():

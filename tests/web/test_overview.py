@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from promptops import audit
+from promptops import audit, registry
 from promptops.audit import Actor
 from promptops.models import Run
 from promptops.queries import figures as queries
@@ -150,7 +150,7 @@ def test_steps_begin_at_round_times_of_the_readers_clock(hours, zone, count, fir
 
 
 def test_no_export_is_among_the_latest_changes(editor):
-    exports = [action for action in audit.ACTIONS if action.startswith("exports.") or action.endswith(".exported")]
+    exports = registry.names(lambda action: action.noun == "exports" or action.name.endswith(".exported"))
     assert len(exports) == 5
     after = {"exports": 2, "what": "votes", "format": "csv", "inputs": 1, "files": 1}
     for action in exports:

@@ -32,6 +32,7 @@ from promptops.engine.providers import build_provider, local
 from promptops.engine.providers.adaptations import ADAPTATIONS
 from promptops.engine.types import LLMMessage, LLMRequest
 from promptops.key_variables import address_of
+from promptops.live_parts.providers import provider_spec
 from promptops.models import Attempt, AuditEntry, LiveConfiguration, Provider, Run
 from promptops.queries import providers as queries
 from promptops.system_checks import keys_are_sent
@@ -422,7 +423,7 @@ def test_a_name_that_no_longer_qualifies_is_not_sent_and_shown_with_the_line_to_
     monkeypatch.setenv("LLM_TOKEN", "sk-of-the-gateway")
     provider = add("gateway", kind="openai")
     Provider.objects.filter(pk=provider.pk).update(key_env="LLM_TOKEN", base_url="https://gateway.example/v1")
-    spec = live.provider_spec(Provider.objects.get(pk=provider.pk))
+    spec = provider_spec(Provider.objects.get(pk=provider.pk))
     built = build_provider(spec)
     assert built.api_key is None
     with pytest.raises(LLMMissingKeyError, match=r"LLM_TOKEN=gateway\.example"):
@@ -431,7 +432,7 @@ def test_a_name_that_no_longer_qualifies_is_not_sent_and_shown_with_the_line_to_
         assert "LLM_TOKEN=gateway.example" in text_of(client_for(administrator).get(url)), url
     assert [warning.id for warning in keys_are_sent(["default"])] == ["promptops.W003"]
     with override_settings(PROVIDER_KEY_VARIABLES=["LLM_TOKEN=gateway.example"]):
-        assert live.provider_spec(Provider.objects.get(pk=provider.pk)).key_problem is None
+        assert provider_spec(Provider.objects.get(pk=provider.pk)).key_problem is None
         assert keys_are_sent(["default"]) == []
 
 

@@ -18,9 +18,10 @@ from promptops.actions import samples as sample_actions
 from promptops.actions import templates as actions
 from promptops.actions.errors import Refused, Stale, StaleDraft, StaleRelease
 from promptops.checks import failures, run_checks
-from promptops.content import NOTHING, Content, differences
+from promptops.content import NOTHING, Content
 from promptops.engine.variables import Piece, filled_bytes, pieces
 from promptops.enums import Permission
+from promptops.live_parts.variables import values_of
 from promptops.models import DiscardedDraft, Draft, Template, Version
 from promptops.queries.search import search
 from promptops.text import MAX_BODY_BYTES, estimate_tokens, whole_number
@@ -30,7 +31,14 @@ from promptops.web.access import actor, refused, requires
 from promptops.web.forms import ContentForm, DescriptionForm, TemplateForm
 from promptops.web.forms_filters import SearchForm
 from promptops.web.lists import clean_query
-from promptops.web.review import Change
+from promptops.web.views.template_changes import (
+    Archive,
+    MakeDefault,
+    Restore,
+    RollBackVersion,
+    setting_changes,
+    settings_of,
+)
 
 
 @requires(Permission.READ)
@@ -271,7 +279,7 @@ def undo_merge(request: HttpRequest, name: str) -> HttpResponse:
         confirm="Bring back my text",
         form_id="undo-merge",
         action=reverse("template_merge_undo", args=[name]),
-        changes=_setting_changes(draft.content, before) if draft and before else [],
+        changes=setting_changes(draft.content, before) if draft and before else [],
         old=draft.body if draft else "",
         new=before["body"] if before else "",
         error=error,
@@ -347,7 +355,7 @@ def diff(request: HttpRequest, name: str) -> HttpResponse:
         "texts": queries.templates.comparable(template, request.user),
         "a": a,
         "b": b,
-        "settings": _settings(a.content, b.content),
+        "settings": settings_of(a.content, b.content),
         "rows": diffs.fold(lines),
         "summary": diffs.summary(lines),
         "view": {"inline": "", "side": "side"}.get(view, "auto"),
@@ -361,32 +369,8 @@ def diff(request: HttpRequest, name: str) -> HttpResponse:
 def roll_back(request: HttpRequest, name: str, number: int) -> HttpResponse:
     """Make an older version live again: the review panel, then the act."""
     template = _template(name)
-    wanted, current = _version(template, number), template.live_version
-    error = ""
-    if reviews.confirmed(request):
-        try:
-            expected = whole_number(request.POST.get("expected"))
-            releases.roll_back(wanted, by=actor(request), expected=expected, note=reviews.note(request))
-        except Refused as refused:
-            error = str(refused)
-        else:
-            url = f"{reverse('template', args=[name])}?published={wanted.number}"
-            return HttpResponseClientRedirect(url)
-    checks = run_checks(wanted.body, live.values_of(template.operation))
-    return reviews.panel(
-        request,
-        title=f"Make v{wanted.number} of {template.name} live again?",
-        confirm=f"Make v{wanted.number} live again",
-        form_id=f"live-{wanted.number}",
-        changes=[Change("Live version", f"v{current.number}" if current else "none", f"v{wanted.number}")]
-        + (_setting_changes(current.content, wanted.content) if current else []),
-        old=current.body if current else "",
-        new=wanted.body,
-        error=error,
-        template="prompts/_live_again.html",
-        checks=checks,
-        failed=bool(failures(checks)),
-    )
+    expected = whole_number(request.POST.get("expected"))
+    return reviews.run(request, RollBackVersion(template, _version(template, number), expected))
 
 
 @requires(Permission.EDIT)
@@ -403,7 +387,7 @@ def edit_from(request: HttpRequest, name: str, number: int) -> HttpResponse:
             title=f"Replace your draft by v{number}?",
             confirm=f"Replace my draft by v{number}",
             form_id="edit-from",
-            changes=_setting_changes(draft.content, found.content),
+            changes=setting_changes(draft.content, found.content),
             old=draft.body,
             new=found.body,
             affected="You have a draft of this template, which can be brought back. What is live stays as it is.",
@@ -439,50 +423,21 @@ def make_default(request: HttpRequest, name: str) -> HttpResponse:
     """Let this template serve its operation."""
     template = _template(name)
     default = Template.objects.filter(operation=template.operation, is_default=True).first()
-    return _act(
-        request,
-        template,
-        lambda note: actions.make_default(template, by=actor(request), note=note),
-        title=f"Make {template.name} the default for {template.operation}?",
-        confirm=f"Make {template.name} the default",
-        form_id="make-default",
-        changes=[Change(f"Default for {template.operation}", default.name if default else "none", template.name)],
-        done=f"{template.name} is the default for {template.operation} now.",
-    )
+    return reviews.run(request, MakeDefault(template, default))
 
 
 @requires(Permission.RELEASE)
 @require_POST
 def archive(request: HttpRequest, name: str) -> HttpResponse:
     """Take the template off the lists."""
-    template = _template(name)
-    return _act(
-        request,
-        template,
-        lambda note: actions.archive(template, by=actor(request), note=note),
-        title=f"Archive {template.name}?",
-        confirm=f"Archive {template.name}",
-        form_id="archive",
-        changes=[Change("State", "in use", "archived; its versions and runs are kept")],
-        done=f"{template.name} is archived. Restore it here to undo.",
-    )
+    return reviews.run(request, Archive(_template(name)))
 
 
 @requires(Permission.RELEASE)
 @require_POST
 def restore(request: HttpRequest, name: str) -> HttpResponse:
     """Bring the template back."""
-    template = _template(name)
-    return _act(
-        request,
-        template,
-        lambda note: actions.restore(template, by=actor(request), note=note),
-        title=f"Restore {template.name}?",
-        confirm=f"Restore {template.name}",
-        form_id="restore",
-        changes=[Change("State", "archived", "in use")],
-        done=f"{template.name} is back.",
-    )
+    return reviews.run(request, Restore(_template(name)))
 
 
 NOT_PUBLISHED = "Nothing was published: the checks say why. Your text is kept as your draft."
@@ -550,7 +505,7 @@ def _review(request: HttpRequest, template: Template, error: str = "") -> HttpRe
         return _conflict(request, template, form, current)
     _keep(request, template, form)
     number = queries.templates.next_number(template)
-    checks = run_checks(form.content.body, live.values_of(template.operation))
+    checks = run_checks(form.content.body, values_of(template.operation))
     failed = bool(failures(checks))
     content = form.content if failed else form.content.cleaned()
     return reviews.panel(
@@ -558,7 +513,7 @@ def _review(request: HttpRequest, template: Template, error: str = "") -> HttpRe
         title=f"Publish {template.name} v{number}?",
         confirm=f"Publish v{number}",
         form_id="",  # the button takes the editor's form and the note with it
-        changes=_setting_changes(current.content if current else {}, vars(content)),
+        changes=setting_changes(current.content if current else {}, vars(content)),
         old=current.body if current else "",
         new=content.body,
         error=NOT_PUBLISHED if error and failed else error,
@@ -701,26 +656,6 @@ def _cannot_keep(form: ContentForm) -> HttpResponse:
         f"{form.fields[name].label or name}: {error}" for name, errors in form.errors.items() for error in errors
     )
     return HttpResponse(sentence, status=400, content_type="text/plain; charset=utf-8")
-
-
-def _act(request: HttpRequest, template: Template, action: Any, *, done: str, **panel: Any) -> HttpResponse:
-    """The review panel of a template's act, or the act itself once it is confirmed."""
-    error = ""
-    if reviews.confirmed(request):
-        try:
-            action(reviews.note(request))
-            return reviews.done(request, reverse("template_details", args=[template.name]), done)
-        except Refused as refused:
-            error = str(refused)
-    return reviews.panel(request, error=error, **panel)
-
-
-def _settings(before: dict[str, Any], after: dict[str, Any]) -> list[Change]:
-    return [Change(*difference) for difference in differences(before, after)]
-
-
-def _setting_changes(before: dict[str, Any], after: dict[str, Any]) -> list[Change]:
-    return [change for change in _settings(before, after) if change.before != change.after]
 
 
 def _sentence(error: Exception) -> str:

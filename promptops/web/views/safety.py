@@ -1,8 +1,8 @@
 """The safety filter: how it is set, whether it works, and changing it as a release."""
 
+from dataclasses import dataclass
 from typing import Any
 
-from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -10,21 +10,146 @@ from django.views.decorators.http import require_POST
 
 from promptops import guards
 from promptops.actions import safety as actions
-from promptops.actions.errors import Refused, Stale
+from promptops.audit import Actor
 from promptops.enums import Permission, SafetyMode, SafetyTermKind, WhenUnavailable
+from promptops.live_parts.safety_releases import filter_at, shown_at
 from promptops.models import SafetyModelVersion, SafetySettings
 from promptops.queries import safety as queries
 from promptops.queries.safety_forecast import forecast
 from promptops.text import whole_number
 from promptops.web import review, safety_releases
-from promptops.web.access import actor, refused, requires
+from promptops.web.access import refused, requires
 from promptops.web.forms_safety import ModeForm
 from promptops.web.review import Change
+from promptops.web.safety_releases import FilterChange
 from promptops.web.seen import changed
 
 OFF = "No text is judged any more, and whatever a model writes is shown at once."
 ENFORCE = "From now on blocked texts are withheld, and no text shows before all of it was judged."
 UNCHANGED = "No changes to release: the safety filter is as it was."
+
+
+@dataclass
+class ChangeMode(FilterChange):
+    """Another mode of the filter, or another choice for texts that cannot be judged."""
+
+    config: SafetySettings
+    form: ModeForm
+    is_in_panel: bool
+    title = "Change the safety filter"
+    form_id = "safety-mode"
+    template = "_review_warning.html"
+
+    @property
+    def confirm(self) -> str:
+        return self.form.button
+
+    @property
+    def page(self) -> str:
+        return reverse("safety")
+
+    def changes(self) -> list[Change]:
+        return _changes(self.config, self.form)
+
+    def details(self) -> dict[str, Any]:
+        chosen = self.form.cleaned_data
+        return {"warning": _warning(self.config, chosen["mode"], chosen["when_language"], chosen["when_down"])}
+
+    def preview(self) -> dict[str, Any]:
+        if self.form.cleaned_data["mode"] != SafetyMode.ENFORCE:
+            return {}
+        # The choices are in the panel, too, beside what each would have done; the panel has a form of its own.
+        return {
+            "template": "safety/_review_enforce.html",
+            "form_id": "safety-enforce",
+            "form": self.form,
+            "forecast": forecast(self.config),
+            "in_panel": self.is_in_panel,
+        }
+
+    def refusal(self) -> str:
+        if self.form.cleaned_data["expected"] != self.config.changed_revision:
+            return actions.STALE
+        return "" if self.changes() else UNCHANGED
+
+    def refused(self, request: HttpRequest, error: str) -> HttpResponse:
+        if error == UNCHANGED and self.is_in_panel and (preview := self.preview()):
+            return review.panel(request, error=error, **{**self.shown(), **preview})  # another choice can be made there
+        return super().refused(request, error)
+
+    def apply(self, *, by: Actor, note: str) -> None:
+        chosen = self.form.cleaned_data
+        wanted = actions.SafetyChange(
+            mode=chosen["mode"], when_language=chosen["when_language"], when_down=chosen["when_down"]
+        )
+        self.revision = actions.change_safety(wanted, by=by, expected=chosen["expected"], note=note).changed_revision
+
+    def undo(self) -> str:
+        was = "; ".join(f"{change.label}: {change.before}" for change in self.changes())
+        return f"To undo, make an earlier release below live again (was: {was})."
+
+
+@dataclass
+class RollBackFilter(FilterChange):
+    """The filter as an earlier release had it (0: as it was installed): `then` as pages show it, `wanted` to be set."""
+
+    to: int
+    config: SafetySettings
+    then: dict[str, Any] | None
+    wanted: actions.SafetyChange | None
+    expected: int | None
+    form_id = "filter-again"
+    template = "_review_form.html"
+
+    @property
+    def name(self) -> str:
+        return f"of r{self.to}" if self.to else "as it was installed"
+
+    @property
+    def title(self) -> str:
+        return f"Make the filter {self.name} live again"
+
+    @property
+    def confirm(self) -> str:
+        return f"Make r{self.to} live again" if self.to else "Make it live again"
+
+    @property
+    def page(self) -> str:
+        return reverse("safety")
+
+    def changes(self) -> list[Change]:
+        return _differences(shown_at(self.config.changed_revision) or {}, self.then) if self.then else []
+
+    def details(self) -> dict[str, Any]:
+        return {"action": reverse("safety_roll_back", args=[self.to]), "values": [("expected", self.expected)]}
+
+    def preview(self) -> dict[str, Any]:
+        if self.wanted is None or self.wanted.model is None:
+            return {}
+        more: dict[str, Any] = {}
+        if self.wanted.mode == SafetyMode.ENFORCE:
+            more = {
+                "forecast": forecast(self.config),
+                "template": "safety/_review_again.html",
+                "wanted": self.wanted,
+            }
+        return more | {"warning": _warnings(self.config, self.wanted, self.wanted.model)}
+
+    def refusal(self) -> str:
+        if self.then is None or self.wanted is None:
+            return actions.UNKNOWN_THEN
+        if self.expected != self.config.changed_revision:
+            return actions.STALE
+        return "" if self.changes() else "No changes to release: the safety filter is as it was then."
+
+    def apply(self, *, by: Actor, note: str) -> None:
+        self.revision = actions.roll_back(self.to, by=by, expected=self.expected or 0, note=note).changed_revision
+
+    def result(self) -> str:
+        return f"r{self.revision} is live, with the filter {self.name}."
+
+    def undo(self) -> str:
+        return "To undo, make the release before live again."
 
 
 @requires(Permission.READ)
@@ -51,79 +176,20 @@ def index(request: HttpRequest) -> HttpResponse:
 def _change(request: HttpRequest, config: SafetySettings) -> HttpResponse:
     """Review and release the mode and what becomes of texts that cannot be judged."""
     form = ModeForm(config, request.POST)
-    asked: dict[str, Any] = {"title": "Change the safety filter", "confirm": "Release", "form_id": "safety-mode"}
     if not form.is_valid():
+        asked = {"title": ChangeMode.title, "confirm": "Release", "form_id": ChangeMode.form_id}
         return safety_releases.refused(request, safety_releases.errors(form), asked)
-    given = form.cleaned_data
-    mode, changes = given["mode"], _changes(config, form)
-    asked |= {
-        "changes": changes,
-        "warning": _warning(config, mode, given["when_language"], given["when_down"]),
-        "template": "_review_warning.html",
-        "confirm": form.button,
-    }
-    if given["expected"] != config.changed_revision:
-        return safety_releases.refused(request, actions.STALE, asked)
-    if mode == SafetyMode.ENFORCE:
-        # The choices are in the panel, too, beside what each would have done; the panel has a form of its own.
-        asked |= {
-            "template": "safety/_review_enforce.html",
-            "form_id": "safety-enforce",
-            "form": form,
-            "forecast": forecast(config),
-            "in_panel": "in_panel" in request.POST,
-        }
-    if not changes and not asked.get("in_panel"):
-        return safety_releases.refused(request, UNCHANGED, asked | {"template": "_review_refused.html"})
-    if not changes or not review.confirmed(request):
-        return review.panel(request, error="" if changes else UNCHANGED, **asked)
-    wanted = actions.SafetyChange(mode=mode, when_language=given["when_language"], when_down=given["when_down"])
-    undo = "To undo, make an earlier release below live again (was: {was})."
-    return safety_releases.release(
-        request,
-        wanted,
-        given["expected"],
-        "safety",
-        asked,
-        undo.format(was="; ".join(f"{change.label}: {change.before}" for change in changes)),
-    )
+    return review.run(request, ChangeMode(config, form, is_in_panel="in_panel" in request.POST))
 
 
 @requires(Permission.RELEASE)
 @require_POST
 def roll_back(request: HttpRequest, revision: int) -> HttpResponse:
     """Review and release the filter as an earlier revision had it (0: as it was installed): two clicks."""
-    config, then = queries.set_now(), queries.told_at(revision)
-    name = f"of r{revision}" if revision else "as it was installed"
-    expected = whole_number(request.POST.get("expected"))
-    wanted = safety_releases.change_to(then) if then else None
-    asked: dict[str, Any] = {
-        "title": f"Make the filter {name} live again",
-        "confirm": f"Make r{revision} live again" if revision else "Make it live again",
-        "form_id": "filter-again",
-        "changes": _differences(queries.told_at(config.changed_revision) or {}, then) if then else [],
-        "template": "_review_form.html",
-        "action": reverse("safety_roll_back", args=[revision]),
-        "values": [("expected", expected)],
-    }
-    if then is None or wanted is None or wanted.model is None:
-        error = "It is not known what the filter was then: that is no release of the filter, or its model is gone."
-        return safety_releases.refused(request, error, asked)
-    if expected != config.changed_revision:
-        return safety_releases.refused(request, actions.STALE, asked)
-    if not asked["changes"]:
-        return safety_releases.refused(request, "No changes to release: the safety filter is as it was then.", asked)
-    try:
-        if not review.confirmed(request):
-            if wanted.mode == SafetyMode.ENFORCE:
-                asked |= {"forecast": forecast(config), "template": "safety/_review_again.html", "wanted": wanted}
-            return review.panel(request, warning=_warnings(config, wanted, wanted.model), **asked)
-        done = actions.roll_back(revision, wanted, by=actor(request), expected=expected or 0, note=review.note(request))
-    except (Refused, Stale, ValidationError) as error:
-        sentence = " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
-        return safety_releases.refused(request, sentence, asked)
-    told = f"r{done.changed_revision} is live, with the filter {name}. To undo, make the release before live again."
-    return review.done(request, reverse("safety"), told)
+    change = RollBackFilter(
+        revision, queries.set_now(), shown_at(revision), filter_at(revision), whole_number(request.POST.get("expected"))
+    )
+    return review.run(request, change)
 
 
 def _warnings(config: SafetySettings, wanted: actions.SafetyChange, model: SafetyModelVersion) -> str:

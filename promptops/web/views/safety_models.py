@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -14,7 +14,8 @@ from django.views.decorators.http import require_POST
 from promptops import guards
 from promptops.actions import safety as actions
 from promptops.actions import safety_training
-from promptops.actions.errors import Refused, Stale
+from promptops.actions.errors import Refused
+from promptops.audit import Actor
 from promptops.engine.safety.training import Step
 from promptops.enums import Permission, TrainingState
 from promptops.models import SafetyModelVersion, SafetySettings, SafetyTraining
@@ -23,6 +24,7 @@ from promptops.text import whole_number
 from promptops.web import review, safety_releases
 from promptops.web.access import actor, refused, requires
 from promptops.web.review import Change
+from promptops.web.safety_releases import FilterChange
 
 FIGURES = (
     ("AUROC", "auroc", "{:.3f}"),
@@ -40,6 +42,58 @@ STEPS = {
     Step.THRESHOLDS: "Pick thresholds",
     Step.COMPARE: "Try it on texts from elsewhere",
 }
+
+
+@dataclass
+class UseModel(FilterChange):
+    """Another model of the filter, a newer or an older one."""
+
+    config: SafetySettings
+    version: SafetyModelVersion
+    expected: str
+    form_id = "model-live"
+    template = "_review_form.html"
+
+    @property
+    def title(self) -> str:
+        return f"Make model {self.version.number} current"
+
+    @property
+    def confirm(self) -> str:
+        return f"Make model {self.version.number} current"
+
+    @property
+    def page(self) -> str:
+        return reverse("safety_models")
+
+    @property
+    def is_live(self) -> bool:
+        return self.config.model_id == self.version.pk
+
+    def changes(self) -> list[Change]:
+        return [] if self.is_live else _changes(self.config, self.version)
+
+    def details(self) -> dict[str, Any]:
+        action = reverse("safety_model_live", args=[self.version.number])
+        return {"action": action, "values": [("expected", self.expected)]}
+
+    def preview(self) -> dict[str, Any]:
+        policy = guards.policy_of(self.config, queries.terms(), self.version)
+        return {"warning": safety_releases.self_test(self.version, policy)}
+
+    def refusal(self) -> str:
+        return f"Model {self.version.number} is live already." if self.is_live else ""
+
+    def apply(self, *, by: Actor, note: str) -> None:
+        seen = whole_number(self.expected)
+        done = actions.use_model(self.version, by=by, expected=-1 if seen is None else seen, note=note)
+        self.revision = done.changed_revision
+
+    def result(self) -> str:
+        return f"r{self.revision} is live, with model {self.version.number}."
+
+    def undo(self) -> str:
+        return f"To undo, make model {self.config.model.number} current."
 
 
 @requires(Permission.READ)
@@ -127,39 +181,7 @@ def make_live(request: HttpRequest, number: int) -> HttpResponse:
     version = next((one for one in queries.versions() if one.number == number), None)
     if version is None:
         raise Http404
-    expected = request.POST.get("expected", "")
-    asked = _asked(config, version, expected)
-    if config.model_id == version.pk:
-        return safety_releases.refused(request, f"Model {number} is live already.", asked | {"changes": []})
-    if not review.confirmed(request):
-        return review.panel(request, warning=_warning(config, version), **asked)
-    try:
-        seen = whole_number(expected)
-        done = actions.use_model(
-            version, by=actor(request), expected=-1 if seen is None else seen, note=review.note(request)
-        )
-    except (Refused, Stale, ValidationError) as error:
-        sentence = " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
-        return safety_releases.refused(request, sentence, asked)
-    told = f"r{done.changed_revision} is live, with model {number}. To undo, make model {config.model.number} current."
-    return review.done(request, reverse("safety_models"), told)
-
-
-def _asked(config: SafetySettings, version: SafetyModelVersion, expected: str) -> dict[str, Any]:
-    """What the panel shows that makes the model live."""
-    return {
-        "title": f"Make model {version.number} current",
-        "confirm": f"Make model {version.number} current",
-        "form_id": "model-live",
-        "changes": _changes(config, version),
-        "template": "_review_form.html",
-        "action": reverse("safety_model_live", args=[version.number]),
-        "values": [("expected", expected)],
-    }
-
-
-def _warning(config: SafetySettings, version: SafetyModelVersion) -> str:
-    return safety_releases.self_test(version, guards.policy_of(config, queries.terms(), version))
+    return review.run(request, UseModel(config, version, request.POST.get("expected", "")))
 
 
 def _figures(version: SafetyModelVersion) -> list[str]:

@@ -1,5 +1,6 @@
 """The operators' terms of the safety filter: what each hits, adding and removing them as releases."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -11,6 +12,7 @@ from django.views.decorators.http import require_POST
 from promptops import guards
 from promptops.actions import safety as actions
 from promptops.actions.safety import Term
+from promptops.audit import Actor
 from promptops.engine.safety.guard import SafetyGuard
 from promptops.enums import Permission, SafetyTermKind
 from promptops.models import SafetySettings, SafetyTerm
@@ -20,7 +22,88 @@ from promptops.text import whole_number
 from promptops.web import review, safety_releases
 from promptops.web.access import refused, requires
 from promptops.web.forms_safety import TermsForm
+from promptops.web.safety_releases import FilterChange
 from promptops.web.seen import changed
+
+
+@dataclass
+class RemoveTerm(FilterChange):
+    """One term less."""
+
+    config: SafetySettings
+    before: list[SafetyTerm]
+    kind: str
+    text: str
+    expected: str
+    title = "Remove a term"
+    confirm = "Remove it"
+    form_id = "remove-term"
+    template = "_review_form.html"
+
+    @property
+    def page(self) -> str:
+        return reverse("safety_terms")
+
+    @property
+    def after(self) -> list[SafetyTerm]:
+        return [term for term in self.before if (term.kind, term.text) != (self.kind, self.text)]
+
+    def texts(self) -> tuple[str | None, str | None]:
+        return _told(self.before), _told(self.after)
+
+    def details(self) -> dict[str, Any]:
+        values = [("kind", self.kind), ("text", self.text), ("expected", self.expected)]
+        return {"action": reverse("safety_term_remove"), "values": values}
+
+    def preview(self) -> dict[str, Any]:
+        found = _hits(self.config, self.before, self.after, [self.text])
+        warning = safety_releases.self_test(self.config.model, guards.policy_of(self.config, self.after))
+        return {"affected": f"It hits {_of(found)}. {review.AFFECTED}", "warning": warning}
+
+    def refusal(self) -> str:
+        is_gone = len(self.after) == len(self.before)
+        return "This term is not there any more. Reload the page." if is_gone else ""
+
+    def apply(self, *, by: Actor, note: str) -> None:
+        self.revision = _released(self.after, self.expected, by=by, note=note)
+
+    def undo(self) -> str:
+        return f'To undo, add "{self.text}" again.'
+
+
+@dataclass
+class AddTerms(FilterChange):
+    """More terms; `after` are all of them."""
+
+    config: SafetySettings
+    before: list[SafetyTerm]
+    after: list[SafetyTerm]
+    added: list[str]
+    expected: str
+    title = "Add terms"
+    confirm = "Release"
+    form_id = "term-form"
+
+    @property
+    def page(self) -> str:
+        return reverse("safety_terms")
+
+    def texts(self) -> tuple[str | None, str | None]:
+        return _told(self.before), _told(self.after)
+
+    def preview(self) -> dict[str, Any]:
+        found = _hits(self.config, self.before, self.after, self.added)
+        return {
+            "affected": f"They hit {_of(found)}. {review.AFFECTED}",
+            "warning": safety_releases.self_test(self.config.model, guards.policy_of(self.config, self.after)),
+            "template": "_review_warning.html",
+        }
+
+    def apply(self, *, by: Actor, note: str) -> None:
+        self.revision = _released(self.after, self.expected, by=by, note=note)
+
+    def undo(self) -> str:
+        return "To undo, remove what you added."
 
 
 @requires(Permission.READ)
@@ -65,55 +148,23 @@ def preview(request: HttpRequest) -> HttpResponse:
 @require_POST
 def remove(request: HttpRequest) -> HttpResponse:
     """Review and release one term less."""
-    kind, text = request.POST.get("kind", ""), request.POST.get("text", "")
-    config, kept = queries.set_now(), queries.terms()
-    left = [term for term in kept if (term.kind, term.text) != (kind, text)]
-    expected = request.POST.get("expected", "")
-    asked: dict[str, Any] = {
-        "title": "Remove a term",
-        "confirm": "Remove it",
-        "form_id": "remove-term",
-        "old": _told(kept),
-        "new": _told(left),
-        "template": "_review_form.html",
-        "action": reverse("safety_term_remove"),
-        "values": [("kind", kind), ("text", text), ("expected", expected)],
-    }
-    if len(left) == len(kept):
-        return safety_releases.refused(request, "This term is not there any more. Reload the page.", asked)
-    if not review.confirmed(request):
-        found = _hits(config, kept, left, [text])
-        return review.panel(
-            request,
-            affected=f"It hits {_of(found)}. {review.AFFECTED}",
-            warning=safety_releases.self_test(config.model, guards.policy_of(config, left)),
-            **asked,
-        )
-    return _release(request, left, expected, asked, f'To undo, add "{text}" again.')
+    given = (request.POST.get(name, "") for name in ("kind", "text", "expected"))
+    return review.run(request, RemoveTerm(queries.set_now(), queries.terms(), *given))
 
 
 def _add(request: HttpRequest, config: SafetySettings) -> HttpResponse:
     if not request.user.may(Permission.RELEASE):
         raise refused(request, Permission.RELEASE)
     form, kept = TermsForm(request.POST), queries.terms()
-    asked: dict[str, Any] = {"title": "Add terms", "confirm": "Release", "form_id": "term-form"}
+    asked = {"title": AddTerms.title, "confirm": "Release", "form_id": AddTerms.form_id}
     if not form.is_valid():
         return safety_releases.refused(request, safety_releases.errors(form), asked)
     try:
         new = _cleaned(kept, form.new)
     except ValidationError as error:
         return safety_releases.refused(request, " ".join(error.messages), asked)
-    asked |= {"old": _told(kept), "new": _told(new)}
-    if not review.confirmed(request):
-        found = _hits(config, kept, new, [term.text for term in form.new])
-        return review.panel(
-            request,
-            affected=f"They hit {_of(found)}. {review.AFFECTED}",
-            warning=safety_releases.self_test(config.model, guards.policy_of(config, new)),
-            template="_review_warning.html",
-            **asked,
-        )
-    return _release(request, new, request.POST.get("expected", ""), asked, "To undo, remove what you added.")
+    texts = [term.text for term in form.new]
+    return review.run(request, AddTerms(config, kept, new, texts, request.POST.get("expected", "")))
 
 
 def _cleaned(kept: list[SafetyTerm], new: list[Term]) -> list[SafetyTerm]:
@@ -156,9 +207,8 @@ def _told(terms: list[SafetyTerm]) -> str:
     return "\n".join(f"{term.kind}: {term}" for term in ordered)
 
 
-def _release(
-    request: HttpRequest, terms: list[SafetyTerm], expected: str, asked: dict[str, Any], undo: str
-) -> HttpResponse:
-    wanted = actions.SafetyChange(terms=_given(terms))
+def _released(terms: list[SafetyTerm], expected: str, *, by: Actor, note: str) -> int:
+    """Release the terms; return the revision."""
     seen = whole_number(expected)
-    return safety_releases.release(request, wanted, -1 if seen is None else seen, "safety_terms", asked, undo)
+    wanted = actions.SafetyChange(terms=_given(terms))
+    return actions.change_safety(wanted, by=by, expected=-1 if seen is None else seen, note=note).changed_revision

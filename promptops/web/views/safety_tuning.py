@@ -6,10 +6,12 @@ from urllib.parse import urlencode
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django_htmx.http import replace_url
 
 from promptops import guards, live
 from promptops.actions import safety as actions
+from promptops.audit import Actor
 from promptops.engine.safety.guard import SafetyCategory, SafetyPolicy, SafetyVerdict, VerdictDecision
 from promptops.engine.snapshot import SafetySpec
 from promptops.enums import Permission, SafetyMode, SafetySide
@@ -22,6 +24,7 @@ from promptops.web import review, safety_releases
 from promptops.web.access import refused, requires
 from promptops.web.forms_safety import ThresholdsForm
 from promptops.web.review import Change
+from promptops.web.safety_releases import FilterChange
 from promptops.web.seen import changed
 
 
@@ -31,6 +34,60 @@ class Word:
 
     text: str
     decided: bool
+
+
+@dataclass
+class ChangeThresholds(FilterChange):
+    """Other thresholds of the filter."""
+
+    config: SafetySettings
+    form: ThresholdsForm
+    title = "Change the thresholds"
+    confirm = "Release"
+    form_id = "thresholds"
+
+    @property
+    def page(self) -> str:
+        return reverse("safety_thresholds")
+
+    def changes(self) -> list[Change]:
+        form = self.form
+        return [
+            Change(form.fields[name].label, f"{form.now[name]:.4f}", f"{value:.4f}")
+            for name, value in sorted(form.proposed.items())
+            if value != form.now[name]
+        ]
+
+    def preview(self) -> dict[str, Any]:
+        config, form = self.config, self.form
+        found = safety_replay.replay(config, form.now, form.proposed, safety_replay.LONG_BUDGET_SECONDS)
+        unknown = f" ({found.past.waiting:,} of their texts are yet to be scored)" if found.past.waiting else ""
+        affected = (
+            f"Of the newest {safety_releases.runs(found.past.runs)} these scores would have blocked {found.then:,}; "
+            f"as it is now, {found.now:,}{unknown}. {review.AFFECTED}"
+        )
+        policy = guards.policy_of(config, queries.terms())
+        policy = SafetyPolicy(
+            {SafetyCategory(name): value for name, value in form.proposed.items()},
+            policy.allow_terms,
+            policy.deny_terms,
+        )
+        warning = safety_releases.self_test(config.model, policy)
+        return {"affected": affected, "warning": warning, "template": "_review_warning.html"}
+
+    def refusal(self) -> str:
+        if self.form.cleaned_data["expected"] != self.config.changed_revision:
+            return actions.STALE
+        return "" if self.changes() else "No changes to release: the thresholds are as they were."
+
+    def apply(self, *, by: Actor, note: str) -> None:
+        wanted = actions.SafetyChange(thresholds=self.form.stored)
+        expected = self.form.cleaned_data["expected"]
+        self.revision = actions.change_safety(wanted, by=by, expected=expected, note=note).changed_revision
+
+    def undo(self) -> str:
+        was = "; ".join(f"{change.label}: {change.before}" for change in self.changes())
+        return f"To undo, make the filter of an earlier release live again on the Safety page (was: {was})."
 
 
 @requires(Permission.EDIT)
@@ -78,37 +135,10 @@ def _release_thresholds(request: HttpRequest, config: SafetySettings) -> HttpRes
     if not request.user.may(Permission.RELEASE):
         raise refused(request, Permission.RELEASE)
     form = ThresholdsForm(config, request.POST)
-    asked: dict[str, Any] = {"title": "Change the thresholds", "confirm": "Release", "form_id": "thresholds"}
     if not form.is_valid():
+        asked = {"title": ChangeThresholds.title, "confirm": "Release", "form_id": ChangeThresholds.form_id}
         return safety_releases.refused(request, safety_releases.errors(form), asked)
-    changes = [
-        Change(form.fields[name].label, f"{form.now[name]:.4f}", f"{value:.4f}")
-        for name, value in sorted(form.proposed.items())
-        if value != form.now[name]
-    ]
-    asked["changes"] = changes
-    if form.cleaned_data["expected"] != config.changed_revision:
-        return safety_releases.refused(request, actions.STALE, asked)
-    if not changes:
-        return safety_releases.refused(request, "No changes to release: the thresholds are as they were.", asked)
-    if not review.confirmed(request):
-        found = safety_replay.replay(config, form.now, form.proposed, safety_replay.LONG_BUDGET_SECONDS)
-        unknown = f" ({found.past.waiting:,} of their texts are yet to be scored)" if found.past.waiting else ""
-        asked["affected"] = (
-            f"Of the newest {safety_releases.runs(found.past.runs)} these scores would have blocked {found.then:,}; "
-            f"as it is now, {found.now:,}{unknown}. {review.AFFECTED}"
-        )
-        policy = guards.policy_of(config, queries.terms())
-        policy = SafetyPolicy(
-            {SafetyCategory(name): value for name, value in form.proposed.items()},
-            policy.allow_terms,
-            policy.deny_terms,
-        )
-        return review.panel(
-            request, warning=safety_releases.self_test(config.model, policy), template="_review_warning.html", **asked
-        )
-    wanted = actions.SafetyChange(thresholds=form.stored)
-    return safety_releases.release(request, wanted, form.cleaned_data["expected"], "safety_thresholds", asked)
+    return review.run(request, ChangeThresholds(config, form))
 
 
 def _judged(text: str) -> dict[str, Any]:

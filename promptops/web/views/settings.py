@@ -1,22 +1,22 @@
 """The settings of the whole place, and the table of who may do what."""
 
+from dataclasses import dataclass
 from typing import Any
 
-from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django_htmx.http import reswap, retarget
 
 from promptops.actions import settings as actions
-from promptops.actions.errors import Refused
+from promptops.audit import Actor
 from promptops.enums import Permission, Role
 from promptops.models import LiveConfiguration
 from promptops.permissions import allows
 from promptops.web import review
-from promptops.web.access import actor, refused, requires
+from promptops.web.access import refused, requires
 from promptops.web.forms_settings import SettingsForm
-from promptops.web.review import Change
+from promptops.web.review import Change, ReviewedChange
 from promptops.web.seen import changed
 
 STALE = (
@@ -24,6 +24,50 @@ STALE = (
     "Save it to replace theirs, or reload the page to drop yours."
 )
 SHORTER = "The texts of older runs are erased within the hour, for good."
+
+
+@dataclass
+class ChangeSettings(ReviewedChange):
+    """Other settings of the installation."""
+
+    config: LiveConfiguration
+    form: SettingsForm
+    form_id = "settings-form"
+    template = "_review_warning.html"
+    title = "Change the settings"
+    confirm = "Save the settings"
+
+    @property
+    def page(self) -> str:
+        return reverse("settings")
+
+    @property
+    def is_stale(self) -> bool:
+        return bool(self.form.cleaned_data["expected"] != self.config.settings_revision)
+
+    def changes(self) -> list[Change]:
+        return _changes(self.config, self.form)
+
+    def details(self) -> dict[str, Any]:
+        stale = {"template": "settings/_stale.html", "expected": self.config.settings_revision}
+        is_shorter = self.form.settings.run_retention_days < self.config.run_retention_days
+        return {"warning": SHORTER if is_shorter else "", **(stale if self.is_stale else {})}
+
+    def refusal(self) -> str:
+        if self.is_stale:
+            return STALE
+        return "" if self.changes() else "No changes to save: the settings are as they were."
+
+    def apply(self, *, by: Actor, note: str) -> None:
+        expected = self.form.cleaned_data["expected"]
+        actions.change_settings(self.form.settings, by=by, expected=expected, note=note)
+
+    def result(self) -> str:
+        return "The settings are saved."
+
+    def undo(self) -> str:
+        was = "; ".join(f"{change.label}: {change.before}" for change in self.changes())
+        return f"To undo, put back what was there ({was})."
 
 
 @requires(Permission.READ)
@@ -39,33 +83,7 @@ def index(request: HttpRequest) -> HttpResponse:
     form = SettingsForm(config, request.POST)
     if not form.is_valid():
         return _invalid(request, form)
-    wanted = form.settings
-    changes = _changes(config, form)
-    asked: dict[str, Any] = {
-        "title": "Change the settings",
-        "confirm": "Save the settings",
-        "form_id": "settings-form",
-        "changes": changes,
-        "warning": SHORTER if wanted.run_retention_days < config.run_retention_days else "",
-        "template": "_review_warning.html",
-    }
-    if form.cleaned_data["expected"] != config.settings_revision:
-        stale = {"template": "settings/_stale.html", "expected": config.settings_revision}
-        return review.panel(request, error=STALE, **(asked | stale))
-    if not changes:
-        return review.panel(request, error="No changes to save: the settings are as they were.", **asked)
-    if not review.confirmed(request):
-        return review.panel(request, **asked)
-    note = review.note(request)
-    try:
-        actions.change_settings(wanted, by=actor(request), expected=form.cleaned_data["expected"], note=note)
-    except (Refused, ValidationError) as error:
-        sentence = " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
-        return review.panel(request, error=sentence, **asked)
-    was = "; ".join(f"{change.label}: {change.before}" for change in changes)
-    return review.done(
-        request, reverse("settings"), f"The settings are saved. To undo, put back what was there ({was})."
-    )
+    return review.run(request, ChangeSettings(config, form))
 
 
 def _invalid(request: HttpRequest, form: SettingsForm) -> HttpResponse:

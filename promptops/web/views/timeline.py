@@ -4,6 +4,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 
+from promptops import parts
 from promptops.enums import Permission
 from promptops.models import Release
 from promptops.queries import safety
@@ -57,8 +58,7 @@ def revision(request: HttpRequest, revision: int) -> HttpResponse:
         shown = queries.found(revision)
     except Release.DoesNotExist:
         raise Http404 from None
-    of_safety = shown.release.action.startswith("safety.")
-    config = safety.set_now() if of_safety else None
+    config = safety.set_now() if parts.can_roll_back(shown.release.action) else None
     return render(
         request, "timeline/revision.html", {"shown": shown, "release": shown.release, "safety_config": config}
     )

@@ -1,8 +1,8 @@
 """Variables of system prompts: what `{{ name }}` stands for, for each operation."""
 
+from dataclasses import dataclass
 from typing import Any
 
-from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -10,16 +10,169 @@ from django.views.decorators.http import require_POST
 from django_htmx.http import reswap, retarget
 
 from promptops.actions import variables as actions
-from promptops.actions.errors import Refused, VariableInUse
+from promptops.actions.errors import VariableInUse
+from promptops.audit import Actor
 from promptops.enums import Permission
 from promptops.models import Variable
 from promptops.queries import variables as queries
 from promptops.text import whole_number
 from promptops.web import review
-from promptops.web.access import actor, requires
+from promptops.web.access import requires
 from promptops.web.forms import VariableForm
-from promptops.web.review import Change
+from promptops.web.review import Change, ReviewedChange
 from promptops.web.seen import changed
+
+
+@dataclass
+class DeclareVariable(ReviewedChange):
+    """A new variable of an operation."""
+
+    wanted: dict[str, Any]
+    form_id = "variable-form"
+
+    @property
+    def title(self) -> str:
+        return f"Declare {self.wanted['name']} for {self.wanted['operation']}"
+
+    @property
+    def confirm(self) -> str:
+        return f"Declare {self.wanted['name']}"
+
+    @property
+    def page(self) -> str:
+        return reverse("variables")
+
+    @property
+    def affected(self) -> str:
+        return _affected(self.wanted["operation"], self.wanted["name"])
+
+    def texts(self) -> tuple[str | None, str | None]:
+        return "", self.wanted["value"]
+
+    def apply(self, *, by: Actor, note: str) -> None:
+        wanted = self.wanted
+        actions.declare(
+            wanted["operation"],
+            wanted["name"],
+            wanted["value"],
+            description=wanted["description"],
+            by=by,
+            note=note,
+        )
+
+    def result(self) -> str:
+        name = self.wanted["name"]
+        return f"{name} is declared: write {{{{ {name} }}}} where it is to stand."
+
+
+@dataclass
+class ChangeVariable(ReviewedChange):
+    """Another value or description of a variable."""
+
+    variable: Variable
+    wanted: dict[str, Any]
+    form_id = "variable-form"
+
+    @property
+    def title(self) -> str:
+        return f"Change {self.variable.name} of {self.variable.operation}"
+
+    @property
+    def confirm(self) -> str:
+        return f"Save {self.variable.name}"
+
+    @property
+    def page(self) -> str:
+        return reverse("variables")
+
+    @property
+    def affected(self) -> str:
+        return _affected(self.variable.operation, self.variable.name)
+
+    @property
+    def is_stale(self) -> bool:
+        return bool(self.wanted["expected"] != self.variable.changed_revision)
+
+    def changes(self) -> list[Change]:
+        before, after = self.variable.description, self.wanted["description"]
+        return [Change("What it is for", before or "–", after or "–")] if before != after else []
+
+    def texts(self) -> tuple[str | None, str | None]:
+        return self.variable.value, self.wanted["value"]
+
+    def details(self) -> dict[str, Any]:
+        stale = {"template": "settings/_stale.html", "expected": self.variable.changed_revision}
+        return stale if self.is_stale else {}
+
+    def refusal(self) -> str:
+        variable = self.variable
+        if self.is_stale:
+            return (
+                f"Someone changed {variable.name} meanwhile. What you typed is kept; below it is compared with what is "
+                "there now. Save it to replace theirs, or reload the page to drop yours."
+            )
+        if (variable.value, variable.description) == (self.wanted["value"], self.wanted["description"]):
+            return f"No changes to save: {variable.name} is as it was."
+        return ""
+
+    def apply(self, *, by: Actor, note: str) -> None:
+        wanted = self.wanted
+        expected = wanted["expected"]
+        actions.change(
+            self.variable, wanted["value"], description=wanted["description"], by=by, expected=expected, note=note
+        )
+
+    def result(self) -> str:
+        return f"{self.variable.name} is changed."
+
+    def undo(self) -> str:
+        return "To undo, put the old value back; the audit has it."
+
+
+@dataclass
+class RemoveVariable(ReviewedChange):
+    """A variable that no live text uses is removed."""
+
+    variable: Variable
+    expected: str
+    form_id = "remove-form"
+    template = "_review_form.html"
+
+    @property
+    def title(self) -> str:
+        return f"Remove {self.variable.name} of {self.variable.operation}"
+
+    @property
+    def confirm(self) -> str:
+        return f"Remove {self.variable.name}"
+
+    @property
+    def page(self) -> str:
+        return reverse("variables")
+
+    @property
+    def affected(self) -> str:
+        return "No live text uses it. Drafts and older versions that do cannot go live without it."
+
+    def texts(self) -> tuple[str | None, str | None]:
+        return self.variable.value, ""
+
+    def details(self) -> dict[str, Any]:
+        action = reverse("variable_remove", args=[self.variable.pk])
+        return {"danger": True, "action": action, "values": [("expected", self.expected)]}
+
+    def refusal(self) -> str:
+        users = queries.used_by(self.variable.operation, self.variable.name)
+        return str(VariableInUse(self.variable.name, users)) if users else ""
+
+    def apply(self, *, by: Actor, note: str) -> None:
+        actions.remove(self.variable, by=by, expected=whole_number(self.expected) or 0, note=note)
+
+    def result(self) -> str:
+        return f"{self.variable.name} is removed."
+
+    def undo(self) -> str:
+        return "To undo, declare it again; the audit has its value."
 
 
 @requires(Permission.READ)
@@ -37,30 +190,7 @@ def new(request: HttpRequest) -> HttpResponse:
     form = VariableForm(request.POST)
     if not form.is_valid():
         return _invalid(request, form)
-    wanted = form.cleaned_data
-    asked: dict[str, Any] = {
-        "title": f"Declare {wanted['name']} for {wanted['operation']}",
-        "confirm": f"Declare {wanted['name']}",
-        "form_id": "variable-form",
-        "old": "",
-        "new": wanted["value"],
-        "affected": _affected(wanted["operation"], wanted["name"]),
-    }
-    if not review.confirmed(request):
-        return review.panel(request, **asked)
-    try:
-        actions.declare(
-            wanted["operation"],
-            wanted["name"],
-            wanted["value"],
-            description=wanted["description"],
-            by=actor(request),
-            note=review.note(request),
-        )
-    except (Refused, ValidationError) as error:
-        return review.panel(request, error=_sentence(error), **asked)
-    said = f"{wanted['name']} is declared: write {{{{ {wanted['name']} }}}} where it is to stand."
-    return review.done(request, reverse("variables"), said)
+    return review.run(request, DeclareVariable(form.cleaned_data))
 
 
 @requires(Permission.RELEASE)
@@ -75,41 +205,7 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
     form = VariableForm.of(variable, request.POST)
     if not form.is_valid():
         return _invalid(request, form, variable)
-    wanted = form.cleaned_data
-    before, after = variable.description, wanted["description"]
-    asked: dict[str, Any] = {
-        "title": f"Change {variable.name} of {variable.operation}",
-        "confirm": f"Save {variable.name}",
-        "form_id": "variable-form",
-        "changes": [Change("What it is for", before or "–", after or "–")] if before != after else [],
-        "old": variable.value,
-        "new": wanted["value"],
-        "affected": _affected(variable.operation, variable.name),
-    }
-    if wanted["expected"] != variable.changed_revision:
-        error = (
-            f"Someone changed {variable.name} meanwhile. What you typed is kept; below it is compared with what is "
-            "there now. Save it to replace theirs, or reload the page to drop yours."
-        )
-        stale = {"template": "settings/_stale.html", "expected": variable.changed_revision}
-        return review.panel(request, error=error, **(asked | stale))
-    if (variable.value, before) == (wanted["value"], after):
-        return review.panel(request, error=f"No changes to save: {variable.name} is as it was.", **asked)
-    if not review.confirmed(request):
-        return review.panel(request, **asked)
-    try:
-        actions.change(
-            variable,
-            wanted["value"],
-            description=wanted["description"],
-            by=actor(request),
-            expected=wanted["expected"],
-            note=review.note(request),
-        )
-    except (Refused, ValidationError) as error:
-        return review.panel(request, error=_sentence(error), **asked)
-    said = f"{variable.name} is changed. To undo, put the old value back; the audit has it."
-    return review.done(request, reverse("variables"), said)
+    return review.run(request, ChangeVariable(variable, form.cleaned_data))
 
 
 @requires(Permission.RELEASE)
@@ -117,29 +213,7 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
 def remove(request: HttpRequest, pk: int) -> HttpResponse:
     """Remove a variable that no live text uses."""
     variable = get_object_or_404(Variable, pk=pk)
-    expected = request.POST.get("expected", "")
-    asked: dict[str, Any] = {
-        "title": f"Remove {variable.name} of {variable.operation}",
-        "confirm": f"Remove {variable.name}",
-        "form_id": "remove-form",
-        "old": variable.value,
-        "new": "",
-        "affected": "No live text uses it. Drafts and older versions that do cannot go live without it.",
-        "danger": True,
-        "template": "_review_form.html",
-        "action": reverse("variable_remove", args=[pk]),
-        "values": [("expected", expected)],
-    }
-    if not review.confirmed(request):
-        used = queries.used_by(variable.operation, variable.name)
-        error = str(VariableInUse(variable.name, used)) if used else ""
-        return review.panel(request, error=error, **asked)
-    try:
-        actions.remove(variable, by=actor(request), expected=whole_number(expected) or 0, note=review.note(request))
-    except Refused as refused:
-        return review.panel(request, error=str(refused), **asked)
-    said = f"{variable.name} is removed. To undo, declare it again; the audit has its value."
-    return review.done(request, reverse("variables"), said)
+    return review.run(request, RemoveVariable(variable, request.POST.get("expected", "")))
 
 
 def _context(variable: Variable, form: VariableForm) -> dict[str, Any]:
@@ -169,7 +243,3 @@ def _affected(operation: str, name: str) -> str:
     if not used:
         return f"No live text of {operation} uses it, so no run is affected."
     return f"Filled into {used}. {review.AFFECTED}"
-
-
-def _sentence(error: Refused | ValidationError) -> str:
-    return " ".join(error.messages) if isinstance(error, ValidationError) else str(error)

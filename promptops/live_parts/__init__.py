@@ -1,0 +1,6 @@
+"""The features' parts of the live configuration, registered in the order in which releases keep them.
+
+Here belongs how each part is read from the database; how it is changed belongs into `promptops.actions`.
+"""
+
+from promptops.live_parts import prompts, providers, variables, settings, safety  # noqa: F401, I001 -- in this order

@@ -1,0 +1,93 @@
+"""Providers and their order (the chain), as part of the live configuration."""
+
+import logging
+from typing import Any
+
+from promptops import crypto, parts
+from promptops.engine.snapshot import ProviderSpec
+from promptops.engine.types import Prices
+from promptops.key_variables import problem_of
+from promptops.models import LiveConfiguration, Provider
+
+log = logging.getLogger(__name__)
+
+RELEASED = (
+    "name",
+    "kind",
+    "base_url",
+    "model",
+    "timeout_ms",
+    "max_concurrent",
+    "context_tokens",
+    "price_input",
+    "price_cached",
+    "price_output",
+    "first_text_ms",
+    "stall_ms",
+    "fall_back_on_auth",
+    "fall_back_on_not_found",
+    "fall_back_on_refused",
+    "adaptations",
+)
+"""The columns of a provider that a release and the audit keep. A column that is not named here is never kept: it may
+hold a secret. Of the key they keep only where it comes from."""
+
+
+def provider_spec(provider: Provider) -> ProviderSpec:
+    """Return what a run needs of a provider, its decrypted key included (never in its repr)."""
+    key, key_problem = None, problem_of(provider)
+    if provider.key_encrypted:
+        try:
+            key = crypto.decrypt(provider.key_encrypted)
+        except crypto.UnreadableSecret:
+            log.error("The stored key of provider %s cannot be read: enter it again.", provider.name)
+            # Never another key in its place: the vendor's variable might hold one that is not for this address.
+            key_problem = "its stored key cannot be read. Enter it again."
+    return ProviderSpec(
+        id=provider.pk,
+        name=provider.name,
+        kind=provider.kind,
+        base_url=provider.base_url,
+        model=provider.model,
+        timeout_ms=provider.timeout_ms,
+        api_key=key,
+        key_env=provider.key_env or None,
+        key_problem=key_problem,
+        max_concurrent=provider.max_concurrent,
+        prices=_prices(provider),
+        fall_back_on=frozenset(
+            kind
+            for kind, chosen in (
+                ("auth", provider.fall_back_on_auth),
+                ("not_found", provider.fall_back_on_not_found),
+                ("refused", provider.fall_back_on_refused),
+            )
+            if chosen
+        ),
+        context_tokens=provider.context_tokens,
+        first_text_ms=provider.first_text_ms,
+        stall_ms=provider.stall_ms,
+        adaptations=frozenset(provider.adaptations),
+    )
+
+
+def _prices(provider: Provider) -> Prices | None:
+    if provider.price_input is None or provider.price_output is None:
+        return None
+    return Prices(input=provider.price_input, cached=provider.price_cached, output=provider.price_output)
+
+
+def load(config: LiveConfiguration) -> dict[str, Any]:
+    """Read the providers that are on, first choice first."""
+    return {"providers": tuple(provider_spec(provider) for provider in Provider.objects.filter(enabled=True))}
+
+
+def release_values(config: LiveConfiguration) -> list[dict[str, Any]]:
+    """Read what a release keeps of the providers that are on, first choice first."""
+    return [
+        {**parts.columns(provider, RELEASED), "key": provider.key_state}
+        for provider in Provider.objects.filter(enabled=True)
+    ]
+
+
+parts.register(parts.Part("providers", "provider", load, release_values))

@@ -1,0 +1,42 @@
+"""The settings that hold for the whole installation, as part of the live configuration."""
+
+from types import MappingProxyType
+from typing import Any
+
+from promptops import parts
+from promptops.engine.operations import OPERATIONS
+from promptops.engine.snapshot import SettingsSpec
+from promptops.models import LiveConfiguration
+from promptops.models.live import HEDGE
+
+RELEASED = (
+    "timeout_ms",
+    "temperature",
+    "max_tokens",
+    "run_retention_days",
+    *(field.name for field in LiveConfiguration._meta.fields if field.name.startswith(HEDGE)),
+)
+"""The columns of the settings that a release keeps. A column that is not named here is never kept."""
+
+
+def load(config: LiveConfiguration) -> dict[str, Any]:
+    """Return the settings of runs."""
+    hedging = {operation: getattr(config, f"{HEDGE}{operation}", "") for operation in OPERATIONS}
+    return {
+        "settings": SettingsSpec(
+            timeout_ms=config.timeout_ms,
+            temperature=config.temperature,
+            max_tokens=config.max_tokens,
+            hedge_after_ms=MappingProxyType(
+                {operation: None if after == "p95" else int(after) for operation, after in hedging.items() if after}
+            ),
+        )
+    }
+
+
+def release_values(config: LiveConfiguration) -> dict[str, Any]:
+    """Return the settings that a release keeps."""
+    return parts.columns(config, RELEASED)
+
+
+parts.register(parts.Part("settings", "settings", load, release_values))

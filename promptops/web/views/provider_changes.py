@@ -1,0 +1,345 @@
+"""The changes of the chain and of its providers, as the review panel shows and applies them."""
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.urls import reverse
+
+from promptops.actions import providers as actions
+from promptops.audit import Actor
+from promptops.engine.providers.adaptations import ADAPTATIONS
+from promptops.key_variables import address_of, is_sent_in_the_clear
+from promptops.models import Provider
+from promptops.queries import providers as queries
+from promptops.text import whole_number
+from promptops.web import review
+from promptops.web.forms_providers import EditProviderForm, KeyForm, NewProviderForm
+from promptops.web.review import Change, ReviewedChange
+
+KEY_DROPPED = "The key was entered for another server, so this change removes it. Enter the key again afterwards."
+UNENCRYPTED = "The key is sent to {host} unencrypted. Use an https:// address, or a network that you trust."
+ALL_OFF = "With this no provider is on: every run fails until one is turned on again."
+
+
+class ProviderChange(ReviewedChange):
+    """A change of a provider, or of the chain."""
+
+    @property
+    def page(self) -> str:
+        return reverse("providers")
+
+
+class SeenProviderChange(ProviderChange):
+    """A change of a provider that was edited in a form, which is refused if somebody else was faster."""
+
+    provider: Provider
+    form: EditProviderForm | KeyForm
+    template = "_review_warning.html"
+    expected_id: str
+    """The id of the field that holds the revision which the form was filled from."""
+
+    @property
+    def affected(self) -> str:
+        return _affected(self.provider)
+
+    @property
+    def is_stale(self) -> bool:
+        return bool(self.form.cleaned_data["expected"] != self.provider.changed_revision)
+
+    def warning(self) -> str:
+        return unencrypted(self.form.after)
+
+    def details(self) -> dict[str, Any]:
+        warning = {"warning": self.warning()}
+        if not self.is_stale:
+            return warning
+        # What is there now against what was typed; from now on the page knows what is there.
+        expected = {"expected_id": self.expected_id, "expected": self.provider.changed_revision}
+        return warning | expected | {"template": "providers/_stale.html"}
+
+    def refusal(self) -> str:
+        if not self.is_stale:
+            return ""
+        return (
+            f"Someone changed {self.provider.name} meanwhile. What you typed is kept; below it is compared with what "
+            "is there now. Save it to replace theirs, or reload the page to drop yours."
+        )
+
+
+@dataclass
+class ReorderChain(ProviderChange):
+    """Another order of the chain; `seen` is the order that the page posted as `expected`."""
+
+    order: list[int]
+    expected: list[int]
+    seen: str
+    title = "Change the order of the chain"
+    confirm = "Change the order"
+    form_id = "order-form"
+    template = "_review_form.html"
+
+    def __post_init__(self) -> None:
+        names = dict(Provider.objects.values_list("id", "name"))
+        self.before, self.after = _arrows(names, self.expected), _arrows(names, self.order)
+
+    def changes(self) -> list[Change]:
+        return [Change("Order", self.before, self.after)]
+
+    def details(self) -> dict[str, Any]:
+        values = [*(("order", pk) for pk in self.order), ("expected", self.seen)]
+        return {"action": reverse("provider_order"), "values": values}
+
+    def apply(self, *, by: Actor, note: str) -> None:
+        actions.reorder(self.order, by=by, expected=self.expected, note=note)
+
+    def result(self) -> str:
+        return f"The order is {self.after} now."
+
+    def undo(self) -> str:
+        return f"It was {self.before}; move it back to undo."
+
+
+@dataclass
+class AddProvider(ProviderChange):
+    """A new provider at the end of the chain."""
+
+    form: NewProviderForm
+    form_id = "provider-form"
+    template = "_review_warning.html"
+
+    @property
+    def title(self) -> str:
+        return f"Add {self.form.provider_fields.name}"
+
+    @property
+    def confirm(self) -> str:
+        return f"Add {self.form.provider_fields.name}"
+
+    @property
+    def affected(self) -> str:
+        return f"It comes last in the chain: it is asked when all others have failed. {review.AFFECTED}"
+
+    def changes(self) -> list[Change]:
+        told = _told(actions.planned(self.form.provider_fields, **self.form.chosen_key))
+        return [Change(label, "–", after) for label, after in told.items() if after != "–"]
+
+    def details(self) -> dict[str, Any]:
+        return {"warning": self.form.dropped_endpoint}
+
+    def apply(self, *, by: Actor, note: str) -> None:
+        actions.create_provider(self.form.provider_fields, by=by, note=note, **self.form.chosen_key)
+
+    def result(self) -> str:
+        return f"{self.form.provider_fields.name} is added at the end of the chain."
+
+    def undo(self) -> str:
+        return f"Turn it off to undo. {self.form.dropped_endpoint}"
+
+
+@dataclass
+class EditProvider(SeenProviderChange):
+    """Other fields of a provider."""
+
+    provider: Provider
+    form: EditProviderForm
+    form_id = "provider-form"
+    expected_id = "id_expected"
+
+    @property
+    def title(self) -> str:
+        return f"Change {self.provider.name}"
+
+    @property
+    def confirm(self) -> str:
+        return f"Save {self.form.after.name}"
+
+    @property
+    def page(self) -> str:
+        return reverse("provider", args=[self.provider.pk]) if self.form.drops_key else reverse("providers")
+
+    def changes(self) -> list[Change]:
+        before, after = _told(self.provider), _told(self.form.after)
+        return [Change(label, before[label], after[label]) for label in after if after[label] != before[label]]
+
+    def warning(self) -> str:
+        key = KEY_DROPPED if self.form.drops_key else super().warning()
+        return " ".join(filter(None, [key, self.form.dropped_endpoint]))
+
+    def refusal(self) -> str:
+        if why_not := super().refusal():
+            return why_not
+        return "" if self.changes() else f"No changes to save: {self.provider.name} is as it was."
+
+    def apply(self, *, by: Actor, note: str) -> None:
+        expected = self.form.cleaned_data["expected"]
+        actions.edit_provider(self.provider, self.form.provider_fields, by=by, expected=expected, note=note)
+
+    def result(self) -> str:
+        return f"{self.form.after.name} is changed."
+
+    def undo(self) -> str:
+        if self.form.drops_key:
+            return "Enter its key again: it has none now."
+        return f"{_undo(self.changes())} {self.form.dropped_endpoint}"
+
+
+@dataclass
+class ChangeKey(SeenProviderChange):
+    """Another place that a provider's key comes from, or another key."""
+
+    provider: Provider
+    form: KeyForm
+    confirm = "Change the key"
+    form_id = "key-form"
+    expected_id = "key_expected"
+
+    @property
+    def title(self) -> str:
+        return f"Change the key of {self.provider.name}"
+
+    def changes(self) -> list[Change]:
+        typed = ", the one that you typed" if self.form.chosen_key["key"] else ""
+        before, after = (queries.key_sentence(provider) for provider in (self.provider, self.form.after))
+        return [Change("Key", before, f"{after}{typed}")]
+
+    def apply(self, *, by: Actor, note: str) -> None:
+        expected = self.form.cleaned_data["expected"]
+        actions.change_key(self.provider, by=by, expected=expected, note=note, **self.form.chosen_key)
+
+    def result(self) -> str:
+        return f"The key of {self.provider.name} is changed."
+
+    def undo(self) -> str:
+        return "Test it; to undo, enter the old one again."
+
+
+@dataclass
+class TurnProvider(ProviderChange):
+    """A provider turned on or off."""
+
+    provider: Provider
+    on: bool
+    form_id = "enabled-form"
+    template = "_review_form.html"
+
+    @property
+    def words(self) -> tuple[str, str]:
+        return ("on", "off") if self.on else ("off", "on")
+
+    @property
+    def title(self) -> str:
+        return f"Turn {self.provider.name} {self.words[0]}"
+
+    @property
+    def confirm(self) -> str:
+        return self.title
+
+    def changes(self) -> list[Change]:
+        return [Change(self.provider.name, self.words[1], self.words[0])]
+
+    def details(self) -> dict[str, Any]:
+        others = Provider.objects.filter(enabled=True).exclude(pk=self.provider.pk)
+        is_last = not self.on and not others.exists()
+        return {
+            "warning": ALL_OFF if is_last else "",
+            "danger": is_last,
+            "action": reverse("provider_enabled", args=[self.provider.pk]),
+            "values": [("enabled", int(self.on))],
+        }
+
+    def apply(self, *, by: Actor, note: str) -> None:
+        actions.set_enabled(self.provider, self.on, by=by, note=note)
+
+    def result(self) -> str:
+        return f"{self.provider.name} is {self.words[0]}."
+
+    def undo(self) -> str:
+        return f"Turn it {self.words[1]} again to undo."
+
+
+@dataclass
+class RemoveProvider(ProviderChange):
+    """A provider that is off is removed, and its key with it."""
+
+    provider: Provider
+    expected: str
+    form_id = "remove-form"
+    template = "_review_form.html"
+
+    @property
+    def title(self) -> str:
+        return f"Remove {self.provider.name}"
+
+    @property
+    def confirm(self) -> str:
+        return self.title
+
+    @property
+    def affected(self) -> str:
+        return "It is off, so no run is affected. Runs keep its name. A stored key is gone for good."
+
+    def changes(self) -> list[Change]:
+        return [Change(label, before, "–") for label, before in _told(self.provider).items() if before != "–"]
+
+    def details(self) -> dict[str, Any]:
+        action = reverse("provider_remove", args=[self.provider.pk])
+        return {"danger": True, "action": action, "values": [("expected", self.expected)]}
+
+    def apply(self, *, by: Actor, note: str) -> None:
+        # 0 was never a revision: refused as out of date.
+        actions.remove_provider(self.provider, by=by, expected=whole_number(self.expected) or 0, note=note)
+
+    def result(self) -> str:
+        return f"{self.provider.name} is removed."
+
+    def undo(self) -> str:
+        return "To undo, add it again; the audit has its fields."
+
+
+def _told(provider: Provider) -> dict[str, str]:
+    """A provider's fields in words, without its key."""
+    return {
+        "Name": provider.name,
+        "Kind": provider.get_kind_display(),
+        "Model id": provider.model or "–",
+        "Base URL": address_of(provider) or "–",
+        "Key": "–" if provider.kind_spec.embedded else queries.key_sentence(provider),
+        "Time limit": f"{provider.timeout_ms:,} ms" if provider.timeout_ms else "–",
+        "First text within": f"{provider.first_text_ms:,} ms" if provider.first_text_ms else "–",
+        "Longest pause": f"{provider.stall_ms:,} ms" if provider.stall_ms else "–",
+        "Calls at once": f"{provider.max_concurrent:,}" if provider.max_concurrent else "–",
+        "Context": f"{provider.context_tokens:,} tokens" if provider.context_tokens else "–",
+        "Price of input": _price(provider.price_input),
+        "Price of cached input": _price(provider.price_cached),
+        "Price of output": _price(provider.price_output),
+        "When its key is refused": "fall back" if provider.fall_back_on_auth else "–",
+        "When its model is not found": "fall back" if provider.fall_back_on_not_found else "–",
+        "When the model declines": "fall back" if provider.fall_back_on_refused else "–",
+        "Asked differently": "; ".join(ADAPTATIONS[name].label for name in provider.adaptations) or "–",
+    }
+
+
+def _price(usd: float | None) -> str:
+    return "–" if usd is None else f"${usd:,.15g} per million tokens"
+
+
+def _affected(provider: Provider) -> str:
+    return review.AFFECTED if provider.enabled else "It is off, so no run is affected."
+
+
+def unencrypted(provider: Provider) -> str:
+    """Return the warning for a key that leaves this machine unencrypted, or ""."""
+    host = urlsplit(address_of(provider)).hostname
+    return UNENCRYPTED.format(host=host) if is_sent_in_the_clear(provider) else ""
+
+
+def _undo(changes: list[Change]) -> str:
+    """How to take an edit back."""
+    if len(changes) > 1:
+        return "To undo, edit it back; the audit has what it was."
+    return f"{changes[0].label} was {changes[0].before}; edit it back to undo."
+
+
+def _arrows(names: dict[int, str], order: list[int]) -> str:
+    return " → ".join(names.get(pk, "(removed)") for pk in order)

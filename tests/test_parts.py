@@ -1,0 +1,194 @@
+"""The parts of the live configuration: what a release keeps of each, and that nothing central names a feature."""
+
+import ast
+import json
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from django.db import connection, models
+
+import promptops
+from promptops import parts
+from promptops.actions import providers, releases, safety, settings, templates, variables
+from promptops.actions.providers import ProviderFields
+from promptops.actions.releases import Content
+from promptops.actions.safety import SafetyChange, Term
+from promptops.actions.settings import Settings
+from promptops.audit import Actor
+from promptops.live_parts.providers import RELEASED
+from promptops.models import (
+    LiveConfiguration,
+    Provider,
+    Release,
+    SafetySettings,
+    SafetyTerm,
+    Template,
+    Variable,
+    Version,
+)
+
+SECRET = "hunter2"
+
+
+def release_everything(actor: Actor) -> Version:
+    """Set something of every part; the newest release keeps it all."""
+    variables.declare("enhance", "mood", "calm", by=actor, description="How it feels")
+    template = templates.create_template("enhance", "enhance", by=actor)
+    version = releases.publish(template, Content("Polish it."), by=actor, expected=None)
+    templates.create_template("idle", "rewrite", by=actor)
+    fast = ProviderFields("fast", "groq", "llama", timeout_ms=900, max_concurrent=4, context_tokens=8000)
+    limits = {"price_input": 0.1, "price_output": 0.2, "first_text_ms": 400, "stall_ms": 300}
+    fast = ProviderFields(**vars(fast) | limits | {"adaptations": ("no_seed",)})
+    providers.create_provider(fast, by=actor, key="sk-secret")
+    off = ProviderFields("off", "openai", base_url="http://127.0.0.1:8080/v1")
+    providers.create_provider(off, by=actor, key_env="MY_API_KEY", enabled=False)
+    settings.change_settings(Settings(9000, 0.5, 99, 7, hedge_enhance="p95"), by=actor, expected=0)
+    terms = (Term("deny", "acme cola", "other"), Term("allow", "shoot a sunset"))
+    change = SafetyChange(mode="shadow", thresholds={"violence": 0.9}, terms=terms)
+    safety.change_safety(change, by=actor, expected=0)
+    return version
+
+
+def expected(version: Version) -> str:
+    """The configuration as releases have kept it since before there were parts; readers of it rely on every name."""
+    thresholds = SafetySettings.objects.get().model.manifest["thresholds"] | {"violence": 0.9}
+    return json.dumps(
+        {
+            "templates": [
+                {
+                    "name": "enhance",
+                    "operation": "enhance",
+                    "default": True,
+                    "version": 1,
+                    "version_id": version.pk,
+                }
+            ],
+            "providers": [
+                {
+                    "name": "fast",
+                    "kind": "groq",
+                    "base_url": "",
+                    "model": "llama",
+                    "timeout_ms": 900,
+                    "max_concurrent": 4,
+                    "context_tokens": 8000,
+                    "price_input": 0.1,
+                    "price_cached": None,
+                    "price_output": 0.2,
+                    "first_text_ms": 400,
+                    "stall_ms": 300,
+                    "fall_back_on_auth": True,
+                    "fall_back_on_not_found": False,
+                    "fall_back_on_refused": True,
+                    "adaptations": ["no_seed"],
+                    "key": "stored key",
+                }
+            ],
+            "variables": [{"operation": "enhance", "name": "mood", "value": "calm"}],
+            "settings": {
+                "timeout_ms": 9000,
+                "temperature": 0.5,
+                "max_tokens": 99,
+                "run_retention_days": 7,
+                "hedge_enhance": "p95",
+                "hedge_auto_extend": "",
+                "hedge_rewrite": "",
+            },
+            "safety": {
+                "mode": "shadow",
+                "when_down": "block",
+                "when_language": "block",
+                "model": 1,
+                **{f"{name}_from": round(value, 6) for name, value in sorted(thresholds.items())},
+                "allow_terms": "shoot a sunset",
+                "deny_terms": "acme cola (other)",
+                # Since rollbacks read it; pages show the values above.
+                "stored": {
+                    "thresholds": {"violence": 0.9},
+                    "terms": [
+                        {"kind": "allow", "text": "shoot a sunset", "category": ""},
+                        {"kind": "deny", "text": "acme cola", "category": "other"},
+                    ],
+                },
+            },
+        }
+    )
+
+
+@pytest.mark.django_db
+def test_a_release_keeps_what_it_always_kept_byte_for_byte(actor):
+    version = release_everything(actor)
+    assert json.dumps(parts.configuration()) == expected(version)
+    assert Release.objects.first().configuration == json.loads(expected(version))
+
+
+@pytest.fixture
+def new_column(request: pytest.FixtureRequest, db: None) -> Iterator[None]:
+    """A column that the next version of PromptOps brings: it holds a secret, and no list names it yet."""
+    model: type[models.Model] = request.param
+    with connection.cursor() as cursor:  # the test's transaction undoes it
+        cursor.execute(f"ALTER TABLE {model._meta.db_table} ADD COLUMN token varchar(20) NOT NULL DEFAULT '{SECRET}'")
+    field = models.CharField(max_length=20, default=SECRET)
+    field.contribute_to_class(model, "token")
+    yield
+    model._meta.local_fields.remove(field)
+    model._meta._expire_cache()
+    delattr(model, "token")
+
+
+@pytest.mark.parametrize(
+    "new_column",
+    [Provider, LiveConfiguration, Variable, Template, Version, SafetySettings, SafetyTerm],
+    indirect=True,
+    ids=lambda model: model.__name__,
+)
+def test_a_column_that_nobody_allowed_is_in_no_release_and_no_entry(new_column, actor):
+    version = release_everything(actor)
+    assert json.dumps(parts.configuration()) == expected(version)
+    tables = ("promptops_release", "promptops_auditentry")
+    with connection.cursor() as cursor:
+        for table in tables:
+            cursor.execute(f"SELECT * FROM {table}")
+            rows = cursor.fetchall()
+            assert rows
+            assert SECRET not in str(rows)
+
+
+def test_every_field_of_the_forms_is_kept():
+    """The other way round: a field that people set and no release kept would be missing when they look back."""
+    assert {field.name for field in fields(ProviderFields)} == set(RELEASED)
+    config = LiveConfiguration()
+    assert set(parts.part("settings").release_values(config)) == {field.name for field in fields(Settings)}
+
+
+def test_a_part_is_registered_once():
+    with pytest.raises(ValueError, match="The part safety is registered already"):
+        parts.register(parts.part("safety"))
+
+
+# The models that belong to the central modules, and those that `live` still reads to follow other processes.
+OWN = {"AuditEntry", "AuditHead", "LiveConfiguration", "Release", "User"}
+FOLLOWED = {"Draft", "LearnedAdaptation", "Presence", "Provider", "Run"}
+
+
+@pytest.mark.parametrize(
+    ("module", "allowed"),
+    [
+        ("audit.py", OWN),
+        ("registry.py", OWN),
+        ("parts.py", OWN),
+        ("actions/_release.py", OWN),
+        ("live.py", OWN | FOLLOWED),
+    ],
+)
+def test_the_central_modules_import_no_model_of_a_feature(module, allowed):
+    source = Path(promptops.__file__).parent / module
+    imported = {
+        alias.name
+        for node in ast.walk(ast.parse(source.read_text()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("promptops.models")
+        for alias in node.names
+    }
+    assert imported <= allowed
