@@ -17,7 +17,7 @@ LAYERS = [
     {"background"},
     {"actions", "queries"},
     {"live"},
-    {"guards", "key_variables"},
+    {"guards", "key_variables", "polling"},
     {"audit"},
     {"events"},
     {"checks"},

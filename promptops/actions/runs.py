@@ -19,7 +19,6 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from promptops import audit, events, live
-from promptops.actions._threads import DatabaseThread
 from promptops.actions.errors import Refused
 from promptops.actions.recording import PAGE_WAITS_SECONDS, NotRecorded, recorder
 from promptops.actions.releases import Content
@@ -36,6 +35,7 @@ from promptops.engine.types import Attempt as EngineAttempt
 from promptops.engine.types import LLMProvider, LLMRequest, LLMResponse, PromptOperation
 from promptops.enums import RunSource, RunStatus, SafetyMode, SafetyQueue, SafetySide
 from promptops.models import Attempt, LiveConfiguration, Run, SafetyCheck, SafetyExample, Template, Trial, User, Version
+from promptops.threads import DatabaseThread
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from promptops import live
+from promptops import polling
 from promptops.actions import presence
 from promptops.actions.releases import Content
 from promptops.actions.templates import save_draft
@@ -133,7 +133,7 @@ def test_the_heartbeat_is_one_write_for_all_pages_and_none_without(publish, edit
 def test_what_a_dead_process_left_is_forgotten(publish, editor):
     template = publish("enhance", "First").template
     page_of(template, editor, "dead", age=2 * 3600)
-    assert live.presence() == {}
+    assert polling.look().presence == {}
     presence.arrive(template, user=editor, channel="c")
     assert [page.channel for page in Presence.objects.all()] == ["c"]
     presence.leave("c")
