@@ -1,5 +1,6 @@
 """The threads in which background work asks the database: few, so that the connections of a process are bounded."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -50,10 +51,14 @@ class DatabaseThread:
         return await sync_to_async(self._work, thread_sensitive=False, executor=self._executor)(work, *arguments)
 
     async def close(self) -> None:
-        """Close the connection and end the thread; what was handed in before is done first."""
+        """Close the connection and end the thread; what was handed in before is done first.
+
+        Both happen also if the caller is canceled meanwhile.
+        """
         # Looked up in there: each thread has its own.
-        await sync_to_async(lambda: connection.close(), thread_sensitive=False, executor=self._executor)()
+        closing = self._executor.submit(lambda: connection.close())
         self._executor.shutdown(wait=False)
+        await asyncio.shield(asyncio.wrap_future(closing))
 
     def _work(self, work: Callable[..., Result], *arguments: Any) -> Result:
         time.sleep(max(0.0, self._rested - time.monotonic()))
