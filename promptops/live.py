@@ -301,6 +301,10 @@ async def _take_over(before: Look | None, now: Look, thread: DatabaseThread) -> 
         await thread.run(refresh)
     if now.learned != (before.learned if before else frozenset()):
         await thread.run(restore_learned)
+    presence_before = before.presence if before else {}
+    for template in {*presence_before, *now.presence}:
+        if presence_before.get(template) != now.presence.get(template):
+            await events.tell_pages(events.PRESENCE_CHANGED, template)
     if before is None:
         events.begin_at(now.heads)  # pages that open later begin there
         return
@@ -314,6 +318,3 @@ async def _take_over(before: Look | None, now: Look, thread: DatabaseThread) -> 
             await events.tell_pages(events.USER_CHANGED, person)
         for provider, entry in await thread.run(polling.cooldowns_ended, newest_entry):
             end_cooldown(provider, entry)
-    for template in {*before.presence, *now.presence}:
-        if before.presence.get(template) != now.presence.get(template):
-            await events.tell_pages(events.PRESENCE_CHANGED, template)
