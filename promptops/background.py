@@ -43,10 +43,11 @@ def start() -> None:
     events.pages_are_in(loop)
     if loop not in _tasks and not gate.closed:
         adaptations.listen()
+        runner = Runner()
         _tasks[loop] = [
-            loop.create_task(live.follow()),
+            loop.create_task(live.follow(on_comparison=runner.wake)),
             loop.create_task(events.relay(live.hear)),
-            loop.create_task(Runner().run()),
+            loop.create_task(runner.run()),
             loop.create_task(_housekeeping()),
             loop.create_task(_heartbeat()),
         ]

@@ -9,29 +9,21 @@ import asyncio
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from channels.db import database_sync_to_async
 from django.db import Error
-from django.db.models import Count, Exists, Max, OuterRef
 
-from promptops import events, guards, parts
+from promptops import events, guards, parts, polling
 from promptops.engine.health import HealthRegistry
 from promptops.engine.providers.adaptations import learned
 from promptops.engine.providers.addresses import base_address
 from promptops.engine.snapshot import Snapshot
 from promptops.key_variables import address_of
-from promptops.models import (
-    AuditEntry,
-    AuditHead,
-    Draft,
-    LearnedAdaptation,
-    LiveConfiguration,
-    Presence,
-    Provider,
-    Run,
-)
-from promptops.threads import in_background
+from promptops.models import LearnedAdaptation, LiveConfiguration, Provider
+from promptops.polling import Look
+from promptops.threads import DatabaseThread, in_background
 
 log = logging.getLogger(__name__)
 
@@ -137,12 +129,6 @@ def restore_learned() -> None:
         _restored = set(stored)
 
 
-def learned_mark() -> tuple[int, int]:
-    """Return the newest row and the number of rows of what was learned: any change changes one of them."""
-    mark = LearnedAdaptation.objects.aggregate(newest=Max("pk"), rows=Count("pk"))
-    return mark["newest"] or 0, mark["rows"]
-
-
 def end_cooldown(provider: str, entry: int) -> None:
     """Let runs of this process ask the provider again now. `entry` is the audit entry of the person's decision."""
     if entry not in _ended_here:
@@ -160,39 +146,6 @@ def load() -> Snapshot:
             return snapshot
 
 
-def heads() -> dict[str, int]:
-    """The newest revision, audit entry and run, by event name: what an open page compares itself with."""
-    return {
-        events.REVISION_RELEASED: LiveConfiguration.objects.values_list("revision", flat=True).get(pk=1),
-        events.AUDIT_RECORDED: AuditHead.objects.values_list("seq", flat=True).filter(pk=1).first() or 0,
-        events.RUN_RECORDED: Run.objects.order_by("-id").values_list("id", flat=True).first() or 0,
-    }
-
-
-SIGN_INS_CHANGED = ("user.role_changed", "user.deactivated", "user.password_changed", "user.session_ended")
-
-
-def people_changed(since: int) -> list[int]:
-    """The ids of the people whose role, password or sessions changed after that audit entry."""
-    entries = AuditEntry.objects.filter(seq__gt=since, action__in=SIGN_INS_CHANGED)
-    return [int(pk) for pk in entries.values_list("object_id", flat=True).distinct().order_by()]
-
-
-def cooldowns_ended(since: int) -> list[tuple[str, int]]:
-    """Return provider and audit entry of each cooldown that somebody ended after that audit entry."""
-    entries = AuditEntry.objects.filter(seq__gt=since, action="provider.cooldown_ended")
-    return list(entries.order_by("seq").values_list("object_name", "seq"))
-
-
-def presence() -> dict[int, frozenset[tuple[int, bool]]]:
-    """By template id: which of its editor's pages are open (their rows' ids), and whether the person has a draft."""
-    draft = Draft.objects.filter(template=OuterRef("template"), user=OuterRef("user"))
-    found: dict[int, set[tuple[int, bool]]] = {}
-    for template, page, has_draft in Presence.current().values_list("template_id", "pk", Exists(draft)):
-        found.setdefault(template, set()).add((page, has_draft))
-    return {template: frozenset(pages) for template, pages in found.items()}
-
-
 async def hear(event: str, number: int) -> None:
     """Take a hint of another process: swap the snapshot first where it names a newer revision, then tell pages.
 
@@ -206,50 +159,50 @@ async def hear(event: str, number: int) -> None:
     await events.tell_pages(event, number)
 
 
-async def follow(interval: float = FOLLOW_SECONDS) -> None:
-    """For ever: notice what other processes changed, swap the snapshot, and tell this process's open pages."""
-    seen: _Seen | None = None
-    while True:
-        try:
-            seen = await _look(seen)
-            following.polled_at = time.monotonic()
-        except Exception as error:  # a database that is away must not end the following
-            if not following.is_failing:
-                log.error("The live configuration cannot be read (%s); trying again twice a second.", error)
-            following.failed_at, following.failure = time.monotonic(), type(error).__name__
-        await asyncio.sleep(interval)
+async def follow(interval: float = FOLLOW_SECONDS, *, on_comparison: Callable[[], None] = lambda: None) -> None:
+    """For ever: notice what other processes changed, swap the snapshot, and tell this process's open pages.
+
+    `on_comparison` is called at each look while a comparison is running.
+    """
+    before: Look | None = None
+    thread = DatabaseThread("follower")  # its own, so that nothing slow holds up a release
+    try:
+        while True:
+            try:
+                now = await thread.run(polling.look)
+                await _take_over(before, now, thread)
+                if now.is_comparing:
+                    on_comparison()
+                before, following.polled_at = now, time.monotonic()
+            except Exception as error:  # a database that is away must not end the following
+                if not following.is_failing:
+                    log.error("The live configuration cannot be read (%s); trying again twice a second.", error)
+                following.failed_at, following.failure = time.monotonic(), type(error).__name__
+            await asyncio.sleep(interval)
+    finally:
+        await thread.close()
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """What one look found."""
-
-    heads: dict[str, int]
-    presence: dict[int, frozenset[tuple[int, bool]]]
-    learned: tuple[int, int]
-
-
-async def _look(before: _Seen | None) -> _Seen:
-    """Read what there is now, swap the snapshot where it is old, and tell pages what they have not heard yet."""
-    # Not in the one thread that sockets share: a slow query there must not hold up the hints.
-    now = _Seen(*await in_background(lambda: (heads(), presence(), learned_mark())))
+async def _take_over(before: Look | None, now: Look, thread: DatabaseThread) -> None:
+    """Swap the snapshot if it is old, take over what else changed, and tell pages what they have not heard yet."""
     if _current is None or now.heads[events.REVISION_RELEASED] > _current.revision:
-        await in_background(refresh)
-    if now.learned != (before.learned if before else (0, 0)):
-        await in_background(restore_learned)
+        await thread.run(refresh)
+    if now.learned != (before.learned if before else frozenset()):
+        await thread.run(restore_learned)
+    presence_before = before.presence if before else {}
+    for template in {*presence_before, *now.presence}:
+        if presence_before.get(template) != now.presence.get(template):
+            await events.tell_pages(events.PRESENCE_CHANGED, template)
     if before is None:
         events.begin_at(now.heads)  # pages that open later begin there
-        return now
+        return
     if any(now.heads[event] < number for event, number in before.heads.items()):  # a backup was restored
         events.begin_at({})
     for event, number in now.heads.items():
         await events.tell_pages(event, number)
-    if now.heads[events.AUDIT_RECORDED] > before.heads[events.AUDIT_RECORDED]:
-        for person in await in_background(people_changed, before.heads[events.AUDIT_RECORDED]):
+    newest_entry = before.heads[events.AUDIT_RECORDED]
+    if now.heads[events.AUDIT_RECORDED] > newest_entry:
+        for person in await thread.run(polling.people_changed, newest_entry):
             await events.tell_pages(events.USER_CHANGED, person)
-        for provider, entry in await in_background(cooldowns_ended, before.heads[events.AUDIT_RECORDED]):
+        for provider, entry in await thread.run(polling.cooldowns_ended, newest_entry):
             end_cooldown(provider, entry)
-    for template in {*before.presence, *now.presence}:
-        if before.presence.get(template) != now.presence.get(template):
-            await events.tell_pages(events.PRESENCE_CHANGED, template)
-    return now

@@ -19,7 +19,7 @@ LAYERS = [
     {"actions", "queries"},
     {"live_parts"},
     {"live"},
-    {"guards", "key_variables"},
+    {"guards", "key_variables", "polling"},
     {"audit"},
     {"registry", "parts"},
     {"events"},

@@ -50,7 +50,7 @@ def test_expired_sessions_are_dropped():
 async def test_the_tasks_start_once_in_a_loop_and_end_with_it(monkeypatch):
     started = []
 
-    async def task(*arguments) -> None:
+    async def task(*arguments, **options) -> None:
         started.append(1)
 
     monkeypatch.setattr(background.live, "follow", task)

@@ -14,7 +14,7 @@ from channels.db import database_sync_to_async
 from django.conf import settings
 from django.db import OperationalError, connection
 
-from promptops import crypto, events, live
+from promptops import crypto, events, live, polling
 from promptops.actions import providers, releases
 from promptops.actions.providers import ProviderFields
 from promptops.actions.releases import Content
@@ -193,7 +193,7 @@ async def test_the_status_of_the_follower_shows_an_outage_and_its_end(publish, m
         polled_at = live.following.polled_at
         assert time.monotonic() - polled_at < 0.2
         with monkeypatch.context() as outage:
-            outage.setattr(live, "heads", unreadable)
+            outage.setattr(polling, "look", unreadable)
             await asyncio.sleep(0.3)
             assert live.following.is_failing
             assert live.following.failure == "OperationalError"

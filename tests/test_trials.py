@@ -39,6 +39,7 @@ BY = Actor("Tests")
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(trials, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(trials, "IDLE_SECONDS", 0.02)  # nothing wakes the runner here
     # As in a server: a query in the event loop is an error, not a wait.
     monkeypatch.delenv("DJANGO_ALLOW_ASYNC_UNSAFE")
 

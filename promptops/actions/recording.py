@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from django.db import Error, close_old_connections, connection
 
 from promptops import events, outages
-from promptops.actions._threads import DatabaseThread
+from promptops.threads import DatabaseThread
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,6 @@ from django.urls import reverse
 from django.utils import timezone
 
 from promptops import audit, events, live, registry
-from promptops.actions._threads import DatabaseThread
 from promptops.actions.errors import Refused
 from promptops.actions.recording import PAGE_WAITS_SECONDS, NotRecorded, recorder
 from promptops.audit import SYSTEM, Actor
@@ -38,6 +37,7 @@ from promptops.engine.types import LLMProvider, LLMRequest, LLMResponse
 from promptops.enums import RunSource, RunStatus, SafetyMode, SafetyQueue, SafetySide
 from promptops.models import Attempt, LiveConfiguration, Run, SafetyCheck, SafetyExample, Template, Trial, User, Version
 from promptops.registry import Action
+from promptops.threads import DatabaseThread
 
 registry.noun("run", "Runs")
 registry.object_kind("run", "Run", url=lambda entry: reverse("run", args=[entry.object_id]))

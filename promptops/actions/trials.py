@@ -11,7 +11,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,7 +21,6 @@ from django.db.models import Exists, F, OuterRef, Prefetch
 from django.utils import timezone
 
 from promptops import events, live
-from promptops.actions._threads import DatabaseThread
 from promptops.actions.comparisons import finish_if_done
 from promptops.actions.errors import Refused
 from promptops.actions.runs import Outcome, RunPlan, execute, record_run
@@ -33,10 +32,14 @@ from promptops.live_parts.providers import provider_spec
 from promptops.measures import measure
 from promptops.models import Arm, Comparison, Provider, Run, Trial
 from promptops.models.comparisons import LONGEST_DELAY, delayed
+from promptops.threads import DatabaseThread
 
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
+IDLE_SECONDS = 10.0
+"""Without a comparison the runner looks this often by itself, and else when it is woken (`Runner.wake`)."""
+
 CLAIM_SECONDS = 15.0
 RENEW_SECONDS = 4.0
 TOLD_SECONDS = 1.0
@@ -93,6 +96,12 @@ class Runner:
         self._thread = DatabaseThread("comparisons")
         self._looked = 0.0  # when it last wanted to see the claims
         self._saw = 0.0  # when it last saw them
+        self._has_work = True
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Look now whether there is work. Call it in the runner's event loop."""
+        self._woken.set()
 
     async def run(self) -> None:
         """Until canceled. What goes wrong with the database is told once in a row, and tried again."""
@@ -100,6 +109,7 @@ class Runner:
         renewed = time.monotonic()
         try:
             while True:
+                self._woken.clear()
                 try:
                     await self._look_around()
                     found = 0 if gate.closed else await self._start_more()
@@ -108,15 +118,18 @@ class Runner:
                         await self._thread.run(_renew, self._claim)
                     told = False
                 except Exception as error:
-                    found = 0
+                    found, self._has_work = 0, True
                     if not told:
                         log.exception("Comparisons cannot go on (%s); trying again twice a second.", error)
                         told = True
                 if found and self._running:
                     await asyncio.wait(self._running, timeout=POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                     await asyncio.sleep(min(GATHER_SECONDS, POLL_SECONDS))
-                else:
+                elif self._has_work:
                     await asyncio.sleep(POLL_SECONDS)
+                else:
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._woken.wait(), IDLE_SECONDS)
         finally:
             for task in self._running:
                 task.cancel()
@@ -124,16 +137,22 @@ class Runner:
             await self._thread.close()
 
     async def _look_around(self) -> None:
-        """Take back what nobody renews, and note the end of what is done, whoever ran its last trial."""
+        """Take back what nobody renews, and note the end of what is done, whoever ran its last trial.
+
+        Claims of a comparison that was paused are work, too: a server that held them may have died.
+        """
         if time.monotonic() - self._looked < POLL_SECONDS:
             return
         self._looked = time.monotonic()
         if self._looked - self._saw > RENEW_SECONDS:
             self._watch.start_over()
-        await self._thread.run(_take_back, self._watch)
+        has_claims = await self._thread.run(_take_back, self._watch)
         self._saw = time.monotonic()
-        for comparison in await self._thread.run(_done):
-            await self._thread.run(finish_if_done, comparison)
+        running = await self._thread.run(_running)
+        for comparison, has_trials in running:
+            if not has_trials:
+                await self._thread.run(finish_if_done, comparison)
+        self._has_work = has_claims or bool(running)
 
     async def _start_more(self) -> int:
         """Claim what may run now, and start it. Returns how many are running."""
@@ -170,20 +189,22 @@ class Runner:
             await events.tell_pages(events.COMPARISON_CHANGED, comparison)
 
 
-def _take_back(watch: ClaimWatch) -> None:
-    """Let trials wait again whose server has died."""
+def _take_back(watch: ClaimWatch) -> bool:
+    """Let trials wait again whose server has died. Returns whether any trial was claimed."""
     running = Trial.objects.filter(state=TrialState.RUNNING)
-    for claim, not_before in watch.dead(running.order_by().values_list("claim", "not_before").distinct()):
+    claims = list(running.order_by().values_list("claim", "not_before").distinct())
+    for claim, not_before in watch.dead(claims):
         running.filter(claim=claim, not_before=not_before).update(
             state=TrialState.WAITING, claim="", not_before=timezone.now()
         )
+    return bool(claims)
 
 
-def _done() -> list[int]:
-    """Running comparisons of which no trial is left."""
+def _running() -> list[tuple[int, bool]]:
+    """Return the running comparisons, and whether each has a trial that has not ended."""
     left = Trial.objects.filter(comparison=OuterRef("pk"), state__in=[TrialState.WAITING, TrialState.RUNNING])
-    running = Comparison.objects.filter(~Exists(left), state=ComparisonState.RUNNING)
-    return list(running.values_list("pk", flat=True))
+    running = Comparison.objects.filter(state=ComparisonState.RUNNING)
+    return list(running.values_list("pk", Exists(left)))
 
 
 def _claim_some(claim: str, busy: Counter[int | None]) -> list[Trial]:

@@ -1,7 +1,7 @@
 """Reads that are more than one line: they return rows or frozen dataclasses, ready for a template."""
 
-from promptops.live import heads
 from promptops.models import Release
+from promptops.polling import heads
 from promptops.queries import overview, presence, providers, samples, templates, variables
 
 __all__ = ["heads", "latest_release", "overview", "presence", "providers", "samples", "templates", "variables"]

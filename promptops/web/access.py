@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django_htmx.http import HttpResponseClientRedirect
 
-from promptops import addresses, live, outages
+from promptops import addresses, outages, polling
 from promptops.actions import accounts
 from promptops.actions.audit import record_refusal
 from promptops.audit import Actor
@@ -42,7 +42,7 @@ def requires(permission: Permission) -> Callable[[View], View]:
             _seen(request)
             if not request.htmx:
                 # Before the view reads anything: what is released in between is then news to the page.
-                request.heads = live.heads()
+                request.heads = polling.heads()
             return view(request, *args, **kwargs)
 
         guarded = never_cache(guarded)

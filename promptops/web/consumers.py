@@ -23,7 +23,7 @@ from django.db import Error
 from django.template.loader import render_to_string
 from django.utils.crypto import constant_time_compare
 
-from promptops import events, live, outages
+from promptops import events, live, outages, polling
 from promptops.actions import presence
 from promptops.actions.audit import record_refusal
 from promptops.actions.errors import Refused
@@ -85,7 +85,7 @@ class PageConsumer(AsyncWebsocketConsumer):
     async def connect(self) -> None:
         try:
             user = await self._user()
-            heads = await database_sync_to_async(live.heads)()
+            heads = await database_sync_to_async(polling.heads)()
         except Error as error:
             if outages.kind(error) is None:
                 raise

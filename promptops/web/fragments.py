@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from django.template.loader import render_to_string
 from django.utils import timezone
 
-from promptops import events, live, queries
+from promptops import events, polling, queries
 from promptops.enums import Permission
 from promptops.permissions import allows
 from promptops.queries import overview, people
@@ -71,7 +71,7 @@ class Rendered:
 
 def render(name: str, role: str, zone: ZoneInfo | None) -> Rendered:
     """Read and render the part now."""
-    heads = live.heads()
+    heads = polling.heads()
     fragment = FRAGMENTS[name]
     with timezone.override(zone):
         context = {

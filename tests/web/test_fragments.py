@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 import pytest
 from channels.db import database_sync_to_async
 
-from promptops import live
+from promptops import polling
 from promptops.models import User
 from promptops.web import consumers, fragments
 from promptops.web.fragments import FRAGMENTS, is_newer, shown_numbers
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def versions() -> str:
-    return "-".join(str(number) for number in live.heads().values())
+    return "-".join(str(number) for number in polling.heads().values())
 
 
 async def part(socket, holds: str, seconds: float = 5) -> str:

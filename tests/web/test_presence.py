@@ -7,12 +7,13 @@ from datetime import timedelta
 
 import pytest
 from channels.db import database_sync_to_async
+from channels.layers import get_channel_layer
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from promptops import live
+from promptops import events, live, polling
 from promptops.actions import presence
 from promptops.actions.releases import Content
 from promptops.actions.templates import save_draft
@@ -108,6 +109,20 @@ async def test_pages_of_another_process_are_seen_and_leave_when_it_dies(publish,
         assert await in_thread(others)(template, releaser) == []
 
 
+async def test_a_page_hears_who_came_before_its_server_first_looked(publish, editor):
+    template = (await in_thread(publish)("enhance", "First")).template
+    await in_thread(page_of)(template, editor, "elsewhere")
+    layer = get_channel_layer()
+    page = await layer.new_channel()
+    await layer.group_add(events.PAGES, page)
+    following = asyncio.create_task(live.follow())
+    try:
+        async with asyncio.timeout(3):
+            assert await layer.receive(page) == events.message("presence", template.pk)
+    finally:
+        following.cancel()
+
+
 def test_the_heartbeat_is_one_write_for_all_pages_and_none_without(publish, editor, releaser):
     template = publish("enhance", "First").template
     theirs = page_of(template, releaser, "elsewhere", age=20)
@@ -133,7 +148,7 @@ def test_the_heartbeat_is_one_write_for_all_pages_and_none_without(publish, edit
 def test_what_a_dead_process_left_is_forgotten(publish, editor):
     template = publish("enhance", "First").template
     page_of(template, editor, "dead", age=2 * 3600)
-    assert live.presence() == {}
+    assert polling.look().presence == {}
     presence.arrive(template, user=editor, channel="c")
     assert [page.channel for page in Presence.objects.all()] == ["c"]
     presence.leave("c")

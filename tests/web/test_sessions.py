@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from promptops import audit, live
+from promptops import audit, polling
 from promptops.actions import accounts
 from promptops.actions.errors import Stale
 from promptops.models import AuditEntry, User, UserSession
@@ -213,11 +213,11 @@ async def test_ending_a_session_cuts_its_pages_and_no_others(make_user):
 
 @pytest.mark.django_db
 def test_other_processes_learn_whose_sign_in_changed(viewer, editor, actor):
-    before = live.heads()["audit"]
+    before = polling.heads()["audit"]
     accounts.end_session(session_of(sign_in(viewer)), by=actor)
     accounts.change_role(editor, "viewer", by=actor)
-    assert sorted(live.people_changed(before)) == sorted([viewer.pk, editor.pk])
-    assert live.people_changed(live.heads()["audit"]) == []
+    assert sorted(polling.people_changed(before)) == sorted([viewer.pk, editor.pk])
+    assert polling.people_changed(polling.heads()["audit"]) == []
 
 
 @pytest.mark.django_db
