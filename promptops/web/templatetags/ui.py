@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import html
+import re
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
 from django import template
+from django.template.defaultfilters import floatformat
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
@@ -122,6 +124,25 @@ def usd(amount: float | None) -> str:
 def share(value: float | None) -> str:
     """A share from 0 to 1 in percent: "63%", "<1%", ">99%"; None as a dash."""
     return "–" if value is None else whole_percent(value)
+
+
+@register.filter(name="in_unit")
+def in_unit(value: float | None, unit: str) -> str:
+    """Return a value of a chart in its unit, which is "ms", "usd", "percent" or "count"."""
+    if unit == "ms":
+        return duration(value)
+    if unit == "usd":
+        return usd(value)
+    return floatformat(value, "-1g") + ("%" if unit == "percent" else "")
+
+
+@register.filter(name="one_line", is_safe=True)
+def one_line(text: str) -> str:
+    """Return the text with each run of spaces and line breaks as one space, and none at its ends.
+
+    `{% filter one_line %}` lets a long attribute or a chip take several lines of a template.
+    """
+    return re.sub(r"[ \t\r\n\f]+", " ", text).strip(" ")
 
 
 @register.filter(name="short_sha")
