@@ -19,8 +19,8 @@ AFTER_BLOCK = re.compile(rf"(</?(?:{BLOCKS})\b(?:[^<>\"']|\"[^\"]*\"|'[^']*')*>)
 def unwrapped(page: str) -> str:
     """Return the HTML with the indented line breaks of its templates as what a browser makes of them.
 
-    Such a break is one space, and nothing beside the tag of a block or at the end of a tag. Line breaks of texts are not
-    indented, and stay.
+    Such a break is one space, and nothing beside the tag of a block or at the end of a tag. Line breaks of texts
+    are not indented, and stay.
     """
     page = BREAK.sub("\0", page).replace("\0>", ">").replace('" >', '">')
     page = AFTER_BLOCK.sub(r"\1", BEFORE_BLOCK.sub(r"\1", page))
