@@ -26,9 +26,11 @@ proof: $(VENV)/.dev ## Run the long proofs
 
 lint: $(VENV)/.dev ## Check format, lint and types
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(OXLINT)
+	@find templates -name '*.html' -exec $(BIN)/djade --check {} + && $(BIN)/djlint --lint --quiet templates
 
 fix: $(VENV)/.dev ## Mend format and what lint can mend
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format . ; $(OXLINT) --fix
+	@find templates -name '*.html' -exec $(BIN)/djade {} +
 
 lock: ## Lock the dependencies anew (needs uv)
 	@UV_PYTHON_DOWNLOADS=never uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --upgrade pyproject.toml -o requirements.txt

@@ -182,3 +182,14 @@ def test_changes_are_made_by_actions_alone() -> None:
     for module, path in MODULES.items():
         if module.split(".")[0] in {"web", "queries", "api"}:
             assert "django.db.transaction" not in set(imports(path)), module
+
+
+def test_no_line_of_a_template_is_long() -> None:
+    """The formatter does not wrap lines, since it cannot know which spaces a page shows."""
+    long = [
+        f"{path.relative_to(settings.BASE_DIR)}:{number} has {len(line)} characters"
+        for path in sorted((settings.BASE_DIR / "templates").rglob("*.html"))
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if len(line) > 120
+    ]
+    assert long == []

@@ -16,6 +16,7 @@ from lucide import IconDoesNotExist
 
 from promptops.enums import Role, RunStatus
 from promptops.web.templatetags import ui
+from tests.web.conftest import unwrapped
 
 NOW = datetime(2026, 11, 22, 14, 32, 5, tzinfo=UTC)
 STATIC = settings.BASE_DIR / "static"
@@ -23,7 +24,7 @@ TEMPLATES = sorted((settings.BASE_DIR / "templates").rglob("*.html"))
 
 
 def render(source: str, **context: object) -> str:
-    return Template(source).render(Context(context))
+    return unwrapped(Template(source).render(Context(context)))
 
 
 def frame_context(**more: object) -> dict[str, object]:

@@ -210,7 +210,7 @@ def test_views_of_a_difference(enhance, publish, client_for, viewer, view, colum
     query = {"a": "1", "b": "2"} | ({"view": view} if view else {})
     page = client_for(viewer).get(reverse("template_diff", args=["enhance"]), query).content.decode()
     assert f'<div class="diff {columns}" role="group"' in page
-    assert re.search(rf'aria-current="true"[^>]*>{current}</a>', page)
+    assert re.search(rf'aria-current="true"[^>]*>\s*{current}\s*</a>', page)
     after = re.findall(r'<div class="text after" dir="auto">(.*?)</div>', page)
     told = [re.sub(r"<span.*?</span>|<[^>]+>", "", text) for text in after]
     assert told == (["First line.", "Third line.", "New line."] if columns else [])

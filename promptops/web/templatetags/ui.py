@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import html
+import re
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
 from django import template
 from django.conf import settings
+from django.template.defaultfilters import floatformat
 from django.templatetags.static import static
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -142,6 +144,25 @@ def share(value: float | None) -> str:
 def settings_summary(content: object) -> list[tuple[str, str]]:
     """Return label and value of each generation setting of a version or draft."""
     return summary(content)
+
+
+@register.filter(name="in_unit")
+def in_unit(value: float | None, unit: str) -> str:
+    """Return a value of a chart in its unit, which is "ms", "usd", "percent" or "count"."""
+    if unit == "ms":
+        return duration(value)
+    if unit == "usd":
+        return usd(value)
+    return floatformat(value, "-1g") + ("%" if unit == "percent" else "")
+
+
+@register.filter(name="one_line", is_safe=True)
+def one_line(text: str) -> str:
+    """Return the text with each run of spaces and line breaks as one space, and none at its ends.
+
+    `{% filter one_line %}` lets a long attribute or a chip take several lines of a template.
+    """
+    return re.sub(r"[ \t\r\n\f]+", " ", text).strip(" ")
 
 
 @register.filter(name="short_sha")
