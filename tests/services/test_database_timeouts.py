@@ -26,7 +26,7 @@ except Exception as error:
 
 @pytest.fixture(scope="module")
 def database():
-    with own_postgresql() as running:
+    with own_postgresql(has_tables=False) as running:
         yield running
 
 
