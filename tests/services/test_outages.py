@@ -90,6 +90,7 @@ def runs_in(database: str) -> list[tuple[str, str]]:
         return connection.execute("SELECT input, output FROM promptops_run ORDER BY id").fetchall()
 
 
+# 10 s: a start, answers of 1.5 s, pages that wait 2 s for the record, and a database that stops and starts again.
 async def test_runs_that_end_during_an_outage_are_recorded_afterwards(tmp_path, postgresql, upstream) -> None:
     with serving(tmp_path, DATABASE_URL=postgresql.url) as server:
         async with pages_of(server, upstream, 4) as (browser, pages):
@@ -113,6 +114,7 @@ async def test_runs_that_end_during_an_outage_are_recorded_afterwards(tmp_path, 
     assert len(server.output.splitlines()) < 40, server.output
 
 
+# 10 s, for the same reasons.
 async def test_the_end_of_the_server_waits_for_runs_that_are_not_recorded_yet(tmp_path, postgresql, upstream) -> None:
     with serving(tmp_path, DATABASE_URL=postgresql.url) as server:
         async with pages_of(server, upstream, 2) as (_, pages):
@@ -129,6 +131,7 @@ async def test_the_end_of_the_server_waits_for_runs_that_are_not_recorded_yet(tm
     assert "Traceback" not in server.output
 
 
+# 15 s: the server waits 1 s for runs, 5 s for their record and up to 10 s for open pages.
 async def test_what_is_lost_with_the_server_is_counted_in_its_log(tmp_path, postgresql, upstream) -> None:
     with serving(tmp_path, DATABASE_URL=postgresql.url, GRACE_SECONDS="1") as server:
         async with pages_of(server, upstream, 2) as (_, pages):

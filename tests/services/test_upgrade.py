@@ -96,6 +96,7 @@ def test_an_old_database_is_upgraded_with_all_it_holds(tmp_path: Path, engine: s
     }
 
 
+# Three starts on two cores, one of which makes all tables: 5 to 10 s.
 @pytest.mark.parametrize(
     ("engine", "kept"),
     [
@@ -147,6 +148,7 @@ def held(engine: str, url: str, stack: ExitStack) -> None:
     fcntl.flock(file, fcntl.LOCK_EX)
 
 
+# One start, which has to come as far as the lock, wait there, and go on: 5 s.
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_start_waits_for_one_that_prepares_the_database_and_says_so(tmp_path: Path, engine: str) -> None:
     with ExitStack() as stack:
