@@ -13,6 +13,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django_htmx.http import HttpResponseClientRedirect
 
+from promptops.web.request import AnyRequest
+
 AFFECTED = "Connected servers switch within a second. Runs already started finish with the old version."
 
 
@@ -69,7 +71,7 @@ def panel(
     return render(request, template, context, status=409 if error else 200)
 
 
-def done(request: HttpRequest, url: str, message: str, undo: str = "") -> HttpResponse:
+def done(request: AnyRequest, url: str, message: str, undo: str = "") -> HttpResponse:
     """To the page that shows the result, with a toast that says what happened; `undo` is where its button posts."""
     messages.success(request, message, extra_tags=undo)
     return HttpResponseClientRedirect(url) if request.htmx else redirect(url)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.urls import reverse
 
 from promptops import guards
@@ -15,10 +15,11 @@ from promptops.enums import SafetyTermKind
 from promptops.models import SafetyModelVersion
 from promptops.web import review
 from promptops.web.access import actor
+from promptops.web.request import Request
 
 
 def release(
-    request: HttpRequest, wanted: actions.SafetyChange, expected: int, page: str, asked: dict[str, Any], undo: str = ""
+    request: Request, wanted: actions.SafetyChange, expected: int, page: str, asked: dict[str, Any], undo: str = ""
 ) -> HttpResponse:
     """Release the change and go to `page`, or show the panel again with why not. `undo` says how to take it back."""
     try:
@@ -31,7 +32,7 @@ def release(
     return review.done(request, reverse(page), f"r{done.changed_revision} is live. {undo}")
 
 
-def refused(request: HttpRequest, error: str, asked: dict[str, Any]) -> HttpResponse:
+def refused(request: Request, error: str, asked: dict[str, Any]) -> HttpResponse:
     """The panel with why not. Pressing its button again would not help, so it has none, and nothing to note."""
     asked = asked | {"template": "_review_refused.html", "without_note": True, "affected": "", "warning": ""}
     return review.panel(request, error=error, **asked)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
@@ -19,13 +19,14 @@ from promptops.queries.offers import Offer, offers
 from promptops.text import whole_number
 from promptops.web import blindness, review
 from promptops.web.access import actor, requires
+from promptops.web.request import Request
 from promptops.web.review import Change
 from promptops.web.views.comparisons import found
 
 
 @requires(Permission.RELEASE)
 @require_POST
-def publish(request: HttpRequest, pk: int, arm: int) -> HttpResponse:
+def publish(request: Request, pk: int, arm: int) -> HttpResponse:
     """Make the arm's version live, or its text the next version where no version says the same."""
     comparison, offer = _chosen(pk, arm)
     chosen = offer.arm
@@ -75,7 +76,7 @@ def publish(request: HttpRequest, pk: int, arm: int) -> HttpResponse:
 
 @requires(Permission.RELEASE)
 @require_POST
-def make_first(request: HttpRequest, pk: int, arm: int) -> HttpResponse:
+def make_first(request: Request, pk: int, arm: int) -> HttpResponse:
     """Put the arm's provider at the head of the chain."""
     comparison, offer = _chosen(pk, arm)
     names = dict(Provider.objects.values_list("id", "name"))
@@ -85,7 +86,7 @@ def make_first(request: HttpRequest, pk: int, arm: int) -> HttpResponse:
         given = request.POST.get("expected", "").split(",")
         expected = [number for each in given if (number := whole_number(each)) is not None]
     reason, error = _reason(comparison, offer), offer.first.why_not
-    provider = offer.arm.provider_id
+    provider = offer.arm.provider_id or 0
     order = [provider, *(each for each in expected if each != provider)] if provider in names else expected
     if review.confirmed(request) and not error:
         try:
@@ -108,7 +109,7 @@ def make_first(request: HttpRequest, pk: int, arm: int) -> HttpResponse:
     )
 
 
-def _panel(request: HttpRequest, reason: Reason, **given: Any) -> HttpResponse:
+def _panel(request: Request, reason: Reason, **given: Any) -> HttpResponse:
     return review.panel(
         request,
         form_id="arm-form",

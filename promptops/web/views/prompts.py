@@ -5,7 +5,7 @@ from uuid import uuid4
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
@@ -30,11 +30,12 @@ from promptops.web.access import actor, refused, requires
 from promptops.web.forms import ContentForm, DescriptionForm, TemplateForm
 from promptops.web.forms_filters import SearchForm
 from promptops.web.lists import clean_query
+from promptops.web.request import Request
 from promptops.web.review import Change
 
 
 @requires(Permission.READ)
-def index(request: HttpRequest) -> HttpResponse:
+def index(request: Request) -> HttpResponse:
     """All templates by operation; `?archived=1` shows the archive, `?q=` what holds these words."""
     if (address := clean_query(request)) is not None:
         return redirect(address)
@@ -50,7 +51,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 
 @requires(Permission.EDIT)
-def new(request: HttpRequest) -> HttpResponse:
+def new(request: Request) -> HttpResponse:
     """Create a template; its first text is written in the editor."""
     operation = request.GET.get("operation")
     form = TemplateForm(request.POST or None, initial={"operation": operation} if operation else None)
@@ -66,7 +67,7 @@ def new(request: HttpRequest) -> HttpResponse:
 
 
 @requires(Permission.READ)
-def edit(request: HttpRequest, name: str) -> HttpResponse:
+def edit(request: Request, name: str) -> HttpResponse:
     """The editor beside "Try it"; without the right to edit, the live text to read and nothing to press."""
     template = _template(name)
     draft = template.drafts.select_related("base").filter(user=request.user).first()
@@ -101,7 +102,7 @@ def edit(request: HttpRequest, name: str) -> HttpResponse:
 
 @requires(Permission.EDIT)
 @require_POST
-def draft(request: HttpRequest, name: str) -> HttpResponse:
+def draft(request: Request, name: str) -> HttpResponse:
     """Autosave: keep the form as this person's draft and answer with the state of the publish button."""
     template = _template(name)
     form = ContentForm(request.POST)
@@ -124,7 +125,7 @@ def draft(request: HttpRequest, name: str) -> HttpResponse:
 
 @requires(Permission.EDIT)
 @require_POST
-def check(request: HttpRequest, name: str) -> HttpResponse:
+def check(request: Request, name: str) -> HttpResponse:
     """The findings, the filled-in view and the variables for what is in the editor, after a variable changed."""
     template = _template(name)
     form = ContentForm(request.POST)
@@ -135,7 +136,7 @@ def check(request: HttpRequest, name: str) -> HttpResponse:
 
 @requires(Permission.EDIT)
 @require_POST
-def discard(request: HttpRequest, name: str) -> HttpResponse:
+def discard(request: Request, name: str) -> HttpResponse:
     """Discard this person's draft with what the editor holds, and show the live text again. It can be undone."""
     template = _template(name)
     if refused := _keep_posted(request, template):
@@ -146,7 +147,7 @@ def discard(request: HttpRequest, name: str) -> HttpResponse:
 
 
 @requires(Permission.EDIT)
-def discarded(request: HttpRequest, name: str) -> HttpResponse:
+def discarded(request: Request, name: str) -> HttpResponse:
     """The panel with this person's discarded drafts, to read and to put back."""
     template = _template(name)
     rows = queries.templates.discarded(template, request.user)
@@ -155,7 +156,7 @@ def discarded(request: HttpRequest, name: str) -> HttpResponse:
 
 @requires(Permission.EDIT)
 @require_POST
-def restore_draft(request: HttpRequest, name: str, kept: int) -> HttpResponse:
+def restore_draft(request: Request, name: str, kept: int) -> HttpResponse:
     """Put a discarded draft back. What the editor holds is saved first, and set aside for it."""
     template = _template(name)
     if refused := _keep_posted(request, template):
@@ -173,7 +174,7 @@ def restore_draft(request: HttpRequest, name: str, kept: int) -> HttpResponse:
 
 @requires(Permission.EDIT)
 @require_POST
-def set_aside(request: HttpRequest, name: str) -> HttpResponse:
+def set_aside(request: Request, name: str) -> HttpResponse:
     """Of two texts of the same person, go on with the saved one; the one in this page is set aside."""
     template = _template(name)
     form = ContentForm(request.POST)
@@ -188,7 +189,7 @@ def set_aside(request: HttpRequest, name: str) -> HttpResponse:
 
 
 @requires(Permission.EDIT)
-def samples(request: HttpRequest, name: str) -> HttpResponse:
+def samples(request: Request, name: str) -> HttpResponse:
     """The menu of sample inputs; with POST, pin the input of "Try it" or unpin the sample that `unpin` names."""
     template = _template(name)
     said = ""
@@ -208,7 +209,7 @@ def samples(request: HttpRequest, name: str) -> HttpResponse:
 
 
 @requires(Permission.READ)
-def presence(request: HttpRequest, name: str) -> HttpResponse:
+def presence(request: Request, name: str) -> HttpResponse:
     """Who else has the editor open."""
     template = _template(name)
     context = {"template": template, "company": queries.presence.at(template, request.user)}
@@ -217,14 +218,14 @@ def presence(request: HttpRequest, name: str) -> HttpResponse:
 
 @requires(Permission.RELEASE)
 @require_POST
-def review(request: HttpRequest, name: str) -> HttpResponse:
+def review(request: Request, name: str) -> HttpResponse:
     """The review panel for what is in the editor: its difference from live, a note, one button."""
     return _review(request, _template(name))
 
 
 @requires(Permission.EDIT)
 @require_POST
-def merge(request: HttpRequest, name: str) -> HttpResponse:
+def merge(request: Request, name: str) -> HttpResponse:
     """The merge of what is in the editor with what is live; from its panel, the merge goes into the draft.
 
     What is taken is merged anew from the saved draft and the live version; the panel only sends which ones it showed
@@ -237,7 +238,7 @@ def merge(request: HttpRequest, name: str) -> HttpResponse:
             return _cannot_keep(form)
         return _conflict(request, template, form, template.live_version)
     prefix = "choice-"
-    chosen = {key.removeprefix(prefix): value for key, value in request.POST.items() if key.startswith(prefix)}
+    chosen = {key.removeprefix(prefix): str(value) for key, value in request.POST.items() if key.startswith(prefix)}
     expected, seen = whole_number(request.POST["expected"]), request.POST.get("seen", "")
     try:
         draft = merges.take(template, chosen, user=request.user, expected=expected, seen=seen)
@@ -251,7 +252,7 @@ def merge(request: HttpRequest, name: str) -> HttpResponse:
 
 @requires(Permission.EDIT)
 @require_POST
-def undo_merge(request: HttpRequest, name: str) -> HttpResponse:
+def undo_merge(request: Request, name: str) -> HttpResponse:
     """Bring back the draft as it was before the newest merge, once the person has seen what goes."""
     template = _template(name)
     draft = template.drafts.filter(user=request.user).first()
@@ -283,7 +284,7 @@ def undo_merge(request: HttpRequest, name: str) -> HttpResponse:
 
 @requires(Permission.RELEASE)
 @require_POST
-def publish(request: HttpRequest, name: str) -> HttpResponse:
+def publish(request: Request, name: str) -> HttpResponse:
     """Publish what is in the editor. Refused with both texts when someone was faster; the draft is kept."""
     template = _template(name)
     form = ContentForm(request.POST)
@@ -305,7 +306,7 @@ def publish(request: HttpRequest, name: str) -> HttpResponse:
 
 
 @requires(Permission.READ)
-def history(request: HttpRequest, name: str) -> HttpResponse:
+def history(request: Request, name: str) -> HttpResponse:
     """All versions, newest first; any two can be chosen and compared."""
     template = _template(name)
     page = "prompts/_history.html" if request.htmx else "prompts/history.html"
@@ -314,7 +315,7 @@ def history(request: HttpRequest, name: str) -> HttpResponse:
 
 
 @requires(Permission.READ)
-def version(request: HttpRequest, name: str, number: int) -> HttpResponse:
+def version(request: Request, name: str, number: int) -> HttpResponse:
     """One version: text, settings, note, hash."""
     template = _template(name)
     found = _version(template, number)
@@ -330,7 +331,7 @@ def version(request: HttpRequest, name: str, number: int) -> HttpResponse:
 
 
 @requires(Permission.READ)
-def diff(request: HttpRequest, name: str) -> HttpResponse:
+def diff(request: Request, name: str) -> HttpResponse:
     """Any two of: `live`, `draft` (one's own), a version's number; from `?a=` to `?b=`, `?view=side` or `inline`.
 
     Without a view the page is side by side where there is room.
@@ -350,7 +351,7 @@ def diff(request: HttpRequest, name: str) -> HttpResponse:
         "settings": _settings(a.content, b.content),
         "rows": diffs.fold(lines),
         "summary": diffs.summary(lines),
-        "view": {"inline": "", "side": "side"}.get(view, "auto"),
+        "view": {"inline": "", "side": "side"}.get(view or "", "auto"),
         "tab": "history",
     }
     return render(request, "prompts/diff.html", context)
@@ -358,7 +359,7 @@ def diff(request: HttpRequest, name: str) -> HttpResponse:
 
 @requires(Permission.RELEASE)
 @require_POST
-def roll_back(request: HttpRequest, name: str, number: int) -> HttpResponse:
+def roll_back(request: Request, name: str, number: int) -> HttpResponse:
     """Make an older version live again: the review panel, then the act."""
     template = _template(name)
     wanted, current = _version(template, number), template.live_version
@@ -391,7 +392,7 @@ def roll_back(request: HttpRequest, name: str, number: int) -> HttpResponse:
 
 @requires(Permission.EDIT)
 @require_POST
-def edit_from(request: HttpRequest, name: str, number: int) -> HttpResponse:
+def edit_from(request: Request, name: str, number: int) -> HttpResponse:
     """Take a version's text into the editor, as a draft on top of what is live."""
     template = _template(name)
     found = _version(template, number)
@@ -417,7 +418,7 @@ def edit_from(request: HttpRequest, name: str, number: int) -> HttpResponse:
 
 
 @requires(Permission.READ)
-def details(request: HttpRequest, name: str) -> HttpResponse:
+def details(request: Request, name: str) -> HttpResponse:
     """What the template is for, whether it is the default, and the archive."""
     template = _template(name)
     form = DescriptionForm(request.POST or None, initial={"description": template.description})
@@ -435,7 +436,7 @@ def details(request: HttpRequest, name: str) -> HttpResponse:
 
 @requires(Permission.RELEASE)
 @require_POST
-def make_default(request: HttpRequest, name: str) -> HttpResponse:
+def make_default(request: Request, name: str) -> HttpResponse:
     """Let this template serve its operation."""
     template = _template(name)
     default = Template.objects.filter(operation=template.operation, is_default=True).first()
@@ -453,7 +454,7 @@ def make_default(request: HttpRequest, name: str) -> HttpResponse:
 
 @requires(Permission.RELEASE)
 @require_POST
-def archive(request: HttpRequest, name: str) -> HttpResponse:
+def archive(request: Request, name: str) -> HttpResponse:
     """Take the template off the lists."""
     template = _template(name)
     return _act(
@@ -470,7 +471,7 @@ def archive(request: HttpRequest, name: str) -> HttpResponse:
 
 @requires(Permission.RELEASE)
 @require_POST
-def restore(request: HttpRequest, name: str) -> HttpResponse:
+def restore(request: Request, name: str) -> HttpResponse:
     """Bring the template back."""
     template = _template(name)
     return _act(
@@ -517,7 +518,7 @@ def _shown(piece: Piece, values: dict[str, str]) -> dict[str, str]:
     return {"text": piece.filled(values), "state": state, "name": piece.name}
 
 
-def _state(request: HttpRequest, template: Template, base: int | None) -> dict[str, Any]:
+def _state(request: Request, template: Template, base: int | None) -> dict[str, Any]:
     """What is live as seen from a text that started from `base`."""
     current = template.live_version
     return {
@@ -531,7 +532,7 @@ def _state(request: HttpRequest, template: Template, base: int | None) -> dict[s
     }
 
 
-def _published(request: HttpRequest, template: Template) -> dict[str, Any] | None:
+def _published(request: Request, template: Template) -> dict[str, Any] | None:
     """After a release from this page: what was made live, and what was live before, for the undo button."""
     release = template.releases.select_related("version", "replaced").first()
     if release is None or release.version is None or template.live_version_id != release.version_id:
@@ -541,7 +542,7 @@ def _published(request: HttpRequest, template: Template) -> dict[str, Any] | Non
     return {"version": release.version, "replaced": release.replaced, "revision": release.revision}
 
 
-def _review(request: HttpRequest, template: Template, error: str = "") -> HttpResponse:
+def _review(request: Request, template: Template, error: str = "") -> HttpResponse:
     form = ContentForm(request.POST)
     if not form.is_valid():
         return _cannot_keep(form)
@@ -573,7 +574,7 @@ def _review(request: HttpRequest, template: Template, error: str = "") -> HttpRe
     )
 
 
-def _conflict(request: HttpRequest, template: Template, form: ContentForm, current: Version | None) -> HttpResponse:
+def _conflict(request: Request, template: Template, form: ContentForm, current: Version | None) -> HttpResponse:
     """Someone was faster: the merge of both texts, and a way on that loses neither."""
     draft = _keep(request, template, form)
     base = template.versions.filter(pk=form.cleaned_data["base"]).first() if form.cleaned_data["base"] else None
@@ -582,7 +583,7 @@ def _conflict(request: HttpRequest, template: Template, form: ContentForm, curre
     return _merge_panel(request, template, current, base, form.content, draft)
 
 
-def _merge_again(request: HttpRequest, name: str, refused: Refused, chosen: dict[str, str]) -> HttpResponse:
+def _merge_again(request: Request, name: str, refused: Refused, chosen: dict[str, str]) -> HttpResponse:
     """A merge was not taken, and why; shown as it would be now."""
     template = _template(name)
     draft = template.drafts.select_related("base").filter(user=request.user).first()
@@ -598,7 +599,7 @@ def _merge_again(request: HttpRequest, name: str, refused: Refused, chosen: dict
     return _merge_panel(request, template, current, draft.base, yours, draft, chosen=chosen, error=error)
 
 
-def _nothing_to_merge(request: HttpRequest, why: str) -> HttpResponse:
+def _nothing_to_merge(request: Request, why: str) -> HttpResponse:
     return reviews.panel(
         request,
         title="Nothing to merge",
@@ -612,7 +613,7 @@ def _nothing_to_merge(request: HttpRequest, why: str) -> HttpResponse:
 
 
 def _merge_panel(
-    request: HttpRequest,
+    request: Request,
     template: Template,
     current: Version | None,
     base: Version | None,
@@ -640,7 +641,7 @@ def _merge_panel(
     return render(request, "prompts/_conflict.html", context, status=409)
 
 
-def _keep(request: HttpRequest, template: Template, form: ContentForm) -> Draft | None:
+def _keep(request: Request, template: Template, form: ContentForm) -> Draft | None:
     """Save the draft before anything can go wrong; a text that cannot even be stored stays in the page."""
     try:
         return _save(request, template, form, overwrite=True)
@@ -648,7 +649,7 @@ def _keep(request: HttpRequest, template: Template, form: ContentForm) -> Draft 
         return None
 
 
-def _keep_posted(request: HttpRequest, template: Template) -> HttpResponse | None:
+def _keep_posted(request: Request, template: Template) -> HttpResponse | None:
     """Save what the page posted of its editor, if anything. The answer when that cannot be done, else None."""
     if "body" not in request.POST:
         return None
@@ -664,7 +665,7 @@ def _keep_posted(request: HttpRequest, template: Template) -> HttpResponse | Non
     return None
 
 
-def _save(request: HttpRequest, template: Template, form: ContentForm, *, overwrite: bool) -> Draft | None:
+def _save(request: Request, template: Template, form: ContentForm, *, overwrite: bool) -> Draft | None:
     """Save what the form holds as this person's draft; raises what `save_draft` raises."""
     given = form.cleaned_data
     return actions.save_draft(
@@ -678,7 +679,7 @@ def _save(request: HttpRequest, template: Template, form: ContentForm, *, overwr
     )
 
 
-def _elsewhere(request: HttpRequest, template: Template, form: ContentForm, other: Draft) -> HttpResponse:
+def _elsewhere(request: Request, template: Template, form: ContentForm, other: Draft) -> HttpResponse:
     """Another window of the same person has saved meanwhile: both texts, and the choice."""
     context = {"template": template, "other": other, "yours": form.content}
     response = render(request, "prompts/_elsewhere.html", context, status=409)
@@ -686,7 +687,7 @@ def _elsewhere(request: HttpRequest, template: Template, form: ContentForm, othe
     return response
 
 
-def _discarded(request: HttpRequest, template: Template) -> int:
+def _discarded(request: Request, template: Template) -> int:
     """How many discarded drafts this person has of the template."""
     return template.discarded_drafts.filter(user=request.user).count()
 
@@ -703,7 +704,7 @@ def _cannot_keep(form: ContentForm) -> HttpResponse:
     return HttpResponse(sentence, status=400, content_type="text/plain; charset=utf-8")
 
 
-def _act(request: HttpRequest, template: Template, action: Any, *, done: str, **panel: Any) -> HttpResponse:
+def _act(request: Request, template: Template, action: Any, *, done: str, **panel: Any) -> HttpResponse:
     """The review panel of a template's act, or the act itself once it is confirmed."""
     error = ""
     if reviews.confirmed(request):

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from django import forms
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters
@@ -25,6 +25,7 @@ from promptops.text import whole_number
 from promptops.web import review
 from promptops.web.access import actor, refusal, requires
 from promptops.web.forms_providers import EditProviderForm, KeyForm, NewProviderForm, reshaped
+from promptops.web.request import Request
 from promptops.web.review import Change
 from promptops.web.seen import changed
 
@@ -34,7 +35,7 @@ ALL_OFF = "With this no provider is on: every run fails until one is turned on a
 
 
 @requires(Permission.READ)
-def index(request: HttpRequest) -> HttpResponse:
+def index(request: Request) -> HttpResponse:
     """The chain in its order; for an htmx request only the list, or with `states` only how each one is."""
     if request.htmx and "states" in request.GET:
         rows = queries.listed()
@@ -52,11 +53,11 @@ def index(request: HttpRequest) -> HttpResponse:
 
 @requires(Permission.RELEASE)
 @require_POST
-def reorder(request: HttpRequest) -> HttpResponse:
+def reorder(request: Request) -> HttpResponse:
     """Put the providers in the posted order (`order`, one id each), which started from `expected`."""
     order, expected = _ids(request.POST.getlist("order")), _ids(request.POST.get("expected", "").split(","))
     names = dict(Provider.objects.values_list("id", "name"))
-    asked = {
+    asked: dict[str, Any] = {
         "title": "Change the order of the chain",
         "confirm": "Change the order",
         "form_id": "order-form",
@@ -80,7 +81,7 @@ def reorder(request: HttpRequest) -> HttpResponse:
 
 @requires(Permission.ADMINISTER)
 @sensitive_post_parameters("key")
-def new(request: HttpRequest) -> HttpResponse:
+def new(request: Request) -> HttpResponse:
     """Add a provider at the end of the chain."""
     if request.method != "POST":
         return _page(request, "new", {"form": NewProviderForm()})
@@ -111,11 +112,11 @@ def new(request: HttpRequest) -> HttpResponse:
 
 
 @requires(Permission.ADMINISTER)
-def edit(request: HttpRequest, pk: int) -> HttpResponse:
+def edit(request: Request, pk: int) -> HttpResponse:
     """Change a provider's fields; the page also has its key and the way to remove it."""
     if "seen" in request.GET:
         found = Provider.objects.filter(pk=pk).first()
-        return changed(request, found.name if found else "this provider", found and found.changed_revision)
+        return changed(request, found.name if found else "this provider", found.changed_revision if found else None)
     provider = get_object_or_404(Provider, pk=pk)
     if request.method != "POST":
         return _page(request, "edit", _edit_context(provider))
@@ -163,7 +164,7 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
 
 @requires(Permission.RELEASE)
 @require_POST
-def ask_again(request: HttpRequest, pk: int) -> HttpResponse:
+def ask_again(request: Request, pk: int) -> HttpResponse:
     """End the provider's cooldown, then show the page on which the button was pressed."""
     provider = get_object_or_404(Provider, pk=pk)
     actions.ask_again(provider, by=actor(request))
@@ -173,7 +174,7 @@ def ask_again(request: HttpRequest, pk: int) -> HttpResponse:
 
 @requires(Permission.ADMINISTER)
 @require_POST
-def forget(request: HttpRequest, pk: int) -> HttpResponse:
+def forget(request: Request, pk: int) -> HttpResponse:
     """Forget an adaptation that was learned of the provider (`name`)."""
     provider = get_object_or_404(Provider, pk=pk)
     url = reverse("provider", args=[pk])
@@ -188,7 +189,7 @@ def forget(request: HttpRequest, pk: int) -> HttpResponse:
 @requires(Permission.ADMINISTER)
 @sensitive_post_parameters("key")
 @require_POST
-def key(request: HttpRequest, pk: int) -> HttpResponse:
+def key(request: Request, pk: int) -> HttpResponse:
     """Change where a provider's key comes from. A stored key is never shown, not even to who stored it."""
     provider = get_object_or_404(Provider, pk=pk)
     if "reshape" in request.POST:
@@ -227,7 +228,7 @@ def key(request: HttpRequest, pk: int) -> HttpResponse:
 
 @requires(Permission.RELEASE)
 @require_POST
-def enabled(request: HttpRequest, pk: int) -> HttpResponse:
+def enabled(request: Request, pk: int) -> HttpResponse:
     """Turn a provider on or off (`enabled` is 1 or 0)."""
     provider = get_object_or_404(Provider, pk=pk)
     wanted = request.POST.get("enabled") == "1"
@@ -255,7 +256,7 @@ def enabled(request: HttpRequest, pk: int) -> HttpResponse:
 
 @requires(Permission.ADMINISTER)
 @require_POST
-def remove(request: HttpRequest, pk: int) -> HttpResponse:
+def remove(request: Request, pk: int) -> HttpResponse:
     """Remove a provider that is off, and its key."""
     provider = get_object_or_404(Provider, pk=pk)
     expected = request.POST.get("expected", "")
@@ -290,7 +291,7 @@ def _passing(rows: list[queries.ProviderRow]) -> bool:
 
 
 def _page(
-    request: HttpRequest, page: str, context: dict[str, Any], *, part: str = "provider", status: int = 200
+    request: Request, page: str, context: dict[str, Any], *, part: str = "provider", status: int = 200
 ) -> HttpResponse:
     """The page, or for an htmx request only its form `part`, which replaces itself."""
     if not request.htmx:
@@ -301,11 +302,11 @@ def _page(
 
 
 def _invalid(
-    request: HttpRequest, page: str, form: forms.Form, context: dict[str, Any], *, part: str = "provider"
+    request: Request, page: str, form: forms.Form, context: dict[str, Any], *, part: str = "provider"
 ) -> HttpResponse:
     """The form with its errors; over an open panel, the errors in the panel."""
     if request.htmx and review.confirmed(request):
-        error = " ".join(message for messages in form.errors.values() for message in messages)
+        error = " ".join(str(message) for messages in form.errors.values() for message in messages)
         return review.panel(request, title="Not saved", confirm="Try again", form_id=f"{part}-form", error=error)
     return _page(request, page, context, part=part, status=422)
 
@@ -326,7 +327,7 @@ def _edit_context(
     }
 
 
-def _stale(request: HttpRequest, provider: Provider, expected_id: str, asked: dict[str, Any]) -> HttpResponse:
+def _stale(request: Request, provider: Provider, expected_id: str, asked: dict[str, Any]) -> HttpResponse:
     """Someone was faster: what is there now against what was typed, and from now on the page knows what is there."""
     error = (
         f"Someone changed {provider.name} meanwhile. What you typed is kept; below it is compared with what is there "

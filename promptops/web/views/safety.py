@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
@@ -19,6 +19,7 @@ from promptops.text import whole_number
 from promptops.web import review, safety_releases
 from promptops.web.access import actor, refused, requires
 from promptops.web.forms_safety import ModeForm
+from promptops.web.request import Request
 from promptops.web.review import Change
 from promptops.web.seen import changed
 
@@ -28,7 +29,7 @@ UNCHANGED = "No changes to release: the safety filter is as it was."
 
 
 @requires(Permission.READ)
-def index(request: HttpRequest) -> HttpResponse:
+def index(request: Request) -> HttpResponse:
     """The page; a POST reviews and releases the mode and what unavailable means."""
     config = queries.set_now()
     if "seen" in request.GET:
@@ -48,7 +49,7 @@ def index(request: HttpRequest) -> HttpResponse:
     return _change(request, config)
 
 
-def _change(request: HttpRequest, config: SafetySettings) -> HttpResponse:
+def _change(request: Request, config: SafetySettings) -> HttpResponse:
     """Review and release the mode and what becomes of texts that cannot be judged."""
     form = ModeForm(config, request.POST)
     asked: dict[str, Any] = {"title": "Change the safety filter", "confirm": "Release", "form_id": "safety-mode"}
@@ -91,7 +92,7 @@ def _change(request: HttpRequest, config: SafetySettings) -> HttpResponse:
 
 @requires(Permission.RELEASE)
 @require_POST
-def roll_back(request: HttpRequest, revision: int) -> HttpResponse:
+def roll_back(request: Request, revision: int) -> HttpResponse:
     """Review and release the filter as an earlier revision had it (0: as it was installed): two clicks."""
     config, then = queries.set_now(), queries.told_at(revision)
     name = f"of r{revision}" if revision else "as it was installed"
@@ -169,7 +170,7 @@ def _changes(config: SafetySettings, form: ModeForm) -> list[Change]:
     for name, words in choices:
         before, after = getattr(config, name), form.cleaned_data[name]
         if before != after:
-            found.append(Change(form.fields[name].label, words(before).label, words(after).label))
+            found.append(Change(str(form.fields[name].label), words(before).label, words(after).label))
     return found
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
@@ -20,11 +20,12 @@ from promptops.text import whole_number
 from promptops.web import review, safety_releases
 from promptops.web.access import refused, requires
 from promptops.web.forms_safety import TermsForm
+from promptops.web.request import Request
 from promptops.web.seen import changed
 
 
 @requires(Permission.READ)
-def index(request: HttpRequest) -> HttpResponse:
+def index(request: Request) -> HttpResponse:
     """The terms; a POST reviews and releases new ones."""
     config = queries.set_now()
     if "seen" in request.GET:
@@ -43,7 +44,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 @requires(Permission.RELEASE)
 @require_POST
-def preview(request: HttpRequest) -> HttpResponse:
+def preview(request: Request) -> HttpResponse:
     """What the terms in the form would hit in past runs. For releasers: it tells whether masked texts hold a word."""
     form = TermsForm(request.POST)
     if not request.POST.get("terms", "").strip():
@@ -63,7 +64,7 @@ def preview(request: HttpRequest) -> HttpResponse:
 
 @requires(Permission.RELEASE)
 @require_POST
-def remove(request: HttpRequest) -> HttpResponse:
+def remove(request: Request) -> HttpResponse:
     """Review and release one term less."""
     kind, text = request.POST.get("kind", ""), request.POST.get("text", "")
     config, kept = queries.set_now(), queries.terms()
@@ -92,7 +93,7 @@ def remove(request: HttpRequest) -> HttpResponse:
     return _release(request, left, expected, asked, f'To undo, add "{text}" again.')
 
 
-def _add(request: HttpRequest, config: SafetySettings) -> HttpResponse:
+def _add(request: Request, config: SafetySettings) -> HttpResponse:
     if not request.user.may(Permission.RELEASE):
         raise refused(request, Permission.RELEASE)
     form, kept = TermsForm(request.POST), queries.terms()
@@ -157,7 +158,7 @@ def _told(terms: list[SafetyTerm]) -> str:
 
 
 def _release(
-    request: HttpRequest, terms: list[SafetyTerm], expected: str, asked: dict[str, Any], undo: str
+    request: Request, terms: list[SafetyTerm], expected: str, asked: dict[str, Any], undo: str
 ) -> HttpResponse:
     wanted = actions.SafetyChange(terms=_given(terms))
     seen = whole_number(expected)
