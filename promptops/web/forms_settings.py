@@ -71,7 +71,7 @@ class SettingsForm(forms.Form):
 
     def __init__(self, config: LiveConfiguration, *args: Any, **kwargs: Any) -> None:
         initial = {name: getattr(config, name) for name in FIELDS} | {"expected": config.settings_revision}
-        super().__init__(*args, initial=initial, **kwargs)
+        super().__init__(*args, **kwargs | {"initial": initial})
 
     @property
     def settings(self) -> Settings:
