@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps
 OXLINT := $(BIN)/oxlint --deny-warnings static tests/js
 export HOST PORT SCREENSHOTS
+# Without compiled files each of the many processes of the tests would compile all modules again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help run test bench proof lint fix lock clean

@@ -59,7 +59,7 @@ def ensure_single_rows(using: str, apps: Apps = present_apps, **kwargs: Any) -> 
     """
     from promptops.guards import shipped_model
 
-    there = {model.__name__: model for model in apps.get_models()}
+    there: dict[str, Any] = {model.__name__: model for model in apps.get_models()}
     for name in ("LiveConfiguration", "AuditHead"):
         if single := there.get(name):
             single.objects.using(using).get_or_create(pk=1)

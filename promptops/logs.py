@@ -4,6 +4,7 @@ import logging
 import re
 import threading
 import time
+from collections.abc import ItemsView
 from types import FrameType
 from typing import Any
 
@@ -94,7 +95,7 @@ class AlwaysHideSecrets(SafeExceptionReporterFilter):
     Nor are the variables of functions shown: on its way to where it is encrypted, a key is in many of them.
     """
 
-    def cleanse_setting(self, key: str, value: Any) -> Any:
+    def cleanse_setting(self, key: int | str, value: Any) -> Any:
         cleansed = super().cleanse_setting(key, value)
         if issubclass(type(cleansed), str):  # not a lazy object, which only looks like one
             return URL_PASSWORD.sub(self.cleansed_substitute, cleansed)
@@ -103,5 +104,5 @@ class AlwaysHideSecrets(SafeExceptionReporterFilter):
     def is_active(self, request: HttpRequest | None) -> bool:
         return True
 
-    def get_traceback_frame_variables(self, request: HttpRequest | None, tb_frame: FrameType) -> list[tuple[str, Any]]:
-        return []
+    def get_traceback_frame_variables(self, request: HttpRequest | None, tb_frame: FrameType) -> ItemsView[str, Any]:
+        return {}.items()

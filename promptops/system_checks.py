@@ -1,5 +1,6 @@
 """System checks; those of the database run at each start and with `manage.py check --database default`."""
 
+from collections.abc import Sequence
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
@@ -14,7 +15,7 @@ from promptops.models import Provider, audit_triggers
 
 
 @register(Tags.database)
-def audit_is_protected(databases: list[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+def audit_is_protected(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """Warn of missing triggers and of rows with a second name, once the migrations for these are applied."""
     found: list[CheckMessage] = []
     for alias in databases or []:
@@ -46,14 +47,14 @@ def audit_is_protected(databases: list[str] | None = None, **kwargs: Any) -> lis
 
 
 @register(Tags.database)
-def keys_are_sent(databases: list[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+def keys_are_sent(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """Name the providers whose key's variable may not be sent to their address, and what to do."""
     found: list[CheckMessage] = []
     for alias in databases or []:
         applied = {
             name for app, name in MigrationRecorder(connections[alias]).applied_migrations() if app == "promptops"
         }
-        migrations = import_module(MigrationLoader.migrations_module("promptops")[0])
+        migrations = import_module(MigrationLoader.migrations_module("promptops")[0] or "")
         if not {module.name for module in iter_modules(migrations.__path__)} <= applied:
             continue  # its tables are those of an older release
         for provider in Provider.objects.using(alias):

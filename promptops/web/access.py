@@ -4,7 +4,7 @@ import hashlib
 import logging
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Any, Protocol, cast
 from urllib.parse import urlsplit, urlunsplit
 
 from django.contrib.auth.views import redirect_to_login
@@ -12,6 +12,7 @@ from django.core.cache import cache
 from django.core.exceptions import PermissionDenied
 from django.db import Error
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django_htmx.http import HttpResponseClientRedirect
@@ -23,18 +24,29 @@ from promptops.audit import Actor
 from promptops.enums import Permission
 from promptops.models.users import canonical_username
 from promptops.permissions import roles_with
+from promptops.web.request import AnyRequest, Request
 
 log = logging.getLogger(__name__)
 
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 
 
-def requires(permission: Permission) -> Callable[[View], View]:
+class MarkedView(Protocol):
+    """A view with what decorators note on it: who may see it, and what its form may hold and costs."""
+
+    permission: Permission | None
+    file_limit: int  # in bytes
+    hashes_password: bool
+
+    def __call__(self, *args: Any, **kwargs: Any) -> HttpResponseBase: ...
+
+
+def requires(permission: Permission) -> Callable[[View], MarkedView]:
     """Let the view run for people whose role has `permission`; the rest sign in first or are told whom to ask."""
 
-    def decorate(view: View) -> View:
+    def decorate(view: View) -> MarkedView:
         @wraps(view)
-        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        def guarded(request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
             if not request.user.is_authenticated:
                 return _to_sign_in(request)
             if not request.user.may(permission):
@@ -45,44 +57,47 @@ def requires(permission: Permission) -> Callable[[View], View]:
                 request.heads = polling.heads()
             return view(request, *args, **kwargs)
 
-        guarded = never_cache(guarded)
-        guarded.permission = permission
-        return guarded
+        marked = cast("MarkedView", never_cache(guarded))
+        marked.permission = permission
+        return marked
 
     return decorate
 
 
-def public(view: View) -> View:
+def public(view: View) -> MarkedView:
     """Mark a view as open to everybody."""
-    view.permission = None
-    return view
+    marked = cast("MarkedView", view)
+    marked.permission = None
+    return marked
 
 
-def takes_file(limit: int) -> Callable[[View], View]:
+def takes_file(limit: int) -> Callable[[View], MarkedView]:
     """Mark a view whose form holds a file of at most `limit` bytes; the server refuses longer requests unread."""
 
-    def decorate(view: View) -> View:
-        view.file_limit = limit
-        return view
+    def decorate(view: View) -> MarkedView:
+        marked = cast("MarkedView", view)
+        marked.file_limit = limit
+        return marked
 
     return decorate
 
 
-def hashes_password(view: View) -> View:
+def hashes_password(view: View) -> MarkedView:
     """Mark a view whose form hashes a password; such forms wait apart from pages (promptops.web.workers)."""
-    view.hashes_password = True
-    return view
+    marked = cast("MarkedView", view)
+    marked.hashes_password = True
+    return marked
 
 
-def refused(request: HttpRequest, permission: Permission) -> PermissionDenied:
+def refused(request: Request, permission: Permission) -> PermissionDenied:
     """The exception to raise for somebody whose role does not have `permission`; the refusal is noted in the audit,
     and in the log where the audit cannot be written."""
     try:
         with outages.short_wait():
             record_refusal(
-                request.resolver_match.view_name,
+                request.resolver_match.view_name if request.resolver_match else "",
                 by=actor(request),
-                method=request.method[:20],
+                method=(request.method or "")[:20],
                 permission=permission,
                 path=request.path,
             )
@@ -100,7 +115,7 @@ def refusal(permission: Permission) -> str:
     return f"Your role may not do this. Ask an administrator to make you {_article(listed)} {listed}."
 
 
-def actor(request: HttpRequest) -> Actor:
+def actor(request: Request) -> Actor:
     """The signed-in person, with the address they come from, for the audit."""
     return Actor.person(request.user, client_address(request))
 
@@ -163,7 +178,7 @@ def _article(word: str) -> str:
     return "an" if word[0] in "aeiou" else "a"
 
 
-def _to_sign_in(request: HttpRequest) -> HttpResponse:
+def _to_sign_in(request: AnyRequest) -> HttpResponse:
     """To the sign-in page and back; for an htmx request the whole page goes, and comes back to where it was."""
     if request.htmx:
         try:

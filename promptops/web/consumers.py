@@ -410,7 +410,7 @@ class PageConsumer(AsyncWebsocketConsumer):
         """Who this socket's session belongs to by now: None once signed out, deactivated or with a changed password."""
         key = self.session_key
         session = SessionStore(session_key=key) if key else {}
-        user = User.objects.filter(pk=session.get(SESSION_KEY), is_active=True).first()
+        user = User.objects.filter(pk=session.get(SESSION_KEY) or 0, is_active=True).first()
         if user is None:
             return None
         # As django.contrib.auth.get_user does, which would give the session a new key that no cookie could tell of.

@@ -34,12 +34,11 @@ class Format:
 async def stream(rows: QuerySet[Any], format: Format) -> AsyncIterator[bytes]:
     """The file in parts, oldest row first. Each part is a short query in the request's thread."""
     yield format.begin.encode()
-    last = -1
-    while True:
+    last: int | None = -1
+    while last is not None:
         last, part = await sync_to_async(_part)(rows, format, last)
-        if last is None:
-            return
-        yield part
+        if last is not None:
+            yield part
 
 
 def _part(rows: QuerySet[Any], format: Format, last: int) -> tuple[int | None, bytes]:

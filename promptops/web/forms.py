@@ -104,7 +104,7 @@ def setting_field(name: str, *, label: str = "", required: bool = False, **optio
     if setting.type is str:
         return forms.CharField(label=label, required=required, max_length=setting.max_characters, **options)
     kind = forms.FloatField if setting.type is float else forms.IntegerField
-    limits = {"min_value": setting.minimum, "max_value": setting.maximum, "step_size": setting.step}
+    limits: dict[str, Any] = {"min_value": setting.minimum, "max_value": setting.maximum, "step_size": setting.step}
     return kind(label=label, required=required, **limits, **options)
 
 

@@ -46,10 +46,10 @@ class ArmForm(forms.Form):
             return None
         template_id, _, which = chosen.partition(":")
         if template_id == "arm":
-            arm = Arm.objects.select_related("template", "version").get(pk=whole_number(which))
+            arm = Arm.objects.select_related("template", "version").get(pk=whole_number(which) or 0)
             template, version = arm.template, arm.version
             return ArmChoice(template, version, self._own(arm.content), self.cleaned_data["provider"])
-        template = Template.objects.get(pk=whole_number(template_id))
+        template = Template.objects.get(pk=whole_number(template_id) or 0)
         version = None
         if which == "draft":
             draft = Draft.objects.filter(template=template, user=self.user).first()
@@ -57,13 +57,13 @@ class ArmForm(forms.Form):
                 raise ValidationError(f"Your draft of {template.name} is gone. Choose a version.")
             content = Content(**draft.content)
         else:
-            version = template.versions.get(number=whole_number(which))
+            version = template.versions.get(number=whole_number(which) or 0)
             content = Content(**version.content)
         return ArmChoice(template, version, self._own(content), self.cleaned_data["provider"])
 
     def _own(self, content: Content) -> Content:
         """The content with the settings that were typed for this arm."""
-        typed = {name: self.cleaned_data.get(name) for name in OF_ARMS}
+        typed: dict[str, Any] = {name: self.cleaned_data.get(name) for name in OF_ARMS}
         return replace(content, **{name: value for name, value in typed.items() if not is_unset(value)})
 
     @property
@@ -126,7 +126,7 @@ class ComparisonForm(forms.Form):
         field = self.fields["prompt_set"]
         field.required = False
         field.empty_label = f"The same {count} of {repeated.inputs_from}, as they were then"  # type: ignore[attr-defined]
-        self.initial |= {"name": f"{repeated.name[:92]}, again", "note": repeated.note, "repeats": repeated.repeats}
+        self.initial.update(name=f"{repeated.name[:92]}, again", note=repeated.note, repeats=repeated.repeats)
         if repeated.count:
             self.initial["count"] = repeated.count
 

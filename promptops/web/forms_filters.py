@@ -1,7 +1,7 @@
 """The filters of the lists of runs and of audit entries. They live in the address, so that a list can be shared."""
 
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -189,7 +189,7 @@ class RunFilterForm(FilterForm):
         asked = query.get("provider", "")
         if asked.isprintable() and asked not in ("", *names):
             names.append(asked)  # a removed provider is in no list, but its runs can still be asked for
-        self.fields["provider"].choices = [("", "All"), *((name, name) for name in names)]
+        cast("forms.ChoiceField", self.fields["provider"]).choices = [("", "All"), *((name, name) for name in names)]
 
     def filters(self) -> RunFilters:
         """What the list is narrowed to."""
@@ -237,8 +237,9 @@ class TimelineForm(FilterForm):
     """Which releases to list, and the moment to explain."""
 
     field_order = ["at", "template"]
-    start = None
-    end = None
+    # Django leaves out an inherited field whose name is None.
+    start = None  # type: ignore[assignment]
+    end = None  # type: ignore[assignment]
     at = MomentField("What was live at")
     template = forms.ModelChoiceField(
         Template.objects.order_by("name"), required=False, empty_label="All", to_field_name="name"

@@ -63,7 +63,7 @@ class PromptSetForm(forms.Form):
     @property
     def problems(self) -> list[str]:
         """Everything that is wrong, field by field and line by line, in words."""
-        told = [message for errors in self.errors.values() for message in errors]
+        told = [str(message) for errors in self.errors.values() for message in errors]
         return told + [str(problem) for problem in self._problems]
 
     def clean_file(self) -> Any:

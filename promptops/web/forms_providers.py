@@ -1,6 +1,6 @@
 """Forms of the Providers pages. What may be stored is decided by `promptops.actions.providers`."""
 
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -71,7 +71,7 @@ class KeyFields(ShapedForm):
         sources = [(ENVIRONMENT, "Environment variable"), (STORED, "Stored key")]
         if kind.key == "optional":
             sources.append((NO_KEY, "No key"))
-        self.fields["key_source"].choices = sources
+        cast("forms.ChoiceField", self.fields["key_source"]).choices = sources
         source = self.held("key_source")
         if source not in dict(sources):
             source = self.initial["key_source"] = ENVIRONMENT
@@ -97,7 +97,7 @@ class KeyFields(ShapedForm):
         field.help_text = f"{now}Only the name of the variable is kept here."
 
     @property
-    def chosen_key(self) -> dict[str, str]:
+    def chosen_key(self) -> dict[str, Any]:
         """`key` and `key_env` as the actions take them."""
         return {"key": self.cleaned_data.get("key", ""), "key_env": self.cleaned_data.get("key_env", "")}
 
@@ -301,7 +301,8 @@ class EditProviderForm(MainFields):
         names = ("kind", "name", "model", "base_url", "timeout_ms", *EXTRAS)
         initial = {name: getattr(provider, name) for name in names}
         initial["expected"] = provider.changed_revision
-        super().__init__(*args, initial=initial | kwargs.pop("initial", {}), **kwargs)
+        kwargs["initial"] = initial | kwargs.get("initial", {})
+        super().__init__(*args, **kwargs)
         self.provider = provider
         self.shape()
 
@@ -332,7 +333,8 @@ class KeyForm(KeyFields):
             "key_env": provider.key_env,
             "expected": provider.changed_revision,
         }
-        super().__init__(*args, initial=initial | kwargs.pop("initial", {}), auto_id="key_%s", **kwargs)
+        kwargs |= {"initial": initial | kwargs.get("initial", {}), "auto_id": "key_%s"}
+        super().__init__(*args, **kwargs)
         self.provider = provider
         self.shape_key(provider.kind_spec, provider.base_url)
 

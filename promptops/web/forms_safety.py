@@ -65,7 +65,7 @@ class ModeForm(forms.Form):
             "when_down": config.when_down,
             "expected": config.changed_revision,
         }
-        super().__init__(*args, initial=initial, **kwargs)
+        super().__init__(*args, **kwargs | {"initial": initial})
 
     @property
     def button(self) -> str:

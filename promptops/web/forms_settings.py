@@ -64,7 +64,7 @@ class SettingsForm(forms.Form):
 
     def __init__(self, config: LiveConfiguration, *args: Any, **kwargs: Any) -> None:
         initial = {name: getattr(config, name) for name in FIELDS} | {"expected": config.settings_revision}
-        super().__init__(*args, initial=initial, **kwargs)
+        super().__init__(*args, **kwargs | {"initial": initial})
         self.fields |= {name: hedge_field(name.removeprefix(HEDGE)) for name in HEDGED}
         self.order_fields([*FIELDS, "expected"])
 

@@ -67,7 +67,7 @@ def panel(merge: Merge, theirs: str, chosen: Mapping[str, str]) -> Panel:
         if part.kind != "same"
     }
     counts = Counter(row.kind for row in (*text, *settings.values()))
-    sides = [("mine", "of yours"), ("theirs", f"of {theirs}"), ("agreed", "that both made")]
+    sides: list[tuple[Kind, str]] = [("mine", "of yours"), ("theirs", f"of {theirs}"), ("agreed", "that both made")]
     told = [f"{counts[kind]:,} edit{'' if counts[kind] == 1 else 's'} {whose}" for kind, whose in sides if counts[kind]]
     return Panel(text, settings, len(names), ", ".join(told))
 

@@ -190,7 +190,7 @@ def _drill(fault: str, provider: str, providers: tuple[ProviderSpec, ...]) -> Dr
 
 
 def _provider(given: Any) -> Provider:
-    found = Provider.objects.filter(pk=whole_number(given)).first()
+    found = Provider.objects.filter(pk=whole_number(given) or 0).first()
     if found is None:
         raise ValidationError("This provider does not exist any more. Reload the page.")
     return found

@@ -10,13 +10,14 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django_htmx.http import HttpResponseClientRedirect
 
 from promptops.actions.errors import Refused
 from promptops.audit import Actor
 from promptops.web.access import actor
+from promptops.web.request import AnyRequest, Request
 
 AFFECTED = "Connected servers switch within a second. Runs already started finish with the old version."
 
@@ -107,16 +108,16 @@ class ReviewedChange:
             **self.details(),
         }
 
-    def refused(self, request: HttpRequest, error: str) -> HttpResponse:
+    def refused(self, request: Request, error: str) -> HttpResponse:
         """Show the panel with the reason why this was not applied."""
         return panel(request, error=error, **self.shown())
 
-    def finish(self, request: HttpRequest) -> HttpResponse:
+    def finish(self, request: Request) -> HttpResponse:
         """Lead to the page that shows the result. Called after `apply`."""
         return done(request, self.page, f"{self.result()} {self.undo()}".strip())
 
 
-def run(request: HttpRequest, change: ReviewedChange) -> HttpResponse:
+def run(request: Request, change: ReviewedChange) -> HttpResponse:
     """Show the panel of a change; apply the change once it is confirmed; show why it was refused."""
     if why_not := change.refusal():
         return change.refused(request, why_not)
@@ -134,18 +135,18 @@ def sentence(error: Refused | ValidationError) -> str:
     return " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
 
 
-def confirmed(request: HttpRequest) -> bool:
+def confirmed(request: Request) -> bool:
     """Whether the person has seen the panel and pressed its button."""
     return "confirm" in request.POST
 
 
-def note(request: HttpRequest) -> str:
+def note(request: Request) -> str:
     """The note that was typed into the panel, as it can be stored."""
     return request.POST.get("note", "").replace("\x00", "").strip()[:500]
 
 
 def panel(
-    request: HttpRequest,
+    request: Request,
     *,
     title: str,
     confirm: str,
@@ -178,7 +179,7 @@ def panel(
     return render(request, template, context, status=409 if error else 200)
 
 
-def done(request: HttpRequest, url: str, message: str, undo: str = "") -> HttpResponse:
+def done(request: AnyRequest, url: str, message: str, undo: str = "") -> HttpResponse:
     """To the page that shows the result, with a toast that says what happened; `undo` is where its button posts."""
     messages.success(request, message, extra_tags=undo)
     return HttpResponseClientRedirect(url) if request.htmx else redirect(url)

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 
 from promptops import guards
 from promptops.engine.safety.guard import SafetyGuard, SafetyPolicy
 from promptops.models import SafetyModelVersion
 from promptops.web import review
+from promptops.web.request import Request
 from promptops.web.review import ReviewedChange
 
 
@@ -17,14 +18,14 @@ class FilterChange(ReviewedChange):
     revision = 0
     """What `apply` released."""
 
-    def refused(self, request: HttpRequest, error: str) -> HttpResponse:
+    def refused(self, request: Request, error: str) -> HttpResponse:
         return refused(request, error, self.shown())
 
     def result(self) -> str:
         return f"r{self.revision} is live."
 
 
-def refused(request: HttpRequest, error: str, asked: dict[str, Any]) -> HttpResponse:
+def refused(request: Request, error: str, asked: dict[str, Any]) -> HttpResponse:
     """The panel with why not. Pressing its button again would not help, so it has none, and nothing to note."""
     asked = asked | {"template": "_review_refused.html", "without_note": True, "affected": "", "warning": ""}
     return review.panel(request, error=error, **asked)

@@ -59,6 +59,7 @@ def faults(page: Page, name: str, looks: Looks = LOOKS) -> list[str]:
     """What axe and a ruler find on the page in each look; keeps a picture of each."""
     if not page.evaluate("'axe' in window"):
         page.evaluate(AXE_FILE_PATH.read_text())
+        page.add_init_script(path=AXE_FILE_PATH)  # the addresses that follow have it, without its 600 KB being sent
     found = []
     for width, scheme in looks:
         page.set_viewport_size({"width": width, "height": WIDTHS[width]})

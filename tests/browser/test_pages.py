@@ -3,12 +3,17 @@
 A full page is looked at twice; the looks are spread over the sets of data.
 """
 
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
 import pytest
+from django.db import connection
 from playwright.sync_api import expect
 
 from promptops.actions import accounts
 from promptops.audit import Actor
-from promptops.models import AuditEntry, Comparison, PromptSet, Provider, Run, Variable
+from promptops.models import AuditEntry, Comparison, PromptSet, Provider, Run, User, Variable
 from tests.browser import data
 from tests.browser.conftest import WAIT_MS, WIDTHS, Pages
 from tests.browser.looks import OTHER_LOOKS, faults, look, told
@@ -71,19 +76,36 @@ def test_pages_of_an_empty_installation(administrator, page_for, pages: Pages) -
     assert not found, told(found)
 
 
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the full database is kept."""
+    return tmp_path_factory.mktemp("full") / "full.sqlite3"
+
+
 @pytest.fixture
-def full(site, administrator) -> None:
+def full(site, make_user, copy: Path) -> User:
+    """Fill the database and return its administrator. SQLite copies what was filled once: filling takes seconds."""
+    connection.ensure_connection()
+    if copy.exists():
+        with closing(sqlite3.connect(copy)) as source:
+            source.backup(connection.connection)
+        return User.objects.get(username="ada")
+    administrator = make_user("administrator", "ada", "Ada Administrator")
     data.fill(administrator)
+    if connection.vendor == "sqlite":
+        with closing(sqlite3.connect(copy)) as target:
+            connection.connection.backup(target)
+    return administrator
 
 
-def test_full_pages(full, administrator, page_for, pages: Pages) -> None:
+def test_full_pages(full: User, page_for, pages: Pages) -> None:
     assert AuditEntry.objects.count() > 100
-    found = look(page_for(administrator), "full", EVERYWHERE | OF_A_TEMPLATE)
+    found = look(page_for(full), "full", EVERYWHERE | OF_A_TEMPLATE)
     assert not found, told(found)
 
 
-def test_pages_of_single_things(full, administrator, page_for, pages: Pages) -> None:
-    page = page_for(administrator)
+def test_pages_of_single_things(full: User, page_for, pages: Pages) -> None:
+    page = page_for(full)
     found = look(page, "full", {"answers-blind": f"/compare/{Comparison.objects.get().pk}/answers/"})
     page.get_by_role("button", name="Show it").click()
     expect(page.locator("#answers-title")).to_be_visible()
@@ -130,7 +152,7 @@ def test_pages_of_single_things(full, administrator, page_for, pages: Pages) -> 
     assert not found, told(found)
 
 
-def test_full_pages_of_a_viewer(full, viewer, page_for) -> None:
+def test_full_pages_of_a_viewer(full: User, viewer, page_for) -> None:
     addresses = {name: EVERYWHERE[name] for name in ("providers", "settings")}
     addresses |= {name: OF_A_TEMPLATE[name] for name in ("edit", "details")}
     found = look(page_for(viewer), "viewer", addresses, OTHER_LOOKS)
@@ -178,9 +200,9 @@ def test_forbidden_page(viewer, page_for, pages: Pages) -> None:
     assert not found, told(found)
 
 
-def test_dialogs(full, administrator, page_for, pages: Pages) -> None:
+def test_dialogs(full: User, page_for, pages: Pages) -> None:
     """Panels and menus over full pages."""
-    page = page_for(administrator)
+    page = page_for(full)
     found = []
 
     def opened(name: str, address: str, press, shows: str) -> None:

@@ -1,5 +1,6 @@
 """The PostgreSQL server that tests use."""
 
+import atexit
 import os
 import shutil
 import signal
@@ -7,12 +8,13 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import psycopg
 
 from tests.conftest import missing
-from tests.services.server import free_port
+from tests.services.server import free_port, manage
 
 SERVER = os.environ.get("TEST_POSTGRES_URL") or "postgresql://postgres@127.0.0.1:5432"
 
@@ -33,23 +35,29 @@ class OwnPostgreSQL:
         self._programs, self._folder, self.port = programs, folder, port
         self.url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
 
-    def _call(self, program: str, *arguments: str) -> None:
+    def _call(self, program: str | Path, *arguments: str) -> None:
         # PostgreSQL refuses to run as root.
         switch = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-        command = [*switch, str(self._programs / program), *arguments]
+        command = [*switch, str(program), *arguments]
         done = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
     def make(self) -> None:
-        self._call("initdb", "-D", str(self._folder / "data"), "-U", "postgres", "-A", "trust", "-N")
+        data = str(self._folder / "data")
+        self._call(self._programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-N")
+
+    def copy(self, other: "OwnPostgreSQL") -> None:
+        """Begin with all that the other server holds, which must have stopped."""
+        self._call("cp", "-a", "--reflink=auto", str(other._folder / "data"), str(self._folder / "data"))
 
     def start(self) -> None:
         options = f"-c listen_addresses=127.0.0.1 -p {self.port} -k {self._folder} -c fsync=off"
         log = str(self._folder / "log")
-        self._call("pg_ctl", "-D", str(self._folder / "data"), "-l", log, "-o", options, "-w", "start")
+        data = str(self._folder / "data")
+        self._call(self._programs / "pg_ctl", "-D", data, "-l", log, "-o", options, "-w", "start")
 
-    def stop(self) -> None:
-        self._call("pg_ctl", "-D", str(self._folder / "data"), "-m", "immediate", "-w", "stop")
+    def stop(self, mode: str = "immediate") -> None:
+        self._call(self._programs / "pg_ctl", "-D", str(self._folder / "data"), "-m", mode, "-w", "stop")
 
     def signal(self, number: int) -> None:
         """Send a signal to the server and all processes that it has started."""
@@ -67,6 +75,9 @@ class OwnPostgreSQL:
         finally:
             self.signal(signal.SIGCONT)
 
+    def remove(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
     def is_running(self) -> bool:
         return (self._folder / "data" / "postmaster.pid").exists()
 
@@ -81,19 +92,44 @@ def _programs() -> Path:
     return found[-1].parent
 
 
-@contextmanager
-def own_postgresql() -> Iterator[OwnPostgreSQL]:
-    """A running server on a free port in a temporary folder, ended and removed afterwards."""
-    programs = _programs()
+def _new(programs: Path) -> OwnPostgreSQL:
+    """Return a server without data, on a free port, in a temporary folder that goes when this process ends."""
     folder = Path(tempfile.mkdtemp(prefix="promptops-postgresql-"))  # not in a folder that only root may enter
+    atexit.register(shutil.rmtree, folder, True)
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres")
-    server = OwnPostgreSQL(programs, folder, free_port())
+    return OwnPostgreSQL(programs, folder, free_port())
+
+
+@cache
+def _migrated(programs: Path) -> OwnPostgreSQL:
+    """Return a stopped server whose database has all its tables; made once, since making them takes seconds."""
+    server = _new(programs)
+    server.make()
+    server.start()
     try:
-        server.make()
+        key = "a key for tests that is long enough to be accepted"
+        with tempfile.TemporaryDirectory() as folder:
+            done = manage(Path(folder), "migrate", "--verbosity=0", DATABASE_URL=server.url, SECRET_KEY=key)
+        assert done.returncode == 0, done.stderr
+    finally:
+        server.stop("fast")  # not "immediate": each copy would begin with a recovery
+    return server
+
+
+@contextmanager
+def own_postgresql(*, has_tables: bool = True) -> Iterator[OwnPostgreSQL]:
+    """A running server on a free port in a temporary folder, ended and removed afterwards."""
+    programs = _programs()
+    server = _new(programs)
+    try:
+        if has_tables:
+            server.copy(_migrated(programs))
+        else:
+            server.make()
         server.start()
         yield server
     finally:
         if server.is_running():
             server.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+        server.remove()

@@ -26,7 +26,7 @@ except Exception as error:
 
 @pytest.fixture(scope="module")
 def database():
-    with own_postgresql() as running:
+    with own_postgresql(has_tables=False) as running:
         yield running
 
 
@@ -65,6 +65,7 @@ def test_limits_of_a_session(database, tmp_path, options, seconds, limits) -> No
     assert said.strip() == f"[{limits}]"
 
 
+# 5 s are what is tested: the limit for a connection.
 def test_a_connection_that_nobody_answers_is_given_up(database, tmp_path) -> None:
     with database.frozen():
         said, took = answer(database, tmp_path, "SELECT 1")
@@ -72,6 +73,7 @@ def test_a_connection_that_nobody_answers_is_given_up(database, tmp_path) -> Non
     assert 4 < took < 20
 
 
+# Two migrations of an empty database, and 2 s of waiting for a lock, twice the limit: 6 s.
 def test_migrations_have_no_limit(database, tmp_path) -> None:
     """Making all the tables takes longer than the limit of 1 second for a statement that waits for a lock."""
     import psycopg

@@ -84,6 +84,7 @@ def test_a_database_that_is_locked_for_writing_is_not_ready(tmp_path) -> None:
         wait_until(server, 200)
 
 
+# 15 s: 8 s without a database, then the follower has to notice that it is back.
 def test_a_postgresql_that_hangs_or_takes_no_changes_is_not_ready_and_always_answered(tmp_path) -> None:
     """Frozen, it keeps every connection open and answers none: nothing that asks it may be waited for."""
     with (

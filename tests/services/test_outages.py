@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 
 import aiohttp
 import psycopg
@@ -17,16 +16,12 @@ import pytest
 
 from benchmarks.upstream import TOKENS
 from tests.services.postgresql import OwnPostgreSQL, own_postgresql
-from tests.services.server import ROOT, Browser, Server, administrator, manage, serving
+from tests.services.server import ROOT, Browser, Server, administrator, serving
 
 DELAY_MS = 1500
 ANSWER = "".join(TOKENS)
 ANSWERED = r"(?s)A red fox\..*not recorded yet"
-MAKE_PROVIDER = """
-from promptops.actions.providers import ProviderFields, create_provider
-from promptops.audit import COMMAND_LINE
-print(create_provider(ProviderFields("own", "openai", "m", "{url}"), by=COMMAND_LINE, key="sk-own").pk)
-"""
+PROVIDER = {"kind": "openai", "name": "own", "model": "m", "timeout_ms": "", "key_source": "stored", "key": "sk-own"}
 
 
 @pytest.fixture
@@ -75,17 +70,19 @@ class Pages:
         return list(await asyncio.gather(*map(of, self.pages)))
 
 
+def added_provider(browser: Browser, url: str) -> str:
+    """Add a provider at the address and return its number."""
+    browser.fill("/providers/new/", PROVIDER | {"base_url": url, "confirm": "1"})
+    return max(re.findall(r'href="/providers/(\d+)/"', browser.get("/providers/").text), key=int)
+
+
 @asynccontextmanager
-async def pages_of(
-    server: Server, folder: Path, database: str, url: str, count: int
-) -> AsyncIterator[tuple[Browser, Pages]]:
+async def pages_of(server: Server, url: str, count: int) -> AsyncIterator[tuple[Browser, Pages]]:
     browser = await asyncio.to_thread(administrator, server)
-    code = MAKE_PROVIDER.format(url=url)
-    made = await asyncio.to_thread(lambda: manage(folder, "shell", "-v", "0", "-c", code, DATABASE_URL=database))
-    assert made.returncode == 0, made.stderr
+    provider = await asyncio.to_thread(added_provider, browser, url)
     async with AsyncExitStack() as stack:
         pages = [await stack.enter_async_context(browser.page()) for _ in range(count)]
-        yield browser, Pages(pages, made.stdout.strip())
+        yield browser, Pages(pages, provider)
 
 
 def runs_in(database: str) -> list[tuple[str, str]]:
@@ -93,9 +90,10 @@ def runs_in(database: str) -> list[tuple[str, str]]:
         return connection.execute("SELECT input, output FROM promptops_run ORDER BY id").fetchall()
 
 
+# 10 s: a start, answers of 1.5 s, pages that wait 2 s for the record, and a database that stops and starts again.
 async def test_runs_that_end_during_an_outage_are_recorded_afterwards(tmp_path, postgresql, upstream) -> None:
-    with serving(tmp_path, makes_tables=True, DATABASE_URL=postgresql.url) as server:
-        async with pages_of(server, tmp_path, postgresql.url, upstream, 4) as (browser, pages):
+    with serving(tmp_path, DATABASE_URL=postgresql.url) as server:
+        async with pages_of(server, upstream, 4) as (browser, pages):
             await pages.run()
             await asyncio.sleep(0.4)
             await asyncio.to_thread(postgresql.stop)
@@ -116,9 +114,10 @@ async def test_runs_that_end_during_an_outage_are_recorded_afterwards(tmp_path, 
     assert len(server.output.splitlines()) < 40, server.output
 
 
+# 10 s, for the same reasons.
 async def test_the_end_of_the_server_waits_for_runs_that_are_not_recorded_yet(tmp_path, postgresql, upstream) -> None:
-    with serving(tmp_path, makes_tables=True, DATABASE_URL=postgresql.url) as server:
-        async with pages_of(server, tmp_path, postgresql.url, upstream, 2) as (_, pages):
+    with serving(tmp_path, DATABASE_URL=postgresql.url) as server:
+        async with pages_of(server, upstream, 2) as (_, pages):
             await pages.run()
             await asyncio.sleep(0.4)
             await asyncio.to_thread(postgresql.stop)
@@ -132,9 +131,10 @@ async def test_the_end_of_the_server_waits_for_runs_that_are_not_recorded_yet(tm
     assert "Traceback" not in server.output
 
 
+# 15 s: the server waits 1 s for runs, 5 s for their record and up to 10 s for open pages.
 async def test_what_is_lost_with_the_server_is_counted_in_its_log(tmp_path, postgresql, upstream) -> None:
-    with serving(tmp_path, makes_tables=True, DATABASE_URL=postgresql.url, GRACE_SECONDS="1") as server:
-        async with pages_of(server, tmp_path, postgresql.url, upstream, 2) as (_, pages):
+    with serving(tmp_path, DATABASE_URL=postgresql.url, GRACE_SECONDS="1") as server:
+        async with pages_of(server, upstream, 2) as (_, pages):
             await pages.run()
             await asyncio.sleep(0.4)
             await asyncio.to_thread(postgresql.stop)

@@ -17,7 +17,7 @@ SUITES = ("tests/actions", "tests/test_live.py", KILLED, "tests/test_audit_chain
 SUITES += ("tests/test_audit_attacks.py",)
 # Slow, and about files, pages, sentences and the actions' own statements rather than transactions.
 SLOW = ("without_an_entry", "bad_file", "export", "templates_there_are", "do_not_grow", "pair_comes_once")
-SLOW += ("registered_sentence", "many_versions", "queries_for_1_and_30")
+SLOW += ("registered_sentence", "many_versions", "queries_for_1_and_30", "hostile_folder", "cannot_be_imported")
 
 
 @pytest.fixture
@@ -32,6 +32,7 @@ def database_url() -> Iterator[str]:
     assert left == []
 
 
+# About a minute: several hundred tests, in a process and a database of their own.
 def test_what_depends_on_transactions_passes_on_postgresql(database_url: str) -> None:
     done = subprocess.run(
         [

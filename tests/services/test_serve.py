@@ -47,6 +47,7 @@ def children(pid: int) -> list[int]:
 # ---------------------------------------------------------------- the first start and the next ones
 
 
+# Three starts, the first of which makes all tables: 6 s.
 def test_from_the_first_start_to_the_third(tmp_path: Path) -> None:
     """One link until there is an administrator, which works once; a restart loses nothing and prints none."""
     with serving(tmp_path, makes_tables=True) as first:
@@ -178,7 +179,9 @@ def test_what_is_wrong_is_told_in_one_sentence(tmp_path: Path, prepare, sentence
     assert "hush-hush" not in done.stderr
 
 
-@pytest.mark.parametrize("mode", [0o755, 0o777], ids=oct)
+@pytest.mark.parametrize(
+    "mode", [pytest.param(0o777, id="0o777"), pytest.param(0o755, id="proof: 0o755", marks=pytest.mark.proof)]
+)
 def test_state_is_open_to_its_owner_only_also_in_a_folder_that_was_there(tmp_path: Path, mode: int) -> None:
     folder = tmp_path / "state"
     folder.mkdir()
@@ -212,6 +215,7 @@ def test_a_port_in_use_is_told_before_anything_is_changed(tmp_path: Path) -> Non
     assert not (tmp_path / "promptops.sqlite3").exists()
 
 
+# Five processes, one after the other: 6 s.
 def test_a_lost_secret_key_stops_the_start_until_it_is_replaced(tmp_path: Path) -> None:
     with serving(tmp_path):
         key = (tmp_path / "secret_key").read_text()
@@ -303,6 +307,7 @@ def test_ctrl_c_before_it_is_up_ends_it_without_a_traceback(tmp_path: Path, afte
 # ---------------------------------------------------------------- back in
 
 
+# Four processes, one after the other, and three real password hashes: 6 s.
 def test_a_locked_out_administrator_gets_back_in(tmp_path: Path) -> None:
     none_yet = manage(tmp_path, "admin_link")
     assert none_yet.returncode == 1

@@ -96,8 +96,16 @@ def test_an_old_database_is_upgraded_with_all_it_holds(tmp_path: Path, engine: s
     }
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("kept", ["", "0012"], ids=["empty", "0012"])
+# Three starts on two cores, one of which makes all tables: 5 to 10 s.
+@pytest.mark.parametrize(
+    ("engine", "kept"),
+    [
+        pytest.param("sqlite", "", id="empty-sqlite"),
+        pytest.param("postgresql", "0012", id="0012-postgresql"),
+        pytest.param("postgresql", "", id="proof: empty-postgresql", marks=pytest.mark.proof),
+        pytest.param("sqlite", "0012", id="proof: 0012-sqlite", marks=pytest.mark.proof),
+    ],
+)
 def test_three_processes_that_start_at_once_all_come_up(tmp_path: Path, engine: str, kept: str) -> None:
     key = KEY if kept else {}  # without one, all three want to make the file of the secret key
     with ExitStack() as stack:
@@ -140,6 +148,7 @@ def held(engine: str, url: str, stack: ExitStack) -> None:
     fcntl.flock(file, fcntl.LOCK_EX)
 
 
+# One start, which has to come as far as the lock, wait there, and go on: 5 s.
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_start_waits_for_one_that_prepares_the_database_and_says_so(tmp_path: Path, engine: str) -> None:
     with ExitStack() as stack:

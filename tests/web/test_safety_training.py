@@ -51,7 +51,18 @@ def train(client, releaser) -> str:
     return client.get(reverse("safety_training")).content.decode()
 
 
-def test_a_model_learns_what_people_reviewed_and_goes_live_by_the_panel(client_for, releaser, editor, monkeypatch):
+@pytest.fixture
+def sets(tmp_path, monkeypatch) -> None:
+    """Texts from elsewhere, one for each evaluation set."""
+    (tmp_path / "video_prompts.tsv").write_text("prompt\tenhanced\na fox\ta fox in snow\n")
+    (tmp_path / "image_prompts.tsv").write_text("prompt\tcategory\na fox\tAnimals\n")
+    (tmp_path / "xstest.tsv").write_text("prompt\tlabel\ttype\nkill them all\tunsafe\tcontrast\n")
+    monkeypatch.setattr(safety_training, "SETS", tmp_path)
+
+
+def test_a_model_learns_what_people_reviewed_is_evaluated_and_goes_live_by_the_panel(
+    client_for, releaser, editor, sets, monkeypatch
+):
     examples()
     before = live.load().safety.guard.check("a zorgling flattens the quiet plaza").scores
     assert client_for(editor).post(reverse("safety_training")).status_code == 403
@@ -78,18 +89,6 @@ def test_a_model_learns_what_people_reviewed_and_goes_live_by_the_panel(client_f
     page = client.get(reverse("safety_models")).content.decode()
     assert "12 reviewed examples" in page
     assert "Review model 2" not in page
-
-
-def test_a_new_model_is_evaluated_on_texts_from_elsewhere(client_for, releaser, tmp_path, monkeypatch):
-    (tmp_path / "video_prompts.tsv").write_text("prompt\tenhanced\na fox\ta fox in snow\n")
-    (tmp_path / "image_prompts.tsv").write_text("prompt\tcategory\na fox\tAnimals\n")
-    (tmp_path / "xstest.tsv").write_text("prompt\tlabel\ttype\nkill them all\tunsafe\tcontrast\n")
-    monkeypatch.setattr(safety_training, "SETS", tmp_path)
-    examples()
-    client = client_for(releaser, htmx=True)
-    assert "Model 2 is trained" in train(client, releaser)
-    assert client.post(reverse("safety_model_live", args=[2]), {"expected": "0", "confirm": "1"})["HX-Redirect"]
-    page = client_for(releaser).get(reverse("safety_models")).content.decode()
     assert "Measured on 1 of XSTest, 1 of enhanced video prompts, 1 of image prompts, 1 of video prompts." in page
     assert "72 harmful and 198 harmless held-out texts" in page
 

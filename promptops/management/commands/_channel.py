@@ -5,12 +5,15 @@ Daphne reads a whole request before the application hears of it, so these bounds
 
 from functools import cache
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from daphne.http_protocol import HTTPFactory, WebRequest
 from django.conf import settings
 from django.template.loader import render_to_string
 from django.urls import Resolver404, resolve
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
 from promptops.addresses import client_address, client_network
@@ -18,7 +21,7 @@ from promptops.management.commands._connections import Connections, most_connect
 
 SLOWEST_UPLOAD = 32 * 1024
 """Bytes a second: a body gets one second more for each of these that it has."""
-LINGER_SECONDS = 5.0
+LINGER_SECONDS = 5
 """How long a refused body is still read, and dropped: a browser shows the answer only if it could send on."""
 MULTIPART_OVERHEAD = 64 * 1024
 """Bytes for the boundaries and headers of a form's parts, which Django does not count as data."""
@@ -56,6 +59,8 @@ class BoundedRequest(WebRequest):
 class BoundedChannel(HTTPChannel):
     """A connection whose requests come whole within their deadline, and which closes if others need its place."""
 
+    transport: Any  # mypy cannot read Twisted's interfaces
+    factory: Any
     abortTimeout = LINGER_SECONDS  # after a deadline, for a client that does not even take the answer
     body_limit = 0
     _begun = False  # the first bytes of a request are there, but not all of it
@@ -80,7 +85,7 @@ class BoundedChannel(HTTPChannel):
         if not connections.add(self) or not connections.assign(self, peer):
             self.drop()
 
-    def connectionLost(self, reason: object) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.factory.connections.forget(self)
         super().connectionLost(reason)
 

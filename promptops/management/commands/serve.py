@@ -102,7 +102,7 @@ class Command(BaseCommand):
 
         from promptops import background
 
-        reactor.callLater(0, background.start)  # type: ignore[attr-defined]
+        reactor.callLater(0, background.start)  # type: ignore[arg-type]
         self._say(f"PromptOps is up at {server_address()}/ (stop it with Ctrl C)")
 
     def _say(self, line: str) -> None:

@@ -6,7 +6,7 @@ import html
 import re
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from django import template
 from django.conf import settings
@@ -35,7 +35,8 @@ REMOVED = (
 
 @lru_cache(maxsize=256)
 def _icon(name: str, size: int, css_class: str) -> SafeString:
-    return lucide(name, size=size, **{"class": css_class, "aria-hidden": "true", "focusable": "false"})
+    attributes = {"class": css_class, "aria-hidden": "true", "focusable": "false"}
+    return cast("SafeString", lucide(name, size=size, **attributes))
 
 
 @register.simple_tag(name="icon")

@@ -21,6 +21,7 @@ from promptops.models import OneTimeLink
 from promptops.models.users import canonical_username
 from promptops.web.access import browser_name, client_address, hashes_password, public, requires
 from promptops.web.forms import JoinForm, OwnPasswordForm, PasswordForm, SignInForm
+from promptops.web.request import Request
 
 MAX_NEXT = 2000
 """Characters of the address to go to after signing in; Django redirects to at most 2,048."""
@@ -105,7 +106,7 @@ def password_by_link(request: HttpRequest, token: str) -> HttpResponse:
 @requires(Permission.READ)
 @hashes_password
 @sensitive_post_parameters()
-def password_change(request: HttpRequest) -> HttpResponse:
+def password_change(request: Request) -> HttpResponse:
     """Change one's own password; other sessions of this person end."""
     form = OwnPasswordForm(request, request.POST or None)
     if request.method == "POST" and form.is_valid():
@@ -114,7 +115,7 @@ def password_change(request: HttpRequest) -> HttpResponse:
                 request.user,
                 form.cleaned_data["password"],
                 address=client_address(request),
-                session_key=request.session.session_key,
+                session_key=request.session.session_key or "",
             )
         except ValidationError as error:
             _show(form, error)
@@ -122,7 +123,7 @@ def password_change(request: HttpRequest) -> HttpResponse:
             update_session_auth_hash(request, user)  # this session goes on under a new key
             accounts.remember_session(
                 user,
-                request.session.session_key,
+                request.session.session_key or "",
                 address=client_address(request),
                 browser=browser_name(request.headers.get("User-Agent", "")),
             )

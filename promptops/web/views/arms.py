@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.urls import reverse
 from django.utils.functional import cached_property
 from django.views.decorators.http import require_POST
@@ -21,6 +21,7 @@ from promptops.queries.offers import Offer, offers
 from promptops.text import whole_number
 from promptops.web import blindness, review
 from promptops.web.access import requires
+from promptops.web.request import Request
 from promptops.web.review import Change, ReviewedChange
 from promptops.web.views.comparisons import found
 
@@ -163,7 +164,7 @@ class PutFirst(ArmChange):
 
 @requires(Permission.RELEASE)
 @require_POST
-def publish(request: HttpRequest, pk: int, arm: int) -> HttpResponse:
+def publish(request: Request, pk: int, arm: int) -> HttpResponse:
     """Make the arm's version live, or its text the next version where no version says the same."""
     comparison, offer = _chosen(pk, arm)
     current = offer.arm.template.live_version
@@ -175,7 +176,7 @@ def publish(request: HttpRequest, pk: int, arm: int) -> HttpResponse:
 
 @requires(Permission.RELEASE)
 @require_POST
-def make_first(request: HttpRequest, pk: int, arm: int) -> HttpResponse:
+def make_first(request: Request, pk: int, arm: int) -> HttpResponse:
     """Put the arm's provider at the head of the chain."""
     comparison, offer = _chosen(pk, arm)
     expected = list(Provider.objects.values_list("id", flat=True))

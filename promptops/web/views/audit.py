@@ -6,7 +6,8 @@ from urllib.parse import urlencode
 from django.contrib import messages
 from django.core import signing
 from django.core.exceptions import ValidationError
-from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import Http404, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.safestring import SafeString
@@ -24,6 +25,7 @@ from promptops.web import exports
 from promptops.web.access import actor, requires
 from promptops.web.forms_filters import AuditFilterForm
 from promptops.web.lists import clean_query, news
+from promptops.web.request import Request
 
 STEP_SECONDS = 0.7
 STEP_AGE = 3600
@@ -31,7 +33,7 @@ STEP_SALT = "promptops.audit.verify"
 
 
 @requires(Permission.READ)
-def index(request: HttpRequest) -> HttpResponse:
+def index(request: Request) -> HttpResponse:
     """The list, newest first; with `news`, what came since the newest entry of an open page."""
     if (address := clean_query(request)) is not None:
         return redirect(address)
@@ -52,7 +54,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 
 @requires(Permission.READ)
-def detail(request: HttpRequest, seq: int) -> HttpResponse:
+def detail(request: Request, seq: int) -> HttpResponse:
     """One entry; with `changes`, only what it says about before and after, for the list."""
     try:
         entry_page = queries.found(seq)
@@ -63,7 +65,7 @@ def detail(request: HttpRequest, seq: int) -> HttpResponse:
 
 
 @requires(Permission.READ)
-def verify(request: HttpRequest) -> HttpResponse:
+def verify(request: Request) -> HttpResponse:
     """Check the chain, for about a second; the page asks for the next step until all is checked."""
     given = request.GET.get("pin", "").strip()
     context: dict[str, Any] = {"pin": given}
@@ -81,7 +83,7 @@ def verify(request: HttpRequest) -> HttpResponse:
     return render(request, "audit/_verify.html" if request.htmx else "audit/verify.html", context)
 
 
-def _checked(request: HttpRequest, pin: Link | None) -> Link:
+def _checked(request: Request, pin: Link | None) -> Link:
     """How far the steps before came. Signed, so that no address makes a check skip what it should look at."""
     try:
         reached, checked_pin = signing.loads(request.GET.get("step", ""), salt=STEP_SALT, max_age=STEP_AGE)
@@ -92,7 +94,7 @@ def _checked(request: HttpRequest, pin: Link | None) -> Link:
 
 @requires(Permission.READ)
 @require_POST
-def export(request: HttpRequest) -> HttpResponse:
+def export(request: Request) -> HttpResponseBase:
     """All entries that match the filters of the address, oldest first, as a file; noted in the audit first."""
     form = AuditFilterForm(request.GET)
     format = exports.FORMATS.get(request.POST.get("format", ""))

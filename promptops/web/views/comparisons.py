@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
@@ -24,10 +24,11 @@ from promptops.queries.pages import page
 from promptops.text import whole_number
 from promptops.web.access import actor, requires
 from promptops.web.forms_comparisons import ComparisonForm
+from promptops.web.request import Request
 
 
 @requires(Permission.READ)
-def index(request: HttpRequest) -> HttpResponse:
+def index(request: Request) -> HttpResponse:
     """The list, newest first."""
     shown = page(
         queries.listed(), before=whole_number(request.GET.get("before")), after=whole_number(request.GET.get("after"))
@@ -36,7 +37,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 
 @requires(Permission.READ)
-def detail(request: HttpRequest, pk: int) -> HttpResponse:
+def detail(request: Request, pk: int) -> HttpResponse:
     """One comparison: how far it is, and what its arms are."""
     comparison = found(pk)
     context = {
@@ -50,7 +51,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @requires(Permission.EDIT)
-def new(request: HttpRequest) -> HttpResponse:
+def new(request: Request) -> HttpResponse:
     """Choose arms and inputs, see what it would take, and start; `repeat` names one to do again as it was."""
     repeated = _repeated(request)
     operation = repeated.operation_spec if repeated else _operation(request)
@@ -91,12 +92,12 @@ def new(request: HttpRequest) -> HttpResponse:
     return render(request, "compare/new.html", context, status=422)
 
 
-def _repeated(request: HttpRequest) -> Comparison | None:
+def _repeated(request: Request) -> Comparison | None:
     number = whole_number(request.POST.get("repeat") or request.GET.get("repeat"))
     return found(number) if number is not None else None
 
 
-def _operation(request: HttpRequest) -> OperationSpec:
+def _operation(request: Request) -> OperationSpec:
     wanted = request.POST.get("operation") or request.GET.get("operation") or ""
     return OPERATIONS.get(wanted) or first_operation()
 
@@ -117,7 +118,7 @@ STEPS: dict[str, tuple[Callable[..., None], str]] = {
 
 @requires(Permission.EDIT)
 @require_POST
-def step(request: HttpRequest, pk: int) -> HttpResponse:
+def step(request: Request, pk: int) -> HttpResponse:
     """Pause, resume or cancel it."""
     comparison = found(pk)
     action, told = STEPS.get(request.POST.get("step", ""), (_unknown, ""))

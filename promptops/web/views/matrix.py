@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import render
 
 from promptops.enums import ComparisonState, Permission
@@ -12,6 +12,7 @@ from promptops.queries.offers import offers
 from promptops.text import whole_number
 from promptops.web import blindness
 from promptops.web.access import requires
+from promptops.web.request import Request
 from promptops.web.views.comparisons import found
 
 MOST_CELLS = 400
@@ -19,7 +20,7 @@ MOST_CELLS = 400
 
 
 @requires(Permission.READ)
-def index(request: HttpRequest, pk: int) -> HttpResponse:
+def index(request: Request, pk: int) -> HttpResponse:
     """Inputs by arms: every answer with its time, tokens and cost.
 
     With `news=rows`, those that were waiting and are not any more (`open`, the ids of their trials), to be put into an
@@ -53,7 +54,7 @@ def index(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @requires(Permission.READ)
-def pair(request: HttpRequest, pk: int, input: int) -> HttpResponse:
+def pair(request: Request, pk: int, input: int) -> HttpResponse:
     """Two arms' answers to one input (`a` and `b` are their letters), with their differences and settings."""
     comparison = found(pk)
     if left := blindness.left_before_seeing(request, comparison):
@@ -79,13 +80,13 @@ def pair(request: HttpRequest, pk: int, input: int) -> HttpResponse:
     return render(request, "compare/pair.html", context)
 
 
-def _filters(request: HttpRequest) -> Filters:
+def _filters(request: Request) -> Filters:
     show = request.GET.get("show", "")
     search = request.GET.get("q", "").replace("\x00", "").strip()[:200]
     return Filters(show if show in SHOWS else "", search)
 
 
-def _query(request: HttpRequest) -> str:
+def _query(request: Request) -> str:
     """The filters, for the address of a pair."""
     query = request.GET.copy()
     for name in ("page", "news", "open", "base"):

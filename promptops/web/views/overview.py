@@ -1,6 +1,6 @@
 """The overview: what is live, the chain, what changed."""
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 
 from promptops.enums import Permission
@@ -8,10 +8,11 @@ from promptops.queries import overview as queries
 from promptops.queries.figures import DEFAULT_HOURS, STEP_MINUTES, figures
 from promptops.text import whole_number
 from promptops.web.access import requires
+from promptops.web.request import Request
 
 
 @requires(Permission.READ)
-def overview(request: HttpRequest) -> HttpResponse:
+def overview(request: Request) -> HttpResponse:
     """The page. What is live on it comes by the page's socket later (promptops.web.fragments)."""
     hours = whole_number(request.GET.get("hours"))
     if hours not in STEP_MINUTES:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
@@ -16,6 +16,7 @@ from promptops.queries import people as queries
 from promptops.web import review
 from promptops.web.access import actor, requires
 from promptops.web.forms_settings import RoleForm
+from promptops.web.request import Request
 from promptops.web.review import Change
 
 ROLE_OF_YOURSELF = (
@@ -26,7 +27,7 @@ DEACTIVATE_YOURSELF = "This is you. You are signed out at once, and only another
 
 
 @requires(Permission.ADMINISTER)
-def index(request: HttpRequest) -> HttpResponse:
+def index(request: Request) -> HttpResponse:
     """Everybody, and the invitations that nobody has used yet; for an htmx request only these lists."""
     context = {"people": queries.listed(), "invitations": queries.invitations(), "form": RoleForm()}
     return render(request, "settings/_people.html" if request.htmx else "settings/people.html", context)
@@ -34,7 +35,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 @requires(Permission.ADMINISTER)
 @require_POST
-def invite(request: HttpRequest) -> HttpResponse:
+def invite(request: Request) -> HttpResponse:
     """Make an invitation for a role and show its link, this once."""
     form = RoleForm(request.POST)
     if not form.is_valid():
@@ -51,7 +52,7 @@ def invite(request: HttpRequest) -> HttpResponse:
 
 @requires(Permission.ADMINISTER)
 @require_POST
-def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
+def withdraw(request: Request, pk: int) -> HttpResponse:
     """Make an unused invitation useless."""
     link = get_object_or_404(OneTimeLink, pk=pk, purpose=LinkPurpose.JOIN)
     try:
@@ -64,11 +65,11 @@ def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @requires(Permission.ADMINISTER)
-def role(request: HttpRequest, pk: int) -> HttpResponse:
+def role(request: Request, pk: int) -> HttpResponse:
     """Choose another role for a person: the panel with the roles, then the change."""
     person = get_object_or_404(User, pk=pk)
     form = RoleForm(request.POST or None, initial={"role": person.role})
-    asked = {
+    asked: dict[str, Any] = {
         "title": f"Change the role of {person.name}",
         "confirm": "Change the role",
         "form_id": "role-form",
@@ -95,7 +96,7 @@ def role(request: HttpRequest, pk: int) -> HttpResponse:
 
 @requires(Permission.ADMINISTER)
 @require_POST
-def active(request: HttpRequest, pk: int) -> HttpResponse:
+def active(request: Request, pk: int) -> HttpResponse:
     """Deactivate or reactivate a person (`active` is 0 or 1)."""
     person = get_object_or_404(User, pk=pk)
     wanted = request.POST.get("active") == "1"
@@ -128,7 +129,7 @@ def active(request: HttpRequest, pk: int) -> HttpResponse:
 
 @requires(Permission.ADMINISTER)
 @require_POST
-def password_link(request: HttpRequest, pk: int) -> HttpResponse:
+def password_link(request: Request, pk: int) -> HttpResponse:
     """Make a link with which a person sets a new password, and show it, this once."""
     person = get_object_or_404(User, pk=pk)
     try:
@@ -150,11 +151,11 @@ def _may(role: Role) -> str:
     return "; ".join(permission.label for permission in new)
 
 
-def _show_link(request: HttpRequest, *, title: str, url: str, sentence: str) -> HttpResponse:
+def _show_link(request: Request, *, title: str, url: str, sentence: str) -> HttpResponse:
     """The dialog with a one-time link: the only place where it is ever shown."""
     context = {"title": title, "link": request.build_absolute_uri(url), "sentence": sentence}
     return render(request, "settings/_link.html", context)
 
 
-def _refused(request: HttpRequest, title: str, sentence: str) -> HttpResponse:
+def _refused(request: Request, title: str, sentence: str) -> HttpResponse:
     return render(request, "settings/_refused.html", {"title": title, "error": sentence}, status=409)

@@ -5,7 +5,7 @@ import io
 import zipfile
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
@@ -16,6 +16,7 @@ from promptops.content import SETTINGS, UNSET
 from promptops.enums import Permission
 from promptops.web import review
 from promptops.web.access import actor, requires, takes_file
+from promptops.web.request import Request
 from promptops.web.review import Change
 
 MAX_ARCHIVE_BYTES = 4 * 1024 * 1024
@@ -23,14 +24,14 @@ NO_PLAN = sets.Plan([], [], [], [])
 
 
 @requires(Permission.READ)
-def index(request: HttpRequest) -> HttpResponse:
+def index(request: Request) -> HttpResponse:
     """Export for everybody, import for those who may change what is live."""
     return render(request, "prompts/files.html")
 
 
 @requires(Permission.READ)
 @require_POST
-def export(request: HttpRequest) -> HttpResponse:
+def export(request: Request) -> HttpResponse:
     """The set as it is live, as a zip archive; with `keep`, variables stay as they are edited."""
     try:
         files = sets.export_files(by=actor(request), keep_variables="keep" in request.POST)
@@ -49,12 +50,12 @@ def export(request: HttpRequest) -> HttpResponse:
 @takes_file(MAX_ARCHIVE_BYTES)
 @requires(Permission.RELEASE)
 @require_POST
-def import_(request: HttpRequest) -> HttpResponse:
+def import_(request: Request) -> HttpResponse:
     """What the archive would change, then the import. The archive is sent both times and must be the same."""
     archive = request.FILES.get("archive")
     if archive is None:
         return _panel(request, problems=["Choose a zip archive first."])
-    if archive.size > MAX_ARCHIVE_BYTES:
+    if (archive.size or 0) > MAX_ARCHIVE_BYTES:
         return _panel(request, problems=[f"The archive is larger than {MAX_ARCHIVE_BYTES // 2**20} MiB."])
     digest = hashlib.sha256(archive.read()).hexdigest()
     archive.seek(0)
@@ -95,7 +96,7 @@ def _told(key: str, value: object) -> str:
 
 
 def _panel(
-    request: HttpRequest, *, plan: sets.Plan = NO_PLAN, digest: str = "", problems: list[str] | None = None
+    request: Request, *, plan: sets.Plan = NO_PLAN, digest: str = "", problems: list[str] | None = None
 ) -> HttpResponse:
     count = len(plan.changes)
     nothing = not problems and not count

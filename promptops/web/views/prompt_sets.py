@@ -4,7 +4,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.text import slugify
@@ -22,6 +22,7 @@ from promptops.web import review
 from promptops.web.access import actor, requires, takes_file
 from promptops.web.forms_prompt_sets import PROBLEMS_SHOWN, FromRunsForm, PromptSetForm
 from promptops.web.lists import clean_query
+from promptops.web.request import Request
 from promptops.web.seen import changed
 
 # Texts longer than this are not compared on the page of a conflict; each can be opened.
@@ -29,7 +30,7 @@ COMPARED_CHARACTERS = 60_000
 
 
 @requires(Permission.READ)
-def index(request: HttpRequest) -> HttpResponse:
+def index(request: Request) -> HttpResponse:
     """The sets, newest first; `?archived=1` shows the archive, `?q=` those whose name or description holds it."""
     if (address := clean_query(request)) is not None:
         return redirect(address)
@@ -41,7 +42,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 
 @requires(Permission.READ)
-def detail(request: HttpRequest, pk: int) -> HttpResponse:
+def detail(request: Request, pk: int) -> HttpResponse:
     """One set with its inputs, 50 to a page; `?q=` shows those that hold it. Unchanged since `seen`: 204."""
     prompt_set = _found(pk)
     if request.GET.get("seen") == str(prompt_set.edition):
@@ -55,7 +56,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 
 @takes_file(actions.MAX_BYTES)
 @requires(Permission.EDIT)
-def new(request: HttpRequest) -> HttpResponse:
+def new(request: Request) -> HttpResponse:
     """Make a set; `?operation=` and `newest=` put inputs of past runs into the box, to look at before saving."""
     if request.method == "POST":
         form = PromptSetForm(request.POST, request.FILES)
@@ -74,7 +75,7 @@ def new(request: HttpRequest) -> HttpResponse:
 
 @takes_file(actions.MAX_BYTES)
 @requires(Permission.EDIT)
-def edit(request: HttpRequest, pk: int) -> HttpResponse:
+def edit(request: Request, pk: int) -> HttpResponse:
     """Change a set; with `seen`, whether somebody else changed it since the form was filled."""
     prompt_set = _found(pk)
     if "seen" in request.GET:
@@ -98,7 +99,7 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
 
 @requires(Permission.EDIT)
 @require_POST
-def archive(request: HttpRequest, pk: int) -> HttpResponse:
+def archive(request: Request, pk: int) -> HttpResponse:
     """Take the set off the lists; its page offers to bring it back."""
     prompt_set = _found(pk)
     return _act(request, prompt_set, actions.archive, f"{prompt_set.name} is archived. Restore it here to undo.")
@@ -106,7 +107,7 @@ def archive(request: HttpRequest, pk: int) -> HttpResponse:
 
 @requires(Permission.EDIT)
 @require_POST
-def restore(request: HttpRequest, pk: int) -> HttpResponse:
+def restore(request: Request, pk: int) -> HttpResponse:
     """Bring the set back."""
     prompt_set = _found(pk)
     return _act(request, prompt_set, actions.restore, f"{prompt_set.name} is back on the list.")
@@ -114,7 +115,7 @@ def restore(request: HttpRequest, pk: int) -> HttpResponse:
 
 @requires(Permission.READ)
 @require_POST
-def download(request: HttpRequest, pk: int, format: str) -> HttpResponse:
+def download(request: Request, pk: int, format: str) -> HttpResponse:
     """The inputs as a file: `txt`, one per line (with blank lines between inputs of several lines), or `jsonl`.
 
     It is noted in the audit first.
@@ -135,11 +136,11 @@ def _found(pk: int) -> PromptSet:
     return get_object_or_404(PromptSet.objects.select_related("created_by"), pk=pk)
 
 
-def _search(request: HttpRequest) -> str:
+def _search(request: Request) -> str:
     return request.GET.get("q", "").replace("\x00", "").strip()[:200]
 
 
-def _save(request: HttpRequest, form: PromptSetForm, prompt_set: PromptSet | None) -> HttpResponse:
+def _save(request: Request, form: PromptSetForm, prompt_set: PromptSet | None) -> HttpResponse:
     """Save the form as a new set or over `prompt_set`. When it is refused, everything typed stays on the page."""
     if not form.is_valid():
         return _refused(request, form, prompt_set, form.problems)
@@ -152,6 +153,8 @@ def _save(request: HttpRequest, form: PromptSetForm, prompt_set: PromptSet | Non
             expected = form.cleaned_data["expected"] or 0
             saved = actions.change_set(prompt_set, inputs=form.checked.inputs, by=by, expected=expected, **fields)
     except Stale:
+        if prompt_set is None:
+            raise
         return _conflict(request, form, PromptSet.objects.get(pk=prompt_set.pk))
     except Refused as refused:
         return _refused(request, form, prompt_set, [str(refused)])
@@ -163,29 +166,28 @@ def _save(request: HttpRequest, form: PromptSetForm, prompt_set: PromptSet | Non
     return review.done(request, reverse("prompt_set", args=[saved.pk]), message)
 
 
-def _refused(
-    request: HttpRequest, form: PromptSetForm, prompt_set: PromptSet | None, problems: list[str]
-) -> HttpResponse:
+def _refused(request: Request, form: PromptSetForm, prompt_set: PromptSet | None, problems: list[str]) -> HttpResponse:
     context = {"problems": problems[:PROBLEMS_SHOWN], "more": max(0, len(problems) - PROBLEMS_SHOWN)}
     if request.htmx:
         return render(request, "prompt_sets/_problems.html", context, status=422)
     return _page(request, form, prompt_set, context, status=422)
 
 
-def _conflict(request: HttpRequest, form: PromptSetForm, theirs: PromptSet) -> HttpResponse:
+def _conflict(request: Request, form: PromptSetForm, theirs: PromptSet) -> HttpResponse:
     """Someone was faster: their inputs against the ones just sent, and the edition that a second save replaces."""
     old, new = (write(inputs, Format.BLOCKS) for inputs in (theirs.inputs, form.checked.inputs))
     compared = max(len(old), len(new)) <= COMPARED_CHARACTERS
     context = {"theirs": theirs, "old": old, "new": new, "compared": compared, "mine": len(form.checked.inputs)}
     if request.htmx:
         return render(request, "prompt_sets/_problems.html", context, status=409)
-    form.data = form.data.copy()
-    form.data["expected"] = theirs.edition
+    data = request.POST.copy()
+    data["expected"] = str(theirs.edition)
+    form.data = data
     return _page(request, form, theirs, context, status=409)
 
 
 def _page(
-    request: HttpRequest,
+    request: Request,
     form: PromptSetForm,
     prompt_set: PromptSet | None,
     context: dict[str, Any],
@@ -202,7 +204,7 @@ def _page(
     return render(request, "prompt_sets/form.html", context, status=status)
 
 
-def _act(request: HttpRequest, prompt_set: PromptSet, action: Any, message: str) -> HttpResponse:
+def _act(request: Request, prompt_set: PromptSet, action: Any, message: str) -> HttpResponse:
     try:
         action(prompt_set, by=actor(request))
     except Refused as refused:

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
@@ -31,6 +31,7 @@ from promptops.web.access import actor, refused, requires
 from promptops.web.forms import ContentForm, DescriptionForm, TemplateForm
 from promptops.web.forms_filters import SearchForm
 from promptops.web.lists import clean_query
+from promptops.web.request import Request
 from promptops.web.views.template_changes import (
     Archive,
     MakeDefault,
@@ -42,7 +43,7 @@ from promptops.web.views.template_changes import (
 
 
 @requires(Permission.READ)
-def index(request: HttpRequest) -> HttpResponse:
+def index(request: Request) -> HttpResponse:
     """All templates by operation; `?archived=1` shows the archive, `?q=` what holds these words."""
     if (address := clean_query(request)) is not None:
         return redirect(address)
@@ -58,7 +59,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 
 @requires(Permission.EDIT)
-def new(request: HttpRequest) -> HttpResponse:
+def new(request: Request) -> HttpResponse:
     """Create a template; its first text is written in the editor."""
     operation = request.GET.get("operation")
     form = TemplateForm(request.POST or None, initial={"operation": operation} if operation else None)
@@ -74,7 +75,7 @@ def new(request: HttpRequest) -> HttpResponse:
 
 
 @requires(Permission.READ)
-def edit(request: HttpRequest, name: str) -> HttpResponse:
+def edit(request: Request, name: str) -> HttpResponse:
     """The editor beside "Try it"; without the right to edit, the live text to read and nothing to press."""
     template = _template(name)
     draft = template.drafts.select_related("base").filter(user=request.user).first()
@@ -109,7 +110,7 @@ def edit(request: HttpRequest, name: str) -> HttpResponse:
 
 @requires(Permission.EDIT)
 @require_POST
-def draft(request: HttpRequest, name: str) -> HttpResponse:
+def draft(request: Request, name: str) -> HttpResponse:
     """Autosave: keep the form as this person's draft and answer with the state of the publish button."""
     template = _template(name)
     form = ContentForm(request.POST)
@@ -132,7 +133,7 @@ def draft(request: HttpRequest, name: str) -> HttpResponse:
 
 @requires(Permission.EDIT)
 @require_POST
-def check(request: HttpRequest, name: str) -> HttpResponse:
+def check(request: Request, name: str) -> HttpResponse:
     """The findings, the filled-in view and the variables for what is in the editor, after a variable changed."""
     template = _template(name)
     form = ContentForm(request.POST)
@@ -143,7 +144,7 @@ def check(request: HttpRequest, name: str) -> HttpResponse:
 
 @requires(Permission.EDIT)
 @require_POST
-def discard(request: HttpRequest, name: str) -> HttpResponse:
+def discard(request: Request, name: str) -> HttpResponse:
     """Discard this person's draft with what the editor holds, and show the live text again. It can be undone."""
     template = _template(name)
     if refused := _keep_posted(request, template):
@@ -154,7 +155,7 @@ def discard(request: HttpRequest, name: str) -> HttpResponse:
 
 
 @requires(Permission.EDIT)
-def discarded(request: HttpRequest, name: str) -> HttpResponse:
+def discarded(request: Request, name: str) -> HttpResponse:
     """The panel with this person's discarded drafts, to read and to put back."""
     template = _template(name)
     rows = queries.templates.discarded(template, request.user)
@@ -163,7 +164,7 @@ def discarded(request: HttpRequest, name: str) -> HttpResponse:
 
 @requires(Permission.EDIT)
 @require_POST
-def restore_draft(request: HttpRequest, name: str, kept: int) -> HttpResponse:
+def restore_draft(request: Request, name: str, kept: int) -> HttpResponse:
     """Put a discarded draft back. What the editor holds is saved first, and set aside for it."""
     template = _template(name)
     if refused := _keep_posted(request, template):
@@ -181,7 +182,7 @@ def restore_draft(request: HttpRequest, name: str, kept: int) -> HttpResponse:
 
 @requires(Permission.EDIT)
 @require_POST
-def set_aside(request: HttpRequest, name: str) -> HttpResponse:
+def set_aside(request: Request, name: str) -> HttpResponse:
     """Of two texts of the same person, go on with the saved one; the one in this page is set aside."""
     template = _template(name)
     form = ContentForm(request.POST)
@@ -196,7 +197,7 @@ def set_aside(request: HttpRequest, name: str) -> HttpResponse:
 
 
 @requires(Permission.EDIT)
-def samples(request: HttpRequest, name: str) -> HttpResponse:
+def samples(request: Request, name: str) -> HttpResponse:
     """The menu of sample inputs; with POST, pin the input of "Try it" or unpin the sample that `unpin` names."""
     template = _template(name)
     said = ""
@@ -216,7 +217,7 @@ def samples(request: HttpRequest, name: str) -> HttpResponse:
 
 
 @requires(Permission.READ)
-def presence(request: HttpRequest, name: str) -> HttpResponse:
+def presence(request: Request, name: str) -> HttpResponse:
     """Who else has the editor open."""
     template = _template(name)
     context = {"template": template, "company": queries.presence.at(template, request.user)}
@@ -225,14 +226,14 @@ def presence(request: HttpRequest, name: str) -> HttpResponse:
 
 @requires(Permission.RELEASE)
 @require_POST
-def review(request: HttpRequest, name: str) -> HttpResponse:
+def review(request: Request, name: str) -> HttpResponse:
     """The review panel for what is in the editor: its difference from live, a note, one button."""
     return _review(request, _template(name))
 
 
 @requires(Permission.EDIT)
 @require_POST
-def merge(request: HttpRequest, name: str) -> HttpResponse:
+def merge(request: Request, name: str) -> HttpResponse:
     """The merge of what is in the editor with what is live; from its panel, the merge goes into the draft.
 
     What is taken is merged anew from the saved draft and the live version; the panel only sends which ones it showed
@@ -245,7 +246,7 @@ def merge(request: HttpRequest, name: str) -> HttpResponse:
             return _cannot_keep(form)
         return _conflict(request, template, form, template.live_version)
     prefix = "choice-"
-    chosen = {key.removeprefix(prefix): value for key, value in request.POST.items() if key.startswith(prefix)}
+    chosen = {key.removeprefix(prefix): str(value) for key, value in request.POST.items() if key.startswith(prefix)}
     expected, seen = whole_number(request.POST["expected"]), request.POST.get("seen", "")
     try:
         draft = merges.take(template, chosen, user=request.user, expected=expected, seen=seen)
@@ -259,7 +260,7 @@ def merge(request: HttpRequest, name: str) -> HttpResponse:
 
 @requires(Permission.EDIT)
 @require_POST
-def undo_merge(request: HttpRequest, name: str) -> HttpResponse:
+def undo_merge(request: Request, name: str) -> HttpResponse:
     """Bring back the draft as it was before the newest merge, once the person has seen what goes."""
     template = _template(name)
     draft = template.drafts.filter(user=request.user).first()
@@ -291,7 +292,7 @@ def undo_merge(request: HttpRequest, name: str) -> HttpResponse:
 
 @requires(Permission.RELEASE)
 @require_POST
-def publish(request: HttpRequest, name: str) -> HttpResponse:
+def publish(request: Request, name: str) -> HttpResponse:
     """Publish what is in the editor. Refused with both texts when someone was faster; the draft is kept."""
     template = _template(name)
     form = ContentForm(request.POST)
@@ -313,7 +314,7 @@ def publish(request: HttpRequest, name: str) -> HttpResponse:
 
 
 @requires(Permission.READ)
-def history(request: HttpRequest, name: str) -> HttpResponse:
+def history(request: Request, name: str) -> HttpResponse:
     """All versions, newest first; any two can be chosen and compared."""
     template = _template(name)
     page = "prompts/_history.html" if request.htmx else "prompts/history.html"
@@ -322,7 +323,7 @@ def history(request: HttpRequest, name: str) -> HttpResponse:
 
 
 @requires(Permission.READ)
-def version(request: HttpRequest, name: str, number: int) -> HttpResponse:
+def version(request: Request, name: str, number: int) -> HttpResponse:
     """One version: text, settings, note, hash."""
     template = _template(name)
     found = _version(template, number)
@@ -338,7 +339,7 @@ def version(request: HttpRequest, name: str, number: int) -> HttpResponse:
 
 
 @requires(Permission.READ)
-def diff(request: HttpRequest, name: str) -> HttpResponse:
+def diff(request: Request, name: str) -> HttpResponse:
     """Any two of: `live`, `draft` (one's own), a version's number; from `?a=` to `?b=`, `?view=side` or `inline`.
 
     Without a view the page is side by side where there is room.
@@ -358,7 +359,7 @@ def diff(request: HttpRequest, name: str) -> HttpResponse:
         "settings": settings_of(a.content, b.content),
         "rows": diffs.fold(lines),
         "summary": diffs.summary(lines),
-        "view": {"inline": "", "side": "side"}.get(view, "auto"),
+        "view": {"inline": "", "side": "side"}.get(view or "", "auto"),
         "tab": "history",
     }
     return render(request, "prompts/diff.html", context)
@@ -366,7 +367,7 @@ def diff(request: HttpRequest, name: str) -> HttpResponse:
 
 @requires(Permission.RELEASE)
 @require_POST
-def roll_back(request: HttpRequest, name: str, number: int) -> HttpResponse:
+def roll_back(request: Request, name: str, number: int) -> HttpResponse:
     """Make an older version live again: the review panel, then the act."""
     template = _template(name)
     expected = whole_number(request.POST.get("expected"))
@@ -375,7 +376,7 @@ def roll_back(request: HttpRequest, name: str, number: int) -> HttpResponse:
 
 @requires(Permission.EDIT)
 @require_POST
-def edit_from(request: HttpRequest, name: str, number: int) -> HttpResponse:
+def edit_from(request: Request, name: str, number: int) -> HttpResponse:
     """Take a version's text into the editor, as a draft on top of what is live."""
     template = _template(name)
     found = _version(template, number)
@@ -401,7 +402,7 @@ def edit_from(request: HttpRequest, name: str, number: int) -> HttpResponse:
 
 
 @requires(Permission.READ)
-def details(request: HttpRequest, name: str) -> HttpResponse:
+def details(request: Request, name: str) -> HttpResponse:
     """What the template is for, whether it is the default, and the archive."""
     template = _template(name)
     form = DescriptionForm(request.POST or None, initial={"description": template.description})
@@ -419,7 +420,7 @@ def details(request: HttpRequest, name: str) -> HttpResponse:
 
 @requires(Permission.RELEASE)
 @require_POST
-def make_default(request: HttpRequest, name: str) -> HttpResponse:
+def make_default(request: Request, name: str) -> HttpResponse:
     """Let this template serve its operation."""
     template = _template(name)
     default = Template.objects.filter(operation=template.operation, is_default=True).first()
@@ -428,14 +429,14 @@ def make_default(request: HttpRequest, name: str) -> HttpResponse:
 
 @requires(Permission.RELEASE)
 @require_POST
-def archive(request: HttpRequest, name: str) -> HttpResponse:
+def archive(request: Request, name: str) -> HttpResponse:
     """Take the template off the lists."""
     return reviews.run(request, Archive(_template(name)))
 
 
 @requires(Permission.RELEASE)
 @require_POST
-def restore(request: HttpRequest, name: str) -> HttpResponse:
+def restore(request: Request, name: str) -> HttpResponse:
     """Bring the template back."""
     return reviews.run(request, Restore(_template(name)))
 
@@ -472,7 +473,7 @@ def _shown(piece: Piece, values: dict[str, str]) -> dict[str, str]:
     return {"text": piece.filled(values), "state": state, "name": piece.name}
 
 
-def _state(request: HttpRequest, template: Template, base: int | None) -> dict[str, Any]:
+def _state(request: Request, template: Template, base: int | None) -> dict[str, Any]:
     """What is live as seen from a text that started from `base`."""
     current = template.live_version
     return {
@@ -486,7 +487,7 @@ def _state(request: HttpRequest, template: Template, base: int | None) -> dict[s
     }
 
 
-def _published(request: HttpRequest, template: Template) -> dict[str, Any] | None:
+def _published(request: Request, template: Template) -> dict[str, Any] | None:
     """After a release from this page: what was made live, and what was live before, for the undo button."""
     release = template.releases.select_related("version", "replaced").first()
     if release is None or release.version is None or template.live_version_id != release.version_id:
@@ -496,7 +497,7 @@ def _published(request: HttpRequest, template: Template) -> dict[str, Any] | Non
     return {"version": release.version, "replaced": release.replaced, "revision": release.revision}
 
 
-def _review(request: HttpRequest, template: Template, error: str = "") -> HttpResponse:
+def _review(request: Request, template: Template, error: str = "") -> HttpResponse:
     form = ContentForm(request.POST)
     if not form.is_valid():
         return _cannot_keep(form)
@@ -528,7 +529,7 @@ def _review(request: HttpRequest, template: Template, error: str = "") -> HttpRe
     )
 
 
-def _conflict(request: HttpRequest, template: Template, form: ContentForm, current: Version | None) -> HttpResponse:
+def _conflict(request: Request, template: Template, form: ContentForm, current: Version | None) -> HttpResponse:
     """Someone was faster: the merge of both texts, and a way on that loses neither."""
     draft = _keep(request, template, form)
     base = template.versions.filter(pk=form.cleaned_data["base"]).first() if form.cleaned_data["base"] else None
@@ -537,7 +538,7 @@ def _conflict(request: HttpRequest, template: Template, form: ContentForm, curre
     return _merge_panel(request, template, current, base, form.content, draft)
 
 
-def _merge_again(request: HttpRequest, name: str, refused: Refused, chosen: dict[str, str]) -> HttpResponse:
+def _merge_again(request: Request, name: str, refused: Refused, chosen: dict[str, str]) -> HttpResponse:
     """A merge was not taken, and why; shown as it would be now."""
     template = _template(name)
     draft = template.drafts.select_related("base").filter(user=request.user).first()
@@ -553,7 +554,7 @@ def _merge_again(request: HttpRequest, name: str, refused: Refused, chosen: dict
     return _merge_panel(request, template, current, draft.base, yours, draft, chosen=chosen, error=error)
 
 
-def _nothing_to_merge(request: HttpRequest, why: str) -> HttpResponse:
+def _nothing_to_merge(request: Request, why: str) -> HttpResponse:
     return reviews.panel(
         request,
         title="Nothing to merge",
@@ -567,7 +568,7 @@ def _nothing_to_merge(request: HttpRequest, why: str) -> HttpResponse:
 
 
 def _merge_panel(
-    request: HttpRequest,
+    request: Request,
     template: Template,
     current: Version | None,
     base: Version | None,
@@ -595,7 +596,7 @@ def _merge_panel(
     return render(request, "prompts/_conflict.html", context, status=409)
 
 
-def _keep(request: HttpRequest, template: Template, form: ContentForm) -> Draft | None:
+def _keep(request: Request, template: Template, form: ContentForm) -> Draft | None:
     """Save the draft before anything can go wrong; a text that cannot even be stored stays in the page."""
     try:
         return _save(request, template, form, overwrite=True)
@@ -603,7 +604,7 @@ def _keep(request: HttpRequest, template: Template, form: ContentForm) -> Draft 
         return None
 
 
-def _keep_posted(request: HttpRequest, template: Template) -> HttpResponse | None:
+def _keep_posted(request: Request, template: Template) -> HttpResponse | None:
     """Save what the page posted of its editor, if anything. The answer when that cannot be done, else None."""
     if "body" not in request.POST:
         return None
@@ -619,7 +620,7 @@ def _keep_posted(request: HttpRequest, template: Template) -> HttpResponse | Non
     return None
 
 
-def _save(request: HttpRequest, template: Template, form: ContentForm, *, overwrite: bool) -> Draft | None:
+def _save(request: Request, template: Template, form: ContentForm, *, overwrite: bool) -> Draft | None:
     """Save what the form holds as this person's draft; raises what `save_draft` raises."""
     given = form.cleaned_data
     return actions.save_draft(
@@ -633,7 +634,7 @@ def _save(request: HttpRequest, template: Template, form: ContentForm, *, overwr
     )
 
 
-def _elsewhere(request: HttpRequest, template: Template, form: ContentForm, other: Draft) -> HttpResponse:
+def _elsewhere(request: Request, template: Template, form: ContentForm, other: Draft) -> HttpResponse:
     """Another window of the same person has saved meanwhile: both texts, and the choice."""
     context = {"template": template, "other": other, "yours": form.content}
     response = render(request, "prompts/_elsewhere.html", context, status=409)
@@ -641,7 +642,7 @@ def _elsewhere(request: HttpRequest, template: Template, form: ContentForm, othe
     return response
 
 
-def _discarded(request: HttpRequest, template: Template) -> int:
+def _discarded(request: Request, template: Template) -> int:
     """How many discarded drafts this person has of the template."""
     return template.discarded_drafts.filter(user=request.user).count()
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters
@@ -22,6 +22,7 @@ from promptops.text import whole_number
 from promptops.web import review
 from promptops.web.access import actor, refusal, requires
 from promptops.web.forms_providers import EditProviderForm, KeyForm, NewProviderForm, reshaped
+from promptops.web.request import Request
 from promptops.web.seen import changed
 from promptops.web.views.provider_changes import (
     AddProvider,
@@ -35,7 +36,7 @@ from promptops.web.views.provider_changes import (
 
 
 @requires(Permission.READ)
-def index(request: HttpRequest) -> HttpResponse:
+def index(request: Request) -> HttpResponse:
     """The chain in its order; for an htmx request only the list, or with `states` only how each one is."""
     if request.htmx and "states" in request.GET:
         rows = queries.listed()
@@ -53,7 +54,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 @requires(Permission.RELEASE)
 @require_POST
-def reorder(request: HttpRequest) -> HttpResponse:
+def reorder(request: Request) -> HttpResponse:
     """Put the providers in the posted order (`order`, one id each), which started from `expected`."""
     order, expected = _ids(request.POST.getlist("order")), _ids(request.POST.get("expected", "").split(","))
     return review.run(request, ReorderChain(order, expected, request.POST.get("expected", "")))
@@ -61,7 +62,7 @@ def reorder(request: HttpRequest) -> HttpResponse:
 
 @requires(Permission.ADMINISTER)
 @sensitive_post_parameters("key")
-def new(request: HttpRequest) -> HttpResponse:
+def new(request: Request) -> HttpResponse:
     """Add a provider at the end of the chain."""
     if request.method != "POST":
         return _page(request, "new", {"form": NewProviderForm()})
@@ -74,11 +75,11 @@ def new(request: HttpRequest) -> HttpResponse:
 
 
 @requires(Permission.ADMINISTER)
-def edit(request: HttpRequest, pk: int) -> HttpResponse:
+def edit(request: Request, pk: int) -> HttpResponse:
     """Change a provider's fields; the page also has its key and the way to remove it."""
     if "seen" in request.GET:
         found = Provider.objects.filter(pk=pk).first()
-        return changed(request, found.name if found else "this provider", found and found.changed_revision)
+        return changed(request, found.name if found else "this provider", found.changed_revision if found else None)
     provider = get_object_or_404(Provider, pk=pk)
     if request.method != "POST":
         return _page(request, "edit", _edit_context(provider))
@@ -94,7 +95,7 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
 
 @requires(Permission.RELEASE)
 @require_POST
-def ask_again(request: HttpRequest, pk: int) -> HttpResponse:
+def ask_again(request: Request, pk: int) -> HttpResponse:
     """End the provider's cooldown, then show the page on which the button was pressed."""
     provider = get_object_or_404(Provider, pk=pk)
     actions.ask_again(provider, by=actor(request))
@@ -104,7 +105,7 @@ def ask_again(request: HttpRequest, pk: int) -> HttpResponse:
 
 @requires(Permission.ADMINISTER)
 @require_POST
-def forget(request: HttpRequest, pk: int) -> HttpResponse:
+def forget(request: Request, pk: int) -> HttpResponse:
     """Forget an adaptation that was learned of the provider (`name`)."""
     provider = get_object_or_404(Provider, pk=pk)
     url = reverse("provider", args=[pk])
@@ -119,7 +120,7 @@ def forget(request: HttpRequest, pk: int) -> HttpResponse:
 @requires(Permission.ADMINISTER)
 @sensitive_post_parameters("key")
 @require_POST
-def key(request: HttpRequest, pk: int) -> HttpResponse:
+def key(request: Request, pk: int) -> HttpResponse:
     """Change where a provider's key comes from. A stored key is never shown, not even to who stored it."""
     provider = get_object_or_404(Provider, pk=pk)
     if "reshape" in request.POST:
@@ -133,7 +134,7 @@ def key(request: HttpRequest, pk: int) -> HttpResponse:
 
 @requires(Permission.RELEASE)
 @require_POST
-def enabled(request: HttpRequest, pk: int) -> HttpResponse:
+def enabled(request: Request, pk: int) -> HttpResponse:
     """Turn a provider on or off (`enabled` is 1 or 0)."""
     provider = get_object_or_404(Provider, pk=pk)
     return review.run(request, TurnProvider(provider, request.POST.get("enabled") == "1"))
@@ -141,7 +142,7 @@ def enabled(request: HttpRequest, pk: int) -> HttpResponse:
 
 @requires(Permission.ADMINISTER)
 @require_POST
-def remove(request: HttpRequest, pk: int) -> HttpResponse:
+def remove(request: Request, pk: int) -> HttpResponse:
     """Remove a provider that is off, and its key."""
     provider = get_object_or_404(Provider, pk=pk)
     return review.run(request, RemoveProvider(provider, request.POST.get("expected", "")))
@@ -152,7 +153,7 @@ def _passing(rows: list[queries.ProviderRow]) -> bool:
 
 
 def _page(
-    request: HttpRequest, page: str, context: dict[str, Any], *, part: str = "provider", status: int = 200
+    request: Request, page: str, context: dict[str, Any], *, part: str = "provider", status: int = 200
 ) -> HttpResponse:
     """The page, or for an htmx request only its form `part`, which replaces itself."""
     if not request.htmx:
@@ -163,11 +164,11 @@ def _page(
 
 
 def _invalid(
-    request: HttpRequest, page: str, form: forms.Form, context: dict[str, Any], *, part: str = "provider"
+    request: Request, page: str, form: forms.Form, context: dict[str, Any], *, part: str = "provider"
 ) -> HttpResponse:
     """The form with its errors; over an open panel, the errors in the panel."""
     if request.htmx and review.confirmed(request):
-        error = " ".join(message for messages in form.errors.values() for message in messages)
+        error = " ".join(str(message) for messages in form.errors.values() for message in messages)
         return review.panel(request, title="Not saved", confirm="Try again", form_id=f"{part}-form", error=error)
     return _page(request, page, context, part=part, status=422)
 

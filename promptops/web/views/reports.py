@@ -1,7 +1,8 @@
 """A comparison to hand on: its report on one page, and its rows as files."""
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
@@ -13,11 +14,12 @@ from promptops.queries import matrix, verdicts
 from promptops.text import whole_number
 from promptops.web import blindness, exports, exports_comparisons
 from promptops.web.access import actor, requires
+from promptops.web.request import Request
 from promptops.web.views.comparisons import found
 
 
 @requires(Permission.READ)
-def report(request: HttpRequest, pk: int) -> HttpResponse:
+def report(request: Request, pk: int) -> HttpResponse:
     """All of it on one page, to read or print; `inputs` chooses the answers that it shows, such as `3,17`."""
     comparison = found(pk)
     if left := blindness.left_before_seeing(request, comparison):
@@ -41,7 +43,7 @@ def report(request: HttpRequest, pk: int) -> HttpResponse:
 
 @requires(Permission.READ)
 @require_POST
-def export(request: HttpRequest, pk: int) -> HttpResponse:
+def export(request: Request, pk: int) -> HttpResponseBase:
     """Its trials, votes or arms (`what`) as CSV or JSON Lines; noted in the audit first."""
     comparison = found(pk)
     what, name = request.POST.get("what", ""), request.POST.get("format", "")

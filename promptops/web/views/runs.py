@@ -1,6 +1,6 @@
 """What was run, by whom, with what, and erasing it."""
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
@@ -19,11 +19,12 @@ from promptops.web import review
 from promptops.web.access import actor, requires
 from promptops.web.forms_filters import RunFilterForm
 from promptops.web.lists import clean_query, news
+from promptops.web.request import Request
 from promptops.web.written import pieces
 
 
 @requires(Permission.READ)
-def index(request: HttpRequest) -> HttpResponse:
+def index(request: Request) -> HttpResponse:
     """The list, newest first; with `news`, what came since the newest row of an open page."""
     if (address := clean_query(request)) is not None:
         return redirect(address)
@@ -37,14 +38,14 @@ def index(request: HttpRequest) -> HttpResponse:
 
 
 @requires(Permission.READ)
-def detail(request: HttpRequest, pk: int) -> HttpResponse:
+def detail(request: Request, pk: int) -> HttpResponse:
     """One run with its attempts; what the safety filter blocked, or would have, is masked."""
     return _page(request, _found(pk), revealed=False)
 
 
 @requires(Permission.EDIT)
 @require_POST
-def reveal(request: HttpRequest, pk: int) -> HttpResponse:
+def reveal(request: Request, pk: int) -> HttpResponse:
     """The same page, this once with the masked text; the audit tells who looked."""
     run = _found(pk)
     try:
@@ -56,7 +57,7 @@ def reveal(request: HttpRequest, pk: int) -> HttpResponse:
 
 @requires(Permission.ADMINISTER)
 @require_POST
-def erase(request: HttpRequest, pk: int) -> HttpResponse:
+def erase(request: Request, pk: int) -> HttpResponse:
     """Blank what was typed and answered, once the panel has said what goes and what stays."""
     run = _found(pk)
     if not review.confirmed(request):
@@ -72,7 +73,7 @@ def _found(pk: int) -> Run:
         raise Http404 from None
 
 
-def _page(request: HttpRequest, run: Run, *, revealed: bool) -> HttpResponse:
+def _page(request: Request, run: Run, *, revealed: bool) -> HttpResponse:
     input_shown = revealed or not run.input_masked
     output_shown = revealed or not run.output_masked
     raw_shown = output_shown and (revealed or not run.raw_masked)

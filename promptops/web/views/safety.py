@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
@@ -20,6 +20,7 @@ from promptops.text import whole_number
 from promptops.web import review, safety_releases
 from promptops.web.access import refused, requires
 from promptops.web.forms_safety import ModeForm
+from promptops.web.request import Request
 from promptops.web.review import Change
 from promptops.web.safety_releases import FilterChange
 from promptops.web.seen import changed
@@ -72,7 +73,7 @@ class ChangeMode(FilterChange):
             return actions.STALE
         return "" if self.changes() else UNCHANGED
 
-    def refused(self, request: HttpRequest, error: str) -> HttpResponse:
+    def refused(self, request: Request, error: str) -> HttpResponse:
         if error == UNCHANGED and self.is_in_panel and (preview := self.preview()):
             return review.panel(request, error=error, **{**self.shown(), **preview})  # another choice can be made there
         return super().refused(request, error)
@@ -153,7 +154,7 @@ class RollBackFilter(FilterChange):
 
 
 @requires(Permission.READ)
-def index(request: HttpRequest) -> HttpResponse:
+def index(request: Request) -> HttpResponse:
     """The page; a POST reviews and releases the mode and what unavailable means."""
     config = queries.set_now()
     if "seen" in request.GET:
@@ -173,7 +174,7 @@ def index(request: HttpRequest) -> HttpResponse:
     return _change(request, config)
 
 
-def _change(request: HttpRequest, config: SafetySettings) -> HttpResponse:
+def _change(request: Request, config: SafetySettings) -> HttpResponse:
     """Review and release the mode and what becomes of texts that cannot be judged."""
     form = ModeForm(config, request.POST)
     if not form.is_valid():
@@ -184,7 +185,7 @@ def _change(request: HttpRequest, config: SafetySettings) -> HttpResponse:
 
 @requires(Permission.RELEASE)
 @require_POST
-def roll_back(request: HttpRequest, revision: int) -> HttpResponse:
+def roll_back(request: Request, revision: int) -> HttpResponse:
     """Review and release the filter as an earlier revision had it (0: as it was installed): two clicks."""
     change = RollBackFilter(
         revision, queries.set_now(), shown_at(revision), filter_at(revision), whole_number(request.POST.get("expected"))
@@ -235,7 +236,7 @@ def _changes(config: SafetySettings, form: ModeForm) -> list[Change]:
     for name, words in choices:
         before, after = getattr(config, name), form.cleaned_data[name]
         if before != after:
-            found.append(Change(form.fields[name].label, words(before).label, words(after).label))
+            found.append(Change(str(form.fields[name].label), words(before).label, words(after).label))
     return found
 
 

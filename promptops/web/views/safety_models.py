@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
@@ -23,6 +23,7 @@ from promptops.queries import safety as queries
 from promptops.text import whole_number
 from promptops.web import review, safety_releases
 from promptops.web.access import actor, refused, requires
+from promptops.web.request import Request
 from promptops.web.review import Change
 from promptops.web.safety_releases import FilterChange
 
@@ -97,7 +98,7 @@ class UseModel(FilterChange):
 
 
 @requires(Permission.READ)
-def index(request: HttpRequest) -> HttpResponse:
+def index(request: Request) -> HttpResponse:
     """All models with their figures, and what the live one does with the evaluation sets."""
     config = queries.set_now()
     rows = [
@@ -121,7 +122,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 
 @requires(Permission.READ)
-def training(request: HttpRequest) -> HttpResponse:
+def training(request: Request) -> HttpResponse:
     """How the last training goes or went; a POST starts another one, which goes on whatever becomes of the page."""
     if request.method != "POST":
         return _training(request)
@@ -132,7 +133,7 @@ def training(request: HttpRequest) -> HttpResponse:
 
 @requires(Permission.RELEASE)
 @require_POST
-def cancel(request: HttpRequest, pk: int) -> HttpResponse:
+def cancel(request: Request, pk: int) -> HttpResponse:
     """End a training; nothing of it is kept."""
     found = SafetyTraining.objects.filter(pk=pk).first()
     if found is None:
@@ -140,7 +141,7 @@ def cancel(request: HttpRequest, pk: int) -> HttpResponse:
     return _training(request, lambda: safety_training.cancel(found, by=actor(request)))
 
 
-def _training(request: HttpRequest, act: Callable[[], object] = lambda: None) -> HttpResponse:
+def _training(request: Request, act: Callable[[], object] = lambda: None) -> HttpResponse:
     """Act, then show how the last training goes, and why the action was refused if it was."""
     error = ""
     try:
@@ -175,7 +176,7 @@ def _told(config: SafetySettings) -> dict[str, Any]:
 
 @requires(Permission.RELEASE)
 @require_POST
-def make_live(request: HttpRequest, number: int) -> HttpResponse:
+def make_live(request: Request, number: int) -> HttpResponse:
     """Review and release the filter with another model, a newer or an older one."""
     config = queries.set_now()
     version = next((one for one in queries.versions() if one.number == number), None)

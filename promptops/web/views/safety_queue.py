@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
@@ -21,17 +21,18 @@ from promptops.queries import safety as queries
 from promptops.text import whole_number
 from promptops.web import review
 from promptops.web.access import actor, requires
+from promptops.web.request import Request
 
 
 @requires(Permission.EDIT)
-def index(request: HttpRequest) -> HttpResponse:
+def index(request: Request) -> HttpResponse:
     """The newest verdict that waits, of the chosen kind and before the one that was skipped."""
     return _page(request, before=whole_number(request.GET.get("before")))
 
 
 @requires(Permission.EDIT)
 @require_POST
-def decide(request: HttpRequest, pk: int) -> HttpResponse:
+def decide(request: Request, pk: int) -> HttpResponse:
     """Show the masked text (which is audited), say right or wrong, or take that back; then the next one."""
     check = queries.found_check(pk)
     if check is None:
@@ -53,7 +54,7 @@ def decide(request: HttpRequest, pk: int) -> HttpResponse:
 
 @requires(Permission.EDIT)
 @require_POST
-def report(request: HttpRequest, pk: int) -> HttpResponse:
+def report(request: Request, pk: int) -> HttpResponse:
     """Put a verdict of a run into the queue."""
     try:
         run = run_queries.found(pk)
@@ -70,7 +71,7 @@ def report(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _page(
-    request: HttpRequest,
+    request: Request,
     *,
     before: int | None = None,
     check: SafetyCheck | None = None,

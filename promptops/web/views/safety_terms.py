@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
@@ -22,6 +22,7 @@ from promptops.text import whole_number
 from promptops.web import review, safety_releases
 from promptops.web.access import refused, requires
 from promptops.web.forms_safety import TermsForm
+from promptops.web.request import Request
 from promptops.web.safety_releases import FilterChange
 from promptops.web.seen import changed
 
@@ -107,7 +108,7 @@ class AddTerms(FilterChange):
 
 
 @requires(Permission.READ)
-def index(request: HttpRequest) -> HttpResponse:
+def index(request: Request) -> HttpResponse:
     """The terms; a POST reviews and releases new ones."""
     config = queries.set_now()
     if "seen" in request.GET:
@@ -126,7 +127,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 @requires(Permission.RELEASE)
 @require_POST
-def preview(request: HttpRequest) -> HttpResponse:
+def preview(request: Request) -> HttpResponse:
     """What the terms in the form would hit in past runs. For releasers: it tells whether masked texts hold a word."""
     form = TermsForm(request.POST)
     if not request.POST.get("terms", "").strip():
@@ -146,13 +147,13 @@ def preview(request: HttpRequest) -> HttpResponse:
 
 @requires(Permission.RELEASE)
 @require_POST
-def remove(request: HttpRequest) -> HttpResponse:
+def remove(request: Request) -> HttpResponse:
     """Review and release one term less."""
     given = (request.POST.get(name, "") for name in ("kind", "text", "expected"))
     return review.run(request, RemoveTerm(queries.set_now(), queries.terms(), *given))
 
 
-def _add(request: HttpRequest, config: SafetySettings) -> HttpResponse:
+def _add(request: Request, config: SafetySettings) -> HttpResponse:
     if not request.user.may(Permission.RELEASE):
         raise refused(request, Permission.RELEASE)
     form, kept = TermsForm(request.POST), queries.terms()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django_htmx.http import replace_url
@@ -23,6 +23,7 @@ from promptops.text import whole_number
 from promptops.web import review, safety_releases
 from promptops.web.access import refused, requires
 from promptops.web.forms_safety import ThresholdsForm
+from promptops.web.request import Request
 from promptops.web.review import Change
 from promptops.web.safety_releases import FilterChange
 from promptops.web.seen import changed
@@ -53,7 +54,7 @@ class ChangeThresholds(FilterChange):
     def changes(self) -> list[Change]:
         form = self.form
         return [
-            Change(form.fields[name].label, f"{form.now[name]:.4f}", f"{value:.4f}")
+            Change(str(form.fields[name].label), f"{form.now[name]:.4f}", f"{value:.4f}")
             for name, value in sorted(form.proposed.items())
             if value != form.now[name]
         ]
@@ -91,7 +92,7 @@ class ChangeThresholds(FilterChange):
 
 
 @requires(Permission.EDIT)
-def try_text(request: HttpRequest) -> HttpResponse:
+def try_text(request: Request) -> HttpResponse:
     """What the live filter says of a text; nothing is stored. The text of a run is offered unless it is masked."""
     if request.method == "POST":
         text = request.POST.get("text", "").replace("\r\n", "\n")
@@ -103,7 +104,7 @@ def try_text(request: HttpRequest) -> HttpResponse:
 
 
 @requires(Permission.READ)
-def thresholds(request: HttpRequest) -> HttpResponse:
+def thresholds(request: Request) -> HttpResponse:
     """The thresholds, with what those in the address would have done to past runs; a POST reviews and releases them."""
     config = queries.set_now()
     if "seen" in request.GET:
@@ -126,12 +127,12 @@ def thresholds(request: HttpRequest) -> HttpResponse:
     return replace_url(render(request, "safety/_replay.html", context), address)
 
 
-def _budget(request: HttpRequest) -> float:
+def _budget(request: Request) -> float:
     """Seconds for scoring past texts: more of them when the page asks to go on with it."""
     return safety_replay.LONG_BUDGET_SECONDS if "score" in request.GET else safety_replay.BUDGET_SECONDS
 
 
-def _release_thresholds(request: HttpRequest, config: SafetySettings) -> HttpResponse:
+def _release_thresholds(request: Request, config: SafetySettings) -> HttpResponse:
     if not request.user.may(Permission.RELEASE):
         raise refused(request, Permission.RELEASE)
     form = ThresholdsForm(config, request.POST)
@@ -173,7 +174,7 @@ def _meaning(spec: SafetySpec, verdict: SafetyVerdict) -> str:
     return "In shadow a run with this text passes; where the filter is enforced it is withheld."
 
 
-def _of_run(request: HttpRequest) -> dict[str, Any]:
+def _of_run(request: Request) -> dict[str, Any]:
     """What the page shows of the run in the address, if there is one."""
     if "run" not in request.GET:
         return {}

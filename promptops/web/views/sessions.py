@@ -1,6 +1,6 @@
 """Where people are signed in: everybody sees and ends their own sessions, administrators those of others, too."""
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
@@ -12,49 +12,50 @@ from promptops.models import User
 from promptops.queries import people as queries
 from promptops.web import review
 from promptops.web.access import actor, requires
+from promptops.web.request import Request
 
 
 @requires(Permission.READ)
-def own(request: HttpRequest) -> HttpResponse:
+def own(request: Request) -> HttpResponse:
     """One's own sessions; for an htmx request only the list."""
     return _page(request, request.user)
 
 
 @requires(Permission.READ)
 @require_POST
-def end_own(request: HttpRequest, session: int) -> HttpResponse:
+def end_own(request: Request, session: int) -> HttpResponse:
     """Sign one of one's own sessions out."""
     return _end(request, request.user, session, reverse("sessions"))
 
 
 @requires(Permission.READ)
 @require_POST
-def end_others(request: HttpRequest) -> HttpResponse:
+def end_others(request: Request) -> HttpResponse:
     """Sign all of one's own sessions out but this one."""
     return _end_all(request, request.user, reverse("sessions"))
 
 
 @requires(Permission.ADMINISTER)
-def of_person(request: HttpRequest, pk: int) -> HttpResponse:
+def of_person(request: Request, pk: int) -> HttpResponse:
     """Somebody's sessions; for an htmx request only the list."""
     return _page(request, get_object_or_404(User, pk=pk))
 
 
 @requires(Permission.ADMINISTER)
 @require_POST
-def end_of_person(request: HttpRequest, pk: int, session: int) -> HttpResponse:
+def end_of_person(request: Request, pk: int, session: int) -> HttpResponse:
     """Sign one session of somebody out."""
     return _end(request, get_object_or_404(User, pk=pk), session, reverse("people_sessions", args=[pk]))
 
 
 @requires(Permission.ADMINISTER)
 @require_POST
-def end_all_of_person(request: HttpRequest, pk: int) -> HttpResponse:
+def end_all_of_person(request: Request, pk: int) -> HttpResponse:
     """Sign all sessions of somebody out; of one's own, this one stays."""
     return _end_all(request, get_object_or_404(User, pk=pk), reverse("people_sessions", args=[pk]))
 
 
-def _page(request: HttpRequest, person: User) -> HttpResponse:
+def _page(request: Request, person: User) -> HttpResponse:
     rows = list(queries.sessions(person))
     for row in rows:
         row.is_this = row.session_id == request.session.session_key  # type: ignore[attr-defined]
@@ -63,7 +64,7 @@ def _page(request: HttpRequest, person: User) -> HttpResponse:
     return render(request, "sessions/_list.html" if request.htmx else "sessions/index.html", context)
 
 
-def _end(request: HttpRequest, person: User, session: int, url: str) -> HttpResponse:
+def _end(request: Request, person: User, session: int, url: str) -> HttpResponse:
     found = person.sessions.select_related("user").filter(pk=session).first()
     try:
         if found is None:
@@ -74,7 +75,7 @@ def _end(request: HttpRequest, person: User, session: int, url: str) -> HttpResp
     return review.done(request, url, f"The session is ended: {found}. Whoever uses it has to sign in again.")
 
 
-def _end_all(request: HttpRequest, person: User, url: str) -> HttpResponse:
-    ended = actions.end_sessions(person, by=actor(request), session_key=request.session.session_key)
+def _end_all(request: Request, person: User, url: str) -> HttpResponse:
+    ended = actions.end_sessions(person, by=actor(request), session_key=request.session.session_key or "")
     word = "session is" if ended == 1 else "sessions are"
     return review.done(request, url, f"{ended} {word} ended." if ended else "There was no session to end.")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django_htmx.http import reswap, retarget
@@ -16,6 +16,7 @@ from promptops.permissions import allows
 from promptops.web import review
 from promptops.web.access import refused, requires
 from promptops.web.forms_settings import SettingsForm
+from promptops.web.request import Request
 from promptops.web.review import Change, ReviewedChange
 from promptops.web.seen import changed
 
@@ -71,7 +72,7 @@ class ChangeSettings(ReviewedChange):
 
 
 @requires(Permission.READ)
-def index(request: HttpRequest) -> HttpResponse:
+def index(request: Request) -> HttpResponse:
     """The settings and the permission table, for everybody to read; administrators change the settings."""
     config = LiveConfiguration.objects.get(pk=1)
     if "seen" in request.GET:
@@ -86,15 +87,15 @@ def index(request: HttpRequest) -> HttpResponse:
     return review.run(request, ChangeSettings(config, form))
 
 
-def _invalid(request: HttpRequest, form: SettingsForm) -> HttpResponse:
+def _invalid(request: Request, form: SettingsForm) -> HttpResponse:
     """The form with its errors; over an open panel, the errors in the panel."""
     if request.htmx and review.confirmed(request):
-        error = " ".join(message for messages in form.errors.values() for message in messages)
+        error = " ".join(str(message) for messages in form.errors.values() for message in messages)
         return review.panel(request, title="Not saved", confirm="Try again", form_id="settings-form", error=error)
     return _page(request, form, status=422)
 
 
-def _page(request: HttpRequest, form: SettingsForm, *, status: int = 200) -> HttpResponse:
+def _page(request: Request, form: SettingsForm, *, status: int = 200) -> HttpResponse:
     """The page, or for an htmx request only the form, which replaces itself."""
     roles = list(Role)
     table = [(permission.label, [(role, allows(role, permission)) for role in roles]) for permission in Permission]
@@ -110,7 +111,7 @@ def _changes(config: LiveConfiguration, form: SettingsForm) -> list[Change]:
     for name, after in vars(form.settings).items():
         before = getattr(config, name)
         if after != before:
-            found.append(Change(form.fields[name].label, _told(before), _told(after)))
+            found.append(Change(str(form.fields[name].label), _told(before), _told(after)))
     return found
 
 

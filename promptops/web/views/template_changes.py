@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.urls import reverse
 from django_htmx.http import HttpResponseClientRedirect
 
@@ -18,6 +18,7 @@ from promptops.checks import failures, run_checks
 from promptops.content import differences
 from promptops.live_parts.variables import values_of
 from promptops.models import Template, Version
+from promptops.web.request import Request
 from promptops.web.review import Change, ReviewedChange
 
 
@@ -144,7 +145,7 @@ class RollBackVersion(TemplateChange):
     def apply(self, *, by: Actor, note: str) -> None:
         releases.roll_back(self.version, by=by, expected=self.expected, note=note)
 
-    def finish(self, request: HttpRequest) -> HttpResponse:
+    def finish(self, request: Request) -> HttpResponse:
         """Lead to the editor, which says what is live."""
         page = reverse("template", args=[self.template_row.name])
         return HttpResponseClientRedirect(f"{page}?published={self.version.number}")

@@ -1,6 +1,6 @@
 """What was live when: every release in order, one moment, one revision."""
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 
@@ -14,10 +14,11 @@ from promptops.text import whole_number
 from promptops.web.access import requires
 from promptops.web.forms_filters import TimelineForm
 from promptops.web.lists import clean_query, news
+from promptops.web.request import Request
 
 
 @requires(Permission.READ)
-def index(request: HttpRequest) -> HttpResponse:
+def index(request: Request) -> HttpResponse:
     """The releases, newest first; with `at`, what was live then, and the releases up to then.
 
     With `news`, what came since the newest release of an open page.
@@ -42,7 +43,7 @@ def index(request: HttpRequest) -> HttpResponse:
         "form": form,
         "template": template,
         "moment": moment,
-        "future": bool(at) and at > timezone.now(),
+        "future": at is not None and at > timezone.now(),
         "live_template": moment.configuration.of(template) if template and moment and moment.configuration else None,
         "kept_since": queries.kept_since() if moment and moment.release and not moment.configuration else None,
         "page": shown,
@@ -52,7 +53,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 
 @requires(Permission.READ)
-def revision(request: HttpRequest, revision: int) -> HttpResponse:
+def revision(request: Request, revision: int) -> HttpResponse:
     """One revision: what it changed, the whole configuration that it stood for, and its runs."""
     try:
         shown = queries.found(revision)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
@@ -19,6 +19,7 @@ from promptops.text import whole_number
 from promptops.web import review
 from promptops.web.access import requires
 from promptops.web.forms import VariableForm
+from promptops.web.request import Request
 from promptops.web.review import Change, ReviewedChange
 from promptops.web.seen import changed
 
@@ -176,14 +177,14 @@ class RemoveVariable(ReviewedChange):
 
 
 @requires(Permission.READ)
-def index(request: HttpRequest) -> HttpResponse:
+def index(request: Request) -> HttpResponse:
     """All variables by operation, with the live texts that use them."""
     page = "variables/_list.html" if request.htmx else "variables/index.html"
     return render(request, page, {"operations": queries.by_operation()})
 
 
 @requires(Permission.RELEASE)
-def new(request: HttpRequest) -> HttpResponse:
+def new(request: Request) -> HttpResponse:
     """Declare a variable."""
     if request.method != "POST":
         return render(request, "variables/new.html", {"form": VariableForm(initial=request.GET.dict())})
@@ -194,11 +195,11 @@ def new(request: HttpRequest) -> HttpResponse:
 
 
 @requires(Permission.RELEASE)
-def edit(request: HttpRequest, pk: int) -> HttpResponse:
+def edit(request: Request, pk: int) -> HttpResponse:
     """Change a variable's value or description; the page also has the way to remove it."""
     if "seen" in request.GET:
         found = Variable.objects.filter(pk=pk).first()
-        return changed(request, found.name if found else "this variable", found and found.changed_revision)
+        return changed(request, found.name if found else "this variable", found.changed_revision if found else None)
     variable = get_object_or_404(Variable, pk=pk)
     if request.method != "POST":
         return render(request, "variables/edit.html", _context(variable, VariableForm.of(variable)))
@@ -210,7 +211,7 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
 
 @requires(Permission.RELEASE)
 @require_POST
-def remove(request: HttpRequest, pk: int) -> HttpResponse:
+def remove(request: Request, pk: int) -> HttpResponse:
     """Remove a variable that no live text uses."""
     variable = get_object_or_404(Variable, pk=pk)
     return review.run(request, RemoveVariable(variable, request.POST.get("expected", "")))
@@ -225,10 +226,10 @@ def _context(variable: Variable, form: VariableForm) -> dict[str, Any]:
     }
 
 
-def _invalid(request: HttpRequest, form: VariableForm, variable: Variable | None = None) -> HttpResponse:
+def _invalid(request: Request, form: VariableForm, variable: Variable | None = None) -> HttpResponse:
     """The form with its errors; over an open panel, the errors in the panel."""
     if request.htmx and review.confirmed(request):
-        error = " ".join(message for messages in form.errors.values() for message in messages)
+        error = " ".join(str(message) for messages in form.errors.values() for message in messages)
         return review.panel(request, title="Not saved", confirm="Try again", form_id="variable-form", error=error)
     context = _context(variable, form) if variable else {"form": form}
     if not request.htmx:

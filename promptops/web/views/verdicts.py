@@ -1,6 +1,6 @@
 """What the votes and the answers of a comparison say."""
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 
 from promptops.enums import Permission
@@ -8,11 +8,12 @@ from promptops.queries import verdicts as queries
 from promptops.queries.offers import offers
 from promptops.web import blindness
 from promptops.web.access import requires
+from promptops.web.request import Request
 from promptops.web.views.comparisons import found
 
 
 @requires(Permission.READ)
-def verdict(request: HttpRequest, pk: int) -> HttpResponse:
+def verdict(request: Request, pk: int) -> HttpResponse:
     """The verdict on each pair of arms, and the measures of their answers.
 
     Who has ballots left is warned first; a page that is open stays open when more ballots come.

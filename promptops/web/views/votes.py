@@ -4,7 +4,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
@@ -17,11 +17,12 @@ from promptops.queries import votes as queries
 from promptops.text import whole_number
 from promptops.web.access import actor, requires
 from promptops.web.blindness import note_seen
+from promptops.web.request import Request
 from promptops.web.views.comparisons import found
 
 
 @requires(Permission.EDIT)
-def vote(request: HttpRequest, pk: int) -> HttpResponse:
+def vote(request: Request, pk: int) -> HttpResponse:
     """The next ballot; a post votes on the one that was shown."""
     comparison = found(pk)
     if request.method != "POST":
@@ -54,7 +55,7 @@ def vote(request: HttpRequest, pk: int) -> HttpResponse:
     return _page(request, comparison, queries.next_ballot(request.user, comparison), told=told)
 
 
-def _number(request: HttpRequest, name: str) -> int:
+def _number(request: Request, name: str) -> int:
     """What was sent as a number; -1, which no row has, for anything else."""
     number = whole_number(request.POST.get(name))
     return -1 if number is None else number
@@ -62,7 +63,7 @@ def _number(request: HttpRequest, name: str) -> int:
 
 @requires(Permission.EDIT)
 @require_POST
-def take_back(request: HttpRequest, pk: int) -> HttpResponse:
+def take_back(request: Request, pk: int) -> HttpResponse:
     """Take the person's newest vote back and show its ballot again."""
     comparison = found(pk)
     ballot, told = None, ""
@@ -76,9 +77,7 @@ def take_back(request: HttpRequest, pk: int) -> HttpResponse:
     return _page(request, comparison, ballot or queries.next_ballot(request.user, comparison), told=told)
 
 
-def _page(
-    request: HttpRequest, comparison: Comparison, ballot: queries.Ballot | None, *, told: str = ""
-) -> HttpResponse:
+def _page(request: Request, comparison: Comparison, ballot: queries.Ballot | None, *, told: str = "") -> HttpResponse:
     context: dict[str, Any] = {
         "comparison": comparison,
         "ballot": ballot,
@@ -91,7 +90,7 @@ def _page(
 
 @requires(Permission.READ)
 @require_POST
-def seen(request: HttpRequest, pk: int) -> HttpResponse:
+def seen(request: Request, pk: int) -> HttpResponse:
     """Show answers and verdict in this session from now on, although ballots are left."""
     note_seen(request, found(pk))
     wanted = request.POST.get("next", "")
