@@ -7,9 +7,10 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
 
-from promptops import queries
+from promptops import polling
 from promptops.actions.recording import recorder
 from promptops.enums import Permission
+from promptops.queries import releases, templates
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,9 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         return {}
     return {
         "nav": [item.for_page(request.path) for item in NAV],
-        "heads": getattr(request, "heads", None) or SimpleLazyObject(queries.heads),
+        "heads": getattr(request, "heads", None) or SimpleLazyObject(polling.heads),
         "recording": recorder.status,
-        "live_note": SimpleLazyObject(queries.latest_release),
+        "live_note": SimpleLazyObject(releases.latest_release),
         "commands": SimpleLazyObject(lambda: _commands(user)),
         "may": {permission.value: user.may(permission) for permission in Permission},
     }
@@ -57,7 +58,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
 def _commands(user: Any) -> list[dict[str, str]]:
     found = [{"label": item.label, "url": reverse(item.name), "hint": "Page"} for item in NAV]
     found.append({"label": "Timeline: what was live when", "url": reverse("timeline"), "hint": "Page"})
-    for template in queries.templates.open_templates():
+    for template in templates.open_templates():
         found.append(
             {"label": template.name, "url": reverse("template", args=[template.name]), "hint": template.operation}
         )

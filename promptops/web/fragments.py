@@ -15,10 +15,10 @@ from zoneinfo import ZoneInfo
 from django.template.loader import render_to_string
 from django.utils import timezone
 
-from promptops import events, polling, queries
+from promptops import events, polling
 from promptops.enums import Permission
 from promptops.permissions import allows
-from promptops.queries import overview, people
+from promptops.queries import overview, people, releases
 from promptops.queries.figures import STEP_MINUTES, figures
 from promptops.threads import in_background
 
@@ -49,7 +49,7 @@ def _figures(hours: int) -> Fragment:
 
 FRAGMENTS = {
     "live-badge": Fragment(
-        "_live_badge.html", lambda: {"live_note": queries.latest_release()}, frozenset({events.REVISION_RELEASED})
+        "_live_badge.html", lambda: {"live_note": releases.latest_release()}, frozenset({events.REVISION_RELEASED})
     ),
     "overview": Fragment("overview/_live.html", lambda: {"overview": overview.overview()}),
     **{f"figures-{hours}": _figures(hours) for hours in STEP_MINUTES},

@@ -23,6 +23,7 @@ from promptops.engine.variables import Piece, filled_bytes, pieces
 from promptops.enums import Permission
 from promptops.live_parts.variables import values_of
 from promptops.models import DiscardedDraft, Draft, Template, Version
+from promptops.queries import providers as provider_queries
 from promptops.queries.search import search
 from promptops.text import MAX_BODY_BYTES, estimate_tokens, whole_number
 from promptops.web import merge_panel
@@ -99,7 +100,7 @@ def edit(request: Request, name: str) -> HttpResponse:
             "discarded": _discarded(request, template),
             "tokens": estimate_tokens(source.body if source else ""),
             "versions": list(queries.templates.history(template)),
-            "providers": queries.providers.listed(),
+            "providers": provider_queries.listed(),
             "company": queries.presence.at(template, request.user),
             "published": _published(request, template),
             "samples": queries.samples.of(template.operation),
