@@ -2,7 +2,7 @@
 
 import pytest
 
-from promptops import charts
+from promptops.stats import charts
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from promptops.measures import content_words, fold, measure, repetition, words
+from promptops.stats.measures import content_words, fold, measure, repetition, words
 
 
 @pytest.mark.parametrize(

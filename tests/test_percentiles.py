@@ -2,7 +2,7 @@
 
 import pytest
 
-from promptops.percentiles import percentile
+from promptops.stats.percentiles import percentile
 
 
 @pytest.mark.parametrize(

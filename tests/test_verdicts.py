@@ -7,7 +7,7 @@ from statistics import fmean
 import numpy as np
 import pytest
 
-from promptops.verdicts import (
+from promptops.stats.preference import (
     Interval,
     agreement,
     bradley_terry,

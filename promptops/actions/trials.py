@@ -29,9 +29,9 @@ from promptops.engine.rewrite import parse_alternatives
 from promptops.engine.snapshot import ProviderSpec, Snapshot
 from promptops.enums import ComparisonState, RunSource, RunStatus, TrialState
 from promptops.live_parts.providers import provider_spec
-from promptops.measures import measure
 from promptops.models import Arm, Comparison, Provider, Run, Trial
 from promptops.models.comparisons import LONGEST_DELAY, delayed
+from promptops.stats.measures import measure
 from promptops.threads import DatabaseThread
 
 log = logging.getLogger(__name__)

@@ -31,7 +31,7 @@ from promptops.engine.breaker import (
 from promptops.engine.errors import LLMProviderError
 from promptops.engine.policies import chosen_to_fall_back, policy_for
 from promptops.engine.types import LLMProvider
-from promptops.percentiles import percentile
+from promptops.stats.percentiles import percentile
 
 __all__ = ["FAILURES_TO_OPEN", "OPEN_SECONDS", "Breaker", "HealthRegistry", "HealthView", "Permit"]
 

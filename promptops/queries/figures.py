@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 from django.utils import timezone
 
-from promptops import charts
 from promptops.engine.operations import OPERATIONS
 from promptops.enums import RunSource, RunStatus
 from promptops.models import Run
-from promptops.percentiles import percentile
+from promptops.stats import charts
+from promptops.stats.percentiles import percentile
 
 # How many hours can be shown, and how many minutes one step of the charts then is.
 STEP_MINUTES = {1: 5, 24: 60, 168: 360}

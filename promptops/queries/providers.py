@@ -17,7 +17,7 @@ from promptops.engine.providers.adaptations import ADAPTATIONS
 from promptops.enums import RunStatus
 from promptops.key_variables import key_variable, problem_of
 from promptops.models import Attempt, LearnedAdaptation, Provider, Run
-from promptops.percentiles import percentile
+from promptops.stats.percentiles import percentile
 
 HOUR = timedelta(hours=1)
 LATENCIES_READ = 5_000

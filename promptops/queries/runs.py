@@ -8,12 +8,12 @@ from typing import Any
 from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
 from django.db.models.functions import Left
 
-from promptops import charts
 from promptops.engine.safety.guard import VerdictDecision
 from promptops.enums import RunStatus
 from promptops.models import Attempt, LiveConfiguration, Provider, Run, SafetyCheck, Template, User
 from promptops.queries.safety import NOT_JUDGED
 from promptops.queries.safety_forecast import OUTCOMES, having
+from promptops.stats import charts
 
 # The list shows the beginning of an input; whole texts would make a page of many megabytes.
 EXCERPT_CHARACTERS = 101

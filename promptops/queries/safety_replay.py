@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from django.db.models.functions import Left
 
-from promptops import charts, guards
+from promptops import guards
 from promptops.engine.safety.guard import (
     MAX_BYTES,
     SafetyCategory,
@@ -31,6 +31,7 @@ from promptops.engine.safety.normalize import words
 from promptops.engine.safety.training import RUBRIC, margin, read_rubric
 from promptops.enums import SafetyReview, SafetySide
 from promptops.models import Run, SafetyCheck, SafetyModelVersion, SafetySettings, SafetyTerm
+from promptops.stats import charts
 
 RUNS = 1_000
 """The newest runs that were judged and still have their text; only these are replayed."""

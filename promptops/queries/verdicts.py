@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from django.db.models import Case, Count, Max, Q, Sum, When
 
-from promptops import charts
 from promptops.engine.safety.guard import VerdictDecision
 from promptops.enums import Choice, TrialState
 from promptops.models import Arm, Attempt, Comparison, SafetyCheck, Trial, Vote
-from promptops.percentiles import percentile
-from promptops.verdicts import (
+from promptops.stats import charts
+from promptops.stats.percentiles import percentile
+from promptops.stats.preference import (
     FEW_INPUTS,
     MOST_MORE,
     Interval,

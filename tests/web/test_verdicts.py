@@ -15,7 +15,7 @@ from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
 from promptops.models import Attempt, Comparison, Run, Trial, Vote
 from promptops.queries import verdicts as queries
-from promptops.verdicts import wilson
+from promptops.stats.preference import wilson
 from tests.comparing import change_runs
 
 pytestmark = pytest.mark.django_db
