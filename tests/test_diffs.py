@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptops import diffs
-from promptops.diffs import MAX_STEPS, Budget, DiffLine, Fold, Gap, Piece, diff_lines, fold, marked, summary
+from promptops.texts import diffs
+from promptops.texts.diffs import MAX_STEPS, Budget, DiffLine, Fold, Gap, Piece, diff_lines, fold, marked, summary
 
 
 def shown(old: str, new: str) -> list[tuple[str, str]]:

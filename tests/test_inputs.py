@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from promptops.actions.prompt_sets import check
-from promptops.inputs import MAX_FOUND, MAX_PROBLEMS, Format, Line, Unreadable, decode, read, simplest, write
+from promptops.texts.inputs import MAX_FOUND, MAX_PROBLEMS, Format, Line, Unreadable, decode, read, simplest, write
 
 NO_TEXT = "A text in quotes is needed here, or an object with one."
 UNREADABLE = "This is not JSON that can be read (a number too long, or brackets too deep)."

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptops import merge as merging
 from promptops.content import NOTHING
-from promptops.merge import Merge, Part, merge, merge_texts
+from promptops.texts import merge as merging
+from promptops.texts.merge import Merge, Part, merge, merge_texts
 
 BASE = "Keep the subject first. Then the light. End with the camera."
 

@@ -7,9 +7,9 @@ from django.utils import timezone
 
 from promptops.actions.errors import Refused, Stale, StaleRelease
 from promptops.content import FIELDS, NOTHING
-from promptops.merge import merge
 from promptops.models import Draft, Template, User, Version
 from promptops.text import MAX_BODY_BYTES
+from promptops.texts.merge import merge
 
 # So many merges of one draft can be taken back, one by one.
 MAX_KEPT = 20
@@ -20,7 +20,7 @@ CHANGED = "Your draft was changed in another window meanwhile. Look at it as it 
 def take(template: Template, chosen: Mapping[str, str], *, user: User, expected: int | None, seen: str) -> Draft:
     """Put the merge of a person's draft with what is live into the draft, which then stands on what is live.
 
-    `chosen` decides what is contested, by name (see `promptops.merge.Merge`). `expected` is the id of the live version
+    `chosen` decides what is contested, by name (see `promptops.texts.merge.Merge`). `expected` is the id of the live version
     and `seen` the draft's `sha256` that the choices were made for. What the draft was before is kept with it. No
     version and no audit entry is made. Raises StaleRelease when another version is live by now, Stale when the draft
     is another, Refused while something is not decided or when there is nothing to merge.

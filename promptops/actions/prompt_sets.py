@@ -15,10 +15,10 @@ from promptops.actions.errors import Refused, Stale
 from promptops.actions.exports import record_export
 from promptops.actions.runs import clean_input
 from promptops.audit import Actor
-from promptops.inputs import MAX_PROBLEMS, Format, Line, Problem, Unreadable, decode, read
 from promptops.models import LiveConfiguration, PromptSet
 from promptops.models.prompt_sets import inputs_sha256
 from promptops.registry import Action
+from promptops.texts.inputs import MAX_PROBLEMS, Format, Line, Problem, Unreadable, decode, read
 
 registry.noun("prompt_set", "Prompt sets")
 registry.object_kind("promptset", "Prompt set", url=lambda entry: reverse("prompt_set", args=[entry.object_id]))

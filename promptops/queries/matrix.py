@@ -9,11 +9,11 @@ from django.core.paginator import Paginator
 from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Left
 
-from promptops.diffs import Budget, Piece, marked
 from promptops.engine.safety.guard import VerdictDecision
 from promptops.enums import Choice, RunStatus, TrialState
 from promptops.models import Arm, Attempt, Comparison, ComparisonInput, SafetyCheck, Trial
 from promptops.models.comparisons import LETTERS
+from promptops.texts.diffs import Budget, Piece, marked
 
 ROWS = 20
 """On one page, a row for each repeat of an input: up to 80 answers of a few hundred words."""

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from django.db.models import Q, QuerySet
 
-from promptops.inputs import Format, simplest, write
 from promptops.models import PromptSet, Run
+from promptops.texts.inputs import Format, simplest, write
 
 PER_PAGE = 50
 # How far back past runs are read, so that a long history makes nobody wait.

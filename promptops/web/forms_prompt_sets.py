@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 
 from promptops.actions.prompt_sets import MAX_BYTES, MAX_INPUTS, Checked, check
 from promptops.enums import operation_choices
-from promptops.inputs import SUFFIXES, Format, Problem, Unreadable, decode, read
+from promptops.texts.inputs import SUFFIXES, Format, Problem, Unreadable, decode, read
 
 SEPARATORS = [
     (Format.LINES, "One input per line"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from promptops.content import SETTINGS, shown
-from promptops.merge import Kind, Merge, Part
+from promptops.texts.merge import Kind, Merge, Part
 
 # An unchanged stretch longer than this many characters is folded, but for so many at either end.
 LONG = 400

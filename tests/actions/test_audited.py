@@ -55,7 +55,6 @@ from promptops.actions import audit as trail
 from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
 from promptops.enums import LinkPurpose, RunSource
-from promptops.inputs import Line
 from promptops.key_variables import address_of
 from promptops.models import (
     AuditEntry,
@@ -69,6 +68,7 @@ from promptops.models import (
     Variable,
     Version,
 )
+from promptops.texts.inputs import Line
 from tests.audit_tools import settle
 from tests.comparing import answer, compare
 

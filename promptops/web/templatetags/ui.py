@@ -18,11 +18,11 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import slugify
 from lucide.templatetags.lucide import lucide
 
-from promptops import diffs
 from promptops.content import summary
 from promptops.enums import Role, RunStatus
 from promptops.queries.matrix import Answer
 from promptops.text import whole_percent
+from promptops.texts import diffs
 
 register = template.Library()
 

@@ -13,11 +13,11 @@ from django.views.decorators.http import require_POST
 from promptops.actions import prompt_sets as actions
 from promptops.actions.errors import Refused, Stale
 from promptops.enums import Permission
-from promptops.inputs import Format, simplest, write
 from promptops.models import PromptSet
 from promptops.queries import prompt_sets as queries
 from promptops.queries.pages import page
 from promptops.text import whole_number
+from promptops.texts.inputs import Format, simplest, write
 from promptops.web import review
 from promptops.web.access import actor, requires, takes_file
 from promptops.web.forms_prompt_sets import PROBLEMS_SHOWN, FromRunsForm, PromptSetForm

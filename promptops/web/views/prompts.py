@@ -11,8 +11,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 from django_htmx.http import HttpResponseClientRedirect
 
-from promptops import diffs, live, queries
-from promptops import merge as merging
+from promptops import live, queries
 from promptops.actions import merges, releases
 from promptops.actions import samples as sample_actions
 from promptops.actions import templates as actions
@@ -26,6 +25,8 @@ from promptops.models import DiscardedDraft, Draft, Template, Version
 from promptops.queries import providers as provider_queries
 from promptops.queries.search import search
 from promptops.text import MAX_BODY_BYTES, estimate_tokens, whole_number
+from promptops.texts import diffs
+from promptops.texts import merge as merging
 from promptops.web import merge_panel
 from promptops.web import review as reviews
 from promptops.web.access import actor, refused, requires

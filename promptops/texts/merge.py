@@ -9,7 +9,7 @@ Between the edits of two sides there must stand at least one unchanged word, sig
 between ("soft light" became "hard light" here and "soft shade" there) they are contested: they are about one thing.
 So are two insertions in one place, whose order nobody knows.
 
-Pure and bounded: each side costs at most `MAX_STEPS` steps (see promptops.diffs); where that is too little, whole
+Pure and bounded: each side costs at most `MAX_STEPS` steps (see promptops.texts.diffs); where that is too little, whole
 sentences, or all between the first and the last difference, count as replaced. That asks more, and loses nothing.
 """
 
@@ -23,7 +23,7 @@ from itertools import chain
 from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
-from promptops.diffs import ALIKE, MAX_BLOCK, WORD, Budget, alike, likeness, match
+from promptops.texts.diffs import ALIKE, MAX_BLOCK, WORD, Budget, alike, likeness, match
 
 Kind = Literal["same", "mine", "theirs", "agreed", "contested"]
 
