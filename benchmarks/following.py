@@ -96,7 +96,8 @@ async def follow(lost_after: float) -> None:
     """Follow as a server does, and print each revision that a page hears of, with the moment."""
     from channels.layers import get_channel_layer
 
-    from promptops import events, live
+    from promptops import live
+    from promptops.platform import events
 
     layer = get_channel_layer()
     page = await layer.new_channel()

@@ -13,7 +13,7 @@ django_application = get_asgi_application()
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.sessions import SessionMiddlewareStack  # noqa: E402
 
-from promptops.background import with_background_tasks  # noqa: E402
+from promptops.platform.background import with_background_tasks  # noqa: E402
 from promptops.web.health import with_health  # noqa: E402
 from promptops.web.origin import same_origin  # noqa: E402
 from promptops.web.urls import websocket_urlpatterns  # noqa: E402

@@ -22,8 +22,9 @@ from django.utils import timezone
 from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
-from promptops import events, registry
+from promptops import registry
 from promptops.models import AuditEntry, AuditHead
+from promptops.platform import events
 
 if TYPE_CHECKING:
     from promptops.models import User

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 
-from promptops.text import clean_body
+from promptops.platform.text import clean_body
 
 BODY = "body"
 UNSET = "default"

@@ -9,7 +9,6 @@ from typing import Any
 from django.db.models import Exists, Func, JSONField, OuterRef, Subquery
 from django.db.models.functions import JSONArray
 
-from promptops import events
 from promptops.enums import ComparisonState
 from promptops.models import (
     AuditEntry,
@@ -21,6 +20,7 @@ from promptops.models import (
     Presence,
     Run,
 )
+from promptops.platform import events
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ VAR_DIR = _state_folder()
 SECRET_KEY = _secret_key(VAR_DIR)
 SECRET_KEY_FALLBACKS = _list("SECRET_KEY_FALLBACKS")
 DEBUG = _flag("DEBUG")
-DEFAULT_EXCEPTION_REPORTER_FILTER = "promptops.logs.AlwaysHideSecrets"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "promptops.platform.logs.AlwaysHideSecrets"
 HOST = os.environ.get("HOST") or "127.0.0.1"
 PORT = os.environ.get("PORT") or "8000"
 ALLOWED_HOSTS = _list("ALLOWED_HOSTS") or sorted({"localhost", "127.0.0.1", "[::1]", HOST})
@@ -252,7 +252,7 @@ DATABASES = {"default": _database()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = _redis_url()
-# Pages are served by the layer in memory; with REDIS_URL the processes also tell each other (promptops.events).
+# Pages are served by the layer in memory; with REDIS_URL the processes also tell each other (promptops.platform.events).
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 
 # People
@@ -319,10 +319,10 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "filters": {
-        "outages": {"()": "promptops.logs.OutagesInOneLine"},
-        "redact": {"()": "promptops.logs.RedactOneTimeLinks"},
-        "one_line": {"()": "promptops.logs.WithoutTraceback"},
-        "warnings_one_line": {"()": "promptops.logs.WithoutTraceback", "below": logging.ERROR},
+        "outages": {"()": "promptops.platform.logs.OutagesInOneLine"},
+        "redact": {"()": "promptops.platform.logs.RedactOneTimeLinks"},
+        "one_line": {"()": "promptops.platform.logs.WithoutTraceback"},
+        "warnings_one_line": {"()": "promptops.platform.logs.WithoutTraceback", "below": logging.ERROR},
     },
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["outages", "redact"]}},

@@ -2,7 +2,7 @@
 
 import pytest
 
-from promptops.addresses import client_address, client_network
+from promptops.platform.addresses import client_address, client_network
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pytest
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 
-from promptops import background
 from promptops.models import Attempt, AuditEntry, LiveConfiguration, Run
+from promptops.platform import background
 
 pytestmark = pytest.mark.django_db
 

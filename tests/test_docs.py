@@ -9,10 +9,11 @@ import pytest
 from django.conf import settings
 from django.core.management import get_commands
 
-from promptops import events, registry
+from promptops import registry
 from promptops.engine import KINDS, KindSpec
 from promptops.enums import Permission, Role
 from promptops.permissions import TABLE
+from promptops.platform import events
 
 ROOT = settings.BASE_DIR
 DOCS = sorted((ROOT / "docs").rglob("*.md"))

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from promptops.draining import Gate
+from promptops.platform.draining import Gate
 
 
 async def test_draining_waits_for_runs_under_way_and_then_no_longer():

@@ -7,7 +7,7 @@ import pytest
 from channels.layers import get_channel_layer
 from django.db import connection
 
-from promptops import events
+from promptops.platform import events
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 from django.db import connections
 
-from promptops.threads import DatabaseThread
+from promptops.platform.threads import DatabaseThread
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

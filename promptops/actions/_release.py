@@ -6,9 +6,10 @@ from typing import Any
 from django.db import models, transaction
 from django.db.models import F
 
-from promptops import audit, events, live, parts
+from promptops import audit, live, parts
 from promptops.audit import Actor
 from promptops.models import LiveConfiguration, Release
+from promptops.platform import events
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from django.core.exceptions import ValidationError
 
 from promptops.actions.errors import Refused
 from promptops.content import SETTINGS, Content
-from promptops.text import MAX_BODY_BYTES, decode_body
+from promptops.platform.text import MAX_BODY_BYTES, decode_body
 from promptops.texts.inputs import MAX_PROBLEMS
 
 MAX_FILE_BYTES = 4 * MAX_BODY_BYTES

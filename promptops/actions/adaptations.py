@@ -14,8 +14,8 @@ from promptops.audit import Actor
 from promptops.engine.providers.adaptations import learned
 from promptops.engine.providers.addresses import base_address
 from promptops.models import LearnedAdaptation, Provider
+from promptops.platform.threads import in_background
 from promptops.registry import Action
-from promptops.threads import in_background
 
 registry.register(
     Action(

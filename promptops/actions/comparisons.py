@@ -8,7 +8,7 @@ from django.db import transaction
 from django.urls import reverse
 from django.utils import timezone
 
-from promptops import audit, events, registry
+from promptops import audit, registry
 from promptops.actions.errors import Stale
 from promptops.actions.exports import record_export
 from promptops.actions.runs import MAX_COUNT, clean_input
@@ -20,6 +20,7 @@ from promptops.engine.snapshot import Snapshot
 from promptops.enums import ComparisonState, TrialState
 from promptops.models import Arm, Comparison, ComparisonInput, Provider, Template, Trial, Version
 from promptops.models.comparisons import LETTERS
+from promptops.platform import events
 from promptops.registry import Action
 
 registry.noun("comparison", "Comparisons")

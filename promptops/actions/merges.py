@@ -8,7 +8,7 @@ from django.utils import timezone
 from promptops.actions.errors import Refused, Stale, StaleRelease
 from promptops.content import FIELDS, NOTHING
 from promptops.models import Draft, Template, User, Version
-from promptops.text import MAX_BODY_BYTES
+from promptops.platform.text import MAX_BODY_BYTES
 from promptops.texts.merge import merge
 
 # So many merges of one draft can be taken back, one by one.

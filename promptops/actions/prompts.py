@@ -14,7 +14,7 @@ from promptops.checks import failures, run_checks
 from promptops.content import Content
 from promptops.engine.operations import OPERATIONS
 from promptops.models import LiveConfiguration, Template
-from promptops.text import decode_body
+from promptops.platform.text import decode_body
 
 
 @transaction.atomic

@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Max
 
-from promptops import audit, crypto, live, parts, registry
+from promptops import audit, live, parts, registry
 from promptops.actions._release import Reason, next_revision, record_release
 from promptops.actions.errors import Refused, Stale
 from promptops.audit import Actor
@@ -20,6 +20,7 @@ from promptops.engine.providers.addresses import base_address
 from promptops.key_variables import problem_of
 from promptops.live_parts.providers import RELEASED
 from promptops.models import Provider
+from promptops.platform import crypto
 from promptops.registry import Action
 
 registry.noun("provider", "Providers")

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from django.db import Error, close_old_connections, connection
 
-from promptops import events, outages
-from promptops.threads import DatabaseThread
+from promptops.platform import events, outages
+from promptops.platform.threads import DatabaseThread
 
 log = logging.getLogger(__name__)
 

@@ -19,12 +19,11 @@ from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
-from promptops import audit, events, live, registry
+from promptops import audit, live, registry
 from promptops.actions.errors import Refused
 from promptops.actions.recording import PAGE_WAITS_SECONDS, NotRecorded, recorder
 from promptops.audit import SYSTEM, Actor
 from promptops.content import Content
-from promptops.draining import gate
 from promptops.engine.chain import AttemptStarted, ChainEvent, Delivery, HedgePolicy, RunDone, TextChunk, run_chain
 from promptops.engine.drills import Fault, faulty
 from promptops.engine.enhancer import build_request
@@ -36,8 +35,10 @@ from promptops.engine.types import Attempt as EngineAttempt
 from promptops.engine.types import LLMProvider, LLMRequest, LLMResponse
 from promptops.enums import RunSource, RunStatus, SafetyMode, SafetyQueue, SafetySide
 from promptops.models import Attempt, LiveConfiguration, Run, SafetyCheck, SafetyExample, Template, Trial, User, Version
+from promptops.platform import events
+from promptops.platform.draining import gate
+from promptops.platform.threads import DatabaseThread
 from promptops.registry import Action
-from promptops.threads import DatabaseThread
 
 registry.noun("run", "Runs")
 registry.object_kind("run", "Run", url=lambda entry: reverse("run", args=[entry.object_id]))

@@ -8,12 +8,13 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
-from promptops import audit, events, registry
+from promptops import audit, registry
 from promptops.actions.errors import Refused
 from promptops.audit import Actor
 from promptops.engine.safety.guard import SafetyCategory, VerdictDecision
 from promptops.enums import SafetyQueue, SafetyReview
 from promptops.models import Run, SafetyCheck, SafetyExample
+from promptops.platform import events
 from promptops.registry import Action
 
 registry.register(

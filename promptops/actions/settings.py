@@ -4,11 +4,12 @@ from dataclasses import asdict, dataclass
 
 from django.db import transaction
 
-from promptops import crypto, registry
+from promptops import registry
 from promptops.actions._release import next_revision, record_release
 from promptops.actions.errors import Refused, Stale
 from promptops.audit import SYSTEM, Actor
 from promptops.models import LiveConfiguration, Provider
+from promptops.platform import crypto
 from promptops.registry import Action
 
 registry.noun("settings", "Settings")

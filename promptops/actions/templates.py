@@ -11,8 +11,8 @@ from promptops.actions.errors import Refused, Stale, StaleDraft
 from promptops.audit import Actor
 from promptops.content import SETTINGS, Content
 from promptops.models import DiscardedDraft, Draft, LiveConfiguration, Template, User, Version
+from promptops.platform.text import MAX_BODY_BYTES
 from promptops.registry import Action
-from promptops.text import MAX_BODY_BYTES
 
 registry.register(
     Action(

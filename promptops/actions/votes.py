@@ -8,11 +8,12 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.crypto import constant_time_compare
 
-from promptops import ballots, events
+from promptops import ballots
 from promptops.actions.errors import Refused, Stale
 from promptops.audit import Actor
 from promptops.enums import Choice, Side
 from promptops.models import Comparison, Trial, User, Vote
+from promptops.platform import events
 
 
 @transaction.atomic

@@ -11,7 +11,7 @@ from django.utils import timezone
 from promptops.enums import ComparisonState, RunStatus, TrialState
 from promptops.models import Arm, Comparison, Draft, PromptSet, Trial, User, Version
 from promptops.models.comparisons import delayed
-from promptops.text import estimate_tokens
+from promptops.platform.text import estimate_tokens
 
 RECENT = timedelta(minutes=2)
 """The time left is told from the trials that ended within this time."""

@@ -7,7 +7,7 @@ from django.db.models import Max, QuerySet
 
 from promptops import registry
 from promptops.models import DiscardedDraft, Draft, Release, Template, User, Version
-from promptops.text import whole_number
+from promptops.platform.text import whole_number
 
 
 def open_templates() -> QuerySet[Template]:

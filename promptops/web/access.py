@@ -17,13 +17,14 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django_htmx.http import HttpResponseClientRedirect
 
-from promptops import addresses, outages, polling
+from promptops import polling
 from promptops.actions import accounts
 from promptops.actions.audit import record_refusal
 from promptops.audit import Actor
 from promptops.enums import Permission
 from promptops.models.users import canonical_username
 from promptops.permissions import roles_with
+from promptops.platform import addresses, outages
 from promptops.web.request import AnyRequest, Request
 
 log = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ from django.db import Error
 from django.template.loader import render_to_string
 from django.utils.crypto import constant_time_compare
 
-from promptops import events, live, outages, polling
+from promptops import live, polling
 from promptops.actions import presence
 from promptops.actions.audit import record_refusal
 from promptops.actions.errors import Refused
@@ -36,6 +36,7 @@ from promptops.engine.rewrite import parse_alternatives
 from promptops.engine.types import LLMResponse
 from promptops.enums import Permission
 from promptops.models import Template, User
+from promptops.platform import events, outages
 from promptops.queries.runs import with_retries
 from promptops.web import previews
 from promptops.web.access import refusal, socket_address

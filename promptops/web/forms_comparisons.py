@@ -13,8 +13,8 @@ from promptops.content import SETTINGS, Content, is_unset
 from promptops.engine.operations import OperationSpec
 from promptops.models import Arm, Comparison, Draft, PromptSet, Provider, Template, User
 from promptops.models.comparisons import LETTERS
+from promptops.platform.text import whole_number
 from promptops.queries import comparisons as queries
-from promptops.text import whole_number
 from promptops.web.forms import setting_field
 
 OF_ARMS = tuple(name for name, setting in SETTINGS.items() if setting.has_live_default)

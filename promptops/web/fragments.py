@@ -15,12 +15,13 @@ from zoneinfo import ZoneInfo
 from django.template.loader import render_to_string
 from django.utils import timezone
 
-from promptops import events, polling
+from promptops import polling
 from promptops.enums import Permission
 from promptops.permissions import allows
+from promptops.platform import events
+from promptops.platform.threads import in_background
 from promptops.queries import overview, people, releases
 from promptops.queries.figures import STEP_MINUTES, figures
-from promptops.threads import in_background
 
 Numbers = tuple[int, ...]
 """The newest revision, audit entry and run that a part of a page shows."""

@@ -18,8 +18,8 @@ from django.conf import settings
 from django.db import DatabaseError, connections
 
 from promptops import live
-from promptops.draining import gate
 from promptops.models import LiveConfiguration
+from promptops.platform.draining import gate
 
 PROBE_EVERY = 1.0
 """Seconds: the database is asked at most this often, however often somebody asks us."""

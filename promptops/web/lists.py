@@ -8,8 +8,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django_htmx.http import HttpResponseClientRefresh
 
-from promptops.queries.pages import arrived
-from promptops.text import whole_number
+from promptops.platform.pages import arrived
+from promptops.platform.text import whole_number
 
 
 def clean_query(request: HttpRequest) -> str | None:

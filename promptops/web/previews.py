@@ -16,7 +16,7 @@ from promptops.engine.snapshot import ProviderSpec, Snapshot
 from promptops.enums import RunSource
 from promptops.live_parts.providers import provider_spec
 from promptops.models import Provider, Template, User, Version
-from promptops.text import whole_number
+from promptops.platform.text import whole_number
 from promptops.web.forms import ContentForm, TryForm
 
 TEST_INPUT = "a fox running through snow"

@@ -14,7 +14,8 @@ from asgiref.sync import ThreadSensitiveContext
 from django.template.loader import render_to_string
 from django.urls import Resolver404, resolve
 
-from promptops import outages, passwords
+from promptops import passwords
+from promptops.platform import outages
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 

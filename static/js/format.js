@@ -34,7 +34,7 @@ function amountOf(seconds) {
 /** Return a number of things: "1 token", "1,200 tokens". */
 export const counted = (count, noun) => `${count.toLocaleString("en-US")} ${noun}${count === 1 ? "" : "s"}`;
 
-/** Return the size of a text. Tokens are UTF-8 bytes / 4, rounded up, as in promptops.text.estimate_tokens. */
+/** Return the size of a text. Tokens are UTF-8 bytes / 4, rounded up, as in promptops.platform.text.estimate_tokens. */
 export function textSize(text) {
   const tokens = Math.ceil(new TextEncoder().encode(text).length / 4);
   return `${counted([...text].length, "character")}, about ${counted(tokens, "token")}`;

@@ -5,12 +5,13 @@ import logging
 import pytest
 from django.core.exceptions import ValidationError
 
-from promptops import crypto, live
+from promptops import live
 from promptops.actions import providers
 from promptops.actions.errors import Refused, Stale
 from promptops.actions.providers import ProviderFields
 from promptops.live_parts.providers import provider_spec
 from promptops.models import AuditEntry, LiveConfiguration, Provider, Release
+from promptops.platform import crypto
 
 pytestmark = pytest.mark.django_db
 

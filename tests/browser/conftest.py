@@ -19,10 +19,10 @@ from channels.layers import get_channel_layer
 from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page, WebSocket, expect, sync_playwright
 
-from promptops import background, events
 from promptops.asgi import application
 from promptops.engine import close_client
 from promptops.models import User
+from promptops.platform import background, events
 from tests.browser.upstream import Upstream
 from tests.conftest import missing
 

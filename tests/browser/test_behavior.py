@@ -815,7 +815,7 @@ def test_the_audit_is_verified_searched_and_exported(enhance, publish, viewer, p
     expect(page.locator("#verify")).to_contain_text(f"goes through the pinned entry #{pin.split(':')[0]}")
 
     # A search goes on by itself until it finds something.
-    monkeypatch.setattr("promptops.queries.pages.REACH", 4)
+    monkeypatch.setattr("promptops.platform.pages.REACH", 4)
     page.get_by_role("link", name="Audit", exact=True).first.click()
     page.get_by_label("Search", exact=True).fill("heroes enhance")
     page.get_by_label("Search", exact=True).press("Enter")

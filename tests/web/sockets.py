@@ -7,10 +7,10 @@ from channels.db import database_sync_to_async
 from channels.testing import WebsocketCommunicator
 from django.test import Client
 
-from promptops import background
 from promptops.asgi import application
-from promptops.draining import gate
 from promptops.models import User
+from promptops.platform import background
+from promptops.platform.draining import gate
 
 
 @asynccontextmanager

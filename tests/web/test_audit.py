@@ -22,7 +22,7 @@ from django.urls import reverse
 from promptops import audit, registry
 from promptops.actions import accounts, providers
 from promptops.models import AuditEntry, Provider
-from promptops.queries.pages import PAGE_SIZE
+from promptops.platform.pages import PAGE_SIZE
 from promptops.web.exports import FORMULA, cell
 from promptops.web.forms_filters import action_choices
 from tests.audit_tools import forget_everything, reseal, rewrite, take_out, tamper, without_triggers
@@ -303,9 +303,9 @@ def test_whatever_a_sentence_says_in_fixed_words_names_and_numbers_is_found(clie
 
 
 def test_a_search_looks_through_so_many_entries_a_page_and_can_be_carried_on(client, record, monkeypatch):
-    monkeypatch.setattr("promptops.queries.pages.REACH", 20)
+    monkeypatch.setattr("promptops.platform.pages.REACH", 20)
     monkeypatch.setattr("promptops.web.views.audit.REACH", 20)
-    monkeypatch.setattr("promptops.queries.pages.PAGE_SIZE", 3)
+    monkeypatch.setattr("promptops.platform.pages.PAGE_SIZE", 3)
     for number in range(1, 71):
         record(object_name="rare" if number in (5, 7, 33, 69) else "common")
     pages, address = [], reverse("audit") + "?q=rare"

@@ -13,11 +13,12 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from promptops import events, live, polling
+from promptops import live, polling
 from promptops.actions import presence
 from promptops.actions.releases import Content
 from promptops.actions.templates import save_draft
 from promptops.models import Presence, Template, User
+from promptops.platform import events
 from promptops.queries.presence import at, initials
 from tests.web.sockets import page_socket
 

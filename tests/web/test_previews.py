@@ -9,12 +9,13 @@ from autobahn.exception import Disconnected
 from channels.db import database_sync_to_async
 from channels.layers import get_channel_layer
 
-from promptops import events, live
+from promptops import live
 from promptops.actions import accounts
 from promptops.actions.providers import ProviderFields, create_provider
 from promptops.audit import Actor
 from promptops.engine import FAULTS
 from promptops.models import Attempt, AuditEntry, LiveConfiguration, Provider, Run, Template
+from promptops.platform import events
 from promptops.web import consumers, previews
 from promptops.web.consumers import MAX_RUNS, PageConsumer
 from tests.engine.helpers import STREAM_END, STREAM_HEAD, answer_with, delta, event, http_answer, loopback, part

@@ -11,8 +11,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from promptops.models import Attempt, AuditEntry, Run
+from promptops.platform.pages import PAGE_SIZE
 from promptops.queries import runs as queries
-from promptops.queries.pages import PAGE_SIZE
 
 pytestmark = pytest.mark.django_db
 HOSTILE = "<script>alert(1)</script>"

@@ -281,7 +281,7 @@ def test_an_expired_login_in_a_form_comes_back_to_its_page(referer, expected, cl
 
 
 def test_log_lines_hold_no_one_time_link(caplog, capfd):
-    from promptops.logs import RedactOneTimeLinks
+    from promptops.platform.logs import RedactOneTimeLinks
 
     token = accounts.make_setup_link() + "x"
     Client().get(reverse("setup", args=[token]))

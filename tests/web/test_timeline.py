@@ -17,7 +17,7 @@ from promptops.actions.providers import ProviderFields
 from promptops.actions.releases import roll_back
 from promptops.actions.settings import Settings, change_settings
 from promptops.models import LiveConfiguration, Provider, Release, Run
-from promptops.queries.pages import PAGE_SIZE
+from promptops.platform.pages import PAGE_SIZE
 from promptops.web import fragments
 
 pytestmark = pytest.mark.django_db

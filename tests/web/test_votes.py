@@ -8,7 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from promptops import ballots, events
+from promptops import ballots
 from promptops.actions import comparisons
 from promptops.actions.comparisons import ArmChoice
 from promptops.actions.providers import ProviderFields, create_provider
@@ -17,6 +17,7 @@ from promptops.audit import Actor
 from promptops.engine.types import PromptOperation
 from promptops.live import load
 from promptops.models import Attempt, AuditEntry, Comparison, Run, Template, Trial, Vote
+from promptops.platform import events
 from tests.comparing import answer, change_runs, compare
 from tests.web.sockets import page_socket
 

@@ -16,8 +16,8 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
-from promptops.addresses import client_address, client_network
 from promptops.management.commands._connections import Connections, most_connections
+from promptops.platform.addresses import client_address, client_network
 
 SLOWEST_UPLOAD = 32 * 1024
 """Bytes a second: a body gets one second more for each of these that it has."""

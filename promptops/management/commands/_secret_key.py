@@ -3,8 +3,8 @@
 from django.conf import settings
 from django.core.management.base import OutputWrapper
 
-from promptops import crypto
 from promptops.models import LiveConfiguration
+from promptops.platform import crypto
 
 
 def wrong_key_sentence() -> str:

@@ -13,7 +13,7 @@ from promptops.audit import COMMAND_LINE
 from promptops.content import Content
 from promptops.management.commands._secret_key import warn_of_wrong_key
 from promptops.models import Template
-from promptops.text import decode_body
+from promptops.platform.text import decode_body
 
 
 class Command(BaseCommand):

@@ -100,7 +100,7 @@ class Command(BaseCommand):
         # Daphne calls this just before its event loop runs; the tasks need it running.
         from twisted.internet import reactor
 
-        from promptops import background
+        from promptops.platform import background
 
         reactor.callLater(0, background.start)  # type: ignore[arg-type]
         self._say(f"PromptOps is up at {server_address()}/ (stop it with Ctrl C)")

@@ -20,8 +20,8 @@ from lucide.templatetags.lucide import lucide
 
 from promptops.content import summary
 from promptops.enums import Role, RunStatus
+from promptops.platform.text import whole_percent
 from promptops.queries.matrix import Answer
-from promptops.text import whole_percent
 from promptops.texts import diffs
 
 register = template.Library()

@@ -16,9 +16,9 @@ from promptops.content import NOTHING, Content, differences
 from promptops.enums import Permission
 from promptops.live_parts.variables import values_of
 from promptops.models import Comparison, Provider
+from promptops.platform.text import whole_number
 from promptops.queries import evidence
 from promptops.queries.offers import Offer, offers
-from promptops.text import whole_number
 from promptops.web import blindness, review
 from promptops.web.access import requires
 from promptops.web.request import Request

@@ -18,9 +18,9 @@ from promptops.actions.exports import record_export
 from promptops.audit import Link, sentence_html
 from promptops.enums import Permission
 from promptops.models import AuditEntry
+from promptops.platform.pages import REACH, page, searched
+from promptops.platform.text import whole_number
 from promptops.queries import audit as queries
-from promptops.queries.pages import REACH, page, searched
-from promptops.text import whole_number
 from promptops.web import exports
 from promptops.web.access import actor, requires
 from promptops.web.forms_filters import AuditFilterForm

@@ -18,10 +18,10 @@ from promptops.engine.operations import OPERATIONS, OperationSpec, first_operati
 from promptops.engine.snapshot import Snapshot
 from promptops.enums import ComparisonState, Permission
 from promptops.models import Comparison
+from promptops.platform.pages import page
+from promptops.platform.text import whole_number
 from promptops.queries import comparisons as queries
 from promptops.queries.offers import offers
-from promptops.queries.pages import page
-from promptops.text import whole_number
 from promptops.web.access import actor, requires
 from promptops.web.forms_comparisons import ComparisonForm
 from promptops.web.request import Request

@@ -15,7 +15,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 
-from promptops import outages
+from promptops.platform import outages
 from promptops.web.access import public
 
 

@@ -6,10 +6,10 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import render
 
 from promptops.enums import ComparisonState, Permission
+from promptops.platform.text import whole_number
 from promptops.queries import matrix as queries
 from promptops.queries.matrix import SHOWS, Filters
 from promptops.queries.offers import offers
-from promptops.text import whole_number
 from promptops.web import blindness
 from promptops.web.access import requires
 from promptops.web.request import Request

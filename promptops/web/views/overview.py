@@ -4,9 +4,9 @@ from django.http import HttpResponse
 from django.shortcuts import render
 
 from promptops.enums import Permission
+from promptops.platform.text import whole_number
 from promptops.queries import overview as queries
 from promptops.queries.figures import DEFAULT_HOURS, STEP_MINUTES, figures
-from promptops.text import whole_number
 from promptops.web.access import requires
 from promptops.web.request import Request
 

@@ -14,9 +14,9 @@ from promptops.actions import prompt_sets as actions
 from promptops.actions.errors import Refused, Stale
 from promptops.enums import Permission
 from promptops.models import PromptSet
+from promptops.platform.pages import page
+from promptops.platform.text import whole_number
 from promptops.queries import prompt_sets as queries
-from promptops.queries.pages import page
-from promptops.text import whole_number
 from promptops.texts.inputs import Format, simplest, write
 from promptops.web import review
 from promptops.web.access import actor, requires, takes_file

@@ -22,9 +22,9 @@ from promptops.engine.variables import Piece, filled_bytes, pieces
 from promptops.enums import Permission
 from promptops.live_parts.variables import values_of
 from promptops.models import DiscardedDraft, Draft, Template, Version
+from promptops.platform.text import MAX_BODY_BYTES, estimate_tokens, whole_number
 from promptops.queries import providers as provider_queries
 from promptops.queries.search import search
-from promptops.text import MAX_BODY_BYTES, estimate_tokens, whole_number
 from promptops.texts import diffs
 from promptops.texts import merge as merging
 from promptops.web import merge_panel

@@ -11,8 +11,8 @@ from promptops.audit import Actor
 from promptops.engine.providers.adaptations import ADAPTATIONS
 from promptops.key_variables import address_of, is_sent_in_the_clear
 from promptops.models import Provider
+from promptops.platform.text import whole_number
 from promptops.queries import providers as queries
-from promptops.text import whole_number
 from promptops.web import review
 from promptops.web.forms_providers import EditProviderForm, KeyForm, NewProviderForm
 from promptops.web.review import Change, ReviewedChange

@@ -17,8 +17,8 @@ from promptops.actions.errors import Refused
 from promptops.enums import Permission
 from promptops.key_variables import problem_of
 from promptops.models import Provider
+from promptops.platform.text import whole_number
 from promptops.queries import providers as queries
-from promptops.text import whole_number
 from promptops.web import review
 from promptops.web.access import actor, refusal, requires
 from promptops.web.forms_providers import EditProviderForm, KeyForm, NewProviderForm, reshaped

@@ -11,10 +11,10 @@ from promptops.actions.errors import Refused
 from promptops.engine.rewrite import parse_alternatives
 from promptops.enums import Permission
 from promptops.models import Attempt, Run
+from promptops.platform.pages import page
+from promptops.platform.text import whole_number
 from promptops.queries import runs as queries
 from promptops.queries import safety as safety_queries
-from promptops.queries.pages import page
-from promptops.text import whole_number
 from promptops.web import review
 from promptops.web.access import actor, requires
 from promptops.web.forms_filters import RunFilterForm

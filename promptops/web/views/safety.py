@@ -14,9 +14,9 @@ from promptops.audit import Actor
 from promptops.enums import Permission, SafetyMode, SafetyTermKind, WhenUnavailable
 from promptops.live_parts.safety_releases import filter_at, shown_at
 from promptops.models import SafetyModelVersion, SafetySettings
+from promptops.platform.text import whole_number
 from promptops.queries import safety as queries
 from promptops.queries.safety_forecast import forecast
-from promptops.text import whole_number
 from promptops.web import review, safety_releases
 from promptops.web.access import refused, requires
 from promptops.web.forms_safety import ModeForm

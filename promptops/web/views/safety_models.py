@@ -19,8 +19,8 @@ from promptops.audit import Actor
 from promptops.engine.safety.training import Step
 from promptops.enums import Permission, TrainingState
 from promptops.models import SafetyModelVersion, SafetySettings, SafetyTraining
+from promptops.platform.text import whole_number
 from promptops.queries import safety as queries
-from promptops.text import whole_number
 from promptops.web import review, safety_releases
 from promptops.web.access import actor, refused, requires
 from promptops.web.request import Request

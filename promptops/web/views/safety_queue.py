@@ -16,9 +16,9 @@ from promptops.actions.errors import Refused
 from promptops.engine.safety.guard import SafetyCategory
 from promptops.enums import Permission, SafetyQueue, SafetyReview, SafetySide
 from promptops.models import Run, SafetyCheck
+from promptops.platform.text import whole_number
 from promptops.queries import runs as run_queries
 from promptops.queries import safety as queries
-from promptops.text import whole_number
 from promptops.web import review
 from promptops.web.access import actor, requires
 from promptops.web.request import Request

@@ -16,9 +16,9 @@ from promptops.audit import Actor
 from promptops.engine.safety.guard import SafetyGuard
 from promptops.enums import Permission, SafetyTermKind
 from promptops.models import SafetySettings, SafetyTerm
+from promptops.platform.text import whole_number
 from promptops.queries import safety as queries
 from promptops.queries import safety_replay
-from promptops.text import whole_number
 from promptops.web import review, safety_releases
 from promptops.web.access import refused, requires
 from promptops.web.forms_safety import TermsForm

@@ -16,10 +16,10 @@ from promptops.engine.safety.guard import SafetyCategory, SafetyPolicy, SafetyVe
 from promptops.engine.snapshot import SafetySpec
 from promptops.enums import Permission, SafetyMode, SafetySide
 from promptops.models import Run, SafetySettings
+from promptops.platform.text import whole_number
 from promptops.queries import runs as run_queries
 from promptops.queries import safety as queries
 from promptops.queries import safety_replay
-from promptops.text import whole_number
 from promptops.web import review, safety_releases
 from promptops.web.access import refused, requires
 from promptops.web.forms_safety import ThresholdsForm

@@ -7,10 +7,10 @@ from django.utils import timezone
 from promptops import parts
 from promptops.enums import Permission
 from promptops.models import Release
+from promptops.platform.pages import page
+from promptops.platform.text import whole_number
 from promptops.queries import safety
 from promptops.queries import timeline as queries
-from promptops.queries.pages import page
-from promptops.text import whole_number
 from promptops.web.access import requires
 from promptops.web.forms_filters import TimelineForm
 from promptops.web.lists import clean_query, news

@@ -14,8 +14,8 @@ from promptops.actions.errors import VariableInUse
 from promptops.audit import Actor
 from promptops.enums import Permission
 from promptops.models import Variable
+from promptops.platform.text import whole_number
 from promptops.queries import variables as queries
-from promptops.text import whole_number
 from promptops.web import review
 from promptops.web.access import requires
 from promptops.web.forms import VariableForm

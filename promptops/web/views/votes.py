@@ -13,8 +13,8 @@ from promptops.actions import votes as actions
 from promptops.actions.errors import Refused
 from promptops.enums import Permission, Side
 from promptops.models import Comparison
+from promptops.platform.text import whole_number
 from promptops.queries import votes as queries
-from promptops.text import whole_number
 from promptops.web.access import actor, requires
 from promptops.web.blindness import note_seen
 from promptops.web.request import Request

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.views.debug import SafeExceptionReporterFilter
 
-from promptops import outages
+from promptops.platform import outages
 
 
 class RedactOneTimeLinks(logging.Filter):
