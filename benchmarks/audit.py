@@ -36,7 +36,7 @@ def bench_audit(entries: int = ENTRIES) -> list[dict[str, Any]]:
     from django.core.management import call_command
 
     call_command("migrate", verbosity=0)
-    from promptops import audit
+    from promptops.ledger import audit
     from promptops.models import User
 
     people = [User(username=f"person-{number}", name=f"Person {number}") for number in range(40)]
@@ -55,7 +55,7 @@ def pages(entries: int) -> list[dict[str, Any]]:
     """The audit page, asked for in every way."""
     from django.test import Client
 
-    from promptops import audit
+    from promptops.ledger import audit
     from promptops.models import User
 
     reader = User.objects.get(username="reader")
@@ -136,7 +136,7 @@ def fill(entries: int, people: list[Any], rare: Any) -> None:
     from django.db import connection, transaction
     from django.utils import timezone
 
-    from promptops.models import AuditEntry, AuditHead
+    from promptops.ledger.models import AuditEntry, AuditHead
 
     fields = AuditEntry._meta.concrete_fields
     columns, places = ", ".join(field.column for field in fields), ", ".join(["%s"] * len(fields))
@@ -155,8 +155,8 @@ def fill(entries: int, people: list[Any], rare: Any) -> None:
 
 
 def _made(entries: int, people: list[Any], rare: Any, head: Any, began: Any) -> Iterator[Any]:
-    from promptops import audit
-    from promptops.models import AuditEntry
+    from promptops.ledger import audit
+    from promptops.ledger.models import AuditEntry
 
     dice = random.Random(7)
     kinds = dice.choices(ACTIONS, [often for _, _, often in ACTIONS], k=entries)

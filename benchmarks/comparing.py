@@ -187,8 +187,8 @@ def prepare(upstream_port: str) -> dict[str, Any]:
     from promptops.actions.providers import ProviderFields, create_provider
     from promptops.actions.releases import Content, publish
     from promptops.actions.templates import create_template
-    from promptops.audit import Actor
     from promptops.engine.types import PromptOperation
+    from promptops.ledger.audit import Actor
     from promptops.models import User
 
     person = User.objects.create(username="bench", name="Bench", role="administrator")

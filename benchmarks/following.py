@@ -59,7 +59,7 @@ def publish(releases: int) -> None:
     from promptops.actions.releases import Content
     from promptops.actions.releases import publish as publish_template
     from promptops.actions.templates import create_template
-    from promptops.audit import COMMAND_LINE
+    from promptops.ledger.audit import COMMAND_LINE
     from promptops.models import Template
 
     call_command("migrate", verbosity=0)

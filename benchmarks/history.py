@@ -55,7 +55,7 @@ def _filled(name: str, line_words: int, person: Any) -> Any:
     """A template with all its versions."""
     from promptops.actions.releases import Content, publish
     from promptops.actions.templates import create_template
-    from promptops.audit import Actor
+    from promptops.ledger.audit import Actor
 
     chance = random.Random(4)
     vocabulary = [f"word{n}" for n in range(1500)] + ["the", "a", "of", "and", "camera", "light"] * 60

@@ -31,7 +31,7 @@ def measure(entries: int) -> list[dict[str, Any]]:
     from django.conf import settings
     from django.core.management import call_command
 
-    from promptops import audit
+    from promptops.ledger import audit
     from promptops.models import User
 
     call_command("migrate", verbosity=0)

@@ -18,7 +18,7 @@ def bench_server() -> list[dict[str, Any]]:
     from promptops import live
     from promptops.actions.releases import Content, publish
     from promptops.actions.templates import create_template
-    from promptops.audit import Actor
+    from promptops.ledger.audit import Actor
     from promptops.models import User
 
     user = User.objects.create(username="bench", name="Bench", role="administrator")

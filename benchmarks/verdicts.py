@@ -23,8 +23,8 @@ def bench_verdicts() -> list[dict[str, Any]]:
     from promptops.actions.providers import ProviderFields, create_provider
     from promptops.actions.releases import Content, publish
     from promptops.actions.templates import create_template
-    from promptops.audit import Actor
     from promptops.engine.types import PromptOperation
+    from promptops.ledger.audit import Actor
     from promptops.models import User, Vote
 
     user = User.objects.create(username="verdicts", name="Bench", role="administrator")

@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from channels.db import database_sync_to_async
 from django.db import Error
 
-from promptops import guards, parts, polling
+from promptops import guards, polling
 from promptops.engine.health import HealthRegistry
 from promptops.engine.providers.adaptations import learned
 from promptops.engine.providers.addresses import base_address
 from promptops.engine.snapshot import Snapshot
 from promptops.key_variables import address_of
-from promptops.models import LearnedAdaptation, LiveConfiguration, Provider
+from promptops.ledger import parts
+from promptops.ledger.models import LiveConfiguration
+from promptops.models import LearnedAdaptation, Provider
 from promptops.platform import events
 from promptops.platform.threads import DatabaseThread, in_background
 from promptops.polling import Look

@@ -10,16 +10,8 @@ from django.db.models import Exists, Func, JSONField, OuterRef, Subquery
 from django.db.models.functions import JSONArray
 
 from promptops.enums import ComparisonState
-from promptops.models import (
-    AuditEntry,
-    AuditHead,
-    Comparison,
-    Draft,
-    LearnedAdaptation,
-    LiveConfiguration,
-    Presence,
-    Run,
-)
+from promptops.ledger.models import AuditEntry, AuditHead, LiveConfiguration
+from promptops.models import Comparison, Draft, LearnedAdaptation, Presence, Run
 from promptops.platform import events
 
 

@@ -11,7 +11,8 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
 from promptops.key_variables import SETTING, problem_of
-from promptops.models import Provider, audit_triggers
+from promptops.ledger.models import audit_triggers
+from promptops.models import Provider
 
 
 @register(Tags.database)

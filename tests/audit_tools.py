@@ -6,8 +6,8 @@ from typing import Any
 
 from django.db import connection
 
-from promptops import audit
-from promptops.models import AuditEntry, AuditHead, audit_triggers
+from promptops.ledger import audit
+from promptops.ledger.models import AuditEntry, AuditHead, audit_triggers
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from promptops.actions.comparisons import ArmChoice
 from promptops.actions.providers import ProviderFields, create_provider
 from promptops.actions.releases import Content
 from promptops.actions.templates import create_template
-from promptops.audit import Actor
 from promptops.engine.types import PromptOperation
+from promptops.ledger.audit import Actor
 from promptops.models import Comparison, Provider, Run, Template, Trial
 
 

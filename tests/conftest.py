@@ -104,7 +104,7 @@ def administrator(make_user):
 @pytest.fixture
 def actor(administrator):
     """Somebody to do things as, in tests of actions."""
-    from promptops.audit import Actor
+    from promptops.ledger.audit import Actor
 
     return Actor.person(administrator, "192.0.2.7")
 

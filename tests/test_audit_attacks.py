@@ -6,8 +6,8 @@ import pytest
 from django.core.management import call_command
 from django.db import IntegrityError, connection, transaction
 
-from promptops import audit
-from promptops.models import AuditEntry, AuditHead, audit_triggers
+from promptops.ledger import audit
+from promptops.ledger.models import AuditEntry, AuditHead, audit_triggers
 from promptops.system_checks import audit_is_protected
 from tests.audit_tools import settle, without_triggers
 

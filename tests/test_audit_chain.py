@@ -10,9 +10,10 @@ from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
 
-from promptops import audit, registry
-from promptops.actions.audit import REFUSALS_EVERY, record_refusal
-from promptops.models import AuditEntry, AuditHead, Template, audit_triggers
+from promptops.ledger import audit, registry
+from promptops.ledger.actions.trail import REFUSALS_EVERY, record_refusal
+from promptops.ledger.models import AuditEntry, AuditHead, audit_triggers
+from promptops.models import Template
 from promptops.system_checks import audit_is_protected
 from tests.audit_tools import put_in, reseal, rewrite, set_head, settle, take_out, tamper, without_triggers
 

@@ -7,7 +7,8 @@ import pytest
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 
-from promptops.models import Attempt, AuditEntry, LiveConfiguration, Run
+from promptops.ledger.models import AuditEntry, LiveConfiguration
+from promptops.models import Attempt, Run
 from promptops.platform import background
 
 pytestmark = pytest.mark.django_db

@@ -9,9 +9,9 @@ import pytest
 from django.conf import settings
 from django.core.management import get_commands
 
-from promptops import registry
 from promptops.engine import KINDS, KindSpec
 from promptops.enums import Permission, Role
+from promptops.ledger import registry
 from promptops.permissions import TABLE
 from promptops.platform import events
 

@@ -20,7 +20,8 @@ from promptops.actions import providers, releases
 from promptops.actions.providers import ProviderFields
 from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
-from promptops.models import AuditEntry, Draft, Template
+from promptops.ledger.models import AuditEntry
+from promptops.models import Draft, Template
 from promptops.platform import crypto, events
 from tests.web.sockets import page_socket
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from promptops import registry
-from promptops.models import AuditEntry
-from promptops.registry import Action
+from promptops.ledger import registry
+from promptops.ledger.models import AuditEntry
+from promptops.ledger.registry import Action
 
 
 def test_every_action_has_a_declared_noun_and_kind_of_object():

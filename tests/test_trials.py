@@ -23,8 +23,8 @@ from promptops.actions.providers import ProviderFields, create_provider
 from promptops.actions.releases import Content
 from promptops.actions.safety import SafetyChange, Term, change_safety
 from promptops.actions.trials import Runner
-from promptops.audit import Actor
 from promptops.engine.types import PromptOperation
+from promptops.ledger.audit import Actor
 from promptops.models import Arm, Comparison, Provider, Run, Trial, User
 from promptops.queries.comparisons import progress
 from tests.engine.helpers import answer_with, http_answer, loopback

@@ -1,7 +1,7 @@
 """The audited actions of people: accounts, one-time links, sign-ins and sessions. Their verbs are in `accounts`."""
 
-from promptops import registry
-from promptops.registry import Action
+from promptops.ledger import registry
+from promptops.ledger.registry import Action
 
 registry.noun("user", "People")
 registry.object_kind("user", "Person")

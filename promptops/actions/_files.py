@@ -6,9 +6,9 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from promptops.actions.errors import Refused
 from promptops.checks import failures, run_checks
 from promptops.engine.variables import fill
+from promptops.ledger.errors import Refused
 
 
 def write_files(folder: Path, files: dict[str, str]) -> list[Path]:

@@ -18,8 +18,8 @@ from typing import IO, Any
 
 from django.core.exceptions import ValidationError
 
-from promptops.actions.errors import Refused
 from promptops.content import SETTINGS, Content
+from promptops.ledger.errors import Refused
 from promptops.platform.text import MAX_BODY_BYTES, decode_body
 from promptops.texts.inputs import MAX_PROBLEMS
 

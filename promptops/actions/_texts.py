@@ -1,7 +1,7 @@
 """The checks that a text passes before it is live."""
 
-from promptops.actions.errors import ChecksFailed
 from promptops.checks import failures, run_checks
+from promptops.ledger.errors import ChecksFailed
 from promptops.live_parts.variables import values_of
 from promptops.models import Version
 

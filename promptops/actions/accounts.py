@@ -14,12 +14,13 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from promptops import audit
 from promptops.actions import _accounts_audit  # noqa: F401 -- declares the audited actions of this module
-from promptops.actions.errors import LastAdministrator, Refused, Stale
-from promptops.audit import COMMAND_LINE, SOMEBODY, SYSTEM, Actor
 from promptops.enums import LinkPurpose, Role
-from promptops.models import AuditEntry, LiveConfiguration, OneTimeLink, User, UserSession
+from promptops.ledger import audit
+from promptops.ledger.audit import COMMAND_LINE, SOMEBODY, SYSTEM, Actor
+from promptops.ledger.errors import LastAdministrator, Refused, Stale
+from promptops.ledger.models import AuditEntry, LiveConfiguration
+from promptops.models import OneTimeLink, User, UserSession
 from promptops.platform import events
 
 UNKNOWN_NAME = "an unknown name"

@@ -8,14 +8,15 @@ import logging
 
 from django.db import transaction
 
-from promptops import audit, live, registry
-from promptops.actions.errors import Refused
-from promptops.audit import Actor
+from promptops import live
 from promptops.engine.providers.adaptations import learned
 from promptops.engine.providers.addresses import base_address
+from promptops.ledger import audit, registry
+from promptops.ledger.audit import Actor
+from promptops.ledger.errors import Refused
+from promptops.ledger.registry import Action
 from promptops.models import LearnedAdaptation, Provider
 from promptops.platform.threads import in_background
-from promptops.registry import Action
 
 registry.register(
     Action(

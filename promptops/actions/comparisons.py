@@ -8,20 +8,20 @@ from django.db import transaction
 from django.urls import reverse
 from django.utils import timezone
 
-from promptops import audit, registry
-from promptops.actions.errors import Stale
-from promptops.actions.exports import record_export
 from promptops.actions.runs import MAX_COUNT, clean_input
-from promptops.audit import Actor
 from promptops.checks import failures, run_checks
 from promptops.content import Content, effective
 from promptops.engine.operations import operation_spec
 from promptops.engine.snapshot import Snapshot
 from promptops.enums import ComparisonState, TrialState
+from promptops.ledger import audit, registry
+from promptops.ledger.actions.exports import record_export
+from promptops.ledger.audit import Actor
+from promptops.ledger.errors import Stale
+from promptops.ledger.registry import Action
 from promptops.models import Arm, Comparison, ComparisonInput, Provider, Template, Trial, Version
 from promptops.models.comparisons import LETTERS
 from promptops.platform import events
-from promptops.registry import Action
 
 registry.noun("comparison", "Comparisons")
 registry.object_kind("comparison", "Comparison", url=lambda entry: reverse("comparison", args=[entry.object_id]))

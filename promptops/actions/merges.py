@@ -5,8 +5,8 @@ from typing import Any
 
 from django.utils import timezone
 
-from promptops.actions.errors import Refused, Stale, StaleRelease
 from promptops.content import FIELDS, NOTHING
+from promptops.ledger.errors import Refused, Stale, StaleRelease
 from promptops.models import Draft, Template, User, Version
 from promptops.platform.text import MAX_BODY_BYTES
 from promptops.texts.merge import merge

@@ -10,14 +10,15 @@ from django.db.models import F
 from django.urls import reverse
 from django.utils import timezone
 
-from promptops import audit, registry
-from promptops.actions.errors import Refused, Stale
-from promptops.actions.exports import record_export
 from promptops.actions.runs import clean_input
-from promptops.audit import Actor
-from promptops.models import LiveConfiguration, PromptSet
+from promptops.ledger import audit, registry
+from promptops.ledger.actions.exports import record_export
+from promptops.ledger.audit import Actor
+from promptops.ledger.errors import Refused, Stale
+from promptops.ledger.models import LiveConfiguration
+from promptops.ledger.registry import Action
+from promptops.models import PromptSet
 from promptops.models.prompt_sets import inputs_sha256
-from promptops.registry import Action
 from promptops.texts.inputs import MAX_PROBLEMS, Format, Line, Problem, Unreadable, decode, read
 
 registry.noun("prompt_set", "Prompt sets")

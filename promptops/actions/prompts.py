@@ -5,15 +5,17 @@ from pathlib import Path
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from promptops import audit, live
+from promptops import live
 from promptops.actions._files import exported, write_files
 from promptops.actions.releases import publish
 from promptops.actions.templates import create_template
-from promptops.audit import Actor
 from promptops.checks import failures, run_checks
 from promptops.content import Content
 from promptops.engine.operations import OPERATIONS
-from promptops.models import LiveConfiguration, Template
+from promptops.ledger import audit
+from promptops.ledger.audit import Actor
+from promptops.ledger.models import LiveConfiguration
+from promptops.models import Template
 from promptops.platform.text import decode_body
 
 

@@ -10,18 +10,19 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Max
 
-from promptops import audit, live, parts, registry
-from promptops.actions._release import Reason, next_revision, record_release
-from promptops.actions.errors import Refused, Stale
-from promptops.audit import Actor
+from promptops import live
 from promptops.engine.addresses import refusal_of_url
 from promptops.engine.providers.adaptations import ADAPTATIONS
 from promptops.engine.providers.addresses import base_address
 from promptops.key_variables import problem_of
+from promptops.ledger import audit, parts, registry
+from promptops.ledger.audit import Actor
+from promptops.ledger.errors import Refused, Stale
+from promptops.ledger.registry import Action
+from promptops.ledger.releases import Reason, next_revision, record_release
 from promptops.live_parts.providers import RELEASED
 from promptops.models import Provider
 from promptops.platform import crypto
-from promptops.registry import Action
 
 registry.noun("provider", "Providers")
 registry.object_kind("provider", "Provider")

@@ -6,14 +6,15 @@ from django.db import transaction
 from django.db.models import Max
 from django.urls import reverse
 
-from promptops import registry
-from promptops.actions._release import Reason, next_revision, record_release
 from promptops.actions._texts import check_text
-from promptops.actions.errors import Refused, StaleRelease
-from promptops.audit import Actor
 from promptops.content import SETTINGS, Content
-from promptops.models import AuditEntry, Draft, Template, User, Version
-from promptops.registry import Action
+from promptops.ledger import registry
+from promptops.ledger.audit import Actor
+from promptops.ledger.errors import Refused, StaleRelease
+from promptops.ledger.models import AuditEntry
+from promptops.ledger.registry import Action
+from promptops.ledger.releases import Reason, next_revision, record_release
+from promptops.models import Draft, Template, User, Version
 
 
 def _url(entry: AuditEntry) -> str:

@@ -19,10 +19,8 @@ from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
-from promptops import audit, live, registry
-from promptops.actions.errors import Refused
+from promptops import live
 from promptops.actions.recording import PAGE_WAITS_SECONDS, NotRecorded, recorder
-from promptops.audit import SYSTEM, Actor
 from promptops.content import Content
 from promptops.engine.chain import AttemptStarted, ChainEvent, Delivery, HedgePolicy, RunDone, TextChunk, run_chain
 from promptops.engine.drills import Fault, faulty
@@ -34,11 +32,15 @@ from promptops.engine.snapshot import ProviderSpec, SafetySpec, Snapshot
 from promptops.engine.types import Attempt as EngineAttempt
 from promptops.engine.types import LLMProvider, LLMRequest, LLMResponse
 from promptops.enums import RunSource, RunStatus, SafetyMode, SafetyQueue, SafetySide
-from promptops.models import Attempt, LiveConfiguration, Run, SafetyCheck, SafetyExample, Template, Trial, User, Version
+from promptops.ledger import audit, registry
+from promptops.ledger.audit import SYSTEM, Actor
+from promptops.ledger.errors import Refused
+from promptops.ledger.models import LiveConfiguration
+from promptops.ledger.registry import Action
+from promptops.models import Attempt, Run, SafetyCheck, SafetyExample, Template, Trial, User, Version
 from promptops.platform import events
 from promptops.platform.draining import gate
 from promptops.platform.threads import DatabaseThread
-from promptops.registry import Action
 
 registry.noun("run", "Runs")
 registry.object_kind("run", "Run", url=lambda entry: reverse("run", args=[entry.object_id]))

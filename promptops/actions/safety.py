@@ -7,17 +7,17 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from promptops import audit, parts, registry
-from promptops.actions._release import next_revision, record_release
-from promptops.actions.errors import Refused, Stale
-from promptops.audit import Actor
 from promptops.engine.safety.guard import SafetyCategory
 from promptops.engine.safety.normalize import words
 from promptops.enums import SafetyTermKind
+from promptops.ledger import audit, parts, registry
+from promptops.ledger.audit import Actor
+from promptops.ledger.errors import Refused, Stale
+from promptops.ledger.registry import Action
+from promptops.ledger.releases import next_revision, record_release
 from promptops.live_parts.safety import THRESHOLD_DIGITS, shown_values
 from promptops.live_parts.safety_releases import SafetyChange, Term, filter_at
 from promptops.models import Run, SafetyModelVersion, SafetySettings, SafetyTerm
-from promptops.registry import Action
 
 registry.noun("safety", "Safety")
 registry.object_kind("safetymodelversion", "Safety model")

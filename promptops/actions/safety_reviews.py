@@ -8,14 +8,14 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
-from promptops import audit, registry
-from promptops.actions.errors import Refused
-from promptops.audit import Actor
 from promptops.engine.safety.guard import SafetyCategory, VerdictDecision
 from promptops.enums import SafetyQueue, SafetyReview
+from promptops.ledger import audit, registry
+from promptops.ledger.audit import Actor
+from promptops.ledger.errors import Refused
+from promptops.ledger.registry import Action
 from promptops.models import Run, SafetyCheck, SafetyExample
 from promptops.platform import events
-from promptops.registry import Action
 
 registry.register(
     Action(

@@ -4,12 +4,13 @@ from typing import Any
 
 from django.db import transaction
 
-from promptops import audit, registry
-from promptops.actions.errors import Refused, Stale
 from promptops.actions.runs import clean_input
-from promptops.audit import Actor
-from promptops.models import LiveConfiguration, Sample
-from promptops.registry import Action
+from promptops.ledger import audit, registry
+from promptops.ledger.audit import Actor
+from promptops.ledger.errors import Refused, Stale
+from promptops.ledger.models import LiveConfiguration
+from promptops.ledger.registry import Action
+from promptops.models import Sample
 
 registry.noun("sample", "Sample inputs")
 registry.object_kind("sample", "Sample input")

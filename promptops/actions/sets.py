@@ -7,18 +7,20 @@ from typing import IO, Any
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from promptops import audit, live, registry
+from promptops import live
 from promptops.actions import _set_files
 from promptops.actions._files import exported, write_files
 from promptops.actions._set_files import BadSet, Entry, state_sha256
-from promptops.actions.errors import Refused
-from promptops.actions.exports import record_export
 from promptops.actions.releases import publish
 from promptops.actions.templates import RESERVED_NAMES, create_template, describe, make_default
-from promptops.audit import Actor
 from promptops.content import Content
-from promptops.models import LiveConfiguration, Template, Version
-from promptops.registry import Action
+from promptops.ledger import audit, registry
+from promptops.ledger.actions.exports import record_export
+from promptops.ledger.audit import Actor
+from promptops.ledger.errors import Refused
+from promptops.ledger.models import LiveConfiguration
+from promptops.ledger.registry import Action
+from promptops.models import Template, Version
 
 registry.noun("prompts", "Prompt files")
 registry.register(

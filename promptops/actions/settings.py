@@ -4,13 +4,14 @@ from dataclasses import asdict, dataclass
 
 from django.db import transaction
 
-from promptops import registry
-from promptops.actions._release import next_revision, record_release
-from promptops.actions.errors import Refused, Stale
-from promptops.audit import SYSTEM, Actor
-from promptops.models import LiveConfiguration, Provider
+from promptops.ledger import registry
+from promptops.ledger.audit import SYSTEM, Actor
+from promptops.ledger.errors import Refused, Stale
+from promptops.ledger.models import LiveConfiguration
+from promptops.ledger.registry import Action
+from promptops.ledger.releases import next_revision, record_release
+from promptops.models import Provider
 from promptops.platform import crypto
-from promptops.registry import Action
 
 registry.noun("settings", "Settings")
 registry.noun("secret_key", "Secret key")

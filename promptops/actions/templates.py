@@ -4,15 +4,16 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
-from promptops import audit, registry
-from promptops.actions._release import next_revision, record_release
 from promptops.actions._texts import check_text
-from promptops.actions.errors import Refused, Stale, StaleDraft
-from promptops.audit import Actor
 from promptops.content import SETTINGS, Content
-from promptops.models import DiscardedDraft, Draft, LiveConfiguration, Template, User, Version
+from promptops.ledger import audit, registry
+from promptops.ledger.audit import Actor
+from promptops.ledger.errors import Refused, Stale, StaleDraft
+from promptops.ledger.models import LiveConfiguration
+from promptops.ledger.registry import Action
+from promptops.ledger.releases import next_revision, record_release
+from promptops.models import DiscardedDraft, Draft, Template, User, Version
 from promptops.platform.text import MAX_BODY_BYTES
-from promptops.registry import Action
 
 registry.register(
     Action(

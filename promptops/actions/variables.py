@@ -5,15 +5,15 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from promptops import registry
-from promptops.actions._release import next_revision, record_release
-from promptops.actions.errors import Refused, Stale, VariableInUse
-from promptops.audit import Actor
 from promptops.checks import failures, run_checks
+from promptops.ledger import registry
+from promptops.ledger.audit import Actor
+from promptops.ledger.errors import Refused, Stale, VariableInUse
+from promptops.ledger.registry import Action
+from promptops.ledger.releases import next_revision, record_release
 from promptops.live_parts.variables import values_of, variable_users
 from promptops.models import Variable, Version
 from promptops.models.variables import MAX_VALUE_CHARACTERS
-from promptops.registry import Action
 
 registry.noun("variable", "Variables")
 registry.object_kind("variable", "Variable")

@@ -9,9 +9,9 @@ from django.db import transaction
 from django.utils.crypto import constant_time_compare
 
 from promptops import ballots
-from promptops.actions.errors import Refused, Stale
-from promptops.audit import Actor
 from promptops.enums import Choice, Side
+from promptops.ledger.audit import Actor
+from promptops.ledger.errors import Refused, Stale
 from promptops.models import Comparison, Trial, User, Vote
 from promptops.platform import events
 

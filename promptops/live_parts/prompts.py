@@ -5,9 +5,10 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from promptops import parts
 from promptops.engine.snapshot import TemplateSpec
-from promptops.models import LiveConfiguration, Template, Version
+from promptops.ledger import parts
+from promptops.ledger.models import LiveConfiguration
+from promptops.models import Template, Version
 
 
 def template_spec(template: Template, version: Version) -> TemplateSpec:

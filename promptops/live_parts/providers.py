@@ -3,11 +3,12 @@
 import logging
 from typing import Any
 
-from promptops import parts
 from promptops.engine.snapshot import ProviderSpec
 from promptops.engine.types import Prices
 from promptops.key_variables import problem_of
-from promptops.models import LiveConfiguration, Provider
+from promptops.ledger import parts
+from promptops.ledger.models import LiveConfiguration
+from promptops.models import Provider
 from promptops.platform import crypto
 
 log = logging.getLogger(__name__)

@@ -2,9 +2,11 @@
 
 from typing import Any
 
-from promptops import guards, parts
+from promptops import guards
 from promptops.enums import SafetyTermKind
-from promptops.models import LiveConfiguration, SafetySettings, SafetyTerm
+from promptops.ledger import parts
+from promptops.ledger.models import LiveConfiguration
+from promptops.models import SafetySettings, SafetyTerm
 
 THRESHOLD_DIGITS = 6
 """Of thresholds: those of models have as many, so that a release can be rolled back to exactly."""

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from promptops.enums import SafetyTermKind
+from promptops.ledger.models import AuditEntry, Release
 from promptops.live_parts.safety import STORED
-from promptops.models import AuditEntry, Release, SafetyModelVersion
+from promptops.models import SafetyModelVersion
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 from types import MappingProxyType
 from typing import Any
 
-from promptops import parts
 from promptops.engine.operations import OPERATIONS
 from promptops.engine.snapshot import SettingsSpec
-from promptops.models import LiveConfiguration
-from promptops.models.live import HEDGE
+from promptops.ledger import parts
+from promptops.ledger.models import LiveConfiguration
+from promptops.ledger.models.releases import HEDGE
 
 RELEASED = (
     "timeout_ms",

@@ -3,10 +3,11 @@
 from types import MappingProxyType
 from typing import Any
 
-from promptops import parts
 from promptops.engine.operations import OPERATIONS
 from promptops.engine.variables import find
-from promptops.models import LiveConfiguration, Template, Variable, Version
+from promptops.ledger import parts
+from promptops.ledger.models import LiveConfiguration
+from promptops.models import Template, Variable, Version
 
 RELEASED = ("operation", "name", "value")
 """The columns of a variable that a release keeps."""

@@ -1,6 +1,6 @@
 from django.db import migrations
 
-from promptops.models import audit_triggers
+from promptops.ledger.models import audit_triggers
 
 
 def install(apps, schema_editor):

@@ -2,8 +2,8 @@ import logging
 
 from django.db import migrations
 
-import promptops.models.audit
-from promptops.models import audit_triggers
+import promptops.ledger.models.audit
+from promptops.ledger.models import audit_triggers
 
 
 log = logging.getLogger("promptops")
@@ -41,7 +41,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name="auditentry",
             name="seq",
-            field=promptops.models.audit.EntryNumberField(primary_key=True, serialize=False),
+            field=promptops.ledger.models.audit.EntryNumberField(primary_key=True, serialize=False),
         ),
         migrations.RunPython(install, remove),
     ]

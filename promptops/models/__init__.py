@@ -1,8 +1,8 @@
 """Data and its constraints. Changes go through `promptops.actions`, reads through `promptops.queries`."""
 
-from promptops.models.audit import AuditEntry, AuditHead, ExportTally
+from promptops.ledger.models.audit import AuditEntry, AuditHead, ExportTally
+from promptops.ledger.models.releases import LiveConfiguration, Release
 from promptops.models.comparisons import Arm, Comparison, ComparisonInput, Trial, Vote
-from promptops.models.live import LiveConfiguration, Release
 from promptops.models.prompt_sets import PromptSet
 from promptops.models.providers import LearnedAdaptation, Provider
 from promptops.models.runs import Attempt, Run

@@ -9,8 +9,9 @@ from typing import Any
 from django.db import connection
 from django.db.models import Q, QuerySet
 
-from promptops import audit, registry
-from promptops.models import AuditEntry, User, audit_triggers
+from promptops.ledger import audit, registry
+from promptops.ledger.models import AuditEntry, audit_triggers
+from promptops.models import User
 
 # The parts of the place that act without a person.
 SYSTEM_NAMES = [actor.name for actor in (audit.SYSTEM, audit.COMMAND_LINE, audit.SOMEBODY)]

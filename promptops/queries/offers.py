@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from promptops.content import effective
-from promptops.models import Arm, Comparison, LiveConfiguration, Provider, Version
+from promptops.ledger.models import LiveConfiguration
+from promptops.models import Arm, Comparison, Provider, Version
 
 
 @dataclass(frozen=True)

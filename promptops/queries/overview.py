@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from django.utils.safestring import SafeString
 
-from promptops import audit, registry
 from promptops.engine.operations import OPERATIONS
-from promptops.models import AuditEntry, Release, Template
+from promptops.ledger import audit, registry
+from promptops.ledger.models import AuditEntry, Release
+from promptops.models import Template
 from promptops.queries.providers import ProviderRow, chain
 from promptops.queries.safety import SafetyState
 from promptops.queries.safety import state as safety_state

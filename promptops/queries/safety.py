@@ -14,15 +14,8 @@ from promptops.engine.safety.evaluation import read_figures
 from promptops.engine.safety.guard import SHIPPED, SafetyCategory
 from promptops.engine.snapshot import SafetySpec
 from promptops.enums import SafetyMode, SafetyQueue, TrainingState
-from promptops.models import (
-    Release,
-    SafetyCheck,
-    SafetyExample,
-    SafetyModelVersion,
-    SafetySettings,
-    SafetyTerm,
-    SafetyTraining,
-)
+from promptops.ledger.models import Release
+from promptops.models import SafetyCheck, SafetyExample, SafetyModelVersion, SafetySettings, SafetyTerm, SafetyTraining
 from promptops.models.safety import LOST
 from promptops.queries import timeline
 

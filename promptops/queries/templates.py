@@ -5,8 +5,9 @@ from typing import Any
 
 from django.db.models import Max, QuerySet
 
-from promptops import registry
-from promptops.models import DiscardedDraft, Draft, Release, Template, User, Version
+from promptops.ledger import registry
+from promptops.ledger.models import Release
+from promptops.models import DiscardedDraft, Draft, Template, User, Version
 from promptops.platform.text import whole_number
 
 

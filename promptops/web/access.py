@@ -19,9 +19,9 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from promptops import polling
 from promptops.actions import accounts
-from promptops.actions.audit import record_refusal
-from promptops.audit import Actor
 from promptops.enums import Permission
+from promptops.ledger.actions.trail import record_refusal
+from promptops.ledger.audit import Actor
 from promptops.models.users import canonical_username
 from promptops.permissions import roles_with
 from promptops.platform import addresses, outages

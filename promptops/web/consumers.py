@@ -25,16 +25,16 @@ from django.utils.crypto import constant_time_compare
 
 from promptops import live, polling
 from promptops.actions import presence
-from promptops.actions.audit import record_refusal
-from promptops.actions.errors import Refused
 from promptops.actions.recording import recorder
 from promptops.actions.runs import RunPlan, RunRecorded, TextHeld, execute
-from promptops.audit import Actor
 from promptops.engine.chain import AttemptStarted, TextChunk
 from promptops.engine.operations import operation_spec
 from promptops.engine.rewrite import parse_alternatives
 from promptops.engine.types import LLMResponse
 from promptops.enums import Permission
+from promptops.ledger.actions.trail import record_refusal
+from promptops.ledger.audit import Actor
+from promptops.ledger.errors import Refused
 from promptops.models import Template, User
 from promptops.platform import events, outages
 from promptops.queries.runs import with_retries

@@ -10,7 +10,8 @@ from django.utils.functional import SimpleLazyObject
 from promptops import polling
 from promptops.actions.recording import recorder
 from promptops.enums import Permission
-from promptops.queries import releases, templates
+from promptops.ledger import queries as releases
+from promptops.queries import templates
 
 
 @dataclass(frozen=True)

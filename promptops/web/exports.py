@@ -10,8 +10,8 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.db.models import QuerySet
 
-from promptops import audit
-from promptops.models import AuditEntry
+from promptops.ledger import audit
+from promptops.ledger.models import AuditEntry
 
 COLUMNS = ("seq", "at", "sentence", *audit.HASHED[2:], "sha256")
 # What a spreadsheet takes for the beginning of a formula, in the wide letters of some keyboards too.

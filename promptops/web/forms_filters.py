@@ -10,12 +10,12 @@ from django.http import QueryDict
 from django.utils import timezone
 from django.utils.functional import cached_property
 
-from promptops import registry
 from promptops.enums import RunSource, RunStatus, operation_choices
+from promptops.ledger import registry
+from promptops.ledger.registry import Action
 from promptops.models import Template, User
 from promptops.queries.audit import SYSTEM_NAMES, AuditFilters
 from promptops.queries.runs import RunFilters, provider_names
-from promptops.registry import Action
 
 Choices = list[tuple[str, Any]]
 

@@ -8,8 +8,8 @@ from django import forms
 from promptops.actions.settings import Settings
 from promptops.content import SETTINGS
 from promptops.enums import Role
-from promptops.models import LiveConfiguration
-from promptops.models.live import HEDGE
+from promptops.ledger.models import LiveConfiguration
+from promptops.ledger.models.releases import HEDGE
 from promptops.web.forms import setting_field
 
 FIELDS = tuple(field.name for field in fields(Settings))

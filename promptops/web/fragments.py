@@ -17,10 +17,11 @@ from django.utils import timezone
 
 from promptops import polling
 from promptops.enums import Permission
+from promptops.ledger import queries as releases
 from promptops.permissions import allows
 from promptops.platform import events
 from promptops.platform.threads import in_background
-from promptops.queries import overview, people, releases
+from promptops.queries import overview, people
 from promptops.queries.figures import STEP_MINUTES, figures
 
 Numbers = tuple[int, ...]

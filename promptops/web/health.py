@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import DatabaseError, connections
 
 from promptops import live
-from promptops.models import LiveConfiguration
+from promptops.ledger.models import LiveConfiguration
 from promptops.platform.draining import gate
 
 PROBE_EVERY = 1.0

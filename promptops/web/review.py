@@ -14,8 +14,8 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django_htmx.http import HttpResponseClientRedirect
 
-from promptops.actions.errors import Refused
-from promptops.audit import Actor
+from promptops.ledger.audit import Actor
+from promptops.ledger.errors import Refused
 from promptops.web.access import actor
 from promptops.web.request import AnyRequest, Request
 

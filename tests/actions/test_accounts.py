@@ -8,10 +8,11 @@ from django.utils import timezone
 
 from promptops.actions import accounts
 from promptops.actions.accounts import LinkUsed
-from promptops.actions.errors import LastAdministrator, Refused, Stale
-from promptops.audit import SYSTEM, Actor
 from promptops.enums import LinkPurpose, Role
-from promptops.models import AuditEntry, LiveConfiguration, OneTimeLink, User
+from promptops.ledger.audit import SYSTEM, Actor
+from promptops.ledger.errors import LastAdministrator, Refused, Stale
+from promptops.ledger.models import AuditEntry, LiveConfiguration
+from promptops.models import OneTimeLink, User
 
 pytestmark = pytest.mark.django_db
 

@@ -8,13 +8,15 @@ import pytest
 from channels.db import database_sync_to_async
 from django.db import transaction
 
-from promptops import audit, live
+from promptops import live
 from promptops.actions import adaptations, providers
-from promptops.actions.errors import Refused
 from promptops.actions.providers import ProviderFields
-from promptops.audit import Actor
 from promptops.engine.providers.adaptations import learned
-from promptops.models import AuditEntry, LearnedAdaptation, LiveConfiguration, Provider
+from promptops.ledger import audit
+from promptops.ledger.audit import Actor
+from promptops.ledger.errors import Refused
+from promptops.ledger.models import AuditEntry, LiveConfiguration
+from promptops.models import LearnedAdaptation, Provider
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -27,13 +27,12 @@ from django.db import connection, models, transaction
 from django.utils import timezone
 
 import promptops
-from promptops import actions, audit, ballots, live, registry
+from promptops import actions, ballots, live
 from promptops import models as tables
 from promptops.actions import (
     accounts,
     adaptations,
     comparisons,
-    exports,
     merges,
     presence,
     prompt_sets,
@@ -51,23 +50,14 @@ from promptops.actions import (
     variables,
     votes,
 )
-from promptops.actions import audit as trail
 from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
 from promptops.enums import LinkPurpose, RunSource
 from promptops.key_variables import address_of
-from promptops.models import (
-    AuditEntry,
-    LiveConfiguration,
-    OneTimeLink,
-    PromptSet,
-    Provider,
-    Run,
-    Template,
-    User,
-    Variable,
-    Version,
-)
+from promptops.ledger import audit, registry
+from promptops.ledger.actions import exports, trail
+from promptops.ledger.models import AuditEntry, LiveConfiguration
+from promptops.models import OneTimeLink, PromptSet, Provider, Run, Template, User, Variable, Version
 from promptops.texts.inputs import Line
 from tests.audit_tools import settle
 from tests.comparing import answer, compare

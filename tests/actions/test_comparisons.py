@@ -8,11 +8,11 @@ from django.core.exceptions import ValidationError
 from promptops import live
 from promptops.actions import comparisons
 from promptops.actions.comparisons import ArmChoice
-from promptops.actions.errors import Stale
 from promptops.actions.providers import ProviderFields, create_provider
 from promptops.actions.releases import Content
 from promptops.actions.variables import declare
 from promptops.engine.types import PromptOperation
+from promptops.ledger.errors import Stale
 from promptops.models import Comparison, Provider, Trial
 
 pytestmark = pytest.mark.django_db

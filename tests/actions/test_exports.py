@@ -5,10 +5,10 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from promptops import audit
-from promptops.actions.exports import NAMES_KEPT, record_counted_exports, record_export
-from promptops.audit import COMMAND_LINE, Actor
-from promptops.models import AuditEntry, ExportTally
+from promptops.ledger import audit
+from promptops.ledger.actions.exports import NAMES_KEPT, record_counted_exports, record_export
+from promptops.ledger.audit import COMMAND_LINE, Actor
+from promptops.ledger.models import AuditEntry, ExportTally
 
 pytestmark = pytest.mark.django_db
 

@@ -3,9 +3,10 @@
 import pytest
 
 from promptops.actions import merges, releases, templates
-from promptops.actions.errors import Refused, Stale, StaleRelease
 from promptops.actions.releases import Content
-from promptops.models import AuditEntry, Draft, Version
+from promptops.ledger.errors import Refused, Stale, StaleRelease
+from promptops.ledger.models import AuditEntry
+from promptops.models import Draft, Version
 
 pytestmark = pytest.mark.django_db
 

@@ -6,11 +6,12 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from promptops import audit
 from promptops.actions import prompt_sets, runs
-from promptops.actions.errors import Refused, Stale
-from promptops.audit import SYSTEM
-from promptops.models import AuditEntry, PromptSet, Run
+from promptops.ledger import audit
+from promptops.ledger.audit import SYSTEM
+from promptops.ledger.errors import Refused, Stale
+from promptops.ledger.models import AuditEntry
+from promptops.models import PromptSet, Run
 from promptops.queries import prompt_sets as queries
 
 pytestmark = pytest.mark.django_db

@@ -7,10 +7,11 @@ from django.core.exceptions import ValidationError
 
 from promptops import live
 from promptops.actions import providers
-from promptops.actions.errors import Refused, Stale
 from promptops.actions.providers import ProviderFields
+from promptops.ledger.errors import Refused, Stale
+from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
 from promptops.live_parts.providers import provider_spec
-from promptops.models import AuditEntry, LiveConfiguration, Provider, Release
+from promptops.models import Provider
 from promptops.platform import crypto
 
 pytestmark = pytest.mark.django_db

@@ -2,10 +2,11 @@
 
 import pytest
 
-from promptops import parts
-from promptops.actions.errors import Refused, Stale
 from promptops.actions.safety import SafetyChange, Term, change_safety, roll_back
-from promptops.models import AuditEntry, Release, SafetySettings, SafetyTerm
+from promptops.ledger import parts
+from promptops.ledger.errors import Refused, Stale
+from promptops.ledger.models import AuditEntry, Release
+from promptops.models import SafetySettings, SafetyTerm
 
 pytestmark = pytest.mark.django_db
 

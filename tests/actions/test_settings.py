@@ -9,11 +9,12 @@ from django.test import override_settings
 
 from promptops import live
 from promptops.actions import settings as actions
-from promptops.actions.errors import Refused, Stale
 from promptops.actions.providers import ProviderFields, create_provider
 from promptops.actions.settings import Settings
 from promptops.actions.templates import create_template
-from promptops.models import AuditEntry, LiveConfiguration, Provider, Release
+from promptops.ledger.errors import Refused, Stale
+from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
+from promptops.models import Provider
 
 pytestmark = pytest.mark.django_db
 

@@ -6,15 +6,17 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 
-from promptops import audit, live
+from promptops import live
 from promptops.actions import releases, samples, templates, variables
-from promptops.actions.errors import ChecksFailed, Refused, Stale, VariableInUse
 from promptops.actions.prompts import export_prompts, import_prompts
 from promptops.actions.releases import Content
 from promptops.actions.runs import RunPlan
 from promptops.engine.types import PromptOperation
 from promptops.enums import RunSource
-from promptops.models import AuditEntry, LiveConfiguration, Release, Sample, Template, Variable, Version
+from promptops.ledger import audit
+from promptops.ledger.errors import ChecksFailed, Refused, Stale, VariableInUse
+from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
+from promptops.models import Sample, Template, Variable, Version
 
 pytestmark = pytest.mark.django_db
 

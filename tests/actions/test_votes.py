@@ -14,10 +14,11 @@ from django.test.utils import CaptureQueriesContext
 from promptops import ballots
 from promptops.actions import votes
 from promptops.actions.comparisons import cancel
-from promptops.actions.errors import Refused, Stale
 from promptops.actions.runs import erase
-from promptops.audit import Actor
-from promptops.models import AuditEntry, Comparison, Run, Trial, User, Vote
+from promptops.ledger.audit import Actor
+from promptops.ledger.errors import Refused, Stale
+from promptops.ledger.models import AuditEntry
+from promptops.models import Comparison, Run, Trial, User, Vote
 from promptops.queries import votes as queries
 from tests.comparing import answer, change_runs, compare, words
 

@@ -10,8 +10,8 @@ from promptops.actions.releases import Content, publish, roll_back
 from promptops.actions.samples import pin
 from promptops.actions.templates import archive, create_template, save_draft, set_aside
 from promptops.actions.variables import declare
-from promptops.audit import Actor
 from promptops.engine.types import PromptOperation
+from promptops.ledger.audit import Actor
 from promptops.models import (
     Attempt,
     Comparison,

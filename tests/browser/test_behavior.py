@@ -7,12 +7,12 @@ import pytest
 from django.contrib.sessions.models import Session
 from playwright.sync_api import Page, expect
 
-from promptops import audit
 from promptops.actions import presence
 from promptops.actions.accounts import end_session
 from promptops.actions.providers import ProviderFields, create_provider, reorder
 from promptops.actions.templates import describe
-from promptops.audit import SYSTEM
+from promptops.ledger import audit
+from promptops.ledger.audit import SYSTEM
 from promptops.models import Draft, Provider, Run, Template
 from promptops.web import consumers
 from tests.browser.conftest import Pages, snap

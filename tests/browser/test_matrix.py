@@ -11,9 +11,10 @@ from promptops.actions import comparisons
 from promptops.actions.comparisons import ArmChoice
 from promptops.actions.providers import ProviderFields, create_provider
 from promptops.actions.releases import Content
-from promptops.audit import Actor
 from promptops.engine.types import PromptOperation
-from promptops.models import Comparison, Provider, Release, Trial, Vote
+from promptops.ledger.audit import Actor
+from promptops.ledger.models import Release
+from promptops.models import Comparison, Provider, Trial, Vote
 from tests.browser.conftest import Pages
 from tests.comparing import answer as answer_all
 from tests.comparing import compare

@@ -12,8 +12,9 @@ from django.db import connection
 from playwright.sync_api import expect
 
 from promptops.actions import accounts
-from promptops.audit import Actor
-from promptops.models import AuditEntry, Comparison, PromptSet, Provider, Run, User, Variable
+from promptops.ledger.audit import Actor
+from promptops.ledger.models import AuditEntry
+from promptops.models import Comparison, PromptSet, Provider, Run, User, Variable
 from tests.browser import data
 from tests.browser.conftest import WAIT_MS, WIDTHS, Pages
 from tests.browser.looks import OTHER_LOOKS, faults, look, told

@@ -5,7 +5,7 @@ import re
 from playwright.sync_api import Page, expect
 
 from promptops.actions import prompt_sets
-from promptops.audit import SYSTEM
+from promptops.ledger.audit import SYSTEM
 from promptops.models import PromptSet
 from tests.browser.conftest import Pages
 

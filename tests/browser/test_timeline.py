@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 import pytest
 from playwright.sync_api import expect
 
-from promptops.models import Release, Template
+from promptops.ledger.models import Release
+from promptops.models import Template
 from tests.browser.conftest import Pages
 
 PARAGRAPH = "Keep the subject first. " + " ".join(f"word{n}" for n in range(900)) + " Be calm."

@@ -6,7 +6,7 @@ from playwright.sync_api import Page, Route, expect
 
 from promptops.actions import prompt_sets
 from promptops.actions.providers import ProviderFields, create_provider
-from promptops.audit import SYSTEM
+from promptops.ledger.audit import SYSTEM
 from promptops.models import Comparison, Run, Vote
 from tests.browser.conftest import Pages
 from tests.browser.data import LONG_PROMPT, LONG_WORD, MIXED

@@ -11,8 +11,9 @@ django.setup()
 from django.core.checks import Tags, run_checks  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 
-from promptops import audit  # noqa: E402
-from promptops.models import AuditEntry, Comparison, DiscardedDraft, Draft, Run, Template, Trial, Version  # noqa: E402
+from promptops.ledger import audit  # noqa: E402
+from promptops.ledger.models import AuditEntry  # noqa: E402
+from promptops.models import Comparison, DiscardedDraft, Draft, Run, Template, Trial, Version  # noqa: E402
 from promptops.models.templates import content_sha256  # noqa: E402
 
 if __name__ == "__main__":

@@ -7,10 +7,11 @@ import pytest
 from promptops import live
 from promptops.actions.samples import pin
 from promptops.actions.variables import declare
-from promptops.audit import SYSTEM
 from promptops.engine import operations
 from promptops.engine.operations import OperationSpec, register_operation
-from promptops.models import LiveConfiguration, Sample, Template
+from promptops.ledger.audit import SYSTEM
+from promptops.ledger.models import LiveConfiguration
+from promptops.models import Sample, Template
 from promptops.web import previews
 from promptops.web.forms_settings import SettingsForm
 

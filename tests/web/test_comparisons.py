@@ -9,7 +9,8 @@ from promptops.actions import prompt_sets
 from promptops.actions.providers import ProviderFields, create_provider
 from promptops.actions.releases import Content
 from promptops.actions.templates import save_draft
-from promptops.models import Attempt, AuditEntry, Comparison, PromptSet, Provider, Run, Trial, Version
+from promptops.ledger.models import AuditEntry
+from promptops.models import Attempt, Comparison, PromptSet, Provider, Run, Trial, Version
 
 pytestmark = pytest.mark.django_db
 

@@ -9,26 +9,15 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from promptops import audit
 from promptops.actions import comparisons, prompt_sets
 from promptops.actions.comparisons import ArmChoice
 from promptops.actions.providers import ProviderFields, create_provider, reorder, set_enabled
 from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
+from promptops.ledger import audit
+from promptops.ledger.models import AuditEntry, ExportTally, Release
 from promptops.live import load
-from promptops.models import (
-    AuditEntry,
-    Comparison,
-    ExportTally,
-    PromptSet,
-    Provider,
-    Release,
-    Run,
-    SafetyCheck,
-    Template,
-    Trial,
-    Vote,
-)
+from promptops.models import Comparison, PromptSet, Provider, Run, SafetyCheck, Template, Trial, Vote
 from promptops.queries import matrix as queries
 from tests.comparing import compare
 from tests.web.test_comparisons import answer

@@ -9,8 +9,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from promptops import audit, registry
-from promptops.audit import Actor
+from promptops.ledger import audit, registry
+from promptops.ledger.audit import Actor
 from promptops.models import Run
 from promptops.queries import figures as queries
 from promptops.queries import overview

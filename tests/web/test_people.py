@@ -9,7 +9,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from promptops.actions import accounts
-from promptops.models import AuditEntry, OneTimeLink, User
+from promptops.ledger.models import AuditEntry
+from promptops.models import OneTimeLink, User
 
 pytestmark = pytest.mark.django_db
 

@@ -18,11 +18,11 @@ from promptops.actions.comparisons import ArmChoice
 from promptops.actions.providers import ProviderFields, create_provider
 from promptops.actions.releases import Content
 from promptops.actions.variables import declare
-from promptops.audit import Actor, record
 from promptops.engine.types import PromptOperation
 from promptops.enums import Permission, Role
+from promptops.ledger.audit import Actor, record
+from promptops.ledger.models import AuditEntry
 from promptops.models import (
-    AuditEntry,
     Comparison,
     Draft,
     Presence,

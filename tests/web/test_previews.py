@@ -12,9 +12,10 @@ from channels.layers import get_channel_layer
 from promptops import live
 from promptops.actions import accounts
 from promptops.actions.providers import ProviderFields, create_provider
-from promptops.audit import Actor
 from promptops.engine import FAULTS
-from promptops.models import Attempt, AuditEntry, LiveConfiguration, Provider, Run, Template
+from promptops.ledger.audit import Actor
+from promptops.ledger.models import AuditEntry, LiveConfiguration
+from promptops.models import Attempt, Provider, Run, Template
 from promptops.platform import events
 from promptops.web import consumers, previews
 from promptops.web.consumers import MAX_RUNS, PageConsumer

@@ -9,9 +9,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from promptops import audit
 from promptops.actions import prompt_sets
-from promptops.models import AuditEntry, ExportTally, PromptSet, Run
+from promptops.ledger import audit
+from promptops.ledger.models import AuditEntry, ExportTally
+from promptops.models import PromptSet, Run
 
 pytestmark = pytest.mark.django_db
 NEW = "/compare/sets/new/"

@@ -7,7 +7,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from promptops.models import AuditEntry, DiscardedDraft, Draft, Template, Version
+from promptops.ledger.models import AuditEntry
+from promptops.models import DiscardedDraft, Draft, Template, Version
 from promptops.queries.templates import departure
 
 pytestmark = pytest.mark.django_db

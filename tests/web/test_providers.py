@@ -17,7 +17,6 @@ from promptops import live
 from promptops.actions import adaptations
 from promptops.actions import providers as actions
 from promptops.actions.providers import ProviderFields
-from promptops.audit import Actor
 from promptops.engine.errors import (
     LLMAuthError,
     LLMMissingKeyError,
@@ -32,8 +31,10 @@ from promptops.engine.providers import build_provider, local
 from promptops.engine.providers.adaptations import ADAPTATIONS
 from promptops.engine.types import LLMMessage, LLMRequest
 from promptops.key_variables import address_of
+from promptops.ledger.audit import Actor
+from promptops.ledger.models import AuditEntry, LiveConfiguration
 from promptops.live_parts.providers import provider_spec
-from promptops.models import Attempt, AuditEntry, LiveConfiguration, Provider, Run
+from promptops.models import Attempt, Provider, Run
 from promptops.queries import providers as queries
 from promptops.system_checks import keys_are_sent
 

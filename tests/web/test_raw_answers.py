@@ -17,7 +17,8 @@ from django.utils import timezone
 from promptops import guards
 from promptops.actions import runs
 from promptops.engine.types import LLMRequest, LLMResponse, StreamEvent, TextChunk
-from promptops.models import AuditEntry, Run, SafetyCheck
+from promptops.ledger.models import AuditEntry
+from promptops.models import Run, SafetyCheck
 from tests.comparing import answer, compare
 from tests.web.sockets import page_socket
 from tests.web.test_previews import frames, message, prepare

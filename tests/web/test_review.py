@@ -10,8 +10,8 @@ from django.core.exceptions import ValidationError
 from django.test import RequestFactory
 from django.urls import reverse
 
-from promptops.actions.errors import Refused
-from promptops.audit import Actor
+from promptops.ledger.audit import Actor
+from promptops.ledger.errors import Refused
 from promptops.web import review
 from promptops.web.review import Change, ReviewedChange
 

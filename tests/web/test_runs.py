@@ -10,7 +10,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from promptops.models import Attempt, AuditEntry, Run
+from promptops.ledger.models import AuditEntry
+from promptops.models import Attempt, Run
 from promptops.platform.pages import PAGE_SIZE
 from promptops.queries import runs as queries
 

@@ -11,9 +11,10 @@ from django.urls import reverse
 
 from promptops import guards, live
 from promptops.actions.safety import SafetyChange, Term, change_safety, use_model
-from promptops.audit import Actor
 from promptops.engine.safety.guard import SHIPPED
-from promptops.models import AuditEntry, LiveConfiguration, Run, SafetyCheck, SafetyModelVersion, SafetySettings
+from promptops.ledger.audit import Actor
+from promptops.ledger.models import AuditEntry, LiveConfiguration
+from promptops.models import Run, SafetyCheck, SafetyModelVersion, SafetySettings
 from promptops.queries import safety as queries
 from promptops.queries.prompt_sets import past_inputs
 from tests.engine.helpers import answer_with, loopback

@@ -11,11 +11,12 @@ from django.utils import timezone
 from promptops import live
 from promptops.actions.runs import SafetyChecked, _blocked_sentence, _masks
 from promptops.actions.safety import SafetyChange, change_safety
-from promptops.audit import Actor
 from promptops.engine.safety.guard import SafetyVerdict, UnjudgedCause, VerdictDecision
 from promptops.engine.snapshot import SafetySpec
 from promptops.enums import SafetySide
-from promptops.models import AuditEntry, Release, Run, SafetyCheck, SafetySettings
+from promptops.ledger.audit import Actor
+from promptops.ledger.models import AuditEntry, Release
+from promptops.models import Run, SafetyCheck, SafetySettings
 from promptops.queries.safety_forecast import OUTCOMES, forecast
 
 pytestmark = pytest.mark.django_db

@@ -6,7 +6,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from promptops.models import AuditEntry, Run, SafetyCheck, SafetyExample, SafetyModelVersion
+from promptops.ledger.models import AuditEntry
+from promptops.models import Run, SafetyCheck, SafetyExample, SafetyModelVersion
 
 pytestmark = pytest.mark.django_db
 

@@ -15,10 +15,11 @@ from django.utils import timezone
 
 from promptops import guards, live
 from promptops.actions import safety_training
-from promptops.actions.errors import Refused
-from promptops.audit import Actor
 from promptops.engine.safety.training import RUBRIC, Step
-from promptops.models import AuditEntry, SafetyExample, SafetyModelVersion, SafetySettings, SafetyTraining
+from promptops.ledger.audit import Actor
+from promptops.ledger.errors import Refused
+from promptops.ledger.models import AuditEntry
+from promptops.models import SafetyExample, SafetyModelVersion, SafetySettings, SafetyTraining
 from promptops.models.safety import LOST_AFTER
 
 pytestmark = pytest.mark.django_db

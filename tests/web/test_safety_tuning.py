@@ -12,12 +12,14 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from promptops import audit, guards
+from promptops import guards
 from promptops.actions.safety import SafetyChange, Term, change_safety, use_model
-from promptops.audit import Actor
 from promptops.engine.safety.evaluation import as_markdown, read_figures
 from promptops.engine.safety.guard import SHIPPED, read_manifest
-from promptops.models import AuditEntry, Run, SafetyCheck, SafetyModelVersion, SafetySettings, SafetyTerm
+from promptops.ledger import audit
+from promptops.ledger.audit import Actor
+from promptops.ledger.models import AuditEntry
+from promptops.models import Run, SafetyCheck, SafetyModelVersion, SafetySettings, SafetyTerm
 from promptops.queries import safety as queries
 from promptops.queries import safety_replay
 

@@ -13,10 +13,12 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from promptops import audit, polling
+from promptops import polling
 from promptops.actions import accounts
-from promptops.actions.errors import Stale
-from promptops.models import AuditEntry, User, UserSession
+from promptops.ledger import audit
+from promptops.ledger.errors import Stale
+from promptops.ledger.models import AuditEntry
+from promptops.models import User, UserSession
 from promptops.web.access import browser_name
 from tests.conftest import PASSWORD
 from tests.web.sockets import page_socket

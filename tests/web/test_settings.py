@@ -8,7 +8,7 @@ from django.urls import reverse
 from promptops.actions import settings as actions
 from promptops.actions.settings import Settings
 from promptops.enums import Permission
-from promptops.models import AuditEntry, LiveConfiguration
+from promptops.ledger.models import AuditEntry, LiveConfiguration
 
 pytestmark = pytest.mark.django_db
 

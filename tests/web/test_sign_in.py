@@ -17,11 +17,12 @@ from django.test import Client
 from django.urls import reverse
 
 from promptops.actions import accounts
-from promptops.actions.errors import LastAdministrator
 from promptops.asgi import django_application
-from promptops.audit import SYSTEM, Actor
 from promptops.enums import LinkPurpose, Role
-from promptops.models import AuditEntry, OneTimeLink, User
+from promptops.ledger.audit import SYSTEM, Actor
+from promptops.ledger.errors import LastAdministrator
+from promptops.ledger.models import AuditEntry
+from promptops.models import OneTimeLink, User
 from promptops.web.workers import with_workers
 from tests.conftest import PASSWORD
 

@@ -16,7 +16,8 @@ from promptops.actions import providers, templates
 from promptops.actions.providers import ProviderFields
 from promptops.actions.releases import roll_back
 from promptops.actions.settings import Settings, change_settings
-from promptops.models import LiveConfiguration, Provider, Release, Run
+from promptops.ledger.models import LiveConfiguration, Release
+from promptops.models import Provider, Run
 from promptops.platform.pages import PAGE_SIZE
 from promptops.web import fragments
 

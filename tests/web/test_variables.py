@@ -9,7 +9,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from promptops.actions import samples, variables
-from promptops.models import AuditEntry, Draft, Sample, Template, Variable, Version
+from promptops.ledger.models import AuditEntry
+from promptops.models import Draft, Sample, Template, Variable, Version
 
 pytestmark = pytest.mark.django_db
 

@@ -13,10 +13,11 @@ from promptops.actions import comparisons
 from promptops.actions.comparisons import ArmChoice
 from promptops.actions.providers import ProviderFields, create_provider
 from promptops.actions.releases import Content
-from promptops.audit import Actor
 from promptops.engine.types import PromptOperation
+from promptops.ledger.audit import Actor
+from promptops.ledger.models import AuditEntry
 from promptops.live import load
-from promptops.models import Attempt, AuditEntry, Comparison, Run, Template, Trial, Vote
+from promptops.models import Attempt, Comparison, Run, Template, Trial, Vote
 from promptops.platform import events
 from tests.comparing import answer, change_runs, compare
 from tests.web.sockets import page_socket

@@ -3,7 +3,7 @@
 from django.conf import settings
 from django.core.management.base import OutputWrapper
 
-from promptops.models import LiveConfiguration
+from promptops.ledger.models import LiveConfiguration
 from promptops.platform import crypto
 
 

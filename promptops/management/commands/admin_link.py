@@ -6,8 +6,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.urls import reverse
 
 from promptops.actions import accounts
-from promptops.audit import COMMAND_LINE
 from promptops.enums import Role
+from promptops.ledger.audit import COMMAND_LINE
 from promptops.management.commands._address import server_address
 from promptops.management.commands._secret_key import warn_of_wrong_key
 from promptops.models import User

@@ -4,8 +4,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from promptops.actions.audit import protect
-from promptops.audit import COMMAND_LINE
+from promptops.ledger.actions.trail import protect
+from promptops.ledger.audit import COMMAND_LINE
 
 
 class Command(BaseCommand):

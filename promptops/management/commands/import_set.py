@@ -7,9 +7,9 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from promptops.actions.errors import Refused
 from promptops.actions.sets import Plan, Planned, import_set, plan_import, read_folder
-from promptops.audit import COMMAND_LINE
+from promptops.ledger.audit import COMMAND_LINE
+from promptops.ledger.errors import Refused
 from promptops.management.commands._secret_key import warn_of_wrong_key
 
 

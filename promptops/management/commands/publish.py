@@ -7,10 +7,10 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from promptops.actions.errors import Refused
 from promptops.actions.releases import publish
-from promptops.audit import COMMAND_LINE
 from promptops.content import Content
+from promptops.ledger.audit import COMMAND_LINE
+from promptops.ledger.errors import Refused
 from promptops.management.commands._secret_key import warn_of_wrong_key
 from promptops.models import Template
 from promptops.platform.text import decode_body

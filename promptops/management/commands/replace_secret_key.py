@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from promptops.actions.settings import replace_secret_key
-from promptops.audit import COMMAND_LINE
+from promptops.ledger.audit import COMMAND_LINE
 
 
 class Command(BaseCommand):

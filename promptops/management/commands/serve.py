@@ -16,12 +16,13 @@ from django.urls import reverse
 
 from promptops.actions import accounts, prompt_sets, prompts, providers
 from promptops.actions.settings import secret_key_fits
-from promptops.audit import SYSTEM
 from promptops.engine.providers.kinds import LOCAL
+from promptops.ledger.audit import SYSTEM
+from promptops.ledger.models import LiveConfiguration
 from promptops.management.commands._address import server_address
 from promptops.management.commands._secret_key import wrong_key_sentence
 from promptops.management.commands._start import refuse_newer_database, start_lock
-from promptops.models import LiveConfiguration, Provider
+from promptops.models import Provider
 
 BACKLOG = 1024
 """Connections that the system may keep for the server until it takes them; more would have to try again."""

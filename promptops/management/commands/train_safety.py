@@ -6,9 +6,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from promptops.actions import safety, safety_training
-from promptops.actions.errors import Refused
-from promptops.audit import COMMAND_LINE
 from promptops.engine.safety.training import RUBRIC, TARGET, NotPromoted, train
+from promptops.ledger.audit import COMMAND_LINE
+from promptops.ledger.errors import Refused
 from promptops.queries import safety as queries
 
 

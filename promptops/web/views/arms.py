@@ -10,10 +10,10 @@ from django.views.decorators.http import require_POST
 
 from promptops.actions import providers, releases
 from promptops.actions.releases import Reason
-from promptops.audit import Actor
 from promptops.checks import failures, run_checks
 from promptops.content import NOTHING, Content, differences
 from promptops.enums import Permission
+from promptops.ledger.audit import Actor
 from promptops.live_parts.variables import values_of
 from promptops.models import Comparison, Provider
 from promptops.platform.text import whole_number

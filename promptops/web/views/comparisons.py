@@ -12,11 +12,11 @@ from django.views.decorators.http import require_POST
 from promptops import live
 from promptops.actions import comparisons as actions
 from promptops.actions.comparisons import ArmChoice
-from promptops.actions.errors import Refused
-from promptops.audit import Actor
 from promptops.engine.operations import OPERATIONS, OperationSpec, first_operation
 from promptops.engine.snapshot import Snapshot
 from promptops.enums import ComparisonState, Permission
+from promptops.ledger.audit import Actor
+from promptops.ledger.errors import Refused
 from promptops.models import Comparison
 from promptops.platform.pages import page
 from promptops.platform.text import whole_number

@@ -8,8 +8,8 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from promptops.actions import accounts as actions
-from promptops.actions.errors import Refused
 from promptops.enums import LinkPurpose, Permission, Role
+from promptops.ledger.errors import Refused
 from promptops.models import OneTimeLink, User
 from promptops.permissions import roles_with
 from promptops.queries import people as queries

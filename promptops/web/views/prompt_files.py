@@ -11,9 +11,9 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from promptops.actions import sets
-from promptops.actions.errors import Refused
 from promptops.content import SETTINGS, UNSET
 from promptops.enums import Permission
+from promptops.ledger.errors import Refused
 from promptops.web import review
 from promptops.web.access import actor, requires, takes_file
 from promptops.web.request import Request

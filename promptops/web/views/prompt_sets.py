@@ -11,8 +11,8 @@ from django.utils.text import slugify
 from django.views.decorators.http import require_POST
 
 from promptops.actions import prompt_sets as actions
-from promptops.actions.errors import Refused, Stale
 from promptops.enums import Permission
+from promptops.ledger.errors import Refused, Stale
 from promptops.models import PromptSet
 from promptops.platform.pages import page
 from promptops.platform.text import whole_number

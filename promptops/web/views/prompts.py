@@ -15,11 +15,11 @@ from promptops import live, queries
 from promptops.actions import merges, releases
 from promptops.actions import samples as sample_actions
 from promptops.actions import templates as actions
-from promptops.actions.errors import Refused, Stale, StaleDraft, StaleRelease
 from promptops.checks import failures, run_checks
 from promptops.content import NOTHING, Content
 from promptops.engine.variables import Piece, filled_bytes, pieces
 from promptops.enums import Permission
+from promptops.ledger.errors import Refused, Stale, StaleDraft, StaleRelease
 from promptops.live_parts.variables import values_of
 from promptops.models import DiscardedDraft, Draft, Template, Version
 from promptops.platform.text import MAX_BODY_BYTES, estimate_tokens, whole_number

@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 from django.urls import reverse
 
 from promptops.actions import providers as actions
-from promptops.audit import Actor
 from promptops.engine.providers.adaptations import ADAPTATIONS
 from promptops.key_variables import address_of, is_sent_in_the_clear
+from promptops.ledger.audit import Actor
 from promptops.models import Provider
 from promptops.platform.text import whole_number
 from promptops.queries import providers as queries

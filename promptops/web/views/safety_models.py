@@ -14,10 +14,10 @@ from django.views.decorators.http import require_POST
 from promptops import guards
 from promptops.actions import safety as actions
 from promptops.actions import safety_training
-from promptops.actions.errors import Refused
-from promptops.audit import Actor
 from promptops.engine.safety.training import Step
 from promptops.enums import Permission, TrainingState
+from promptops.ledger.audit import Actor
+from promptops.ledger.errors import Refused
 from promptops.models import SafetyModelVersion, SafetySettings, SafetyTraining
 from promptops.platform.text import whole_number
 from promptops.queries import safety as queries

@@ -12,9 +12,9 @@ from django.views.decorators.http import require_POST
 from django_htmx.http import HttpResponseClientRedirect, push_url
 
 from promptops.actions import safety, safety_reviews
-from promptops.actions.errors import Refused
 from promptops.engine.safety.guard import SafetyCategory
 from promptops.enums import Permission, SafetyQueue, SafetyReview, SafetySide
+from promptops.ledger.errors import Refused
 from promptops.models import Run, SafetyCheck
 from promptops.platform.text import whole_number
 from promptops.queries import runs as run_queries

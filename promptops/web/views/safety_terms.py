@@ -12,9 +12,9 @@ from django.views.decorators.http import require_POST
 from promptops import guards
 from promptops.actions import safety as actions
 from promptops.actions.safety import Term
-from promptops.audit import Actor
 from promptops.engine.safety.guard import SafetyGuard
 from promptops.enums import Permission, SafetyTermKind
+from promptops.ledger.audit import Actor
 from promptops.models import SafetySettings, SafetyTerm
 from promptops.platform.text import whole_number
 from promptops.queries import safety as queries

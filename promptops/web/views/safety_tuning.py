@@ -11,10 +11,10 @@ from django_htmx.http import replace_url
 
 from promptops import guards, live
 from promptops.actions import safety as actions
-from promptops.audit import Actor
 from promptops.engine.safety.guard import SafetyCategory, SafetyPolicy, SafetyVerdict, VerdictDecision
 from promptops.engine.snapshot import SafetySpec
 from promptops.enums import Permission, SafetyMode, SafetySide
+from promptops.ledger.audit import Actor
 from promptops.models import Run, SafetySettings
 from promptops.platform.text import whole_number
 from promptops.queries import runs as run_queries

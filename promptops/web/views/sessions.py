@@ -6,8 +6,8 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from promptops.actions import accounts as actions
-from promptops.actions.errors import Stale
 from promptops.enums import Permission
+from promptops.ledger.errors import Stale
 from promptops.models import User
 from promptops.queries import people as queries
 from promptops.web import review

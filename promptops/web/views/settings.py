@@ -9,9 +9,9 @@ from django.urls import reverse
 from django_htmx.http import reswap, retarget
 
 from promptops.actions import settings as actions
-from promptops.audit import Actor
 from promptops.enums import Permission, Role
-from promptops.models import LiveConfiguration
+from promptops.ledger.audit import Actor
+from promptops.ledger.models import LiveConfiguration
 from promptops.permissions import allows
 from promptops.web import review
 from promptops.web.access import refused, requires

@@ -13,9 +13,9 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from promptops.actions import releases
 from promptops.actions import templates as actions
-from promptops.audit import Actor
 from promptops.checks import failures, run_checks
 from promptops.content import differences
+from promptops.ledger.audit import Actor
 from promptops.live_parts.variables import values_of
 from promptops.models import Template, Version
 from promptops.web.request import Request

@@ -10,8 +10,8 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
 
 from promptops.actions import votes as actions
-from promptops.actions.errors import Refused
 from promptops.enums import Permission, Side
+from promptops.ledger.errors import Refused
 from promptops.models import Comparison
 from promptops.platform.text import whole_number
 from promptops.queries import votes as queries

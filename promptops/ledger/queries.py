@@ -1,6 +1,6 @@
 """Releases as every page shows them."""
 
-from promptops.models import Release
+from promptops.ledger.models import Release
 
 
 def latest_release() -> dict[str, object] | None:

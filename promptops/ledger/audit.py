@@ -22,8 +22,8 @@ from django.utils import timezone
 from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
-from promptops import registry
-from promptops.models import AuditEntry, AuditHead
+from promptops.ledger import registry
+from promptops.ledger.models import AuditEntry, AuditHead
 from promptops.platform import events
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def record(
 ) -> AuditEntry:
     """Append one entry inside the caller's transaction and tell open pages at commit.
 
-    Raises UnknownAction for an action that no feature declares (`promptops.registry`), and RuntimeError outside a
+    Raises UnknownAction for an action that no feature declares (`promptops.ledger.registry`), and RuntimeError outside a
     transaction, where a change could commit without its entry.
     """
     registry.action(action)

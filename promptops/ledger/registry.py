@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from django.urls import NoReverseMatch
 
 if TYPE_CHECKING:
-    from promptops.models import AuditEntry
+    from promptops.ledger.models import AuditEntry
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from django.db import models, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from promptops import audit, registry
-from promptops.audit import Actor
-from promptops.models import AuditHead, ExportTally
-from promptops.registry import Action
+from promptops.ledger import audit, registry
+from promptops.ledger.audit import Actor
+from promptops.ledger.models import AuditHead, ExportTally
+from promptops.ledger.registry import Action
 
 registry.noun("exports", "Exports")
 registry.register(

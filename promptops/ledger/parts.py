@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import models
 
-from promptops.models import LiveConfiguration
+from promptops.ledger.models import LiveConfiguration
 
 
 @dataclass(frozen=True)

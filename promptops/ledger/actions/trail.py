@@ -5,10 +5,11 @@ from datetime import timedelta
 from django.db import connection, transaction
 from django.utils import timezone
 
-from promptops import audit, registry
-from promptops.audit import Actor
-from promptops.models import AuditEntry, AuditHead, User, audit_triggers
-from promptops.registry import Action
+from promptops.ledger import audit, registry
+from promptops.ledger.audit import Actor
+from promptops.ledger.models import AuditEntry, AuditHead, audit_triggers
+from promptops.ledger.registry import Action
+from promptops.models import User
 
 registry.noun("audit", "Audit")
 registry.noun("access", "Refusals")

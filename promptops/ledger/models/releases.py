@@ -59,7 +59,7 @@ class Release(models.Model):
     template = models.ForeignKey("Template", models.PROTECT, null=True, blank=True, related_name="releases")
     version = models.ForeignKey("Version", models.PROTECT, null=True, blank=True, related_name="releases")
     replaced = models.ForeignKey("Version", models.PROTECT, null=True, blank=True, related_name="+")
-    # Null: made before this was kept. See promptops.parts for what it holds; texts stay in the versions.
+    # Null: made before this was kept. See promptops.ledger.parts for what it holds; texts stay in the versions.
     configuration = models.JSONField(
         null=True, help_text="What was live from this revision on, without texts and keys."
     )

@@ -6,9 +6,10 @@ from typing import Any
 from django.db import models, transaction
 from django.db.models import F
 
-from promptops import audit, live, parts
-from promptops.audit import Actor
-from promptops.models import LiveConfiguration, Release
+from promptops import live
+from promptops.ledger import audit, parts
+from promptops.ledger.audit import Actor
+from promptops.ledger.models import LiveConfiguration, Release
 from promptops.platform import events
 
 

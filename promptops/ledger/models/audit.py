@@ -21,7 +21,7 @@ class AuditHead(models.Model):
 
 
 class ExportTally(models.Model):
-    """How often a person has exported something since the last audit entry of it (see promptops.actions.exports)."""
+    """How often a person has exported something since the last audit entry of it (see promptops.ledger.actions.exports)."""
 
     user = models.ForeignKey("User", models.CASCADE, related_name="+")
     action = models.CharField(max_length=60)
@@ -48,7 +48,7 @@ class EntryNumberField(models.PositiveBigIntegerField):
 
 
 class AuditEntry(models.Model):
-    """One line of the record. `sha256` covers all other fields and the entry before (see promptops.audit)."""
+    """One line of the record. `sha256` covers all other fields and the entry before (see promptops.ledger.audit)."""
 
     seq = EntryNumberField(primary_key=True)
     at = models.DateTimeField(db_index=True)
