@@ -55,11 +55,11 @@ def publish(releases: int) -> None:
     from django.core.management import call_command
     from django.db import transaction
 
-    from promptops import live
     from promptops.actions.releases import Content
     from promptops.actions.releases import publish as publish_template
     from promptops.actions.templates import create_template
     from promptops.ledger.audit import COMMAND_LINE
+    from promptops.live import snapshots as live
     from promptops.models import Template
 
     call_command("migrate", verbosity=0)
@@ -96,7 +96,7 @@ async def follow(lost_after: float) -> None:
     """Follow as a server does, and print each revision that a page hears of, with the moment."""
     from channels.layers import get_channel_layer
 
-    from promptops import live
+    from promptops.live import snapshots as live
     from promptops.platform import events
 
     layer = get_channel_layer()

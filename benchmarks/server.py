@@ -15,10 +15,10 @@ def bench_server() -> list[dict[str, Any]]:
     call_command("migrate", verbosity=0)
     from django.test import Client
 
-    from promptops import live
     from promptops.actions.releases import Content, publish
     from promptops.actions.templates import create_template
     from promptops.ledger.audit import Actor
+    from promptops.live import snapshots as live
     from promptops.models import User
 
     user = User.objects.create(username="bench", name="Bench", role="administrator")

@@ -6,7 +6,6 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from promptops import live
 from promptops.actions import comparisons
 from promptops.actions.comparisons import ArmChoice
 from promptops.actions.providers import ProviderFields, create_provider
@@ -14,6 +13,7 @@ from promptops.actions.releases import Content
 from promptops.actions.templates import create_template
 from promptops.engine.types import PromptOperation
 from promptops.ledger.audit import Actor
+from promptops.live import snapshots as live
 from promptops.models import Comparison, Provider, Run, Template, Trial
 
 

@@ -31,8 +31,8 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(autouse=True)
 def _fresh_process_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What the process keeps in memory belongs to one test's database."""
-    from promptops import live
     from promptops.engine import HealthRegistry
+    from promptops.live import snapshots as live
 
     live.forget()
     monkeypatch.setattr(live, "health", HealthRegistry())

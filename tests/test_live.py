@@ -15,12 +15,13 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 
-from promptops import live, polling
 from promptops.actions import providers, releases
 from promptops.actions.providers import ProviderFields
 from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
 from promptops.ledger.models import AuditEntry
+from promptops.live import polling
+from promptops.live import snapshots as live
 from promptops.models import Draft, Template
 from promptops.platform import crypto, events
 from tests.web.sockets import page_socket

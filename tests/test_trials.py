@@ -16,7 +16,6 @@ from django.conf import settings
 from django.db import OperationalError
 from django.utils import timezone
 
-from promptops import live
 from promptops.actions import comparisons, trials
 from promptops.actions.comparisons import ArmChoice
 from promptops.actions.providers import ProviderFields, create_provider
@@ -25,6 +24,7 @@ from promptops.actions.safety import SafetyChange, Term, change_safety
 from promptops.actions.trials import Runner
 from promptops.engine.types import PromptOperation
 from promptops.ledger.audit import Actor
+from promptops.live import snapshots as live
 from promptops.models import Arm, Comparison, Provider, Run, Trial, User
 from promptops.queries.comparisons import progress
 from tests.engine.helpers import answer_with, http_answer, loopback

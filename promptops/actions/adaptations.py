@@ -8,13 +8,13 @@ import logging
 
 from django.db import transaction
 
-from promptops import live
 from promptops.engine.providers.adaptations import learned
 from promptops.engine.providers.addresses import base_address
 from promptops.ledger import audit, registry
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused
 from promptops.ledger.registry import Action
+from promptops.live import snapshots as live
 from promptops.models import LearnedAdaptation, Provider
 from promptops.platform.threads import in_background
 

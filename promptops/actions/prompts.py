@@ -5,7 +5,6 @@ from pathlib import Path
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from promptops import live
 from promptops.actions._files import exported, write_files
 from promptops.actions.releases import publish
 from promptops.actions.templates import create_template
@@ -15,6 +14,7 @@ from promptops.engine.operations import OPERATIONS
 from promptops.ledger import audit
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import LiveConfiguration
+from promptops.live import snapshots as live
 from promptops.models import Template
 from promptops.platform.text import decode_body
 

@@ -10,7 +10,6 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Max
 
-from promptops import live
 from promptops.engine.addresses import refusal_of_url
 from promptops.engine.providers.adaptations import ADAPTATIONS
 from promptops.engine.providers.addresses import base_address
@@ -20,6 +19,7 @@ from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.registry import Action
 from promptops.ledger.releases import Reason, next_revision, record_release
+from promptops.live import snapshots as live
 from promptops.live_parts.providers import RELEASED
 from promptops.models import Provider
 from promptops.platform import crypto

@@ -19,7 +19,6 @@ from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
-from promptops import live
 from promptops.actions.recording import PAGE_WAITS_SECONDS, NotRecorded, recorder
 from promptops.content import Content
 from promptops.engine.chain import AttemptStarted, ChainEvent, Delivery, HedgePolicy, RunDone, TextChunk, run_chain
@@ -37,6 +36,7 @@ from promptops.ledger.audit import SYSTEM, Actor
 from promptops.ledger.errors import Refused
 from promptops.ledger.models import LiveConfiguration
 from promptops.ledger.registry import Action
+from promptops.live import snapshots as live
 from promptops.models import Attempt, Run, SafetyCheck, SafetyExample, Template, Trial, User, Version
 from promptops.platform import events
 from promptops.platform.draining import gate

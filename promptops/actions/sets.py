@@ -7,7 +7,6 @@ from typing import IO, Any
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from promptops import live
 from promptops.actions import _set_files
 from promptops.actions._files import exported, write_files
 from promptops.actions._set_files import BadSet, Entry, state_sha256
@@ -20,6 +19,7 @@ from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused
 from promptops.ledger.models import LiveConfiguration
 from promptops.ledger.registry import Action
+from promptops.live import snapshots as live
 from promptops.models import Template, Version
 
 registry.noun("prompts", "Prompt files")

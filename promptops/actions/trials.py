@@ -20,13 +20,13 @@ from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Prefetch
 from django.utils import timezone
 
-from promptops import live
 from promptops.actions.comparisons import finish_if_done
 from promptops.actions.runs import Outcome, RunPlan, execute, record_run
 from promptops.engine.rewrite import parse_alternatives
 from promptops.engine.snapshot import ProviderSpec, Snapshot
 from promptops.enums import ComparisonState, RunSource, RunStatus, TrialState
 from promptops.ledger.errors import Refused
+from promptops.live import snapshots as live
 from promptops.live_parts.providers import provider_spec
 from promptops.models import Arm, Comparison, Provider, Run, Trial
 from promptops.models.comparisons import LONGEST_DELAY, delayed

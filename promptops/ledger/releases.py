@@ -6,10 +6,10 @@ from typing import Any
 from django.db import models, transaction
 from django.db.models import F
 
-from promptops import live
 from promptops.ledger import audit, parts
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import LiveConfiguration, Release
+from promptops.live import snapshots as live
 from promptops.platform import events
 
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from django.contrib.sessions.backends.db import SessionStore
 
-from promptops import live
 from promptops.actions import adaptations, presence
 from promptops.actions.runs import erase_expired
 from promptops.actions.trials import Runner
 from promptops.ledger.actions.exports import record_counted_exports
+from promptops.live import snapshots as live
 from promptops.platform import events
 from promptops.platform.draining import gate
 from promptops.platform.threads import in_background

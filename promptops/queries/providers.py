@@ -11,11 +11,11 @@ from django.db.models import Count, F, Max, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Concat, RowNumber
 from django.utils import timezone
 
-from promptops import live
 from promptops.engine.health import FAILURES_TO_OPEN, HealthView
 from promptops.engine.providers.adaptations import ADAPTATIONS
 from promptops.enums import RunStatus
 from promptops.key_variables import key_variable, problem_of
+from promptops.live import snapshots as live
 from promptops.models import Attempt, LearnedAdaptation, Provider, Run
 from promptops.platform import crypto
 from promptops.stats.percentiles import percentile

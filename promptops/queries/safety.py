@@ -9,12 +9,12 @@ from typing import Any
 from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
-from promptops import live
 from promptops.engine.safety.evaluation import read_figures
 from promptops.engine.safety.guard import SHIPPED, SafetyCategory
 from promptops.engine.snapshot import SafetySpec
 from promptops.enums import SafetyMode, SafetyQueue, TrainingState
 from promptops.ledger.models import Release
+from promptops.live import snapshots as live
 from promptops.models import SafetyCheck, SafetyExample, SafetyModelVersion, SafetySettings, SafetyTerm, SafetyTraining
 from promptops.models.safety import LOST
 from promptops.queries import timeline

@@ -17,11 +17,11 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django_htmx.http import HttpResponseClientRedirect
 
-from promptops import polling
 from promptops.actions import accounts
 from promptops.enums import Permission
 from promptops.ledger.actions.trail import record_refusal
 from promptops.ledger.audit import Actor
+from promptops.live import polling
 from promptops.models.users import canonical_username
 from promptops.permissions import roles_with
 from promptops.platform import addresses, outages

@@ -23,7 +23,6 @@ from django.db import Error
 from django.template.loader import render_to_string
 from django.utils.crypto import constant_time_compare
 
-from promptops import live, polling
 from promptops.actions import presence
 from promptops.actions.recording import recorder
 from promptops.actions.runs import RunPlan, RunRecorded, TextHeld, execute
@@ -35,6 +34,8 @@ from promptops.enums import Permission
 from promptops.ledger.actions.trail import record_refusal
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused
+from promptops.live import polling
+from promptops.live import snapshots as live
 from promptops.models import Template, User
 from promptops.platform import events, outages
 from promptops.queries.runs import with_retries

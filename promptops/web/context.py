@@ -7,10 +7,10 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
 
-from promptops import polling
 from promptops.actions.recording import recorder
 from promptops.enums import Permission
 from promptops.ledger import queries as releases
+from promptops.live import polling
 from promptops.queries import templates
 
 

@@ -15,9 +15,9 @@ from zoneinfo import ZoneInfo
 from django.template.loader import render_to_string
 from django.utils import timezone
 
-from promptops import polling
 from promptops.enums import Permission
 from promptops.ledger import queries as releases
+from promptops.live import polling
 from promptops.permissions import allows
 from promptops.platform import events
 from promptops.platform.threads import in_background

@@ -17,8 +17,8 @@ import redis
 from django.conf import settings
 from django.db import DatabaseError, connections
 
-from promptops import live
 from promptops.ledger.models import LiveConfiguration
+from promptops.live import snapshots as live
 from promptops.platform.draining import gate
 
 PROBE_EVERY = 1.0

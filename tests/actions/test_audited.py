@@ -27,7 +27,7 @@ from django.db import connection, models, transaction
 from django.utils import timezone
 
 import promptops
-from promptops import actions, ballots, live
+from promptops import actions, ballots
 from promptops import models as tables
 from promptops.actions import (
     accounts,
@@ -57,6 +57,7 @@ from promptops.key_variables import address_of
 from promptops.ledger import audit, registry
 from promptops.ledger.actions import exports, trail
 from promptops.ledger.models import AuditEntry, LiveConfiguration
+from promptops.live import snapshots as live
 from promptops.models import OneTimeLink, PromptSet, Provider, Run, Template, User, Variable, Version
 from promptops.texts.inputs import Line
 from tests.audit_tools import settle

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 from django.core.exceptions import ValidationError
 
-from promptops import live
 from promptops.actions import comparisons
 from promptops.actions.comparisons import ArmChoice
 from promptops.actions.providers import ProviderFields, create_provider
@@ -13,6 +12,7 @@ from promptops.actions.releases import Content
 from promptops.actions.variables import declare
 from promptops.engine.types import PromptOperation
 from promptops.ledger.errors import Stale
+from promptops.live import snapshots as live
 from promptops.models import Comparison, Provider, Trial
 
 pytestmark = pytest.mark.django_db

@@ -5,11 +5,11 @@ import logging
 import pytest
 from django.core.exceptions import ValidationError
 
-from promptops import live
 from promptops.actions import providers
 from promptops.actions.providers import ProviderFields
 from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
+from promptops.live import snapshots as live
 from promptops.live_parts.providers import provider_spec
 from promptops.models import Provider
 from promptops.platform import crypto

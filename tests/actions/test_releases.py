@@ -6,13 +6,13 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import connection
 
-from promptops import live
 from promptops.actions import releases, templates
 from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
 from promptops.ledger import audit
 from promptops.ledger.errors import Refused, Stale, StaleRelease
 from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
+from promptops.live import snapshots as live
 from promptops.models import Draft, Template, Version
 from promptops.models.templates import content_sha256
 

@@ -12,13 +12,14 @@ from django.db import DatabaseError, connection, transaction
 from django.db.migrations.loader import MigrationLoader
 from django.test.utils import CaptureQueriesContext
 
-from promptops import guards, live
+from promptops import guards
 from promptops.actions.safety import SafetyChange, Term, change_safety, use_model
 from promptops.apps import ensure_single_rows
 from promptops.engine.safety.guard import SHIPPED, SafetyCategory, VerdictDecision, read_manifest
 from promptops.enums import SafetyMode, WhenUnavailable
 from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
+from promptops.live import snapshots as live
 from promptops.models import SafetyModelVersion, SafetySettings, SafetyTerm
 
 pytestmark = pytest.mark.django_db

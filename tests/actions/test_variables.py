@@ -6,7 +6,6 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 
-from promptops import live
 from promptops.actions import releases, samples, templates, variables
 from promptops.actions.prompts import export_prompts, import_prompts
 from promptops.actions.releases import Content
@@ -16,6 +15,7 @@ from promptops.enums import RunSource
 from promptops.ledger import audit
 from promptops.ledger.errors import ChecksFailed, Refused, Stale, VariableInUse
 from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
+from promptops.live import snapshots as live
 from promptops.models import Sample, Template, Variable, Version
 
 pytestmark = pytest.mark.django_db

@@ -2,7 +2,6 @@
 
 from django.conf import settings
 
-from promptops import live
 from promptops.actions import accounts, comparisons, prompt_sets
 from promptops.actions.comparisons import ArmChoice
 from promptops.actions.providers import ProviderFields, create_provider, set_enabled
@@ -12,6 +11,7 @@ from promptops.actions.templates import archive, create_template, save_draft, se
 from promptops.actions.variables import declare
 from promptops.engine.types import PromptOperation
 from promptops.ledger.audit import Actor
+from promptops.live import snapshots as live
 from promptops.models import (
     Attempt,
     Comparison,

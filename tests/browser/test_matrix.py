@@ -6,7 +6,6 @@ from itertools import combinations
 import pytest
 from playwright.sync_api import expect
 
-from promptops import live
 from promptops.actions import comparisons
 from promptops.actions.comparisons import ArmChoice
 from promptops.actions.providers import ProviderFields, create_provider
@@ -14,6 +13,7 @@ from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import Release
+from promptops.live import snapshots as live
 from promptops.models import Comparison, Provider, Trial, Vote
 from tests.browser.conftest import Pages
 from tests.comparing import answer as answer_all

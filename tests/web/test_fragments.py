@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 import pytest
 from channels.db import database_sync_to_async
 
-from promptops import polling
+from promptops.live import polling
 from promptops.models import User
 from promptops.web import consumers, fragments
 from promptops.web.fragments import FRAGMENTS, is_newer, shown_numbers

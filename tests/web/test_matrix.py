@@ -16,7 +16,7 @@ from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
 from promptops.ledger import audit
 from promptops.ledger.models import AuditEntry, ExportTally, Release
-from promptops.live import load
+from promptops.live.snapshots import load
 from promptops.models import Comparison, PromptSet, Provider, Run, SafetyCheck, Template, Trial, Vote
 from promptops.queries import matrix as queries
 from tests.comparing import compare

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from promptops import live, permissions
+from promptops import permissions
 from promptops.actions import accounts, comparisons, prompt_sets
 from promptops.actions.comparisons import ArmChoice
 from promptops.actions.providers import ProviderFields, create_provider
@@ -22,6 +22,7 @@ from promptops.engine.types import PromptOperation
 from promptops.enums import Permission, Role
 from promptops.ledger.audit import Actor, record
 from promptops.ledger.models import AuditEntry
+from promptops.live import snapshots as live
 from promptops.models import (
     Comparison,
     Draft,

@@ -13,10 +13,11 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from promptops import live, polling
 from promptops.actions import presence
 from promptops.actions.releases import Content
 from promptops.actions.templates import save_draft
+from promptops.live import polling
+from promptops.live import snapshots as live
 from promptops.models import Presence, Template, User
 from promptops.platform import events
 from promptops.queries.presence import at, initials

@@ -13,7 +13,6 @@ from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from promptops import live
 from promptops.actions import adaptations
 from promptops.actions import providers as actions
 from promptops.actions.providers import ProviderFields
@@ -33,6 +32,7 @@ from promptops.engine.types import LLMMessage, LLMRequest
 from promptops.key_variables import address_of
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import AuditEntry, LiveConfiguration
+from promptops.live import snapshots as live
 from promptops.live_parts.providers import provider_spec
 from promptops.models import Attempt, Provider, Run
 from promptops.queries import providers as queries

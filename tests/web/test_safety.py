@@ -9,11 +9,12 @@ import pytest
 from channels.db import database_sync_to_async
 from django.urls import reverse
 
-from promptops import guards, live
+from promptops import guards
 from promptops.actions.safety import SafetyChange, Term, change_safety, use_model
 from promptops.engine.safety.guard import SHIPPED
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import AuditEntry, LiveConfiguration
+from promptops.live import snapshots as live
 from promptops.models import Run, SafetyCheck, SafetyModelVersion, SafetySettings
 from promptops.queries import safety as queries
 from promptops.queries.prompt_sets import past_inputs

@@ -13,11 +13,11 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from promptops import polling
 from promptops.actions import accounts
 from promptops.ledger import audit
 from promptops.ledger.errors import Stale
 from promptops.ledger.models import AuditEntry
+from promptops.live import polling
 from promptops.models import User, UserSession
 from promptops.web.access import browser_name
 from tests.conftest import PASSWORD

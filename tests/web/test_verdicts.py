@@ -7,12 +7,12 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from promptops import live
 from promptops.actions import comparisons
 from promptops.actions.comparisons import ArmChoice
 from promptops.actions.providers import ProviderFields, create_provider
 from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
+from promptops.live import snapshots as live
 from promptops.models import Attempt, Comparison, Run, Trial, Vote
 from promptops.queries import verdicts as queries
 from promptops.stats.preference import wilson

@@ -16,7 +16,7 @@ from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import AuditEntry
-from promptops.live import load
+from promptops.live.snapshots import load
 from promptops.models import Attempt, Comparison, Run, Template, Trial, Vote
 from promptops.platform import events
 from tests.comparing import answer, change_runs, compare

@@ -9,7 +9,6 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
-from promptops import live
 from promptops.actions import comparisons as actions
 from promptops.actions.comparisons import ArmChoice
 from promptops.engine.operations import OPERATIONS, OperationSpec, first_operation
@@ -17,6 +16,7 @@ from promptops.engine.snapshot import Snapshot
 from promptops.enums import ComparisonState, Permission
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused
+from promptops.live import snapshots as live
 from promptops.models import Comparison
 from promptops.platform.pages import page
 from promptops.platform.text import whole_number

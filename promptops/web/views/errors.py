@@ -80,7 +80,7 @@ def _page(template: str, status: int, **context: Any) -> HttpResponse:
 @public
 def health(request: HttpRequest) -> HttpResponse:
     """200 while the process answers and its database can be read."""
-    from promptops import polling
+    from promptops.live import polling
 
     heads: dict[str, Any] = polling.heads()
     return JsonResponse({"status": "ok", "revision": heads["revision"]})

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 from django_htmx.http import HttpResponseClientRedirect
 
-from promptops import live, queries
+from promptops import queries
 from promptops.actions import merges, releases
 from promptops.actions import samples as sample_actions
 from promptops.actions import templates as actions
@@ -20,6 +20,7 @@ from promptops.content import NOTHING, Content
 from promptops.engine.variables import Piece, filled_bytes, pieces
 from promptops.enums import Permission
 from promptops.ledger.errors import Refused, Stale, StaleDraft, StaleRelease
+from promptops.live import snapshots as live
 from promptops.live_parts.variables import values_of
 from promptops.models import DiscardedDraft, Draft, Template, Version
 from promptops.platform.text import MAX_BODY_BYTES, estimate_tokens, whole_number

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from channels.db import database_sync_to_async
 from django.db import Error
 
-from promptops import guards, polling
+from promptops import guards
 from promptops.engine.health import HealthRegistry
 from promptops.engine.providers.adaptations import learned
 from promptops.engine.providers.addresses import base_address
@@ -23,10 +23,11 @@ from promptops.engine.snapshot import Snapshot
 from promptops.key_variables import address_of
 from promptops.ledger import parts
 from promptops.ledger.models import LiveConfiguration
+from promptops.live import polling
+from promptops.live.polling import Look
 from promptops.models import LearnedAdaptation, Provider
 from promptops.platform import events
 from promptops.platform.threads import DatabaseThread, in_background
-from promptops.polling import Look
 
 log = logging.getLogger(__name__)
 
