@@ -37,7 +37,7 @@ def bench_audit(entries: int = ENTRIES) -> list[dict[str, Any]]:
 
     call_command("migrate", verbosity=0)
     from promptops.ledger import audit
-    from promptops.models import User
+    from promptops.people.models import User
 
     people = [User(username=f"person-{number}", name=f"Person {number}") for number in range(40)]
     User.objects.bulk_create(people)
@@ -56,7 +56,7 @@ def pages(entries: int) -> list[dict[str, Any]]:
     from django.test import Client
 
     from promptops.ledger import audit
-    from promptops.models import User
+    from promptops.people.models import User
 
     reader = User.objects.get(username="reader")
     rows = []

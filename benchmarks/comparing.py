@@ -189,7 +189,7 @@ def prepare(upstream_port: str) -> dict[str, Any]:
     from promptops.engine.types import PromptOperation
     from promptops.ledger.audit import Actor
     from promptops.live import snapshots as live
-    from promptops.models import User
+    from promptops.people.models import User
 
     person = User.objects.create(username="bench", name="Bench", role="administrator")
     by = Actor.person(person)

@@ -23,7 +23,7 @@ def bench_history() -> list[dict[str, Any]]:
     call_command("migrate", verbosity=0)
     from django.test import Client
 
-    from promptops.models import User
+    from promptops.people.models import User
 
     person, _ = User.objects.get_or_create(username="historian", name="Historian", role="administrator")
     client = Client()

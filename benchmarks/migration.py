@@ -32,7 +32,7 @@ def measure(entries: int) -> list[dict[str, Any]]:
     from django.core.management import call_command
 
     from promptops.ledger import audit
-    from promptops.models import User
+    from promptops.people.models import User
 
     call_command("migrate", verbosity=0)
     people = User.objects.bulk_create(User(username=f"person-{number}") for number in range(40))

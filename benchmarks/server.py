@@ -19,7 +19,7 @@ def bench_server() -> list[dict[str, Any]]:
     from promptops.actions.templates import create_template
     from promptops.ledger.audit import Actor
     from promptops.live import snapshots as live
-    from promptops.models import User
+    from promptops.people.models import User
 
     user = User.objects.create(username="bench", name="Bench", role="administrator")
     actor = Actor.person(user)

@@ -109,7 +109,7 @@ def prepare() -> str:
     from django.core.management import call_command
     from django.test import Client
 
-    from promptops.models import User
+    from promptops.people.models import User
 
     call_command("migrate", verbosity=0)
     password = make_password(PASSWORD)  # one for all: each would take a quarter of a second

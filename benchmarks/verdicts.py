@@ -25,7 +25,8 @@ def bench_verdicts() -> list[dict[str, Any]]:
     from promptops.engine.types import PromptOperation
     from promptops.ledger.audit import Actor
     from promptops.live import snapshots as live
-    from promptops.models import User, Vote
+    from promptops.models import Vote
+    from promptops.people.models import User
 
     user = User.objects.create(username="verdicts", name="Bench", role="administrator")
     by = Actor.person(user)
@@ -124,7 +125,8 @@ def _vote(comparison: Any, user: Any) -> int:
     """Three voters on all pairs of answers. Returns how many votes."""
     from itertools import combinations
 
-    from promptops.models import User, Vote
+    from promptops.models import Vote
+    from promptops.people.models import User
 
     chance = random.Random(2)
     voters = [user, *(User.objects.create(username=f"voter{number}", name="V") for number in range(VOTERS - 1))]

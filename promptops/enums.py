@@ -6,38 +6,6 @@ from promptops.engine.operations import OPERATIONS
 from promptops.engine.providers.kinds import KINDS
 
 
-class Role(models.TextChoices):
-    """What a person may do; each role may do all that the ones before it may (see permissions.py)."""
-
-    VIEWER = "viewer", "Viewer"
-    EDITOR = "editor", "Editor"
-    RELEASER = "releaser", "Releaser"
-    ADMINISTRATOR = "administrator", "Administrator"
-
-
-class Permission(models.TextChoices):
-    """What a view or a socket message can ask for."""
-
-    READ = "read", "Read prompts, providers, comparisons, runs, safety, the timeline, the audit and settings"
-    EDIT = (
-        "edit",
-        "Write drafts and prompt sets, run previews, test providers, compare and vote, see and review blocked texts",
-    )
-    RELEASE = (
-        "release",
-        "Change what is live: publish, roll back, variables, templates, safety, provider order, turn providers on, off",
-    )
-    ADMINISTER = "administer", "Users, roles, providers and their keys, settings, erasing runs"
-
-
-class LinkPurpose(models.TextChoices):
-    """What a one-time link is for."""
-
-    SETUP = "setup", "create the first administrator"
-    JOIN = "join", "create an account"
-    PASSWORD = "password", "set a new password"
-
-
 class RunSource(models.TextChoices):
     """What asked for a run."""
 

@@ -264,7 +264,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
-PASSWORD_HASHERS = ["promptops.passwords.BoundedHasher"]
+PASSWORD_HASHERS = ["promptops.people.passwords.BoundedHasher"]
 LOGIN_URL = "sign_in"
 LOGIN_REDIRECT_URL = "overview"
 SESSION_COOKIE_AGE = 14 * 24 * 3600
@@ -273,7 +273,7 @@ AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
-AXES_LOCKOUT_CALLABLE = "promptops.web.views.accounts.locked_out"
+AXES_LOCKOUT_CALLABLE = "promptops.people.views.accounts.locked_out"
 AXES_CLIENT_IP_CALLABLE = "promptops.web.access.client_address"
 AXES_USERNAME_CALLABLE = "promptops.web.access.username_key"
 AXES_DISABLE_ACCESS_LOG = True

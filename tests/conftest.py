@@ -70,7 +70,7 @@ def django_db_setup(django_db_setup: None) -> None:
 @pytest.fixture
 def make_user(db: None) -> Callable[..., "object"]:
     """`make_user(role, username=...)`: a person with the password PASSWORD."""
-    from promptops.models import User
+    from promptops.people.models import User
 
     def make(role: str, username: str = "", name: str = "") -> User:
         user = User(username=username or str(role), name=name or str(role).title(), role=role)

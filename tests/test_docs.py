@@ -10,9 +10,9 @@ from django.conf import settings
 from django.core.management import get_commands
 
 from promptops.engine import KINDS, KindSpec
-from promptops.enums import Permission, Role
 from promptops.ledger import registry
-from promptops.permissions import TABLE
+from promptops.people.enums import Permission, Role
+from promptops.people.permissions import TABLE
 from promptops.platform import events
 
 ROOT = settings.BASE_DIR

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.contrib.auth.hashers import PBKDF2PasswordHasher, check_password
 
-from promptops.passwords import AT_ONCE, NICENESS, BoundedHasher, hashes_at_once
+from promptops.people.passwords import AT_ONCE, NICENESS, BoundedHasher, hashes_at_once
 
 
 def hash_with(monkeypatch, work) -> None:
@@ -68,7 +68,7 @@ def test_hashing_gives_way_to_pages(monkeypatch):
 def test_a_server_of_low_priority_hashes_with_a_lower_one(settings):
     """Only root may raise a priority; a thread that tried would end, and nobody could sign in."""
     code = (
-        "import os; from promptops.passwords import _threads; os.nice(7 - os.nice(0)); "
+        "import os; from promptops.people.passwords import _threads; os.nice(7 - os.nice(0)); "
         "print(_threads.submit(os.getpriority, os.PRIO_PROCESS, 0).result())"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=settings.BASE_DIR, capture_output=True, text=True)
@@ -79,5 +79,5 @@ def test_hashes_are_those_of_django(settings):
     """Stored passwords stay valid, and would without this class."""
     ours, theirs = (hasher().encode("secret", "salt", 1000) for hasher in (BoundedHasher, PBKDF2PasswordHasher))
     assert ours == theirs
-    settings.PASSWORD_HASHERS = ["promptops.passwords.BoundedHasher"]
+    settings.PASSWORD_HASHERS = ["promptops.people.passwords.BoundedHasher"]
     assert check_password("secret", PBKDF2PasswordHasher().encode("secret", "salt" * 6))

@@ -25,7 +25,8 @@ from promptops.actions.trials import Runner
 from promptops.engine.types import PromptOperation
 from promptops.ledger.audit import Actor
 from promptops.live import snapshots as live
-from promptops.models import Arm, Comparison, Provider, Run, Trial, User
+from promptops.models import Arm, Comparison, Provider, Run, Trial
+from promptops.people.models import User
 from promptops.queries.comparisons import progress
 from tests.engine.helpers import answer_with, http_answer, loopback
 from tests.test_live import database_url

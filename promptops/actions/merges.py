@@ -7,7 +7,8 @@ from django.utils import timezone
 
 from promptops.content import FIELDS, NOTHING
 from promptops.ledger.errors import Refused, Stale, StaleRelease
-from promptops.models import Draft, Template, User, Version
+from promptops.models import Draft, Template, Version
+from promptops.people.models import User
 from promptops.platform.text import MAX_BODY_BYTES
 from promptops.texts.merge import merge
 

@@ -6,7 +6,8 @@ from uuid import uuid4
 from django.db import transaction
 from django.utils import timezone
 
-from promptops.models import Presence, Template, User
+from promptops.models import Presence, Template
+from promptops.people.models import User
 
 HEARTBEAT_SECONDS = 10.0
 FORGET_AFTER = timedelta(hours=1)

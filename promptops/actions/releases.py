@@ -14,7 +14,8 @@ from promptops.ledger.errors import Refused, StaleRelease
 from promptops.ledger.models import AuditEntry
 from promptops.ledger.registry import Action
 from promptops.ledger.releases import Reason, next_revision, record_release
-from promptops.models import Draft, Template, User, Version
+from promptops.models import Draft, Template, Version
+from promptops.people.models import User
 
 
 def _url(entry: AuditEntry) -> str:

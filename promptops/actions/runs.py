@@ -37,7 +37,8 @@ from promptops.ledger.errors import Refused
 from promptops.ledger.models import LiveConfiguration
 from promptops.ledger.registry import Action
 from promptops.live import snapshots as live
-from promptops.models import Attempt, Run, SafetyCheck, SafetyExample, Template, Trial, User, Version
+from promptops.models import Attempt, Run, SafetyCheck, SafetyExample, Template, Trial, Version
+from promptops.people.models import User
 from promptops.platform import events
 from promptops.platform.draining import gate
 from promptops.platform.threads import DatabaseThread

@@ -12,7 +12,8 @@ from promptops.ledger.errors import Refused, Stale, StaleDraft
 from promptops.ledger.models import LiveConfiguration
 from promptops.ledger.registry import Action
 from promptops.ledger.releases import next_revision, record_release
-from promptops.models import DiscardedDraft, Draft, Template, User, Version
+from promptops.models import DiscardedDraft, Draft, Template, Version
+from promptops.people.models import User
 from promptops.platform.text import MAX_BODY_BYTES
 
 registry.register(

@@ -12,7 +12,8 @@ from promptops import ballots
 from promptops.enums import Choice, Side
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused, Stale
-from promptops.models import Comparison, Trial, User, Vote
+from promptops.models import Comparison, Trial, Vote
+from promptops.people.models import User
 from promptops.platform import events
 
 

@@ -27,7 +27,7 @@ from promptops.ledger.models import AuditEntry, AuditHead
 from promptops.platform import events
 
 if TYPE_CHECKING:
-    from promptops.models import User
+    from promptops.people.models import User
 
 GENESIS = "0" * 64  # what the first entry names as the hash before it
 BATCH = 500  # entries that a check or an export reads at once; each may hold two prompts of 64 KiB

@@ -16,8 +16,8 @@ from promptops.models.safety import (
 )
 from promptops.models.samples import Sample
 from promptops.models.templates import DiscardedDraft, Draft, Presence, Template, Version
-from promptops.models.users import OneTimeLink, User, UserSession
 from promptops.models.variables import Variable
+from promptops.people.models import OneTimeLink, User, UserSession
 
 __all__ = [
     "Arm",

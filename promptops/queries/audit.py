@@ -11,7 +11,7 @@ from django.db.models import Q, QuerySet
 
 from promptops.ledger import audit, registry
 from promptops.ledger.models import AuditEntry, audit_triggers
-from promptops.models import User
+from promptops.people.models import User
 
 # The parts of the place that act without a person.
 SYSTEM_NAMES = [actor.name for actor in (audit.SYSTEM, audit.COMMAND_LINE, audit.SOMEBODY)]

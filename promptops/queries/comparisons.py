@@ -9,8 +9,9 @@ from django.db.models import Count, Max, Min, Q, QuerySet
 from django.utils import timezone
 
 from promptops.enums import ComparisonState, RunStatus, TrialState
-from promptops.models import Arm, Comparison, Draft, PromptSet, Trial, User, Version
+from promptops.models import Arm, Comparison, Draft, PromptSet, Trial, Version
 from promptops.models.comparisons import delayed
+from promptops.people.models import User
 from promptops.platform.text import estimate_tokens
 
 RECENT = timedelta(minutes=2)

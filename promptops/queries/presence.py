@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from django.db.models import Exists, OuterRef
 
-from promptops.models import Draft, Presence, Template, User
+from promptops.models import Draft, Presence, Template
+from promptops.people.models import User
 
 
 @dataclass(frozen=True)

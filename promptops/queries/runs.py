@@ -11,7 +11,8 @@ from django.db.models.functions import Left
 from promptops.engine.safety.guard import VerdictDecision
 from promptops.enums import RunStatus
 from promptops.ledger.models import LiveConfiguration
-from promptops.models import Attempt, Provider, Run, SafetyCheck, Template, User
+from promptops.models import Attempt, Provider, Run, SafetyCheck, Template
+from promptops.people.models import User
 from promptops.queries.safety import NOT_JUDGED
 from promptops.queries.safety_forecast import OUTCOMES, having
 from promptops.stats import charts

@@ -7,7 +7,8 @@ from django.db import connection
 from django.db.models import Count, F, Q, Window
 from django.db.models.functions import RowNumber
 
-from promptops.models import Draft, Template, User, Version
+from promptops.models import Draft, Template, Version
+from promptops.people.models import User
 
 MAX_HITS = 50
 """At most so many versions, drafts and templates of each are shown."""

@@ -7,7 +7,8 @@ from django.db.models import Max, QuerySet
 
 from promptops.ledger import registry
 from promptops.ledger.models import Release
-from promptops.models import DiscardedDraft, Draft, Template, User, Version
+from promptops.models import DiscardedDraft, Draft, Template, Version
+from promptops.people.models import User
 from promptops.platform.text import whole_number
 
 

@@ -13,8 +13,9 @@ from typing import Any
 from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery, Sum
 
 from promptops import ballots
-from promptops.enums import Permission
-from promptops.models import Comparison, Trial, User, Vote
+from promptops.models import Comparison, Trial, Vote
+from promptops.people.enums import Permission
+from promptops.people.models import User
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,13 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django_htmx.http import HttpResponseClientRedirect
 
-from promptops.actions import accounts
-from promptops.enums import Permission
 from promptops.ledger.actions.trail import record_refusal
 from promptops.ledger.audit import Actor
 from promptops.live import polling
-from promptops.models.users import canonical_username
-from promptops.permissions import roles_with
+from promptops.people import actions as accounts
+from promptops.people.enums import Permission
+from promptops.people.models import canonical_username
+from promptops.people.permissions import roles_with
 from promptops.platform import addresses, outages
 from promptops.web.request import AnyRequest, Request
 

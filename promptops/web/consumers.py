@@ -30,13 +30,14 @@ from promptops.engine.chain import AttemptStarted, TextChunk
 from promptops.engine.operations import operation_spec
 from promptops.engine.rewrite import parse_alternatives
 from promptops.engine.types import LLMResponse
-from promptops.enums import Permission
 from promptops.ledger.actions.trail import record_refusal
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused
 from promptops.live import polling
 from promptops.live import snapshots as live
-from promptops.models import Template, User
+from promptops.models import Template
+from promptops.people.enums import Permission
+from promptops.people.models import User
 from promptops.platform import events, outages
 from promptops.queries.runs import with_retries
 from promptops.web import previews

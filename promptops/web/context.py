@@ -8,9 +8,9 @@ from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
 
 from promptops.actions.recording import recorder
-from promptops.enums import Permission
 from promptops.ledger import queries as releases
 from promptops.live import polling
+from promptops.people.enums import Permission
 from promptops.queries import templates
 
 

@@ -14,8 +14,8 @@ from promptops.content import FIELDS, SETTINGS, Content
 from promptops.engine.drills import FAULTS
 from promptops.enums import operation_choices
 from promptops.models import Variable
-from promptops.models.users import canonical_username
 from promptops.models.variables import MAX_VALUE_CHARACTERS
+from promptops.people.models import canonical_username
 
 
 class SignInForm(AuthenticationForm):

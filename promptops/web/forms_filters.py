@@ -13,7 +13,8 @@ from django.utils.functional import cached_property
 from promptops.enums import RunSource, RunStatus, operation_choices
 from promptops.ledger import registry
 from promptops.ledger.registry import Action
-from promptops.models import Template, User
+from promptops.models import Template
+from promptops.people.models import User
 from promptops.queries.audit import SYSTEM_NAMES, AuditFilters
 from promptops.queries.runs import RunFilters, provider_names
 

@@ -7,9 +7,9 @@ from django import forms
 
 from promptops.actions.settings import Settings
 from promptops.content import SETTINGS
-from promptops.enums import Role
 from promptops.ledger.models import LiveConfiguration
 from promptops.ledger.models.releases import HEDGE
+from promptops.people.enums import Role
 from promptops.web.forms import setting_field
 
 FIELDS = tuple(field.name for field in fields(Settings))

@@ -15,13 +15,14 @@ from zoneinfo import ZoneInfo
 from django.template.loader import render_to_string
 from django.utils import timezone
 
-from promptops.enums import Permission
 from promptops.ledger import queries as releases
 from promptops.live import polling
-from promptops.permissions import allows
+from promptops.people import queries as people
+from promptops.people.enums import Permission
+from promptops.people.permissions import allows
 from promptops.platform import events
 from promptops.platform.threads import in_background
-from promptops.queries import overview, people
+from promptops.queries import overview
 from promptops.queries.figures import STEP_MINUTES, figures
 
 Numbers = tuple[int, ...]

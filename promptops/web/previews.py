@@ -15,7 +15,8 @@ from promptops.engine.operations import first_operation
 from promptops.engine.snapshot import ProviderSpec, Snapshot
 from promptops.enums import RunSource
 from promptops.live_parts.providers import provider_spec
-from promptops.models import Provider, Template, User, Version
+from promptops.models import Provider, Template, Version
+from promptops.people.models import User
 from promptops.platform.text import whole_number
 from promptops.web.forms import ContentForm, TryForm
 

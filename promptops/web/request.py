@@ -3,7 +3,7 @@
 from django.http import HttpRequest
 from django_htmx.middleware import HtmxDetails
 
-from promptops.models import User
+from promptops.people.models import User
 
 
 class AnyRequest(HttpRequest):

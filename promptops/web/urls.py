@@ -3,16 +3,15 @@
 from django.urls import path, register_converter
 from django.urls.converters import IntConverter
 
+from promptops.people.views import accounts, people, sessions
 from promptops.web import consumers
 from promptops.web.views import (
-    accounts,
     arms,
     audit,
     comparisons,
     errors,
     matrix,
     overview,
-    people,
     prompt_files,
     prompt_sets,
     prompts,
@@ -24,7 +23,6 @@ from promptops.web.views import (
     safety_queue,
     safety_terms,
     safety_tuning,
-    sessions,
     settings,
     timeline,
     variables,

@@ -14,7 +14,7 @@ from asgiref.sync import ThreadSensitiveContext
 from django.template.loader import render_to_string
 from django.urls import Resolver404, resolve
 
-from promptops import passwords
+from promptops.people import passwords
 from promptops.platform import outages
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]

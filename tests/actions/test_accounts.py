@@ -6,13 +6,13 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from promptops.actions import accounts
-from promptops.actions.accounts import LinkUsed
-from promptops.enums import LinkPurpose, Role
 from promptops.ledger.audit import SYSTEM, Actor
 from promptops.ledger.errors import LastAdministrator, Refused, Stale
 from promptops.ledger.models import AuditEntry, LiveConfiguration
-from promptops.models import OneTimeLink, User
+from promptops.people import actions as accounts
+from promptops.people.actions import LinkUsed
+from promptops.people.enums import LinkPurpose, Role
+from promptops.people.models import OneTimeLink, User
 
 pytestmark = pytest.mark.django_db
 

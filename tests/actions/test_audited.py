@@ -30,7 +30,6 @@ import promptops
 from promptops import actions, ballots
 from promptops import models as tables
 from promptops.actions import (
-    accounts,
     adaptations,
     comparisons,
     merges,
@@ -52,13 +51,16 @@ from promptops.actions import (
 )
 from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
-from promptops.enums import LinkPurpose, RunSource
+from promptops.enums import RunSource
 from promptops.key_variables import address_of
 from promptops.ledger import audit, registry
 from promptops.ledger.actions import exports, trail
 from promptops.ledger.models import AuditEntry, LiveConfiguration
 from promptops.live import snapshots as live
-from promptops.models import OneTimeLink, PromptSet, Provider, Run, Template, User, Variable, Version
+from promptops.models import PromptSet, Provider, Run, Template, Variable, Version
+from promptops.people import actions as accounts
+from promptops.people.enums import LinkPurpose
+from promptops.people.models import OneTimeLink, User
 from promptops.texts.inputs import Line
 from tests.audit_tools import settle
 from tests.comparing import answer, compare

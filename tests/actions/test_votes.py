@@ -18,7 +18,8 @@ from promptops.actions.runs import erase
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.models import AuditEntry
-from promptops.models import Comparison, Run, Trial, User, Vote
+from promptops.models import Comparison, Run, Trial, Vote
+from promptops.people.models import User
 from promptops.queries import votes as queries
 from tests.comparing import answer, change_runs, compare, words
 

@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, WebSocket, expect
 
 from promptops.asgi import application
 from promptops.engine import close_client
-from promptops.models import User
+from promptops.people.models import User
 from promptops.platform import background, events
 from tests.browser.upstream import Upstream
 from tests.conftest import missing

@@ -2,7 +2,7 @@
 
 from django.conf import settings
 
-from promptops.actions import accounts, comparisons, prompt_sets
+from promptops.actions import comparisons, prompt_sets
 from promptops.actions.comparisons import ArmChoice
 from promptops.actions.providers import ProviderFields, create_provider, set_enabled
 from promptops.actions.releases import Content, publish, roll_back
@@ -22,9 +22,10 @@ from promptops.models import (
     SafetyModelVersion,
     Template,
     Trial,
-    User,
     Vote,
 )
+from promptops.people import actions as accounts
+from promptops.people.models import User
 
 LONG_WORD = "unbreakable" * 27 + "end"  # 300 characters
 MIXED = "שלום עולם, a fox 🦊 يركض عبر الثلج. 日本語のテキスト。"

@@ -11,10 +11,11 @@ import pytest
 from django.db import connection
 from playwright.sync_api import expect
 
-from promptops.actions import accounts
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import AuditEntry
-from promptops.models import Comparison, PromptSet, Provider, Run, User, Variable
+from promptops.models import Comparison, PromptSet, Provider, Run, Variable
+from promptops.people import actions as accounts
+from promptops.people.models import User
 from tests.browser import data
 from tests.browser.conftest import WAIT_MS, WIDTHS, Pages
 from tests.browser.looks import OTHER_LOOKS, faults, look, told

@@ -32,7 +32,8 @@ from promptops.ledger.audit import COMMAND_LINE, Actor  # noqa: E402
 from promptops.ledger.errors import StaleRelease  # noqa: E402
 from promptops.ledger.models import AuditEntry, LiveConfiguration, Release  # noqa: E402
 from promptops.live import snapshots as live  # noqa: E402
-from promptops.models import Draft, Template, User, Version  # noqa: E402
+from promptops.models import Draft, Template, Version  # noqa: E402
+from promptops.people.models import User  # noqa: E402
 
 LONGEST_LIFE = 0.06  # seconds until a publisher is killed: a few publishes
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from promptops import passwords
+from promptops.people import passwords
 from promptops.web.workers import PASSWORDS_WAITING
 from tests.services.server import Browser, Server, administrator, serving
 

@@ -8,7 +8,7 @@ from channels.testing import WebsocketCommunicator
 from django.test import Client
 
 from promptops.asgi import application
-from promptops.models import User
+from promptops.people.models import User
 from promptops.platform import background
 from promptops.platform.draining import gate
 

@@ -10,7 +10,7 @@ import pytest
 from channels.db import database_sync_to_async
 
 from promptops.live import polling
-from promptops.models import User
+from promptops.people.models import User
 from promptops.web import consumers, fragments
 from promptops.web.fragments import FRAGMENTS, is_newer, shown_numbers
 from tests.web.sockets import page_socket

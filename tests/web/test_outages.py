@@ -11,7 +11,7 @@ from django.core.cache import cache
 from django.db import OperationalError, ProgrammingError, connection, transaction
 from django.urls import reverse
 
-from promptops.models import UserSession
+from promptops.people.models import UserSession
 from promptops.platform import logs, outages
 from tests.web.test_permissions import arguments, patterns, world  # noqa: F401 -- a fixture
 

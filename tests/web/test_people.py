@@ -8,9 +8,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from promptops.actions import accounts
 from promptops.ledger.models import AuditEntry
-from promptops.models import OneTimeLink, User
+from promptops.people import actions as accounts
+from promptops.people.models import OneTimeLink, User
 
 pytestmark = pytest.mark.django_db
 

@@ -12,30 +12,21 @@ from django.conf import settings
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from promptops import permissions
-from promptops.actions import accounts, comparisons, prompt_sets
+from promptops.actions import comparisons, prompt_sets
 from promptops.actions.comparisons import ArmChoice
 from promptops.actions.providers import ProviderFields, create_provider
 from promptops.actions.releases import Content
 from promptops.actions.variables import declare
 from promptops.engine.types import PromptOperation
-from promptops.enums import Permission, Role
 from promptops.ledger.audit import Actor, record
 from promptops.ledger.models import AuditEntry
 from promptops.live import snapshots as live
-from promptops.models import (
-    Comparison,
-    Draft,
-    Presence,
-    Provider,
-    Run,
-    SafetyCheck,
-    SafetyTraining,
-    Template,
-    User,
-    Version,
-)
-from promptops.permissions import TABLE, allows
+from promptops.models import Comparison, Draft, Presence, Provider, Run, SafetyCheck, SafetyTraining, Template, Version
+from promptops.people import actions as accounts
+from promptops.people import permissions
+from promptops.people.enums import Permission, Role
+from promptops.people.models import User
+from promptops.people.permissions import TABLE, allows
 from promptops.web import consumers, previews
 from promptops.web.origin import allowed
 from tests.web.sockets import page_socket

@@ -18,7 +18,8 @@ from promptops.actions.releases import Content
 from promptops.actions.templates import save_draft
 from promptops.live import polling
 from promptops.live import snapshots as live
-from promptops.models import Presence, Template, User
+from promptops.models import Presence, Template
+from promptops.people.models import User
 from promptops.platform import events
 from promptops.queries.presence import at, initials
 from tests.web.sockets import page_socket

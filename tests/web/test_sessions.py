@@ -13,12 +13,12 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from promptops.actions import accounts
 from promptops.ledger import audit
 from promptops.ledger.errors import Stale
 from promptops.ledger.models import AuditEntry
 from promptops.live import polling
-from promptops.models import User, UserSession
+from promptops.people import actions as accounts
+from promptops.people.models import User, UserSession
 from promptops.web.access import browser_name
 from tests.conftest import PASSWORD
 from tests.web.sockets import page_socket

@@ -7,8 +7,8 @@ from django.urls import reverse
 
 from promptops.actions import settings as actions
 from promptops.actions.settings import Settings
-from promptops.enums import Permission
 from promptops.ledger.models import AuditEntry, LiveConfiguration
+from promptops.people.enums import Permission
 
 pytestmark = pytest.mark.django_db
 

@@ -16,13 +16,13 @@ from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
-from promptops.actions import accounts
 from promptops.asgi import django_application
-from promptops.enums import LinkPurpose, Role
 from promptops.ledger.audit import SYSTEM, Actor
 from promptops.ledger.errors import LastAdministrator
 from promptops.ledger.models import AuditEntry
-from promptops.models import OneTimeLink, User
+from promptops.people import actions as accounts
+from promptops.people.enums import LinkPurpose, Role
+from promptops.people.models import OneTimeLink, User
 from promptops.web.workers import with_workers
 from tests.conftest import PASSWORD
 
@@ -305,7 +305,7 @@ def test_who_was_refused_is_one_line_in_the_log_and_an_error_has_its_traceback(c
     (record,) = caplog.records
     assert logging.Formatter().format(record) == "Forbidden (Permission denied): /settings/people/"
     caplog.clear()
-    monkeypatch.setattr("promptops.web.views.accounts.render", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("promptops.people.views.accounts.render", lambda *_, **__: 1 / 0)
     assert Client(raise_request_exception=False).get(reverse("sign_in")).status_code == 500
     assert "ZeroDivisionError" in logging.Formatter().format(caplog.records[0])
 

@@ -9,7 +9,7 @@ from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
 from django.contrib.sessions.backends.db import SessionStore
 
-from promptops import passwords
+from promptops.people import passwords
 from promptops.web import workers
 from promptops.web.workers import Workers, with_workers
 

@@ -9,7 +9,7 @@ from promptops.ledger import audit, registry
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import AuditEntry, AuditHead, audit_triggers
 from promptops.ledger.registry import Action
-from promptops.models import User
+from promptops.people.models import User
 
 registry.noun("audit", "Audit")
 registry.noun("access", "Refusals")

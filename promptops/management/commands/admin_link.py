@@ -5,12 +5,12 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.urls import reverse
 
-from promptops.actions import accounts
-from promptops.enums import Role
 from promptops.ledger.audit import COMMAND_LINE
 from promptops.management.commands._address import server_address
 from promptops.management.commands._secret_key import warn_of_wrong_key
-from promptops.models import User
+from promptops.people import actions as accounts
+from promptops.people.enums import Role
+from promptops.people.models import User
 
 
 class Command(BaseCommand):

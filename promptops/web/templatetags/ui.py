@@ -19,7 +19,8 @@ from django.utils.text import slugify
 from lucide.templatetags.lucide import lucide
 
 from promptops.content import summary
-from promptops.enums import Role, RunStatus
+from promptops.enums import RunStatus
+from promptops.people.enums import Role
 from promptops.platform.text import whole_percent
 from promptops.queries.matrix import Answer
 from promptops.texts import diffs

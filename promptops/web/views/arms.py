@@ -12,10 +12,10 @@ from promptops.actions import providers, releases
 from promptops.actions.releases import Reason
 from promptops.checks import failures, run_checks
 from promptops.content import NOTHING, Content, differences
-from promptops.enums import Permission
 from promptops.ledger.audit import Actor
 from promptops.live_parts.variables import values_of
 from promptops.models import Comparison, Provider
+from promptops.people.enums import Permission
 from promptops.platform.text import whole_number
 from promptops.queries import evidence
 from promptops.queries.offers import Offer, offers

@@ -13,11 +13,11 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
-from promptops.enums import Permission
 from promptops.ledger import audit
 from promptops.ledger.actions.exports import record_export
 from promptops.ledger.audit import Link, sentence_html
 from promptops.ledger.models import AuditEntry
+from promptops.people.enums import Permission
 from promptops.platform.pages import REACH, page, searched
 from promptops.platform.text import whole_number
 from promptops.queries import audit as queries

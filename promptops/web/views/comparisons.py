@@ -13,11 +13,12 @@ from promptops.actions import comparisons as actions
 from promptops.actions.comparisons import ArmChoice
 from promptops.engine.operations import OPERATIONS, OperationSpec, first_operation
 from promptops.engine.snapshot import Snapshot
-from promptops.enums import ComparisonState, Permission
+from promptops.enums import ComparisonState
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused
 from promptops.live import snapshots as live
 from promptops.models import Comparison
+from promptops.people.enums import Permission
 from promptops.platform.pages import page
 from promptops.platform.text import whole_number
 from promptops.queries import comparisons as queries

@@ -5,7 +5,8 @@ from typing import Any
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 
-from promptops.enums import ComparisonState, Permission
+from promptops.enums import ComparisonState
+from promptops.people.enums import Permission
 from promptops.platform.text import whole_number
 from promptops.queries import matrix as queries
 from promptops.queries.matrix import SHOWS, Filters

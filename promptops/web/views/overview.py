@@ -3,7 +3,7 @@
 from django.http import HttpResponse
 from django.shortcuts import render
 
-from promptops.enums import Permission
+from promptops.people.enums import Permission
 from promptops.platform.text import whole_number
 from promptops.queries import overview as queries
 from promptops.queries.figures import DEFAULT_HOURS, STEP_MINUTES, figures

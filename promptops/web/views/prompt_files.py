@@ -12,8 +12,8 @@ from django.views.decorators.http import require_POST
 
 from promptops.actions import sets
 from promptops.content import SETTINGS, UNSET
-from promptops.enums import Permission
 from promptops.ledger.errors import Refused
+from promptops.people.enums import Permission
 from promptops.web import review
 from promptops.web.access import actor, requires, takes_file
 from promptops.web.request import Request

@@ -11,9 +11,9 @@ from django.utils.text import slugify
 from django.views.decorators.http import require_POST
 
 from promptops.actions import prompt_sets as actions
-from promptops.enums import Permission
 from promptops.ledger.errors import Refused, Stale
 from promptops.models import PromptSet
+from promptops.people.enums import Permission
 from promptops.platform.pages import page
 from promptops.platform.text import whole_number
 from promptops.queries import prompt_sets as queries

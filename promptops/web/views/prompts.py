@@ -18,11 +18,11 @@ from promptops.actions import templates as actions
 from promptops.checks import failures, run_checks
 from promptops.content import NOTHING, Content
 from promptops.engine.variables import Piece, filled_bytes, pieces
-from promptops.enums import Permission
 from promptops.ledger.errors import Refused, Stale, StaleDraft, StaleRelease
 from promptops.live import snapshots as live
 from promptops.live_parts.variables import values_of
 from promptops.models import DiscardedDraft, Draft, Template, Version
+from promptops.people.enums import Permission
 from promptops.platform.text import MAX_BODY_BYTES, estimate_tokens, whole_number
 from promptops.queries import providers as provider_queries
 from promptops.queries.search import search

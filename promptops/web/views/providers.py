@@ -13,10 +13,10 @@ from django_htmx.http import HttpResponseClientRedirect, reswap, retarget
 
 from promptops.actions import adaptations
 from promptops.actions import providers as actions
-from promptops.enums import Permission
 from promptops.key_variables import problem_of
 from promptops.ledger.errors import Refused
 from promptops.models import Provider
+from promptops.people.enums import Permission
 from promptops.platform.text import whole_number
 from promptops.queries import providers as queries
 from promptops.web import review

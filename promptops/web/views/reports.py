@@ -8,7 +8,7 @@ from django.views.decorators.http import require_POST
 
 from promptops.actions import comparisons as actions
 from promptops.engine.variables import find
-from promptops.enums import Permission
+from promptops.people.enums import Permission
 from promptops.platform.text import whole_number
 from promptops.queries import comparisons as progress
 from promptops.queries import matrix, verdicts

@@ -8,9 +8,9 @@ from django.views.decorators.http import require_POST
 from promptops.actions import runs as actions
 from promptops.actions import safety
 from promptops.engine.rewrite import parse_alternatives
-from promptops.enums import Permission
 from promptops.ledger.errors import Refused
 from promptops.models import Attempt, Run
+from promptops.people.enums import Permission
 from promptops.platform.pages import page
 from promptops.platform.text import whole_number
 from promptops.queries import runs as queries

@@ -10,10 +10,11 @@ from django.views.decorators.http import require_POST
 
 from promptops import guards
 from promptops.actions import safety as actions
-from promptops.enums import Permission, SafetyMode, SafetyTermKind, WhenUnavailable
+from promptops.enums import SafetyMode, SafetyTermKind, WhenUnavailable
 from promptops.ledger.audit import Actor
 from promptops.live_parts.safety_releases import filter_at, shown_at
 from promptops.models import SafetyModelVersion, SafetySettings
+from promptops.people.enums import Permission
 from promptops.platform.text import whole_number
 from promptops.queries import safety as queries
 from promptops.queries.safety_forecast import forecast

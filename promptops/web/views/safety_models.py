@@ -15,10 +15,11 @@ from promptops import guards
 from promptops.actions import safety as actions
 from promptops.actions import safety_training
 from promptops.engine.safety.training import Step
-from promptops.enums import Permission, TrainingState
+from promptops.enums import TrainingState
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused
 from promptops.models import SafetyModelVersion, SafetySettings, SafetyTraining
+from promptops.people.enums import Permission
 from promptops.platform.text import whole_number
 from promptops.queries import safety as queries
 from promptops.web import review, safety_releases

@@ -13,9 +13,10 @@ from django_htmx.http import HttpResponseClientRedirect, push_url
 
 from promptops.actions import safety, safety_reviews
 from promptops.engine.safety.guard import SafetyCategory
-from promptops.enums import Permission, SafetyQueue, SafetyReview, SafetySide
+from promptops.enums import SafetyQueue, SafetyReview, SafetySide
 from promptops.ledger.errors import Refused
 from promptops.models import Run, SafetyCheck
+from promptops.people.enums import Permission
 from promptops.platform.text import whole_number
 from promptops.queries import runs as run_queries
 from promptops.queries import safety as queries

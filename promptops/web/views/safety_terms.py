@@ -13,9 +13,10 @@ from promptops import guards
 from promptops.actions import safety as actions
 from promptops.actions.safety import Term
 from promptops.engine.safety.guard import SafetyGuard
-from promptops.enums import Permission, SafetyTermKind
+from promptops.enums import SafetyTermKind
 from promptops.ledger.audit import Actor
 from promptops.models import SafetySettings, SafetyTerm
+from promptops.people.enums import Permission
 from promptops.platform.text import whole_number
 from promptops.queries import safety as queries
 from promptops.queries import safety_replay

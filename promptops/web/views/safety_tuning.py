@@ -13,10 +13,11 @@ from promptops import guards
 from promptops.actions import safety as actions
 from promptops.engine.safety.guard import SafetyCategory, SafetyPolicy, SafetyVerdict, VerdictDecision
 from promptops.engine.snapshot import SafetySpec
-from promptops.enums import Permission, SafetyMode, SafetySide
+from promptops.enums import SafetyMode, SafetySide
 from promptops.ledger.audit import Actor
 from promptops.live import snapshots as live
 from promptops.models import Run, SafetySettings
+from promptops.people.enums import Permission
 from promptops.platform.text import whole_number
 from promptops.queries import runs as run_queries
 from promptops.queries import safety as queries

@@ -9,10 +9,10 @@ from django.urls import reverse
 from django_htmx.http import reswap, retarget
 
 from promptops.actions import settings as actions
-from promptops.enums import Permission, Role
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import LiveConfiguration
-from promptops.permissions import allows
+from promptops.people.enums import Permission, Role
+from promptops.people.permissions import allows
 from promptops.web import review
 from promptops.web.access import refused, requires
 from promptops.web.forms_settings import SettingsForm

@@ -4,9 +4,9 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 
-from promptops.enums import Permission
 from promptops.ledger import parts
 from promptops.ledger.models import Release
+from promptops.people.enums import Permission
 from promptops.platform.pages import page
 from promptops.platform.text import whole_number
 from promptops.queries import safety

@@ -10,10 +10,10 @@ from django.views.decorators.http import require_POST
 from django_htmx.http import reswap, retarget
 
 from promptops.actions import variables as actions
-from promptops.enums import Permission
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import VariableInUse
 from promptops.models import Variable
+from promptops.people.enums import Permission
 from promptops.platform.text import whole_number
 from promptops.queries import variables as queries
 from promptops.web import review

@@ -3,7 +3,7 @@
 from django.http import HttpResponse
 from django.shortcuts import render
 
-from promptops.enums import Permission
+from promptops.people.enums import Permission
 from promptops.queries import verdicts as queries
 from promptops.queries.offers import offers
 from promptops.web import blindness

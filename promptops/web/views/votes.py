@@ -10,9 +10,10 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
 
 from promptops.actions import votes as actions
-from promptops.enums import Permission, Side
+from promptops.enums import Side
 from promptops.ledger.errors import Refused
 from promptops.models import Comparison
+from promptops.people.enums import Permission
 from promptops.platform.text import whole_number
 from promptops.queries import votes as queries
 from promptops.web.access import actor, requires

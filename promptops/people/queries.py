@@ -6,8 +6,8 @@ from datetime import datetime
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from promptops.enums import LinkPurpose, Role
-from promptops.models import OneTimeLink, User, UserSession
+from promptops.people.enums import LinkPurpose, Role
+from promptops.people.models import OneTimeLink, User, UserSession
 
 
 @dataclass(frozen=True)

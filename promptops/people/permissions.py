@@ -1,6 +1,6 @@
 """The permission table: the one place that says which role may do what. Views and consumers ask `allows`."""
 
-from promptops.enums import Permission, Role
+from promptops.people.enums import Permission, Role
 
 TABLE: dict[Role, frozenset[Permission]] = {
     Role.VIEWER: frozenset({Permission.READ}),

@@ -5,11 +5,10 @@ from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from promptops.actions import accounts as actions
-from promptops.enums import Permission
 from promptops.ledger.errors import Stale
-from promptops.models import User
-from promptops.queries import people as queries
+from promptops.people import actions, queries
+from promptops.people.enums import Permission
+from promptops.people.models import User
 from promptops.web import review
 from promptops.web.access import actor, requires
 from promptops.web.request import Request
@@ -61,7 +60,7 @@ def _page(request: Request, person: User) -> HttpResponse:
         row.is_this = row.session_id == request.session.session_key  # type: ignore[attr-defined]
     others = sum(not row.is_this for row in rows)  # type: ignore[attr-defined]
     context = {"person": person, "rows": rows, "others": others, "of_others": person != request.user}
-    return render(request, "sessions/_list.html" if request.htmx else "sessions/index.html", context)
+    return render(request, "people/sessions/_list.html" if request.htmx else "people/sessions/index.html", context)
 
 
 def _end(request: Request, person: User, session: int, url: str) -> HttpResponse:

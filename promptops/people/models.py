@@ -11,8 +11,8 @@ from django.db import models
 from django.db.models.functions import Lower
 from django.utils import timezone
 
-from promptops.enums import LinkPurpose, Permission, Role
-from promptops.permissions import allows
+from promptops.people.enums import LinkPurpose, Permission, Role
+from promptops.people.permissions import allows
 
 USERNAME = re.compile(r"[a-z0-9@.+_-]{1,60}")
 

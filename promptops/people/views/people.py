@@ -7,12 +7,11 @@ from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from promptops.actions import accounts as actions
-from promptops.enums import LinkPurpose, Permission, Role
 from promptops.ledger.errors import Refused
-from promptops.models import OneTimeLink, User
-from promptops.permissions import roles_with
-from promptops.queries import people as queries
+from promptops.people import actions, queries
+from promptops.people.enums import LinkPurpose, Permission, Role
+from promptops.people.models import OneTimeLink, User
+from promptops.people.permissions import roles_with
 from promptops.web import review
 from promptops.web.access import actor, requires
 from promptops.web.forms_settings import RoleForm

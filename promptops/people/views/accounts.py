@@ -14,11 +14,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
-from promptops.actions import accounts
-from promptops.actions.accounts import LinkUsed
-from promptops.enums import LinkPurpose, Permission, Role
-from promptops.models import OneTimeLink
-from promptops.models.users import canonical_username
+from promptops.people import actions as accounts
+from promptops.people.actions import LinkUsed
+from promptops.people.enums import LinkPurpose, Permission, Role
+from promptops.people.models import OneTimeLink, canonical_username
 from promptops.web.access import browser_name, client_address, hashes_password, public, requires
 from promptops.web.forms import JoinForm, OwnPasswordForm, PasswordForm, SignInForm
 from promptops.web.request import Request
@@ -45,7 +44,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         login(request, form.get_user())
         return HttpResponseRedirect(target)
     status = 422 if form.is_bound else 200
-    return render(request, "auth/sign_in.html", {"form": form, "next": target}, status=status)
+    return render(request, "people/auth/sign_in.html", {"form": form, "next": target}, status=status)
 
 
 def locked_out(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -69,7 +68,7 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 @sensitive_post_parameters()
 def setup(request: HttpRequest, token: str) -> HttpResponse:
     """Create the first administrator, by the link that `make run` prints."""
-    return _join(request, token, LinkPurpose.SETUP, "auth/setup.html")
+    return _join(request, token, LinkPurpose.SETUP, "people/auth/setup.html")
 
 
 @public
@@ -78,7 +77,7 @@ def setup(request: HttpRequest, token: str) -> HttpResponse:
 @sensitive_post_parameters()
 def join(request: HttpRequest, token: str) -> HttpResponse:
     """Create an account, by an administrator's invitation."""
-    return _join(request, token, LinkPurpose.JOIN, "auth/join.html")
+    return _join(request, token, LinkPurpose.JOIN, "people/auth/join.html")
 
 
 @public
@@ -100,7 +99,7 @@ def password_by_link(request: HttpRequest, token: str) -> HttpResponse:
     except ValidationError as error:
         _show(form, error)
     context = {"form": form, "user_name": link.user.username if link.user else ""}
-    return render(request, "auth/password.html", context, status=422 if form.is_bound else 200)
+    return render(request, "people/auth/password.html", context, status=422 if form.is_bound else 200)
 
 
 @requires(Permission.READ)
@@ -129,7 +128,7 @@ def password_change(request: Request) -> HttpResponse:
             )
             messages.success(request, "Your password is changed. Other sessions of yours have ended.")
             return redirect("overview")
-    return render(request, "auth/password_change.html", {"form": form}, status=422 if form.is_bound else 200)
+    return render(request, "people/auth/password_change.html", {"form": form}, status=422 if form.is_bound else 200)
 
 
 def _join(request: HttpRequest, token: str, purpose: LinkPurpose, page: str) -> HttpResponse:

@@ -14,13 +14,13 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from promptops.actions import _accounts_audit  # noqa: F401 -- declares the audited actions of this module
-from promptops.enums import LinkPurpose, Role
 from promptops.ledger import audit
 from promptops.ledger.audit import COMMAND_LINE, SOMEBODY, SYSTEM, Actor
 from promptops.ledger.errors import LastAdministrator, Refused, Stale
 from promptops.ledger.models import AuditEntry, LiveConfiguration
-from promptops.models import OneTimeLink, User, UserSession
+from promptops.people import audited as _accounts_audit  # noqa: F401 -- declares the audited actions of this module
+from promptops.people.enums import LinkPurpose, Role
+from promptops.people.models import OneTimeLink, User, UserSession
 from promptops.platform import events
 
 UNKNOWN_NAME = "an unknown name"
