@@ -19,7 +19,6 @@ def bench_verdicts() -> list[dict[str, Any]]:
     from django.test import Client
 
     from promptops.actions import comparisons
-    from promptops.actions.providers import ProviderFields, create_provider
     from promptops.actions.releases import Content, publish
     from promptops.actions.templates import create_template
     from promptops.engine.types import PromptOperation
@@ -27,6 +26,7 @@ def bench_verdicts() -> list[dict[str, Any]]:
     from promptops.live import snapshots as live
     from promptops.models import Vote
     from promptops.people.models import User
+    from promptops.providers.actions.providers import ProviderFields, create_provider
 
     user = User.objects.create(username="verdicts", name="Bench", role="administrator")
     by = Actor.person(user)

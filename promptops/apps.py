@@ -19,9 +19,10 @@ class PromptOpsConfig(AppConfig):
     verbose_name = "PromptOps"
 
     def ready(self) -> None:
-        from promptops import actions, key_variables, live_parts, system_checks  # noqa: F401 -- they register themselves
+        from promptops import actions, live_parts, system_checks  # noqa: F401 -- they register themselves
         from promptops.engine import addresses
         from promptops.people import signals  # noqa: F401 -- they register themselves
+        from promptops.providers import key_variables  # noqa: F401 -- they register themselves
 
         for module in iter_modules(actions.__path__):  # they declare the audited actions
             import_module(f"{actions.__name__}.{module.name}")

@@ -3,7 +3,6 @@
 from django.db import models
 
 from promptops.engine.operations import OPERATIONS
-from promptops.engine.providers.kinds import KINDS
 
 
 class RunSource(models.TextChoices):
@@ -112,11 +111,6 @@ class Side(models.TextChoices):
     RIGHT = "right", "B is better"
     TIE = "tie", "Tie"
     NEITHER = "neither", "Neither is good"
-
-
-def provider_kind_choices() -> list[tuple[str, str]]:
-    """Return the provider kinds as choices of a field."""
-    return [(kind.name, kind.label) for kind in KINDS.values()]
 
 
 def operation_choices() -> list[tuple[str, str]]:

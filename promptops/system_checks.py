@@ -10,9 +10,9 @@ from django.db import connections
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
-from promptops.key_variables import SETTING, problem_of
 from promptops.ledger.models import audit_triggers
-from promptops.models import Provider
+from promptops.providers.key_variables import SETTING, problem_of
+from promptops.providers.models import Provider
 
 
 @register(Tags.database)

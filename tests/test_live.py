@@ -15,8 +15,7 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 
-from promptops.actions import providers, releases
-from promptops.actions.providers import ProviderFields
+from promptops.actions import releases
 from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
 from promptops.ledger.models import AuditEntry
@@ -24,6 +23,8 @@ from promptops.live import polling
 from promptops.live import snapshots as live
 from promptops.models import Draft, Template
 from promptops.platform import crypto, events
+from promptops.providers.actions import providers
+from promptops.providers.actions.providers import ProviderFields
 from tests.web.sockets import page_socket
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -10,16 +10,18 @@ import pytest
 from django.db import connection, models
 
 import promptops
-from promptops.actions import providers, releases, safety, settings, templates, variables
-from promptops.actions.providers import ProviderFields
+from promptops.actions import releases, safety, settings, templates, variables
 from promptops.actions.releases import Content
 from promptops.actions.safety import SafetyChange, Term
 from promptops.actions.settings import Settings
 from promptops.ledger import parts
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import LiveConfiguration, Release
-from promptops.live_parts.providers import RELEASED
-from promptops.models import Provider, SafetySettings, SafetyTerm, Template, Variable, Version
+from promptops.models import SafetySettings, SafetyTerm, Template, Variable, Version
+from promptops.providers.actions import providers
+from promptops.providers.actions.providers import ProviderFields
+from promptops.providers.live_part import RELEASED
+from promptops.providers.models import Provider
 
 SECRET = "hunter2"
 

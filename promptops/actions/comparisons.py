@@ -19,9 +19,10 @@ from promptops.ledger.actions.exports import record_export
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Stale
 from promptops.ledger.registry import Action
-from promptops.models import Arm, Comparison, ComparisonInput, Provider, Template, Trial, Version
+from promptops.models import Arm, Comparison, ComparisonInput, Template, Trial, Version
 from promptops.models.comparisons import LETTERS
 from promptops.platform import events
+from promptops.providers.models import Provider
 
 registry.noun("comparison", "Comparisons")
 registry.object_kind("comparison", "Comparison", url=lambda entry: reverse("comparison", args=[entry.object_id]))

@@ -10,8 +10,8 @@ from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.models import LiveConfiguration
 from promptops.ledger.registry import Action
 from promptops.ledger.releases import next_revision, record_release
-from promptops.models import Provider
 from promptops.platform import crypto
+from promptops.providers.models import Provider
 
 registry.noun("settings", "Settings")
 registry.noun("secret_key", "Secret key")

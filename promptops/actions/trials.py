@@ -27,12 +27,13 @@ from promptops.engine.snapshot import ProviderSpec, Snapshot
 from promptops.enums import ComparisonState, RunSource, RunStatus, TrialState
 from promptops.ledger.errors import Refused
 from promptops.live import snapshots as live
-from promptops.live_parts.providers import provider_spec
-from promptops.models import Arm, Comparison, Provider, Run, Trial
+from promptops.models import Arm, Comparison, Run, Trial
 from promptops.models.comparisons import LONGEST_DELAY, delayed
 from promptops.platform import events
 from promptops.platform.draining import gate
 from promptops.platform.threads import DatabaseThread
+from promptops.providers.live_part import provider_spec
+from promptops.providers.models import Provider
 from promptops.stats.measures import measure
 
 log = logging.getLogger(__name__)

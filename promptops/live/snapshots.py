@@ -20,14 +20,14 @@ from promptops.engine.health import HealthRegistry
 from promptops.engine.providers.adaptations import learned
 from promptops.engine.providers.addresses import base_address
 from promptops.engine.snapshot import Snapshot
-from promptops.key_variables import address_of
 from promptops.ledger import parts
 from promptops.ledger.models import LiveConfiguration
 from promptops.live import polling
 from promptops.live.polling import Look
-from promptops.models import LearnedAdaptation, Provider
 from promptops.platform import events
 from promptops.platform.threads import DatabaseThread, in_background
+from promptops.providers.key_variables import address_of
+from promptops.providers.models import LearnedAdaptation, Provider
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ import django.core.validators
 import django.db.models.deletion
 import django.db.models.functions.text
 import django.utils.timezone
-import promptops.models.providers
+import promptops.providers.models
 from django.conf import settings
 from django.db import migrations, models
 
@@ -96,7 +96,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(error_messages={'unique': 'A provider of that name exists. Choose another name.'}, max_length=60, unique=True, validators=[django.core.validators.RegexValidator('\\A[a-z0-9][a-z0-9_.-]*\\Z', 'Use lower-case letters, digits, -, _ and . only, starting with a letter or digit.')])),
                 ('kind', models.CharField(choices=[('cerebras', 'Cerebras'), ('groq', 'Groq'), ('openai', 'OpenAI-compatible'), ('local', 'Local (embedded model)')], max_length=20)),
-                ('base_url', models.CharField(blank=True, max_length=300, validators=[promptops.models.providers.validate_address, django.core.validators.RegexValidator('\\Ahttps?://[A-Za-z0-9.\\-\\[\\]:]+(/[^\\s?#@]*)?\\Z', 'Give an address such as http://127.0.0.1:8080/v1, with no password and no query.')], verbose_name='base URL')),
+                ('base_url', models.CharField(blank=True, max_length=300, validators=[promptops.providers.models.validate_address, django.core.validators.RegexValidator('\\Ahttps?://[A-Za-z0-9.\\-\\[\\]:]+(/[^\\s?#@]*)?\\Z', 'Give an address such as http://127.0.0.1:8080/v1, with no password and no query.')], verbose_name='base URL')),
                 ('model', models.CharField(blank=True, max_length=200, verbose_name='model id')),
                 ('key_env', models.CharField(blank=True, max_length=100, validators=[django.core.validators.RegexValidator('\\A[A-Za-z_][A-Za-z0-9_]*\\Z', 'Use the name of a variable, such as GROQ_API_KEY.')], verbose_name='environment variable')),
                 ('key_encrypted', models.TextField(blank=True)),

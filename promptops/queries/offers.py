@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from promptops.content import effective
 from promptops.ledger.models import LiveConfiguration
-from promptops.models import Arm, Comparison, Provider, Version
+from promptops.models import Arm, Comparison, Version
+from promptops.providers.models import Provider
 
 
 @dataclass(frozen=True)

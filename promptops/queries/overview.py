@@ -8,7 +8,7 @@ from promptops.engine.operations import OPERATIONS
 from promptops.ledger import audit, registry
 from promptops.ledger.models import AuditEntry, Release
 from promptops.models import Template
-from promptops.queries.providers import ProviderRow, chain
+from promptops.providers.queries import ProviderRow, chain
 from promptops.queries.safety import SafetyState
 from promptops.queries.safety import state as safety_state
 from promptops.queries.templates import newest_release_of

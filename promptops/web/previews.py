@@ -14,10 +14,11 @@ from promptops.engine.drills import Fault
 from promptops.engine.operations import first_operation
 from promptops.engine.snapshot import ProviderSpec, Snapshot
 from promptops.enums import RunSource
-from promptops.live_parts.providers import provider_spec
-from promptops.models import Provider, Template, Version
+from promptops.models import Template, Version
 from promptops.people.models import User
 from promptops.platform.text import whole_number
+from promptops.providers.live_part import provider_spec
+from promptops.providers.models import Provider
 from promptops.web.forms import ContentForm, TryForm
 
 TEST_INPUT = "a fox running through snow"

@@ -4,6 +4,7 @@ from django.urls import path, register_converter
 from django.urls.converters import IntConverter
 
 from promptops.people.views import accounts, people, sessions
+from promptops.providers import views as providers
 from promptops.web import consumers
 from promptops.web.views import (
     arms,
@@ -15,7 +16,6 @@ from promptops.web.views import (
     prompt_files,
     prompt_sets,
     prompts,
-    providers,
     reports,
     runs,
     safety,

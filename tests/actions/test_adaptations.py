@@ -8,15 +8,15 @@ import pytest
 from channels.db import database_sync_to_async
 from django.db import transaction
 
-from promptops.actions import adaptations, providers
-from promptops.actions.providers import ProviderFields
 from promptops.engine.providers.adaptations import learned
 from promptops.ledger import audit
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused
 from promptops.ledger.models import AuditEntry, LiveConfiguration
 from promptops.live import snapshots as live
-from promptops.models import LearnedAdaptation, Provider
+from promptops.providers.actions import adaptations, providers
+from promptops.providers.actions.providers import ProviderFields
+from promptops.providers.models import LearnedAdaptation, Provider
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -30,13 +30,11 @@ import promptops
 from promptops import actions, ballots
 from promptops import models as tables
 from promptops.actions import (
-    adaptations,
     comparisons,
     merges,
     presence,
     prompt_sets,
     prompts,
-    providers,
     releases,
     runs,
     safety,
@@ -52,15 +50,17 @@ from promptops.actions import (
 from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
 from promptops.enums import RunSource
-from promptops.key_variables import address_of
 from promptops.ledger import audit, registry
 from promptops.ledger.actions import exports, trail
 from promptops.ledger.models import AuditEntry, LiveConfiguration
 from promptops.live import snapshots as live
-from promptops.models import PromptSet, Provider, Run, Template, Variable, Version
+from promptops.models import PromptSet, Run, Template, Variable, Version
 from promptops.people import actions as accounts
 from promptops.people.enums import LinkPurpose
 from promptops.people.models import OneTimeLink, User
+from promptops.providers.actions import adaptations, providers
+from promptops.providers.key_variables import address_of
+from promptops.providers.models import Provider
 from promptops.texts.inputs import Line
 from tests.audit_tools import settle
 from tests.comparing import answer, compare

@@ -7,13 +7,14 @@ from django.core.exceptions import ValidationError
 
 from promptops.actions import comparisons
 from promptops.actions.comparisons import ArmChoice
-from promptops.actions.providers import ProviderFields, create_provider
 from promptops.actions.releases import Content
 from promptops.actions.variables import declare
 from promptops.engine.types import PromptOperation
 from promptops.ledger.errors import Stale
 from promptops.live import snapshots as live
-from promptops.models import Comparison, Provider, Trial
+from promptops.models import Comparison, Trial
+from promptops.providers.actions.providers import ProviderFields, create_provider
+from promptops.providers.models import Provider
 
 pytestmark = pytest.mark.django_db
 

@@ -5,14 +5,14 @@ import logging
 import pytest
 from django.core.exceptions import ValidationError
 
-from promptops.actions import providers
-from promptops.actions.providers import ProviderFields
 from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
 from promptops.live import snapshots as live
-from promptops.live_parts.providers import provider_spec
-from promptops.models import Provider
 from promptops.platform import crypto
+from promptops.providers.actions import providers
+from promptops.providers.actions.providers import ProviderFields
+from promptops.providers.live_part import provider_spec
+from promptops.providers.models import Provider
 
 pytestmark = pytest.mark.django_db
 

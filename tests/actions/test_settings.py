@@ -8,13 +8,13 @@ from django.core.management import call_command
 from django.test import override_settings
 
 from promptops.actions import settings as actions
-from promptops.actions.providers import ProviderFields, create_provider
 from promptops.actions.settings import Settings
 from promptops.actions.templates import create_template
 from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
 from promptops.live import snapshots as live
-from promptops.models import Provider
+from promptops.providers.actions.providers import ProviderFields, create_provider
+from promptops.providers.models import Provider
 
 pytestmark = pytest.mark.django_db
 

@@ -4,7 +4,6 @@ from django.conf import settings
 
 from promptops.actions import comparisons, prompt_sets
 from promptops.actions.comparisons import ArmChoice
-from promptops.actions.providers import ProviderFields, create_provider, set_enabled
 from promptops.actions.releases import Content, publish, roll_back
 from promptops.actions.samples import pin
 from promptops.actions.templates import archive, create_template, save_draft, set_aside
@@ -12,20 +11,11 @@ from promptops.actions.variables import declare
 from promptops.engine.types import PromptOperation
 from promptops.ledger.audit import Actor
 from promptops.live import snapshots as live
-from promptops.models import (
-    Attempt,
-    Comparison,
-    LearnedAdaptation,
-    Provider,
-    Run,
-    SafetyCheck,
-    SafetyModelVersion,
-    Template,
-    Trial,
-    Vote,
-)
+from promptops.models import Attempt, Comparison, Run, SafetyCheck, SafetyModelVersion, Template, Trial, Vote
 from promptops.people import actions as accounts
 from promptops.people.models import User
+from promptops.providers.actions.providers import ProviderFields, create_provider, set_enabled
+from promptops.providers.models import LearnedAdaptation, Provider
 
 LONG_WORD = "unbreakable" * 27 + "end"  # 300 characters
 MIXED = "שלום עולם, a fox 🦊 يركض عبر الثلج. 日本語のテキスト。"

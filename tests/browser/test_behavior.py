@@ -8,12 +8,13 @@ from django.contrib.sessions.models import Session
 from playwright.sync_api import Page, expect
 
 from promptops.actions import presence
-from promptops.actions.providers import ProviderFields, create_provider, reorder
 from promptops.actions.templates import describe
 from promptops.ledger import audit
 from promptops.ledger.audit import SYSTEM
-from promptops.models import Draft, Provider, Run, Template
+from promptops.models import Draft, Run, Template
 from promptops.people.actions import end_session
+from promptops.providers.actions.providers import ProviderFields, create_provider, reorder
+from promptops.providers.models import Provider
 from promptops.web import consumers
 from tests.browser.conftest import Pages, snap
 from tests.browser.upstream import Upstream

@@ -8,12 +8,12 @@ from django.conf import settings
 from playwright.sync_api import Page, expect
 
 from promptops.actions.prompts import import_prompts
-from promptops.actions.providers import ProviderFields, create_provider
 from promptops.engine.providers.local import local_available
 from promptops.ledger.audit import SYSTEM
 from promptops.ledger.models import AuditEntry
 from promptops.models import Run, Template
 from promptops.people import actions as accounts
+from promptops.providers.actions.providers import ProviderFields, create_provider
 from tests.browser.conftest import Pages, screenshot
 from tests.conftest import PASSWORD, missing
 

@@ -19,12 +19,12 @@ from django.test import AsyncClient
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from promptops.actions import providers
 from promptops.ledger import audit, registry
 from promptops.ledger.models import AuditEntry
-from promptops.models import Provider
 from promptops.people import actions as accounts
 from promptops.platform.pages import PAGE_SIZE
+from promptops.providers.actions import providers
+from promptops.providers.models import Provider
 from promptops.web.exports import FORMULA, cell
 from promptops.web.forms_filters import action_choices
 from tests.audit_tools import forget_everything, reseal, rewrite, take_out, tamper, without_triggers

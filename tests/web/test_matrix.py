@@ -11,13 +11,14 @@ from django.utils import timezone
 
 from promptops.actions import comparisons, prompt_sets
 from promptops.actions.comparisons import ArmChoice
-from promptops.actions.providers import ProviderFields, create_provider, reorder, set_enabled
 from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
 from promptops.ledger import audit
 from promptops.ledger.models import AuditEntry, ExportTally, Release
 from promptops.live.snapshots import load
-from promptops.models import Comparison, PromptSet, Provider, Run, SafetyCheck, Template, Trial, Vote
+from promptops.models import Comparison, PromptSet, Run, SafetyCheck, Template, Trial, Vote
+from promptops.providers.actions.providers import ProviderFields, create_provider, reorder, set_enabled
+from promptops.providers.models import Provider
 from promptops.queries import matrix as queries
 from tests.comparing import compare
 from tests.web.test_comparisons import answer

@@ -9,14 +9,15 @@ from autobahn.exception import Disconnected
 from channels.db import database_sync_to_async
 from channels.layers import get_channel_layer
 
-from promptops.actions.providers import ProviderFields, create_provider
 from promptops.engine import FAULTS
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import AuditEntry, LiveConfiguration
 from promptops.live import snapshots as live
-from promptops.models import Attempt, Provider, Run, Template
+from promptops.models import Attempt, Run, Template
 from promptops.people import actions as accounts
 from promptops.platform import events
+from promptops.providers.actions.providers import ProviderFields, create_provider
+from promptops.providers.models import Provider
 from promptops.web import consumers, previews
 from promptops.web.consumers import MAX_RUNS, PageConsumer
 from tests.engine.helpers import STREAM_END, STREAM_HEAD, answer_with, delta, event, http_answer, loopback, part

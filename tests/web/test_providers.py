@@ -13,9 +13,6 @@ from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from promptops.actions import adaptations
-from promptops.actions import providers as actions
-from promptops.actions.providers import ProviderFields
 from promptops.engine.errors import (
     LLMAuthError,
     LLMMissingKeyError,
@@ -29,13 +26,17 @@ from promptops.engine.health import FAILURES_TO_OPEN, HealthRegistry
 from promptops.engine.providers import build_provider, local
 from promptops.engine.providers.adaptations import ADAPTATIONS
 from promptops.engine.types import LLMMessage, LLMRequest
-from promptops.key_variables import address_of
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import AuditEntry, LiveConfiguration
 from promptops.live import snapshots as live
-from promptops.live_parts.providers import provider_spec
-from promptops.models import Attempt, Provider, Run
-from promptops.queries import providers as queries
+from promptops.models import Attempt, Run
+from promptops.providers import queries
+from promptops.providers.actions import adaptations
+from promptops.providers.actions import providers as actions
+from promptops.providers.actions.providers import ProviderFields
+from promptops.providers.key_variables import address_of
+from promptops.providers.live_part import provider_spec
+from promptops.providers.models import Provider
 from promptops.system_checks import keys_are_sent
 
 pytestmark = pytest.mark.django_db
@@ -571,7 +572,7 @@ def test_an_error_page_for_developers_shows_no_key(client_for, administrator, mo
         raise RuntimeError("The disk is full")
 
     settings.DEBUG = True
-    monkeypatch.setattr("promptops.actions.providers.record_release", breaks)
+    monkeypatch.setattr("promptops.providers.actions.providers.record_release", breaks)
     client = client_for(administrator)
     client.raise_request_exception = False
     page = client.post(reverse("provider_new"), NEW | {"confirm": "1"})

@@ -9,11 +9,11 @@ from django.utils import timezone
 
 from promptops.actions import comparisons
 from promptops.actions.comparisons import ArmChoice
-from promptops.actions.providers import ProviderFields, create_provider
 from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
 from promptops.live import snapshots as live
 from promptops.models import Attempt, Comparison, Run, Trial, Vote
+from promptops.providers.actions.providers import ProviderFields, create_provider
 from promptops.queries import verdicts as queries
 from promptops.stats.preference import wilson
 from tests.comparing import change_runs

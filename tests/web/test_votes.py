@@ -11,7 +11,6 @@ from django.utils import timezone
 from promptops import ballots
 from promptops.actions import comparisons
 from promptops.actions.comparisons import ArmChoice
-from promptops.actions.providers import ProviderFields, create_provider
 from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
 from promptops.ledger.audit import Actor
@@ -19,6 +18,7 @@ from promptops.ledger.models import AuditEntry
 from promptops.live.snapshots import load
 from promptops.models import Attempt, Comparison, Run, Template, Trial, Vote
 from promptops.platform import events
+from promptops.providers.actions.providers import ProviderFields, create_provider
 from tests.comparing import answer, change_runs, compare
 from tests.web.sockets import page_socket
 

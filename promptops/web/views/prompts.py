@@ -24,7 +24,7 @@ from promptops.live_parts.variables import values_of
 from promptops.models import DiscardedDraft, Draft, Template, Version
 from promptops.people.enums import Permission
 from promptops.platform.text import MAX_BODY_BYTES, estimate_tokens, whole_number
-from promptops.queries import providers as provider_queries
+from promptops.providers import queries as provider_queries
 from promptops.queries.search import search
 from promptops.texts import diffs
 from promptops.texts import merge as merging

@@ -11,20 +11,13 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 from django_htmx.http import HttpResponseClientRedirect, reswap, retarget
 
-from promptops.actions import adaptations
-from promptops.actions import providers as actions
-from promptops.key_variables import problem_of
 from promptops.ledger.errors import Refused
-from promptops.models import Provider
 from promptops.people.enums import Permission
 from promptops.platform.text import whole_number
-from promptops.queries import providers as queries
-from promptops.web import review
-from promptops.web.access import actor, refusal, requires
-from promptops.web.forms_providers import EditProviderForm, KeyForm, NewProviderForm, reshaped
-from promptops.web.request import Request
-from promptops.web.seen import changed
-from promptops.web.views.provider_changes import (
+from promptops.providers import queries
+from promptops.providers.actions import adaptations
+from promptops.providers.actions import providers as actions
+from promptops.providers.changes import (
     AddProvider,
     ChangeKey,
     EditProvider,
@@ -33,6 +26,13 @@ from promptops.web.views.provider_changes import (
     TurnProvider,
     unencrypted,
 )
+from promptops.providers.forms import EditProviderForm, KeyForm, NewProviderForm, reshaped
+from promptops.providers.key_variables import problem_of
+from promptops.providers.models import Provider
+from promptops.web import review
+from promptops.web.access import actor, refusal, requires
+from promptops.web.request import Request
+from promptops.web.seen import changed
 
 
 @requires(Permission.READ)

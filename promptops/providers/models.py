@@ -8,7 +8,7 @@ from django.db import models
 from django.utils import timezone
 
 from promptops.engine.providers.kinds import KindSpec, kind_spec
-from promptops.enums import provider_kind_choices
+from promptops.providers.enums import provider_kind_choices
 
 TIME_VALIDATORS = [MinValueValidator(100), MaxValueValidator(600_000)]  # milliseconds
 PRICE_VALIDATORS = [MinValueValidator(0.0), MaxValueValidator(100_000.0)]  # USD per million tokens

@@ -6,15 +6,15 @@ from urllib.parse import urlsplit
 
 from django.urls import reverse
 
-from promptops.actions import providers as actions
 from promptops.engine.providers.adaptations import ADAPTATIONS
-from promptops.key_variables import address_of, is_sent_in_the_clear
 from promptops.ledger.audit import Actor
-from promptops.models import Provider
 from promptops.platform.text import whole_number
-from promptops.queries import providers as queries
+from promptops.providers import queries
+from promptops.providers.actions import providers as actions
+from promptops.providers.forms import EditProviderForm, KeyForm, NewProviderForm
+from promptops.providers.key_variables import address_of, is_sent_in_the_clear
+from promptops.providers.models import Provider
 from promptops.web import review
-from promptops.web.forms_providers import EditProviderForm, KeyForm, NewProviderForm
 from promptops.web.review import Change, ReviewedChange
 
 KEY_DROPPED = "The key was entered for another server, so this change removes it. Enter the key again afterwards."

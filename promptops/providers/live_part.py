@@ -5,11 +5,11 @@ from typing import Any
 
 from promptops.engine.snapshot import ProviderSpec
 from promptops.engine.types import Prices
-from promptops.key_variables import problem_of
 from promptops.ledger import parts
 from promptops.ledger.models import LiveConfiguration
-from promptops.models import Provider
 from promptops.platform import crypto
+from promptops.providers.key_variables import problem_of
+from promptops.providers.models import Provider
 
 log = logging.getLogger(__name__)
 

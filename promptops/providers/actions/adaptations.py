@@ -15,8 +15,8 @@ from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused
 from promptops.ledger.registry import Action
 from promptops.live import snapshots as live
-from promptops.models import LearnedAdaptation, Provider
 from promptops.platform.threads import in_background
+from promptops.providers.models import LearnedAdaptation, Provider
 
 registry.register(
     Action(

@@ -1,4 +1,4 @@
-"""Forms of the Providers pages. What may be stored is decided by `promptops.actions.providers`."""
+"""Forms of the Providers pages. What may be stored is decided by `promptops.providers.actions.providers`."""
 
 from typing import Any, cast
 
@@ -6,15 +6,15 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
-from promptops.actions import providers as actions
-from promptops.actions.providers import NOT_EMBEDDED, ProviderFields
 from promptops.engine.providers.adaptations import ADAPTATIONS
 from promptops.engine.providers.addresses import base_address
 from promptops.engine.providers.kinds import KINDS, KindSpec
-from promptops.enums import provider_kind_choices
-from promptops.key_variables import key_variable, permitted
-from promptops.models import Provider
-from promptops.queries.providers import set_or_not
+from promptops.providers.actions import providers as actions
+from promptops.providers.actions.providers import NOT_EMBEDDED, ProviderFields
+from promptops.providers.enums import provider_kind_choices
+from promptops.providers.key_variables import key_variable, permitted
+from promptops.providers.models import Provider
+from promptops.providers.queries import set_or_not
 
 ENVIRONMENT, STORED, NO_KEY = "environment", "stored", "none"
 PRICES = ("price_input", "price_cached", "price_output")

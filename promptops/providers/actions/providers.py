@@ -13,16 +13,16 @@ from django.db.models import Max
 from promptops.engine.addresses import refusal_of_url
 from promptops.engine.providers.adaptations import ADAPTATIONS
 from promptops.engine.providers.addresses import base_address
-from promptops.key_variables import problem_of
 from promptops.ledger import audit, parts, registry
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.registry import Action
 from promptops.ledger.releases import Reason, next_revision, record_release
 from promptops.live import snapshots as live
-from promptops.live_parts.providers import RELEASED
-from promptops.models import Provider
 from promptops.platform import crypto
+from promptops.providers.key_variables import problem_of
+from promptops.providers.live_part import RELEASED
+from promptops.providers.models import Provider
 
 registry.noun("provider", "Providers")
 registry.object_kind("provider", "Provider")

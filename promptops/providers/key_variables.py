@@ -14,7 +14,7 @@ from django.conf import settings
 
 from promptops.engine.addresses import AllowList, allow_list, numeric_address, plain_address
 from promptops.engine.providers.kinds import KINDS
-from promptops.models import Provider
+from promptops.providers.models import Provider
 
 SETTING = "PROVIDER_KEY_VARIABLES"
 
