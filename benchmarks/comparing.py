@@ -183,12 +183,12 @@ def prepare(upstream_port: str) -> dict[str, Any]:
     from django.test import Client
 
     from promptops.actions import comparisons
-    from promptops.actions.releases import Content, publish
-    from promptops.actions.templates import create_template
     from promptops.engine.types import PromptOperation
     from promptops.ledger.audit import Actor
     from promptops.live import snapshots as live
     from promptops.people.models import User
+    from promptops.prompts.actions.releases import Content, publish
+    from promptops.prompts.actions.templates import create_template
     from promptops.providers.actions.providers import ProviderFields, create_provider
 
     person = User.objects.create(username="bench", name="Bench", role="administrator")

@@ -55,12 +55,12 @@ def publish(releases: int) -> None:
     from django.core.management import call_command
     from django.db import transaction
 
-    from promptops.actions.releases import Content
-    from promptops.actions.releases import publish as publish_template
-    from promptops.actions.templates import create_template
     from promptops.ledger.audit import COMMAND_LINE
     from promptops.live import snapshots as live
-    from promptops.models import Template
+    from promptops.prompts.actions.releases import Content
+    from promptops.prompts.actions.releases import publish as publish_template
+    from promptops.prompts.actions.templates import create_template
+    from promptops.prompts.models import Template
 
     call_command("migrate", verbosity=0)
     template = Template.objects.filter(name="enhance").first()

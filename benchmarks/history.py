@@ -53,9 +53,9 @@ def bench_history() -> list[dict[str, Any]]:
 
 def _filled(name: str, line_words: int, person: Any) -> Any:
     """A template with all its versions."""
-    from promptops.actions.releases import Content, publish
-    from promptops.actions.templates import create_template
     from promptops.ledger.audit import Actor
+    from promptops.prompts.actions.releases import Content, publish
+    from promptops.prompts.actions.templates import create_template
 
     chance = random.Random(4)
     vocabulary = [f"word{n}" for n in range(1500)] + ["the", "a", "of", "and", "camera", "light"] * 60
@@ -73,8 +73,8 @@ def _filled(name: str, line_words: int, person: Any) -> Any:
 
 
 def _keep_draft(template: Any, body: str, person: Any) -> None:
-    from promptops.actions.releases import Content
-    from promptops.actions.templates import save_draft
+    from promptops.prompts.actions.releases import Content
+    from promptops.prompts.actions.templates import save_draft
 
     save_draft(template, Content(body), user=person, base=template.live_version_id)
 

@@ -15,11 +15,11 @@ def bench_server() -> list[dict[str, Any]]:
     call_command("migrate", verbosity=0)
     from django.test import Client
 
-    from promptops.actions.releases import Content, publish
-    from promptops.actions.templates import create_template
     from promptops.ledger.audit import Actor
     from promptops.live import snapshots as live
     from promptops.people.models import User
+    from promptops.prompts.actions.releases import Content, publish
+    from promptops.prompts.actions.templates import create_template
 
     user = User.objects.create(username="bench", name="Bench", role="administrator")
     actor = Actor.person(user)

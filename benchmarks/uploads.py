@@ -78,7 +78,7 @@ def _read(kind: str, data: bytes) -> str:
     """Do what the form does with a file of this kind, and return what came of it."""
     from django.core.files.uploadedfile import SimpleUploadedFile
 
-    from promptops.actions import sets
+    from promptops.prompts.actions import sets
     from promptops.web.forms_prompt_sets import PromptSetForm
 
     if kind == "zip":

@@ -2,8 +2,6 @@
 
 from django.db import models
 
-from promptops.engine.operations import OPERATIONS
-
 
 class RunSource(models.TextChoices):
     """What asked for a run."""
@@ -111,8 +109,3 @@ class Side(models.TextChoices):
     RIGHT = "right", "B is better"
     TIE = "tie", "Tie"
     NEITHER = "neither", "Neither is good"
-
-
-def operation_choices() -> list[tuple[str, str]]:
-    """Return the operations as choices of a field."""
-    return [(name, name) for name in OPERATIONS]

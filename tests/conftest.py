@@ -126,10 +126,10 @@ def client_for() -> Callable[..., "object"]:
 @pytest.fixture
 def publish(actor):
     """`publish("enhance", "text", note=...)`: publish on top of what is live; the template is made when missing."""
-    from promptops.actions.releases import Content
-    from promptops.actions.releases import publish as publish_action
-    from promptops.actions.templates import create_template
-    from promptops.models import Template
+    from promptops.prompts.actions.releases import Content
+    from promptops.prompts.actions.releases import publish as publish_action
+    from promptops.prompts.actions.templates import create_template
+    from promptops.prompts.models import Template
 
     def make(name: str, body: str, *, operation: str = "", note: str = "", by=actor, **settings):
         template = Template.objects.filter(name=name).first()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from promptops.checks import failures, run_checks
+from promptops.prompts.checks import failures, run_checks
 
 VALUES = {"season": "winter", "long": "x" * 4000, "empty": ""}
 NAMES = ["Not blank", "Readable", "Length", "Braces", "Variables"]

@@ -6,9 +6,10 @@ import pytest
 from django import forms
 from django.core.exceptions import ValidationError
 
-from promptops.content import FIELDS, NOTHING, SETTINGS, Content, differences, effective, summary, values_of
 from promptops.ledger.models import LiveConfiguration
-from promptops.models import Arm, DiscardedDraft, Draft, Run, Version
+from promptops.models import Arm, Run
+from promptops.prompts.content import FIELDS, NOTHING, SETTINGS, Content, differences, effective, summary, values_of
+from promptops.prompts.models import DiscardedDraft, Draft, Version
 from promptops.web.forms import ContentForm, setting_field
 from promptops.web.forms_comparisons import OF_ARMS
 from promptops.web.forms_settings import SettingsForm

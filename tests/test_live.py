@@ -15,14 +15,14 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 
-from promptops.actions import releases
-from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
 from promptops.ledger.models import AuditEntry
 from promptops.live import polling
 from promptops.live import snapshots as live
-from promptops.models import Draft, Template
 from promptops.platform import crypto, events
+from promptops.prompts.actions import releases
+from promptops.prompts.actions.releases import Content
+from promptops.prompts.models import Draft, Template
 from promptops.providers.actions import providers
 from promptops.providers.actions.providers import ProviderFields
 from tests.web.sockets import page_socket
@@ -266,7 +266,7 @@ def test_export_writes_the_live_texts_back_under_the_same_names(publish, tmp_pat
 
 
 def test_an_export_that_cannot_finish_changes_nothing(publish, tmp_path, monkeypatch, actor):
-    from promptops.actions.prompts import export_prompts
+    from promptops.prompts.actions.prompts import export_prompts
 
     publish("enhance", "New")
     publish("rewrite", "New")
@@ -286,7 +286,7 @@ def test_an_export_that_cannot_finish_changes_nothing(publish, tmp_path, monkeyp
 
 
 def test_shipped_prompts_are_imported_once_and_a_bad_file_is_told(actor, tmp_path):
-    from promptops.actions.prompts import import_prompts
+    from promptops.prompts.actions.prompts import import_prompts
 
     for name in ("enhance", "rewrite"):
         (tmp_path / f"{name}.txt").write_bytes(Path(settings.PROMPTS_DIR, f"{name}.txt").read_bytes())
@@ -300,7 +300,7 @@ def test_shipped_prompts_are_imported_once_and_a_bad_file_is_told(actor, tmp_pat
 
 
 def test_shipped_prompts_are_all_usable(actor):
-    from promptops.actions.prompts import import_prompts
+    from promptops.prompts.actions.prompts import import_prompts
 
     assert import_prompts(settings.PROMPTS_DIR, by=actor) == []
     assert len(live.load().templates) == 3

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptops.content import NOTHING
+from promptops.prompts.content import NOTHING
 from promptops.texts import merge as merging
 from promptops.texts.merge import Merge, Part, merge, merge_texts
 

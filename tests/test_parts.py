@@ -10,14 +10,16 @@ import pytest
 from django.db import connection, models
 
 import promptops
-from promptops.actions import releases, safety, settings, templates, variables
-from promptops.actions.releases import Content
+from promptops.actions import safety, settings
 from promptops.actions.safety import SafetyChange, Term
 from promptops.actions.settings import Settings
 from promptops.ledger import parts
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import LiveConfiguration, Release
-from promptops.models import SafetySettings, SafetyTerm, Template, Variable, Version
+from promptops.models import SafetySettings, SafetyTerm
+from promptops.prompts.actions import releases, templates, variables
+from promptops.prompts.actions.releases import Content
+from promptops.prompts.models import Template, Variable, Version
 from promptops.providers.actions import providers
 from promptops.providers.actions.providers import ProviderFields
 from promptops.providers.live_part import RELEASED

@@ -12,12 +12,12 @@ from django.db.backends.signals import connection_created
 
 from promptops.actions import recording, runs
 from promptops.actions.recording import Recorder
-from promptops.actions.releases import Content
 from promptops.actions.runs import RunPlan, RunRecorded, execute
 from promptops.engine.types import PromptOperation
 from promptops.enums import RunSource
 from promptops.live import snapshots as live
 from promptops.models import Run
+from promptops.prompts.actions.releases import Content
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

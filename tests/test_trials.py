@@ -18,7 +18,6 @@ from django.utils import timezone
 
 from promptops.actions import comparisons, trials
 from promptops.actions.comparisons import ArmChoice
-from promptops.actions.releases import Content
 from promptops.actions.safety import SafetyChange, Term, change_safety
 from promptops.actions.trials import Runner
 from promptops.engine.types import PromptOperation
@@ -26,6 +25,7 @@ from promptops.ledger.audit import Actor
 from promptops.live import snapshots as live
 from promptops.models import Arm, Comparison, Run, Trial
 from promptops.people.models import User
+from promptops.prompts.actions.releases import Content
 from promptops.providers.actions.providers import ProviderFields, create_provider
 from promptops.providers.models import Provider
 from promptops.queries.comparisons import progress

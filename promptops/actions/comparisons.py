@@ -9,8 +9,6 @@ from django.urls import reverse
 from django.utils import timezone
 
 from promptops.actions.runs import MAX_COUNT, clean_input
-from promptops.checks import failures, run_checks
-from promptops.content import Content, effective
 from promptops.engine.operations import operation_spec
 from promptops.engine.snapshot import Snapshot
 from promptops.enums import ComparisonState, TrialState
@@ -19,9 +17,12 @@ from promptops.ledger.actions.exports import record_export
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Stale
 from promptops.ledger.registry import Action
-from promptops.models import Arm, Comparison, ComparisonInput, Template, Trial, Version
+from promptops.models import Arm, Comparison, ComparisonInput, Trial
 from promptops.models.comparisons import LETTERS
 from promptops.platform import events
+from promptops.prompts.checks import failures, run_checks
+from promptops.prompts.content import Content, effective
+from promptops.prompts.models import Template, Version
 from promptops.providers.models import Provider
 
 registry.noun("comparison", "Comparisons")

@@ -20,7 +20,6 @@ from django.urls import reverse
 from django.utils import timezone
 
 from promptops.actions.recording import PAGE_WAITS_SECONDS, NotRecorded, recorder
-from promptops.content import Content
 from promptops.engine.chain import AttemptStarted, ChainEvent, Delivery, HedgePolicy, RunDone, TextChunk, run_chain
 from promptops.engine.drills import Fault, faulty
 from promptops.engine.enhancer import build_request
@@ -37,11 +36,13 @@ from promptops.ledger.errors import Refused
 from promptops.ledger.models import LiveConfiguration
 from promptops.ledger.registry import Action
 from promptops.live import snapshots as live
-from promptops.models import Attempt, Run, SafetyCheck, SafetyExample, Template, Trial, Version
+from promptops.models import Attempt, Run, SafetyCheck, SafetyExample, Trial
 from promptops.people.models import User
 from promptops.platform import events
 from promptops.platform.draining import gate
 from promptops.platform.threads import DatabaseThread
+from promptops.prompts.content import Content
+from promptops.prompts.models import Template, Version
 
 registry.noun("run", "Runs")
 registry.object_kind("run", "Run", url=lambda entry: reverse("run", args=[entry.object_id]))

@@ -9,7 +9,7 @@ Refused (ValueError)
 `-- LastAdministrator
 """
 
-from promptops.models import Draft, Version
+from promptops.prompts.models import Draft, Version
 
 
 class Refused(ValueError):

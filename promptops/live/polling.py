@@ -11,8 +11,9 @@ from django.db.models.functions import JSONArray
 
 from promptops.enums import ComparisonState
 from promptops.ledger.models import AuditEntry, AuditHead, LiveConfiguration
-from promptops.models import Comparison, Draft, Presence, Run
+from promptops.models import Comparison, Run
 from promptops.platform import events
+from promptops.prompts.models import Draft, Presence
 from promptops.providers.models import LearnedAdaptation
 
 

@@ -13,10 +13,10 @@ from promptops.models.safety import (
     SafetyTerm,
     SafetyTraining,
 )
-from promptops.models.samples import Sample
-from promptops.models.templates import DiscardedDraft, Draft, Presence, Template, Version
-from promptops.models.variables import Variable
 from promptops.people.models import OneTimeLink, User, UserSession
+from promptops.prompts.models.samples import Sample
+from promptops.prompts.models.templates import DiscardedDraft, Draft, Presence, Template, Version
+from promptops.prompts.models.variables import Variable
 from promptops.providers.models import LearnedAdaptation, Provider
 
 __all__ = [

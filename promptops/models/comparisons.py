@@ -10,9 +10,10 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from promptops.content import Content, values_of
 from promptops.engine.operations import OperationSpec, operation_spec
-from promptops.enums import Choice, ComparisonState, TrialState, operation_choices
+from promptops.enums import Choice, ComparisonState, TrialState
+from promptops.prompts.content import Content, values_of
+from promptops.prompts.enums import operation_choices
 
 LETTERS = "ABCD"
 

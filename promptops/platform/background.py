@@ -11,7 +11,6 @@ from typing import Any
 
 from django.contrib.sessions.backends.db import SessionStore
 
-from promptops.actions import presence
 from promptops.actions.runs import erase_expired
 from promptops.actions.trials import Runner
 from promptops.ledger.actions.exports import record_counted_exports
@@ -19,6 +18,7 @@ from promptops.live import snapshots as live
 from promptops.platform import events
 from promptops.platform.draining import gate
 from promptops.platform.threads import in_background
+from promptops.prompts.actions import presence
 from promptops.providers.actions import adaptations
 
 log = logging.getLogger(__name__)

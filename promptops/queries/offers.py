@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from promptops.content import effective
 from promptops.ledger.models import LiveConfiguration
-from promptops.models import Arm, Comparison, Version
+from promptops.models import Arm, Comparison
+from promptops.prompts.content import effective
+from promptops.prompts.models import Version
 from promptops.providers.models import Provider
 
 

@@ -7,11 +7,11 @@ from django.utils.safestring import SafeString
 from promptops.engine.operations import OPERATIONS
 from promptops.ledger import audit, registry
 from promptops.ledger.models import AuditEntry, Release
-from promptops.models import Template
+from promptops.prompts.models import Template
+from promptops.prompts.queries.templates import newest_release_of
 from promptops.providers.queries import ProviderRow, chain
 from promptops.queries.safety import SafetyState
 from promptops.queries.safety import state as safety_state
-from promptops.queries.templates import newest_release_of
 
 CHANGES_SHOWN = 8
 

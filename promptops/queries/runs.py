@@ -11,8 +11,9 @@ from django.db.models.functions import Left
 from promptops.engine.safety.guard import VerdictDecision
 from promptops.enums import RunStatus
 from promptops.ledger.models import LiveConfiguration
-from promptops.models import Attempt, Run, SafetyCheck, Template
+from promptops.models import Attempt, Run, SafetyCheck
 from promptops.people.models import User
+from promptops.prompts.models import Template
 from promptops.providers.models import Provider
 from promptops.queries.safety import NOT_JUDGED
 from promptops.queries.safety_forecast import OUTCOMES, having

@@ -8,13 +8,14 @@ from typing import Any
 from django.db.models import Max, Q, QuerySet
 from django.utils.safestring import SafeString
 
-from promptops.content import SETTINGS
 from promptops.engine.operations import OPERATIONS
 from promptops.ledger import parts, registry
 from promptops.ledger.audit import sentence_html
 from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
 from promptops.live_parts.safety import STORED
-from promptops.models import Run, Template, Version
+from promptops.models import Run
+from promptops.prompts.content import SETTINGS
+from promptops.prompts.models import Template, Version
 from promptops.queries import audit as audit_queries
 from promptops.queries.audit import EntryPage, Value
 

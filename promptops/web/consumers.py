@@ -23,7 +23,6 @@ from django.db import Error
 from django.template.loader import render_to_string
 from django.utils.crypto import constant_time_compare
 
-from promptops.actions import presence
 from promptops.actions.recording import recorder
 from promptops.actions.runs import RunPlan, RunRecorded, TextHeld, execute
 from promptops.engine.chain import AttemptStarted, TextChunk
@@ -35,10 +34,11 @@ from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused
 from promptops.live import polling
 from promptops.live import snapshots as live
-from promptops.models import Template
 from promptops.people.enums import Permission
 from promptops.people.models import User
 from promptops.platform import events, outages
+from promptops.prompts.actions import presence
+from promptops.prompts.models import Template
 from promptops.queries.runs import with_retries
 from promptops.web import previews
 from promptops.web.access import refusal, socket_address

@@ -11,7 +11,7 @@ from promptops.actions.recording import recorder
 from promptops.ledger import queries as releases
 from promptops.live import polling
 from promptops.people.enums import Permission
-from promptops.queries import templates
+from promptops.prompts.queries import templates
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
 from promptops.actions.runs import MAX_COUNT
-from promptops.actions.variables import clean_value
-from promptops.content import FIELDS, SETTINGS, Content
 from promptops.engine.drills import FAULTS
-from promptops.enums import operation_choices
-from promptops.models import Variable
-from promptops.models.variables import MAX_VALUE_CHARACTERS
 from promptops.people.models import canonical_username
+from promptops.prompts.actions.variables import clean_value
+from promptops.prompts.content import FIELDS, SETTINGS, Content
+from promptops.prompts.enums import operation_choices
+from promptops.prompts.models import Variable
+from promptops.prompts.models.variables import MAX_VALUE_CHARACTERS
 
 
 class SignInForm(AuthenticationForm):

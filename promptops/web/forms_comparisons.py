@@ -9,12 +9,13 @@ from django.core.exceptions import ValidationError
 
 from promptops.actions.comparisons import MAX_ARMS, MAX_REPEATS, MIN_ARMS, ArmChoice
 from promptops.actions.runs import MAX_COUNT
-from promptops.content import SETTINGS, Content, is_unset
 from promptops.engine.operations import OperationSpec
-from promptops.models import Arm, Comparison, Draft, PromptSet, Template
+from promptops.models import Arm, Comparison, PromptSet
 from promptops.models.comparisons import LETTERS
 from promptops.people.models import User
 from promptops.platform.text import whole_number
+from promptops.prompts.content import SETTINGS, Content, is_unset
+from promptops.prompts.models import Draft, Template
 from promptops.providers.models import Provider
 from promptops.queries import comparisons as queries
 from promptops.web.forms import setting_field

@@ -7,7 +7,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from promptops.actions.prompt_sets import MAX_BYTES, MAX_INPUTS, Checked, check
-from promptops.enums import operation_choices
+from promptops.prompts.enums import operation_choices
 from promptops.texts.inputs import SUFFIXES, Format, Problem, Unreadable, decode, read
 
 SEPARATORS = [

@@ -6,10 +6,10 @@ from typing import Any
 from django import forms
 
 from promptops.actions.settings import Settings
-from promptops.content import SETTINGS
 from promptops.ledger.models import LiveConfiguration
 from promptops.ledger.models.releases import HEDGE
 from promptops.people.enums import Role
+from promptops.prompts.content import SETTINGS
 from promptops.web.forms import setting_field
 
 FIELDS = tuple(field.name for field in fields(Settings))

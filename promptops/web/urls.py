@@ -4,6 +4,7 @@ from django.urls import path, register_converter
 from django.urls.converters import IntConverter
 
 from promptops.people.views import accounts, people, sessions
+from promptops.prompts.views import prompt_files, prompts, variables
 from promptops.providers import views as providers
 from promptops.web import consumers
 from promptops.web.views import (
@@ -13,9 +14,7 @@ from promptops.web.views import (
     errors,
     matrix,
     overview,
-    prompt_files,
     prompt_sets,
-    prompts,
     reports,
     runs,
     safety,
@@ -25,7 +24,6 @@ from promptops.web.views import (
     safety_tuning,
     settings,
     timeline,
-    variables,
     verdicts,
     votes,
 )

@@ -29,35 +29,20 @@ from django.utils import timezone
 import promptops
 from promptops import actions, ballots
 from promptops import models as tables
-from promptops.actions import (
-    comparisons,
-    merges,
-    presence,
-    prompt_sets,
-    prompts,
-    releases,
-    runs,
-    safety,
-    safety_reviews,
-    safety_training,
-    samples,
-    sets,
-    settings,
-    templates,
-    variables,
-    votes,
-)
-from promptops.actions.releases import Content
+from promptops.actions import comparisons, prompt_sets, runs, safety, safety_reviews, safety_training, settings, votes
 from promptops.engine.types import PromptOperation
 from promptops.enums import RunSource
 from promptops.ledger import audit, registry
 from promptops.ledger.actions import exports, trail
 from promptops.ledger.models import AuditEntry, LiveConfiguration
 from promptops.live import snapshots as live
-from promptops.models import PromptSet, Run, Template, Variable, Version
+from promptops.models import PromptSet, Run
 from promptops.people import actions as accounts
 from promptops.people.enums import LinkPurpose
 from promptops.people.models import OneTimeLink, User
+from promptops.prompts.actions import merges, presence, prompts, releases, samples, sets, templates, variables
+from promptops.prompts.actions.releases import Content
+from promptops.prompts.models import Template, Variable, Version
 from promptops.providers.actions import adaptations, providers
 from promptops.providers.key_variables import address_of
 from promptops.providers.models import Provider

@@ -7,12 +7,12 @@ from django.core.exceptions import ValidationError
 
 from promptops.actions import comparisons
 from promptops.actions.comparisons import ArmChoice
-from promptops.actions.releases import Content
-from promptops.actions.variables import declare
 from promptops.engine.types import PromptOperation
 from promptops.ledger.errors import Stale
 from promptops.live import snapshots as live
 from promptops.models import Comparison, Trial
+from promptops.prompts.actions.releases import Content
+from promptops.prompts.actions.variables import declare
 from promptops.providers.actions.providers import ProviderFields, create_provider
 from promptops.providers.models import Provider
 

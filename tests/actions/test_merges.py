@@ -2,11 +2,11 @@
 
 import pytest
 
-from promptops.actions import merges, releases, templates
-from promptops.actions.releases import Content
 from promptops.ledger.errors import Refused, Stale, StaleRelease
 from promptops.ledger.models import AuditEntry
-from promptops.models import Draft, Version
+from promptops.prompts.actions import merges, releases, templates
+from promptops.prompts.actions.releases import Content
+from promptops.prompts.models import Draft, Version
 
 pytestmark = pytest.mark.django_db
 

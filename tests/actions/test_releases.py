@@ -6,15 +6,15 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import connection
 
-from promptops.actions import releases, templates
-from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
 from promptops.ledger import audit
 from promptops.ledger.errors import Refused, Stale, StaleRelease
 from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
 from promptops.live import snapshots as live
-from promptops.models import Draft, Template, Version
-from promptops.models.templates import content_sha256
+from promptops.prompts.actions import releases, templates
+from promptops.prompts.actions.releases import Content
+from promptops.prompts.models import Draft, Template, Version
+from promptops.prompts.models.templates import content_sha256
 
 pytestmark = pytest.mark.django_db
 

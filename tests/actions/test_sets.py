@@ -10,13 +10,13 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.urls import reverse
 
-from promptops.actions import releases, sets, templates, variables
-from promptops.actions.releases import Content
-from promptops.actions.templates import save_draft
 from promptops.ledger.audit import first_bad_entry
 from promptops.ledger.errors import Refused
 from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
-from promptops.models import Draft, Template, Version
+from promptops.prompts.actions import releases, sets, templates, variables
+from promptops.prompts.actions.releases import Content
+from promptops.prompts.actions.templates import save_draft
+from promptops.prompts.models import Draft, Template, Version
 from tests.actions.test_variables import put_live
 
 pytestmark = pytest.mark.django_db

@@ -4,16 +4,17 @@ from django.conf import settings
 
 from promptops.actions import comparisons, prompt_sets
 from promptops.actions.comparisons import ArmChoice
-from promptops.actions.releases import Content, publish, roll_back
-from promptops.actions.samples import pin
-from promptops.actions.templates import archive, create_template, save_draft, set_aside
-from promptops.actions.variables import declare
 from promptops.engine.types import PromptOperation
 from promptops.ledger.audit import Actor
 from promptops.live import snapshots as live
-from promptops.models import Attempt, Comparison, Run, SafetyCheck, SafetyModelVersion, Template, Trial, Vote
+from promptops.models import Attempt, Comparison, Run, SafetyCheck, SafetyModelVersion, Trial, Vote
 from promptops.people import actions as accounts
 from promptops.people.models import User
+from promptops.prompts.actions.releases import Content, publish, roll_back
+from promptops.prompts.actions.samples import pin
+from promptops.prompts.actions.templates import archive, create_template, save_draft, set_aside
+from promptops.prompts.actions.variables import declare
+from promptops.prompts.models import Template
 from promptops.providers.actions.providers import ProviderFields, create_provider, set_enabled
 from promptops.providers.models import LearnedAdaptation, Provider
 

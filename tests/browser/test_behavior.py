@@ -7,12 +7,13 @@ import pytest
 from django.contrib.sessions.models import Session
 from playwright.sync_api import Page, expect
 
-from promptops.actions import presence
-from promptops.actions.templates import describe
 from promptops.ledger import audit
 from promptops.ledger.audit import SYSTEM
-from promptops.models import Draft, Run, Template
+from promptops.models import Run
 from promptops.people.actions import end_session
+from promptops.prompts.actions import presence
+from promptops.prompts.actions.templates import describe
+from promptops.prompts.models import Draft, Template
 from promptops.providers.actions.providers import ProviderFields, create_provider, reorder
 from promptops.providers.models import Provider
 from promptops.web import consumers

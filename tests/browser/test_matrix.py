@@ -8,12 +8,12 @@ from playwright.sync_api import expect
 
 from promptops.actions import comparisons
 from promptops.actions.comparisons import ArmChoice
-from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import Release
 from promptops.live import snapshots as live
 from promptops.models import Comparison, Trial, Vote
+from promptops.prompts.actions.releases import Content
 from promptops.providers.actions.providers import ProviderFields, create_provider
 from promptops.providers.models import Provider
 from tests.browser.conftest import Pages

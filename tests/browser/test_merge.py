@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from promptops.models import Draft, Template
+from promptops.prompts.models import Draft, Template
 from tests.browser.conftest import Pages, screenshot
 from tests.browser.looks import LOOKS, OTHER_LOOKS, faults, told
 

@@ -13,9 +13,10 @@ from playwright.sync_api import expect
 
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import AuditEntry
-from promptops.models import Comparison, PromptSet, Run, Variable
+from promptops.models import Comparison, PromptSet, Run
 from promptops.people import actions as accounts
 from promptops.people.models import User
+from promptops.prompts.models import Variable
 from promptops.providers.models import Provider
 from tests.browser import data
 from tests.browser.conftest import WAIT_MS, WIDTHS, Pages

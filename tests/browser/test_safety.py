@@ -7,7 +7,8 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from promptops.actions import runs, safety_training
-from promptops.models import Run, SafetyCheck, SafetyExample, SafetyModelVersion, SafetySettings, Template
+from promptops.models import Run, SafetyCheck, SafetyExample, SafetyModelVersion, SafetySettings
+from promptops.prompts.models import Template
 from promptops.providers.actions.providers import ProviderFields, create_provider
 from tests.browser.conftest import Pages
 from tests.browser.looks import LOOKS, OTHER_LOOKS, faults, told

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from promptops.ledger.models import Release
-from promptops.models import Template
+from promptops.prompts.models import Template
 from tests.browser.conftest import Pages
 
 PARAGRAPH = "Keep the subject first. " + " ".join(f"word{n}" for n in range(900)) + " Be calm."

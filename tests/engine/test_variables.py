@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from promptops.engine.snapshot import Snapshot
 from promptops.engine.types import PromptOperation
 from promptops.engine.variables import MOST_PROBLEMS, NAME, check, fill, filled_bytes, find, pieces
-from promptops.models import Variable
+from promptops.prompts.models import Variable
 
 VALUES = {"season": "winter", "style": "film noir", "empty": "", "sly": "{{ season }} \\{{ {{"}
 

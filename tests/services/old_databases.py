@@ -21,7 +21,7 @@ from django.db.migrations.loader import MigrationLoader  # noqa: E402
 
 from promptops.ledger import audit  # noqa: E402
 from promptops.models.prompt_sets import inputs_sha256  # noqa: E402
-from promptops.models.templates import content_sha256  # noqa: E402
+from promptops.prompts.models.templates import content_sha256  # noqa: E402
 
 BEGAN = datetime(2026, 3, 14, 9, 26, 53, 589793, tzinfo=UTC)
 BODIES = ("Polish it. ж 🦊", "Polish it in blue.", "Polish it, and keep the subject.")

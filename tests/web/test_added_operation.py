@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from promptops.actions.samples import pin
-from promptops.actions.variables import declare
 from promptops.engine import operations
 from promptops.engine.operations import OperationSpec, register_operation
 from promptops.ledger.audit import SYSTEM
 from promptops.ledger.models import LiveConfiguration
 from promptops.live import snapshots as live
-from promptops.models import Sample, Template
+from promptops.prompts.actions.samples import pin
+from promptops.prompts.actions.variables import declare
+from promptops.prompts.models import Sample, Template
 from promptops.web import previews
 from promptops.web.forms_settings import SettingsForm
 

@@ -6,10 +6,11 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from promptops.actions import prompt_sets
-from promptops.actions.releases import Content
-from promptops.actions.templates import save_draft
 from promptops.ledger.models import AuditEntry
-from promptops.models import Attempt, Comparison, PromptSet, Run, Trial, Version
+from promptops.models import Attempt, Comparison, PromptSet, Run, Trial
+from promptops.prompts.actions.releases import Content
+from promptops.prompts.actions.templates import save_draft
+from promptops.prompts.models import Version
 from promptops.providers.actions.providers import ProviderFields, create_provider
 from promptops.providers.models import Provider
 

@@ -11,12 +11,13 @@ from django.utils import timezone
 
 from promptops.actions import comparisons, prompt_sets
 from promptops.actions.comparisons import ArmChoice
-from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
 from promptops.ledger import audit
 from promptops.ledger.models import AuditEntry, ExportTally, Release
 from promptops.live.snapshots import load
-from promptops.models import Comparison, PromptSet, Run, SafetyCheck, Template, Trial, Vote
+from promptops.models import Comparison, PromptSet, Run, SafetyCheck, Trial, Vote
+from promptops.prompts.actions.releases import Content
+from promptops.prompts.models import Template
 from promptops.providers.actions.providers import ProviderFields, create_provider, reorder, set_enabled
 from promptops.providers.models import Provider
 from promptops.queries import matrix as queries

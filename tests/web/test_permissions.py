@@ -14,18 +14,19 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from promptops.actions import comparisons, prompt_sets
 from promptops.actions.comparisons import ArmChoice
-from promptops.actions.releases import Content
-from promptops.actions.variables import declare
 from promptops.engine.types import PromptOperation
 from promptops.ledger.audit import Actor, record
 from promptops.ledger.models import AuditEntry
 from promptops.live import snapshots as live
-from promptops.models import Comparison, Draft, Presence, Run, SafetyCheck, SafetyTraining, Template, Version
+from promptops.models import Comparison, Run, SafetyCheck, SafetyTraining
 from promptops.people import actions as accounts
 from promptops.people import permissions
 from promptops.people.enums import Permission, Role
 from promptops.people.models import User
 from promptops.people.permissions import TABLE, allows
+from promptops.prompts.actions.releases import Content
+from promptops.prompts.actions.variables import declare
+from promptops.prompts.models import Draft, Presence, Template, Version
 from promptops.providers.actions.providers import ProviderFields, create_provider
 from promptops.providers.models import Provider
 from promptops.web import consumers, previews

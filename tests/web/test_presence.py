@@ -13,15 +13,15 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from promptops.actions import presence
-from promptops.actions.releases import Content
-from promptops.actions.templates import save_draft
 from promptops.live import polling
 from promptops.live import snapshots as live
-from promptops.models import Presence, Template
 from promptops.people.models import User
 from promptops.platform import events
-from promptops.queries.presence import at, initials
+from promptops.prompts.actions import presence
+from promptops.prompts.actions.releases import Content
+from promptops.prompts.actions.templates import save_draft
+from promptops.prompts.models import Presence, Template
+from promptops.prompts.queries.presence import at, initials
 from tests.web.sockets import page_socket
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -13,9 +13,10 @@ from promptops.engine import FAULTS
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import AuditEntry, LiveConfiguration
 from promptops.live import snapshots as live
-from promptops.models import Attempt, Run, Template
+from promptops.models import Attempt, Run
 from promptops.people import actions as accounts
 from promptops.platform import events
+from promptops.prompts.models import Template
 from promptops.providers.actions.providers import ProviderFields, create_provider
 from promptops.providers.models import Provider
 from promptops.web import consumers, previews

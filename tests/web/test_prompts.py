@@ -8,8 +8,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from promptops.ledger.models import AuditEntry
-from promptops.models import DiscardedDraft, Draft, Template, Version
-from promptops.queries.templates import departure
+from promptops.prompts.models import DiscardedDraft, Draft, Template, Version
+from promptops.prompts.queries.templates import departure
 
 pytestmark = pytest.mark.django_db
 

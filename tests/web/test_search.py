@@ -7,10 +7,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from promptops.actions.releases import Content
-from promptops.actions.templates import archive, describe, save_draft
-from promptops.queries import search as queries
-from promptops.queries.search import Passage, passage, search
+from promptops.prompts.actions.releases import Content
+from promptops.prompts.actions.templates import archive, describe, save_draft
+from promptops.prompts.queries import search as queries
+from promptops.prompts.queries.search import Passage, passage, search
 
 pytestmark = pytest.mark.django_db
 

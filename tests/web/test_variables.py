@@ -8,9 +8,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from promptops.actions import samples, variables
 from promptops.ledger.models import AuditEntry
-from promptops.models import Draft, Sample, Template, Variable, Version
+from promptops.prompts.actions import samples, variables
+from promptops.prompts.models import Draft, Sample, Template, Variable, Version
 
 pytestmark = pytest.mark.django_db
 

@@ -9,10 +9,10 @@ from django.utils import timezone
 
 from promptops.actions import comparisons
 from promptops.actions.comparisons import ArmChoice
-from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
 from promptops.live import snapshots as live
 from promptops.models import Attempt, Comparison, Run, Trial, Vote
+from promptops.prompts.actions.releases import Content
 from promptops.providers.actions.providers import ProviderFields, create_provider
 from promptops.queries import verdicts as queries
 from promptops.stats.preference import wilson

@@ -11,13 +11,14 @@ from django.utils import timezone
 from promptops import ballots
 from promptops.actions import comparisons
 from promptops.actions.comparisons import ArmChoice
-from promptops.actions.releases import Content
 from promptops.engine.types import PromptOperation
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import AuditEntry
 from promptops.live.snapshots import load
-from promptops.models import Attempt, Comparison, Run, Template, Trial, Vote
+from promptops.models import Attempt, Comparison, Run, Trial, Vote
 from promptops.platform import events
+from promptops.prompts.actions.releases import Content
+from promptops.prompts.models import Template
 from promptops.providers.actions.providers import ProviderFields, create_provider
 from tests.comparing import answer, change_runs, compare
 from tests.web.sockets import page_socket

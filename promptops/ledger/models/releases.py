@@ -4,7 +4,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.utils import timezone
 
-from promptops.content import SETTINGS
+from promptops.prompts.content import SETTINGS
 
 HEDGE = "hedge_"
 """What the name of a field with the hedging of an operation begins with. An operation without a field is not hedged."""

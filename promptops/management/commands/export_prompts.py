@@ -5,9 +5,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from promptops.actions.prompts import export_prompts
 from promptops.ledger.audit import COMMAND_LINE
 from promptops.ledger.errors import Refused
+from promptops.prompts.actions.prompts import export_prompts
 
 
 class Command(BaseCommand):

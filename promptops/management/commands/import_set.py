@@ -7,10 +7,10 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from promptops.actions.sets import Plan, Planned, import_set, plan_import, read_folder
 from promptops.ledger.audit import COMMAND_LINE
 from promptops.ledger.errors import Refused
 from promptops.management.commands._secret_key import warn_of_wrong_key
+from promptops.prompts.actions.sets import Plan, Planned, import_set, plan_import, read_folder
 
 
 class Command(BaseCommand):

@@ -7,13 +7,13 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from promptops.actions.releases import publish
-from promptops.content import Content
 from promptops.ledger.audit import COMMAND_LINE
 from promptops.ledger.errors import Refused
 from promptops.management.commands._secret_key import warn_of_wrong_key
-from promptops.models import Template
 from promptops.platform.text import decode_body
+from promptops.prompts.actions.releases import publish
+from promptops.prompts.content import Content
+from promptops.prompts.models import Template
 
 
 class Command(BaseCommand):

@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, OperationalError, connection
 from django.urls import reverse
 
-from promptops.actions import prompt_sets, prompts
+from promptops.actions import prompt_sets
 from promptops.actions.settings import secret_key_fits
 from promptops.engine.providers.kinds import LOCAL
 from promptops.ledger.audit import SYSTEM
@@ -23,6 +23,7 @@ from promptops.management.commands._address import server_address
 from promptops.management.commands._secret_key import wrong_key_sentence
 from promptops.management.commands._start import refuse_newer_database, start_lock
 from promptops.people import actions as accounts
+from promptops.prompts.actions import prompts
 from promptops.providers.actions import providers
 from promptops.providers.models import Provider
 

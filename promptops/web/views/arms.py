@@ -8,15 +8,15 @@ from django.urls import reverse
 from django.utils.functional import cached_property
 from django.views.decorators.http import require_POST
 
-from promptops.actions import releases
-from promptops.actions.releases import Reason
-from promptops.checks import failures, run_checks
-from promptops.content import NOTHING, Content, differences
 from promptops.ledger.audit import Actor
-from promptops.live_parts.variables import values_of
 from promptops.models import Comparison
 from promptops.people.enums import Permission
 from promptops.platform.text import whole_number
+from promptops.prompts.actions import releases
+from promptops.prompts.actions.releases import Reason
+from promptops.prompts.checks import failures, run_checks
+from promptops.prompts.content import NOTHING, Content, differences
+from promptops.prompts.live_variables import values_of
 from promptops.providers.actions import providers
 from promptops.providers.models import Provider
 from promptops.queries import evidence

@@ -1,0 +1,158 @@
+"""Making a version live: publishing a new one, or going back to an older one."""
+
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Max
+from django.urls import reverse
+
+from promptops.ledger import registry
+from promptops.ledger.audit import Actor
+from promptops.ledger.errors import Refused, StaleRelease
+from promptops.ledger.models import AuditEntry
+from promptops.ledger.registry import Action
+from promptops.ledger.releases import Reason, next_revision, record_release
+from promptops.people.models import User
+from promptops.prompts.actions._texts import check_text
+from promptops.prompts.content import SETTINGS, Content
+from promptops.prompts.models import Draft, Template, Version
+
+
+def _url(entry: AuditEntry) -> str:
+    """Return the address of the version that went live, or of the template where none did."""
+    number = entry.after.get("version") if isinstance(entry.after, dict) else None
+    return (
+        reverse("version", args=[entry.object_name, number])
+        if number
+        else reverse("template", args=[entry.object_name])
+    )
+
+
+registry.noun("template", "Templates")
+registry.object_kind("template", "Template", url=_url)
+registry.value_labels({name: setting.label for name, setting in SETTINGS.items()})
+registry.register(
+    Action(
+        "template.published",
+        "{actor} published {object} v{after[version]}",
+        when="a new version of a template went live",
+        object="template",
+        makes_version_live=True,
+    ),
+    Action(
+        "template.rolled_back",
+        "{actor} made {object} v{after[version]} live again",
+        when="an older version of a template was made live again",
+        object="template",
+        makes_version_live=True,
+    ),
+)
+
+
+@transaction.atomic
+def publish(
+    template: Template,
+    content: Content,
+    *,
+    by: Actor,
+    expected: int | None,
+    note: str = "",
+    because: Reason | None = None,
+) -> Version:
+    """Make `content` the template's next version, live at commit; the author's draft is done if it says the same.
+
+    `expected` is the id of the version that the text started from (None: nothing was live). Raises StaleRelease when
+    another one is live by now, Refused when nothing changed or the template is archived, ChecksFailed for a text
+    that may not be live, ValidationError for one that is no text, or for a setting that cannot be used.
+    """
+    content = content.cleaned()
+    revision = next_revision()
+    template = Template.objects.select_related("live_version").get(pk=template.pk)
+    live = template.live_version
+    _check_open(template)
+    if (live.pk if live else None) != expected:
+        raise StaleRelease(live)
+    version = Version(
+        template=template,
+        number=(template.versions.aggregate(newest=Max("number"))["newest"] or 0) + 1,
+        note=note.strip(),
+        author=by.user,
+        author_name=by.name,
+        **vars(content),
+    )
+    if live and version.content == live.content:
+        raise Refused(f"No changes to publish: the text and settings are those of v{live.number}, which is live.")
+    check_text(version, template.operation)
+    version.full_clean()
+    version.save()
+    _point(template, live, version)
+    if by.user:
+        _finish_draft(template, by.user, version)
+    record_release(
+        revision,
+        "template.published",
+        by=by,
+        object=template,
+        before=_told(live),
+        after=_told(version),
+        note=version.note,
+        template=template,
+        version=version,
+        replaced=live,
+        because=because,
+    )
+    return version
+
+
+@transaction.atomic
+def roll_back(
+    version: Version, *, by: Actor, expected: int | None, note: str = "", because: Reason | None = None
+) -> Version:
+    """Make an existing version live again; no new version is made. Raises as `publish` does."""
+    revision = next_revision()
+    template = Template.objects.select_related("live_version").get(pk=version.template_id)
+    live = template.live_version
+    _check_open(template)
+    if (live.pk if live else None) != expected:
+        raise StaleRelease(live)
+    if live and live.pk == version.pk:
+        raise Refused(f"v{version.number} is live already.")
+    check_text(version, template.operation)
+    _point(template, live, version)
+    record_release(
+        revision,
+        "template.rolled_back",
+        by=by,
+        object=template,
+        before=_told(live),
+        after=_told(version),
+        note=note.strip(),
+        template=template,
+        version=version,
+        replaced=live,
+        because=because,
+    )
+    return version
+
+
+def _finish_draft(template: Template, user: User, version: Version) -> None:
+    """Drop the draft that has become the version; one that says something else, from another page, stays."""
+    draft = Draft.objects.filter(template=template, user=user).first()
+    if draft and {**draft.content, "body": draft.body.strip()} == version.content:
+        draft.delete()
+
+
+def _check_open(template: Template) -> None:
+    if template.archived_at:
+        raise Refused(f"{template.name} is archived. Restore it first.")
+
+
+def _point(template: Template, live: Version | None, version: Version) -> None:
+    """Move the live pointer if it still points where it was seen."""
+    moved = Template.objects.filter(pk=template.pk, live_version=live).update(live_version=version)
+    if not moved:
+        raise StaleRelease(Version.objects.filter(template=template).first())
+
+
+def _told(version: Version | None) -> dict[str, Any] | None:
+    return {"version": version.number, **version.content, "sha256": version.sha256} if version else None

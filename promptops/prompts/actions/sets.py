@@ -1,0 +1,270 @@
+"""The whole set of templates as files, out and in again, for people who keep their prompts in git."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from promptops.ledger import audit, registry
+from promptops.ledger.actions.exports import record_export
+from promptops.ledger.audit import Actor
+from promptops.ledger.errors import Refused
+from promptops.ledger.models import LiveConfiguration
+from promptops.ledger.registry import Action
+from promptops.live import snapshots as live
+from promptops.prompts.actions import _set_files
+from promptops.prompts.actions._files import exported, write_files
+from promptops.prompts.actions._set_files import BadSet, Entry, state_sha256
+from promptops.prompts.actions.releases import publish
+from promptops.prompts.actions.templates import RESERVED_NAMES, create_template, describe, make_default
+from promptops.prompts.content import Content
+from promptops.prompts.models import Template, Version
+
+registry.noun("prompts", "Prompt files")
+registry.register(
+    Action(
+        "prompts.exported",
+        "{actor} exported the live prompts (files: {after[files]})",
+        when="the live texts were written to files",
+        is_change=False,
+    ),
+    Action(
+        "prompts.imported",
+        "{actor} imported {object} from files (templates changed: {after[templates]})",
+        when="templates were imported from files; each change has entries of its own before it",
+    ),
+)
+
+NOTE = "Imported from files"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What importing one entry changes. `template` is what is there now (None: it is made); `before` its state."""
+
+    entry: Entry
+    template: Template | None
+    before: dict[str, Any]
+
+    @property
+    def changes(self) -> list[tuple[str, Any, Any]]:
+        """(field, before, after) of all that changes but the text."""
+        after = self.entry.state
+        return [(key, self.before.get(key), after[key]) for key in after if key != "body" and not self._same(key)]
+
+    @property
+    def texts(self) -> tuple[str, str] | None:
+        """The text before and after, or None when it stays."""
+        return None if self._same("body") else (self.before.get("body") or "", self.entry.content.body)
+
+    @property
+    def publishes(self) -> bool:
+        """Whether a version is made."""
+        return any(not self._same(key) for key in vars(self.entry.content))
+
+    def _same(self, key: str) -> bool:
+        return key in self.before and self.before[key] == self.entry.state[key]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an import would do. `left` are templates that the files do not name; they stay. With `problems`: nothing."""
+
+    changes: list[Planned]
+    unchanged: list[str]
+    left: list[str]
+    problems: list[str]
+
+
+def export_files(*, by: Actor, keep_variables: bool = False) -> dict[str, str]:
+    """The set as it is live: the text of each file by its name. Templates without a live version have none.
+
+    Variables are filled in, unless `keep_variables` asks for the texts as they are edited. Raises Refused when a live
+    text uses one that is not declared.
+    """
+    files = _files(keep_variables)
+    _record_export(files, by)
+    return files
+
+
+def write_set(folder: Path, *, by: Actor, keep_variables: bool = False) -> list[Path]:
+    """Write the set into a folder (made if need be) and return the paths; no file is ever half written.
+
+    Files of templates that are archived or gone stay where they are. Raises OSError, and what `export_files` raises.
+    """
+    files = _files(keep_variables)
+    paths = write_files(folder, files)
+    _record_export(files, by)
+    return paths
+
+
+def read_folder(folder: Path) -> list[Entry]:
+    """The set in a folder; raises BadSet, or OSError for a folder that cannot be read."""
+    return _set_files.read_folder(folder)
+
+
+def read_zip(file: IO[bytes]) -> list[Entry]:
+    """The set in a zip archive; raises BadSet."""
+    return _set_files.read_zip(file)
+
+
+def plan_import(entries: list[Entry]) -> Plan:
+    """What importing would change, and what stands against it. Four rules keep what is here:
+
+    - a template that has changed here since the export is not overwritten, unless the files say what is here now;
+    - a text whose variables were filled in at the export takes the place of no text with variables;
+    - templates that the files do not name stay;
+    - the operation of a template never changes.
+    """
+    here = {template.name: template for template in Template.objects.select_related("live_version")}
+    entries = _as_edited(entries, here)
+    changes, unchanged, problems = [], [], []
+    defaults: dict[str, str] = {}
+    for entry in entries:
+        if entry.default and (other := defaults.setdefault(entry.operation, entry.name)) != entry.name:
+            problems.append(f"{entry.name}.json: {other} is the default for {entry.operation} in these files already.")
+    for entry in entries:
+        template = here.get(entry.name)
+        planned = Planned(entry, template, _state(template) if template else {})
+        if not planned.changes and not planned.texts:
+            unchanged.append(entry.name)
+        elif problem := _invalid(entry) or _conflict(planned, defaults):
+            problems.append(problem)
+        else:
+            changes.append(planned)
+    named = {entry.name for entry in entries}
+    left = [name for name, template in here.items() if name not in named and not template.archived_at]
+    return Plan(changes, unchanged, sorted(left), problems)
+
+
+@transaction.atomic
+def import_set(entries: list[Entry], *, by: Actor, note: str = "") -> Plan:
+    """Make the live configuration what the files say, all of it or nothing; each text becomes a version and a release.
+
+    A version's note is the one in its file where that was changed, else `note`. Raises BadSet with all reasons, or
+    Refused when there is nothing to change. Returns what was done.
+    """
+    # Releases take this row first: from here on nothing that the plan compares with can change.
+    LiveConfiguration.objects.select_for_update().get(pk=1)
+    plan = plan_import(entries)
+    if plan.problems:
+        raise BadSet(plan.problems)
+    if not plan.changes:
+        raise Refused("No changes to import: the files say what is here.")
+    for planned in plan.changes:
+        _carry_out(planned, by=by, note=note.strip())
+    for planned in plan.changes:  # after the texts: a default must have one
+        template = Template.objects.get(name=planned.entry.name)
+        if planned.entry.default and not template.is_default:
+            make_default(template, by=by, note=note.strip() or NOTE)
+    audit.record(
+        "prompts.imported",
+        by=by,
+        object_name="prompts",
+        after={"templates": len(plan.changes), "names": [planned.entry.name for planned in plan.changes]},
+        note=note.strip(),
+    )
+    return plan
+
+
+def _carry_out(planned: Planned, *, by: Actor, note: str) -> None:
+    entry, template = planned.entry, planned.template
+    if template is None:
+        template = create_template(entry.name, entry.operation, by=by, description=entry.description)
+    elif template.description != entry.description:
+        describe(template, entry.description, by=by)
+    if planned.publishes:
+        now = template.live_version
+        own = entry.note if not now or entry.note != now.note else ""
+        publish(template, entry.content, by=by, expected=now.pk if now else None, note=own or note or NOTE)
+
+
+def _as_edited(entries: list[Entry], here: dict[str, Template]) -> list[Entry]:
+    """The entries, those whose filled-in text is what is live here now with the text as it is edited here."""
+    if not any(entry.filled for entry in entries):
+        return entries
+    snapshot = live.load()
+    bodies = {spec.name: (spec.body, snapshot.filled(spec.operation, spec.body)) for spec in snapshot.templates}
+    found = []
+    for entry in entries:
+        body, filled = bodies.get(entry.name, ("", ""))
+        if entry.filled and body and filled.strip() == entry.content.body:
+            entry = replace(entry, content=replace(entry.content, body=body), filled=False)
+        found.append(entry)
+    return found
+
+
+def _conflict(planned: Planned, defaults: dict[str, str]) -> str:
+    """Why the entry must not be imported over what is here, or ""."""
+    entry, template = planned.entry, planned.template
+    if template is None:
+        return ""
+    if template.operation != entry.operation:
+        return f"{entry.name} serves {template.operation} here, {entry.operation} in its file. Use another name."
+    if entry.filled:
+        return (
+            f"{entry.name}.txt was exported with its variables filled in. Export again with variables kept, make your "
+            "change there."
+        )
+    if template.archived_at:
+        return f"{entry.name} is archived here. Restore it first, or take its files away."
+    if planned.before["default"] and not entry.default and entry.operation not in defaults:
+        return f"{entry.name} is the default for {entry.operation}. Make another template the default in its file."
+    version = template.live_version
+    if (entry.base_sha256 == state_sha256(planned.before)) if entry.base_sha256 else version is None:
+        return ""
+    now = f"v{version.number} is live" if version else "nothing is live"
+    since = f"the files come from v{entry.base_version}" if entry.base_version else "the files do not name a version"
+    return f"{entry.name} has changed here since the export: {now}, {since}. Export again and make your change there."
+
+
+def _invalid(entry: Entry) -> str:
+    """Why the entry cannot be stored, or ""."""
+    template = Template(name=entry.name, operation=entry.operation, description=entry.description)
+    version = Version(number=1, note=entry.note, author_name="-", **vars(entry.content))
+    try:
+        if entry.name in RESERVED_NAMES:
+            raise ValidationError({"name": "That name is part of an address here. Choose another name."})
+        template.clean_fields(exclude={"live_version"})
+        version.clean_fields(exclude={"template", "author", "sha256"})
+    except ValidationError as error:
+        reasons = [f"{field}: {' '.join(messages)}" for field, messages in error.message_dict.items()]
+        return f"{entry.name}.json: {' '.join(reasons)}"
+    return ""
+
+
+def _state(template: Template) -> dict[str, Any]:
+    version = template.live_version
+    state = {"operation": template.operation, "description": template.description, "default": template.is_default}
+    return state | (version.content if version else {})
+
+
+def _files(keep_variables: bool) -> dict[str, str]:
+    files: dict[str, str] = {}
+    values = live.load().variables
+    templates = Template.objects.filter(archived_at=None, live_version__isnull=False).select_related("live_version")
+    for template in templates:
+        version = template.live_version
+        assert version is not None  # by the filter above
+        known = values[template.operation]
+        body = exported(template.name, version.body, known, keep_variables=keep_variables)
+        entry = Entry(
+            name=template.name,
+            operation=template.operation,
+            description=template.description,
+            default=template.is_default,
+            content=Content(**version.content | {"body": body}),
+            note=version.note,
+            base_version=version.number,
+            base_sha256=state_sha256(_state(template)),
+            filled=body != version.body,
+        )
+        files |= _set_files.render(entry)
+    return files
+
+
+@transaction.atomic
+def _record_export(files: dict[str, str], by: Actor) -> None:
+    record_export("prompts.exported", by=by, object_name="the live prompts", after={"files": len(files)})

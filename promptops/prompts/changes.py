@@ -1,0 +1,161 @@
+"""The changes of a template that are live at once, as the review panel shows and applies them.
+
+Publishing is not here: its panel belongs to the editor, which merges where somebody else was faster.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpResponse
+from django.urls import reverse
+from django_htmx.http import HttpResponseClientRedirect
+
+from promptops.ledger.audit import Actor
+from promptops.prompts.actions import releases
+from promptops.prompts.actions import templates as actions
+from promptops.prompts.checks import failures, run_checks
+from promptops.prompts.content import differences
+from promptops.prompts.live_variables import values_of
+from promptops.prompts.models import Template, Version
+from promptops.web.request import Request
+from promptops.web.review import Change, ReviewedChange
+
+
+@dataclass
+class TemplateChange(ReviewedChange):
+    """A change of a template whose result the page of its details shows."""
+
+    template_row: Template
+
+    @property
+    def page(self) -> str:
+        return reverse("template_details", args=[self.template_row.name])
+
+
+@dataclass
+class MakeDefault(TemplateChange):
+    """The template serves its operation from now on, in the place of `default`."""
+
+    default: Template | None
+    form_id = "make-default"
+
+    @property
+    def title(self) -> str:
+        return f"Make {self.template_row.name} the default for {self.template_row.operation}?"
+
+    @property
+    def confirm(self) -> str:
+        return f"Make {self.template_row.name} the default"
+
+    def changes(self) -> list[Change]:
+        label = f"Default for {self.template_row.operation}"
+        return [Change(label, self.default.name if self.default else "none", self.template_row.name)]
+
+    def apply(self, *, by: Actor, note: str) -> None:
+        actions.make_default(self.template_row, by=by, note=note)
+
+    def result(self) -> str:
+        return f"{self.template_row.name} is the default for {self.template_row.operation} now."
+
+
+@dataclass
+class Archive(TemplateChange):
+    """The template leaves the lists."""
+
+    form_id = "archive"
+
+    @property
+    def title(self) -> str:
+        return f"Archive {self.template_row.name}?"
+
+    @property
+    def confirm(self) -> str:
+        return f"Archive {self.template_row.name}"
+
+    def changes(self) -> list[Change]:
+        return [Change("State", "in use", "archived; its versions and runs are kept")]
+
+    def apply(self, *, by: Actor, note: str) -> None:
+        actions.archive(self.template_row, by=by, note=note)
+
+    def result(self) -> str:
+        return f"{self.template_row.name} is archived."
+
+    def undo(self) -> str:
+        return "Restore it here to undo."
+
+
+@dataclass
+class Restore(TemplateChange):
+    """The template comes back from the archive."""
+
+    form_id = "restore"
+
+    @property
+    def title(self) -> str:
+        return f"Restore {self.template_row.name}?"
+
+    @property
+    def confirm(self) -> str:
+        return f"Restore {self.template_row.name}"
+
+    def changes(self) -> list[Change]:
+        return [Change("State", "archived", "in use")]
+
+    def apply(self, *, by: Actor, note: str) -> None:
+        actions.restore(self.template_row, by=by, note=note)
+
+    def result(self) -> str:
+        return f"{self.template_row.name} is back."
+
+
+@dataclass
+class RollBackVersion(TemplateChange):
+    """An older version of the template is live again. `expected` is the id of the version that the person saw live."""
+
+    version: Version
+    expected: int | None
+    template = "prompts/_live_again.html"
+
+    def __post_init__(self) -> None:
+        self.form_id = f"live-{self.version.number}"  # each version of the history has a form of its own
+
+    @property
+    def title(self) -> str:
+        return f"Make v{self.version.number} of {self.template_row.name} live again?"
+
+    @property
+    def confirm(self) -> str:
+        return f"Make v{self.version.number} live again"
+
+    def changes(self) -> list[Change]:
+        live = self.template_row.live_version
+        changes = [Change("Live version", f"v{live.number}" if live else "none", f"v{self.version.number}")]
+        return changes + (setting_changes(live.content, self.version.content) if live else [])
+
+    def texts(self) -> tuple[str | None, str | None]:
+        live = self.template_row.live_version
+        return live.body if live else "", self.version.body
+
+    def details(self) -> dict[str, Any]:
+        checks = run_checks(self.version.body, values_of(self.template_row.operation))
+        return {"checks": checks, "failed": bool(failures(checks))}
+
+    def apply(self, *, by: Actor, note: str) -> None:
+        releases.roll_back(self.version, by=by, expected=self.expected, note=note)
+
+    def finish(self, request: Request) -> HttpResponse:
+        """Lead to the editor, which says what is live."""
+        page = reverse("template", args=[self.template_row.name])
+        return HttpResponseClientRedirect(f"{page}?published={self.version.number}")
+
+
+def settings_of(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
+    """Return the generation settings of two contents, in words."""
+    return [Change(*difference) for difference in differences(before, after)]
+
+
+def setting_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
+    """Return the generation settings that differ between two contents, in words."""
+    return [change for change in settings_of(before, after) if change.before != change.after]

@@ -1,0 +1,139 @@
+"""The content of a version: its text and its generation settings, each declared once.
+
+Labels, limits, form fields, files, differences and merges of settings are derived from `SETTINGS`. The columns are in
+`promptops.prompts.models.templates`, which takes the limits from here. Nothing here reads the database.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+
+from promptops.platform.text import clean_body
+
+BODY = "body"
+UNSET = "default"
+"""What a page shows for a setting that is left to its default."""
+
+Value: TypeAlias = float | int | str | None
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One generation setting. It merges and is compared as one value; None or "" leaves it to its default.
+
+    `type` is float, int or str. Numbers have a `minimum` and a `maximum`, texts at most `max_characters`. `step` is
+    that of the number field. `default_words` say what the default is, for a setting that has none among the live
+    settings (`has_live_default`).
+    """
+
+    label: str
+    type: type
+    minimum: float | None = None
+    maximum: float | None = None
+    step: float | None = None
+    max_characters: int | None = None
+    default_words: str = UNSET
+    has_live_default: bool = True
+    name: str = ""  # that of the field, filled in below
+
+    @property
+    def empty(self) -> Value:
+        """Return the value that leaves the setting to its default."""
+        return "" if self.type is str else None
+
+    @property
+    def validators(self) -> list[MinValueValidator | MaxValueValidator]:
+        """Return the limits of a number as a model's field takes them."""
+        if self.minimum is None or self.maximum is None:
+            return []
+        return [MinValueValidator(self.type(self.minimum)), MaxValueValidator(self.type(self.maximum))]
+
+    @property
+    def range(self) -> str:
+        """Return the limits in words, such as "1 to 32,768"; "" without limits."""
+        return "" if self.minimum is None or self.maximum is None else f"{self.minimum:,g} to {self.maximum:,.15g}"
+
+    def cleaned(self, value: Value) -> Value:
+        """Return the value as it is stored."""
+        if isinstance(value, str):
+            return value.strip()
+        # "-0" is a number below zero by its sign alone, which not every database keeps: the hash would tell it apart.
+        return value if value is None or self.type is not float else float(value) + 0.0
+
+    def placeholder(self, defaults: Any) -> str:
+        """Return what an empty field shows, where `defaults` are the live settings."""
+        return f"{getattr(defaults, self.name):g}" if self.has_live_default else self.default_words
+
+
+def _setting(label: str, type: type, **facts: Any) -> Any:
+    """Return a field of `Content` that is a setting, left to its default."""
+    setting = Setting(label, type, **facts)
+    return field(default=setting.empty, metadata={"setting": setting})
+
+
+@dataclass(frozen=True)
+class Content:
+    """A text and its generation settings, as a form or a file gives them; None and "" mean that the default applies."""
+
+    body: str
+    temperature: float | None = _setting("Temperature", float, minimum=0, maximum=2, step=0.05)
+    max_tokens: int | None = _setting("Max tokens", int, minimum=1, maximum=32_768)
+    model: str = _setting("Model", str, max_characters=200, default_words="each provider's own", has_live_default=False)
+
+    def cleaned(self) -> "Content":
+        """Return the same with a clean body and clean settings; raises ValidationError with the reason."""
+        settings: dict[str, Any] = {name: setting.cleaned(getattr(self, name)) for name, setting in SETTINGS.items()}
+        return replace(self, body=clean_body(self.body), **settings)
+
+
+SETTINGS: Mapping[str, Setting] = MappingProxyType(
+    {
+        each.name: replace(each.metadata["setting"], name=each.name)
+        for each in fields(Content)
+        if "setting" in each.metadata
+    }
+)
+"""The settings by name, in the order in which pages show them."""
+
+FIELDS = (BODY, *SETTINGS)
+
+NOTHING: Mapping[str, Any] = MappingProxyType(asdict(Content("")))
+"""The content of a template that has no version."""
+
+
+def values_of(source: Any) -> dict[str, Any]:
+    """Return the content of `source`, which has its fields as attributes, by name."""
+    return {name: getattr(source, name) for name in FIELDS}
+
+
+def is_unset(value: Value) -> bool:
+    """Return whether the value leaves its setting to the default."""
+    return value is None or value == ""
+
+
+def shown(value: Value) -> str:
+    """Return a setting's value as pages show it."""
+    return UNSET if is_unset(value) else str(value)
+
+
+def summary(source: Any) -> list[tuple[str, str]]:
+    """Return label and value of each setting of `source`, in words."""
+    pairs = ((setting, getattr(source, name)) for name, setting in SETTINGS.items())
+    return [(setting.label, setting.default_words if is_unset(value) else str(value)) for setting, value in pairs]
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return label, value before and value after of each setting, in words. What is missing is left to the default."""
+    return [(each.label, shown(before.get(name)), shown(after.get(name))) for name, each in SETTINGS.items()]
+
+
+def effective(content: Any, defaults: Any) -> dict[str, Any]:
+    """Return the settings of `content` by name; where it leaves one open, the value of the live settings `defaults`."""
+    found = {}
+    for name, setting in SETTINGS.items():
+        value = getattr(content, name)
+        found[name] = getattr(defaults, name) if is_unset(value) and setting.has_live_default else value
+    return found

@@ -1,0 +1,52 @@
+"""Templates and their live versions, as part of the live configuration."""
+
+from types import MappingProxyType
+from typing import Any
+
+from django.db.models import QuerySet
+
+from promptops.engine.snapshot import TemplateSpec
+from promptops.ledger import parts
+from promptops.ledger.models import LiveConfiguration
+from promptops.prompts.models import Template, Version
+
+
+def template_spec(template: Template, version: Version) -> TemplateSpec:
+    """Return what a run needs of a template at one version."""
+    return TemplateSpec(
+        id=template.pk,
+        name=template.name,
+        operation=template.operation,
+        version_id=version.pk,
+        version_number=version.number,
+        body=version.body,
+        temperature=version.temperature,
+        max_tokens=version.max_tokens,
+        model=version.model or None,
+        sha256=version.sha256,
+    )
+
+
+def load(config: LiveConfiguration) -> dict[str, Any]:
+    """Read the live templates, and the default of each operation."""
+    rows = list(_live().select_related("live_version"))
+    return {
+        "templates": tuple(template_spec(row, row.live_version) for row in rows if row.live_version),
+        "defaults": MappingProxyType({row.operation: row.pk for row in rows if row.is_default}),
+    }
+
+
+def release_values(config: LiveConfiguration) -> list[dict[str, Any]]:
+    """Read the live versions by number. Their texts stay in the versions."""
+    columns = ("name", "operation", "is_default", "live_version__number", "live_version_id")
+    return [
+        {"name": name, "operation": operation, "default": default, "version": number, "version_id": version_id}
+        for name, operation, default, number, version_id in _live().values_list(*columns)
+    ]
+
+
+def _live() -> QuerySet[Template]:
+    return Template.objects.filter(live_version__isnull=False, archived_at=None)
+
+
+parts.register(parts.Part("templates", "template", load, release_values))

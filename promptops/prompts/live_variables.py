@@ -1,0 +1,48 @@
+"""Variables of system prompts, as part of the live configuration, and the live texts that use them."""
+
+from types import MappingProxyType
+from typing import Any
+
+from promptops.engine.operations import OPERATIONS
+from promptops.engine.variables import find
+from promptops.ledger import parts
+from promptops.ledger.models import LiveConfiguration
+from promptops.prompts.models import Template, Variable, Version
+
+RELEASED = ("operation", "name", "value")
+"""The columns of a variable that a release keeps."""
+
+
+def values_of(operation: str) -> dict[str, str]:
+    """Read what the variables of the operation stand for, by name."""
+    return dict(Variable.objects.filter(operation=operation).values_list("name", "value"))
+
+
+def variable_users(operation: str | None = None) -> dict[tuple[str, str], list[Version]]:
+    """Read the live versions that use a variable, by operation and name of the variable."""
+    templates = Template.objects.filter(archived_at=None, live_version__body__contains="{{")
+    if operation:
+        templates = templates.filter(operation=operation)
+    users: dict[tuple[str, str], list[Version]] = {}
+    for template in templates.select_related("live_version__template"):
+        if version := template.live_version:
+            for name in find(version.body):
+                users.setdefault((template.operation, name), []).append(version)
+    return users
+
+
+def load(config: LiveConfiguration) -> dict[str, Any]:
+    """Read the variables of each operation."""
+    values: dict[str, dict[str, str]] = {operation: {} for operation in OPERATIONS}
+    for variable in Variable.objects.all():
+        values.setdefault(variable.operation, {})[variable.name] = variable.value
+    frozen = {operation: MappingProxyType(of_operation) for operation, of_operation in values.items()}
+    return {"variables": MappingProxyType(frozen)}
+
+
+def release_values(config: LiveConfiguration) -> list[dict[str, Any]]:
+    """Read the variables that a release keeps."""
+    return list(Variable.objects.values(*RELEASED))
+
+
+parts.register(parts.Part("variables", "variable", load, release_values))

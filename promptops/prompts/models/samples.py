@@ -1,0 +1,20 @@
+"""Inputs that texts are tried on."""
+
+from django.db import models
+from django.utils import timezone
+
+from promptops.prompts.enums import operation_choices
+
+
+class Sample(models.Model):
+    """An input of an operation that a smoke run takes, kept until somebody unpins it."""
+
+    operation = models.CharField(max_length=20, choices=operation_choices)
+    text = models.TextField()
+    pinned_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["operation", "id"]
+
+    def __str__(self) -> str:
+        return f"sample {self.pk}"

@@ -1,0 +1,109 @@
+"""Templates, versions and drafts as pages show them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Max, QuerySet
+
+from promptops.ledger import registry
+from promptops.ledger.models import Release
+from promptops.people.models import User
+from promptops.platform.text import whole_number
+from promptops.prompts.models import DiscardedDraft, Draft, Template, Version
+
+
+def open_templates() -> QuerySet[Template]:
+    """Name and operation of all templates that are not archived, by operation, the default first."""
+    return Template.objects.filter(archived_at=None).only("name", "operation")
+
+
+def listed(user: User, *, archived: bool = False) -> list[Template]:
+    """Templates for the list page, each with `has_draft` (this person's) and `release`, which put its version live."""
+    drafts = set(Draft.objects.filter(user=user).values_list("template_id", flat=True))
+    rows = list(
+        Template.objects.filter(archived_at__isnull=not archived)
+        .select_related("live_version")
+        .defer("live_version__body")
+    )
+    releases = newest_release_of([row.live_version_id for row in rows])
+    for row in rows:
+        row.has_draft = row.pk in drafts  # type: ignore[attr-defined]
+        row.release = releases.get(row.live_version_id or 0)  # type: ignore[attr-defined]
+    return rows
+
+
+def history(template: Template) -> QuerySet[Version]:
+    """The template's versions, newest first, without their texts."""
+    return template.versions.defer("body")
+
+
+@dataclass(frozen=True)
+class Text:
+    """One side of a comparison: `key` is what the address says (`live`, `draft` or a version's number)."""
+
+    key: str
+    label: str
+    content: dict[str, Any]
+
+
+def comparable(template: Template, user: User) -> list[tuple[str, str]]:
+    """Key and label of all that can be compared: what is live, this person's draft, every version."""
+    found = []
+    if template.live_version:
+        found.append(("live", f"live (v{template.live_version.number})"))
+    if template.drafts.filter(user=user).exists():
+        found.append(("draft", "your draft"))
+    versions = template.versions.values_list("pk", "number")
+    return found + [(str(number), _version_label(template, pk, number)) for pk, number in versions]
+
+
+def text(template: Template, user: User, key: str) -> Text | None:
+    """One of them by its key; None when there is none."""
+    if key == "draft":
+        draft = template.drafts.filter(user=user).first()
+        return Text(key, "your draft", draft.content) if draft else None
+    if key == "live":
+        version = template.live_version
+    else:
+        number = whole_number(key)
+        version = template.versions.filter(number=number).first() if number is not None else None
+    return Text(key, _version_label(template, version.pk, version.number), version.content) if version else None
+
+
+def _version_label(template: Template, pk: int, number: int) -> str:
+    return f"v{number} (live)" if pk == template.live_version_id else f"v{number}"
+
+
+def discarded(template: Template, user: User) -> list[DiscardedDraft]:
+    """This person's discarded drafts, newest first, each with `begins`: where it departs from its base."""
+    rows = list(DiscardedDraft.objects.select_related("base").filter(template=template, user=user))
+    for row in rows:
+        row.begins = departure(row.body, row.base.body if row.base else "")  # type: ignore[attr-defined]
+    return rows
+
+
+def departure(text: str, base: str, characters: int = 120) -> str:
+    """Some words of a text from where it departs from another on; texts of one template all begin alike."""
+    shorter = min(len(text), len(base))
+    same = next((at for at in range(shorter) if text[at] != base[at]), shorter)
+    start = max(text.rfind(mark, 0, same) for mark in " \n") + 1
+    words = " ".join(text[start : start + 2 * characters].split())[:characters]
+    return f"… {words}" if start else words
+
+
+def next_number(template: Template) -> int:
+    """The number that the next version would get."""
+    return (template.versions.aggregate(newest=Max("number"))["newest"] or 0) + 1
+
+
+def newest_release_of(version_ids: list[int | None]) -> dict[int, Release]:
+    """By version id: the newest release that made it live."""
+    releases = Release.objects.filter(
+        version__in=[pk for pk in version_ids if pk],
+        action__in=registry.version_releases(),
+    )
+    return {
+        release.version_id: release
+        for release in releases.select_related("replaced").order_by("revision")
+        if release.version_id
+    }
