@@ -78,7 +78,8 @@ def _answer(comparison: Any) -> None:
     """Every trial with a run of about 100 words, measured."""
     from django.utils import timezone
 
-    from promptops.models import Attempt, Run, Trial
+    from promptops.models import Trial
+    from promptops.runs.models import Attempt, Run
 
     chance = random.Random(1)
     trials = list(comparison.trials.all())

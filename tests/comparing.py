@@ -11,12 +11,13 @@ from promptops.actions.comparisons import ArmChoice
 from promptops.engine.types import PromptOperation
 from promptops.ledger.audit import Actor
 from promptops.live import snapshots as live
-from promptops.models import Comparison, Run, Trial
+from promptops.models import Comparison, Trial
 from promptops.prompts.actions.releases import Content
 from promptops.prompts.actions.templates import create_template
 from promptops.prompts.models import Template
 from promptops.providers.actions.providers import ProviderFields, create_provider
 from promptops.providers.models import Provider
+from promptops.runs.models import Run
 
 
 @transaction.atomic

@@ -8,8 +8,8 @@ from django.contrib.sessions.models import Session
 from django.utils import timezone
 
 from promptops.ledger.models import AuditEntry, LiveConfiguration
-from promptops.models import Attempt, Run
 from promptops.platform import background
+from promptops.runs.models import Attempt, Run
 
 pytestmark = pytest.mark.django_db
 

@@ -10,14 +10,14 @@ from channels.db import database_sync_to_async
 from django.db import OperationalError, connection
 from django.db.backends.signals import connection_created
 
-from promptops.actions import recording, runs
-from promptops.actions.recording import Recorder
-from promptops.actions.runs import RunPlan, RunRecorded, execute
 from promptops.engine.types import PromptOperation
-from promptops.enums import RunSource
 from promptops.live import snapshots as live
-from promptops.models import Run
 from promptops.prompts.actions.releases import Content
+from promptops.runs.actions import recording, runs
+from promptops.runs.actions.recording import Recorder
+from promptops.runs.actions.runs import RunPlan, RunRecorded, execute
+from promptops.runs.enums import RunSource
+from promptops.runs.models import Run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

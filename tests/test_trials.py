@@ -23,12 +23,13 @@ from promptops.actions.trials import Runner
 from promptops.engine.types import PromptOperation
 from promptops.ledger.audit import Actor
 from promptops.live import snapshots as live
-from promptops.models import Arm, Comparison, Run, Trial
+from promptops.models import Arm, Comparison, Trial
 from promptops.people.models import User
 from promptops.prompts.actions.releases import Content
 from promptops.providers.actions.providers import ProviderFields, create_provider
 from promptops.providers.models import Provider
 from promptops.queries.comparisons import progress
+from promptops.runs.models import Run
 from tests.engine.helpers import answer_with, http_answer, loopback
 from tests.test_live import database_url
 

@@ -8,7 +8,6 @@ from django.db import transaction
 from django.urls import reverse
 from django.utils import timezone
 
-from promptops.actions.runs import MAX_COUNT, clean_input
 from promptops.engine.operations import operation_spec
 from promptops.engine.snapshot import Snapshot
 from promptops.enums import ComparisonState, TrialState
@@ -24,6 +23,7 @@ from promptops.prompts.checks import failures, run_checks
 from promptops.prompts.content import Content, effective
 from promptops.prompts.models import Template, Version
 from promptops.providers.models import Provider
+from promptops.runs.actions.runs import MAX_COUNT, clean_input
 
 registry.noun("comparison", "Comparisons")
 registry.object_kind("comparison", "Comparison", url=lambda entry: reverse("comparison", args=[entry.object_id]))

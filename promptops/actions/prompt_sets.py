@@ -10,7 +10,6 @@ from django.db.models import F
 from django.urls import reverse
 from django.utils import timezone
 
-from promptops.actions.runs import clean_input
 from promptops.ledger import audit, registry
 from promptops.ledger.actions.exports import record_export
 from promptops.ledger.audit import Actor
@@ -19,6 +18,7 @@ from promptops.ledger.models import LiveConfiguration
 from promptops.ledger.registry import Action
 from promptops.models import PromptSet
 from promptops.models.prompt_sets import inputs_sha256
+from promptops.runs.actions.runs import clean_input
 from promptops.texts.inputs import MAX_PROBLEMS, Format, Line, Problem, Unreadable, decode, read
 
 registry.noun("prompt_set", "Prompt sets")

@@ -17,7 +17,8 @@ from promptops.ledger.registry import Action
 from promptops.ledger.releases import next_revision, record_release
 from promptops.live_parts.safety import THRESHOLD_DIGITS, shown_values
 from promptops.live_parts.safety_releases import SafetyChange, Term, filter_at
-from promptops.models import Run, SafetyModelVersion, SafetySettings, SafetyTerm
+from promptops.models import SafetyModelVersion, SafetySettings, SafetyTerm
+from promptops.runs.models import Run
 
 registry.noun("safety", "Safety")
 registry.object_kind("safetymodelversion", "Safety model")

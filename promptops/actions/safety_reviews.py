@@ -14,8 +14,9 @@ from promptops.ledger import audit, registry
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused
 from promptops.ledger.registry import Action
-from promptops.models import Run, SafetyCheck, SafetyExample
+from promptops.models import SafetyCheck, SafetyExample
 from promptops.platform import events
+from promptops.runs.models import Run
 
 registry.register(
     Action(

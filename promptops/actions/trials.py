@@ -21,19 +21,21 @@ from django.db.models import Exists, F, OuterRef, Prefetch
 from django.utils import timezone
 
 from promptops.actions.comparisons import finish_if_done
-from promptops.actions.runs import Outcome, RunPlan, execute, record_run
 from promptops.engine.rewrite import parse_alternatives
 from promptops.engine.snapshot import ProviderSpec, Snapshot
-from promptops.enums import ComparisonState, RunSource, RunStatus, TrialState
+from promptops.enums import ComparisonState, TrialState
 from promptops.ledger.errors import Refused
 from promptops.live import snapshots as live
-from promptops.models import Arm, Comparison, Run, Trial
+from promptops.models import Arm, Comparison, Trial
 from promptops.models.comparisons import LONGEST_DELAY, delayed
 from promptops.platform import events
 from promptops.platform.draining import gate
 from promptops.platform.threads import DatabaseThread
 from promptops.providers.live_part import provider_spec
 from promptops.providers.models import Provider
+from promptops.runs.actions.runs import Outcome, RunPlan, execute, record_run
+from promptops.runs.enums import RunSource, RunStatus
+from promptops.runs.models import Run
 from promptops.stats.measures import measure
 
 log = logging.getLogger(__name__)

@@ -11,10 +11,11 @@ from django.db.models.functions import JSONArray
 
 from promptops.enums import ComparisonState
 from promptops.ledger.models import AuditEntry, AuditHead, LiveConfiguration
-from promptops.models import Comparison, Run
+from promptops.models import Comparison
 from promptops.platform import events
 from promptops.prompts.models import Draft, Presence
 from promptops.providers.models import LearnedAdaptation
+from promptops.runs.models import Run
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from promptops.ledger.models.audit import AuditEntry, AuditHead, ExportTally
 from promptops.ledger.models.releases import LiveConfiguration, Release
 from promptops.models.comparisons import Arm, Comparison, ComparisonInput, Trial, Vote
 from promptops.models.prompt_sets import PromptSet
-from promptops.models.runs import Attempt, Run
 from promptops.models.safety import (
     SafetyCheck,
     SafetyExample,
@@ -18,6 +17,7 @@ from promptops.prompts.models.samples import Sample
 from promptops.prompts.models.templates import DiscardedDraft, Draft, Presence, Template, Version
 from promptops.prompts.models.variables import Variable
 from promptops.providers.models import LearnedAdaptation, Provider
+from promptops.runs.models import Attempt, Run
 
 __all__ = [
     "Arm",

@@ -11,7 +11,6 @@ from typing import Any
 
 from django.contrib.sessions.backends.db import SessionStore
 
-from promptops.actions.runs import erase_expired
 from promptops.actions.trials import Runner
 from promptops.ledger.actions.exports import record_counted_exports
 from promptops.live import snapshots as live
@@ -20,6 +19,7 @@ from promptops.platform.draining import gate
 from promptops.platform.threads import in_background
 from promptops.prompts.actions import presence
 from promptops.providers.actions import adaptations
+from promptops.runs.actions.runs import erase_expired
 
 log = logging.getLogger(__name__)
 

@@ -13,12 +13,12 @@ from django.utils import timezone
 
 from promptops.engine.health import FAILURES_TO_OPEN, HealthView
 from promptops.engine.providers.adaptations import ADAPTATIONS
-from promptops.enums import RunStatus
 from promptops.live import snapshots as live
-from promptops.models import Attempt, Run
 from promptops.platform import crypto
 from promptops.providers.key_variables import key_variable, problem_of
 from promptops.providers.models import LearnedAdaptation, Provider
+from promptops.runs.enums import RunStatus
+from promptops.runs.models import Attempt, Run
 from promptops.stats.percentiles import percentile
 
 HOUR = timedelta(hours=1)

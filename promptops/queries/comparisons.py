@@ -8,12 +8,13 @@ from typing import Any
 from django.db.models import Count, Max, Min, Q, QuerySet
 from django.utils import timezone
 
-from promptops.enums import ComparisonState, RunStatus, TrialState
+from promptops.enums import ComparisonState, TrialState
 from promptops.models import Arm, Comparison, PromptSet, Trial
 from promptops.models.comparisons import delayed
 from promptops.people.models import User
 from promptops.platform.text import estimate_tokens
 from promptops.prompts.models import Draft, Version
+from promptops.runs.enums import RunStatus
 
 RECENT = timedelta(minutes=2)
 """The time left is told from the trials that ended within this time."""

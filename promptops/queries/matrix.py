@@ -10,9 +10,11 @@ from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, QuerySet, 
 from django.db.models.functions import Left
 
 from promptops.engine.safety.guard import VerdictDecision
-from promptops.enums import Choice, RunStatus, TrialState
-from promptops.models import Arm, Attempt, Comparison, ComparisonInput, SafetyCheck, Trial
+from promptops.enums import Choice, TrialState
+from promptops.models import Arm, Comparison, ComparisonInput, SafetyCheck, Trial
 from promptops.models.comparisons import LETTERS
+from promptops.runs.enums import RunStatus
+from promptops.runs.models import Attempt
 from promptops.texts.diffs import Budget, Piece, marked
 
 ROWS = 20

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from django.db.models import Q, QuerySet
 
-from promptops.models import PromptSet, Run
+from promptops.models import PromptSet
+from promptops.runs.models import Run
 from promptops.texts.inputs import Format, simplest, write
 
 PER_PAGE = 50

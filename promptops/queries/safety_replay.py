@@ -30,7 +30,8 @@ from promptops.engine.safety.guard import (
 from promptops.engine.safety.normalize import words
 from promptops.engine.safety.training import RUBRIC, margin, read_rubric
 from promptops.enums import SafetyReview, SafetySide
-from promptops.models import Run, SafetyCheck, SafetyModelVersion, SafetySettings, SafetyTerm
+from promptops.models import SafetyCheck, SafetyModelVersion, SafetySettings, SafetyTerm
+from promptops.runs.models import Run
 from promptops.stats import charts
 
 RUNS = 1_000

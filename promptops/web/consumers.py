@@ -23,8 +23,6 @@ from django.db import Error
 from django.template.loader import render_to_string
 from django.utils.crypto import constant_time_compare
 
-from promptops.actions.recording import recorder
-from promptops.actions.runs import RunPlan, RunRecorded, TextHeld, execute
 from promptops.engine.chain import AttemptStarted, TextChunk
 from promptops.engine.operations import operation_spec
 from promptops.engine.rewrite import parse_alternatives
@@ -39,12 +37,14 @@ from promptops.people.models import User
 from promptops.platform import events, outages
 from promptops.prompts.actions import presence
 from promptops.prompts.models import Template
-from promptops.queries.runs import with_retries
-from promptops.web import previews
+from promptops.runs import previews
+from promptops.runs.actions.recording import recorder
+from promptops.runs.actions.runs import RunPlan, RunRecorded, TextHeld, execute
+from promptops.runs.queries.runs import with_retries
+from promptops.runs.written import pieces
 from promptops.web.access import refusal, socket_address
 from promptops.web.fragments import FRAGMENTS, Numbers, fragments, is_newer, readers, shown_numbers
 from promptops.web.middleware import zone_of
-from promptops.web.written import pieces
 
 log = logging.getLogger(__name__)
 

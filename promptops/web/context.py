@@ -7,11 +7,11 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
 
-from promptops.actions.recording import recorder
 from promptops.ledger import queries as releases
 from promptops.live import polling
 from promptops.people.enums import Permission
 from promptops.prompts.queries import templates
+from promptops.runs.actions.recording import recorder
 
 
 @dataclass(frozen=True)

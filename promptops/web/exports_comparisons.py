@@ -5,9 +5,9 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from promptops.enums import RunStatus
 from promptops.models import Arm, Comparison, Trial, Vote
 from promptops.queries.matrix import trials
+from promptops.runs.enums import RunStatus
 from promptops.web.exports import FORMATS, Format, tabular
 
 OF_AN_ARM = (

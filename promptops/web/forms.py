@@ -8,7 +8,6 @@ from django.contrib.auth.forms import AuthenticationForm
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
-from promptops.actions.runs import MAX_COUNT
 from promptops.engine.drills import FAULTS
 from promptops.people.models import canonical_username
 from promptops.prompts.actions.variables import clean_value
@@ -16,6 +15,7 @@ from promptops.prompts.content import FIELDS, SETTINGS, Content
 from promptops.prompts.enums import operation_choices
 from promptops.prompts.models import Variable
 from promptops.prompts.models.variables import MAX_VALUE_CHARACTERS
+from promptops.runs.actions.runs import MAX_COUNT
 
 
 class SignInForm(AuthenticationForm):

@@ -8,7 +8,6 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from promptops.actions.comparisons import MAX_ARMS, MAX_REPEATS, MIN_ARMS, ArmChoice
-from promptops.actions.runs import MAX_COUNT
 from promptops.engine.operations import OperationSpec
 from promptops.models import Arm, Comparison, PromptSet
 from promptops.models.comparisons import LETTERS
@@ -18,6 +17,7 @@ from promptops.prompts.content import SETTINGS, Content, is_unset
 from promptops.prompts.models import Draft, Template
 from promptops.providers.models import Provider
 from promptops.queries import comparisons as queries
+from promptops.runs.actions.runs import MAX_COUNT
 from promptops.web.forms import setting_field
 
 OF_ARMS = tuple(name for name, setting in SETTINGS.items() if setting.has_live_default)

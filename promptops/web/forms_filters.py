@@ -10,14 +10,14 @@ from django.http import QueryDict
 from django.utils import timezone
 from django.utils.functional import cached_property
 
-from promptops.enums import RunSource, RunStatus
 from promptops.ledger import registry
 from promptops.ledger.registry import Action
 from promptops.people.models import User
 from promptops.prompts.enums import operation_choices
 from promptops.prompts.models import Template
 from promptops.queries.audit import SYSTEM_NAMES, AuditFilters
-from promptops.queries.runs import RunFilters, provider_names
+from promptops.runs.enums import RunSource, RunStatus
+from promptops.runs.queries.runs import RunFilters, provider_names
 
 Choices = list[tuple[str, Any]]
 

@@ -23,7 +23,7 @@ from promptops.people.permissions import allows
 from promptops.platform import events
 from promptops.platform.threads import in_background
 from promptops.queries import overview
-from promptops.queries.figures import STEP_MINUTES, figures
+from promptops.runs.queries.figures import STEP_MINUTES, figures
 
 Numbers = tuple[int, ...]
 """The newest revision, audit entry and run that a part of a page shows."""

@@ -6,6 +6,7 @@ from django.urls.converters import IntConverter
 from promptops.people.views import accounts, people, sessions
 from promptops.prompts.views import prompt_files, prompts, variables
 from promptops.providers import views as providers
+from promptops.runs import views as runs
 from promptops.web import consumers
 from promptops.web.views import (
     arms,
@@ -16,7 +17,6 @@ from promptops.web.views import (
     overview,
     prompt_sets,
     reports,
-    runs,
     safety,
     safety_models,
     safety_queue,

@@ -29,14 +29,13 @@ from django.utils import timezone
 import promptops
 from promptops import actions, ballots
 from promptops import models as tables
-from promptops.actions import comparisons, prompt_sets, runs, safety, safety_reviews, safety_training, settings, votes
+from promptops.actions import comparisons, prompt_sets, safety, safety_reviews, safety_training, settings, votes
 from promptops.engine.types import PromptOperation
-from promptops.enums import RunSource
 from promptops.ledger import audit, registry
 from promptops.ledger.actions import exports, trail
 from promptops.ledger.models import AuditEntry, LiveConfiguration
 from promptops.live import snapshots as live
-from promptops.models import PromptSet, Run
+from promptops.models import PromptSet
 from promptops.people import actions as accounts
 from promptops.people.enums import LinkPurpose
 from promptops.people.models import OneTimeLink, User
@@ -46,6 +45,9 @@ from promptops.prompts.models import Template, Variable, Version
 from promptops.providers.actions import adaptations, providers
 from promptops.providers.key_variables import address_of
 from promptops.providers.models import Provider
+from promptops.runs.actions import runs
+from promptops.runs.enums import RunSource
+from promptops.runs.models import Run
 from promptops.texts.inputs import Line
 from tests.audit_tools import settle
 from tests.comparing import answer, compare

@@ -6,13 +6,15 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from promptops.actions import prompt_sets, runs
+from promptops.actions import prompt_sets
 from promptops.ledger import audit
 from promptops.ledger.audit import SYSTEM
 from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.models import AuditEntry
-from promptops.models import PromptSet, Run
+from promptops.models import PromptSet
 from promptops.queries import prompt_sets as queries
+from promptops.runs.actions import runs
+from promptops.runs.models import Run
 
 pytestmark = pytest.mark.django_db
 

@@ -6,9 +6,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 
-from promptops.actions.runs import RunPlan
 from promptops.engine.types import PromptOperation
-from promptops.enums import RunSource
 from promptops.ledger import audit
 from promptops.ledger.errors import ChecksFailed, Refused, Stale, VariableInUse
 from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
@@ -17,6 +15,8 @@ from promptops.prompts.actions import releases, samples, templates, variables
 from promptops.prompts.actions.prompts import export_prompts, import_prompts
 from promptops.prompts.actions.releases import Content
 from promptops.prompts.models import Sample, Template, Variable, Version
+from promptops.runs.actions.runs import RunPlan
+from promptops.runs.enums import RunSource
 
 pytestmark = pytest.mark.django_db
 

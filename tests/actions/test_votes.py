@@ -14,13 +14,14 @@ from django.test.utils import CaptureQueriesContext
 from promptops import ballots
 from promptops.actions import votes
 from promptops.actions.comparisons import cancel
-from promptops.actions.runs import erase
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.models import AuditEntry
-from promptops.models import Comparison, Run, Trial, Vote
+from promptops.models import Comparison, Trial, Vote
 from promptops.people.models import User
 from promptops.queries import votes as queries
+from promptops.runs.actions.runs import erase
+from promptops.runs.models import Run
 from tests.comparing import answer, change_runs, compare, words
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)

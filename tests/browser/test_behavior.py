@@ -9,13 +9,13 @@ from playwright.sync_api import Page, expect
 
 from promptops.ledger import audit
 from promptops.ledger.audit import SYSTEM
-from promptops.models import Run
 from promptops.people.actions import end_session
 from promptops.prompts.actions import presence
 from promptops.prompts.actions.templates import describe
 from promptops.prompts.models import Draft, Template
 from promptops.providers.actions.providers import ProviderFields, create_provider, reorder
 from promptops.providers.models import Provider
+from promptops.runs.models import Run
 from promptops.web import consumers
 from tests.browser.conftest import Pages, snap
 from tests.browser.upstream import Upstream

@@ -13,11 +13,12 @@ from playwright.sync_api import expect
 
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import AuditEntry
-from promptops.models import Comparison, PromptSet, Run
+from promptops.models import Comparison, PromptSet
 from promptops.people import actions as accounts
 from promptops.people.models import User
 from promptops.prompts.models import Variable
 from promptops.providers.models import Provider
+from promptops.runs.models import Run
 from tests.browser import data
 from tests.browser.conftest import WAIT_MS, WIDTHS, Pages
 from tests.browser.looks import OTHER_LOOKS, faults, look, told

@@ -3,10 +3,10 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from promptops.models import Run
 from promptops.prompts.actions import samples, variables
 from promptops.prompts.models import Template, Variable
 from promptops.providers.actions.providers import ProviderFields, create_provider
+from promptops.runs.models import Run
 from tests.browser.conftest import Pages
 from tests.browser.upstream import Upstream
 

@@ -6,8 +6,9 @@ from playwright.sync_api import Page, Route, expect
 
 from promptops.actions import prompt_sets
 from promptops.ledger.audit import SYSTEM
-from promptops.models import Comparison, Run, Vote
+from promptops.models import Comparison, Vote
 from promptops.providers.actions.providers import ProviderFields, create_provider
+from promptops.runs.models import Run
 from tests.browser.conftest import Pages
 from tests.browser.data import LONG_PROMPT, LONG_WORD, MIXED
 from tests.browser.looks import faults, look, told

@@ -10,11 +10,11 @@ from playwright.sync_api import Page, expect
 from promptops.engine.providers.local import local_available
 from promptops.ledger.audit import SYSTEM
 from promptops.ledger.models import AuditEntry
-from promptops.models import Run
 from promptops.people import actions as accounts
 from promptops.prompts.actions.prompts import import_prompts
 from promptops.prompts.models import Template
 from promptops.providers.actions.providers import ProviderFields, create_provider
+from promptops.runs.models import Run
 from tests.browser.conftest import Pages, screenshot
 from tests.conftest import PASSWORD, missing
 

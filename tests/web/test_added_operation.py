@@ -12,7 +12,7 @@ from promptops.live import snapshots as live
 from promptops.prompts.actions.samples import pin
 from promptops.prompts.actions.variables import declare
 from promptops.prompts.models import Sample, Template
-from promptops.web import previews
+from promptops.runs import previews
 from promptops.web.forms_settings import SettingsForm
 
 CAPTION = OperationSpec(

@@ -7,12 +7,13 @@ from django.utils import timezone
 
 from promptops.actions import prompt_sets
 from promptops.ledger.models import AuditEntry
-from promptops.models import Attempt, Comparison, PromptSet, Run, Trial
+from promptops.models import Comparison, PromptSet, Trial
 from promptops.prompts.actions.releases import Content
 from promptops.prompts.actions.templates import save_draft
 from promptops.prompts.models import Version
 from promptops.providers.actions.providers import ProviderFields, create_provider
 from promptops.providers.models import Provider
+from promptops.runs.models import Attempt, Run
 
 pytestmark = pytest.mark.django_db
 

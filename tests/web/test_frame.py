@@ -14,8 +14,8 @@ from django.template.loader import render_to_string
 from django.test import Client
 from lucide import IconDoesNotExist
 
-from promptops.enums import RunStatus
 from promptops.people.enums import Role
+from promptops.runs.enums import RunStatus
 from promptops.web.templatetags import ui
 from tests.web.conftest import unwrapped
 

@@ -13,13 +13,14 @@ from promptops.engine import FAULTS
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import AuditEntry, LiveConfiguration
 from promptops.live import snapshots as live
-from promptops.models import Attempt, Run
 from promptops.people import actions as accounts
 from promptops.platform import events
 from promptops.prompts.models import Template
 from promptops.providers.actions.providers import ProviderFields, create_provider
 from promptops.providers.models import Provider
-from promptops.web import consumers, previews
+from promptops.runs import previews
+from promptops.runs.models import Attempt, Run
+from promptops.web import consumers
 from promptops.web.consumers import MAX_RUNS, PageConsumer
 from tests.engine.helpers import STREAM_END, STREAM_HEAD, answer_with, delta, event, http_answer, loopback, part
 from tests.web.sockets import page_socket

@@ -12,7 +12,8 @@ from django.urls import reverse
 from promptops.actions import prompt_sets
 from promptops.ledger import audit
 from promptops.ledger.models import AuditEntry, ExportTally
-from promptops.models import PromptSet, Run
+from promptops.models import PromptSet
+from promptops.runs.models import Run
 
 pytestmark = pytest.mark.django_db
 NEW = "/compare/sets/new/"

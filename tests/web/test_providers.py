@@ -29,7 +29,6 @@ from promptops.engine.types import LLMMessage, LLMRequest
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import AuditEntry, LiveConfiguration
 from promptops.live import snapshots as live
-from promptops.models import Attempt, Run
 from promptops.providers import queries
 from promptops.providers.actions import adaptations
 from promptops.providers.actions import providers as actions
@@ -37,6 +36,7 @@ from promptops.providers.actions.providers import ProviderFields
 from promptops.providers.key_variables import address_of
 from promptops.providers.live_part import provider_spec
 from promptops.providers.models import Provider
+from promptops.runs.models import Attempt, Run
 from promptops.system_checks import keys_are_sent
 
 pytestmark = pytest.mark.django_db

@@ -15,10 +15,11 @@ from django.urls import reverse
 from django.utils import timezone
 
 from promptops import guards
-from promptops.actions import runs
 from promptops.engine.types import LLMRequest, LLMResponse, StreamEvent, TextChunk
 from promptops.ledger.models import AuditEntry
-from promptops.models import Run, SafetyCheck
+from promptops.models import SafetyCheck
+from promptops.runs.actions import runs
+from promptops.runs.models import Run
 from tests.comparing import answer, compare
 from tests.web.sockets import page_socket
 from tests.web.test_previews import frames, message, prepare

@@ -11,9 +11,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from promptops.ledger.models import AuditEntry
-from promptops.models import Attempt, Run
 from promptops.platform.pages import PAGE_SIZE
-from promptops.queries import runs as queries
+from promptops.runs.models import Attempt, Run
+from promptops.runs.queries import runs as queries
 
 pytestmark = pytest.mark.django_db
 HOSTILE = "<script>alert(1)</script>"

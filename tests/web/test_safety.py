@@ -15,9 +15,10 @@ from promptops.engine.safety.guard import SHIPPED
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import AuditEntry, LiveConfiguration
 from promptops.live import snapshots as live
-from promptops.models import Run, SafetyCheck, SafetyModelVersion, SafetySettings
+from promptops.models import SafetyCheck, SafetyModelVersion, SafetySettings
 from promptops.queries import safety as queries
 from promptops.queries.prompt_sets import past_inputs
+from promptops.runs.models import Run
 from tests.engine.helpers import answer_with, loopback
 from tests.web.sockets import page_socket
 from tests.web.test_previews import frames, message, prepare, streamed

@@ -7,7 +7,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from promptops.ledger.models import AuditEntry
-from promptops.models import Run, SafetyCheck, SafetyExample, SafetyModelVersion
+from promptops.models import SafetyCheck, SafetyExample, SafetyModelVersion
+from promptops.runs.models import Run
 
 pytestmark = pytest.mark.django_db
 

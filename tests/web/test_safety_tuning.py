@@ -19,9 +19,10 @@ from promptops.engine.safety.guard import SHIPPED, read_manifest
 from promptops.ledger import audit
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import AuditEntry
-from promptops.models import Run, SafetyCheck, SafetyModelVersion, SafetySettings, SafetyTerm
+from promptops.models import SafetyCheck, SafetyModelVersion, SafetySettings, SafetyTerm
 from promptops.queries import safety as queries
 from promptops.queries import safety_replay
+from promptops.runs.models import Run
 
 pytestmark = pytest.mark.django_db
 

@@ -8,10 +8,10 @@ from channels.db import database_sync_to_async
 
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import LiveConfiguration
-from promptops.models import Run
 from promptops.prompts.actions import samples, variables
 from promptops.prompts.models import Template
 from promptops.providers.actions.providers import ProviderFields, create_provider
+from promptops.runs.models import Run
 from promptops.web.consumers import running
 from tests.engine.helpers import STREAM_HEAD, Respond, answer_with, delta, http_answer, loopback, part
 from tests.web.sockets import page_socket

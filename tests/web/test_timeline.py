@@ -14,13 +14,13 @@ from django.urls import reverse
 
 from promptops.actions.settings import Settings, change_settings
 from promptops.ledger.models import LiveConfiguration, Release
-from promptops.models import Run
 from promptops.platform.pages import PAGE_SIZE
 from promptops.prompts.actions import templates
 from promptops.prompts.actions.releases import roll_back
 from promptops.providers.actions import providers
 from promptops.providers.actions.providers import ProviderFields
 from promptops.providers.models import Provider
+from promptops.runs.models import Run
 from promptops.web import fragments
 
 pytestmark = pytest.mark.django_db

@@ -11,10 +11,11 @@ from promptops.actions import comparisons
 from promptops.actions.comparisons import ArmChoice
 from promptops.engine.types import PromptOperation
 from promptops.live import snapshots as live
-from promptops.models import Attempt, Comparison, Run, Trial, Vote
+from promptops.models import Comparison, Trial, Vote
 from promptops.prompts.actions.releases import Content
 from promptops.providers.actions.providers import ProviderFields, create_provider
 from promptops.queries import verdicts as queries
+from promptops.runs.models import Attempt, Run
 from promptops.stats.preference import wilson
 from tests.comparing import change_runs
 

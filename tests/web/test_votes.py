@@ -15,11 +15,12 @@ from promptops.engine.types import PromptOperation
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import AuditEntry
 from promptops.live.snapshots import load
-from promptops.models import Attempt, Comparison, Run, Trial, Vote
+from promptops.models import Comparison, Trial, Vote
 from promptops.platform import events
 from promptops.prompts.actions.releases import Content
 from promptops.prompts.models import Template
 from promptops.providers.actions.providers import ProviderFields, create_provider
+from promptops.runs.models import Attempt, Run
 from tests.comparing import answer, change_runs, compare
 from tests.web.sockets import page_socket
 

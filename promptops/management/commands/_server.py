@@ -8,10 +8,10 @@ from daphne.server import Server
 from django.conf import settings
 from twisted.internet import defer
 
-from promptops.actions.recording import recorder
 from promptops.management.commands._channel import BoundedFactory
 from promptops.platform import background
 from promptops.platform.draining import gate
+from promptops.runs.actions.recording import recorder
 
 RECORDING_SECONDS = 5.0
 """How long the recording of canceled runs may take."""

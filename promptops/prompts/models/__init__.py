@@ -1,7 +1,7 @@
 """The models of `prompts`."""
 
 from promptops.prompts.models.samples import Sample
-from promptops.prompts.models.templates import Template, Version, Draft, DiscardedDraft, Presence
+from promptops.prompts.models.templates import DiscardedDraft, Draft, Presence, Template, Version
 from promptops.prompts.models.variables import Variable
 
 __all__ = ["DiscardedDraft", "Draft", "Presence", "Sample", "Template", "Variable", "Version"]

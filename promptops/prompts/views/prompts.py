@@ -11,13 +11,12 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 from django_htmx.http import HttpResponseClientRedirect
 
-from promptops.prompts import queries
 from promptops.engine.variables import Piece, filled_bytes, pieces
 from promptops.ledger.errors import Refused, Stale, StaleDraft, StaleRelease
 from promptops.live import snapshots as live
 from promptops.people.enums import Permission
 from promptops.platform.text import MAX_BODY_BYTES, estimate_tokens, whole_number
-from promptops.prompts import merge_panel
+from promptops.prompts import merge_panel, queries
 from promptops.prompts.actions import merges, releases
 from promptops.prompts.actions import samples as sample_actions
 from promptops.prompts.actions import templates as actions

@@ -18,11 +18,11 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import slugify
 from lucide.templatetags.lucide import lucide
 
-from promptops.enums import RunStatus
 from promptops.people.enums import Role
 from promptops.platform.text import whole_percent
 from promptops.prompts.content import summary
 from promptops.queries.matrix import Answer
+from promptops.runs.enums import RunStatus
 from promptops.texts import diffs
 
 register = template.Library()

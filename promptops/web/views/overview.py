@@ -6,7 +6,7 @@ from django.shortcuts import render
 from promptops.people.enums import Permission
 from promptops.platform.text import whole_number
 from promptops.queries import overview as queries
-from promptops.queries.figures import DEFAULT_HOURS, STEP_MINUTES, figures
+from promptops.runs.queries.figures import DEFAULT_HOURS, STEP_MINUTES, figures
 from promptops.web.access import requires
 from promptops.web.request import Request
 

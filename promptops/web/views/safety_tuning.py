@@ -16,12 +16,13 @@ from promptops.engine.snapshot import SafetySpec
 from promptops.enums import SafetyMode, SafetySide
 from promptops.ledger.audit import Actor
 from promptops.live import snapshots as live
-from promptops.models import Run, SafetySettings
+from promptops.models import SafetySettings
 from promptops.people.enums import Permission
 from promptops.platform.text import whole_number
-from promptops.queries import runs as run_queries
 from promptops.queries import safety as queries
 from promptops.queries import safety_replay
+from promptops.runs.models import Run
+from promptops.runs.queries import runs as run_queries
 from promptops.web import review, safety_releases
 from promptops.web.access import refused, requires
 from promptops.web.forms_safety import ThresholdsForm

@@ -6,8 +6,8 @@ from django.db import models
 from django.utils import timezone
 
 from promptops.engine.operations import OperationSpec, operation_spec
-from promptops.enums import RunSource, RunStatus
 from promptops.prompts.enums import operation_choices
+from promptops.runs.enums import RunSource, RunStatus
 
 
 class Run(models.Model):

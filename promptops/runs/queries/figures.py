@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from django.utils import timezone
 
 from promptops.engine.operations import OPERATIONS
-from promptops.enums import RunSource, RunStatus
-from promptops.models import Run
+from promptops.runs.enums import RunSource, RunStatus
+from promptops.runs.models import Run
 from promptops.stats import charts
 from promptops.stats.percentiles import percentile
 

@@ -19,7 +19,6 @@ from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
-from promptops.actions.recording import PAGE_WAITS_SECONDS, NotRecorded, recorder
 from promptops.engine.chain import AttemptStarted, ChainEvent, Delivery, HedgePolicy, RunDone, TextChunk, run_chain
 from promptops.engine.drills import Fault, faulty
 from promptops.engine.enhancer import build_request
@@ -29,20 +28,23 @@ from promptops.engine.safety.guard import MAX_BYTES, SafetyLayer, SafetyVerdict,
 from promptops.engine.snapshot import ProviderSpec, SafetySpec, Snapshot
 from promptops.engine.types import Attempt as EngineAttempt
 from promptops.engine.types import LLMProvider, LLMRequest, LLMResponse
-from promptops.enums import RunSource, RunStatus, SafetyMode, SafetyQueue, SafetySide
+from promptops.enums import SafetyMode, SafetyQueue, SafetySide
 from promptops.ledger import audit, registry
 from promptops.ledger.audit import SYSTEM, Actor
 from promptops.ledger.errors import Refused
 from promptops.ledger.models import LiveConfiguration
 from promptops.ledger.registry import Action
 from promptops.live import snapshots as live
-from promptops.models import Attempt, Run, SafetyCheck, SafetyExample, Trial
+from promptops.models import SafetyCheck, SafetyExample, Trial
 from promptops.people.models import User
 from promptops.platform import events
 from promptops.platform.draining import gate
 from promptops.platform.threads import DatabaseThread
 from promptops.prompts.content import Content
 from promptops.prompts.models import Template, Version
+from promptops.runs.actions.recording import PAGE_WAITS_SECONDS, NotRecorded, recorder
+from promptops.runs.enums import RunSource, RunStatus
+from promptops.runs.models import Attempt, Run
 
 registry.noun("run", "Runs")
 registry.object_kind("run", "Run", url=lambda entry: reverse("run", args=[entry.object_id]))

@@ -1,7 +1,7 @@
 """Recording runs in the order in which they ended, also when the database is unavailable at that moment.
 
 A run then waits in memory, within bounds, and is recorded once the database is back. What a run's row holds is in
-`promptops.actions.runs`.
+`promptops.runs.actions.runs`.
 """
 
 import asyncio
