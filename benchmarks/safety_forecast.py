@@ -25,8 +25,8 @@ def bench_safety_forecast() -> list[dict[str, Any]]:
 
 
 def _row(name: str, days: int) -> dict[str, Any]:
-    from promptops.models import SafetySettings
-    from promptops.queries.safety_forecast import forecast
+    from promptops.safety.models import SafetySettings
+    from promptops.safety.queries.forecast import forecast
 
     config = SafetySettings.objects.get(pk=1)
     with transaction.atomic():
@@ -45,8 +45,8 @@ def _row(name: str, days: int) -> dict[str, Any]:
 
 def _fill(span: timedelta) -> None:
     """Add two checks for each of many runs; every sixth run is in an unknown language."""
-    from promptops.models import SafetyCheck
     from promptops.runs.models import Run
+    from promptops.safety.models import SafetyCheck
 
     now, count = timezone.now(), CHECKS // 2
     values = {"source": "preview", "operation": "enhance", "temperature": 1, "max_tokens": 1, "latency_ms": 1}

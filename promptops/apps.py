@@ -59,7 +59,7 @@ def ensure_single_rows(using: str, apps: Apps = present_apps, **kwargs: Any) -> 
     With them comes the safety model that ships; a newer one that an update brings waits to be chosen. `apps` are the
     models as the migrations have left them, back to wherever.
     """
-    from promptops.guards import shipped_model
+    from promptops.safety.guards import shipped_model
 
     there: dict[str, Any] = {model.__name__: model for model in apps.get_models()}
     for name in ("LiveConfiguration", "AuditHead"):

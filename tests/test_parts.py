@@ -10,13 +10,11 @@ import pytest
 from django.db import connection, models
 
 import promptops
-from promptops.actions import safety, settings
-from promptops.actions.safety import SafetyChange, Term
+from promptops.actions import settings
 from promptops.actions.settings import Settings
 from promptops.ledger import parts
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import LiveConfiguration, Release
-from promptops.models import SafetySettings, SafetyTerm
 from promptops.prompts.actions import releases, templates, variables
 from promptops.prompts.actions.releases import Content
 from promptops.prompts.models import Template, Variable, Version
@@ -24,6 +22,9 @@ from promptops.providers.actions import providers
 from promptops.providers.actions.providers import ProviderFields
 from promptops.providers.live_part import RELEASED
 from promptops.providers.models import Provider
+from promptops.safety.actions import safety
+from promptops.safety.actions.safety import SafetyChange, Term
+from promptops.safety.models import SafetySettings, SafetyTerm
 
 SECRET = "hunter2"
 

@@ -18,7 +18,6 @@ from django.utils import timezone
 
 from promptops.actions import comparisons, trials
 from promptops.actions.comparisons import ArmChoice
-from promptops.actions.safety import SafetyChange, Term, change_safety
 from promptops.actions.trials import Runner
 from promptops.engine.types import PromptOperation
 from promptops.ledger.audit import Actor
@@ -30,6 +29,7 @@ from promptops.providers.actions.providers import ProviderFields, create_provide
 from promptops.providers.models import Provider
 from promptops.queries.comparisons import progress
 from promptops.runs.models import Run
+from promptops.safety.actions.safety import SafetyChange, Term, change_safety
 from tests.engine.helpers import answer_with, http_answer, loopback
 from tests.test_live import database_url
 

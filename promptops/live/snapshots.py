@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from channels.db import database_sync_to_async
 from django.db import Error
 
-from promptops import guards
 from promptops.engine.health import HealthRegistry
 from promptops.engine.providers.adaptations import learned
 from promptops.engine.providers.addresses import base_address
@@ -28,6 +27,7 @@ from promptops.platform import events
 from promptops.platform.threads import DatabaseThread, in_background
 from promptops.providers.key_variables import address_of
 from promptops.providers.models import LearnedAdaptation, Provider
+from promptops.safety import guards
 
 log = logging.getLogger(__name__)
 

@@ -4,5 +4,6 @@ Here belongs how each part is read from the database; how it is changed belongs 
 """
 
 from promptops.prompts import live_part as prompts, live_variables as variables  # noqa: F401, I001 -- in this order
-from promptops.live_parts import settings, safety  # noqa: F401, I001 -- in this order
+from promptops.live_parts import settings  # noqa: F401, I001 -- in this order
+from promptops.safety import live_part as safety  # noqa: F401, I001 -- in this order
 from promptops.providers import live_part as providers  # noqa: F401, I001 -- in this order

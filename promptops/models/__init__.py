@@ -4,7 +4,13 @@ from promptops.ledger.models.audit import AuditEntry, AuditHead, ExportTally
 from promptops.ledger.models.releases import LiveConfiguration, Release
 from promptops.models.comparisons import Arm, Comparison, ComparisonInput, Trial, Vote
 from promptops.models.prompt_sets import PromptSet
-from promptops.models.safety import (
+from promptops.people.models import OneTimeLink, User, UserSession
+from promptops.prompts.models.samples import Sample
+from promptops.prompts.models.templates import DiscardedDraft, Draft, Presence, Template, Version
+from promptops.prompts.models.variables import Variable
+from promptops.providers.models import LearnedAdaptation, Provider
+from promptops.runs.models import Attempt, Run
+from promptops.safety.models import (
     SafetyCheck,
     SafetyExample,
     SafetyModelVersion,
@@ -12,12 +18,6 @@ from promptops.models.safety import (
     SafetyTerm,
     SafetyTraining,
 )
-from promptops.people.models import OneTimeLink, User, UserSession
-from promptops.prompts.models.samples import Sample
-from promptops.prompts.models.templates import DiscardedDraft, Draft, Presence, Template, Version
-from promptops.prompts.models.variables import Variable
-from promptops.providers.models import LearnedAdaptation, Provider
-from promptops.runs.models import Attempt, Run
 
 __all__ = [
     "Arm",

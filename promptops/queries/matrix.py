@@ -11,10 +11,11 @@ from django.db.models.functions import Left
 
 from promptops.engine.safety.guard import VerdictDecision
 from promptops.enums import Choice, TrialState
-from promptops.models import Arm, Comparison, ComparisonInput, SafetyCheck, Trial
+from promptops.models import Arm, Comparison, ComparisonInput, Trial
 from promptops.models.comparisons import LETTERS
 from promptops.runs.enums import RunStatus
 from promptops.runs.models import Attempt
+from promptops.safety.models import SafetyCheck
 from promptops.texts.diffs import Budget, Piece, marked
 
 ROWS = 20

@@ -10,8 +10,8 @@ from promptops.ledger.models import AuditEntry, Release
 from promptops.prompts.models import Template
 from promptops.prompts.queries.templates import newest_release_of
 from promptops.providers.queries import ProviderRow, chain
-from promptops.queries.safety import SafetyState
-from promptops.queries.safety import state as safety_state
+from promptops.safety.queries.safety import SafetyState
+from promptops.safety.queries.safety import state as safety_state
 
 CHANGES_SHOWN = 8
 

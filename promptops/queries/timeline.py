@@ -12,12 +12,12 @@ from promptops.engine.operations import OPERATIONS
 from promptops.ledger import parts, registry
 from promptops.ledger.audit import sentence_html
 from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
-from promptops.live_parts.safety import STORED
 from promptops.prompts.content import SETTINGS
 from promptops.prompts.models import Template, Version
 from promptops.queries import audit as audit_queries
 from promptops.queries.audit import EntryPage, Value
 from promptops.runs.models import Run
+from promptops.safety.live_part import STORED
 
 # Runs of a revision are counted up to here; a page need not wait for more.
 RUNS_COUNTED = 1_000

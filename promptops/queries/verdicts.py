@@ -17,8 +17,9 @@ from django.db.models import Case, Count, Max, Q, Sum, When
 
 from promptops.engine.safety.guard import VerdictDecision
 from promptops.enums import Choice, TrialState
-from promptops.models import Arm, Comparison, SafetyCheck, Trial, Vote
+from promptops.models import Arm, Comparison, Trial, Vote
 from promptops.runs.models import Attempt
+from promptops.safety.models import SafetyCheck
 from promptops.stats import charts
 from promptops.stats.percentiles import percentile
 from promptops.stats.preference import (

@@ -5,17 +5,17 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from promptops.actions import safety
 from promptops.engine.rewrite import parse_alternatives
 from promptops.ledger.errors import Refused
 from promptops.people.enums import Permission
 from promptops.platform.pages import page
 from promptops.platform.text import whole_number
-from promptops.queries import safety as safety_queries
 from promptops.runs.actions import runs as actions
 from promptops.runs.models import Attempt, Run
 from promptops.runs.queries import runs as queries
 from promptops.runs.written import pieces
+from promptops.safety.actions import safety
+from promptops.safety.queries import safety as safety_queries
 from promptops.web import review
 from promptops.web.access import actor, requires
 from promptops.web.forms_filters import RunFilterForm

@@ -7,6 +7,11 @@ from promptops.people.views import accounts, people, sessions
 from promptops.prompts.views import prompt_files, prompts, variables
 from promptops.providers import views as providers
 from promptops.runs import views as runs
+from promptops.safety.views import models as safety_models
+from promptops.safety.views import queue as safety_queue
+from promptops.safety.views import safety
+from promptops.safety.views import terms as safety_terms
+from promptops.safety.views import tuning as safety_tuning
 from promptops.web import consumers
 from promptops.web.views import (
     arms,
@@ -17,11 +22,6 @@ from promptops.web.views import (
     overview,
     prompt_sets,
     reports,
-    safety,
-    safety_models,
-    safety_queue,
-    safety_terms,
-    safety_tuning,
     settings,
     timeline,
     verdicts,

@@ -29,7 +29,7 @@ from django.utils import timezone
 import promptops
 from promptops import actions, ballots
 from promptops import models as tables
-from promptops.actions import comparisons, prompt_sets, safety, safety_reviews, safety_training, settings, votes
+from promptops.actions import comparisons, prompt_sets, settings, votes
 from promptops.engine.types import PromptOperation
 from promptops.ledger import audit, registry
 from promptops.ledger.actions import exports, trail
@@ -48,6 +48,9 @@ from promptops.providers.models import Provider
 from promptops.runs.actions import runs
 from promptops.runs.enums import RunSource
 from promptops.runs.models import Run
+from promptops.safety.actions import reviews as safety_reviews
+from promptops.safety.actions import safety
+from promptops.safety.actions import training as safety_training
 from promptops.texts.inputs import Line
 from tests.audit_tools import settle
 from tests.comparing import answer, compare

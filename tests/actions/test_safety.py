@@ -12,15 +12,15 @@ from django.db import DatabaseError, connection, transaction
 from django.db.migrations.loader import MigrationLoader
 from django.test.utils import CaptureQueriesContext
 
-from promptops import guards
-from promptops.actions.safety import SafetyChange, Term, change_safety, use_model
 from promptops.apps import ensure_single_rows
 from promptops.engine.safety.guard import SHIPPED, SafetyCategory, VerdictDecision, read_manifest
-from promptops.enums import SafetyMode, WhenUnavailable
 from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
 from promptops.live import snapshots as live
-from promptops.models import SafetyModelVersion, SafetySettings, SafetyTerm
+from promptops.safety import guards
+from promptops.safety.actions.safety import SafetyChange, Term, change_safety, use_model
+from promptops.safety.enums import SafetyMode, WhenUnavailable
+from promptops.safety.models import SafetyModelVersion, SafetySettings, SafetyTerm
 
 pytestmark = pytest.mark.django_db
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from promptops.actions.safety import SafetyChange, Term, change_safety, roll_back
 from promptops.ledger import parts
 from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.models import AuditEntry, Release
-from promptops.models import SafetySettings, SafetyTerm
+from promptops.safety.actions.safety import SafetyChange, Term, change_safety, roll_back
+from promptops.safety.models import SafetySettings, SafetyTerm
 
 pytestmark = pytest.mark.django_db
 

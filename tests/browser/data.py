@@ -7,7 +7,7 @@ from promptops.actions.comparisons import ArmChoice
 from promptops.engine.types import PromptOperation
 from promptops.ledger.audit import Actor
 from promptops.live import snapshots as live
-from promptops.models import Comparison, SafetyCheck, SafetyModelVersion, Trial, Vote
+from promptops.models import Comparison, Trial, Vote
 from promptops.people import actions as accounts
 from promptops.people.models import User
 from promptops.prompts.actions.releases import Content, publish, roll_back
@@ -18,6 +18,7 @@ from promptops.prompts.models import Template
 from promptops.providers.actions.providers import ProviderFields, create_provider, set_enabled
 from promptops.providers.models import LearnedAdaptation, Provider
 from promptops.runs.models import Attempt, Run
+from promptops.safety.models import SafetyCheck, SafetyModelVersion
 
 LONG_WORD = "unbreakable" * 27 + "end"  # 300 characters
 MIXED = "שלום עולם, a fox 🦊 يركض عبر الثلج. 日本語のテキスト。"

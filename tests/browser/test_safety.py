@@ -6,12 +6,12 @@ import threading
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from promptops.actions import safety_training
-from promptops.models import SafetyCheck, SafetyExample, SafetyModelVersion, SafetySettings
 from promptops.prompts.models import Template
 from promptops.providers.actions.providers import ProviderFields, create_provider
 from promptops.runs.actions import runs
 from promptops.runs.models import Run
+from promptops.safety.actions import training as safety_training
+from promptops.safety.models import SafetyCheck, SafetyExample, SafetyModelVersion, SafetySettings
 from tests.browser.conftest import Pages
 from tests.browser.looks import LOOKS, OTHER_LOOKS, faults, told
 from tests.browser.upstream import Upstream

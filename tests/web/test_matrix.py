@@ -15,13 +15,14 @@ from promptops.engine.types import PromptOperation
 from promptops.ledger import audit
 from promptops.ledger.models import AuditEntry, ExportTally, Release
 from promptops.live.snapshots import load
-from promptops.models import Comparison, PromptSet, SafetyCheck, Trial, Vote
+from promptops.models import Comparison, PromptSet, Trial, Vote
 from promptops.prompts.actions.releases import Content
 from promptops.prompts.models import Template
 from promptops.providers.actions.providers import ProviderFields, create_provider, reorder, set_enabled
 from promptops.providers.models import Provider
 from promptops.queries import matrix as queries
 from promptops.runs.models import Run
+from promptops.safety.models import SafetyCheck
 from tests.comparing import compare
 from tests.web.test_comparisons import answer
 

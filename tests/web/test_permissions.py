@@ -18,7 +18,7 @@ from promptops.engine.types import PromptOperation
 from promptops.ledger.audit import Actor, record
 from promptops.ledger.models import AuditEntry
 from promptops.live import snapshots as live
-from promptops.models import Comparison, SafetyCheck, SafetyTraining
+from promptops.models import Comparison
 from promptops.people import actions as accounts
 from promptops.people import permissions
 from promptops.people.enums import Permission, Role
@@ -31,6 +31,7 @@ from promptops.providers.actions.providers import ProviderFields, create_provide
 from promptops.providers.models import Provider
 from promptops.runs import previews
 from promptops.runs.models import Run
+from promptops.safety.models import SafetyCheck, SafetyTraining
 from promptops.web import consumers
 from promptops.web.origin import allowed
 from tests.web.sockets import page_socket

@@ -14,12 +14,12 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from promptops import guards
 from promptops.engine.types import LLMRequest, LLMResponse, StreamEvent, TextChunk
 from promptops.ledger.models import AuditEntry
-from promptops.models import SafetyCheck
 from promptops.runs.actions import runs
 from promptops.runs.models import Run
+from promptops.safety import guards
+from promptops.safety.models import SafetyCheck
 from tests.comparing import answer, compare
 from tests.web.sockets import page_socket
 from tests.web.test_previews import frames, message, prepare

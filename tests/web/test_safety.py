@@ -9,16 +9,16 @@ import pytest
 from channels.db import database_sync_to_async
 from django.urls import reverse
 
-from promptops import guards
-from promptops.actions.safety import SafetyChange, Term, change_safety, use_model
 from promptops.engine.safety.guard import SHIPPED
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import AuditEntry, LiveConfiguration
 from promptops.live import snapshots as live
-from promptops.models import SafetyCheck, SafetyModelVersion, SafetySettings
-from promptops.queries import safety as queries
 from promptops.queries.prompt_sets import past_inputs
 from promptops.runs.models import Run
+from promptops.safety import guards
+from promptops.safety.actions.safety import SafetyChange, Term, change_safety, use_model
+from promptops.safety.models import SafetyCheck, SafetyModelVersion, SafetySettings
+from promptops.safety.queries import safety as queries
 from tests.engine.helpers import answer_with, loopback
 from tests.web.sockets import page_socket
 from tests.web.test_previews import frames, message, prepare, streamed

@@ -8,17 +8,17 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from promptops.actions.safety import SafetyChange, change_safety
 from promptops.engine.safety.guard import SafetyVerdict, UnjudgedCause, VerdictDecision
 from promptops.engine.snapshot import SafetySpec
-from promptops.enums import SafetySide
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import AuditEntry, Release
 from promptops.live import snapshots as live
-from promptops.models import SafetyCheck, SafetySettings
-from promptops.queries.safety_forecast import OUTCOMES, forecast
 from promptops.runs.actions.runs import SafetyChecked, _blocked_sentence, _masks
 from promptops.runs.models import Run
+from promptops.safety.actions.safety import SafetyChange, change_safety
+from promptops.safety.enums import SafetySide
+from promptops.safety.models import SafetyCheck, SafetySettings
+from promptops.safety.queries.forecast import OUTCOMES, forecast
 
 pytestmark = pytest.mark.django_db
 

@@ -13,15 +13,14 @@ from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
-from promptops import guards
-from promptops.actions import safety_training
 from promptops.engine.safety.training import RUBRIC, Step
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused
 from promptops.ledger.models import AuditEntry
 from promptops.live import snapshots as live
-from promptops.models import SafetyExample, SafetyModelVersion, SafetySettings, SafetyTraining
-from promptops.models.safety import LOST_AFTER
+from promptops.safety import guards
+from promptops.safety.actions import training as safety_training
+from promptops.safety.models import LOST_AFTER, SafetyExample, SafetyModelVersion, SafetySettings, SafetyTraining
 
 pytestmark = pytest.mark.django_db
 

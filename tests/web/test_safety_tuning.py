@@ -12,17 +12,17 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from promptops import guards
-from promptops.actions.safety import SafetyChange, Term, change_safety, use_model
 from promptops.engine.safety.evaluation import as_markdown, read_figures
 from promptops.engine.safety.guard import SHIPPED, read_manifest
 from promptops.ledger import audit
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import AuditEntry
-from promptops.models import SafetyCheck, SafetyModelVersion, SafetySettings, SafetyTerm
-from promptops.queries import safety as queries
-from promptops.queries import safety_replay
 from promptops.runs.models import Run
+from promptops.safety import guards
+from promptops.safety.actions.safety import SafetyChange, Term, change_safety, use_model
+from promptops.safety.models import SafetyCheck, SafetyModelVersion, SafetySettings, SafetyTerm
+from promptops.safety.queries import replay as safety_replay
+from promptops.safety.queries import safety as queries
 
 pytestmark = pytest.mark.django_db
 

@@ -5,11 +5,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from promptops.actions import safety, safety_training
 from promptops.engine.safety.training import RUBRIC, TARGET, NotPromoted, train
 from promptops.ledger.audit import COMMAND_LINE
 from promptops.ledger.errors import Refused
-from promptops.queries import safety as queries
+from promptops.safety.actions import safety
+from promptops.safety.actions import training as safety_training
+from promptops.safety.queries import safety as queries
 
 
 class Command(BaseCommand):

@@ -28,14 +28,13 @@ from promptops.engine.safety.guard import MAX_BYTES, SafetyLayer, SafetyVerdict,
 from promptops.engine.snapshot import ProviderSpec, SafetySpec, Snapshot
 from promptops.engine.types import Attempt as EngineAttempt
 from promptops.engine.types import LLMProvider, LLMRequest, LLMResponse
-from promptops.enums import SafetyMode, SafetyQueue, SafetySide
 from promptops.ledger import audit, registry
 from promptops.ledger.audit import SYSTEM, Actor
 from promptops.ledger.errors import Refused
 from promptops.ledger.models import LiveConfiguration
 from promptops.ledger.registry import Action
 from promptops.live import snapshots as live
-from promptops.models import SafetyCheck, SafetyExample, Trial
+from promptops.models import Trial
 from promptops.people.models import User
 from promptops.platform import events
 from promptops.platform.draining import gate
@@ -45,6 +44,8 @@ from promptops.prompts.models import Template, Version
 from promptops.runs.actions.recording import PAGE_WAITS_SECONDS, NotRecorded, recorder
 from promptops.runs.enums import RunSource, RunStatus
 from promptops.runs.models import Attempt, Run
+from promptops.safety.enums import SafetyMode, SafetyQueue, SafetySide
+from promptops.safety.models import SafetyCheck, SafetyExample
 
 registry.noun("run", "Runs")
 registry.object_kind("run", "Run", url=lambda entry: reverse("run", args=[entry.object_id]))

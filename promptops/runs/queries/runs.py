@@ -10,14 +10,14 @@ from django.db.models.functions import Left
 
 from promptops.engine.safety.guard import VerdictDecision
 from promptops.ledger.models import LiveConfiguration
-from promptops.models import SafetyCheck
 from promptops.people.models import User
 from promptops.prompts.models import Template
 from promptops.providers.models import Provider
-from promptops.queries.safety import NOT_JUDGED
-from promptops.queries.safety_forecast import OUTCOMES, having
 from promptops.runs.enums import RunStatus
 from promptops.runs.models import Attempt, Run
+from promptops.safety.models import SafetyCheck
+from promptops.safety.queries.forecast import OUTCOMES, having
+from promptops.safety.queries.safety import NOT_JUDGED
 from promptops.stats import charts
 
 # The list shows the beginning of an input; whole texts would make a page of many megabytes.

@@ -9,8 +9,8 @@ from promptops.ledger.models import Release
 from promptops.people.enums import Permission
 from promptops.platform.pages import page
 from promptops.platform.text import whole_number
-from promptops.queries import safety
 from promptops.queries import timeline as queries
+from promptops.safety.queries import safety
 from promptops.web.access import requires
 from promptops.web.forms_filters import TimelineForm
 from promptops.web.lists import clean_query, news

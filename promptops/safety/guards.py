@@ -29,8 +29,8 @@ from promptops.engine.safety.guard import (
     spec_of,
 )
 from promptops.engine.snapshot import SafetySpec
-from promptops.enums import SafetyMode, SafetyTermKind, WhenUnavailable
-from promptops.models import SafetyModelVersion, SafetySettings, SafetyTerm
+from promptops.safety.enums import SafetyMode, SafetyTermKind, WhenUnavailable
+from promptops.safety.models import SafetyModelVersion, SafetySettings, SafetyTerm
 
 log = logging.getLogger(__name__)
 

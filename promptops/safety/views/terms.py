@@ -9,22 +9,23 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from promptops import guards
-from promptops.actions import safety as actions
-from promptops.actions.safety import Term
 from promptops.engine.safety.guard import SafetyGuard
-from promptops.enums import SafetyTermKind
 from promptops.ledger.audit import Actor
-from promptops.models import SafetySettings, SafetyTerm
 from promptops.people.enums import Permission
 from promptops.platform.text import whole_number
-from promptops.queries import safety as queries
-from promptops.queries import safety_replay
-from promptops.web import review, safety_releases
+from promptops.safety import changes as safety_releases
+from promptops.safety import guards
+from promptops.safety.actions import safety as actions
+from promptops.safety.actions.safety import Term
+from promptops.safety.changes import FilterChange
+from promptops.safety.enums import SafetyTermKind
+from promptops.safety.forms import TermsForm
+from promptops.safety.models import SafetySettings, SafetyTerm
+from promptops.safety.queries import replay as safety_replay
+from promptops.safety.queries import safety as queries
+from promptops.web import review
 from promptops.web.access import refused, requires
-from promptops.web.forms_safety import TermsForm
 from promptops.web.request import Request
-from promptops.web.safety_releases import FilterChange
 from promptops.web.seen import changed
 
 

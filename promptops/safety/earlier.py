@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from promptops.enums import SafetyTermKind
 from promptops.ledger.models import AuditEntry, Release
-from promptops.live_parts.safety import STORED
-from promptops.models import SafetyModelVersion
+from promptops.safety.enums import SafetyTermKind
+from promptops.safety.live_part import STORED
+from promptops.safety.models import SafetyModelVersion
 
 
 @dataclass(frozen=True)

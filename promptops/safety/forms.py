@@ -4,10 +4,10 @@ from typing import Any
 
 from django import forms
 
-from promptops.actions.safety import HIGHEST, LOWEST, Term
 from promptops.engine.safety.guard import SafetyCategory
-from promptops.enums import SafetyMode, SafetyTermKind, WhenUnavailable
-from promptops.models import SafetySettings
+from promptops.safety.actions.safety import HIGHEST, LOWEST, Term
+from promptops.safety.enums import SafetyMode, SafetyTermKind, WhenUnavailable
+from promptops.safety.models import SafetySettings
 
 MODES = {
     SafetyMode.OFF: "No text is judged.",

@@ -6,7 +6,7 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.utils import timezone
 
-from promptops.enums import (
+from promptops.safety.enums import (
     SafetyMode,
     SafetyQueue,
     SafetyReview,

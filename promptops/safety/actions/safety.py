@@ -9,16 +9,16 @@ from django.db import transaction
 
 from promptops.engine.safety.guard import SafetyCategory
 from promptops.engine.safety.normalize import words
-from promptops.enums import SafetyTermKind
 from promptops.ledger import audit, parts, registry
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.registry import Action
 from promptops.ledger.releases import next_revision, record_release
-from promptops.live_parts.safety import THRESHOLD_DIGITS, shown_values
-from promptops.live_parts.safety_releases import SafetyChange, Term, filter_at
-from promptops.models import SafetyModelVersion, SafetySettings, SafetyTerm
 from promptops.runs.models import Run
+from promptops.safety.earlier import SafetyChange, Term, filter_at
+from promptops.safety.enums import SafetyTermKind
+from promptops.safety.live_part import THRESHOLD_DIGITS, shown_values
+from promptops.safety.models import SafetyModelVersion, SafetySettings, SafetyTerm
 
 registry.noun("safety", "Safety")
 registry.object_kind("safetymodelversion", "Safety model")

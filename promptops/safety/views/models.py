@@ -11,22 +11,23 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from promptops import guards
-from promptops.actions import safety as actions
-from promptops.actions import safety_training
 from promptops.engine.safety.training import Step
-from promptops.enums import TrainingState
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused
-from promptops.models import SafetyModelVersion, SafetySettings, SafetyTraining
 from promptops.people.enums import Permission
 from promptops.platform.text import whole_number
-from promptops.queries import safety as queries
-from promptops.web import review, safety_releases
+from promptops.safety import changes as safety_releases
+from promptops.safety import guards
+from promptops.safety.actions import safety as actions
+from promptops.safety.actions import training as safety_training
+from promptops.safety.changes import FilterChange
+from promptops.safety.enums import TrainingState
+from promptops.safety.models import SafetyModelVersion, SafetySettings, SafetyTraining
+from promptops.safety.queries import safety as queries
+from promptops.web import review
 from promptops.web.access import actor, refused, requires
 from promptops.web.request import Request
 from promptops.web.review import Change
-from promptops.web.safety_releases import FilterChange
 
 FIGURES = (
     ("AUROC", "auroc", "{:.3f}"),

@@ -12,12 +12,19 @@ from django.utils import timezone
 from promptops.engine.safety.evaluation import read_figures
 from promptops.engine.safety.guard import SHIPPED, SafetyCategory
 from promptops.engine.snapshot import SafetySpec
-from promptops.enums import SafetyMode, SafetyQueue, TrainingState
 from promptops.ledger.models import Release
 from promptops.live import snapshots as live
-from promptops.models import SafetyCheck, SafetyExample, SafetyModelVersion, SafetySettings, SafetyTerm, SafetyTraining
-from promptops.models.safety import LOST
 from promptops.queries import timeline
+from promptops.safety.enums import SafetyMode, SafetyQueue, TrainingState
+from promptops.safety.models import (
+    LOST,
+    SafetyCheck,
+    SafetyExample,
+    SafetyModelVersion,
+    SafetySettings,
+    SafetyTerm,
+    SafetyTraining,
+)
 
 # What the filter does not take, however it is set: no verdict, or too long to be read.
 NOT_JUDGED = ("unavailable", "too_long")

@@ -11,16 +11,17 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 from django_htmx.http import HttpResponseClientRedirect, push_url
 
-from promptops.actions import safety, safety_reviews
 from promptops.engine.safety.guard import SafetyCategory
-from promptops.enums import SafetyQueue, SafetyReview, SafetySide
 from promptops.ledger.errors import Refused
-from promptops.models import SafetyCheck
 from promptops.people.enums import Permission
 from promptops.platform.text import whole_number
-from promptops.queries import safety as queries
 from promptops.runs.models import Run
 from promptops.runs.queries import runs as run_queries
+from promptops.safety.actions import reviews as safety_reviews
+from promptops.safety.actions import safety
+from promptops.safety.enums import SafetyQueue, SafetyReview, SafetySide
+from promptops.safety.models import SafetyCheck
+from promptops.safety.queries import safety as queries
 from promptops.web import review
 from promptops.web.access import actor, requires
 from promptops.web.request import Request

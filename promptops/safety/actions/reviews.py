@@ -9,14 +9,14 @@ from django.db import transaction
 from django.utils import timezone
 
 from promptops.engine.safety.guard import SafetyCategory, VerdictDecision
-from promptops.enums import SafetyQueue, SafetyReview
 from promptops.ledger import audit, registry
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused
 from promptops.ledger.registry import Action
-from promptops.models import SafetyCheck, SafetyExample
 from promptops.platform import events
 from promptops.runs.models import Run
+from promptops.safety.enums import SafetyQueue, SafetyReview
+from promptops.safety.models import SafetyCheck, SafetyExample
 
 registry.register(
     Action(

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from promptops import guards
-from promptops.enums import SafetyTermKind
 from promptops.ledger import parts
 from promptops.ledger.models import LiveConfiguration
-from promptops.models import SafetySettings, SafetyTerm
+from promptops.safety import guards
+from promptops.safety.enums import SafetyTermKind
+from promptops.safety.models import SafetySettings, SafetyTerm
 
 THRESHOLD_DIGITS = 6
 """Of thresholds: those of models have as many, so that a release can be rolled back to exactly."""

@@ -9,26 +9,27 @@ from django.shortcuts import render
 from django.urls import reverse
 from django_htmx.http import replace_url
 
-from promptops import guards
-from promptops.actions import safety as actions
 from promptops.engine.safety.guard import SafetyCategory, SafetyPolicy, SafetyVerdict, VerdictDecision
 from promptops.engine.snapshot import SafetySpec
-from promptops.enums import SafetyMode, SafetySide
 from promptops.ledger.audit import Actor
 from promptops.live import snapshots as live
-from promptops.models import SafetySettings
 from promptops.people.enums import Permission
 from promptops.platform.text import whole_number
-from promptops.queries import safety as queries
-from promptops.queries import safety_replay
 from promptops.runs.models import Run
 from promptops.runs.queries import runs as run_queries
-from promptops.web import review, safety_releases
+from promptops.safety import changes as safety_releases
+from promptops.safety import guards
+from promptops.safety.actions import safety as actions
+from promptops.safety.changes import FilterChange
+from promptops.safety.enums import SafetyMode, SafetySide
+from promptops.safety.forms import ThresholdsForm
+from promptops.safety.models import SafetySettings
+from promptops.safety.queries import replay as safety_replay
+from promptops.safety.queries import safety as queries
+from promptops.web import review
 from promptops.web.access import refused, requires
-from promptops.web.forms_safety import ThresholdsForm
 from promptops.web.request import Request
 from promptops.web.review import Change
-from promptops.web.safety_releases import FilterChange
 from promptops.web.seen import changed
 
 

@@ -8,22 +8,23 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from promptops import guards
-from promptops.actions import safety as actions
-from promptops.enums import SafetyMode, SafetyTermKind, WhenUnavailable
 from promptops.ledger.audit import Actor
-from promptops.live_parts.safety_releases import filter_at, shown_at
-from promptops.models import SafetyModelVersion, SafetySettings
 from promptops.people.enums import Permission
 from promptops.platform.text import whole_number
-from promptops.queries import safety as queries
-from promptops.queries.safety_forecast import forecast
-from promptops.web import review, safety_releases
+from promptops.safety import changes as safety_releases
+from promptops.safety import guards
+from promptops.safety.actions import safety as actions
+from promptops.safety.changes import FilterChange
+from promptops.safety.earlier import filter_at, shown_at
+from promptops.safety.enums import SafetyMode, SafetyTermKind, WhenUnavailable
+from promptops.safety.forms import ModeForm
+from promptops.safety.models import SafetyModelVersion, SafetySettings
+from promptops.safety.queries import safety as queries
+from promptops.safety.queries.forecast import forecast
+from promptops.web import review
 from promptops.web.access import refused, requires
-from promptops.web.forms_safety import ModeForm
 from promptops.web.request import Request
 from promptops.web.review import Change
-from promptops.web.safety_releases import FilterChange
 from promptops.web.seen import changed
 
 OFF = "No text is judged any more, and whatever a model writes is shown at once."

@@ -9,7 +9,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from promptops.engine.safety.guard import UnjudgedCause, VerdictDecision
-from promptops.models import SafetyCheck, SafetySettings
+from promptops.safety.models import SafetyCheck, SafetySettings
 
 RUNS = 1_000
 WINDOW = timedelta(hours=24)

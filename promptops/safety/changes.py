@@ -4,9 +4,9 @@ from typing import Any
 
 from django.http import HttpResponse
 
-from promptops import guards
 from promptops.engine.safety.guard import SafetyGuard, SafetyPolicy
-from promptops.models import SafetyModelVersion
+from promptops.safety import guards
+from promptops.safety.models import SafetyModelVersion
 from promptops.web import review
 from promptops.web.request import Request
 from promptops.web.review import ReviewedChange

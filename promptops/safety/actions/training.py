@@ -25,19 +25,18 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import Max
 from django.utils import timezone
 
-from promptops import guards
 from promptops.engine.safety.evaluation import SETS
 from promptops.engine.safety.guard import MAX_BYTES, let_go
 from promptops.engine.safety.normalize import words
 from promptops.engine.safety.trainer import OUTCOME
 from promptops.engine.safety.training import HARD, RUBRIC, TARGET, Metrics, Row, Step, Told, read_rubric, worse_than
-from promptops.enums import TrainingState
 from promptops.ledger import audit, registry
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused
 from promptops.ledger.registry import Action
-from promptops.models import SafetyExample, SafetyModelVersion, SafetySettings, SafetyTraining
-from promptops.models.safety import LOST
+from promptops.safety import guards
+from promptops.safety.enums import TrainingState
+from promptops.safety.models import LOST, SafetyExample, SafetyModelVersion, SafetySettings, SafetyTraining
 
 registry.register(
     Action(

@@ -15,7 +15,6 @@ from typing import Any, Generic, TypeVar
 
 from django.db.models.functions import Left
 
-from promptops import guards
 from promptops.engine.safety.guard import (
     MAX_BYTES,
     SafetyCategory,
@@ -29,9 +28,10 @@ from promptops.engine.safety.guard import (
 )
 from promptops.engine.safety.normalize import words
 from promptops.engine.safety.training import RUBRIC, margin, read_rubric
-from promptops.enums import SafetyReview, SafetySide
-from promptops.models import SafetyCheck, SafetyModelVersion, SafetySettings, SafetyTerm
 from promptops.runs.models import Run
+from promptops.safety import guards
+from promptops.safety.enums import SafetyReview, SafetySide
+from promptops.safety.models import SafetyCheck, SafetyModelVersion, SafetySettings, SafetyTerm
 from promptops.stats import charts
 
 RUNS = 1_000
