@@ -182,7 +182,7 @@ def prepare(upstream_port: str) -> dict[str, Any]:
     call_command("migrate", verbosity=0)
     from django.test import Client
 
-    from promptops.actions import comparisons
+    from promptops.compare.actions import comparisons
     from promptops.engine.types import PromptOperation
     from promptops.ledger.audit import Actor
     from promptops.live import snapshots as live

@@ -78,8 +78,8 @@ def _read(kind: str, data: bytes) -> str:
     """Do what the form does with a file of this kind, and return what came of it."""
     from django.core.files.uploadedfile import SimpleUploadedFile
 
+    from promptops.compare.forms.prompt_sets import PromptSetForm
     from promptops.prompts.actions import sets
-    from promptops.web.forms_prompt_sets import PromptSetForm
 
     if kind == "zip":
         try:

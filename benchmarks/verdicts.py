@@ -18,11 +18,11 @@ def bench_verdicts() -> list[dict[str, Any]]:
     call_command("migrate", verbosity=0)
     from django.test import Client
 
-    from promptops.actions import comparisons
+    from promptops.compare.actions import comparisons
+    from promptops.compare.models import Vote
     from promptops.engine.types import PromptOperation
     from promptops.ledger.audit import Actor
     from promptops.live import snapshots as live
-    from promptops.models import Vote
     from promptops.people.models import User
     from promptops.prompts.actions.releases import Content, publish
     from promptops.prompts.actions.templates import create_template
@@ -78,7 +78,7 @@ def _answer(comparison: Any) -> None:
     """Every trial with a run of about 100 words, measured."""
     from django.utils import timezone
 
-    from promptops.models import Trial
+    from promptops.compare.models import Trial
     from promptops.runs.models import Attempt, Run
 
     chance = random.Random(1)
@@ -126,7 +126,7 @@ def _vote(comparison: Any, user: Any) -> int:
     """Three voters on all pairs of answers. Returns how many votes."""
     from itertools import combinations
 
-    from promptops.models import Vote
+    from promptops.compare.models import Vote
     from promptops.people.models import User
 
     chance = random.Random(2)

@@ -6,12 +6,12 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from promptops.actions import comparisons
-from promptops.actions.comparisons import ArmChoice
+from promptops.compare.actions import comparisons
+from promptops.compare.actions.comparisons import ArmChoice
+from promptops.compare.models import Comparison, Trial
 from promptops.engine.types import PromptOperation
 from promptops.ledger.audit import Actor
 from promptops.live import snapshots as live
-from promptops.models import Comparison, Trial
 from promptops.prompts.actions.releases import Content
 from promptops.prompts.actions.templates import create_template
 from promptops.prompts.models import Template

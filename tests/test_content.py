@@ -6,13 +6,13 @@ import pytest
 from django import forms
 from django.core.exceptions import ValidationError
 
+from promptops.compare.forms.comparisons import OF_ARMS
+from promptops.compare.models import Arm
 from promptops.ledger.models import LiveConfiguration
-from promptops.models import Arm
 from promptops.prompts.content import FIELDS, NOTHING, SETTINGS, Content, differences, effective, summary, values_of
 from promptops.prompts.models import DiscardedDraft, Draft, Version
 from promptops.runs.models import Run
 from promptops.web.forms import ContentForm, setting_field
-from promptops.web.forms_comparisons import OF_ARMS
 from promptops.web.forms_settings import SettingsForm
 
 LIVE = SimpleNamespace(temperature=0.7, max_tokens=256)

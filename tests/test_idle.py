@@ -10,9 +10,9 @@ from asgiref.testing import ApplicationCommunicator
 from channels.db import database_sync_to_async
 from django.db.backends.signals import connection_created
 
-from promptops.actions import comparisons, trials
 from promptops.asgi import application
-from promptops.models import Trial
+from promptops.compare.actions import comparisons, trials
+from promptops.compare.models import Trial
 from promptops.platform import background
 from tests.engine.helpers import answer_with, http_answer, loopback
 from tests.test_trials import ANSWER, BY, Clock, ended, prepare, running, until

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from promptops.actions.prompt_sets import check
+from promptops.compare.actions.prompt_sets import check
 from promptops.texts.inputs import MAX_FOUND, MAX_PROBLEMS, Format, Line, Unreadable, decode, read, simplest, write
 
 NO_TEXT = "A text in quotes is needed here, or an object with one."

@@ -16,18 +16,18 @@ from django.conf import settings
 from django.db import OperationalError
 from django.utils import timezone
 
-from promptops.actions import comparisons, trials
-from promptops.actions.comparisons import ArmChoice
-from promptops.actions.trials import Runner
+from promptops.compare.actions import comparisons, trials
+from promptops.compare.actions.comparisons import ArmChoice
+from promptops.compare.actions.trials import Runner
+from promptops.compare.models import Arm, Comparison, Trial
+from promptops.compare.queries.comparisons import progress
 from promptops.engine.types import PromptOperation
 from promptops.ledger.audit import Actor
 from promptops.live import snapshots as live
-from promptops.models import Arm, Comparison, Trial
 from promptops.people.models import User
 from promptops.prompts.actions.releases import Content
 from promptops.providers.actions.providers import ProviderFields, create_provider
 from promptops.providers.models import Provider
-from promptops.queries.comparisons import progress
 from promptops.runs.models import Run
 from promptops.safety.actions.safety import SafetyChange, Term, change_safety
 from tests.engine.helpers import answer_with, http_answer, loopback

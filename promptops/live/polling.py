@@ -9,9 +9,9 @@ from typing import Any
 from django.db.models import Exists, Func, JSONField, OuterRef, Subquery
 from django.db.models.functions import JSONArray
 
-from promptops.enums import ComparisonState
+from promptops.compare.enums import ComparisonState
+from promptops.compare.models import Comparison
 from promptops.ledger.models import AuditEntry, AuditHead, LiveConfiguration
-from promptops.models import Comparison
 from promptops.platform import events
 from promptops.prompts.models import Draft, Presence
 from promptops.providers.models import LearnedAdaptation

@@ -1,9 +1,9 @@
 """Data and its constraints. Changes go through `promptops.actions`, reads through `promptops.queries`."""
 
+from promptops.compare.models.comparisons import Arm, Comparison, ComparisonInput, Trial, Vote
+from promptops.compare.models.prompt_sets import PromptSet
 from promptops.ledger.models.audit import AuditEntry, AuditHead, ExportTally
 from promptops.ledger.models.releases import LiveConfiguration, Release
-from promptops.models.comparisons import Arm, Comparison, ComparisonInput, Trial, Vote
-from promptops.models.prompt_sets import PromptSet
 from promptops.people.models import OneTimeLink, User, UserSession
 from promptops.prompts.models.samples import Sample
 from promptops.prompts.models.templates import DiscardedDraft, Draft, Presence, Template, Version

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.contrib.sessions.backends.db import SessionStore
 
-from promptops.actions.trials import Runner
+from promptops.compare.actions.trials import Runner
 from promptops.ledger.actions.exports import record_counted_exports
 from promptops.live import snapshots as live
 from promptops.platform import events

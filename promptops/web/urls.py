@@ -3,6 +3,7 @@
 from django.urls import path, register_converter
 from django.urls.converters import IntConverter
 
+from promptops.compare.views import arms, comparisons, matrix, prompt_sets, reports, verdicts, votes
 from promptops.people.views import accounts, people, sessions
 from promptops.prompts.views import prompt_files, prompts, variables
 from promptops.providers import views as providers
@@ -13,20 +14,7 @@ from promptops.safety.views import safety
 from promptops.safety.views import terms as safety_terms
 from promptops.safety.views import tuning as safety_tuning
 from promptops.web import consumers
-from promptops.web.views import (
-    arms,
-    audit,
-    comparisons,
-    errors,
-    matrix,
-    overview,
-    prompt_sets,
-    reports,
-    settings,
-    timeline,
-    verdicts,
-    votes,
-)
+from promptops.web.views import audit, errors, overview, settings, timeline
 
 
 class NumberConverter(IntConverter):

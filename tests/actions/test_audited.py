@@ -27,15 +27,17 @@ from django.db import connection, models, transaction
 from django.utils import timezone
 
 import promptops
-from promptops import actions, ballots
+from promptops import actions
 from promptops import models as tables
-from promptops.actions import comparisons, prompt_sets, settings, votes
+from promptops.actions import settings
+from promptops.compare import ballots
+from promptops.compare.actions import comparisons, prompt_sets, votes
+from promptops.compare.models import PromptSet
 from promptops.engine.types import PromptOperation
 from promptops.ledger import audit, registry
 from promptops.ledger.actions import exports, trail
 from promptops.ledger.models import AuditEntry, LiveConfiguration
 from promptops.live import snapshots as live
-from promptops.models import PromptSet
 from promptops.people import actions as accounts
 from promptops.people.enums import LinkPurpose
 from promptops.people.models import OneTimeLink, User

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 from django.core.exceptions import ValidationError
 
-from promptops.actions import comparisons
-from promptops.actions.comparisons import ArmChoice
+from promptops.compare.actions import comparisons
+from promptops.compare.actions.comparisons import ArmChoice
+from promptops.compare.models import Comparison, Trial
 from promptops.engine.types import PromptOperation
 from promptops.ledger.errors import Stale
 from promptops.live import snapshots as live
-from promptops.models import Comparison, Trial
 from promptops.prompts.actions.releases import Content
 from promptops.prompts.actions.variables import declare
 from promptops.providers.actions.providers import ProviderFields, create_provider

@@ -6,13 +6,13 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from promptops.actions import prompt_sets
+from promptops.compare.actions import prompt_sets
+from promptops.compare.models import PromptSet
+from promptops.compare.queries import prompt_sets as queries
 from promptops.ledger import audit
 from promptops.ledger.audit import SYSTEM
 from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.models import AuditEntry
-from promptops.models import PromptSet
-from promptops.queries import prompt_sets as queries
 from promptops.runs.actions import runs
 from promptops.runs.models import Run
 

@@ -11,15 +11,15 @@ from django.core.exceptions import ValidationError
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from promptops import ballots
-from promptops.actions import votes
-from promptops.actions.comparisons import cancel
+from promptops.compare import ballots
+from promptops.compare.actions import votes
+from promptops.compare.actions.comparisons import cancel
+from promptops.compare.models import Comparison, Trial, Vote
+from promptops.compare.queries import votes as queries
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.models import AuditEntry
-from promptops.models import Comparison, Trial, Vote
 from promptops.people.models import User
-from promptops.queries import votes as queries
 from promptops.runs.actions.runs import erase
 from promptops.runs.models import Run
 from tests.comparing import answer, change_runs, compare, words

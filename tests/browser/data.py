@@ -2,12 +2,12 @@
 
 from django.conf import settings
 
-from promptops.actions import comparisons, prompt_sets
-from promptops.actions.comparisons import ArmChoice
+from promptops.compare.actions import comparisons, prompt_sets
+from promptops.compare.actions.comparisons import ArmChoice
+from promptops.compare.models import Comparison, Trial, Vote
 from promptops.engine.types import PromptOperation
 from promptops.ledger.audit import Actor
 from promptops.live import snapshots as live
-from promptops.models import Comparison, Trial, Vote
 from promptops.people import actions as accounts
 from promptops.people.models import User
 from promptops.prompts.actions.releases import Content, publish, roll_back

@@ -6,13 +6,13 @@ from itertools import combinations
 import pytest
 from playwright.sync_api import expect
 
-from promptops.actions import comparisons
-from promptops.actions.comparisons import ArmChoice
+from promptops.compare.actions import comparisons
+from promptops.compare.actions.comparisons import ArmChoice
+from promptops.compare.models import Comparison, Trial, Vote
 from promptops.engine.types import PromptOperation
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import Release
 from promptops.live import snapshots as live
-from promptops.models import Comparison, Trial, Vote
 from promptops.prompts.actions.releases import Content
 from promptops.providers.actions.providers import ProviderFields, create_provider
 from promptops.providers.models import Provider

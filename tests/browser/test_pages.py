@@ -11,9 +11,9 @@ import pytest
 from django.db import connection
 from playwright.sync_api import expect
 
+from promptops.compare.models import Comparison, PromptSet
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import AuditEntry
-from promptops.models import Comparison, PromptSet
 from promptops.people import actions as accounts
 from promptops.people.models import User
 from promptops.prompts.models import Variable

@@ -4,9 +4,9 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from promptops.actions import prompt_sets
+from promptops.compare.actions import prompt_sets
+from promptops.compare.models import PromptSet
 from promptops.ledger.audit import SYSTEM
-from promptops.models import PromptSet
 from tests.browser.conftest import Pages
 
 SET_PAGE = re.compile(r"/compare/sets/\d+/$")

@@ -4,9 +4,9 @@ import re
 
 from playwright.sync_api import Page, Route, expect
 
-from promptops.actions import prompt_sets
+from promptops.compare.actions import prompt_sets
+from promptops.compare.models import Comparison, Vote
 from promptops.ledger.audit import SYSTEM
-from promptops.models import Comparison, Vote
 from promptops.providers.actions.providers import ProviderFields, create_provider
 from promptops.runs.models import Run
 from tests.browser.conftest import Pages

@@ -8,7 +8,7 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "promptops.settings")
 django.setup()
 
-from promptops.actions import trials  # noqa: E402
+from promptops.compare.actions import trials  # noqa: E402
 
 if __name__ == "__main__":
     trials.POLL_SECONDS, trials.CLAIM_SECONDS, trials.RENEW_SECONDS = 0.02, 0.5, 0.1

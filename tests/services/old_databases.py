@@ -19,8 +19,8 @@ from django.core.management import call_command  # noqa: E402
 from django.db import connection, transaction  # noqa: E402
 from django.db.migrations.loader import MigrationLoader  # noqa: E402
 
+from promptops.compare.models.prompt_sets import inputs_sha256  # noqa: E402
 from promptops.ledger import audit  # noqa: E402
-from promptops.models.prompt_sets import inputs_sha256  # noqa: E402
 from promptops.prompts.models.templates import content_sha256  # noqa: E402
 
 BEGAN = datetime(2026, 3, 14, 9, 26, 53, 589793, tzinfo=UTC)

@@ -11,9 +11,9 @@ django.setup()
 from django.core.checks import Tags, run_checks  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 
+from promptops.compare.models import Comparison, Trial  # noqa: E402
 from promptops.ledger import audit  # noqa: E402
 from promptops.ledger.models import AuditEntry  # noqa: E402
-from promptops.models import Comparison, Trial  # noqa: E402
 from promptops.prompts.models import DiscardedDraft, Draft, Template, Version  # noqa: E402
 from promptops.prompts.models.templates import content_sha256  # noqa: E402
 from promptops.runs.models import Run  # noqa: E402

@@ -5,9 +5,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from promptops.actions import prompt_sets
+from promptops.compare.actions import prompt_sets
+from promptops.compare.models import Comparison, PromptSet, Trial
 from promptops.ledger.models import AuditEntry
-from promptops.models import Comparison, PromptSet, Trial
 from promptops.prompts.actions.releases import Content
 from promptops.prompts.actions.templates import save_draft
 from promptops.prompts.models import Version

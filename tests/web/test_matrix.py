@@ -9,18 +9,18 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from promptops.actions import comparisons, prompt_sets
-from promptops.actions.comparisons import ArmChoice
+from promptops.compare.actions import comparisons, prompt_sets
+from promptops.compare.actions.comparisons import ArmChoice
+from promptops.compare.models import Comparison, PromptSet, Trial, Vote
+from promptops.compare.queries import matrix as queries
 from promptops.engine.types import PromptOperation
 from promptops.ledger import audit
 from promptops.ledger.models import AuditEntry, ExportTally, Release
 from promptops.live.snapshots import load
-from promptops.models import Comparison, PromptSet, Trial, Vote
 from promptops.prompts.actions.releases import Content
 from promptops.prompts.models import Template
 from promptops.providers.actions.providers import ProviderFields, create_provider, reorder, set_enabled
 from promptops.providers.models import Provider
-from promptops.queries import matrix as queries
 from promptops.runs.models import Run
 from promptops.safety.models import SafetyCheck
 from tests.comparing import compare

@@ -12,13 +12,13 @@ from django.conf import settings
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from promptops.actions import comparisons, prompt_sets
-from promptops.actions.comparisons import ArmChoice
+from promptops.compare.actions import comparisons, prompt_sets
+from promptops.compare.actions.comparisons import ArmChoice
+from promptops.compare.models import Comparison
 from promptops.engine.types import PromptOperation
 from promptops.ledger.audit import Actor, record
 from promptops.ledger.models import AuditEntry
 from promptops.live import snapshots as live
-from promptops.models import Comparison
 from promptops.people import actions as accounts
 from promptops.people import permissions
 from promptops.people.enums import Permission, Role

@@ -9,10 +9,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from promptops.actions import prompt_sets
+from promptops.compare.actions import prompt_sets
+from promptops.compare.models import PromptSet
 from promptops.ledger import audit
 from promptops.ledger.models import AuditEntry, ExportTally
-from promptops.models import PromptSet
 from promptops.runs.models import Run
 
 pytestmark = pytest.mark.django_db

@@ -9,11 +9,11 @@ import pytest
 from channels.db import database_sync_to_async
 from django.urls import reverse
 
+from promptops.compare.queries.prompt_sets import past_inputs
 from promptops.engine.safety.guard import SHIPPED
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import AuditEntry, LiveConfiguration
 from promptops.live import snapshots as live
-from promptops.queries.prompt_sets import past_inputs
 from promptops.runs.models import Run
 from promptops.safety import guards
 from promptops.safety.actions.safety import SafetyChange, Term, change_safety, use_model

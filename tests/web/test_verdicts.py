@@ -7,14 +7,14 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from promptops.actions import comparisons
-from promptops.actions.comparisons import ArmChoice
+from promptops.compare.actions import comparisons
+from promptops.compare.actions.comparisons import ArmChoice
+from promptops.compare.models import Comparison, Trial, Vote
+from promptops.compare.queries import verdicts as queries
 from promptops.engine.types import PromptOperation
 from promptops.live import snapshots as live
-from promptops.models import Comparison, Trial, Vote
 from promptops.prompts.actions.releases import Content
 from promptops.providers.actions.providers import ProviderFields, create_provider
-from promptops.queries import verdicts as queries
 from promptops.runs.models import Attempt, Run
 from promptops.stats.preference import wilson
 from tests.comparing import change_runs

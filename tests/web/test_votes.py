@@ -8,14 +8,14 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from promptops import ballots
-from promptops.actions import comparisons
-from promptops.actions.comparisons import ArmChoice
+from promptops.compare import ballots
+from promptops.compare.actions import comparisons
+from promptops.compare.actions.comparisons import ArmChoice
+from promptops.compare.models import Comparison, Trial, Vote
 from promptops.engine.types import PromptOperation
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import AuditEntry
 from promptops.live.snapshots import load
-from promptops.models import Comparison, Trial, Vote
 from promptops.platform import events
 from promptops.prompts.actions.releases import Content
 from promptops.prompts.models import Template
@@ -320,8 +320,8 @@ def test_the_mark_is_of_the_voter_and_names_no_arm(marked, client_for, editor, r
 
 @pytest.mark.django_db(transaction=True)
 async def test_sockets_hear_of_a_vote_by_the_comparisons_number_alone(actor, editor, viewer):
-    from promptops.actions import votes
-    from promptops.queries import votes as queries
+    from promptops.compare.actions import votes
+    from promptops.compare.queries import votes as queries
 
     def made() -> tuple[Comparison, queries.Ballot]:
         comparison = compare(actor)

@@ -14,8 +14,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, OperationalError, connection
 from django.urls import reverse
 
-from promptops.actions import prompt_sets
 from promptops.actions.settings import secret_key_fits
+from promptops.compare.actions import prompt_sets
 from promptops.engine.providers.kinds import LOCAL
 from promptops.ledger.audit import SYSTEM
 from promptops.ledger.models import LiveConfiguration

@@ -19,6 +19,7 @@ from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
+from promptops.compare.models import Trial
 from promptops.engine.chain import AttemptStarted, ChainEvent, Delivery, HedgePolicy, RunDone, TextChunk, run_chain
 from promptops.engine.drills import Fault, faulty
 from promptops.engine.enhancer import build_request
@@ -34,7 +35,6 @@ from promptops.ledger.errors import Refused
 from promptops.ledger.models import LiveConfiguration
 from promptops.ledger.registry import Action
 from promptops.live import snapshots as live
-from promptops.models import Trial
 from promptops.people.models import User
 from promptops.platform import events
 from promptops.platform.draining import gate

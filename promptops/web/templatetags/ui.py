@@ -18,10 +18,10 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import slugify
 from lucide.templatetags.lucide import lucide
 
+from promptops.compare.queries.matrix import Answer
 from promptops.people.enums import Role
 from promptops.platform.text import whole_percent
 from promptops.prompts.content import summary
-from promptops.queries.matrix import Answer
 from promptops.runs.enums import RunStatus
 from promptops.texts import diffs
 

@@ -1,0 +1,222 @@
+"""Prompt sets: what comparisons run on."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.db.models import F
+from django.urls import reverse
+from django.utils import timezone
+
+from promptops.compare.models import PromptSet
+from promptops.compare.models.prompt_sets import inputs_sha256
+from promptops.ledger import audit, registry
+from promptops.ledger.actions.exports import record_export
+from promptops.ledger.audit import Actor
+from promptops.ledger.errors import Refused, Stale
+from promptops.ledger.models import LiveConfiguration
+from promptops.ledger.registry import Action
+from promptops.runs.actions.runs import clean_input
+from promptops.texts.inputs import MAX_PROBLEMS, Format, Line, Problem, Unreadable, decode, read
+
+registry.noun("prompt_set", "Prompt sets")
+registry.object_kind("promptset", "Prompt set", url=lambda entry: reverse("prompt_set", args=[entry.object_id]))
+registry.value_labels({"inputs_sha256": "SHA-256 of the inputs"})
+registry.register(
+    Action(
+        "prompt_set.created",
+        "{actor} made the prompt set {object} (inputs: {after[inputs]})",
+        when="a prompt set was made; the entry has the number of inputs and their SHA-256, not the texts",
+        object="promptset",
+    ),
+    Action(
+        "prompt_set.changed",
+        "{actor} changed the prompt set {object} (inputs: {before[inputs]}, now {after[inputs]})",
+        when="name, description or inputs of a prompt set changed",
+        object="promptset",
+    ),
+    Action(
+        "prompt_set.archived",
+        "{actor} archived the prompt set {object}",
+        when="a prompt set was archived; it leaves the lists",
+        object="promptset",
+    ),
+    Action(
+        "prompt_set.restored",
+        "{actor} restored the prompt set {object} from the archive",
+        when="a prompt set came back from the archive",
+        object="promptset",
+    ),
+    Action(
+        "prompt_set.exported",
+        "{actor} exported the prompt set {object} as {after[format]} (inputs: {after[inputs]})",
+        when="the inputs of a prompt set were exported as a file",
+        object="promptset",
+        is_change=False,
+    ),
+)
+
+MAX_INPUTS = 2_000
+MAX_BYTES = 8 * 1024 * 1024
+"""Of all inputs of a set together, in UTF-8, and of a file to upload."""
+
+STARTER_SET = Path("sets") / "starter_set.txt"
+STARTER_NAME = "Starter set"
+STARTER_DESCRIPTION = "60 varied text-to-video prompts: short and long, plain and hard, in several languages."
+
+
+@dataclass
+class Checked:
+    """Distinct inputs in their order, how many were left out because they stood there before, and what is wrong."""
+
+    inputs: list[str] = field(default_factory=list)
+    repeated: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+
+def check(lines: Iterable[Line]) -> Checked:
+    """What of these inputs a set could keep. Never raises: each problem names its line, or line 0 for all of them."""
+    checked = Checked()
+    seen: set[str] = set()
+    for line in lines:
+        # Byte order marks come with files that were put together from several.
+        text = line.text.replace("\r\n", "\n").replace("\r", "\n").replace("\ufeff", "").strip()
+        try:
+            clean_input(text)
+        except ValidationError as error:
+            checked.problems.append(Problem(line.number, " ".join(error.messages), line.file))
+            if len(checked.problems) == MAX_PROBLEMS:
+                break
+            continue
+        if text in seen:
+            checked.repeated += 1
+            continue
+        seen.add(text)
+        checked.inputs.append(text)
+    if checked.problems:
+        return checked
+    count = len(checked.inputs)
+    size = sum(len(text.encode()) for text in checked.inputs)
+    if not count:
+        checked.problems.append(Problem(0, "There is no input yet. Type at least one, or upload a file."))
+    elif count > MAX_INPUTS:
+        checked.problems.append(
+            Problem(0, f"These are {count:,} inputs; a set holds at most {MAX_INPUTS:,}. Make two sets of them.")
+        )
+    elif size > MAX_BYTES:
+        checked.problems.append(
+            Problem(
+                0, f"The inputs are {size:,} bytes; a set holds at most {MAX_BYTES:,} (8 MiB). Make two sets of them."
+            )
+        )
+    return checked
+
+
+@transaction.atomic
+def create_set(name: str, inputs: Sequence[str], *, by: Actor, description: str = "") -> PromptSet:
+    """A new set of the distinct inputs. Raises ValidationError for a taken name or unusable inputs."""
+    now = timezone.now()
+    prompt_set = PromptSet(created_by=by.user, created_by_name=by.name, created_at=now, updated_at=now)
+    _fill(prompt_set, name, description, inputs)
+    audit.record("prompt_set.created", by=by, object=prompt_set, after=_told(prompt_set))
+    return prompt_set
+
+
+@transaction.atomic
+def change_set(
+    prompt_set: PromptSet, *, name: str, description: str, inputs: Sequence[str], by: Actor, expected: int
+) -> PromptSet:
+    """Replace what the set holds. `expected` is the `edition` that the change started from (else Stale).
+
+    Comparisons keep the inputs that they began with.
+    """
+    changed = PromptSet.objects.filter(pk=prompt_set.pk, edition=expected).update(edition=F("edition") + 1)
+    prompt_set = PromptSet.objects.get(pk=prompt_set.pk)
+    if not changed:
+        raise Stale(f"Someone changed {prompt_set.name} meanwhile.")
+    if prompt_set.archived_at:
+        raise Refused(f"{prompt_set.name} is archived. Restore it first.")
+    before = _told(prompt_set)
+    prompt_set.updated_at = timezone.now()
+    _fill(prompt_set, name, description, inputs)
+    after = _told(prompt_set)
+    if before == after:
+        raise Refused("No changes to save: the set is as it was.")
+    audit.record("prompt_set.changed", by=by, object=prompt_set, before=before, after=after)
+    return prompt_set
+
+
+@transaction.atomic
+def archive(prompt_set: PromptSet, *, by: Actor) -> None:
+    """Take the set off the lists. Nothing is deleted; comparisons that used it keep their inputs."""
+    rows = PromptSet.objects.filter(pk=prompt_set.pk, archived_at=None)
+    if not rows.update(archived_at=timezone.now(), edition=F("edition") + 1):
+        raise Stale(f"{prompt_set.name} is archived already.")
+    audit.record("prompt_set.archived", by=by, object=prompt_set, before=_told(prompt_set))
+
+
+@transaction.atomic
+def restore(prompt_set: PromptSet, *, by: Actor) -> None:
+    """Bring an archived set back as it was."""
+    rows = PromptSet.objects.filter(pk=prompt_set.pk, archived_at__isnull=False)
+    if not rows.update(archived_at=None, edition=F("edition") + 1):
+        raise Stale(f"{prompt_set.name} is not archived.")
+    audit.record("prompt_set.restored", by=by, object=prompt_set, after=_told(prompt_set))
+
+
+@transaction.atomic
+def record_download(prompt_set: PromptSet, format: str, *, by: Actor) -> None:
+    """Note that somebody takes the inputs out as a file; `format` is the ending of its name."""
+    after = {"format": format, "inputs": prompt_set.input_count, "inputs_sha256": prompt_set.inputs_sha256}
+    record_export("prompt_set.exported", by=by, object=prompt_set, after=after)
+
+
+@transaction.atomic
+def import_starter_set(folder: Path, *, by: Actor) -> list[str]:
+    """At the first start, keep `sets/starter_set.txt` of the folder, one prompt per line, as "Starter set".
+
+    Does nothing once any set exists. Returns a sentence when the file is missing or cannot be used.
+    """
+    LiveConfiguration.objects.select_for_update().get(pk=1)
+    if PromptSet.objects.exists():
+        return []
+    try:
+        lines = read(decode((folder / STARTER_SET).read_bytes()), Format.LINES).found
+        create_set(STARTER_NAME, [line.text for line in lines], by=by, description=STARTER_DESCRIPTION)
+    except OSError as error:
+        return [f"{STARTER_SET} was not imported: {error.strerror}."]
+    except Unreadable as error:
+        return [f"{STARTER_SET} was not imported: {error}"]
+    except ValidationError as error:
+        return [f"{STARTER_SET} was not imported: {' '.join(error.messages)}"]
+    return []
+
+
+def _fill(prompt_set: PromptSet, name: str, description: str, inputs: Sequence[str]) -> None:
+    checked = check(Line(number, text) for number, text in enumerate(inputs, start=1))
+    if checked.problems:
+        told = [f"Input {each.line}: {each.message}" if each.line else each.message for each in checked.problems[:10]]
+        raise ValidationError({"inputs": told})
+    prompt_set.name = " ".join(name.split())
+    prompt_set.description = description.strip()
+    prompt_set.inputs = checked.inputs
+    prompt_set.input_count = len(checked.inputs)
+    prompt_set.inputs_sha256 = inputs_sha256(checked.inputs)
+    prompt_set.full_clean(exclude=["inputs"])
+    try:
+        with transaction.atomic():
+            prompt_set.save()
+    except IntegrityError:  # of two who take the same name at the same moment, one is told
+        prompt_set.validate_unique()
+        raise
+
+
+def _told(prompt_set: PromptSet) -> dict[str, object]:
+    return {
+        "name": prompt_set.name,
+        "description": prompt_set.description,
+        "inputs": prompt_set.input_count,
+        "inputs_sha256": prompt_set.inputs_sha256,
+    }

@@ -1,0 +1,204 @@
+"""Comparisons as pages show them."""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Count, Max, Min, Q, QuerySet
+from django.utils import timezone
+
+from promptops.compare.enums import ComparisonState, TrialState
+from promptops.compare.models import Arm, Comparison, PromptSet, Trial
+from promptops.compare.models.comparisons import delayed
+from promptops.people.models import User
+from promptops.platform.text import estimate_tokens
+from promptops.prompts.models import Draft, Version
+from promptops.runs.enums import RunStatus
+
+RECENT = timedelta(minutes=2)
+"""The time left is told from the trials that ended within this time."""
+MASKED_ERROR = "the error is masked, since it may quote the input"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a comparison is. `seconds_left` is None until it can be told."""
+
+    total: int
+    succeeded: int
+    failed: int
+    running: int
+    waiting: int
+    delayed: int
+    """Of the waiting ones, those for which their provider had no room the last time."""
+    seconds_left: float | None
+
+    @property
+    def milliseconds_left(self) -> float | None:
+        """For the page's filter, which takes milliseconds."""
+        return None if self.seconds_left is None else self.seconds_left * 1000
+
+    @property
+    def ended(self) -> int:
+        """Trials that have their answer or their error."""
+        return self.succeeded + self.failed
+
+
+@dataclass(frozen=True)
+class ArmProgress:
+    """One arm and its trials."""
+
+    arm: Arm
+    succeeded: int
+    failed: int
+    open: int
+    last_error: str
+
+
+def listed() -> QuerySet[Comparison]:
+    """All comparisons, newest first, each with `total` and `ended`: trials, and those that ended."""
+    ended = Q(trials__state__in=[TrialState.SUCCEEDED, TrialState.FAILED])
+    return Comparison.objects.annotate(
+        total=Count("trials"),
+        ended=Count("trials", filter=ended),
+    ).order_by("-id")
+
+
+def found(pk: int) -> Comparison:
+    """One comparison, or Comparison.DoesNotExist."""
+    return Comparison.objects.select_related("user").get(pk=pk)
+
+
+def arms(comparison: Comparison) -> list[ArmProgress]:
+    """The arms with the counts of their trials and what went wrong last, in three queries."""
+    counts: dict[int, Counter[str]] = {}
+    newest: dict[int, int] = {}
+    rows = (
+        comparison.trials.order_by()
+        .values("arm", "state")
+        .annotate(trials=Count("id"), run=Max("run", filter=Q(state=TrialState.FAILED)))
+    )
+    for row in rows:
+        counts.setdefault(row["arm"], Counter())[row["state"]] = row["trials"]
+        if row["run"]:
+            newest[row["arm"]] = row["run"]
+    told = ("arm", "run__error", "run__input_masked", "run__status")
+    errors = {
+        arm: MASKED_ERROR if error and masked and status != RunStatus.BLOCKED else error
+        for arm, error, masked, status in Trial.objects.filter(run__in=newest.values()).values_list(*told)
+    }
+    return [
+        ArmProgress(
+            arm=arm,
+            succeeded=counts.get(arm.pk, Counter())[TrialState.SUCCEEDED],
+            failed=counts.get(arm.pk, Counter())[TrialState.FAILED],
+            open=counts.get(arm.pk, Counter())[TrialState.WAITING] + counts.get(arm.pk, Counter())[TrialState.RUNNING],
+            last_error=errors.get(arm.pk, ""),
+        )
+        for arm in comparison.arms.select_related("template", "version", "provider")
+    ]
+
+
+def progress(comparison: Comparison) -> Progress:
+    """How far it is, and about how long the rest takes at the pace of the last two minutes."""
+    now = timezone.now()
+    recent = Q(finished_at__range=(now - RECENT, now))
+    counts = comparison.trials.order_by().aggregate(
+        total=Count("id"),
+        succeeded=Count("id", filter=Q(state=TrialState.SUCCEEDED)),
+        failed=Count("id", filter=Q(state=TrialState.FAILED)),
+        running=Count("id", filter=Q(state=TrialState.RUNNING)),
+        waiting=Count("id", filter=Q(state=TrialState.WAITING)),
+        delayed=Count("id", filter=delayed(now) & Q(state=TrialState.WAITING, tries__gt=0)),
+        lately=Count("id", filter=recent),
+        since=Min("finished_at", filter=recent),
+    )
+    lately, since = counts.pop("lately"), counts.pop("since")
+    left = counts["running"] + counts["waiting"]
+    return Progress(**counts, seconds_left=_left(left, lately, since, now) if _goes_on(comparison) else None)
+
+
+def _goes_on(comparison: Comparison) -> bool:
+    return comparison.state == ComparisonState.RUNNING
+
+
+def _left(left: int, lately: int, since: datetime | None, now: datetime) -> float | None:
+    """Seconds for `left` trials when `lately` of them took from `since` until now; unknown below 3."""
+    if lately < 3 or since is None:
+        return None
+    return left * (now - since).total_seconds() / lately
+
+
+TEXTS_OFFERED = 200
+"""Versions that the form offers, newest first: a list that can still be searched by typing."""
+
+
+def prompt_sets() -> QuerySet[PromptSet]:
+    """The sets that can be compared on, by name."""
+    return PromptSet.objects.filter(archived_at=None, input_count__gt=0).defer("inputs").order_by("name")
+
+
+def text_choices(operation: str, user: User) -> list[Any]:
+    """The texts of an operation for a select: by template, the person's draft first, then versions, newest first."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    versions = Version.objects.filter(template__operation=operation, template__archived_at=None)
+    rows = versions.order_by("-template__is_default", "template__name", "-number").values_list(
+        "template", "template__name", "number", "note", "template__live_version__number"
+    )
+    for draft in Draft.objects.filter(user=user, template__operation=operation, template__archived_at=None).values_list(
+        "template", "template__name"
+    ):
+        groups.setdefault(draft[1], []).append((f"{draft[0]}:draft", f"{draft[1]}: your draft"))
+    for template, name, number, note, live in rows[:TEXTS_OFFERED]:
+        told = f"{name} v{number}{' (live)' if number == live else ''}{f': {note[:60]}' if note else ''}"
+        groups.setdefault(name, []).append((f"{template}:{number}", told))
+    return [("", "none"), *groups.items()]
+
+
+def changed_since(comparison: Comparison) -> list[str]:
+    """What is not as it was when the comparison was made, in sentences for who wants to repeat it."""
+    told = []
+    arms = comparison.arms.select_related("template", "provider")
+    for arm in arms:
+        provider = arm.provider
+        if provider is None:
+            told.append(f"Arm {arm.letter}: {arm.provider_name} was removed. Choose another provider.")
+        elif (provider.kind, provider.base_url) != (arm.provider_kind, arm.provider_url):
+            told.append(f"Arm {arm.letter}: the kind or address of {provider.name} was changed.")
+        elif provider.model != arm.provider_model:
+            was, now = (name or "the default" for name in (arm.provider_model, provider.model))
+            told.append(f"Arm {arm.letter}: the model of {provider.name} was {was} and is {now}.")
+        if arm.template.archived_at:
+            told.append(
+                f"Arm {arm.letter}: {arm.template.name} is archived by now; its text is kept here all the same."
+            )
+    prompt_set = PromptSet.objects.filter(name=comparison.inputs_from).first()
+    if prompt_set is None or prompt_set.archived_at:
+        gone = "archived" if prompt_set else "renamed"
+        told.append(f"The prompt set {comparison.inputs_from} was {gone} since; its inputs are kept here all the same.")
+    elif prompt_set.inputs != list(comparison.inputs.values_list("text", flat=True)):
+        told.append(f"The prompt set {comparison.inputs_from} was changed since. Take its inputs as they were, or are.")
+    return told
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a comparison would take. `cost` is in USD, None where a provider has no prices."""
+
+    trials: int
+    cost: float | None
+
+
+def estimate(arms: list[Any], inputs: list[str], repeats: int, max_tokens: int) -> Estimate:
+    """About what the arms (`actions.comparisons.ArmChoice`) would cost, if every answer took half of its tokens."""
+    cost: float | None = 0.0
+    for arm in arms:
+        provider = arm.provider
+        if cost is None or provider.price_input is None or provider.price_output is None:
+            cost = None
+            continue
+        tokens_in = sum(estimate_tokens(text) for text in inputs) + len(inputs) * estimate_tokens(arm.content.body)
+        tokens_out = len(inputs) * (arm.content.max_tokens or max_tokens) / 2
+        cost += repeats * (tokens_in * provider.price_input + tokens_out * provider.price_output) / 1_000_000
+    return Estimate(trials=len(arms) * len(inputs) * repeats, cost=cost)

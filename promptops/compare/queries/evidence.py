@@ -1,0 +1,43 @@
+"""What a comparison says by now, as a release keeps it for its reason: the figures of the verdict page, in short."""
+
+from typing import Any
+
+from promptops.compare.models import Arm, Comparison
+from promptops.compare.queries.verdicts import Pair, measured, named, verdicts
+
+
+def of(comparison: Comparison, arm: Arm) -> dict[str, Any]:
+    """Plain values: `arm` its letter, `line` one sentence about it, `arms` the figures of all.
+
+    Times are milliseconds, `cost` is USD for 1,000 answers, None without prices.
+    """
+    arms = named(comparison)
+    pairs = verdicts(comparison, arms).pairs
+    lines = [_line(pair) for pair in pairs if arm in (pair.first.arm, pair.second.arm) and pair.votes]
+    return {
+        "arm": arm.letter,
+        "line": f"Arm {arm.letter}. {'; '.join(lines) or 'No votes'}.",
+        "arms": [
+            {
+                "letter": row.arm.arm.letter,
+                "label": row.arm.arm.label,
+                "answered": row.answered,
+                "failed": row.failed.count,
+                "median_ms": row.p50,
+                "cost": row.cost.value,
+            }
+            for row in measured(comparison, arms).arms
+        ],
+    }
+
+
+def _line(pair: Pair) -> str:
+    if not pair.decided:
+        return f"{pair.first.name} or {pair.second.name}: {_counted(pair.votes, 'vote')}, all ties or neither"
+    return (
+        f"{pair.ahead.name} preferred in {pair.preference} of {_counted(pair.decided, 'decided vote')}: {pair.headline}"
+    )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

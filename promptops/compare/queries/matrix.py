@@ -1,0 +1,331 @@
+"""The answers of a comparison, inputs by arms: a page of them, filtered, with what differs marked; and one pair."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from django.core.paginator import Paginator
+from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Left
+
+from promptops.compare.enums import Choice, TrialState
+from promptops.compare.models import Arm, Comparison, ComparisonInput, Trial
+from promptops.compare.models.comparisons import LETTERS
+from promptops.engine.safety.guard import VerdictDecision
+from promptops.runs.enums import RunStatus
+from promptops.runs.models import Attempt
+from promptops.safety.models import SafetyCheck
+from promptops.texts.diffs import Budget, Piece, marked
+
+ROWS = 20
+"""On one page, a row for each repeat of an input: up to 80 answers of a few hundred words."""
+
+SHOWN_CHARACTERS = 4_000
+"""Of an answer in the matrix; the page of a pair has all of it."""
+
+ARM_FIELDS = ("comparison", "position", "temperature", "max_tokens", "provider_name")
+
+STEPS = 1_000_000
+"""Of comparing words for one page; what is left then is compared more coarsely."""
+
+SHOWS = {
+    "": "all inputs",
+    "different": "arms that answered differently",
+    "failed": "an arm failed",
+    "blocked": "an answer was blocked",
+    "disagreeing": "voters disagree",
+}
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What the matrix is narrowed to: one of SHOWS, and words in inputs and answers."""
+
+    show: str = ""
+    search: str = ""
+
+
+class Answer(NamedTuple):
+    """What a cell tells of one trial, in the order of FIELDS. The text is cut a little beyond `SHOWN_CHARACTERS`."""
+
+    trial: int
+    input: int
+    repeat: int
+    arm: int
+    state: str
+    run: int | None
+    status: str
+    text: str
+    error: str
+    erased_at: datetime | None
+    input_masked: bool
+    output_masked: bool
+    latency_ms: float
+    truncated: bool
+    cost: float | None
+    cost_estimated: bool
+    input_tokens: int | None
+    output_tokens: int | None
+    finish_reason: str | None
+
+    @property
+    def readable(self) -> bool:
+        """Whether it has a text that pages show."""
+        return self.state == TrialState.SUCCEEDED and not self.erased_at and not self.output_masked
+
+    @property
+    def shown(self) -> str:
+        return self.text[:SHOWN_CHARACTERS]
+
+    @property
+    def cut(self) -> bool:
+        return len(self.text) > SHOWN_CHARACTERS
+
+
+FIELDS = (
+    "pk", "input", "repeat", "arm", "state", "run", "run__status", Left("run__output", SHOWN_CHARACTERS + 1),
+    "run__error", "run__erased_at", "run__input_masked", "run__output_masked", "run__latency_ms", "run__truncated",
+    "run__cost", "run__cost_estimated", "input_tokens", "output_tokens", "finish_reason",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One arm's answer (None: there is no trial); pieces of kind `insert` are not in the base arm's answer."""
+
+    letter: str
+    number: int
+    """Of its input, from 1."""
+    answer: Answer | None
+    pieces: tuple[Piece, ...] = ()
+    waits: bool = False
+    """Whether it may still change: its trial has not ended, or the one that it is compared with."""
+    checks: Sequence[SafetyCheck] = ()
+    """What the safety filter did not allow."""
+
+    @property
+    def unjudged(self) -> bool:
+        """Whether a text was blocked because it could not be judged."""
+        return any(check.blocked and check.decision == VerdictDecision.UNAVAILABLE for check in self.checks)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One input and repeat with its cells, in the order of the arms."""
+
+    input: ComparisonInput
+    repeat: int
+    cells: list[Cell]
+    votes: int
+    disagreeing: bool
+
+    @property
+    def masked(self) -> bool:
+        """Whether the safety filter masks the input, in any of its runs here."""
+        return any(cell.answer is not None and cell.answer.input_masked for cell in self.cells)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """One page of inputs by arms. `found` is how many inputs match; `base` the arm that others are compared with."""
+
+    arms: list[Arm]
+    rows: list[Row]
+    found: int
+    page: int
+    pages: int
+    base: Arm | None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two arms' answers to one input, and the numbers of the inputs before and after it that match the filters."""
+
+    input: ComparisonInput
+    masked: bool
+    """Whether the safety filter masks the input, in any of its runs here."""
+    repeat: int
+    first: Trial
+    second: Trial
+    arms: list[Arm]
+    previous: int | None
+    next: int | None
+    place: int
+    found: int
+    choices: dict[str, int]
+    """How often the two were voted on, by choice; the first is the arm with the earlier letter."""
+
+    @property
+    def differences(self) -> bool:
+        """Whether both have an answer that pages show."""
+        return readable(self.first) and readable(self.second)
+
+    @property
+    def votes(self) -> list[tuple[str, int]]:
+        """The choices in words with their counts."""
+        low, high = sorted((self.first.arm.letter, self.second.arm.letter))
+        words = {Choice.FIRST: f"for {low}", Choice.SECOND: f"for {high}", Choice.TIE: "tie", Choice.NEITHER: "neither"}
+        return [(told, self.choices[choice]) for choice, told in words.items() if choice in self.choices]
+
+
+def inputs(comparison: Comparison, filters: Filters) -> QuerySet[ComparisonInput]:
+    """The inputs that match, in their order."""
+    found = comparison.inputs.all()
+    ended = Trial.objects.filter(comparison=comparison).order_by()
+    if filters.search:
+        answered = ended.filter(input=OuterRef("pk"), run__output_masked=False, run__output__icontains=filters.search)
+        masked = ended.filter(input=OuterRef("pk"), run__input_masked=True)
+        found = found.filter((Q(text__icontains=filters.search) & ~Exists(masked)) | Exists(answered))
+    if filters.show == "failed":
+        found = found.filter(pk__in=ended.filter(state=TrialState.FAILED).values("input"))
+    elif filters.show == "blocked":
+        found = found.filter(pk__in=ended.filter(run__status=RunStatus.BLOCKED).values("input"))
+    elif filters.show == "different":
+        answers = ended.filter(answer_hash__isnull=False).values("input", "repeat")
+        unlike = answers.annotate(low=Min("answer_hash"), high=Max("answer_hash")).exclude(low=F("high"))
+        found = found.filter(pk__in=unlike.values("input"))
+    elif filters.show == "disagreeing":
+        found = found.filter(pk__in=_disagreeing(comparison).values("input"))
+    return found
+
+
+def matrix(comparison: Comparison, filters: Filters, *, number: int = 1, base: str = "A") -> Matrix:
+    """A page of the answers, in eight queries; `base` is an arm's letter, or "" for no marks."""
+    arms = _arms(comparison)
+    paged = Paginator(inputs(comparison, filters), max(1, ROWS // comparison.repeats)).get_page(number)
+    shown = list(paged.object_list)
+    base_arm = next((arm for arm in arms if arm.letter == base), None)
+    rows = _rows(comparison, shown, arms, base_arm)
+    return Matrix(arms, rows, paged.paginator.count, paged.number, paged.paginator.num_pages, base_arm)
+
+
+def cells(comparison: Comparison, trial_ids: Iterable[int], *, base: str) -> list[Cell]:
+    """Of the cells of these trials, those that changed since a page showed them as waiting: they wait no more."""
+    asked = set(trial_ids)
+    shown = ComparisonInput.objects.filter(comparison=comparison, trials__in=asked).distinct()
+    arms = _arms(comparison)
+    rows = _rows(comparison, list(shown), arms, next((arm for arm in arms if arm.letter == base), None))
+    found = [cell for row in rows for cell in row.cells]
+    return [cell for cell in found if cell.answer and cell.answer.trial in asked and not cell.waits]
+
+
+def _arms(comparison: Comparison) -> list[Arm]:
+    """For their names: without their texts."""
+    arms = comparison.arms.select_related("template", "version")
+    return list(arms.only(*ARM_FIELDS, "template__name", "version__number"))
+
+
+def pair(comparison: Comparison, number: int, filters: Filters, *, first: str, second: str, repeat: int) -> Pair | None:
+    """The answers of two arms (by letter) to the input of that number, from 1; None where there are none."""
+    arms = list(comparison.arms.select_related("template", "version", "provider"))
+    given = comparison.inputs.filter(position=number - 1).first()
+    letters = {arm.letter: arm for arm in arms}
+    if given is None or first not in letters or second not in letters or first == second:
+        return None
+    asked = {trial.arm_id: trial for trial in trials().filter(input=given, repeat=repeat)}
+    if not {letters[first].pk, letters[second].pk} <= set(asked):
+        return None
+    found = inputs(comparison, filters)
+    earlier = found.filter(position__lt=given.position)
+    before = earlier.order_by("-position").values_list("position", flat=True).first()
+    after = found.filter(position__gt=given.position).values_list("position", flat=True).first()
+    low, high = sorted((letters[first], letters[second]), key=lambda arm: arm.position)
+    votes = comparison.votes.order_by().filter(input=given, repeat=repeat, first=low, second=high)
+    return Pair(
+        input=given,
+        masked=any(trial.run is not None and trial.run.input_masked for trial in asked.values()),
+        repeat=repeat,
+        first=asked[letters[first].pk],
+        second=asked[letters[second].pk],
+        arms=arms,
+        previous=None if before is None else before + 1,
+        next=None if after is None else after + 1,
+        place=earlier.count() + 1,
+        found=found.count(),
+        choices=dict(votes.values_list("choice").annotate(votes=Count("id"))),
+    )
+
+
+def trials() -> QuerySet[Trial]:
+    """Trials with their runs, the safety filter's verdicts, and the tokens and finish reason of their last attempts."""
+    related = Trial.objects.select_related("run", "input", "arm__template", "arm__version", "arm__provider")
+    return _with_attempts(related.prefetch_related("run__safety_checks"))
+
+
+def _with_attempts(trials: QuerySet[Trial]) -> QuerySet[Trial]:
+    newest = Attempt.objects.filter(run=OuterRef("run")).order_by("-position")
+    return trials.annotate(
+        input_tokens=Subquery(newest.values("input_tokens")[:1]),
+        output_tokens=Subquery(newest.values("output_tokens")[:1]),
+        finish_reason=Subquery(newest.values("finish_reason")[:1]),
+    )
+
+
+def _disagreeing(comparison: Comparison) -> QuerySet[Any]:
+    """Inputs and repeats on which two voters chose differently between the same two arms."""
+    pairs = comparison.votes.order_by().values("input", "repeat", "first", "second")
+    return pairs.annotate(said=Count("choice", distinct=True)).filter(said__gt=1)
+
+
+def _rows(comparison: Comparison, shown: list[ComparisonInput], arms: list[Arm], base: Arm | None) -> list[Row]:
+    found = _with_attempts(Trial.objects.filter(input__in=shown).order_by()).values_list(*FIELDS)
+    answers = {(answer.input, answer.repeat, answer.arm): answer for answer in map(Answer._make, found)}
+    votes = comparison.votes.order_by().filter(input__in=shown).values_list("input", "repeat")
+    counts = {(given, repeat): count for given, repeat, count in votes.annotate(votes=Count("id"))}
+    unlike = set(_disagreeing(comparison).filter(input__in=shown).values_list("input", "repeat"))
+    checks: dict[int, list[SafetyCheck]] = {}
+    stopped = SafetyCheck.objects.filter(run__trial__input__in=shown).exclude(decision=VerdictDecision.ALLOW.value)
+    for check in stopped.order_by("pk").only("run", "side", "decision", "category", "mode", "blocked"):
+        checks.setdefault(check.run_id, []).append(check)
+    budget = Budget(STEPS)
+    rows = []
+    for given in shown:
+        for repeat in range(comparison.repeats):
+            compared = answers.get((given.pk, repeat, base.pk)) if base else None
+            cells = []
+            for arm in arms:
+                answer = answers.get((given.pk, repeat, arm.pk))
+                pieces, waits = _compared(answer, compared, budget)
+                seen = checks.get(answer.run, ()) if answer and answer.run else ()
+                cells.append(Cell(arm.letter, given.position + 1, answer, pieces, waits, seen))
+            place = (given.pk, repeat)
+            rows.append(Row(given, repeat, cells, counts.get(place, 0), place in unlike))
+    return rows
+
+
+def readable(trial: Trial) -> bool:
+    """Whether it has an answer that pages show."""
+    run = trial.run
+    shown = run is not None and run.erased_at is None and not run.output_masked
+    return shown and trial.state == TrialState.SUCCEEDED
+
+
+def _compared(answer: Answer | None, base: Answer | None, budget: Budget) -> tuple[tuple[Piece, ...], bool]:
+    """The text with what is not in the base's marked, and whether it may still change."""
+    if answer is None:
+        return (), False
+    if answer.run is None:
+        return (), True
+    if answer.output_masked:
+        return (), False
+    if base is None or base.trial == answer.trial or not answer.readable or not base.readable:
+        return (Piece("equal", answer.shown),), bool(base and base.run is None and answer.readable)
+    return marked(base.shown, answer.shown, budget), False
+
+
+def selection(comparison: Comparison, numbers: Iterable[int] = (), *, count: int = 6) -> Matrix:
+    """Some inputs for a report, all repeats: those of these numbers (from 1), or `count` spread evenly over all."""
+    wanted = sorted({number - 1 for number in numbers})[:ROWS]
+    arms = list(comparison.arms.select_related("template", "version", "provider"))
+    total = comparison.inputs.count()
+    if not wanted:
+        count = min(count, total)
+        wanted = [place * total // count for place in range(count)]
+    shown = list(comparison.inputs.filter(position__in=wanted))
+    return Matrix(arms, _rows(comparison, shown, arms, None), total, 1, 1, None)
+
+
+def letter(given: str, usual: str) -> str:
+    """The letter of an arm that an address names; `usual` for what is none, "" for "none"."""
+    return "" if given == "none" else given if given and given in LETTERS else usual

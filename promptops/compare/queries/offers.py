@@ -1,0 +1,68 @@
+"""What may be done with the arms of a comparison, and why not."""
+
+from dataclasses import dataclass
+
+from promptops.compare.models import Arm, Comparison
+from promptops.ledger.models import LiveConfiguration
+from promptops.prompts.content import effective
+from promptops.prompts.models import Version
+from promptops.providers.models import Provider
+
+
+@dataclass(frozen=True)
+class Step:
+    """A button: what it says, and why it cannot be pressed ("" when it can)."""
+
+    label: str
+    why_not: str = ""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One arm with its two steps; `version` is what publishing makes live again, None when it makes a new version."""
+
+    arm: Arm
+    publish: Step
+    first: Step
+    version: Version | None
+
+
+def offers(comparison: Comparison) -> list[Offer]:
+    """Each arm's steps, as of now, in three queries."""
+    arms = comparison.arms.select_related("template__live_version", "version", "provider")
+    settings = LiveConfiguration.objects.get(pk=1)
+    chain = list(Provider.objects.filter(enabled=True))
+    return [_offer(arm, settings, chain) for arm in arms]
+
+
+def _offer(arm: Arm, settings: LiveConfiguration, chain: list[Provider]) -> Offer:
+    live = arm.template.live_version
+    version = arm.version if arm.version and _says(arm.version, arm, settings) else None
+    label = (
+        f"Make v{version.number} of {arm.template.name} live" if version else f"Publish the text of arm {arm.letter}"
+    )
+    why_not = ""
+    if arm.template.archived_at:
+        why_not = f"{arm.template.name} is archived. Restore it first."
+    elif live and (live.pk == (version.pk if version else 0) or _says(live, arm, settings)):
+        why_not = f"This text is live already, as v{live.number}."
+    return Offer(arm, Step(label, why_not), Step(f"Make {arm.provider_name} first", _not_first(arm, chain)), version)
+
+
+def _says(version: Version, arm: Arm, settings: LiveConfiguration) -> bool:
+    """Return whether the version would give the model what the arm gave it."""
+    return {"body": version.body, **effective(version, settings)} == vars(arm.content)
+
+
+def _not_first(arm: Arm, chain: list[Provider]) -> str:
+    provider = arm.provider
+    if provider is None:
+        return f"{arm.provider_name} was removed since."
+    then = (arm.provider_kind, arm.provider_url, arm.provider_model)
+    if (provider.kind, provider.base_url, provider.model) != then:
+        return f"{provider.name} was changed since: its kind, address or model is not the one that was compared."
+    if not provider.enabled:
+        return f"{provider.name} is off. Turn it on first."
+    if chain and chain[0].pk == provider.pk:
+        return f"{provider.name} is the first in the chain already."
+    return ""

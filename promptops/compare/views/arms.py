@@ -1,0 +1,197 @@
+"""Acting on a comparison: releasing an arm's text, or putting its provider first, with the comparison as the reason."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import Http404, HttpResponse
+from django.urls import reverse
+from django.utils.functional import cached_property
+from django.views.decorators.http import require_POST
+
+from promptops.compare import blindness
+from promptops.compare.models import Comparison
+from promptops.compare.queries import evidence
+from promptops.compare.queries.offers import Offer, offers
+from promptops.compare.views.comparisons import found
+from promptops.ledger.audit import Actor
+from promptops.people.enums import Permission
+from promptops.platform.text import whole_number
+from promptops.prompts.actions import releases
+from promptops.prompts.actions.releases import Reason
+from promptops.prompts.checks import failures, run_checks
+from promptops.prompts.content import NOTHING, Content, differences
+from promptops.prompts.live_variables import values_of
+from promptops.providers.actions import providers
+from promptops.providers.models import Provider
+from promptops.web import review
+from promptops.web.access import requires
+from promptops.web.request import Request
+from promptops.web.review import Change, ReviewedChange
+
+
+class ArmChange(ReviewedChange):
+    """A release whose reason is a comparison. `left` is how many ballots a person has to go, whom its figures color."""
+
+    comparison: Comparison
+    offer: Offer
+    left: int
+    form_id = "arm-form"
+    template = "compare/_release.html"
+
+    @property
+    def page(self) -> str:
+        return reverse("comparison", args=[self.comparison.pk])
+
+    @cached_property
+    def reason(self) -> Reason:
+        return Reason(self.comparison.pk, self.comparison.name, evidence.of(self.comparison, self.offer.arm))
+
+    def details(self) -> dict[str, Any]:
+        return {
+            "comparison": self.comparison,
+            "evidence": self.reason.evidence,
+            "left": self.left,
+        }
+
+
+@dataclass
+class PublishArm(ArmChange):
+    """The arm's version is live, or its text is the next version where no version says the same.
+
+    `expected` is the id of the version that the person saw live.
+    """
+
+    comparison: Comparison
+    offer: Offer
+    expected: int | None
+    left: int
+
+    @property
+    def title(self) -> str:
+        return f"{self.offer.publish.label}?"
+
+    @property
+    def confirm(self) -> str:
+        return self.offer.publish.label
+
+    @property
+    def content(self) -> Content:
+        arm = self.offer.arm
+        return Content(arm.body, arm.temperature, arm.max_tokens, arm.model)
+
+    def changes(self) -> list[Change]:
+        version, live = self.offer.version, self.offer.arm.template.live_version
+        after = f"v{version.number}" if version else "the next version"
+        changes = [Change("Live version", f"v{live.number}" if live else "none", after)]
+        wanted = version.content if version else vars(self.content)
+        settings = differences(live.content if live else NOTHING, wanted)
+        changes += [Change(label, before, after) for label, before, after in settings if before != after]
+        return changes
+
+    def texts(self) -> tuple[str | None, str | None]:
+        live = self.offer.arm.template.live_version
+        return live.body if live else "", self.offer.arm.body
+
+    def details(self) -> dict[str, Any]:
+        checks = run_checks(self.offer.arm.body, values_of(self.offer.arm.template.operation))
+        return {
+            **super().details(),
+            "action": reverse("arm_publish", args=[self.comparison.pk, self.offer.arm.pk]),
+            "values": [("expected", self.expected or "")],
+            "checks": checks,
+            "failed": bool(failures(checks)),
+        }
+
+    def refusal(self) -> str:
+        return self.offer.publish.why_not
+
+    def apply(self, *, by: Actor, note: str) -> None:
+        given: dict[str, Any] = {"by": by, "expected": self.expected, "note": note, "because": self.reason}
+        if self.offer.version:
+            self.version = releases.roll_back(self.offer.version, **given)
+        else:
+            self.version = releases.publish(self.offer.arm.template, self.content, **given)
+
+    def result(self) -> str:
+        return f"v{self.version.number} of {self.offer.arm.template.name} is live."
+
+
+@dataclass
+class PutFirst(ArmChange):
+    """The arm's provider is the first of the chain. `expected` is the order that the person saw."""
+
+    comparison: Comparison
+    offer: Offer
+    expected: list[int]
+    left: int
+
+    def __post_init__(self) -> None:
+        self.names = dict(Provider.objects.values_list("id", "name"))
+        provider = self.offer.arm.provider_id
+        others = [each for each in self.expected if each != provider]
+        self.order = [provider, *others] if provider in self.names else self.expected
+
+    @property
+    def title(self) -> str:
+        return f"{self.offer.first.label}?"
+
+    @property
+    def confirm(self) -> str:
+        return self.offer.first.label
+
+    def changes(self) -> list[Change]:
+        before, after = (
+            " → ".join(self.names.get(each, "?") for each in order) for order in (self.expected, self.order)
+        )
+        return [Change("Order", before, after)]
+
+    def details(self) -> dict[str, Any]:
+        return {
+            **super().details(),
+            "action": reverse("arm_first", args=[self.comparison.pk, self.offer.arm.pk]),
+            "values": [("expected", ",".join(str(each) for each in self.expected))],
+        }
+
+    def refusal(self) -> str:
+        return self.offer.first.why_not
+
+    def apply(self, *, by: Actor, note: str) -> None:
+        providers.reorder(self.order, by=by, expected=self.expected, note=note, because=self.reason)
+
+    def result(self) -> str:
+        return f"{self.names[self.order[0]]} is the first in the chain now."
+
+    def undo(self) -> str:
+        return "Move it back on the Providers page to undo."
+
+
+@requires(Permission.RELEASE)
+@require_POST
+def publish(request: Request, pk: int, arm: int) -> HttpResponse:
+    """Make the arm's version live, or its text the next version where no version says the same."""
+    comparison, offer = _chosen(pk, arm)
+    current = offer.arm.template.live_version
+    # A confirmed panel names what was live when it was shown.
+    seen = current.pk if current else None
+    shown = whole_number(request.POST.get("expected")) if review.confirmed(request) else seen
+    return review.run(request, PublishArm(comparison, offer, shown, blindness.left_before_seeing(request, comparison)))
+
+
+@requires(Permission.RELEASE)
+@require_POST
+def make_first(request: Request, pk: int, arm: int) -> HttpResponse:
+    """Put the arm's provider at the head of the chain."""
+    comparison, offer = _chosen(pk, arm)
+    expected = list(Provider.objects.values_list("id", flat=True))
+    if review.confirmed(request):
+        given = request.POST.get("expected", "").split(",")
+        expected = [number for each in given if (number := whole_number(each)) is not None]
+    return review.run(request, PutFirst(comparison, offer, expected, blindness.left_before_seeing(request, comparison)))
+
+
+def _chosen(pk: int, arm: int) -> tuple[Comparison, Offer]:
+    comparison = found(pk)
+    for offer in offers(comparison):
+        if offer.arm.pk == arm:
+            return comparison, offer
+    raise Http404

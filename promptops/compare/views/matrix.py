@@ -1,0 +1,95 @@
+"""The answers of a comparison: inputs by arms, and two arms' answers to one input beside each other."""
+
+from typing import Any
+
+from django.http import Http404, HttpResponse
+from django.shortcuts import render
+
+from promptops.compare import blindness
+from promptops.compare.enums import ComparisonState
+from promptops.compare.queries import matrix as queries
+from promptops.compare.queries.matrix import SHOWS, Filters
+from promptops.compare.queries.offers import offers
+from promptops.compare.views.comparisons import found
+from promptops.people.enums import Permission
+from promptops.platform.text import whole_number
+from promptops.web.access import requires
+from promptops.web.request import Request
+
+MOST_CELLS = 400
+"""That an open page may ask for at once: a page of the matrix with five repeats."""
+
+
+@requires(Permission.READ)
+def index(request: Request, pk: int) -> HttpResponse:
+    """Inputs by arms: every answer with its time, tokens and cost.
+
+    With `news=rows`, those that were waiting and are not any more (`open`, the ids of their trials), to be put into an
+    open page; with `news=count`, only how many these are.
+    """
+    comparison = found(pk)
+    # A page that is open already tells which arm is which.
+    if "news" not in request.GET and (left := blindness.left_before_seeing(request, comparison)):
+        return blindness.warning(request, comparison, left=left, tab="matrix")
+    filters = _filters(request)
+    base = queries.letter(request.GET.get("base", ""), "A")
+    if "news" in request.GET:
+        asked = [number for given in request.GET.getlist("open")[:MOST_CELLS] if (number := whole_number(given))]
+        arrived = queries.cells(comparison, asked, base=base)
+        if not arrived:
+            return HttpResponse(status=204)
+        as_rows = request.GET["news"] == "rows"
+        context = {"comparison": comparison, "cells": arrived, "as_rows": as_rows, "query": _query(request)}
+        return render(request, "compare/_cells.html", context)
+    shown = queries.matrix(comparison, filters, number=whole_number(request.GET.get("page")) or 1, base=base)
+    context = {
+        "comparison": comparison,
+        "matrix": shown,
+        "filters": filters,
+        "shows": SHOWS,
+        "offers": offers(comparison),
+        "query": _query(request),
+        "goes_on": comparison.state in {ComparisonState.RUNNING, ComparisonState.PAUSED},
+    }
+    return render(request, "compare/matrix.html", context)
+
+
+@requires(Permission.READ)
+def pair(request: Request, pk: int, input: int) -> HttpResponse:
+    """Two arms' answers to one input (`a` and `b` are their letters), with their differences and settings."""
+    comparison = found(pk)
+    if left := blindness.left_before_seeing(request, comparison):
+        return blindness.warning(request, comparison, left=left, tab="matrix")
+    repeat = whole_number(request.GET.get("repeat")) or 0
+    shown = queries.pair(
+        comparison,
+        input,
+        _filters(request),
+        first=queries.letter(request.GET.get("a", ""), "A"),
+        second=queries.letter(request.GET.get("b", ""), "B"),
+        repeat=repeat,
+    )
+    if shown is None:
+        raise Http404
+    context: dict[str, Any] = {
+        "comparison": comparison,
+        "pair": shown,
+        "number": input,
+        "repeats": range(comparison.repeats),
+        "sides": [("a", shown.first), ("b", shown.second)],
+    }
+    return render(request, "compare/pair.html", context)
+
+
+def _filters(request: Request) -> Filters:
+    show = request.GET.get("show", "")
+    search = request.GET.get("q", "").replace("\x00", "").strip()[:200]
+    return Filters(show if show in SHOWS else "", search)
+
+
+def _query(request: Request) -> str:
+    """The filters, for the address of a pair."""
+    query = request.GET.copy()
+    for name in ("page", "news", "open", "base"):
+        query.pop(name, None)
+    return query.urlencode()

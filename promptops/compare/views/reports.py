@@ -1,0 +1,69 @@
+"""A comparison to hand on: its report on one page, and its rows as files."""
+
+from django.contrib import messages
+from django.http import HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST
+
+from promptops.compare import blindness
+from promptops.compare import exports as exports_comparisons
+from promptops.compare.actions import comparisons as actions
+from promptops.compare.queries import comparisons as progress
+from promptops.compare.queries import matrix, verdicts
+from promptops.compare.views.comparisons import found
+from promptops.engine.variables import find
+from promptops.people.enums import Permission
+from promptops.platform.text import whole_number
+from promptops.web import exports
+from promptops.web.access import actor, requires
+from promptops.web.request import Request
+
+
+@requires(Permission.READ)
+def report(request: Request, pk: int) -> HttpResponse:
+    """All of it on one page, to read or print; `inputs` chooses the answers that it shows, such as `3,17`."""
+    comparison = found(pk)
+    if left := blindness.left_before_seeing(request, comparison):
+        return blindness.warning(request, comparison, left=left, tab="report")
+    given = request.GET.get("inputs", "").split(",")
+    numbers = [number for each in given if (number := whole_number(each)) is not None]
+    shown = matrix.selection(comparison, numbers)
+    used = {name for arm in shown.arms for name in find(arm.body)}
+    arms = verdicts.named(comparison)
+    context = {
+        "comparison": comparison,
+        "variables": {name: value for name, value in comparison.variables.items() if name in used},
+        "progress": progress.progress(comparison),
+        "verdicts": verdicts.verdicts(comparison, arms),
+        "measured": verdicts.measured(comparison, arms),
+        "matrix": shown,
+        "releases": comparison.releases.defer("configuration", "evidence").order_by("-revision")[:10],
+    }
+    return render(request, "compare/report.html", context)
+
+
+@requires(Permission.READ)
+@require_POST
+def export(request: Request, pk: int) -> HttpResponseBase:
+    """Its trials, votes or arms (`what`) as CSV or JSON Lines; noted in the audit first."""
+    comparison = found(pk)
+    what, name = request.POST.get("what", ""), request.POST.get("format", "")
+    chosen = exports_comparisons.rows(comparison, what, name)
+    if chosen is None:
+        messages.error(request, "Nothing was exported: this page is out of date. Reload it and try again.")
+        return redirect("comparison", pk=pk)
+    if left := blindness.left_before_seeing(request, comparison):
+        ballots = "1 ballot" if left == 1 else f"{left:,} ballots"
+        messages.warning(
+            request,
+            f"You have {ballots} to go, and a file says which arm is which. Choose “Show it”, then export again.",
+        )
+        return redirect("comparison_report", pk=pk)
+    rows, format = chosen
+    actions.record_download(comparison, what, name, by=actor(request))
+    return StreamingHttpResponse(
+        exports.stream(rows, format),
+        content_type=format.content_type,
+        headers={"Content-Disposition": f'attachment; filename="comparison-{pk}-{what}.{name}"'},
+    )
