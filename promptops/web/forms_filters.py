@@ -10,12 +10,12 @@ from django.http import QueryDict
 from django.utils import timezone
 from django.utils.functional import cached_property
 
+from promptops.history.queries.audit import SYSTEM_NAMES, AuditFilters
 from promptops.ledger import registry
 from promptops.ledger.registry import Action
 from promptops.people.models import User
 from promptops.prompts.enums import operation_choices
 from promptops.prompts.models import Template
-from promptops.queries.audit import SYSTEM_NAMES, AuditFilters
 from promptops.runs.enums import RunSource, RunStatus
 from promptops.runs.queries.runs import RunFilters, provider_names
 

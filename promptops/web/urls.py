@@ -4,6 +4,7 @@ from django.urls import path, register_converter
 from django.urls.converters import IntConverter
 
 from promptops.compare.views import arms, comparisons, matrix, prompt_sets, reports, verdicts, votes
+from promptops.history.views import audit, timeline
 from promptops.people.views import accounts, people, sessions
 from promptops.prompts.views import prompt_files, prompts, variables
 from promptops.providers import views as providers
@@ -14,7 +15,7 @@ from promptops.safety.views import safety
 from promptops.safety.views import terms as safety_terms
 from promptops.safety.views import tuning as safety_tuning
 from promptops.web import consumers
-from promptops.web.views import audit, errors, overview, settings, timeline
+from promptops.web.views import errors, overview, settings
 
 
 class NumberConverter(IntConverter):

@@ -803,7 +803,7 @@ def test_a_rewrite_shows_its_alternatives(publish, providers, editor, upstream, 
 
 def test_the_audit_is_verified_searched_and_exported(enhance, publish, viewer, page_for, monkeypatch) -> None:
     monkeypatch.setattr(audit, "BATCH", 3)
-    monkeypatch.setattr("promptops.web.views.audit.STEP_SECONDS", 0)
+    monkeypatch.setattr("promptops.history.views.audit.STEP_SECONDS", 0)
     for number in range(2, 12):
         publish("enhance", f"Text {number}.", note="heroes" if number == 3 else "")
     page = page_for(viewer, "/audit/")

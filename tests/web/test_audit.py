@@ -306,7 +306,7 @@ def test_whatever_a_sentence_says_in_fixed_words_names_and_numbers_is_found(clie
 
 def test_a_search_looks_through_so_many_entries_a_page_and_can_be_carried_on(client, record, monkeypatch):
     monkeypatch.setattr("promptops.platform.pages.REACH", 20)
-    monkeypatch.setattr("promptops.web.views.audit.REACH", 20)
+    monkeypatch.setattr("promptops.history.views.audit.REACH", 20)
     monkeypatch.setattr("promptops.platform.pages.PAGE_SIZE", 3)
     for number in range(1, 71):
         record(object_name="rare" if number in (5, 7, 33, 69) else "common")
@@ -381,7 +381,7 @@ def test_the_check_shows_the_head_and_takes_it_as_a_pin(client, record):
 
 
 def test_the_check_goes_on_step_by_step(client, record, monkeypatch):
-    monkeypatch.setattr("promptops.web.views.audit.STEP_SECONDS", 0)
+    monkeypatch.setattr("promptops.history.views.audit.STEP_SECONDS", 0)
     monkeypatch.setattr(audit, "BATCH", 4)
     for _ in range(10):
         record()

@@ -12,9 +12,9 @@ from django.utils import timezone
 from promptops.engine.safety.evaluation import read_figures
 from promptops.engine.safety.guard import SHIPPED, SafetyCategory
 from promptops.engine.snapshot import SafetySpec
+from promptops.history.queries import timeline
 from promptops.ledger.models import Release
 from promptops.live import snapshots as live
-from promptops.queries import timeline
 from promptops.safety.enums import SafetyMode, SafetyQueue, TrainingState
 from promptops.safety.models import (
     LOST,

@@ -9,13 +9,13 @@ from django.db.models import Max, Q, QuerySet
 from django.utils.safestring import SafeString
 
 from promptops.engine.operations import OPERATIONS
+from promptops.history.queries import audit as audit_queries
+from promptops.history.queries.audit import EntryPage, Value
 from promptops.ledger import parts, registry
 from promptops.ledger.audit import sentence_html
 from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
 from promptops.prompts.content import SETTINGS
 from promptops.prompts.models import Template, Version
-from promptops.queries import audit as audit_queries
-from promptops.queries.audit import EntryPage, Value
 from promptops.runs.models import Run
 from promptops.safety.live_part import STORED
 

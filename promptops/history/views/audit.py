@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
+from promptops.history.queries import audit as queries
 from promptops.ledger import audit
 from promptops.ledger.actions.exports import record_export
 from promptops.ledger.audit import Link, sentence_html
@@ -20,7 +21,6 @@ from promptops.ledger.models import AuditEntry
 from promptops.people.enums import Permission
 from promptops.platform.pages import REACH, page, searched
 from promptops.platform.text import whole_number
-from promptops.queries import audit as queries
 from promptops.web import exports
 from promptops.web.access import actor, requires
 from promptops.web.forms_filters import AuditFilterForm
@@ -44,13 +44,13 @@ def index(request: Request) -> HttpResponse:
     if "news" in request.GET:
         if filters.search:
             entries = entries.filter(seq__gt=newest - REACH)
-        return news(request, entries, "audit/_news.html", shown=_told, form=form)
+        return news(request, entries, "history/audit/_news.html", shown=_told, form=form)
     before, after = whole_number(request.GET.get("before")), whole_number(request.GET.get("after"))
     if filters.search:
         shown = searched(entries, newest=newest, before=before, after=after)
     else:
         shown = page(entries, before=before, after=after)
-    return render(request, "audit/index.html", {"form": form, "page": shown, "lines": _told(shown.rows)})
+    return render(request, "history/audit/index.html", {"form": form, "page": shown, "lines": _told(shown.rows)})
 
 
 @requires(Permission.READ)
@@ -60,7 +60,7 @@ def detail(request: Request, seq: int) -> HttpResponse:
         entry_page = queries.found(seq)
     except AuditEntry.DoesNotExist:
         raise Http404 from None
-    template = "audit/_changes.html" if "changes" in request.GET else "audit/detail.html"
+    template = "history/audit/_changes.html" if "changes" in request.GET else "history/audit/detail.html"
     return render(request, template, {"shown": entry_page, "sentence": sentence_html(entry_page.entry)})
 
 
@@ -72,7 +72,7 @@ def verify(request: Request) -> HttpResponse:
     try:
         pin = Link.read(given) if given else None
     except ValidationError as error:
-        return render(request, "audit/verify.html", context | {"refused": " ".join(error.messages)}, status=422)
+        return render(request, "history/audit/verify.html", context | {"refused": " ".join(error.messages)}, status=422)
     verdict = audit.verify(_checked(request, pin), pin=pin, seconds=STEP_SECONDS)
     context |= {"verdict": verdict, "pinned": pin}
     if verdict.done:
@@ -80,7 +80,7 @@ def verify(request: Request) -> HttpResponse:
     else:
         step = signing.dumps([str(verdict.reached), str(pin or "")], salt=STEP_SALT)
         context["next"] = urlencode({"step": step, **({"pin": given} if given else {})})
-    return render(request, "audit/_verify.html" if request.htmx else "audit/verify.html", context)
+    return render(request, "history/audit/_verify.html" if request.htmx else "history/audit/verify.html", context)
 
 
 def _checked(request: Request, pin: Link | None) -> Link:

@@ -4,12 +4,12 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 
+from promptops.history.queries import timeline as queries
 from promptops.ledger import parts
 from promptops.ledger.models import Release
 from promptops.people.enums import Permission
 from promptops.platform.pages import page
 from promptops.platform.text import whole_number
-from promptops.queries import timeline as queries
 from promptops.safety.queries import safety
 from promptops.web.access import requires
 from promptops.web.forms_filters import TimelineForm
@@ -34,7 +34,7 @@ def index(request: Request) -> HttpResponse:
     template = form.given.get("template")
     releases = queries.listed(template)
     if "news" in request.GET:
-        return news(request, releases, "timeline/_news.html", shown=queries.told, form=form)
+        return news(request, releases, "history/timeline/_news.html", shown=queries.told, form=form)
     moment = queries.at(at) if at else None
     if moment:
         releases = releases.filter(revision__lte=moment.release.revision if moment.release else 0)
@@ -49,7 +49,7 @@ def index(request: Request) -> HttpResponse:
         "page": shown,
         "rows": queries.told(shown.rows),
     }
-    return render(request, "timeline/index.html", context)
+    return render(request, "history/timeline/index.html", context)
 
 
 @requires(Permission.READ)
@@ -61,5 +61,5 @@ def revision(request: Request, revision: int) -> HttpResponse:
         raise Http404 from None
     config = safety.set_now() if parts.can_roll_back(shown.release.action) else None
     return render(
-        request, "timeline/revision.html", {"shown": shown, "release": shown.release, "safety_config": config}
+        request, "history/timeline/revision.html", {"shown": shown, "release": shown.release, "safety_config": config}
     )
