@@ -1,7 +1,7 @@
 """The Django app."""
 
 from importlib import import_module
-from pkgutil import iter_modules
+from pathlib import Path
 from typing import Any
 
 from django.apps import AppConfig
@@ -13,19 +13,29 @@ from django.db import connections
 from django.db.models import Max
 from django.db.models.signals import post_migrate, pre_migrate
 
+PACKAGE = Path(__file__).parent
+# The parts of the live configuration, in the order in which releases keep them.
+PARTS = ("prompts.live_part", "providers.live_part", "prompts.live_variables", "site.live_part", "safety.live_part")
+
+
+def registering_modules() -> list[str]:
+    """Return the modules that register something when they are imported: parts, audited actions, receivers, checks."""
+    files = [*PACKAGE.glob("*/actions.py"), *PACKAGE.glob("*/actions/*.py")]
+    files += [path for name in ("audited", "signals", "system_checks") for path in PACKAGE.glob(f"*/{name}.py")]
+    found = {".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__") for path in files}
+    return [f"promptops.{name}" for name in (*PARTS, *sorted(found))]
+
 
 class PromptOpsConfig(AppConfig):
     name = "promptops"
     verbose_name = "PromptOps"
 
     def ready(self) -> None:
-        from promptops import actions, live_parts, system_checks  # noqa: F401 -- they register themselves
         from promptops.engine import addresses
-        from promptops.people import signals  # noqa: F401 -- they register themselves
-        from promptops.providers import key_variables  # noqa: F401 -- they register themselves
+        from promptops.providers import key_variables
 
-        for module in iter_modules(actions.__path__):  # they declare the audited actions
-            import_module(f"{actions.__name__}.{module.name}")
+        for name in registering_modules():
+            import_module(name)
         try:
             key_variables.permitted()
             addresses.allow_only(addresses.allow_list(settings.PROVIDER_HOSTS))

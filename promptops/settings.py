@@ -168,7 +168,7 @@ TEMPLATES = [
                 "django.template.context_processors.csrf",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "promptops.web.context.frame",
+                "promptops.site.context.frame",
             ],
             "builtins": ["promptops.web.templatetags.ui"],
             "loaders": [
@@ -281,7 +281,7 @@ AXES_VERBOSE = False
 
 # What a browser may do
 CSRF_COOKIE_SAMESITE = "Lax"
-CSRF_FAILURE_VIEW = "promptops.web.views.errors.csrf_failure"
+CSRF_FAILURE_VIEW = "promptops.site.views.errors.csrf_failure"
 CSRF_TRUSTED_ORIGINS = _list("CSRF_TRUSTED_ORIGINS")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_PROXY
 if BEHIND_PROXY:

@@ -8,7 +8,7 @@ from django.db import IntegrityError, connection, transaction
 
 from promptops.ledger import audit
 from promptops.ledger.models import AuditEntry, AuditHead, audit_triggers
-from promptops.system_checks import audit_is_protected
+from promptops.site.system_checks import audit_is_protected
 from tests.audit_tools import settle, without_triggers
 
 ENTRIES, HEAD = audit_triggers.ENTRIES, audit_triggers.HEAD

@@ -14,7 +14,7 @@ from promptops.ledger import audit, registry
 from promptops.ledger.actions.trail import REFUSALS_EVERY, record_refusal
 from promptops.ledger.models import AuditEntry, AuditHead, audit_triggers
 from promptops.prompts.models import Template
-from promptops.system_checks import audit_is_protected
+from promptops.site.system_checks import audit_is_protected
 from tests.audit_tools import put_in, reseal, rewrite, set_head, settle, take_out, tamper, without_triggers
 
 

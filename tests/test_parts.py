@@ -10,8 +10,6 @@ import pytest
 from django.db import connection, models
 
 import promptops
-from promptops.actions import settings
-from promptops.actions.settings import Settings
 from promptops.ledger import parts
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import LiveConfiguration, Release
@@ -25,6 +23,8 @@ from promptops.providers.models import Provider
 from promptops.safety.actions import safety
 from promptops.safety.actions.safety import SafetyChange, Term
 from promptops.safety.models import SafetySettings, SafetyTerm
+from promptops.site import actions as settings
+from promptops.site.actions import Settings
 
 SECRET = "hunter2"
 

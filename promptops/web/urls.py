@@ -14,8 +14,8 @@ from promptops.safety.views import queue as safety_queue
 from promptops.safety.views import safety
 from promptops.safety.views import terms as safety_terms
 from promptops.safety.views import tuning as safety_tuning
+from promptops.site.views import errors, overview, settings
 from promptops.web import consumers
-from promptops.web.views import errors, overview, settings
 
 
 class NumberConverter(IntConverter):

@@ -29,7 +29,6 @@ from django.utils import timezone
 import promptops
 from promptops import actions
 from promptops import models as tables
-from promptops.actions import settings
 from promptops.compare import ballots
 from promptops.compare.actions import comparisons, prompt_sets, votes
 from promptops.compare.models import PromptSet
@@ -53,6 +52,7 @@ from promptops.runs.models import Run
 from promptops.safety.actions import reviews as safety_reviews
 from promptops.safety.actions import safety
 from promptops.safety.actions import training as safety_training
+from promptops.site import actions as settings
 from promptops.texts.inputs import Line
 from tests.audit_tools import settle
 from tests.comparing import answer, compare

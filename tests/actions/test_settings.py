@@ -7,14 +7,14 @@ from django.core.exceptions import ValidationError
 from django.core.management import call_command
 from django.test import override_settings
 
-from promptops.actions import settings as actions
-from promptops.actions.settings import Settings
 from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
 from promptops.live import snapshots as live
 from promptops.prompts.actions.templates import create_template
 from promptops.providers.actions.providers import ProviderFields, create_provider
 from promptops.providers.models import Provider
+from promptops.site import actions
+from promptops.site.actions import Settings
 
 pytestmark = pytest.mark.django_db
 

@@ -13,7 +13,7 @@ from promptops.providers.key_variables import permitted
 from promptops.providers.models import Provider
 from promptops.providers.queries import one
 from promptops.runs.models import Attempt
-from promptops.system_checks import keys_are_sent
+from promptops.site.system_checks import keys_are_sent
 from tests.engine.helpers import answer_with, completion, http_answer, loopback
 from tests.web.sockets import page_socket
 

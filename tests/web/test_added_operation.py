@@ -13,7 +13,7 @@ from promptops.prompts.actions.samples import pin
 from promptops.prompts.actions.variables import declare
 from promptops.prompts.models import Sample, Template
 from promptops.runs import previews
-from promptops.web.forms_settings import SettingsForm
+from promptops.site.forms import SettingsForm
 
 CAPTION = OperationSpec(
     name="caption",

@@ -11,9 +11,9 @@ from django.utils import timezone
 
 from promptops.ledger import audit, registry
 from promptops.ledger.audit import Actor
-from promptops.queries import overview
 from promptops.runs.models import Run
 from promptops.runs.queries import figures as queries
+from promptops.site import queries as overview
 from promptops.web import fragments
 
 pytestmark = pytest.mark.django_db

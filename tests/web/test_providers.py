@@ -37,7 +37,7 @@ from promptops.providers.key_variables import address_of
 from promptops.providers.live_part import provider_spec
 from promptops.providers.models import Provider
 from promptops.runs.models import Attempt, Run
-from promptops.system_checks import keys_are_sent
+from promptops.site.system_checks import keys_are_sent
 
 pytestmark = pytest.mark.django_db
 

@@ -5,10 +5,10 @@ import re
 import pytest
 from django.urls import reverse
 
-from promptops.actions import settings as actions
-from promptops.actions.settings import Settings
 from promptops.ledger.models import AuditEntry, LiveConfiguration
 from promptops.people.enums import Permission
+from promptops.site import actions
+from promptops.site.actions import Settings
 
 pytestmark = pytest.mark.django_db
 

@@ -12,7 +12,6 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from promptops.actions.settings import Settings, change_settings
 from promptops.ledger.models import LiveConfiguration, Release
 from promptops.platform.pages import PAGE_SIZE
 from promptops.prompts.actions import templates
@@ -21,6 +20,7 @@ from promptops.providers.actions import providers
 from promptops.providers.actions.providers import ProviderFields
 from promptops.providers.models import Provider
 from promptops.runs.models import Run
+from promptops.site.actions import Settings, change_settings
 from promptops.web import fragments
 
 pytestmark = pytest.mark.django_db

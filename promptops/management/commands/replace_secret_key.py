@@ -4,8 +4,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from promptops.actions.settings import replace_secret_key
 from promptops.ledger.audit import COMMAND_LINE
+from promptops.site.actions import replace_secret_key
 
 
 class Command(BaseCommand):

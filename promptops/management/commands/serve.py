@@ -14,7 +14,6 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, OperationalError, connection
 from django.urls import reverse
 
-from promptops.actions.settings import secret_key_fits
 from promptops.compare.actions import prompt_sets
 from promptops.engine.providers.kinds import LOCAL
 from promptops.ledger.audit import SYSTEM
@@ -26,6 +25,7 @@ from promptops.people import actions as accounts
 from promptops.prompts.actions import prompts
 from promptops.providers.actions import providers
 from promptops.providers.models import Provider
+from promptops.site.actions import secret_key_fits
 
 BACKLOG = 1024
 """Connections that the system may keep for the server until it takes them; more would have to try again."""

@@ -12,9 +12,9 @@ from promptops.people import actions, queries
 from promptops.people.enums import LinkPurpose, Permission, Role
 from promptops.people.models import OneTimeLink, User
 from promptops.people.permissions import roles_with
+from promptops.site.forms import RoleForm
 from promptops.web import review
 from promptops.web.access import actor, requires
-from promptops.web.forms_settings import RoleForm
 from promptops.web.request import Request
 from promptops.web.review import Change
 
@@ -29,7 +29,7 @@ DEACTIVATE_YOURSELF = "This is you. You are signed out at once, and only another
 def index(request: Request) -> HttpResponse:
     """Everybody, and the invitations that nobody has used yet; for an htmx request only these lists."""
     context = {"people": queries.listed(), "invitations": queries.invitations(), "form": RoleForm()}
-    return render(request, "settings/_people.html" if request.htmx else "settings/people.html", context)
+    return render(request, "site/settings/_people.html" if request.htmx else "site/settings/people.html", context)
 
 
 @requires(Permission.ADMINISTER)
@@ -73,7 +73,7 @@ def role(request: Request, pk: int) -> HttpResponse:
         "confirm": "Change the role",
         "form_id": "role-form",
         "affected": "What they may do changes at once, on pages that they have open too.",
-        "template": "settings/_role.html",
+        "template": "site/settings/_role.html",
         "person": person,
         "form": form,
         "roles": [(role, _may(role)) for role in Role],
@@ -153,8 +153,8 @@ def _may(role: Role) -> str:
 def _show_link(request: Request, *, title: str, url: str, sentence: str) -> HttpResponse:
     """The dialog with a one-time link: the only place where it is ever shown."""
     context = {"title": title, "link": request.build_absolute_uri(url), "sentence": sentence}
-    return render(request, "settings/_link.html", context)
+    return render(request, "site/settings/_link.html", context)
 
 
 def _refused(request: Request, title: str, sentence: str) -> HttpResponse:
-    return render(request, "settings/_refused.html", {"title": title, "error": sentence}, status=409)
+    return render(request, "site/settings/_refused.html", {"title": title, "error": sentence}, status=409)

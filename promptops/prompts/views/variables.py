@@ -102,7 +102,7 @@ class ChangeVariable(ReviewedChange):
         return self.variable.value, self.wanted["value"]
 
     def details(self) -> dict[str, Any]:
-        stale = {"template": "settings/_stale.html", "expected": self.variable.changed_revision}
+        stale = {"template": "site/settings/_stale.html", "expected": self.variable.changed_revision}
         return stale if self.is_stale else {}
 
     def refusal(self) -> str:

@@ -5,8 +5,8 @@ from django.shortcuts import render
 
 from promptops.people.enums import Permission
 from promptops.platform.text import whole_number
-from promptops.queries import overview as queries
 from promptops.runs.queries.figures import DEFAULT_HOURS, STEP_MINUTES, figures
+from promptops.site import queries
 from promptops.web.access import requires
 from promptops.web.request import Request
 
@@ -17,4 +17,4 @@ def overview(request: Request) -> HttpResponse:
     hours = whole_number(request.GET.get("hours"))
     if hours not in STEP_MINUTES:
         hours = DEFAULT_HOURS
-    return render(request, "overview/index.html", {"overview": queries.overview(), "figures": figures(hours)})
+    return render(request, "site/overview/index.html", {"overview": queries.overview(), "figures": figures(hours)})

@@ -5,11 +5,11 @@ from typing import Any
 
 from django import forms
 
-from promptops.actions.settings import Settings
 from promptops.ledger.models import LiveConfiguration
 from promptops.ledger.models.releases import HEDGE
 from promptops.people.enums import Role
 from promptops.prompts.content import SETTINGS
+from promptops.site.actions import Settings
 from promptops.web.forms import setting_field
 
 FIELDS = tuple(field.name for field in fields(Settings))

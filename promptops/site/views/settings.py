@@ -8,14 +8,14 @@ from django.shortcuts import render
 from django.urls import reverse
 from django_htmx.http import reswap, retarget
 
-from promptops.actions import settings as actions
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import LiveConfiguration
 from promptops.people.enums import Permission, Role
 from promptops.people.permissions import allows
+from promptops.site import actions
+from promptops.site.forms import SettingsForm
 from promptops.web import review
 from promptops.web.access import refused, requires
-from promptops.web.forms_settings import SettingsForm
 from promptops.web.request import Request
 from promptops.web.review import Change, ReviewedChange
 from promptops.web.seen import changed
@@ -50,7 +50,7 @@ class ChangeSettings(ReviewedChange):
         return _changes(self.config, self.form)
 
     def details(self) -> dict[str, Any]:
-        stale = {"template": "settings/_stale.html", "expected": self.config.settings_revision}
+        stale = {"template": "site/settings/_stale.html", "expected": self.config.settings_revision}
         is_shorter = self.form.settings.run_retention_days < self.config.run_retention_days
         return {"warning": SHORTER if is_shorter else "", **(stale if self.is_stale else {})}
 
@@ -101,8 +101,8 @@ def _page(request: Request, form: SettingsForm, *, status: int = 200) -> HttpRes
     table = [(permission.label, [(role, allows(role, permission)) for role in roles]) for permission in Permission]
     context = {"form": form, "seen": form["expected"].value(), "roles": roles, "table": table}
     if not request.htmx:
-        return render(request, "settings/index.html", context, status=status)
-    response = render(request, "settings/_form.html", context, status=status)
+        return render(request, "site/settings/index.html", context, status=status)
+    response = render(request, "site/settings/_form.html", context, status=status)
     return reswap(retarget(response, "#settings-form"), "outerHTML")
 
 

@@ -1,1 +1,0 @@
-"""The closed sets of words that models, actions and pages share."""
