@@ -14,9 +14,9 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.sessions import SessionMiddlewareStack  # noqa: E402
 
 from promptops.platform.background import with_background_tasks  # noqa: E402
+from promptops.urls import websocket_urlpatterns  # noqa: E402
 from promptops.web.health import with_health  # noqa: E402
 from promptops.web.origin import same_origin  # noqa: E402
-from promptops.web.urls import websocket_urlpatterns  # noqa: E402
 from promptops.web.workers import with_workers  # noqa: E402
 
 application = with_background_tasks(

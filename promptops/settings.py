@@ -153,7 +153,7 @@ MIDDLEWARE = [
     "axes.middleware.AxesMiddleware",
 ]
 
-ROOT_URLCONF = "promptops.web.urls"
+ROOT_URLCONF = "promptops.urls"
 ASGI_APPLICATION = "promptops.asgi.application"
 APPEND_SLASH = True
 

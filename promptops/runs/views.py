@@ -18,7 +18,7 @@ from promptops.safety.actions import safety
 from promptops.safety.queries import safety as safety_queries
 from promptops.web import review
 from promptops.web.access import actor, requires
-from promptops.web.forms_filters import RunFilterForm
+from promptops.web.filters import RunFilterForm
 from promptops.web.lists import clean_query, news
 from promptops.web.request import Request
 

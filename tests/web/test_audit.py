@@ -26,7 +26,7 @@ from promptops.platform.pages import PAGE_SIZE
 from promptops.providers.actions import providers
 from promptops.providers.models import Provider
 from promptops.web.exports import FORMULA, cell
-from promptops.web.forms_filters import action_choices
+from promptops.web.filters import action_choices
 from tests.audit_tools import forget_everything, reseal, rewrite, take_out, tamper, without_triggers
 
 pytestmark = pytest.mark.django_db

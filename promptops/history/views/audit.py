@@ -23,7 +23,7 @@ from promptops.platform.pages import REACH, page, searched
 from promptops.platform.text import whole_number
 from promptops.web import exports
 from promptops.web.access import actor, requires
-from promptops.web.forms_filters import AuditFilterForm
+from promptops.web.filters import AuditFilterForm
 from promptops.web.lists import clean_query, news
 from promptops.web.request import Request
 

@@ -12,7 +12,7 @@ from promptops.platform.pages import page
 from promptops.platform.text import whole_number
 from promptops.safety.queries import safety
 from promptops.web.access import requires
-from promptops.web.forms_filters import TimelineForm
+from promptops.web.filters import TimelineForm
 from promptops.web.lists import clean_query, news
 from promptops.web.request import Request
 

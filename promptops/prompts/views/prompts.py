@@ -31,8 +31,8 @@ from promptops.texts import diffs
 from promptops.texts import merge as merging
 from promptops.web import review as reviews
 from promptops.web.access import actor, refused, requires
+from promptops.web.filters import SearchForm
 from promptops.web.forms import ContentForm, DescriptionForm, TemplateForm
-from promptops.web.forms_filters import SearchForm
 from promptops.web.lists import clean_query
 from promptops.web.request import Request
 
