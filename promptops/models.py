@@ -1,13 +1,9 @@
-"""Data and its constraints. Changes go through `promptops.actions`, reads through `promptops.queries`."""
+"""The models of all features, for Django and migrations. Everybody else imports them from their feature."""
 
-from promptops.compare.models.comparisons import Arm, Comparison, ComparisonInput, Trial, Vote
-from promptops.compare.models.prompt_sets import PromptSet
-from promptops.ledger.models.audit import AuditEntry, AuditHead, ExportTally
-from promptops.ledger.models.releases import LiveConfiguration, Release
+from promptops.compare.models import Arm, Comparison, ComparisonInput, PromptSet, Trial, Vote
+from promptops.ledger.models import AuditEntry, AuditHead, ExportTally, LiveConfiguration, Release
 from promptops.people.models import OneTimeLink, User, UserSession
-from promptops.prompts.models.samples import Sample
-from promptops.prompts.models.templates import DiscardedDraft, Draft, Presence, Template, Version
-from promptops.prompts.models.variables import Variable
+from promptops.prompts.models import DiscardedDraft, Draft, Presence, Sample, Template, Variable, Version
 from promptops.providers.models import LearnedAdaptation, Provider
 from promptops.runs.models import Attempt, Run
 from promptops.safety.models import (
