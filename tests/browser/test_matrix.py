@@ -17,9 +17,9 @@ from promptops.prompts.actions.releases import Content
 from promptops.providers.actions.providers import ProviderFields, create_provider
 from promptops.providers.models import Provider
 from tests.browser.conftest import Pages
+from tests.compare.test_comparison_pages import answer
 from tests.comparing import answer as answer_all
 from tests.comparing import compare
-from tests.web.test_comparisons import answer
 
 
 def compared(publish, person, inputs: int = 25) -> Comparison:

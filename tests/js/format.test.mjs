@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { counted, exactTime, relativeTime, textSize } from "../../static/js/format.js";
 
-// The borders between units are compared with the server's rule in tests/test_javascript.py.
+// The borders between units are compared with the server's rule in tests/web/test_javascript.py.
 test("relative times read like speech", () => {
   const now = Date.UTC(2026, 10, 22, 14, 32, 5);
   const ago = (seconds) => relativeTime(new Date(now - seconds * 1000), now);

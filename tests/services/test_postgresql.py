@@ -12,9 +12,15 @@ from psycopg import sql
 from tests.services.postgresql import SERVER, connect
 from tests.services.server import ROOT
 
-KILLED = "tests/test_trials.py::test_a_server_that_is_killed_is_followed_by_one_that_goes_on_exactly_there"
-SUITES = ("tests/actions", "tests/test_live.py", KILLED, "tests/test_audit_chain.py", "tests/web/test_prompts.py")
-SUITES += ("tests/test_audit_attacks.py",)
+KILLED = "tests/compare/test_trials.py::test_a_server_that_is_killed_is_followed_by_one_that_goes_on_exactly_there"
+SUITES = (
+    "tests/actions",
+    "tests/live/test_snapshots.py",
+    KILLED,
+    "tests/ledger/test_audit_chain.py",
+    "tests/prompts/test_prompt_pages.py",
+)
+SUITES += ("tests/ledger/test_audit_attacks.py",)
 # Slow, and about files, pages, sentences and the actions' own statements rather than transactions.
 SLOW = ("without_an_entry", "bad_file", "export", "templates_there_are", "do_not_grow", "pair_comes_once")
 SLOW += ("registered_sentence", "many_versions", "queries_for_1_and_30", "hostile_folder", "cannot_be_imported")

@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from promptops.people.models import UserSession
 from promptops.platform import logs, outages
-from tests.web.test_permissions import arguments, patterns, world  # noqa: F401 -- a fixture
+from tests.invariants.test_permissions import arguments, patterns, world  # noqa: F401 -- a fixture
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -224,7 +224,7 @@ def test_what_a_release_keeps(history, actor):
     assert [(provider["name"], provider["key"]) for provider in kept["providers"]] == [("fast", "stored key")]
     assert kept["settings"]["max_tokens"] == 256
     assert not re.search(r"sk-secret|encrypted|key_check", json.dumps(kept))
-    # A new column is kept by no release until its part names it (tests/test_parts.py).
+    # A new column is kept by no release until its part names it (tests/ledger/test_parts.py).
     secretive = {name for part in (kept["providers"][0], kept["settings"]) for name in part if "key" in name}
     assert secretive == {"key"}
     providers.set_enabled(Provider.objects.get(), False, by=actor)

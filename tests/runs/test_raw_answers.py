@@ -21,9 +21,9 @@ from promptops.runs.models import Run
 from promptops.safety import guards
 from promptops.safety.models import SafetyCheck
 from tests.comparing import answer, compare
+from tests.runs.test_previews import frames, message, prepare
+from tests.safety.test_safety_pages import BAD, change
 from tests.web.sockets import page_socket
-from tests.web.test_previews import frames, message, prepare
-from tests.web.test_safety import BAD, change
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -17,7 +17,7 @@ from promptops.prompts.actions import releases, sets, templates, variables
 from promptops.prompts.actions.releases import Content
 from promptops.prompts.actions.templates import save_draft
 from promptops.prompts.models import Draft, Template, Version
-from tests.actions.test_variables import put_live
+from tests.prompts.test_variable_actions import put_live
 
 pytestmark = pytest.mark.django_db
 

@@ -14,8 +14,8 @@ from promptops.asgi import application
 from promptops.compare.actions import comparisons, trials
 from promptops.compare.models import Trial
 from promptops.platform import background
+from tests.compare.test_trials import ANSWER, BY, Clock, ended, prepare, running, until
 from tests.engine.helpers import answer_with, http_answer, loopback
-from tests.test_trials import ANSWER, BY, Clock, ended, prepare, running, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

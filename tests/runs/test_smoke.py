@@ -14,8 +14,8 @@ from promptops.providers.actions.providers import ProviderFields, create_provide
 from promptops.runs.models import Run
 from promptops.web.consumers import running
 from tests.engine.helpers import STREAM_HEAD, Respond, answer_with, delta, http_answer, loopback, part
+from tests.runs.test_previews import frames, streamed
 from tests.web.sockets import page_socket
-from tests.web.test_previews import frames, streamed
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

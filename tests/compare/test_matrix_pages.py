@@ -23,8 +23,8 @@ from promptops.providers.actions.providers import ProviderFields, create_provide
 from promptops.providers.models import Provider
 from promptops.runs.models import Run
 from promptops.safety.models import SafetyCheck
+from tests.compare.test_comparison_pages import answer
 from tests.comparing import compare
-from tests.web.test_comparisons import answer
 
 pytestmark = pytest.mark.django_db
 

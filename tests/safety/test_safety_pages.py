@@ -20,8 +20,8 @@ from promptops.safety.actions.safety import SafetyChange, Term, change_safety, u
 from promptops.safety.models import SafetyCheck, SafetyModelVersion, SafetySettings
 from promptops.safety.queries import safety as queries
 from tests.engine.helpers import answer_with, loopback
+from tests.runs.test_previews import frames, message, prepare, streamed
 from tests.web.sockets import page_socket
-from tests.web.test_previews import frames, message, prepare, streamed
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

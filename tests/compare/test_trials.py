@@ -31,7 +31,7 @@ from promptops.providers.models import Provider
 from promptops.runs.models import Run
 from promptops.safety.actions.safety import SafetyChange, Term, change_safety
 from tests.engine.helpers import answer_with, http_answer, loopback
-from tests.test_live import database_url
+from tests.live.test_snapshots import database_url
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
