@@ -7,7 +7,8 @@ from django.contrib.auth.signals import user_logged_in, user_logged_out, user_lo
 from django.dispatch import receiver
 
 from promptops.people import actions as accounts
-from promptops.web.access import browser_name, client_address
+from promptops.people.browsers import browser_name
+from promptops.web.access import client_address
 
 
 @receiver(user_logged_in)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from django.core.exceptions import ValidationError
 
 from promptops.engine import variables
-from promptops.platform.text import MAX_BODY_BYTES, clean_body, estimate_tokens
+from promptops.platform.text import MAX_BODY_BYTES, clean_body
+from promptops.texts.numbers import estimate_tokens
 
 MOST_TOLD = 5  # mistakes that one check spells out
 

@@ -13,7 +13,6 @@ from django_htmx.http import HttpResponseClientRedirect, reswap, retarget
 
 from promptops.ledger.errors import Refused
 from promptops.people.enums import Permission
-from promptops.platform.text import whole_number
 from promptops.providers import queries
 from promptops.providers.actions import adaptations
 from promptops.providers.actions import providers as actions
@@ -29,6 +28,7 @@ from promptops.providers.changes import (
 from promptops.providers.forms import EditProviderForm, KeyForm, NewProviderForm, reshaped
 from promptops.providers.key_variables import problem_of
 from promptops.providers.models import Provider
+from promptops.texts.numbers import whole_number
 from promptops.web import review
 from promptops.web.access import actor, refusal, requires
 from promptops.web.request import Request

@@ -9,16 +9,16 @@ from promptops.engine.rewrite import parse_alternatives
 from promptops.ledger.errors import Refused
 from promptops.people.enums import Permission
 from promptops.platform.pages import page
-from promptops.platform.text import whole_number
 from promptops.runs.actions import runs as actions
+from promptops.runs.forms import RunFilterForm
 from promptops.runs.models import Attempt, Run
 from promptops.runs.queries import runs as queries
 from promptops.runs.written import pieces
 from promptops.safety.actions import safety
 from promptops.safety.queries import safety as safety_queries
+from promptops.texts.numbers import whole_number
 from promptops.web import review
 from promptops.web.access import actor, requires
-from promptops.web.filters import RunFilterForm
 from promptops.web.lists import clean_query, news
 from promptops.web.request import Request
 

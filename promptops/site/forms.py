@@ -7,10 +7,9 @@ from django import forms
 
 from promptops.ledger.models import LiveConfiguration
 from promptops.ledger.models.releases import HEDGE
-from promptops.people.enums import Role
 from promptops.prompts.content import SETTINGS
+from promptops.prompts.forms import setting_field
 from promptops.site.actions import Settings
-from promptops.web.forms import setting_field
 
 FIELDS = tuple(field.name for field in fields(Settings))
 HEDGED = tuple(name for name in FIELDS if name.startswith(HEDGE))
@@ -72,9 +71,3 @@ class SettingsForm(forms.Form):
     def settings(self) -> Settings:
         """What a valid form holds."""
         return Settings(**{name: self.cleaned_data[name] for name in FIELDS})
-
-
-class RoleForm(forms.Form):
-    """A role for somebody."""
-
-    role = forms.ChoiceField(label="Role", choices=Role.choices, error_messages={"invalid_choice": "Choose a role."})

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from promptops.platform.text import whole_percent
+from promptops.texts.numbers import whole_percent
 
 CONFIDENCE = 0.95
 RESAMPLES = 1000

@@ -1,7 +1,7 @@
 """The filters of the lists of runs and of audit entries. They live in the address, so that a list can be shared."""
 
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, cast
+from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -10,14 +10,10 @@ from django.http import QueryDict
 from django.utils import timezone
 from django.utils.functional import cached_property
 
-from promptops.history.queries.audit import SYSTEM_NAMES, AuditFilters
+from promptops.history.queries.audit import SYSTEM_NAMES
 from promptops.ledger import registry
 from promptops.ledger.registry import Action
 from promptops.people.models import User
-from promptops.prompts.enums import operation_choices
-from promptops.prompts.models import Template
-from promptops.runs.enums import RunSource, RunStatus
-from promptops.runs.queries.runs import RunFilters, provider_names
 
 Choices = list[tuple[str, Any]]
 
@@ -134,70 +130,6 @@ class FilterForm(forms.Form):
             self.add_error("end", "The last day is before the first. Exchange them.")
 
 
-class RunFilterForm(FilterForm):
-    """Which runs to list."""
-
-    field_order = [
-        "operation",
-        "template",
-        "status",
-        "safety",
-        "source",
-        "user",
-        "provider",
-        "revision",
-        "start",
-        "end",
-        "since",
-        "until",
-    ]
-    operation = forms.ChoiceField(required=False, choices=lambda: [("", "All"), *operation_choices()])
-    status = forms.ChoiceField(required=False, choices=[("", "All"), *RunStatus.choices])
-    safety = forms.ChoiceField(
-        required=False,
-        choices=[
-            ("", "All"),
-            ("blocked", "Blocked"),
-            ("masked", "Blocked, or would have been"),
-            ("not_judged", "Not judged"),
-            ("harmful", "Found harmful"),
-            ("too_long", "Too long to judge"),
-            ("language", "Unknown language"),
-            ("down", "Filter was down"),
-        ],
-    )
-    source = forms.ChoiceField(required=False, choices=[("", "All"), *RunSource.choices])
-    template = forms.ModelChoiceField(
-        Template.objects.order_by("name"), required=False, empty_label="All", to_field_name="name"
-    )
-    user = forms.ModelChoiceField(
-        User.objects.order_by("name", "pk"), label="Person", required=False, empty_label="All", to_field_name="username"
-    )
-    provider = forms.ChoiceField(label="Provider asked", required=False)
-    revision = forms.IntegerField(
-        required=False,
-        min_value=1,
-        max_value=10**9,
-        widget=forms.NumberInput(attrs={"placeholder": "Number"}),
-        error_messages={"invalid": "Give the number alone, such as 12."},
-    )
-    # The exact span of a link from the Safety page: days are too coarse for it.
-    since = forms.DateTimeField(required=False, widget=forms.HiddenInput())
-    until = forms.DateTimeField(required=False, widget=forms.HiddenInput())
-
-    def __init__(self, query: QueryDict) -> None:
-        super().__init__(query)
-        names = provider_names()
-        asked = query.get("provider", "")
-        if asked.isprintable() and asked not in ("", *names):
-            names.append(asked)  # a removed provider is in no list, but its runs can still be asked for
-        cast("forms.ChoiceField", self.fields["provider"]).choices = [("", "All"), *((name, name) for name in names)]
-
-    def filters(self) -> RunFilters:
-        """What the list is narrowed to."""
-        return RunFilters(**{**self.given, **self.moments()})
-
-
 def _actors() -> Choices:
     users = User.objects.order_by("name", "pk").values_list("username", "name")
     system = [(f"{SYSTEM}{name}", name) for name in SYSTEM_NAMES]
@@ -233,56 +165,6 @@ def action_choices() -> Choices:
 def kind_choices() -> Choices:
     """Return the kinds of objects that entries are about."""
     return [("", "All"), *((kind.name, kind.label) for kind in registry.kinds())]
-
-
-class TimelineForm(FilterForm):
-    """Which releases to list, and the moment to explain."""
-
-    field_order = ["at", "template"]
-    # Django leaves out an inherited field whose name is None.
-    start = None  # type: ignore[assignment]
-    end = None  # type: ignore[assignment]
-    at = MomentField("What was live at")
-    template = forms.ModelChoiceField(
-        Template.objects.order_by("name"), required=False, empty_label="All", to_field_name="name"
-    )
-
-    @property
-    def address(self) -> dict[str, str]:
-        """The query that names the same for everybody, whatever their time zone."""
-        moment = self.given.get("at")
-        return {"at": f"{moment:%Y-%m-%dT%H:%M:%S}Z"} if moment else {}
-
-
-class AuditFilterForm(FilterForm):
-    """Which audit entries to list."""
-
-    field_order = ["q", "actor", "action", "type", "object", "start", "end"]
-    q = forms.CharField(
-        label="Search",
-        required=False,
-        max_length=100,
-        widget=forms.TextInput(attrs={"type": "search", "placeholder": "Words of a sentence or a note"}),
-    )
-    actor = ActorField()
-    action = forms.ChoiceField(label="What", required=False, choices=action_choices)
-    type = forms.ChoiceField(label="Kind of object", required=False, choices=kind_choices)
-    object = forms.CharField(
-        required=False, max_length=200, widget=forms.TextInput(attrs={"placeholder": "Part of its name"})
-    )
-
-    def filters(self) -> AuditFilters:
-        """What the list is narrowed to."""
-        actor, action = self.given.get("actor"), self.given.get("action")
-        return AuditFilters(
-            actor=actor if isinstance(actor, User) else None,
-            system=actor if isinstance(actor, str) else "",
-            actions=registry.names(lambda each: action in (each.name, each.noun)),
-            object_type=self.given.get("type", ""),
-            object_name=self.given.get("object", ""),
-            words=tuple(filter(None, (word.strip("(),:;") for word in self.given.get("q", "").split()))),
-            **self.moments(),
-        )
 
 
 def _midnight(day: date) -> datetime:

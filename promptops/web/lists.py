@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django_htmx.http import HttpResponseClientRefresh
 
 from promptops.platform.pages import arrived
-from promptops.platform.text import whole_number
+from promptops.texts.numbers import whole_number
 
 
 def clean_query(request: HttpRequest) -> str | None:

@@ -18,8 +18,8 @@ from promptops.ledger.errors import Stale
 from promptops.ledger.models import AuditEntry
 from promptops.live import polling
 from promptops.people import actions as accounts
+from promptops.people.browsers import browser_name
 from promptops.people.models import User, UserSession
-from promptops.web.access import browser_name
 from tests.conftest import PASSWORD
 from tests.web.sockets import page_socket
 

@@ -10,10 +10,10 @@ from promptops.compare.forms.comparisons import OF_ARMS
 from promptops.compare.models import Arm
 from promptops.ledger.models import LiveConfiguration
 from promptops.prompts.content import FIELDS, NOTHING, SETTINGS, Content, differences, effective, summary, values_of
+from promptops.prompts.forms import ContentForm, setting_field
 from promptops.prompts.models import DiscardedDraft, Draft, Version
 from promptops.runs.models import Run
 from promptops.site.forms import SettingsForm
-from promptops.web.forms import ContentForm, setting_field
 
 LIVE = SimpleNamespace(temperature=0.7, max_tokens=256)
 

@@ -13,12 +13,12 @@ from promptops.compare.models.comparisons import LETTERS
 from promptops.compare.queries import comparisons as queries
 from promptops.engine.operations import OperationSpec
 from promptops.people.models import User
-from promptops.platform.text import whole_number
 from promptops.prompts.content import SETTINGS, Content, is_unset
+from promptops.prompts.forms import setting_field
 from promptops.prompts.models import Draft, Template
 from promptops.providers.models import Provider
 from promptops.runs.actions.runs import MAX_COUNT
-from promptops.web.forms import setting_field
+from promptops.texts.numbers import whole_number
 
 OF_ARMS = tuple(name for name, setting in SETTINGS.items() if setting.has_live_default)
 """The settings that an arm may have of its own. The model comes from the text or the provider."""

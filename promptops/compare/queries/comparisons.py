@@ -12,9 +12,9 @@ from promptops.compare.enums import ComparisonState, TrialState
 from promptops.compare.models import Arm, Comparison, PromptSet, Trial
 from promptops.compare.models.comparisons import delayed
 from promptops.people.models import User
-from promptops.platform.text import estimate_tokens
 from promptops.prompts.models import Draft, Version
 from promptops.runs.enums import RunStatus
+from promptops.texts.numbers import estimate_tokens
 
 RECENT = timedelta(minutes=2)
 """The time left is told from the trials that ended within this time."""

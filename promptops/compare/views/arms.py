@@ -15,7 +15,6 @@ from promptops.compare.queries.offers import Offer, offers
 from promptops.compare.views.comparisons import found
 from promptops.ledger.audit import Actor
 from promptops.people.enums import Permission
-from promptops.platform.text import whole_number
 from promptops.prompts.actions import releases
 from promptops.prompts.actions.releases import Reason
 from promptops.prompts.checks import failures, run_checks
@@ -23,6 +22,7 @@ from promptops.prompts.content import NOTHING, Content, differences
 from promptops.prompts.live_variables import values_of
 from promptops.providers.actions import providers
 from promptops.providers.models import Provider
+from promptops.texts.numbers import whole_number
 from promptops.web import review
 from promptops.web.access import requires
 from promptops.web.request import Request

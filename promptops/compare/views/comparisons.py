@@ -23,7 +23,7 @@ from promptops.ledger.errors import Refused
 from promptops.live import snapshots as live
 from promptops.people.enums import Permission
 from promptops.platform.pages import page
-from promptops.platform.text import whole_number
+from promptops.texts.numbers import whole_number
 from promptops.web.access import actor, requires
 from promptops.web.request import Request
 

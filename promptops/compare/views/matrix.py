@@ -12,7 +12,7 @@ from promptops.compare.queries.matrix import SHOWS, Filters
 from promptops.compare.queries.offers import offers
 from promptops.compare.views.comparisons import found
 from promptops.people.enums import Permission
-from promptops.platform.text import whole_number
+from promptops.texts.numbers import whole_number
 from promptops.web.access import requires
 from promptops.web.request import Request
 

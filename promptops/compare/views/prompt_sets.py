@@ -17,8 +17,8 @@ from promptops.compare.queries import prompt_sets as queries
 from promptops.ledger.errors import Refused, Stale
 from promptops.people.enums import Permission
 from promptops.platform.pages import page
-from promptops.platform.text import whole_number
 from promptops.texts.inputs import Format, simplest, write
+from promptops.texts.numbers import whole_number
 from promptops.web import review
 from promptops.web.access import actor, requires, takes_file
 from promptops.web.lists import clean_query

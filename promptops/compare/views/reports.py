@@ -14,7 +14,7 @@ from promptops.compare.queries import matrix, verdicts
 from promptops.compare.views.comparisons import found
 from promptops.engine.variables import find
 from promptops.people.enums import Permission
-from promptops.platform.text import whole_number
+from promptops.texts.numbers import whole_number
 from promptops.web import exports
 from promptops.web.access import actor, requires
 from promptops.web.request import Request

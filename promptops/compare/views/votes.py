@@ -17,7 +17,7 @@ from promptops.compare.queries import votes as queries
 from promptops.compare.views.comparisons import found
 from promptops.ledger.errors import Refused
 from promptops.people.enums import Permission
-from promptops.platform.text import whole_number
+from promptops.texts.numbers import whole_number
 from promptops.web.access import actor, requires
 from promptops.web.request import Request
 

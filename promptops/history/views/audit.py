@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
+from promptops.history.forms import AuditFilterForm
 from promptops.history.queries import audit as queries
 from promptops.ledger import audit
 from promptops.ledger.actions.exports import record_export
@@ -20,10 +21,9 @@ from promptops.ledger.audit import Link, sentence_html
 from promptops.ledger.models import AuditEntry
 from promptops.people.enums import Permission
 from promptops.platform.pages import REACH, page, searched
-from promptops.platform.text import whole_number
+from promptops.texts.numbers import whole_number
 from promptops.web import exports
 from promptops.web.access import actor, requires
-from promptops.web.filters import AuditFilterForm
 from promptops.web.lists import clean_query, news
 from promptops.web.request import Request
 

@@ -4,15 +4,15 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 
+from promptops.history.forms import TimelineForm
 from promptops.history.queries import timeline as queries
 from promptops.ledger import parts
 from promptops.ledger.models import Release
 from promptops.people.enums import Permission
 from promptops.platform.pages import page
-from promptops.platform.text import whole_number
 from promptops.safety.queries import safety
+from promptops.texts.numbers import whole_number
 from promptops.web.access import requires
-from promptops.web.filters import TimelineForm
 from promptops.web.lists import clean_query, news
 from promptops.web.request import Request
 

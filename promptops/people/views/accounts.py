@@ -16,10 +16,11 @@ from django.views.decorators.http import require_POST
 
 from promptops.people import actions as accounts
 from promptops.people.actions import LinkUsed
+from promptops.people.browsers import browser_name
 from promptops.people.enums import LinkPurpose, Permission, Role
+from promptops.people.forms import JoinForm, OwnPasswordForm, PasswordForm, SignInForm
 from promptops.people.models import OneTimeLink, canonical_username
-from promptops.web.access import browser_name, client_address, hashes_password, public, requires
-from promptops.web.forms import JoinForm, OwnPasswordForm, PasswordForm, SignInForm
+from promptops.web.access import client_address, hashes_password, public, requires
 from promptops.web.request import Request
 
 MAX_NEXT = 2000

@@ -10,9 +10,9 @@ from django.views.decorators.http import require_POST
 from promptops.ledger.errors import Refused
 from promptops.people import actions, queries
 from promptops.people.enums import LinkPurpose, Permission, Role
+from promptops.people.forms import RoleForm
 from promptops.people.models import OneTimeLink, User
 from promptops.people.permissions import roles_with
-from promptops.site.forms import RoleForm
 from promptops.web import review
 from promptops.web.access import actor, requires
 from promptops.web.request import Request

@@ -8,8 +8,8 @@ from django.db.models import Max, QuerySet
 from promptops.ledger import registry
 from promptops.ledger.models import Release
 from promptops.people.models import User
-from promptops.platform.text import whole_number
 from promptops.prompts.models import DiscardedDraft, Draft, Template, Version
+from promptops.texts.numbers import whole_number
 
 
 def open_templates() -> QuerySet[Template]:

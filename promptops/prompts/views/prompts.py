@@ -15,7 +15,7 @@ from promptops.engine.variables import Piece, filled_bytes, pieces
 from promptops.ledger.errors import Refused, Stale, StaleDraft, StaleRelease
 from promptops.live import snapshots as live
 from promptops.people.enums import Permission
-from promptops.platform.text import MAX_BODY_BYTES, estimate_tokens, whole_number
+from promptops.platform.text import MAX_BODY_BYTES
 from promptops.prompts import merge_panel, queries
 from promptops.prompts.actions import merges, releases
 from promptops.prompts.actions import samples as sample_actions
@@ -23,16 +23,17 @@ from promptops.prompts.actions import templates as actions
 from promptops.prompts.changes import Archive, MakeDefault, Restore, RollBackVersion, setting_changes, settings_of
 from promptops.prompts.checks import failures, run_checks
 from promptops.prompts.content import NOTHING, Content
+from promptops.prompts.forms import ContentForm, DescriptionForm, TemplateForm
 from promptops.prompts.live_variables import values_of
 from promptops.prompts.models import DiscardedDraft, Draft, Template, Version
 from promptops.prompts.queries.search import search
 from promptops.providers import queries as provider_queries
 from promptops.texts import diffs
 from promptops.texts import merge as merging
+from promptops.texts.numbers import estimate_tokens, whole_number
 from promptops.web import review as reviews
 from promptops.web.access import actor, refused, requires
 from promptops.web.filters import SearchForm
-from promptops.web.forms import ContentForm, DescriptionForm, TemplateForm
 from promptops.web.lists import clean_query
 from promptops.web.request import Request
 

@@ -12,13 +12,13 @@ from django_htmx.http import reswap, retarget
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import VariableInUse
 from promptops.people.enums import Permission
-from promptops.platform.text import whole_number
 from promptops.prompts.actions import variables as actions
+from promptops.prompts.forms import VariableForm
 from promptops.prompts.models import Variable
 from promptops.prompts.queries import variables as queries
+from promptops.texts.numbers import whole_number
 from promptops.web import review
 from promptops.web.access import requires
-from promptops.web.forms import VariableForm
 from promptops.web.request import Request
 from promptops.web.review import Change, ReviewedChange
 from promptops.web.seen import changed

@@ -15,7 +15,6 @@ from promptops.engine.safety.training import Step
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused
 from promptops.people.enums import Permission
-from promptops.platform.text import whole_number
 from promptops.safety import changes as safety_releases
 from promptops.safety import guards
 from promptops.safety.actions import safety as actions
@@ -24,6 +23,7 @@ from promptops.safety.changes import FilterChange
 from promptops.safety.enums import TrainingState
 from promptops.safety.models import SafetyModelVersion, SafetySettings, SafetyTraining
 from promptops.safety.queries import safety as queries
+from promptops.texts.numbers import whole_number
 from promptops.web import review
 from promptops.web.access import actor, refused, requires
 from promptops.web.request import Request

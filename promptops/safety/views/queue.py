@@ -14,7 +14,6 @@ from django_htmx.http import HttpResponseClientRedirect, push_url
 from promptops.engine.safety.guard import SafetyCategory
 from promptops.ledger.errors import Refused
 from promptops.people.enums import Permission
-from promptops.platform.text import whole_number
 from promptops.runs.models import Run
 from promptops.runs.queries import runs as run_queries
 from promptops.safety.actions import reviews as safety_reviews
@@ -22,6 +21,7 @@ from promptops.safety.actions import safety
 from promptops.safety.enums import SafetyQueue, SafetyReview, SafetySide
 from promptops.safety.models import SafetyCheck
 from promptops.safety.queries import safety as queries
+from promptops.texts.numbers import whole_number
 from promptops.web import review
 from promptops.web.access import actor, requires
 from promptops.web.request import Request

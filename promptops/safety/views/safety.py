@@ -10,7 +10,6 @@ from django.views.decorators.http import require_POST
 
 from promptops.ledger.audit import Actor
 from promptops.people.enums import Permission
-from promptops.platform.text import whole_number
 from promptops.safety import changes as safety_releases
 from promptops.safety import guards
 from promptops.safety.actions import safety as actions
@@ -21,6 +20,7 @@ from promptops.safety.forms import ModeForm
 from promptops.safety.models import SafetyModelVersion, SafetySettings
 from promptops.safety.queries import safety as queries
 from promptops.safety.queries.forecast import forecast
+from promptops.texts.numbers import whole_number
 from promptops.web import review
 from promptops.web.access import refused, requires
 from promptops.web.request import Request

@@ -12,7 +12,6 @@ from django.views.decorators.http import require_POST
 from promptops.engine.safety.guard import SafetyGuard
 from promptops.ledger.audit import Actor
 from promptops.people.enums import Permission
-from promptops.platform.text import whole_number
 from promptops.safety import changes as safety_releases
 from promptops.safety import guards
 from promptops.safety.actions import safety as actions
@@ -23,6 +22,7 @@ from promptops.safety.forms import TermsForm
 from promptops.safety.models import SafetySettings, SafetyTerm
 from promptops.safety.queries import replay as safety_replay
 from promptops.safety.queries import safety as queries
+from promptops.texts.numbers import whole_number
 from promptops.web import review
 from promptops.web.access import refused, requires
 from promptops.web.request import Request

@@ -14,7 +14,6 @@ from promptops.engine.snapshot import SafetySpec
 from promptops.ledger.audit import Actor
 from promptops.live import snapshots as live
 from promptops.people.enums import Permission
-from promptops.platform.text import whole_number
 from promptops.runs.models import Run
 from promptops.runs.queries import runs as run_queries
 from promptops.safety import changes as safety_releases
@@ -26,6 +25,7 @@ from promptops.safety.forms import ThresholdsForm
 from promptops.safety.models import SafetySettings
 from promptops.safety.queries import replay as safety_replay
 from promptops.safety.queries import safety as queries
+from promptops.texts.numbers import whole_number
 from promptops.web import review
 from promptops.web.access import refused, requires
 from promptops.web.request import Request

@@ -4,9 +4,9 @@ from django.http import HttpResponse
 from django.shortcuts import render
 
 from promptops.people.enums import Permission
-from promptops.platform.text import whole_number
 from promptops.runs.queries.figures import DEFAULT_HOURS, STEP_MINUTES, figures
 from promptops.site import queries
+from promptops.texts.numbers import whole_number
 from promptops.web.access import requires
 from promptops.web.request import Request
 

@@ -20,10 +20,10 @@ from lucide.templatetags.lucide import lucide
 
 from promptops.compare.queries.matrix import Answer
 from promptops.people.enums import Role
-from promptops.platform.text import whole_percent
 from promptops.prompts.content import summary
 from promptops.runs.enums import RunStatus
 from promptops.texts import diffs
+from promptops.texts.numbers import whole_percent
 
 register = template.Library()
 

@@ -1,100 +1,15 @@
-"""Forms: parsing and first checks; what may be stored is decided by models and actions."""
+"""Forms of the Prompts pages. Models and actions decide what may be stored."""
 
 from typing import Any
 
 from django import forms
-from django.contrib.auth import authenticate
-from django.contrib.auth.forms import AuthenticationForm
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest
 
-from promptops.engine.drills import FAULTS
-from promptops.people.models import canonical_username
 from promptops.prompts.actions.variables import clean_value
 from promptops.prompts.content import FIELDS, SETTINGS, Content
 from promptops.prompts.enums import operation_choices
 from promptops.prompts.models import Variable
 from promptops.prompts.models.variables import MAX_VALUE_CHARACTERS
-from promptops.runs.actions.runs import MAX_COUNT
-
-
-class SignInForm(AuthenticationForm):
-    """User name and password. What cannot be a user name is refused before a password is hashed, or a try counted."""
-
-    # Not Django's UsernameField, which turns other letters into ASCII ones (NFKC).
-    username = forms.CharField(widget=forms.TextInput(attrs={"autofocus": True}))
-
-    def clean(self) -> dict[str, Any]:
-        if not canonical_username(self.cleaned_data.get("username", "")):
-            raise self.get_invalid_login_error()
-        self.cleaned_data["username"] = canonical_username(self.cleaned_data["username"])
-        return super().clean()
-
-    error_messages = AuthenticationForm.error_messages | {
-        "invalid_login": "The user name and the password do not match. Check both and try again."
-    }
-
-
-class PasswordForm(forms.Form):
-    """A new password, twice."""
-
-    password = forms.CharField(
-        label="Password",
-        strip=False,
-        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-        help_text="At least 10 characters.",
-    )
-    password_again = forms.CharField(
-        label="Password, once more",
-        strip=False,
-        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-    )
-
-    def clean_password_again(self) -> str:
-        again = self.cleaned_data["password_again"]
-        if again != self.cleaned_data.get("password"):
-            raise ValidationError("The two passwords differ. Type the same one twice.")
-        return again
-
-
-class JoinForm(PasswordForm):
-    """A new account."""
-
-    field_order = ["name", "username", "password", "password_again"]
-    name = forms.CharField(
-        label="Your name",
-        max_length=100,
-        widget=forms.TextInput(attrs={"autocomplete": "name"}),
-        help_text="As colleagues see it beside what you change.",
-    )
-    username = forms.CharField(
-        label="User name",
-        max_length=60,
-        widget=forms.TextInput(attrs={"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false"}),
-        help_text="Letters from a to z, digits and @ . + - _ only.",
-    )
-
-
-class OwnPasswordForm(PasswordForm):
-    """One's own password: the present one first."""
-
-    field_order = ["present", "password", "password_again"]
-    present = forms.CharField(
-        label="Current password",
-        strip=False,
-        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
-    )
-
-    def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.request = request
-
-    def clean_present(self) -> str:
-        present = self.cleaned_data["present"]
-        # As at sign-in: failures are limited and recorded, so that an open page is no place to guess.
-        if authenticate(self.request, username=self.request.user.username, password=present) is None:
-            raise ValidationError("That is not your current password.")
-        return present
 
 
 def setting_field(name: str, *, label: str = "", required: bool = False, **options: Any) -> forms.Field:
@@ -149,34 +64,6 @@ class ContentForm(forms.Form):
     def content(self) -> Content:
         """What a valid form holds."""
         return Content(**{name: self.cleaned_data[name] for name in FIELDS})
-
-
-class TryForm(forms.Form):
-    """The "Try it" panel: what to run (`editor` or a version's number), where (`chain` or a provider's id), on what."""
-
-    template = forms.CharField(max_length=60)
-    what = forms.RegexField(
-        r"\A(editor|\d{1,9})\Z", error_messages={"invalid": "Choose the editor's text or a version."}
-    )
-    where = forms.RegexField(r"\A(chain|\d{1,18})\Z", error_messages={"invalid": "Choose the chain or one provider."})
-    input = forms.CharField(required=False, strip=False)
-    count = forms.IntegerField(
-        required=False,
-        min_value=1,
-        max_value=MAX_COUNT,
-        error_messages={
-            "min_value": "Ask for at least 1 alternative.",
-            "max_value": f"Ask for at most {MAX_COUNT} alternatives.",
-        },
-    )
-    fault = forms.ChoiceField(
-        required=False,
-        choices=[("", ""), *((fault, fault) for fault in FAULTS)],
-        error_messages={"invalid_choice": "Choose one of the faults for the drill."},
-    )
-    faulty = forms.RegexField(
-        r"\A\d{1,18}\Z", required=False, error_messages={"invalid": "Choose the provider for the drill."}
-    )
 
 
 class TemplateForm(forms.Form):

@@ -1,0 +1,12 @@
+"""Addresses of runs."""
+
+from django.urls import path
+
+from promptops.runs import views as runs
+
+urlpatterns = [
+    path("runs/", runs.index, name="runs"),
+    path("runs/<number:pk>/", runs.detail, name="run"),
+    path("runs/<number:pk>/erase/", runs.erase, name="run_erase"),
+    path("runs/<number:pk>/reveal/", runs.reveal, name="run_reveal"),
+]
