@@ -45,8 +45,7 @@ def _row(name: str, days: int) -> dict[str, Any]:
 
 def _fill(span: timedelta) -> None:
     """Add two checks for each of many runs; every sixth run is in an unknown language."""
-    from promptops.runs.models import Run
-    from promptops.safety.models import SafetyCheck
+    from promptops.runs.models import Run, SafetyCheck
 
     now, count = timezone.now(), CHECKS // 2
     values = {"source": "preview", "operation": "enhance", "temperature": 1, "max_tokens": 1, "latency_ms": 1}

@@ -5,15 +5,8 @@ from promptops.ledger.models import AuditEntry, AuditHead, ExportTally, LiveConf
 from promptops.people.models import OneTimeLink, User, UserSession
 from promptops.prompts.models import DiscardedDraft, Draft, Presence, Sample, Template, Variable, Version
 from promptops.providers.models import LearnedAdaptation, Provider
-from promptops.runs.models import Attempt, Run
-from promptops.safety.models import (
-    SafetyCheck,
-    SafetyExample,
-    SafetyModelVersion,
-    SafetySettings,
-    SafetyTerm,
-    SafetyTraining,
-)
+from promptops.runs.models import Attempt, Run, SafetyCheck
+from promptops.safety.models import SafetyExample, SafetyModelVersion, SafetySettings, SafetyTerm, SafetyTraining
 
 __all__ = [
     "Arm",

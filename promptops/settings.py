@@ -170,7 +170,10 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "promptops.site.context.frame",
             ],
-            "builtins": ["promptops.web.templatetags.ui"],
+            "builtins": [
+                "promptops.web.templatetags.ui",
+                *(f"promptops.{feature}.tags" for feature in ("prompts", "runs", "compare")),
+            ],
             "loaders": [
                 (
                     "django.template.loaders.cached.Loader",
@@ -252,7 +255,7 @@ DATABASES = {"default": _database()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = _redis_url()
-# Pages are served by the layer in memory; with REDIS_URL the processes also tell each other (promptops.platform.events).
+# Pages are served by the layer in memory; with REDIS_URL the processes also tell each other (platform.events).
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 
 # People
@@ -274,7 +277,7 @@ AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_LOCKOUT_CALLABLE = "promptops.people.views.accounts.locked_out"
-AXES_CLIENT_IP_CALLABLE = "promptops.web.access.client_address"
+AXES_CLIENT_IP_CALLABLE = "promptops.platform.addresses.client_address"
 AXES_USERNAME_CALLABLE = "promptops.web.access.username_key"
 AXES_DISABLE_ACCESS_LOG = True
 AXES_VERBOSE = False

@@ -2,9 +2,11 @@
 
 from django.urls import include, path, register_converter
 
+from promptops.prompts.socket import PagePresence
+from promptops.runs.socket import PageRuns
 from promptops.site.views import errors
-from promptops.web import consumers
 from promptops.web.converters import NumberConverter
+from promptops.web.socket import PageConsumer
 
 register_converter(NumberConverter, "number")
 
@@ -17,4 +19,5 @@ handler403 = errors.permission_denied
 handler404 = errors.not_found
 handler500 = errors.server_error
 
-websocket_urlpatterns = [path("ws/", consumers.PageConsumer.as_asgi())]
+PAGE_PARTS = (PageRuns, PagePresence)
+websocket_urlpatterns = [path("ws/", PageConsumer.as_asgi(parts=PAGE_PARTS))]

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+pytest_plugins = ["tests.pages"]
+
 PASSWORD = "correct horse battery"
 
 

@@ -64,7 +64,7 @@ def record(
 ) -> AuditEntry:
     """Append one entry inside the caller's transaction and tell open pages at commit.
 
-    Raises UnknownAction for an action that no feature declares (`promptops.ledger.registry`), and RuntimeError outside a
+    Raises UnknownAction for an action that no feature declares (`ledger.registry`), and RuntimeError outside a
     transaction, where a change could commit without its entry.
     """
     registry.action(action)

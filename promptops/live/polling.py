@@ -1,6 +1,6 @@
 """What a process asks the database twice a second, in one statement, and what it asks after that has changed.
 
-The statement opens no transaction. What a change leads to is in `promptops.live.snapshots` and in the tasks that it wakes.
+The statement opens no transaction. What a change leads to is in `live.snapshots` and in the tasks that it wakes.
 """
 
 from dataclasses import dataclass

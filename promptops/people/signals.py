@@ -8,7 +8,7 @@ from django.dispatch import receiver
 
 from promptops.people import actions as accounts
 from promptops.people.browsers import browser_name
-from promptops.web.access import client_address
+from promptops.platform.addresses import client_address
 
 
 @receiver(user_logged_in)

@@ -1,11 +1,13 @@
 """Client addresses: where a request comes from, directly or through a proxy."""
 
 from ipaddress import IPv6Address, ip_address
+from typing import Any
 
 from django.conf import settings
+from django.http import HttpRequest
 
 
-def client_address(peer: str | None, forwarded: str | None) -> str:
+def address_of(peer: str | None, forwarded: str | None) -> str:
     """Return the client's address, "" if it is none. `forwarded` is the header X-Forwarded-For.
 
     Behind a proxy the header's last entry counts, the one that the proxy itself has added: a client can invent the
@@ -33,3 +35,14 @@ def client_network(address: str) -> str:
     if parsed.ipv4_mapped:
         return str(parsed.ipv4_mapped)
     return f"{IPv6Address(int(parsed) >> 64 << 64)}/64"
+
+
+def client_address(request: HttpRequest) -> str:
+    """Where the request comes from; "" when that is no address."""
+    return address_of(request.META.get("REMOTE_ADDR"), request.META.get("HTTP_X_FORWARDED_FOR"))
+
+
+def socket_address(scope: dict[str, Any]) -> str:
+    """The same for a socket, by its ASGI scope."""
+    forwarded = dict(scope["headers"]).get(b"x-forwarded-for")
+    return address_of((scope.get("client") or [""])[0], forwarded and forwarded.decode("latin-1"))

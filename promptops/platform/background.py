@@ -19,7 +19,7 @@ from promptops.platform.draining import gate
 from promptops.platform.threads import in_background
 from promptops.prompts.actions import presence
 from promptops.providers.actions import adaptations
-from promptops.runs.actions.runs import erase_expired
+from promptops.runs.actions.erasing import erase_expired
 
 log = logging.getLogger(__name__)
 

@@ -41,3 +41,17 @@ def decode_body(data: bytes) -> str:
             code="utf8",
         ) from None
     return clean_body(text)
+
+
+MAX_INPUT_CHARACTERS = 16_000
+
+
+def clean_input(text: str) -> str:
+    """What a viewer would send, or ValidationError: not blank, at most 16,000 characters, no NUL."""
+    if not text.strip():
+        raise ValidationError("Type an input first: what would a viewer ask for?")
+    if len(text) > MAX_INPUT_CHARACTERS:
+        raise ValidationError(f"The input is {len(text):,} characters; at most {MAX_INPUT_CHARACTERS:,} are allowed.")
+    if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValidationError("The input holds a NUL character or half a character. Type it again.")
+    return text

@@ -8,11 +8,11 @@ from django.urls import reverse
 
 from promptops.engine.providers.adaptations import ADAPTATIONS
 from promptops.ledger.audit import Actor
-from promptops.providers import queries
 from promptops.providers.actions import providers as actions
 from promptops.providers.forms import EditProviderForm, KeyForm, NewProviderForm
 from promptops.providers.key_variables import address_of, is_sent_in_the_clear
 from promptops.providers.models import Provider
+from promptops.runs.queries import providers as queries
 from promptops.texts.numbers import whole_number
 from promptops.web import review
 from promptops.web.review import Change, ReviewedChange

@@ -13,7 +13,6 @@ from django_htmx.http import HttpResponseClientRedirect, reswap, retarget
 
 from promptops.ledger.errors import Refused
 from promptops.people.enums import Permission
-from promptops.providers import queries
 from promptops.providers.actions import adaptations
 from promptops.providers.actions import providers as actions
 from promptops.providers.changes import (
@@ -28,6 +27,8 @@ from promptops.providers.changes import (
 from promptops.providers.forms import EditProviderForm, KeyForm, NewProviderForm, reshaped
 from promptops.providers.key_variables import problem_of
 from promptops.providers.models import Provider
+from promptops.providers.queries import key_sentence, learned
+from promptops.runs.queries import providers as queries
 from promptops.texts.numbers import whole_number
 from promptops.web import review
 from promptops.web.access import actor, refusal, requires
@@ -180,12 +181,12 @@ def _edit_context(
         "provider": provider,
         "form": form or EditProviderForm(provider),
         "key_form": key_form or KeyForm(provider),
-        "key": queries.key_sentence(provider),
+        "key": key_sentence(provider),
         "key_problem": problem_of(provider),
         "unencrypted": unencrypted(provider),
         "seen": provider.changed_revision,
         "row": queries.one(provider),
-        "learned": queries.learned(provider),
+        "learned": learned(provider),
     }
 
 

@@ -9,8 +9,8 @@ from promptops.engine.drills import FAULTS
 from promptops.people.models import User
 from promptops.prompts.enums import operation_choices
 from promptops.prompts.models import Template
-from promptops.runs.actions.runs import MAX_COUNT
 from promptops.runs.enums import RunSource, RunStatus
+from promptops.runs.plans import MAX_COUNT
 from promptops.runs.queries.runs import RunFilters, provider_names
 from promptops.web.filters import FilterForm
 

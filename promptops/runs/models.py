@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from promptops.engine.operations import OperationSpec, operation_spec
 from promptops.prompts.enums import operation_choices
-from promptops.runs.enums import RunSource, RunStatus
+from promptops.runs.enums import RunSource, RunStatus, SafetyMode, SafetyQueue, SafetyReview, SafetySide
 
 
 class Run(models.Model):
@@ -102,3 +102,52 @@ class Attempt(models.Model):
 
     def __str__(self) -> str:
         return f"attempt {self.position} of run {self.run_id}"
+
+
+class SafetyCheck(models.Model):
+    """The verdict on one side of a run, and what a person said of it.
+
+    `decision`, `layer`, `category`, `scores`, `cause` and `language` are those of `SafetyVerdict`. `blocked` says that
+    the text was really withheld: the verdict was enforced. `score` is the highest score as a share of its category's
+    threshold, so 1 and more blocks; None where no model looked. `words`, `window` and `reason` may quote the text and
+    go when it is erased.
+    """
+
+    run = models.ForeignKey("Run", models.CASCADE, related_name="safety_checks", db_index=False)
+    side = models.CharField(max_length=10, choices=SafetySide)
+    decision = models.CharField(max_length=20)
+    layer = models.CharField(max_length=20, blank=True)
+    category = models.CharField(max_length=20, blank=True)
+    scores = models.JSONField(default=dict, blank=True)
+    score = models.FloatField(null=True, blank=True)
+    cause = models.CharField(max_length=10, blank=True, help_text="Why it was not judged: down, language or other.")
+    language = models.CharField(max_length=60, blank=True, help_text="In English; empty if it is unclear.")
+    words = models.JSONField(default=list, blank=True)
+    window = models.TextField(blank=True)
+    reason = models.TextField(blank=True)
+    model = models.ForeignKey(
+        "SafetyModelVersion", models.PROTECT, null=True, blank=True, related_name="+", db_index=False
+    )
+    mode = models.CharField(max_length=10, choices=SafetyMode)
+    blocked = models.BooleanField(default=False)
+    at = models.DateTimeField(default=timezone.now)
+    # Why a person should look at it, and what came of that.
+    queue = models.CharField(max_length=10, choices=SafetyQueue, blank=True)
+    reported_at = models.DateTimeField(null=True, blank=True)
+    reported_by = models.ForeignKey("User", models.PROTECT, null=True, blank=True, related_name="+")
+    report_note = models.CharField(max_length=500, blank=True)
+    review = models.CharField(max_length=10, choices=SafetyReview, blank=True)
+    reviewed_at = models.DateTimeField(null=True, blank=True)
+    reviewed_by = models.ForeignKey("User", models.PROTECT, null=True, blank=True, related_name="+")
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [models.UniqueConstraint(fields=["run", "side"], name="safety_check_of_a_side")]
+        indexes = [
+            models.Index(fields=["review", "queue", "-id"], name="safety_check_queue"),
+            models.Index(fields=["model", "-id"], name="safety_check_of_model"),
+            models.Index(fields=["-at"], name="safety_check_at"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.side} of run {self.run_id}"

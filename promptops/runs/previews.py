@@ -10,6 +10,7 @@ from promptops.engine.drills import Fault
 from promptops.engine.operations import first_operation
 from promptops.engine.snapshot import ProviderSpec, Snapshot
 from promptops.people.models import User
+from promptops.platform.text import clean_input
 from promptops.prompts import queries
 from promptops.prompts.checks import failures, run_checks
 from promptops.prompts.content import Content
@@ -17,9 +18,9 @@ from promptops.prompts.forms import ContentForm
 from promptops.prompts.models import Template, Version
 from promptops.providers.live_part import provider_spec
 from promptops.providers.models import Provider
-from promptops.runs.actions.runs import Drill, RunPlan, clean_input
 from promptops.runs.enums import RunSource
 from promptops.runs.forms import TryForm
+from promptops.runs.plans import Drill, RunPlan
 from promptops.texts.numbers import whole_number
 
 TEST_INPUT = "a fox running through snow"

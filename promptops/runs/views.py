@@ -9,13 +9,12 @@ from promptops.engine.rewrite import parse_alternatives
 from promptops.ledger.errors import Refused
 from promptops.people.enums import Permission
 from promptops.platform.pages import page
-from promptops.runs.actions import runs as actions
+from promptops.runs.actions import erasing, masking
 from promptops.runs.forms import RunFilterForm
 from promptops.runs.models import Attempt, Run
 from promptops.runs.queries import runs as queries
+from promptops.runs.queries import verdicts
 from promptops.runs.written import pieces
-from promptops.safety.actions import safety
-from promptops.safety.queries import safety as safety_queries
 from promptops.texts.numbers import whole_number
 from promptops.web import review
 from promptops.web.access import actor, requires
@@ -49,7 +48,7 @@ def reveal(request: Request, pk: int) -> HttpResponse:
     """The same page, this once with the masked text; the audit tells who looked."""
     run = _found(pk)
     try:
-        safety.reveal(run, by=actor(request))
+        masking.reveal(run, by=actor(request))
     except Refused:
         return _page(request, run, revealed=False)  # erased meanwhile, or nothing is masked any more
     return _page(request, run, revealed=True)
@@ -62,7 +61,7 @@ def erase(request: Request, pk: int) -> HttpResponse:
     run = _found(pk)
     if not review.confirmed(request):
         return render(request, "runs/_run_erase.html", {"run": run})
-    actions.erase(run, by=actor(request))
+    erasing.erase(run, by=actor(request))
     return review.done(request, reverse("run", args=[pk]), f"The text of run {pk} is erased.")
 
 
@@ -83,13 +82,12 @@ def _page(request: Request, run: Run, *, revealed: bool) -> HttpResponse:
         alternatives = parse_alternatives(run.output, count)
     shows_written = bool(run.output) and raw_shown
     timeline = queries.timeline(run)
-    thresholds = safety_queries.thresholds_at(run.revision)
+    thresholds = verdicts.thresholds_at(run.revision)
     context = {
         "run": run,
         "thresholds": thresholds,
         "verdicts": [
-            (check, safety_queries.score_rows(check.scores, thresholds, check.category))
-            for check in run.safety_checks.all()
+            (check, verdicts.score_rows(check.scores, thresholds, check.category)) for check in run.safety_checks.all()
         ],
         "unjudged": any(check.blocked and check.decision == "unavailable" for check in run.safety_checks.all()),
         "alternatives": alternatives,

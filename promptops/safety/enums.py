@@ -3,14 +3,6 @@
 from django.db import models
 
 
-class SafetyMode(models.TextChoices):
-    """What becomes of the safety filter's verdicts."""
-
-    OFF = "off", "Off"
-    SHADOW = "shadow", "Shadow"
-    ENFORCE = "enforce", "Enforce"
-
-
 class WhenUnavailable(models.TextChoices):
     """What the enforced filter does with a text that it cannot judge."""
 
@@ -23,28 +15,6 @@ class SafetyTermKind(models.TextChoices):
 
     ALLOW = "allow", "Allow"
     DENY = "deny", "Deny"
-
-
-class SafetySide(models.TextChoices):
-    """Which text of a run was judged."""
-
-    INPUT = "input", "Input"
-    OUTPUT = "output", "Output"
-
-
-class SafetyQueue(models.TextChoices):
-    """Why a person should look at a verdict; "" means that nobody need."""
-
-    BLOCKED = "blocked", "Blocked"
-    BORDERLINE = "borderline", "Borderline"
-    REPORTED = "reported", "Reported"
-
-
-class SafetyReview(models.TextChoices):
-    """What a person says of a verdict; "" means that nobody has looked yet."""
-
-    RIGHT = "right", "Right"
-    WRONG = "wrong", "Wrong"
 
 
 class TrainingState(models.TextChoices):

@@ -5,8 +5,9 @@ from typing import Any
 from django import forms
 
 from promptops.engine.safety.guard import SafetyCategory
+from promptops.runs.enums import SafetyMode
 from promptops.safety.actions.safety import HIGHEST, LOWEST, Term
-from promptops.safety.enums import SafetyMode, SafetyTermKind, WhenUnavailable
+from promptops.safety.enums import SafetyTermKind, WhenUnavailable
 from promptops.safety.models import SafetySettings
 
 MODES = {

@@ -29,7 +29,8 @@ from promptops.engine.safety.guard import (
     spec_of,
 )
 from promptops.engine.snapshot import SafetySpec
-from promptops.safety.enums import SafetyMode, SafetyTermKind, WhenUnavailable
+from promptops.runs.enums import SafetyMode
+from promptops.safety.enums import SafetyTermKind, WhenUnavailable
 from promptops.safety.models import SafetyModelVersion, SafetySettings, SafetyTerm
 
 log = logging.getLogger(__name__)

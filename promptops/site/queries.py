@@ -9,7 +9,7 @@ from promptops.ledger import audit, registry
 from promptops.ledger.models import AuditEntry, Release
 from promptops.prompts.models import Template
 from promptops.prompts.queries.templates import newest_release_of
-from promptops.providers.queries import ProviderRow, chain
+from promptops.runs.queries.providers import ProviderRow, chain
 from promptops.safety.queries.safety import SafetyState
 from promptops.safety.queries.safety import state as safety_state
 

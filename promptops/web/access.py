@@ -24,7 +24,8 @@ from promptops.people import actions as accounts
 from promptops.people.enums import Permission
 from promptops.people.models import canonical_username
 from promptops.people.permissions import roles_with
-from promptops.platform import addresses, outages
+from promptops.platform import outages
+from promptops.platform.addresses import client_address
 from promptops.web.request import AnyRequest, Request
 
 log = logging.getLogger(__name__)
@@ -119,17 +120,6 @@ def refusal(permission: Permission) -> str:
 def actor(request: Request) -> Actor:
     """The signed-in person, with the address they come from, for the audit."""
     return Actor.person(request.user, client_address(request))
-
-
-def client_address(request: HttpRequest) -> str:
-    """Where the request comes from; "" when that is no address."""
-    return addresses.client_address(request.META.get("REMOTE_ADDR"), request.META.get("HTTP_X_FORWARDED_FOR"))
-
-
-def socket_address(scope: dict[str, Any]) -> str:
-    """The same for a socket, by its ASGI scope."""
-    forwarded = dict(scope["headers"]).get(b"x-forwarded-for")
-    return addresses.client_address((scope.get("client") or [""])[0], forwarded and forwarded.decode("latin-1"))
 
 
 def _seen(request: HttpRequest) -> None:

@@ -22,8 +22,6 @@ from promptops.people.enums import Permission
 from promptops.people.permissions import allows
 from promptops.platform import events
 from promptops.platform.threads import in_background
-from promptops.runs.queries.figures import STEP_MINUTES, figures
-from promptops.site import queries as overview
 
 Numbers = tuple[int, ...]
 """The newest revision, audit entry and run that a part of a page shows."""
@@ -42,21 +40,12 @@ class Fragment:
     events: frozenset[str] = frozenset(HEADS)
 
 
-def _figures(hours: int) -> Fragment:
-    return Fragment(
-        "site/overview/_figures_live.html",
-        lambda: {"figures": figures(hours)},
-        frozenset({events.REVISION_RELEASED, events.RUN_RECORDED}),
-    )
-
-
 FRAGMENTS = {
     "live-badge": Fragment(
         "_live_badge.html", lambda: {"live_note": releases.latest_release()}, frozenset({events.REVISION_RELEASED})
     ),
-    "overview": Fragment("site/overview/_live.html", lambda: {"overview": overview.overview()}),
-    **{f"figures-{hours}": _figures(hours) for hours in STEP_MINUTES},
 }
+"""By name. Features add theirs in `AppConfig.ready` (`promptops.site.fragments`)."""
 
 
 @dataclass(frozen=True)

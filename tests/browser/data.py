@@ -17,8 +17,8 @@ from promptops.prompts.actions.variables import declare
 from promptops.prompts.models import Template
 from promptops.providers.actions.providers import ProviderFields, create_provider, set_enabled
 from promptops.providers.models import LearnedAdaptation, Provider
-from promptops.runs.models import Attempt, Run
-from promptops.safety.models import SafetyCheck, SafetyModelVersion
+from promptops.runs.models import Attempt, Run, SafetyCheck
+from promptops.safety.models import SafetyModelVersion
 
 LONG_WORD = "unbreakable" * 27 + "end"  # 300 characters
 MIXED = "שלום עולם, a fox 🦊 يركض عبر الثلج. 日本語のテキスト。"

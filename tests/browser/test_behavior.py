@@ -16,7 +16,7 @@ from promptops.prompts.models import Draft, Template
 from promptops.providers.actions.providers import ProviderFields, create_provider, reorder
 from promptops.providers.models import Provider
 from promptops.runs.models import Run
-from promptops.web import consumers
+from promptops.web import socket
 from tests.browser.conftest import Pages, snap
 from tests.browser.upstream import Upstream
 from tests.conftest import PASSWORD
@@ -497,8 +497,8 @@ def test_a_page_that_waits_before_it_fetches_misses_no_news_of_its_own(
     other = publish("rewrite", "Rewrite it.").template
     page = pages.connected(page_for(releaser, "/prompts/enhance/"))
     page.wait_for_timeout(700)  # until it has heard of itself
-    monkeypatch.setattr(consumers, "FEW_PAGES", 0)  # as with many open pages: each waits a random time
-    monkeypatch.setattr(consumers, "SPREAD_MS", 4_000)
+    monkeypatch.setattr(socket, "FEW_PAGES", 0)  # as with many open pages: each waits a random time
+    monkeypatch.setattr(socket, "SPREAD_MS", 4_000)
     page.evaluate("Math.random = () => 0.5")
     for template, channel in ((other, "one"), (enhance, "two")):  # news of another template, then of this one
         presence.arrive(template, user=editor, channel=channel)

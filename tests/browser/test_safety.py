@@ -8,10 +8,10 @@ from playwright.sync_api import Locator, Page, expect
 
 from promptops.prompts.models import Template
 from promptops.providers.actions.providers import ProviderFields, create_provider
-from promptops.runs.actions import runs
-from promptops.runs.models import Run
+from promptops.runs.actions import erasing
+from promptops.runs.models import Run, SafetyCheck
 from promptops.safety.actions import training as safety_training
-from promptops.safety.models import SafetyCheck, SafetyExample, SafetyModelVersion, SafetySettings
+from promptops.safety.models import SafetyExample, SafetyModelVersion, SafetySettings
 from tests.browser.conftest import Pages
 from tests.browser.looks import LOOKS, OTHER_LOOKS, faults, told
 from tests.browser.upstream import Upstream
@@ -170,7 +170,7 @@ def test_the_queue_is_reviewed_with_one_key_each_and_others_follow(
     expect(queue).to_contain_text("Show the text")
     page.keyboard.press("v")
     expect(queue).to_contain_text(GORE)
-    runs.erase(past_run, by=actor)
+    erasing.erase(past_run, by=actor)
     site.tell("erased", past_run.pk)
     expect(queue).to_contain_text("Nothing to review")
     page.keyboard.press("?")

@@ -21,8 +21,7 @@ from promptops.prompts.actions.releases import Content
 from promptops.prompts.models import Template
 from promptops.providers.actions.providers import ProviderFields, create_provider, reorder, set_enabled
 from promptops.providers.models import Provider
-from promptops.runs.models import Run
-from promptops.safety.models import SafetyCheck
+from promptops.runs.models import Run, SafetyCheck
 from tests.compare.test_comparison_pages import answer
 from tests.comparing import compare
 

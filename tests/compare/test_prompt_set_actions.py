@@ -13,7 +13,7 @@ from promptops.ledger import audit
 from promptops.ledger.audit import SYSTEM
 from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.models import AuditEntry
-from promptops.runs.actions import runs
+from promptops.runs.actions import erasing
 from promptops.runs.models import Run
 
 pytestmark = pytest.mark.django_db
@@ -143,7 +143,7 @@ def test_inputs_of_past_runs_are_the_newest_distinct_ones(actor, django_assert_n
         run(text)
     run("other", operation="rewrite")
     run("drilled", drill="503 in on")
-    runs.erase(run("erased"), by=actor)
+    erasing.erase(run("erased"), by=actor)
     run("", erased_at=timezone.now())
     with django_assert_num_queries(1):
         assert queries.past_inputs("enhance", 100) == ["third", "first", "second"]

@@ -20,7 +20,7 @@ from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.models import AuditEntry
 from promptops.people.models import User
-from promptops.runs.actions.runs import erase
+from promptops.runs.actions.erasing import erase
 from promptops.runs.models import Run
 from tests.comparing import answer, change_runs, compare, words
 

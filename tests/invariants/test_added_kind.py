@@ -11,8 +11,8 @@ from promptops.engine import AuthHeader, KindSpec, OpenAICompatibleProvider, reg
 from promptops.engine.providers import kinds
 from promptops.providers.key_variables import permitted
 from promptops.providers.models import Provider
-from promptops.providers.queries import one
 from promptops.runs.models import Attempt
+from promptops.runs.queries.providers import one
 from promptops.site.system_checks import keys_are_sent
 from tests.engine.helpers import answer_with, completion, http_answer, loopback
 from tests.web.sockets import page_socket

@@ -1,7 +1,11 @@
-"""Who may import whom: the layers, top to bottom only, read from the source."""
+"""Who may import whom, read from the source (docs/architecture.md tells why).
+
+Features have an order; inside a feature its layers have one. Pages read any feature and are read by none.
+"""
 
 import ast
-import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,57 +14,31 @@ from django.conf import settings
 
 PACKAGE = settings.BASE_DIR / "promptops"
 
-# The layers from the top; a module may import its own layer and those below. What is not named here fails the test.
-LAYERS = [
-    {"asgi"},
-    {"apps", "signals", "system_checks"},
-    {"web", "api", "management"},
-    {"background"},
-    {"actions", "queries"},
-    {"live_parts"},
-    {"live"},
-    {"guards", "key_variables", "polling"},
-    {"audit"},
-    {"registry", "parts"},
-    {"events"},
-    {"checks"},
-    {"models"},
-    {"permissions"},
-    {"enums"},
+# A folder may import those before it. What is not named here fails the test.
+ORDER = [
+    *("texts", "stats", "engine", "platform", "ledger", "live", "people"),
+    *("providers", "prompts", "runs", "safety", "compare", "history", "site"),
 ]
-RANK = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}
-# Pure functions that the engine may use too; they import the standard library alone.
-PURE = {"percentiles"}
-# Anybody may import these; they import nothing of the project but each other.
-LEAVES = {
-    "addresses",
-    "text",
-    "threads",
-    "inputs",
-    "ballots",
-    "charts",
-    "content",
-    "crypto",
-    "diffs",
-    "draining",
-    "logs",
-    "measures",
-    "outages",
-    "merge",
-    "passwords",
-    "verdicts",
-    *PURE,
+PURE = {"engine", "texts", "stats"}
+FRAME = "web"  # above people, below every page; it knows no feature
+TOP = {"management", "apps", "asgi", "urls"}
+# No part of the order: settings are read through django.conf; Django alone reads the models of all features at once.
+APART = {"settings", "migrations", "models"}
+
+# Inside a feature: a layer may import those before it, and its own. What is not named has no layer.
+LAYERS = ["models", "queries", "forms", "views", "urls"]
+ALIKE = {
+    "actions": "queries",
+    **dict.fromkeys(("changes", "exports", "previews", "merge_panel", "written", "blindness"), "forms"),
+    **dict.fromkeys(("tags", "socket", "context", "fragments", "signals", "system_checks"), "views"),
 }
-# What the lower layers may know of the engine: its types, and its closed sets, of which choices are derived.
-FACTS_OF_THE_ENGINE = {"engine.types", "engine.operations", "engine.providers.kinds"}
-# No part of the layers: settings are read through django.conf, migrations are written by Django.
-APART = {"settings", "migrations"}
-# Inside one layer actions make changes and queries read: neither needs the other.
-FORBIDDEN = {("queries", "actions"), ("actions", "queries"), ("api", "web"), ("management", "web")}
+PAGES = set(LAYERS[2:]) | {name for name, layer in ALIKE.items() if layer in LAYERS[2:]}
+# The form of a version's content, which "Try it" reads too (ARCHITECTURE: a feature shows nothing of another's pages).
+SHARED = {"prompts.forms"}
 
 
 def modules() -> dict[str, Path]:
-    """Every module of the package by its dotted name below it; the package itself is ""."""
+    """Return every module of the package by its dotted name below it; the package itself is ""."""
     found = {}
     for path in PACKAGE.rglob("*.py"):
         parts = path.relative_to(PACKAGE).with_suffix("").parts
@@ -72,7 +50,7 @@ MODULES = modules()
 
 
 def imports(path: Path) -> Iterator[str]:
-    """The absolute names that a module imports anywhere, in functions and for type checkers too."""
+    """Yield the absolute names that a module imports anywhere, in functions and for type checkers too."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -82,7 +60,7 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def project_imports(path: Path) -> Iterator[str]:
-    """The project's modules among them, such as `models.users` (of a name in a module, that module)."""
+    """Yield the project's modules among them, such as `people.models` (of a name in a module, that module)."""
     for name in imports(path):
         if name == "promptops" or not name.startswith("promptops."):
             continue
@@ -92,33 +70,54 @@ def project_imports(path: Path) -> Iterator[str]:
         yield target
 
 
+def layer(module: str) -> str:
+    """Return the layer of a feature's module, "" for one that has none, such as `enums`."""
+    name = module.split(".")[1] if "." in module else ""
+    name = ALIKE.get(name, name)
+    return name if name in LAYERS else ""
+
+
+def is_page(module: str) -> bool:
+    """Return whether a module of a feature makes pages."""
+    return "." in module and module.split(".")[1] in PAGES
+
+
 def refusal(importer: str, target: str) -> str | None:
-    """Why the module may not import the other, or None when it may."""
+    """Return why the module may not import the other, or None when it may."""
     unit, other = importer.split(".")[0], target.split(".")[0]
-    if unit == other:
-        return None
     if other in APART:
-        return "settings come from django.conf, and nobody needs a migration"
-    if other == "engine":
-        if unit not in {"models", "permissions", "enums", *LEAVES} or target in FACTS_OF_THE_ENGINE:
-            return None
-        return "only the types and the closed sets of the engine"
-    if unit == "engine":
-        return None if other in PURE else "the engine stands alone"
-    if other in LEAVES:
+        return "settings come from django.conf, models from their feature, and nobody needs a migration"
+    if unit == other:
+        return _inside(importer, target) if unit in ORDER and unit != "engine" else None
+    if (importer, target) == ("asgi", "urls"):
         return None
-    if unit in LEAVES:
-        return "a leaf imports nothing of the project"
-    if (unit, other) in FORBIDDEN:
-        return "these two do not know each other"
-    return None if RANK[unit] <= RANK[other] else "imports go from top to bottom only"
+    if other in TOP:
+        return "nothing imports what starts the program"
+    if unit in TOP:
+        return None
+    if other == FRAME:
+        return None if is_page(importer) else "only pages use the frame"
+    if is_page(target) and target not in SHARED:
+        return "a page is shown by its address, not imported"
+    if unit == FRAME:
+        return None if ORDER.index(other) <= ORDER.index("people") else "the frame knows no feature"
+    if is_page(importer):
+        return None
+    return None if ORDER.index(other) < ORDER.index(unit) else "imports do not climb"
+
+
+def _inside(importer: str, target: str) -> str | None:
+    mine, others = layer(importer), layer(target)
+    if not mine or not others:  # such as `enums` or `key_variables`
+        return None
+    return None if LAYERS.index(others) <= LAYERS.index(mine) else "imports do not climb"
 
 
 @pytest.mark.parametrize("module", sorted(MODULES.keys() - {""}))
-def test_imports_go_from_top_to_bottom(module: str) -> None:
+def test_imports_do_not_climb(module: str) -> None:
     if module.split(".")[0] in APART:
-        # A migration names the validators and the choices of the fields that it makes, and nothing else.
-        assert {target.split(".")[0] for target in project_imports(MODULES[module])} <= {"models", "enums"}
+        # A migration names the validators of the fields that it makes, and nothing else.
+        assert all(target.split(".")[1] == "models" for target in project_imports(MODULES[module]))
         return
     refused = {
         f"{module} -> {target}: {why}"
@@ -128,29 +127,44 @@ def test_imports_go_from_top_to_bottom(module: str) -> None:
     assert refused == set()
 
 
-@pytest.mark.parametrize("module", sorted({module.split(".")[0] for module in MODULES} - {""}))
-def test_every_module_has_its_place(module: str) -> None:
-    assert module in RANK or module in LEAVES or module in APART or module == "engine"
+def test_no_circle_of_features() -> None:
+    """Pages apart, which nobody imports, the folders have an order, so that there is none."""
+    assert len(set(ORDER)) == len(ORDER)
+
+
+@pytest.mark.parametrize("unit", sorted({module.split(".")[0] for module in MODULES} - {""}))
+def test_every_folder_has_its_place(unit: str) -> None:
+    assert unit in {*ORDER, FRAME, *TOP, *APART}
+
+
+def test_only_package_files_lie_loose() -> None:
+    assert {path.stem for path in PACKAGE.glob("*.py")} == {
+        *("__init__", "settings", "models"),
+        *(TOP - {"management"}),
+    }
 
 
 @pytest.mark.parametrize(
     ("importer", "target", "allowed"),
     [
-        ("web.views.prompts", "actions.releases", True),
-        ("actions.releases", "web.forms", False),
-        ("models.users", "audit", False),
-        ("audit", "live", False),
-        ("live", "events", True),
-        ("enums", "engine.types", True),
-        ("enums", "engine.operations", True),
-        ("models.runs", "engine.chain", False),
-        ("engine.chain", "enums", False),
-        ("engine.health", "percentiles", True),
-        ("queries.audit", "actions.releases", False),
+        ("prompts.views.editor", "runs.queries.figures", True),
+        ("prompts.views.editor", "runs.views", False),
+        ("prompts.actions.releases", "runs.models", False),
+        ("runs.previews", "prompts.forms", True),
+        ("people.models", "ledger.audit", True),
+        ("ledger.audit", "people.models", False),
+        ("ledger.audit", "models", False),
+        ("live.snapshots", "ledger.models", True),
+        ("web.access", "people.actions", True),
+        ("web.access", "prompts.models", False),
+        ("prompts.queries.search", "web.lists", False),
+        ("prompts.views.editor", "web.lists", True),
+        ("prompts.models.templates", "prompts.actions.releases", False),
+        ("prompts.forms", "prompts.actions.releases", True),
+        ("engine.chain", "platform.crypto", False),
+        ("management.commands.serve", "urls", False),
         ("management.commands.serve", "asgi", False),
-        ("crypto", "models", False),
-        ("web.views.runs", "crypto", True),
-        ("web.middleware", "settings", False),
+        ("platform.crypto", "settings", False),
     ],
 )
 def test_the_rule_itself(importer: str, target: str, allowed: bool) -> None:
@@ -164,32 +178,22 @@ def test_only_one_module_speaks_http() -> None:
     assert users == {"engine.http"}
 
 
-def test_the_engine_does_without_django() -> None:
-    """(tests/engine also loads the engine with Django blocked.)"""
-    for module, path in MODULES.items():
-        if module.split(".")[0] in {"engine", *PURE}:
-            roots = {name.split(".")[0] for name in imports(path)}
-            assert not roots & {"django", "channels", "asgiref", "daphne"}, module
-
-
-def test_production_code_reads_no_data_of_tests() -> None:
-    readers = [module for module, path in MODULES.items() if re.search(r"""["']tests["'/]""", path.read_text())]
-    assert readers == []
+@pytest.mark.parametrize("package", sorted(PURE))
+def test_the_pure_packages_load_without_django(package: str) -> None:
+    names = sorted(f"promptops.{module}" for module in MODULES if module.split(".")[0] == package)
+    script = (
+        "import importlib, sys\n"
+        "blocked = ('django', 'channels', 'asgiref', 'daphne')\n"
+        "sys.modules.update(dict.fromkeys(blocked))\n"
+        f"for name in {names!r}:\n"
+        "    importlib.import_module(name)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=settings.BASE_DIR, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_changes_are_made_by_actions_alone() -> None:
-    """No view, query or consumer opens a transaction or writes to a table by itself."""
+    """No page and no query opens a transaction or writes to a table by itself."""
     for module, path in MODULES.items():
-        if module.split(".")[0] in {"web", "queries", "api"}:
+        if module.split(".")[0] == FRAME or is_page(module) or (layer(module) == "queries" and ".queries" in module):
             assert "django.db.transaction" not in set(imports(path)), module
-
-
-def test_no_line_of_a_template_is_long() -> None:
-    """The formatter does not wrap lines, since it cannot know which spaces a page shows."""
-    long = [
-        f"{path.relative_to(settings.BASE_DIR)}:{number} has {len(line)} characters"
-        for path in sorted((settings.BASE_DIR / "templates").rglob("*.html"))
-        for number, line in enumerate(path.read_text().splitlines(), 1)
-        if len(line) > 120
-    ]
-    assert long == []

@@ -30,9 +30,10 @@ from promptops.prompts.models import Draft, Presence, Template, Version
 from promptops.providers.actions.providers import ProviderFields, create_provider
 from promptops.providers.models import Provider
 from promptops.runs import previews
-from promptops.runs.models import Run
-from promptops.safety.models import SafetyCheck, SafetyTraining
-from promptops.web import consumers
+from promptops.runs.models import Run, SafetyCheck
+from promptops.safety.models import SafetyTraining
+from promptops.urls import PAGE_PARTS
+from promptops.web import socket
 from promptops.web.origin import allowed
 from tests.web.sockets import page_socket
 
@@ -295,8 +296,10 @@ MESSAGES = {"here": Permission.READ, "run": Permission.EDIT, "smoke": Permission
 
 def test_every_message_has_its_permission():
     assert set(MESSAGES) == {*previews.PLANNERS, "here"}
-    source = inspect.getsource(consumers.PageConsumer._do)
-    assert set(re.findall(r'action == "(\w+)"', source)) == {"here", "cancel"}
+    source = inspect.getsource(socket.PageConsumer._do)
+    assert set(re.findall(r'action == "(\w+)"', source)) == {"here"}
+    parts = {action: permission for part in PAGE_PARTS for action, permission in part.actions.items()}
+    assert parts == dict.fromkeys(previews.PLANNERS, Permission.EDIT) | {"cancel": None}
 
 
 @pytest.mark.django_db(transaction=True)

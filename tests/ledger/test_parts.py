@@ -173,11 +173,11 @@ FOLLOWED = {"LearnedAdaptation", "Provider"}
 @pytest.mark.parametrize(
     ("module", "allowed"),
     [
-        ("audit.py", OWN),
-        ("registry.py", OWN),
-        ("parts.py", OWN),
-        ("actions/_release.py", OWN),
-        ("live.py", OWN | FOLLOWED),
+        ("ledger/audit.py", OWN),
+        ("ledger/registry.py", OWN),
+        ("ledger/parts.py", OWN),
+        ("ledger/releases.py", OWN),
+        ("live/snapshots.py", OWN | FOLLOWED),
     ],
 )
 def test_the_central_modules_import_no_model_of_a_feature(module, allowed):

@@ -15,8 +15,8 @@ from promptops.prompts.actions import releases, samples, templates, variables
 from promptops.prompts.actions.prompts import export_prompts, import_prompts
 from promptops.prompts.actions.releases import Content
 from promptops.prompts.models import Sample, Template, Variable, Version
-from promptops.runs.actions.runs import RunPlan
 from promptops.runs.enums import RunSource
+from promptops.runs.plans import RunPlan
 
 pytestmark = pytest.mark.django_db
 

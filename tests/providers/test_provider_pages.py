@@ -29,7 +29,6 @@ from promptops.engine.types import LLMMessage, LLMRequest
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import AuditEntry, LiveConfiguration
 from promptops.live import snapshots as live
-from promptops.providers import queries
 from promptops.providers.actions import adaptations
 from promptops.providers.actions import providers as actions
 from promptops.providers.actions.providers import ProviderFields
@@ -37,6 +36,7 @@ from promptops.providers.key_variables import address_of
 from promptops.providers.live_part import provider_spec
 from promptops.providers.models import Provider
 from promptops.runs.models import Attempt, Run
+from promptops.runs.queries import providers as queries
 from promptops.site.system_checks import keys_are_sent
 
 pytestmark = pytest.mark.django_db

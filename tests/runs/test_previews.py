@@ -20,8 +20,9 @@ from promptops.providers.actions.providers import ProviderFields, create_provide
 from promptops.providers.models import Provider
 from promptops.runs import previews
 from promptops.runs.models import Attempt, Run
-from promptops.web import consumers
-from promptops.web.consumers import MAX_RUNS, PageConsumer
+from promptops.runs.socket import MAX_RUNS, running
+from promptops.web import socket as page_sockets
+from promptops.web.socket import PageConsumer
 from tests.engine.helpers import STREAM_END, STREAM_HEAD, answer_with, delta, event, http_answer, loopback, part
 from tests.web.sockets import page_socket
 
@@ -186,7 +187,7 @@ async def test_a_run_takes_the_place_of_the_one_before_and_a_refused_one_does_no
             await frames(socket, "A red")
             await socket.send_to(text_data=message(input=" "))
             await frames(socket, "Type an input first")
-            assert consumers.running[editor.pk] == 1
+            assert running[editor.pk] == 1
             await socket.send_to(text_data=message(input="a hen"))
             assert "Canceled" not in "".join(await frames(socket, "A red"))
             assert [(run.input, run.status) async for run in Run.objects.all()] == [("a fox", "canceled")]
@@ -360,7 +361,7 @@ async def test_a_drill_leaves_a_provider_alone_that_is_cooling_down(publish, mak
 
 
 async def test_runs_are_told_of_once_a_second(publish, make_user, monkeypatch):
-    monkeypatch.setattr(consumers, "SECONDS_BETWEEN_RUNS", 0.3)
+    monkeypatch.setattr(page_sockets, "SECONDS_BETWEEN_RUNS", 0.3)
     editor = await prepare(publish, make_user)
     async with page_socket(editor) as socket:
         await asyncio.sleep(0.1)

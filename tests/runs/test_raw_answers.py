@@ -16,10 +16,10 @@ from django.utils import timezone
 
 from promptops.engine.types import LLMRequest, LLMResponse, StreamEvent, TextChunk
 from promptops.ledger.models import AuditEntry
-from promptops.runs.actions import runs
-from promptops.runs.models import Run
+from promptops.runs import judging
+from promptops.runs.actions import erasing, execution
+from promptops.runs.models import Run, SafetyCheck
 from promptops.safety import guards
-from promptops.safety.models import SafetyCheck
 from tests.comparing import answer, compare
 from tests.runs.test_previews import frames, message, prepare
 from tests.safety.test_safety_pages import BAD, change
@@ -55,7 +55,7 @@ class Writing:
 
 async def preview(publish, make_user, monkeypatch, content: str, raw: str, template: str = "enhance", **safety):
     """Make one preview; return its run and the last frame that the page got."""
-    monkeypatch.setattr(runs, "build_provider", lambda spec: Writing(content, raw))
+    monkeypatch.setattr(execution, "build_provider", lambda spec: Writing(content, raw))
     editor = await prepare(publish, make_user, "http://127.0.0.1:9/v1")
     if safety:
         await database_sync_to_async(change)(**safety)
@@ -82,7 +82,7 @@ async def test_it_is_kept_and_shown_with_what_was_removed_marked(publish, make_u
 async def test_pieces_come_as_they_were_written_and_the_answer_as_read_takes_their_place(
     publish, make_user, monkeypatch
 ):
-    monkeypatch.setattr(runs, "build_provider", lambda spec: Writing(READ, PREFACE + READ))
+    monkeypatch.setattr(execution, "build_provider", lambda spec: Writing(READ, PREFACE + READ))
     editor = await prepare(publish, make_user, "http://127.0.0.1:9/v1")
     async with page_socket(editor) as socket:
         await socket.send_to(text_data=message())
@@ -154,14 +154,14 @@ def stored(**fields) -> Run:
 
 def test_it_is_erased_with_the_answer(actor):
     run = stored()
-    runs.erase(run, by=actor)
+    erasing.erase(run, by=actor)
     run.refresh_from_db()
     assert (run.output, run.raw) == ("", "")
 
 
 def test_it_ages_out_with_the_answer():
     old, young = stored(at=timezone.now() - timedelta(days=31)), stored()
-    runs.erase_expired()
+    erasing.erase_expired()
     assert dict(Run.objects.values_list("pk", "raw")) == {old.pk: "", young.pk: PREFACE + READ}
 
 
@@ -198,15 +198,15 @@ def test_voters_see_the_answers_that_are_used(actor, client_for, editor):
 
 
 async def test_it_is_masked_on_the_page_as_long_as_it_is_not_judged(publish, make_user, monkeypatch):
-    monkeypatch.setattr(runs, "PAGE_WAITS_SECONDS", 0.05)
-    judge = runs._judge
+    monkeypatch.setattr(execution, "PAGE_WAITS_SECONDS", 0.05)
+    judge = judging.judge
 
     async def judge_slowly(*given):
         await asyncio.sleep(0.5)
         return await judge(*given)
 
-    monkeypatch.setattr(runs, "_judge", judge_slowly)
-    monkeypatch.setattr(runs, "build_provider", lambda spec: Writing(READ, f"<think>{BAD}</think>{READ}"))
+    monkeypatch.setattr(judging, "judge", judge_slowly)
+    monkeypatch.setattr(execution, "build_provider", lambda spec: Writing(READ, f"<think>{BAD}</think>{READ}"))
     editor = await prepare(publish, make_user, "http://127.0.0.1:9/v1")
     async with page_socket(editor) as socket:
         await socket.send_to(text_data=message(template="enhance"))

@@ -13,11 +13,12 @@ from django.db.backends.signals import connection_created
 from promptops.engine.types import PromptOperation
 from promptops.live import snapshots as live
 from promptops.prompts.actions.releases import Content
-from promptops.runs.actions import recording, runs
+from promptops.runs.actions import execution, recording, records
+from promptops.runs.actions.execution import execute
 from promptops.runs.actions.recording import Recorder
-from promptops.runs.actions.runs import RunPlan, RunRecorded, execute
 from promptops.runs.enums import RunSource
 from promptops.runs.models import Run
+from promptops.runs.plans import RunPlan, RunRecorded
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -26,8 +27,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def recorder(monkeypatch):
     """A recorder of this test, which tries again soon and whose pages wait for a short time."""
     made = Recorder()
-    monkeypatch.setattr(runs, "recorder", made)
-    monkeypatch.setattr(runs, "PAGE_WAITS_SECONDS", 0.3)
+    monkeypatch.setattr(execution, "recorder", made)
+    monkeypatch.setattr(execution, "PAGE_WAITS_SECONDS", 0.3)
     monkeypatch.setattr(recording, "RETRY_SECONDS", 0.1)
     monkeypatch.setattr(recording, "LOCK_WAIT_MS", 100)
     yield made
@@ -111,7 +112,7 @@ async def test_runs_wait_and_are_recorded_in_order_when_the_database_is_back(out
 
 
 async def test_a_commit_whose_answer_was_lost_records_no_second_run(monkeypatch):
-    original, failures = runs.record_run, []
+    original, failures = records.record_run, []
 
     def committed_but_cut(*arguments):
         run_id = original(*arguments)
@@ -120,7 +121,7 @@ async def test_a_commit_whose_answer_was_lost_records_no_second_run(monkeypatch)
             raise OperationalError("server closed the connection unexpectedly")
         return run_id
 
-    monkeypatch.setattr(runs, "record_run", committed_but_cut)
+    monkeypatch.setattr(execution, "record_run", committed_but_cut)
     ended = await run(1)
     assert ended.run_id == failures[0]
     assert await database_sync_to_async(recorded)() == ["input 1"]
@@ -143,7 +144,7 @@ async def test_a_bug_is_not_tried_again(monkeypatch):
     def broken(*arguments):
         raise ValueError("a bug")
 
-    monkeypatch.setattr(runs, "record_run", broken)
+    monkeypatch.setattr(execution, "record_run", broken)
     with pytest.raises(ValueError, match="a bug"):
         await run(1)
     assert threading.active_count() < 50

@@ -12,7 +12,7 @@ from promptops.prompts.actions import samples, variables
 from promptops.prompts.models import Template
 from promptops.providers.actions.providers import ProviderFields, create_provider
 from promptops.runs.models import Run
-from promptops.web.consumers import running
+from promptops.runs.socket import running
 from tests.engine.helpers import STREAM_HEAD, Respond, answer_with, delta, http_answer, loopback, part
 from tests.runs.test_previews import frames, streamed
 from tests.web.sockets import page_socket

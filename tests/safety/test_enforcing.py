@@ -13,12 +13,14 @@ from promptops.engine.snapshot import SafetySpec
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import AuditEntry, Release
 from promptops.live import snapshots as live
-from promptops.runs.actions.runs import SafetyChecked, _blocked_sentence, _masks
-from promptops.runs.models import Run
+from promptops.runs.enums import SafetySide
+from promptops.runs.judging import blocked_sentence, masks
+from promptops.runs.models import Run, SafetyCheck
+from promptops.runs.plans import SafetyChecked
+from promptops.runs.queries.outcomes import OUTCOMES
 from promptops.safety.actions.safety import SafetyChange, change_safety
-from promptops.safety.enums import SafetySide
-from promptops.safety.models import SafetyCheck, SafetySettings
-from promptops.safety.queries.forecast import OUTCOMES, forecast
+from promptops.safety.models import SafetySettings
+from promptops.safety.queries.forecast import forecast
 
 pytestmark = pytest.mark.django_db
 
@@ -190,13 +192,13 @@ def test_the_snapshot_has_both_choices(django_capture_on_commit_callbacks):
 def test_the_sentence_says_that_blocking_is_a_choice_and_masks_no_input():
     verdict = SafetyVerdict(VerdictDecision.UNAVAILABLE, cause=UnjudgedCause.LANGUAGE, language="Spanish")
     check = SafetyChecked(SafetySide.INPUT, verdict, True)
-    sentence = _blocked_sentence(check, SafetySpec())
+    sentence = blocked_sentence(check, SafetySpec())
     assert "doesn't know enough of these words to judge the input (mostly Spanish)" in sentence
     assert "The settings block" in sentence
     assert "harm" not in sentence
-    assert not _masks(check)
-    assert _masks(SafetyChecked(SafetySide.OUTPUT, verdict, True))
-    assert _masks(SafetyChecked(SafetySide.INPUT, SafetyVerdict(VerdictDecision.BLOCK), False))
+    assert not masks(check)
+    assert masks(SafetyChecked(SafetySide.OUTPUT, verdict, True))
+    assert masks(SafetyChecked(SafetySide.INPUT, SafetyVerdict(VerdictDecision.BLOCK), False))
 
 
 def test_pages_never_show_an_unjudged_text_as_harmful(client_for, viewer):

@@ -7,8 +7,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from promptops.ledger.models import AuditEntry
-from promptops.runs.models import Run
-from promptops.safety.models import SafetyCheck, SafetyExample, SafetyModelVersion
+from promptops.runs.models import Run, SafetyCheck
+from promptops.safety.models import SafetyExample, SafetyModelVersion
 
 pytestmark = pytest.mark.django_db
 

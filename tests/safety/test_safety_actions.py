@@ -17,9 +17,10 @@ from promptops.engine.safety.guard import SHIPPED, SafetyCategory, VerdictDecisi
 from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
 from promptops.live import snapshots as live
+from promptops.runs.enums import SafetyMode
 from promptops.safety import guards
 from promptops.safety.actions.safety import SafetyChange, Term, change_safety, use_model
-from promptops.safety.enums import SafetyMode, WhenUnavailable
+from promptops.safety.enums import WhenUnavailable
 from promptops.safety.models import SafetyModelVersion, SafetySettings, SafetyTerm
 
 pytestmark = pytest.mark.django_db

@@ -14,10 +14,10 @@ from promptops.engine.safety.guard import SHIPPED
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import AuditEntry, LiveConfiguration
 from promptops.live import snapshots as live
-from promptops.runs.models import Run
+from promptops.runs.models import Run, SafetyCheck
 from promptops.safety import guards
 from promptops.safety.actions.safety import SafetyChange, Term, change_safety, use_model
-from promptops.safety.models import SafetyCheck, SafetyModelVersion, SafetySettings
+from promptops.safety.models import SafetyModelVersion, SafetySettings
 from promptops.safety.queries import safety as queries
 from tests.engine.helpers import answer_with, loopback
 from tests.runs.test_previews import frames, message, prepare, streamed

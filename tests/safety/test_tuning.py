@@ -17,10 +17,10 @@ from promptops.engine.safety.guard import SHIPPED, read_manifest
 from promptops.ledger import audit
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import AuditEntry
-from promptops.runs.models import Run
+from promptops.runs.models import Run, SafetyCheck
 from promptops.safety import guards
 from promptops.safety.actions.safety import SafetyChange, Term, change_safety, use_model
-from promptops.safety.models import SafetyCheck, SafetyModelVersion, SafetySettings, SafetyTerm
+from promptops.safety.models import SafetyModelVersion, SafetySettings, SafetyTerm
 from promptops.safety.queries import replay as safety_replay
 from promptops.safety.queries import safety as queries
 

@@ -14,7 +14,7 @@ from promptops.texts.inputs import MAX_FOUND, MAX_PROBLEMS, Format, Line, Unread
 NO_TEXT = "A text in quotes is needed here, or an object with one."
 UNREADABLE = "This is not JSON that can be read (a number too long, or brackets too deep)."
 ROW = "The row that begins here cannot be read"
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 LINES, BLOCKS, JSONL, CSV, TSV = Format.LINES, Format.BLOCKS, Format.JSONL, Format.CSV, Format.TSV
 
 

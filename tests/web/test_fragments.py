@@ -11,7 +11,8 @@ from channels.db import database_sync_to_async
 
 from promptops.live import polling
 from promptops.people.models import User
-from promptops.web import consumers, fragments
+from promptops.web import fragments
+from promptops.web import socket as page_sockets
 from promptops.web.fragments import FRAGMENTS, is_newer, shown_numbers
 from tests.web.sockets import page_socket
 
@@ -51,7 +52,7 @@ async def test_a_part_is_rendered_once_for_each_role_however_many_pages_show_it(
         return original(name, role, zone)
 
     monkeypatch.setattr(fragments, "render", counted)
-    monkeypatch.setattr(consumers, "SECONDS_BETWEEN_PUSHES", 0.3)
+    monkeypatch.setattr(page_sockets, "SECONDS_BETWEEN_PUSHES", 0.3)
     async with AsyncExitStack() as stack:
         sockets = [await stack.enter_async_context(page_socket(person)) for person in people]
         for socket in sockets:
@@ -80,7 +81,7 @@ async def test_a_page_that_was_away_gets_what_it_missed_and_a_current_one_gets_n
 
 async def test_nothing_is_sent_to_a_person_who_is_no_longer_active(publish, viewer, monkeypatch):
     """The hint that closes their pages may come later than one that brings a part."""
-    monkeypatch.setattr(consumers.events, "USER_CHANGED", "never sent")
+    monkeypatch.setattr(page_sockets.events, "USER_CHANGED", "never sent")
     await database_sync_to_async(publish)("enhance", "Before")
     async with page_socket(viewer) as socket:
         await here(socket, "live-badge")
@@ -117,7 +118,7 @@ def test_what_a_page_cannot_show_is_left_out(given):
 
 
 def test_pages_spread_their_fetching_only_where_many_are_open(monkeypatch):
-    monkeypatch.setattr(consumers, "open_pages", range(20))
-    assert consumers._spread() == {}
-    monkeypatch.setattr(consumers, "open_pages", range(500))
-    assert consumers._spread() == {"spread": 5000}
+    monkeypatch.setattr(page_sockets, "open_pages", range(20))
+    assert page_sockets._spread() == {}
+    monkeypatch.setattr(page_sockets, "open_pages", range(500))
+    assert page_sockets._spread() == {"spread": 5000}

@@ -16,8 +16,9 @@ from lucide import IconDoesNotExist
 
 from promptops.people.enums import Role
 from promptops.runs.enums import RunStatus
+from promptops.runs.tags import status_chip
 from promptops.web.templatetags import ui
-from tests.web.conftest import unwrapped
+from tests.pages import unwrapped
 
 NOW = datetime(2026, 11, 22, 14, 32, 5, tzinfo=UTC)
 STATIC = settings.BASE_DIR / "static"
@@ -110,7 +111,7 @@ def test_a_disabled_button_gives_its_reason_where_touch_and_keyboard_reach_it() 
 
 def test_every_role_and_status_has_a_chip() -> None:
     assert [role.label in ui.role_chip(role) for role in Role] == [True] * len(Role)
-    assert [status.label.lower() in ui.status_chip(status) for status in RunStatus] == [True] * len(RunStatus)
+    assert [status.label.lower() in status_chip(status) for status in RunStatus] == [True] * len(RunStatus)
 
 
 def test_icons_are_inline_hidden_and_take_the_color_of_the_text() -> None:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from promptops.web import consumers
+from promptops.web import socket
 from tests.web.sockets import page_socket
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -19,10 +19,10 @@ async def test_a_person_has_so_many_pages_open_and_no_more(settings, viewer, edi
             assert "You have 2 pages open" in await third.receive_from()
             assert json.loads(await third.receive_from())["event"] == "refused"
             closed = await third.receive_output()
-            assert (closed["type"], closed["code"]) == ("websocket.close", consumers.TOO_MANY)
+            assert (closed["type"], closed["code"]) == ("websocket.close", socket.TOO_MANY)
         async with page_socket(editor) as theirs:  # others are not concerned
             assert json.loads(await theirs.receive_from())["event"] == "revision"
         await second.disconnect()
         async with page_socket(viewer) as after:  # nor is who has closed one
             assert json.loads(await after.receive_from())["event"] == "revision"
-    assert not consumers.pages_of
+    assert not socket.pages_of

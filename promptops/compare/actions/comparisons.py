@@ -19,11 +19,12 @@ from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Stale
 from promptops.ledger.registry import Action
 from promptops.platform import events
+from promptops.platform.text import clean_input
 from promptops.prompts.checks import failures, run_checks
 from promptops.prompts.content import Content, effective
 from promptops.prompts.models import Template, Version
 from promptops.providers.models import Provider
-from promptops.runs.actions.runs import MAX_COUNT, clean_input
+from promptops.runs.plans import MAX_COUNT
 
 registry.noun("comparison", "Comparisons")
 registry.object_kind("comparison", "Comparison", url=lambda entry: reverse("comparison", args=[entry.object_id]))

@@ -18,7 +18,7 @@ from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.models import LiveConfiguration
 from promptops.ledger.registry import Action
-from promptops.runs.actions.runs import clean_input
+from promptops.platform.text import clean_input
 from promptops.texts.inputs import MAX_PROBLEMS, Format, Line, Problem, Unreadable, decode, read
 
 registry.noun("prompt_set", "Prompt sets")

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Prefetch
+from django.db.models import Exists, F, OuterRef, Prefetch, QuerySet
 from django.utils import timezone
 
 from promptops.compare.actions.comparisons import finish_if_done
@@ -33,9 +33,12 @@ from promptops.platform.draining import gate
 from promptops.platform.threads import DatabaseThread
 from promptops.providers.live_part import provider_spec
 from promptops.providers.models import Provider
-from promptops.runs.actions.runs import Outcome, RunPlan, execute, record_run
+from promptops.runs.actions.execution import execute
+from promptops.runs.actions.records import record_run
 from promptops.runs.enums import RunSource, RunStatus
+from promptops.runs.erasers import erases_with_runs
 from promptops.runs.models import Run
+from promptops.runs.plans import Outcome, RunPlan
 from promptops.stats.measures import measure
 
 log = logging.getLogger(__name__)
@@ -316,3 +319,9 @@ def _measured(run: Run) -> dict[str, Any]:
     given = run.input if spec.keeps_subject else None
     fields = asdict(measure(given, run.output, alternatives=alternatives)) | {"answer_hash": run.answer_hash}
     return fields | ({"alternatives": min(len(alternatives), 32_767)} if spec.offers_alternatives else {})
+
+
+@erases_with_runs
+def _forget_answers(runs: QuerySet[Run], is_expiry: bool) -> None:
+    """Take the trials of erased runs out of the votes: nobody can compare what is gone."""
+    Trial.objects.filter(run__in=runs).update(answer_hash=None)

@@ -17,7 +17,7 @@ from promptops.prompts.content import SETTINGS, Content, is_unset
 from promptops.prompts.forms import setting_field
 from promptops.prompts.models import Draft, Template
 from promptops.providers.models import Provider
-from promptops.runs.actions.runs import MAX_COUNT
+from promptops.runs.plans import MAX_COUNT
 from promptops.texts.numbers import whole_number
 
 OF_ARMS = tuple(name for name, setting in SETTINGS.items() if setting.has_live_default)

@@ -134,7 +134,7 @@ class Trial(models.Model):
     not_before = models.DateTimeField(default=timezone.now, help_text="Of a claimed one: when the claim ends.")
     finished_at = models.DateTimeField(null=True, blank=True)
     run = models.OneToOneField("Run", models.PROTECT, null=True, blank=True, related_name="trial")
-    # What `promptops.stats.measures` counted when it ended; None for failed trials, and for those from before it counted.
+    # What `promptops.stats.measures` counted when the trial ended; None for failed and for older trials.
     characters = models.PositiveIntegerField(null=True, blank=True)
     words = models.PositiveIntegerField(null=True, blank=True)
     subject_kept = models.FloatField(null=True, blank=True, help_text="Share of the input's content words, 0 to 1.")

@@ -14,8 +14,7 @@ from promptops.compare.models import Arm, Comparison, ComparisonInput, Trial
 from promptops.compare.models.comparisons import LETTERS
 from promptops.engine.safety.guard import VerdictDecision
 from promptops.runs.enums import RunStatus
-from promptops.runs.models import Attempt
-from promptops.safety.models import SafetyCheck
+from promptops.runs.models import Attempt, SafetyCheck
 from promptops.texts.diffs import Budget, Piece, marked
 
 ROWS = 20

@@ -18,8 +18,7 @@ from django.db.models import Case, Count, Max, Q, Sum, When
 from promptops.compare.enums import Choice, TrialState
 from promptops.compare.models import Arm, Comparison, Trial, Vote
 from promptops.engine.safety.guard import VerdictDecision
-from promptops.runs.models import Attempt
-from promptops.safety.models import SafetyCheck
+from promptops.runs.models import Attempt, SafetyCheck
 from promptops.stats import charts
 from promptops.stats.percentiles import percentile
 from promptops.stats.preference import (

@@ -1,4 +1,7 @@
-"""Blind voting on a comparison. What is sent before a vote names no arm; tests/compare/test_vote_pages.py searches all of it."""
+"""Blind voting on a comparison.
+
+What is sent before a vote names no arm; tests/compare/test_vote_pages.py searches all of it.
+"""
 
 from typing import Any
 

@@ -21,7 +21,7 @@ class AuditHead(models.Model):
 
 
 class ExportTally(models.Model):
-    """How often a person has exported something since the last audit entry of it (see promptops.ledger.actions.exports)."""
+    """How often a person has exported something since the last audit entry of it (see ledger.actions.exports)."""
 
     user = models.ForeignKey("User", models.CASCADE, related_name="+")
     action = models.CharField(max_length=60)

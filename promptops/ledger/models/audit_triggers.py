@@ -1,7 +1,7 @@
 """Triggers that make the audit append-only in the database itself, whoever writes to it and by whatever program.
 
 Entries cannot be changed, removed or replaced, and the head only moves forward, to an entry that is there. There is no
-switch: who may change the database's own structure can drop the triggers, which the system check (promptops.prompts.checks)
+switch: who may change the database's own structure can drop the triggers, which the system check (site.system_checks)
 and a pinned head (docs/audit.md) then tell.
 """
 

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
 from promptops.management.commands._connections import Connections, most_connections
-from promptops.platform.addresses import client_address, client_network
+from promptops.platform.addresses import address_of, client_network
 
 SLOWEST_UPLOAD = 32 * 1024
 """Bytes a second: a body gets one second more for each of these that it has."""
@@ -142,7 +142,7 @@ class BoundedChannel(HTTPChannel):
     def _forwarded_network(self) -> str:
         forwarded = self.requests[-1].requestHeaders.getRawHeaders(b"x-forwarded-for")
         last = forwarded[-1].decode("latin-1") if forwarded else None
-        return client_network(client_address(self.transport.getPeer().host, last)) if last else ""
+        return client_network(address_of(self.transport.getPeer().host, last)) if last else ""
 
     def _refuse_body(self) -> None:
         self._refuse(

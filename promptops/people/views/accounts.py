@@ -20,7 +20,8 @@ from promptops.people.browsers import browser_name
 from promptops.people.enums import LinkPurpose, Permission, Role
 from promptops.people.forms import JoinForm, OwnPasswordForm, PasswordForm, SignInForm
 from promptops.people.models import OneTimeLink, canonical_username
-from promptops.web.access import client_address, hashes_password, public, requires
+from promptops.platform.addresses import client_address
+from promptops.web.access import hashes_password, public, requires
 from promptops.web.request import Request
 
 MAX_NEXT = 2000

@@ -21,7 +21,7 @@ CHANGED = "Your draft was changed in another window meanwhile. Look at it as it 
 def take(template: Template, chosen: Mapping[str, str], *, user: User, expected: int | None, seen: str) -> Draft:
     """Put the merge of a person's draft with what is live into the draft, which then stands on what is live.
 
-    `chosen` decides what is contested, by name (see `promptops.texts.merge.Merge`). `expected` is the id of the live version
+    `chosen` decides what is contested, by name (see `texts.merge.Merge`). `expected` is the id of the live version
     and `seen` the draft's `sha256` that the choices were made for. What the draft was before is kept with it. No
     version and no audit entry is made. Raises StaleRelease when another version is live by now, Stale when the draft
     is another, Refused while something is not decided or when there is nothing to merge.

@@ -9,8 +9,8 @@ from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.models import LiveConfiguration
 from promptops.ledger.registry import Action
+from promptops.platform.text import clean_input
 from promptops.prompts.models import Sample
-from promptops.runs.actions.runs import clean_input
 
 registry.noun("sample", "Sample inputs")
 registry.object_kind("sample", "Sample input")

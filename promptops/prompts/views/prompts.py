@@ -27,7 +27,7 @@ from promptops.prompts.forms import ContentForm, DescriptionForm, TemplateForm
 from promptops.prompts.live_variables import values_of
 from promptops.prompts.models import DiscardedDraft, Draft, Template, Version
 from promptops.prompts.queries.search import search
-from promptops.providers import queries as provider_queries
+from promptops.runs.queries import providers as provider_queries
 from promptops.texts import diffs
 from promptops.texts import merge as merging
 from promptops.texts.numbers import estimate_tokens, whole_number

@@ -14,10 +14,9 @@ from promptops.people.models import User
 from promptops.prompts.models import Template
 from promptops.providers.models import Provider
 from promptops.runs.enums import RunStatus
-from promptops.runs.models import Attempt, Run
-from promptops.safety.models import SafetyCheck
-from promptops.safety.queries.forecast import OUTCOMES, having
-from promptops.safety.queries.safety import NOT_JUDGED
+from promptops.runs.models import Attempt, Run, SafetyCheck
+from promptops.runs.plans import Outcome
+from promptops.runs.queries.outcomes import NOT_JUDGED, OUTCOMES, having
 from promptops.stats import charts
 
 # The list shows the beginning of an input; whole texts would make a page of many megabytes.
@@ -165,3 +164,14 @@ def provider_names() -> list[str]:
 def retention_days() -> int:
     """How many days the text of a run is kept."""
     return LiveConfiguration.objects.values_list("run_retention_days", flat=True).get(pk=1)
+
+
+def recorded_run(outcome: Outcome) -> int | None:
+    """The id of the run that ended at exactly this moment and took exactly so long, or None.
+
+    A connection may break after the commit and before the answer to it; the run is not recorded a second time then.
+    """
+    if outcome.at is None:
+        return None
+    runs = Run.objects.filter(at=outcome.at, latency_ms=outcome.latency_ms, status=outcome.status)
+    return runs.values_list("pk", flat=True).first()

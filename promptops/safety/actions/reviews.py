@@ -6,6 +6,7 @@ verdict and how, never the text.
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from promptops.engine.safety.guard import SafetyCategory, VerdictDecision
@@ -14,9 +15,10 @@ from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused
 from promptops.ledger.registry import Action
 from promptops.platform import events
-from promptops.runs.models import Run
-from promptops.safety.enums import SafetyQueue, SafetyReview
-from promptops.safety.models import SafetyCheck, SafetyExample
+from promptops.runs.enums import SafetyQueue, SafetyReview
+from promptops.runs.erasers import erases_with_runs
+from promptops.runs.models import Run, SafetyCheck
+from promptops.safety.models import SafetyExample
 
 registry.register(
     Action(
@@ -132,3 +134,10 @@ def _source(check: SafetyCheck) -> str:
 
 def _forget_example(check: SafetyCheck) -> None:
     SafetyExample.objects.filter(run=check.run_id, source=_source(check)).delete()
+
+
+@erases_with_runs
+def _forget_examples(runs: QuerySet[Run], is_expiry: bool) -> None:
+    """Delete the examples of a run that a person erased; an example outlives the expiry of its run."""
+    if not is_expiry:
+        SafetyExample.objects.filter(run__in=runs).delete()

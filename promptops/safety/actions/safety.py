@@ -9,12 +9,11 @@ from django.db import transaction
 
 from promptops.engine.safety.guard import SafetyCategory
 from promptops.engine.safety.normalize import words
-from promptops.ledger import audit, parts, registry
+from promptops.ledger import parts, registry
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.registry import Action
 from promptops.ledger.releases import next_revision, record_release
-from promptops.runs.models import Run
 from promptops.safety.earlier import SafetyChange, Term, filter_at
 from promptops.safety.enums import SafetyTermKind
 from promptops.safety.live_part import THRESHOLD_DIGITS, shown_values
@@ -120,14 +119,6 @@ def use_model(version: SafetyModelVersion, *, by: Actor, expected: int, note: st
     config.model = version
     _release(config, revision, "safety.model_changed", before, by=by, note=note)
     return config
-
-
-@transaction.atomic
-def reveal(run: Run, *, by: Actor) -> None:
-    """Note that somebody looks at the masked text of a run; Refused where there is none."""
-    if run.erased_at or not (run.input_masked or run.output_masked or run.raw_masked):
-        raise Refused(f"Nothing of run {run.pk} is masked.")
-    audit.record("run.revealed", by=by, object=run)
 
 
 def clean_thresholds(thresholds: dict[str, float]) -> dict[str, float]:

@@ -5,17 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
-from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from promptops.engine.safety.guard import UnjudgedCause, VerdictDecision
-from promptops.safety.models import SafetyCheck, SafetySettings
+from promptops.runs.models import SafetyCheck
+from promptops.runs.queries.outcomes import DOWN, HARMFUL, LANGUAGE, OUTCOMES, TOO_LONG
+from promptops.safety.models import SafetySettings
 
 RUNS = 1_000
 WINDOW = timedelta(hours=24)
-HARMFUL, TOO_LONG, LANGUAGE, DOWN = "harmful", "too_long", "language", "down"
-OUTCOMES = (HARMFUL, TOO_LONG, LANGUAGE, DOWN)
-"""What may stop a run, the first one first: a run with a harmful and an unjudged text is harmful."""
 
 
 @dataclass(frozen=True)
@@ -71,22 +69,6 @@ def forecast(config: SafetySettings, now: datetime | None = None) -> Forecast:
         since=min(moments, default=None),
         until=max(moments, default=None),
     )
-
-
-def having(outcome: str) -> Q:
-    """Return the condition of runs with this outcome, one of OUTCOMES."""
-    checks = SafetyCheck.objects.filter(run=OuterRef("pk"))
-    unjudged = checks.filter(decision=VerdictDecision.UNAVAILABLE.value)
-    conditions = {
-        HARMFUL: Q(Exists(checks.filter(decision=VerdictDecision.BLOCK.value))),
-        TOO_LONG: Q(Exists(checks.filter(decision=VerdictDecision.TOO_LONG.value))),
-        LANGUAGE: Q(Exists(unjudged.filter(cause=UnjudgedCause.LANGUAGE.value))),
-        DOWN: Q(Exists(unjudged.exclude(cause=UnjudgedCause.LANGUAGE.value))),
-    }
-    condition = conditions[outcome]
-    for worse in OUTCOMES[: OUTCOMES.index(outcome)]:
-        condition &= ~conditions[worse]
-    return condition
 
 
 def _outcome(decision: str, cause: str) -> str:

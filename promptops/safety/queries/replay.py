@@ -28,10 +28,10 @@ from promptops.engine.safety.guard import (
 )
 from promptops.engine.safety.normalize import words
 from promptops.engine.safety.training import RUBRIC, margin, read_rubric
-from promptops.runs.models import Run
+from promptops.runs.enums import SafetyReview, SafetySide
+from promptops.runs.models import Run, SafetyCheck
 from promptops.safety import guards
-from promptops.safety.enums import SafetyReview, SafetySide
-from promptops.safety.models import SafetyCheck, SafetyModelVersion, SafetySettings, SafetyTerm
+from promptops.safety.models import SafetyModelVersion, SafetySettings, SafetyTerm
 from promptops.stats import charts
 
 RUNS = 1_000

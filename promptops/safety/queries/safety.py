@@ -1,6 +1,5 @@
 """The safety filter as pages show it: how it is set, whether it works, what it found."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -10,24 +9,16 @@ from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
 from promptops.engine.safety.evaluation import read_figures
-from promptops.engine.safety.guard import SHIPPED, SafetyCategory
+from promptops.engine.safety.guard import SHIPPED
 from promptops.engine.snapshot import SafetySpec
 from promptops.history.queries import timeline
 from promptops.ledger.models import Release
 from promptops.live import snapshots as live
-from promptops.safety.enums import SafetyMode, SafetyQueue, TrainingState
-from promptops.safety.models import (
-    LOST,
-    SafetyCheck,
-    SafetyExample,
-    SafetyModelVersion,
-    SafetySettings,
-    SafetyTerm,
-    SafetyTraining,
-)
-
-# What the filter does not take, however it is set: no verdict, or too long to be read.
-NOT_JUDGED = ("unavailable", "too_long")
+from promptops.runs.enums import SafetyMode, SafetyQueue
+from promptops.runs.models import SafetyCheck
+from promptops.runs.queries.outcomes import NOT_JUDGED
+from promptops.safety.enums import TrainingState
+from promptops.safety.models import LOST, SafetyExample, SafetyModelVersion, SafetySettings, SafetyTerm, SafetyTraining
 
 
 @dataclass(frozen=True)
@@ -134,32 +125,6 @@ def history() -> list[timeline.ReleaseRow]:
     """The newest releases that changed the filter, with what the audit tells of them. Three queries."""
     found = Release.objects.filter(action__startswith="safety.").defer("configuration", "evidence")
     return timeline.told(found[:HISTORY_SHOWN])
-
-
-@dataclass(frozen=True)
-class ScoreRow:
-    """A category's score beside its threshold; without one it never blocks."""
-
-    category: str
-    score: float
-    threshold: float | None
-
-    @property
-    def over(self) -> bool:
-        return self.threshold is not None and self.score >= self.threshold
-
-
-def score_rows(scores: Mapping[str, float], thresholds: Mapping[str, float], decided: str = "") -> list[ScoreRow]:
-    """Scores by category beside their thresholds: first the one that decided, then what comes closest to its own."""
-    rows = [ScoreRow(name, score, thresholds.get(name)) for name, score in scores.items()]
-    return sorted(rows, key=lambda row: (row.category != decided, -row.score / (row.threshold or 1)))
-
-
-def thresholds_at(revision: int) -> dict[str, float]:
-    """The thresholds of a revision by category; empty where its configuration was not kept."""
-    kept = Release.objects.filter(revision=revision).values_list("configuration", flat=True).first() or {}
-    told = kept.get("safety", {})
-    return {category.value: told[name] for category in SafetyCategory if (name := f"{category.value}_from") in told}
 
 
 def training() -> SafetyTraining | None:

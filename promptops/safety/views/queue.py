@@ -14,12 +14,12 @@ from django_htmx.http import HttpResponseClientRedirect, push_url
 from promptops.engine.safety.guard import SafetyCategory
 from promptops.ledger.errors import Refused
 from promptops.people.enums import Permission
-from promptops.runs.models import Run
+from promptops.runs.actions import masking
+from promptops.runs.enums import SafetyQueue, SafetyReview, SafetySide
+from promptops.runs.models import Run, SafetyCheck
 from promptops.runs.queries import runs as run_queries
+from promptops.runs.queries import verdicts
 from promptops.safety.actions import reviews as safety_reviews
-from promptops.safety.actions import safety
-from promptops.safety.enums import SafetyQueue, SafetyReview, SafetySide
-from promptops.safety.models import SafetyCheck
 from promptops.safety.queries import safety as queries
 from promptops.texts.numbers import whole_number
 from promptops.web import review
@@ -43,7 +43,7 @@ def decide(request: Request, pk: int) -> HttpResponse:
     say = request.POST.get("say", "")
     try:
         if say == "show":
-            safety.reveal(check.run, by=actor(request))
+            masking.reveal(check.run, by=actor(request))
             return _page(request, check=check, revealed=True)
         if say == "back":
             safety_reviews.take_back(check, by=actor(request))
@@ -85,12 +85,12 @@ def _page(
     asked = request.GET.get("queue") or request.POST.get("queue") or ""
     queue = asked if asked in set(SafetyQueue) else ""
     check = check or queries.next_in_queue(queue, before)
-    thresholds = queries.thresholds_at(check.run.revision) if check else {}
+    thresholds = verdicts.thresholds_at(check.run.revision) if check else {}
     masked = check is not None and getattr(check.run, f"{check.side}_masked")
     context: dict[str, Any] = {
         "check": check,
         "thresholds": thresholds,
-        "scores": queries.score_rows(check.scores, thresholds, check.category) if check else [],
+        "scores": verdicts.score_rows(check.scores, thresholds, check.category) if check else [],
         "queue": queue,
         "counts": [("", "All", (counts := queries.queue_counts())[""])]
         + [(kind.value, kind.label, counts[kind.value]) for kind in SafetyQueue],

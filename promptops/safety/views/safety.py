@@ -10,12 +10,13 @@ from django.views.decorators.http import require_POST
 
 from promptops.ledger.audit import Actor
 from promptops.people.enums import Permission
+from promptops.runs.enums import SafetyMode
 from promptops.safety import changes as safety_releases
 from promptops.safety import guards
 from promptops.safety.actions import safety as actions
 from promptops.safety.changes import FilterChange
 from promptops.safety.earlier import filter_at, shown_at
-from promptops.safety.enums import SafetyMode, SafetyTermKind, WhenUnavailable
+from promptops.safety.enums import SafetyTermKind, WhenUnavailable
 from promptops.safety.forms import ModeForm
 from promptops.safety.models import SafetyModelVersion, SafetySettings
 from promptops.safety.queries import safety as queries

@@ -14,13 +14,14 @@ from promptops.engine.snapshot import SafetySpec
 from promptops.ledger.audit import Actor
 from promptops.live import snapshots as live
 from promptops.people.enums import Permission
+from promptops.runs.enums import SafetyMode, SafetySide
 from promptops.runs.models import Run
 from promptops.runs.queries import runs as run_queries
+from promptops.runs.queries import verdicts
 from promptops.safety import changes as safety_releases
 from promptops.safety import guards
 from promptops.safety.actions import safety as actions
 from promptops.safety.changes import FilterChange
-from promptops.safety.enums import SafetyMode, SafetySide
 from promptops.safety.forms import ThresholdsForm
 from promptops.safety.models import SafetySettings
 from promptops.safety.queries import replay as safety_replay
@@ -157,7 +158,7 @@ def _judged(text: str) -> dict[str, Any]:
         "stopped": spec.mode == SafetyMode.ENFORCE and spec.stops(verdict),
         "meaning": _meaning(spec, verdict),
         "thresholds": thresholds,
-        "scores": queries.score_rows(
+        "scores": verdicts.score_rows(
             {name.value: score for name, score in verdict.scores.items()}, thresholds, verdict.category or ""
         ),
         "window": [Word(word, word in deciding) for word in verdict.window.split()],

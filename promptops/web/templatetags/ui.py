@@ -18,10 +18,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import slugify
 from lucide.templatetags.lucide import lucide
 
-from promptops.compare.queries.matrix import Answer
 from promptops.people.enums import Role
-from promptops.prompts.content import summary
-from promptops.runs.enums import RunStatus
 from promptops.texts import diffs
 from promptops.texts.numbers import whole_percent
 
@@ -142,12 +139,6 @@ def share(value: float | None) -> str:
     return "–" if value is None else whole_percent(value)
 
 
-@register.filter(name="settings_summary")
-def settings_summary(content: object) -> list[tuple[str, str]]:
-    """Return label and value of each generation setting of a version or draft."""
-    return summary(content)
-
-
 @register.filter(name="in_unit")
 def in_unit(value: float | None, unit: str) -> str:
     """Return a value of a chart in its unit, which is "ms", "usd", "percent" or "count"."""
@@ -183,13 +174,6 @@ def chip(text: object, state: str = "") -> SafeString:
 def role_chip(role: str) -> SafeString:
     """The chip of a role."""
     return chip(Role(role).label, "accent plain" if role == Role.ADMINISTRATOR else "plain")
-
-
-@register.filter(name="status_chip")
-def status_chip(status: str) -> SafeString:
-    """The chip of a run's status."""
-    states = {RunStatus.SUCCEEDED: "ok", RunStatus.FAILED: "bad", RunStatus.CANCELED: "", RunStatus.BLOCKED: "bad"}
-    return chip(RunStatus(status).label.lower(), states[RunStatus(status)])
 
 
 @register.filter(name="category_words")
@@ -277,21 +261,6 @@ def struck(pieces: list[tuple[str, bool]]) -> SafeString:
             ((REMOVED[0], text, REMOVED[1]) if is_removed else ("", text, "") for text, is_removed in pieces),
         ),
     )
-
-
-@register.filter(name="facts")
-def facts(answer: Answer) -> str:
-    """What a cell of a comparison tells below an answer, but for the run: " · 412 ms · 20 in · stop"."""
-    told = [duration(answer.latency_ms)]
-    if answer.input_tokens is not None:
-        told.append(f"{number(answer.input_tokens)} in")
-    if answer.output_tokens is not None:
-        told.append(f"{number(answer.output_tokens)} token{'' if answer.output_tokens == 1 else 's'} out")
-    if answer.cost is not None:
-        told.append(f"{'~' if answer.cost_estimated else ''}{usd(answer.cost)}")
-    if answer.finish_reason:
-        told.append(answer.finish_reason)
-    return "".join(f" · {fact}" for fact in told)
 
 
 @register.simple_tag(name="diff_summary")

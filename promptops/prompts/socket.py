@@ -1,0 +1,44 @@
+"""Presence on an open page: others see who has an editor open, until the page closes."""
+
+import logging
+from typing import Any
+
+from channels.db import database_sync_to_async
+from django.db import Error
+
+from promptops.people.models import User
+from promptops.platform import outages
+from promptops.prompts.actions import presence
+from promptops.prompts.models import Template
+from promptops.web.socket import PagePart
+
+log = logging.getLogger(__name__)
+
+
+class PagePresence(PagePart):
+    """Which template's editor the page is."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.template = ""
+
+    async def arrive(self, user: User, data: dict[str, Any]) -> None:
+        """The page may be the editor of the template that it names."""
+        name = data.get("template")
+        if name == self.template or not isinstance(name, str):
+            return
+        template = await Template.objects.filter(name=name).afirst()
+        if template is not None:
+            self.template = name
+            await database_sync_to_async(presence.arrive)(template, user=user, channel=self.page.channel_name)
+
+    async def close(self) -> None:
+        """Leave with the page."""
+        if not self.template:
+            return
+        try:
+            await database_sync_to_async(presence.leave)(self.page.channel_name)
+        except Error as error:  # the heartbeat makes up for it
+            if outages.kind(error) is None:
+                raise
+            log.warning("Who left a page could not be kept.", exc_info=error)

@@ -1,0 +1,50 @@
+"""Erasing the texts of runs: one by one, and all that are older than the retention setting."""
+
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from promptops.ledger import audit
+from promptops.ledger.audit import SYSTEM, Actor
+from promptops.ledger.models import LiveConfiguration
+from promptops.platform import events
+from promptops.runs.enums import RunSource
+from promptops.runs.erasers import ERASERS
+from promptops.runs.models import Attempt, Run, SafetyCheck
+
+
+@transaction.atomic
+def erase(run: Run, *, by: Actor) -> None:
+    """Blank everything that a person typed or a model answered; the figures stay."""
+    if _erase(Run.objects.filter(pk=run.pk), is_expiry=False):
+        audit.record("run.erased", by=by, object=run)
+        events.broadcast_on_commit(events.RUN_ERASED, run.pk)
+
+
+@transaction.atomic
+def erase_expired(*, by: Actor = SYSTEM) -> int:
+    """Erase the text of runs older than the retention setting; returns how many."""
+    days = LiveConfiguration.objects.values_list("run_retention_days", flat=True).get(pk=1)
+    # What a comparison asked is the operators' own, and kept with the comparison; a single run can still be erased.
+    old = Run.objects.filter(at__lt=timezone.now() - timedelta(days=days)).exclude(source=RunSource.COMPARISON)
+    erased = _erase(old, is_expiry=True)
+    if erased:
+        audit.record("run.expired", by=by, object_name="runs", after={"runs": erased, "days": days})
+        events.broadcast_on_commit(events.RUN_ERASED, 0)
+    return erased
+
+
+def _erase(runs: QuerySet[Run], *, is_expiry: bool) -> int:
+    now = timezone.now()
+    # Of two servers that do this at once, each counts only the runs that it erased itself.
+    erased = runs.filter(erased_at=None).update(input="", output="", raw="", draft_body="", error="", erased_at=now)
+    # A provider's error may quote the prompt, so messages go too.
+    Attempt.objects.filter(run__in=runs.filter(erased_at=now)).update(message="")
+    # So do the words that a verdict names.
+    quoting = SafetyCheck.objects.filter(run__in=runs.filter(erased_at=now))
+    quoting.update(words=[], window="", reason="", report_note="")
+    for eraser in ERASERS:
+        eraser(runs.filter(erased_at=now), is_expiry)
+    return erased

@@ -1,0 +1,174 @@
+"""Running an operation: the snapshot's chain answers, events stream to the caller, the run is recorded at its end.
+
+The safety filter judges input and output. In shadow its verdicts are recorded with the run and change nothing; where
+it is enforced, the input is judged before anybody is asked, and no text leaves here before the output is judged.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+
+from django.urls import reverse
+from django.utils import timezone
+
+from promptops.engine.chain import AttemptStarted, ChainEvent, RunDone, TextChunk, run_chain
+from promptops.engine.errors import LLMProviderError
+from promptops.engine.providers import build_provider
+from promptops.engine.types import Attempt as EngineAttempt
+from promptops.ledger import registry
+from promptops.ledger.errors import Refused
+from promptops.ledger.registry import Action
+from promptops.live import snapshots as live
+from promptops.platform.draining import gate
+from promptops.runs.actions.recording import PAGE_WAITS_SECONDS, NotRecorded, recorder
+from promptops.runs.actions.records import record_run
+from promptops.runs.enums import RunStatus, SafetyMode, SafetySide
+from promptops.runs.judging import Blocked, judge, judge_the_rest, raise_if_blocked
+from promptops.runs.plans import Outcome, RunEvent, RunPlan, RunRecorded, SafetyChecked, TextHeld, size
+from promptops.runs.queries.runs import recorded_run
+
+registry.noun("run", "Runs")
+registry.object_kind("run", "Run", url=lambda entry: reverse("run", args=[entry.object_id]))
+registry.register(
+    Action(
+        "run.drilled",
+        "{actor} ran a failover drill: {after[drill]}",
+        when="somebody ran a failover drill; it counts in no statistic",
+        object="run",
+    ),
+    Action("run.erased", "{actor} erased the text of {object}", when="the text of a run was erased", object="run"),
+    Action(
+        "run.expired",
+        "{actor} erased the texts of runs older than {after[days]} days ({after[runs]} in all)",
+        when="texts older than the retention setting were erased",
+    ),
+)
+
+log = logging.getLogger(__name__)
+
+
+async def execute(plan: RunPlan) -> AsyncGenerator[RunEvent, None]:
+    """Run the plan: yields the chain's events and, last, RunRecorded. Read it inside `contextlib.aclosing`.
+
+    Where the safety filter is enforced, the text comes in one piece once it was judged, or not at all: then the run
+    ends as blocked, and RunRecorded has no response.
+
+    A provider error ends the run as failed, in RunRecorded rather than as an exception. When the caller goes away
+    (task canceled, generator closed) the run is recorded as canceled, with the attempts so far. Raises Refused when
+    the server is about to end.
+    """
+    if gate.closed:
+        raise Refused("The server is being restarted. Try again in a moment.")
+    with gate.passing(asyncio.current_task()):
+        async with aclosing(_execute(plan)) as happenings:
+            async for event in happenings:
+                yield event
+
+
+async def _execute(plan: RunPlan) -> AsyncGenerator[RunEvent, None]:
+    began = time.monotonic()
+    outcome = Outcome()
+    run_id = 0
+    try:
+        try:
+            async with aclosing(_answer(plan, outcome)) as happenings:
+                async for event in happenings:
+                    yield event
+            outcome.status = RunStatus.SUCCEEDED
+        except Blocked as stopped:
+            outcome.status, outcome.error, outcome.error_kind = RunStatus.BLOCKED, str(stopped), "blocked"
+        except LLMProviderError as failure:
+            outcome.status, outcome.error, outcome.error_kind = RunStatus.FAILED, str(failure), failure.kind
+        except Exception:
+            outcome.status = RunStatus.FAILED
+            outcome.error = "Something broke inside PromptOps; the server's log says what."
+            raise
+    finally:
+        outcome.latency_ms = (time.monotonic() - began) * 1000
+        outcome.attempts = list(outcome.attempts)  # the chain has the one before, and may still write to it
+        outcome.at = timezone.now()
+        # Until it is judged, which may take longer than the page waits.
+        outcome.raw_masked = bool(outcome.raw) and plan.snapshot.safety.mode != SafetyMode.OFF
+        recording = asyncio.create_task(_record(plan, outcome))
+        # Shielded, so that a run is recorded even while its caller is being canceled. A trial waits to the end.
+        wait = None if plan.thread else PAGE_WAITS_SECONDS
+        try:
+            await asyncio.shield(asyncio.ensure_future(asyncio.wait({recording}, timeout=wait)))
+        finally:
+            if not recording.done():  # otherwise the caller hears why it failed
+                recording.add_done_callback(recorder.log_failure)
+        with suppress(NotRecorded):
+            run_id = recording.result() if recording.done() else 0
+    answer = None if outcome.status == RunStatus.BLOCKED else outcome.response
+    yield RunRecorded(
+        run_id,
+        answer,
+        outcome.error,
+        outcome.latency_ms,
+        outcome.status,
+        tuple(outcome.checks),
+        tuple(outcome.attempts),
+        raw="" if answer is None or outcome.raw_masked else outcome.raw,
+        raw_masked=answer is not None and outcome.raw_masked,
+        recording=None if run_id else recording,
+    )
+
+
+async def _answer(plan: RunPlan, outcome: Outcome) -> AsyncGenerator[ChainEvent | TextHeld | SafetyChecked, None]:
+    """What happens until there is an answer, which goes into `outcome`. Raises `Blocked` and `LLMProviderError`."""
+    enforced = plan.snapshot.safety.mode == SafetyMode.ENFORCE
+    if enforced:
+        yield await judge(plan, SafetySide.INPUT, plan.input, outcome.checks)
+        raise_if_blocked(plan, outcome.checks)
+    asked, held = "", False
+    async with aclosing(_chain(plan, outcome.attempts)) as happenings:
+        async for event in happenings:
+            if isinstance(event, RunDone):
+                outcome.response = event.response
+                if enforced:
+                    yield await judge(plan, SafetySide.OUTPUT, event.response.content, outcome.checks)
+                    raise_if_blocked(plan, outcome.checks)
+                    yield TextChunk(event.response.content)
+            elif isinstance(event, AttemptStarted):
+                asked = event.provider
+            elif enforced and isinstance(event, TextChunk):
+                if not held:
+                    held = True
+                    yield TextHeld(asked)
+                continue
+            yield event
+
+
+def _chain(plan: RunPlan, attempts: list[EngineAttempt]) -> AsyncGenerator[ChainEvent, None]:
+    """The chain that the plan asks; what it tries is added to `attempts`."""
+    if not plan.providers:
+        raise LLMProviderError("There is no provider to ask. Turn one on, or add one, on the Providers page.")
+    providers = [build_provider(spec) for spec in plan.providers]
+    health = live.health
+    if plan.drill:  # it leaves no mark there, and calls nobody who is to be left alone
+        providers = [plan.drill.into(provider) for provider in providers]
+        health = health.copy()
+        health.forget(plan.drill.provider)
+    timeout_ms = plan.timeout_ms or plan.snapshot.settings.timeout_ms
+    return run_chain(
+        plan.request(),
+        providers,
+        timeout_ms=timeout_ms,
+        delivery=plan.delivery,
+        attempts=attempts,
+        health=health,
+        hedge=plan.hedge(),
+    )
+
+
+async def _record(plan: RunPlan, outcome: Outcome) -> int:
+    """Keep the run. It passes the gate by itself, since its caller may be gone before it is done."""
+    with gate.passing():
+        await judge_the_rest(plan, outcome)
+        return await recorder.record(
+            lambda failed: (failed and recorded_run(outcome)) or record_run(plan, outcome),
+            size=size(plan, outcome),
+            thread=plan.thread,
+        )

@@ -1,0 +1,137 @@
+"""Writing an ended run, its attempts and its verdicts into the database."""
+
+from django.db import transaction
+from django.utils import timezone
+
+from promptops.engine.safety.guard import VerdictDecision
+from promptops.engine.snapshot import SafetySpec
+from promptops.engine.types import Attempt as EngineAttempt
+from promptops.ledger import audit
+from promptops.ledger.audit import Actor
+from promptops.platform import events
+from promptops.runs.enums import RunSource, SafetyQueue, SafetySide
+from promptops.runs.judging import masks
+from promptops.runs.models import Attempt, Run, SafetyCheck
+from promptops.runs.plans import Outcome, RunPlan, SafetyChecked
+
+BORDERLINE = 0.75
+"""A text that passes with a score of at least this share of its category's threshold is worth a person's look."""
+
+
+@transaction.atomic
+def record_run(plan: RunPlan, outcome: Outcome) -> int:
+    """Keep a run, its attempts and its verdicts, and tell open pages at commit. Returns the run's id."""
+    run = _run(plan, outcome)
+    run.save()
+    if plan.drill and plan.by:
+        by = Actor.person(plan.by)
+        audit.record("run.drilled", by=by, object=run, object_name=str(run), after={"drill": str(plan.drill)})
+    Attempt.objects.bulk_create(
+        _attempt(run, position, attempt) for position, attempt in enumerate(outcome.attempts, start=1)
+    )
+    SafetyCheck.objects.bulk_create(_kept(run, check, plan.snapshot.safety) for check in outcome.checks)
+    if plan.recorded:
+        plan.recorded(run, outcome.error_kind)
+    if plan.source != RunSource.COMPARISON:  # hundreds a second; pages are told of the comparison instead
+        events.broadcast_on_commit(events.RUN_RECORDED, run.pk)
+    return run.pk
+
+
+def _run(plan: RunPlan, outcome: Outcome) -> Run:
+    masked = {check.side for check in outcome.checks if masks(check)}
+    response, attempts = outcome.response, outcome.attempts
+    return Run(
+        at=outcome.at or timezone.now(),
+        source=plan.source,
+        operation=plan.operation,
+        user=plan.by,
+        template=plan.template,
+        version=plan.version,
+        draft_body="" if plan.version else plan.content.body,
+        temperature=plan.temperature,
+        max_tokens=plan.max_tokens,
+        count=plan.count,
+        revision=plan.snapshot.revision,
+        input=plan.input,
+        output=response.content if response else "",
+        raw=outcome.raw,
+        status=outcome.status,
+        error=outcome.error,
+        provider=response.provider if response else "",
+        model=response.model if response else "",
+        fallback_used=response.fallback_used if response else False,
+        latency_ms=outcome.latency_ms,
+        truncated=response.truncated if response else False,
+        cost=_total_cost(attempts),
+        cost_estimated=any(attempt.cost_estimated for attempt in attempts),
+        drill=str(plan.drill or "")[:80],
+        input_masked=SafetySide.INPUT in masked,
+        # An answer to a harmful input repeats it.
+        output_masked=bool(masked and response),
+        raw_masked=outcome.raw_masked,
+    )
+
+
+def _attempt(run: Run, position: int, attempt: EngineAttempt) -> Attempt:
+    return Attempt(
+        run=run,
+        position=position,
+        provider=attempt.provider,
+        model=attempt.model or "",
+        outcome=attempt.outcome,
+        error_kind=attempt.error_kind or "",
+        message=attempt.message or "",
+        started_ms=attempt.started_ms,
+        first_text_ms=attempt.first_text_ms,
+        latency_ms=attempt.latency_ms,
+        input_tokens=attempt.usage.input_tokens if attempt.usage else None,
+        output_tokens=attempt.usage.output_tokens if attempt.usage else None,
+        cached_tokens=attempt.usage.cached_tokens if attempt.usage else None,
+        reasoning_tokens=attempt.usage.reasoning_tokens if attempt.usage else None,
+        usage_estimated=attempt.usage_estimated,
+        cost=attempt.cost,
+        cost_estimated=attempt.cost_estimated,
+        queued_ms=attempt.queued_ms,
+        connect_ms=attempt.connect_ms,
+        answered_model=(attempt.answered_model or "")[:200],
+        finish_reason=(attempt.finish_reason or "")[:40],
+        truncated=attempt.truncated,
+        hedge=attempt.hedge,
+        status=attempt.status,
+    )
+
+
+def _kept(run: Run, check: SafetyChecked, safety: SafetySpec) -> SafetyCheck:
+    verdict = check.verdict
+    thresholds = safety.policy.thresholds
+    shares = [score / thresholds[name] for name, score in verdict.scores.items() if thresholds.get(name)]
+    share = max(shares, default=None)
+    queue = ""
+    if verdict.decision is VerdictDecision.BLOCK:
+        queue = SafetyQueue.BLOCKED
+    elif verdict.decision is VerdictDecision.ALLOW and share is not None and share >= BORDERLINE:
+        queue = SafetyQueue.BORDERLINE
+    return SafetyCheck(
+        run=run,
+        side=check.side,
+        decision=verdict.decision.value,
+        layer=verdict.layer.value if verdict.layer else "",
+        category=verdict.category.value if verdict.category else "",
+        scores={name.value: round(score, 4) for name, score in verdict.scores.items()},
+        score=share,
+        cause=verdict.cause.value if verdict.cause else "",
+        language=verdict.language,
+        words=list(verdict.words),
+        window=verdict.window if verdict.category else "",
+        reason=verdict.reason or "",
+        model_id=safety.model_id,
+        mode=safety.mode,
+        blocked=check.blocked,
+        at=run.at,
+        queue=queue,
+    )
+
+
+def _total_cost(attempts: list[EngineAttempt]) -> float | None:
+    costs = [attempt.cost for attempt in attempts if attempt.cost is not None]
+    return sum(costs) if costs else None

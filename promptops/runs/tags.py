@@ -1,0 +1,18 @@
+"""Filters for pages that show runs. Settings make them builtins."""
+
+from __future__ import annotations
+
+from django import template
+from django.utils.safestring import SafeString
+
+from promptops.runs.enums import RunStatus
+from promptops.web.templatetags.ui import chip
+
+register = template.Library()
+
+
+@register.filter(name="status_chip")
+def status_chip(status: str) -> SafeString:
+    """The chip of a run's status."""
+    states = {RunStatus.SUCCEEDED: "ok", RunStatus.FAILED: "bad", RunStatus.CANCELED: "", RunStatus.BLOCKED: "bad"}
+    return chip(RunStatus(status).label.lower(), states[RunStatus(status)])

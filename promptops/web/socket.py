@@ -1,0 +1,306 @@
+"""The one socket of an open page: hints to it, and messages from it that the parts of features answer.
+
+Hints are JSON (`{"event": "revision", "number": 13}`); what belongs into the page is HTML that htmx swaps out of band.
+Every message asks again who is signed in and what their role may do. What a feature does on a page is a `PagePart`.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import weakref
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from autobahn.exception import Disconnected
+from channels.db import database_sync_to_async
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.sessions.backends.db import SessionStore
+from django.core.exceptions import ValidationError
+from django.db import Error
+from django.template.loader import render_to_string
+from django.utils.crypto import constant_time_compare
+
+from promptops.ledger.actions.trail import record_refusal
+from promptops.ledger.audit import Actor
+from promptops.live import polling
+from promptops.people.enums import Permission
+from promptops.people.models import User
+from promptops.platform import events, outages
+from promptops.platform.addresses import socket_address
+from promptops.web.access import refusal
+from promptops.web.fragments import FRAGMENTS, Numbers, fragments, is_newer, readers, shown_numbers
+from promptops.web.middleware import zone_of
+
+log = logging.getLogger(__name__)
+
+MAX_MESSAGE = 512 * 1024
+SIGNED_OUT = 4401  # the close code; 4000 to 4999 are for applications (RFC 6455, section 7.4.2)
+TOO_MANY = 4429  # the close code for one page too many; the page waits longer before it tries again
+
+
+pages_of: Counter[int] = Counter()  # by user id: open pages in this process
+SECONDS_BETWEEN_RUNS = 1.0  # between two hints that there are new runs
+SECONDS_BETWEEN_PUSHES = 1.0  # between two times that parts of a page are sent to it
+
+open_pages: "weakref.WeakSet[PageConsumer]" = weakref.WeakSet()  # of this process
+FEW_PAGES = 20
+SPREAD_MS = 10
+"""Of each open page: a fragment takes the server about 10 ms."""
+MAX_SPREAD_MS = 6_000
+
+
+class PagePart:
+    """What one feature does on one open page. It answers the messages whose action it names."""
+
+    actions: Mapping[str, Permission | None] = {}
+    """The messages that the part answers, each with its permission; None: everybody who is signed in."""
+
+    def __init__(self, page: "PageConsumer") -> None:
+        self.page = page
+
+    async def do(self, user: User, data: dict[str, Any]) -> None:
+        """Do what the message asks. Raises ValidationError with the reason when it is refused."""
+
+    async def arrive(self, user: User, data: dict[str, Any]) -> None:
+        """The page says what it shows."""
+
+    async def hear(self, event: str) -> None:
+        """An event has come that pages may have to show."""
+
+    async def stop(self) -> None:
+        """End what goes on for the person, who is signed out."""
+
+    async def close(self) -> None:
+        """End what goes on for the page, which is gone."""
+
+
+class PageConsumer(AsyncWebsocketConsumer):
+    """One per open page."""
+
+    def __init__(self, *args: Any, parts: Sequence[type[PagePart]] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.parts = [part(self) for part in parts]
+        self.ended = False
+        self.user_id = 0  # 0 until the socket counts as somebody's page
+        self.newest_run = 0
+        self.telling: asyncio.Task[None] | None = None
+        self.shown: dict[str, Numbers] = {}  # parts of the page that are sent to it, with what they show
+        self.pushing: asyncio.Task[None] | None = None
+        self.push_again = False
+        open_pages.add(self)
+
+    async def connect(self) -> None:
+        try:
+            user = await self._user()
+            heads = await database_sync_to_async(polling.heads)()
+        except Error as error:
+            if outages.kind(error) is None:
+                raise
+            log.warning("A page could not open its socket.", exc_info=error)
+            await self.close()  # it tries again by itself
+            return
+        if user is None or not user.may(Permission.READ):
+            # Accepted first: a browser cannot tell a refused handshake from a lost connection, and would try for ever.
+            await self.accept()
+            await self._sign_out()
+            return
+        if pages_of[user.pk] >= settings.SOCKETS_PER_PERSON:
+            await self.accept()
+            await self._refuse(f"You have {pages_of[user.pk]} pages open. Close some, then reload this one.", {})
+            await self.close(code=TOO_MANY)
+            return
+        pages_of[user.pk] += 1
+        self.user_id, self.role = user.pk, user.role
+        await self.channel_layer.group_add(events.PAGES, self.channel_name)
+        await self.accept()
+        # A page that missed something while it was away sees newer numbers and catches up.
+        for event, number in heads.items():
+            await self._send_event(event, number=number)
+
+    async def send(self, *args: Any, **kwargs: Any) -> None:
+        """Send to the page; what is meant for one that has just left, and whose leaving is yet unread, is dropped."""
+        with contextlib.suppress(Disconnected):
+            await super().send(*args, **kwargs)
+
+    async def disconnect(self, code: int) -> None:
+        if self.user_id:
+            pages_of[self.user_id] -= 1
+            if not pages_of[self.user_id]:
+                del pages_of[self.user_id]
+        open_pages.discard(self)
+        for task in (self.telling, self.pushing):
+            if task:
+                task.cancel()
+        try:
+            for part in self.parts:
+                await part.close()
+        finally:
+            await self.channel_layer.group_discard(events.PAGES, self.channel_name)
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """Do what the page asks. Nothing that a page can send may end the socket: its other runs depend on it."""
+        data: dict[str, Any] = {}
+        try:
+            data = _parse(text_data or "")
+            await self._do(data)
+        except ValidationError as refused:
+            await self._refuse(" ".join(refused.messages), data)
+        except Exception as error:
+            log.exception("A message of a page could not be handled")
+            reason = outages.sentence(error)
+            if reason is None:
+                reason = "Something broke on the server; its log says what. Reload the page and try again."
+            elif data.get("action") == "here":
+                return  # nobody asked for it
+            await self._refuse(reason, data)
+
+    async def _do(self, data: dict[str, Any]) -> None:
+        user = await self._user()
+        if user is None:
+            await self._sign_out()
+            return
+        action = data.get("action")
+        if action == "here":
+            await self._arrive(user, data)
+            return
+        part = next((part for part in self.parts if action in part.actions), None)
+        if part is None or not isinstance(action, str):
+            raise ValidationError("This page is out of date. Reload it and try again.")
+        permission = part.actions[action]
+        if permission and not user.may(permission):
+            by = Actor.person(user, socket_address(self.scope))
+            await database_sync_to_async(record_refusal)(action, by=by, method="WebSocket", permission=permission)
+            raise ValidationError(refusal(permission))
+        await part.do(user, data)
+
+    async def _arrive(self, user: User, data: dict[str, Any]) -> None:
+        """The page says which parts it shows."""
+        if not user.may(Permission.READ):
+            return
+        self.shown = shown_numbers(data.get("shown"))
+        self._push_soon()
+        for part in self.parts:
+            await part.arrive(user, data)
+
+    async def page_event(self, message: dict[str, Any]) -> None:
+        """A hint from the channel layer."""
+        if self.ended:
+            return
+        if message["event"] == events.RUN_RECORDED:
+            self.newest_run = message["number"]
+            self._push_soon(events.RUN_RECORDED)
+            if self.telling is None or self.telling.done():
+                self.telling = asyncio.create_task(self._tell_of_runs())
+        elif message["event"] == events.RECORDING_CHANGED:
+            for part in self.parts:
+                await part.hear(message["event"])
+        elif message["event"] != events.USER_CHANGED:
+            await self._send_event(message["event"], number=message["number"], **_spread())
+            if message["event"] in events.GROWING:
+                self._push_soon(message["event"])
+        elif message["number"] == self.user_id:
+            user = await self._user()
+            if user is None:
+                await self._sign_out()
+            elif user.role != self.role:
+                self.role = user.role
+                await self._send_event("reload")
+
+    async def _tell_of_runs(self) -> None:
+        """Runs may come by the hundred: a page hears of one at once, and of the newest since then once a second."""
+        told = 0
+        while told != self.newest_run and not self.ended:
+            told = self.newest_run
+            await self._send_event(events.RUN_RECORDED, number=told, **_spread())
+            await asyncio.sleep(SECONDS_BETWEEN_RUNS)
+
+    def _push_soon(self, event: str = "") -> None:
+        """Send the parts that are old by now, if the event can change one; at most once in `SECONDS_BETWEEN_PUSHES`."""
+        if not any(not event or event in FRAGMENTS[name].events for name in self.shown):
+            return
+        self.push_again = True
+        if self.pushing is None or self.pushing.done():
+            self.pushing = asyncio.create_task(self._push())
+
+    async def _push(self) -> None:
+        while self.push_again and not self.ended:
+            self.push_again = False
+            try:
+                await self._send_parts()
+            except Error as error:
+                if outages.kind(error) is None:
+                    raise
+                self.push_again = True
+            await asyncio.sleep(SECONDS_BETWEEN_PUSHES)
+
+    async def _send_parts(self) -> None:
+        role = await readers.role_of(self.session_key, _session_keys)
+        if role is None:
+            user = await self._user()
+            if user is None:
+                await self._sign_out()
+                return
+            role = user.role
+        zone = zone_of(self.scope["cookies"])
+        for name, shown in list(self.shown.items()):
+            part = await fragments.current(name, role, zone)
+            if is_newer(part.numbers, shown, FRAGMENTS[name]):
+                await self.send(part.message)
+                self.shown[name] = part.numbers
+
+    async def _sign_out(self) -> None:
+        """Tell the page to go to the sign-in page, and end."""
+        for part in self.parts:
+            await part.stop()
+        self.ended = True  # what comes until the socket is closed has nobody to go to
+        await self._send_event("signed_out")
+        await self.close(code=SIGNED_OUT)
+
+    async def _refuse(self, text: str, data: dict[str, Any]) -> None:
+        """Say why the page does not get what it asked for; it takes back what it showed at its `place`."""
+        await self.send(render_to_string("_toast_oob.html", {"text": text, "level": "error"}))
+        await self._send_event("refused", place=data.get("place"))
+
+    async def _send_event(self, event: str, **fields: Any) -> None:
+        await self.send(json.dumps({"event": event, **fields}))
+
+    @property
+    def session_key(self) -> str:
+        return self.scope["session"].session_key or ""
+
+    @database_sync_to_async
+    def _user(self) -> User | None:
+        """Who this socket's session belongs to by now: None once signed out, deactivated or with a changed password."""
+        key = self.session_key
+        session = SessionStore(session_key=key) if key else {}
+        user = User.objects.filter(pk=session.get(SESSION_KEY) or 0, is_active=True).first()
+        if user is None:
+            return None
+        # As django.contrib.auth.get_user does, which would give the session a new key that no cookie could tell of.
+        known = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
+        held = session.get(HASH_SESSION_KEY, "")
+        return user if any(constant_time_compare(held, value) for value in known) else None
+
+
+def _parse(text: str) -> dict[str, Any]:
+    try:
+        data = json.loads(text) if len(text) <= MAX_MESSAGE else None
+    except (ValueError, RecursionError):
+        data = None
+    if not isinstance(data, dict):
+        raise ValidationError("That message could not be read. Reload the page and try again.")
+    return data
+
+
+def _session_keys() -> list[str]:
+    return [page.session_key for page in list(open_pages) if page.shown]
+
+
+def _spread() -> dict[str, int]:
+    """Over how many ms pages spread what they fetch after a hint; nothing where few are open."""
+    pages = len(open_pages)
+    return {} if pages <= FEW_PAGES else {"spread": min(MAX_SPREAD_MS, pages * SPREAD_MS)}
