@@ -14,16 +14,16 @@ from django.db.models import Max
 from django.db.models.signals import post_migrate, pre_migrate
 
 PACKAGE = Path(__file__).parent
-# The parts of the live configuration, in the order in which releases keep them.
-PARTS = ("prompts.live_part", "providers.live_part", "prompts.live_variables", "site.live_part", "safety.live_part")
+# What registers itself when it is imported: audited actions, parts of the live configuration, tasks, receivers, checks.
+REGISTERING = ("audited", "following", "live_part", "live_variables", "signals", "system_checks")
 
 
 def registering_modules() -> list[str]:
-    """Return the modules that register something when they are imported: parts, audited actions, receivers, checks."""
+    """Return the modules of the features that register something when they are imported."""
     files = [*PACKAGE.glob("*/actions.py"), *PACKAGE.glob("*/actions/*.py")]
-    files += [path for name in ("audited", "signals", "system_checks") for path in PACKAGE.glob(f"*/{name}.py")]
-    found = {".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__") for path in files}
-    return [f"promptops.{name}" for name in (*PARTS, *sorted(found))]
+    files += [path for name in REGISTERING for path in PACKAGE.glob(f"*/{name}.py")]
+    names = {".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in files}
+    return sorted(f"promptops.{name.removesuffix('.__init__')}" for name in names)
 
 
 class PromptOpsConfig(AppConfig):

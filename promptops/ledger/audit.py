@@ -24,6 +24,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from promptops.ledger import registry
 from promptops.ledger.models import AuditEntry, AuditHead
+from promptops.people.models import User
 from promptops.platform import events
 
 if TYPE_CHECKING:
@@ -325,3 +326,7 @@ def _fill(entry: AuditEntry, *, actor: str, object: str, shown: Callable[[Any], 
     if template is None:
         return f"{actor}: {shown(entry.action)} {object}"
     return template.format(actor=actor, object=object, before=before, after=after)
+
+
+# The parts of the place that act without a person.
+SYSTEM_NAMES = [actor.name for actor in (SYSTEM, COMMAND_LINE, SOMEBODY)]

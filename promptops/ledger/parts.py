@@ -1,7 +1,7 @@
 """The parts of the live configuration: each feature registers one, and the snapshot and releases are views of them.
 
 A part says how it loads into the snapshot, what of it a release keeps, and how it is rolled back where it can be as a
-whole. This module knows no feature: the parts are in `promptops.live_parts`.
+whole. This module knows no feature: each has its part in `live_part.py`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -30,6 +30,9 @@ class Part:
 RollBack = Callable[..., Any]
 """`roll_back(revision, *, by, expected, note)`: makes a part live again as a revision had it."""
 
+ORDER = ("templates", "providers", "variables", "settings", "safety")
+"""The parts of a release in the order in which it keeps them; a part that is not named here comes after them."""
+
 _parts: dict[str, Part] = {}
 _roll_backs: dict[str, RollBack] = {}
 
@@ -39,6 +42,8 @@ def register(part: Part) -> None:
     if part.name in _parts:
         raise ValueError(f"The part {part.name} is registered already.")
     _parts[part.name] = part
+    for name in sorted(_parts, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER)):
+        _parts[name] = _parts.pop(name)
 
 
 def rolls_back(name: str) -> Callable[[RollBack], RollBack]:

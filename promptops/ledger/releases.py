@@ -1,5 +1,6 @@
 """The part that every release has in common."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +10,10 @@ from django.db.models import F
 from promptops.ledger import audit, parts
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import LiveConfiguration, Release
-from promptops.live import snapshots as live
 from promptops.platform import events
+
+AT_COMMIT: list[Callable[[], object]] = []
+"""Called when a release is committed: `live.snapshots` swaps this process's snapshot."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,8 @@ def record_release(
     Call it last, when everything is changed: what is live then is kept as what the revision stood for.
     """
     # Before any hint of this release. Robust: it is committed whatever happens here, and `live.follow` swaps again.
-    transaction.on_commit(live.refresh, robust=True)
+    for callback in AT_COMMIT:
+        transaction.on_commit(callback, robust=True)
     release = Release.objects.create(
         revision=revision,
         action=action,

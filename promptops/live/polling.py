@@ -1,21 +1,39 @@
-"""What a process asks the database twice a second, in one statement, and what it asks after that has changed.
+"""What a process asks the database twice a second, in one statement, and what it does when an answer has changed.
 
-The statement opens no transaction. What a change leads to is in `live.snapshots` and in the tasks that it wakes.
+The statement opens no transaction. Features add what they watch (`watch`), what opens pages' hints (`head`), and what
+follows from new audit entries (`after_entries`). `live.snapshots` does the asking.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
-from django.db.models import Exists, Func, JSONField, OuterRef, Subquery
-from django.db.models.functions import JSONArray
+from django.db.models import Func, JSONField, QuerySet, Subquery
 
-from promptops.compare.enums import ComparisonState
-from promptops.compare.models import Comparison
-from promptops.ledger.models import AuditEntry, AuditHead, LiveConfiguration
+from promptops.ledger.models import AuditHead, LiveConfiguration
 from promptops.platform import events
-from promptops.prompts.models import Draft, Presence
-from promptops.providers.models import LearnedAdaptation
-from promptops.runs.models import Run
+
+T = TypeVar("T")
+
+
+class InThread(Protocol):
+    """Runs a function that reads the database in the follower's own thread."""
+
+    async def __call__(self, work: Callable[..., T], /, *arguments: Any) -> T: ...
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Something of a feature that a process watches."""
+
+    query: Callable[[], Any]
+    """Returns the expression of its one value in the statement."""
+    parse: Callable[[Any], Any]
+    """Turns what the database answers into a value to compare; the value of nothing is `parse(None)`."""
+    changed: "Callable[[Any, Any, InThread], Awaitable[None]] | None" = None
+    """Called with the value before and now when they differ."""
+    looked: Callable[[Any], None] | None = None
+    """Called with the value at each look."""
 
 
 @dataclass(frozen=True)
@@ -24,15 +42,19 @@ class Look:
 
     heads: dict[str, int]
     """The newest revision, audit entry and run, by event name: what an open page compares itself with."""
-    presence: dict[int, frozenset[tuple[int, bool]]]
-    """By template id: which of its editor's pages are open (their rows' ids), and whether the person has a draft."""
-    learned: frozenset[int]
-    """The rows of what runs learned of providers; no row ever changes."""
-    is_comparing: bool
-    """A comparison is running, so there may be trials to run."""
+    values: dict[str, Any]
+    """What each watch found, by its name."""
 
 
-class _JSONRows(Func):
+_heads: dict[str, Callable[[], Any]] = {
+    events.AUDIT_RECORDED: lambda: Subquery(AuditHead.objects.filter(pk=1).values("seq")),
+}
+_watches: dict[str, Watch] = {}
+AFTER_ENTRIES: list[Callable[[int, InThread], Awaitable[None]]] = []
+"""Called with the number of the last known audit entry when there are newer ones."""
+
+
+class JSONRows(Func):
     """All rows of a query as one value: a list."""
 
     function = "jsonb_agg"
@@ -42,50 +64,42 @@ class _JSONRows(Func):
         return self.as_sql(compiler, connection, function="json_group_array", **context)
 
 
-def _head_values() -> tuple[str, Subquery, Subquery]:
-    newest_entry = AuditHead.objects.filter(pk=1).values("seq")
-    return "revision", Subquery(newest_entry), Subquery(Run.objects.order_by("-id").values("id")[:1])
+def head(event: str, newest: Callable[[], QuerySet[Any, Any]]) -> None:
+    """Let open pages hear of this event; `newest` returns a query of its one newest number."""
+    _heads[event] = lambda: Subquery(newest())
 
 
-def _heads(revision: int, entry: int | None, run: int | None) -> dict[str, int]:
-    return {events.REVISION_RELEASED: revision, events.AUDIT_RECORDED: entry or 0, events.RUN_RECORDED: run or 0}
+def watch(name: str, watched: Watch) -> None:
+    """Watch something. Raises ValueError for a name that is watched already."""
+    if name in _watches:
+        raise ValueError(f"{name} is watched already.")
+    _watches[name] = watched
+
+
+def watches() -> dict[str, Watch]:
+    """Return what is watched, by name."""
+    return _watches
+
+
+def _named(revision: int, *newest: int | None) -> dict[str, int]:
+    return {events.REVISION_RELEASED: revision} | {
+        event: number or 0 for event, number in zip(_heads, newest, strict=True)
+    }
 
 
 def heads() -> dict[str, int]:
     """Return the newest revision, audit entry and run, by event name."""
-    return _heads(*LiveConfiguration.objects.values_list(*_head_values()).get(pk=1))
+    newest = [query() for query in _heads.values()]
+    return _named(*LiveConfiguration.objects.values_list("revision", *newest).get(pk=1))
 
 
 def look() -> Look:
     """Read in one statement all that a process watches."""
-    draft = Draft.objects.filter(template=OuterRef("template"), user=OuterRef("user"))
-    open_pages = Presence.current().values(rows=_JSONRows(JSONArray("template_id", "pk", Exists(draft))))
-    learned = LearnedAdaptation.objects.order_by().values(rows=_JSONRows("pk"))
-    running = Comparison.objects.filter(state=ComparisonState.RUNNING)
-    *newest, pages, adaptations, is_comparing = LiveConfiguration.objects.values_list(
-        *_head_values(), Subquery(open_pages), Subquery(learned), Exists(running)
-    ).get(pk=1)
-    presence: dict[int, set[tuple[int, bool]]] = {}
-    for template, page, has_draft in pages or []:
-        presence.setdefault(template, set()).add((page, bool(has_draft)))
+    newest = [query() for query in _heads.values()]
+    watched = [each.query() for each in _watches.values()]
+    row = LiveConfiguration.objects.values_list("revision", *newest, *watched).get(pk=1)
+    found = row[1 + len(newest) :]
     return Look(
-        heads=_heads(*newest),
-        presence={template: frozenset(of_template) for template, of_template in presence.items()},
-        learned=frozenset(adaptations or []),
-        is_comparing=is_comparing,
+        heads=_named(*row[: 1 + len(newest)]),
+        values={name: each.parse(value) for (name, each), value in zip(_watches.items(), found, strict=True)},
     )
-
-
-SIGN_INS_CHANGED = ("user.role_changed", "user.deactivated", "user.password_changed", "user.session_ended")
-
-
-def people_changed(since: int) -> list[int]:
-    """Return the ids of the people whose role, password or sessions changed after that audit entry."""
-    entries = AuditEntry.objects.filter(seq__gt=since, action__in=SIGN_INS_CHANGED)
-    return [int(pk) for pk in entries.values_list("object_id", flat=True).distinct().order_by()]
-
-
-def cooldowns_ended(since: int) -> list[tuple[str, int]]:
-    """Return provider and audit entry of each cooldown that somebody ended after that audit entry."""
-    entries = AuditEntry.objects.filter(seq__gt=since, action="provider.cooldown_ended")
-    return list(entries.order_by("seq").values_list("object_name", "seq"))

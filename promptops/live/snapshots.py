@@ -16,22 +16,21 @@ from channels.db import database_sync_to_async
 from django.db import Error
 
 from promptops.engine.health import HealthRegistry
-from promptops.engine.providers.adaptations import learned
-from promptops.engine.providers.addresses import base_address
 from promptops.engine.snapshot import Snapshot
 from promptops.ledger import parts
 from promptops.ledger.models import LiveConfiguration
+from promptops.ledger.releases import AT_COMMIT
 from promptops.live import polling
 from promptops.live.polling import Look
-from promptops.platform import events
+from promptops.platform import background, events
 from promptops.platform.threads import DatabaseThread, in_background
-from promptops.providers.key_variables import address_of
-from promptops.providers.models import LearnedAdaptation, Provider
-from promptops.safety import guards
 
 log = logging.getLogger(__name__)
 
 FOLLOW_SECONDS = 0.5
+
+SWAPPED: list[Callable[[Snapshot | None, Snapshot], None]] = []
+"""Called with the snapshot before and now after one was swapped in: what features keep in memory beside it."""
 
 health = HealthRegistry()
 """How the providers are doing, as the runs of this process have found; it outlives every swap of the snapshot."""
@@ -59,8 +58,6 @@ following = Following()
 
 _lock = threading.Lock()
 _current: Snapshot | None = None
-_restored: set[tuple[str, str]] = set()  # what `learned` knows from the database, by address and model
-_ended_here: set[int] = set()  # the audit entries of cooldowns that this process has ended
 
 
 def current() -> Snapshot:
@@ -89,11 +86,10 @@ def refresh() -> Snapshot:
             following.loaded_at = time.monotonic()
             if before is not None:
                 _forget_changed(before, loaded)
-            if before is None or before.safety != loaded.safety:
-                guards.warm_up(loaded.safety)
         else:
             return before
-    restore_learned()
+    for callback in SWAPPED:
+        callback(before, loaded)
     return loaded
 
 
@@ -109,35 +105,6 @@ def forget() -> None:
     """Drop the snapshot, so that the next reader loads it (for tests)."""
     global _current
     _current = None
-
-
-def server(provider: Provider) -> str:
-    """Return the address by which the engine remembers what it learned of the provider."""
-    return base_address(address_of(provider)).rstrip("/")
-
-
-def restore_learned() -> None:
-    """Make this process ask each provider as the database knows that it wants to be asked.
-
-    What the database no longer has is forgotten.
-    """
-    global _restored
-    stored: dict[tuple[str, str], dict[str, str]] = {}
-    for row in LearnedAdaptation.objects.select_related("provider"):
-        stored.setdefault((server(row.provider), row.model), {})[row.name] = row.words
-    with _lock:
-        for place in _restored - stored.keys():
-            learned.forget(*place)
-        for place, words in stored.items():
-            learned.restore(*place, words)
-        _restored = set(stored)
-
-
-def end_cooldown(provider: str, entry: int) -> None:
-    """Let runs of this process ask the provider again now. `entry` is the audit entry of the person's decision."""
-    if entry not in _ended_here:
-        _ended_here.add(entry)
-        health.end_cooldown(provider)
 
 
 def load() -> Snapshot:
@@ -163,11 +130,8 @@ async def hear(event: str, number: int) -> None:
     await events.tell_pages(event, number)
 
 
-async def follow(interval: float = FOLLOW_SECONDS, *, on_comparison: Callable[[], None] = lambda: None) -> None:
-    """For ever: notice what other processes changed, swap the snapshot, and tell this process's open pages.
-
-    `on_comparison` is called at each look while a comparison is running.
-    """
+async def follow(interval: float = FOLLOW_SECONDS) -> None:
+    """For ever: notice what other processes changed, swap the snapshot, and tell this process's open pages."""
     before: Look | None = None
     thread = DatabaseThread("follower")  # its own, so that nothing slow holds up a release
     try:
@@ -175,8 +139,6 @@ async def follow(interval: float = FOLLOW_SECONDS, *, on_comparison: Callable[[]
             try:
                 now = await thread.run(polling.look)
                 await _take_over(before, now, thread)
-                if now.is_comparing:
-                    on_comparison()
                 before, following.polled_at = now, time.monotonic()
             except Exception as error:  # a database that is away must not end the following
                 if not following.is_failing:
@@ -191,12 +153,12 @@ async def _take_over(before: Look | None, now: Look, thread: DatabaseThread) -> 
     """Swap the snapshot if it is old, take over what else changed, and tell pages what they have not heard yet."""
     if _current is None or now.heads[events.REVISION_RELEASED] > _current.revision:
         await thread.run(refresh)
-    if now.learned != (before.learned if before else frozenset()):
-        await thread.run(restore_learned)
-    presence_before = before.presence if before else {}
-    for template in {*presence_before, *now.presence}:
-        if presence_before.get(template) != now.presence.get(template):
-            await events.tell_pages(events.PRESENCE_CHANGED, template)
+    for name, watched in polling.watches().items():
+        was, value = before.values[name] if before else watched.parse(None), now.values[name]
+        if watched.changed and value != was:
+            await watched.changed(was, value, thread.run)
+        if watched.looked:
+            watched.looked(value)
     if before is None:
         events.begin_at(now.heads)  # pages that open later begin there
         return
@@ -206,7 +168,20 @@ async def _take_over(before: Look | None, now: Look, thread: DatabaseThread) -> 
         await events.tell_pages(event, number)
     newest_entry = before.heads[events.AUDIT_RECORDED]
     if now.heads[events.AUDIT_RECORDED] > newest_entry:
-        for person in await thread.run(polling.people_changed, newest_entry):
-            await events.tell_pages(events.USER_CHANGED, person)
-        for provider, entry in await thread.run(polling.cooldowns_ended, newest_entry):
-            end_cooldown(provider, entry)
+        for callback in polling.AFTER_ENTRIES:
+            await callback(newest_entry, thread.run)
+
+
+AT_COMMIT.append(refresh)
+
+
+@background.task
+async def keep_up() -> None:
+    """Follow the database, for ever."""
+    await follow()
+
+
+@background.task
+async def relay_hints() -> None:
+    """Take the hints of other processes, for ever."""
+    await events.relay(hear)

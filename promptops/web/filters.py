@@ -10,8 +10,8 @@ from django.http import QueryDict
 from django.utils import timezone
 from django.utils.functional import cached_property
 
-from promptops.history.queries.audit import SYSTEM_NAMES
 from promptops.ledger import registry
+from promptops.ledger.audit import SYSTEM_NAMES
 from promptops.ledger.registry import Action
 from promptops.people.models import User
 

@@ -167,8 +167,9 @@ class PageConsumer(AsyncWebsocketConsumer):
         if action == "here":
             await self._arrive(user, data)
             return
+        action = action if isinstance(action, str) else ""
         part = next((part for part in self.parts if action in part.actions), None)
-        if part is None or not isinstance(action, str):
+        if part is None:
             raise ValidationError("This page is out of date. Reload it and try again.")
         permission = part.actions[action]
         if permission and not user.may(permission):

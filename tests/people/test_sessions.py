@@ -18,6 +18,7 @@ from promptops.ledger.errors import Stale
 from promptops.ledger.models import AuditEntry
 from promptops.live import polling
 from promptops.people import actions as accounts
+from promptops.people import following
 from promptops.people.browsers import browser_name
 from promptops.people.models import User, UserSession
 from tests.conftest import PASSWORD
@@ -218,8 +219,8 @@ def test_other_processes_learn_whose_sign_in_changed(viewer, editor, actor):
     before = polling.heads()["audit"]
     accounts.end_session(session_of(sign_in(viewer)), by=actor)
     accounts.change_role(editor, "viewer", by=actor)
-    assert sorted(polling.people_changed(before)) == sorted([viewer.pk, editor.pk])
-    assert polling.people_changed(polling.heads()["audit"]) == []
+    assert sorted(following.people_changed(before)) == sorted([viewer.pk, editor.pk])
+    assert following.people_changed(polling.heads()["audit"]) == []
 
 
 @pytest.mark.django_db

@@ -2,7 +2,7 @@
 
 import pytest
 
-from promptops.platform.addresses import client_address, client_network
+from promptops.platform.addresses import address_of, client_network
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from promptops.platform.addresses import client_address, client_network
 )
 def test_a_clients_address(settings, behind_proxy, peer, forwarded, address):
     settings.BEHIND_PROXY = behind_proxy
-    assert client_address(peer, forwarded) == address
+    assert address_of(peer, forwarded) == address
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ from django.contrib.sessions.models import Session
 from django.utils import timezone
 
 from promptops.ledger.models import AuditEntry, LiveConfiguration
+from promptops.people.following import drop_expired_sessions
 from promptops.platform import background
+from promptops.runs.following import erase_old_texts
 from promptops.runs.models import Attempt, Run
 
 pytestmark = pytest.mark.django_db
@@ -28,8 +30,8 @@ def run(age: timedelta, **fields) -> Run:
 def test_texts_are_erased_once_they_are_older_than_the_setting_and_figures_stay():
     LiveConfiguration.objects.update(run_retention_days=7)
     old, young = run(timedelta(days=7, minutes=1)), run(timedelta(days=6, hours=23))
-    background._tidy()
-    background._tidy()
+    erase_old_texts()
+    erase_old_texts()
     old.refresh_from_db()
     young.refresh_from_db()
     assert (old.input, old.output, old.draft_body, old.attempts.get().message) == ("", "", "", "")
@@ -44,7 +46,7 @@ def test_expired_sessions_are_dropped():
     now = timezone.now()
     for key, age in (("old", 1), ("new", -1)):
         Session.objects.create(session_key=key, session_data="", expire_date=now - timedelta(days=age))
-    background._tidy()
+    drop_expired_sessions()
     assert list(Session.objects.values_list("session_key", flat=True)) == ["new"]
 
 
@@ -54,11 +56,10 @@ async def test_the_tasks_start_once_in_a_loop_and_end_with_it(monkeypatch):
     async def task(*arguments, **options) -> None:
         started.append(1)
 
-    monkeypatch.setattr(background.live, "follow", task)
-    monkeypatch.setattr(background.events, "relay", task)
-    monkeypatch.setattr(background.Runner, "run", lambda self: task())
+    names = {function.__name__ for function in background.TASKS}
+    assert names == {"keep_up", "relay_hints", "run_trials", "heartbeat"}
+    monkeypatch.setattr(background, "TASKS", [task] * 4)
     monkeypatch.setattr(background, "_housekeeping", task)
-    monkeypatch.setattr(background, "_heartbeat", task)
 
     async def application(scope, receive, send) -> None:
         return None

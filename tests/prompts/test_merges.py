@@ -2,10 +2,11 @@
 
 import pytest
 
-from promptops.ledger.errors import Refused, Stale, StaleRelease
+from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.models import AuditEntry
 from promptops.prompts.actions import merges, releases, templates
 from promptops.prompts.actions.releases import Content
+from promptops.prompts.errors import StaleRelease
 from promptops.prompts.models import Draft, Version
 
 pytestmark = pytest.mark.django_db

@@ -151,7 +151,7 @@ def test_the_heartbeat_is_one_write_for_all_pages_and_none_without(publish, edit
 def test_what_a_dead_process_left_is_forgotten(publish, editor):
     template = publish("enhance", "First").template
     page_of(template, editor, "dead", age=2 * 3600)
-    assert polling.look().presence == {}
+    assert polling.look().values["presence"] == {}
     presence.arrive(template, user=editor, channel="c")
     assert [page.channel for page in Presence.objects.all()] == ["c"]
     presence.leave("c")

@@ -8,11 +8,12 @@ from django.db import connection
 
 from promptops.engine.types import PromptOperation
 from promptops.ledger import audit
-from promptops.ledger.errors import Refused, Stale, StaleRelease
+from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
 from promptops.live import snapshots as live
 from promptops.prompts.actions import releases, templates
 from promptops.prompts.actions.releases import Content
+from promptops.prompts.errors import StaleRelease
 from promptops.prompts.models import Draft, Template, Version
 from promptops.prompts.models.templates import content_sha256
 

@@ -8,12 +8,13 @@ from django.core.management import CommandError, call_command
 
 from promptops.engine.types import PromptOperation
 from promptops.ledger import audit
-from promptops.ledger.errors import ChecksFailed, Refused, Stale, VariableInUse
+from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
 from promptops.live import snapshots as live
 from promptops.prompts.actions import releases, samples, templates, variables
 from promptops.prompts.actions.prompts import export_prompts, import_prompts
 from promptops.prompts.actions.releases import Content
+from promptops.prompts.errors import ChecksFailed, VariableInUse
 from promptops.prompts.models import Sample, Template, Variable, Version
 from promptops.runs.enums import RunSource
 from promptops.runs.plans import RunPlan

@@ -9,6 +9,7 @@ from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
 from promptops.live import snapshots as live
 from promptops.platform import crypto
+from promptops.providers import following
 from promptops.providers.actions import providers
 from promptops.providers.actions.providers import ProviderFields
 from promptops.providers.live_part import provider_spec
@@ -174,7 +175,7 @@ def test_asking_again_ends_the_cooldown_in_this_process_once(
         providers.ask_again(provider, by=actor)
     entry = AuditEntry.objects.first()
     assert (entry.action, entry.revision) == ("provider.cooldown_ended", None)
-    live.end_cooldown("groq", entry.seq)  # as following does half a second later
+    following.end_cooldown("groq", entry.seq)  # as following does half a second later
     assert ended == ["groq"]
 
 

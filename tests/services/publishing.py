@@ -27,12 +27,12 @@ from django.db import connection  # noqa: E402
 from promptops.engine import PromptOperation  # noqa: E402
 from promptops.ledger import audit  # noqa: E402
 from promptops.ledger.audit import COMMAND_LINE, Actor  # noqa: E402
-from promptops.ledger.errors import StaleRelease  # noqa: E402
 from promptops.ledger.models import AuditEntry, LiveConfiguration, Release  # noqa: E402
 from promptops.live import snapshots as live  # noqa: E402
 from promptops.people.models import User  # noqa: E402
 from promptops.prompts.actions.releases import Content, publish  # noqa: E402
 from promptops.prompts.actions.templates import create_template, save_draft  # noqa: E402
+from promptops.prompts.errors import StaleRelease  # noqa: E402
 from promptops.prompts.models import Draft, Template, Version  # noqa: E402
 
 LONGEST_LIFE = 0.06  # seconds until a publisher is killed: a few publishes

@@ -12,8 +12,7 @@ from django.template.loader import render_to_string
 from django.templatetags.static import static
 
 from promptops.web.templatetags import ui
-
-from .conftest import missing
+from tests.conftest import missing
 
 MODULES = settings.BASE_DIR / "static" / "js"
 NAMES = sorted(path.name for path in MODULES.glob("*.js"))

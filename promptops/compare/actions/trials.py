@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 import uuid
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import aclosing, suppress
@@ -92,6 +93,9 @@ class ClaimWatch:
         self._seen = {}
 
 
+RUNNERS: "weakref.WeakSet[Runner]" = weakref.WeakSet()  # of this process; `compare.following` wakes them
+
+
 class Runner:
     """Runs trials for ever, some at once, in one event loop."""
 
@@ -105,6 +109,7 @@ class Runner:
         self._saw = 0.0  # when it last saw them
         self._has_work = True
         self._woken = asyncio.Event()
+        RUNNERS.add(self)
 
     def wake(self) -> None:
         """Look now whether there is work. Call it in the runner's event loop."""

@@ -13,8 +13,6 @@ from promptops.ledger import audit, registry
 from promptops.ledger.models import AuditEntry, audit_triggers
 from promptops.people.models import User
 
-# The parts of the place that act without a person.
-SYSTEM_NAMES = [actor.name for actor in (audit.SYSTEM, audit.COMMAND_LINE, audit.SOMEBODY)]
 # A value that is longer, or has more than one line, is shown as a text with its differences.
 TEXT_CHARACTERS = 160
 # What people typed and where they were, as a search looks through it.

@@ -11,6 +11,7 @@ from promptops.ledger import audit, registry
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import AuditHead, ExportTally
 from promptops.ledger.registry import Action
+from promptops.platform import background
 
 registry.noun("exports", "Exports")
 registry.register(
@@ -62,6 +63,7 @@ def record_export(
 
 
 @transaction.atomic
+@background.hourly
 def record_counted_exports() -> int:
     """Record what was only counted and has waited for at least `EXPORTS_EVERY`; return how many entries that made."""
     due = ExportTally.objects.filter(count__gt=0, since__lte=timezone.now() - EXPORTS_EVERY)

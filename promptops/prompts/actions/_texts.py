@@ -1,7 +1,7 @@
 """The checks that a text passes before it is live."""
 
-from promptops.ledger.errors import ChecksFailed
 from promptops.prompts.checks import failures, run_checks
+from promptops.prompts.errors import ChecksFailed
 from promptops.prompts.live_variables import values_of
 from promptops.prompts.models import Version
 

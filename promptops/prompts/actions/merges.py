@@ -5,10 +5,11 @@ from typing import Any
 
 from django.utils import timezone
 
-from promptops.ledger.errors import Refused, Stale, StaleRelease
+from promptops.ledger.errors import Refused, Stale
 from promptops.people.models import User
 from promptops.platform.text import MAX_BODY_BYTES
 from promptops.prompts.content import FIELDS, NOTHING
+from promptops.prompts.errors import StaleRelease
 from promptops.prompts.models import Draft, Template, Version
 from promptops.texts.merge import merge
 

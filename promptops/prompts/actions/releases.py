@@ -8,13 +8,14 @@ from django.urls import reverse
 
 from promptops.ledger import registry
 from promptops.ledger.audit import Actor
-from promptops.ledger.errors import Refused, StaleRelease
+from promptops.ledger.errors import Refused
 from promptops.ledger.models import AuditEntry
 from promptops.ledger.registry import Action
 from promptops.ledger.releases import Reason, next_revision, record_release
 from promptops.people.models import User
 from promptops.prompts.actions._texts import check_text
 from promptops.prompts.content import SETTINGS, Content
+from promptops.prompts.errors import StaleRelease
 from promptops.prompts.models import Draft, Template, Version
 
 

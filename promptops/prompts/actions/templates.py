@@ -6,7 +6,7 @@ from django.utils import timezone
 
 from promptops.ledger import audit, registry
 from promptops.ledger.audit import Actor
-from promptops.ledger.errors import Refused, Stale, StaleDraft
+from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.models import LiveConfiguration
 from promptops.ledger.registry import Action
 from promptops.ledger.releases import next_revision, record_release
@@ -14,6 +14,7 @@ from promptops.people.models import User
 from promptops.platform.text import MAX_BODY_BYTES
 from promptops.prompts.actions._texts import check_text
 from promptops.prompts.content import SETTINGS, Content
+from promptops.prompts.errors import StaleDraft
 from promptops.prompts.models import DiscardedDraft, Draft, Template, Version
 
 registry.register(

@@ -7,10 +7,11 @@ from django.db import transaction
 
 from promptops.ledger import registry
 from promptops.ledger.audit import Actor
-from promptops.ledger.errors import Refused, Stale, VariableInUse
+from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.registry import Action
 from promptops.ledger.releases import next_revision, record_release
 from promptops.prompts.checks import failures, run_checks
+from promptops.prompts.errors import VariableInUse
 from promptops.prompts.live_variables import values_of, variable_users
 from promptops.prompts.models import Variable, Version
 from promptops.prompts.models.variables import MAX_VALUE_CHARACTERS

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST
 from django_htmx.http import HttpResponseClientRedirect
 
 from promptops.engine.variables import Piece, filled_bytes, pieces
-from promptops.ledger.errors import Refused, Stale, StaleDraft, StaleRelease
+from promptops.ledger.errors import Refused, Stale
 from promptops.live import snapshots as live
 from promptops.people.enums import Permission
 from promptops.platform.text import MAX_BODY_BYTES
@@ -23,6 +23,7 @@ from promptops.prompts.actions import templates as actions
 from promptops.prompts.changes import Archive, MakeDefault, Restore, RollBackVersion, setting_changes, settings_of
 from promptops.prompts.checks import failures, run_checks
 from promptops.prompts.content import NOTHING, Content
+from promptops.prompts.errors import StaleDraft, StaleRelease
 from promptops.prompts.forms import ContentForm, DescriptionForm, TemplateForm
 from promptops.prompts.live_variables import values_of
 from promptops.prompts.models import DiscardedDraft, Draft, Template, Version

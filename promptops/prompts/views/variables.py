@@ -10,9 +10,9 @@ from django.views.decorators.http import require_POST
 from django_htmx.http import reswap, retarget
 
 from promptops.ledger.audit import Actor
-from promptops.ledger.errors import VariableInUse
 from promptops.people.enums import Permission
 from promptops.prompts.actions import variables as actions
+from promptops.prompts.errors import VariableInUse
 from promptops.prompts.forms import VariableForm
 from promptops.prompts.models import Variable
 from promptops.prompts.queries import variables as queries

@@ -14,8 +14,9 @@ from promptops.ledger import audit, registry
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused
 from promptops.ledger.registry import Action
-from promptops.live import snapshots as live
+from promptops.platform import background
 from promptops.platform.threads import in_background
+from promptops.providers import following
 from promptops.providers.models import LearnedAdaptation, Provider
 
 registry.register(
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 _writing: set[asyncio.Task[None]] = set()  # the loop itself would let go of them
 
 
+@background.at_start
 def listen() -> None:
     """From now on, store in the background what runs of this process learn. A run never waits for it."""
     learned.on_learned = _on_learned
@@ -61,7 +63,7 @@ async def _store_later(base_url: str, model: str, name: str, words: str) -> None
 def store(base_url: str, model: str, name: str, words: str) -> None:
     """Store an adaptation for each provider that asks this model at this address."""
     for provider in Provider.objects.filter(model__in=["", model]):
-        if live.server(provider) == base_address(base_url).rstrip("/"):
+        if following.server(provider) == base_address(base_url).rstrip("/"):
             LearnedAdaptation.objects.get_or_create(
                 provider=provider, model=model[:200], name=name, defaults={"words": clean(words)}
             )
@@ -78,12 +80,14 @@ def forget(provider: Provider, name: str, *, by: Actor) -> None:
 
     Another provider at the same address with the same model is asked in the same way, so it forgets too.
     """
-    server = live.server(provider)
+    server = following.server(provider)
     models = list(provider.learned.filter(name=name).values_list("model", flat=True))
     if not models:
         raise Refused(f"{provider.name} has not learned this, or somebody has made it forget meanwhile.")
     rows = LearnedAdaptation.objects.filter(name=name, model__in=models).select_related("provider")
-    LearnedAdaptation.objects.filter(pk__in=[row.pk for row in rows if live.server(row.provider) == server]).delete()
+    LearnedAdaptation.objects.filter(
+        pk__in=[row.pk for row in rows if following.server(row.provider) == server]
+    ).delete()
     audit.record("provider.adaptation_forgotten", by=by, object=provider, before={"adaptation": name})
     transaction.on_commit(lambda: _forget_here(server, models), robust=True)
 
@@ -92,4 +96,4 @@ def _forget_here(server: str, models: list[str]) -> None:
     """Forget at once in this process; the others follow within a second."""
     for model in models:
         learned.forget(server, model)
-    live.restore_learned()
+    following.restore_learned()

@@ -18,8 +18,8 @@ from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.registry import Action
 from promptops.ledger.releases import Reason, next_revision, record_release
-from promptops.live import snapshots as live
 from promptops.platform import crypto
+from promptops.providers import following
 from promptops.providers.key_variables import problem_of
 from promptops.providers.live_part import RELEASED
 from promptops.providers.models import Provider
@@ -139,13 +139,13 @@ def edit_provider(provider: Provider, fields: ProviderFields, *, by: Actor, expe
     """
     revision = next_revision()
     provider = _current(provider, expected)
-    before, learned_at = _told(provider), (live.server(provider), provider.model)
+    before, learned_at = _told(provider), (following.server(provider), provider.model)
     provider = edited(provider, fields)
     if _told(provider) == before:
         raise Refused(f"No changes to save: {provider.name} is as it was.")
     provider.changed_revision = revision
     provider.save()
-    if (live.server(provider), provider.model) != learned_at:
+    if (following.server(provider), provider.model) != learned_at:
         provider.learned.all().delete()  # it was learned of another server
     record_release(revision, "provider.edited", by=by, object=provider, before=before, after=_told(provider), note=note)
     return provider
@@ -234,7 +234,7 @@ def reorder(
 def ask_again(provider: Provider, *, by: Actor) -> None:
     """End the provider's cooldown in every server: the next run may ask it. Changes nothing of the configuration."""
     entry = audit.record("provider.cooldown_ended", by=by, object=provider)
-    transaction.on_commit(lambda: live.end_cooldown(provider.name, entry.seq), robust=True)
+    transaction.on_commit(lambda: following.end_cooldown(provider.name, entry.seq), robust=True)
 
 
 def _fill(provider: Provider, fields: ProviderFields) -> None:

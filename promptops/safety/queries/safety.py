@@ -11,7 +11,6 @@ from django.utils import timezone
 from promptops.engine.safety.evaluation import read_figures
 from promptops.engine.safety.guard import SHIPPED
 from promptops.engine.snapshot import SafetySpec
-from promptops.history.queries import timeline
 from promptops.ledger.models import Release
 from promptops.live import snapshots as live
 from promptops.runs.enums import SafetyMode, SafetyQueue
@@ -121,10 +120,9 @@ def versions() -> list[SafetyModelVersion]:
 HISTORY_SHOWN = 10
 
 
-def history() -> list[timeline.ReleaseRow]:
-    """The newest releases that changed the filter, with what the audit tells of them. Three queries."""
-    found = Release.objects.filter(action__startswith="safety.").defer("configuration", "evidence")
-    return timeline.told(found[:HISTORY_SHOWN])
+def newest_releases() -> QuerySet[Release]:
+    """Return the newest releases that changed the filter."""
+    return Release.objects.filter(action__startswith="safety.").defer("configuration", "evidence")[:HISTORY_SHOWN]
 
 
 def training() -> SafetyTraining | None:

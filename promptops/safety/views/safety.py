@@ -8,6 +8,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
+from promptops.history.queries import timeline
 from promptops.ledger.audit import Actor
 from promptops.people.enums import Permission
 from promptops.runs.enums import SafetyMode
@@ -169,7 +170,7 @@ def index(request: Request) -> HttpResponse:
             "config": config,
             "form": ModeForm(config),
             "seen": config.changed_revision,
-            "history": queries.history() if part == "safety/index.html" else [],
+            "history": timeline.told(queries.newest_releases()) if part == "safety/index.html" else [],
         }
         return render(request, part, context)
     if not request.user.may(Permission.RELEASE):

@@ -1,0 +1,51 @@
+"""What a process takes over from other processes about prompts: who has which editor open."""
+
+import asyncio
+import logging
+from typing import Any
+
+from django.db.models import Exists, OuterRef, Subquery
+from django.db.models.functions import JSONArray
+
+from promptops.live import polling
+from promptops.platform import background, events
+from promptops.platform.threads import in_background
+from promptops.prompts.actions import presence
+from promptops.prompts.models import Draft, Presence
+
+log = logging.getLogger(__name__)
+
+Editors = dict[int, frozenset[tuple[int, bool]]]
+"""By template id: which of its editor's pages are open (their rows' ids), and whether the person has a draft."""
+
+
+def _query() -> Subquery:
+    draft = Draft.objects.filter(template=OuterRef("template"), user=OuterRef("user"))
+    return Subquery(Presence.current().values(rows=polling.JSONRows(JSONArray("template_id", "pk", Exists(draft)))))
+
+
+def _parse(rows: Any) -> Editors:
+    editors: dict[int, set[tuple[int, bool]]] = {}
+    for template, page, has_draft in rows or []:
+        editors.setdefault(template, set()).add((page, bool(has_draft)))
+    return {template: frozenset(pages) for template, pages in editors.items()}
+
+
+async def _tell_pages(before: Editors, now: Editors, in_thread: polling.InThread) -> None:
+    for template in {*before, *now}:
+        if before.get(template) != now.get(template):
+            await events.tell_pages(events.PRESENCE_CHANGED, template)
+
+
+polling.watch("presence", polling.Watch(_query, _parse, _tell_pages))
+
+
+@background.task
+async def heartbeat() -> None:
+    """Say again and again that this process still has its pages."""
+    while True:
+        await asyncio.sleep(presence.HEARTBEAT_SECONDS)
+        try:
+            await in_background(presence.still_here)
+        except Exception:
+            log.exception("The heartbeat of open pages failed; trying again in %d s.", presence.HEARTBEAT_SECONDS)

@@ -1,0 +1,19 @@
+"""What a process does about runs by itself: it erases old texts, and open pages hear of the newest run."""
+
+import logging
+
+from promptops.live import polling
+from promptops.platform import background, events
+from promptops.runs.actions.erasing import erase_expired
+from promptops.runs.models import Run
+
+log = logging.getLogger(__name__)
+
+polling.head(events.RUN_RECORDED, lambda: Run.objects.order_by("-id").values("id")[:1])
+
+
+@background.hourly
+def erase_old_texts() -> None:
+    """Erase the texts of runs that are older than the retention setting."""
+    if erased := erase_expired():
+        log.info("Erased the text of %d expired runs.", erased)
