@@ -14,13 +14,16 @@ from tests.services.server import ROOT
 
 KILLED = "tests/compare/test_trials.py::test_a_server_that_is_killed_is_followed_by_one_that_goes_on_exactly_there"
 SUITES = (
-    "tests/actions",
+    *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/*/test_*_actions.py")),
+    "tests/invariants/test_audited.py",
+    *(f"tests/ledger/test_{name}.py" for name in ("audit_attacks", "audit_chain", "exports")),
     "tests/live/test_snapshots.py",
+    "tests/people/test_accounts.py",
+    *(f"tests/prompts/test_{name}.py" for name in ("merges", "prompt_pages", "releases", "sets")),
+    "tests/providers/test_adaptations.py",
+    "tests/safety/test_rollback.py",
     KILLED,
-    "tests/ledger/test_audit_chain.py",
-    "tests/prompts/test_prompt_pages.py",
 )
-SUITES += ("tests/ledger/test_audit_attacks.py",)
 # Slow, and about files, pages, sentences and the actions' own statements rather than transactions.
 SLOW = ("without_an_entry", "bad_file", "export", "templates_there_are", "do_not_grow", "pair_comes_once")
 SLOW += ("registered_sentence", "many_versions", "queries_for_1_and_30", "hostile_folder", "cannot_be_imported")
