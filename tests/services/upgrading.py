@@ -20,6 +20,7 @@ from promptops.runs.models import Run  # noqa: E402
 
 if __name__ == "__main__":
     call_command("migrate", verbosity=0)
+    call_command("makemigrations", check_changes=True, dry_run=True, verbosity=0)
     verdict = audit.verify()
     template = Template.objects.get()
     read = {
