@@ -1,4 +1,4 @@
-"""The migrations describe the models: none is missing, from zero on; tests/services/test_upgrade.py does old databases."""
+"""The migrations describe the models, from zero on; tests/services/test_upgrade.py does old databases."""
 
 import pytest
 from django.core.management import call_command
