@@ -7,7 +7,7 @@ entries, checked and filtered. following: from a commit until other processes ru
 Redis. safety: judging a text. loop: what an event loop feels of it. forecast: what enforcing would have done, among
 100,000 verdicts. verdicts: the verdict page of 18,000 votes. uploads: files that cost much to read, time and memory.
 bombs: hostile answers of a provider. signins: pages of a real server while 200 people sign in.
-migration: the upgrade of a million audit entries on SQLite.
+migration: the upgrade of a million audit entries on SQLite. backup: backup and restore with 200,000 of them.
 `python -m benchmarks chain` runs only the first; `python -m benchmarks audit postgresql://user@host/name` fills and
 measures an empty database there; `python -m benchmarks migration 50000` measures with so many audit entries.
 """
@@ -22,6 +22,8 @@ import tempfile
 from typing import Any
 
 from benchmarks.audit import ENTRIES, bench_audit
+from benchmarks.backup import ENTRIES as BACKED_UP
+from benchmarks.backup import bench_backup
 from benchmarks.bombs import bench_bombs
 from benchmarks.chain import bench_chain
 from benchmarks.comparing import bench_comparing
@@ -67,6 +69,7 @@ def main() -> None:
         "comparing": bench_comparing,
         "audit": lambda: bench_audit(entries),
         "migration": lambda: bench_migration(entries),
+        "backup": lambda: bench_backup(int(number or BACKED_UP)),
         "following": bench_following,
         "safety": bench_safety,
         "loop": bench_loop,

@@ -33,7 +33,7 @@ from promptops.compare.actions import comparisons, prompt_sets, votes
 from promptops.compare.models import PromptSet
 from promptops.engine.types import PromptOperation
 from promptops.ledger import audit, registry
-from promptops.ledger.actions import exports, trail
+from promptops.ledger.actions import backups, exports, trail
 from promptops.ledger.models import AuditEntry, LiveConfiguration
 from promptops.live import snapshots as live
 from promptops.people import actions as accounts
@@ -362,6 +362,8 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     "people.end_sessions": [lambda w, act: (signed_in(w), act(accounts.end_sessions, w.user, by=w.actor))],
     "people.too_many_failures": [lambda w, act: act(accounts.too_many_failures, "eddie", "192.0.2.1")],
     "people.clean_name": [lambda w, act: act(accounts.clean_name, "Grace Hopper")],
+    "backups.record_backup": [lambda w, act: act(backups.record_backup, "7:ab")],
+    "backups.record_restore": [lambda w, act: act(backups.record_restore, "2026-01-02T03:04:05+00:00", "7:ab")],
     "exports.record_export": [
         lambda w, act: act(
             exports.record_export, "audit.exported", by=w.actor, object_name="the audit", after={"format": "csv"}
@@ -596,6 +598,8 @@ CHANGES_NOTHING_TOLD = {
     "trail.protect",
     "trail.record_refusal",
     "comparisons.record_download",
+    "backups.record_backup",  # the copy is a file
+    "backups.record_restore",  # the database was put back by a program of its own
     "exports.record_counted_exports",
     "exports.record_export",
     "presence.arrive",
@@ -720,6 +724,8 @@ ALLOWED = {
     "apps.py: cursor.execute",  # sets limits of the session
     "management/commands/_start.py: cursor.execute",  # takes the lock of the start
     "web/health.py: cursor.execute",  # takes the lock for writing, and gives it back
+    "platform/backup.py: cursor.execute",  # counts connections
+    "platform/backup.py: database.execute",  # finds out whether SQLite's file is in use
     "apps.py: single.objects.using(using).get_or_create",
     "apps.py: versions.get_or_create",
     "apps.py: there['SafetySettings'].objects.using(using).get_or_create",

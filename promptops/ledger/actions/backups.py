@@ -1,0 +1,34 @@
+"""Backups in the audit: one was made, or the database was put back from one."""
+
+from django.db import transaction
+
+from promptops.ledger import audit, registry
+from promptops.ledger.audit import COMMAND_LINE, Actor
+from promptops.ledger.registry import Action
+
+registry.noun("backup", "Backups")
+registry.register(
+    Action(
+        "backup.made",
+        "{actor} made a backup",
+        when="`manage.py backup` made a backup; the entry comes after what the backup holds",
+        is_change=False,
+    ),
+    Action(
+        "backup.restored",
+        "{actor} restored the backup of {after[made_at]}",
+        when="`manage.py restore` put a backup back; entries after the backup's head are lost",
+    ),
+)
+
+
+@transaction.atomic
+def record_backup(head: str, *, by: Actor = COMMAND_LINE) -> None:
+    """Record that a backup was made whose audit ends at `head`."""
+    audit.record("backup.made", by=by, object_name="the database", after={"audit_head": head})
+
+
+@transaction.atomic
+def record_restore(made_at: str, head: str, *, by: Actor = COMMAND_LINE) -> None:
+    """Record that a backup was put back; its audit ended at `head`."""
+    audit.record("backup.restored", by=by, object_name="the database", after={"made_at": made_at, "audit_head": head})

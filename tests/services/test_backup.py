@@ -1,0 +1,79 @@
+"""Backups of a running server, and putting them back, on both databases and through the real commands."""
+
+import json
+import shutil
+import sqlite3
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+
+from tests.services.server import Server, manage
+from tests.services.test_upgrade import ENGINES, ENTRIES, database, rows
+
+KEY = {"SECRET_KEY": "a key for tests that is long enough to be accepted"}
+
+
+def publish(folder: Path, url: str, text: str) -> None:
+    file = folder / "text.txt"
+    file.write_text(text)
+    done = manage(folder, "publish", "enhance", "--file", str(file), "--note", "Try", DATABASE_URL=url, **KEY)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_backup_of_a_running_server_is_put_back_whole(tmp_path: Path, engine: str) -> None:
+    if engine == "postgresql" and shutil.which("pg_dump") is None:
+        pytest.fail("pg_dump is missing: install PostgreSQL's client programs")
+    backup = tmp_path / "backup"
+    command = {"DATABASE_URL": "", **KEY}
+    with ExitStack() as stack:
+        command["DATABASE_URL"] = url = stack.enter_context(database(engine, tmp_path))
+        server = Server(tmp_path, **command)
+        stack.callback(server.kill)
+        server.wait_for("PromptOps is up", seconds=60)
+        publish(tmp_path, url, "Before the backup.")
+        before = rows(url, ENTRIES)
+        done = manage(tmp_path, "backup", str(backup), **command)
+        assert done.returncode == 0, done.stderr
+        assert rows(url, ENTRIES)[: len(before)] == before
+        assert {path.stat().st_mode & 0o077 for path in (backup, *backup.iterdir())} == {0}
+        publish(tmp_path, url, "After the backup.")
+
+        refused = manage(tmp_path, "restore", str(backup), "--replace", **command)
+        assert refused.returncode == 1
+        assert "Stop every PromptOps process first" in refused.stderr
+        server.kill()
+
+        wrong = manage(tmp_path, "restore", str(backup), "--replace", **command | {"SECRET_KEY": "x" * 40})
+        assert wrong.returncode == 1
+        assert "Nothing was restored. The secret key is not the one" in wrong.stderr
+        assert "After the backup." in str(rows(url, "SELECT body FROM promptops_version"))
+
+        done = manage(tmp_path, "restore", str(backup), "--replace", **command)
+        assert done.returncode == 0, done.stderr
+        bodies = str(rows(url, "SELECT body FROM promptops_version"))
+        assert "Before the backup." in bodies
+        assert "After the backup." not in bodies
+        restored = rows(url, ENTRIES)
+        assert restored[: len(before)] == before
+        assert rows(url, "SELECT action FROM promptops_auditentry ORDER BY seq DESC LIMIT 1") == [["backup.restored"]]
+        head = json.loads((backup / "manifest.json").read_text())["audit_head"]
+        assert manage(tmp_path, "audit_verify", "--pin", head, **command).returncode == 0
+        publish(tmp_path, url, "After the restore.")
+
+
+def test_a_damaged_backup_and_a_folder_in_use_are_refused(tmp_path: Path) -> None:
+    backup = tmp_path / "backup"
+    assert manage(tmp_path, "migrate", **KEY).returncode == 0
+    assert manage(tmp_path, "backup", str(backup), **KEY).returncode == 0
+    again = manage(tmp_path, "backup", str(backup), **KEY)
+    assert "is not empty" in again.stderr
+    with closing(sqlite3.connect(backup / "database.sqlite3")) as copy:
+        copy.execute("UPDATE promptops_liveconfiguration SET revision = 7")
+        copy.commit()
+    done = manage(tmp_path, "restore", str(backup), **KEY)
+    assert done.returncode == 1
+    assert "is damaged" in done.stderr
+    (backup / "manifest.json").write_text("{}")
+    assert "not one that this version" in manage(tmp_path, "restore", str(backup), **KEY).stderr
