@@ -112,6 +112,9 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
 )
 """The settings by name, in the order in which pages show them."""
 
+ORIGINAL = frozenset({"temperature", "max_tokens", "model"})
+"""The settings of the first release: hashes and files hold them even where they are unset (see `lasting`)."""
+
 FIELDS = (BODY, *SETTINGS)
 PARAMETERS = tuple(name for name, setting in SETTINGS.items() if setting.is_parameter)
 LIVE_DEFAULTS = tuple(name for name, setting in SETTINGS.items() if setting.has_live_default)
@@ -144,6 +147,16 @@ def summary(source: Any) -> list[tuple[str, str]]:
     """Return label and value of each setting of `source`, in words."""
     pairs = ((setting, getattr(source, name)) for name, setting in SETTINGS.items())
     return [(setting.label, setting.default_words if is_unset(value) else str(value)) for setting, value in pairs]
+
+
+def lasting(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values without the settings that came later and are unset.
+
+    Hashes and files are made of them, so that a new setting changes no hash of a version that does not use it, and
+    files that were exported before can be imported.
+    """
+    later = SETTINGS.keys() - ORIGINAL
+    return {name: value for name, value in values.items() if name not in later or not is_unset(value)}
 
 
 def parameters_of(source: Any) -> dict[str, Any]:

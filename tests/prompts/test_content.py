@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 
 from promptops.compare.models import Arm
 from promptops.ledger.models import LiveConfiguration
+from promptops.prompts import content
 from promptops.prompts.content import (
     FIELDS,
     LIVE_DEFAULTS,
@@ -15,6 +16,7 @@ from promptops.prompts.content import (
     PARAMETERS,
     SETTINGS,
     Content,
+    Setting,
     differences,
     effective,
     parameters_in_words,
@@ -23,6 +25,7 @@ from promptops.prompts.content import (
 )
 from promptops.prompts.forms import ContentForm, setting_field
 from promptops.prompts.models import DiscardedDraft, Draft, Version
+from promptops.prompts.models.templates import content_sha256
 from promptops.runs.models import Run
 from promptops.site.forms import SettingsForm
 
@@ -125,3 +128,11 @@ def test_settings_in_words() -> None:
 )
 def test_live_settings_decide_what_a_content_leaves_open(content, decided) -> None:
     assert effective(content, LIVE) == decided
+
+
+def test_a_later_setting_changes_no_hash_and_no_file_of_a_content_that_leaves_it_open(monkeypatch) -> None:
+    monkeypatch.setattr(content, "SETTINGS", SETTINGS | {"top_p": Setting("Top p", float, name="top_p")})
+    values = values_of(Content("a"))
+    assert content.lasting(values | {"top_p": None}) == values
+    assert content.lasting(values | {"top_p": 0.5}) == values | {"top_p": 0.5}
+    assert content_sha256(values | {"top_p": None}) == content_sha256(values) != content_sha256(values | {"top_p": 1.0})

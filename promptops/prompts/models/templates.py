@@ -11,7 +11,15 @@ from django.db import models
 from django.utils import timezone
 
 from promptops.engine.operations import OperationSpec, operation_spec
-from promptops.prompts.content import SETTINGS, grouped, is_unset, parameters_in_words, parameters_of, values_of
+from promptops.prompts.content import (
+    SETTINGS,
+    grouped,
+    is_unset,
+    lasting,
+    parameters_in_words,
+    parameters_of,
+    values_of,
+)
 from promptops.prompts.enums import operation_choices
 
 
@@ -206,5 +214,5 @@ class Presence(models.Model):
 
 def content_sha256(content: dict[str, Any]) -> str:
     """Return the SHA-256 (hex) of the canonical JSON of a content."""
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    canonical = json.dumps(lasting(content), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
