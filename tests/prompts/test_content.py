@@ -131,8 +131,8 @@ def test_live_settings_decide_what_a_content_leaves_open(content, decided) -> No
 
 
 def test_a_later_setting_changes_no_hash_and_no_file_of_a_content_that_leaves_it_open(monkeypatch) -> None:
-    monkeypatch.setattr(content, "SETTINGS", SETTINGS | {"top_p": Setting("Top p", float, name="top_p")})
+    monkeypatch.setattr(content, "SETTINGS", SETTINGS | {"extra": Setting("Extra", float, name="extra")})
     values = values_of(Content("a"))
-    assert content.lasting(values | {"top_p": None}) == values
-    assert content.lasting(values | {"top_p": 0.5}) == values | {"top_p": 0.5}
-    assert content_sha256(values | {"top_p": None}) == content_sha256(values) != content_sha256(values | {"top_p": 1.0})
+    assert content.lasting(values | {"extra": None}) == values
+    assert content.lasting(values | {"extra": 0.5}) == values | {"extra": 0.5}
+    assert content_sha256(values | {"extra": None}) == content_sha256(values) != content_sha256(values | {"extra": 1.0})
