@@ -6,18 +6,13 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from promptops.compare.actions import comparisons
 from promptops.compare.actions.comparisons import ArmChoice
 from promptops.compare.models import Comparison, Trial
-from promptops.engine.types import PromptOperation
 from promptops.ledger.audit import Actor
-from promptops.live import snapshots as live
-from promptops.prompts.actions.releases import Content
-from promptops.prompts.actions.templates import create_template
-from promptops.prompts.models import Template
-from promptops.providers.actions.providers import ProviderFields, create_provider
+from promptops.prompts.content import Content
 from promptops.providers.models import Provider
 from promptops.runs.models import Run
+from tests.factories import build_run, get_or_make_template, make_provider, start_comparison
 
 
 @transaction.atomic
@@ -26,18 +21,13 @@ def compare(by: Actor, *, arms: int = 2, inputs: int = 2, repeats: int = 1, stat
 
     One that is `running` is run by the server, where there is one.
     """
-    template = Template.objects.filter(name="compared").first() or create_template("compared", "enhance", by=by)
-    provider = Provider.objects.filter(name="p1").first() or create_provider(
-        ProviderFields("p1", "openai", "m1", "http://127.0.0.1:1/v1"), by=by
-    )
-    comparison = comparisons.start(
-        "Warm or cold",
-        PromptOperation.ENHANCE,
-        [f"a fox, take {number}" for number in range(inputs)],
+    template = get_or_make_template("compared", "enhance", by=by)
+    provider = Provider.objects.filter(name="p1").first() or make_provider("p1", model="m1", by=by)
+    comparison = start_comparison(
         [ArmChoice(template, None, Content("Polish it.", arm / 10), provider) for arm in range(arms)],
+        [f"a fox, take {number}" for number in range(inputs)],
         by=by,
-        snapshot=live.load(),
-        inputs_from="Foxes",
+        name="Warm or cold",
         repeats=repeats,
     )
     Comparison.objects.filter(pk=comparison.pk).update(state=state)
@@ -54,17 +44,12 @@ def answer(comparison: Comparison, text: Callable[[Trial], str | None] = words) 
     trials = list(comparison.trials.filter(run=None).order_by("pk").select_related("arm", "input"))
     for trial in trials:
         output = text(trial)
-        run = Run(
+        run = build_run(
             source="comparison",
-            operation="enhance",
-            temperature=0.5,
-            max_tokens=9,
-            revision=1,
             input=trial.input.text,
             output=output or "",
             status="failed" if output is None else "succeeded",
             error="p1 answered 503" if output is None else "",
-            latency_ms=1,
         )
         trial.run, trial.state, trial.finished_at = run, run.status, timezone.now()
         trial.answer_hash = run.answer_hash

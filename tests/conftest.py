@@ -3,6 +3,7 @@
 import gc
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -128,20 +129,6 @@ def client_for() -> Callable[..., "object"]:
 @pytest.fixture
 def publish(actor):
     """`publish("enhance", "text", note=...)`: publish on top of what is live; the template is made when missing."""
-    from promptops.prompts.actions.releases import Content
-    from promptops.prompts.actions.releases import publish as publish_action
-    from promptops.prompts.actions.templates import create_template
-    from promptops.prompts.models import Template
+    from tests import factories
 
-    def make(name: str, body: str, *, operation: str = "", note: str = "", by=actor, **settings):
-        template = Template.objects.filter(name=name).first()
-        if template is None:
-            template = create_template(name, operation or name, by=by)
-        template.refresh_from_db()
-        version = publish_action(
-            template, Content(body, **settings), by=by, expected=template.live_version_id, note=note
-        )
-        version.template.refresh_from_db()
-        return version
-
-    return make
+    return partial(factories.publish, by=actor)

@@ -7,6 +7,7 @@ from django.db.models import QuerySet
 
 from promptops.compare.models import Arm, Comparison, Trial, Vote
 from promptops.compare.queries.matrix import trials
+from promptops.prompts.content import PARAMETERS
 from promptops.runs.enums import RunStatus
 from promptops.web.exports import FORMATS, Format, tabular
 
@@ -19,8 +20,7 @@ OF_AN_ARM = (
     "provider_kind",
     "provider_url",
     "model",
-    "temperature",
-    "max_tokens",
+    *PARAMETERS,
 )
 ARM_COLUMNS = ("comparison", "operation", *OF_AN_ARM, "text")
 TRIAL_COLUMNS = (
@@ -76,8 +76,7 @@ def _of_arm(arm: Arm) -> dict[str, Any]:
         "provider_kind": arm.provider_kind,
         "provider_url": arm.provider_url,
         "model": arm.provider_model or arm.model,
-        "temperature": arm.temperature,
-        "max_tokens": arm.max_tokens,
+        **arm.parameters,
     }
 
 

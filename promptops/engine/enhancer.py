@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from promptops.engine.chain import complete_chain
 from promptops.engine.events import HedgePolicy
@@ -28,11 +29,13 @@ def build_request(
     max_tokens: int | None,
     timeout_ms: int | None = None,
     count: int | None = None,
+    parameters: Mapping[str, Any] = MappingProxyType({}),
 ) -> LLMRequest:
     """Return the request that runs `operation` on `text`.
 
     The user message is exactly `text`. `count`, the number of alternatives wanted from an operation that offers them,
-    is asked for at the end of the system message. Raises `ValueError` when `text` is blank or the operation unknown.
+    is asked for at the end of the system message. `parameters` are further fields of the request's body, such as
+    `top_p`; `None` leaves one out. Raises `ValueError` when `text` is blank or the operation unknown.
     """
     spec = operation_spec(operation)
     if not text.strip():
@@ -47,6 +50,7 @@ def build_request(
         max_tokens=max_tokens,
         temperature=temperature,
         timeout_ms=timeout_ms,
+        parameters={name: value for name, value in parameters.items() if value is not None},
         answer=spec.answer,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from promptops.engine.safety.guard import SafetyGuard, SafetyPolicy, SafetyVerdict, UnjudgedCause, VerdictDecision
 from promptops.engine.types import Prices
@@ -39,7 +40,10 @@ class ProviderSpec:
 
 @dataclass(frozen=True)
 class TemplateSpec:
-    """One template with the version of it that is live. `None` settings mean the snapshot's."""
+    """One template with the version of it that is live. `None` settings mean the snapshot's.
+
+    `parameters` are further fields of a request's body.
+    """
 
     id: int
     name: str
@@ -51,6 +55,7 @@ class TemplateSpec:
     max_tokens: int | None
     model: str | None
     sha256: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

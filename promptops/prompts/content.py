@@ -26,7 +26,8 @@ class Setting:
 
     `type` is float, int or str. Numbers have a `minimum` and a `maximum`, texts at most `max_characters`. `step` is
     that of the number field. `default_words` say what the default is, for a setting that has none among the live
-    settings (`has_live_default`).
+    settings (`has_live_default`). `words` show a value in a sentence. A parameter (`is_parameter`) is sent with every
+    request and recorded with every run; the model is none, because a provider's own model wins.
     """
 
     label: str
@@ -37,6 +38,8 @@ class Setting:
     max_characters: int | None = None
     default_words: str = UNSET
     has_live_default: bool = True
+    words: str = ""
+    is_parameter: bool = True
     name: str = ""  # that of the field, filled in below
 
     @property
@@ -63,6 +66,10 @@ class Setting:
         # "-0" is a number below zero by its sign alone, which not every database keeps: the hash would tell it apart.
         return value if value is None or self.type is not float else float(value) + 0.0
 
+    def in_words(self, value: Value) -> str:
+        """Return a value as a sentence shows it, such as "at most 1,024 tokens"."""
+        return (self.words or f"{self.label.lower()} {{}}").format(grouped(value))
+
     def placeholder(self, defaults: Any) -> str:
         """Return what an empty field shows, where `defaults` are the live settings."""
         return f"{getattr(defaults, self.name):g}" if self.has_live_default else self.default_words
@@ -80,8 +87,15 @@ class Content:
 
     body: str
     temperature: float | None = _setting("Temperature", float, minimum=0, maximum=2, step=0.05)
-    max_tokens: int | None = _setting("Max tokens", int, minimum=1, maximum=32_768)
-    model: str = _setting("Model", str, max_characters=200, default_words="each provider's own", has_live_default=False)
+    max_tokens: int | None = _setting("Max tokens", int, minimum=1, maximum=32_768, words="at most {} tokens")
+    model: str = _setting(
+        "Model",
+        str,
+        max_characters=200,
+        default_words="each provider's own",
+        has_live_default=False,
+        is_parameter=False,
+    )
 
     def cleaned(self) -> "Content":
         """Return the same with a clean body and clean settings; raises ValidationError with the reason."""
@@ -98,7 +112,12 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
 )
 """The settings by name, in the order in which pages show them."""
 
+ORIGINAL = frozenset({"temperature", "max_tokens", "model"})
+"""The settings of the first release: hashes and files hold them even where they are unset (see `lasting`)."""
+
 FIELDS = (BODY, *SETTINGS)
+PARAMETERS = tuple(name for name, setting in SETTINGS.items() if setting.is_parameter)
+LIVE_DEFAULTS = tuple(name for name, setting in SETTINGS.items() if setting.has_live_default)
 
 NOTHING: Mapping[str, Any] = MappingProxyType(asdict(Content("")))
 """The content of a template that has no version."""
@@ -119,10 +138,36 @@ def shown(value: Value) -> str:
     return UNSET if is_unset(value) else str(value)
 
 
+def grouped(value: Value) -> str:
+    """Return a setting's value with its digits in groups."""
+    return shown(value) if isinstance(value, str) or value is None else f"{value:,.15g}"
+
+
 def summary(source: Any) -> list[tuple[str, str]]:
     """Return label and value of each setting of `source`, in words."""
     pairs = ((setting, getattr(source, name)) for name, setting in SETTINGS.items())
     return [(setting.label, setting.default_words if is_unset(value) else str(value)) for setting, value in pairs]
+
+
+def lasting(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values without the settings that came later and are unset.
+
+    Hashes and files are made of them, so that a new setting changes no hash of a version that does not use it, and
+    files that were exported before can be imported.
+    """
+    later = SETTINGS.keys() - ORIGINAL
+    return {name: value for name, value in values.items() if name not in later or not is_unset(value)}
+
+
+def parameters_of(source: Any) -> dict[str, Any]:
+    """Return the parameters of `source`, which has them as attributes, by name."""
+    return {name: getattr(source, name) for name in PARAMETERS}
+
+
+def parameters_in_words(source: Any) -> str:
+    """Return the parameters of `source` that are set, such as "temperature 0.5, at most 256 tokens"."""
+    values = parameters_of(source).items()
+    return ", ".join(SETTINGS[name].in_words(value) for name, value in values if not is_unset(value))
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str, str]]:

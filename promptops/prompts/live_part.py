@@ -13,6 +13,7 @@ from promptops.prompts.models import Template, Version
 
 def template_spec(template: Template, version: Version) -> TemplateSpec:
     """Return what a run needs of a template at one version."""
+    parameters = version.parameters
     return TemplateSpec(
         id=template.pk,
         name=template.name,
@@ -20,10 +21,11 @@ def template_spec(template: Template, version: Version) -> TemplateSpec:
         version_id=version.pk,
         version_number=version.number,
         body=version.body,
-        temperature=version.temperature,
-        max_tokens=version.max_tokens,
+        temperature=parameters.pop("temperature"),
+        max_tokens=parameters.pop("max_tokens"),
         model=version.model or None,
         sha256=version.sha256,
+        parameters=MappingProxyType({name: value for name, value in parameters.items() if value is not None}),
     )
 
 

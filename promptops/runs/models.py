@@ -7,10 +7,11 @@ from django.utils import timezone
 
 from promptops.engine.operations import OperationSpec, operation_spec
 from promptops.prompts.enums import operation_choices
+from promptops.prompts.models.templates import Parameters
 from promptops.runs.enums import RunSource, RunStatus, SafetyMode, SafetyQueue, SafetyReview, SafetySide
 
 
-class Run(models.Model):
+class Run(Parameters):
     """One operation executed, recorded at its end."""
 
     at = models.DateTimeField(default=timezone.now, db_index=True)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from promptops.engine.chain import ChainEvent, Delivery, HedgePolicy
 from promptops.engine.drills import Fault, faulty
@@ -15,7 +15,7 @@ from promptops.engine.types import Attempt as EngineAttempt
 from promptops.engine.types import LLMProvider, LLMRequest, LLMResponse
 from promptops.people.models import User
 from promptops.platform.threads import DatabaseThread
-from promptops.prompts.content import Content
+from promptops.prompts.content import PARAMETERS, Content, effective
 from promptops.prompts.models import Template, Version
 from promptops.runs.enums import RunSource, RunStatus, SafetySide
 from promptops.runs.models import Run
@@ -60,13 +60,14 @@ class RunPlan:
     thread: DatabaseThread | None = None  # where it is recorded; None: in that of all runs
 
     @property
-    def temperature(self) -> float:
-        given = self.content.temperature
-        return self.snapshot.settings.temperature if given is None else given
+    def parameters(self) -> dict[str, Any]:
+        """Return the parameters by name, decided by the live settings where the content leaves them open."""
+        decided = effective(self.content, self.snapshot.settings)
+        return {name: decided[name] for name in PARAMETERS}
 
     @property
     def max_tokens(self) -> int:
-        return self.content.max_tokens or self.snapshot.settings.max_tokens
+        return int(self.parameters["max_tokens"])
 
     def hedge(self) -> HedgePolicy | None:
         """When the next provider is started beside a slow one. Never in a drill, which shows what one fault does."""
@@ -77,14 +78,16 @@ class RunPlan:
 
     def request(self) -> LLMRequest:
         """What the chain is asked. A provider's own model wins; the template's is for providers that have none."""
+        parameters = self.parameters
         return build_request(
             self.operation,
             self.input,
             system_prompt=self.snapshot.filled(self.operation, self.content.body),
             model=self.content.model,
-            temperature=self.temperature,
-            max_tokens=self.max_tokens,
+            temperature=parameters.pop("temperature"),
+            max_tokens=parameters.pop("max_tokens"),
             count=self.count,
+            parameters=parameters,
         )
 
 

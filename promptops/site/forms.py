@@ -7,7 +7,7 @@ from django import forms
 
 from promptops.ledger.models import LiveConfiguration
 from promptops.ledger.models.releases import HEDGE
-from promptops.prompts.content import SETTINGS
+from promptops.prompts.content import LIVE_DEFAULTS, SETTINGS
 from promptops.prompts.forms import setting_field
 from promptops.site.actions import Settings
 
@@ -50,8 +50,6 @@ class SettingsForm(forms.Form):
         widget=forms.NumberInput(attrs=SHORT),
         help_text="500 to 600,000. All attempts together end within it.",
     )
-    temperature = default_field("temperature")
-    max_tokens = default_field("max_tokens")
     run_retention_days = forms.IntegerField(
         label="Keep the text of runs, in days",
         min_value=1,
@@ -64,6 +62,7 @@ class SettingsForm(forms.Form):
     def __init__(self, config: LiveConfiguration, *args: Any, **kwargs: Any) -> None:
         initial = {name: getattr(config, name) for name in FIELDS} | {"expected": config.settings_revision}
         super().__init__(*args, **kwargs | {"initial": initial})
+        self.fields |= {name: default_field(name) for name in LIVE_DEFAULTS}
         self.fields |= {name: hedge_field(name.removeprefix(HEDGE)) for name in HEDGED}
         self.order_fields([*FIELDS, "expected"])
 

@@ -8,11 +8,11 @@ from promptops.engine.snapshot import SettingsSpec
 from promptops.ledger import parts
 from promptops.ledger.models import LiveConfiguration
 from promptops.ledger.models.releases import HEDGE
+from promptops.prompts.content import LIVE_DEFAULTS
 
 RELEASED = (
     "timeout_ms",
-    "temperature",
-    "max_tokens",
+    *LIVE_DEFAULTS,
     "run_retention_days",
     *(field.name for field in LiveConfiguration._meta.fields if field.name.startswith(HEDGE)),
 )
@@ -25,8 +25,7 @@ def load(config: LiveConfiguration) -> dict[str, Any]:
     return {
         "settings": SettingsSpec(
             timeout_ms=config.timeout_ms,
-            temperature=config.temperature,
-            max_tokens=config.max_tokens,
+            **parts.columns(config, LIVE_DEFAULTS),
             hedge_after_ms=MappingProxyType(
                 {operation: None if after == "p95" else int(after) for operation, after in hedging.items() if after}
             ),

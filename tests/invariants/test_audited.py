@@ -56,6 +56,7 @@ from promptops.site import actions as settings
 from promptops.texts.inputs import Line
 from tests.audit_tools import settle
 from tests.comparing import answer, compare
+from tests.factories import arm_of, make_provider, make_run
 
 PASSWORD = "correct horse battery"
 PROTECTED = {
@@ -182,10 +183,7 @@ class World:
         )
 
     def arms(self) -> list[comparisons.ArmChoice]:
-        return [
-            comparisons.ArmChoice(self.template, version, Content(**version.content), self.provider)
-            for version in (self.first, self.live)
-        ]
+        return [arm_of(version, self.provider) for version in (self.first, self.live)]
 
     def compared(self, state: str = "running") -> tables.Comparison:
         given = {"operation": "enhance", "repeats": 1, "revision": 1, "timeout_ms": 1000, "user_name": "Ada"}
@@ -200,8 +198,7 @@ class World:
         return {"comparison": comparison, "input": given, "repeat": 0, "ballot": marked, "side": "left"}
 
     def run(self, **fields: Any) -> Run:
-        given = {"source": "preview", "operation": "enhance", "temperature": 0.7, "max_tokens": 9, "revision": 1}
-        return Run.objects.create(**given, latency_ms=1.0, status="succeeded", input="a fox", **fields)
+        return make_run(**fields)
 
 
 @pytest.fixture(autouse=True)
@@ -215,8 +212,8 @@ def world(actor, editor, publish, tmp_path) -> World:
     first = publish("enhance", "First.")
     newest = publish("enhance", "Second.")
     other = publish("other", "Another.", operation="enhance").template
-    off = providers.create_provider(providers.ProviderFields("off", "groq", "m"), by=actor, key="k", enabled=False)
-    on = providers.create_provider(providers.ProviderFields("on", "groq", "m"), by=actor, key_env="GROQ_API_KEY")
+    off = make_provider("off", "groq", by=actor, key="k", enabled=False)
+    on = make_provider("on", "groq", by=actor, key_env="GROQ_API_KEY")
     template = Template.objects.get(name="enhance")
     return World(actor, editor, template, first, newest, other, on, off, tmp_path)
 

@@ -17,7 +17,7 @@ from promptops.platform import events
 
 ROOT = settings.BASE_DIR
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
-PAGES = [*(ROOT / name for name in ("README.md", "CHANGELOG.md", "SECURITY.md")), *DOCS]
+PAGES = [*(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")), *DOCS]
 TEXT = "\n".join(path.read_text() for path in DOCS)
 
 COMMANDS = sorted(name for name, app in get_commands().items() if app == "promptops")
@@ -102,10 +102,30 @@ def test_every_event_is_documented(event: str) -> None:
     assert re.search(rf"^\| `{event}` \|", TEXT, re.MULTILINE)
 
 
+CHANGES = [
+    [cell.strip() for cell in line.removeprefix("|").removesuffix("|").split("|")]
+    for line in (ROOT / "docs" / "contributing.md").read_text().splitlines()
+    if re.match(r"\| [a-z]", line) and not line.startswith("| to change |")
+]
+FILE = re.compile(r"`((?:[\w.-]+/)+[\w.-]*)`")
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/contributing.md"])
+def test_every_file_that_contributors_are_sent_to_exists(page: str) -> None:
+    named = FILE.findall((ROOT / page).read_text())
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize(("change", "number", "touch", "more"), CHANGES, ids=[row[0] for row in CHANGES])
+def test_the_number_of_files_to_touch_is_right(change: str, number: str, touch: str, more: str) -> None:
+    assert len(set(FILE.findall(touch))) == int(number)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_what_the_pages_tell_to_type_exists(page: Path) -> None:
     text = page.read_text()
-    assert set(re.findall(r"manage\.py ([a-z_]+)", text)) <= {*COMMANDS, "help", "check"}
+    assert set(re.findall(r"manage\.py ([a-z_]+)", text)) <= {*COMMANDS, "help", "check", "makemigrations"}
     assert set(re.findall(r"`make ([a-z]+)", text)) | set(re.findall(r"^make ([a-z]+)", text, re.M)) <= set(TARGETS)
 
 

@@ -12,29 +12,25 @@ from django.conf import settings
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from promptops.compare.actions import comparisons, prompt_sets
-from promptops.compare.actions.comparisons import ArmChoice
+from promptops.compare.actions import prompt_sets
 from promptops.compare.models import Comparison
-from promptops.engine.types import PromptOperation
 from promptops.ledger.audit import Actor, record
 from promptops.ledger.models import AuditEntry
-from promptops.live import snapshots as live
 from promptops.people import actions as accounts
 from promptops.people import permissions
 from promptops.people.enums import Permission, Role
 from promptops.people.models import User
 from promptops.people.permissions import TABLE, allows
-from promptops.prompts.actions.releases import Content
 from promptops.prompts.actions.variables import declare
 from promptops.prompts.models import Draft, Presence, Template, Version
-from promptops.providers.actions.providers import ProviderFields, create_provider
 from promptops.providers.models import Provider
 from promptops.runs import previews
-from promptops.runs.models import Run, SafetyCheck
+from promptops.runs.models import SafetyCheck
 from promptops.safety.models import SafetyTraining
 from promptops.urls import PAGE_PARTS
 from promptops.web import socket
 from promptops.web.origin import allowed
+from tests.factories import arm_of, make_provider, make_run, start_comparison
 from tests.web.sockets import page_socket
 
 ROLES = [*Role, None]
@@ -65,9 +61,7 @@ def test_each_role_may_do_what_the_one_before_may():
 
 def compared(provider: Provider, actor: Actor) -> Comparison:
     first, second = Version.objects.order_by("number")
-    arms = [ArmChoice(each.template, each, Content(**each.content), provider) for each in (first, second)]
-    given = {"by": actor, "snapshot": live.load(), "inputs_from": "Mine"}
-    return comparisons.start("Old or new", PromptOperation.ENHANCE, ["a fox"], arms, **given)
+    return start_comparison([arm_of(first, provider), arm_of(second, provider)], by=actor)
 
 
 @pytest.fixture
@@ -75,10 +69,8 @@ def world(make_user, actor, publish):
     """One of everything, and the arguments that its addresses need."""
     publish("enhance", "First")
     version = publish("enhance", "Second")
-    provider = create_provider(ProviderFields("local", "local"), by=actor)
-    run = Run.objects.create(
-        source="preview", operation="enhance", temperature=1, max_tokens=1, revision=1, status="failed", latency_ms=1
-    )
+    provider = make_provider("local", "local", "", by=actor)
+    run = make_run(status="failed")
     link, _ = accounts.invite(Role.VIEWER, by=actor)
     entry = record("settings.changed", by=actor)
     variable = declare("enhance", "season", "winter", by=actor)
@@ -269,7 +261,7 @@ def test_no_role_gets_past_a_missing_csrf_token(role, make_user):
 async def test_the_socket(role, make_user, actor, publish):
     def prepare():
         publish("enhance", "First")
-        create_provider(ProviderFields("nowhere", "openai", "m", "http://127.0.0.1:9/v1"), by=actor)
+        make_provider("nowhere", by=actor)
         return make_user(role, "walker") if role else None
 
     user = await database_sync_to_async(prepare)()

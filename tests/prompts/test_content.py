@@ -6,12 +6,26 @@ import pytest
 from django import forms
 from django.core.exceptions import ValidationError
 
-from promptops.compare.forms.comparisons import OF_ARMS
 from promptops.compare.models import Arm
 from promptops.ledger.models import LiveConfiguration
-from promptops.prompts.content import FIELDS, NOTHING, SETTINGS, Content, differences, effective, summary, values_of
+from promptops.prompts import content
+from promptops.prompts.content import (
+    FIELDS,
+    LIVE_DEFAULTS,
+    NOTHING,
+    PARAMETERS,
+    SETTINGS,
+    Content,
+    Setting,
+    differences,
+    effective,
+    parameters_in_words,
+    summary,
+    values_of,
+)
 from promptops.prompts.forms import ContentForm, setting_field
 from promptops.prompts.models import DiscardedDraft, Draft, Version
+from promptops.prompts.models.templates import content_sha256
 from promptops.runs.models import Run
 from promptops.site.forms import SettingsForm
 
@@ -23,9 +37,9 @@ def test_whatever_holds_a_content_has_a_column_for_each_field(model) -> None:
     assert set(FIELDS) <= {field.name for field in model._meta.concrete_fields}
 
 
-@pytest.mark.parametrize("model", [LiveConfiguration, Run])
-def test_what_is_decided_in_the_end_has_a_column_for_each_setting_with_a_live_default(model) -> None:
-    assert set(OF_ARMS) <= {field.name for field in model._meta.concrete_fields}
+@pytest.mark.parametrize(("model", "settings"), [(LiveConfiguration, LIVE_DEFAULTS), (Run, PARAMETERS)])
+def test_what_is_decided_in_the_end_has_a_column_for_each_setting(model, settings) -> None:
+    assert set(settings) <= {field.name for field in model._meta.concrete_fields}
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -100,6 +114,8 @@ def test_settings_in_words() -> None:
         ("Max tokens", "default", "default"),
         ("Model", "default", "default"),
     ]
+    assert parameters_in_words(Content("a", 1, 1024, "m")) == "temperature 1, at most 1,024 tokens"
+    assert parameters_in_words(content) == "temperature 0.5"
     assert dict(NOTHING) == {"body": "", "temperature": None, "max_tokens": None, "model": ""}
 
 
@@ -112,3 +128,11 @@ def test_settings_in_words() -> None:
 )
 def test_live_settings_decide_what_a_content_leaves_open(content, decided) -> None:
     assert effective(content, LIVE) == decided
+
+
+def test_a_later_setting_changes_no_hash_and_no_file_of_a_content_that_leaves_it_open(monkeypatch) -> None:
+    monkeypatch.setattr(content, "SETTINGS", SETTINGS | {"extra": Setting("Extra", float, name="extra")})
+    values = values_of(Content("a"))
+    assert content.lasting(values | {"extra": None}) == values
+    assert content.lasting(values | {"extra": 0.5}) == values | {"extra": 0.5}
+    assert content_sha256(values | {"extra": None}) == content_sha256(values) != content_sha256(values | {"extra": 1.0})

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from django.db import connection
@@ -15,18 +16,14 @@ from promptops.runs.models import Run
 from promptops.runs.queries import figures as queries
 from promptops.site import queries as overview
 from promptops.web import fragments
+from tests import factories
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
 def make_run(editor):
-    def make(**fields) -> Run:
-        given = {"source": "preview", "operation": "enhance", "user": editor, "temperature": 0.7, "max_tokens": 256}
-        given |= {"revision": 1, "input": "a fox", "status": "succeeded", "latency_ms": 400.0}
-        return Run.objects.create(**(given | fields))
-
-    return make
+    return partial(factories.make_run, user=editor)
 
 
 @pytest.fixture

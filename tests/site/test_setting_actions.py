@@ -11,10 +11,10 @@ from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
 from promptops.live import snapshots as live
 from promptops.prompts.actions.templates import create_template
-from promptops.providers.actions.providers import ProviderFields, create_provider
 from promptops.providers.models import Provider
 from promptops.site import actions
 from promptops.site.actions import Settings
+from tests.factories import make_provider
 
 pytestmark = pytest.mark.django_db
 
@@ -69,8 +69,8 @@ def test_the_slower_of_two_is_refused(actor):
 
 
 def test_a_lost_secret_key_is_noticed_and_can_be_replaced(actor):
-    kept = create_provider(ProviderFields("vllm", "groq", "m"), by=actor, key_env="GROQ_API_KEY")
-    lost = create_provider(ProviderFields("groq", "groq", "m"), by=actor, key="gsk_1")
+    kept = make_provider("vllm", "groq", by=actor, key_env="GROQ_API_KEY")
+    lost = make_provider("groq", "groq", by=actor, key="gsk_1")
     assert actions.secret_key_fits()
     with override_settings(SECRET_KEY="quite another secret key, long enough to be taken"):
         assert not actions.secret_key_fits()

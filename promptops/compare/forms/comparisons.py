@@ -13,15 +13,12 @@ from promptops.compare.models.comparisons import LETTERS
 from promptops.compare.queries import comparisons as queries
 from promptops.engine.operations import OperationSpec
 from promptops.people.models import User
-from promptops.prompts.content import SETTINGS, Content, is_unset
+from promptops.prompts.content import PARAMETERS, Content, is_unset, parameters_of
 from promptops.prompts.forms import setting_field
 from promptops.prompts.models import Draft, Template
 from promptops.providers.models import Provider
 from promptops.runs.plans import MAX_COUNT
 from promptops.texts.numbers import whole_number
-
-OF_ARMS = tuple(name for name, setting in SETTINGS.items() if setting.has_live_default)
-"""The settings that an arm may have of its own. The model comes from the text or the provider."""
 
 
 class ArmForm(forms.Form):
@@ -32,7 +29,7 @@ class ArmForm(forms.Form):
 
     def __init__(self, *args: Any, texts: list[Any], user: User, required: bool, gone: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for name in OF_ARMS:
+        for name in PARAMETERS:
             self.fields[name] = setting_field(name)
             self.fields[name].widget.attrs["placeholder"] = "text's own"
         self.fields["text"].required = required
@@ -66,13 +63,13 @@ class ArmForm(forms.Form):
 
     def _own(self, content: Content) -> Content:
         """The content with the settings that were typed for this arm."""
-        typed: dict[str, Any] = {name: self.cleaned_data.get(name) for name in OF_ARMS}
+        typed: dict[str, Any] = {name: self.cleaned_data.get(name) for name in PARAMETERS}
         return replace(content, **{name: value for name, value in typed.items() if not is_unset(value)})
 
     @property
     def settings(self) -> list[forms.BoundField]:
         """Return the fields of the settings that may differ from the text's own."""
-        return [self[name] for name in OF_ARMS]
+        return [self[name] for name in PARAMETERS]
 
 
 class ComparisonForm(forms.Form):
@@ -158,7 +155,7 @@ def _of_arm(arm: Arm) -> dict[str, Any]:
     return {
         "text": f"arm:{arm.pk}",
         "provider": arm.provider_id,
-        **{name: getattr(arm, name) for name in OF_ARMS},
+        **parameters_of(arm),
     }
 
 

@@ -14,6 +14,7 @@ from promptops.compare.enums import Choice, ComparisonState, TrialState
 from promptops.engine.operations import OperationSpec, operation_spec
 from promptops.prompts.content import Content, values_of
 from promptops.prompts.enums import operation_choices
+from promptops.prompts.models.templates import Parameters
 
 LETTERS = "ABCD"
 
@@ -61,7 +62,7 @@ class Comparison(models.Model):
         return operation_spec(self.operation)
 
 
-class Arm(models.Model):
+class Arm(Parameters):
     """A text with its settings, asked of one provider. `version` is None for a draft."""
 
     comparison = models.ForeignKey(Comparison, models.CASCADE, related_name="arms")

@@ -13,6 +13,7 @@ from promptops.compare.enums import Choice, TrialState
 from promptops.compare.models import Arm, Comparison, ComparisonInput, Trial
 from promptops.compare.models.comparisons import LETTERS
 from promptops.engine.safety.guard import VerdictDecision
+from promptops.prompts.content import PARAMETERS
 from promptops.runs.enums import RunStatus
 from promptops.runs.models import Attempt, SafetyCheck
 from promptops.texts.diffs import Budget, Piece, marked
@@ -23,7 +24,7 @@ ROWS = 20
 SHOWN_CHARACTERS = 4_000
 """Of an answer in the matrix; the page of a pair has all of it."""
 
-ARM_FIELDS = ("comparison", "position", "temperature", "max_tokens", "provider_name")
+ARM_FIELDS = ("comparison", "position", *PARAMETERS, "provider_name")
 
 STEPS = 1_000_000
 """Of comparing words for one page; what is left then is compared more coarsely."""

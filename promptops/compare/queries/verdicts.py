@@ -18,6 +18,7 @@ from django.db.models import Case, Count, Max, Q, Sum, When
 from promptops.compare.enums import Choice, TrialState
 from promptops.compare.models import Arm, Comparison, Trial, Vote
 from promptops.engine.safety.guard import VerdictDecision
+from promptops.prompts.content import PARAMETERS, SETTINGS
 from promptops.runs.models import Attempt, SafetyCheck
 from promptops.stats import charts
 from promptops.stats.percentiles import percentile
@@ -263,8 +264,7 @@ def named(comparison: Comparison) -> list[NamedArm]:
     parts = (
         texts,
         [arm.provider_name for arm in arms],
-        [f"temperature {arm.temperature:g}" for arm in arms],
-        [f"{arm.max_tokens} tokens" for arm in arms],
+        *([SETTINGS[name].in_words(getattr(arm, name)) for arm in arms] for name in PARAMETERS),
     )
     for values in parts:
         if len(set(values)) > 1:

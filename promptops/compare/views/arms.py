@@ -76,8 +76,7 @@ class PublishArm(ArmChange):
 
     @property
     def content(self) -> Content:
-        arm = self.offer.arm
-        return Content(arm.body, arm.temperature, arm.max_tokens, arm.model)
+        return self.offer.arm.content
 
     def changes(self) -> list[Change]:
         version, live = self.offer.version, self.offer.arm.template.live_version

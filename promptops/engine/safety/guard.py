@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
+from promptops.engine.safety.classifier import Classifier
 from promptops.engine.safety.language import foreign_language, frequent_words, load_languages
 from promptops.engine.safety.model import PREFIX, Once, get_labels, load_fasttext, predict
 from promptops.engine.safety.normalize import load_tables, words
@@ -409,7 +410,7 @@ class SafetyGuard:
     Without `policy` the thresholds are those that the model was released with.
     """
 
-    def __init__(self, model: SafetyModel | None, policy: SafetyPolicy | None = None) -> None:
+    def __init__(self, model: Classifier | None, policy: SafetyPolicy | None = None) -> None:
         self._model = model
         self._policy = policy
         policy = policy or SafetyPolicy()

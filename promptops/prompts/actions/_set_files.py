@@ -20,7 +20,7 @@ from django.core.exceptions import ValidationError
 
 from promptops.ledger.errors import Refused
 from promptops.platform.text import MAX_BODY_BYTES, decode_body
-from promptops.prompts.content import SETTINGS, Content
+from promptops.prompts.content import ORIGINAL, SETTINGS, Content, lasting
 from promptops.texts.inputs import MAX_PROBLEMS
 
 MAX_FILE_BYTES = 4 * MAX_BODY_BYTES
@@ -68,7 +68,7 @@ class Entry:
 
 def state_sha256(state: dict[str, Any]) -> str:
     """SHA-256 (hex) of the canonical JSON of an entry's state."""
-    canonical = json.dumps(state, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    canonical = json.dumps(lasting(state), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
@@ -82,7 +82,7 @@ def render(entry: Entry) -> dict[str, str]:
         "name": entry.name,
         "note": entry.note,
         "operation": entry.operation,
-        "settings": {name: getattr(content, name) for name in SETTINGS},
+        "settings": lasting({name: getattr(content, name) for name in SETTINGS}),
     }
     if entry.filled:
         facts["filled"] = True
@@ -216,8 +216,9 @@ def _entry(name: str, data: bytes, body: str) -> Entry:
     except (ValueError, RecursionError):
         raise ValidationError(f"{file} is not JSON in UTF-8.") from None
     _check_keys(file, facts, KEYS, "", OPTIONAL_KEYS)
-    _check_keys(file, facts["settings"], set(SETTINGS), "settings.")
-    settings, base = facts["settings"], facts["base"]
+    _check_keys(file, facts["settings"], set(ORIGINAL), "settings.", SETTINGS)
+    settings = {name: setting.empty for name, setting in SETTINGS.items()} | facts["settings"]
+    base = facts["base"]
     if base is not None:
         _check_keys(file, base, {"sha256", "version"}, "base.")
     for key in ("name", "operation", "description", "note"):

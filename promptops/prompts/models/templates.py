@@ -11,14 +11,21 @@ from django.db import models
 from django.utils import timezone
 
 from promptops.engine.operations import OperationSpec, operation_spec
-from promptops.prompts.content import SETTINGS, values_of
+from promptops.prompts.content import (
+    SETTINGS,
+    grouped,
+    is_unset,
+    lasting,
+    parameters_in_words,
+    parameters_of,
+    values_of,
+)
 from promptops.prompts.enums import operation_choices
 
 
-class Content(models.Model):
-    """What a version or a draft holds: the text and the generation settings (None or blank: the default applies)."""
+class Parameters(models.Model):
+    """The columns of the parameters, of whatever holds a content and of runs (None: the default applies)."""
 
-    body = models.TextField()
     temperature = models.FloatField(
         null=True,
         blank=True,
@@ -28,6 +35,31 @@ class Content(models.Model):
     max_tokens = models.PositiveIntegerField(
         null=True, blank=True, validators=SETTINGS["max_tokens"].validators, help_text=SETTINGS["max_tokens"].range
     )
+
+    class Meta:
+        abstract = True
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Return the parameters by name."""
+        return parameters_of(self)
+
+    @property
+    def parameters_in_words(self) -> str:
+        """Return the parameters that are set, in words."""
+        return parameters_in_words(self)
+
+    @property
+    def parameter_values(self) -> list[tuple[str, str]]:
+        """Return label and value of each parameter that is set."""
+        values = self.parameters.items()
+        return [(SETTINGS[name].label.lower(), grouped(value)) for name, value in values if not is_unset(value)]
+
+
+class Content(Parameters):
+    """What a version or a draft holds: the text and the generation settings (None or blank: the default applies)."""
+
+    body = models.TextField()
     model = models.CharField(max_length=SETTINGS["model"].max_characters, blank=True)
 
     class Meta:
@@ -182,5 +214,5 @@ class Presence(models.Model):
 
 def content_sha256(content: dict[str, Any]) -> str:
     """Return the SHA-256 (hex) of the canonical JSON of a content."""
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    canonical = json.dumps(lasting(content), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
