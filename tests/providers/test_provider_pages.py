@@ -36,6 +36,7 @@ from promptops.providers.key_variables import address_of
 from promptops.providers.live_part import provider_spec
 from promptops.providers.models import Provider
 from promptops.runs.models import Attempt, Run
+from promptops.runs.queries import provider_figures
 from promptops.runs.queries import providers as queries
 from promptops.site.system_checks import keys_are_sent
 
@@ -795,13 +796,13 @@ def at(moment: datetime, outcome: str = "succeeded", latency_ms: float = 500, dr
     return run
 
 
-def figures() -> queries.Figures:
+def figures() -> provider_figures.Figures:
     return queries.with_figures()[0].figures
 
 
 def test_the_last_hour_counts_answers_and_failures(add, noon):
     add(key=KEY)
-    assert figures() == queries.Figures()
+    assert figures() == provider_figures.Figures()
     at(noon - timedelta(minutes=61), "failed")
     for number in range(1, 101):
         at(noon - timedelta(minutes=5), latency_ms=number * 10)
@@ -817,7 +818,7 @@ def test_the_last_hour_counts_answers_and_failures(add, noon):
 
 @pytest.mark.parametrize(("answered", "failed", "percent"), [(999, 1, "99.9"), (9999, 1, "99.9"), (1, 2, "33")])
 def test_a_rate_never_hides_a_failure(answered, failed, percent):
-    assert queries.Figures(answered=answered, failed=failed).success_percent == percent
+    assert provider_figures.Figures(answered=answered, failed=failed).success_percent == percent
 
 
 def test_the_plot_has_one_scale_with_failures_on_top(add, noon):
@@ -837,7 +838,7 @@ def test_each_provider_keeps_its_newest_latencies(add, noon, monkeypatch):
     for latency_ms in (10, 20, 30):
         at(noon, latency_ms=latency_ms)
     Attempt.objects.filter(run=at(noon, latency_ms=7)).update(provider="other")
-    monkeypatch.setattr(queries, "LATENCIES_READ", 4)
+    monkeypatch.setattr(provider_figures, "LATENCIES_READ", 4)
     groq, other = queries.with_figures()
     assert (groq.figures.p50_ms, groq.figures.p95_ms, groq.figures.answered) == (20, 30, 3)
     assert other.figures.p95_ms == 7
@@ -872,7 +873,7 @@ def test_today_is_the_readers_day_and_estimates_are_marked(add, noon, client_for
     ],
 )
 def test_costs_are_told_with_the_digits_that_matter(cost, estimated, shown):
-    assert queries.Figures(cost=cost, cost_estimated=estimated).cost_shown == shown
+    assert provider_figures.Figures(cost=cost, cost_estimated=estimated).cost_shown == shown
 
 
 def test_the_line_tells_its_figures_in_words_too(add, client_for, viewer):

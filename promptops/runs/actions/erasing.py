@@ -6,13 +6,23 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from promptops.ledger import audit
+from promptops.ledger import audit, registry
 from promptops.ledger.audit import SYSTEM, Actor
 from promptops.ledger.models import LiveConfiguration
+from promptops.ledger.registry import Action
 from promptops.platform import events
 from promptops.runs.enums import RunSource
 from promptops.runs.erasers import ERASERS
 from promptops.runs.models import Attempt, Run, SafetyCheck
+
+registry.register(
+    Action("run.erased", "{actor} erased the text of {object}", when="the text of a run was erased", object="run"),
+    Action(
+        "run.expired",
+        "{actor} erased the texts of runs older than {after[days]} days ({after[runs]} in all)",
+        when="texts older than the retention setting were erased",
+    ),
+)
 
 
 @transaction.atomic

@@ -10,16 +10,13 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 
-from django.urls import reverse
 from django.utils import timezone
 
 from promptops.engine.chain import AttemptStarted, ChainEvent, RunDone, TextChunk, run_chain
 from promptops.engine.errors import LLMProviderError
 from promptops.engine.providers import build_provider
 from promptops.engine.types import Attempt as EngineAttempt
-from promptops.ledger import registry
 from promptops.ledger.errors import Refused
-from promptops.ledger.registry import Action
 from promptops.live import snapshots as live
 from promptops.platform.draining import gate
 from promptops.runs.actions.recording import PAGE_WAITS_SECONDS, NotRecorded, recorder
@@ -28,23 +25,6 @@ from promptops.runs.enums import RunStatus, SafetyMode, SafetySide
 from promptops.runs.judging import Blocked, judge, judge_the_rest, raise_if_blocked
 from promptops.runs.plans import Outcome, RunEvent, RunPlan, RunRecorded, SafetyChecked, TextHeld, size
 from promptops.runs.queries.runs import recorded_run
-
-registry.noun("run", "Runs")
-registry.object_kind("run", "Run", url=lambda entry: reverse("run", args=[entry.object_id]))
-registry.register(
-    Action(
-        "run.drilled",
-        "{actor} ran a failover drill: {after[drill]}",
-        when="somebody ran a failover drill; it counts in no statistic",
-        object="run",
-    ),
-    Action("run.erased", "{actor} erased the text of {object}", when="the text of a run was erased", object="run"),
-    Action(
-        "run.expired",
-        "{actor} erased the texts of runs older than {after[days]} days ({after[runs]} in all)",
-        when="texts older than the retention setting were erased",
-    ),
-)
 
 log = logging.getLogger(__name__)
 

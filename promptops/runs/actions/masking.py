@@ -2,10 +2,21 @@
 
 from django.db import transaction
 
-from promptops.ledger import audit
+from promptops.ledger import audit, registry
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused
+from promptops.ledger.registry import Action
 from promptops.runs.models import Run
+
+registry.register(
+    Action(
+        "run.revealed",
+        "{actor} looked at the blocked text of {object}",
+        when="somebody looked at text that the safety filter blocked or would have blocked; the entry has none of it",
+        object="run",
+        is_change=False,
+    ),
+)
 
 
 @transaction.atomic

@@ -1,18 +1,31 @@
 """Writing an ended run, its attempts and its verdicts into the database."""
 
 from django.db import transaction
+from django.urls import reverse
 from django.utils import timezone
 
 from promptops.engine.safety.guard import VerdictDecision
 from promptops.engine.snapshot import SafetySpec
 from promptops.engine.types import Attempt as EngineAttempt
-from promptops.ledger import audit
+from promptops.ledger import audit, registry
 from promptops.ledger.audit import Actor
+from promptops.ledger.registry import Action
 from promptops.platform import events
 from promptops.runs.enums import RunSource, SafetyQueue, SafetySide
 from promptops.runs.judging import masks
 from promptops.runs.models import Attempt, Run, SafetyCheck
 from promptops.runs.plans import Outcome, RunPlan, SafetyChecked
+
+registry.noun("run", "Runs")
+registry.object_kind("run", "Run", url=lambda entry: reverse("run", args=[entry.object_id]))
+registry.register(
+    Action(
+        "run.drilled",
+        "{actor} ran a failover drill: {after[drill]}",
+        when="somebody ran a failover drill; it counts in no statistic",
+        object="run",
+    ),
+)
 
 BORDERLINE = 0.75
 """A text that passes with a score of at least this share of its category's threshold is worth a person's look."""
