@@ -677,7 +677,7 @@ def test_the_chain_is_reordered_with_the_keyboard(providers, releaser, page_for,
     assert order() == ["alpha", "beta", "gamma"]
     panel.get_by_label("Note").fill("Gamma is quick today")
     panel.get_by_role("button", name="Change the order").click()
-    expect(page.locator(".toast")).to_contain_text("The order is gamma → alpha → beta now")
+    expect(page.locator(".toast")).to_contain_text("The order is now gamma → alpha → beta")
     assert order() == ["gamma", "alpha", "beta"]
 
 

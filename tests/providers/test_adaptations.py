@@ -100,7 +100,7 @@ def test_forgetting_reaches_the_engine_and_every_provider_of_the_address():
     assert set(learned.get(URL, "m")) == {"system_in_user"}
     entry = AuditEntry.objects.first()
     assert (entry.action, entry.object_name, entry.revision) == ("provider.adaptation_forgotten", "same", None)
-    with pytest.raises(Refused, match="has not learned this"):
+    with pytest.raises(Refused, match="has no such adaptation"):
         adaptations.forget(provider, "no_temperature", by=BY)
 
 
