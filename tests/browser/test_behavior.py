@@ -786,7 +786,7 @@ def test_a_run_shows_at_once_and_goes_again_when_it_is_refused(
     page.get_by_label("Viewer's prompt").fill("a fox")
     upstream.hold()
     page.evaluate(f"{click}, document.querySelector('#try-result button').click()")  # at once, too
-    expect(result).to_contain_text("Canceled. Nothing more is asked of the provider.")
+    expect(result).to_contain_text("Canceled. No more providers are called.")
 
 
 def test_a_rewrite_shows_its_alternatives(publish, providers, editor, upstream, page_for, pages: Pages) -> None:

@@ -147,7 +147,7 @@ def test_an_error_that_may_quote_a_masked_input_is_masked(add, client_for, viewe
     error = LLMServerError("answered 503: refused: SECRET WORDS")
     run = call("groq", "failed", str(error), error.kind)
     Run.objects.filter(pk=run.pk).update(input_masked=True)
-    masked = f"{error.kind.replace('_', ' ')}; the words of the error are masked, since they may quote the input"
+    masked = f"{error.kind.replace('_', ' ')} (the message is masked, because it may quote the input)"
     assert state_of("groq") == ("last call failed", "warn", masked)
     fail(health, error, 5)
     assert state_of("groq") == ("open: last 5 calls failed", "bad", masked)

@@ -157,7 +157,7 @@ async def test_a_stream_that_is_cut_is_no_answer(publish, make_user):
         async with page_socket(editor) as socket:
             await socket.send_to(text_data=message())
             html = (await frames(socket, "/runs/"))[-1]
-    assert "a cut answer is no answer" in html
+    assert "The partial text was discarded" in html
     assert second.requests == []
     run = await Run.objects.aget()
     assert (run.status, run.output) == ("failed", "")
@@ -236,7 +236,7 @@ async def test_rewrite_asks_for_the_count_and_lists_the_alternatives(publish, ma
             await socket.send_to(text_data=message(template="rewrite", what="1", count="4"))
             html = (await frames(socket, "/runs/"))[-1]
     assert '<li dir="auto">First way</li><li dir="auto">Second way</li>' in html
-    assert "4 were asked for, 2 came" in html
+    assert "2 of 4 alternatives arrived" in html
     system, user = (part["content"] for part in upstream.requests[0].body["messages"])
     assert "4" in system.removeprefix("The rewrite prompt.")
     assert user == "a fox"
@@ -260,7 +260,7 @@ async def test_auto_extend_sends_the_prior_prompts_by_line(publish, make_user):
         ({"body": " "}, "The prompt is blank"),
         ({"what": "77"}, "enhance has no v77"),
         ({"what": "drop"}, "Choose the editor"),
-        ({"where": "999"}, "does not exist any more"),
+        ({"where": "999"}, "no longer exists"),
         ({"where": "1; drop"}, "Choose the chain"),
         ({"template": "nothing"}, "does not exist"),
         ({"template": "rewrite", "count": "99"}, "at most 10"),
@@ -268,8 +268,8 @@ async def test_auto_extend_sends_the_prior_prompts_by_line(publish, make_user):
         ({"input": "a" + chr(0xD83D)}, "half a character"),
         ({"action": "format"}, "out of date"),
         ({"action": ["run"]}, "out of date"),
-        ({"action": "test", "provider": "7" * 5000}, "does not exist any more"),
-        ({"action": "test", "provider": "77"}, "does not exist any more"),
+        ({"action": "test", "provider": "7" * 5000}, "no longer exists"),
+        ({"action": "test", "provider": "77"}, "no longer exists"),
     ],
 )
 async def test_bad_messages_are_refused_with_the_reason(publish, make_user, fields, sentence):

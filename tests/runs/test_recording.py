@@ -134,7 +134,7 @@ async def test_what_does_not_fit_is_counted_and_logged(bound, recorder, monkeypa
     with locked():
         ended = [await run(number) for number in range(4)]
         assert (recorder.status.waiting, recorder.status.dropped) == (2, 2)
-        assert caplog.text.count("A run was not recorded: 2 wait for the database already") == 2
+        assert caplog.text.count("A run was not recorded: 2 runs wait for the database already") == 2
     await asyncio.wait_for(asyncio.gather(*(each.recording for each in ended), return_exceptions=True), 10)
     assert await database_sync_to_async(recorded)() == ["input 0", "input 1"]
     assert recorder.status.dropped == 2

@@ -116,7 +116,7 @@ async def test_a_provider_that_fails_is_told_and_blocks_nothing(publish, make_us
             await socket.send_to(text_data=message())
             html = await frames(socket, "runs failed")
     assert "2 of 2 runs failed" in html[-1]
-    assert "publishing stays open to you" in html[-1]
+    assert "You can still publish" in html[-1]
     assert "503" in "".join(html)
     assert [run.status async for run in Run.objects.all()] == ["failed", "failed"]
 

@@ -1,4 +1,4 @@
-"""Unmasking a run's texts: the audit records who looked."""
+"""Unmasking a run's texts, which the audit records. The rule for masking a text is `runs.judging.masks`."""
 
 from django.db import transaction
 
@@ -21,7 +21,7 @@ registry.register(
 
 @transaction.atomic
 def reveal(run: Run, *, by: Actor) -> None:
-    """Note that somebody looks at the masked text of a run; Refused where there is none."""
+    """Record that `by` unmasks the texts of a run. Raises Refused if none is masked."""
     if run.erased_at or not (run.input_masked or run.output_masked or run.raw_masked):
-        raise Refused(f"Nothing of run {run.pk} is masked.")
+        raise Refused(f"Run {run.pk} has no masked text.")
     audit.record("run.revealed", by=by, object=run)

@@ -1,4 +1,4 @@
-"""The calls that statistics count, and the newest call to a provider as pages show it."""
+"""Calls to providers, read from attempts: the query of those that count in statistics, and single calls for pages."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,18 +16,19 @@ class LastCall:
     at: datetime
     run_id: int
     succeeded: bool
-    reason: str  # why it failed; only the kind of error once the run's text is erased, or while its input is masked
+    reason: str  # of its failure; only the kind of error if the run's text is erased or its input masked
     latency_ms: float
     error_kind: str = ""
     masked: bool = False  # the error may quote an input that the safety filter masks
 
 
 def counted_attempts() -> QuerySet[Attempt]:
-    """The attempts that statistics are made of: not those of drills."""
+    """Return the attempts that count in statistics: all but those of drills."""
     return Attempt.objects.filter(run__drill="")
 
 
 def last_calls(ids: list[int | None]) -> dict[int | None, LastCall]:
+    """Return calls by the ids of their attempts, in one query."""
     attempts = Attempt.objects.filter(pk__in=[pk for pk in ids if pk]).select_related("run")
     return {
         attempt.pk: LastCall(
@@ -44,8 +45,8 @@ def last_calls(ids: list[int | None]) -> dict[int | None, LastCall]:
 
 
 def _reason(attempt: Attempt) -> str:
-    """Why a call failed, in the provider's words where they can be shown."""
+    """Return why a call failed, in the provider's words if these may be shown."""
     kind = attempt.error_kind.replace("_", " ")
     if attempt.message and attempt.run.input_masked:
-        return f"{kind or 'failed'}; the words of the error are masked, since they may quote the input"
+        return f"{kind or 'failed'} (the message is masked, because it may quote the input)"
     return attempt.message or kind

@@ -17,15 +17,15 @@ from promptops.stats.percentiles import percentile
 
 HOUR = timedelta(hours=1)
 LATENCIES_READ = 5_000
-"""At most so many latencies are read for a page, the newest of each provider, in equal parts."""
+"""The number of latencies that are read for a page at most: the newest of each provider, in equal parts."""
 
 SHORTEST_MS, BARS_PER_DECADE, BARS = 10, 4, 16
-"""The plot's scale: 16 bars from 10 ms to 100 s, each 1.8 times as long as the one before; the same for everybody."""
+"""The scale of every plot: 16 bars from 10 ms to 100 s, each 1.8 times as long as the one before."""
 
 
 @dataclass(frozen=True)
 class Bar:
-    """The calls of one span of latencies; all in percent of the plot, `failed` stands on top of `answered`."""
+    """The calls of one span of latencies, in percent of the plot. `failed` is drawn on top of `answered`."""
 
     x: float
     answered: float
@@ -33,12 +33,12 @@ class Bar:
 
     @property
     def answered_y(self) -> float:
-        """From the top of the plot to the answered calls."""
+        """Return the distance from the top of the plot to the answered calls."""
         return round(100 - self.answered, 2)
 
     @property
     def failed_y(self) -> float:
-        """From the top of the plot to the failed calls."""
+        """Return the distance from the top of the plot to the failed calls."""
         return round(100 - self.answered - self.failed, 2)
 
 
@@ -46,8 +46,8 @@ class Bar:
 class Figures:
     """A provider in numbers: calls and latencies of the last hour, tokens and cost of the reader's day.
 
-    Drills count nowhere, canceled calls only in tokens and cost. The percentiles are of answered calls, None without
-    one. `cost` is in USD, None without prices. `last_error` is the newest one of these times.
+    Drills never count; canceled calls count only in tokens and cost. The percentiles are those of answered calls, None
+    if there are none. `cost` is in USD, None without prices. `last_error` is the newest one of the hour and the day.
     """
 
     answered: int = 0
@@ -64,12 +64,12 @@ class Figures:
 
     @property
     def calls(self) -> int:
-        """The calls of the last hour that were not canceled."""
+        """Return the number of calls in the last hour that were not canceled."""
         return self.answered + self.failed
 
     @property
     def success_percent(self) -> str:
-        """The share of calls that were answered; never rounded up to 100 or down to 0."""
+        """Return the share of answered calls, never rounded up to 100 or down to 0."""
         share = 100 * self.answered / self.calls if self.calls else 0
         if 0 < share < 1 or 99 < share < 100:
             return f"{min(max(share, 0.1), 99.9):.1f}"
@@ -77,17 +77,17 @@ class Figures:
 
     @property
     def p50_x(self) -> float | None:
-        """Where the median lies in the plot, in percent of its width."""
+        """Return the place of the median in the plot, in percent of its width."""
         return None if self.p50_ms is None else round(_place(self.p50_ms) * 100, 2)
 
     @property
     def p95_x(self) -> float | None:
-        """Where the 95th percentile lies in the plot, in percent of its width."""
+        """Return the place of the 95th percentile in the plot, in percent of its width."""
         return None if self.p95_ms is None else round(_place(self.p95_ms) * 100, 2)
 
     @property
     def cost_shown(self) -> str:
-        """The cost as people read it, "~" before an estimate: "$1.20", "~$0.0042"; "" without prices."""
+        """Return the cost for people, with "~" before an estimate: "$1.20", "~$0.0042"; "" without prices."""
         if self.cost is None:
             return ""
         amount = f"{self.cost:,.2f}" if self.cost >= 0.1 or not self.cost else f"{self.cost:.2g}"
@@ -95,13 +95,16 @@ class Figures:
 
 
 def _counted_since(moment: datetime) -> QuerySet[Any]:
-    """Those of the runs since then. The names are copied, or SQLite would group by their index: all of history."""
+    """Return the attempts of runs since then, drills apart, with `name`: the provider's.
+
+    The name is a copy, because SQLite would group by the index of `provider` and read all of history.
+    """
     attempts = Attempt.objects.filter(run__in=Run.objects.filter(at__gte=moment, drill=""))
     return attempts.order_by().annotate(name=Concat("provider", Value("")))
 
 
 def figures(now: datetime, providers: int) -> dict[str, Figures]:
-    """The figures of all providers that were asked lately, by name."""
+    """Return the figures of all providers that were called lately, by name. `providers` is their number."""
     local_now = timezone.localtime(now)
     today = datetime.combine(local_now.date(), time(), local_now.tzinfo)
     hour = now - HOUR
@@ -142,30 +145,30 @@ def figures(now: datetime, providers: int) -> dict[str, Figures]:
 
 
 def _latencies(since: datetime, each: int) -> dict[str, dict[bool, list[float]]]:
-    """The latencies of each provider's newest calls, at most `each`: those answered (True) and those that failed."""
+    """Return the latencies of each provider's newest calls, at most `each`: of answered (True) and of failed ones."""
     newest = (
         _counted_since(since)
         .exclude(outcome=RunStatus.CANCELED)
         .annotate(place=Window(RowNumber(), partition_by="name", order_by=F("id").desc()))
         .filter(place__lte=each)
     )
-    found: dict[str, dict[bool, list[float]]] = defaultdict(lambda: {True: [], False: []})
+    latencies: dict[str, dict[bool, list[float]]] = defaultdict(lambda: {True: [], False: []})
     for provider, outcome, latency_ms in newest.values_list("provider", "outcome", "latency_ms"):
-        found[provider][outcome == RunStatus.SUCCEEDED].append(latency_ms)
-    return found
+        latencies[provider][outcome == RunStatus.SUCCEEDED].append(latency_ms)
+    return latencies
 
 
 def _place(latency_ms: float) -> float:
-    """Where a latency lies on the plot's logarithmic scale, from 0 to 1."""
+    """Return the place of a latency on the plot's logarithmic scale, from 0 to 1."""
     steps = math.log10(max(latency_ms, SHORTEST_MS) / SHORTEST_MS) * BARS_PER_DECADE
     return min(steps / BARS, 1.0)
 
 
 def _bars(latencies: dict[bool, list[float]]) -> tuple[Bar, ...]:
-    """The bars that are not empty, the highest 100% high; what is off the scale goes into the first or last."""
+    """Return the bars that are not empty; the highest is 100% high. Latencies off the scale go into the end bars."""
     counts = {answered: [0] * BARS for answered in (True, False)}
-    for answered, known in latencies.items():
-        for latency_ms in known:
+    for answered, of_calls in latencies.items():
+        for latency_ms in of_calls:
             counts[answered][min(int(_place(latency_ms) * BARS), BARS - 1)] += 1
     pairs = list(zip(counts[True], counts[False], strict=True))
     highest = max(sum(pair) for pair in pairs)

@@ -1,4 +1,7 @@
-"""Providers as pages show them: their order, where the key comes from, and how each one is doing."""
+"""Providers as pages show them: their order, key source and state.
+
+Their figures are in `provider_figures`; the calls behind both are in `provider_calls`.
+"""
 
 import math
 from dataclasses import dataclass, field, replace
@@ -20,15 +23,15 @@ from promptops.runs.queries.provider_figures import Figures
 
 MISCONFIGURED = {"auth": "key refused", "missing_key": "no key", "not_found": "model not found"}
 OUT_OF_CREDIT = "out of credit"
-"""What is wrong with a provider that was marked misconfigured, by the kind of error."""
+"""The fault of a provider that was marked misconfigured, by the kind of error."""
 
 
 @dataclass(frozen=True)
 class ProviderRow:
     """One provider. `priority` is its place in the chain, None for one that is off.
 
-    `state` says in a word or three how it is doing, `tone` is the chip's (ok, warn, bad or nothing), and `detail` is
-    what is wrong, in a sentence; a failed last call tells its reason there.
+    `state` is one to three words, `tone` is that of the chip (ok, warn, bad or ""), and `detail` is a sentence on the
+    fault: after a failed last call, its reason.
     """
 
     id: int
@@ -46,41 +49,41 @@ class ProviderRow:
     last: LastCall | None
     health: HealthView = field(default_factory=HealthView)
     figures: Figures = field(default_factory=Figures)
-    stops_runs: bool = False  # while it is misconfigured: the operator chose that its error ends a run
+    stops_runs: bool = False  # it is misconfigured, and its error ends a run, by the operator's choice
 
     @property
     def alone_until(self) -> datetime | None:
-        """Return when its cooldown ends, None where nothing keeps runs from asking it for a time."""
+        """Return when its cooldown ends, None if it has none."""
         left = self.health.cooldown_left_ms
         return timezone.now() + timedelta(milliseconds=left) if left and self.enabled else None
 
     @property
     def out_of_credit_since(self) -> datetime | None:
-        """Return when it last answered that its account has no credit left, None where that is over."""
+        """Return when it last answered that its account is out of credit, None if that is over."""
         since = self.health.cooldown_since
         return datetime.fromtimestamp(since, UTC) if since and self.out_of_credit else None
 
     @property
     def out_of_credit(self) -> bool:
-        """Return whether its account has no credit left, as this process has found."""
+        """Return whether its account is out of credit, as far as this process knows."""
         return self.enabled and self.health.out_of_credit
 
     @property
     def cooling(self) -> str:
-        """How long it still cools down, where the state tells something worse; "" otherwise."""
+        """Return how long it still cools down, if the state shows a worse fault; "" otherwise."""
         left = self.health.cooldown_left_ms
         return f"cooling down {_left(left)}" if left and self.enabled and not self.state.startswith("cooling") else ""
 
     @property
     def passing(self) -> bool:
-        """Whether its state ends by itself, without an event that would tell."""
+        """Return whether its state ends by itself, without an event."""
         health = self.health
         busy = health.limit is not None and health.in_flight >= health.limit
         return self.enabled and (health.state != "closed" or health.cooldown_left_ms > 0 or busy)
 
 
 def listed() -> list[ProviderRow]:
-    """All providers in their order, in two queries, without figures."""
+    """Return all providers in their order, without figures, in two queries."""
     newest = counted_attempts().filter(provider=OuterRef("name")).exclude(outcome=RunStatus.CANCELED).order_by("-id")
     providers = list(Provider.objects.annotate(newest_call=Subquery(newest.values("id")[:1])))
     calls = last_calls([provider.newest_call for provider in providers])
@@ -91,19 +94,19 @@ def listed() -> list[ProviderRow]:
 
 
 def one(provider: Provider) -> ProviderRow:
-    """Return one of `listed`."""
+    """Return the row of one provider."""
     return next(row for row in listed() if row.id == provider.pk)
 
 
 def with_figures() -> list[ProviderRow]:
-    """All providers in their order with their figures, in five queries."""
+    """Return all providers in their order with their figures, in five queries."""
     rows = listed()
     figures = provider_figures.figures(timezone.now(), max(1, len(rows)))
     return [replace(row, figures=figures.get(row.name, row.figures)) for row in rows]
 
 
 def chain() -> list[ProviderRow]:
-    """The providers that are on, in their order."""
+    """Return the providers that are on, in the order of the chain."""
     return [row for row in listed() if row.enabled]
 
 
@@ -136,7 +139,7 @@ def _stops_runs(provider: Provider, trouble: str | None) -> bool:
 
 
 def _state(provider: Provider, last: LastCall | None, health: HealthView) -> tuple[str, str, str]:
-    """State, tone and detail: the first thing that is wrong, or that it is ready."""
+    """Return state, tone and detail of the first fault, or of readiness."""
     if not provider.enabled:
         return "off", "", ""
     if problem := _problem(provider):
@@ -149,8 +152,8 @@ def _state(provider: Provider, last: LastCall | None, health: HealthView) -> tup
 
 
 def _hindered(health: HealthView, last: LastCall | None) -> tuple[str, str, str] | None:
-    """Why runs pass the provider over now, or would fail with it, as this process has found."""
-    # What this process was told last and the newest call are one error, as no other call is made before it is over.
+    """Return why runs skip the provider now or would fail with it, as far as this process knows."""
+    # The reason here is the newest call's error, since no other call starts before the fault is over.
     reason = last.reason if last and last.masked and health.reason else health.reason or ""
     if health.out_of_credit:
         return OUT_OF_CREDIT, "bad", reason
@@ -168,12 +171,12 @@ def _hindered(health: HealthView, last: LastCall | None) -> tuple[str, str, str]
             last.reason if last and not last.succeeded else "",
         )
     if health.limit is not None and health.in_flight >= health.limit:
-        return f"full {health.in_flight}/{health.limit}", "warn", "The next provider is asked until a call ends."
+        return f"full {health.in_flight}/{health.limit}", "warn", "Runs use the next provider until a call ends."
     return None
 
 
 def _left(milliseconds: int) -> str:
-    """A time to wait, rounded up: "12 s", "3 min", "2 h"."""
+    """Return a time to wait, rounded up: "12 s", "3 min", "2 h"."""
     seconds = math.ceil(milliseconds / 1000)
     if seconds < 100:
         return f"{seconds} s"
@@ -182,7 +185,7 @@ def _left(milliseconds: int) -> str:
 
 
 def _problem(provider: Provider) -> tuple[str, str] | None:
-    """What keeps every call from succeeding, as far as that can be known without one."""
+    """Return the state and reason if every call is certain to fail, without making one."""
     kind = provider.kind_spec
     if kind.problem and (reason := kind.problem()):
         return "not installed", reason
