@@ -711,7 +711,7 @@ def test_a_provider_is_tested_with_one_click(providers, editor, upstream, page_f
         "buttons => buttons.forEach(id => document.getElementById(`test-button-${id}`).click())",
         [providers[1].pk, providers[0].pk],
     )
-    expect(page.locator(".toast")).to_contain_text("does not exist any more")
+    expect(page.locator(".toast")).to_contain_text("no longer exists")
     expect(page.locator(shown)).to_contain_text("test answered")
     assert page.evaluate("window.emptied") == 0
     expect(page.locator(f"#test-result-{providers[1].pk}")).to_be_empty()
