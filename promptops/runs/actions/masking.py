@@ -11,8 +11,8 @@ from promptops.runs.models import Run
 registry.register(
     Action(
         "run.revealed",
-        "{actor} looked at the blocked text of {object}",
-        when="somebody looked at text that the safety filter blocked or would have blocked; the entry has none of it",
+        "{actor} unmasked the blocked text of {object}",
+        when="somebody unmasked text that the safety filter blocked or would have blocked; the entry does not quote it",
         object="run",
         is_change=False,
     ),
