@@ -1,4 +1,7 @@
-"""The changes of the chain and of its providers, as the review panel shows and applies them."""
+"""Reviewed changes of the chain and of its providers: what the review panel shows, and what it applies.
+
+The rules for storing a provider are in `providers.actions`; the fields that a person fills in are in `providers.forms`.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +20,9 @@ from promptops.texts.numbers import whole_number
 from promptops.web import review
 from promptops.web.review import Change, ReviewedChange
 
-KEY_DROPPED = "The key was entered for another server, so this change removes it. Enter the key again afterwards."
+KEY_DROPPED = "This change removes the key, because it was entered for another server. Enter the key again afterwards."
 UNENCRYPTED = "The key is sent to {host} unencrypted. Use an https:// address, or a network that you trust."
-ALL_OFF = "With this no provider is on: every run fails until one is turned on again."
+ALL_OFF = "This turns off the last provider. Every run fails until a provider is turned on again."
 
 
 class ProviderChange(ReviewedChange):
@@ -31,13 +34,13 @@ class ProviderChange(ReviewedChange):
 
 
 class SeenProviderChange(ProviderChange):
-    """A change of a provider that was edited in a form, which is refused if somebody else was faster."""
+    """A change of a provider that was edited in a form. It is refused if somebody changed the provider meanwhile."""
 
     provider: Provider
     form: EditProviderForm | KeyForm
     template = "_review_warning.html"
     expected_id: str
-    """The id of the field that holds the revision which the form was filled from."""
+    """The id of the field with the revision that the form was filled from."""
 
     @property
     def affected(self) -> str:
@@ -54,7 +57,7 @@ class SeenProviderChange(ProviderChange):
         warning = {"warning": self.warning()}
         if not self.is_stale:
             return warning
-        # What is there now against what was typed; from now on the page knows what is there.
+        # The panel compares the saved values with the typed ones, and hands the page the saved revision.
         expected = {"expected_id": self.expected_id, "expected": self.provider.changed_revision}
         return warning | expected | {"template": "providers/_stale.html"}
 
@@ -62,14 +65,14 @@ class SeenProviderChange(ProviderChange):
         if not self.is_stale:
             return ""
         return (
-            f"Someone changed {self.provider.name} meanwhile. What you typed is kept; below it is compared with what "
-            "is there now. Save it to replace theirs, or reload the page to drop yours."
+            f"Someone changed {self.provider.name} meanwhile. What you typed is kept, and compared below with "
+            "the saved values. Save to replace them, or reload the page to discard your changes."
         )
 
 
 @dataclass
 class ReorderChain(ProviderChange):
-    """Another order of the chain; `seen` is the order that the page posted as `expected`."""
+    """A new order of the chain. `seen` is the order that the page posted as `expected`."""
 
     order: list[int]
     expected: list[int]
@@ -94,10 +97,10 @@ class ReorderChain(ProviderChange):
         actions.reorder(self.order, by=by, expected=self.expected, note=note)
 
     def result(self) -> str:
-        return f"The order is {self.after} now."
+        return f"The order is now {self.after}."
 
     def undo(self) -> str:
-        return f"It was {self.before}; move it back to undo."
+        return f"It was {self.before}. To undo, move the provider back."
 
 
 @dataclass
@@ -118,11 +121,11 @@ class AddProvider(ProviderChange):
 
     @property
     def affected(self) -> str:
-        return f"It comes last in the chain: it is asked when all others have failed. {review.AFFECTED}"
+        return f"It comes last in the chain: runs call it when all others have failed. {review.AFFECTED}"
 
     def changes(self) -> list[Change]:
-        told = _told(actions.planned(self.form.provider_fields, **self.form.chosen_key))
-        return [Change(label, "–", after) for label, after in told.items() if after != "–"]
+        fields = _shown_fields(actions.planned(self.form.provider_fields, **self.form.chosen_key))
+        return [Change(label, "–", after) for label, after in fields.items() if after != "–"]
 
     def details(self) -> dict[str, Any]:
         return {"warning": self.form.dropped_endpoint}
@@ -131,15 +134,15 @@ class AddProvider(ProviderChange):
         actions.create_provider(self.form.provider_fields, by=by, note=note, **self.form.chosen_key)
 
     def result(self) -> str:
-        return f"{self.form.provider_fields.name} is added at the end of the chain."
+        return f"{self.form.provider_fields.name} was added at the end of the chain."
 
     def undo(self) -> str:
-        return f"Turn it off to undo. {self.form.dropped_endpoint}"
+        return f"To undo, turn it off. {self.form.dropped_endpoint}"
 
 
 @dataclass
 class EditProvider(SeenProviderChange):
-    """Other fields of a provider."""
+    """A change of a provider's fields."""
 
     provider: Provider
     form: EditProviderForm
@@ -159,7 +162,7 @@ class EditProvider(SeenProviderChange):
         return reverse("provider", args=[self.provider.pk]) if self.form.drops_key else reverse("providers")
 
     def changes(self) -> list[Change]:
-        before, after = _told(self.provider), _told(self.form.after)
+        before, after = _shown_fields(self.provider), _shown_fields(self.form.after)
         return [Change(label, before[label], after[label]) for label in after if after[label] != before[label]]
 
     def warning(self) -> str:
@@ -167,26 +170,26 @@ class EditProvider(SeenProviderChange):
         return " ".join(filter(None, [key, self.form.dropped_endpoint]))
 
     def refusal(self) -> str:
-        if why_not := super().refusal():
-            return why_not
-        return "" if self.changes() else f"No changes to save: {self.provider.name} is as it was."
+        if stale := super().refusal():
+            return stale
+        return "" if self.changes() else f"No changes to save for {self.provider.name}."
 
     def apply(self, *, by: Actor, note: str) -> None:
         expected = self.form.cleaned_data["expected"]
         actions.edit_provider(self.provider, self.form.provider_fields, by=by, expected=expected, note=note)
 
     def result(self) -> str:
-        return f"{self.form.after.name} is changed."
+        return f"{self.form.after.name} was changed."
 
     def undo(self) -> str:
         if self.form.drops_key:
-            return "Enter its key again: it has none now."
+            return "Its key was removed. Enter the key again."
         return f"{_undo(self.changes())} {self.form.dropped_endpoint}"
 
 
 @dataclass
 class ChangeKey(SeenProviderChange):
-    """Another place that a provider's key comes from, or another key."""
+    """A change of a provider's key, or of the key's source."""
 
     provider: Provider
     form: KeyForm
@@ -199,7 +202,7 @@ class ChangeKey(SeenProviderChange):
         return f"Change the key of {self.provider.name}"
 
     def changes(self) -> list[Change]:
-        typed = ", the one that you typed" if self.form.chosen_key["key"] else ""
+        typed = " (the one you typed)" if self.form.chosen_key["key"] else ""
         before, after = (queries.key_sentence(provider) for provider in (self.provider, self.form.after))
         return [Change("Key", before, f"{after}{typed}")]
 
@@ -208,15 +211,15 @@ class ChangeKey(SeenProviderChange):
         actions.change_key(self.provider, by=by, expected=expected, note=note, **self.form.chosen_key)
 
     def result(self) -> str:
-        return f"The key of {self.provider.name} is changed."
+        return f"The key of {self.provider.name} was changed."
 
     def undo(self) -> str:
-        return "Test it; to undo, enter the old one again."
+        return "Test the provider. To undo, enter the old key again."
 
 
 @dataclass
 class TurnProvider(ProviderChange):
-    """A provider turned on or off."""
+    """Turning a provider on or off."""
 
     provider: Provider
     on: bool
@@ -255,12 +258,12 @@ class TurnProvider(ProviderChange):
         return f"{self.provider.name} is {self.words[0]}."
 
     def undo(self) -> str:
-        return f"Turn it {self.words[1]} again to undo."
+        return f"To undo, turn it {self.words[1]} again."
 
 
 @dataclass
 class RemoveProvider(ProviderChange):
-    """A provider that is off is removed, and its key with it."""
+    """Removing a provider that is off, and its key."""
 
     provider: Provider
     expected: str
@@ -277,28 +280,28 @@ class RemoveProvider(ProviderChange):
 
     @property
     def affected(self) -> str:
-        return "It is off, so no run is affected. Runs keep its name. A stored key is gone for good."
+        return "It is off, so no run is affected. Runs keep its name. Its stored key is deleted permanently."
 
     def changes(self) -> list[Change]:
-        return [Change(label, before, "–") for label, before in _told(self.provider).items() if before != "–"]
+        return [Change(label, before, "–") for label, before in _shown_fields(self.provider).items() if before != "–"]
 
     def details(self) -> dict[str, Any]:
         action = reverse("provider_remove", args=[self.provider.pk])
         return {"danger": True, "action": action, "values": [("expected", self.expected)]}
 
     def apply(self, *, by: Actor, note: str) -> None:
-        # 0 was never a revision: refused as out of date.
+        # 0 is no revision, so the change is refused as out of date.
         actions.remove_provider(self.provider, by=by, expected=whole_number(self.expected) or 0, note=note)
 
     def result(self) -> str:
-        return f"{self.provider.name} is removed."
+        return f"{self.provider.name} was removed."
 
     def undo(self) -> str:
-        return "To undo, add it again; the audit has its fields."
+        return "To undo, add it again. The audit has its fields."
 
 
-def _told(provider: Provider) -> dict[str, str]:
-    """A provider's fields in words, without its key."""
+def _shown_fields(provider: Provider) -> dict[str, str]:
+    """Return a provider's fields as labels and values for pages. Of the key they show only its source."""
     return {
         "Name": provider.name,
         "Kind": provider.get_kind_display(),
@@ -316,7 +319,7 @@ def _told(provider: Provider) -> dict[str, str]:
         "When its key is refused": "fall back" if provider.fall_back_on_auth else "–",
         "When its model is not found": "fall back" if provider.fall_back_on_not_found else "–",
         "When the model declines": "fall back" if provider.fall_back_on_refused else "–",
-        "Asked differently": "; ".join(ADAPTATIONS[name].label for name in provider.adaptations) or "–",
+        "Adapted requests": "; ".join(ADAPTATIONS[name].label for name in provider.adaptations) or "–",
     }
 
 
@@ -335,10 +338,10 @@ def unencrypted(provider: Provider) -> str:
 
 
 def _undo(changes: list[Change]) -> str:
-    """How to take an edit back."""
+    """Return how a person undoes an edit."""
     if len(changes) > 1:
-        return "To undo, edit it back; the audit has what it was."
-    return f"{changes[0].label} was {changes[0].before}; edit it back to undo."
+        return "To undo, edit it back. The audit has the earlier values."
+    return f"{changes[0].label} was {changes[0].before}. To undo, edit it back."
 
 
 def _arrows(names: dict[int, str], order: list[int]) -> str:

@@ -1,4 +1,4 @@
-"""The closed sets of words about providers."""
+"""Closed sets of providers. The kinds themselves are declared in `engine.providers.kinds`."""
 
 from promptops.engine.providers.kinds import KINDS
 

@@ -1,4 +1,7 @@
-"""What a process takes over from other processes about providers: learned adaptations, and cooldowns ended by hand."""
+"""Following other processes: learned adaptations, and cooldowns that a person ended.
+
+The verbs that learn, forget and end a cooldown are in `providers.actions`.
+"""
 
 import threading
 
@@ -19,36 +22,33 @@ _ended_here: set[int] = set()  # audit entries of cooldowns that this process ha
 
 
 def server(provider: Provider) -> str:
-    """Return the address by which the engine remembers what it learned of the provider."""
+    """Return the address under which the engine keeps the provider's learned adaptations."""
     return base_address(address_of(provider)).rstrip("/")
 
 
 def restore_learned() -> None:
-    """Make this process ask each provider as the database knows that it wants to be asked.
-
-    What the database no longer has is forgotten.
-    """
+    """Replace this process's learned adaptations by those of the database."""
     global _restored
     stored: dict[tuple[str, str], dict[str, str]] = {}
     for row in LearnedAdaptation.objects.select_related("provider"):
         stored.setdefault((server(row.provider), row.model), {})[row.name] = row.words
     with _lock:
-        for place in _restored - stored.keys():
-            learned.forget(*place)
-        for place, words in stored.items():
-            learned.restore(*place, words)
+        for address, model in _restored - stored.keys():
+            learned.forget(address, model)
+        for (address, model), words in stored.items():
+            learned.restore(address, model, words)
         _restored = set(stored)
 
 
 def end_cooldown(provider: str, entry: int) -> None:
-    """Let runs of this process ask the provider again now. `entry` is the audit entry of the person's decision."""
+    """End the provider's cooldown in this process, once for each audit entry `entry` that records its end."""
     if entry not in _ended_here:
         _ended_here.add(entry)
         live.health.end_cooldown(provider)
 
 
 def cooldowns_ended(since: int) -> list[tuple[str, int]]:
-    """Return provider and audit entry of each cooldown that somebody ended after that audit entry."""
+    """Return the provider and the audit entry of each cooldown that a person ended after the entry `since`."""
     entries = AuditEntry.objects.filter(seq__gt=since, action="provider.cooldown_ended")
     return list(entries.order_by("seq").values_list("object_name", "seq"))
 
@@ -69,7 +69,7 @@ def _restore_at_swap(before: Snapshot | None, now: Snapshot) -> None:
 live.SWAPPED.append(_restore_at_swap)
 polling.AFTER_ENTRIES.append(_end_cooldowns)
 polling.watch(
-    "learned",  # by row: no row ever changes
+    "learned",  # the keys are enough: no row ever changes
     polling.Watch(
         lambda: Subquery(LearnedAdaptation.objects.order_by().values(rows=polling.JSONRows("pk"))),
         parse=lambda rows: frozenset(rows or []),

@@ -1,4 +1,4 @@
-"""Forms of the Providers pages. What may be stored is decided by `promptops.providers.actions.providers`."""
+"""Forms of the Providers pages: fields and their shape. The rules for storing are in `providers.actions.providers`."""
 
 from typing import Any, cast
 
@@ -20,23 +20,23 @@ ENVIRONMENT, STORED, NO_KEY = "environment", "stored", "none"
 PRICES = ("price_input", "price_cached", "price_output")
 CHOICES = ("fall_back_on_auth", "fall_back_on_not_found", "fall_back_on_refused")
 LIMITS = ("first_text_ms", "stall_ms", "max_concurrent", "context_tokens")
-# The fields of the section that stays closed until one of them is used.
+# The section of these fields stays closed until one of them is used.
 EXTRAS = (*LIMITS, *PRICES, *CHOICES, "adaptations")
 PLAIN = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
 
 
 class ShapedForm(forms.Form):
-    """A form whose fields depend on what some of them hold."""
+    """A form whose fields depend on the values of some of them."""
 
     def held(self, name: str) -> str:
-        """What the field holds, sent or initial. (`self[name].value()` would freeze the field's look at this point.)"""
+        """Return the field's value, sent or initial. (`self[name].value()` would fix the field's look here.)"""
         if not self.is_bound:
             return str(self.get_initial_for_field(self.fields[name], name) or "")
-        given = self.data.get(name, "")
-        return str(bool(given) or "") if isinstance(self.fields[name], forms.BooleanField) else str(given)
+        sent = self.data.get(name, "")
+        return str(bool(sent) or "") if isinstance(self.fields[name], forms.BooleanField) else str(sent)
 
     def show(self, error: ValidationError) -> None:
-        """Put an action's refusal beside the fields that it names."""
+        """Show an action's refusal beside the fields that it names."""
         if not hasattr(error, "error_dict"):
             self.add_error(None, error)
             return
@@ -45,9 +45,9 @@ class ShapedForm(forms.Form):
 
 
 class KeyFields(ShapedForm):
-    """Where a key comes from. Only the field of the chosen source is there; a key is never sent back to the page."""
+    """The source of a key, and the field of that source. A key is never sent back to the page."""
 
-    key_source = forms.ChoiceField(label="Where the key comes from", choices=[], widget=forms.RadioSelect)
+    key_source = forms.ChoiceField(label="Key source", choices=[], widget=forms.RadioSelect)
     key_env = forms.CharField(
         label="Environment variable",
         max_length=100,
@@ -59,11 +59,11 @@ class KeyFields(ShapedForm):
         max_length=1000,
         required=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password", "hx-preserve": "true"}),
-        help_text="Stored encrypted and shown to nobody, ever.",
+        help_text="Stored encrypted; never shown again.",
     )
 
     def shape_key(self, kind: KindSpec, address: str) -> None:
-        """Keep the sources that fit the kind and the one input that fits the source; the key goes to `address`."""
+        """Keep the sources that fit the kind, and the input that fits the source. The key is sent to `address`."""
         if kind.embedded:
             for name in ("key_source", "key_env", "key"):
                 del self.fields[name]
@@ -91,19 +91,19 @@ class KeyFields(ShapedForm):
         if not self.is_bound and not self.held("key_env"):
             self.initial["key_env"] = default
         name = self.held("key_env")
-        # Of any other variable the page does not even say whether it is there.
+        # For any other variable the page does not even show whether it is set.
         may_be_sent = name and permitted().problem(name, address) is None
         now = f"{name} is {set_or_not(name)}. " if may_be_sent else ""
-        field.help_text = f"{now}Only the name of the variable is kept here."
+        field.help_text = f"{now}PromptOps stores only the variable's name."
 
     @property
     def chosen_key(self) -> dict[str, Any]:
-        """`key` and `key_env` as the actions take them."""
+        """Return `key` and `key_env` as the actions take them."""
         return {"key": self.cleaned_data.get("key", ""), "key_env": self.cleaned_data.get("key_env", "")}
 
 
 def _milliseconds(label: str, help_text: str) -> forms.IntegerField:
-    """A time that a part of one call may take."""
+    """Return the field of a time limit for a part of one call."""
     widget = forms.NumberInput(attrs={"placeholder": "no limit"})
     return forms.IntegerField(
         label=label, required=False, min_value=100, max_value=600_000, widget=widget, help_text=help_text
@@ -111,13 +111,13 @@ def _milliseconds(label: str, help_text: str) -> forms.IntegerField:
 
 
 def _price(label: str) -> forms.FloatField:
-    """A price in USD per million tokens."""
+    """Return the field of a price in USD per million tokens."""
     widget = forms.NumberInput(attrs={"step": "any", "inputmode": "decimal", "placeholder": "none"})
     return forms.FloatField(label=label, required=False, min_value=0, max_value=100_000, widget=widget)
 
 
 class MainFields(ShapedForm):
-    """A provider but for its key; the kind decides which fields there are."""
+    """A provider's fields without its key. The kind decides which fields exist."""
 
     kind = forms.ChoiceField(label="Kind", choices=provider_kind_choices)
     name = forms.CharField(
@@ -131,7 +131,7 @@ class MainFields(ShapedForm):
         max_length=200,
         required=False,
         widget=forms.TextInput(attrs=PLAIN),
-        help_text="As this provider calls it. Empty: the model that the prompt names.",
+        help_text="The provider's own model id. Leave empty to use the prompt's.",
     )
     base_url = forms.CharField(
         label="Base URL",
@@ -145,16 +145,16 @@ class MainFields(ShapedForm):
         min_value=100,
         max_value=600_000,
         widget=forms.NumberInput(attrs={"class": "w-short", "placeholder": "none"}),
-        help_text="100 to 600,000. Without one, a call gets its share of the run's time limit.",
+        help_text="100 to 600,000. Leave empty to give a call its share of the run's time limit.",
     )
 
     first_text_ms = _milliseconds(
         "First text within, in ms",
-        "100 to 600,000. A call without text or reasoning by then ends, and the next provider is asked.",
+        "100 to 600,000. If no text or reasoning arrives in time, the next provider is called.",
     )
     stall_ms = _milliseconds(
         "Longest pause, in ms",
-        "100 to 600,000. A call that pauses longer after its first text ends, and the next provider is asked.",
+        "100 to 600,000. If an answer pauses longer after its first text, the next provider is called.",
     )
     max_concurrent = forms.IntegerField(
         label="Calls at once",
@@ -162,7 +162,7 @@ class MainFields(ShapedForm):
         min_value=1,
         max_value=10_000,
         widget=forms.NumberInput(attrs={"placeholder": "no limit"}),
-        help_text="When so many are under way, the next provider is asked.",
+        help_text="At this many calls, the next provider is used.",
     )
     context_tokens = forms.IntegerField(
         label="Context, in tokens",
@@ -185,14 +185,14 @@ class MainFields(ShapedForm):
         label="Fall back to the next provider when the model declines to answer", required=False, initial=True
     )
     adaptations = forms.MultipleChoiceField(
-        label="Ask differently",
+        label="Adapt requests",
         required=False,
         choices=[(name, adaptation.label) for name, adaptation in ADAPTATIONS.items()],
         widget=forms.CheckboxSelectMultiple,
     )
 
     def shape(self) -> KindSpec:
-        """Keep the fields that matter to the kind, and return the kind (the first one for nonsense)."""
+        """Keep the fields that the kind uses, and return the kind (the first one if the value is unknown)."""
         kind = self.kind_spec = KINDS.get(self.held("kind")) or next(iter(KINDS.values()))
         if kind.embedded:
             for name in ("base_url", "model", "fall_back_on_auth", *NOT_EMBEDDED):
@@ -203,54 +203,54 @@ class MainFields(ShapedForm):
         base_url.required = kind.needs_address
         base_url.widget.attrs["placeholder"] = kind.base_url or "http://127.0.0.1:8080/v1"
         base_url.help_text = (
-            "Empty: the vendor's own address."
+            "Leave empty to use the vendor's own address."
             if kind.base_url
-            else "PromptOps adds /chat/completions; if you paste it, it is dropped."
+            else "The address up to, but without, /chat/completions."
         )
         return kind
 
     @property
     def main_fields(self) -> list[forms.BoundField]:
-        """The fields that everybody sees."""
+        """Return the fields outside the closed section."""
         return [field for field in self if field.name not in EXTRAS]
 
     @property
     def limits(self) -> list[forms.BoundField]:
-        """The limits on a call's number and size that the kind has."""
-        return self._there(*LIMITS)
+        """Return the kind's limits on a call's duration, number and size."""
+        return self._present(*LIMITS)
 
     @property
     def prices(self) -> list[forms.BoundField]:
-        """The prices, unless the kind costs nothing."""
-        return self._there(*PRICES)
+        """Return the fields of prices; none if the kind costs nothing."""
+        return self._present(*PRICES)
 
     @property
     def choices(self) -> list[forms.BoundField]:
-        """What may make a run fall back although another provider might do no better."""
-        return self._there(*CHOICES)
+        """Return the choices of errors on which a run falls back although another provider may fail in the same way."""
+        return self._present(*CHOICES)
 
     @property
     def dropped_endpoint(self) -> str:
-        """Return what the page says when a valid form held the whole endpoint, "" otherwise."""
+        """Return the page's message if a valid form had the whole endpoint as its address, "" otherwise."""
         if self.cleaned_data.get("base_url", "") == self.data.get("base_url", "").strip():
             return ""
-        return f"The base URL is saved as {self.cleaned_data['base_url']}: PromptOps adds /chat/completions itself."
+        return f"The base URL is saved as {self.cleaned_data['base_url']}. PromptOps adds /chat/completions itself."
 
     def clean_base_url(self) -> str:
         return base_address(self.cleaned_data["base_url"])
 
     @property
     def extras_open(self) -> bool:
-        """Whether the section of the rarer fields holds anything that a new provider does not, or an error."""
-        rare = self._there(*EXTRAS)
-        return any(self.held(field.name) != str(field.field.initial or "") or field.errors for field in rare)
+        """Return whether a field of the closed section has an error, or another value than in a new provider."""
+        fields = self._present(*EXTRAS)
+        return any(self.held(field.name) != str(field.field.initial or "") or field.errors for field in fields)
 
-    def _there(self, *names: str) -> list[forms.BoundField]:
+    def _present(self, *names: str) -> list[forms.BoundField]:
         return [self[name] for name in names if name in self.fields]
 
     @property
     def provider_fields(self) -> ProviderFields:
-        """What a valid form holds."""
+        """Return the values of a valid form."""
         data = self.cleaned_data
         return ProviderFields(
             name=data["name"],
@@ -264,13 +264,13 @@ class MainFields(ShapedForm):
 
 
 def reshaped(posted: QueryDict) -> dict[str, Any]:
-    """What was typed so far, as initial values for the form in its new shape. Not the key, which is never sent back."""
+    """Return the typed values as initial values of the form in its new shape, without the key."""
     typed: dict[str, Any] = {name: value for name, value in posted.items() if name != "key"}
-    # A box that was cleared is not sent; one that the page did not have keeps its initial value.
+    # A cleared box is not sent. A box that the page did not have keeps its initial value.
     typed |= {name: name in posted for name in posted.getlist("shown") or CHOICES}
     typed["adaptations"] = posted.getlist("adaptations")
     if typed.get("key_env") in {kind.key_env for kind in KINDS.values() if kind.key_env}:
-        del typed["key_env"]  # a vendor's default, which nobody typed
+        del typed["key_env"]  # a vendor's default, not typed by a person
     return typed
 
 
@@ -293,7 +293,7 @@ class NewProviderForm(MainFields, KeyFields):
 
 
 class EditProviderForm(MainFields):
-    """A provider's fields. `expected` is the revision of the last change that the person saw."""
+    """A provider's fields. `expected` is the revision of the newest change that the person saw."""
 
     expected = forms.IntegerField(widget=forms.HiddenInput())
 
@@ -316,14 +316,14 @@ class EditProviderForm(MainFields):
 
     @property
     def drops_key(self) -> bool:
-        """Say whether a valid edit loses the key although the provider needs one (see `actions.edited`)."""
+        """Return whether a valid edit drops the key although the provider may need one (see `actions.edited`)."""
         had_key = self.provider.key_encrypted or self.provider.key_env
         has_key = self.after.key_encrypted or self.after.key_env
         return bool(had_key and not has_key and not self.after.kind_spec.embedded)
 
 
 class KeyForm(KeyFields):
-    """Another key for a provider. `expected` is the revision of the last change that the person saw."""
+    """A new key for a provider. `expected` is the revision of the newest change that the person saw."""
 
     expected = forms.IntegerField(widget=forms.HiddenInput())
 
@@ -348,7 +348,7 @@ class KeyForm(KeyFields):
 
 
 def source_of(provider: Provider) -> str:
-    """Where the provider's key comes from now, as the form's choice."""
+    """Return the current source of the provider's key, as a choice of the form."""
     if provider.key_encrypted:
         return STORED
     return ENVIRONMENT if key_variable(provider) else NO_KEY

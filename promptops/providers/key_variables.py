@@ -1,7 +1,7 @@
-"""Which environment variables may hold a provider's key, and to which hosts each may be sent.
+"""Rules for environment variables as keys: which ones may hold a key, and to which hosts each one may be sent.
 
-Whoever edits providers decides where a key is sent. Without these rules that person could send any variable of the
-server, such as a cloud credential, to a server of their own.
+An administrator who edits providers decides where a key is sent. Without these rules that person could send any
+variable of the server, such as a cloud credential, to a server of their own. Stored keys belong to `platform.crypto`.
 """
 
 from collections.abc import Collection, Mapping
@@ -19,10 +19,10 @@ from promptops.providers.models import Provider
 SETTING = "PROVIDER_KEY_VARIABLES"
 
 SUFFIX = "_API_KEY"
-"""A variable of such a name holds a key for an API, by the vendors' own convention."""
+"""The ending of a variable that holds a key for an API, by the vendors' own convention."""
 
 NEVER = frozenset({"SECRET_KEY", "SECRET_KEY_FALLBACKS", "DATABASE_URL", "REDIS_URL"})
-"""PromptOps' own secrets, which no setting makes a provider's key."""
+"""PromptOps' own secrets. No setting permits them as a provider's key."""
 
 OTHER_VENDORS: Mapping[str, str] = MappingProxyType(
     {
@@ -41,37 +41,37 @@ OTHER_VENDORS: Mapping[str, str] = MappingProxyType(
 
 
 def vendor_hosts() -> Mapping[str, str]:
-    """Return the only host of each vendor's variable: those of the provider kinds, and of other vendors."""
+    """Return the only host of each vendor's variable, for the provider kinds and for other vendors."""
     return {**OTHER_VENDORS, **{kind.key_env: kind.host for kind in KINDS.values() if kind.key_env and kind.host}}
 
 
 @dataclass(frozen=True)
 class Permitted:
-    """The variables that the setting names: each with the hosts it may go to, or `None` for any host."""
+    """The variables that the setting names, each with its permitted hosts, or `None` for any host."""
 
     hosts: Mapping[str, AllowList | None]
 
     @classmethod
     def read(cls, entries: Collection[str]) -> "Permitted":
-        """Read entries `NAME` and `NAME=host`. Raises `ValueError` for one that cannot be read."""
+        """Read entries `NAME` and `NAME=host`. Raises `ValueError` for an invalid entry."""
         hosts: dict[str, list[str] | None] = {}
         for entry in entries:
             name, equals, host = (part.strip() for part in entry.partition("="))
             if not name.isidentifier() or (equals and not host):
-                raise ValueError(f"{SETTING} has the entry {entry!r}; write NAME or NAME=host.")
+                raise ValueError(f"{SETTING} has the invalid entry {entry!r}. Write NAME or NAME=host.")
             if name in NEVER:
-                raise ValueError(f"{SETTING} names {name}, which is a secret of PromptOps itself. Remove it.")
+                raise ValueError(f"{SETTING} names {name}, which is a secret of PromptOps itself. Remove the entry.")
             known = hosts.get(name, [])
             hosts[name] = None if not equals or known is None else [*known, host]
         return cls({name: allow_list(names) if names is not None else None for name, names in hosts.items()})
 
     def problem(self, variable: str, base_url: str) -> str | None:
-        """Return why the variable's value is not sent to the address, as sentences, or `None` where it may be.
+        """Return why the variable's value is not sent to the address, in sentences; `None` if it may be sent.
 
         The answer never depends on whether the variable is set.
         """
         if variable.upper() in NEVER:
-            return f"{variable} is a secret of PromptOps itself. Name the provider's variable."
+            return f"{variable} is a secret of PromptOps itself. Enter the name of the provider's variable."
         host = (urlsplit(base_url).hostname or "").lower().rstrip(".")
         vendor_host = vendor_hosts().get(variable)
         if variable in self.hosts:
@@ -83,11 +83,11 @@ class Permitted:
             return f"{variable} is only sent to {vendor_host}, not to {host}. {_remedy(f'{variable}={host}')}"
         if variable.endswith(SUFFIX):
             return None
-        return f"The name of a key's variable ends in {SUFFIX}. {_remedy(f'{variable}={host}')}"
+        return f"{variable} is not sent: the name of a key's variable ends in {SUFFIX}. {_remedy(f'{variable}={host}')}"
 
 
 def permitted() -> Permitted:
-    """Return what the setting permits. Raises `ValueError` for an entry that cannot be read."""
+    """Return the variables that the setting permits. Raises `ValueError` for an invalid entry."""
     return _read(tuple(settings.PROVIDER_KEY_VARIABLES))
 
 
@@ -97,7 +97,7 @@ def _read(entries: tuple[str, ...]) -> Permitted:
 
 
 def key_variable(provider: Provider) -> str:
-    """Return the variable that the provider's key is read from; "" where the key is stored or there is none."""
+    """Return the variable that the provider's key is read from; "" if the key is stored or there is no key."""
     return "" if provider.key_encrypted else provider.key_env or provider.kind_spec.key_env
 
 
@@ -107,7 +107,7 @@ def address_of(provider: Provider) -> str:
 
 
 def problem_of(provider: Provider) -> str | None:
-    """Return why the provider's variable is not sent to its address, or `None` where it may be or there is none."""
+    """Return why the provider's variable is not sent to its address; `None` if it may be, or there is no variable."""
     variable = key_variable(provider)
     return permitted().problem(variable, address_of(provider)) if variable else None
 
@@ -120,7 +120,7 @@ def is_sent_in_the_clear(provider: Provider) -> bool:
 
 
 def _remedy(entry: str) -> str:
-    return f"If it should be, add {entry} to {SETTING} in the server's environment and restart the server."
+    return f"To permit it, add {entry} to {SETTING} in the server's environment and restart the server."
 
 
 def _is_loopback(host: str) -> bool:

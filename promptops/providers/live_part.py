@@ -1,4 +1,4 @@
-"""Providers and their order (the chain), as part of the live configuration."""
+"""Providers and their order (the chain) as a part of the live configuration: how they load, what a release keeps."""
 
 import logging
 from typing import Any
@@ -31,20 +31,20 @@ RELEASED = (
     "fall_back_on_refused",
     "adaptations",
 )
-"""The columns of a provider that a release and the audit keep. A column that is not named here is never kept: it may
-hold a secret. Of the key they keep only where it comes from."""
+"""The columns of a provider that a release and the audit keep. Other columns are never kept, since one may hold a
+secret. Of the key they keep only its source."""
 
 
 def provider_spec(provider: Provider) -> ProviderSpec:
-    """Return what a run needs of a provider, its decrypted key included (never in its repr)."""
+    """Return a provider as a run uses it, with its decrypted key (which is never in the repr)."""
     key, key_problem = None, problem_of(provider)
     if provider.key_encrypted:
         try:
             key = crypto.decrypt(provider.key_encrypted)
         except crypto.UnreadableSecret:
-            log.error("The stored key of provider %s cannot be read: enter it again.", provider.name)
-            # Never another key in its place: the vendor's variable might hold one that is not for this address.
-            key_problem = "its stored key cannot be read. Enter it again."
+            log.error("The stored key of provider %s cannot be read. Enter the key again.", provider.name)
+            # No other key takes its place: the vendor's variable might hold one for another address.
+            key_problem = "its stored key cannot be read. Enter the key again."
     return ProviderSpec(
         id=provider.pk,
         name=provider.name,
@@ -80,12 +80,12 @@ def _prices(provider: Provider) -> Prices | None:
 
 
 def load(config: LiveConfiguration) -> dict[str, Any]:
-    """Read the providers that are on, first choice first."""
+    """Return the providers that are on, in the order of the chain."""
     return {"providers": tuple(provider_spec(provider) for provider in Provider.objects.filter(enabled=True))}
 
 
 def release_values(config: LiveConfiguration) -> list[dict[str, Any]]:
-    """Read what a release keeps of the providers that are on, first choice first."""
+    """Return the kept values of the providers that are on, in the order of the chain."""
     return [
         {**parts.columns(provider, RELEASED), "key": provider.key_state}
         for provider in Provider.objects.filter(enabled=True)

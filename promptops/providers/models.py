@@ -1,4 +1,4 @@
-"""Language-model endpoints."""
+"""The tables of providers. The rules for storing one are in `providers.actions.providers`."""
 
 from urllib.parse import urlsplit
 
@@ -15,7 +15,7 @@ PRICE_VALIDATORS = [MinValueValidator(0.0), MaxValueValidator(100_000.0)]  # USD
 
 
 def validate_address(value: str) -> None:
-    """Refuse what looks like an address but cannot be taken apart, such as `http://[` or a port that is no number."""
+    """Refuse an address that cannot be parsed, such as `http://[` or one with an invalid port."""
     try:
         parts = urlsplit(value)
         usable = bool(parts.hostname) and parts.port != 0
@@ -26,7 +26,7 @@ def validate_address(value: str) -> None:
 
 
 class Provider(models.Model):
-    """One language-model endpoint. The enabled ones, by `position`, are the chain."""
+    """One language-model endpoint. The enabled ones, ordered by `position`, are the chain."""
 
     name = models.CharField(
         max_length=60,
@@ -40,7 +40,7 @@ class Provider(models.Model):
         error_messages={"unique": "A provider of that name exists. Choose another name."},
     )
     kind = models.CharField(max_length=20, choices=provider_kind_choices)
-    # Not a URLField: that refuses hosts of one label, such as http://vllm:8000/v1 in a container network.
+    # A URLField would refuse hosts of one label, such as http://vllm:8000/v1 in a container network.
     base_url = models.CharField(
         "base URL",
         max_length=300,
@@ -107,21 +107,21 @@ class Provider(models.Model):
 
     @property
     def kind_spec(self) -> KindSpec:
-        """Return the kind with all that depends on it. One that is not installed any more can only be edited."""
+        """Return the provider's kind. A provider whose kind is no longer installed can only be edited."""
         return kind_spec(self.kind)
 
     @property
     def key_state(self) -> str:
-        """Where the key comes from, in words that hold no secret."""
+        """Return where the key comes from, in words that hold no secret."""
         if self.key_encrypted:
             return "stored key"
         return f"from {self.key_env}" if self.key_env else "no key"
 
 
 class LearnedAdaptation(models.Model):
-    """What a provider refused with one model, and so is asked differently from then on (`ADAPTATIONS`).
+    """An adaptation (`ADAPTATIONS`) that runs learned when the provider refused a request for one model.
 
-    Runs find it out; it is no part of the live configuration. It goes when the provider's address or model changes.
+    It does not belong to the live configuration, and is deleted when the provider's address or model changes.
     """
 
     provider = models.ForeignKey(Provider, models.CASCADE, related_name="learned")

@@ -1,4 +1,7 @@
-"""How providers are set: where a key comes from, and what runs have learned of them."""
+"""Reads about providers' settings: the source of a key, and learned adaptations.
+
+State and figures come from runs; they belong to `runs.queries.providers`.
+"""
 
 import os
 from collections import defaultdict
@@ -12,7 +15,7 @@ from promptops.providers.models import LearnedAdaptation, Provider
 
 @dataclass(frozen=True)
 class Learned:
-    """What a provider was found to refuse, in words: `label` is what is done about it, `words` are the provider's."""
+    """A learned adaptation in words: `label` says how requests change, `words` is the refusal that taught it."""
 
     name: str
     label: str
@@ -22,7 +25,7 @@ class Learned:
 
 
 def learned(provider: Provider) -> list[Learned]:
-    """Return what runs have learned of the provider, by adaptation, oldest first."""
+    """Return the provider's learned adaptations, oldest first, each with its models."""
     by_name: dict[str, list[LearnedAdaptation]] = defaultdict(list)
     for row in provider.learned.all():
         by_name[row.name].append(row)
@@ -39,7 +42,7 @@ def learned(provider: Provider) -> list[Learned]:
 
 
 def key_sentence(provider: Provider) -> str:
-    """Where the key comes from, and whether it is there, in words that hold no secret."""
+    """Return where the key comes from, and whether its variable is set. The words hold no secret."""
     if provider.key_encrypted:
         return "stored key"
     variable = key_variable(provider)
@@ -49,9 +52,10 @@ def key_sentence(provider: Provider) -> str:
 
 
 def set_or_not(variable: str) -> str:
-    """Say whether the server's environment has a value for the variable, which must be one that may hold a key."""
+    """Return in words whether the environment has the variable. Ask only about one that may hold a key."""
     return "set in the server's environment" if is_set(variable) else "not set in the server's environment"
 
 
 def is_set(variable: str) -> bool:
+    """Return whether the server's environment has a value for the variable."""
     return bool(os.environ.get(variable, "").strip())

@@ -1,4 +1,4 @@
-"""Addresses of providers."""
+"""Addresses of the Providers pages."""
 
 from django.urls import path
 

@@ -1,4 +1,7 @@
-"""Providers: the chain, its order, and each provider's fields and key. Tests go over the page's socket."""
+"""Pages of the chain, its order, and each provider's fields and key.
+
+Test calls go over the page's socket (`runs.socket`).
+"""
 
 from typing import Any
 
@@ -38,7 +41,7 @@ from promptops.web.seen import changed
 
 @requires(Permission.READ)
 def index(request: Request) -> HttpResponse:
-    """The chain in its order; for an htmx request only the list, or with `states` only how each one is."""
+    """Show the chain in its order. An htmx request gets only the list, or with `states` only each state."""
     if request.htmx and "states" in request.GET:
         rows = queries.listed()
         return render(request, "providers/_states.html", {"rows": rows, "passing": _passing(rows)})
@@ -56,7 +59,7 @@ def index(request: Request) -> HttpResponse:
 @requires(Permission.RELEASE)
 @require_POST
 def reorder(request: Request) -> HttpResponse:
-    """Put the providers in the posted order (`order`, one id each), which started from `expected`."""
+    """Put the providers in the posted order (`order`, one id each). The person saw the order `expected`."""
     order, expected = _ids(request.POST.getlist("order")), _ids(request.POST.get("expected", "").split(","))
     return review.run(request, ReorderChain(order, expected, request.POST.get("expected", "")))
 
@@ -77,10 +80,11 @@ def new(request: Request) -> HttpResponse:
 
 @requires(Permission.ADMINISTER)
 def edit(request: Request, pk: int) -> HttpResponse:
-    """Change a provider's fields; the page also has its key and the way to remove it."""
+    """Change a provider's fields. The page also has the forms that change its key and remove it."""
     if "seen" in request.GET:
-        found = Provider.objects.filter(pk=pk).first()
-        return changed(request, found.name if found else "this provider", found.changed_revision if found else None)
+        current = Provider.objects.filter(pk=pk).first()
+        name, revision = (current.name, current.changed_revision) if current else ("this provider", None)
+        return changed(request, name, revision)
     provider = get_object_or_404(Provider, pk=pk)
     if request.method != "POST":
         return _page(request, "edit", _edit_context(provider))
@@ -97,17 +101,17 @@ def edit(request: Request, pk: int) -> HttpResponse:
 @requires(Permission.RELEASE)
 @require_POST
 def ask_again(request: Request, pk: int) -> HttpResponse:
-    """End the provider's cooldown, then show the page on which the button was pressed."""
+    """End the provider's cooldown, then show the page that has the pressed button."""
     provider = get_object_or_404(Provider, pk=pk)
     actions.ask_again(provider, by=actor(request))
     page = reverse("provider", args=[pk]) if request.POST.get("page") == "provider" else reverse("providers")
-    return review.done(request, page, f"{provider.name} may be asked again now.")
+    return review.done(request, page, f"The cooldown of {provider.name} is over. The next run may call it.")
 
 
 @requires(Permission.ADMINISTER)
 @require_POST
 def forget(request: Request, pk: int) -> HttpResponse:
-    """Forget an adaptation that was learned of the provider (`name`)."""
+    """Forget the learned adaptation `name` of the provider."""
     provider = get_object_or_404(Provider, pk=pk)
     url = reverse("provider", args=[pk])
     try:
@@ -115,14 +119,14 @@ def forget(request: Request, pk: int) -> HttpResponse:
     except Refused as refused:
         messages.error(request, str(refused))
         return HttpResponseClientRedirect(url) if request.htmx else redirect(url)
-    return review.done(request, url, f"{provider.name} forgot it: the next run asks without it.")
+    return review.done(request, url, f"Forgotten. The next run calls {provider.name} without this adaptation.")
 
 
 @requires(Permission.ADMINISTER)
 @sensitive_post_parameters("key")
 @require_POST
 def key(request: Request, pk: int) -> HttpResponse:
-    """Change where a provider's key comes from. A stored key is never shown, not even to who stored it."""
+    """Change a provider's key or its source. A stored key is never shown again."""
     provider = get_object_or_404(Provider, pk=pk)
     if "reshape" in request.POST:
         form = KeyForm(provider, initial=reshaped(request.POST))
@@ -156,7 +160,7 @@ def _passing(rows: list[queries.ProviderRow]) -> bool:
 def _page(
     request: Request, page: str, context: dict[str, Any], *, part: str = "provider", status: int = 200
 ) -> HttpResponse:
-    """The page, or for an htmx request only its form `part`, which replaces itself."""
+    """Show the page; an htmx request gets only its form `part`, which replaces itself."""
     if not request.htmx:
         return render(request, f"providers/{page}.html", context, status=status)
     fragment = "_key_form.html" if part == "key" else f"_{page}_form.html"
@@ -167,7 +171,7 @@ def _page(
 def _invalid(
     request: Request, page: str, form: forms.Form, context: dict[str, Any], *, part: str = "provider"
 ) -> HttpResponse:
-    """The form with its errors; over an open panel, the errors in the panel."""
+    """Show the form with its errors, or the errors in the review panel if that is open."""
     if request.htmx and review.confirmed(request):
         error = " ".join(str(message) for messages in form.errors.values() for message in messages)
         return review.panel(request, title="Not saved", confirm="Try again", form_id=f"{part}-form", error=error)
@@ -190,5 +194,5 @@ def _edit_context(
     }
 
 
-def _ids(given: list[str]) -> list[int]:
-    return [number for item in given if (number := whole_number(item)) is not None]
+def _ids(posted: list[str]) -> list[int]:
+    return [number for item in posted if (number := whole_number(item)) is not None]

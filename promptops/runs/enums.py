@@ -1,10 +1,10 @@
-"""The closed sets of words about runs."""
+"""Closed sets of runs and of the verdicts on them. Their values are stored."""
 
 from django.db import models
 
 
 class RunSource(models.TextChoices):
-    """What asked for a run."""
+    """The origin of a run."""
 
     PREVIEW = "preview", "Preview"
     TEST = "test", "Provider test"
@@ -12,7 +12,7 @@ class RunSource(models.TextChoices):
 
 
 class RunStatus(models.TextChoices):
-    """How a run ended."""
+    """The end of a run or of an attempt."""
 
     SUCCEEDED = "succeeded", "Succeeded"
     FAILED = "failed", "Failed"
@@ -21,7 +21,7 @@ class RunStatus(models.TextChoices):
 
 
 class SafetyMode(models.TextChoices):
-    """What becomes of the safety filter's verdicts."""
+    """The effect of the safety filter's verdicts."""
 
     OFF = "off", "Off"
     SHADOW = "shadow", "Shadow"
@@ -29,14 +29,14 @@ class SafetyMode(models.TextChoices):
 
 
 class SafetySide(models.TextChoices):
-    """Which text of a run was judged."""
+    """The text of a run that was judged."""
 
     INPUT = "input", "Input"
     OUTPUT = "output", "Output"
 
 
 class SafetyQueue(models.TextChoices):
-    """Why a person should look at a verdict; "" means that nobody need."""
+    """The reason for a person to review a verdict; "" if no review is needed."""
 
     BLOCKED = "blocked", "Blocked"
     BORDERLINE = "borderline", "Borderline"
@@ -44,7 +44,7 @@ class SafetyQueue(models.TextChoices):
 
 
 class SafetyReview(models.TextChoices):
-    """What a person says of a verdict; "" means that nobody has looked yet."""
+    """A person's review of a verdict; "" if there is none yet."""
 
     RIGHT = "right", "Right"
     WRONG = "wrong", "Wrong"

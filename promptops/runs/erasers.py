@@ -1,4 +1,4 @@
-"""What features erase with the texts of runs."""
+"""The registry of what other features erase with the texts of runs. Runs erase their own in `runs.actions.erasing`."""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -12,6 +12,9 @@ ERASERS: list[Eraser] = []
 
 
 def erases_with_runs(eraser: Eraser) -> Eraser:
-    """Let a feature erase what it has of runs, in the same transaction: `eraser(runs, is_expiry)`."""
+    """Register a function that erases a feature's copies of runs' texts: `eraser(runs, is_expiry)`.
+
+    It is called in the transaction that erases the runs.
+    """
     ERASERS.append(eraser)
     return eraser

@@ -1,4 +1,4 @@
-"""What a process does about runs by itself: it erases old texts, and open pages hear of the newest run."""
+"""Background work on runs: erasing old texts, and following the newest run for hints to open pages."""
 
 import logging
 
@@ -16,4 +16,4 @@ polling.head(events.RUN_RECORDED, lambda: Run.objects.order_by("-id").values("id
 def erase_old_texts() -> None:
     """Erase the texts of runs that are older than the retention setting."""
     if erased := erase_expired():
-        log.info("Erased the text of %d expired runs.", erased)
+        log.info("Erased the texts of %d expired runs.", erased)

@@ -1,4 +1,4 @@
-"""Forms of the Runs page and of the "Try it" panel."""
+"""Forms of the Runs page and of the "Try it" panel. The content of a version has its form in `prompts.forms`."""
 
 from typing import cast
 
@@ -16,7 +16,7 @@ from promptops.web.filters import FilterForm
 
 
 class TryForm(forms.Form):
-    """The "Try it" panel: what to run (`editor` or a version's number), where (`chain` or a provider's id), on what."""
+    """The "Try it" panel: its text (`editor` or a version's number), provider (`chain` or an id), and input."""
 
     template = forms.CharField(max_length=60)
     what = forms.RegexField(
@@ -44,7 +44,7 @@ class TryForm(forms.Form):
 
 
 class RunFilterForm(FilterForm):
-    """Which runs to list."""
+    """The filters of the list of runs."""
 
     field_order = [
         "operation",
@@ -82,26 +82,26 @@ class RunFilterForm(FilterForm):
     user = forms.ModelChoiceField(
         User.objects.order_by("name", "pk"), label="Person", required=False, empty_label="All", to_field_name="username"
     )
-    provider = forms.ChoiceField(label="Provider asked", required=False)
+    provider = forms.ChoiceField(label="Provider called", required=False)
     revision = forms.IntegerField(
         required=False,
         min_value=1,
         max_value=10**9,
         widget=forms.NumberInput(attrs={"placeholder": "Number"}),
-        error_messages={"invalid": "Give the number alone, such as 12."},
+        error_messages={"invalid": "Enter only the number, such as 12."},
     )
-    # The exact span of a link from the Safety page: days are too coarse for it.
+    # The exact span of a link from the Safety page, which is shorter than a day.
     since = forms.DateTimeField(required=False, widget=forms.HiddenInput())
     until = forms.DateTimeField(required=False, widget=forms.HiddenInput())
 
     def __init__(self, query: QueryDict) -> None:
         super().__init__(query)
         names = provider_names()
-        asked = query.get("provider", "")
-        if asked.isprintable() and asked not in ("", *names):
-            names.append(asked)  # a removed provider is in no list, but its runs can still be asked for
+        chosen = query.get("provider", "")
+        if chosen.isprintable() and chosen not in ("", *names):
+            names.append(chosen)  # a removed provider is in no list, but its runs can still be found
         cast("forms.ChoiceField", self.fields["provider"]).choices = [("", "All"), *((name, name) for name in names)]
 
     def filters(self) -> RunFilters:
-        """What the list is narrowed to."""
+        """Return the chosen filters."""
         return RunFilters(**{**self.given, **self.moments()})

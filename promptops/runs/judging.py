@@ -1,4 +1,7 @@
-"""Asking the safety filter about the texts of a run, and why it blocked one."""
+"""The safety filter's judgment of a run's texts: verdicts, masking, and the sentence for a blocked text.
+
+The filter itself is in `promptops.safety` and `engine.safety`.
+"""
 
 from promptops.engine.safety.guard import MAX_BYTES, SafetyLayer, SafetyVerdict, UnjudgedCause, VerdictDecision
 from promptops.engine.snapshot import SafetySpec
@@ -7,24 +10,24 @@ from promptops.runs.plans import Outcome, RunPlan, SafetyChecked
 
 
 class Blocked(Exception):
-    """The safety filter withholds a text; the message is a sentence for operators that does not quote it."""
+    """The safety filter withholds a text. The message is a sentence for operators that does not quote the text."""
 
 
 async def judge_the_rest(plan: RunPlan, outcome: Outcome) -> None:
-    """Judge what nobody had to wait for: all in shadow, the input of a run given up at once."""
+    """Judge the texts that the run did not wait for: all in shadow mode, or the input of a run canceled at once."""
     if plan.snapshot.safety.mode != SafetyMode.OFF:
-        seen = {check.side for check in outcome.checks}
-        if SafetySide.INPUT not in seen:
+        judged = {check.side for check in outcome.checks}
+        if SafetySide.INPUT not in judged:
             await judge(plan, SafetySide.INPUT, plan.input, outcome.checks)
-        if outcome.response is not None and SafetySide.OUTPUT not in seen:
+        if outcome.response is not None and SafetySide.OUTPUT not in judged:
             await judge(plan, SafetySide.OUTPUT, outcome.response.content, outcome.checks)
         await judge_raw(plan, outcome)
 
 
 async def judge_raw(plan: RunPlan, outcome: Outcome) -> None:
-    """Judge the answer as written, which pages show beside the one that is used.
+    """Judge the answer as written, which pages show beside the answer as read.
 
-    It may say more than the answer as read, so it can be masked where that is not. It blocks no run: nobody gets it.
+    It may contain more than the answer as read, so it can be masked alone. It blocks no run: callers never get it.
     """
     if any(masks(check) for check in outcome.checks):
         outcome.raw_masked = bool(outcome.raw)
@@ -33,11 +36,11 @@ async def judge_raw(plan: RunPlan, outcome: Outcome) -> None:
 
 
 async def judge(plan: RunPlan, side: SafetySide, text: str, checks: list[SafetyChecked]) -> SafetyChecked:
-    """The verdict on a text of the run, added to `checks`; never raises."""
+    """Return the verdict on a text of the run, and add it to `checks`. Never raises."""
     try:
         verdict = await plan.snapshot.safety.guard.check_async(text)
-    except Exception as exc:  # as when the process is about to end and takes no more work
-        reason = f"The safety filter could not be asked: {type(exc).__name__}"
+    except Exception as exc:  # such as while the process shuts down and takes no more work
+        reason = f"The safety filter is unavailable: {type(exc).__name__}"
         verdict = SafetyVerdict(VerdictDecision.UNAVAILABLE, reason=reason, cause=UnjudgedCause.OTHER)
     safety = plan.snapshot.safety
     checked = SafetyChecked(side, verdict, safety.mode == SafetyMode.ENFORCE and safety.stops(verdict))
@@ -46,28 +49,29 @@ async def judge(plan: RunPlan, side: SafetySide, text: str, checks: list[SafetyC
 
 
 def raise_if_blocked(plan: RunPlan, checks: list[SafetyChecked]) -> None:
+    """Raise Blocked if the newest verdict withholds its text."""
     if checks[-1].blocked:
         raise Blocked(blocked_sentence(checks[-1], plan.snapshot.safety))
 
 
 def blocked_sentence(check: SafetyChecked, safety: SafetySpec) -> str:
-    """Why the text is withheld, for operators. It quotes operators' terms, never what a person or a model wrote."""
+    """Return why the text is withheld, for operators. It quotes operators' terms, never the text itself."""
     verdict, side = check.verdict, check.side.value
     if verdict.decision is VerdictDecision.UNAVAILABLE:
         return _unjudged_sentence(verdict, side)
     if verdict.decision is VerdictDecision.TOO_LONG:
-        return f"The safety filter refused the {side} unread: it is longer than {MAX_BYTES:,} bytes. Shorten it."
+        return f"The safety filter blocked the {side} unread: it is longer than {MAX_BYTES:,} bytes. Shorten it."
     category = verdict.category.replace("_", "-") if verdict.category else "harmful"
     if verdict.layer is SafetyLayer.DENY_TERMS:
         return f'The safety filter blocked the {side}: it has the deny term "{" ".join(verdict.words)}" ({category}).'
     if verdict.category is None:
         return f"The safety filter blocked the {side}."
     score, threshold = verdict.scores[verdict.category], safety.policy.thresholds[verdict.category]
-    return f"The safety filter blocked the {side}: {category} ({score:.2f}, blocked from {threshold:.2f} on)."
+    return f"The safety filter blocked the {side}: {category} (score {score:.2f}, threshold {threshold:.2f})."
 
 
 def _unjudged_sentence(verdict: SafetyVerdict, side: str) -> str:
-    """Why a text is withheld that nobody found harmful: the operators chose so."""
+    """Return why a text is withheld without a verdict of harm: the operators chose to block unjudged texts."""
     if verdict.cause is UnjudgedCause.LANGUAGE:
         language = f" (mostly {verdict.language})" if verdict.language else ""
         return (
@@ -82,9 +86,9 @@ def _unjudged_sentence(verdict: SafetyVerdict, side: str) -> str:
 
 
 def masks(check: SafetyChecked) -> bool:
-    """Return whether pages mask the text: it is harmful, or an answer was withheld.
+    """Return whether pages mask the text: it is harmful, or it is a withheld answer.
 
-    An input that was only not judged stays readable: a mask would say that it is harmful.
+    An unjudged input stays readable, because a mask would suggest that it is harmful.
     """
     if check.verdict.decision is VerdictDecision.UNAVAILABLE and check.side is SafetySide.INPUT:
         return False

@@ -1,4 +1,7 @@
-"""What was run. Viewers' prompts are personal: their text can be erased while the figures stay."""
+"""The tables of runs, their attempts and verdicts.
+
+Viewers' prompts are personal data: the texts of a run can be erased, and its figures stay.
+"""
 
 from hashlib import sha256
 
@@ -12,7 +15,7 @@ from promptops.runs.enums import RunSource, RunStatus, SafetyMode, SafetyQueue, 
 
 
 class Run(Parameters):
-    """One operation executed, recorded at its end."""
+    """One executed operation, recorded at its end."""
 
     at = models.DateTimeField(default=timezone.now, db_index=True)
     source = models.CharField(max_length=20, choices=RunSource)
@@ -41,7 +44,7 @@ class Run(Parameters):
     cost_estimated = models.BooleanField(default=False)
     drill = models.CharField(max_length=80, blank=True, help_text="The fault put in, and where; not in statistics.")
     erased_at = models.DateTimeField(null=True, blank=True)
-    # What the safety filter blocked, or would have: every page shows it masked (see docs/safety.md).
+    # Every page masks texts that the safety filter blocked or would have blocked (see docs/safety.md).
     input_masked = models.BooleanField(default=False)
     output_masked = models.BooleanField(default=False)
     raw_masked = models.BooleanField(default=False, help_text="The answer as written is masked; output need not be.")
@@ -54,14 +57,14 @@ class Run(Parameters):
 
     @property
     def operation_spec(self) -> OperationSpec:
-        """Return the operation with all that depends on it. Raises ValueError when it was removed."""
+        """Return the specification of the operation. Raises ValueError if the operation was removed."""
         return operation_spec(self.operation)
 
     @property
     def answer_hash(self) -> int | None:
-        """64 bits of the answer's SHA-256, the same for the same text; None where there is no answer to vote on.
+        """Return 64 bits of the answer's SHA-256, the same for the same text; None if there is no answer to vote on.
 
-        That is where the run failed, its text was erased, or the safety filter masks it or its input.
+        There is none if the run failed, its text was erased, or the safety filter masks the answer or the input.
         """
         if self.status != RunStatus.SUCCEEDED or self.erased_at or self.input_masked or self.output_masked:
             return None
@@ -69,7 +72,7 @@ class Run(Parameters):
 
 
 class Attempt(models.Model):
-    """One provider call within a run; times are milliseconds since the run began."""
+    """One call to a provider within a run. Times are in milliseconds since the run began."""
 
     run = models.ForeignKey(Run, models.CASCADE, related_name="attempts")
     position = models.PositiveSmallIntegerField()
@@ -106,12 +109,12 @@ class Attempt(models.Model):
 
 
 class SafetyCheck(models.Model):
-    """The verdict on one side of a run, and what a person said of it.
+    """The verdict on one side of a run, and a person's review of it.
 
-    `decision`, `layer`, `category`, `scores`, `cause` and `language` are those of `SafetyVerdict`. `blocked` says that
-    the text was really withheld: the verdict was enforced. `score` is the highest score as a share of its category's
-    threshold, so 1 and more blocks; None where no model looked. `words`, `window` and `reason` may quote the text and
-    go when it is erased.
+    `decision`, `layer`, `category`, `scores`, `cause` and `language` are those of `SafetyVerdict`. `blocked` means that
+    the verdict was enforced and the text withheld. `score` is the highest score as a share of its category's threshold,
+    so 1 and more blocks; None if no model judged the text. `words`, `window` and `reason` may quote the text, and are
+    erased with it.
     """
 
     run = models.ForeignKey("Run", models.CASCADE, related_name="safety_checks", db_index=False)
@@ -132,7 +135,7 @@ class SafetyCheck(models.Model):
     mode = models.CharField(max_length=10, choices=SafetyMode)
     blocked = models.BooleanField(default=False)
     at = models.DateTimeField(default=timezone.now)
-    # Why a person should look at it, and what came of that.
+    # The reason for a review, and its result.
     queue = models.CharField(max_length=10, choices=SafetyQueue, blank=True)
     reported_at = models.DateTimeField(null=True, blank=True)
     reported_by = models.ForeignKey("User", models.PROTECT, null=True, blank=True, related_name="+")

@@ -1,4 +1,4 @@
-"""What a run is before, while and after it goes on: plain values, no work."""
+"""The values of a run before, during and after its execution: plan, events, outcome. They do no work."""
 
 import asyncio
 from collections.abc import Callable
@@ -25,13 +25,13 @@ MAX_COUNT = 10
 
 @dataclass(frozen=True)
 class Drill:
-    """A fault to put into one provider, to watch the chain cope."""
+    """A simulated fault of one provider."""
 
     provider: str
     fault: Fault
 
     def into(self, provider: LLMProvider) -> LLMProvider:
-        """The provider, with the fault in it if it is the one."""
+        """Return the provider, with the fault if the drill is about this provider."""
         return faulty(provider, self.fault) if provider.name == self.provider else provider
 
     def __str__(self) -> str:
@@ -40,7 +40,7 @@ class Drill:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """Everything that one run is made of, fixed before it begins."""
+    """Everything that a run needs, fixed before it begins."""
 
     operation: str
     input: str
@@ -50,14 +50,14 @@ class RunPlan:
     source: RunSource
     by: User | None = None
     template: Template | None = None
-    version: Version | None = None  # None: a draft, whose text the run keeps
+    version: Version | None = None  # None for a draft, whose text the run keeps
     count: int | None = None
     drill: Drill | None = None
-    timeout_ms: int | None = None  # None: the snapshot's
+    timeout_ms: int | None = None  # None for the snapshot's
     recorded: Callable[[Run, str], None] | None = None
-    """Called with the run and the kind of its error ("" for none) in the transaction that keeps it."""
-    delivery: Delivery = "whole"  # "stream": somebody reads along
-    thread: DatabaseThread | None = None  # where it is recorded; None: in that of all runs
+    """A function for the run and the kind of its error ("" for none), called in the transaction that records it."""
+    delivery: Delivery = "whole"  # "stream" if a person reads along
+    thread: DatabaseThread | None = None  # that records it; None for the one of all runs
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -70,14 +70,14 @@ class RunPlan:
         return int(self.parameters["max_tokens"])
 
     def hedge(self) -> HedgePolicy | None:
-        """When the next provider is started beside a slow one. Never in a drill, which shows what one fault does."""
+        """Return when a slow run also calls the next provider. A drill never does: it shows the effect of one fault."""
         settings = self.snapshot.settings.hedge_after_ms
         if self.drill or self.operation not in settings:
             return None
         return HedgePolicy(delay_ms=settings[self.operation])
 
     def request(self) -> LLMRequest:
-        """What the chain is asked. A provider's own model wins; the template's is for providers that have none."""
+        """Return the request to the chain. Its model is for providers that have no model of their own."""
         parameters = self.parameters
         return build_request(
             self.operation,
@@ -93,14 +93,14 @@ class RunPlan:
 
 @dataclass(frozen=True)
 class TextHeld:
-    """Text has begun to come and is held until the safety filter has judged all of it."""
+    """The answer has begun. Its text is withheld until the safety filter has judged all of it."""
 
     provider: str
 
 
 @dataclass(frozen=True)
 class SafetyChecked:
-    """The verdict on one side of a run. `blocked`: the text is withheld for it."""
+    """The verdict on one side of a run. `blocked` means that the text is withheld."""
 
     side: SafetySide
     verdict: SafetyVerdict
@@ -109,7 +109,7 @@ class SafetyChecked:
 
 @dataclass
 class Outcome:
-    """How a run ended; filled in while it goes on. Until then it counts as canceled."""
+    """The result of a run, filled in during the run. A run that never ends by itself counts as canceled."""
 
     status: RunStatus = RunStatus.CANCELED
     response: LLMResponse | None = None
@@ -118,12 +118,12 @@ class Outcome:
     latency_ms: float = 0.0
     attempts: list[EngineAttempt] = field(default_factory=list)
     checks: list[SafetyChecked] = field(default_factory=list)
-    at: datetime | None = None  # when it ended
-    raw_masked: bool = False  # as long as it is not judged, too
+    at: datetime | None = None  # the end of the run
+    raw_masked: bool = False  # also while it is not judged yet
 
     @property
     def raw(self) -> str:
-        """Return the answer as the model wrote it, "" where that is the answer as read but for blank ends."""
+        """Return the answer as the model wrote it, "" if only blank ends differ from the answer as read."""
         if self.response is None or self.response.raw.strip() == self.response.content.strip():
             return ""
         return self.response.raw
@@ -131,11 +131,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class RunRecorded:
-    """The last event of a run that ended by itself: its id, and the error when it failed or was blocked.
+    """The last event of a run that ended by itself: its id, and the error if it failed or was blocked.
 
-    `attempts` are those that were made, also where the answer is withheld. `raw` is the answer as the model wrote it,
-    where that differs; `raw_masked` says that pages mask it, and then `raw` is "". While the database is
-    unavailable `run_id` is 0 and `recording` becomes the id later; it raises NotRecorded where the run was given up.
+    `attempts` has all attempts, even if the answer is withheld. `raw` is the answer as the model wrote it, if that
+    differs from the answer as read. `raw_masked` means that pages mask it, and that `raw` is "". While the database is
+    unavailable, `run_id` is 0 and `recording` returns the id later, or raises NotRecorded for a lost run.
     """
 
     run_id: int
@@ -158,7 +158,7 @@ RunEvent: TypeAlias = ChainEvent | TextHeld | SafetyChecked | RunRecorded
 
 
 def size(plan: RunPlan, outcome: Outcome) -> int:
-    """The bytes of a run's texts."""
+    """Return the size of a run's texts in bytes."""
     texts = [plan.input, plan.content.body, outcome.error, *(attempt.message or "" for attempt in outcome.attempts)]
     if outcome.response:
         texts += [outcome.response.content, outcome.response.reasoning or "", outcome.response.raw]

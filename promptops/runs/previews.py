@@ -1,4 +1,7 @@
-"""From a page's message to a run: what the "Try it" panel and a provider's Test button ask for."""
+"""Plans of runs from messages of a page: the "Try it" panel, the smoke run and a provider's Test button.
+
+Executing a plan and showing its events belongs to `runs.socket`.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -29,7 +32,7 @@ TEST_MAX_TOKENS = 64
 
 @dataclass(frozen=True)
 class Preview:
-    """A plan, and the template that shows it; `streams` when text and status go to the "Try it" panel as they come."""
+    """A plan and the template that shows it. `streams` means that text and status go to the page as they arrive."""
 
     plan: RunPlan
     template: str
@@ -53,7 +56,7 @@ class Smoke:
 
     template: Template
     next_number: int
-    rows: list[tuple[str, list[Cell]]]  # the input and its runs, which go on at once
+    rows: list[tuple[str, list[Cell]]]  # each input with its runs, which are executed at once
 
     weight = 2
 
@@ -66,7 +69,7 @@ Planner = Callable[[User, dict[str, Any], Snapshot], Preview | Smoke]
 
 
 def key(data: dict[str, Any]) -> str:
-    """Which run of a page a message is about: of the "Try it" panel, the smoke run, or the test of one provider.
+    """Return the key of the run that a message is about: "try", "smoke", or "test-7" for a provider's test.
 
     All runs with one key have the same weight.
     """
@@ -77,27 +80,27 @@ def key(data: dict[str, Any]) -> str:
 
 
 def plan_try(user: User, data: dict[str, Any], snapshot: Snapshot) -> Preview:
-    """A run of the editor's text, or of a version, on the chain or on one provider. Raises ValidationError."""
+    """Return a run of the editor's text or of a version, on the chain or on one provider. Raises ValidationError."""
     form = TryForm(data)
     if not form.is_valid():
         raise ValidationError([message for errors in form.errors.values() for message in errors])
-    wanted = form.cleaned_data
-    template = Template.objects.filter(name=wanted["template"]).first()
+    choices = form.cleaned_data
+    template = Template.objects.filter(name=choices["template"]).first()
     if template is None:
         raise ValidationError("This template does not exist. Reload the page.")
     operation = template.operation
     version = None
-    if wanted["what"] == "editor":
+    if choices["what"] == "editor":
         content = _editor_content(data, snapshot.variables.get(operation, {}))
     else:
-        version = template.versions.filter(number=wanted["what"]).first()
+        version = template.versions.filter(number=choices["what"]).first()
         if version is None:
-            raise ValidationError(f"{template.name} has no v{wanted['what']}.")
+            raise ValidationError(f"{template.name} has no v{choices['what']}.")
         content = Content(**version.content)
-    providers = _providers(wanted["where"], snapshot)
+    providers = _providers(choices["where"], snapshot)
     plan = RunPlan(
         operation=operation,
-        input=clean_input(wanted["input"].replace("\r\n", "\n")),
+        input=clean_input(choices["input"].replace("\r\n", "\n")),
         content=content,
         providers=providers,
         snapshot=snapshot,
@@ -105,15 +108,15 @@ def plan_try(user: User, data: dict[str, Any], snapshot: Snapshot) -> Preview:
         by=user,
         template=template,
         version=version,
-        count=template.operation_spec.count_or_default(wanted["count"]),
-        drill=_drill(wanted["fault"], wanted["faulty"], providers),
+        count=template.operation_spec.count_or_default(choices["count"]),
+        drill=_drill(choices["fault"], choices["faulty"], providers),
         delivery="stream",
     )
     return Preview(plan, "runs/_try_result.html", streams=True)
 
 
 def plan_smoke(user: User, data: dict[str, Any], snapshot: Snapshot) -> Smoke:
-    """The editor's text and the live version on the samples of the operation. Raises ValidationError."""
+    """Return runs of the editor's text and of the live version on the operation's samples. Raises ValidationError."""
     template = Template.objects.select_related("live_version").filter(name=str(data.get("template"))).first()
     if template is None:
         raise ValidationError("This template does not exist. Reload the page.")
@@ -126,7 +129,7 @@ def plan_smoke(user: User, data: dict[str, Any], snapshot: Snapshot) -> Smoke:
     rows = []
     for number, text in enumerate(queries.samples.of(operation).smoke, start=1):
         cells = []
-        for place, content, ran in contents:
+        for column, content, version_run in contents:
             plan = RunPlan(
                 operation=operation,
                 input=text,
@@ -136,10 +139,10 @@ def plan_smoke(user: User, data: dict[str, Any], snapshot: Snapshot) -> Smoke:
                 source=RunSource.PREVIEW,
                 by=user,
                 template=template,
-                version=ran,
+                version=version_run,
                 count=template.operation_spec.count_or_default(),
             )
-            cells.append(Cell(f"{number}-{place}", plan))
+            cells.append(Cell(f"{number}-{column}", plan))
         rows.append((text, cells))
     return Smoke(template, queries.templates.next_number(template), rows)
 
@@ -152,7 +155,7 @@ def plan_test(user: User, data: dict[str, Any], snapshot: Snapshot) -> Preview:
     plan = RunPlan(
         operation=operation.name,
         input=TEST_INPUT,
-        # The live template's model is what a provider without one of its own would be asked for.
+        # A provider without its own model gets the live template's.
         content=Content(
             operation.default_text,
             max_tokens=TEST_MAX_TOKENS,
@@ -170,7 +173,7 @@ PLANNERS: dict[str, Planner] = {"run": plan_try, "smoke": plan_smoke, "test": pl
 
 
 def _editor_content(data: dict[str, Any], values: Mapping[str, str]) -> Content:
-    """The editor's text and settings, which have to pass the checks: a run shows what would be live."""
+    """Return the editor's text and settings. They must pass the checks, as for publishing. Raises ValidationError."""
     form = ContentForm(data)
     if not form.is_valid():
         raise ValidationError([message for errors in form.errors.values() for message in errors])
@@ -184,17 +187,17 @@ def _providers(where: str, snapshot: Snapshot) -> tuple[ProviderSpec, ...]:
 
 
 def _drill(fault: str, provider: str, providers: tuple[ProviderSpec, ...]) -> Drill | None:
-    """The fault to put in, if one is asked for. It goes into a provider that the run may ask, or nothing is drilled."""
+    """Return the drill, if the message has a fault. Raises ValidationError if the run does not use its provider."""
     if not fault:
         return None
-    found = next((spec for spec in providers if str(spec.id) == provider), None)
-    if found is None:
+    faulty = next((spec for spec in providers if str(spec.id) == provider), None)
+    if faulty is None:
         raise ValidationError("The drill's provider is not in this run. Choose one that is on, or run the whole chain.")
-    return Drill(found.name, cast(Fault, fault))
+    return Drill(faulty.name, cast(Fault, fault))
 
 
-def _provider(given: Any) -> Provider:
-    found = Provider.objects.filter(pk=whole_number(given) or 0).first()
-    if found is None:
-        raise ValidationError("This provider does not exist any more. Reload the page.")
-    return found
+def _provider(sent_id: Any) -> Provider:
+    provider = Provider.objects.filter(pk=whole_number(sent_id) or 0).first()
+    if provider is None:
+        raise ValidationError("This provider no longer exists. Reload the page.")
+    return provider

@@ -1,4 +1,7 @@
-"""Runs on an open page: the "Try it" panel, the smoke run and each provider's test, streamed into the page."""
+"""Runs on an open page: the "Try it" panel, the smoke run and each provider's test, streamed into the page.
+
+Messages become plans in `runs.previews`; plans are executed in `runs.actions.execution`.
+"""
 
 import asyncio
 import contextlib
@@ -29,14 +32,15 @@ from promptops.web.socket import PagePart
 
 log = logging.getLogger(__name__)
 
-MAX_RUNS = 8  # at once, of one person in this process
+MAX_RUNS = 8  # in progress at once, of one person in this process
+FAILED = "Something failed on the server. Its log has the details."
 running: Counter[int] = Counter()  # by user id: runs in progress
 
 
 class PageRuns(PagePart):
-    """The runs of one page, one at a time for each key: a new run cancels the one before it and takes its place.
+    """The runs of one page, one at a time for each key: a new run cancels and replaces the earlier one.
 
-    A run that is refused leaves the one before it alone.
+    A refused run does not cancel the earlier one.
     """
 
     actions = dict.fromkeys(previews.PLANNERS, Permission.EDIT) | {"cancel": None}
@@ -44,40 +48,40 @@ class PageRuns(PagePart):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.runs: dict[str, asyncio.Task[None]] = {}
-        self.replaced: asyncio.Task[None] | None = None  # the run that is being canceled for a new one
+        self.replaced: asyncio.Task[None] | None = None  # the run that a new one is canceling
         self.linking: set[asyncio.Task[None]] = set()
 
     async def do(self, user: User, data: dict[str, Any]) -> None:
-        """Start the run that the page asks for, or cancel one."""
+        """Start a run for the page, or cancel one."""
         key = previews.key(data)
         if data["action"] == "cancel":
             await self._cancel(key)
             return
         planner = previews.PLANNERS[data["action"]]
         planned = await database_sync_to_async(planner)(user, data, await live.acurrent())
-        before = self.runs.get(key)
-        frees = planned.weight if before and not before.done() else 0
+        earlier = self.runs.get(key)
+        frees = planned.weight if earlier and not earlier.done() else 0
         if running[user.pk] - frees + planned.weight > MAX_RUNS:
-            raise ValidationError(f"{MAX_RUNS} runs of yours are going on. Wait for one, or cancel it.")
+            raise ValidationError(f"{MAX_RUNS} runs of yours are in progress. Wait for one to end, or cancel one.")
         running[user.pk] += planned.weight
-        self.replaced = before
+        self.replaced = earlier
         await self._cancel(key)
-        going = self._smoke(planned) if isinstance(planned, previews.Smoke) else self._run(planned)
-        self.runs[key] = task = asyncio.create_task(going)
+        execution = self._smoke(planned) if isinstance(planned, previews.Smoke) else self._run(planned)
+        self.runs[key] = task = asyncio.create_task(execution)
         task.add_done_callback(lambda _: running.subtract({user.pk: planned.weight}))
 
     async def hear(self, event: str) -> None:
-        """Show how many runs wait to be recorded, when their number changes."""
+        """Show how many runs wait to be recorded when their number changes."""
         if event == events.RECORDING_CHANGED:
             await self.page.send(render_to_string("_recording.html", {"recording": recorder.status, "oob": True}))
 
     async def stop(self) -> None:
-        """Cancel the runs: the person is signed out, or the page is gone."""
+        """Cancel the runs, because the person is signed out or the page is closed."""
         for key in list(self.runs):
             await self._cancel(key)
 
     async def close(self) -> None:
-        """End with the page."""
+        """Cancel everything when the page closes."""
         for task in self.linking:
             task.cancel()
         await self.stop()
@@ -97,7 +101,9 @@ class PageRuns(PagePart):
                             await self.page.send(render_to_string("runs/_try_text.html", {"text": event.text}))
                         streamed = True
                     elif isinstance(event, TextHeld):
-                        await self._send_status(preview, f"{event.provider} is answering; the filter reads it first…")
+                        await self._send_status(
+                            preview, f"{event.provider} is answering. The safety filter reads it first…"
+                        )
                     elif isinstance(event, RunRecorded):
                         await self._render(
                             preview,
@@ -113,13 +119,13 @@ class PageRuns(PagePart):
                             error=event.error,
                             latency_ms=event.latency_ms,
                             run_id=event.run_id,
-                            unrecorded=_place_of(event.recording),
+                            unrecorded=_unrecorded_id(event.recording),
                             cut=streamed and not event.response,
                         )
                         self._link_later(event.recording)
         except asyncio.CancelledError:
             if asyncio.current_task() is not self.replaced:
-                with contextlib.suppress(Exception):  # the page may be gone already
+                with contextlib.suppress(Exception):  # the page may be closed already
                     await self._render(preview, state="canceled", plan=plan)
             raise
         except Refused as refused:
@@ -127,11 +133,14 @@ class PageRuns(PagePart):
         except Exception:
             log.exception("A run failed unexpectedly")
             await self._render(
-                preview, state="failed", plan=plan, error="Something broke on the server; its log says what. Try again."
+                preview,
+                state="failed",
+                plan=plan,
+                error=f"{FAILED} Try again.",
             )
 
     async def _smoke(self, smoke: previews.Smoke) -> None:
-        """Fill the table of a smoke run: one input after another, its two runs side by side."""
+        """Fill the table of a smoke run, one input after another, each with its two runs at once."""
         answered = 0
         try:
             await self.page.send(render_to_string("runs/_smoke.html", {"smoke": smoke}))
@@ -142,7 +151,7 @@ class PageRuns(PagePart):
             state = "done"
         except asyncio.CancelledError:
             if asyncio.current_task() is not self.replaced:
-                with contextlib.suppress(Exception):  # the page may be gone already
+                with contextlib.suppress(Exception):  # the page may be closed already
                     await self._send_smoke(smoke, "canceled", answered)
             raise
         except Exception:
@@ -151,24 +160,27 @@ class PageRuns(PagePart):
         await self._send_smoke(smoke, state, answered)
 
     async def _smoke_cell(self, cell: previews.Cell) -> bool:
-        """Make one run of a smoke run and show how it ended; whether it was answered."""
+        """Execute one run of a smoke run, show its result, and return whether it was answered."""
         context: dict[str, Any] = {}
         try:
             async with contextlib.aclosing(execute(cell.plan)) as happenings:
                 async for event in happenings:
                     if isinstance(event, RunRecorded):
-                        context = vars(event) | {"blocked": event.blocked, "unrecorded": _place_of(event.recording)}
+                        context = vars(event) | {
+                            "blocked": event.blocked,
+                            "unrecorded": _unrecorded_id(event.recording),
+                        }
         except Refused as refused:
             context = {"error": str(refused)}
         except Exception:
             log.exception("A run failed unexpectedly")
-            context = {"error": "Something broke on the server; its log says what."}
+            context = {"error": FAILED}
         await self.page.send(render_to_string("runs/_smoke_cell.html", {"cell": cell} | context))
         self._link_later(context.get("recording"))
         return bool(context.get("response"))
 
     def _link_later(self, recording: "asyncio.Task[int] | None") -> None:
-        """Put the link to a run into the page once it is recorded, or that it never will be."""
+        """Show the link to a run in the page once it is recorded, or that it was lost."""
         if recording is not None:
             self.linking.add(task := asyncio.create_task(self._link(recording)))
             task.add_done_callback(self.linking.discard)
@@ -176,7 +188,7 @@ class PageRuns(PagePart):
     async def _link(self, recording: "asyncio.Task[int]") -> None:
         await asyncio.wait({recording})
         run_id = 0 if recording.cancelled() or recording.exception() else recording.result()
-        context = {"run_id": run_id, "unrecorded": _place_of(recording), "is_dropped": not run_id}
+        context = {"run_id": run_id, "unrecorded": _unrecorded_id(recording), "is_dropped": not run_id}
         await self.page.send(render_to_string("runs/_run_link.html", context))
 
     async def _send_smoke(self, smoke: previews.Smoke, state: str, answered: int) -> None:
@@ -184,7 +196,7 @@ class PageRuns(PagePart):
         await self.page.send(render_to_string("runs/_smoke_status.html", context))
 
     async def _cancel(self, key: str) -> None:
-        """Stop the run of this key, if it is going on, and wait until it is recorded."""
+        """Cancel the run of this key, if it is in progress, and wait until it is recorded."""
         run = self.runs.pop(key, None)
         if run is not None and not run.done():
             run.cancel()
@@ -204,8 +216,8 @@ def _written(event: RunRecorded, alternatives: list[str]) -> list[tuple[str, boo
     return pieces(event.response.content, event.raw, alternatives)
 
 
-def _place_of(recording: "asyncio.Task[int] | None") -> str:
-    """The id of the element that shows that a run is not recorded yet."""
+def _unrecorded_id(recording: "asyncio.Task[int] | None") -> str:
+    """Return the id of the element that shows that a run is not recorded yet."""
     return f"unrecorded-{recording.get_name()}" if recording else ""
 
 

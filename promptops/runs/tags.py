@@ -13,6 +13,6 @@ register = template.Library()
 
 @register.filter(name="status_chip")
 def status_chip(status: str) -> SafeString:
-    """The chip of a run's status."""
+    """Return the chip of a run's status."""
     states = {RunStatus.SUCCEEDED: "ok", RunStatus.FAILED: "bad", RunStatus.CANCELED: "", RunStatus.BLOCKED: "bad"}
     return chip(RunStatus(status).label.lower(), states[RunStatus(status)])

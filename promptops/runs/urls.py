@@ -1,4 +1,4 @@
-"""Addresses of runs."""
+"""Addresses of the Runs pages."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""What was run, by whom, with what, and erasing it."""
+"""Pages of runs: the list, one run, unmasking and erasing its texts. Runs in progress belong to `runs.socket`."""
 
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
@@ -24,7 +24,7 @@ from promptops.web.request import Request
 
 @requires(Permission.READ)
 def index(request: Request) -> HttpResponse:
-    """The list, newest first; with `news`, what came since the newest row of an open page."""
+    """Show the list, newest first; with `news`, the runs since the newest row of an open page."""
     if (address := clean_query(request)) is not None:
         return redirect(address)
     form = RunFilterForm(request.GET)
@@ -38,34 +38,34 @@ def index(request: Request) -> HttpResponse:
 
 @requires(Permission.READ)
 def detail(request: Request, pk: int) -> HttpResponse:
-    """One run with its attempts; what the safety filter blocked, or would have, is masked."""
-    return _page(request, _found(pk), revealed=False)
+    """Show one run with its attempts. Texts that the safety filter blocked, or would have blocked, are masked."""
+    return _page(request, _run_or_404(pk), revealed=False)
 
 
 @requires(Permission.EDIT)
 @require_POST
 def reveal(request: Request, pk: int) -> HttpResponse:
-    """The same page, this once with the masked text; the audit tells who looked."""
-    run = _found(pk)
+    """Show the run once without masks. The audit records who unmasked it."""
+    run = _run_or_404(pk)
     try:
         masking.reveal(run, by=actor(request))
     except Refused:
-        return _page(request, run, revealed=False)  # erased meanwhile, or nothing is masked any more
+        return _page(request, run, revealed=False)  # erased meanwhile, or no longer masked
     return _page(request, run, revealed=True)
 
 
 @requires(Permission.ADMINISTER)
 @require_POST
 def erase(request: Request, pk: int) -> HttpResponse:
-    """Blank what was typed and answered, once the panel has said what goes and what stays."""
-    run = _found(pk)
+    """Erase the texts of a run. The panel first shows which data is erased and which stays."""
+    run = _run_or_404(pk)
     if not review.confirmed(request):
         return render(request, "runs/_run_erase.html", {"run": run})
     erasing.erase(run, by=actor(request))
-    return review.done(request, reverse("run", args=[pk]), f"The text of run {pk} is erased.")
+    return review.done(request, reverse("run", args=[pk]), f"The text of run {pk} was erased.")
 
 
-def _found(pk: int) -> Run:
+def _run_or_404(pk: int) -> Run:
     try:
         return queries.found(pk)
     except Run.DoesNotExist:
@@ -103,9 +103,9 @@ def _page(request: Request, run: Run, *, revealed: bool) -> HttpResponse:
 
 
 def _declined(run: Run, last: Attempt | None) -> str:
-    """Return the words with which the model declined, "" where the run ended otherwise.
+    """Return the model's own words if it declined to answer, "" otherwise.
 
-    A refusal with an HTTP status, or by a filter, is the vendor's and not the model's.
+    A refusal with an HTTP status, or by a filter, comes from the vendor and not from the model.
     """
     if last is None or last.error_kind != "refused" or last.status or last.finish_reason == "content_filter":
         return ""

@@ -188,7 +188,7 @@ def _blocked(person: User) -> None:
             input=MIXED,
             output="" if number == 2 else LONG_WORD,
             status="blocked" if number == 2 else "succeeded",
-            error="The safety filter blocked the input: violence (0.97, blocked from 0.80 on)." if number == 2 else "",
+            error="The safety filter blocked the input: violence (score 0.97, threshold 0.80)." if number == 2 else "",
             latency_ms=3,
             input_masked=blocked,
             output_masked=blocked and number != 2,

@@ -677,7 +677,7 @@ def test_the_chain_is_reordered_with_the_keyboard(providers, releaser, page_for,
     assert order() == ["alpha", "beta", "gamma"]
     panel.get_by_label("Note").fill("Gamma is quick today")
     panel.get_by_role("button", name="Change the order").click()
-    expect(page.locator(".toast")).to_contain_text("The order is gamma → alpha → beta now")
+    expect(page.locator(".toast")).to_contain_text("The order is now gamma → alpha → beta")
     assert order() == ["gamma", "alpha", "beta"]
 
 
@@ -711,7 +711,7 @@ def test_a_provider_is_tested_with_one_click(providers, editor, upstream, page_f
         "buttons => buttons.forEach(id => document.getElementById(`test-button-${id}`).click())",
         [providers[1].pk, providers[0].pk],
     )
-    expect(page.locator(".toast")).to_contain_text("does not exist any more")
+    expect(page.locator(".toast")).to_contain_text("no longer exists")
     expect(page.locator(shown)).to_contain_text("test answered")
     assert page.evaluate("window.emptied") == 0
     expect(page.locator(f"#test-result-{providers[1].pk}")).to_be_empty()
@@ -786,7 +786,7 @@ def test_a_run_shows_at_once_and_goes_again_when_it_is_refused(
     page.get_by_label("Viewer's prompt").fill("a fox")
     upstream.hold()
     page.evaluate(f"{click}, document.querySelector('#try-result button').click()")  # at once, too
-    expect(result).to_contain_text("Canceled. Nothing more is asked of the provider.")
+    expect(result).to_contain_text("Canceled. No more providers are called.")
 
 
 def test_a_rewrite_shows_its_alternatives(publish, providers, editor, upstream, page_for, pages: Pages) -> None:

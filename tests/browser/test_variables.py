@@ -156,7 +156,7 @@ def test_a_smoke_run_stands_beside_the_live_version(
     panel.get_by_role("button", name="Start the smoke run").click()
     expect(panel.get_by_text("2 runs, two at a time…")).to_be_visible()
     panel.locator("#smoke-status").get_by_role("button", name="Cancel").click()
-    expect(panel.get_by_text("Canceled. Nothing more is asked of the providers.")).to_be_visible()
+    expect(panel.get_by_text("Canceled. No more providers are called.")).to_be_visible()
     upstream.release()
     panel.get_by_role("button", name="Start the smoke run").click()
     expect(panel.get_by_text("All 2 runs were answered.")).to_be_visible()
@@ -183,7 +183,7 @@ def test_a_sample_is_unpinned_in_its_menu(enhance, editor, actor, page_for) -> N
     page = page_for(editor, "/prompts/enhance/")
     page.get_by_text("Sample inputs", exact=True).click()
     page.get_by_role("button", name="Unpin a pinned whale").click()
-    expect(page.get_by_text("Smoke runs take these until an input is pinned.")).to_be_visible()
+    expect(page.get_by_text("Smoke runs use these until you pin an input.")).to_be_visible()
 
 
 def test_saving_does_not_scroll_what_is_read(enhance, editor, page_for) -> None:

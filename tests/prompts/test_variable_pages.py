@@ -225,7 +225,7 @@ def test_an_old_version_whose_variable_is_gone_cannot_be_live_again(season, publ
 def test_inputs_are_pinned_and_unpinned_in_the_menu(enhance, client_for, editor):
     client = client_for(editor, htmx=True)
     url = reverse("template_samples", args=["enhance"])
-    assert "Smoke runs take these until an input is pinned." in text_of(client.get(url))
+    assert "Smoke runs use these until you pin an input." in text_of(client.get(url))
     pinned = client.post(url, {"input": "a <i>whale</i>"})
     assert 'data-value="a &lt;i&gt;whale&lt;/i&gt;"' in pinned.content.decode()
     assert "Pinned. Smoke runs of enhance take this input from now on." in text_of(pinned)

@@ -1,4 +1,4 @@
-"""What runs learn of a provider: stored for all servers, restored at a start, forgotten with the server it was of."""
+"""Learned adaptations: stored for all processes, restored at start, forgotten on request or with their server."""
 
 import asyncio
 import logging
@@ -45,7 +45,7 @@ def stored() -> list[tuple[str, str, str]]:
     return list(LearnedAdaptation.objects.values_list("provider__name", "model", "name"))
 
 
-def test_it_is_stored_for_each_provider_that_asks_this_model_at_this_address():
+def test_an_adaptation_is_stored_for_each_provider_that_calls_this_model_at_this_address():
     add()
     add("same", model="")
     add("another-model", model="other")
@@ -64,7 +64,7 @@ def test_it_is_stored_for_each_provider_that_asks_this_model_at_this_address():
     assert "adaptation" not in AuditEntry.objects.first().action
 
 
-def test_another_start_knows_it_from_the_database():
+def test_a_restart_reads_it_from_the_database():
     add()
     adaptations.store(URL, "m", "no_temperature", "Unsupported")
     assert not learned.get(URL, "m")
@@ -81,7 +81,7 @@ def test_another_start_knows_it_from_the_database():
         (ProviderFields("vllm", "openai", "m", "http://127.0.0.1:8/v1"), False),
     ],
 )
-def test_another_address_or_model_starts_afresh(fields, is_kept):
+def test_a_new_address_or_model_forgets_adaptations(fields, is_kept):
     provider = add()
     adaptations.store(URL, "m", "no_temperature", "Unsupported")
     live.refresh()
@@ -93,18 +93,18 @@ def test_another_address_or_model_starts_afresh(fields, is_kept):
 def test_forgetting_reaches_the_engine_and_every_provider_of_the_address():
     provider, same = add(), add("same", model="")
     for name in ("no_temperature", "system_in_user"):
-        learned.learn(URL, "m", name, "Unsupported")  # in this process, which has not read the table since
+        learned.learn(URL, "m", name, "Unsupported")  # in this process, before it reads the table
         adaptations.store(URL, "m", name, "Unsupported")
     adaptations.forget(same, "no_temperature", by=BY)
     assert {name for _, _, name in stored()} == {"system_in_user"}
     assert set(learned.get(URL, "m")) == {"system_in_user"}
     entry = AuditEntry.objects.first()
     assert (entry.action, entry.object_name, entry.revision) == ("provider.adaptation_forgotten", "same", None)
-    with pytest.raises(Refused, match="has not learned this"):
+    with pytest.raises(Refused, match="has no such adaptation"):
         adaptations.forget(provider, "no_temperature", by=BY)
 
 
-def test_removing_a_provider_forgets_what_was_learned_of_it():
+def test_removing_a_provider_forgets_its_adaptations():
     provider = providers.set_enabled(add(), False, by=BY)
     adaptations.store(URL, "m", "no_temperature", "Unsupported")
     live.refresh()
@@ -126,7 +126,7 @@ async def test_a_run_that_learns_does_not_wait_and_the_table_has_it_soon():
     await until(lambda: stored() == [("vllm", "m", "no_temperature")])
 
 
-async def test_a_database_that_is_away_fails_no_run(monkeypatch, caplog):
+async def test_an_unavailable_database_fails_no_run(monkeypatch, caplog):
     def broken(*arguments: str) -> None:
         raise OSError("no database")
 
@@ -144,8 +144,8 @@ def test_learning_outside_an_event_loop_fails_no_run(caplog):
     assert "no event loop" in caplog.text
 
 
-async def test_what_another_server_learns_or_forgets_is_followed():
-    """The rows stand for those that another process wrote."""
+async def test_a_process_follows_adaptations_of_other_processes():
+    """The test writes the rows in place of another process."""
     provider = await database_sync_to_async(add)()
     following = asyncio.create_task(live.follow(0.02))
     try:
@@ -157,25 +157,25 @@ async def test_what_another_server_learns_or_forgets_is_followed():
         following.cancel()
 
 
-async def test_a_cooldown_that_was_ended_at_another_server_is_ended_here(monkeypatch):
+async def test_a_cooldown_that_was_ended_in_another_process_ends_here(monkeypatch):
     provider = await database_sync_to_async(add)()
     ended: list[str] = []
     monkeypatch.setattr(live.health, "end_cooldown", ended.append)
 
-    def elsewhere() -> None:
+    def end_elsewhere() -> None:
         with transaction.atomic():
             audit.record("provider.cooldown_ended", by=BY, object=provider)
 
-    await database_sync_to_async(elsewhere)()  # before this process started
+    await database_sync_to_async(end_elsewhere)()  # before this process started
     following = asyncio.create_task(live.follow(0.02))
     try:
         await asyncio.sleep(0.3)
         assert ended == []
-        await database_sync_to_async(elsewhere)()
+        await database_sync_to_async(end_elsewhere)()
         await until(lambda: ended == ["vllm"])
         await database_sync_to_async(providers.ask_again)(provider, by=BY)
         await asyncio.sleep(0.3)
-        assert ended == ["vllm", "vllm"]  # not once more by following what this process did itself
+        assert ended == ["vllm", "vllm"]  # the process does not follow its own entry
     finally:
         following.cancel()
 

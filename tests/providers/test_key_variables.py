@@ -1,4 +1,4 @@
-"""Which variables may be sent where as a provider's key."""
+"""The rules that say which variable may be sent to which host as a key."""
 
 import pytest
 
@@ -38,7 +38,7 @@ def test_a_key_is_sent_where_it_belongs(variable: str, address: str) -> None:
         ("HOME", ""),
     ],
 )
-def test_nothing_else_is_sent_and_the_line_to_add_is_named(variable: str, address: str) -> None:
+def test_another_variable_is_not_sent_and_the_message_has_the_entry_to_add(variable: str, address: str) -> None:
     problem = NOTHING.problem(variable, address)
     assert problem is not None
     assert f"{variable}=" in problem
@@ -46,7 +46,7 @@ def test_nothing_else_is_sent_and_the_line_to_add_is_named(variable: str, addres
 
 
 @pytest.mark.parametrize("variable", sorted(NEVER))
-def test_its_own_secrets_are_never_sent_whatever_the_setting_says(variable: str) -> None:
+def test_secrets_of_promptops_are_never_sent(variable: str) -> None:
     assert NOTHING.problem(variable, "http://127.0.0.1/v1")
     assert NOTHING.problem(variable.lower(), "http://127.0.0.1/v1")
     with pytest.raises(ValueError, match="secret of PromptOps itself"):
@@ -69,13 +69,13 @@ def test_a_name_that_is_listed_with_a_host_goes_nowhere_else() -> None:
 
 
 @pytest.mark.parametrize("entry", ["A=", "=host", "A B", "NAME=http://x/", ""])
-def test_an_entry_that_cannot_be_read_is_refused(entry: str) -> None:
+def test_an_invalid_entry_is_refused(entry: str) -> None:
     with pytest.raises(ValueError, match=r"PROVIDER_KEY_VARIABLES|neither"):
         Permitted.read([entry])
 
 
 def test_following_the_remedy_is_enough() -> None:
-    """The line that the sentence names is the line that permits it."""
+    """The entry in the message is the entry that permits the variable."""
     problem = NOTHING.problem("LLM_TOKEN", "https://gateway.example/v1") or ""
     entry = next(word for word in problem.split() if word.startswith("LLM_TOKEN="))
     assert Permitted.read([entry]).problem("LLM_TOKEN", "https://gateway.example/v1") is None

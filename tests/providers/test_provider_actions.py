@@ -1,4 +1,4 @@
-"""Providers: what each change does, what is refused, and that keys stay secret."""
+"""Changes of providers: the effect of each, its refusals, and secret keys."""
 
 import logging
 
@@ -39,8 +39,8 @@ def revision() -> int:
     return LiveConfiguration.objects.get().revision
 
 
-def told() -> AuditEntry:
-    """The newest audit entry, after a check that it belongs to the newest release."""
+def newest_entry() -> AuditEntry:
+    """Return the newest audit entry, after a check that it belongs to the newest release."""
     entry = AuditEntry.objects.first()
     assert entry.revision == revision()
     assert Release.objects.get(revision=entry.revision).action == entry.action
@@ -52,7 +52,7 @@ def test_a_new_provider_comes_last_and_is_live(actor, three):
     made = providers.create_provider(groq(timeout_ms=4000), by=actor, key_env="GROQ_API_KEY", note="spare")
     assert [spec.name for spec in live.load().providers] == ["one", "two", "three", "groq"]
     assert (made.position, made.enabled, made.changed_revision) == (4, True, before + 1)
-    entry = told()
+    entry = newest_entry()
     assert (entry.action, entry.object_name, entry.note) == ("provider.created", "groq", "spare")
     assert entry.after["key"] == "from GROQ_API_KEY"
 
@@ -99,7 +99,7 @@ def test_a_new_provider_comes_last_and_is_live(actor, three):
         (groq(adaptations=("no_such_thing",)), {}, "adaptations"),
     ],
 )
-def test_what_cannot_be_used_is_refused_and_changes_nothing(fields, key, field, actor):
+def test_invalid_fields_are_refused_and_change_nothing(fields, key, field, actor):
     providers.create_provider(groq(name="taken"), by=actor)
     before, entries = revision(), AuditEntry.objects.count()
     with pytest.raises(ValidationError) as refused:
@@ -111,19 +111,19 @@ def test_what_cannot_be_used_is_refused_and_changes_nothing(fields, key, field, 
     assert (revision(), AuditEntry.objects.count(), Provider.objects.count()) == (before, entries, 1)
 
 
-def test_an_edit_is_live_and_told_with_before_and_after(provider, actor):
+def test_an_edit_is_live_and_audited_with_before_and_after(provider, actor):
     before = revision()
     providers.edit_provider(
         provider, groq(model="new", timeout_ms=900), by=actor, expected=provider.changed_revision, note="faster"
     )
     spec = live.load().providers[0]
     assert (spec.model, spec.timeout_ms, spec.api_key, revision()) == ("new", 900, KEY, before + 1)
-    entry = told()
+    entry = newest_entry()
     assert (entry.before["model"], entry.after["model"]) == ("openai/gpt-oss-120b", "new")
     assert (entry.before["key"], entry.after["key"], entry.note) == ("stored key", "stored key", "faster")
 
 
-def test_limits_prices_and_fallback_are_live_and_told(provider, actor):
+def test_limits_prices_and_fallback_are_live_and_audited(provider, actor):
     extras = {
         "max_concurrent": 4,
         "context_tokens": 8192,
@@ -143,7 +143,7 @@ def test_limits_prices_and_fallback_are_live_and_told(provider, actor):
     assert (spec.first_text_ms, spec.stall_ms) == (2000, 1500)
     assert spec.adaptations == {"no_temperature", "system_in_user"}
     assert (spec.prices.input, spec.prices.cached, spec.prices.output) == (0.35, 0.0, 0.75)
-    entry = told()
+    entry = newest_entry()
     assert {name: entry.after[name] for name in extras} == extras
     assert entry.after["adaptations"] == "no_temperature, system_in_user"
     assert (entry.before["price_input"], entry.before["fall_back_on_auth"]) == (None, True)
@@ -151,7 +151,7 @@ def test_limits_prices_and_fallback_are_live_and_told(provider, actor):
     assert (kept["stall_ms"], kept["adaptations"]) == (1500, ["no_temperature", "system_in_user"])
 
 
-def test_a_new_provider_falls_back_on_what_another_may_make_good(actor, provider):
+def test_a_new_provider_falls_back_on_errors_that_another_may_not_have(actor, provider):
     assert live.load().providers[0].fall_back_on == {"auth", "refused"}
     made = providers.create_provider(ProviderFields("local", "local"), by=actor)
     assert provider_spec(made).fall_back_on == {"refused"}
@@ -191,7 +191,7 @@ def test_asking_again_ends_the_cooldown_in_this_process_once(
 def test_a_stored_key_goes_to_no_other_server(fields, kept, provider, actor):
     after = providers.edit_provider(provider, fields, by=actor, expected=provider.changed_revision)
     assert bool(after.key_encrypted) == kept
-    assert told().after["key"] == ("stored key" if kept else "no key")
+    assert newest_entry().after["key"] == ("stored key" if kept else "no key")
 
 
 def test_a_new_path_on_the_same_server_keeps_the_key(actor):
@@ -228,18 +228,18 @@ def test_the_slower_of_two_is_refused(act, meanwhile, provider, actor):
 
 
 @pytest.mark.parametrize(
-    ("given", "state", "api_key", "key_env"),
+    ("sent", "state", "api_key", "key_env"),
     [
         ({"key": " other-key "}, "stored key, changed", "other-key", None),
         ({"key_env": "MY_API_KEY"}, "from MY_API_KEY", None, "MY_API_KEY"),
         ({}, "no key", None, None),
     ],
 )
-def test_a_key_is_replaced_by_what_was_given(given, state, api_key, key_env, provider, actor):
-    providers.change_key(provider, by=actor, expected=provider.changed_revision, **given)
+def test_a_key_is_replaced(sent, state, api_key, key_env, provider, actor):
+    providers.change_key(provider, by=actor, expected=provider.changed_revision, **sent)
     spec = live.load().providers[0]
     assert (spec.api_key, spec.key_env) == (api_key, key_env)
-    entry = told()
+    entry = newest_entry()
     assert (entry.action, entry.before, entry.after) == ("provider.key_changed", {"key": "stored key"}, {"key": state})
 
 
@@ -253,21 +253,21 @@ def test_turning_off_takes_it_out_of_the_chain_and_on_brings_it_back(three, acto
     second = Provider.objects.get(pk=three[1])
     providers.set_enabled(second, False, by=actor, note="broken")
     assert [spec.name for spec in live.load().providers] == ["one", "three"]
-    assert (told().action, told().note) == ("provider.disabled", "broken")
-    with pytest.raises(Stale, match="off already"):
+    assert (newest_entry().action, newest_entry().note) == ("provider.disabled", "broken")
+    with pytest.raises(Stale, match="already off"):
         providers.set_enabled(second, False, by=actor)
     providers.set_enabled(second, True, by=actor)
     assert [spec.name for spec in live.load().providers] == ["one", "two", "three"]
-    assert told().action == "provider.enabled"
+    assert newest_entry().action == "provider.enabled"
 
 
-def test_only_what_is_off_can_be_removed(provider, actor):
+def test_only_a_provider_that_is_off_can_be_removed(provider, actor):
     with pytest.raises(Refused, match="Turn it off first"):
         providers.remove_provider(provider, by=actor, expected=provider.changed_revision)
     off = providers.set_enabled(provider, False, by=actor)
     providers.remove_provider(off, by=actor, expected=off.changed_revision)
     assert not Provider.objects.exists()
-    assert (told().action, told().before["name"]) == ("provider.removed", "groq")
+    assert (newest_entry().action, newest_entry().before["name"]) == ("provider.removed", "groq")
     with pytest.raises(Stale, match="removed meanwhile"):
         providers.set_enabled(off, True, by=actor)
 
@@ -276,7 +276,7 @@ def test_reordering_changes_the_chain(three, actor):
     one, two, last = three
     providers.reorder([last, one, two], by=actor, expected=three, note="cheaper first")
     assert [spec.name for spec in live.load().providers] == ["three", "one", "two"]
-    entry = told()
+    entry = newest_entry()
     assert (entry.action, entry.note) == ("provider.reordered", "cheaper first")
     assert (entry.before, entry.after) == ({"order": ["one", "two", "three"]}, {"order": ["three", "one", "two"]})
 

@@ -1,4 +1,4 @@
-"""The answer as the model wrote it: kept where it differs, shown marked, and masked, erased and exported with it."""
+"""The answer as the model wrote it: stored if it differs, shown with marks, and masked, erased and exported."""
 
 import asyncio
 import json
@@ -39,7 +39,7 @@ def _fresh_models(settings, tmp_path):
 
 
 class Writing:
-    """A provider whose answers are read as `content` out of `raw`."""
+    """A provider that answers `raw`, which is read as `content`."""
 
     def __init__(self, content: str, raw: str) -> None:
         self.name = "p1"
@@ -54,7 +54,7 @@ class Writing:
 
 
 async def preview(publish, make_user, monkeypatch, content: str, raw: str, template: str = "enhance", **safety):
-    """Make one preview; return its run and the last frame that the page got."""
+    """Make one preview, and return its run and the page's last frame."""
     monkeypatch.setattr(execution, "build_provider", lambda spec: Writing(content, raw))
     editor = await prepare(publish, make_user, "http://127.0.0.1:9/v1")
     if safety:
@@ -69,7 +69,7 @@ def text_of(html: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", html))
 
 
-async def test_it_is_kept_and_shown_with_what_was_removed_marked(publish, make_user, monkeypatch, client_for, viewer):
+async def test_it_is_stored_and_shown_with_removed_text_marked(publish, make_user, monkeypatch, client_for, viewer):
     run, frame = await preview(publish, make_user, monkeypatch, READ, PREFACE + READ)
     assert (run.output, run.raw, run.raw_masked) == (READ, PREFACE + READ, False)
     page = (await database_sync_to_async(client_for(viewer).get)(reverse("run", args=[run.pk]))).content.decode()
@@ -94,7 +94,7 @@ async def test_pieces_come_as_they_were_written_and_the_answer_as_read_takes_the
 
 
 @pytest.mark.parametrize("raw", ["", READ, f"\n{READ} \n"])
-async def test_it_is_not_kept_twice_where_it_is_the_answer(raw, publish, make_user, monkeypatch):
+async def test_it_is_not_stored_twice_if_it_equals_the_answer(raw, publish, make_user, monkeypatch):
     run, frame = await preview(publish, make_user, monkeypatch, READ, raw)
     assert (run.output, run.raw) == (READ, "")
     assert "as the model wrote it" not in frame
@@ -147,9 +147,9 @@ async def test_where_the_filter_is_off_nothing_is_masked(publish, make_user, mon
 
 
 def stored(**fields) -> Run:
-    given = {"source": "preview", "operation": "enhance", "temperature": 0.7, "max_tokens": 256, "revision": 1}
-    given |= {"status": "succeeded", "output": READ, "raw": PREFACE + READ, "latency_ms": 412.0}
-    return Run.objects.create(**(given | fields))
+    fields_of_run = {"source": "preview", "operation": "enhance", "temperature": 0.7, "max_tokens": 256, "revision": 1}
+    fields_of_run |= {"status": "succeeded", "output": READ, "raw": PREFACE + READ, "latency_ms": 412.0}
+    return Run.objects.create(**(fields_of_run | fields))
 
 
 def test_it_is_erased_with_the_answer(actor):
@@ -201,9 +201,9 @@ async def test_it_is_masked_on_the_page_as_long_as_it_is_not_judged(publish, mak
     monkeypatch.setattr(execution, "PAGE_WAITS_SECONDS", 0.05)
     judge = judging.judge
 
-    async def judge_slowly(*given):
+    async def judge_slowly(*arguments):
         await asyncio.sleep(0.5)
-        return await judge(*given)
+        return await judge(*arguments)
 
     monkeypatch.setattr(judging, "judge", judge_slowly)
     monkeypatch.setattr(execution, "build_provider", lambda spec: Writing(READ, f"<think>{BAD}</think>{READ}"))

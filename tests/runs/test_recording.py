@@ -1,4 +1,4 @@
-"""Recording runs while SQLite is locked, read-only or full; tests/services/test_outages.py does it with PostgreSQL."""
+"""Recording runs while SQLite is locked, read-only or full. PostgreSQL is in tests/services/test_outages.py."""
 
 import asyncio
 import sqlite3
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def recorder(monkeypatch):
-    """A recorder of this test, which tries again soon and whose pages wait for a short time."""
+    """Replace the recorder by one that retries soon, and for which pages wait briefly."""
     made = Recorder()
     monkeypatch.setattr(execution, "recorder", made)
     monkeypatch.setattr(execution, "PAGE_WAITS_SECONDS", 0.3)
@@ -37,7 +37,7 @@ def recorder(monkeypatch):
 
 @contextmanager
 def locked():
-    """Another connection writes, and does not end."""
+    """Hold a write transaction open on another connection."""
     other = sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     try:
@@ -48,7 +48,7 @@ def locked():
 
 
 def each_connection(pragma: str):
-    """Every connection that is opened meanwhile has this setting."""
+    """Return a context in which each new connection has this setting."""
 
     @contextmanager
     def outage():
@@ -69,7 +69,7 @@ read_only = each_connection("PRAGMA query_only = ON")
 
 @contextmanager
 def full():
-    """The file may not grow, and has no free page left."""
+    """Leave the file no free page, and forbid it to grow."""
     other = sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)
     other.execute("VACUUM")
     other.close()
@@ -78,7 +78,7 @@ def full():
 
 
 def plan(number: int) -> RunPlan:
-    """A run that fails at once, for want of a provider; its text is long, so that it needs pages of the file."""
+    """Return a run that fails at once without a provider. Its long text needs pages of the file."""
     text = f"input {number} ".ljust(15_000, "x")
     content = Content("Polish it. " + "y" * 40_000)
     return RunPlan(PromptOperation.ENHANCE, text, content, (), live.current(), RunSource.PREVIEW)
@@ -97,7 +97,7 @@ def recorded() -> list[str]:
 
 @pytest.mark.skipif("connection.vendor != 'sqlite'")
 @pytest.mark.parametrize("outage", [locked, read_only, full], ids=["locked", "read-only", "full"])
-async def test_runs_wait_and_are_recorded_in_order_when_the_database_is_back(outage, recorder, caplog):
+async def test_runs_wait_and_are_recorded_in_order_when_the_database_answers(outage, recorder, caplog):
     assert (await run(0)).run_id
     with outage():
         ended = [await run(number) for number in (1, 2, 3)]
@@ -129,18 +129,18 @@ async def test_a_commit_whose_answer_was_lost_records_no_second_run(monkeypatch)
 
 @pytest.mark.skipif("connection.vendor != 'sqlite'")
 @pytest.mark.parametrize("bound", ["MAX_WAITING", "MAX_WAITING_BYTES"])
-async def test_what_does_not_fit_is_counted_and_logged(bound, recorder, monkeypatch, caplog):
+async def test_runs_over_the_limit_are_counted_and_logged(bound, recorder, monkeypatch, caplog):
     monkeypatch.setattr(recording, bound, {"MAX_WAITING": 2, "MAX_WAITING_BYTES": 120_000}[bound])
     with locked():
         ended = [await run(number) for number in range(4)]
         assert (recorder.status.waiting, recorder.status.dropped) == (2, 2)
-        assert caplog.text.count("A run was not recorded: 2 wait for the database already") == 2
+        assert caplog.text.count("A run was not recorded: 2 runs wait for the database already") == 2
     await asyncio.wait_for(asyncio.gather(*(each.recording for each in ended), return_exceptions=True), 10)
     assert await database_sync_to_async(recorded)() == ["input 0", "input 1"]
     assert recorder.status.dropped == 2
 
 
-async def test_a_bug_is_not_tried_again(monkeypatch):
+async def test_a_bug_is_not_retried(monkeypatch):
     def broken(*arguments):
         raise ValueError("a bug")
 

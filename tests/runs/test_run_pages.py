@@ -1,7 +1,7 @@
-"""Runs over HTTP: the list with its filters and its live tail, one run, and erasing."""
+"""Runs over HTTP: the list with its filters and new rows, one run, and erasing."""
 
 import re
-from datetime import datetime, timedelta
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -10,48 +10,15 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from promptops.ledger.models import AuditEntry
 from promptops.platform.pages import PAGE_SIZE
 from promptops.runs.models import Attempt, Run
-from promptops.runs.queries import runs as queries
 
 pytestmark = pytest.mark.django_db
 HOSTILE = "<script>alert(1)</script>"
 
 
-@pytest.fixture
-def make_run(editor):
-    def make(text: str = "a fox", *, attempts: int = 1, **fields) -> Run:
-        given = {"source": "preview", "operation": "enhance", "user": editor, "temperature": 0.7, "max_tokens": 256}
-        given |= {"revision": 7, "status": "succeeded", "output": "A red fox.", "provider": "groq", "latency_ms": 412.0}
-        run = Run.objects.create(**(given | {"input": text} | fields))
-        for position in range(1, attempts + 1):
-            last = position == attempts
-            Attempt.objects.create(
-                run=run,
-                position=position,
-                provider=run.provider or "groq" if last else "cerebras",
-                model="gpt-oss-120b",
-                outcome=run.status if last else "failed",
-                error_kind="" if last else "timeout",
-                message="" if last else f"{HOSTILE} did not answer within 5 s.",
-                started_ms=0 if position == 1 else 200,
-                latency_ms=200,
-                input_tokens=1234,
-                output_tokens=56,
-            )
-        return run
-
-    return make
-
-
-@pytest.fixture
-def client(client_for, viewer):
-    return client_for(viewer)
-
-
 def listed(response) -> list[int]:
-    """The runs that a page or a fragment shows, in its order."""
+    """Return the ids of the runs that a page or a fragment shows, in its order."""
     return [int(pk) for pk in re.findall(r'href="/runs/(\d+)/"', response.content.decode())]
 
 
@@ -63,10 +30,10 @@ def test_an_empty_list_teaches_the_next_step(client):
     page = text_of(client.get(reverse("runs")))
     assert "No runs yet" in page
     assert "Texts are erased after 30 days" in page
-    assert "No run matches" in text_of(client.get(reverse("runs"), {"status": "failed"}))
+    assert "No runs match" in text_of(client.get(reverse("runs"), {"status": "failed"}))
 
 
-def test_the_list_tells_who_ran_what_and_how_it_went(client, make_run, publish):
+def test_the_list_shows_person_prompt_and_result(client, make_run, publish):
     version = publish("noir", "Dark.", operation="enhance")
     old = make_run("x" * 400, template=version.template, version=version, fallback_used=True)
     draft = make_run(HOSTILE, template=version.template, source="test", status="failed", provider="", latency_ms=65_000)
@@ -143,7 +110,7 @@ def test_filters(client, make_run, viewer, publish, query, expected):
         assert "This filter is left out" in text_of(response)
 
 
-def test_a_last_day_before_the_first_is_told(client, make_run):
+def test_a_last_day_before_the_first_is_an_error(client, make_run):
     make_run()
     page = text_of(client.get(reverse("runs"), {"start": "2026-03-02", "end": "2026-03-01"}))
     assert "The last day is before the first" in page
@@ -206,7 +173,7 @@ def test_more_new_runs_than_a_page_are_not_put_into_the_list(client, make_run):
     assert f"More than {PAGE_SIZE} new runs" in text_of(response)
 
 
-def test_an_open_list_without_rows_is_loaded_anew(client, make_run):
+def test_an_open_list_without_rows_is_reloaded(client, make_run):
     assert client.get(reverse("runs"), {"news": "rows"}).status_code == 204
     make_run()
     assert client.get(reverse("runs"), {"news": "rows"})["HX-Refresh"] == "true"
@@ -226,49 +193,7 @@ def test_one_run(client, make_run, publish):
     assert client.get(reverse("run", args=[run.pk + 1])).status_code == 404
 
 
-def phases_of(**fields) -> list[tuple[str, float]]:
-    attempt = Attempt(**({"started_ms": 100, "latency_ms": 400, "outcome": "failed"} | fields))
-    return [(name, end) for name, end in queries.phases(attempt)]
-
-
-@pytest.mark.parametrize(
-    ("fields", "expected"),
-    [
-        (
-            {"connect_ms": 30, "first_text_ms": 300},
-            [("queued", 100), ("connecting", 130), ("waiting", 300), ("streaming", 500)],
-        ),
-        ({"connect_ms": 30}, [("queued", 100), ("connecting", 130), ("waiting", 500), ("streaming", 500)]),
-        ({"error_kind": "timeout"}, [("queued", 100), ("connecting", 500)]),
-        (
-            {"error_kind": "timeout", "connect_ms": 5},
-            [("queued", 100), ("connecting", 105), ("waiting", 500), ("streaming", 500)],
-        ),
-        ({"error_kind": "server"}, [("queued", 100), ("connecting", 100), ("waiting", 500), ("streaming", 500)]),
-    ],
-)
-def test_the_phases_of_an_attempt(fields, expected):
-    assert phases_of(**fields) == expected
-
-
-def test_the_timeline_says_where_the_time_went(client, make_run):
-    run = make_run(attempts=0, latency_ms=1900, fallback_used=True)
-    timed_out = {"outcome": "failed", "error_kind": "timeout", "started_ms": 60, "queued_ms": 60, "connect_ms": 40}
-    Attempt.objects.create(run=run, position=1, provider="cerebras", latency_ms=1200, **timed_out)
-    answered = {"outcome": "succeeded", "started_ms": 1260, "connect_ms": 30, "first_text_ms": 1500, "hedge": True}
-    Attempt.objects.create(run=run, position=2, provider="groq", latency_ms=640, **answered)
-    response = client.get(reverse("run", args=[run.pk]))
-    assert "Longest: 1.2 s waiting for text from cerebras" in text_of(response)
-    labels = re.findall(r'class="bar \w+" role="img" aria-label="([^"]+)"', response.content.decode())
-    assert labels == [
-        "cerebras, from 60 ms: queued 60 ms, connecting 40 ms, waiting 1.2 s, failed",
-        "groq, from 1.3 s: connecting 30 ms, waiting 210 ms, streaming 400 ms, succeeded",
-    ]
-    for words in ("✕ timeout", "hedge", "queued", "connecting", "waiting for text", "streaming"):
-        assert words in text_of(response)
-
-
-def test_a_run_tells_its_usage_and_cost(client, make_run):
+def test_a_run_shows_its_usage_and_cost(client, make_run):
     run = make_run(attempts=1, cost=0.0042, cost_estimated=True, truncated=True)
     run.attempts.update(
         cached_tokens=128, reasoning_tokens=40, usage_estimated=True, cost=0.0042, cost_estimated=True, truncated=True
@@ -277,12 +202,17 @@ def test_a_run_tells_its_usage_and_cost(client, make_run):
     page = re.sub(r" +", " ", text_of(client.get(reverse("run", args=[run.pk]))))
     for words in ("~1,234 tokens in", "128 of them cached", "~56 tokens out", "40 of them reasoning", "~$0.0042"):
         assert words in page
-    for words in ("answered by gpt-oss-120b-0825", "finish reason length", "cut at the token limit", "connected in"):
+    for words in (
+        "answered by gpt-oss-120b-0825",
+        "finish reason length",
+        "cut off at the token limit",
+        "connected in",
+    ):
         assert words in page
     assert "~$0.0042" in text_of(client.get(reverse("runs")))
 
 
-def test_the_model_that_answered_is_told_only_when_it_is_another(client, make_run):
+def test_the_answering_model_is_shown_only_if_it_differs(client, make_run):
     run = make_run()
     run.attempts.update(answered_model="gpt-oss-120b")
     assert "answered by gpt" not in text_of(client.get(reverse("run", args=[run.pk])))
@@ -293,18 +223,7 @@ def test_a_drill_is_marked_everywhere(client, make_run):
     assert "drill: 503 in groq" in text_of(client.get(reverse("runs")))
     page = text_of(client.get(reverse("run", args=[run.pk])))
     assert "drill: 503 in groq" in page
-    assert "counts in no statistic" in page
-
-
-def test_one_run_takes_the_same_queries_with_many_attempts(client, make_run):
-    counts = []
-    for attempts in (1, 30):
-        address = reverse("run", args=[make_run(attempts=attempts).pk])
-        client.get(address)
-        with CaptureQueriesContext(connection) as captured:
-            client.get(address)
-        counts.append(len(captured))
-    assert counts[0] == counts[1]
+    assert "does not count in statistics" in page
 
 
 def test_a_draft_run_shows_its_system_prompt(client, make_run, publish):
@@ -319,7 +238,7 @@ def test_a_rewrite_shows_its_alternatives_as_a_list(client, make_run):
     run = make_run(operation="rewrite", count=3, output="1. One\n2) Two")
     page = client.get(reverse("run", args=[run.pk])).content.decode()
     assert re.findall(r"<li[^>]*>(\w+)</li>", page) == ["One", "Two"]
-    assert "3 were asked for, 2 came" in page
+    assert "2 of 3 alternatives arrived" in page
 
 
 def test_a_failed_and_a_canceled_run_say_why_there_is_no_output(client, make_run):
@@ -327,46 +246,8 @@ def test_a_failed_and_a_canceled_run_say_why_there_is_no_output(client, make_run
     canceled = make_run(status="canceled", output="", provider="", attempts=0)
     assert "groq answered 503." in text_of(client.get(reverse("run", args=[failed.pk])))
     page = text_of(client.get(reverse("run", args=[canceled.pk])))
-    assert "canceled before it ended" in page
-    assert "No provider was asked" in page
-
-
-def test_erasing_passes_the_panel_and_leaves_the_figures(client_for, administrator, make_run):
-    client = client_for(administrator, htmx=True)
-    run = make_run("a private wish", status="failed", error="groq refused: a private wish", output="", attempts=2)
-    address = reverse("run_erase", args=[run.pk])
-    panel = text_of(client.post(address))
-    assert "Is erased, for good" in panel
-    assert "Stays" in panel
-    run.refresh_from_db()
-    assert run.input == "a private wish"
-    response = client.post(address, {"confirm": "1"})
-    assert response["HX-Redirect"] == reverse("run", args=[run.pk])
-    page = client.get(reverse("run", args=[run.pk])).content.decode()
-    assert "Text erased on" in page
-    assert "a private wish" not in page
-    assert "did not answer" not in page
-    assert "1,234" in page
-    assert address not in page
-    assert "Text erased" in text_of(client.get(reverse("runs")))
-    assert AuditEntry.objects.filter(action="run.erased", object_id=str(run.pk)).count() == 1
-    client.post(address, {"confirm": "1"})
-    assert AuditEntry.objects.filter(action="run.erased").count() == 1
-
-
-def test_only_an_administrator_erases(client_for, releaser, make_run):
-    run, client = make_run(), client_for(releaser)
-    assert reverse("run_erase", args=[run.pk]) not in client.get(reverse("run", args=[run.pk])).content.decode()
-    assert client.post(reverse("run_erase", args=[run.pk]), {"confirm": "1"}).status_code == 403
-    run.refresh_from_db()
-    assert run.input == "a fox"
-
-
-def test_erasing_is_not_done_by_following_a_link(client_for, administrator, make_run):
-    run = make_run(at=timezone.now() - timedelta(days=1))
-    assert client_for(administrator).get(reverse("run_erase", args=[run.pk]), {"confirm": "1"}).status_code == 405
-    run.refresh_from_db()
-    assert run.erased_at is None
+    assert "the run was canceled" in page
+    assert "No provider was called" in page
 
 
 @pytest.mark.parametrize(
@@ -383,13 +264,6 @@ def test_a_model_that_declined_is_quoted(client, make_run, attempt, is_the_model
     run = make_run(status="failed", output="", error=f"groq refused: {words}")
     Attempt.objects.update(**({"error_kind": "refused", "message": run.error} | attempt))
     response = client.get(reverse("run", args=[run.pk]))
-    assert ("The model declined to answer. In its own words: I&#x27;m sorry" in text_of(response)) == is_the_models
+    assert ("The model declined to answer: I&#x27;m sorry" in text_of(response)) == is_the_models
     assert "sorry" in text_of(response)
     assert HOSTILE not in response.content.decode()
-
-
-def test_a_second_call_of_the_same_provider_is_marked_as_a_retry(client, make_run):
-    run = make_run(attempts=3)
-    page = text_of(client.get(reverse("run", args=[run.pk])))
-    assert page.count("cerebras retry") == 1
-    assert page.count(" retry ") == 2  # on the time axis, and at the attempt

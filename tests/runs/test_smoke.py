@@ -23,7 +23,7 @@ CANCEL = json.dumps({"action": "cancel", "run": "smoke"})
 
 
 async def prepare(publish, make_user, url: str, *, operation: str = "enhance", inputs=("a fox",), live: str = "Live."):
-    """A template, a provider, pinned inputs, a variable, and an editor."""
+    """Create a template, a provider, pinned inputs and a variable, and return an editor."""
 
     def work():
         actor = Actor("Tests")
@@ -44,7 +44,7 @@ def message(**fields) -> str:
 
 
 def hanging(asked: asyncio.Semaphore) -> Respond:
-    """Answers that begin and never end; each releases `asked` once."""
+    """Return a response that begins and never ends, and releases `asked` once."""
 
     async def hang() -> None:
         asked.release()
@@ -73,8 +73,8 @@ async def test_both_texts_run_on_every_pinned_input(publish, make_user):
     assert {(run.source, run.status, run.user, run.template.name) for run in runs} == {
         ("preview", "succeeded", editor, "enhance")
     }
-    told = sorted((run.input, run.version is None, run.draft_body, run.temperature) for run in runs)
-    assert told == [
+    recorded = sorted((run.input, run.version is None, run.draft_body, run.temperature) for run in runs)
+    assert recorded == [
         ("a fox", False, "", 0.7),
         ("a fox", True, "In {{ season }}.", 0.2),
         ("a whale", False, "", 0.7),
@@ -96,7 +96,7 @@ async def test_it_changes_nothing_that_is_live(publish, make_user):
     assert (await Template.objects.select_related("live_version").aget()).live_version.number == 1
 
 
-async def test_without_a_live_version_the_text_stands_alone_and_shipped_inputs_serve(publish, make_user, actor):
+async def test_without_a_live_version_only_the_text_runs_on_shipped_inputs(publish, make_user, actor):
     async with loopback(answer_with(*streamed("1. One\n2. Two"))) as upstream:
         editor = await prepare(publish, make_user, upstream.url, operation="rewrite", inputs=(), live="")
         await database_sync_to_async(Template.objects.create)(name="fresh", operation="rewrite")
@@ -109,19 +109,19 @@ async def test_without_a_live_version_the_text_stands_alone_and_shipped_inputs_s
     assert {run.input for run in runs} == {"a fox running through snow", "a city street at night in the rain"}
 
 
-async def test_a_provider_that_fails_is_told_and_blocks_nothing(publish, make_user):
+async def test_a_failing_provider_is_shown_and_blocks_nothing(publish, make_user):
     async with loopback(answer_with(http_answer("busy", status=503, content_type="text/plain"))) as upstream:
         editor = await prepare(publish, make_user, upstream.url)
         async with page_socket(editor) as socket:
             await socket.send_to(text_data=message())
             html = await frames(socket, "runs failed")
     assert "2 of 2 runs failed" in html[-1]
-    assert "publishing stays open to you" in html[-1]
+    assert "You can still publish" in html[-1]
     assert "503" in "".join(html)
     assert [run.status async for run in Run.objects.all()] == ["failed", "failed"]
 
 
-async def test_canceling_stops_both_runs_and_asks_nothing_more(publish, make_user):
+async def test_canceling_stops_both_runs_and_calls_no_more_providers(publish, make_user):
     asked = asyncio.Semaphore(0)
     async with loopback(hanging(asked)) as upstream:
         editor = await prepare(publish, make_user, upstream.url, inputs=("one", "two", "three"))
@@ -139,7 +139,7 @@ async def test_canceling_stops_both_runs_and_asks_nothing_more(publish, make_use
     assert running[editor.pk] == 0
 
 
-async def test_a_page_that_goes_away_cancels_it(publish, make_user):
+async def test_closing_the_page_cancels_it(publish, make_user):
     asked = asyncio.Semaphore(0)
     async with loopback(hanging(asked)) as upstream:
         editor = await prepare(publish, make_user, upstream.url)
@@ -161,7 +161,7 @@ async def test_a_page_that_goes_away_cancels_it(publish, make_user):
         ({"temperature": "9"}, "less than or equal to 2"),
     ],
 )
-async def test_what_cannot_run_is_refused_with_a_sentence(fields, sentence, publish, make_user):
+async def test_an_invalid_smoke_run_is_refused_with_a_sentence(fields, sentence, publish, make_user):
     editor = await prepare(publish, make_user, "http://127.0.0.1:9/v1")
     async with page_socket(editor) as socket:
         await socket.send_to(text_data=message(**fields))

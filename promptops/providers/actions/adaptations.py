@@ -1,6 +1,7 @@
-"""What runs learn of how a provider wants to be asked: kept for all servers, and forgotten when a person says so.
+"""Adaptations that runs learn: storing them for all processes, and forgetting them on request.
 
-It is no part of the live configuration, so learning is no release.
+They do not belong to the live configuration, so learning one is no release. The adaptations themselves are in
+`engine.providers.adaptations`.
 """
 
 import asyncio
@@ -30,12 +31,12 @@ registry.register(
 
 log = logging.getLogger(__name__)
 
-_writing: set[asyncio.Task[None]] = set()  # the loop itself would let go of them
+_writing: set[asyncio.Task[None]] = set()  # a loop keeps only weak references to its tasks
 
 
 @background.at_start
 def listen() -> None:
-    """From now on, store in the background what runs of this process learn. A run never waits for it."""
+    """Store in the background the adaptations that runs of this process learn. A run never waits for that."""
     learned.on_learned = _on_learned
 
 
@@ -43,7 +44,7 @@ def _on_learned(base_url: str, model: str, name: str, words: str) -> None:
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
-        log.warning("What was learned of %s (%s) is not stored: there is no event loop to do it in.", model, name)
+        log.warning("The adaptation %s (model %s) is not stored: there is no event loop.", name, model)
         return
     task = loop.create_task(_store_later(base_url, model, name, words))
     _writing.add(task)
@@ -55,13 +56,13 @@ async def _store_later(base_url: str, model: str, name: str, words: str) -> None
         await in_background(store, base_url, model, name, words)
     except Exception:
         log.exception(
-            "What was learned of %s (%s) could not be stored; it is learned again after a restart.", model, name
+            "The adaptation %s (model %s) could not be stored; it is learned again after a restart.", name, model
         )
 
 
 @transaction.atomic
 def store(base_url: str, model: str, name: str, words: str) -> None:
-    """Store an adaptation for each provider that asks this model at this address."""
+    """Store an adaptation for each provider that calls this model at this address."""
     for provider in Provider.objects.filter(model__in=["", model]):
         if following.server(provider) == base_address(base_url).rstrip("/"):
             LearnedAdaptation.objects.get_or_create(
@@ -70,20 +71,20 @@ def store(base_url: str, model: str, name: str, words: str) -> None:
 
 
 def clean(words: str) -> str:
-    """Return a provider's words as they can be stored: one line of at most 500 characters."""
+    """Return a provider's words on one line of at most 500 characters."""
     return " ".join(words.replace("\x00", "").split())[:500]
 
 
 @transaction.atomic
 def forget(provider: Provider, name: str, *, by: Actor) -> None:
-    """Forget an adaptation of the provider: the next run asks without it. Refused when it is forgotten already.
+    """Forget an adaptation of the provider, so that the next run calls it without. Raises Refused if it has none.
 
-    Another provider at the same address with the same model is asked in the same way, so it forgets too.
+    Other providers at the same address with the same model share their adaptations, so they forget it too.
     """
     server = following.server(provider)
     models = list(provider.learned.filter(name=name).values_list("model", flat=True))
     if not models:
-        raise Refused(f"{provider.name} has not learned this, or somebody has made it forget meanwhile.")
+        raise Refused(f"{provider.name} has no such adaptation. It may have been forgotten meanwhile; reload the page.")
     rows = LearnedAdaptation.objects.filter(name=name, model__in=models).select_related("provider")
     LearnedAdaptation.objects.filter(
         pk__in=[row.pk for row in rows if following.server(row.provider) == server]
@@ -93,7 +94,7 @@ def forget(provider: Provider, name: str, *, by: Actor) -> None:
 
 
 def _forget_here(server: str, models: list[str]) -> None:
-    """Forget at once in this process; the others follow within a second."""
+    """Forget the adaptation in this process. Other processes follow within a second."""
     for model in models:
         learned.forget(server, model)
     following.restore_learned()

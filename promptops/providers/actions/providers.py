@@ -1,4 +1,7 @@
-"""Providers and the chain. Every change here is a release; a test call is a run and changes nothing."""
+"""Changes of providers and of the chain. Each one is a release, except the end of a cooldown.
+
+A test call is a run and changes nothing; it belongs to `promptops.runs`.
+"""
 
 import math
 from copy import copy
@@ -56,15 +59,15 @@ registry.register(
 )
 
 PRICES = ("price_input", "price_cached", "price_output")
-# What the embedded model has no use for: it costs nothing, always has its model and is asked in one way only.
+# The embedded model does not use these: it costs nothing, always has its model and accepts one form of request.
 NOT_EMBEDDED = ("context_tokens", *PRICES, "fall_back_on_not_found", "adaptations")
 
 
 @dataclass(frozen=True)
 class ProviderFields:
-    """What a form gives for a provider, but for its key. Prices are in USD per million tokens.
+    """The fields of a provider's form, without its key. Prices are in USD per million tokens.
 
-    The defaults are those of a new provider: an error that another provider may make good falls back.
+    The defaults are those of a new provider: it falls back on an error that another provider may not have.
     """
 
     name: str
@@ -86,7 +89,7 @@ class ProviderFields:
 
 
 def planned(fields: ProviderFields, *, key: str = "", key_env: str = "") -> Provider:
-    """The provider that `create_provider` would save, unsaved. Raises ValidationError for what cannot be used."""
+    """Return the provider that `create_provider` would save, unsaved. Raises ValidationError for invalid fields."""
     provider = Provider(position=0)
     _fill(provider, fields)
     _set_key(provider, key=key, key_env=key_env)
@@ -95,10 +98,10 @@ def planned(fields: ProviderFields, *, key: str = "", key_env: str = "") -> Prov
 
 
 def edited(provider: Provider, fields: ProviderFields) -> Provider:
-    """The provider as `edit_provider` would save it, unsaved. Raises ValidationError for what cannot be used.
+    """Return the provider as `edit_provider` would save it, unsaved. Raises ValidationError for invalid fields.
 
-    A key is only ever sent to the server that it was entered for: another host, or another vendor, drops the stored key
-    and the name of the variable. The embedded model has no key at all.
+    A key is only sent to the server that it was entered for: another host, or another vendor, drops the stored key
+    and the name of the variable. The embedded model has no key.
     """
     after = copy(provider)
     _fill(after, fields)
@@ -109,7 +112,7 @@ def edited(provider: Provider, fields: ProviderFields) -> Provider:
 
 
 def with_key(provider: Provider, *, key: str = "", key_env: str = "") -> Provider:
-    """The provider as `change_key` would save it, unsaved. Raises ValidationError for what cannot be used."""
+    """Return the provider as `change_key` would save it, unsaved. Raises ValidationError for an invalid key."""
     after = copy(provider)
     _set_key(after, key=key, key_env=key_env)
     _check(after)
@@ -120,34 +123,36 @@ def with_key(provider: Provider, *, key: str = "", key_env: str = "") -> Provide
 def create_provider(
     fields: ProviderFields, *, by: Actor, key: str = "", key_env: str = "", note: str = "", enabled: bool = True
 ) -> Provider:
-    """Add a provider at the end of the chain. Raises ValidationError for fields that cannot be used."""
+    """Add a provider at the end of the chain. Raises ValidationError for invalid fields."""
     revision = next_revision()
     provider = planned(fields, key=key, key_env=key_env)
     provider.enabled = enabled
     provider.position = (Provider.objects.aggregate(last=Max("position"))["last"] or 0) + 1
     provider.changed_revision = revision
     provider.save()
-    record_release(revision, "provider.created", by=by, object=provider, after=_told(provider), note=note)
+    record_release(revision, "provider.created", by=by, object=provider, after=_audit_values(provider), note=note)
     return provider
 
 
 @transaction.atomic
 def edit_provider(provider: Provider, fields: ProviderFields, *, by: Actor, expected: int, note: str = "") -> Provider:
-    """Change a provider's fields, and see `edited` for its key.
+    """Change a provider's fields; `edited` says what becomes of its key.
 
-    `expected` is the `changed_revision` that the form was filled from (else Stale).
+    `expected` is the `changed_revision` that the form was filled from. Raises Stale if another one is current.
     """
     revision = next_revision()
     provider = _current(provider, expected)
-    before, learned_at = _told(provider), (following.server(provider), provider.model)
+    before, learned_at = _audit_values(provider), (following.server(provider), provider.model)
     provider = edited(provider, fields)
-    if _told(provider) == before:
-        raise Refused(f"No changes to save: {provider.name} is as it was.")
+    if _audit_values(provider) == before:
+        raise Refused(f"No changes to save for {provider.name}.")
     provider.changed_revision = revision
     provider.save()
     if (following.server(provider), provider.model) != learned_at:
-        provider.learned.all().delete()  # it was learned of another server
-    record_release(revision, "provider.edited", by=by, object=provider, before=before, after=_told(provider), note=note)
+        provider.learned.all().delete()  # they were learned from another server
+    record_release(
+        revision, "provider.edited", by=by, object=provider, before=before, after=_audit_values(provider), note=note
+    )
     return provider
 
 
@@ -155,13 +160,13 @@ def edit_provider(provider: Provider, fields: ProviderFields, *, by: Actor, expe
 def change_key(
     provider: Provider, *, by: Actor, expected: int, key: str = "", key_env: str = "", note: str = ""
 ) -> Provider:
-    """Store a key (encrypted), or name the environment variable that holds it, or neither: then there is no key."""
+    """Store a key (encrypted), or name the environment variable that holds it. With neither, there is no key."""
     revision = next_revision()
     provider = _current(provider, expected)
     before = {"key": provider.key_state}
     provider = with_key(provider, key=key, key_env=key_env)
     if not key and provider.key_state == before["key"]:
-        raise Refused(f"No changes to save: the key of {provider.name} comes from where it came from.")
+        raise Refused(f"No changes to save: the key of {provider.name} has this source already.")
     provider.changed_revision = revision
     provider.save()
     after = {"key": f"{provider.key_state}, changed" if key else provider.key_state}
@@ -171,15 +176,15 @@ def change_key(
 
 @transaction.atomic
 def set_enabled(provider: Provider, enabled: bool, *, by: Actor, note: str = "") -> Provider:
-    """Turn a provider on or off; off, it is in no chain."""
+    """Turn a provider on or off. The chain has only the providers that are on."""
     revision = next_revision()
     word = "on" if enabled else "off"
     changed = Provider.objects.filter(pk=provider.pk, enabled=not enabled).update(
         enabled=enabled, changed_revision=revision
     )
     if not changed:
-        there = Provider.objects.filter(pk=provider.pk).exists()
-        raise Stale(f"{provider.name} is {word} already." if there else f"{provider.name} was removed meanwhile.")
+        exists = Provider.objects.filter(pk=provider.pk).exists()
+        raise Stale(f"{provider.name} is already {word}." if exists else _removed_meanwhile(provider))
     provider.refresh_from_db()
     record_release(
         revision,
@@ -195,12 +200,12 @@ def set_enabled(provider: Provider, enabled: bool, *, by: Actor, note: str = "")
 
 @transaction.atomic
 def remove_provider(provider: Provider, *, by: Actor, expected: int, note: str = "") -> None:
-    """Take a provider that is off out of the list, and its key with it. Runs keep its name."""
+    """Remove a provider that is off, and its key. Runs keep its name."""
     revision = next_revision()
     provider = _current(provider, expected)
     if provider.enabled:
         raise Refused(f"{provider.name} is on. Turn it off first.")
-    record_release(revision, "provider.removed", by=by, object=provider, before=_told(provider), note=note)
+    record_release(revision, "provider.removed", by=by, object=provider, before=_audit_values(provider), note=note)
     provider.delete()
 
 
@@ -208,13 +213,16 @@ def remove_provider(provider: Provider, *, by: Actor, expected: int, note: str =
 def reorder(
     order: list[int], *, by: Actor, expected: list[int], note: str = "", because: Reason | None = None
 ) -> list[Provider]:
-    """Put the providers in the order of their ids. `expected` is the order that the person saw (else Stale)."""
+    """Put the providers in the order of their ids in `order`.
+
+    `expected` is the order that the person saw. Raises Stale if another one is current.
+    """
     revision = next_revision()
     providers = {provider.pk: provider for provider in Provider.objects.all()}
     if list(providers) != expected or set(order) != set(expected) or len(order) != len(expected):
-        raise Stale("The list of providers changed meanwhile. Look at the new order and move it again.")
+        raise Stale("The list of providers changed meanwhile. Check the new order, then move the provider again.")
     if order == expected:
-        raise Refused("No changes to release: the order is as it was.")
+        raise Refused("No changes to release: the order is the same.")
     for position, pk in enumerate(order, start=1):
         Provider.objects.filter(pk=pk).update(position=position)
     record_release(
@@ -232,7 +240,7 @@ def reorder(
 
 @transaction.atomic
 def ask_again(provider: Provider, *, by: Actor) -> None:
-    """End the provider's cooldown in every server: the next run may ask it. Changes nothing of the configuration."""
+    """End the provider's cooldown in every process: the next run may call it. The configuration stays as it is."""
     entry = audit.record("provider.cooldown_ended", by=by, object=provider)
     transaction.on_commit(lambda: following.end_cooldown(provider.name, entry.seq), robust=True)
 
@@ -243,24 +251,31 @@ def _fill(provider: Provider, fields: ProviderFields) -> None:
     provider.base_url = base_address(provider.base_url)
     provider.adaptations = [name for name in ADAPTATIONS if name in fields.adaptations]
     if unknown := set(fields.adaptations) - ADAPTATIONS.keys():
-        raise ValidationError({"adaptations": f"PromptOps knows no adaptation {min(unknown)[:40]!r}."})
+        raise ValidationError({"adaptations": f"Unknown adaptation: {min(unknown)[:40]!r}."})
     if provider.kind_spec.embedded:
-        provider.fall_back_on_auth = False  # it has no key that could be refused
+        provider.fall_back_on_auth = False  # it has no key
 
 
 def _current(provider: Provider, expected: int) -> Provider:
-    found = Provider.objects.filter(pk=provider.pk).first()
-    if found is None:
-        raise Stale(f"{provider.name} was removed meanwhile.")
-    if found.changed_revision != expected:
-        raise Stale(f"Someone changed {found.name} while you were editing. Reload the page to see it, then edit again.")
-    return found
+    """Return the provider as the database has it now. Raises Stale if it was changed or removed meanwhile."""
+    current = Provider.objects.filter(pk=provider.pk).first()
+    if current is None:
+        raise Stale(_removed_meanwhile(provider))
+    if current.changed_revision != expected:
+        raise Stale(
+            f"Someone changed {current.name} while you were editing. Reload the page to see it, then edit again."
+        )
+    return current
+
+
+def _removed_meanwhile(provider: Provider) -> str:
+    return f"{provider.name} was removed meanwhile."
 
 
 def _set_key(provider: Provider, *, key: str, key_env: str) -> None:
     key, key_env = key.strip(), key_env.strip()
     if key and key_env:
-        raise ValidationError({"key": "Give a key or the name of a variable, not both."})
+        raise ValidationError({"key": "Enter a key or the name of a variable, not both."})
     if not all(0x21 <= ord(character) <= 0x7E for character in key):
         raise ValidationError({"key": "A key has no spaces, line breaks or special characters. Paste it again."})
     provider.key_encrypted = crypto.encrypt(key) if key else ""
@@ -270,7 +285,7 @@ def _set_key(provider: Provider, *, key: str, key_env: str) -> None:
 
 
 def _server(provider: Provider) -> tuple[str, str, str]:
-    """Where the provider's key goes: the address's scheme and host, or the vendor where there is none."""
+    """Return where the provider's key goes: the address's scheme and host, or the vendor if there is no address."""
     address = urlsplit(provider.base_url)
     return (address.scheme, address.netloc.lower(), "" if provider.base_url else provider.kind)
 
@@ -279,35 +294,35 @@ def _check(provider: Provider) -> None:
     provider.full_clean(exclude=["key_encrypted"])
     for name in ("first_text_ms", "stall_ms"):
         if provider.timeout_ms is not None and (getattr(provider, name) or 0) > provider.timeout_ms:
-            raise ValidationError({name: f"Give at most the time limit of one call, {provider.timeout_ms:,} ms."})
+            raise ValidationError({name: f"Enter at most the time limit of one call, {provider.timeout_ms:,} ms."})
     if provider.kind_spec.embedded:
         if provider.base_url or provider.key_env or provider.key_encrypted:
             raise ValidationError("The embedded model needs neither a base URL nor a key. Leave them empty.")
         extras = [getattr(provider, name) for name in NOT_EMBEDDED]
         if any(value is not None and value is not False and value != [] for value in extras):
             raise ValidationError(
-                "The embedded model has no prices, no context, no adaptations and no model to be missing. "
-                "Leave them out."
+                "The embedded model has no prices, no context, no adaptations and no fallback for a missing model. "
+                "Leave them empty."
             )
         return
     _check_prices(provider)
     if provider.base_url and (problem := refusal_of_url(provider.base_url)):
         raise ValidationError({"base_url": problem})
     if provider.kind_spec.needs_address and not provider.base_url:
-        raise ValidationError({"base_url": "Give the address of the API, such as http://127.0.0.1:8080/v1."})
+        raise ValidationError({"base_url": "Enter the address of the API, such as http://127.0.0.1:8080/v1."})
 
 
 def _check_prices(provider: Provider) -> None:
-    """Input and output are priced together, since half a cost is none; cached input only beside them."""
+    """Refuse a price of input or output without the other, and a price of cached input without both."""
     if any(not math.isfinite(getattr(provider, name) or 0) for name in PRICES):
-        raise ValidationError("A price is a number of USD per million tokens.")
+        raise ValidationError("Enter each price as a number, in USD per million tokens.")
     missing = [name for name in ("price_input", "price_output") if getattr(provider, name) is None]
     if missing and any(getattr(provider, name) is not None for name in PRICES):
-        raise ValidationError(dict.fromkeys(missing, "Give the prices of input and of output, or no price."))
+        raise ValidationError(dict.fromkeys(missing, "Enter the prices of both input and output, or no price."))
 
 
-def _told(provider: Provider) -> dict[str, Any]:
-    """Return the provider as the audit may show it: of the key only where it comes from."""
+def _audit_values(provider: Provider) -> dict[str, Any]:
+    """Return the provider's values for the audit. Of the key they have only its source."""
     return {
         **parts.columns(provider, RELEASED),
         "adaptations": ", ".join(provider.adaptations),

@@ -1,4 +1,4 @@
-"""Erasing the texts of runs: one by one, and all that are older than the retention setting."""
+"""Erasing the texts of runs: of one run, and of all that are older than the retention setting."""
 
 from datetime import timedelta
 
@@ -6,18 +6,28 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from promptops.ledger import audit
+from promptops.ledger import audit, registry
 from promptops.ledger.audit import SYSTEM, Actor
 from promptops.ledger.models import LiveConfiguration
+from promptops.ledger.registry import Action
 from promptops.platform import events
 from promptops.runs.enums import RunSource
 from promptops.runs.erasers import ERASERS
 from promptops.runs.models import Attempt, Run, SafetyCheck
 
+registry.register(
+    Action("run.erased", "{actor} erased the text of {object}", when="the text of a run was erased", object="run"),
+    Action(
+        "run.expired",
+        "{actor} erased the texts of runs older than {after[days]} days ({after[runs]} in all)",
+        when="texts older than the retention setting were erased",
+    ),
+)
+
 
 @transaction.atomic
 def erase(run: Run, *, by: Actor) -> None:
-    """Blank everything that a person typed or a model answered; the figures stay."""
+    """Erase all texts that a person typed or a model wrote. The figures stay."""
     if _erase(Run.objects.filter(pk=run.pk), is_expiry=False):
         audit.record("run.erased", by=by, object=run)
         events.broadcast_on_commit(events.RUN_ERASED, run.pk)
@@ -25,9 +35,9 @@ def erase(run: Run, *, by: Actor) -> None:
 
 @transaction.atomic
 def erase_expired(*, by: Actor = SYSTEM) -> int:
-    """Erase the text of runs older than the retention setting; returns how many."""
+    """Erase the texts of runs older than the retention setting, and return the number of runs."""
     days = LiveConfiguration.objects.values_list("run_retention_days", flat=True).get(pk=1)
-    # What a comparison asked is the operators' own, and kept with the comparison; a single run can still be erased.
+    # Inputs of a comparison are the operators' own and stay with it. A single run of it can still be erased.
     old = Run.objects.filter(at__lt=timezone.now() - timedelta(days=days)).exclude(source=RunSource.COMPARISON)
     erased = _erase(old, is_expiry=True)
     if erased:
@@ -38,11 +48,11 @@ def erase_expired(*, by: Actor = SYSTEM) -> int:
 
 def _erase(runs: QuerySet[Run], *, is_expiry: bool) -> int:
     now = timezone.now()
-    # Of two servers that do this at once, each counts only the runs that it erased itself.
+    # If two processes do this at once, each counts only the runs that it erased itself.
     erased = runs.filter(erased_at=None).update(input="", output="", raw="", draft_body="", error="", erased_at=now)
-    # A provider's error may quote the prompt, so messages go too.
+    # A provider's error may quote the prompt, so messages are erased too.
     Attempt.objects.filter(run__in=runs.filter(erased_at=now)).update(message="")
-    # So do the words that a verdict names.
+    # A verdict names words of the text.
     quoting = SafetyCheck.objects.filter(run__in=runs.filter(erased_at=now))
     quoting.update(words=[], window="", reason="", report_note="")
     for eraser in ERASERS:

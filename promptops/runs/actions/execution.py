@@ -1,7 +1,8 @@
-"""Running an operation: the snapshot's chain answers, events stream to the caller, the run is recorded at its end.
+"""Executing a run: the snapshot's chain answers, events stream to the caller, and the run is recorded at its end.
 
-The safety filter judges input and output. In shadow its verdicts are recorded with the run and change nothing; where
-it is enforced, the input is judged before anybody is asked, and no text leaves here before the output is judged.
+The safety filter judges input and output. In shadow mode its verdicts are recorded and change nothing. In enforce mode
+the input is judged before a provider is called, and no text is sent on before the output is judged. Recording itself is
+in `recording` and `records`; the filter's sentences are in `runs.judging`.
 """
 
 import asyncio
@@ -10,16 +11,13 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 
-from django.urls import reverse
 from django.utils import timezone
 
 from promptops.engine.chain import AttemptStarted, ChainEvent, RunDone, TextChunk, run_chain
 from promptops.engine.errors import LLMProviderError
 from promptops.engine.providers import build_provider
 from promptops.engine.types import Attempt as EngineAttempt
-from promptops.ledger import registry
 from promptops.ledger.errors import Refused
-from promptops.ledger.registry import Action
 from promptops.live import snapshots as live
 from promptops.platform.draining import gate
 from promptops.runs.actions.recording import PAGE_WAITS_SECONDS, NotRecorded, recorder
@@ -29,38 +27,21 @@ from promptops.runs.judging import Blocked, judge, judge_the_rest, raise_if_bloc
 from promptops.runs.plans import Outcome, RunEvent, RunPlan, RunRecorded, SafetyChecked, TextHeld, size
 from promptops.runs.queries.runs import recorded_run
 
-registry.noun("run", "Runs")
-registry.object_kind("run", "Run", url=lambda entry: reverse("run", args=[entry.object_id]))
-registry.register(
-    Action(
-        "run.drilled",
-        "{actor} ran a failover drill: {after[drill]}",
-        when="somebody ran a failover drill; it counts in no statistic",
-        object="run",
-    ),
-    Action("run.erased", "{actor} erased the text of {object}", when="the text of a run was erased", object="run"),
-    Action(
-        "run.expired",
-        "{actor} erased the texts of runs older than {after[days]} days ({after[runs]} in all)",
-        when="texts older than the retention setting were erased",
-    ),
-)
-
 log = logging.getLogger(__name__)
 
 
 async def execute(plan: RunPlan) -> AsyncGenerator[RunEvent, None]:
-    """Run the plan: yields the chain's events and, last, RunRecorded. Read it inside `contextlib.aclosing`.
+    """Yield the chain's events and, last, RunRecorded. Iterate inside `contextlib.aclosing`.
 
-    Where the safety filter is enforced, the text comes in one piece once it was judged, or not at all: then the run
-    ends as blocked, and RunRecorded has no response.
+    If the safety filter is enforced, the text arrives in one piece after it was judged. A harmful text never arrives:
+    the run ends as blocked, and RunRecorded has no response.
 
-    A provider error ends the run as failed, in RunRecorded rather than as an exception. When the caller goes away
-    (task canceled, generator closed) the run is recorded as canceled, with the attempts so far. Raises Refused when
-    the server is about to end.
+    After a provider error the run ends as failed, in RunRecorded and not as an exception. If the caller leaves (task
+    canceled, generator closed), the run is recorded as canceled, with the attempts so far. Raises Refused while the
+    server shuts down.
     """
     if gate.closed:
-        raise Refused("The server is being restarted. Try again in a moment.")
+        raise Refused("The server is restarting. Try again in a moment.")
     with gate.passing(asyncio.current_task()):
         async with aclosing(_execute(plan)) as happenings:
             async for event in happenings:
@@ -83,21 +64,21 @@ async def _execute(plan: RunPlan) -> AsyncGenerator[RunEvent, None]:
             outcome.status, outcome.error, outcome.error_kind = RunStatus.FAILED, str(failure), failure.kind
         except Exception:
             outcome.status = RunStatus.FAILED
-            outcome.error = "Something broke inside PromptOps; the server's log says what."
+            outcome.error = "PromptOps failed on this run. The server's log has the details."
             raise
     finally:
         outcome.latency_ms = (time.monotonic() - began) * 1000
-        outcome.attempts = list(outcome.attempts)  # the chain has the one before, and may still write to it
+        outcome.attempts = list(outcome.attempts)  # a copy: the chain may still write to its own list
         outcome.at = timezone.now()
-        # Until it is judged, which may take longer than the page waits.
+        # Masked until it is judged, which may take longer than the page waits.
         outcome.raw_masked = bool(outcome.raw) and plan.snapshot.safety.mode != SafetyMode.OFF
         recording = asyncio.create_task(_record(plan, outcome))
-        # Shielded, so that a run is recorded even while its caller is being canceled. A trial waits to the end.
+        # Shielded: a run is recorded even while its caller is canceled. A trial waits until its run is recorded.
         wait = None if plan.thread else PAGE_WAITS_SECONDS
         try:
             await asyncio.shield(asyncio.ensure_future(asyncio.wait({recording}, timeout=wait)))
         finally:
-            if not recording.done():  # otherwise the caller hears why it failed
+            if not recording.done():  # a recording that is done raises its error to the caller
                 recording.add_done_callback(recorder.log_failure)
         with suppress(NotRecorded):
             run_id = recording.result() if recording.done() else 0
@@ -117,12 +98,12 @@ async def _execute(plan: RunPlan) -> AsyncGenerator[RunEvent, None]:
 
 
 async def _answer(plan: RunPlan, outcome: Outcome) -> AsyncGenerator[ChainEvent | TextHeld | SafetyChecked, None]:
-    """What happens until there is an answer, which goes into `outcome`. Raises `Blocked` and `LLMProviderError`."""
+    """Yield the events up to the answer, and put the answer into `outcome`. Raises `Blocked` and `LLMProviderError`."""
     enforced = plan.snapshot.safety.mode == SafetyMode.ENFORCE
     if enforced:
         yield await judge(plan, SafetySide.INPUT, plan.input, outcome.checks)
         raise_if_blocked(plan, outcome.checks)
-    asked, held = "", False
+    provider, is_held = "", False
     async with aclosing(_chain(plan, outcome.attempts)) as happenings:
         async for event in happenings:
             if isinstance(event, RunDone):
@@ -132,22 +113,22 @@ async def _answer(plan: RunPlan, outcome: Outcome) -> AsyncGenerator[ChainEvent 
                     raise_if_blocked(plan, outcome.checks)
                     yield TextChunk(event.response.content)
             elif isinstance(event, AttemptStarted):
-                asked = event.provider
+                provider = event.provider
             elif enforced and isinstance(event, TextChunk):
-                if not held:
-                    held = True
-                    yield TextHeld(asked)
+                if not is_held:
+                    is_held = True
+                    yield TextHeld(provider)
                 continue
             yield event
 
 
 def _chain(plan: RunPlan, attempts: list[EngineAttempt]) -> AsyncGenerator[ChainEvent, None]:
-    """The chain that the plan asks; what it tries is added to `attempts`."""
+    """Return the events of the plan's chain, which adds its attempts to `attempts`. Raises `LLMProviderError`."""
     if not plan.providers:
-        raise LLMProviderError("There is no provider to ask. Turn one on, or add one, on the Providers page.")
+        raise LLMProviderError("No provider is on. Turn one on, or add one, on the Providers page.")
     providers = [build_provider(spec) for spec in plan.providers]
     health = live.health
-    if plan.drill:  # it leaves no mark there, and calls nobody who is to be left alone
+    if plan.drill:  # a drill does not change the shared health, and still skips providers that cool down
         providers = [plan.drill.into(provider) for provider in providers]
         health = health.copy()
         health.forget(plan.drill.provider)
@@ -164,7 +145,7 @@ def _chain(plan: RunPlan, attempts: list[EngineAttempt]) -> AsyncGenerator[Chain
 
 
 async def _record(plan: RunPlan, outcome: Outcome) -> int:
-    """Keep the run. It passes the gate by itself, since its caller may be gone before it is done."""
+    """Record the run. This passes the gate by itself, because the caller may leave before it is done."""
     with gate.passing():
         await judge_the_rest(plan, outcome)
         return await recorder.record(

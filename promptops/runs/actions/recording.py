@@ -1,7 +1,7 @@
-"""Recording runs in the order in which they ended, also when the database is unavailable at that moment.
+"""The queue that records runs in the order in which they ended, even if the database is unavailable at that moment.
 
-A run then waits in memory, within bounds, and is recorded once the database is back. What a run's row holds is in
-`promptops.runs.actions.runs`.
+A run then waits in memory, within limits, until the database is back. The rows of a run are built in
+`promptops.runs.actions.records`.
 """
 
 import asyncio
@@ -19,33 +19,33 @@ log = logging.getLogger(__name__)
 
 MAX_WAITING = 1_000
 MAX_WAITING_BYTES = 32 * 1024 * 1024
-"""A run's texts are at most 16,000 characters typed, one prompt of 64 KiB, and an answer."""
+"""The texts of one run are at most an input of 16,000 characters, a prompt of 64 KiB, and an answer."""
 
 PAGE_WAITS_SECONDS = 2.0
-"""So long the page that started a run waits for its number; then it says that the run is not recorded yet."""
+"""The time that a page waits for the number of its run, before it shows that the run is not recorded yet."""
 
 RETRY_SECONDS = 1.0
 LOCK_WAIT_MS = 2_000
-"""How long one attempt waits for another writer on SQLite: short, so that the end of the server need not wait."""
+"""The time that one attempt waits for another writer on SQLite. It is short, so that a shutdown does not wait."""
 
 Work = Callable[[bool], int]
-"""Records one run and returns its id. The flag says that an attempt has failed, which may have been committed."""
+"""Records one run and returns its id. The flag means that an earlier attempt failed, perhaps after its commit."""
 
 
 class NotRecorded(Exception):
-    """The run was given up: too many wait already, or the server ends."""
+    """The run is lost: too many runs wait already, or the server shuts down."""
 
 
 @dataclass(frozen=True)
 class RecordingStatus:
-    """Runs of this process that are not in the database: those that wait for it, and those that were given up."""
+    """The numbers of this process's runs that wait for the database, and that are lost."""
 
     waiting: int = 0
     dropped: int = 0
 
 
 class Recorder:
-    """Records runs in threads, one after the other in each, and tries again for as long as the database is away."""
+    """Records runs in threads, one after another in each, and retries while the database is unavailable."""
 
     def __init__(self) -> None:
         self._thread = DatabaseThread("runs")
@@ -56,13 +56,13 @@ class Recorder:
 
     @property
     def status(self) -> RecordingStatus:
-        """Return what is not recorded. While the database answers, nothing counts as waiting."""
+        """Return how many runs are not recorded. While the database answers, no run counts as waiting."""
         return RecordingStatus(self._waiting if self._unavailable else 0, self._dropped)
 
     async def record(self, work: Work, *, size: int, thread: DatabaseThread | None = None) -> int:
-        """Return the id of the run that `work` records, however long that takes. `size` is its texts' bytes.
+        """Return the id of the run that `work` records, however long that takes. `size` is in bytes of its texts.
 
-        Raises NotRecorded, and what else than an outage `work` raises.
+        Raises NotRecorded, and the errors of `work` except outages.
         """
         with self._lock:
             if self._waiting >= MAX_WAITING or self._bytes + size > MAX_WAITING_BYTES:
@@ -74,24 +74,24 @@ class Recorder:
                 self._bytes += size
                 full = False
         if full:
-            log.error("A run was not recorded: %d wait for the database already, and more do not fit.", waiting)
+            log.error("A run was not recorded: %d runs wait for the database already, which is the limit.", waiting)
             raise NotRecorded
         try:
-            return await (thread or self._thread).run(self._patiently, work)
+            return await (thread or self._thread).run(self._with_retries, work)
         finally:
             with self._lock:
                 self._waiting -= 1
                 self._bytes -= size
 
     def give_up(self) -> int:
-        """Stop trying, as the server ends; returns how many runs are lost with it."""
+        """Stop retrying, because the server shuts down, and return the number of lost runs."""
         self._given_up.set()
         lost = self.status.waiting
         if lost:
-            log.error("%d runs were not recorded: the database was unavailable until the server ended.", lost)
+            log.error("%d runs were not recorded: the database was unavailable until the server shut down.", lost)
         return lost
 
-    def _patiently(self, work: Work) -> int:
+    def _with_retries(self, work: Work) -> int:
         failed = False
         me = threading.get_ident()
         try:
@@ -100,7 +100,7 @@ class Recorder:
                     with outages.short_wait(LOCK_WAIT_MS):
                         run_id = work(failed)
                     if failed:
-                        log.info("The database is back: runs that waited are being recorded.")
+                        log.info("The database is available again. Waiting runs are being recorded.")
                     return run_id
                 except Error as error:
                     if outages.kind(error) is None:
@@ -127,7 +127,7 @@ class Recorder:
 
     @staticmethod
     def log_failure(task: "asyncio.Task[int]") -> None:
-        """Log why a recording failed that nobody waits for any more; a callback of its task."""
+        """Log the error of a recording that has no caller any more. This is a callback of its task."""
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, NotRecorded):
             log.error("A run was not recorded.", exc_info=error)

@@ -1,26 +1,42 @@
-"""Writing an ended run, its attempts and its verdicts into the database."""
+"""The rows of an ended run, its attempts and its verdicts.
+
+Waiting for an unavailable database belongs to `promptops.runs.actions.recording`.
+"""
 
 from django.db import transaction
+from django.urls import reverse
 from django.utils import timezone
 
 from promptops.engine.safety.guard import VerdictDecision
 from promptops.engine.snapshot import SafetySpec
 from promptops.engine.types import Attempt as EngineAttempt
-from promptops.ledger import audit
+from promptops.ledger import audit, registry
 from promptops.ledger.audit import Actor
+from promptops.ledger.registry import Action
 from promptops.platform import events
 from promptops.runs.enums import RunSource, SafetyQueue, SafetySide
 from promptops.runs.judging import masks
 from promptops.runs.models import Attempt, Run, SafetyCheck
 from promptops.runs.plans import Outcome, RunPlan, SafetyChecked
 
+registry.noun("run", "Runs")
+registry.object_kind("run", "Run", url=lambda entry: reverse("run", args=[entry.object_id]))
+registry.register(
+    Action(
+        "run.drilled",
+        "{actor} ran a failover drill: {after[drill]}",
+        when="somebody ran a failover drill; it counts in no statistic",
+        object="run",
+    ),
+)
+
 BORDERLINE = 0.75
-"""A text that passes with a score of at least this share of its category's threshold is worth a person's look."""
+"""An allowed text with a score of at least this share of its category's threshold goes into the review queue."""
 
 
 @transaction.atomic
 def record_run(plan: RunPlan, outcome: Outcome) -> int:
-    """Keep a run, its attempts and its verdicts, and tell open pages at commit. Returns the run's id."""
+    """Save a run, its attempts and its verdicts, send a hint to open pages on commit, and return the run's id."""
     run = _run(plan, outcome)
     run.save()
     if plan.drill and plan.by:
@@ -29,10 +45,10 @@ def record_run(plan: RunPlan, outcome: Outcome) -> int:
     Attempt.objects.bulk_create(
         _attempt(run, position, attempt) for position, attempt in enumerate(outcome.attempts, start=1)
     )
-    SafetyCheck.objects.bulk_create(_kept(run, check, plan.snapshot.safety) for check in outcome.checks)
+    SafetyCheck.objects.bulk_create(_safety_check(run, check, plan.snapshot.safety) for check in outcome.checks)
     if plan.recorded:
         plan.recorded(run, outcome.error_kind)
-    if plan.source != RunSource.COMPARISON:  # hundreds a second; pages are told of the comparison instead
+    if plan.source != RunSource.COMPARISON:  # hundreds a second; pages get hints about the comparison instead
         events.broadcast_on_commit(events.RUN_RECORDED, run.pk)
     return run.pk
 
@@ -100,7 +116,7 @@ def _attempt(run: Run, position: int, attempt: EngineAttempt) -> Attempt:
     )
 
 
-def _kept(run: Run, check: SafetyChecked, safety: SafetySpec) -> SafetyCheck:
+def _safety_check(run: Run, check: SafetyChecked, safety: SafetySpec) -> SafetyCheck:
     verdict = check.verdict
     thresholds = safety.policy.thresholds
     shares = [score / thresholds[name] for name, score in verdict.scores.items() if thresholds.get(name)]

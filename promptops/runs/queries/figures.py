@@ -1,4 +1,7 @@
-"""The overview's numbers over time: runs, fallback, errors, latency and cost of each operation."""
+"""Figures of each operation over time: runs, fallback, errors, latency and cost.
+
+Figures of each provider are in `runs.queries.provider_figures`.
+"""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -11,7 +14,7 @@ from promptops.runs.models import Run
 from promptops.stats import charts
 from promptops.stats.percentiles import percentile
 
-# How many hours can be shown, and how many minutes one step of the charts then is.
+# The choices of hours, each with the minutes of one step of its charts.
 STEP_MINUTES = {1: 5, 24: 60, 168: 360}
 DEFAULT_HOURS = 24
 # Reading this many runs takes a tenth of a second.
@@ -20,7 +23,7 @@ MAX_RUNS = 20_000
 
 @dataclass(frozen=True)
 class Rate:
-    """`part` of `whole`; `percent` is None when there is nothing to take a share of."""
+    """`part` of `whole`. `percent` is None if `whole` is 0."""
 
     part: int
     whole: int
@@ -32,7 +35,7 @@ class Rate:
 
 @dataclass
 class Tally:
-    """What was counted of some runs. `latencies` (ms) are of those that were not canceled or blocked."""
+    """Counts of some runs. `latencies` (ms) are those of runs that were not canceled or blocked."""
 
     runs: int = 0
     answered: int = 0
@@ -59,12 +62,12 @@ class Tally:
 
     @property
     def fallback(self) -> Rate:
-        """How many of the answers came from another provider than the first."""
+        """Return the share of answers that came from a fallback."""
         return Rate(self.fallbacks, self.answered)
 
     @property
     def errors(self) -> Rate:
-        """How many of the runs that ended by themselves failed."""
+        """Return the share of failed runs, without those that were canceled or blocked."""
         return Rate(self.failed, self.failed + self.answered)
 
     @property
@@ -78,7 +81,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class OperationFigures:
-    """One operation: everything together, step by step, and drawn. `cost` is None when nothing has a price."""
+    """The figures of one operation: in total, by step, and as charts. `cost` is None without prices."""
 
     operation: str
     total: Tally
@@ -91,7 +94,7 @@ class OperationFigures:
 
 @dataclass(frozen=True)
 class Figures:
-    """What was counted since `start`. `capped` says that only the newest MAX_RUNS runs are in it, from `start` on."""
+    """The figures since `start`. `capped` means that they have only the newest MAX_RUNS runs, and begin with these."""
 
     hours: int
     start: datetime
@@ -116,15 +119,16 @@ class Figures:
 
     @property
     def times(self) -> list[datetime]:
-        """The starts of the first, the middle and the last step, which the charts write below their axis."""
+        """Return the starts of the first, the middle and the last step, for the labels of the axis."""
         steps = [at for at, _ in self.operations[0].steps]
         return [steps[0], steps[(len(steps) - 1) // 2], steps[-1]]
 
 
 def figures(hours: int) -> Figures:
-    """Count the runs of about the last `hours` (a key of STEP_MINUTES), in one query; whole steps, the last one open.
+    """Return the figures of about the last `hours` (a key of STEP_MINUTES), in one query.
 
-    Drills and tests of providers count in nothing. Canceled runs count as runs and in the cost, and in nothing else.
+    All steps are whole, except the last. Drills, comparisons and provider tests do not count. Canceled runs count only
+    as runs and in the cost.
     """
     step = timedelta(minutes=STEP_MINUTES[hours])
     times = step_starts(timezone.now(), hours)
@@ -160,9 +164,9 @@ def figures(hours: int) -> Figures:
 
 
 def step_starts(now: datetime, hours: int) -> list[datetime]:
-    """The start of each step up to the one that `now` is in, on round times of the reader's clock.
+    """Return the start of each step up to the current one, on round times of the reader's clock.
 
-    They stay where they are while time goes on, so a chart that is drawn anew does not wobble.
+    Round times keep the points of a chart in place when it is drawn again a little later.
     """
     step = STEP_MINUTES[hours] * 60
     offset = (timezone.localtime(now).utcoffset() or timedelta()).total_seconds()

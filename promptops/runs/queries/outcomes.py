@@ -1,4 +1,4 @@
-"""What the safety filter's verdicts do to a run, as conditions of lists of runs."""
+"""Conditions on runs by the safety filter's verdicts. The verdicts of one run are in `runs.queries.verdicts`."""
 
 from django.db.models import Exists, OuterRef, Q
 
@@ -7,11 +7,11 @@ from promptops.runs.models import SafetyCheck
 
 HARMFUL, TOO_LONG, LANGUAGE, DOWN = "harmful", "too_long", "language", "down"
 OUTCOMES = (HARMFUL, TOO_LONG, LANGUAGE, DOWN)
-"""What may stop a run, the first one first: a run with a harmful and an unjudged text is harmful."""
+"""The reasons that stop a run, worst first: a run with a harmful and an unjudged text counts as harmful."""
 
 
 def having(outcome: str) -> Q:
-    """Return the condition of runs with this outcome, one of OUTCOMES."""
+    """Return the condition on runs with this outcome, which is one of OUTCOMES."""
     checks = SafetyCheck.objects.filter(run=OuterRef("pk"))
     unjudged = checks.filter(decision=VerdictDecision.UNAVAILABLE.value)
     conditions = {
@@ -26,5 +26,5 @@ def having(outcome: str) -> Q:
     return condition
 
 
-# What the filter does not take, however it is set: no verdict, or too long to be read.
+# Decisions about a text that the filter did not judge: without a verdict, or too long to be read.
 NOT_JUDGED = ("unavailable", "too_long")

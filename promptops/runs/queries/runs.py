@@ -1,4 +1,4 @@
-"""Runs as pages show them."""
+"""Runs as pages show them: the list with its filters, one run, and the timeline of its attempts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ from promptops.runs.plans import Outcome
 from promptops.runs.queries.outcomes import NOT_JUDGED, OUTCOMES, having
 from promptops.stats import charts
 
-# The list shows the beginning of an input; whole texts would make a page of many megabytes.
+# The list shows the beginning of each input: whole texts could make a page of many megabytes.
 EXCERPT_CHARACTERS = 101
 
 
 @dataclass(frozen=True)
 class RunFilters:
-    """What the list is narrowed to; None and "" are no limit. `provider` is one that the run asked, answered or not."""
+    """Filters of the list; None and "" filter nothing. `provider` matches runs that called it."""
 
     operation: str = ""
     status: str = ""
@@ -33,7 +33,7 @@ class RunFilters:
     template: Template | None = None
     user: User | None = None
     provider: str = ""
-    safety: str = ""  # blocked, masked, not_judged or one of safety_forecast.OUTCOMES
+    safety: str = ""  # blocked, masked, not_judged or one of OUTCOMES
     revision: int | None = None
     start: datetime | None = None
     end: datetime | None = None  # exclusive
@@ -42,9 +42,9 @@ class RunFilters:
 
 
 def listed(filters: RunFilters) -> QuerySet[Run]:
-    """The runs that match, each with `excerpt`, the beginning of its input.
+    """Return the runs that match, each with `excerpt` (the beginning of its input) and `unjudged`.
 
-    `unjudged` says that a run was blocked without a verdict.
+    `unjudged` means that the run was blocked without a verdict.
     """
     unjudged = SafetyCheck.objects.filter(run=OuterRef("pk"), blocked=True, decision=VerdictDecision.UNAVAILABLE.value)
     runs = Run.objects.select_related("user", "template", "version").annotate(
@@ -75,7 +75,7 @@ def listed(filters: RunFilters) -> QuerySet[Run]:
 
 
 def found(pk: int) -> Run:
-    """One run with its attempts and verdicts, or Run.DoesNotExist."""
+    """Return one run with its attempts and verdicts. Raises Run.DoesNotExist."""
     attempts = Prefetch("attempts", Attempt.objects.order_by("position"))
     checks = Prefetch(
         "safety_checks", SafetyCheck.objects.select_related("model").defer("model__data").order_by("side")
@@ -85,7 +85,7 @@ def found(pk: int) -> Run:
 
 @dataclass(frozen=True)
 class TimelineRow:
-    """One attempt on the time axis of its run. `end` is where it ended, in percent of the axis."""
+    """One attempt on the time axis of its run. `end` is in percent of the axis."""
 
     attempt: Attempt
     segments: list[charts.Segment]
@@ -95,7 +95,7 @@ class TimelineRow:
 
 @dataclass(frozen=True)
 class Timeline:
-    """The attempts of a run on one axis of milliseconds, and which stretch was the longest of all (None: nothing)."""
+    """The attempts of a run on one axis of milliseconds, and the longest stretch of all (None without attempts)."""
 
     rows: list[TimelineRow]
     ticks: list[charts.Tick]
@@ -104,18 +104,18 @@ class Timeline:
 
 
 PHASES = ["queued", "connecting", "waiting", "streaming"]
-# Errors that end a call which never had a connection.
+# Kinds of errors of a call that may not have reached a connection.
 WITHOUT_CONNECTION = {"transport", "timeout"}
 
 
 def with_retries(attempts: Sequence[Any]) -> list[tuple[Any, bool]]:
-    """Return each attempt of a run with whether its provider was asked before in that run."""
+    """Return each attempt of a run, and whether it is a retry: an earlier attempt had the same provider."""
     names = [attempt.provider for attempt in attempts]
     return [(attempt, attempt.provider in names[:place]) for place, attempt in enumerate(attempts)]
 
 
 def timeline(run: Run) -> Timeline:
-    """Where the time of the run went, attempt by attempt."""
+    """Return how each attempt spent the time of the run."""
     attempts = list(run.attempts.all())
     ends = [attempt.started_ms + attempt.latency_ms for attempt in attempts]
     marks = charts.ticks(max([run.latency_ms, *ends]))
@@ -141,13 +141,13 @@ def timeline(run: Run) -> Timeline:
 
 
 def phases(attempt: Attempt) -> list[tuple[str, float]]:
-    """What an attempt did, in order, and when each phase ended, in milliseconds since the run began."""
+    """Return an attempt's phases in order, each with its end in milliseconds since the run began."""
     start, end = attempt.started_ms, attempt.started_ms + attempt.latency_ms
     reached = attempt.connect_ms is not None or attempt.first_text_ms is not None or attempt.status is not None
     if not reached and attempt.error_kind in WITHOUT_CONNECTION:
         return [("queued", start), ("connecting", end)]
     first_text = end if attempt.first_text_ms is None else attempt.first_text_ms
-    # A provider that is no HTTP server has no connection to wait for.
+    # A provider that is no HTTP server has no phase of connecting.
     return [
         ("queued", start),
         ("connecting", start + (attempt.connect_ms or 0)),
@@ -157,19 +157,19 @@ def phases(attempt: Attempt) -> list[tuple[str, float]]:
 
 
 def provider_names() -> list[str]:
-    """The names of today's providers, in the order of the chain."""
+    """Return the names of the current providers, in the order of the chain."""
     return list(Provider.objects.values_list("name", flat=True))
 
 
 def retention_days() -> int:
-    """How many days the text of a run is kept."""
+    """Return for how many days the text of a run is kept."""
     return LiveConfiguration.objects.values_list("run_retention_days", flat=True).get(pk=1)
 
 
 def recorded_run(outcome: Outcome) -> int | None:
-    """The id of the run that ended at exactly this moment and took exactly so long, or None.
+    """Return the id of the run with exactly this end and latency, or None.
 
-    A connection may break after the commit and before the answer to it; the run is not recorded a second time then.
+    A connection may break between the commit and its answer. This finds the run then, so that it is not recorded twice.
     """
     if outcome.at is None:
         return None

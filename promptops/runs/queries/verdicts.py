@@ -1,4 +1,7 @@
-"""The safety filter's verdicts on one run, beside the thresholds of its revision."""
+"""The safety filter's verdicts on one run, beside the thresholds of its revision.
+
+Conditions on many runs are in `runs.queries.outcomes`.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +12,7 @@ from promptops.ledger.models import Release
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """A category's score beside its threshold; without one it never blocks."""
+    """A category's score and its threshold. Without a threshold the category never blocks."""
 
     category: str
     score: float
@@ -21,13 +24,13 @@ class ScoreRow:
 
 
 def score_rows(scores: Mapping[str, float], thresholds: Mapping[str, float], decided: str = "") -> list[ScoreRow]:
-    """Scores by category beside their thresholds: first the one that decided, then what comes closest to its own."""
+    """Return scores with their thresholds: first the category that decided, then the closest to its threshold."""
     rows = [ScoreRow(name, score, thresholds.get(name)) for name, score in scores.items()]
     return sorted(rows, key=lambda row: (row.category != decided, -row.score / (row.threshold or 1)))
 
 
 def thresholds_at(revision: int) -> dict[str, float]:
-    """The thresholds of a revision by category; empty where its configuration was not kept."""
-    kept = Release.objects.filter(revision=revision).values_list("configuration", flat=True).first() or {}
-    told = kept.get("safety", {})
-    return {category.value: told[name] for category in SafetyCategory if (name := f"{category.value}_from") in told}
+    """Return the thresholds of a revision by category; none if its configuration was not kept."""
+    configuration = Release.objects.filter(revision=revision).values_list("configuration", flat=True).first() or {}
+    safety = configuration.get("safety", {})
+    return {category.value: safety[name] for category in SafetyCategory if (name := f"{category.value}_from") in safety}

@@ -45,13 +45,6 @@ registry.register(
         "{actor} made model {after[model]} of the safety filter live (before: {before[model]})",
         when="another model of the safety filter went live, a newer or an older one",
     ),
-    Action(
-        "run.revealed",
-        "{actor} looked at the blocked text of {object}",
-        when="somebody looked at text that the safety filter blocked or would have blocked; the entry has none of it",
-        object="run",
-        is_change=False,
-    ),
 )
 
 MAX_TERMS = 2_000
