@@ -159,14 +159,12 @@ async def _take_over(before: Look | None, now: Look, thread: DatabaseThread) -> 
             await watched.changed(was, value, thread.run)
         if watched.looked:
             watched.looked(value)
-    if before is None:
-        events.begin_at(now.heads)  # pages that open later begin there
-        return
-    if any(now.heads[event] < number for event, number in before.heads.items()):  # a backup was restored
-        events.begin_at({})
+    # Pages that connected before the first look may have missed a release. A restored backup has lower numbers.
+    if before is None or any(now.heads[event] < number for event, number in before.heads.items()):
+        events.begin_again()
     for event, number in now.heads.items():
         await events.tell_pages(event, number)
-    newest_entry = before.heads[events.AUDIT_RECORDED]
+    newest_entry = before.heads[events.AUDIT_RECORDED] if before else now.heads[events.AUDIT_RECORDED]
     if now.heads[events.AUDIT_RECORDED] > newest_entry:
         for callback in polling.AFTER_ENTRIES:
             await callback(newest_entry, thread.run)

@@ -84,9 +84,9 @@ def pages_are_in(loop: asyncio.AbstractEventLoop) -> None:
     _sent.setdefault(loop, {})
 
 
-def begin_at(heads: dict[str, int]) -> None:
-    """Take these for the newest numbers that the pages of this loop got: at the start, or after a restored backup."""
-    _sent[asyncio.get_running_loop()] = heads | {BEGINNING: next(_beginnings)}
+def begin_again() -> None:
+    """Forget which numbers the pages of the running loop got, so that they get the next ones, whatever they are."""
+    _sent[asyncio.get_running_loop()] = {BEGINNING: next(_beginnings)}
 
 
 def newest_sent() -> dict[str, int]:

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -131,6 +132,49 @@ async def test_a_release_in_this_process_reaches_open_pages_at_once(publish, mak
         first = await next_event(socket, "revision")
         await database_sync_to_async(release)()
         assert (await next_event(socket, "revision", timeout=0.45))["number"] == first["number"] + 1
+
+
+async def test_a_release_after_a_page_connects_and_before_the_first_look_reaches_the_page(
+    publish, make_user, tmp_path, monkeypatch
+):
+    """A server has just started; another process releases."""
+    await database_sync_to_async(publish)("enhance", "Before")
+    viewer = await database_sync_to_async(make_user)("viewer", "vera")
+    file = tmp_path / "new.txt"
+    file.write_text("After\n")
+    may_look = threading.Event()
+    look = polling.look
+
+    def late_look():
+        may_look.wait(30)
+        return look()
+
+    monkeypatch.setattr(polling, "look", late_look)
+    async with page_socket(viewer) as socket:
+        try:
+            first = await next_event(socket, "revision")
+            done = await asyncio.to_thread(manage, "publish", "enhance", "--file", str(file))
+            assert done.returncode == 0, done.stderr
+        finally:
+            may_look.set()
+        assert (await next_event(socket, "revision"))["number"] == first["number"] + 1
+
+
+async def test_a_release_while_a_page_connects_reaches_the_page(publish, make_user, monkeypatch):
+    await database_sync_to_async(publish)("enhance", "Before")
+    viewer = await database_sync_to_async(make_user)("viewer", "vera")
+    heads = polling.heads
+
+    def heads_before_a_release():
+        read = heads()
+        monkeypatch.setattr(polling, "heads", heads)
+        publish("enhance", "After")
+        return read
+
+    monkeypatch.setattr(polling, "heads", heads_before_a_release)
+    async with page_socket(viewer) as socket:
+        first = await next_event(socket, "revision")
+        assert (await next_event(socket, "revision"))["number"] == first["number"] + 1
 
 
 async def test_a_release_elsewhere_is_swapped_in_before_pages_hear_of_it(publish, monkeypatch):
