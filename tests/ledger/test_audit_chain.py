@@ -392,7 +392,7 @@ def test_the_command_prints_a_head_that_can_be_pinned(chain, actor):
     rewrite(2, note="because")
     out, err, code = run("--pin", pin)
     assert code == 1
-    assert "Entry 5 is not the one that was pinned" in err
+    assert "Entry 5 is not the pinned entry" in err
     assert "Head" not in out
     tamper(4, actor_name="Somebody else")
     assert "Entry 4 was changed" in run()[1]
