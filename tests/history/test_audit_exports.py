@@ -94,13 +94,13 @@ def test_an_export_as_csv_has_a_sentence_and_no_formula(client, record, actor):
         ("＝1", "'＝1"),
     ],
 )
-def test_no_formula_hides_behind_what_a_spreadsheet_may_take_for_the_end_of_a_cell(text, written):
-    """Where ; separates cells, quotes inside of what is taken for one cell keep nothing together."""
+def test_a_formula_after_the_possible_end_of_a_cell_is_disarmed(text, written):
+    """In countries where ; separates cells, a spreadsheet may split a quoted cell."""
     assert cell(text) == written
 
 
 @pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume asynchronous")
-def test_an_export_follows_the_filters_and_is_told(client, record, viewer):
+def test_an_export_follows_the_filters_and_is_recorded(client, record, viewer):
     record("settings.changed")
     record("template.archived", object_name="noir")
     record("template.archived", object_name="other")
@@ -114,7 +114,7 @@ def test_an_export_follows_the_filters_and_is_told(client, record, viewer):
 
 
 @pytest.mark.parametrize(("format", "query"), [("exe", {}), ("", {}), ("csv", {"end": "yesterday"})])
-def test_an_export_that_cannot_be_made_is_refused_and_not_told(client, format, query):
+def test_an_invalid_export_is_refused_and_not_recorded(client, format, query):
     response = client.post(f"{reverse('audit_export')}?{urlencode(query)}", {"format": format}, follow=True)
     assert "Nothing was exported" in text_of(response)
     assert not AuditEntry.objects.filter(action="audit.exported").exists()
@@ -123,7 +123,7 @@ def test_an_export_that_cannot_be_made_is_refused_and_not_told(client, format, q
 
 @pytest.mark.django_db(transaction=True)
 async def test_an_export_is_streamed_in_parts(make_user, actor, monkeypatch):
-    """As the server sends it: nothing is gathered before the first part goes."""
+    """The server sends the first part before it has read all entries."""
     monkeypatch.setattr(audit, "BATCH", 10)
 
     @transaction.atomic

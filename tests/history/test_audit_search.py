@@ -47,17 +47,16 @@ def test_search_in_sentences(client, actor, releaser, record, words, expected):
     assert sorted(listed(client.get(reverse("audit"), {"q": words}))) == expected
 
 
-def test_whatever_a_sentence_says_in_fixed_words_names_and_numbers_is_found(client, actor, record):
+def test_a_search_finds_the_fixed_words_names_and_numbers_of_sentences(client, actor, record):
     for action in registry.names():
         values = {"version": 3, "days": 7, "runs": 8, "files": 9, "keys_lost": 4}
         record(action, object_name="thing", before=values, after=values)
     for entry in AuditEntry.objects.all():
-        said = audit.sentence(entry).replace("–", " ")
-        found = listed(client.get(reverse("audit"), {"q": said}))
-        assert entry.seq in found, said
+        words = audit.sentence(entry).replace("–", " ")
+        assert entry.seq in listed(client.get(reverse("audit"), {"q": words})), words
 
 
-def test_a_search_looks_through_so_many_entries_a_page_and_can_be_carried_on(client, record, monkeypatch):
+def test_a_search_reads_a_limited_number_of_entries_and_can_continue(client, record, monkeypatch):
     monkeypatch.setattr("promptops.platform.pages.REACH", 20)
     monkeypatch.setattr("promptops.history.views.audit.REACH", 20)
     monkeypatch.setattr("promptops.platform.pages.PAGE_SIZE", 3)
@@ -77,7 +76,7 @@ def test_a_search_looks_through_so_many_entries_a_page_and_can_be_carried_on(cli
     assert pages == [[69], [33], [], [7, 5]]
     assert "Searching older entries" in text_of(client.get(reverse("audit"), {"q": "rare", "before": 31}))
     assert "Searched back to" in text_of(client.get(reverse("audit"), {"q": "rare"}))
-    # Back, page by page, the same rows are met again.
+    # Going back page by page shows the same rows again.
     met, address = [], backwards[-1].replace("&amp;", "&")
     for _ in range(6):
         response = client.get(address)
@@ -87,14 +86,14 @@ def test_a_search_looks_through_so_many_entries_a_page_and_can_be_carried_on(cli
             break
         address = newer[1].replace("&amp;", "&")
     assert {33, 69} <= set(met)
-    # The common word fills its page at once, and pages follow each other without a gap.
+    # A common word fills each page, and the pages have no gap.
     first = client.get(reverse("audit"), {"q": "common"})
     assert listed(first) == [70, 68, 67]
     assert listed(client.get(reverse("audit"), {"q": "common", "before": 67})) == [66, 65, 64]
     assert listed(client.get(reverse("audit"), {"q": "common", "after": 40})) == [43, 42, 41]
 
 
-def test_new_entries_that_match_a_search_come_as_rows(client, record):
+def test_new_entries_that_match_a_search_appear_as_rows(client, record):
     for name in ("one", "two", "one more"):
         record(object_name=name)
     assert listed(client.get(reverse("audit"), {"news": "rows", "since": 1, "q": "one"})) == [3]

@@ -33,7 +33,7 @@ def test_the_check_shows_the_head_and_takes_it_as_a_pin(client, record):
     assert HOSTILE not in refused.content.decode()
 
 
-def test_the_check_goes_on_step_by_step(client, record, monkeypatch):
+def test_the_check_continues_step_by_step(client, record, monkeypatch):
     monkeypatch.setattr("promptops.history.views.audit.STEP_SECONDS", 0)
     monkeypatch.setattr(audit, "BATCH", 4)
     for _ in range(10):
@@ -50,12 +50,12 @@ def test_the_check_goes_on_step_by_step(client, record, monkeypatch):
     assert "4 of 10 entries" in steps[0]
     assert "The chain is intact" in steps[-1]
     step = re.search(r"step=([^&\"]+)", steps[-2])[1]
-    # A step of another pin, or one that somebody made up, begins anew.
+    # A step of another pin or a forged step starts from the beginning.
     for query in (f"step={step}", f"step={step[:-2]}xx&pin={pin}"):
         assert "4 of 10 entries" in client.get(f"{reverse('audit_verify')}?{query}").content.decode()
 
 
-def test_the_check_says_what_is_wrong_and_when_triggers_are_missing(client, record):
+def test_the_check_names_the_fault_and_missing_triggers(client, record):
     for _ in range(3):
         record()
     tamper(2, note="because")

@@ -7,7 +7,7 @@ from promptops.ledger import audit
 
 @pytest.fixture
 def chain(db, actor):
-    """Five entries, with values of every kind that actions hand over."""
+    """Record five entries with values of every kind."""
     for number in range(1, 6):
         audit.record(
             "template.described",

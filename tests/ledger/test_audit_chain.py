@@ -49,33 +49,33 @@ def test_a_changed_field_is_found(chain, changes):
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"),
+    ("number", "stored"),
     [(-0.0, "0.0"), (1e16, "10000000000000000"), (-1e22, "-10000000000000000000000"), (1e-7, "1e-07"), (5.0, "5.0")],
 )
-def test_numbers_that_a_database_would_write_in_its_own_way_fit_their_hash(db, actor, given, kept):
-    """PostgreSQL knows no zero below zero, and gives back large numbers as whole ones."""
-    audit.record("settings.changed", by=actor, before={"a": [given]}, after={"b": {"c": given}})
+def test_numbers_that_a_database_stores_differently_match_their_hash(db, actor, number, stored):
+    """PostgreSQL has no -0.0 and returns large floats as integers."""
+    audit.record("settings.changed", by=actor, before={"a": [number]}, after={"b": {"c": number}})
     assert audit.first_bad_entry() is None
     entry = AuditEntry.objects.get()
-    assert audit.canonical_json([entry.before, entry.after]) == f'[{{"a":[{kept}]}},{{"b":{{"c":{kept}}}}}]'
+    assert audit.canonical_json([entry.before, entry.after]) == f'[{{"a":[{stored}]}},{{"b":{{"c":{stored}}}}}]'
 
 
-def test_a_change_that_is_sealed_again_breaks_the_link_after_it(chain):
+def test_a_change_with_a_new_hash_breaks_the_link_after_it(chain):
     reseal(3, note="because")
     assert audit.first_bad_entry().seq == 4
 
 
-def test_a_change_of_the_last_entry_that_is_sealed_again_does_not_fit_the_head(chain):
+def test_a_change_of_the_last_entry_with_a_new_hash_does_not_match_the_head(chain):
     reseal(5, note="because")
     assert audit.first_bad_entry().seq == 5
 
 
 @pytest.mark.parametrize(
-    ("missing", "found"), [([1], 1), ([3], 3), ([2, 3], 2), ([5], 5), ([4, 5], 4), ([1, 2, 3, 4, 5], 1)]
+    ("missing", "bad"), [([1], 1), ([3], 3), ([2, 3], 2), ([5], 5), ([4, 5], 4), ([1, 2, 3, 4, 5], 1)]
 )
-def test_a_missing_entry_is_found(chain, missing, found):
+def test_a_missing_entry_is_found(chain, missing, bad):
     take_out(*missing)
-    assert audit.first_bad_entry().seq == found
+    assert audit.first_bad_entry().seq == bad
 
 
 def test_an_inserted_entry_is_found(chain):
@@ -84,14 +84,14 @@ def test_an_inserted_entry_is_found(chain):
     assert audit.first_bad_entry().seq == 5
 
 
-def test_an_entry_put_after_the_head_is_found_even_when_it_fits_the_chain(chain):
+def test_an_entry_after_the_head_is_found_even_if_it_fits_the_chain(chain):
     last = AuditEntry.objects.get(seq=5)
     put_in(5, seq=6, previous_sha256=last.sha256)
     reseal(6)
     assert audit.first_bad_entry().seq == 6
 
 
-def test_an_entry_can_neither_be_saved_again_nor_deleted(chain):
+def test_an_entry_cannot_be_saved_again_or_deleted(chain):
     entry = AuditEntry.objects.get(seq=2)
     with pytest.raises(ValidationError):
         entry.save()
@@ -100,7 +100,7 @@ def test_an_entry_can_neither_be_saved_again_nor_deleted(chain):
     assert AuditEntry.objects.count() == 5
 
 
-def test_an_unknown_action_raises_and_leaves_nothing(db, actor):
+def test_an_unknown_action_raises_and_records_nothing(db, actor):
     with pytest.raises(KeyError):
         audit.record("template.painted", by=actor)
     assert not AuditEntry.objects.exists()
@@ -139,7 +139,7 @@ def test_a_rollback_leaves_neither_the_change_nor_the_entry_nor_a_gap(actor):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_writers_at_the_same_time_leave_no_gap(actor):
+def test_concurrent_writers_leave_no_gap(actor):
     writers, each = 6, 5
     start, failures = threading.Barrier(writers), []
 
@@ -167,7 +167,7 @@ def test_writers_at_the_same_time_leave_no_gap(actor):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_checking_while_others_write_finds_nothing_wrong(actor):
+def test_a_check_while_others_write_finds_no_fault(actor):
     stop = threading.Event()
 
     def write() -> None:
@@ -187,7 +187,7 @@ def test_checking_while_others_write_finds_nothing_wrong(actor):
         thread.join(timeout=30)
 
 
-def test_a_flood_of_refusals_leaves_one_entry_a_minute_for_each_target(actor, editor):
+def test_a_flood_of_refusals_makes_one_entry_a_minute_for_each_target(actor, editor):
     other = audit.Actor.person(editor)
     refuse = partial(record_refusal, method="GET", permission="administer")
     assert refuse("people", by=actor, path="/settings/people/")

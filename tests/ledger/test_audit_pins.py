@@ -12,7 +12,7 @@ from tests.audit_tools import put_in, reseal, rewrite, set_head, take_out, tampe
 from tests.ledger.helpers import head, run_verify
 
 
-def test_a_history_that_was_rewritten_is_told_by_the_pin_alone(chain):
+def test_only_a_pin_detects_a_rewritten_history(chain):
     pin = head()
     rewrite(2, note="because")
     assert audit.first_bad_entry() is None
@@ -20,7 +20,7 @@ def test_a_history_that_was_rewritten_is_told_by_the_pin_alone(chain):
     assert (verdict.bad.seq, verdict.bad.problem) == (5, audit.NOT_PINNED)
 
 
-def test_a_pin_in_the_middle_proves_what_came_before_it(chain):
+def test_a_pin_in_the_middle_proves_the_entries_before_it(chain):
     pin = audit.Link(3, AuditEntry.objects.get(seq=3).sha256)
     rewrite(4, note="because")
     assert audit.verify(pin=pin).bad is None
@@ -28,7 +28,7 @@ def test_a_pin_in_the_middle_proves_what_came_before_it(chain):
     assert audit.verify(pin=pin).bad.seq == 3
 
 
-def test_a_tail_that_was_cut_off_with_the_head_is_told_by_the_pin_alone(chain):
+def test_only_a_pin_detects_a_tail_that_was_cut_off_with_the_head(chain):
     pin = head()
     take_out(4, 5)
     set_head(audit.Link(3, AuditEntry.objects.get(seq=3).sha256))
@@ -44,7 +44,7 @@ def test_swapped_entries_are_found(chain):
     assert audit.first_bad_entry().seq == 2
 
 
-def test_a_head_that_is_gone_or_set_back_is_found(chain):
+def test_a_deleted_or_reset_head_is_found(chain):
     set_head(audit.Link())
     assert (audit.first_bad_entry().seq, audit.first_bad_entry().problem) == (1, audit.BEYOND)
     with without_triggers():
@@ -53,7 +53,7 @@ def test_a_head_that_is_gone_or_set_back_is_found(chain):
 
 
 def test_a_number_that_is_used_twice_is_found(chain, monkeypatch):
-    """Only in a table that has lost its primary key, which SQLite lets anybody make who may change the file."""
+    """This needs a table without its primary key, which anybody who may write the SQLite file can make."""
     if connection.vendor != "sqlite":
         pytest.skip("made with SQLite's way to copy a table")
     with without_triggers(), connection.cursor() as cursor:
@@ -68,7 +68,7 @@ def test_a_number_that_is_used_twice_is_found(chain, monkeypatch):
 
 
 @pytest.mark.parametrize("bad", [None, 1, 4, 7, 12])
-def test_a_check_in_steps_finds_the_same(chain, actor, monkeypatch, bad):
+def test_a_check_in_steps_finds_the_same_fault(chain, actor, monkeypatch, bad):
     for _ in range(7):
         audit.record("settings.changed", by=actor)
     if bad:
@@ -83,8 +83,8 @@ def test_a_check_in_steps_finds_the_same(chain, actor, monkeypatch, bad):
 
 
 @pytest.mark.parametrize("step", [2, 3, 4, 5, 6, 7])
-def test_a_check_in_steps_looks_at_the_end_too(chain, monkeypatch, step):
-    """However the steps fall, the last one compares the head, what lies beyond it, and the pin."""
+def test_a_check_in_steps_checks_the_end_too(chain, monkeypatch, step):
+    """For any size of the steps, the last one compares the head, entries after it, and the pin."""
     monkeypatch.setattr(audit, "BATCH", step)
 
     def stepwise(pin: audit.Link | None = None) -> audit.Bad | None:
@@ -108,7 +108,7 @@ def test_a_check_in_steps_looks_at_the_end_too(chain, monkeypatch, step):
     ["at = 'never'", "at = '2026-99-99 00:00:00'", "note = CAST(X'ff' AS TEXT)"],
     ids=["no time", "day", "text"],
 )
-def test_what_cannot_even_be_read_is_named(chain, seq, damage):
+def test_an_unreadable_entry_is_named(chain, seq, damage):
     if connection.vendor != "sqlite":
         pytest.skip("PostgreSQL holds no such values")
     with without_triggers(), connection.cursor() as cursor:
@@ -117,7 +117,7 @@ def test_what_cannot_even_be_read_is_named(chain, seq, damage):
 
 
 @pytest.mark.parametrize("text", ["", "5", "5:abc", f"-1:{'a' * 64}", f"5:{'g' * 64}", f"{'9' * 19}:{'a' * 64}"])
-def test_a_pin_that_cannot_be_read_is_refused(text):
+def test_an_invalid_pin_is_refused(text):
     with pytest.raises(ValidationError, match="A pin is"):
         audit.Link.read(text)
 

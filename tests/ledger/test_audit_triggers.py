@@ -40,7 +40,7 @@ FORBIDDEN_BY_VENDOR = {
 
 
 @pytest.mark.parametrize("which", range(max(map(len, FORBIDDEN_BY_VENDOR.values())) + len(FORBIDDEN)))
-def test_the_database_itself_refuses_to_change_what_is_there(chain, which):
+def test_the_database_itself_refuses_changes(chain, which):
     forbidden = [*FORBIDDEN, *FORBIDDEN_BY_VENDOR[connection.vendor]]
     if which >= len(forbidden):
         pytest.skip("the other database has more ways")
@@ -55,13 +55,13 @@ def test_the_database_itself_refuses_to_change_what_is_there(chain, which):
     assert head().seq == 5
 
 
-def test_all_triggers_are_there_after_all_migrations(db):
+def test_all_triggers_exist_after_all_migrations(db):
     assert audit_triggers.missing(connection) == []
     assert audit_is_protected(databases=["default"]) == []
     assert audit_is_protected(databases=None) == []
 
 
-def test_missing_and_disarmed_triggers_are_told_and_put_back(chain, actor):
+def test_missing_and_disabled_triggers_are_reported_and_restored(chain, actor):
     settle()
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
@@ -77,9 +77,9 @@ def test_missing_and_disarmed_triggers_are_told_and_put_back(chain, actor):
                 "CREATE TRIGGER audit_entry_delete BEFORE DELETE ON promptops_auditentry FOR EACH ROW "
                 "WHEN (false) EXECUTE FUNCTION audit_entry_refused()"
             )
-    (found,) = audit_is_protected(databases=["default"])
-    assert "audit_entry_update, audit_entry_delete" in found.msg
-    assert "audit_protect" in found.hint
+    (warning,) = audit_is_protected(databases=["default"])
+    assert "audit_entry_update, audit_entry_delete" in warning.msg
+    assert "audit_protect" in warning.hint
     assert "audit_entry_update" in run_verify()[1]
     assert run_verify()[2] == 0
     call_command("audit_protect", stdout=io.StringIO())
@@ -95,11 +95,11 @@ def test_missing_and_disarmed_triggers_are_told_and_put_back(chain, actor):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_migration_can_be_taken_back_and_made_again(actor):
+def test_the_migration_can_be_reversed_and_repeated(actor):
     call_command("migrate", "promptops", "0006", verbosity=0)
     try:
         assert len(audit_triggers.missing(connection)) == 6
-        assert audit_is_protected(databases=["default"]) == []  # it is not due yet
+        assert audit_is_protected(databases=["default"]) == []  # without an error, because the migration has not run
     finally:
         call_command("migrate", verbosity=0)
     assert audit_triggers.missing(connection) == []
