@@ -1,4 +1,4 @@
-"""What tests of the audit need to do behind its back."""
+"""Manipulations of the audit that PromptOps itself refuses, for tests."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from promptops.ledger.models import AuditEntry, AuditHead, audit_triggers
 
 @contextmanager
 def without_triggers() -> Iterator[None]:
-    """Take the audit's triggers away for a while, as only who may change the database's structure can."""
+    """Drop the audit's triggers for a while, as only the owner of the database can."""
     settle()
     audit_triggers.remove(connection)
     try:
@@ -23,20 +23,20 @@ def without_triggers() -> Iterator[None]:
 
 
 def tamper(seq: int, /, **changes: Any) -> None:
-    """Change an entry behind the audit's back."""
+    """Change an entry without its hash."""
     with without_triggers():
         assert AuditEntry.objects.filter(seq=seq).update(**changes) == 1
 
 
 def reseal(seq: int, /, **changes: Any) -> None:
-    """Change an entry and give it a hash that fits it again."""
+    """Change an entry and give it a matching hash."""
     if changes:
         tamper(seq, **changes)
     tamper(seq, sha256=audit.entry_sha256(AuditEntry.objects.get(seq=seq)))
 
 
 def take_out(*seqs: int) -> None:
-    """Remove entries behind the audit's back."""
+    """Delete entries."""
     with without_triggers(), connection.cursor() as cursor:
         for seq in seqs:
             cursor.execute("DELETE FROM promptops_auditentry WHERE seq = %s", [seq])
@@ -52,13 +52,13 @@ def put_in(of: int, /, **changes: Any) -> None:
 
 
 def set_head(link: audit.Link) -> None:
-    """Let the head name another place."""
+    """Let the head name another entry."""
     with without_triggers():
         AuditHead.objects.update(seq=link.seq, sha256=link.sha256)
 
 
 def rewrite(first: int, /, **changes: Any) -> None:
-    """Change an entry and recompute the hashes of all that follow and of the head, so that the chain is whole again."""
+    """Change an entry and recompute all later hashes and the head, so that the chain is intact again."""
     reseal(first, **changes)
     link = audit.Link(first, AuditEntry.objects.get(seq=first).sha256)
     for seq in AuditEntry.objects.filter(seq__gt=first).order_by("seq").values_list("seq", flat=True):
@@ -68,14 +68,14 @@ def rewrite(first: int, /, **changes: Any) -> None:
 
 
 def forget_everything() -> None:
-    """An empty audit, as a test begins with."""
+    """Empty the audit."""
     with without_triggers():
         AuditEntry.objects.all().delete()
         AuditHead.objects.update(seq=0, sha256=audit.GENESIS)
 
 
 def settle() -> None:
-    """PostgreSQL changes no table whose checks of foreign keys wait for the end of the transaction."""
+    """Run the checks of foreign keys that wait for the end of the transaction: PostgreSQL changes no table before."""
     if connection.vendor == "postgresql" and connection.in_atomic_block:
         with connection.cursor() as cursor:
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")

@@ -1,4 +1,4 @@
-"""The filters of the timeline and of the audit."""
+"""The filters of the timeline and of the audit. Fields that other lists share are in `web.filters`."""
 
 from django import forms
 
@@ -10,7 +10,7 @@ from promptops.web.filters import ActorField, FilterForm, MomentField, action_ch
 
 
 class TimelineForm(FilterForm):
-    """Which releases to list, and the moment to explain."""
+    """The filters of the timeline: a moment and a template."""
 
     field_order = ["at", "template"]
     # Django leaves out an inherited field whose name is None.
@@ -23,20 +23,20 @@ class TimelineForm(FilterForm):
 
     @property
     def address(self) -> dict[str, str]:
-        """The query that names the same for everybody, whatever their time zone."""
+        """Return the moment as a query in UTC, which means the same in every time zone."""
         moment = self.given.get("at")
         return {"at": f"{moment:%Y-%m-%dT%H:%M:%S}Z"} if moment else {}
 
 
 class AuditFilterForm(FilterForm):
-    """Which audit entries to list."""
+    """The filters of the audit."""
 
     field_order = ["q", "actor", "action", "type", "object", "start", "end"]
     q = forms.CharField(
         label="Search",
         required=False,
         max_length=100,
-        widget=forms.TextInput(attrs={"type": "search", "placeholder": "Words of a sentence or a note"}),
+        widget=forms.TextInput(attrs={"type": "search", "placeholder": "Words of a sentence or note"}),
     )
     actor = ActorField()
     action = forms.ChoiceField(label="What", required=False, choices=action_choices)
@@ -46,7 +46,7 @@ class AuditFilterForm(FilterForm):
     )
 
     def filters(self) -> AuditFilters:
-        """What the list is narrowed to."""
+        """Return the valid filters."""
         actor, action = self.given.get("actor"), self.given.get("action")
         return AuditFilters(
             actor=actor if isinstance(actor, User) else None,

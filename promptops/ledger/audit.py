@@ -1,8 +1,10 @@
-"""The append-only record of who changed what: the `record()`, the hash chain, and the sentences.
+"""The append-only record of changes: recording an entry, the hash chain with its check, and entries as sentences.
 
-Every entry has a gapless number and the SHA-256 of its own canonical JSON, which includes the hash of the entry
-before: a changed, missing or inserted entry breaks the chain from there on. Entries commit together with the change
-that they tell of, or not at all. Secrets are never handed to `record`; a changed key is told as "changed".
+Entries are numbered without a gap. Each has the SHA-256 of its canonical JSON, which includes the hash of the entry
+before it, so a changed, missing or inserted entry breaks the chain. An entry commits together with the change that it
+records, or not at all. Callers pass no secrets: of a changed key, an entry says only that the key changed.
+
+Actions are declared in `registry`; the list, its filters and its pages belong to `history`.
 """
 
 import hashlib
@@ -24,19 +26,18 @@ from django.utils.safestring import SafeString, mark_safe
 
 from promptops.ledger import registry
 from promptops.ledger.models import AuditEntry, AuditHead
-from promptops.people.models import User
 from promptops.platform import events
 
 if TYPE_CHECKING:
     from promptops.people.models import User
 
-GENESIS = "0" * 64  # what the first entry names as the hash before it
-BATCH = 500  # entries that a check or an export reads at once; each may hold two prompts of 64 KiB
+GENESIS = "0" * 64  # the previous hash of the first entry
+BATCH = 500  # entries that a check or an export reads at a time; each may hold two prompts of 64 KiB
 
 
 @dataclass(frozen=True)
 class Actor:
-    """Who does something: a person at an address, or the system (`user` None) under a name such as "Command line"."""
+    """A person at an address, or a part of PromptOps (`user` is None) under a name such as "Command line"."""
 
     name: str
     user: "User | None" = None
@@ -44,6 +45,7 @@ class Actor:
 
     @classmethod
     def person(cls, user: "User", address: str = "") -> "Actor":
+        """Return the actor for a person, who came from `address`."""
         return cls(name=user.name, user=user, address=address)
 
 
@@ -63,16 +65,16 @@ def record(
     note: str = "",
     revision: int | None = None,
 ) -> AuditEntry:
-    """Append one entry inside the caller's transaction and tell open pages at commit.
+    """Append one entry inside the caller's transaction, and send a hint to open pages on commit.
 
     Raises UnknownAction for an action that no feature declares (`ledger.registry`), and RuntimeError outside a
     transaction, where a change could commit without its entry.
     """
     registry.action(action)
     if not connection.in_atomic_block:
-        raise RuntimeError("audit.record() belongs into the transaction of the change that it tells of.")
-    # The row lock keeps numbers gapless and lets each entry see the one before it. (SQLite knows none; there the
-    # transaction has been the only writer since it began.)
+        raise RuntimeError("Call audit.record() inside the transaction of the change that it records.")
+    # The row lock makes writers wait for each other, so numbers have no gap. SQLite has no row locks, but a transaction
+    # there is the only writer from its start.
     head = AuditHead.objects.select_for_update().get(pk=1)
     entry = AuditEntry(
         seq=head.seq + 1,
@@ -84,8 +86,8 @@ def record(
         object_type=(object._meta.model_name or "") if object is not None else "",
         object_id=str(object.pk) if object is not None else "",
         object_name=object_name or (str(object) if object is not None else ""),
-        before=_kept(before),
-        after=_kept(after),
+        before=_storable(before),
+        after=_storable(after),
         note=note,
         revision=revision,
         previous_sha256=head.sha256,
@@ -97,24 +99,24 @@ def record(
     return entry
 
 
-WHOLE_FROM = 1e16  # from here on Python writes floats with an exponent, which PostgreSQL's JSON does not keep
+WHOLE_FROM = 1e16  # Python writes such floats with an exponent, which PostgreSQL's JSON does not keep
 
 
-def _kept(value: Any) -> Any:
-    """The value with numbers as every database gives them back: no zero below zero, and large ones as whole numbers.
+def _storable(value: Any) -> Any:
+    """Return the value with numbers that every database returns as they are: no -0.0, and large floats as integers.
 
-    Else the hash would not fit what is read.
+    Otherwise the hash would not match the entry that is read later.
     """
     if isinstance(value, dict):
-        return {key: _kept(item) for key, item in value.items()}
+        return {key: _storable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_kept(item) for item in value]
+        return [_storable(item) for item in value]
     if isinstance(value, float) and math.isfinite(value):
         return int(value) if abs(value) >= WHOLE_FROM else value + 0.0
     return value
 
 
-# What the hash of an entry covers, by its name in the canonical JSON; the fields of AuditEntry but for `actor` (an id).
+# The values that the hash covers, by their names in the canonical JSON: the fields of AuditEntry (`actor` is an id).
 HASHED = (
     "seq",
     "at",
@@ -137,24 +139,24 @@ canonical_json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_
 
 
 def hashed(values: Iterable[Any]) -> dict[str, Any]:
-    """What the hash covers, of the values of FIELDS; the time is told in UTC with microseconds."""
-    told = dict(zip(HASHED, values, strict=True))
-    told["at"] = told["at"].astimezone(UTC).isoformat(timespec="microseconds")
-    return told
+    """Return the values of FIELDS by their names in the canonical JSON; the time is in UTC with microseconds."""
+    by_name = dict(zip(HASHED, values, strict=True))
+    by_name["at"] = by_name["at"].astimezone(UTC).isoformat(timespec="microseconds")
+    return by_name
 
 
 def entry_sha256(entry: AuditEntry) -> str:
-    """SHA-256 (hex) of the canonical JSON of every field but the hash itself."""
+    """Return the SHA-256 (hex) of the canonical JSON of every field except the hash itself."""
     return _sha256(hashed(getattr(entry, name) for name in FIELDS))
 
 
-def _sha256(told: dict[str, Any]) -> str:
-    return hashlib.sha256(canonical_json(told).encode()).hexdigest()
+def _sha256(values: dict[str, Any]) -> str:
+    return hashlib.sha256(canonical_json(values).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Link:
-    """A place in the chain: an entry's number and hash, written "12:0a1b…". Kept elsewhere, it is a pin."""
+    """An entry's number and hash, written "12:0a1b…". A person who saves one outside PromptOps has a pin."""
 
     seq: int = 0
     sha256: str = GENESIS
@@ -164,18 +166,18 @@ class Link:
 
     @classmethod
     def read(cls, text: str) -> "Link":
-        """The place that such a text names, or ValidationError."""
+        """Parse a text such as "12:0a1b…". Raises ValidationError."""
         match = re.fullmatch(r"([0-9]{1,18}):([0-9a-f]{64})", text.strip().lower())
         if match is None:
             raise ValidationError(
-                "A pin is the number of an entry, a colon and its hash of 64 characters, as this check prints them."
+                "A pin is an entry's number, a colon and its hash of 64 characters. Copy it from an earlier check."
             )
         return cls(int(match[1]), match[2])
 
 
 @dataclass(frozen=True)
 class Bad:
-    """What is wrong first: at which number, and a sentence."""
+    """The first fault of the chain: the number of the entry, and the rest of a sentence about it."""
 
     seq: int
     problem: str
@@ -185,18 +187,18 @@ class Bad:
 
 
 MISSING = "is missing."
-TWICE = "has a number that is used twice, or is below 1."
-CHANGED = "was changed: its hash does not fit what it says."
-UNLINKED = "does not follow the one before it: one of the two was changed, taken out or put in."
-NOT_HEAD = "is the newest one, but not the one that the head of the chain names: one of the two was changed."
-BEYOND = "comes after the head of the chain: it was put in, or the head was set back."
-CUT = "is missing: the chain ends before the pinned entry. What came after was cut off."
-NOT_PINNED = "is not the one that was pinned: the history was rewritten."
+TWICE = "has a number that is used twice or is below 1."
+CHANGED = "was changed: its hash does not match its content."
+UNLINKED = "does not follow the entry before it: one of the two was changed, removed or inserted."
+NOT_HEAD = "is the newest entry, but the head of the chain names another one: one of the two was changed."
+BEYOND = "comes after the head of the chain: it was inserted, or the head was set back."
+CUT = "is missing: the chain ends before the pinned entry. Later entries were cut off."
+NOT_PINNED = "is not the pinned entry: the history was rewritten."
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How far a check has come: the last entry that fits, the head of the chain, and what is wrong first, if any."""
+    """The state of a check: the last entry that fits, the head of the chain, and the first fault, if any."""
 
     reached: Link
     head: Link
@@ -204,14 +206,15 @@ class Verdict:
 
     @property
     def done(self) -> bool:
+        """Return whether no entry is left to check."""
         return self.bad is not None or self.reached.seq >= self.head.seq
 
 
 def verify(after: Link = Link(), *, pin: Link | None = None, seconds: float | None = None) -> Verdict:
-    """Check the chain from the entry after `after` on, up to its head, for about `seconds` at most (None: to the end).
+    """Check the chain from the entry after `after` up to its head, for at most about `seconds` (None: to the end).
 
-    A verdict that is not done is carried on with its `reached`. The chain must go through `pin`. Entries are read in
-    batches, each a short query of its own: no transaction is held, and others may write meanwhile.
+    Continue a verdict that is not done by passing its `reached` as `after`. The chain must include the entry `pin`.
+    Entries are read in batches, each by a short query without a transaction, so that others can write meanwhile.
     """
     head = AuditHead.objects.filter(pk=1).first() or AuditHead()
     aim = Link(head.seq, head.sha256)
@@ -223,7 +226,7 @@ def verify(after: Link = Link(), *, pin: Link | None = None, seconds: float | No
             return Verdict(reached, aim, bad)
     if reached != aim:
         return Verdict(reached, aim, Bad(reached.seq, NOT_HEAD))
-    # The entries are read before the head, which moves with them: what is newer than the head then has none.
+    # The newest entry is read before the head is read again, so an entry after that head was not recorded by PromptOps.
     newest = AuditEntry.objects.aggregate(newest=Max("seq"))["newest"] or 0
     now = AuditHead.objects.filter(pk=1).first() or AuditHead()
     if newest > now.seq:
@@ -234,17 +237,17 @@ def verify(after: Link = Link(), *, pin: Link | None = None, seconds: float | No
 
 
 def _verify_batch(reached: Link, aim: Link, pin: Link | None) -> tuple[Link, Bad | None]:
-    """Check the next entries up to `aim`: the last that fits, and what is wrong after it.
+    """Check the next entries up to `aim`. Return the last entry that fits, and the fault after it, if any.
 
-    The batch begins with the entry reached, so that a second one of its number is seen.
+    The batch begins with the entry `reached`, so that a second entry with the same number is found.
     """
     rows = AuditEntry.objects.filter(seq__lte=aim.seq).order_by("seq")
-    if reached.seq:  # else from the very first row, so that a number below 1 is seen
+    if reached.seq:  # otherwise from the first row, to find numbers below 1
         rows = rows.filter(seq__gte=reached.seq)
     size = BATCH
     try:
         batch = _read(rows, size)
-    except ValueError:  # one of them; the ones before it are checked one at a time
+    except ValueError:  # one entry of the batch is unreadable; those before it are checked one at a time
         size = 2 if reached.seq else 1
         try:
             batch = _read(rows, size)
@@ -271,11 +274,11 @@ def _verify_batch(reached: Link, aim: Link, pin: Link | None) -> tuple[Link, Bad
 
 
 def _read(rows: "models.QuerySet[AuditEntry]", size: int) -> list[tuple[Any, ...]]:
-    """The values of FIELDS and the hash; ValueError where the database holds what can be no time, text or JSON."""
+    """Return the values of FIELDS and the hash of the next entries. Raises ValueError for an invalid value."""
     try:
         return list(rows.values_list(*FIELDS, "sha256")[:size])
     except DatabaseError as error:
-        if "decode" in str(error):  # SQLite's, of what is no UTF-8
+        if "decode" in str(error):  # SQLite's error for a text that is not UTF-8
             raise ValueError from error
         raise
 
@@ -283,50 +286,50 @@ def _read(rows: "models.QuerySet[AuditEntry]", size: int) -> list[tuple[Any, ...
 def _sha256_or_none(values: list[Any]) -> str | None:
     try:
         return _sha256(hashed(values))
-    except (ValueError, AttributeError):  # a text that is no Unicode, a time that is none
+    except (ValueError, AttributeError):  # a text that is not Unicode, or an invalid time
         return None
 
 
 def first_bad_entry() -> Bad | None:
-    """What is wrong first in the whole chain, or None when it is whole."""
+    """Check the whole chain. Return its first fault, or None."""
     return verify().bad
 
 
 def sentence(entry: AuditEntry) -> str:
-    """The entry as one plain-text sentence (escape it for HTML, or take `sentence_html`)."""
-    return _fill(entry, actor=entry.actor_name, object=entry.object_name, shown=str)
+    """Return the entry as one sentence of plain text. Use `sentence_html` in HTML."""
+    return _fill(entry, actor=entry.actor_name, object=entry.object_name, text=str)
 
 
 def sentence_html(entry: AuditEntry) -> SafeString:
-    """The same sentence as HTML, actor and object in bold; everything that people typed is escaped."""
+    """Return the entry as one sentence of HTML, with actor and object in bold and every value escaped."""
     bold = "<b><bdi>{}</bdi></b>"
     filled = _fill(
         entry,
         actor=format_html(bold, entry.actor_name),
         object=format_html(bold, entry.object_name),
-        shown=conditional_escape,
+        text=conditional_escape,
     )
     return mark_safe(filled)  # noqa: S308 -- registered sentences hold no markup, and each value above is escaped
 
 
 class _Values(dict[str, str]):
-    """The values of one side of an entry; one that the entry does not hold is a dash."""
+    """The values of one side of an entry; a missing value reads as a dash."""
 
     def __missing__(self, key: str) -> str:
         return "–"
 
 
-def _fill(entry: AuditEntry, *, actor: str, object: str, shown: Callable[[Any], str]) -> str:
-    """The sentence of the entry's action; an action that a later release no longer registers is told by its name."""
+def _fill(entry: AuditEntry, *, actor: str, object: str, text: Callable[[Any], str]) -> str:
+    """Fill the sentence of the entry's action. An action that is no longer registered is shown by its name."""
     before, after = (
-        _Values({key: shown(value) for key, value in (side if isinstance(side, dict) else {}).items()})
+        _Values({key: text(value) for key, value in (side if isinstance(side, dict) else {}).items()})
         for side in (entry.before, entry.after)
     )
     template = registry.sentence_of(entry.action)
     if template is None:
-        return f"{actor}: {shown(entry.action)} {object}"
+        return f"{actor}: {text(entry.action)} {object}"
     return template.format(actor=actor, object=object, before=before, after=after)
 
 
-# The parts of the place that act without a person.
 SYSTEM_NAMES = [actor.name for actor in (SYSTEM, COMMAND_LINE, SOMEBODY)]
+"""The names of the actors that are no persons."""

@@ -1,22 +1,22 @@
-"""Why an action was refused; every message says what to do, and nothing was changed.
+"""Refusals: an action raises one when it cannot be done. Nothing was changed, and the message says what to do next.
 
 Refused (ValueError)
-|-- Stale               someone else changed it first
+|-- Stale               somebody else changed it first
 `-- LastAdministrator
-Features add their own (`prompts.errors`).
+Features add their own, such as `prompts.errors`.
 """
 
 
 class Refused(ValueError):
-    """The action cannot be done as asked; the message is a sentence for the person who asked."""
+    """The action cannot be done. The message is a sentence for the person who asked for it."""
 
 
 class Stale(Refused):
-    """What the person saw is no longer what is there."""
+    """The object has changed since the person loaded it."""
 
 
 class LastAdministrator(Refused):
-    """There must always be one active administrator."""
+    """The action would leave no active administrator."""
 
     def __init__(self) -> None:
         super().__init__("This is the last administrator. Make somebody else an administrator first.")

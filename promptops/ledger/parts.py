@@ -1,7 +1,7 @@
-"""The parts of the live configuration: each feature registers one, and the snapshot and releases are views of them.
+"""The registry of the parts of the live configuration, from which snapshots and releases are made.
 
-A part says how it loads into the snapshot, what of it a release keeps, and how it is rolled back where it can be as a
-whole. This module knows no feature: each has its part in `live_part.py`.
+A part declares how it loads into the snapshot and which values a release stores. A part that can be rolled back as a
+whole also names its verb. No feature belongs here: each registers its part in its `live_part.py`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -15,7 +15,7 @@ from promptops.ledger.models import LiveConfiguration
 
 @dataclass(frozen=True)
 class Part:
-    """One part of what is live. `name` is its key in what a release keeps."""
+    """One part of the live configuration. `name` is its key in the values that a release stores."""
 
     name: str
     noun: str
@@ -23,15 +23,15 @@ class Part:
     load: Callable[[LiveConfiguration], Mapping[str, Any]]
     """Returns the fields of `engine.snapshot.Snapshot` that this part fills."""
     release_values: Callable[[LiveConfiguration], Any]
-    """Returns what a release keeps for good, as JSON. Name what is kept (`columns`), so that a new column is left out
-    until somebody decides that it is no secret."""
+    """Returns the values that a release stores for good, as JSON. List the columns by name (`columns`), so that a new
+    column is stored only after somebody has decided that it is no secret."""
 
 
 RollBack = Callable[..., Any]
-"""`roll_back(revision, *, by, expected, note)`: makes a part live again as a revision had it."""
+"""`roll_back(revision, *, by, expected, note)` rolls a part back to a revision."""
 
 ORDER = ("templates", "providers", "variables", "settings", "safety")
-"""The parts of a release in the order in which it keeps them; a part that is not named here comes after them."""
+"""The order of the parts in a release. Other parts follow."""
 
 _parts: dict[str, Part] = {}
 _roll_backs: dict[str, RollBack] = {}
@@ -47,7 +47,7 @@ def register(part: Part) -> None:
 
 
 def rolls_back(name: str) -> Callable[[RollBack], RollBack]:
-    """Decorate the verb that makes the part live again as a revision had it."""
+    """Decorate the verb that rolls the part back to a revision."""
 
     def decorate(verb: RollBack) -> RollBack:
         _roll_backs[_parts[name].name] = verb
@@ -57,24 +57,24 @@ def rolls_back(name: str) -> Callable[[RollBack], RollBack]:
 
 
 def part(name: str) -> Part:
-    """Return the part of that name."""
+    """Return the part with that name."""
     return _parts[name]
 
 
 def can_roll_back(action: str) -> bool:
-    """Return whether the part that a release of this action changed can be rolled back to that release."""
+    """Return whether releases with this action change a part that can be rolled back."""
     return any(each.noun == action.partition(".")[0] and each.name in _roll_backs for each in _parts.values())
 
 
 def snapshot_fields(config: LiveConfiguration) -> dict[str, Any]:
-    """Read all parts, as the fields of a snapshot but its revision."""
+    """Read all parts as the fields of a snapshot, except its revision."""
     return {name: value for each in _parts.values() for name, value in each.load(config).items()}
 
 
 def configuration() -> dict[str, Any]:
-    """Read what is live now, as a release keeps it: versions by number, chain in order, variables, settings, filter.
+    """Read the live configuration as a release stores it, without the texts of prompts and without secrets.
 
-    No texts of prompts, and no secrets.
+    It holds versions by number, the chain in order, the variables, the settings and the safety filter.
     """
     config = LiveConfiguration.objects.get(pk=1)
     return {each.name: each.release_values(config) for each in _parts.values()}

@@ -1,7 +1,7 @@
-"""The registry of audited actions: each feature declares its nouns, kinds of objects and actions beside its verbs.
+"""The registry of audited actions. Each feature declares its nouns, kinds of objects and actions beside its verbs.
 
-Everything that names actions is derived from these declarations: sentences, filters, links to objects, labels of
-values, the latest changes of the overview, and the table in docs/audit.md. Nothing here reads the database.
+Sentences, filters, links to objects, labels of values, the latest changes on the overview and the table in
+docs/audit.md are derived from these declarations. No action is declared here, and nothing here reads the database.
 """
 
 from collections.abc import Callable
@@ -26,27 +26,28 @@ class Action:
     sentence: str
     when: str
     object: str = ""
-    """The kind of the object (`ObjectKind.name`); "" where entries have no object, or only its name."""
+    """The kind of the object (`ObjectKind.name`); "" if entries have no object, or only its name."""
     is_change: bool = True
-    """Whether the overview lists it among the latest changes. Sign-ins, refusals, exports and looks are no changes."""
+    """True: the overview lists it among the latest changes. Sign-ins, refusals, exports and views are no changes."""
     makes_version_live: bool = False
-    """Whether its release points a template at another version."""
+    """True: its release makes a version of a template live."""
 
     @property
     def noun(self) -> str:
+        """Return the part of the name before the dot."""
         return self.name.partition(".")[0]
 
     @property
     def label(self) -> str:
-        """The verb, as the filter shows it below its noun."""
+        """Return the verb as the filter shows it below the noun."""
         return self.name.partition(".")[2].replace("_", " ").capitalize()
 
 
 @dataclass(frozen=True)
 class ObjectKind:
-    """A kind of object that entries are about: the name of its model, and its label in the filter.
+    """A kind of object of entries: the name of its model, and its label in the filter.
 
-    `url` returns the address of the page that shows the object of an entry.
+    `url` returns the address of the page that shows an entry's object.
     """
 
     name: str
@@ -55,7 +56,7 @@ class ObjectKind:
 
 
 class UnknownAction(KeyError):
-    """An action that no feature has declared."""
+    """No feature declares the action."""
 
     def __str__(self) -> str:
         return f"No feature declares the audit action {self.args[0]!r}. Register it beside the verb that records it."
@@ -68,12 +69,12 @@ _value_labels: dict[str, str] = {}
 
 
 def noun(name: str, label: str) -> None:
-    """Declare the noun before the dot of actions' names, and its label in the filter."""
+    """Declare a noun (the part of an action's name before the dot) and its label in the filter."""
     _declare(_nouns, name, label)
 
 
 def object_kind(name: str, label: str, url: "Callable[[AuditEntry], str] | None" = None) -> None:
-    """Declare a kind of object that actions may name."""
+    """Declare a kind of object."""
     _declare(_kinds, name, ObjectKind(name, label, url))
 
 
@@ -84,7 +85,7 @@ def register(*actions: Action) -> None:
 
 
 def value_labels(labels: dict[str, str]) -> None:
-    """Declare how pages label values of entries whose name alone would read badly."""
+    """Declare labels for values of entries. Without one, a page makes the label from the value's name."""
     for name, label in labels.items():
         _declare(_value_labels, name, label)
 
@@ -96,7 +97,7 @@ def _declare(known: dict[str, Any], name: str, declaration: Any) -> None:
 
 
 def action(name: str) -> Action:
-    """Return the action of that name, or raise UnknownAction."""
+    """Return the action with that name. Raises UnknownAction."""
     try:
         return _actions[name]
     except KeyError:
@@ -104,13 +105,13 @@ def action(name: str) -> Action:
 
 
 def sentence_of(name: str) -> str | None:
-    """Return the action's sentence; None for an action that an earlier release of PromptOps declared."""
+    """Return the action's sentence; None for an action that only an earlier release of PromptOps declared."""
     known = _actions.get(name)
     return known.sentence if known else None
 
 
 def actions() -> tuple[Action, ...]:
-    """Return all actions, by the label of their noun and then by name, whatever was imported first."""
+    """Return all actions, sorted by the label of their noun, then by name."""
     return tuple(sorted(_actions.values(), key=lambda each: (_nouns[each.noun], each.name)))
 
 
@@ -140,11 +141,11 @@ def value_label(name: str) -> str:
 
 
 def object_url(entry: "AuditEntry") -> str:
-    """Return the address of the page of the entry's object; "" where there is none."""
+    """Return the address of the page that shows the entry's object; "" if there is no such page."""
     kind = _kinds.get(entry.object_type)
     if kind is None or kind.url is None:
         return ""
     try:
         return kind.url(entry)
-    except NoReverseMatch:  # a name that is no longer one that an address can hold
+    except NoReverseMatch:  # an old name that no address can contain today
         return ""

@@ -1,4 +1,4 @@
-"""The part that every release has in common."""
+"""The steps that every release has in common. The verbs that release something belong to their features."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from promptops.ledger.models import LiveConfiguration, Release
 from promptops.platform import events
 
 AT_COMMIT: list[Callable[[], object]] = []
-"""Called when a release is committed: `live.snapshots` swaps this process's snapshot."""
+"""Called when a release commits: `live.snapshots` swaps the snapshot of this process."""
 
 
 @dataclass(frozen=True)
 class Reason:
-    """The comparison for which something is released, and what it said at that moment (`queries.evidence`)."""
+    """The comparison that is the reason for a release, and its result at that moment (`compare.queries.evidence`)."""
 
     comparison_id: int
     comparison_name: str
@@ -26,7 +26,7 @@ class Reason:
 
     @property
     def audit_values(self) -> dict[str, Any]:
-        """Return the reason for the audit, whose entries outlive everything else."""
+        """Return the reason in the form that an audit entry stores: entries outlive everything else."""
         line = self.evidence.get("line", "")
         return {"comparison": self.comparison_id, "comparison_name": self.comparison_name, "evidence": line}
 
@@ -34,8 +34,8 @@ class Reason:
 def next_revision() -> int:
     """Raise the revision by one and return it.
 
-    Call it first in the transaction: from here until commit no other release can run, so numbers have no gap and
-    what is read afterwards stays true.
+    Call this first in the transaction. Other releases wait until it ends, so revisions have no gap and nothing that
+    the transaction reads is outdated.
     """
     LiveConfiguration.objects.filter(pk=1).update(revision=F("revision") + 1)
     return LiveConfiguration.objects.values_list("revision", flat=True).get(pk=1)
@@ -56,13 +56,12 @@ def record_release(
     replaced: models.Model | None = None,
     because: Reason | None = None,
 ) -> Release:
-    """Keep what the revision changed, write the audit entry, and make it live in every process at commit.
+    """Store the release and its audit entry, and make the revision live in every process on commit.
 
-    `because` links the comparison that is the reason, in the release and in the entry.
-
-    Call it last, when everything is changed: what is live then is kept as what the revision stood for.
+    `because` links the comparison that is the reason. Call this last in the transaction: the live configuration at
+    this point is stored as that of the revision.
     """
-    # Before any hint of this release. Robust: it is committed whatever happens here, and `live.follow` swaps again.
+    # Swapped before any hint is sent. Robust: an error here cannot undo the commit, and `live.follow` swaps later.
     for callback in AT_COMMIT:
         transaction.on_commit(callback, robust=True)
     release = Release.objects.create(

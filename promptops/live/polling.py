@@ -1,7 +1,7 @@
-"""What a process asks the database twice a second, in one statement, and what it does when an answer has changed.
+"""The statement with which a process reads twice a second what other processes changed. It opens no transaction.
 
-The statement opens no transaction. Features add what they watch (`watch`), what opens pages' hints (`head`), and what
-follows from new audit entries (`after_entries`). `live.snapshots` does the asking.
+Features register values to watch (`watch`), numbers that open pages compare (`head`), and reactions to audit entries
+(`AFTER_ENTRIES`). `live.snapshots.follow` runs the statement and reacts. No feature's tables are named here.
 """
 
 from collections.abc import Awaitable, Callable
@@ -24,26 +24,26 @@ class InThread(Protocol):
 
 @dataclass(frozen=True)
 class Watch:
-    """Something of a feature that a process watches."""
+    """A value of a feature that a process watches in the database."""
 
     query: Callable[[], Any]
-    """Returns the expression of its one value in the statement."""
+    """Returns the expression that reads the value. It is one column of the statement."""
     parse: Callable[[Any], Any]
-    """Turns what the database answers into a value to compare; the value of nothing is `parse(None)`."""
+    """Turns the database's answer into a value to compare. `parse(None)` is the value before the first look."""
     changed: "Callable[[Any, Any, InThread], Awaitable[None]] | None" = None
-    """Called with the value before and now when they differ."""
+    """Called with the old and the new value when they differ."""
     looked: Callable[[Any], None] | None = None
-    """Called with the value at each look."""
+    """Called with the value after each look."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """What one look at the database found."""
+    """The result of one look at the database."""
 
     heads: dict[str, int]
-    """The newest revision, audit entry and run, by event name: what an open page compares itself with."""
+    """The newest revision, audit entry and run, by event name. Open pages compare these with their own numbers."""
     values: dict[str, Any]
-    """What each watch found, by its name."""
+    """The value of each watch, by name."""
 
 
 _heads: dict[str, Callable[[], Any]] = {
@@ -51,11 +51,11 @@ _heads: dict[str, Callable[[], Any]] = {
 }
 _watches: dict[str, Watch] = {}
 AFTER_ENTRIES: list[Callable[[int, InThread], Awaitable[None]]] = []
-"""Called with the number of the last known audit entry when there are newer ones."""
+"""Called with the number of the last audit entry before this look, if there are newer ones."""
 
 
 class JSONRows(Func):
-    """All rows of a query as one value: a list."""
+    """All rows of a query as one JSON list."""
 
     function = "jsonb_agg"
     output_field = JSONField()
@@ -65,19 +65,19 @@ class JSONRows(Func):
 
 
 def head(event: str, newest: Callable[[], QuerySet[Any, Any]]) -> None:
-    """Let open pages hear of this event; `newest` returns a query of its one newest number."""
+    """Send this event to open pages when its number grows. `newest` returns a query for the newest number."""
     _heads[event] = lambda: Subquery(newest())
 
 
 def watch(name: str, watched: Watch) -> None:
-    """Watch something. Raises ValueError for a name that is watched already."""
+    """Register a watch. Raises ValueError for a name that is registered already."""
     if name in _watches:
         raise ValueError(f"{name} is watched already.")
     _watches[name] = watched
 
 
 def watches() -> dict[str, Watch]:
-    """Return what is watched, by name."""
+    """Return the watches by name."""
     return _watches
 
 
@@ -94,12 +94,12 @@ def heads() -> dict[str, int]:
 
 
 def look() -> Look:
-    """Read in one statement all that a process watches."""
+    """Read the heads and all watched values in one statement."""
     newest = [query() for query in _heads.values()]
     watched = [each.query() for each in _watches.values()]
     row = LiveConfiguration.objects.values_list("revision", *newest, *watched).get(pk=1)
-    found = row[1 + len(newest) :]
+    values = row[1 + len(newest) :]
     return Look(
         heads=_named(*row[: 1 + len(newest)]),
-        values={name: each.parse(value) for (name, each), value in zip(_watches.items(), found, strict=True)},
+        values={name: each.parse(value) for (name, each), value in zip(_watches.items(), values, strict=True)},
     )

@@ -1,8 +1,10 @@
-"""The live configuration in memory: database -> Snapshot, the current one, and following changes made elsewhere.
+"""The live configuration in memory: loading the snapshot, swapping it, and following releases of other processes.
 
-Runs read `current()`, one reference, and keep it until they end. A release swaps the reference when it commits;
-When another process has released, `hear()` swaps it at its hint in Redis, or `follow()` at its next look. In every
-process the snapshot is swapped before pages hear of the release.
+A run reads the reference `current()` once and keeps that snapshot until it ends. A release of this process swaps the
+reference on commit. After a release of another process, `hear()` swaps it when a hint comes from Redis, and `follow()`
+at its next look at the database. Every process swaps its snapshot before it sends the hint to its pages.
+
+The contents of the snapshot belong to the features (`ledger.parts`), and the watched values to `polling`.
 """
 
 import asyncio
@@ -30,27 +32,27 @@ log = logging.getLogger(__name__)
 FOLLOW_SECONDS = 0.5
 
 SWAPPED: list[Callable[[Snapshot | None, Snapshot], None]] = []
-"""Called with the snapshot before and now after one was swapped in: what features keep in memory beside it."""
+"""Called with the old and the new snapshot after a swap. Features update here what they hold in memory."""
 
 health = HealthRegistry()
-"""How the providers are doing, as the runs of this process have found; it outlives every swap of the snapshot."""
+"""The health of the providers, as runs of this process have found it. It outlives every swap of the snapshot."""
 
 
 @dataclass
 class Following:
-    """How keeping up with the database goes in this process; times are those of `time.monotonic`."""
+    """The state of following the database in this process. Times are those of `time.monotonic`."""
 
     polled_at: float | None = None
-    """When `follow` last read the database."""
+    """The time when `follow` last read the database."""
     loaded_at: float | None = None
-    """When the current snapshot was loaded."""
+    """The time when the current snapshot was loaded."""
     failed_at: float | None = None
     failure: str = ""
-    """The kind of the last error of `follow`; its text may name hosts and people."""
+    """The class of the last error of `follow`. Its text is left out, because it may name hosts and people."""
 
     @property
     def is_failing(self) -> bool:
-        """Whether the newest look at the database failed."""
+        """Return whether the newest look at the database failed."""
         return self.failed_at is not None and self.failed_at > (self.polled_at or 0.0)
 
 
@@ -61,22 +63,22 @@ _current: Snapshot | None = None
 
 
 def current() -> Snapshot:
-    """The snapshot that this process runs; the first call loads it (so async code calls it through `acurrent`)."""
+    """Return the snapshot of this process. The first call loads it, so async code calls `acurrent` instead."""
     return _current or refresh()
 
 
 def loaded_snapshot() -> Snapshot | None:
-    """Return the snapshot if one is loaded, without reading the database."""
+    """Return the snapshot, or None if none is loaded. Reads no database."""
     return _current
 
 
 async def acurrent() -> Snapshot:
-    """`current()` for async code: no query once a snapshot is loaded."""
+    """Return the snapshot of this process, for async code. Only the first call sends queries."""
     return _current or await database_sync_to_async(refresh)()
 
 
 def refresh() -> Snapshot:
-    """Load the live configuration and swap it in, unless this process already has a newer one."""
+    """Load the live configuration and swap it in, unless this process has a newer one. Return the current snapshot."""
     global _current
     loaded = load()
     with _lock:
@@ -94,7 +96,7 @@ def refresh() -> Snapshot:
 
 
 def _forget_changed(before: Snapshot, after: Snapshot) -> None:
-    """A provider that was edited starts with a clean slate: what was found of the old settings says nothing now."""
+    """Forget the health of edited providers: it was measured with the old settings."""
     known = {provider.name: provider for provider in before.providers}
     for provider in after.providers:
         if provider.name in known and known[provider.name] != provider:
@@ -102,47 +104,47 @@ def _forget_changed(before: Snapshot, after: Snapshot) -> None:
 
 
 def forget() -> None:
-    """Drop the snapshot, so that the next reader loads it (for tests)."""
+    """Drop the snapshot, so that the next reader loads it. For tests."""
     global _current
     _current = None
 
 
 def load() -> Snapshot:
-    """Read the live configuration from the database in one consistent picture."""
+    """Read the live configuration from the database, all of it at one revision."""
     while True:
         config = LiveConfiguration.objects.get(pk=1)
         snapshot = Snapshot(revision=config.revision, **parts.snapshot_fields(config))
-        # A release in between would mix two revisions; its first act is to raise the counter.
+        # A release raises the revision first, so an unchanged number means that no release came in between.
         if LiveConfiguration.objects.values_list("revision", flat=True).get(pk=1) == config.revision:
             return snapshot
 
 
 async def hear(event: str, number: int) -> None:
-    """Take a hint of another process: swap the snapshot first where it names a newer revision, then tell pages.
+    """Handle a hint of another process: swap the snapshot if the revision is newer, then send the hint to pages.
 
-    While the database cannot be read it does neither: pages then hear of the release from `follow()`.
+    While the database is unavailable, do neither: `follow()` sends the hint later.
     """
     if event == events.REVISION_RELEASED and (_current is None or number > _current.revision):
         try:
             await in_background(refresh)
-        except Error:  # which `follow` logs
+        except Error:  # `follow` logs it
             return
     await events.tell_pages(event, number)
 
 
 async def follow(interval: float = FOLLOW_SECONDS) -> None:
-    """For ever: notice what other processes changed, swap the snapshot, and tell this process's open pages."""
+    """Read for ever what other processes changed, swap the snapshot, and send hints to the pages of this process."""
     before: Look | None = None
-    thread = DatabaseThread("follower")  # its own, so that nothing slow holds up a release
+    thread = DatabaseThread("follower")  # its own, so that no slow query delays a release
     try:
         while True:
             try:
                 now = await thread.run(polling.look)
                 await _take_over(before, now, thread)
                 before, following.polled_at = now, time.monotonic()
-            except Exception as error:  # a database that is away must not end the following
+            except Exception as error:  # following goes on while the database is unavailable
                 if not following.is_failing:
-                    log.error("The live configuration cannot be read (%s); trying again twice a second.", error)
+                    log.error("The live configuration cannot be read (%s). Retrying twice a second.", error)
                 following.failed_at, following.failure = time.monotonic(), type(error).__name__
             await asyncio.sleep(interval)
     finally:
@@ -150,23 +152,21 @@ async def follow(interval: float = FOLLOW_SECONDS) -> None:
 
 
 async def _take_over(before: Look | None, now: Look, thread: DatabaseThread) -> None:
-    """Swap the snapshot if it is old, take over what else changed, and tell pages what they have not heard yet."""
+    """Swap an old snapshot, pass changed values to their features, and send pages the hints that they do not have."""
     if _current is None or now.heads[events.REVISION_RELEASED] > _current.revision:
         await thread.run(refresh)
     for name, watched in polling.watches().items():
-        was, value = before.values[name] if before else watched.parse(None), now.values[name]
-        if watched.changed and value != was:
-            await watched.changed(was, value, thread.run)
+        old, new = before.values[name] if before else watched.parse(None), now.values[name]
+        if watched.changed and new != old:
+            await watched.changed(old, new, thread.run)
         if watched.looked:
-            watched.looked(value)
-    if before is None:
-        events.begin_at(now.heads)  # pages that open later begin there
-        return
-    if any(now.heads[event] < number for event, number in before.heads.items()):  # a backup was restored
-        events.begin_at({})
+            watched.looked(new)
+    # Pages that connected before the first look may have missed a release. A restored backup has lower numbers.
+    if before is None or any(now.heads[event] < number for event, number in before.heads.items()):
+        events.begin_again()
     for event, number in now.heads.items():
         await events.tell_pages(event, number)
-    newest_entry = before.heads[events.AUDIT_RECORDED]
+    newest_entry = before.heads[events.AUDIT_RECORDED] if before else now.heads[events.AUDIT_RECORDED]
     if now.heads[events.AUDIT_RECORDED] > newest_entry:
         for callback in polling.AFTER_ENTRIES:
             await callback(newest_entry, thread.run)
@@ -177,11 +177,11 @@ AT_COMMIT.append(refresh)
 
 @background.task
 async def keep_up() -> None:
-    """Follow the database, for ever."""
+    """Follow the database for ever."""
     await follow()
 
 
 @background.task
 async def relay_hints() -> None:
-    """Take the hints of other processes, for ever."""
+    """Handle the hints of other processes for ever."""
     await events.relay(hear)

@@ -1,4 +1,4 @@
-"""Client addresses: where a request comes from, directly or through a proxy."""
+"""Client addresses of requests and sockets, direct or through a proxy. Addresses of providers belong to the engine."""
 
 from ipaddress import IPv6Address, ip_address
 from typing import Any
@@ -8,10 +8,9 @@ from django.http import HttpRequest
 
 
 def address_of(peer: str | None, forwarded: str | None) -> str:
-    """Return the client's address, "" if it is none. `forwarded` is the header X-Forwarded-For.
+    """Return the client's address; "" if it is invalid. `forwarded` is the header X-Forwarded-For.
 
-    Behind a proxy the header's last entry counts, the one that the proxy itself has added: a client can invent the
-    entries before it.
+    Behind a proxy, the header's last entry counts. The proxy itself added it; a client can invent the entries before.
     """
     if settings.BEHIND_PROXY and forwarded is not None:
         peer = forwarded.rsplit(",", 1)[-1].strip()
@@ -22,7 +21,7 @@ def address_of(peer: str | None, forwarded: str | None) -> str:
 
 
 def client_network(address: str) -> str:
-    """Return what limits per address count: an IPv4 address, or the /64 network of an IPv6 address.
+    """Return the network that limits per address count: an IPv4 address, or the /64 network of an IPv6 address.
 
     One customer usually gets a whole /64 (RFC 6177), so counting single IPv6 addresses would limit nobody.
     """
@@ -38,11 +37,11 @@ def client_network(address: str) -> str:
 
 
 def client_address(request: HttpRequest) -> str:
-    """Where the request comes from; "" when that is no address."""
+    """Return the address of a request's client; "" if it is invalid."""
     return address_of(request.META.get("REMOTE_ADDR"), request.META.get("HTTP_X_FORWARDED_FOR"))
 
 
 def socket_address(scope: dict[str, Any]) -> str:
-    """The same for a socket, by its ASGI scope."""
+    """Return the address of a socket's client, from its ASGI scope; "" if it is invalid."""
     forwarded = dict(scope["headers"]).get(b"x-forwarded-for")
     return address_of((scope.get("client") or [""])[0], forwarded and forwarded.decode("latin-1"))

@@ -1,4 +1,4 @@
-"""What the server does beside answering. Features add their tasks with `task`, `hourly` and `at_start`.
+"""Background tasks of a server. Features register theirs with `task`, `hourly` and `at_start`; none belongs here.
 
 Daphne has no lifespan events, so the tasks start with the application's first call in an event loop and end with it.
 """
@@ -28,25 +28,25 @@ _running: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, list[asyncio.Tas
 
 
 def task(function: Task) -> Task:
-    """Run this coroutine function in each event loop that the application runs in; it ends only when canceled."""
+    """Register a coroutine function that runs, until it is canceled, in each event loop of the application."""
     TASKS.append(function)
     return function
 
 
 def hourly(function: Chore) -> Chore:
-    """Call this function in a thread when the server starts and then every hour."""
+    """Register a function that is called in a thread when the server starts and then every hour."""
     HOURLY.append(function)
     return function
 
 
 def at_start(function: Chore) -> Chore:
-    """Call this function when the tasks start."""
+    """Register a function that is called when the tasks start."""
     AT_START.append(function)
     return function
 
 
 def with_background_tasks(application: Application) -> Application:
-    """Return the application, which also starts the background tasks, once in each event loop that it runs in."""
+    """Return an application that also starts the background tasks, once in each event loop."""
 
     async def wrapped(scope: Any, receive: Any, send: Any) -> None:
         start()
@@ -56,7 +56,7 @@ def with_background_tasks(application: Application) -> Application:
 
 
 def start() -> None:
-    """Start the tasks in the running loop, unless they run already or the server is about to end."""
+    """Start the tasks in the running loop, unless they run already or the server is stopping."""
     loop = asyncio.get_running_loop()
     events.pages_are_in(loop)
     if loop not in _running and not gate.closed:
@@ -66,7 +66,7 @@ def start() -> None:
 
 
 async def stop() -> None:
-    """End the running loop's tasks (tests and a clean shutdown)."""
+    """End the tasks of the running loop, in tests and at a clean shutdown."""
     tasks = _running.pop(asyncio.get_running_loop(), [])
     for each in tasks:
         each.cancel()
@@ -79,5 +79,5 @@ async def _housekeeping() -> None:
             try:
                 await in_background(chore)
             except Exception:
-                log.exception("Housekeeping failed; trying again in an hour.")
+                log.exception("Housekeeping failed. Retrying in an hour.")
         await asyncio.sleep(HOUSEKEEPING_SECONDS)

@@ -1,4 +1,4 @@
-"""Keys at rest: provider keys are encrypted with a key derived from SECRET_KEY."""
+"""Encryption of stored secrets, such as provider keys, with a key derived from SECRET_KEY."""
 
 import base64
 import hashlib
@@ -8,7 +8,7 @@ from django.conf import settings
 
 
 class UnreadableSecret(ValueError):
-    """What was stored was encrypted with another secret key."""
+    """The stored secret was encrypted with another secret key."""
 
 
 def _fernet() -> MultiFernet:
@@ -18,12 +18,12 @@ def _fernet() -> MultiFernet:
 
 
 def encrypt(secret: str) -> str:
-    """The secret as text that only this installation's secret key opens."""
+    """Return the secret as text that only this installation's secret key decrypts."""
     return _fernet().encrypt(secret.encode()).decode()
 
 
 def renew(token: str) -> str:
-    """The same secret, encrypted with the present key; UnreadableSecret when no known key opens it."""
+    """Encrypt the same secret with the current key. Raises UnreadableSecret if no known key decrypts it."""
     try:
         return _fernet().rotate(token.encode()).decode()
     except InvalidToken:
@@ -31,7 +31,7 @@ def renew(token: str) -> str:
 
 
 def decrypt(token: str) -> str:
-    """What `encrypt` was given, or UnreadableSecret."""
+    """Return the secret. Raises UnreadableSecret."""
     try:
         return _fernet().decrypt(token.encode()).decode()
     except InvalidToken:

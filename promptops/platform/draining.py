@@ -1,4 +1,4 @@
-"""Letting runs end before the server does, and be recorded."""
+"""Draining: when the server stops, runs in progress may end and are recorded."""
 
 import asyncio
 from collections.abc import Iterator
@@ -6,40 +6,41 @@ from contextlib import contextmanager, suppress
 
 
 class Gate:
-    """Counts the runs under way, and lets no new one in once it is closed."""
+    """Counts the runs in progress. Nobody starts a new run once the gate is closed."""
 
     def __init__(self) -> None:
         self.closed = False
-        self._under_way: dict[object, asyncio.Task[object] | None] = {}
+        self._in_progress: dict[object, asyncio.Task[object] | None] = {}
 
     @contextmanager
     def passing(self, task: "asyncio.Task[object] | None" = None) -> Iterator[None]:
-        """Around one run, in `task`; without one around work that nobody may cut off."""
-        self._under_way[one := object()] = task
+        """Count the run of the body, which is in `task`. Without a task, `cut_off` does not cancel it."""
+        self._in_progress[one := object()] = task
         try:
             yield
         finally:
-            del self._under_way[one]
+            del self._in_progress[one]
 
     async def drain(self, seconds: float) -> int:
-        """Close, and wait for the runs under way, at most `seconds`; how many are left then."""
+        """Close the gate and wait for the runs in progress, at most `seconds`. Return how many are left."""
         self.closed = True
         return await self.emptied(seconds)
 
     async def cut_off(self, seconds: float) -> int:
-        """Cancel the runs under way, and wait until they are recorded, at most `seconds`; how many are left then."""
-        for task in tuple(self._under_way.values()):  # runs of other event loops come and go meanwhile
+        """Cancel the runs in progress and wait until they are recorded, at most `seconds`. Return how many are left."""
+        for task in tuple(self._in_progress.values()):  # a copy, because other event loops add and remove runs
             if task is not None:
                 task.get_loop().call_soon_threadsafe(task.cancel)
         return await self.emptied(seconds)
 
     async def emptied(self, seconds: float) -> int:
-        """Wait for the runs under way, at most `seconds`; how many are left then."""
+        """Wait for the runs in progress, at most `seconds`. Return how many are left."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while self._under_way:  # noqa: ASYNC110 -- runs end in the event loop that they run in, maybe another
+                while self._in_progress:  # noqa: ASYNC110 -- runs may end in another event loop
                     await asyncio.sleep(0.02)
-        return len(self._under_way)
+        return len(self._in_progress)
 
 
-gate = Gate()  # this process's
+gate = Gate()
+"""The gate of this process."""

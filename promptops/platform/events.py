@@ -1,7 +1,9 @@
-"""Typed events for open pages and other processes, sent when a transaction commits.
+"""Hints to open pages and other processes, sent when a transaction commits.
 
-An event carries a name and a number (a revision, an audit entry's number, an id), never state: who receives it
-compares the number with what it has and fetches what is newer. The database is the truth, the message a hint.
+A hint has the name of an event and a number (a revision, the number of an audit entry, an id), never state. A receiver
+compares the number with its own and fetches newer data. The database is the truth, a message is a hint.
+
+The socket of a page belongs to `web`, and reactions to hints of other processes belong to `live`.
 """
 
 import asyncio
@@ -25,18 +27,18 @@ from django.db import transaction
 
 log = logging.getLogger(__name__)
 
-PAGES = "pages"  # the channel group of every open page
+PAGES = "pages"  # the channel group of all open pages
 RECONNECT_SECONDS = 1.0
 SILENT_SECONDS = 5.0
 
 REVISION_RELEASED = "revision"  # number: the revision
 AUDIT_RECORDED = "audit"  # number: the entry's number
 RUN_RECORDED = "runs"  # number: the run's id
-RUN_ERASED = "erased"  # number: the run's id (0: several); pages that show its text fetch again
+RUN_ERASED = "erased"  # number: the run's id (0: several); pages that show its text fetch it again
 PRESENCE_CHANGED = "presence"  # number: the template's id; somebody opened or left its editor, or has a draft now
-USER_CHANGED = "user"  # number: the user's id; their sockets check what they may still do
+USER_CHANGED = "user"  # number: the user's id; their sockets check the permissions again
 COMPARISON_CHANGED = "comparison"  # number: the comparison's id
-RECORDING_CHANGED = "recording"  # number: how many runs are not in the database; only within a process
+RECORDING_CHANGED = "recording"  # number: runs that are not in the database yet; sent only within a process
 
 NAMES = frozenset(
     {
@@ -51,51 +53,51 @@ NAMES = frozenset(
     }
 )
 
-# Their numbers only ever grow, so that one which is not newer is no news.
 GROWING = frozenset({REVISION_RELEASED, AUDIT_RECORDED, RUN_RECORDED})
+"""Events whose numbers only grow. A hint with a number that is not newer is dropped."""
 
 
 def message(event: str, number: int) -> dict[str, Any]:
-    """The channel-layer message of an event; `page.event` is the consumer's handler. An unknown name raises."""
+    """Return the channel-layer message of an event, for the consumer's handler `page.event`. Raises KeyError."""
     if event not in NAMES:
         raise KeyError(event)
     return {"type": "page.event", "event": event, "number": number}
 
 
 def broadcast_on_commit(event: str, number: int) -> None:
-    """Send the event to every open page once the transaction has committed (at once where there is none).
+    """Send a hint to all open pages when the transaction commits, or at once outside a transaction.
 
-    Robust: what is committed stays done, whatever becomes of the news of it.
+    Robust: an error while sending cannot undo the commit.
     """
     payload = message(event, number)
     transaction.on_commit(lambda: _send(payload), robust=True)
 
 
-# By event loop that serves pages: the newest number that its pages got, by event that grows.
+# By event loop that serves pages: the newest number that its pages got of each event in GROWING.
 _sent: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, int]]" = weakref.WeakKeyDictionary()
 BEGINNING = "beginning"
 _beginnings = itertools.count(1)
 _sending: set[asyncio.Task[None]] = set()
-_process = uuid4().hex  # by which a process knows its own messages in Redis
+_process = uuid4().hex  # identifies the messages of this process in Redis
 
 
 def pages_are_in(loop: asyncio.AbstractEventLoop) -> None:
-    """From now on, events are sent to the pages that this loop serves."""
+    """Send hints to the pages that this loop serves, from now on."""
     _sent.setdefault(loop, {})
 
 
-def begin_at(heads: dict[str, int]) -> None:
-    """Take these for the newest numbers that the pages of this loop got: at the start, or after a restored backup."""
-    _sent[asyncio.get_running_loop()] = heads | {BEGINNING: next(_beginnings)}
+def begin_again() -> None:
+    """Forget which numbers the pages of the running loop got, so that the next hints are sent in any case."""
+    _sent[asyncio.get_running_loop()] = {BEGINNING: next(_beginnings)}
 
 
 def newest_sent() -> dict[str, int]:
-    """The newest number that the running loop's pages got, by event that grows; `BEGINNING` counts the beginnings."""
+    """Return the newest number that the running loop's pages got of each growing event. `BEGINNING` counts restarts."""
     return _sent.get(asyncio.get_running_loop(), {})
 
 
 async def tell_pages(event: str, number: int) -> None:
-    """Send the hint to the open pages of the running loop, unless they have it: each hint is sent once."""
+    """Send a hint to the open pages of the running loop, unless they have got it."""
     sent = _sent.setdefault(asyncio.get_running_loop(), {})
     if event in GROWING:
         if number <= sent.get(event, -1):
@@ -105,7 +107,7 @@ async def tell_pages(event: str, number: int) -> None:
 
 
 def send_in_this_process(event: str, number: int) -> None:
-    """Send the hint to the open pages of this process, from any thread and without a transaction."""
+    """Send a hint to the open pages of this process, from any thread and without a transaction."""
     _send_to_own_pages(message(event, number))
 
 
@@ -117,14 +119,14 @@ def _send(payload: dict[str, Any]) -> None:
 
 def _send_to_own_pages(payload: dict[str, Any]) -> None:
     for loop in tuple(_sent):
-        # Nobody waits for it: a loop that ends meanwhile would never answer.
-        with contextlib.suppress(RuntimeError):  # it is closed
+        # Without waiting, because a loop that ends now would never answer.
+        with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(_send_here, payload)
 
 
 def _send_here(payload: dict[str, Any]) -> None:
     task = asyncio.get_running_loop().create_task(tell_pages(payload["event"], payload["number"]))
-    _sending.add(task)  # the loop itself would let go of it
+    _sending.add(task)  # the loop itself holds only a weak reference
     task.add_done_callback(_sending.discard)
 
 
@@ -132,7 +134,7 @@ _silent_until = 0.0
 
 
 def _tell_other_processes(payload: dict[str, Any]) -> None:
-    """Publish in Redis. While it is away nobody waits for it: the others look for themselves twice a second."""
+    """Publish in Redis. While Redis is unavailable, skip it: other processes look at the database twice a second."""
     global _silent_until
     if time.monotonic() < _silent_until:
         return
@@ -140,7 +142,7 @@ def _tell_other_processes(payload: dict[str, Any]) -> None:
         _publisher().publish(channel(), json.dumps(payload | {"from": _process}))
     except redis.RedisError as error:
         _silent_until = time.monotonic() + SILENT_SECONDS
-        log.warning("Redis could not be told (%s); other processes follow within a second.", error)
+        log.warning("Redis is unavailable (%s). Other processes follow within a second.", error)
 
 
 @cache
@@ -149,28 +151,28 @@ def _publisher() -> redis.Redis:
 
 
 def channel() -> str:
-    """The Redis channel of this installation: two that share a Redis must not hear each other's numbers."""
+    """Return the Redis channel of this installation. Two installations may share a Redis without mixing their hints."""
     return f"promptops:{hashlib.sha256(settings.SECRET_KEY.encode()).hexdigest()[:16]}"
 
 
 async def relay(hear: Callable[[str, int], Awaitable[None]]) -> None:
-    """For ever: call `hear` with the event and the number of what other processes published. Only with REDIS_URL.
+    """Call `hear` for ever with event and number of each hint of another process. Return at once without REDIS_URL.
 
-    Pages are always served by the layer in memory, so that a Redis that is away costs nothing but a little time.
+    Pages always use the channel layer in memory, so an unavailable Redis only delays hints.
     """
-    told = False
+    is_logged = False
     while settings.REDIS_URL:
         try:
             async with redis.asyncio.Redis.from_url(settings.REDIS_URL) as server, server.pubsub() as subscription:
                 await subscription.subscribe(channel())
-                told = False
+                is_logged = False
                 async for received in subscription.listen():
                     if received["type"] == "message":
                         hint = json.loads(received["data"])
                         if hint.get("from") != _process:
                             await hear(hint["event"], hint["number"])
-        except Exception as error:  # a hint that cannot be read must not end the listening
-            if not told:
-                log.warning("Hints of other processes cannot be heard (%s); trying again every second.", error)
-                told = True
+        except Exception as error:  # an invalid hint must not end the listening
+            if not is_logged:
+                log.warning("Redis is unavailable for hints of other processes (%s). Retrying every second.", error)
+                is_logged = True
         await asyncio.sleep(RECONNECT_SECONDS)

@@ -1,4 +1,4 @@
-"""What log lines may not hold."""
+"""Filters of log lines and error pages: no secrets, and one line for each outage. Log levels belong to the settings."""
 
 import logging
 import re
@@ -16,7 +16,7 @@ from promptops.platform import outages
 
 
 class RedactOneTimeLinks(logging.Filter):
-    """Replace the token of a one-time link in a log line by a fixed word; every record passes."""
+    """Replace the token of a one-time link in a log line. Every record passes."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
@@ -24,16 +24,16 @@ class RedactOneTimeLinks(logging.Filter):
         if redacted != message:
             record.msg, record.args = redacted, None
         if record.exc_info and record.exc_info[1] is not None:
-            # The formatter keeps a text that is already there, so the traceback is redacted here.
+            # The formatter uses an existing text, so the traceback is redacted here.
             text = logging.Formatter().formatException(record.exc_info)
             record.exc_text = _redact(text)
         return True
 
 
 class OutagesInOneLine(logging.Filter):
-    """Write errors of an unavailable database as one line without a traceback, and the same line once in a while.
+    """Write errors of an unavailable database as one line without a traceback, at most once in `EVERY_SECONDS`.
 
-    A line that is written says how many like it were left out since the one before.
+    The line says how many equal lines were left out since the last one.
     """
 
     EVERY_SECONDS = 10.0
@@ -41,7 +41,7 @@ class OutagesInOneLine(logging.Filter):
     def __init__(self) -> None:
         super().__init__()
         self._lock = threading.Lock()
-        self._lines: dict[tuple[str, str, str], tuple[float, int]] = {}  # when last written, and how many since
+        self._lines: dict[tuple[str, str, str], tuple[float, int]] = {}  # last time, and lines left out since
 
     def filter(self, record: logging.LogRecord) -> bool:
         why = outages.summary(record.exc_info[1]) if record.exc_info else None
@@ -56,7 +56,7 @@ class OutagesInOneLine(logging.Filter):
         return True
 
     def _take(self, line: tuple[str, str, str]) -> int | None:
-        """How many such lines were left out, or None when this one is left out too."""
+        """Return how many equal lines were left out, or None if this line is left out too."""
         now = time.monotonic()
         with self._lock:
             written, left_out = self._lines.get(line, (-self.EVERY_SECONDS, 0))
@@ -68,7 +68,7 @@ class OutagesInOneLine(logging.Filter):
 
 
 class WithoutTraceback(logging.Filter):
-    """Make records of a level `below` this one a line each, where their message says all; every record passes."""
+    """Remove the tracebacks of records below a level, whose message is enough. Every record passes."""
 
     def __init__(self, below: int = logging.CRITICAL) -> None:
         super().__init__()
@@ -81,23 +81,23 @@ class WithoutTraceback(logging.Filter):
 
 
 def _redact(text: str) -> str:
-    # A function, not a template such as r"\1": the first use of one imports a module, which fails while Python ends.
-    return settings.ONE_TIME_LINK.sub(lambda found: f"/{found[1]}/[one-time link]", text)
+    # A function, not a template such as r"\1": its first use imports a module, which fails while Python exits.
+    return settings.ONE_TIME_LINK.sub(lambda match: f"/{match[1]}/[one-time link]", text)
 
 
 URL_PASSWORD = re.compile(r"(?<=://)[^\s\"']*@|(?<=[?&]password=)[^\s&\"']+", re.IGNORECASE)
-"""In an address with user and password: both with their @; or the value of a parameter `password`."""
+"""The user and password of an address, with their @, or the value of a parameter `password`."""
 
 
 class AlwaysHideSecrets(SafeExceptionReporterFilter):
-    """Hide what forms and settings mark as sensitive on error pages with DEBUG=1 too, where Django would show it.
+    """Hide sensitive settings and form fields on error pages with DEBUG=1, too, where Django would show them.
 
-    Nor are the variables of functions shown: on its way to where it is encrypted, a key is in many of them.
+    Variables of functions are hidden as well: before it is encrypted, a key is in many of them.
     """
 
     def cleanse_setting(self, key: int | str, value: Any) -> Any:
         cleansed = super().cleanse_setting(key, value)
-        if issubclass(type(cleansed), str):  # not a lazy object, which only looks like one
+        if issubclass(type(cleansed), str):  # not a lazy object, which only looks like a string
             return URL_PASSWORD.sub(self.cleansed_substitute, cleansed)
         return cleansed
 

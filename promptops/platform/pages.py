@@ -1,4 +1,7 @@
-"""Long lists, page by page: newest first, found by number, so that a page stays as it is while new rows arrive."""
+"""Pages of long lists, newest first. They begin at a number, so a page stays the same while new rows arrive.
+
+Views of lists belong to `web.lists`.
+"""
 
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -7,16 +10,16 @@ from django.db.models import Model, QuerySet
 
 PAGE_SIZE = 50
 REACH = 25_000
-"""Rows that a search looks through for one page. It takes at most about a tenth of a second, however many there are."""
+"""The most rows that a search reads for one page, in at most about 0.1 s."""
 
 Row = TypeVar("Row", bound=Model)
 
 
 @dataclass(frozen=True)
 class Page(Generic[Row]):
-    """Rows, newest first. `newer` and `older` are where the neighboring pages begin (None: there is none).
+    """Rows, newest first. The neighboring pages begin at `newer` and `older` (None: no such page).
 
-    `reached` is the last row that a search looked at before it stopped to be carried on (None: there is no more).
+    `reached` is the last row that a search has read, if it can go on (None: it has read all rows).
     """
 
     rows: list[Row]
@@ -26,44 +29,44 @@ class Page(Generic[Row]):
 
 
 def page(rows: QuerySet[Row], *, before: int | None = None, after: int | None = None) -> Page[Row]:
-    """The newest page, or the one right `before` or `after` the row of that number.
+    """Return the newest page, or the page directly `before` or `after` the row with that number, by one query.
 
-    One query, whatever the length of the list. A page `after` that would not be full is the newest one.
+    If the page `after` would not be full, it is the newest page.
     """
     if after is not None:
-        found = list(rows.filter(pk__gt=after).order_by("pk")[: PAGE_SIZE + 1])
-        if len(found) <= PAGE_SIZE:
+        upwards = list(rows.filter(pk__gt=after).order_by("pk")[: PAGE_SIZE + 1])
+        if len(upwards) <= PAGE_SIZE:
             return page(rows)
-        found = found[:PAGE_SIZE][::-1]
-        return Page(found, newer=found[0].pk, older=found[-1].pk)
+        shown = upwards[:PAGE_SIZE][::-1]
+        return Page(shown, newer=shown[0].pk, older=shown[-1].pk)
     wanted = rows.filter(pk__lt=before) if before is not None else rows
-    found = list(wanted.order_by("-pk")[: PAGE_SIZE + 1])
-    shown = found[:PAGE_SIZE]
+    downwards = list(wanted.order_by("-pk")[: PAGE_SIZE + 1])
+    shown = downwards[:PAGE_SIZE]
     newer = None if before is None else shown[0].pk if shown else before - 1
-    return Page(shown, newer=newer, older=shown[-1].pk if len(found) > PAGE_SIZE else None)
+    return Page(shown, newer=newer, older=shown[-1].pk if len(downwards) > PAGE_SIZE else None)
 
 
 def searched(rows: QuerySet[Row], *, newest: int, before: int | None = None, after: int | None = None) -> Page[Row]:
-    """`page` for rows that no index finds, of a table whose last number is `newest`.
+    """Return a page of rows that no index finds, in a table whose last number is `newest`.
 
-    At most REACH rows are looked through. A page that is not full goes on where the search stopped.
+    Read at most REACH rows. If the page is not full, its `older` continues the search.
     """
     if after is not None and after + REACH < newest:
-        found = list(rows.filter(pk__gt=after, pk__lte=after + REACH).order_by("pk")[: PAGE_SIZE + 1])
-        shown = found[:PAGE_SIZE][::-1]
-        full = len(found) > PAGE_SIZE
-        return Page(shown, newer=shown[0].pk if full else after + REACH, older=shown[-1].pk if shown else after + 1)
+        upwards = list(rows.filter(pk__gt=after, pk__lte=after + REACH).order_by("pk")[: PAGE_SIZE + 1])
+        shown = upwards[:PAGE_SIZE][::-1]
+        is_full = len(upwards) > PAGE_SIZE
+        return Page(shown, newer=shown[0].pk if is_full else after + REACH, older=shown[-1].pk if shown else after + 1)
     top = newest if before is None else before - 1
     floor = max(0, top - REACH)
-    found = list(rows.filter(pk__gt=floor, pk__lte=top).order_by("-pk")[: PAGE_SIZE + 1])
-    shown = found[:PAGE_SIZE]
+    downwards = list(rows.filter(pk__gt=floor, pk__lte=top).order_by("-pk")[: PAGE_SIZE + 1])
+    shown = downwards[:PAGE_SIZE]
     newer = None if before is None else shown[0].pk if shown else top
-    if len(found) > PAGE_SIZE:
+    if len(downwards) > PAGE_SIZE:
         return Page(shown, newer=newer, older=shown[-1].pk)
     return Page(shown, newer=newer, older=floor + 1 if floor else None, reached=floor + 1 if floor else None)
 
 
 def arrived(rows: QuerySet[Row], *, since: int) -> tuple[list[Row], bool]:
-    """What came after the row `since`, newest first, at most a page of it, and whether there is more than that."""
-    found = list(rows.filter(pk__gt=since).order_by("-pk")[: PAGE_SIZE + 1])
-    return found[:PAGE_SIZE], len(found) > PAGE_SIZE
+    """Return the rows after the row `since`, newest first and at most a page, and whether there are more."""
+    newer = list(rows.filter(pk__gt=since).order_by("-pk")[: PAGE_SIZE + 1])
+    return newer[:PAGE_SIZE], len(newer) > PAGE_SIZE

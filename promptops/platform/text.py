@@ -1,4 +1,4 @@
-"""What texts from outside must be: system prompts, their size, numbers."""
+"""Rules for system prompts and inputs from outside. Rules for names and settings belong to their features."""
 
 from django.core.exceptions import ValidationError
 
@@ -6,10 +6,10 @@ MAX_BODY_BYTES = 64 * 1024
 
 
 def clean_body(text: str) -> str:
-    """The text with plain newlines and no blank ends, or ValidationError with the reason it cannot be a system prompt.
+    """Return the system prompt with plain newlines and without blank ends. Raises ValidationError with the reason.
 
-    Refused: blank text, more than 64 KiB of UTF-8, NUL characters, lone surrogates, and U+FFFD, which is what broken
-    UTF-8 has become by the time a form or a careless editor hands it over.
+    Refused are blank texts, more than 64 KiB of UTF-8, NUL characters, lone surrogates, and U+FFFD, into which forms
+    and editors turn broken UTF-8.
     """
     body = text.replace("\r\n", "\n").replace("\r", "\n").strip()
     if not body:
@@ -32,7 +32,7 @@ def clean_body(text: str) -> str:
 
 
 def decode_body(data: bytes) -> str:
-    """`clean_body` for the bytes of a file; broken UTF-8 is refused with the place."""
+    """Return the system prompt in the bytes of a file. Raises ValidationError, for broken UTF-8 with its position."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -47,7 +47,7 @@ MAX_INPUT_CHARACTERS = 16_000
 
 
 def clean_input(text: str) -> str:
-    """What a viewer would send, or ValidationError: not blank, at most 16,000 characters, no NUL."""
+    """Return the input of a viewer. Raises ValidationError if it is blank, too long or has invalid characters."""
     if not text.strip():
         raise ValidationError("Type an input first: what would a viewer ask for?")
     if len(text) > MAX_INPUT_CHARACTERS:

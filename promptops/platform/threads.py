@@ -1,4 +1,7 @@
-"""The threads in which background work asks the database: few, so that the connections of a process are bounded."""
+"""The threads in which background work uses the database. They are few, to limit the connections of a process.
+
+The threads that answer requests belong to `web.workers`.
+"""
 
 import asyncio
 import time
@@ -13,32 +16,31 @@ from django.db import Error, connection
 Result = TypeVar("Result")
 
 BACKGROUND_THREADS = 3
-"""For housekeeping, the heartbeat, hints, and what open pages share: two may hang, and the others still go on."""
+"""For housekeeping, the heartbeat, hints and the shared parts of pages. If two of them hang, the others still work."""
 
 RESTED_SECONDS = 1.0
-"""After so long without work the connection is looked at before it is used: the database may have been restarted."""
+"""After this time without work, the connection is checked before use: the database may have been restarted."""
 
 MOST_REST_SECONDS = 0.05
-"""So that one slow disk does not make it twice as slow."""
+"""The longest rest, so that a slow disk does not make work twice as slow."""
 
 _background = ThreadPoolExecutor(max_workers=BACKGROUND_THREADS, thread_name_prefix="database")
 
 
 async def in_background(work: Callable[..., Result], *arguments: Any) -> Result:
-    """Return what `work` returns, from a thread whose connection to the database is reused. Raises what it raises.
+    """Call `work` in a background thread, which reuses its connection to the database. Return its result.
 
-    It is neither the thread that sockets share, which a slow query would hold up, nor one that answers requests.
+    A slow query here delays neither the thread that sockets share nor those that answer requests.
     """
     result: Result = await database_sync_to_async(work, thread_sensitive=False, executor=_background)(*arguments)
     return result
 
 
 class DatabaseThread:
-    """Does database work in order, in a thread of its own that rests half of the time.
+    """A thread that does database work in order and rests half of the time.
 
-    Writing from a dozen threads makes SQLite's lock, and Python's, what everybody waits for, pages included; opening a
-    connection for each piece of work takes longer than the work. Resting as long as it worked leaves the other half to
-    the pages.
+    With a dozen writing threads, all pages would wait for the locks of SQLite and Python, and opening a connection
+    takes longer than most work. The thread rests as long as it worked, which leaves half of the time to the pages.
     """
 
     def __init__(self, name: str) -> None:
@@ -47,15 +49,15 @@ class DatabaseThread:
         self._rested = 0.0
 
     async def run(self, work: Callable[..., Result], *arguments: Any) -> Result:
-        """What `work` returns or raises."""
+        """Call `work` in the thread. Return its result."""
         return await sync_to_async(self._work, thread_sensitive=False, executor=self._executor)(work, *arguments)
 
     async def close(self) -> None:
-        """Close the connection and end the thread; what was handed in before is done first.
+        """Close the connection and end the thread, after the work that was handed in before.
 
-        Both happen also if the caller is canceled meanwhile.
+        Both happen even if the caller is canceled.
         """
-        # Looked up in there: each thread has its own.
+        # In the lambda, because each thread has its own connection.
         closing = self._executor.submit(lambda: connection.close())
         self._executor.shutdown(wait=False)
         await asyncio.shield(asyncio.wrap_future(closing))

@@ -86,6 +86,7 @@ class PageConsumer(AsyncWebsocketConsumer):
         self.parts = [part(self) for part in parts]
         self.ended = False
         self.user_id = 0  # 0 until the socket counts as somebody's page
+        self.heads: dict[str, int] = {}  # what the page got when it connected
         self.newest_run = 0
         self.telling: asyncio.Task[None] | None = None
         self.shown: dict[str, Numbers] = {}  # parts of the page that are sent to it, with what they show
@@ -96,11 +97,14 @@ class PageConsumer(AsyncWebsocketConsumer):
     async def connect(self) -> None:
         try:
             user = await self._user()
+            # Before the numbers are read: a hint that comes in between waits until the page has them.
+            await self.channel_layer.group_add(events.PAGES, self.channel_name)
             heads = await database_sync_to_async(polling.heads)()
         except Error as error:
             if outages.kind(error) is None:
                 raise
             log.warning("A page could not open its socket.", exc_info=error)
+            self.ended = True
             await self.close()  # it tries again by itself
             return
         if user is None or not user.may(Permission.READ):
@@ -111,15 +115,16 @@ class PageConsumer(AsyncWebsocketConsumer):
         if pages_of[user.pk] >= settings.SOCKETS_PER_PERSON:
             await self.accept()
             await self._refuse(f"You have {pages_of[user.pk]} pages open. Close some, then reload this one.", {})
+            self.ended = True
             await self.close(code=TOO_MANY)
             return
         pages_of[user.pk] += 1
         self.user_id, self.role = user.pk, user.role
-        await self.channel_layer.group_add(events.PAGES, self.channel_name)
         await self.accept()
         # A page that missed something while it was away sees newer numbers and catches up.
         for event, number in heads.items():
             await self._send_event(event, number=number)
+        self.heads = heads
 
     async def send(self, *args: Any, **kwargs: Any) -> None:
         """Send to the page; what is meant for one that has just left, and whose leaving is yet unread, is dropped."""
@@ -189,7 +194,7 @@ class PageConsumer(AsyncWebsocketConsumer):
 
     async def page_event(self, message: dict[str, Any]) -> None:
         """A hint from the channel layer."""
-        if self.ended:
+        if self.ended or message["number"] <= self.heads.get(message["event"], -1):
             return
         if message["event"] == events.RUN_RECORDED:
             self.newest_run = message["number"]

@@ -808,15 +808,15 @@ def test_the_audit_is_verified_searched_and_exported(enhance, publish, viewer, p
         publish("enhance", f"Text {number}.", note="heroes" if number == 3 else "")
     page = page_for(viewer, "/audit/")
     page.get_by_role("link", name="Verify").click()
-    expect(page.locator("#verify")).to_contain_text("The chain is whole")
+    expect(page.locator("#verify")).to_contain_text("The chain is intact")
     pin = page.locator("#chain-head").inner_text()
     assert pin == str(audit.verify().head)
     publish("enhance", "The last text.")
     page.get_by_label("Pinned head").fill(pin)
     page.get_by_role("button", name="Verify with this pin").click()
-    expect(page.locator("#verify")).to_contain_text(f"goes through the pinned entry #{pin.split(':')[0]}")
+    expect(page.locator("#verify")).to_contain_text(f"includes the pinned entry #{pin.split(':')[0]}")
 
-    # A search goes on by itself until it finds something.
+    # A search continues by itself until it finds a match.
     monkeypatch.setattr("promptops.platform.pages.REACH", 4)
     page.get_by_role("link", name="Audit", exact=True).first.click()
     page.get_by_label("Search", exact=True).fill("heroes enhance")

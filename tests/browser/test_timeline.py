@@ -1,4 +1,4 @@
-"""Looking back in a browser: the timeline, a moment, search as one types, the two sides of a difference."""
+"""The timeline in a browser: a live list, a moment, search while typing, the two sides of a difference."""
 
 import re
 from datetime import UTC, datetime
@@ -19,20 +19,20 @@ def enhance(publish) -> Template:
     return publish("enhance", PARAGRAPH.replace("word450", "other").replace("calm", "quick"), note="Second").template
 
 
-def test_a_new_release_shows_by_itself(enhance, publish, viewer, page_for, pages: Pages) -> None:
+def test_a_new_release_appears_by_itself(enhance, publish, viewer, page_for, pages: Pages) -> None:
     timeline = pages.connected(page_for(viewer, "/timeline/"))
     revision = pages.connected(page_for(viewer, "/revisions/2/"))
     expect(revision.locator("h1")).to_contain_text("live now")
     publish("enhance", "Third.", note="Shorter")
-    expect(timeline.locator("#rows > li").first).to_contain_text("published enhance v3")
+    expect(timeline.locator("#rows > li").first).to_contain_text("enhance v3")
     expect(timeline.locator("#rows > li")).to_have_count(3)
     expect(revision.locator("h1")).to_contain_text("until")
 
 
-def test_a_moment_is_chosen_in_the_readers_time(enhance, viewer, page_for) -> None:
+def test_a_moment_is_chosen_in_the_readers_time_zone(enhance, viewer, page_for) -> None:
     Release.objects.filter(pk=1).update(at=datetime(2026, 7, 1, 10, tzinfo=UTC))
     Release.objects.filter(pk=2).update(at=datetime(2026, 7, 1, 11, tzinfo=UTC))
-    page = page_for(viewer)  # in Zurich, two hours ahead of UTC in summer; the first page tells the server so
+    page = page_for(viewer)  # in Zurich, two hours ahead of UTC in summer; the first page sends the time zone
     page.goto("/timeline/")
     page.get_by_label("What was live at").fill("2026-07-01T12:30:05")
     page.get_by_label("What was live at").blur()
@@ -46,7 +46,7 @@ def test_a_moment_is_chosen_in_the_readers_time(enhance, viewer, page_for) -> No
     expect(page.locator("#rows > li")).to_have_count(2)
 
 
-def test_search_answers_while_one_types(enhance, viewer, page_for) -> None:
+def test_search_shows_results_while_typing(enhance, viewer, page_for) -> None:
     page = page_for(viewer, "/prompts/")
     field = page.get_by_label("Search names, notes and texts")
     field.press_sequentially("OTHER WORD4")
@@ -70,7 +70,7 @@ def test_the_command_bar_leads_to_the_search(enhance, viewer, page_for) -> None:
     expect(page.get_by_label("Search names, notes and texts")).to_have_value("word4 & 100%")
 
 
-def test_a_difference_has_two_sides_where_there_is_room(enhance, viewer, page_for) -> None:
+def test_a_wide_page_shows_a_difference_in_two_sides(enhance, viewer, page_for) -> None:
     page = page_for(viewer, "/prompts/enhance/diff/?a=1&b=2")
     before, after = page.locator(".diff .line.change .text").all()
     expect(after.locator("ins").first).to_be_visible()

@@ -1,4 +1,4 @@
-"""The timeline over HTTP: every release, any moment, one revision with its runs."""
+"""The pages of the timeline over HTTP: all releases, any moment, one revision with its runs."""
 
 import importlib
 import json
@@ -12,7 +12,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from promptops.ledger.models import LiveConfiguration, Release
+from promptops.ledger import audit
+from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
 from promptops.platform.pages import PAGE_SIZE
 from promptops.prompts.actions import templates
 from promptops.prompts.actions.releases import roll_back
@@ -35,7 +36,7 @@ def client(client_for, viewer):
 
 @pytest.fixture
 def history(publish, actor):
-    """Six releases, one a minute from noon on: two versions, a provider, settings, a roll-back, another template."""
+    """Make six releases, one a minute from noon: two versions, a provider, settings, a rollback, another template."""
     first = publish("enhance", "First.", note="from files")
     second = publish("enhance", "Second.", note=f"calmer {HOSTILE}")
     providers.create_provider(
@@ -54,7 +55,7 @@ def revisions(response) -> list[int]:
 
 
 def text_of(response) -> str:
-    """What can be read, without a space before punctuation."""
+    """Return the text of the page, without a space before punctuation."""
     return re.sub(r"\s+(?=[,.:])", "", re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode())))
 
 
@@ -63,12 +64,13 @@ def test_an_empty_timeline_teaches_the_next_step(client):
     assert "Nothing has been released yet" in text_of(client.get(reverse("timeline"), {"at": "2026-11-23T12:00:00Z"}))
 
 
-def test_every_release_in_order_with_what_who_when_and_why(client, history):
+def test_releases_are_listed_in_order_with_change_and_reason(client, history):
     response = client.get(reverse("timeline"))
     assert revisions(response) == [6, 5, 4, 3, 2, 1]
     page, text = response.content.decode(), text_of(response)
-    for words in ("published enhance v2", "added the provider fast", "made enhance v1 live again", "too talkative"):
-        assert words in text
+    for entry in AuditEntry.objects.filter(revision__in=[2, 3, 5]):
+        assert audit.sentence(entry) in text
+    assert "too talkative" in text
     assert "Max tokens: 256 → 512" in text
     assert reverse("template_diff", args=["enhance"]) + "?a=1&amp;b=2" in page
     assert HOSTILE not in page
@@ -78,26 +80,26 @@ def test_every_release_in_order_with_what_who_when_and_why(client, history):
 def test_the_timeline_of_one_template(client, history):
     response = client.get(reverse("timeline"), {"template": "enhance"})
     assert revisions(response) == [5, 2, 1]
-    assert "There is no such choice" in text_of(client.get(reverse("timeline"), {"template": "no-such"}))
+    assert "This filter is left out" in text_of(client.get(reverse("timeline"), {"template": "no-such"}))
 
 
 @pytest.mark.parametrize(
     ("at", "revision", "says"),
     [
         ("2026-11-23T11:59:59Z", None, "The first release is r1"),
-        ("2026-11-23T12:00:00Z", 1, "until r2 took its place"),
-        ("2026-11-23T12:01:30Z", 2, "until r3 took its place"),
-        ("2026-11-23T12:04:00Z", 5, "until r6 took its place"),
-        ("2199-01-01T00:00:00Z", 6, "still to come"),
+        ("2026-11-23T12:00:00Z", 1, "until r2 replaced it"),
+        ("2026-11-23T12:01:30Z", 2, "until r3 replaced it"),
+        ("2026-11-23T12:04:00Z", 5, "until r6 replaced it"),
+        ("2199-01-01T00:00:00Z", 6, "in the future"),
     ],
 )
-def test_what_was_live_at_a_moment(client, history, at, revision, says):
+def test_the_timeline_shows_the_release_of_a_moment(client, history, at, revision, says):
     response = client.get(reverse("timeline"), {"at": at})
     assert says in text_of(response)
     assert revisions(response) == list(range(revision or 0, 0, -1))
 
 
-def test_a_moment_tells_versions_chain_settings_who_and_why(client, history):
+def test_a_moment_shows_versions_chain_and_settings_with_author_and_reason(client, history):
     page = client.get(reverse("timeline"), {"at": "2026-11-23T12:03:30Z"})
     text = text_of(page)
     assert reverse("version", args=["enhance", 2]) in page.content.decode()
@@ -105,7 +107,7 @@ def test_a_moment_tells_versions_chain_settings_who_and_why(client, history):
     assert re.search(r"Provider chain .* in r3: trial .* fast openai m http://127.0.0.1:9/v1 stored key", text)
     assert re.search(r"Settings .* in r4: longer answers .* Max tokens 512", text)
     before = text_of(client.get(reverse("timeline"), {"at": "2026-11-23T12:00:30Z"}))
-    assert "No provider was on" in before
+    assert "No provider was enabled" in before
     assert "Max tokens 256" in before
     back = client.get(reverse("timeline"), {"at": "2026-11-23T12:04:30Z"})
     assert re.search(r"enhance default v1 Ada Administrator, .* in r5: too talkative", text_of(back))
@@ -113,7 +115,7 @@ def test_a_moment_tells_versions_chain_settings_who_and_why(client, history):
 
 def test_a_moment_of_one_template(client, history):
     text = text_of(client.get(reverse("timeline"), {"at": "2026-11-23T12:04:30Z", "template": "enhance"}))
-    assert re.search(r"enhance v1 was live, put there by Ada Administrator, .* in r5: too talkative", text)
+    assert re.search(r"enhance v1 was live, released by Ada Administrator, .* in r5: too talkative", text)
     assert "Provider chain" not in text
     text = text_of(client.get(reverse("timeline"), {"at": "2026-11-23T12:04:30Z", "template": "noir"}))
     assert "noir was not live" in text
@@ -131,7 +133,7 @@ def test_a_moment_is_typed_in_the_readers_zone_and_named_in_utc(client, history)
 @pytest.mark.parametrize(
     "at", ["yesterday", "2026-13-01T00:00", "0001-01-01T00:00", "9999-12-31T23:59:59", HOSTILE, "1" * 5000, "\x00"]
 )
-def test_a_moment_that_cannot_be_used_is_told(client, history, at):
+def test_an_invalid_moment_is_reported_and_ignored(client, history, at):
     client.cookies["tz"] = "Pacific/Kiritimati"
     response = client.get(reverse("timeline"), {"at": at})
     assert response.status_code == 200
@@ -140,7 +142,7 @@ def test_a_moment_that_cannot_be_used_is_told(client, history, at):
     assert len(revisions(response)) == 6
 
 
-def test_pages_of_a_long_timeline_under_the_same_queries(client, publish, history):
+def test_a_long_timeline_takes_the_same_queries(client, publish, history):
     counts = []
     for count in (6, PAGE_SIZE + 10):
         for number in range(Release.objects.count(), count):
@@ -155,7 +157,7 @@ def test_pages_of_a_long_timeline_under_the_same_queries(client, publish, histor
     assert revisions(client.get(reverse("timeline"), {"before": 11})) == list(range(10, 0, -1))
 
 
-def test_a_new_release_comes_by_itself(client, publish, history):
+def test_a_new_release_appears_by_itself(client, publish, history):
     publish("enhance", "Third.")
     response = client.get(reverse("timeline"), {"news": "rows", "since": "6"}, headers={"HX-Request": "true"})
     assert revisions(response) == [7]
@@ -164,7 +166,7 @@ def test_a_new_release_comes_by_itself(client, publish, history):
     assert client.get(reverse("timeline"), {"news": "rows", "since": "7"}).status_code == 204
 
 
-def test_a_revision_tells_what_it_changed_and_stood_for(client, history):
+def test_a_revision_shows_its_change_and_its_runs(client, history):
     Run.objects.create(
         source="preview", operation="enhance", temperature=1, max_tokens=1, revision=2, status="failed", latency_ms=1
     )
@@ -202,11 +204,11 @@ def test_runs_lead_to_their_revision_and_back(client, history):
         assert "This filter is left out" in text_of(client.get(reverse("runs"), {"revision": hostile}))
 
 
-def test_an_older_release_says_what_is_not_known(client, history):
+def test_an_old_release_says_that_its_configuration_is_unknown(client, history):
     Release.objects.filter(pk__lt=4).update(configuration=None)
     for address in (reverse("revision", args=[2]), reverse("timeline") + "?at=2026-11-23T12:01:30Z"):
         response = client.get(address)
-        assert "older than the keeping of whole configurations" in text_of(response)
+        assert "This release is older" in text_of(response)
         assert reverse("revision", args=[4]) in response.content.decode()
 
 
@@ -216,7 +218,7 @@ def test_links_lead_to_the_timeline(client, history):
     assert reverse("revision", args=[6]) in fragments.render("live-badge", "viewer", None).html
 
 
-def test_what_a_release_keeps(history, actor):
+def test_a_release_stores_no_secrets_and_no_texts(history, actor):
     kept = Release.objects.get(pk=3).configuration
     assert kept["templates"] == [
         {"name": "enhance", "operation": "enhance", "default": True, "version": 2, "version_id": history[1].pk}
@@ -224,7 +226,7 @@ def test_what_a_release_keeps(history, actor):
     assert [(provider["name"], provider["key"]) for provider in kept["providers"]] == [("fast", "stored key")]
     assert kept["settings"]["max_tokens"] == 256
     assert not re.search(r"sk-secret|encrypted|key_check", json.dumps(kept))
-    # A new column is kept by no release until its part names it (tests/ledger/test_parts.py).
+    # No release stores a new column until its part names it (tests/ledger/test_parts.py).
     secretive = {name for part in (kept["providers"][0], kept["settings"]) for name in part if "key" in name}
     assert secretive == {"key"}
     providers.set_enabled(Provider.objects.get(), False, by=actor)
@@ -234,14 +236,12 @@ def test_what_a_release_keeps(history, actor):
     assert template.name not in {row["name"] for row in newest["templates"]}
 
 
-def test_the_migration_keeps_what_the_newest_release_stands_for(history):
+def test_the_migration_stores_the_configuration_of_the_newest_release(history):
     kept = Release.objects.get(pk=6).configuration
     Release.objects.update(configuration=None)
     module = importlib.import_module("promptops.migrations.0005_timeline")
     module.keep_the_newest(apps, SimpleNamespace(connection=connection))
     assert list(Release.objects.exclude(configuration=None).values_list("pk", flat=True)) == [6]
-    assert (
-        Release.objects.get(pk=6).configuration | {"variables": [], "safety": kept["safety"]} == kept
-    )  # which came later
+    assert Release.objects.get(pk=6).configuration | {"variables": [], "safety": kept["safety"]} == kept  # later parts
     LiveConfiguration.objects.all().delete()
     module.keep_the_newest(apps, SimpleNamespace(connection=connection))

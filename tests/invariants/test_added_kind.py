@@ -1,4 +1,4 @@
-"""A provider kind that is registered as data is offered, checked, saved and asked, with no other file changed."""
+"""A provider kind that is registered as data is offered, checked, saved and called, with no other file changed."""
 
 import json
 from collections.abc import Iterator
@@ -39,14 +39,14 @@ def vendor() -> Iterator[KindSpec]:
 def test_the_form_has_its_label_placeholders_and_variable(vendor, client_for, administrator) -> None:
     sent = {"kind": "vendor", "name": "v", "key_source": "environment", "reshape": "1"}
     page = client_for(administrator, htmx=True).post(reverse("provider_new"), sent).content.decode()
-    shown = [
+    expected = [
         '<option value="vendor" selected>Vendor &amp; Sons</option>',
         'placeholder="vendor-large"',
         'placeholder="https://api.vendor.example/v1"',
         'value="VENDOR_API_KEY"',
         "VENDOR_API_KEY is not set",
     ]
-    assert [words for words in shown if words not in page] == []
+    assert [words for words in expected if words not in page] == []
     assert 'value="none"' not in page  # its key is required
 
 
@@ -59,7 +59,7 @@ def test_its_variable_goes_to_its_host_only(address, is_sent, vendor) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_it_is_saved_and_asked_with_its_own_header(vendor, client_for, administrator, monkeypatch) -> None:
+async def test_it_is_saved_and_called_with_its_own_header(vendor, client_for, administrator, monkeypatch) -> None:
     monkeypatch.setenv("VENDOR_API_KEY", KEY)
     async with loopback(answer_with(http_answer(completion("A red fox runs.")))) as upstream:
 
@@ -87,7 +87,7 @@ async def test_it_is_saved_and_asked_with_its_own_header(vendor, client_for, adm
 
 
 @pytest.mark.django_db
-def test_a_provider_whose_kind_is_gone_can_still_be_seen_and_edited(vendor, client_for, administrator) -> None:
+def test_a_provider_of_an_unknown_kind_is_still_shown(vendor, client_for, administrator) -> None:
     provider = Provider.objects.create(name="v", kind="vendor", position=1, key_env="VENDOR_API_KEY")
     del kinds._kinds[VENDOR.name]
     client = client_for(administrator)

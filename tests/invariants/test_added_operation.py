@@ -31,7 +31,7 @@ CAPTION = OperationSpec(
 
 @pytest.fixture
 def caption(publish) -> Iterator[Template]:
-    """A live template of an operation that PromptOps does not come with."""
+    """Publish a template of an operation that is not built in."""
     register_operation(CAPTION)
     yield publish("clip", "Name the clip.", operation="caption").template
     del operations._specs[CAPTION.name]

@@ -1,6 +1,7 @@
-"""Who may import whom, read from the source (docs/architecture.md tells why).
+"""The order of imports, read from the source (docs/architecture.md gives the reasons).
 
-Features have an order; inside a feature its layers have one. Pages read any feature and are read by none.
+Features have an order, and so do the layers inside a feature. Pages may import queries and actions of all features; no
+other feature imports a page.
 """
 
 import ast
@@ -14,7 +15,7 @@ from django.conf import settings
 
 PACKAGE = settings.BASE_DIR / "promptops"
 
-# A folder may import those before it. What is not named here fails the test.
+# A folder may import those before it. A folder that is missing here fails the test.
 ORDER = [
     *("texts", "stats", "engine", "platform", "ledger", "live", "people"),
     *("providers", "prompts", "runs", "safety", "compare", "history", "site"),
@@ -22,10 +23,10 @@ ORDER = [
 PURE = {"engine", "texts", "stats"}
 FRAME = "web"  # above people, below every page; it knows no feature
 TOP = {"management", "apps", "asgi", "urls"}
-# No part of the order: settings are read through django.conf; Django alone reads the models of all features at once.
+# Outside the order: code reads settings through django.conf, and only Django imports the models of all features.
 APART = {"settings", "migrations", "models"}
 
-# Inside a feature: a layer may import those before it, and its own. What is not named has no layer.
+# Inside a feature, a layer may import those before it and itself. Other modules have no layer.
 LAYERS = ["models", "queries", "forms", "views", "urls"]
 ALIKE = {
     "actions": "queries",
@@ -33,34 +34,31 @@ ALIKE = {
     **dict.fromkeys(("tags", "socket", "context", "fragments", "signals", "system_checks"), "views"),
 }
 PAGES = set(LAYERS[2:]) | {name for name, layer in ALIKE.items() if layer in LAYERS[2:]}
-# The form of a version's content, which "Try it" reads too (ARCHITECTURE: a feature shows nothing of another's pages).
+# The form of a version's content, which "Try it" reads too.
 SHARED = {"prompts.forms"}
-# Arrows that climb all the same, each with its reason.
+# Imports that climb, each with its reason.
 EXCEPTIONS = {
     ("ledger.audit", "people.models"): "an annotation: who acts",
     ("ledger.actions.trail", "people.models"): "an annotation: who acts",
-    (
-        "ledger.models.releases",
-        "prompts.content",
-    ): "the live defaults have the limits of a content",
-    ("asgi", "urls"): "it serves them",
+    ("ledger.models.releases", "prompts.content"): "the live defaults have the limits of a version's content",
+    ("asgi", "urls"): "the server serves them",
 }
 
 
 def modules() -> dict[str, Path]:
     """Return every module of the package by its dotted name below it; the package itself is ""."""
-    found = {}
+    by_name = {}
     for path in PACKAGE.rglob("*.py"):
         parts = path.relative_to(PACKAGE).with_suffix("").parts
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
+        by_name[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return by_name
 
 
 MODULES = modules()
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Yield the absolute names that a module imports anywhere, in functions and for type checkers too."""
+    """Yield the absolute names that a module imports, also in functions and for type checkers."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -70,7 +68,7 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def project_imports(path: Path) -> Iterator[str]:
-    """Yield the project's modules among them, such as `people.models` (of a name in a module, that module)."""
+    """Yield the imported modules of the project, such as `people.models`. A name in a module yields the module."""
     for name in imports(path):
         if name == "promptops" or not name.startswith("promptops."):
             continue
@@ -81,7 +79,7 @@ def project_imports(path: Path) -> Iterator[str]:
 
 
 def layer(module: str) -> str:
-    """Return the layer of a feature's module, "" for one that has none, such as `enums`."""
+    """Return the layer of a feature's module; "" for a module without a layer, such as `enums`."""
     name = module.split(".")[1] if "." in module else ""
     name = ALIKE.get(name, name)
     return name if name in LAYERS else ""
@@ -102,13 +100,13 @@ def refusal(importer: str, target: str) -> str | None:
     if (importer, target) in EXCEPTIONS:
         return None
     if other in TOP:
-        return "nothing imports what starts the program"
+        return "no module imports those that start the program"
     if unit in TOP:
         return None
     if other == FRAME:
         return None if is_page(importer) else "only pages use the frame"
     if is_page(target) and target not in SHARED:
-        return "a page is shown by its address, not imported"
+        return "pages are linked or included by address, not imported"
     if unit == FRAME:
         return None if ORDER.index(other) <= ORDER.index("people") else "the frame knows no feature"
     if is_page(importer):
@@ -126,7 +124,7 @@ def _inside(importer: str, target: str) -> str | None:
 @pytest.mark.parametrize("module", sorted(MODULES.keys() - {""}))
 def test_imports_do_not_climb(module: str) -> None:
     if module.split(".")[0] in APART:
-        # A migration names the validators of the fields that it makes, and nothing else.
+        # Migrations import only validators of the fields that they make.
         assert all(target.split(".")[1] == "models" for target in project_imports(MODULES[module]))
         return
     refused = {
@@ -137,17 +135,17 @@ def test_imports_do_not_climb(module: str) -> None:
     assert refused == set()
 
 
-def test_no_circle_of_features() -> None:
-    """Pages apart, which nobody imports, the folders have an order, so that there is none."""
+def test_features_form_no_circle() -> None:
+    """The folders have an order, and no other feature imports a page, so there is no circle."""
     assert len(set(ORDER)) == len(ORDER)
 
 
 @pytest.mark.parametrize("unit", sorted({module.split(".")[0] for module in MODULES} - {""}))
-def test_every_folder_has_its_place(unit: str) -> None:
+def test_every_folder_is_in_the_order(unit: str) -> None:
     assert unit in {*ORDER, FRAME, *TOP, *APART}
 
 
-def test_only_package_files_lie_loose() -> None:
+def test_only_package_files_are_outside_folders() -> None:
     assert {path.stem for path in PACKAGE.glob("*.py")} == {
         *("__init__", "settings", "models"),
         *(TOP - {"management"}),
@@ -181,8 +179,8 @@ def test_the_rule_itself(importer: str, target: str, allowed: bool) -> None:
     assert (refusal(importer, target) is None) is allowed
 
 
-def test_only_one_module_speaks_http() -> None:
-    """Clients are pooled, timed and mapped to errors in one place, which tests can replace."""
+def test_only_one_module_imports_http_clients() -> None:
+    """One module pools clients, sets timeouts and maps errors, so tests can replace it."""
     clients = {"httpx", "httpx_aiohttp", "aiohttp", "requests", "urllib3"}
     users = {module for module, path in MODULES.items() if clients & {name.split(".")[0] for name in imports(path)}}
     assert users == {"engine.http"}
@@ -202,8 +200,8 @@ def test_the_pure_packages_load_without_django(package: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_changes_are_made_by_actions_alone() -> None:
-    """No page and no query opens a transaction or writes to a table by itself."""
+def test_only_actions_open_transactions() -> None:
+    """No page and no query opens a transaction."""
     for module, path in MODULES.items():
         if module.split(".")[0] == FRAME or is_page(module) or (layer(module) == "queries" and ".queries" in module):
             assert "django.db.transaction" not in set(imports(path)), module

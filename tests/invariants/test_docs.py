@@ -1,4 +1,4 @@
-"""The documentation says everything that there is, and nothing that there is not."""
+"""The documentation is complete and true: settings, commands, actions, events, links."""
 
 import ast
 import re
@@ -25,7 +25,7 @@ TARGETS = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILIN
 
 
 def variables() -> list[str]:
-    """The names that the settings module reads from the environment, by whichever of its functions."""
+    """Return the names that the settings module reads from the environment."""
     found = set()
     for node in ast.walk(ast.parse((ROOT / "promptops" / "settings.py").read_text())):
         match node:
@@ -43,7 +43,7 @@ def variables() -> list[str]:
 
 
 def tracked() -> list[Path]:
-    """The text files that git knows, or would add."""
+    """Return the text files that git tracks or would add."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True
     )
@@ -54,7 +54,7 @@ def tracked() -> list[Path]:
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors that the page's headings get on the usual hosts of Markdown."""
+    """Return the anchors of the page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.*)", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
 
@@ -81,7 +81,7 @@ def test_every_provider_kind_has_its_row(kind: KindSpec) -> None:
     assert row in (ROOT / "docs" / "engine.md").read_text().splitlines()
 
 
-def test_all_ways_to_read_a_setting_are_known_to_the_test_above() -> None:
+def test_the_test_above_knows_all_ways_to_read_a_setting() -> None:
     assert {"HOST", "DEBUG", "ALLOWED_HOSTS", "DATABASE_URL", "REDIS_URL", "SECRET_KEY", "VAR_DIR"} <= set(variables())
     source = (ROOT / "promptops" / "settings.py").read_text()
     assert len(re.findall(r"environ\b", source)) == len(re.findall(r"environ\.get\(", source))
@@ -123,7 +123,7 @@ def test_the_number_of_files_to_touch_is_right(change: str, number: str, touch: 
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_what_the_pages_tell_to_type_exists(page: Path) -> None:
+def test_commands_on_the_pages_exist(page: Path) -> None:
     text = page.read_text()
     assert set(re.findall(r"manage\.py ([a-z_]+)", text)) <= {*COMMANDS, "help", "check", "makemigrations"}
     assert set(re.findall(r"`make ([a-z]+)", text)) | set(re.findall(r"^make ([a-z]+)", text, re.M)) <= set(TARGETS)

@@ -1,4 +1,4 @@
-"""The Makefile, with a Python that only notes what it is asked to do: nothing is installed or served here."""
+"""The Makefile, with a Python that only logs its calls: nothing is installed or served here."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from django.conf import settings
 
 MAKEFILE = settings.BASE_DIR / "Makefile"
 
-# As `PYTHON` it checks versions truly and makes environments that hold only a copy of itself.
+# As `PYTHON` it really checks versions, and makes environments that have only a copy of itself.
 FAKE_PYTHON = """#!/bin/sh
 case "$1 $2" in
   "-c "*) exec {python} -c 'import sys; {lie}; exec(sys.argv[2])' "$@" ;;
@@ -48,7 +48,7 @@ class Checkout:
         )
 
     def log(self) -> list[str]:
-        """What was done since the last look: installs by their file, everything else as it was called."""
+        """Return the calls since the last time: an install by its file, any other call by its arguments."""
         path = self.folder / "log"
         lines = path.read_text().splitlines() if path.exists() else []
         path.unlink(missing_ok=True)
@@ -75,7 +75,7 @@ def test_only_locked_packages_are_installed(tmp_path: Path) -> None:
     assert "index" not in installed
 
 
-def test_new_requirements_and_a_lost_python_are_installed_for(tmp_path: Path) -> None:
+def test_new_requirements_and_a_removed_python_cause_an_install(tmp_path: Path) -> None:
     checkout = Checkout(tmp_path)
     checkout.make("run")
     checkout.log()
@@ -84,7 +84,7 @@ def test_new_requirements_and_a_lost_python_are_installed_for(tmp_path: Path) ->
     checkout.make("run")
     assert checkout.log()[0] == "requirements.txt"
     os.utime(tmp_path / "requirements.txt", (0, 0))
-    # The system's Python was replaced by a newer one: the environment's link leads nowhere.
+    # A newer Python replaced the system's, so the environment's link is broken.
     (tmp_path / ".venv" / "bin" / "python").unlink()
     (tmp_path / ".venv" / "bin" / "python").symlink_to(tmp_path / "gone")
     os.utime(checkout.python, (0, 0))
@@ -92,7 +92,7 @@ def test_new_requirements_and_a_lost_python_are_installed_for(tmp_path: Path) ->
     assert checkout.log() == ["requirements.txt", "manage.py serve on :"]
 
 
-def test_testing_installs_what_running_needs_too(tmp_path: Path) -> None:
+def test_make_test_installs_the_packages_of_make_run_too(tmp_path: Path) -> None:
     checkout = Checkout(tmp_path)
     assert checkout.make("test", "ARGS=-k fox").returncode == 0
     assert checkout.log() == ["requirements-dev.txt", "-m pytest -n 2 --dist worksteal -k fox on :"]
@@ -100,7 +100,7 @@ def test_testing_installs_what_running_needs_too(tmp_path: Path) -> None:
     assert checkout.log() == ["manage.py serve on :"]
 
 
-def test_an_install_that_fails_is_tried_again(tmp_path: Path) -> None:
+def test_a_failed_install_is_retried(tmp_path: Path) -> None:
     checkout = Checkout(tmp_path, pip="test -e fixed")
     assert checkout.make("run").returncode != 0
     assert checkout.log() == ["requirements.txt"]
@@ -110,7 +110,7 @@ def test_an_install_that_fails_is_tried_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", [(3, 10, 13), (3, 14, 0), (2, 7, 18)])
-def test_a_python_that_does_not_fit_is_told_and_nothing_is_made(tmp_path: Path, version: tuple[int, ...]) -> None:
+def test_an_unsupported_python_is_refused_and_changes_nothing(tmp_path: Path, version: tuple[int, ...]) -> None:
     name = ".".join(map(str, version))
     checkout = Checkout(tmp_path, lie=f'sys.version_info = {version}; sys.version = "{name} (main)"')
     done = checkout.make("run")
@@ -122,16 +122,16 @@ def test_a_python_that_does_not_fit_is_told_and_nothing_is_made(tmp_path: Path, 
     assert not (tmp_path / ".venv").exists()
 
 
-def test_a_missing_venv_module_is_told_and_nothing_is_left(tmp_path: Path) -> None:
+def test_a_missing_venv_module_is_reported_and_leaves_nothing(tmp_path: Path) -> None:
     done = Checkout(tmp_path, venv="false").make("run")
     assert done.returncode != 0
     assert "apt install python3-venv" in done.stdout
     assert not (tmp_path / ".venv").exists()
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_read_only_folder_is_reported(tmp_path: Path) -> None:
     checkout = Checkout(tmp_path)
-    # The superuser may write everywhere but on a file system that is read-only as a whole.
+    # The superuser may write everywhere except on read-only file systems.
     places = [place for place in ("/sys", "/proc/sys") if Path(place).is_dir() and not os.access(place, os.W_OK)]
     if os.geteuid() != 0:
         tmp_path.chmod(0o555)

@@ -64,7 +64,7 @@ def test_an_entry_cannot_be_replaced_by_any_name_of_its_row(chain, insert, row):
 @pytest.mark.parametrize("row", ROWS)
 @pytest.mark.parametrize("order", ["seq first", "row first"])
 def test_a_victims_row_beside_a_free_number_names_one_row(chain, insert, row, order):
-    """The attack of the report: the victim's rowid beside a free seq. Both now name one column; the last one wins."""
+    """An attack with the victim's rowid beside a free seq. Both now name one column, and the last one counts."""
     names, values = (f"seq, {row}", "3, 99") if order == "seq first" else (f"{row}, seq", "99, 3")
     statement = f"{insert} INTO {ENTRIES} ({{}}, {OTHERS}) SELECT {{}}, {OTHERS} FROM {ENTRIES} WHERE seq = 5"
     outcomes = set()
@@ -102,7 +102,7 @@ def test_no_spelling_of_the_number_passes_the_trigger(chain, value):
 )
 @pytest.mark.parametrize("seq", ["3", "-1", "NULL"])
 def test_pragmas_open_no_way(chain, pragma, seq):
-    """-1 is what a trigger sees of a row without a number: such an entry must block nobody and hide nobody."""
+    """A trigger sees -1 for a row without a number. Such an entry must not block or hide any entry."""
     with connection.cursor() as cursor:
         cursor.execute(f"PRAGMA {pragma}")
         try:
@@ -242,7 +242,7 @@ def test_the_head_cannot_be_deleted(chain):
 
 
 def structure(*statements: str) -> list[str]:
-    """Return what the system check names after the statements, which are taken back."""
+    """Return the names in the system check's message after the statements, which are rolled back."""
     settle()
     with transaction.atomic(), connection.cursor() as cursor:
         for statement in statements:
@@ -278,7 +278,7 @@ def test_the_check_names_a_trigger_whose_function_was_emptied(chain):
 
 @sqlite_only
 def test_the_check_sees_a_table_whose_rows_have_another_name(chain):
-    """A table rebuilt with a bigint key looks the same, but an entry then has two names: seq and rowid."""
+    """A table rebuilt with a bigint key looks the same, but an entry then has two keys: seq and rowid."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT sql FROM sqlite_master WHERE name = %s", [ENTRIES])
         (table,) = cursor.fetchone()
@@ -336,7 +336,7 @@ def test_the_migration_keeps_every_entry_in_both_directions(actor, caplog):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_migration_reports_triggers_that_were_missing_before_it_puts_them_back(actor, caplog):
+def test_the_migration_reports_missing_triggers_before_it_restores_them(actor, caplog):
     (parent,) = import_module("promptops.migrations.0030_audit_row_number").Migration.dependencies
     try:
         call_command("migrate", *parent, verbosity=0)

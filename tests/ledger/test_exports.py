@@ -1,4 +1,4 @@
-"""Exports: recorded, and never a way to flood the audit."""
+"""Exports are recorded and cannot flood the audit."""
 
 from datetime import timedelta
 
@@ -43,7 +43,7 @@ def test_a_hundred_exports_in_a_minute_make_one_entry_and_the_next_one_counts_th
     assert last.after["also_exported"]["names"] == [f"Set {number}" for number in range(1, NAMES_KEPT + 1)]
 
 
-def test_what_was_counted_is_recorded_without_another_export(viewer: Actor) -> None:
+def test_counted_exports_are_recorded_without_another_export(viewer: Actor) -> None:
     for _ in range(3):
         export(viewer)
     assert record_counted_exports() == 0, "its minute is not over"
@@ -57,7 +57,7 @@ def test_what_was_counted_is_recorded_without_another_export(viewer: Actor) -> N
     assert len(entries()) == 2, "that entry was the one of its minute"
 
 
-def test_persons_and_kinds_are_counted_apart(viewer: Actor, make_user) -> None:
+def test_people_and_kinds_are_counted_separately(viewer: Actor, make_user) -> None:
     other = Actor.person(make_user("viewer", "otto"))
     for by in (viewer, other):
         export(by)
@@ -65,7 +65,7 @@ def test_persons_and_kinds_are_counted_apart(viewer: Actor, make_user) -> None:
     assert len(entries()) == 4
 
 
-def test_an_export_of_the_command_line_is_always_recorded() -> None:
+def test_an_export_by_a_command_is_always_recorded() -> None:
     for _ in range(3):
         export(COMMAND_LINE)
     assert len(entries()) == 3
@@ -77,7 +77,7 @@ def test_the_number_is_that_of_the_newest_entry_before_the_export(viewer: Actor)
     assert export(viewer) == first + 1, "a counted export may hold the entry of the first"
 
 
-def test_a_clock_that_was_set_back_silences_nothing(viewer: Actor) -> None:
+def test_a_clock_that_was_set_back_hides_no_export(viewer: Actor) -> None:
     export(viewer)
     ExportTally.objects.update(since=timezone.now() + timedelta(hours=1))
     export(viewer)

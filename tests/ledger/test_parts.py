@@ -1,4 +1,4 @@
-"""The parts of the live configuration: what a release keeps of each, and that nothing central names a feature."""
+"""The parts of the live configuration: what a release stores of each, and that no central module names a feature."""
 
 import ast
 import json
@@ -30,7 +30,7 @@ SECRET = "hunter2"
 
 
 def release_everything(actor: Actor) -> Version:
-    """Set something of every part; the newest release keeps it all."""
+    """Change every part, so that the newest release stores values of all."""
     variables.declare("enhance", "mood", "calm", by=actor, description="How it feels")
     template = templates.create_template("enhance", "enhance", by=actor)
     version = releases.publish(template, Content("Polish it."), by=actor, expected=None)
@@ -49,7 +49,7 @@ def release_everything(actor: Actor) -> Version:
 
 
 def expected(version: Version) -> str:
-    """The configuration as releases have kept it since before there were parts; readers of it rely on every name."""
+    """Return the configuration as releases stored it before there were parts. Readers rely on every name."""
     thresholds = SafetySettings.objects.get().model.manifest["thresholds"] | {"violence": 0.9}
     return json.dumps(
         {
@@ -115,7 +115,7 @@ def expected(version: Version) -> str:
 
 
 @pytest.mark.django_db
-def test_a_release_keeps_what_it_always_kept_byte_for_byte(actor):
+def test_a_release_stores_the_same_bytes_as_before(actor):
     version = release_everything(actor)
     assert json.dumps(parts.configuration()) == expected(version)
     assert Release.objects.first().configuration == json.loads(expected(version))
@@ -123,7 +123,7 @@ def test_a_release_keeps_what_it_always_kept_byte_for_byte(actor):
 
 @pytest.fixture
 def new_column(request: pytest.FixtureRequest, db: None) -> Iterator[None]:
-    """A column that the next version of PromptOps brings: it holds a secret, and no list names it yet."""
+    """Add a column of a later version of PromptOps. It has a secret, and no list names it."""
     model: type[models.Model] = request.param
     with connection.cursor() as cursor:  # the test's transaction undoes it
         cursor.execute(f"ALTER TABLE {model._meta.db_table} ADD COLUMN token varchar(20) NOT NULL DEFAULT '{SECRET}'")
@@ -141,7 +141,7 @@ def new_column(request: pytest.FixtureRequest, db: None) -> Iterator[None]:
     indirect=True,
     ids=lambda model: model.__name__,
 )
-def test_a_column_that_nobody_allowed_is_in_no_release_and_no_entry(new_column, actor):
+def test_an_unlisted_column_is_in_no_release_and_no_entry(new_column, actor):
     version = release_everything(actor)
     assert json.dumps(parts.configuration()) == expected(version)
     tables = ("promptops_release", "promptops_auditentry")
@@ -153,8 +153,8 @@ def test_a_column_that_nobody_allowed_is_in_no_release_and_no_entry(new_column, 
             assert SECRET not in str(rows)
 
 
-def test_every_field_of_the_forms_is_kept():
-    """The other way round: a field that people set and no release kept would be missing when they look back."""
+def test_a_release_stores_every_field_of_the_forms():
+    """A field that people can set must be in a release, or the timeline would not show it."""
     assert {field.name for field in fields(ProviderFields)} == set(RELEASED)
     config = LiveConfiguration()
     assert set(parts.part("settings").release_values(config)) == {field.name for field in fields(Settings)}

@@ -1,4 +1,4 @@
-"""The registry of audited actions: what features declare, and what is derived from it."""
+"""The registry of audited actions: declarations of features, and values derived from them."""
 
 import pytest
 
@@ -13,7 +13,7 @@ def test_every_action_has_a_declared_noun_and_kind_of_object():
     assert {action.object for action in registry.actions()} - {""} == {kind.name for kind in registry.kinds()}
 
 
-def test_actions_are_listed_by_noun_and_name_whatever_was_imported_first():
+def test_actions_are_listed_by_noun_and_name_in_any_order_of_imports():
     listed = [(registry.noun_label(action.noun), action.name) for action in registry.actions()]
     assert listed == sorted(listed)
 
@@ -24,7 +24,7 @@ def test_a_second_declaration_of_a_name_is_refused():
     assert registry.action("template.published").sentence == "{actor} published {object} v{after[version]}"
 
 
-def test_an_unknown_action_raises_and_says_what_to_do():
+def test_an_unknown_action_raises_and_names_the_solution():
     with pytest.raises(registry.UnknownAction, match=r"'template\.painted'.*Register it"):
         registry.action("template.painted")
     assert registry.sentence_of("template.painted") is None

@@ -1,4 +1,4 @@
-"""What a server asks the database while nobody uses it, and how soon it notices that there is work."""
+"""An idle server: how many statements it sends, and how soon it notices work."""
 
 import asyncio
 import tempfile
@@ -22,12 +22,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 SECONDS = 5.0
 MOST_A_SECOND = 3.0
 TRIALS = "promptops_trial"
-"""In the statements of the runner of comparisons, and in no others of an idle server."""
+"""The table that only the runner of comparisons reads while a server is idle."""
 
 
 @pytest.fixture
 def statements() -> Iterator[Callable[[], list[str]]]:
-    """Return all statements on connections that open from now on, with BEGIN, COMMIT and what checks a connection."""
+    """Return all statements on connections that open from now on, including BEGIN, COMMIT and connection checks."""
     on_sqlite: list[str] = []
     with tempfile.TemporaryFile("w+b") as trace:
 
@@ -50,7 +50,7 @@ def statements() -> Iterator[Callable[[], list[str]]]:
 
 
 async def start(statements: Callable[[], list[str]]) -> None:
-    """Start the tasks of a server, as its first request does, and let them settle."""
+    """Start the tasks of a server, as its first request does, and wait until they are idle."""
     request = {"type": "http", "path": "/livez", "method": "GET", "headers": []}
     communicator = ApplicationCommunicator(application, request)
     await communicator.send_input({"type": "http.request"})
@@ -59,7 +59,7 @@ async def start(statements: Callable[[], list[str]]) -> None:
     await asyncio.sleep(1)
 
 
-async def test_an_idle_server_asks_the_database_at_most_three_times_a_second(publish, statements):
+async def test_an_idle_server_sends_at_most_three_statements_a_second(publish, statements):
     await database_sync_to_async(publish)("enhance", "Text")
     try:
         await start(statements)
@@ -91,7 +91,7 @@ async def test_a_comparison_that_another_process_starts_begins_within_a_second(p
 
 
 async def test_claims_of_a_paused_comparison_are_watched_until_they_end(publish, monkeypatch):
-    """The server that held them has died, so nobody renews them."""
+    """The server that held the claims has died, so nobody renews them."""
     clock = Clock()
     async with loopback(answer_with(http_answer(ANSWER))) as one, loopback(answer_with(http_answer(ANSWER))) as two:
         comparison = await prepare(publish, one.url, two.url)

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def database_url() -> str:
-    """The test's database as other processes are told of it."""
+    """Return the test's database as a URL for other processes."""
     database = connection.settings_dict
     if connection.vendor == "sqlite":
         return f"sqlite:///{database['NAME']}"
@@ -39,7 +40,7 @@ def database_url() -> str:
 
 
 def manage(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A management command in a process of its own, on the test's database."""
+    """Run a management command in another process, on the test's database."""
     return subprocess.run(
         [sys.executable, "manage.py", *arguments],
         cwd=settings.BASE_DIR,
@@ -52,15 +53,15 @@ def manage(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
 
 
 async def next_event(socket, event: str, timeout: float = 3.0) -> dict:
-    """The next hint of this name; others are passed over."""
+    """Return the next hint of this event, skipping others."""
     async with asyncio.timeout(timeout):
         while True:
             text = await socket.receive_from(timeout=timeout)
-            if text.startswith("{") and (found := json.loads(text))["event"] == event:
-                return found
+            if text.startswith("{") and (hint := json.loads(text))["event"] == event:
+                return hint
 
 
-def test_the_snapshot_holds_what_is_live_and_no_secret_in_its_repr(publish, actor):
+def test_the_snapshot_has_the_live_configuration_and_hides_keys_in_its_repr(publish, actor):
     publish("enhance", "Text", temperature=0.3)
     for name, enabled in (("one", True), ("two", False)):
         providers.create_provider(
@@ -74,7 +75,7 @@ def test_the_snapshot_holds_what_is_live_and_no_secret_in_its_repr(publish, acto
     assert "sk-one" not in repr(snapshot)
 
 
-def test_reading_the_snapshot_costs_no_query_and_loading_seven(publish, django_assert_num_queries):
+def test_reading_the_snapshot_takes_no_query_and_loading_it_seven(publish, django_assert_num_queries):
     publish("enhance", "Text")
     live.current()
     with django_assert_num_queries(0):
@@ -133,8 +134,51 @@ async def test_a_release_in_this_process_reaches_open_pages_at_once(publish, mak
         assert (await next_event(socket, "revision", timeout=0.45))["number"] == first["number"] + 1
 
 
+async def test_a_release_after_a_page_connects_and_before_the_first_look_reaches_the_page(
+    publish, make_user, tmp_path, monkeypatch
+):
+    """A server has just started; another process releases."""
+    await database_sync_to_async(publish)("enhance", "Before")
+    viewer = await database_sync_to_async(make_user)("viewer", "vera")
+    file = tmp_path / "new.txt"
+    file.write_text("After\n")
+    may_look = threading.Event()
+    look = polling.look
+
+    def late_look():
+        may_look.wait(30)
+        return look()
+
+    monkeypatch.setattr(polling, "look", late_look)
+    async with page_socket(viewer) as socket:
+        try:
+            first = await next_event(socket, "revision")
+            done = await asyncio.to_thread(manage, "publish", "enhance", "--file", str(file))
+            assert done.returncode == 0, done.stderr
+        finally:
+            may_look.set()
+        assert (await next_event(socket, "revision"))["number"] == first["number"] + 1
+
+
+async def test_a_release_while_a_page_connects_reaches_the_page(publish, make_user, monkeypatch):
+    await database_sync_to_async(publish)("enhance", "Before")
+    viewer = await database_sync_to_async(make_user)("viewer", "vera")
+    heads = polling.heads
+
+    def heads_before_a_release():
+        read = heads()
+        monkeypatch.setattr(polling, "heads", heads)
+        publish("enhance", "After")
+        return read
+
+    monkeypatch.setattr(polling, "heads", heads_before_a_release)
+    async with page_socket(viewer) as socket:
+        first = await next_event(socket, "revision")
+        assert (await next_event(socket, "revision"))["number"] == first["number"] + 1
+
+
 async def test_a_release_elsewhere_is_swapped_in_before_pages_hear_of_it(publish, monkeypatch):
-    """`hear` is what Redis calls; the other process has committed, and this one still holds the old snapshot."""
+    """Redis calls `hear`. The other process has committed, and this one still has the old snapshot."""
     await database_sync_to_async(publish)("enhance", "Before")
     old = await live.acurrent()
     await database_sync_to_async(publish)("enhance", "After")
@@ -149,7 +193,7 @@ async def test_a_release_elsewhere_is_swapped_in_before_pages_hear_of_it(publish
     assert revision_at_hint == [(old.revision + 1, old.revision + 1)]
 
 
-async def test_a_hint_of_a_release_is_kept_back_while_the_database_cannot_be_read(publish, monkeypatch):
+async def test_a_hint_of_a_release_waits_while_the_database_is_unavailable(publish, monkeypatch):
     await database_sync_to_async(publish)("enhance", "Text")
     sent = []
 
@@ -175,7 +219,7 @@ async def test_a_hint_is_sent_once_although_the_follower_sees_it_too(publish, ma
     async with page_socket(viewer) as socket:
         first = await next_event(socket, "revision")
         await database_sync_to_async(publish)("enhance", "After")
-        await events.tell_pages(events.REVISION_RELEASED, first["number"] + 1)  # as from Redis, late
+        await events.tell_pages(events.REVISION_RELEASED, first["number"] + 1)  # as if it came late from Redis
         await asyncio.sleep(3 * live.FOLLOW_SECONDS)
         hints = []
         while not await socket.receive_nothing(timeout=0.05):
@@ -220,7 +264,7 @@ async def test_the_status_of_the_follower_shows_an_outage_and_its_end(publish, m
         (None, "cannot be read"),
     ],
 )
-def test_the_command_refuses_a_bad_file_in_one_sentence(publish, tmp_path, data, sentence):
+def test_the_command_refuses_an_invalid_file_with_one_sentence(publish, tmp_path, data, sentence):
     publish("enhance", "Before")
     file = tmp_path / "new.txt"
     if data is not None:
@@ -232,7 +276,7 @@ def test_the_command_refuses_a_bad_file_in_one_sentence(publish, tmp_path, data,
     assert live.load().template_for(PromptOperation.ENHANCE).body == "Before"
 
 
-def test_an_argument_that_is_not_utf_8_is_refused_in_one_sentence(publish, tmp_path):
+def test_an_argument_that_is_not_utf_8_is_refused_with_one_sentence(publish, tmp_path):
     publish("enhance", "Before")
     file = tmp_path / "new.txt"
     file.write_text("After")
@@ -242,7 +286,7 @@ def test_an_argument_that_is_not_utf_8_is_refused_in_one_sentence(publish, tmp_p
     assert live.load().template_for(PromptOperation.ENHANCE).body == "Before"
 
 
-def test_the_command_says_which_templates_there_are(publish):
+def test_the_command_lists_the_templates(publish):
     publish("enhance", "Before")
     done = manage("publish", "enhence", "--file", "/dev/null")
     assert done.returncode == 1
@@ -252,7 +296,7 @@ def test_the_command_says_which_templates_there_are(publish):
     assert "v1 is live, not v7" in done.stderr
 
 
-def test_export_writes_the_live_texts_back_under_the_same_names(publish, tmp_path):
+def test_export_writes_the_live_texts_under_the_names_of_the_templates(publish, tmp_path):
     publish("enhance", "Polish é 狐")
     publish("rewrite", "Offer\ntwo lines")
     folder = tmp_path / "out"
@@ -265,7 +309,7 @@ def test_export_writes_the_live_texts_back_under_the_same_names(publish, tmp_pat
     assert AuditEntry.objects.first().action == "prompts.exported"
 
 
-def test_an_export_that_cannot_finish_changes_nothing(publish, tmp_path, monkeypatch, actor):
+def test_a_failed_export_changes_nothing(publish, tmp_path, monkeypatch, actor):
     from promptops.prompts.actions.prompts import export_prompts
 
     publish("enhance", "New")
@@ -285,7 +329,7 @@ def test_an_export_that_cannot_finish_changes_nothing(publish, tmp_path, monkeyp
     assert (tmp_path / "enhance.txt").read_text() == "old"
 
 
-def test_shipped_prompts_are_imported_once_and_a_bad_file_is_told(actor, tmp_path):
+def test_shipped_prompts_are_imported_once_and_an_invalid_file_is_reported(actor, tmp_path):
     from promptops.prompts.actions.prompts import import_prompts
 
     for name in ("enhance", "rewrite"):

@@ -1,4 +1,4 @@
-"""Where a request comes from, and what counts as one client."""
+"""Addresses of clients, and the networks that limits count."""
 
 import pytest
 
@@ -16,7 +16,7 @@ from promptops.platform.addresses import address_of, client_network
         (False, None, None, ""),
     ],
 )
-def test_a_clients_address(settings, behind_proxy, peer, forwarded, address):
+def test_the_address_of_a_client(settings, behind_proxy, peer, forwarded, address):
     settings.BEHIND_PROXY = behind_proxy
     assert address_of(peer, forwarded) == address
 

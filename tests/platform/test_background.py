@@ -1,4 +1,4 @@
-"""What the server does by itself."""
+"""Background tasks of a server."""
 
 import asyncio
 from datetime import timedelta
@@ -27,7 +27,7 @@ def run(age: timedelta, **fields) -> Run:
     return made
 
 
-def test_texts_are_erased_once_they_are_older_than_the_setting_and_figures_stay():
+def test_old_texts_are_erased_and_figures_stay():
     LiveConfiguration.objects.update(run_retention_days=7)
     old, young = run(timedelta(days=7, minutes=1)), run(timedelta(days=6, hours=23))
     erase_old_texts()

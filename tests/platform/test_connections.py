@@ -1,4 +1,4 @@
-"""How many connections may be open, and which one closes to make room for a new one."""
+"""The limit of open connections, and the choice of one to close for a new one."""
 
 from promptops.management.commands._connections import Connections
 
@@ -20,7 +20,7 @@ def opened(connections: Connections, address: str, count: int, *, waiting: bool 
     return lines
 
 
-def test_the_one_that_has_waited_longest_closes_for_a_new_one():
+def test_the_longest_waiting_connection_closes_for_a_new_one():
     connections = Connections(most=100, per_address=3)
     (busy,) = opened(connections, "a", 1, waiting=False)
     first, second, third = opened(connections, "a", 3)
@@ -28,7 +28,7 @@ def test_the_one_that_has_waited_longest_closes_for_a_new_one():
     assert connections.count("a") == len(connections) == 3
 
 
-def test_an_address_with_busy_connections_only_gets_no_more_and_others_do():
+def test_an_address_with_only_busy_connections_gets_no_more_but_others_do():
     connections = Connections(most=100, per_address=2)
     opened(connections, "a", 2, waiting=False)
     refused = Line()
@@ -38,7 +38,7 @@ def test_an_address_with_busy_connections_only_gets_no_more_and_others_do():
     opened(connections, "b", 2)
 
 
-def test_when_all_are_taken_the_oldest_of_any_address_closes():
+def test_at_the_total_limit_the_oldest_connection_of_any_address_closes():
     connections = Connections(most=3, per_address=3)
     (attacker, *_) = opened(connections, "a", 3)
     opened(connections, "b", 1)
@@ -50,7 +50,7 @@ def test_when_all_are_taken_the_oldest_of_any_address_closes():
     assert len(full) == 1
 
 
-def test_connections_that_closed_leave_nothing_behind():
+def test_closed_connections_leave_no_data():
     connections = Connections(most=100, per_address=3)
     lines = opened(connections, "a", 3)
     connections.forget(lines[0])

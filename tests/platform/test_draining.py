@@ -1,4 +1,4 @@
-"""The gate that runs pass."""
+"""The gate that counts runs in progress."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ import pytest
 from promptops.platform.draining import Gate
 
 
-async def test_draining_waits_for_runs_under_way_and_then_no_longer():
+async def test_draining_waits_for_runs_in_progress_up_to_its_limit():
     gate = Gate()
     ended = asyncio.Event()
 
@@ -24,7 +24,7 @@ async def test_draining_waits_for_runs_under_way_and_then_no_longer():
     await running
 
 
-async def test_what_is_left_is_cut_off_and_may_put_itself_in_order():
+async def test_remaining_runs_are_canceled_and_may_still_be_recorded():
     gate = Gate()
     recorded = []
 

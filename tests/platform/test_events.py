@@ -1,4 +1,4 @@
-"""How pages are told of what was committed."""
+"""Hints to pages after a commit."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -26,14 +26,14 @@ async def test_a_commit_does_not_wait_for_the_loop_of_the_pages():
     events.pages_are_in(asyncio.get_running_loop())
     with ThreadPoolExecutor(max_workers=1) as pool:
         for number in (7, 8):
-            pool.submit(commit, number).result(timeout=5)  # which blocks this loop meanwhile
+            pool.submit(commit, number).result(timeout=5)  # blocks this loop
     assert [(await layer.receive(page))["number"] for _ in range(2)] == [7, 8]
     await layer.group_discard(events.PAGES, page)
 
 
-def test_a_loop_that_has_ended_keeps_nobody_from_committing():
+def test_a_closed_loop_does_not_prevent_a_commit():
     loop = asyncio.new_event_loop()
     events.pages_are_in(loop)
-    commit(7)  # it does not run
+    commit(7)  # the loop does not run
     loop.close()
     commit(8)

@@ -1,4 +1,4 @@
-"""The threads that ask the database for background work."""
+"""The threads of background work."""
 
 import asyncio
 import time
@@ -18,8 +18,8 @@ def opened():
     return connections["default"]
 
 
-async def test_a_thread_closes_its_connection_even_if_nobody_waits_for_that():
-    """As a task that is canceled again while it ends."""
+async def test_a_thread_closes_its_connection_even_if_nobody_waits():
+    """Like a task that is canceled again while it ends."""
     thread = DatabaseThread("test")
     its_connection = await thread.run(opened)
     busy = asyncio.create_task(thread.run(time.sleep, 0.2))

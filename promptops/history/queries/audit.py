@@ -1,4 +1,4 @@
-"""The audit as pages show it."""
+"""Audit entries for pages: filters, search, and the values before and after. The check of the chain is in `ledger`."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,37 +13,36 @@ from promptops.ledger import audit, registry
 from promptops.ledger.models import AuditEntry, audit_triggers
 from promptops.people.models import User
 
-# A value that is longer, or has more than one line, is shown as a text with its differences.
 TEXT_CHARACTERS = 160
-# What people typed and where they were, as a search looks through it.
+"""A value that is longer or has several lines is shown as a difference of texts."""
 TYPED = ("object_name", "actor_name", "note", "address")
-# Entries are numbered in the order of time but where a clock was set back. A filter by time looks so many numbers
-# further, so that it need not read all entries.
+"""The fields with typed text or an address, which a search reads."""
 CLOCK_SLACK = 10_000
+"""Numbers follow time, except after a clock was set back. A filter by time reads this many more numbers, not all."""
 
 
 @dataclass(frozen=True)
 class AuditFilters:
-    """What the list is narrowed to; None and "" are no limit."""
+    """The filters of the list. None and "" do not filter."""
 
     actor: User | None = None
-    system: str = ""  # the name of an actor that is no person
+    system: str = ""  # the name of an actor that is not a person
     actions: tuple[str, ...] = ()
     object_type: str = ""
     object_name: str = ""  # a part of it
-    words: tuple[str, ...] = ()  # parts of the words of the sentence, the note or the address; each must be there
+    words: tuple[str, ...] = ()  # each must be in the sentence, the note or the address
     start: datetime | None = None
     end: datetime | None = None  # exclusive
 
     @property
-    def search(self) -> bool:
-        """Whether texts are looked through, which no index helps."""
+    def is_search(self) -> bool:
+        """Return whether the filters read texts, for which there is no index."""
         return bool(self.object_name or self.words)
 
 
 @dataclass(frozen=True)
 class Value:
-    """One field before and after, in words."""
+    """A value before and after, as text."""
 
     label: str
     before: str
@@ -51,12 +50,13 @@ class Value:
 
     @property
     def changed(self) -> bool:
+        """Return whether the value changed."""
         return self.before != self.after
 
 
 @dataclass(frozen=True)
 class EntryPage:
-    """One entry with its neighbors in the chain, and what it says about before and after."""
+    """An entry with its neighbors in the chain, and its values before and after."""
 
     entry: AuditEntry
     previous: AuditEntry | None
@@ -66,25 +66,25 @@ class EntryPage:
 
     @property
     def intact(self) -> bool:
-        """Whether the entry's own hash fits it, and the hash that it names is the one of the entry before."""
+        """Return whether the entry's hash matches its content, and its previous hash matches the entry before."""
         expected = self.previous.sha256 if self.previous else audit.GENESIS
         fits = self.entry.sha256 == audit.entry_sha256(self.entry)
         return fits and self.entry.previous_sha256 == expected and (self.previous is not None or self.entry.seq == 1)
 
     @property
     def object_url(self) -> str:
-        """The page of what was changed; "" where there is none."""
+        """Return the address of the page that shows the object; "" if there is no such page."""
         return registry.object_url(self.entry)
 
     @property
     def comparison(self) -> int | None:
-        """The comparison that was the reason, if one was."""
+        """Return the id of the comparison that was the reason, or None."""
         pk = self.entry.after.get("comparison") if isinstance(self.entry.after, dict) else None
         return pk if isinstance(pk, int) else None
 
 
 def listed(filters: AuditFilters) -> QuerySet[AuditEntry]:
-    """The entries that match."""
+    """Return the entries that match the filters."""
     entries = AuditEntry.objects.all()
     if filters.actor:
         entries = entries.filter(actor=filters.actor)
@@ -97,7 +97,7 @@ def listed(filters: AuditFilters) -> QuerySet[AuditEntry]:
     if filters.object_name:
         entries = entries.filter(object_name__icontains=filters.object_name)
     for word in filters.words:
-        entries = entries.filter(_says(word))
+        entries = entries.filter(_contains(word))
     if filters.start:
         first = AuditEntry.objects.filter(at__gte=filters.start).order_by("at").values_list("seq", flat=True).first()
         entries = (
@@ -110,24 +110,24 @@ def listed(filters: AuditFilters) -> QuerySet[AuditEntry]:
 
 
 def unprotected() -> list[str]:
-    """The names of the triggers that should keep the database from changing the audit, and are missing."""
+    """Return the names of missing triggers that protect the audit in the database."""
     return audit_triggers.missing(connection)
 
 
 def newest() -> int:
-    """The number of the newest entry; 0 when there is none."""
+    """Return the number of the newest entry; 0 if there are no entries."""
     return AuditEntry.objects.order_by("-seq").values_list("seq", flat=True).first() or 0
 
 
-def _says(word: str) -> Q:
-    """Entries that hold the word in what people typed, in the address, or in the fixed words of the action's sentence.
+def _contains(word: str) -> Q:
+    """Return the condition that an entry has the word in a typed text, its address, or its sentence's fixed words.
 
-    Of the values in a sentence only numbers are looked for ("v12"): each value costs a search as much as the rest.
+    Of the values in a sentence, only numbers are searched ("v12"): each further value doubles the time of a search.
     """
     wanted = word.casefold()
-    said = Q()
+    condition = Q()
     for name in TYPED:
-        said |= Q(**{f"{name}__icontains": word})
+        condition |= Q(**{f"{name}__icontains": word})
     actions = []
     numbers: dict[tuple[str, str], list[str]] = {}
     for action in registry.actions():
@@ -135,20 +135,20 @@ def _says(word: str) -> Q:
         for text, value, *_ in Formatter().parse(action.sentence):
             texts.append(text)
             side, _, key = (value or "").rstrip("]").partition("[")
-            number = wanted.removeprefix(text.split(" ")[-1].casefold())  # of "v12" what follows the "v" of the text
+            number = wanted.removeprefix(text.split(" ")[-1].casefold())  # "12" of "v12", if the text ends with "v"
             if key and number.isdecimal():
                 numbers.setdefault((f"{side}__{key}__icontains", number), []).append(action.name)
         if any(wanted in text.casefold() for text in texts):
             actions.append(action.name)
     if actions:
-        said |= Q(action__in=actions)
-    for (lookup, number), having in numbers.items():
-        said |= Q(action__in=having) & Q(**{lookup: number})
-    return said
+        condition |= Q(action__in=actions)
+    for (lookup, number), names in numbers.items():
+        condition |= Q(action__in=names) & Q(**{lookup: number})
+    return condition
 
 
-def found(seq: int) -> EntryPage:
-    """One entry, or AuditEntry.DoesNotExist."""
+def entry_page(seq: int) -> EntryPage:
+    """Return one entry for its page. Raises AuditEntry.DoesNotExist."""
     around = {entry.seq: entry for entry in AuditEntry.objects.filter(seq__in=[seq - 1, seq, seq + 1])}
     if seq not in around:
         raise AuditEntry.DoesNotExist
@@ -158,12 +158,12 @@ def found(seq: int) -> EntryPage:
 
 
 def changes(entry: AuditEntry) -> tuple[list[Value], list[Value]]:
-    """The fields of before and after that hold something: short values, the changed ones first, and texts."""
+    """Return the values before and after that are not empty: short ones, changed ones first, and texts."""
     before, after = (side if isinstance(side, dict) else {} for side in (entry.before, entry.after))
     values, texts = [], []
     for name in dict.fromkeys([*after, *before]):
         if name == "sha256":
-            continue  # says no more than the text and the settings do, which are all here
+            continue  # derived from the text and the settings, which are all shown
         sides = before.get(name), after.get(name)
         if any(_is_text(name, side) for side in sides):
             texts.append(Value(registry.value_label(name), *(side if isinstance(side, str) else "" for side in sides)))
@@ -177,7 +177,7 @@ def _is_text(name: str, value: Any) -> bool:
 
 
 def _words(value: Any) -> str:
-    """A value as people read it; nothing (None or "") is a dash."""
+    """Return the value as text; a dash for None and ""."""
     if value is None or value == "":
         return "–"
     if isinstance(value, bool):

@@ -1,4 +1,7 @@
-"""The timeline: every release in order, and what the whole configuration was at a revision or at a moment."""
+"""Releases for pages: the list, and the whole configuration at a revision or a moment.
+
+The stored values come from the parts of the configuration (`ledger.parts`).
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,17 +22,16 @@ from promptops.prompts.models import Template, Version
 from promptops.runs.models import Run
 from promptops.safety.live_part import STORED
 
-# Runs of a revision are counted up to here; a page need not wait for more.
 RUNS_COUNTED = 1_000
+"""Runs of a revision are counted up to this number, so that a page never waits for a long count."""
 
-
-# What a row of the list tells in its sentence, or beside it.
-TOLD_ELSEWHERE = {"Version", "Comparison", "Comparison name", "Evidence", "Again"}
+SHOWN_ELSEWHERE = {"Version", "Comparison", "Comparison name", "Evidence", "Again"}
+"""The labels of values that a row of the list shows in its sentence or as links."""
 
 
 @dataclass(frozen=True)
 class ReleaseRow:
-    """One release of the list: the sentences of its audit entries, and the short values that it changed."""
+    """A release in the list: the sentences of its audit entries, and the short values that it changed."""
 
     release: Release
     entries: list[tuple[AuditEntry, SafeString]]
@@ -38,9 +40,9 @@ class ReleaseRow:
 
 @dataclass(frozen=True)
 class LiveTemplate:
-    """One template at a revision, and the release that put its version live (None: nothing was, or it is not known).
+    """A template at a revision, and the release that made its version live (None: unknown, or no version was live).
 
-    `version` is None where an operation had no default template with a live version.
+    `version` is None if the operation had no default template with a live version.
     """
 
     name: str
@@ -53,9 +55,9 @@ class LiveTemplate:
 class Configuration:
     """The whole configuration at a revision.
 
-    `operations` has each operation's default, `others` the rest of what was live, `providers` the chain in its order;
-    `chain_release`, `settings_release` and `safety_release` are the newest ones, up to then, that changed the chain,
-    the settings and the safety filter, whose `safety` is empty for older releases.
+    `operations` has the default template of each operation, `others` the other live templates, and `providers` the
+    chain in its order. `chain_release`, `settings_release` and `safety_release` are the newest releases up to the
+    revision that changed these parts. `safety` is empty for old releases, which did not store it.
     """
 
     operations: list[LiveTemplate]
@@ -69,13 +71,13 @@ class Configuration:
     safety_release: Release | None
 
     def of(self, template: Template) -> "LiveTemplate | None":
-        """The template's place in it; None when it was not live."""
+        """Return the template's row; None if it was not live."""
         return next((row for row in [*self.operations, *self.others] if row.name == template.name), None)
 
 
 @dataclass(frozen=True)
 class Moment:
-    """What was live at the end of the second `at`: the newest release then (None: there was none), and the next one."""
+    """The configuration at the end of the second `at`, with its release (None: no release yet) and the next one."""
 
     at: datetime
     release: Release | None
@@ -85,7 +87,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class RevisionPage:
-    """One revision: its release with its neighbors, what it changed, what it stood for (None: not kept), its runs."""
+    """A revision: its release and neighbors, its changes, its whole configuration (None: not stored) and its runs."""
 
     release: Release
     previous: int | None
@@ -97,32 +99,32 @@ class RevisionPage:
 
     @property
     def more_runs(self) -> bool:
-        """Whether there are more runs than were counted."""
+        """Return whether there are more runs than were counted."""
         return self.runs > RUNS_COUNTED
 
 
 def listed(template: Template | None = None) -> QuerySet[Release]:
-    """All releases, or those of one template, without what they stood for."""
+    """Return all releases, or those of one template, without their configurations."""
     releases = _light(Release.objects.all())
     return releases.filter(template=template) if template else releases
 
 
-def told(releases: Iterable[Release]) -> list[ReleaseRow]:
-    """The releases with what the audit says of them, in two queries."""
+def release_rows(releases: Iterable[Release]) -> list[ReleaseRow]:
+    """Return the releases with the sentences of their audit entries, by two queries."""
     releases = list(releases)
     entries = _entries(releases)
     rows = []
     for release in releases:
-        found = entries.get(release.revision, [])
-        values = [value for entry in found for value in _changed(entry)]
-        rows.append(ReleaseRow(release, [(entry, sentence_html(entry)) for entry in found], values))
+        own = entries.get(release.revision, [])
+        values = [value for entry in own for value in _changed(entry)]
+        rows.append(ReleaseRow(release, [(entry, sentence_html(entry)) for entry in own], values))
     return rows
 
 
 def at(moment: datetime) -> Moment:
-    """What was live at a moment, in a constant number of queries.
+    """Return the live configuration at a moment, by a constant number of queries.
 
-    People name moments by the second; what was released within it counts.
+    Moments are given to the second. A release within that second counts.
     """
     release = Release.objects.filter(at__lt=moment + timedelta(seconds=1)).order_by("-revision").first()
     following = Release.objects.defer("configuration").order_by("revision")
@@ -130,8 +132,8 @@ def at(moment: datetime) -> Moment:
     return Moment(moment, release, after.first(), configuration_of(release) if release else None)
 
 
-def found(revision: int) -> RevisionPage:
-    """One revision, or Release.DoesNotExist."""
+def revision_page(revision: int) -> RevisionPage:
+    """Return one revision for its page. Raises Release.DoesNotExist."""
     release = Release.objects.select_related("template", "version", "replaced", "comparison").get(pk=revision)
     entries = [
         (EntryPage(entry, None, None, *audit_queries.changes(entry)), sentence_html(entry))
@@ -151,98 +153,101 @@ def found(revision: int) -> RevisionPage:
 
 
 def kept_since() -> int | None:
-    """The first revision whose whole configuration was kept; None when there is none yet."""
-    kept = Release.objects.filter(configuration__isnull=False)
-    return kept.order_by("revision").values_list("revision", flat=True).first()
+    """Return the first revision whose whole configuration is stored; None if there is none."""
+    complete = Release.objects.filter(configuration__isnull=False)
+    return complete.order_by("revision").values_list("revision", flat=True).first()
 
 
 def configuration_of(release: Release) -> Configuration | None:
-    """What the release stood for, with who put each part there, in five queries; None when it was not kept."""
-    kept = release.configuration
-    if kept is None:
+    """Return the configuration at a release and the release of each part, by five queries; None if it is not stored."""
+    stored = release.configuration
+    if stored is None:
         return None
-    put_live = _put_live([row["version_id"] for row in kept["templates"]], release.revision)
+    releases = _made_live_by([row["version_id"] for row in stored["templates"]], release.revision)
     rows = [
-        (row["default"], LiveTemplate(row["name"], row["operation"], row["version"], put_live.get(row["version_id"])))
-        for row in kept["templates"]
+        (
+            row["default"],
+            LiveTemplate(row["name"], row["operation"], row["version"], releases.get(row["version_id"])),
+        )
+        for row in stored["templates"]
     ]
     defaults = {row.operation: row for default, row in rows if default}
-    # In the order of the form; PostgreSQL keeps none.
+    # In the order of the form, because PostgreSQL keeps no order of keys.
     order = [field.name for field in LiveConfiguration._meta.concrete_fields]
-    settings = sorted(kept["settings"].items(), key=lambda item: order.index(item[0]) if item[0] in order else 99)
+    settings = sorted(stored["settings"].items(), key=lambda item: order.index(item[0]) if item[0] in order else 99)
     values, _ = audit_queries.changes(AuditEntry(after=dict(settings)))
     until = _light(Release.objects.filter(revision__lte=release.revision))
     return Configuration(
         operations=[defaults.get(name) or LiveTemplate("", name) for name in OPERATIONS],
         others=[row for default, row in rows if not default],
-        providers=kept["providers"],
-        variables=kept.get("variables", []),
+        providers=stored["providers"],
+        variables=stored.get("variables", []),
         settings=values,
         chain_release=_changed_part(until, "providers"),
         settings_release=_changed_part(until, "settings"),
-        safety=_safety(kept.get("safety", {})),
+        safety=_safety(stored.get("safety", {})),
         safety_release=_changed_part(until, "safety"),
     )
 
 
 def _changed_part(releases: QuerySet[Release], part: str) -> Release | None:
-    """Return the newest of the releases that changed the part of the live configuration."""
+    """Return the newest release that changed this part of the live configuration."""
     return releases.filter(action__startswith=f"{parts.part(part).noun}.").first()
 
 
-def _safety(kept: dict[str, Any]) -> list[Value]:
-    """Return what was set for the filter: terms, which are texts, come last."""
+def _safety(stored: dict[str, Any]) -> list[Value]:
+    """Return the values of the safety filter. Terms, which are texts, come last."""
     order = ["mode", "when_language", "when_down", "when_unavailable", "model"]
-    shown = {name: value for name, value in kept.items() if name != STORED}
-    told = dict(sorted(shown.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)))
-    values, texts = audit_queries.changes(AuditEntry(after=told))
+    shown = {name: value for name, value in stored.items() if name != STORED}
+    in_order = dict(sorted(shown.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)))
+    values, texts = audit_queries.changes(AuditEntry(after=in_order))
     return [*values, *texts]
 
 
 def _changed(entry: AuditEntry) -> list[Value]:
-    """The short values that an entry changed, but for what its sentence says: the version, or all of a new thing."""
+    """Return the short values that an entry changed, except those in its sentence, and none for a new object."""
     if not (entry.before and entry.after):
         return []
-    return [value for value in audit_queries.changes(entry)[0] if value.changed and value.label not in TOLD_ELSEWHERE]
+    return [value for value in audit_queries.changes(entry)[0] if value.changed and value.label not in SHOWN_ELSEWHERE]
 
 
 def _light(releases: QuerySet[Release]) -> QuerySet[Release]:
-    """With what a row shows, without what is long."""
+    """Load the related objects that a row shows, without long columns."""
     related = releases.select_related("template", "version", "replaced", "comparison")
     return related.defer("configuration", "evidence", "version__body", "replaced__body")
 
 
 def _entries(releases: list[Release]) -> dict[int, list[AuditEntry]]:
-    """The audit entries of each release by revision, in order.
+    """Return the audit entries of the releases by revision, in order.
 
-    Before and after of a version that went live hold two whole texts, a page of them megabytes; what a row shows of
-    them, the versions say as well.
+    An entry about a live version contains two whole texts, so a page of them would be megabytes. Such entries are
+    loaded without texts, and their values are taken from the versions.
     """
     version_actions = registry.version_releases()
-    went_live = {
+    of_version = {
         release.revision: release for release in releases if release.version and release.action in version_actions
     }
-    of_versions = Q(revision__in=list(went_live), action__in=version_actions)
+    of_versions = Q(revision__in=list(of_version), action__in=version_actions)
     entries = AuditEntry.objects.filter(revision__in=[release.revision for release in releases])
     short = list(entries.filter(of_versions).defer("before", "after"))
     for entry in short:
-        release = went_live[entry.revision or 0]
-        entry.before, entry.after = _version_told(release.replaced), _version_told(release.version)
+        release = of_version[entry.revision or 0]
+        entry.before, entry.after = _version_values(release.replaced), _version_values(release.version)
     grouped: dict[int, list[AuditEntry]] = {}
     for entry in sorted([*short, *entries.exclude(of_versions)], key=lambda entry: entry.seq):
         grouped.setdefault(entry.revision or 0, []).append(entry)
     return grouped
 
 
-def _version_told(version: Version | None) -> dict[str, Any] | None:
-    """What the audit tells of a version, without its text."""
+def _version_values(version: Version | None) -> dict[str, Any] | None:
+    """Return the values of a version as its audit entry has them, without the text."""
     if version is None:
         return None
     return {"version": version.number} | {name: getattr(version, name) for name in SETTINGS}
 
 
-def _put_live(version_ids: list[int], revision: int) -> dict[int, Release]:
-    """By version id: the newest release up to the revision that made it live."""
+def _made_live_by(version_ids: list[int], revision: int) -> dict[int, Release]:
+    """Return by version id the newest release, up to the revision, that made the version live."""
     releases = Release.objects.filter(
         version__in=version_ids, action__in=registry.version_releases(), revision__lte=revision
     )

@@ -1,4 +1,4 @@
-"""Who changed what: the list, one entry, what it says about before and after, the check of the chain, and exports."""
+"""The pages of the audit: the list, one entry, the check of the chain, and exports."""
 
 from typing import Any
 from urllib.parse import urlencode
@@ -34,7 +34,7 @@ STEP_SALT = "promptops.audit.verify"
 
 @requires(Permission.READ)
 def index(request: Request) -> HttpResponse:
-    """The list, newest first; with `news`, what came since the newest entry of an open page."""
+    """Show the list, newest first. With `news`, return the entries after those of an open page."""
     if (address := clean_query(request)) is not None:
         return redirect(address)
     form = AuditFilterForm(request.GET)
@@ -42,35 +42,37 @@ def index(request: Request) -> HttpResponse:
     entries = queries.listed(filters)
     newest = queries.newest()
     if "news" in request.GET:
-        if filters.search:
+        if filters.is_search:
             entries = entries.filter(seq__gt=newest - REACH)
-        return news(request, entries, "history/audit/_news.html", shown=_told, form=form)
+        return news(request, entries, "history/audit/_news.html", shown=_with_sentences, form=form)
     before, after = whole_number(request.GET.get("before")), whole_number(request.GET.get("after"))
-    if filters.search:
+    if filters.is_search:
         shown = searched(entries, newest=newest, before=before, after=after)
     else:
         shown = page(entries, before=before, after=after)
-    return render(request, "history/audit/index.html", {"form": form, "page": shown, "lines": _told(shown.rows)})
+    return render(
+        request, "history/audit/index.html", {"form": form, "page": shown, "lines": _with_sentences(shown.rows)}
+    )
 
 
 @requires(Permission.READ)
 def detail(request: Request, seq: int) -> HttpResponse:
-    """One entry; with `changes`, only what it says about before and after, for the list."""
+    """Show one entry. With `changes`, return only its values before and after, for the list."""
     try:
-        entry_page = queries.found(seq)
+        shown = queries.entry_page(seq)
     except AuditEntry.DoesNotExist:
         raise Http404 from None
     template = "history/audit/_changes.html" if "changes" in request.GET else "history/audit/detail.html"
-    return render(request, template, {"shown": entry_page, "sentence": sentence_html(entry_page.entry)})
+    return render(request, template, {"shown": shown, "sentence": sentence_html(shown.entry)})
 
 
 @requires(Permission.READ)
 def verify(request: Request) -> HttpResponse:
-    """Check the chain, for about a second; the page asks for the next step until all is checked."""
-    given = request.GET.get("pin", "").strip()
-    context: dict[str, Any] = {"pin": given}
+    """Check the chain for about a second. The page requests further steps until all entries are checked."""
+    typed_pin = request.GET.get("pin", "").strip()
+    context: dict[str, Any] = {"pin": typed_pin}
     try:
-        pin = Link.read(given) if given else None
+        pin = Link.read(typed_pin) if typed_pin else None
     except ValidationError as error:
         return render(request, "history/audit/verify.html", context | {"refused": " ".join(error.messages)}, status=422)
     verdict = audit.verify(_checked(request, pin), pin=pin, seconds=STEP_SECONDS)
@@ -79,12 +81,12 @@ def verify(request: Request) -> HttpResponse:
         context["unprotected"] = queries.unprotected()
     else:
         step = signing.dumps([str(verdict.reached), str(pin or "")], salt=STEP_SALT)
-        context["next"] = urlencode({"step": step, **({"pin": given} if given else {})})
+        context["next"] = urlencode({"step": step, **({"pin": typed_pin} if typed_pin else {})})
     return render(request, "history/audit/_verify.html" if request.htmx else "history/audit/verify.html", context)
 
 
 def _checked(request: Request, pin: Link | None) -> Link:
-    """How far the steps before came. Signed, so that no address makes a check skip what it should look at."""
+    """Return the last entry that earlier steps checked. It is signed, so that no address makes a check skip entries."""
     try:
         reached, checked_pin = signing.loads(request.GET.get("step", ""), salt=STEP_SALT, max_age=STEP_AGE)
     except signing.BadSignature:
@@ -95,11 +97,11 @@ def _checked(request: Request, pin: Link | None) -> Link:
 @requires(Permission.READ)
 @require_POST
 def export(request: Request) -> HttpResponseBase:
-    """All entries that match the filters of the address, oldest first, as a file; noted in the audit first."""
+    """Export all entries that match the filters of the address, oldest first. The audit records it first."""
     form = AuditFilterForm(request.GET)
     format = exports.FORMATS.get(request.POST.get("format", ""))
     if format is None or not form.is_valid():
-        messages.error(request, "Nothing was exported: a filter cannot be used. Mend it or take it away.")
+        messages.error(request, "Nothing was exported, because a filter is invalid. Correct or remove the filter.")
         return redirect(f"{reverse('audit')}?{form.query}")
     filters = {name: form.data[name].strip() for name in form.given}
     last = record_export(
@@ -113,5 +115,5 @@ def export(request: Request) -> HttpResponseBase:
     )
 
 
-def _told(entries: list[AuditEntry]) -> list[tuple[AuditEntry, SafeString]]:
+def _with_sentences(entries: list[AuditEntry]) -> list[tuple[AuditEntry, SafeString]]:
     return [(entry, sentence_html(entry)) for entry in entries]

@@ -1,4 +1,4 @@
-"""What was live when: every release in order, one moment, one revision."""
+"""The pages of the timeline: the list of releases, one moment, and one revision."""
 
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
@@ -19,9 +19,9 @@ from promptops.web.request import Request
 
 @requires(Permission.READ)
 def index(request: Request) -> HttpResponse:
-    """The releases, newest first; with `at`, what was live then, and the releases up to then.
+    """Show the releases, newest first. With `at`, show the configuration of that moment and the releases before it.
 
-    With `news`, what came since the newest release of an open page.
+    With `news`, return the releases after those of an open page.
     """
     if (address := clean_query(request)) is not None:
         return redirect(address)
@@ -34,7 +34,7 @@ def index(request: Request) -> HttpResponse:
     template = form.given.get("template")
     releases = queries.listed(template)
     if "news" in request.GET:
-        return news(request, releases, "history/timeline/_news.html", shown=queries.told, form=form)
+        return news(request, releases, "history/timeline/_news.html", shown=queries.release_rows, form=form)
     moment = queries.at(at) if at else None
     if moment:
         releases = releases.filter(revision__lte=moment.release.revision if moment.release else 0)
@@ -47,16 +47,16 @@ def index(request: Request) -> HttpResponse:
         "live_template": moment.configuration.of(template) if template and moment and moment.configuration else None,
         "kept_since": queries.kept_since() if moment and moment.release and not moment.configuration else None,
         "page": shown,
-        "rows": queries.told(shown.rows),
+        "rows": queries.release_rows(shown.rows),
     }
     return render(request, "history/timeline/index.html", context)
 
 
 @requires(Permission.READ)
 def revision(request: Request, revision: int) -> HttpResponse:
-    """One revision: what it changed, the whole configuration that it stood for, and its runs."""
+    """Show one revision: its changes, its whole configuration, and its runs."""
     try:
-        shown = queries.found(revision)
+        shown = queries.revision_page(revision)
     except Release.DoesNotExist:
         raise Http404 from None
     config = safety.set_now() if parts.can_roll_back(shown.release.action) else None

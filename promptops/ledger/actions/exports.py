@@ -1,4 +1,7 @@
-"""Exports in the audit: anybody who reads can export, as often as they like, and nobody may flood the audit with it."""
+"""Exports in the audit. Every reader may export as often as they like, so entries are limited and the rest is counted.
+
+The files themselves are written by `web.exports` and by the features.
+"""
 
 from datetime import timedelta
 from typing import Any
@@ -18,16 +21,16 @@ registry.register(
     Action(
         "exports.counted",
         "{actor} exported {after[exports]} more times ({object})",
-        when="a person exported more of one kind within a minute of an entry; how often, and the first 20 names",
+        when="a person exported more of one kind within a minute; the entry has the count and the first 20 names",
         is_change=False,
     )
 )
 
 EXPORTS_EVERY = timedelta(minutes=1)
-"""At most one entry for a person and a kind of export in this time; further exports are counted in the next entry."""
+"""A person makes at most one entry in this time for each kind of export. The next entry counts the exports between."""
 
 NAMES_KEPT = 20
-"""How many names of exported things a tally keeps; the count goes on."""
+"""The number of names that a tally stores. Further exports are only counted."""
 
 
 @transaction.atomic
@@ -39,12 +42,12 @@ def record_export(
     object: models.Model | None = None,
     object_name: str = "",
 ) -> int:
-    """Record an export before it begins, and return the number of the newest audit entry that it may hold.
+    """Record an export before it begins. Return the number of the newest audit entry that the export may contain.
 
-    A person's further exports of the same kind within `EXPORTS_EVERY` are counted; the next entry holds the count and
-    the names as `also_exported`.
+    Further exports of the same person and kind within `EXPORTS_EVERY` are only counted. The next entry has the count
+    and the names as `also_exported`.
     """
-    head = AuditHead.objects.select_for_update().get(pk=1)  # also makes two exports of one person wait for each other
+    head = AuditHead.objects.select_for_update().get(pk=1)  # two exports of one person wait for each other, too
     if by.user is None:
         audit.record(action, by=by, object=object, object_name=object_name, after=after)
         return head.seq
@@ -65,7 +68,7 @@ def record_export(
 @transaction.atomic
 @background.hourly
 def record_counted_exports() -> int:
-    """Record what was only counted and has waited for at least `EXPORTS_EVERY`; return how many entries that made."""
+    """Record exports that were only counted, once `EXPORTS_EVERY` has passed. Return the number of entries made."""
     due = ExportTally.objects.filter(count__gt=0, since__lte=timezone.now() - EXPORTS_EVERY)
     if not due.exists():
         return 0
@@ -74,7 +77,7 @@ def record_counted_exports() -> int:
     for tally in tallies:
         by = Actor.person(tally.user)
         audit.record("exports.counted", by=by, object_name=tally.action, after={"exports": tally.count} | _also(tally))
-        # `since` goes on from here: this entry was the one of its minute.
+        # The next `EXPORTS_EVERY` starts with this entry.
         ExportTally.objects.filter(pk=tally.pk).update(since=timezone.now(), count=F("count") - tally.count, names=[])
     return len(tallies)
 

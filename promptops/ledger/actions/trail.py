@@ -1,6 +1,7 @@
-"""What people do about the audit itself: exporting it, being refused, and putting its triggers back."""
+"""Actions about the audit itself: exporting it, recording refusals, and restoring its triggers."""
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from django.db import connection, transaction
 from django.utils import timezone
@@ -9,7 +10,9 @@ from promptops.ledger import audit, registry
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import AuditEntry, AuditHead, audit_triggers
 from promptops.ledger.registry import Action
-from promptops.people.models import User
+
+if TYPE_CHECKING:
+    from promptops.people.models import User
 
 registry.noun("audit", "Audit")
 registry.noun("access", "Refusals")
@@ -18,13 +21,13 @@ registry.register(
     Action(
         "audit.exported",
         "{actor} exported audit entries as {after[format]}",
-        when="audit entries were exported; with the filters",
+        when="audit entries were exported; the entry has the filters",
         is_change=False,
     ),
     Action(
         "audit.protected",
-        "{actor} put back the triggers that keep the audit from being changed ({before[missing]})",
-        when="missing triggers were put back",
+        "{actor} restored the triggers that protect the audit ({before[missing]})",
+        when="missing triggers were restored",
     ),
     Action(
         "access.refused",
@@ -35,17 +38,17 @@ registry.register(
 )
 
 REFUSALS_EVERY = timedelta(minutes=1)
-"""At most one refusal of a person at one target is recorded in this time, so that nobody floods the audit."""
+"""A person makes at most one entry in this time for each target, so that nobody can flood the audit."""
 
 
 def record_refusal(target: str, *, by: Actor, method: str, permission: str, path: str = "") -> bool:
-    """Note that `by` was refused `target` (a view's name, or what a page's socket asked for) for want of a permission.
+    """Record that `by` lacked the permission for `target` (a view's name, or the action of a socket message).
 
-    Returns False where the same refusal was noted within the last minute. `path` does not count as a target: anybody
-    can ask for any number of addresses.
+    Returns False if the same refusal was recorded within `REFUSALS_EVERY`. `path` is not part of the target, because
+    anybody can ask for any number of addresses.
     """
     if _refused_lately(target, by.user):
-        return False  # the usual answer to a flood takes no lock
+        return False  # without the lock, because this is the usual case during a flood
     with transaction.atomic():
         AuditHead.objects.select_for_update().get(pk=1)
         if _refused_lately(target, by.user):
@@ -55,15 +58,15 @@ def record_refusal(target: str, *, by: Actor, method: str, permission: str, path
     return True
 
 
-def _refused_lately(target: str, user: User | None) -> bool:
-    # All that happened in that time is looked through: by its index that is a few rows, whatever was told before.
+def _refused_lately(target: str, user: "User | None") -> bool:
+    # The index on `at` finds the few entries of that time.
     lately = AuditEntry.objects.filter(at__gt=timezone.now() - REFUSALS_EVERY)
     return ("access.refused", user and user.pk, target) in lately.values_list("action", "actor_id", "object_name")
 
 
 @transaction.atomic
 def protect(*, by: Actor) -> list[str]:
-    """Put back the triggers that are missing, and note which; their names, none if all were there."""
+    """Restore missing triggers and record it. Return their names."""
     missing = audit_triggers.missing(connection)
     if missing:
         audit_triggers.install(connection)

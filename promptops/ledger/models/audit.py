@@ -1,4 +1,4 @@
-"""The append-only record of who changed what."""
+"""The tables of the audit: entries, the head of their chain, and counted exports."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 
 class AuditHead(models.Model):
-    """The single row (id 1) with the newest entry's number and hash; updating it makes writers wait for each other."""
+    """The single row (id 1) with the newest entry's number and hash. Writers wait for each other on this row."""
 
     seq = models.PositiveBigIntegerField(default=0)
     sha256 = models.CharField(max_length=64, default="0" * 64)
@@ -21,7 +21,7 @@ class AuditHead(models.Model):
 
 
 class ExportTally(models.Model):
-    """How often a person has exported something since the last audit entry of it (see ledger.actions.exports)."""
+    """The exports of a person since the last audit entry about them (`ledger.actions.exports`)."""
 
     user = models.ForeignKey("User", models.CASCADE, related_name="+")
     action = models.CharField(max_length=60)
@@ -37,10 +37,10 @@ class ExportTally(models.Model):
 
 
 class EntryNumberField(models.PositiveBigIntegerField):
-    """A number of 64 bits that SQLite takes as the row's own.
+    """A number of 64 bits that is also SQLite's row number.
 
-    Only a column declared as "integer" is another name of SQLite's rowid (https://www.sqlite.org/rowidtable.html). Any
-    other type gives an entry two names, and INSERT OR REPLACE by the second one passes the triggers.
+    Only a column of type "integer" is an alias of SQLite's rowid (https://www.sqlite.org/rowidtable.html). With any
+    other type a row has two keys, and INSERT OR REPLACE by the second one passes the triggers.
     """
 
     def db_type(self, connection: BaseDatabaseWrapper) -> str | None:
@@ -48,7 +48,7 @@ class EntryNumberField(models.PositiveBigIntegerField):
 
 
 class AuditEntry(models.Model):
-    """One line of the record. `sha256` covers all other fields and the entry before (see promptops.ledger.audit)."""
+    """One entry. `sha256` covers all other fields, and with `previous_sha256` the entry before it (`ledger.audit`)."""
 
     seq = EntryNumberField(primary_key=True)
     at = models.DateTimeField(db_index=True)
@@ -68,7 +68,7 @@ class AuditEntry(models.Model):
 
     class Meta:
         ordering = ["-seq"]
-        # Each filter of the page in the order of the page, so that its first rows are found without sorting.
+        # One for each filter of the page, in the order of the page, so that no filter needs sorting.
         indexes = [
             models.Index(fields=["action", "seq"], name="audit_action"),
             models.Index(fields=["actor", "seq"], name="audit_actor"),

@@ -1,8 +1,8 @@
-"""Triggers that make the audit append-only in the database itself, whoever writes to it and by whatever program.
+"""Triggers that make the audit append-only in the database itself, whatever program writes to it.
 
-Entries cannot be changed, removed or replaced, and the head only moves forward, to an entry that is there. There is no
-switch: who may change the database's own structure can drop the triggers, which the system check (site.system_checks)
-and a pinned head (docs/audit.md) then tell.
+Entries cannot be changed, removed or replaced. The head only moves forward, to an existing entry. No setting turns this
+off. Somebody who may change the database's structure can drop the triggers; the system check (`site.system_checks`) and
+a pinned head (docs/audit.md) detect that.
 """
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -21,7 +21,7 @@ def _sqlite(name: str, event: str, table: str, message: str, when: str = "1") ->
     return f"CREATE TRIGGER {name} BEFORE {event} ON {table} WHEN {when} BEGIN SELECT RAISE(ABORT, '{message}'); END"
 
 
-# By name. INSERT OR REPLACE removes the row in the way without asking the triggers for DELETE, so it has its own.
+# By name. INSERT OR REPLACE removes the old row without firing the triggers for DELETE, so it has its own trigger.
 SQLITE = {
     "audit_entry_update": _sqlite("audit_entry_update", "UPDATE", ENTRIES, ENTRY_REFUSED),
     "audit_entry_delete": _sqlite("audit_entry_delete", "DELETE", ENTRIES, ENTRY_REFUSED),
@@ -39,7 +39,7 @@ SQLITE = {
     ),
 }
 
-# Function -> its text. The error is one of integrity, as SQLite's is.
+# By name of the function. As on SQLite, the error is one of integrity.
 _RAISE = "RAISE EXCEPTION '{}' USING ERRCODE = 'integrity_constraint_violation';"
 POSTGRESQL_FUNCTIONS = {
     "audit_entry_refused": f"BEGIN {_RAISE.format(ENTRY_REFUSED)} END",
@@ -48,7 +48,7 @@ POSTGRESQL_FUNCTIONS = {
         f"{_RAISE.format(HEAD_REFUSED)} END"
     ),
 }
-# As PostgreSQL writes them down itself, which is what `missing` compares.
+# In the form in which PostgreSQL returns them, which `missing` compares.
 POSTGRESQL = {
     f"{prefix}_{event.lower()}": (
         f"CREATE TRIGGER {prefix}_{event.lower()} BEFORE {event} ON {table} "
@@ -60,7 +60,7 @@ POSTGRESQL = {
 
 
 def install(connection: BaseDatabaseWrapper) -> None:
-    """Make all triggers, instead of whatever is there under their names."""
+    """Create all triggers, replacing those with the same names."""
     remove(connection)
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
@@ -71,12 +71,12 @@ def install(connection: BaseDatabaseWrapper) -> None:
             cursor.execute(f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $${text}$$")
         for name, trigger in POSTGRESQL.items():
             cursor.execute(trigger)
-            # A trigger that is only enabled is skipped under session_replication_role = replica.
+            # Without ALWAYS, a trigger does not fire under session_replication_role = replica.
             cursor.execute(f"ALTER TABLE {_table(name)} ENABLE ALWAYS TRIGGER {name}")
 
 
 def remove(connection: BaseDatabaseWrapper) -> None:
-    """Take all triggers away; for the migration backwards."""
+    """Drop all triggers, for the migration backwards."""
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
             for name in SQLITE:
@@ -95,7 +95,8 @@ def _table(trigger: str) -> str:
 def missing(connection: BaseDatabaseWrapper, *, always: bool = True) -> list[str]:
     """Return the names of triggers that are missing, altered, or not enabled.
 
-    PostgreSQL's must be enabled for every replication role, unless `always` is off: before migration 0030 none was.
+    On PostgreSQL they must be enabled for every replication role, unless `always` is False: before migration 0030 they
+    were not.
     """
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
@@ -117,9 +118,9 @@ def missing(connection: BaseDatabaseWrapper, *, always: bool = True) -> list[str
 
 
 def is_keyed_by_number(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether `seq` is the only name of an entry's row; on SQLite a rebuilt table can have a rowid beside it.
+    """Return whether `seq` is the only key of an entry's row. On SQLite, a rebuilt table can also have a rowid.
 
-    SQLite keeps an index for every primary key that is no other name of the rowid.
+    SQLite makes an index for every primary key that is not an alias of the rowid.
     """
     if connection.vendor != "sqlite":
         return True

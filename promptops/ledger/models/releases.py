@@ -1,4 +1,4 @@
-"""The live configuration's counter and settings, and one row per release."""
+"""The tables of the live configuration (revision and settings) and of releases."""
 
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
@@ -7,11 +7,11 @@ from django.utils import timezone
 from promptops.prompts.content import SETTINGS
 
 HEDGE = "hedge_"
-"""What the name of a field with the hedging of an operation begins with. An operation without a field is not hedged."""
+"""The prefix of the fields that hedge an operation. An operation without such a field is not hedged."""
 
 
 def hedge_field(operation: str) -> models.CharField:
-    """When the next provider is started beside a slow one: "" never, "p95", or after that many milliseconds."""
+    """Return a field for when the next provider is called too: "" never, "p95", or after that many milliseconds."""
     return models.CharField(
         f"hedging of {operation}",
         max_length=6,
@@ -23,7 +23,7 @@ def hedge_field(operation: str) -> models.CharField:
 
 
 class LiveConfiguration(models.Model):
-    """The single row (id 1) that every release updates first, so that releases happen one after the other."""
+    """The single row (id 1) that every release updates first, so that releases wait for each other."""
 
     revision = models.PositiveIntegerField(default=0)
     timeout_ms = models.PositiveIntegerField(
@@ -48,7 +48,7 @@ class LiveConfiguration(models.Model):
 
 
 class Release(models.Model):
-    """What one revision changed: the answer to "what was live, since when, who put it there, and why"."""
+    """One revision: its change, author, time and reason, and the whole configuration from then on."""
 
     revision = models.PositiveIntegerField(primary_key=True)
     action = models.CharField(max_length=60)
@@ -59,7 +59,7 @@ class Release(models.Model):
     template = models.ForeignKey("Template", models.PROTECT, null=True, blank=True, related_name="releases")
     version = models.ForeignKey("Version", models.PROTECT, null=True, blank=True, related_name="releases")
     replaced = models.ForeignKey("Version", models.PROTECT, null=True, blank=True, related_name="+")
-    # Null: made before this was kept. See promptops.ledger.parts for what it holds; texts stay in the versions.
+    # Made by `ledger.parts.configuration`; texts stay in the versions. Null: an old release, which did not store it.
     configuration = models.JSONField(
         null=True, help_text="What was live from this revision on, without texts and keys."
     )

@@ -170,7 +170,7 @@ def index(request: Request) -> HttpResponse:
             "config": config,
             "form": ModeForm(config),
             "seen": config.changed_revision,
-            "history": timeline.told(queries.newest_releases()) if part == "safety/index.html" else [],
+            "history": timeline.release_rows(queries.newest_releases()) if part == "safety/index.html" else [],
         }
         return render(request, part, context)
     if not request.user.may(Permission.RELEASE):
