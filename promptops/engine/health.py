@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from promptops.engine.breaker import (
     EXTRA_CALLS_PER_RUN,
@@ -26,10 +26,10 @@ from promptops.engine.breaker import (
     OPEN_SECONDS,
     Breaker,
     Budget,
-    State,
 )
 from promptops.engine.errors import LLMProviderError
 from promptops.engine.policies import chosen_to_fall_back, policy_for
+from promptops.engine.provider_health import Cooldown, HealthView, Permit, ProviderHealth
 from promptops.engine.types import LLMProvider
 from promptops.stats.percentiles import percentile
 
@@ -39,86 +39,8 @@ LAST_RESORT_SECONDS = 120.0
 """How long a cooldown keeps a run away that can ask nobody else. A provider's own time may be hours, and an operator
 who has paid, or a limit that was lifted early, should not have to wait for it; one call in two minutes harms nobody."""
 
-LATENCIES_KEPT = 100
-"""How many of a provider's latest latencies its p95 is taken from."""
-
 LATENCIES_NEEDED = 20
 """Fewer tell nothing about the slowest twentieth."""
-
-
-@dataclass(frozen=True)
-class HealthView:
-    """How a provider is doing, for people to see.
-
-    `state` is the breaker's, `since` the Unix time of its last change, `reason` why the provider is misconfigured, or,
-    while the breaker is not closed, the last error that counted. `limit` is `None` for a provider without one.
-
-    `trouble` is the kind of the error that marked the provider misconfigured: "auth", "missing_key", "not_found" or
-    "quota". `cooldown_since` is the Unix time of the answer that asked for the cooldown, `cooldown_reason` the error in
-    it; both are `None` without a cooldown, the reason also after an answer that used up a rate limit. These three
-    explain the state and are no part of it, so two views are compared without them.
-    """
-
-    state: State = "closed"
-    reason: str | None = None
-    since: float | None = None
-    cooldown_left_ms: int = 0
-    misconfigured: bool = False
-    in_flight: int = 0
-    limit: int | None = None
-    trouble: str | None = field(default=None, compare=False)
-    cooldown_since: float | None = field(default=None, compare=False)
-    cooldown_reason: str | None = field(default=None, compare=False)
-
-    @property
-    def out_of_credit(self) -> bool:
-        """Whether the provider's account has no credit left."""
-        return self.trouble == "quota"
-
-
-@dataclass(eq=False)
-class Permit:
-    """The right to make one call; `probe` marks the one that decides about an open breaker.
-
-    `cooling` marks the one call that is made although the provider is cooling down. `of` is what was known of the
-    provider then: how the call ends says nothing of one that was changed meanwhile.
-    """
-
-    key: str
-    probe: bool = False
-    cooling: bool = False
-    settled: bool = False
-    of: _Provider | None = field(default=None, repr=False)
-
-
-@dataclass
-class _Cooldown:
-    """Until when a provider is left alone; `until` and `began` on the monotonic clock, `since` in Unix time."""
-
-    until: float = 0.0
-    began: float = 0.0
-    since: float | None = None
-    reason: str | None = None
-
-
-@dataclass
-class _Provider:
-    breaker: Breaker = field(default_factory=Breaker)
-    cooldown: _Cooldown = field(default_factory=_Cooldown)
-    asked_while_cooling: bool = False
-    in_flight: int = 0
-    limit: int | None = None
-    misconfigured: str | None = None
-    trouble: str | None = None
-    reason: str | None = None
-    since: float | None = None
-    latencies: dict[bool, deque[float]] = field(
-        default_factory=lambda: {streamed: deque(maxlen=LATENCIES_KEPT) for streamed in (False, True)}
-    )
-
-    @property
-    def full(self) -> bool:
-        return self.limit is not None and self.in_flight >= self.limit
 
 
 @dataclass(eq=False)
@@ -140,7 +62,7 @@ class HealthRegistry:
         self.clock = clock
         self._wall_clock = wall_clock
         self._lock = threading.RLock()
-        self._providers: dict[str, _Provider] = {}
+        self._providers: dict[str, ProviderHealth] = {}
         self._waiters: deque[_Waiter] = deque()
         self._hedges = Budget()
         # Full, so that the first run of a fresh registry may retry.
@@ -153,7 +75,7 @@ class HealthRegistry:
     def view(self, name: str) -> HealthView:
         """Return how the provider is doing now; one that was never asked is healthy."""
         with self._lock:
-            known = self._providers.get(name, _Provider())
+            known = self._providers.get(name, ProviderHealth())
             cooldown, left = known.cooldown, max(0.0, known.cooldown.until - self.clock())
             return HealthView(
                 state=known.breaker.state,
@@ -173,7 +95,7 @@ class HealthRegistry:
         twin = HealthRegistry(clock=self.clock, wall_clock=self._wall_clock)
         with self._lock:
             for key, known in self._providers.items():
-                twin._providers[key] = _Provider(breaker=known.breaker.copy(), cooldown=replace(known.cooldown))
+                twin._providers[key] = ProviderHealth(breaker=known.breaker.copy(), cooldown=replace(known.cooldown))
         return twin
 
     def forget(self, name: str) -> None:
@@ -184,7 +106,7 @@ class HealthRegistry:
         with self._lock:
             before = self._providers.pop(name, None)
             if before is not None:
-                self._providers[name] = _Provider(in_flight=before.in_flight, limit=before.limit)
+                self._providers[name] = ProviderHealth(in_flight=before.in_flight, limit=before.limit)
 
     def end_cooldown(self, name: str) -> bool:
         """End the provider's cooldown, as an operator may, and return whether there was one."""
@@ -192,7 +114,7 @@ class HealthRegistry:
             known = self._providers.get(name)
             if known is None or known.cooldown.until <= self.clock():
                 return False
-            known.cooldown = _Cooldown()
+            known.cooldown = Cooldown()
             self._hand_on(name)
             return True
 
@@ -262,7 +184,7 @@ class HealthRegistry:
             known.latencies[streamed].append(latency_ms)
             known.misconfigured = known.trouble = None
             if permit.cooling:
-                known.cooldown = _Cooldown()
+                known.cooldown = Cooldown()
             self._count_success(known, permit)
             self._cool_down(known, retry_after_s)
             self._hand_on(permit.key)
@@ -323,13 +245,13 @@ class HealthRegistry:
 
     # Under the lock
 
-    def _known(self, key: str) -> _Provider:
+    def _known(self, key: str) -> ProviderHealth:
         known = self._providers.get(key)
         if known is None:
-            known = self._providers[key] = _Provider()
+            known = self._providers[key] = ProviderHealth()
         return known
 
-    def _admit(self, key: str, known: _Provider, *, last_resort: bool = False) -> Permit | None:
+    def _admit(self, key: str, known: ProviderHealth, *, last_resort: bool = False) -> Permit | None:
         if known.full or self.blocked_for(key, last_resort=last_resort):
             return None
         probe = known.breaker.state != "closed" and not last_resort
@@ -341,7 +263,7 @@ class HealthRegistry:
         known.in_flight += 1
         return Permit(key, probe, cooling, of=known)
 
-    def _settle(self, permit: Permit) -> _Provider | None:
+    def _settle(self, permit: Permit) -> ProviderHealth | None:
         if permit.settled:
             return None
         permit.settled = True
@@ -354,7 +276,7 @@ class HealthRegistry:
             known.asked_while_cooling = False
         return known
 
-    def _count_success(self, known: _Provider, permit: Permit) -> None:
+    def _count_success(self, known: ProviderHealth, permit: Permit) -> None:
         before = known.breaker.state
         known.breaker.success(probe=permit.probe)
         if known.breaker.state == "closed":
@@ -362,7 +284,7 @@ class HealthRegistry:
             if before != "closed":
                 known.since = self._wall_clock()
 
-    def _count_failure(self, known: _Provider, error: LLMProviderError, permit: Permit) -> None:
+    def _count_failure(self, known: ProviderHealth, error: LLMProviderError, permit: Permit) -> None:
         before = known.breaker.state
         known.breaker.failure(self.clock(), probe=permit.probe)
         if known.breaker.state != "closed":
@@ -370,11 +292,11 @@ class HealthRegistry:
             if before == "closed":
                 known.since = self._wall_clock()
 
-    def _cool_down(self, known: _Provider, seconds: float | None, reason: str | None = None) -> None:
+    def _cool_down(self, known: ProviderHealth, seconds: float | None, reason: str | None = None) -> None:
         if seconds:
             now = self.clock()
             until = max(known.cooldown.until, now + seconds)
-            known.cooldown = _Cooldown(until, now, self._wall_clock(), reason)
+            known.cooldown = Cooldown(until, now, self._wall_clock(), reason)
 
     def _hand_on(self, key: str) -> None:
         """Give the place that became free to the first run that waits for it.

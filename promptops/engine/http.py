@@ -19,7 +19,6 @@ import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Self
 from weakref import WeakSet
@@ -30,6 +29,7 @@ import yarl
 from aiohttp.connector import Connection
 
 from promptops.engine.addresses import ForbiddenAddressError, guarded_socket, refusal_of_url
+from promptops.engine.auth import BearerKey
 from promptops.engine.event_stream import BYTE_ORDER_MARK
 from promptops.engine.inflate import STEP_BYTES, InflateError, Inflater
 
@@ -64,29 +64,6 @@ class CallFailed(Exception):
         self.reason = reason
         self.timed_out = timed_out
         self.too_long = too_long
-
-
-@dataclass(frozen=True)
-class AuthHeader:
-    """The request header that carries a key, and what goes before the key."""
-
-    name: str = "Authorization"
-    prefix: str = ""
-
-
-BEARER = AuthHeader(prefix="Bearer ")
-
-
-class BearerKey:
-    """A key to send. An object, so that a traceback that shows variables does not show it."""
-
-    def __init__(self, key: str, auth: AuthHeader = BEARER) -> None:
-        self._key = key
-        self._auth = auth
-
-    def header(self) -> tuple[str, str]:
-        """Return the name and the value of the request header that carries it."""
-        return self._auth.name, self._auth.prefix + self._key
 
 
 _EVENT_STARTS = frozenset({b":", b"d", b"e", b"i", b"r"})

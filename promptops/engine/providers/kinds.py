@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from promptops.engine.http import BEARER, AuthHeader
+from promptops.engine.auth import BEARER, AuthHeader
 from promptops.engine.providers import cerebras, groq, local
 from promptops.engine.providers.cerebras import CerebrasProvider
 from promptops.engine.providers.groq import GroqProvider

@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Literal
 
 from promptops.engine import http
 from promptops.engine.answers import split_reasoning
+from promptops.engine.auth import BEARER, AuthHeader, BearerKey
 from promptops.engine.errors import (
     LLMAuthError,
     LLMEmptyError,
@@ -109,7 +110,7 @@ class ChatCompletions(ProviderOptions):
     model: str | None
     timeout_ms: int | None
     key_env: str | None
-    auth: http.AuthHeader
+    auth: AuthHeader
     profile: ClassVar[Profile] = Profile()
 
     def __post_init__(self) -> None:
@@ -230,7 +231,7 @@ class ChatCompletions(ProviderOptions):
         yield result
 
     def _post(self, payload: dict[str, Any]) -> Awaitable[http.Reply]:
-        key = http.BearerKey(self.api_key, self.auth) if self.api_key else None
+        key = BearerKey(self.api_key, self.auth) if self.api_key else None
         return http.post_json(endpoint(self.base_url), payload, key=key)
 
     def _payload(self, request: LLMRequest, *, stream: bool) -> dict[str, Any]:
@@ -372,7 +373,7 @@ class OpenAICompatibleProvider(ChatCompletions):
     model: str | None = None
     timeout_ms: int | None = None
     key_env: str | None = None
-    auth: http.AuthHeader = http.BEARER
+    auth: AuthHeader = BEARER
 
 
 async def _words_of_refusal(reply: http.Reply) -> ReportedError | None:
