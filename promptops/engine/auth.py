@@ -1,4 +1,4 @@
-"""The request header that carries a provider's key. Where a key may go is decided elsewhere."""
+"""The request header that carries a provider's key. `promptops/providers` decides where a key may go."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known about the health of one provider: records without locks, clocks and rules.
+"""The health records of one provider, without locks, clocks and rules.
 
 `health.py` changes them under its lock, `breaker.py` has the arithmetic of the breaker.
 """
@@ -11,20 +11,21 @@ from dataclasses import dataclass, field
 from promptops.engine.breaker import Breaker, State
 
 LATENCIES_KEPT = 100
-"""How many of a provider's latest latencies its p95 is taken from."""
+"""The number of latest latencies from which a provider's p95 is computed."""
 
 
 @dataclass(frozen=True)
 class HealthView:
     """How a provider is doing, for people to see.
 
-    `state` is the breaker's, `since` the Unix time of its last change, `reason` why the provider is misconfigured, or,
-    while the breaker is not closed, the last error that counted. `limit` is `None` for a provider without one.
+    `state` is the breaker's state, `since` the Unix time of its last change. `reason` says why the provider is
+    misconfigured, or, while the breaker is not closed, names the last error that counted. `limit` is `None` for a
+    provider without a limit.
 
     `trouble` is the kind of the error that marked the provider misconfigured: "auth", "missing_key", "not_found" or
-    "quota". `cooldown_since` is the Unix time of the answer that asked for the cooldown, `cooldown_reason` the error in
-    it; both are `None` without a cooldown, the reason also after an answer that used up a rate limit. These three
-    explain the state and are no part of it, so two views are compared without them.
+    "quota". `cooldown_since` is the Unix time of the answer that began the cooldown, `cooldown_reason` the error in
+    that answer. Both are `None` without a cooldown; the reason is also `None` after an answer that used up a rate
+    limit. These three explain the state and are not part of it, so a comparison of two views ignores them.
     """
 
     state: State = "closed"
@@ -40,16 +41,16 @@ class HealthView:
 
     @property
     def out_of_credit(self) -> bool:
-        """Whether the provider's account has no credit left."""
+        """Return whether the provider's account has no credit left."""
         return self.trouble == "quota"
 
 
 @dataclass(eq=False)
 class Permit:
-    """The right to make one call; `probe` marks the one that decides about an open breaker.
+    """The right to make one call. `probe` marks the call that decides about an open breaker.
 
-    `cooling` marks the one call that is made although the provider is cooling down. `of` is what was known of the
-    provider then: how the call ends says nothing of one that was changed meanwhile.
+    `cooling` marks the one call that is made although the provider is cooling down. `of` is the provider's health when
+    the permit was given. If the provider was changed since then, the result of the call does not count.
     """
 
     key: str
@@ -61,7 +62,7 @@ class Permit:
 
 @dataclass
 class Cooldown:
-    """Until when a provider is left alone; `until` and `began` on the monotonic clock, `since` in Unix time."""
+    """A time in which runs avoid a provider. `until` and `began` are monotonic, `since` is Unix time."""
 
     until: float = 0.0
     began: float = 0.0
@@ -71,6 +72,8 @@ class Cooldown:
 
 @dataclass
 class ProviderHealth:
+    """The health of one provider. `latencies` are in ms, by whether the answer was streamed."""
+
     breaker: Breaker = field(default_factory=Breaker)
     cooldown: Cooldown = field(default_factory=Cooldown)
     asked_while_cooling: bool = False
@@ -86,4 +89,5 @@ class ProviderHealth:
 
     @property
     def full(self) -> bool:
+        """Return whether as many calls as its limit are in progress."""
         return self.limit is not None and self.in_flight >= self.limit

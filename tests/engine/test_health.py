@@ -361,7 +361,7 @@ async def test_waiting_ends_with_the_deadline_and_leaves_nothing_behind():
     )
     await asyncio.sleep(0.01)
     started = time.monotonic()
-    with pytest.raises(LLMBusyError, match="a has its 1 calls in progress"):
+    with pytest.raises(LLMBusyError, match="a has 1 of 1 calls in progress"):
         await complete_chain(ask(), [FakeProvider("a", max_concurrent=1)], timeout_ms=80, health=health)
     assert 0.075 <= time.monotonic() - started <= 0.2
     given_up = asyncio.ensure_future(

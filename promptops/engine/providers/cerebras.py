@@ -1,4 +1,4 @@
-"""Cerebras."""
+"""The provider class of Cerebras."""
 
 from __future__ import annotations
 

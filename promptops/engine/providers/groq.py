@@ -1,4 +1,4 @@
-"""Groq."""
+"""The provider class of Groq."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KEY_ENV = "GROQ_API_KEY"
 
 
 def _effort(model: str, effort: ReasoningEffort) -> str:
-    """Groq's gpt-oss cannot be told not to think at all; its other reasoning models know only none and default."""
+    """Return Groq's name for an effort. gpt-oss always thinks; Groq's other models know only none and default."""
     if "gpt-oss" in model:
         return "low" if effort == "none" else effort
     return "none" if effort == "none" else "default"
