@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -11,8 +12,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 from promptops.engine import (
     ChainEvent,
+    HealthRegistry,
     LLMMessage,
     LLMProviderError,
     LLMRateLimitedError,
@@ -22,7 +26,14 @@ from promptops.engine import (
     StreamEvent,
     TextChunk,
     close_client,
+    complete_chain,
 )
+from promptops.engine.health import FAILURES_TO_OPEN
+
+KEY = "sk-very-secret-4711"
+"""A key that no message, log line or traceback may show."""
+
+BOTH = pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
 
 
 def ask(text: str = "a fox", **fields: Any) -> LLMRequest:
@@ -84,6 +95,35 @@ def hang(seconds: float = 30.0) -> Callable[[], Awaitable[str]]:
         return "too late"
 
     return wait
+
+
+def provider(base_url: str = "http://model.test/v1", **fields: Any) -> OpenAICompatibleProvider:
+    """Return a provider named "acme" with `KEY`."""
+    return OpenAICompatibleProvider(base_url, **{"name": "acme", "api_key": KEY, **fields})
+
+
+def closed_port() -> int:
+    """Return a port of loopback on which nothing listens."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
+
+
+class Clock:
+    """A clock that moves only when `now` is set."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def fail(health: HealthRegistry, *providers: FakeProvider, times: int = FAILURES_TO_OPEN) -> None:
+    """Make runs of `providers` that all end with an error."""
+    for _ in range(times):
+        with pytest.raises(LLMProviderError):
+            await complete_chain(ask(), providers, timeout_ms=1000, health=health)
 
 
 def refuse(message: str = "no", *, retryable: bool = True) -> LLMProviderError:
@@ -275,6 +315,18 @@ def completion(content: object = "a red fox", finish: str | None = "stop", **fie
     """A chat completion as JSON."""
     message = {"role": "assistant", "content": content}
     return {"choices": [{"index": 0, "message": message, "finish_reason": finish}], **fields}
+
+
+async def failing(says: bytes, *, stream: bool = False) -> LLMProviderError:
+    """Return the error of a provider whose server answers with `says` to its only request."""
+    error, requests = await call_server(says, stream=stream)
+    assert isinstance(error, LLMProviderError), error
+    assert len(requests) == 1
+    return error
+
+
+GOOD = http_answer(completion())
+"""A whole HTTP answer with the text "a red fox"."""
 
 
 async def collect(events: AsyncIterator[ChainEvent], into: list[ChainEvent] | None = None) -> list[ChainEvent]:
