@@ -26,7 +26,6 @@ from promptops.engine.health import FAILURES_TO_OPEN, OPEN_SECONDS
 from tests.engine.fault_servers import (
     GOOD_STREAM,
     LENGTH,
-    SLACK,
     at,
     dripping,
     head,
@@ -66,13 +65,13 @@ async def test_a_run_ends_with_its_deadline(respond, providers):
                 await complete_chain(ask(), [at(server, f"p{n}") for n, server in enumerate(bad)], timeout_ms=150)
             assert len(caught.value.attempts) == providers
             for server in bad:
-                await server.wait_closed(0.3)
+                await server.wait_closed()
 
         assert 0.145 <= await quickest(run, good=0.2) <= 0.2
 
 
 async def test_a_listener_that_never_accepts():
-    """A full backlog: the connection itself hangs."""
+    """The backlog is full, so the connection itself hangs, until the attempt's share is over."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(0)
@@ -82,7 +81,7 @@ async def test_a_listener_that_never_accepts():
             filler.connect_ex(listening.getsockname())
         async with servers(answer_with(GOOD)) as (good,):
             dead = OpenAICompatibleProvider(f"http://127.0.0.1:{listening.getsockname()[1]}/v1", name="dead")
-            response = await complete_chain(ask(), [dead, at(good, "good")], timeout_ms=200)
+            response = await complete_chain(ask(), [dead, at(good, "good")], timeout_ms=2000)
             assert (response.provider, response.attempts[0].error_kind) == ("good", "timeout")
         for filler in fillers:
             filler.close()
@@ -91,7 +90,7 @@ async def test_a_listener_that_never_accepts():
 # Rate limits
 
 
-@pytest.mark.parametrize("seconds", [2, 3600])
+@pytest.mark.parametrize("seconds", [4, 3600])
 async def test_retry_after_keeps_everybody_away(seconds):
     now = 1000.0
     health = HealthRegistry(clock=lambda: now)
@@ -103,7 +102,7 @@ async def test_retry_after_keeps_everybody_away(seconds):
         runs = [complete_chain(ask(), providers, timeout_ms=5000, health=health) for _ in range(20)]
         assert {response.provider for response in await asyncio.gather(*runs)} == {"good"}
         assert (len(bad.requests), len(good.requests)) == (1, 21)
-        assert time.monotonic() - started < 1.5  # nobody slept
+        assert time.monotonic() - started < 3.5  # no run waited for the cooldown
         now += 0.02
         await complete_chain(ask(), providers, timeout_ms=5000, health=health)
         assert len(bad.requests) == 2
@@ -117,8 +116,8 @@ async def test_retry_after_counts_although_the_body_never_comes(then, close):
         response = await complete_chain(ask(), [at(bad), at(good, "good")], timeout_ms=9000, health=health)
         assert [attempt.error_kind for attempt in response.attempts] == ["rate_limited", None]
         assert health.view("bad").cooldown_left_ms == pytest.approx(7000, abs=1000)
-        assert time.monotonic() - started < 1 + SLACK
-        await bad.wait_closed(0.3)
+        assert time.monotonic() - started < 4  # less than the share of the first provider
+        await bad.wait_closed()
 
 
 async def test_a_limit_that_is_used_up_spares_the_next_request():
@@ -211,12 +210,12 @@ async def test_a_stream_that_breaks_after_its_first_text_is_never_a_success(resp
     async with servers(respond, answer_with(GOOD_STREAM)) as (bad, good):
         events: list = []
         with pytest.raises(LLMInterruptedError) as caught:
-            await collect(run_chain(ask(), [at(bad), at(good, "good")], timeout_ms=200), events)
+            await collect(run_chain(ask(), [at(bad), at(good, "good")], timeout_ms=600), events)
         assert text_of(events) == "a half"
         assert not any(isinstance(found, RunDone) for found in events)
         assert (len(good.requests), [attempt.error_kind for attempt in caught.value.attempts]) == (0, ["interrupted"])
         if closes:
-            await bad.wait_closed(0.3)
+            await bad.wait_closed()
 
 
 async def test_a_stream_without_done_is_a_success_when_it_says_that_it_is_over():
@@ -238,7 +237,7 @@ async def test_a_caller_that_goes_away_leaves_nothing():
                 async for happened in events:
                     if isinstance(happened, TextChunk):
                         break
-            await server.wait_closed(0.3)
+            await server.wait_closed()
             assert [(attempt.outcome, attempt.usage_estimated) for attempt in attempts] == [("canceled", True)]
             assert attempts[0].cost > 0
         assert (health.view("bad").state, health.view("bad").in_flight) == ("closed", 0)
@@ -254,7 +253,7 @@ async def test_the_loser_of_a_race_is_closed_and_counted_once():
             health=health,
             hedge=HedgePolicy(delay_ms=30, budget=1.0),
         )
-        await slow.wait_closed(0.3)
+        await slow.wait_closed()
         assert [(attempt.provider, attempt.outcome) for attempt in response.attempts] == [
             ("bad", "canceled"),
             ("good", "succeeded"),
@@ -269,5 +268,5 @@ async def test_the_timeline_of_an_attempt():
         first, second = [(await complete_chain(ask(), [at(server)], timeout_ms=2000)).attempts[0] for _ in range(2)]
         for attempt in (first, second):
             assert 0 <= attempt.connect_ms <= attempt.latency_ms
-            assert attempt.queued_ms == pytest.approx(0, abs=20)
+            assert attempt.queued_ms == pytest.approx(0, abs=200)
         assert server.connections == 1

@@ -60,7 +60,7 @@ async def test_the_delay_is_the_providers_own_p95(health):
     started = time.monotonic()
     response = await complete_chain(ask(), [slow, second], timeout_ms=2000, health=health, hedge=policy)
     assert response.provider == "b"
-    assert time.monotonic() - started < 0.2
+    assert time.monotonic() - started < 0.9  # before the first provider answers
 
 
 async def test_hedges_keep_to_their_budget(health):

@@ -91,7 +91,7 @@ async def test_a_run_ends_with_its_deadline_and_closes_its_sockets(respond, stre
                     run_chain(ask(), [provider(server.url)], timeout_ms=150, delivery="stream" if stream else "whole")
                 )
             assert caught.value.attempts[0].error_kind == "timeout"
-            await server.wait_closed(0.2)
+            await server.wait_closed()
 
         assert 0.145 <= await quickest(run, good=0.2) <= 0.2
 
@@ -99,10 +99,10 @@ async def test_a_run_ends_with_its_deadline_and_closes_its_sockets(respond, stre
 async def test_after_a_timeout_the_fallback_gets_its_share():
     async with loopback(drip) as slow, loopback(answer_with(GOOD)) as good:
         started = time.monotonic()
-        response = await complete_chain(ask(), [provider(slow.url), provider(good.url, name="good")], timeout_ms=300)
+        response = await complete_chain(ask(), [provider(slow.url), provider(good.url, name="good")], timeout_ms=1000)
         assert response.provider == "good"
-        assert time.monotonic() - started == pytest.approx(0.15, abs=0.1)
-        await slow.wait_closed(0.2)
+        assert 0.495 <= time.monotonic() - started < 1
+        await slow.wait_closed()
 
 
 @pytest.mark.parametrize(("own", "asked"), [(60, None), (None, 60), (60, 5000), (5000, 60)])
@@ -111,9 +111,9 @@ async def test_a_provider_alone_keeps_its_limits(own, asked):
         started = time.monotonic()
         with pytest.raises(LLMTimeoutError, match="acme did not answer within 60 ms") as caught:
             await provider(server.url, timeout_ms=own).complete(ask(timeout_ms=asked))
-        assert time.monotonic() - started == pytest.approx(0.06, abs=0.1)
+        assert 0.055 <= time.monotonic() - started < 4
         assert caught.value.retryable is True
-        await server.wait_closed(0.2)
+        await server.wait_closed()
 
 
 async def test_a_refused_connection_is_no_timeout():
@@ -162,7 +162,7 @@ async def test_a_stalled_stream_is_interrupted_at_the_deadline():
         async def run() -> None:
             with pytest.raises(LLMInterruptedError):
                 await collect(run_chain(ask(), [provider(server.url)], timeout_ms=150))
-            await server.wait_closed(0.2)
+            await server.wait_closed()
 
         assert 0.145 <= await quickest(run, good=0.2) <= 0.2
 
@@ -174,8 +174,8 @@ async def test_a_stream_that_is_over_but_does_not_end_is_a_success(close):
         started = time.monotonic()
         events = await collect(run_chain(ask(), [provider(server.url)], timeout_ms=5000))
         assert events[-1].response.content == "a fox"
-        assert time.monotonic() - started < 0.5
-        await server.wait_closed(0.2)
+        assert time.monotonic() - started < 1.8  # less than `DOUBT_SECONDS`
+        await server.wait_closed()
 
 
 async def test_text_arrives_while_the_stream_runs():
@@ -206,7 +206,7 @@ async def test_canceling_closes_the_socket():
         reading.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reading
-        await server.wait_closed(0.2)
+        await server.wait_closed()
         assert [attempt.outcome for attempt in attempts] == ["canceled"]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections.abc import Callable
 
 import pytest
@@ -41,6 +40,7 @@ from tests.engine.helpers import (
     http_answer,
     limited,
     loopback,
+    quickest,
 )
 
 
@@ -76,7 +76,7 @@ async def test_a_provider_alone_is_asked_once_more(error, waits):
     response = events[-1].response
     assert (response.content, response.fallback_used) == ("fine", False)
     assert [attempt.outcome for attempt in response.attempts] == ["failed", "succeeded"]
-    assert response.attempts[1].queued_ms == pytest.approx(waits * 1000, abs=100)
+    assert -100 <= response.attempts[1].queued_ms - waits * 1000 < 600
 
 
 @pytest.mark.parametrize(
@@ -92,10 +92,13 @@ async def test_a_provider_alone_is_asked_once_more(error, waits):
     ids=lambda error: type(error).__name__,
 )
 async def test_other_errors_are_not_retried(error):
-    alone, started = Once("a", error), time.monotonic()
-    with pytest.raises(LLMProviderError):
-        await complete_chain(ask(), [alone], timeout_ms=20_000, health=HealthRegistry())
-    assert (len(alone.requests), time.monotonic() - started < 0.2) == (1, True)
+    async def run() -> None:
+        alone = Once("a", error)
+        with pytest.raises(LLMProviderError):
+            await complete_chain(ask(), [alone], timeout_ms=20_000, health=HealthRegistry())
+        assert len(alone.requests) == 1
+
+    assert await quickest(run, good=0.2) < 0.2
 
 
 async def test_never_more_than_once():
@@ -136,10 +139,13 @@ async def test_the_last_one_left_is_asked_once_more():
 
 
 async def test_without_time_left_the_run_ends_at_once():
-    alone, started = Once("a", LLMServerError("503")), time.monotonic()
-    with pytest.raises(LLMServerError):
-        await complete_chain(ask(), [alone], timeout_ms=round(RETRY_PAUSE_SECONDS * 900), health=HealthRegistry())
-    assert (len(alone.requests), time.monotonic() - started < 0.1) == (1, True)
+    async def run() -> None:
+        alone = Once("a", LLMServerError("503"))
+        with pytest.raises(LLMServerError):
+            await complete_chain(ask(), [alone], timeout_ms=round(RETRY_PAUSE_SECONDS * 900), health=HealthRegistry())
+        assert len(alone.requests) == 1
+
+    assert await quickest(run, good=0.1) < 0.1
 
 
 async def test_without_a_shared_health_nobody_is_asked_twice():
@@ -179,7 +185,7 @@ async def test_a_retry_waits_for_room():
     await asyncio.sleep(RETRY_PAUSE_SECONDS + 0.1)
     assert len(alone.requests) == 1
     health.canceled(other)
-    assert (await asyncio.wait_for(run, 0.5)).content == "fine"
+    assert (await asyncio.wait_for(run, 10)).content == "fine"
 
 
 # What they may cost

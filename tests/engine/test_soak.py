@@ -285,7 +285,7 @@ async def soak_sockets(runs: int) -> None:
         assert [health.view(provider.name).in_flight for provider in providers] == [0, 0, 0]
         await close_client()
         for server in servers:
-            await server.wait_closed(1)
+            await server.wait_closed()
         await asyncio.sleep(0.05)
         assert asyncio.all_tasks() - before == set()
 

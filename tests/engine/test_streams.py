@@ -209,10 +209,10 @@ async def test_the_answer_as_written_is_kept_beside_the_answer_as_read(stream):
 
 def seconds_for(events: list[dict[str, object]]) -> float:
     answer = StreamedAnswer()
-    started = time.perf_counter()
+    started = time.process_time()
     for one in events:
         answer._event(one)
-    return time.perf_counter() - started
+    return time.process_time() - started
 
 
 @pytest.mark.parametrize(

@@ -163,10 +163,10 @@ def test_names_are_those_that_the_database_takes():
 @pytest.mark.parametrize("part", ["{{", "{{ ", "{{ a", "\\{{", "{{a}}", "}}", "{", "{" + " " * 999, "\n{{ a b }}"])
 def test_a_hostile_text_of_the_greatest_size_is_checked_at_once(part):
     text = part * (65536 // len(part))
-    began = time.perf_counter()
+    began = time.process_time()
     assert len(check(text, ["a", "b"])) <= MOST_PROBLEMS
     fill(text, {"a": "x"})
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 def test_a_snapshot_fills_for_its_operation():
