@@ -26,9 +26,6 @@ from tests.engine.helpers import (
 
 GOOD_STREAM = STREAM_HEAD + part(delta("a red fox", "stop")) + part(event("[DONE]")) + STREAM_END
 
-SLACK = 0.25
-"""Seconds that a busy machine may add to a measured time."""
-
 
 def at(server: Loopback, name: str = "bad", **fields) -> OpenAICompatibleProvider:
     """Return a provider that calls `server` with `KEY`."""

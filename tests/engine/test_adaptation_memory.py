@@ -43,7 +43,7 @@ async def test_what_was_learned_is_asked_right_at_once_and_can_be_forgotten():
             await one.complete(ask(temperature=0.7))
             counts.append(len(server.requests))
         assert counts == [2, 3]
-        # The same server, written differently; another model of it is another matter.
+        # The same server with another spelling counts, another model of it does not.
         await OpenAICompatibleProvider(server.url + "/chat/completions/", model="m").complete(ask(temperature=0.7))
         assert len(server.requests) == 4
         await OpenAICompatibleProvider(server.url, model="other").complete(ask(temperature=0.7))

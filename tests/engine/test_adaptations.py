@@ -33,7 +33,7 @@ def has_system(sent: Any) -> bool:
     return any(message["role"] == "system" for message in sent["messages"])
 
 
-# How refusals look: (the part refused, what the server says, its status)
+# Refusals: (the refused part, the words of the server, its status)
 
 MISTRAL = {"detail": [{"type": "extra_forbidden", "loc": ["body", "stream_options"], "msg": "Extra inputs no"}]}
 
@@ -186,7 +186,7 @@ async def test_a_system_prompt_without_a_user_message_becomes_one():
     assert [message["role"] for message in requests[0].body["messages"]] == ["user", "assistant"]
 
 
-# What is not learned from
+# Refusals that teach nothing
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ async def test_what_did_not_help_is_not_remembered():
     assert learned._learned == {}
 
 
-# How often
+# The number of calls
 
 
 async def test_two_parts_refused_in_turn():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from contextlib import aclosing
 
@@ -137,7 +138,7 @@ async def test_no_providers():
     ],
 )
 async def test_each_attempt_gets_its_share(timeouts, shares):
-    """No attempt is stopped early. In the quickest of several runs, none is more than 60 ms from its share."""
+    """No attempt ends before its limit. In the best of several runs, none is more than 60 ms from its share."""
 
     async def deviation_ms() -> float:
         providers = [FakeProvider(f"p{n}", hang(), timeout_ms=limit) for n, limit in enumerate(timeouts)]
@@ -148,6 +149,8 @@ async def test_each_attempt_gets_its_share(timeouts, shares):
         attempts = caught.value.attempts
         assert {attempt.error_kind for attempt in attempts} == {"timeout"}
         assert took_ms >= 290
+        if len(attempts) < len(shares):  # a busy machine left no time for the last provider
+            return math.inf
         limits_ms = [provider.requests[0].timeout_ms for provider in providers]
         for attempt, limit_ms in zip(attempts, limits_ms, strict=True):
             assert attempt.latency_ms >= limit_ms - 5
@@ -244,7 +247,7 @@ async def test_text_streams_in_order():
 
 
 @pytest.mark.parametrize("trouble", [refuse("broke"), ValueError("boom")])
-async def test_before_the_first_text_a_stream_falls_over(trouble):
+async def test_before_the_first_text_a_stream_falls_back(trouble):
     events = await collect(run_chain(ask(), [FakeStream("a", trouble), FakeStream("b", "whole")], timeout_ms=1000))
     assert text_of(events) == "whole"
     assert events[-1].response.fallback_used is True
@@ -280,7 +283,7 @@ async def test_complete_chain_does_not_stream():
     assert (await complete_chain(ask(), [FakeStream("a", "streamed")], timeout_ms=1000)).content == "not streamed"
 
 
-# Giving up
+# Cancellation
 
 
 async def test_cancelling_stops_the_call_and_leaves_an_attempt():

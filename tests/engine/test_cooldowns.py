@@ -49,7 +49,7 @@ async def test_a_long_cooldown_ends_the_run_at_once(health):
     assert time.monotonic() - started < 4  # less than the deadline
 
 
-async def test_a_short_cooldown_is_waited_for_when_there_is_nobody_else():
+async def test_a_short_cooldown_is_waited_for_if_no_other_provider_is_left():
     health = HealthRegistry()
     await fail(health, FakeProvider("a", limited(0.1)), times=1)
     response = await complete_chain(ask(), [FakeProvider("a")], timeout_ms=2000, health=health)
@@ -86,17 +86,17 @@ async def test_spent_credit_cools_down_as_long_as_it_says(health):
     assert health.view("a").cooldown_left_ms == 7_200_000
 
 
-# A long cooldown when there is nobody else
+# A long cooldown if no other provider is left
 
 
 async def hours_long(health: HealthRegistry, *names: str) -> list[FakeProvider]:
-    """Providers that have just asked for four hours of rest, and would answer now."""
+    """Return providers with a cooldown of four hours that would answer now."""
     for name in names:
         await fail(health, FakeProvider(name, limited(4 * 3600.0)), times=1)
     return [FakeProvider(name, f"{name} again") for name in names]
 
 
-async def test_a_long_cooldown_locks_nobody_out_when_there_is_nobody_else(health, clock):
+async def test_a_long_cooldown_blocks_no_provider_that_is_the_last_one(health, clock):
     alone = await hours_long(health, "a")
     clock.now += LAST_RESORT_SECONDS - 0.1
     with pytest.raises(LLMBusyError):
@@ -112,7 +112,7 @@ async def test_one_call_at_a_time_passes_a_long_cooldown(health, clock):
     alone.answer = hang(0.05)
     runs = [complete_chain(ask(), [alone], timeout_ms=1000, health=health) for _ in range(10)]
     done = await asyncio.gather(*runs, return_exceptions=True)
-    assert sorted(type(found).__name__ for found in done) == ["LLMBusyError"] * 9 + ["LLMResponse"]
+    assert sorted(type(result).__name__ for result in done) == ["LLMBusyError"] * 9 + ["LLMResponse"]
     assert len(alone.requests) == 1
 
 
@@ -134,7 +134,7 @@ async def test_a_canceled_call_lets_the_next_one_pass(health, clock):
     assert (await complete_chain(ask(), [alone], timeout_ms=1000, health=health)).content == "a again"
 
 
-async def test_a_long_cooldown_is_kept_while_there_is_somebody_else(health, clock):
+async def test_a_long_cooldown_is_kept_while_another_provider_is_left(health, clock):
     providers = await hours_long(health, "a", "b")
     clock.now += 2 * 3600.0
     spare = FakeProvider("c")

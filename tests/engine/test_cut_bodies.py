@@ -93,15 +93,15 @@ class InParts(httpx.AsyncByteStream):
 
 
 async def answer_of(*parts: bytes, status: int = 200, packed: bool = False) -> tuple[str, ...]:
-    """What a provider makes of a body that comes in these parts."""
+    """Return the result of a provider whose server sends a body in these parts."""
     headers = {"Content-Encoding": "gzip"} if packed else {}
     transport = httpx.MockTransport(lambda request: httpx.Response(status, headers=headers, stream=InParts(*parts)))
     with http.use_transport(lambda: transport):
         try:
-            found = await OpenAICompatibleProvider("http://model.test/v1").complete(ask())
+            response = await OpenAICompatibleProvider("http://model.test/v1").complete(ask())
         except LLMProviderError as error:
             return error.kind, str(error)
-    return ("answered", found.content)
+    return ("answered", response.content)
 
 
 SPOKEN = json.dumps(completion("a r\u00e9d fox \U0001f98a"), ensure_ascii=False).encode()
@@ -145,9 +145,9 @@ def test_an_arbitrary_body_never_raises_anything_raw(raw, status):
         transport = httpx.MockTransport(lambda request: httpx.Response(status, content=raw))
         with http.use_transport(lambda: transport):
             try:
-                found = await OpenAICompatibleProvider("http://model.test/v1").complete(ask())
+                response = await OpenAICompatibleProvider("http://model.test/v1").complete(ask())
             except LLMProviderError:
                 return
-            assert isinstance(found, LLMResponse)
+            assert isinstance(response, LLMResponse)
 
     asyncio.run(run())

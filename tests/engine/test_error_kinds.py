@@ -272,7 +272,7 @@ async def test_a_request_too_large_for_a_minute_is_a_rate_limit(status):
     assert (got.kind, got.retryable) == ("rate_limited", True)
 
 
-# Spent credit
+# Accounts without credit
 
 SPENT = [
     (429, {"code": "insufficient_quota", "message": "no"}),
@@ -345,7 +345,7 @@ async def test_a_429_that_names_a_time_is_a_rate_limit_whatever_its_words():
 
 
 async def test_an_echo_of_the_prompt_is_no_error_of_ours():
-    """Pydantic repeats what it was sent, under `input`."""
+    """Pydantic repeats the request in `input`."""
     detail = [{"type": "missing", "loc": ["body", "x"], "msg": "Field required", "input": "insufficient credits"}]
     assert (await failing(http_answer({"detail": detail}, 422))).kind == "bad_request"
 

@@ -13,7 +13,7 @@ from promptops.engine.event_stream import EventParser
 
 def parse(chunks: list[bytes]) -> list[str]:
     parser = EventParser()
-    return [found for chunk in chunks for found in parser.feed(chunk)] + parser.close()
+    return [data for chunk in chunks for data in parser.feed(chunk)] + parser.close()
 
 
 @pytest.mark.parametrize(

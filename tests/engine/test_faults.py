@@ -48,7 +48,7 @@ from tests.engine.helpers import (
 
 pytestmark = pytest.mark.usefixtures("nothing_leaks")
 
-# Faults after which the fallback answers: (what the server does, the attempt's error kind)
+# Faults after which the fallback answers: (the responder, the attempt's error kind)
 
 CHUNKED = head(Content_Type="application/json", Transfer_Encoding="chunked")
 
@@ -128,7 +128,7 @@ async def test_the_fallback_answers(fault, stream):
         or fault in ("drips comments", "drips empty events")
         or fault.startswith("an error event")
     ):
-        stream = True  # what only a stream can do
+        stream = True  # faults that only a stream can have
     good_answer = answer_with(GOOD_STREAM if stream else GOOD)
     async with servers(respond, good_answer) as (bad, good):
         before, started = asyncio.all_tasks(), time.monotonic()
@@ -150,7 +150,7 @@ async def test_the_fallback_answers(fault, stream):
         assert len(asyncio.all_tasks() - before) <= 4  # the servers' own
 
 
-# Faults after which nobody else is asked: (answer, error, what the message keeps)
+# Faults after which no other provider is called: (status, body, error, a part of the message)
 
 
 @pytest.mark.parametrize(
@@ -220,8 +220,8 @@ async def test_a_hint_before_the_answer_is_no_answer(before):
 
 
 @pytest.mark.parametrize("together", [True, False])
-async def test_an_answer_that_nobody_asked_for_reaches_no_run(together):
-    """A server that answers one request twice would be one answer behind for as long as its connection is kept."""
+async def test_an_unrequested_answer_reaches_no_run(together):
+    """If a server answers one request twice, the next request on that connection must not get the second answer."""
 
     async def respond(writer: asyncio.StreamWriter) -> None:
         number = len(server.requests)
@@ -240,7 +240,7 @@ async def test_an_answer_that_nobody_asked_for_reaches_no_run(together):
 
 
 async def test_a_request_that_is_never_read():
-    """The server takes no more than its buffers hold: the upload itself hangs."""
+    """The server reads nothing, so the upload itself hangs once the buffers are full."""
     async with AsyncExitStack() as stack:
         full = socket.socket()
         stack.callback(full.close)

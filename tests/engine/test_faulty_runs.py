@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import time
 from contextlib import aclosing
@@ -45,8 +46,8 @@ from tests.engine.helpers import (
     event,
     hang,
     http_answer,
+    least,
     part,
-    quickest,
     text_of,
 )
 
@@ -60,14 +61,16 @@ pytestmark = pytest.mark.usefixtures("nothing_leaks")
 async def test_a_run_ends_with_its_deadline(respond, providers):
     async with servers(*[respond] * providers) as bad:
 
-        async def run() -> None:
+        async def seconds() -> float:
+            started = time.monotonic()
             with pytest.raises(LLMTimeoutError) as caught:
                 await complete_chain(ask(), [at(server, f"p{n}") for n, server in enumerate(bad)], timeout_ms=150)
-            assert len(caught.value.attempts) == providers
             for server in bad:
                 await server.wait_closed()
+            # A busy machine may leave no time for the last provider: such a run measures nothing.
+            return time.monotonic() - started if len(caught.value.attempts) == providers else math.inf
 
-        assert 0.145 <= await quickest(run, good=0.2) <= 0.2
+        assert 0.145 <= await least(seconds, good=0.2) <= 0.2
 
 
 async def test_a_listener_that_never_accepts():
@@ -91,7 +94,7 @@ async def test_a_listener_that_never_accepts():
 
 
 @pytest.mark.parametrize("seconds", [4, 3600])
-async def test_retry_after_keeps_everybody_away(seconds):
+async def test_retry_after_stops_all_runs(seconds):
     now = 1000.0
     health = HealthRegistry(clock=lambda: now)
     limited = answer_with(refused(429, {"error": "slow down"}, Retry_After=str(seconds)))
@@ -149,7 +152,7 @@ async def test_when_every_provider_is_down_the_calls_are_bounded_and_the_error_n
 
 
 async def test_a_primary_that_is_down_for_a_minute_under_steady_load():
-    """One run every 0.2 s of an injected clock, for two minutes; the primary is down for the first."""
+    """Make a run every 0.2 s of an injected clock, for two minutes. The primary is down for the first minute."""
     now = 0.0
     health = HealthRegistry(clock=lambda: now)
     asked_at: list[float] = []
@@ -212,7 +215,7 @@ async def test_a_stream_that_breaks_after_its_first_text_is_never_a_success(resp
         with pytest.raises(LLMInterruptedError) as caught:
             await collect(run_chain(ask(), [at(bad), at(good, "good")], timeout_ms=600), events)
         assert text_of(events) == "a half"
-        assert not any(isinstance(found, RunDone) for found in events)
+        assert not any(isinstance(happened, RunDone) for happened in events)
         assert (len(good.requests), [attempt.error_kind for attempt in caught.value.attempts]) == (0, ["interrupted"])
         if closes:
             await bad.wait_closed()
@@ -223,10 +226,10 @@ async def test_a_stream_without_done_is_a_success_when_it_says_that_it_is_over()
         assert (await collect(run_chain(ask(), [at(server)], timeout_ms=2000)))[-1].response.content == "a fox"
 
 
-# Going away
+# Cancellation
 
 
-async def test_a_caller_that_goes_away_leaves_nothing():
+async def test_a_canceled_run_leaves_nothing():
     health = HealthRegistry()
     async with servers(answer_with(STREAM_HEAD, part(delta("a half")), then=hang())) as (server,):
         for _ in range(FAILURES_TO_OPEN + 1):

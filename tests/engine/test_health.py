@@ -223,7 +223,7 @@ def test_runs_of_several_event_loops_share_it():
     async def both() -> list[list[LLMResponse]]:
         return await asyncio.gather(*(asyncio.to_thread(asyncio.run, runs()) for _ in range(2)))
 
-    assert [len(found) for found in asyncio.run(both())] == [4, 4]
+    assert [len(responses) for responses in asyncio.run(both())] == [4, 4]
     assert health.view("a").in_flight == 0
 
 
@@ -257,7 +257,7 @@ async def test_what_makes_a_provider_misconfigured_is_shown(health, error):
     assert health.view("a").trouble is None
 
 
-async def test_a_wrong_key_ends_the_run_only_where_nobody_is_left(health):
+async def test_a_wrong_key_ends_the_run_only_if_no_provider_is_left(health):
     chosen = {"fall_back_on": frozenset({"auth"})}
     wrong, spare = FakeProvider("a", LLMAuthError("wrong key"), **chosen), FakeProvider("b")
     assert (await complete_chain(ask(), [wrong, spare], timeout_ms=1000, health=health)).provider == "b"
@@ -271,7 +271,7 @@ async def test_a_wrong_key_ends_the_run_only_where_nobody_is_left(health):
 
 
 @pytest.mark.parametrize("late", [LLMAuthError("old key"), LLMServerError("old address"), limited(60.0)])
-async def test_how_a_call_to_what_a_provider_was_before_ends_says_nothing_of_what_it_is_now(late, health, clock):
+async def test_the_result_of_a_call_from_before_an_edit_does_not_count(late, health, clock):
     provider = FakeProvider("a", LLMServerError("down"))
     await fail(health, provider)
     clock.now += OPEN_SECONDS
@@ -289,7 +289,7 @@ async def test_how_a_call_to_what_a_provider_was_before_ends_says_nothing_of_wha
     assert health._providers["a"].latencies[False] == deque()
 
 
-async def test_a_copy_knows_whom_to_leave_alone_and_leaves_no_mark(health, clock):
+async def test_a_copy_has_breakers_and_cooldowns_and_changes_nothing(health, clock):
     await fail(health, FakeProvider("a", limited(60.0)), times=1)
     await fail(health, FakeProvider("b", LLMServerError("down")))
     before = [health.view(name) for name in "abc"]
@@ -305,7 +305,7 @@ async def test_a_copy_knows_whom_to_leave_alone_and_leaves_no_mark(health, clock
     assert (await complete_chain(ask(), asked, timeout_ms=1000, health=known)).provider == "a"
 
 
-async def test_without_health_runs_know_nothing_of_each_other():
+async def test_without_health_runs_share_nothing():
     providers = [FakeProvider("same", limited(3600.0)), FakeProvider("same")]
     for _ in range(FAILURES_TO_OPEN + 2):
         assert len((await complete_chain(ask(), providers, timeout_ms=1000)).attempts) == 2

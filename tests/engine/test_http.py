@@ -50,7 +50,7 @@ from tests.engine.helpers import (
 
 
 async def drip(writer: asyncio.StreamWriter) -> None:
-    """A body that comes a byte at a time and never ends."""
+    """Send a body one byte at a time, without end."""
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n")
     while True:
         writer.write(b" ")
@@ -59,7 +59,7 @@ async def drip(writer: asyncio.StreamWriter) -> None:
 
 
 async def drip_events(writer: asyncio.StreamWriter) -> None:
-    """A stream that keeps the connection busy with comments and never says anything."""
+    """Send a stream of comments without end and without text."""
     writer.write(STREAM_HEAD)
     while True:
         writer.write(part(b": PROCESSING\n\n"))
@@ -145,7 +145,7 @@ async def test_a_broken_connection_is_a_transport_error(raw):
         assert len(server.requests) == 2  # a fresh connection that breaks is not tried again
 
 
-async def test_a_cut_stream_before_text_falls_over_and_after_text_fails():
+async def test_a_cut_stream_falls_back_before_text_and_fails_after_it():
     async with loopback(answer_with(STREAM_HEAD, part(b": hi\n\n"), close=True)) as early:
         events = await collect(run_chain(ask(), [provider(early.url), FakeProvider("b")], timeout_ms=1000))
         assert events[-1].response.provider == "b"
@@ -192,7 +192,7 @@ async def test_text_arrives_while_the_stream_runs():
             seen.append(happened)
             if isinstance(happened, TextChunk):
                 go_on.set()
-        assert [found.text for found in seen if isinstance(found, TextChunk)] == ["a", " fox"]
+        assert [happened.text for happened in seen if isinstance(happened, TextChunk)] == ["a", " fox"]
 
 
 async def test_canceling_closes_the_socket():
@@ -241,7 +241,7 @@ async def test_a_bomb_takes_no_memory(encoding):
 
 @pytest.mark.parametrize("moved_to", ["169.254.169.254", "fe80::1", "::ffff:169.254.169.254"])
 async def test_a_name_that_was_moved_to_a_metadata_service_is_not_called(monkeypatch, moved_to):
-    """The name passed when it was saved; the address is checked again when the connection is opened."""
+    """A name that was allowed when it was saved is checked again, with its address, for each connection."""
     looked_up = socket.getaddrinfo
 
     def moved(host, port, *args, **kwargs):
@@ -269,7 +269,7 @@ async def test_a_packed_answer_is_read():
 
 @pytest.mark.parametrize("size", [9_000, 60_000])
 async def test_a_long_header_is_read(size):
-    """Gateways send policies, cookies and metadata."""
+    """Gateways send long policies, cookies and metadata."""
     head = stream_head(Content_Security_Policy="x" * size)
     got, _ = await call_server(head + delta("a fox", "stop") + event("[DONE]"))
     assert isinstance(got, LLMResponse), got

@@ -77,7 +77,7 @@ async def test_many_calls_at_once():
 
 
 async def test_what_a_server_may_not_do():
-    """It can neither set a cookie nor send the key elsewhere by a redirect."""
+    """A server can neither set a cookie nor redirect the key to another server."""
     async with loopback(answer_with(GOOD)) as elsewhere:
         moved = f"HTTP/1.1 307 X\r\nLocation: {elsewhere.url}/chat/completions\r\nContent-Length: 0\r\n"
         async with loopback(answer_with(f"{moved}Set-Cookie: a=b; Path=/\r\n\r\n".encode())) as server:
@@ -117,7 +117,7 @@ async def test_one_client_per_loop():
     await close_client()
 
 
-def test_clients_of_dead_loops_go_in_silence(caplog):
+def test_clients_of_closed_loops_are_dropped_without_warnings(caplog):
     async def use() -> str:
         async with loopback_for_thread() as server:
             return (await provider(server.url).complete(ask())).content
@@ -200,5 +200,5 @@ async def test_errors_of_a_real_server_end_in_one_that_names_all():
         with pytest.raises(LLMProviderError, match="two answered with status 503: busy") as caught:
             await collect(run_chain(ask(), providers, timeout_ms=1000), events)
         assert [(attempt.provider, attempt.status) for attempt in caught.value.attempts] == [("one", 503), ("two", 503)]
-        assert [found.falling_back for found in events if isinstance(found, AttemptFailed)] == [True, False]
-        assert not any(isinstance(found, RunDone) for found in events)
+        assert [happened.falling_back for happened in events if isinstance(happened, AttemptFailed)] == [True, False]
+        assert not any(isinstance(happened, RunDone) for happened in events)

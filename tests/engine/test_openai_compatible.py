@@ -20,7 +20,7 @@ from promptops.engine import (
 )
 from tests.engine.helpers import KEY, ask, collect, completion, delta, event, provider
 
-# What is sent
+# Requests
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ async def test_a_key_that_no_header_can_carry(answer, key):
 
 
 def everything_about(error: BaseException) -> str:
-    """All that a log, a debug page or a report could show: the chain of errors, and the variables of our frames."""
+    """Return everything that a log or a debug page could show: the chain of errors, and the variables of our frames."""
     shown = []
     link: BaseException | None = error
     while link is not None:

@@ -127,7 +127,7 @@ async def test_a_refusal_for_content_is_final_and_keeps_its_reason(answer, statu
     ],
 )
 async def test_a_refusal_that_comes_as_an_answer_without_text_moves_on_and_keeps_its_reason(answer, body):
-    """The engine contract: an answer without choices or text is retryable, whatever the reason."""
+    """By the engine's contract an answer without choices or text is retryable, whatever the reason."""
     answer(body)
     for call in (provider().complete(ask()), collect(provider().stream(ask()))):
         with pytest.raises(LLMRefusedError, match=r"(?i)blocked|filter|cannot help") as caught:

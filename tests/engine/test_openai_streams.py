@@ -86,4 +86,4 @@ async def test_broken_streams_are_never_a_success(answer, body, error):
         await collect(provider().stream(ask()), events)
     assert type(caught.value) is error
     assert caught.value.retryable is True
-    assert not any(isinstance(found, LLMResponse) for found in events)
+    assert not any(isinstance(happened, LLMResponse) for happened in events)

@@ -1,4 +1,4 @@
-"""Whole answers: streamed inside where a provider limits its silence, and never handed on in pieces."""
+"""Whole answers: streamed inside if a provider limits its silence, and never handed on in pieces."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ LIMITED = {"first_text_ms": 5000}
 
 
 class Scripted(FakeStream):
-    """Streams the given events; numbers are pauses in seconds."""
+    """Streams its events. Numbers are pauses in seconds."""
 
     async def stream(self, request: LLMRequest) -> AsyncIterator[StreamEvent]:
         self.requests.append(request)
@@ -80,7 +80,7 @@ async def test_a_provider_that_cannot_stream_is_asked_whole_whatever_its_limits(
 
 
 async def test_an_answer_that_its_server_cannot_stream_is_not_limited():
-    """Cerebras streams no JSON: its whole answer is no silence."""
+    """Cerebras streams no JSON, so the time of its whole answer is not a silence."""
     slow = answer_with(http_answer(completion('{"a": 1}')))
 
     async def respond(writer: asyncio.StreamWriter) -> None:
