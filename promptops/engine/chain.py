@@ -1,7 +1,8 @@
 """The two ways to make a run: ordered attempts under one deadline.
 
 A run calls its providers one after the other until one answers. `runs.py` decides which provider is next,
-`attempts.py` makes the calls, `events.py` declares the events of a run.
+`attempts.py` makes the calls, `events.py` declares the events of a run. Without a shared `health` no
+provider is retried, except with a larger token limit after `truncated`.
 """
 
 from __future__ import annotations
@@ -41,12 +42,9 @@ async def run_chain(
     the time that is left. A retryable error falls back to the next provider. Any other error, and any error after the
     first text was handed on, ends the run; `policies.POLICIES` has the exceptions.
 
-    With `delivery="stream"` the text arrives as `TextChunk`s; a provider without `stream` sends one. With "whole" there
-    are none, so a broken stream is an ordinary failure. `docs/chain.md` describes both, and the rules of health.
-
-    `health` is shared between runs: the run skips blocked providers, and waits for one within its deadline if no other
-    is left. Without `health` each provider is called at most once. With `hedge` the next provider starts beside a
-    slow one, and the first text wins, or with "whole" the first answer.
+    With `delivery="stream"` the text arrives as `TextChunk`s; with "whole" there are none, so a broken stream is an
+    ordinary failure. `health` is shared between runs: the run skips blocked providers, and waits for one if no other is
+    left. With `hedge` the next provider starts beside a slow one. `docs/chain.md` has all rules.
 
     When the run ends, all its attempts are added to `attempts` in the order of their start. Read the events inside
     `contextlib.aclosing`, so that leaving early closes the connection at once.
