@@ -1,13 +1,13 @@
-"""The chain beside four other ways of calling the same provider, interleaved in one process.
+"""The chain compared with four other ways to call the same provider, interleaved in one process.
 
-The chain is measured twice: not streamed, and streamed inside and handed over whole, as it is where a provider limits
-its silence. That answer comes in 66 events, the others in one piece.
+The chain is measured twice: not streamed, and streamed inside and handed over whole, as for a provider that limits its
+silence. The streamed answer comes in 66 events, the other answers in one piece.
 
-The other ways do the same work: they write the request as JSON, send it, and read the answer's text out of the JSON
-that comes back. The raw socket is the floor: what is left when nobody checks anything.
+The other ways do the same work: they write the request as JSON, send it, and read the text in the JSON of the answer.
+The raw socket is the lower limit, because it checks nothing.
 
-The last rows are the chain's own CPU time: the answers come from memory. Each is the minimum of many batches, which
-other work on the machine changes little, so that two commits can be compared.
+The last rows are the chain's own CPU time, with answers from memory. Each is the minimum of many batches, which other
+work on the machine changes little. So these rows can compare two commits.
 """
 
 import asyncio
@@ -38,18 +38,18 @@ DELAYS_MS = (0, 50)
 CONCURRENT = (1, 16, 128)
 ROUNDS = 3
 CALLS = {1: 40, 16: 480, 128: 1280}
-"""Calls in each round, by how many are made at once; three times as many when the upstream does not wait."""
+"""The calls of each round, by the number of concurrent calls. Three times as many if the upstream does not wait."""
 
 FEWER_CALLS = {
     "chain, streamed inside": {1: 40, 16: 160, 128: 256},
     "pooled httpx": {1: 20, 16: 160, 128: 256},
     "client per call": {1: 6, 16: 32, 128: 128},
 }
-"""The same for the slow ways, which take up to 8 and 25 ms of CPU for a call."""
+"""The same for the slow ways, which take up to 8 and 25 ms of CPU time a call."""
 
 BATCHES = 150
 BATCH_CALLS = 40
-"""How the calls without network are made: a batch takes 5 ms, short enough that some are not interrupted."""
+"""The batches of calls without network. A batch takes 5 ms, which is so short that some are not interrupted."""
 
 REQUEST = LLMRequest([LLMMessage("system", "Improve."), LLMMessage("user", "a fox")], "m", 64, 0.7)
 Call = Callable[[], Awaitable[str]]
@@ -66,7 +66,7 @@ def _text(body: bytes) -> str:
 
 
 def chain(url: str, **limits: int) -> Call:
-    """What PromptOps does."""
+    """Return the chain, as PromptOps calls a provider."""
     provider, health = OpenAICompatibleProvider(base_url=url, name="loopback"), HealthRegistry()
     for name, limit_ms in limits.items():
         setattr(provider, name, limit_ms)
@@ -78,7 +78,7 @@ def chain(url: str, **limits: int) -> Call:
 
 
 def client_per_call(url: str) -> Call:
-    """What the predecessor did."""
+    """Return the way of PromptOps' predecessor: a new client for each call."""
 
     async def call() -> str:
         async with httpx.AsyncClient(timeout=60) as client:
@@ -88,7 +88,7 @@ def client_per_call(url: str) -> Call:
 
 
 def pooled(client: httpx.AsyncClient, url: str) -> Call:
-    """httpx with its own pool."""
+    """Return httpx with its own pool."""
 
     async def call() -> str:
         return _text((await client.post(f"{url}/chat/completions", content=_body())).content)
@@ -97,7 +97,7 @@ def pooled(client: httpx.AsyncClient, url: str) -> Call:
 
 
 def aiohttp_alone(session: aiohttp.ClientSession, url: str) -> Call:
-    """aiohttp, whose pool the chain uses too."""
+    """Return aiohttp alone. The chain uses its pool too."""
 
     async def call() -> str:
         async with session.post(f"{url}/chat/completions", data=_body()) as response:
@@ -107,7 +107,7 @@ def aiohttp_alone(session: aiohttp.ClientSession, url: str) -> Call:
 
 
 def raw_socket(port: int, delay_ms: int) -> Call:
-    """A socket that is kept, and no HTTP library: the answer is read line by line, as the asyncio docs show it."""
+    """Return a kept socket without an HTTP library. It reads the answer line by line, as in the asyncio docs."""
     idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
     head = f"POST /{delay_ms}/v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n".encode()
 
@@ -130,15 +130,15 @@ def raw_socket(port: int, delay_ms: int) -> Call:
 
 @dataclass
 class Measured:
-    """What was measured of one way, over all rounds."""
+    """The measurements of one way over all rounds."""
 
     taken_ms: list[float] = field(default_factory=list)
     elapsed_s: float = 0.0
     cpu_s: float = 0.0
 
     async def add(self, call: Call, calls: int, concurrent: int) -> None:
-        """Make `calls` calls, `concurrent` at once. The CPU time is this process's."""
-        gc.collect()  # nobody pays for what another one left behind
+        """Make `calls` calls, `concurrent` at once, and add their times. The CPU time is that of this process."""
+        gc.collect()  # so that no way pays for the garbage of another
         waiting = iter(range(calls))
 
         async def worker() -> None:
@@ -153,7 +153,7 @@ class Measured:
         self.cpu_s += time.process_time() - cpu
 
     def figures(self) -> dict[str, float]:
-        """p50, p99, calls a second and CPU seconds per 1,000 calls."""
+        """Return p50, p99, calls a second and CPU seconds per 1,000 calls."""
         percentiles = statistics.quantiles(self.taken_ms, n=100, method="inclusive")
         return {
             "p50_ms": round(percentiles[49], 2),
@@ -164,7 +164,7 @@ class Measured:
 
 
 async def bench_chain(port: int) -> list[dict[str, Any]]:
-    """One row for each delay, number of calls at once, and way; the ratios are to the raw socket's."""
+    """Return one row for each delay, number of concurrent calls and way. The ratios are relative to the raw socket."""
     rows = []
     for delay_ms in DELAYS_MS:
         url = f"http://127.0.0.1:{port}/{delay_ms}/v1"
@@ -182,27 +182,27 @@ async def bench_chain(port: int) -> list[dict[str, Any]]:
                     "pooled httpx": pooled(client, url),
                     "client per call": client_per_call(url),
                 }
-                found = await _compare(ways, concurrent, more=1 if delay_ms else 3)
-                rows += [{"delay_ms": delay_ms, "concurrent": concurrent, **row} for row in found]
+                compared = await _compare(ways, concurrent, more=1 if delay_ms else 3)
+                rows += [{"delay_ms": delay_ms, "concurrent": concurrent, **row} for row in compared]
                 await close_client()
     return [*rows, *(dict.fromkeys(rows[0], "") | row for row in await _without_network())]
 
 
 async def _compare(ways: dict[str, Call], concurrent: int, *, more: int) -> list[dict[str, Any]]:
     measured = {name: Measured() for name in ways}
-    for name, call in ways.items():  # connections are opened before anything is measured
+    for name, call in ways.items():  # open the connections before the measurement
         if name != "client per call":
             await Measured().add(call, concurrent, concurrent)
     for _ in range(ROUNDS):
         for name, call in ways.items():
             calls = FEWER_CALLS[name][concurrent] if name in FEWER_CALLS else CALLS[concurrent] * more
             await measured[name].add(call, calls, concurrent)
-    figures = {name: found.figures() for name, found in measured.items()}
-    return [{"what": name, **found, **_ratios(found, figures)} for name, found in figures.items()]
+    figures = {name: each.figures() for name, each in measured.items()}
+    return [{"what": name, **each, **_ratios(each, figures)} for name, each in figures.items()]
 
 
 async def _without_network() -> list[dict[str, Any]]:
-    """One row for each way of the chain: the CPU time of its calls when the answers come from memory."""
+    """Return one row for each way of the chain: the CPU time of its calls with answers from memory."""
     with use_transport(lambda: httpx.MockTransport(_answer_from_memory)):
         ways = {
             "chain, no network": chain("http://memory/v1"),
@@ -234,10 +234,10 @@ async def _events() -> AsyncIterator[bytes]:
         yield event
 
 
-def _ratios(found: dict[str, float], figures: dict[str, dict[str, float]]) -> dict[str, float]:
+def _ratios(one: dict[str, float], figures: dict[str, dict[str, float]]) -> dict[str, float]:
     raw, slowest = figures["raw socket"], figures["client per call"]
     return {
-        "p99_to_raw": round(found["p99_ms"] / raw["p99_ms"], 2),
-        "cpu_to_raw": round(found["cpu_s_per_1000"] / raw["cpu_s_per_1000"], 2),
-        "calls_to_client_per_call": round(found["calls_per_s"] / slowest["calls_per_s"], 1),
+        "p99_to_raw": round(one["p99_ms"] / raw["p99_ms"], 2),
+        "cpu_to_raw": round(one["cpu_s_per_1000"] / raw["cpu_s_per_1000"], 2),
+        "calls_to_client_per_call": round(one["calls_per_s"] / slowest["calls_per_s"], 1),
     }

@@ -1,7 +1,7 @@
-"""A keep-alive HTTP server in a process of its own; prints its port.
+"""A keep-alive HTTP server in its own process. It prints its port.
 
-The path begins with the milliseconds that the answer takes: `/50/v1/chat/completions`. An answer that is to be streamed
-comes in as many events as a prompt of 50 words has tokens, evenly over that time.
+The path begins with the time of the answer in milliseconds: `/50/v1/chat/completions`. A streamed answer has as many
+events as a prompt of 50 words has tokens, spread evenly over that time.
 """
 
 import asyncio
@@ -28,12 +28,12 @@ LAST_EVENTS = [
 
 
 def chunk(raw: bytes) -> bytes:
-    """Return one chunk of a chunked body; an empty one ends the body."""
+    """Return one chunk of a chunked body. An empty chunk ends the body."""
     return b"%x\r\n%s\r\n" % (len(raw), raw)
 
 
 async def stream(writer: asyncio.StreamWriter, seconds: float) -> None:
-    """Write a streamed answer that takes that long."""
+    """Write a streamed answer that takes `seconds`."""
     writer.write(STREAM_HEAD)
     for token in EVENTS:
         await asyncio.sleep(seconds / len(EVENTS))
@@ -60,7 +60,7 @@ async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 async def serve() -> None:
-    """Serve on a free port of loopback until the process is ended."""
+    """Serve on a free loopback port until the process ends."""
     server = await asyncio.start_server(handle, "127.0.0.1", 0, backlog=1024)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()

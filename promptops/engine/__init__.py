@@ -1,5 +1,6 @@
 """The engine: prompt operations over a chain of language models. Needs no Django."""
 
+from promptops.engine.auth import AuthHeader
 from promptops.engine.chain import complete_chain, run_chain
 from promptops.engine.drills import FAULTS, Fault, faulty
 from promptops.engine.enhancer import BUILT_IN_PROMPTS, PromptEnhancer, build_request
@@ -26,7 +27,7 @@ from promptops.engine.errors import (
 )
 from promptops.engine.events import AttemptFailed, AttemptStarted, ChainEvent, Delivery, HedgePolicy, RunDone
 from promptops.engine.health import HealthRegistry, HealthView
-from promptops.engine.http import AuthHeader, close_client, use_transport
+from promptops.engine.http import close_client, use_transport
 from promptops.engine.policies import POLICIES, Policy
 from promptops.engine.providers import KINDS, KindSpec, build_provider, register_kind
 from promptops.engine.providers.adaptations import ADAPTATIONS

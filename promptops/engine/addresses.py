@@ -1,10 +1,11 @@
-"""The one guard for addresses that an operator can enter: which of them PromptOps never calls.
+"""The one guard for addresses that an operator can enter: it knows which of them PromptOps never calls.
 
-A server-side request can reach what its author cannot: the metadata service of a cloud machine hands out credentials
-to anybody who asks from that machine. `refusal_of_url` is asked when an address is saved; `guarded_socket` is asked
-for every connection, with the address that a name was resolved to, so a name that is moved later gains nothing.
+A request from the server can reach services that its author cannot. For example, the metadata service of a cloud
+machine gives credentials to any caller on that machine. `refusal_of_url` checks an address when it is saved.
+`guarded_socket` checks every connection with the resolved address, so it does not help to move a name later.
 
-Loopback and private networks are allowed: people run vLLM there. `allow_only` narrows that down.
+Loopback and private networks are allowed, because people run vLLM there. `allow_only` restricts the hosts further. The
+rules for keys do not belong here.
 """
 
 from __future__ import annotations
@@ -32,17 +33,17 @@ METADATA_ADDRESSES = frozenset(
         "fd20:ce::254",  # Google Cloud over IPv6
     )
 )
-"""Where clouds serve a machine's own credentials, from the vendors' documentation."""
+"""Addresses where clouds serve a machine's own credentials, from the vendors' documentation."""
 
 METADATA_NAMES = frozenset({"metadata", "metadata.google.internal", "metadata.goog", "instance-data"})
 """Names of the same services."""
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-"""IPv6 addresses that stand for the IPv4 address in their last 32 bits (RFC 6052)."""
+"""IPv6 addresses that contain an IPv4 address in their last 32 bits (RFC 6052)."""
 
 
 class ForbiddenAddressError(OSError):
-    """The guard refuses to open this connection; the message says why. An `OSError`, as other failures to connect."""
+    """The guard refuses to open this connection. The message says why. An `OSError`, like any failed connection."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class AllowList:
 
 
 def allow_list(entries: Collection[str]) -> AllowList | None:
-    """Return the allow list of the entries, or `None` for no entry. Raises `ValueError` for one that cannot be read."""
+    """Return the allow list of the entries, or `None` without entries. Raises `ValueError` for an invalid entry."""
     names, networks = set(), set()
     for entry in entries:
         try:
@@ -78,20 +79,20 @@ _own: set[str] = set()
 
 
 def allow_only(allowed: AllowList | None) -> None:
-    """Call no other host than these from now on; `None` lifts that."""
+    """Allow calls to these hosts only from now on. `None` allows all hosts again."""
     global _allowed
     _allowed = allowed
 
 
 def trust(address: str) -> None:
-    """Let calls to this origin, such as the embedded model's `http://127.0.0.1:8080`, pass the allow list."""
+    """Allow calls to this origin, such as the embedded model's `http://127.0.0.1:8080`, whatever the allow list."""
     _own.add(address)
 
 
 def refusal_of_url(url: str) -> str | None:
-    """Return why PromptOps never calls this URL, as a sentence, or `None` where it may.
+    """Return the sentence that says why PromptOps never calls this URL, or `None` if it may.
 
-    A name is not resolved here: what it resolves to is checked when a connection is opened.
+    A name is not resolved here. Its address is checked when a connection is opened.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -106,7 +107,7 @@ def refusal_of_url(url: str) -> str | None:
 
 
 def refusal(address: IPAddress) -> str | None:
-    """Return why PromptOps never connects to this IP address, as a sentence, or `None` where it may."""
+    """Return the sentence that says why PromptOps never connects to this IP address, or `None` if it may."""
     plain = plain_address(address)
     if plain in METADATA_ADDRESSES:
         return f"{plain} is a cloud's metadata service, which PromptOps never calls."
@@ -118,7 +119,7 @@ def refusal(address: IPAddress) -> str | None:
 
 
 def plain_address(address: IPAddress) -> IPAddress:
-    """Return the IPv4 address that an IPv6 address stands for (mapped, 6to4, NAT64), or the address itself."""
+    """Return the IPv4 address in an IPv6 address (mapped, 6to4, NAT64), or the address itself."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
     if address in _NAT64:
@@ -129,7 +130,7 @@ def plain_address(address: IPAddress) -> IPAddress:
 def numeric_address(host: str) -> IPAddress | None:
     """Return the IP address that `host` spells, or `None` for a name.
 
-    Knows every spelling that the system does, such as `2852039166`, `0xA9FEA9FE` and `169.254.43518`.
+    Reads every spelling that the operating system reads, such as `2852039166`, `0xA9FEA9FE` and `169.254.43518`.
     """
     try:
         info = socket.getaddrinfo(host.strip("[]"), None, flags=socket.AI_NUMERICHOST)
@@ -143,7 +144,7 @@ def guarded_socket(info: tuple[Any, ...]) -> socket.socket:
     family, type_, proto, _, target = info
     address = numeric_address(str(target[0]))
     if address is None:
-        raise ForbiddenAddressError("The address of the connection cannot be read.")
+        raise ForbiddenAddressError("The address of the connection is invalid.")
     if problem := refusal(address):
         raise ForbiddenAddressError(problem)
     return socket.socket(family=family, type=type_, proto=proto)

@@ -1,8 +1,8 @@
-"""One provider call of a run: its time limits, what it brought, and what is kept of it.
+"""One provider call of a run: its time limits, its result and its record.
 
-An attempt runs in a task of its own that ends by itself when its time is up, also when nobody is reading the run's
-events, and that is canceled, sockets closed, when the run is given up or another attempt wins. `runs.py` decides which
-provider is called and what follows an error.
+An attempt runs in its own task. The task ends when its time is up, even if nobody reads the run's events. It is
+canceled, and its sockets are closed, when the run is given up or another attempt wins. `runs.py` decides which provider
+is called and what follows an error; that does not belong here.
 """
 
 from __future__ import annotations
@@ -41,24 +41,24 @@ from promptops.engine.types import (
 )
 
 CLOSING_SECONDS = 0.04
-"""How long an attempt that was told to stop may take to close its connection before the run goes on without it. A run
-ends at most 50 ms after its deadline; this leaves 10 ms for the rest."""
+"""The longest time that a run waits for a stopped attempt to close its connection. A run ends at most 50 ms after its
+deadline; this leaves 10 ms for the rest."""
 
 MAX_REFUSAL_CHARS = 300
-"""How much of a model's refusal goes into a message: its reason is in the first sentences."""
+"""The longest part of a model's refusal that goes into a message: the reason is in the first sentences."""
 
 stopping: set[asyncio.Task[None]] = set()
-"""Attempts that were told to stop; referenced here so that they are not collected before they end."""
+"""Stopped attempts that have not ended yet. The reference keeps the garbage collector from removing them."""
 
 _BILLED = frozenset({"timeout", "transport", "empty", "truncated", "malformed"})
-"""Errors of calls that the provider worked on, so that they cost something."""
+"""Errors after which a call is billed, because the provider worked on it."""
 
 
 class Candidate:
-    """A provider of a run, and the key of its health.
+    """A provider of a run, and the key of its health record.
 
-    `paused_until` is the loop time before which it is not asked again; it is set for a retry and `None` otherwise.
-    `limit` is how many calls it gets at once.
+    `paused_until` is the loop time before which the run does not call it again. It is set for a retry and `None`
+    otherwise. `limit` is the largest number of calls at once.
     """
 
     paused_until: float | None = None
@@ -70,7 +70,7 @@ class Candidate:
 
 
 class RunningAttempt:
-    """One provider call in a task of its own."""
+    """One provider call in its own task."""
 
     response: LLMResponse | None = None
     won = False
@@ -131,16 +131,16 @@ class RunningAttempt:
 
     @property
     def has_text(self) -> bool:
-        """Say whether text has come, handed on or not."""
+        """Return whether text has arrived, handed on or not."""
         return self._first_text is not None
 
     @property
     def handed_on(self) -> bool:
-        """Say whether a part of the answer was handed on, so that no other answer may follow."""
+        """Return whether a part of the answer was handed on. No other answer may follow then."""
         return self._hands_on and self.has_text
 
     def error(self) -> LLMProviderError:
-        """Return the error of an attempt that brought no response."""
+        """Return the error of an attempt without a response."""
         error = self._error or self._timeout_error()
         if not self.handed_on or self._is_complete:
             return error
@@ -149,7 +149,7 @@ class RunningAttempt:
         return interrupted
 
     def stop(self) -> None:
-        """Cancel the call; nothing that it does from now on counts."""
+        """Cancel the call. Nothing that it does from now on counts."""
         if self._ended is not None:
             return
         self._end()
@@ -159,10 +159,10 @@ class RunningAttempt:
         stopping.add(self.task)
         self.task.add_done_callback(stopping.discard)
 
-    # What is kept
+    # The record
 
     def record(self) -> Attempt:
-        """Return what is kept of this attempt."""
+        """Return the record of this attempt."""
         outcome: Outcome = "canceled"
         error: LLMProviderError | None = None
         if self.won and self.response is not None:
@@ -194,7 +194,7 @@ class RunningAttempt:
         )
 
     def _usage(self) -> tuple[Usage | None, bool]:
-        """Return what was used, and whether that is an estimate."""
+        """Return the tokens that were used, and whether they are an estimate."""
         known = self.response.usage if self.response else self._error.usage if self._error else None
         if known is not None:
             return known, False
@@ -217,15 +217,15 @@ class RunningAttempt:
         self._timer = self._loop.call_later(CLOSING_SECONDS, self._overdue)
 
     def _overdue(self) -> None:
-        """The call did not stop when its time was up: go on without it."""
+        """Continue without a call that did not stop when its time was up."""
         self._error = self._timeout_error()
         self._settle()
         self.stop()
-        self.closing = False  # it had its time for that
+        self.closing = False  # its time to close the connection is over
         self._happened.put_nowait((self, None))
 
     def _alive(self) -> None:
-        """The model wrote or reasoned: from now on its pauses are limited, no longer its first text."""
+        """Note that the model wrote or reasoned. From now on its pauses are limited, no longer its first text."""
         was_silent, self._last_life = self._last_life is None, self._clock()
         if was_silent:
             if self._silence_timer is not None:
@@ -237,7 +237,7 @@ class RunningAttempt:
         self._silence_timer = self._loop.call_at(since + limit_ms / 1000, self._silence_over, since, limit_ms)
 
     def _silence_over(self, since: float, limit_ms: int) -> None:
-        """Give up, unless there was life meanwhile. Checked once per limit, because a timer per token costs more."""
+        """Give up, unless the model was active meanwhile. Checks once per limit: a timer per token costs more."""
         if self._last_life is not None and self._last_life > since:
             self._limit_silence(self._last_life, limit_ms)
             return
@@ -279,7 +279,7 @@ class RunningAttempt:
         self._happened.put_nowait((self, None))
 
     def _settle(self) -> None:
-        """Tell the provider's health how the call ended."""
+        """Report to the provider's health how the call ended."""
         if self._error is not None:
             self._health.failed(self._permit, self._error, self._provider)
         elif self.response is not None:
@@ -292,10 +292,10 @@ class RunningAttempt:
             )
 
     def _is_streamed(self, request: LLMRequest) -> bool:
-        """Say whether the answer is asked for in pieces: to hand them on, or to notice a silence."""
+        """Return whether to request a stream: to hand its pieces on, or to notice a silence."""
         if not self._hands_on and self._first_text_ms is None and self._stall_ms is None:
             return False
-        # Not by isinstance: against a protocol that takes a tenth of a whole call's CPU time.
+        # No isinstance: checking against a protocol takes a tenth of a whole call's CPU time.
         if not callable(getattr(self._provider, "stream", None)):
             return False
         can_stream = getattr(self._provider, "can_stream", None)
@@ -333,9 +333,9 @@ class RunningAttempt:
     # The answer
 
     def _read(self, response: object) -> LLMResponse:
-        """Return the response with its answer as read. Raises what is wrong with an answer that is none."""
+        """Return the response with its answer as read. Raises an `LLMProviderError` for an unusable answer."""
         if not isinstance(response, LLMResponse):
-            raise LLMMalformedError(f"{self.name} gave back {type(response).__name__}, not an LLMResponse")
+            raise LLMMalformedError(f"{self.name} returned {type(response).__name__}, not an LLMResponse")
         self._is_complete = True
         written = response.raw or response.content
         self._text = [written]
@@ -352,7 +352,7 @@ class RunningAttempt:
         return replace(response, content=text, raw=written)
 
     def _counted(self, error: LLMProviderError, response: LLMResponse) -> LLMProviderError:
-        """Return `error` with what the provider said beside its answer."""
+        """Return `error` with the usage and the cooldown that came with the answer."""
         error.usage, error.retry_after_s = response.usage, response.retry_after_s
         return error
 
@@ -375,4 +375,4 @@ def _shortened(words: str) -> str:
 
 
 Happening: TypeAlias = tuple[RunningAttempt | None, TextChunk | None]
-"""What an attempt tells its run: a piece of text, or that it is over. Without an attempt: it is time for a hedge."""
+"""An event of a run: an attempt with a piece of text, or without text at its end. No attempt means time for a hedge."""

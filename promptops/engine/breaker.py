@@ -1,4 +1,4 @@
-"""The arithmetic of health, without clocks, locks and providers: circuit breakers and budgets of extra calls."""
+"""The arithmetic of health: circuit breakers and budgets of extra calls. No clocks, locks or providers belong here."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ FAILURES_TO_OPEN = 5
 """Failures in a row that open a breaker: the default of purgatory, pybreaker and Envoy's `consecutive_5xx`."""
 
 RATE_WINDOW = 20
-"""The latest calls that the failure rate is taken from. Hystrix's `requestVolumeThreshold`: fewer calls say nothing
-about a rate. The 100 calls of resilience4j and Polly would take a stream of one prompt in 5 s eight minutes to fill."""
+"""The number of latest calls from which the failure rate is computed: Hystrix's `requestVolumeThreshold`. Fewer calls
+say nothing about a rate. The 100 calls of resilience4j and Polly would take eight minutes at one prompt in 5 s."""
 
 RATE_TO_OPEN = 0.3
 """The failure rate that opens a breaker, between Polly's 0.1 and resilience4j's 0.5. A provider that fails every third
 call fails at least 6 of any 20. One that fails 5% of its calls fails 6 of 20 once in 3,000 windows."""
 
 OPEN_SECONDS = 10.0
-"""How long a breaker stays open before one call may probe: half the contract's deadline for a run, so that a recovered
-primary is back soon, and one probe in ten seconds is no burden."""
+"""The seconds for which a breaker stays open before one call may probe: half the contract's deadline for a run. So a
+recovered primary returns soon, and one probe in ten seconds is no burden."""
 
 EXTRA_CALLS_SAVED = 10.0
-"""How many unused extra calls a budget may hold, so that a quiet day does not pay for a burst: `maxTokens` in the
+"""The most unused extra calls that a budget holds, so that a quiet day does not save up for a burst: `maxTokens` in the
 example of gRPC's retry throttling (gRFC A6)."""
 
 EXTRA_CALLS_PER_RUN = 0.1
-"""How many retries a run earns for all runs: `tokenRatio` in the same example, and `RetryRatio` in .NET's retry
-budget. With a full budget at the start, 100 runs make at most 10 + 10 retries, 20%."""
+"""The fraction of a retry that each run earns for all runs: `tokenRatio` in the same example, and `RetryRatio` in
+.NET's retry budget. With a full budget at the start, 100 runs make at most 10 + 10 retries, 20%."""
 
 
 class Breaker:
-    """A circuit breaker: closed, open, half-open with a single probe. Knows no clock; `now` is in seconds.
+    """A circuit breaker: closed, open, or half-open with a single probe. It has no clock; `now` is in seconds.
 
-    Failures in a row open it, and so does a failure rate over the latest calls. After `OPEN_SECONDS` one call may
-    probe: its success closes the breaker, its failure opens it for as long again, and when it is canceled the next
-    call may probe. Any success closes a breaker that failures in a row opened; one that its rate opened is closed by
-    a probe alone, because most of its calls succeed all the time.
+    Failures in a row open it, and so does a high failure rate among the latest calls. After `OPEN_SECONDS` one call may
+    probe. Its success closes the breaker, and its failure opens it for the same time again. If the probe is canceled,
+    the next call may probe. Any success closes a breaker that failures in a row opened. If the rate opened it, only a
+    probe closes it, because most calls succeed even then.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class Breaker:
 
     @property
     def state(self) -> State:
-        """What is shown of it; half-open while the probe is in progress."""
+        """Return the state to show. It is half-open while the probe is in progress."""
         if self.opened_at is None:
             return "closed"
         return "half_open" if self.probing else "open"
@@ -62,11 +62,11 @@ class Breaker:
         return twin
 
     def blocks(self, now: float) -> bool:
-        """Whether it keeps the next call away. While it lets one through and is not closed, that one is the probe."""
+        """Return whether the breaker blocks the next call. The call that an open breaker allows is the probe."""
         return self.opened_at is not None and (self.probing or now < self.opened_at + OPEN_SECONDS)
 
     def success(self, *, probe: bool = False) -> None:
-        """Count a success, and close unless the failure rate opened it and this is no probe."""
+        """Count a success, and close the breaker, unless the failure rate opened it and this is not the probe."""
         self.failures = 0
         if self.opened_at is None:
             self._latest.append(True)
@@ -74,7 +74,7 @@ class Breaker:
             self._close()
 
     def failure(self, now: float, *, probe: bool) -> None:
-        """Count a failure. Those of calls from before it opened, or made as a last resort, keep it open no longer."""
+        """Count a failure. Only a failed probe keeps an open breaker open for longer."""
         self.failures += 1
         if probe:
             self.opened_at, self.probing = now, False
@@ -95,7 +95,7 @@ class Breaker:
 
 @dataclass
 class Budget:
-    """Extra calls that all runs may make together. Each run earns a fraction of one; at most 10 are saved up."""
+    """Extra calls that all runs may make together. Each run earns a fraction of one, and at most 10 are saved."""
 
     calls: float = 0.0
 

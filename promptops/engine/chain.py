@@ -1,7 +1,8 @@
-"""Ordered attempts under one deadline: the two ways to make a run.
+"""The two ways to make a run: ordered attempts under one deadline.
 
-A run asks its providers one after the other until one answers. `runs.py` decides which one is next, `attempts.py` makes
-the calls, `events.py` has what a run reports.
+A run calls its providers one after the other until one answers. `runs.py` decides which provider is next,
+`attempts.py` makes the calls, `events.py` declares the events of a run. Without a shared `health` no
+provider is retried, except with a larger token limit after `truncated`.
 """
 
 from __future__ import annotations
@@ -35,24 +36,18 @@ async def run_chain(
     health: HealthRegistry | None = None,
     hedge: HedgePolicy | None = None,
 ) -> AsyncGenerator[ChainEvent, None]:
-    """Ask `providers` in order until one answers, and report what happens as it happens; `RunDone` comes last.
+    """Call `providers` in order until one answers, and yield the events of the run as they happen; `RunDone` is last.
 
-    `timeout_ms` is the deadline of the whole run. An attempt gets its provider's own `timeout_ms`, and at most an
-    equal share of what is left for it and the providers after it that may be asked. A retryable error moves on to the
-    next provider; any other one, and any error after the first text was handed on, ends the run; `policies.POLICIES`
-    has the exceptions. `request.answer` is the shape that an answer is read in.
+    `timeout_ms` is the deadline of the run. An attempt gets its provider's `timeout_ms`, and at most an equal share of
+    the time that is left. A retryable error falls back to the next provider. Any other error, and any error after the
+    first text was handed on, ends the run; `policies.POLICIES` has the exceptions.
 
-    With `delivery="stream"` the text is handed on as `TextChunk`s while it comes; that of a provider without `stream`
-    comes in one piece. With "whole" there are none, so that a stream that breaks is an ordinary failure; a provider
-    is then streamed only where its `first_text_ms` or `stall_ms` limits the silence.
+    With `delivery="stream"` the text arrives as `TextChunk`s; with "whole" there are none, so a broken stream is an
+    ordinary failure. `health` is shared between runs: the run skips blocked providers, and waits for one if no other is
+    left. With `hedge` the next provider starts beside a slow one. `docs/chain.md` has all rules.
 
-    `health` is shared between runs: providers that it blocks are passed over, and a run waits for a full one, or for
-    the end of a cooldown, within its deadline when there is nobody else to ask. With it, a run that can ask nobody
-    else may ask the same provider once more. Without it every provider may be asked, once. With `hedge` the next
-    provider is started beside one that is slow; the first text wins, or with "whole" the first answer.
-
-    When the run ends, its attempts are added to `attempts` in the order of their start, those that were given up
-    included. Read the events inside `contextlib.aclosing`, so that leaving early closes the connection at once.
+    When the run ends, all its attempts are added to `attempts` in the order of their start. Read the events inside
+    `contextlib.aclosing`, so that leaving early closes the connection at once.
 
     Raises the last `LLMProviderError`, with all attempts in its `attempts`, and `ValueError` without providers.
     """
@@ -102,7 +97,7 @@ async def complete_chain(
     health: HealthRegistry | None = None,
     hedge: HedgePolicy | None = None,
 ) -> LLMResponse:
-    """Return the answer of `run_chain`, handed over whole. Takes and raises what it does."""
+    """Return the whole answer of a run. The arguments and errors are those of `run_chain`."""
     events = run_chain(
         request, providers, timeout_ms=timeout_ms, delivery="whole", attempts=attempts, health=health, hedge=hedge
     )

@@ -1,4 +1,4 @@
-"""What an attempt cost, and what it used where the provider did not say."""
+"""The cost of an attempt, and an estimate of its tokens for a provider that counted none."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import math
 from promptops.engine.types import LLMRequest, Prices, Usage
 
 BYTES_PER_TOKEN = 4
-"""A rule of thumb for English text (OpenAI's help pages: "1 token is about 4 characters"). Counted in bytes, so that
-other scripts, which take more tokens, come out higher."""
+"""A rule of thumb for English text (OpenAI's help pages: "1 token is about 4 characters"). It counts bytes,
+because other scripts take more tokens."""
 
 
 def estimated_usage(request: LLMRequest, text: str) -> Usage:
-    """The tokens of a request and of the `text` that came back, estimated from their length."""
+    """Return the tokens of a request and of its answer `text`, estimated from their length."""
     return Usage(sum(_tokens(message.content) for message in request.messages), _tokens(text))
 
 
 def cost_of(usage: Usage | None, prices: Prices | None) -> float | None:
-    """What `usage` cost in USD; `None` without prices or usage. Tokens that were not counted cost nothing."""
+    """Return the cost of `usage` in USD, or `None` without prices or usage. Uncounted tokens cost nothing."""
     if usage is None or prices is None:
         return None
     cached = usage.cached_tokens or 0

@@ -1,8 +1,7 @@
-"""Failover drills: a provider that fails on purpose, so that one can watch the chain cope.
+"""Failover drills: a provider with a simulated failure, to see which provider answers.
 
-A drill is run like any other, with the faulty provider in the chain, but with a `copy()` of the shared
-`HealthRegistry`, so that it counts in no statistic and still calls no other provider that is to be left alone. The
-provider itself is never called while the fault is in.
+A drill is an ordinary run with the faulty provider in the chain and a `copy()` of the shared `HealthRegistry`. So it
+counts in no statistic, and it skips the same providers as other runs. The real provider is never called meanwhile.
 """
 
 from __future__ import annotations
@@ -26,17 +25,17 @@ Fault: TypeAlias = Literal["429", "503", "timeout", "drip", "empty", "401", "cut
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 
 DRIP_SECONDS = 0.05
-"""How often a dripping provider shows that it is alive without saying anything."""
+"""The pause between two empty pieces of a dripping provider."""
 
 RETRY_AFTER_SECONDS = 2.0
-"""What a drill's 429 asks for."""
+"""The cooldown that a drill's 429 asks for."""
 
 
 def faulty(provider: LLMProvider, fault: Fault) -> LLMProvider:
-    """`provider` with a fault: its name, model, limits and choices are kept, its prices are not, for nothing is used.
+    """Return `provider` with a fault. It has the same name, model, limits and choices, but no prices.
 
-    `timeout` never answers; `drip` keeps the connection busy and says nothing; `cut_stream` breaks off after the first
-    words, or, when it is not streamed, before the answer. Raises `ValueError` for an unknown fault.
+    `timeout` never answers. `drip` keeps the connection busy without text. `cut_stream` breaks off after the first
+    words, or before the answer if it is not streamed. Raises `ValueError` for an unknown fault.
     """
     if fault not in FAULTS:
         raise ValueError(f"Unknown fault {fault!r}; known are {', '.join(FAULTS)}")
@@ -55,13 +54,13 @@ class _Faulty:
         return getattr(self._provider, name)
 
     async def complete(self, request: LLMRequest) -> LLMResponse:
-        """Fail."""
+        """Raise the error of the fault."""
         async for _ in self.stream(request):
             pass
         raise AssertionError("a faulty provider never answers")
 
     async def stream(self, request: LLMRequest) -> AsyncGenerator[StreamEvent, None]:
-        """Fail, a cut stream after its first words."""
+        """Raise the error of the fault, for a cut stream after its first words."""
         if self._fault == "cut_stream":
             yield TextChunk("A red fox ")
         while self._fault in ("timeout", "drip"):
@@ -72,16 +71,16 @@ class _Faulty:
     def _error(self) -> LLMProviderError:
         match self._fault:
             case "429":
-                error: LLMProviderError = LLMRateLimitedError(self._says("answered with status 429"), status=429)
+                error: LLMProviderError = LLMRateLimitedError(self._message("answered with status 429"), status=429)
                 error.retry_after_s = RETRY_AFTER_SECONDS
                 return error
             case "503":
-                return LLMServerError(self._says("answered with status 503"), status=503)
+                return LLMServerError(self._message("answered with status 503"), status=503)
             case "401":
-                return LLMAuthError(self._says("answered with status 401"), status=401)
+                return LLMAuthError(self._message("answered with status 401"), status=401)
             case "empty":
-                return LLMEmptyError(self._says("sent an empty answer"))
-        return LLMTransportError(self._says("broke off its answer before the end"))
+                return LLMEmptyError(self._message("sent an empty answer"))
+        return LLMTransportError(self._message("broke off its answer before the end"))
 
-    def _says(self, what: str) -> str:
+    def _message(self, what: str) -> str:
         return f"{self.name} {what} (drill)"

@@ -1,4 +1,4 @@
-"""`PromptEnhancer`: the three operations over a chain of providers, for use without a server."""
+"""`PromptEnhancer`: the three operations over a chain of providers, for use without PromptOps' web application."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from promptops.engine.types import LLMMessage, LLMProvider, LLMRequest, LLMRespo
 BUILT_IN_PROMPTS: Mapping[PromptOperation, str] = MappingProxyType(
     {operation: operation_spec(operation).default_text for operation in PromptOperation}
 )
-"""The system prompts used where no other is given."""
+"""The default system prompts, by operation."""
 
 
 def build_request(
@@ -33,9 +33,9 @@ def build_request(
 ) -> LLMRequest:
     """Return the request that runs `operation` on `text`.
 
-    The user message is exactly `text`. `count`, the number of alternatives wanted from an operation that offers them,
-    is asked for at the end of the system message. `parameters` are further fields of the request's body, such as
-    `top_p`; `None` leaves one out. Raises `ValueError` when `text` is blank or the operation unknown.
+    The user message is exactly `text`. For an operation that offers alternatives, the end of the system message asks
+    for `count` of them. `parameters` are further fields of the request's body, such as `top_p`; `None` leaves one out.
+    Raises `ValueError` if `text` is blank or the operation is unknown.
     """
     spec = operation_spec(operation)
     if not text.strip():
@@ -56,9 +56,9 @@ def build_request(
 
 
 class ObjectHealth(HealthRegistry):
-    """A registry that keys providers by object: two with one name share nothing.
+    """A registry that keys providers by object, so that two providers with the same name share nothing.
 
-    It holds on to the providers that it knows, because the identity of an object that is gone may be given to another.
+    It keeps a reference to each provider, because Python may reuse the identity of a deleted object.
     """
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class ObjectHealth(HealthRegistry):
         self._keys: dict[int, tuple[str, LLMProvider]] = {}
 
     def key(self, provider: LLMProvider) -> str:
-        """Return the key that the health of `provider` is kept under: its name with a number."""
+        """Return the key of the health of `provider`: its name with a number."""
         with self._lock:
             number = len(self._keys) + 1
             key, _ = self._keys.setdefault(id(provider), (f"{provider.name} #{number}", provider))
@@ -74,18 +74,18 @@ class ObjectHealth(HealthRegistry):
 
 
 class PromptEnhancer:
-    """Enhances, continues and rewrites prompts, falling back along its providers.
+    """Enhances, continues and rewrites prompts with a chain of providers.
 
-    `model` is asked of providers that have none of their own. `timeout_ms` is the deadline of a whole run. With
-    `system_prompt_dir`, the files `enhance.txt`, `auto_extend.txt` and `rewrite.txt` in it replace the built-in
-    system prompts; a missing or blank one means the built-in text. Raises `ValueError` without providers.
+    `model` is the model of providers without their own. `timeout_ms` is the deadline of a whole run. The files
+    `enhance.txt`, `auto_extend.txt` and `rewrite.txt` in `system_prompt_dir` replace the built-in system prompts; for a
+    missing or blank file the built-in text is used. Raises `ValueError` without providers.
 
-    Answers are read and handed over whole: `content` is the prompt, or for a rewrite the alternatives, `raw` what the
-    model wrote.
+    Answers are read and handed over whole. `content` is the prompt, or for a rewrite the alternatives; `raw` is the
+    text as the model wrote it.
 
-    Two attributes can be set afterwards. `health` spares providers that are in trouble: by default a registry of this
-    enhancer's own that keys providers by object; set a `HealthRegistry` to share it between the enhancers of a process,
-    by name. `hedges` says for which operations a slow provider gets company.
+    You can set two attributes afterwards. `health` skips providers that are failing. By default it is a registry of
+    this enhancer that keys providers by object; set a `HealthRegistry` to share it, by name, between the enhancers of a
+    process. `hedges` gives operations a hedge.
     """
 
     def __init__(
@@ -113,32 +113,32 @@ class PromptEnhancer:
 
     @property
     def providers(self) -> list[LLMProvider]:
-        """The chain, first choice first; a fresh list."""
+        """Return the providers in order, as a new list."""
         return list(self._providers)
 
     def register_provider(self, provider: LLMProvider, *, priority: int = -1) -> None:
-        """Add a provider: at the end when `priority` is negative, otherwise at that place, 0 being the first choice."""
-        # A new list, so that runs in flight keep the chain that they started with.
+        """Add a provider at position `priority`, 0 being the first choice, or at the end if `priority` is negative."""
+        # A new list, so that runs in progress keep the chain that they started with.
         chain = self.providers
         chain.insert(len(chain) if priority < 0 else priority, provider)
         self._providers = chain
 
     def reload_system_prompts(self) -> None:
-        """Read the system prompts again. Calls in flight keep the texts that they started with."""
+        """Read the system prompts again. Calls in progress keep the texts that they started with."""
         self._system_prompts = {operation: self._read_system_prompt(operation) for operation in PromptOperation}
 
     async def enhance(self, prompt: str) -> LLMResponse:
-        """A richer version of `prompt`. Raises `LLMProviderError`, and `ValueError` when it is blank."""
+        """Return a richer version of `prompt`. Raises `LLMProviderError`, and `ValueError` if `prompt` is blank."""
         return await self._run(PromptOperation.ENHANCE, prompt)
 
     async def auto_extend(self, prior_prompts: Sequence[str]) -> LLMResponse:
-        """The prompt that continues `prior_prompts`, oldest first. Raises like `enhance`."""
+        """Return the prompt that continues `prior_prompts`, oldest first. Raises like `enhance`."""
         return await self._run(PromptOperation.AUTO_EXTEND, "\n".join(prior_prompts))
 
     async def rewrite(
         self, seed_prompt: str, *, count: int | None = None, temperature: float | None = None
     ) -> LLMResponse:
-        """Alternatives to `seed_prompt`, one a line; `count` of them when given. Raises like `enhance`."""
+        """Return alternatives to `seed_prompt`, one a line: `count` of them if given. Raises like `enhance`."""
         return await self._run(PromptOperation.REWRITE, seed_prompt, count=count, temperature=temperature)
 
     async def _run(

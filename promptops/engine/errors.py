@@ -1,7 +1,7 @@
 """The engine's errors.
 
     RuntimeError
-    └── LLMProviderError            kind "provider"        retryable unless told otherwise
+    └── LLMProviderError            kind "provider"        retryable by default
         ├── LLMTimeoutError         kind "timeout"         always retryable
         ├── LLMTransportError       kind "transport"       no connection, or it broke
         ├── LLMRateLimitedError     kind "rate_limited"    429
@@ -12,7 +12,7 @@
         │   └── LLMTruncatedError   kind "truncated"       the token limit was used up before any text
         ├── LLMUnavailableError     kind "unavailable"     the embedded model cannot run here
         ├── LLMUnexpectedError      kind "unexpected"      a provider raised something else; see its cause
-        ├── LLMBusyError            kind "busy"            every provider is at its limit or cooling down
+        ├── LLMBusyError            kind "busy"            every provider is at its limit or cools down
         ├── LLMAuthError            kind "auth"            401, 403; not retryable
         ├── LLMMissingKeyError      kind "missing_key"     no key to send; not retryable
         ├── LLMNotFoundError        kind "not_found"       404: wrong address or model; not retryable
@@ -21,8 +21,8 @@
         ├── LLMBadRequestError      kind "bad_request"     any other 4xx; not retryable
         └── LLMInterruptedError     kind "interrupted"     the answer broke off after its first text; not retryable
 
-A message names the provider and, where there is one, the HTTP status. It never contains a key. What follows each kind
-is in `policies.py`.
+A message names the provider and the HTTP status, if there is one. It never contains a key. `policies.py` declares what
+follows each kind.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from promptops.engine.types import Attempt, Usage
 class LLMProviderError(RuntimeError):
     """A provider gave no usable answer.
 
-    `retryable` says whether the next provider may be asked, `kind` is the error's short name, `status` the HTTP
-    status that caused it, if any. `retry_after_s` is how many seconds the provider wants to be left alone, `usage`
-    what it counted all the same; both `None` when it did not say. The error that ends a run has every attempt of the
-    run in `attempts`.
+    `retryable` says whether the next provider may be called, `kind` is the error's short name, `status` the HTTP
+    status that caused it, if any. `retry_after_s` is the time in seconds for which the provider wants no requests,
+    `usage` the tokens that it counted; both are `None` if the provider named none. The error that ends a run has every
+    attempt of the run in `attempts`.
     """
 
     kind: ClassVar[str] = "provider"
@@ -80,7 +80,7 @@ class LLMQuotaError(LLMProviderError):
 
 
 class LLMServerError(LLMProviderError):
-    """The provider is in trouble: 5xx, 408, 425, 498, or an error under HTTP 200 that says nothing else."""
+    """The provider is in trouble: 5xx, 408, 425, 498, or an error under HTTP 200 without a reason."""
 
     kind = "server"
 
@@ -98,31 +98,31 @@ class LLMEmptyError(LLMProviderError):
 
 
 class LLMTruncatedError(LLMEmptyError):
-    """The token limit was used up, by reasoning as a rule, before any text."""
+    """The token limit was used up before any text, usually by reasoning."""
 
     kind = "truncated"
 
 
 class LLMBusyError(LLMProviderError):
-    """No provider could be asked within the deadline; the message says why for each."""
+    """No provider could be called within the deadline. The message gives the reason for each."""
 
     kind = "busy"
 
 
 class LLMUnavailableError(LLMProviderError):
-    """The embedded model cannot run here; the message says why and what to do."""
+    """The embedded model cannot run here. The message says why and what to do."""
 
     kind = "unavailable"
 
 
 class LLMUnexpectedError(LLMProviderError):
-    """A provider raised an exception that is no `LLMProviderError`; it is the `__cause__`."""
+    """A provider raised an exception that is not an `LLMProviderError`. It is the `__cause__`."""
 
     kind = "unexpected"
 
 
 class _FinalError(LLMProviderError):
-    """Shared by the errors after which asking another provider is not tried."""
+    """Base of the errors after which no other provider is tried."""
 
     def __init__(self, message: str, *, retryable: bool = False, status: int | None = None) -> None:
         super().__init__(message, retryable=retryable, status=status)
@@ -135,7 +135,7 @@ class LLMAuthError(_FinalError):
 
 
 class LLMMissingKeyError(_FinalError):
-    """There is no key to send; the message names the variable that should hold it."""
+    """There is no key to send. The message names the variable that should hold it."""
 
     kind = "missing_key"
 
@@ -147,13 +147,13 @@ class LLMNotFoundError(_FinalError):
 
 
 class LLMContextLengthError(_FinalError):
-    """The prompt is longer than the model can take."""
+    """The prompt is longer than the model's context."""
 
     kind = "context_length"
 
 
 class LLMRefusedError(_FinalError):
-    """The provider refuses the content, of the prompt or of its own answer; the message keeps its reason."""
+    """The provider refuses the content, of the prompt or of its own answer. The message has its reason."""
 
     kind = "refused"
 
@@ -165,6 +165,6 @@ class LLMBadRequestError(_FinalError):
 
 
 class LLMInterruptedError(_FinalError):
-    """The answer broke off after its first text had been handed on; what went wrong is the `__cause__`."""
+    """The answer broke off after its first text had been handed on. The `__cause__` is the error behind it."""
 
     kind = "interrupted"

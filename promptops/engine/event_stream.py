@@ -1,4 +1,4 @@
-"""Server-sent events: bytes in, data out. Knows nothing of HTTP or of what the data are."""
+"""Server-sent events: bytes in, data out. HTTP and the meaning of the data do not belong here."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class EventParser:
-    """Splits a stream of bytes into the data of server-sent events, wherever the bytes are cut.
+    """Splits a stream of bytes into the data of server-sent events, however the bytes are cut.
 
-    Works on bytes, so a character split between two chunks is whole again before it is decoded. A byte order mark
-    before the first line, comments, and fields other than `data` are skipped; an object in llama.cpp's field `error` is
-    data, too.
+    It joins the bytes before it decodes them, so a character may be split between two chunks. It skips a byte order
+    mark before the first line, comments, and all fields except `data`. An object in llama.cpp's field `error` counts as
+    data.
     """
 
     def __init__(self) -> None:
@@ -20,9 +20,9 @@ class EventParser:
         self._started = False
 
     def feed(self, chunk: bytes) -> list[str]:
-        """The data of the events that `chunk` completes. Each byte is looked at once, however long a line is."""
+        """Return the data of the events that `chunk` completes. Reads each byte once, however long a line is."""
         text = self._held + chunk
-        # A carriage return at the very end may be the first half of a line end: it waits for the next chunk.
+        # A carriage return at the very end may be half of a line end, so it waits for the next chunk.
         self._held = b"\r" if text.endswith(b"\r") else b""
         text = text[: len(text) - len(self._held)]
         first, *lines = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
@@ -34,7 +34,7 @@ class EventParser:
         return [event for line in lines for event in self._line(line)]
 
     def close(self) -> list[str]:
-        """The data of a last event that no blank line ended."""
+        """Return the data of a last event without a blank line behind it."""
         last, self._line_so_far = b"".join(self._line_so_far), []
         return self._line(last) + self._line(b"")
 
@@ -44,7 +44,7 @@ class EventParser:
             line = line.removeprefix(BYTE_ORDER_MARK)
         if line.startswith(b"data:"):
             self._data.append(line[5:].removeprefix(b" "))
-        elif line.startswith(b"error: {"):  # how llama.cpp reports an error within a stream
+        elif line.startswith(b"error: {"):  # llama.cpp reports an error within a stream this way
             self._data.append(line[7:])
         elif not line and self._data:
             event = b"\n".join(self._data).decode("utf-8", errors="replace")

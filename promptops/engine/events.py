@@ -1,4 +1,4 @@
-"""What a run reports while it goes on, and how it can be asked for. No behaviour belongs here."""
+"""The events of a run, and the ways to request one. No behavior belongs here."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Literal, TypeAlias
 from promptops.engine.types import Attempt, LLMResponse, TextChunk
 
 Delivery: TypeAlias = Literal["stream", "whole"]
-"""How an answer is handed over: in pieces as they come, or whole when it is complete."""
+"""The way an answer is handed over: in pieces as they arrive, or whole when it is complete."""
 
 
 @dataclass(frozen=True)
 class AttemptStarted:
-    """A provider is being asked; `index` counts the run's attempts from 0."""
+    """A call of a provider began. `index` counts the run's attempts from 0."""
 
     index: int
     provider: str
@@ -22,7 +22,7 @@ class AttemptStarted:
 
 @dataclass(frozen=True)
 class AttemptFailed:
-    """A provider gave no answer; `falling_back` says that another call is, or can still be, made."""
+    """A provider gave no answer. `falling_back` says that another call is in progress or can still be made."""
 
     index: int
     attempt: Attempt
@@ -31,7 +31,7 @@ class AttemptFailed:
 
 @dataclass(frozen=True)
 class RunDone:
-    """The run has its answer. The text in `response` is the one that counts, whatever pieces came before."""
+    """The run has its answer. The text in `response` counts, whatever pieces came before."""
 
     response: LLMResponse
 
@@ -41,11 +41,11 @@ ChainEvent: TypeAlias = AttemptStarted | AttemptFailed | TextChunk | RunDone
 
 @dataclass(frozen=True)
 class HedgePolicy:
-    """When to start the next provider beside one that is slow.
+    """The rule for starting the next provider beside a slow one.
 
-    `delay_ms` is how long the first one has for its first text, or for its answer when it is not streamed; `None` is
-    the 95th percentile of its own latest latencies (no hedge while they are too few), 0 is a race. `budget` is how
-    many extra calls there may be for each run, shared by all runs with the same `HealthRegistry`.
+    `delay_ms` is the time that the first provider has for its first text, or for its answer if it is not streamed.
+    `None` is the 95th percentile of its latest latencies (no hedge while there are too few), and 0 is a race. `budget`
+    is the number of extra calls for each run, shared by all runs with the same `HealthRegistry`.
     """
 
     delay_ms: int | None = None

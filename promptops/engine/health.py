@@ -1,8 +1,9 @@
-"""How the providers are doing: shared by all concurrent runs, keyed by name, so it survives a change of configuration.
+"""The health of the providers, shared by all concurrent runs.
 
-A provider may be asked when its circuit breaker lets it, it is not cooling down, and fewer calls than its limit are
-in progress. `admit` answers that and gives a `Permit`, which is settled exactly once, by how the call ended. The
-arithmetic of breakers and budgets is in `breaker.py`.
+It is keyed by name, so it survives a change of configuration. A run may call a provider when three things are true: its
+circuit breaker allows it, it is not cooling down, and fewer calls than its limit are in progress. `admit` checks that
+and returns a `Permit`, which is settled exactly once, by the way the call ends. The records are in
+`provider_health.py`, the arithmetic of breakers and budgets in `breaker.py`.
 
 Safe to use from several threads and event loops: every change is made under one lock, and a waiting run is woken on
 its own loop.
@@ -17,7 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from promptops.engine.breaker import (
     EXTRA_CALLS_PER_RUN,
@@ -26,99 +27,21 @@ from promptops.engine.breaker import (
     OPEN_SECONDS,
     Breaker,
     Budget,
-    State,
 )
 from promptops.engine.errors import LLMProviderError
 from promptops.engine.policies import chosen_to_fall_back, policy_for
+from promptops.engine.provider_health import Cooldown, HealthView, Permit, ProviderHealth
 from promptops.engine.types import LLMProvider
 from promptops.stats.percentiles import percentile
 
 __all__ = ["FAILURES_TO_OPEN", "OPEN_SECONDS", "Breaker", "HealthRegistry", "HealthView", "Permit"]
 
 LAST_RESORT_SECONDS = 120.0
-"""How long a cooldown keeps a run away that can ask nobody else. A provider's own time may be hours, and an operator
-who has paid, or a limit that was lifted early, should not have to wait for it; one call in two minutes harms nobody."""
-
-LATENCIES_KEPT = 100
-"""How many of a provider's latest latencies its p95 is taken from."""
+"""The longest cooldown for a run that can call no other provider. A provider may ask for hours, and an operator who has
+paid, or a limit that was lifted early, should not have to wait that long. One call in two minutes harms nobody."""
 
 LATENCIES_NEEDED = 20
-"""Fewer tell nothing about the slowest twentieth."""
-
-
-@dataclass(frozen=True)
-class HealthView:
-    """How a provider is doing, for people to see.
-
-    `state` is the breaker's, `since` the Unix time of its last change, `reason` why the provider is misconfigured, or,
-    while the breaker is not closed, the last error that counted. `limit` is `None` for a provider without one.
-
-    `trouble` is the kind of the error that marked the provider misconfigured: "auth", "missing_key", "not_found" or
-    "quota". `cooldown_since` is the Unix time of the answer that asked for the cooldown, `cooldown_reason` the error in
-    it; both are `None` without a cooldown, the reason also after an answer that used up a rate limit. These three
-    explain the state and are no part of it, so two views are compared without them.
-    """
-
-    state: State = "closed"
-    reason: str | None = None
-    since: float | None = None
-    cooldown_left_ms: int = 0
-    misconfigured: bool = False
-    in_flight: int = 0
-    limit: int | None = None
-    trouble: str | None = field(default=None, compare=False)
-    cooldown_since: float | None = field(default=None, compare=False)
-    cooldown_reason: str | None = field(default=None, compare=False)
-
-    @property
-    def out_of_credit(self) -> bool:
-        """Whether the provider's account has no credit left."""
-        return self.trouble == "quota"
-
-
-@dataclass(eq=False)
-class Permit:
-    """The right to make one call; `probe` marks the one that decides about an open breaker.
-
-    `cooling` marks the one call that is made although the provider is cooling down. `of` is what was known of the
-    provider then: how the call ends says nothing of one that was changed meanwhile.
-    """
-
-    key: str
-    probe: bool = False
-    cooling: bool = False
-    settled: bool = False
-    of: _Provider | None = field(default=None, repr=False)
-
-
-@dataclass
-class _Cooldown:
-    """Until when a provider is left alone; `until` and `began` on the monotonic clock, `since` in Unix time."""
-
-    until: float = 0.0
-    began: float = 0.0
-    since: float | None = None
-    reason: str | None = None
-
-
-@dataclass
-class _Provider:
-    breaker: Breaker = field(default_factory=Breaker)
-    cooldown: _Cooldown = field(default_factory=_Cooldown)
-    asked_while_cooling: bool = False
-    in_flight: int = 0
-    limit: int | None = None
-    misconfigured: str | None = None
-    trouble: str | None = None
-    reason: str | None = None
-    since: float | None = None
-    latencies: dict[bool, deque[float]] = field(
-        default_factory=lambda: {streamed: deque(maxlen=LATENCIES_KEPT) for streamed in (False, True)}
-    )
-
-    @property
-    def full(self) -> bool:
-        return self.limit is not None and self.in_flight >= self.limit
+"""The least latencies for a p95: fewer say nothing about the slowest twentieth."""
 
 
 @dataclass(eq=False)
@@ -129,9 +52,9 @@ class _Waiter:
 
 
 class HealthRegistry:
-    """The health of all providers, by key, which is a provider's name.
+    """The health of all providers, keyed by the provider's name.
 
-    `clock` is monotonic, `wall_clock` the Unix time shown to people; both in seconds.
+    `clock` is monotonic, `wall_clock` returns the Unix time shown to people; both in seconds.
     """
 
     def __init__(
@@ -140,20 +63,20 @@ class HealthRegistry:
         self.clock = clock
         self._wall_clock = wall_clock
         self._lock = threading.RLock()
-        self._providers: dict[str, _Provider] = {}
+        self._providers: dict[str, ProviderHealth] = {}
         self._waiters: deque[_Waiter] = deque()
         self._hedges = Budget()
-        # Full, so that the first run of a fresh registry may retry.
+        # Full, so that the first run of a new registry may retry.
         self._retries = Budget(EXTRA_CALLS_SAVED)
 
     def key(self, provider: LLMProvider) -> str:
-        """Return the key that the health of `provider` is kept under."""
+        """Return the key of the health of `provider`."""
         return provider.name
 
     def view(self, name: str) -> HealthView:
-        """Return how the provider is doing now; one that was never asked is healthy."""
+        """Return how the provider is doing now. A provider that was never called is healthy."""
         with self._lock:
-            known = self._providers.get(name, _Provider())
+            known = self._providers.get(name, ProviderHealth())
             cooldown, left = known.cooldown, max(0.0, known.cooldown.until - self.clock())
             return HealthView(
                 state=known.breaker.state,
@@ -169,39 +92,40 @@ class HealthRegistry:
             )
 
     def copy(self) -> HealthRegistry:
-        """Return a registry with the same open breakers and cooldowns, whose runs leave no mark in this one."""
+        """Return a registry with the same open breakers and cooldowns. Its runs do not change this one."""
         twin = HealthRegistry(clock=self.clock, wall_clock=self._wall_clock)
         with self._lock:
             for key, known in self._providers.items():
-                twin._providers[key] = _Provider(breaker=known.breaker.copy(), cooldown=replace(known.cooldown))
+                twin._providers[key] = ProviderHealth(breaker=known.breaker.copy(), cooldown=replace(known.cooldown))
         return twin
 
     def forget(self, name: str) -> None:
-        """Start afresh with a provider, as after its key or address was changed.
+        """Reset the health of a provider whose key or address was changed.
 
-        Calls in progress still count for its limit; how they end counts for nothing.
+        Calls in progress still count for its limit. Their results count for nothing.
         """
         with self._lock:
             before = self._providers.pop(name, None)
             if before is not None:
-                self._providers[name] = _Provider(in_flight=before.in_flight, limit=before.limit)
+                self._providers[name] = ProviderHealth(in_flight=before.in_flight, limit=before.limit)
 
     def end_cooldown(self, name: str) -> bool:
-        """End the provider's cooldown, as an operator may, and return whether there was one."""
+        """End the provider's cooldown for an operator, and return whether there was one."""
         with self._lock:
             known = self._providers.get(name)
             if known is None or known.cooldown.until <= self.clock():
                 return False
-            known.cooldown = _Cooldown()
+            known.cooldown = Cooldown()
             self._hand_on(name)
             return True
 
     # Before a call
 
     def admit(self, key: str, limit: int | None = None, *, last_resort: bool = False) -> Permit | None:
-        """Return the right to call a provider that may be asked now.
+        """Return the permit to call a provider, or `None` when it may not be called now.
 
-        A last resort passes an open breaker, and, one call at a time, a cooldown of `LAST_RESORT_SECONDS` or more.
+        A last resort ignores an open breaker. One call at a time also ignores a cooldown that began at least
+        `LAST_RESORT_SECONDS` ago.
         """
         with self._lock:
             known = self._known(key)
@@ -209,10 +133,10 @@ class HealthRegistry:
             return self._admit(key, known, last_resort=last_resort)
 
     def blocked_for(self, key: str, *, last_resort: bool = False) -> float:
-        """Return the seconds until the provider's cooldown ends: 0 without one, endless while its breaker blocks it.
+        """Return the seconds until the provider's cooldown ends: 0 without one, infinite while its breaker blocks it.
 
-        For a last resort the breaker does not count, and a cooldown only for `LAST_RESORT_SECONDS`; it is endless
-        while the one call that may be made then is in progress.
+        A last resort ignores the breaker, and a cooldown blocks it for `LAST_RESORT_SECONDS` at most. The time is
+        infinite while the one call that may ignore a longer cooldown is in progress.
         """
         with self._lock:
             known = self._providers.get(key)
@@ -226,9 +150,10 @@ class HealthRegistry:
             return max(0.0, min(cooldown.until, cooldown.began + LAST_RESORT_SECONDS) - now)
 
     async def wait(self, keys: Sequence[str], seconds: float) -> Permit | None:
-        """Wait until one of `keys` has room: a permit for it. `None` when to look again, after `seconds` at the latest.
+        """Wait until one of `keys` has room, and return a permit for it.
 
-        Runs are served in the order in which they came.
+        Returns `None` when the run has to check again, after `seconds` at the latest. Runs are served in the order of
+        their arrival.
         """
         loop = asyncio.get_running_loop()
         waiter = _Waiter(frozenset(keys), loop, loop.create_future())
@@ -241,10 +166,10 @@ class HealthRegistry:
         except TimeoutError:
             pass
         finally:
-            with self._lock, suppress(ValueError):  # it is gone when it was served
+            with self._lock, suppress(ValueError):  # a waiter that was served is removed already
                 self._waiters.remove(waiter)
             if permit is None and waiter.future.done() and not waiter.future.cancelled():
-                unused = waiter.future.result()  # it came in the same moment as the end of the waiting
+                unused = waiter.future.result()  # the permit arrived just as the waiting ended
                 if unused is not None:
                     self.canceled(unused)
         return permit
@@ -254,7 +179,7 @@ class HealthRegistry:
     def succeeded(
         self, permit: Permit, *, latency_ms: float, streamed: bool, retry_after_s: float | None = None
     ) -> None:
-        """The call brought an answer; `latency_ms` is the time to its first text, or without streaming to its end."""
+        """Count an answer. `latency_ms` is the time to its first text, or without streaming to its end."""
         with self._lock:
             known = self._settle(permit)
             if known is None:
@@ -262,13 +187,13 @@ class HealthRegistry:
             known.latencies[streamed].append(latency_ms)
             known.misconfigured = known.trouble = None
             if permit.cooling:
-                known.cooldown = _Cooldown()
+                known.cooldown = Cooldown()
             self._count_success(known, permit)
             self._cool_down(known, retry_after_s)
             self._hand_on(permit.key)
 
     def failed(self, permit: Permit, error: LLMProviderError, provider: LLMProvider) -> None:
-        """The call ended with `error`."""
+        """Count a call that ended with `error`."""
         with self._lock:
             known = self._settle(permit)
             if known is None:
@@ -281,13 +206,13 @@ class HealthRegistry:
                 self._count_success(known, permit)
             elif policy.breaker or chosen_to_fall_back(error, provider):
                 self._count_failure(known, error, permit)
-            elif permit.probe:  # it answers again, if only to refuse
+            elif permit.probe:  # the provider answers again, even if it refuses
                 self._count_success(known, permit)
             self._cool_down(known, error.retry_after_s or policy.cooldown, str(error))
             self._hand_on(permit.key)
 
     def canceled(self, permit: Permit) -> None:
-        """The caller went away, or a hedge lost: nothing is known about the provider."""
+        """Settle a call that its caller canceled, or a hedge that lost. It says nothing about the provider."""
         with self._lock:
             known = self._settle(permit)
             if known is None:
@@ -299,14 +224,14 @@ class HealthRegistry:
     # Extra calls
 
     def p95_ms(self, key: str, *, streamed: bool) -> float | None:
-        """Return the 95th percentile of the provider's latest latencies, `None` when they are too few."""
+        """Return the 95th percentile of the provider's latest latencies in ms, or `None` when there are too few."""
         with self._lock:
             known = self._providers.get(key)
             latencies = list(known.latencies[streamed]) if known else []
         return percentile(latencies, 95) if len(latencies) >= LATENCIES_NEEDED else None
 
     def count_run(self, hedges: float = 0.0) -> None:
-        """A run has begun: it earns a tenth of a retry, and `hedges` more hedges, for all runs."""
+        """Count a run. It earns a tenth of a retry and `hedges` hedges, which any run may spend."""
         with self._lock:
             self._retries.earn(EXTRA_CALLS_PER_RUN)
             self._hedges.earn(hedges)
@@ -317,19 +242,19 @@ class HealthRegistry:
             return self._hedges.spend()
 
     def spend_retry(self, key: str) -> bool:
-        """Spend a retry of the provider if the budget allows one and its breaker is closed; return whether it did."""
+        """Spend a retry if the budget allows one and the provider's breaker is closed, and return whether it did."""
         with self._lock:
             return self._known(key).breaker.state == "closed" and self._retries.spend()
 
     # Under the lock
 
-    def _known(self, key: str) -> _Provider:
+    def _known(self, key: str) -> ProviderHealth:
         known = self._providers.get(key)
         if known is None:
-            known = self._providers[key] = _Provider()
+            known = self._providers[key] = ProviderHealth()
         return known
 
-    def _admit(self, key: str, known: _Provider, *, last_resort: bool = False) -> Permit | None:
+    def _admit(self, key: str, known: ProviderHealth, *, last_resort: bool = False) -> Permit | None:
         if known.full or self.blocked_for(key, last_resort=last_resort):
             return None
         probe = known.breaker.state != "closed" and not last_resort
@@ -341,7 +266,7 @@ class HealthRegistry:
         known.in_flight += 1
         return Permit(key, probe, cooling, of=known)
 
-    def _settle(self, permit: Permit) -> _Provider | None:
+    def _settle(self, permit: Permit) -> ProviderHealth | None:
         if permit.settled:
             return None
         permit.settled = True
@@ -354,7 +279,7 @@ class HealthRegistry:
             known.asked_while_cooling = False
         return known
 
-    def _count_success(self, known: _Provider, permit: Permit) -> None:
+    def _count_success(self, known: ProviderHealth, permit: Permit) -> None:
         before = known.breaker.state
         known.breaker.success(probe=permit.probe)
         if known.breaker.state == "closed":
@@ -362,7 +287,7 @@ class HealthRegistry:
             if before != "closed":
                 known.since = self._wall_clock()
 
-    def _count_failure(self, known: _Provider, error: LLMProviderError, permit: Permit) -> None:
+    def _count_failure(self, known: ProviderHealth, error: LLMProviderError, permit: Permit) -> None:
         before = known.breaker.state
         known.breaker.failure(self.clock(), probe=permit.probe)
         if known.breaker.state != "closed":
@@ -370,16 +295,16 @@ class HealthRegistry:
             if before == "closed":
                 known.since = self._wall_clock()
 
-    def _cool_down(self, known: _Provider, seconds: float | None, reason: str | None = None) -> None:
+    def _cool_down(self, known: ProviderHealth, seconds: float | None, reason: str | None = None) -> None:
         if seconds:
             now = self.clock()
             until = max(known.cooldown.until, now + seconds)
-            known.cooldown = _Cooldown(until, now, self._wall_clock(), reason)
+            known.cooldown = Cooldown(until, now, self._wall_clock(), reason)
 
     def _hand_on(self, key: str) -> None:
-        """Give the place that became free to the first run that waits for it.
+        """Give the free call of a provider to the first run that waits for it.
 
-        One that has become blocked is given to nobody: the runs that wait for it look for another way.
+        If the provider is blocked now, its waiting runs get no permit and look for another provider.
         """
         if not self._waiters:
             return

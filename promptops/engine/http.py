@@ -1,12 +1,13 @@
-"""HTTP to providers: pooled connections, failures in plain words, capped bodies.
+"""HTTP to providers: pooled connections, failures in plain words, bodies with a size limit.
 
-The only module that imports httpx, whose requests, responses and transports are the interface; the connections are
-aiohttp's, because httpx's own pool rescans all of them for every request (docs/decisions/0007-http-transport.md). There
-is one transport per running event loop. All share one SSL context, so the CA bundle is read once per process.
+This is the only module that imports an HTTP library. The interface is httpx's requests, responses and transports. The
+connections are aiohttp's, because httpx's own pool scans all of them for every request
+(docs/decisions/0007-http-transport.md). Each running event loop has one transport. All transports share one SSL
+context, so the CA bundle is read once per process. The meaning of an answer does not belong here.
 
-A key goes to the address that the operator entered and nowhere else: redirects are not followed, cookies are not
-kept, and neither `.netrc` nor the proxy variables of the environment are read. `SSL_CERT_FILE` and `SSL_CERT_DIR`
-are, so that a private certificate authority can be trusted.
+A key goes to the address that the operator entered and nowhere else: this module follows no redirects, keeps no
+cookies, and reads neither `.netrc` nor the proxy variables of the environment. It reads `SSL_CERT_FILE` and
+`SSL_CERT_DIR`, so that an installation can trust a private certificate authority.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Self
 from weakref import WeakSet
@@ -30,33 +30,34 @@ import yarl
 from aiohttp.connector import Connection
 
 from promptops.engine.addresses import ForbiddenAddressError, guarded_socket, refusal_of_url
+from promptops.engine.auth import BearerKey
 from promptops.engine.event_stream import BYTE_ORDER_MARK
 from promptops.engine.inflate import STEP_BYTES, InflateError, Inflater
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
-"""The longest answer that is read: an answer of 256 tokens is about 1 KiB of text, 100 KiB as a stream of events."""
+"""The longest body that is read: an answer of 256 tokens is about 1 KiB of text, 100 KiB as a stream of events."""
 
 MAX_HEADER_BYTES = 64 * 1024
-"""The longest line and the longest header of an answer that are read: the policies, cookies and metadata of gateways
-are longer than the 8 KiB that aiohttp reads by itself."""
+"""The longest line and the longest header that are read. aiohttp's own limit is 8 KiB, and gateways send longer
+policies, cookies and metadata."""
 
 CONNECT_SECONDS = 5.0
-"""How long a connection may take to open; after that the address is taken to be dead."""
+"""The longest time that a connection may take to open. After that the call fails."""
 
 MAX_CONNECTIONS = 512
-"""Open connections per event loop. Calls over that number wait within their own time limit."""
+"""The most open connections per event loop. Further calls wait within their own time limits."""
 
 KEEPALIVE_SECONDS = 30.0
-"""How long an unused connection is kept; common load balancers drop one after 60 s."""
+"""The time for which an unused connection is kept. Common load balancers drop one after 60 s."""
 
 TransportFactory = Callable[[], httpx.AsyncBaseTransport]
 
 
 class CallFailed(Exception):
-    """A call that brought no readable answer.
+    """A call without a readable answer.
 
-    It lives only between this module and the provider: the exception behind it carries the request with its headers,
-    so a provider makes its own error from `reason` and lets this one go.
+    It never leaves the provider that made the call. Its cause would carry the request with its headers, so a provider
+    makes its own error from `reason` and drops this one.
     """
 
     def __init__(self, reason: str, *, timed_out: bool = False, too_long: bool = False) -> None:
@@ -66,37 +67,14 @@ class CallFailed(Exception):
         self.too_long = too_long
 
 
-@dataclass(frozen=True)
-class AuthHeader:
-    """The request header that carries a key, and what goes before the key."""
-
-    name: str = "Authorization"
-    prefix: str = ""
-
-
-BEARER = AuthHeader(prefix="Bearer ")
-
-
-class BearerKey:
-    """A key to send. An object, so that a traceback that shows variables does not show it."""
-
-    def __init__(self, key: str, auth: AuthHeader = BEARER) -> None:
-        self._key = key
-        self._auth = auth
-
-    def header(self) -> tuple[str, str]:
-        """Return the name and the value of the request header that carries it."""
-        return self._auth.name, self._auth.prefix + self._key
-
-
 _EVENT_STARTS = frozenset({b":", b"d", b"e", b"i", b"r"})
-"""First characters of the lines of an event stream: a comment, data, event, id, retry."""
+"""The first characters of an event stream's lines: a comment, data, event, id, retry."""
 
 
 class Reply:
     """An answer whose body has not been read yet.
 
-    Leaving its `async with` block closes the connection unless the body was read to its end.
+    Leaving the `async with` block closes the connection unless the body was read to its end.
     """
 
     def __init__(self, response: httpx.Response) -> None:
@@ -108,16 +86,16 @@ class Reply:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        with suppress(Exception):  # the answer is read or given up: how the connection ends changes nothing
+        with suppress(Exception):  # the answer was read or given up, so an error at closing does not matter
             await self._body.aclose()
 
     @property
     def is_event_stream(self) -> bool:
-        """Whether the body is a stream of server-sent events."""
+        """Return whether the content type is that of server-sent events."""
         return self.headers.get("content-type", "").lower().startswith("text/event-stream")
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """The body as it arrives. Raises `CallFailed` when it breaks off or is longer than `MAX_BODY_BYTES`."""
+        """Yield the body as it arrives. Raises `CallFailed` when it breaks off or is longer than `MAX_BODY_BYTES`."""
         size = 0
         try:
             encoding = self.headers.get("content-encoding", "").strip().lower()
@@ -129,26 +107,26 @@ class Reply:
                         raise CallFailed(f"sent more than {MAX_BODY_BYTES // 1024 // 1024} MiB", too_long=True)
                     yield piece
                     if piece is not chunk:
-                        await asyncio.sleep(0)  # the chunk holds more: others get their turn
+                        await asyncio.sleep(0)  # the chunk holds more: let other tasks run
         except CallFailed:
             raise
         except Exception as exc:
             raise _plain_failure(exc) from None
 
     async def read(self) -> bytes:
-        """The whole body. Raises `CallFailed` like `chunks`."""
+        """Return the whole body. Raises `CallFailed` like `chunks`."""
         return b"".join([chunk async for chunk in self.chunks()])
 
     async def is_stream(self, chunks: AsyncGenerator[bytes, None]) -> tuple[bool, bytes]:
-        """Return whether the body is a stream of events, and what was read of `chunks` to tell.
+        """Return whether the body is a stream of events, and the bytes of `chunks` that were read to decide it.
 
-        The first character says it: servers send streams under any content type. JSON begins with none that a line of a
-        stream begins with. Raises `CallFailed` like `chunks`.
+        The first character decides, because servers send streams under any content type. A line of a stream and a JSON
+        document never begin with the same character. Raises `CallFailed` like `chunks`.
         """
         parts: list[bytes] = []
         start = b""
         async for chunk in chunks:
-            if not parts and chunk.startswith(b"{"):  # as a rule
+            if not parts and chunk.startswith(b"{"):  # the usual case
                 return False, chunk
             parts.append(chunk)
             start = (start + chunk).removeprefix(BYTE_ORDER_MARK).lstrip()
@@ -159,19 +137,19 @@ class Reply:
 
 
 def _steps(chunk: bytes) -> Iterable[bytes]:
-    """Return the chunk in pieces of at most `STEP_BYTES`; as a rule it is one."""
+    """Return the chunk in pieces of at most `STEP_BYTES`, usually one."""
     if len(chunk) <= STEP_BYTES:
         return (chunk,)
     return (chunk[at : at + STEP_BYTES] for at in range(0, len(chunk), STEP_BYTES))
 
 
 async def post_json(url: str, payload: Mapping[str, Any], *, key: BearerKey | None) -> Reply:
-    """Post `payload` and return the answer, to be read in its `async with` block.
+    """Post `payload` and return the answer. Read it in its `async with` block.
 
-    Sets no overall time limit: that is the caller's. Raises `CallFailed` when there is no answer.
+    The overall time limit is the caller's. Raises `CallFailed` when there is no answer.
     """
     try:
-        # As a stream: given as content, httpx would add headers that aiohttp adds too, for 6% of a call's CPU time.
+        # A stream, because httpx adds headers to content that aiohttp adds too, for 6% of a call's CPU time.
         body = httpx.ByteStream(json.dumps(payload).encode())
         request = httpx.Request("POST", _url(url), headers=_HEADERS, stream=body)
         if key is not None:
@@ -193,7 +171,7 @@ def _url(text: str) -> httpx.URL:
 
 
 async def _send(request: httpx.Request) -> httpx.Response:
-    """Send, once more if the server had dropped the kept connection that it went out on before it could be used."""
+    """Send a request. Sends it again if it went out on a kept connection that the server had already closed."""
     while True:
         _connection_reused.set(False)
         try:
@@ -206,16 +184,16 @@ async def _send(request: httpx.Request) -> httpx.Response:
 _connection_reused: ContextVar[bool] = ContextVar("connection_reused", default=False)
 
 connected_at: ContextVar[list[float] | None] = ContextVar("connected_at", default=None)
-"""Where a caller puts a list, the loop times at which its calls got their connections are added to it."""
+"""A list of the caller's, to which each call adds the loop time at which it got its connection."""
 
 _used: WeakSet[asyncio.Protocol] = WeakSet()
 """The connections that have carried a request."""
 
 
 class _Request(aiohttp.ClientRequest):
-    """A request that knows its connection, and does not go out on one on which something came that nobody asked for.
+    """A request that knows its connection, and refuses one on which the server sent something unrequested.
 
-    What came would be read as the answer to this request, and the answer to this one as that to the next.
+    Those bytes would be read as the answer to this request, and the real answer as that to the next request.
     """
 
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
@@ -242,7 +220,7 @@ _HEADERS = httpx.Headers(
 
 
 def _plain_failure(exc: Exception) -> CallFailed:
-    """Whatever went wrong in the HTTP client, in plain words: nothing here may reach a caller raw."""
+    """Return the failure for any exception of the HTTP client, in plain words. No raw exception may reach a caller."""
     return CallFailed(_reason(exc), timed_out=_timed_out(exc))
 
 
@@ -281,29 +259,29 @@ _ssl_context: ssl.SSLContext | None = None
 
 
 def transport() -> httpx.AsyncBaseTransport:
-    """The running event loop's transport. Those of loops that have been closed are dropped on the way."""
+    """Return the running event loop's transport, and drop those of closed loops when it makes a new one."""
     loop = asyncio.get_running_loop()
-    found = _transports.get(loop)
-    if found is None:
+    current = _transports.get(loop)
+    if current is None:
         with _lock:
             _drop_dead_transports()
-            found = _transports[loop] = (_transport_factory or PooledTransport)()
-    return found
+            current = _transports[loop] = (_transport_factory or PooledTransport)()
+    return current
 
 
 async def close_client() -> None:
     """Close the running event loop's connections; the next call opens new ones."""
     with _lock:
-        found = _transports.pop(asyncio.get_running_loop(), None)
-    if found is not None:
-        await found.aclose()
+        current = _transports.pop(asyncio.get_running_loop(), None)
+    if current is not None:
+        await current.aclose()
 
 
 @contextmanager
 def use_transport(factory: TransportFactory) -> Iterator[None]:
-    """The seam for tests: inside the block calls go through transports from `factory`.
+    """Send calls through transports from `factory` inside the block: the seam for tests.
 
-    It counts for all threads; transports from before it come back after it.
+    It applies to all threads. The earlier transports are restored after the block.
     """
     global _transports, _transport_factory
     with _lock:
@@ -317,7 +295,7 @@ def use_transport(factory: TransportFactory) -> Iterator[None]:
 
 
 class PooledTransport(httpx.AsyncBaseTransport):
-    """httpx requests over aiohttp's connection pool. Lets aiohttp's exceptions through: they say more than httpx's."""
+    """httpx requests over aiohttp's connection pool. Raises aiohttp's exceptions, which say more than httpx's."""
 
     def __init__(self) -> None:
         self._session = aiohttp.ClientSession(
@@ -338,11 +316,11 @@ class PooledTransport(httpx.AsyncBaseTransport):
 
     @property
     def is_closed(self) -> bool:
-        """Whether it can no longer be used."""
+        """Return whether the transport can no longer be used."""
         return self._session.closed
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request whose body is in memory; the answer's body is read from its stream."""
+        """Send a request whose body is in memory. The answer's body is a stream."""
         response = await self._session.request(
             request.method,
             _aiohttp_url(str(request.url)),
@@ -370,12 +348,12 @@ class _Body(httpx.AsyncByteStream):
         return aiter(self._response.content.iter_any())
 
     async def aclose(self) -> None:
-        # What nobody wants is cut off. A body that was read to its end has given its connection back already.
+        # Closes an unread body. A body that was read to its end has returned its connection to the pool already.
         self._response.close()
 
 
 def shared_ssl_context() -> ssl.SSLContext:
-    """The process's SSL context, made on first use: reading the CA bundle takes about 30 ms."""
+    """Return the process's SSL context. It is made on first use, because reading the CA bundle takes about 30 ms."""
     global _ssl_context
     if _ssl_context is None:
         _ssl_context = httpx.create_ssl_context()
@@ -388,17 +366,17 @@ def _drop_dead_transports() -> None:
 
 
 def _run_without_loop(closing: Coroutine[Any, Any, None]) -> None:
-    """Run the closing of a transport whose loop is closed: nothing is left to wait for, so one step ends it."""
+    """Close a transport whose loop is closed. Nothing is left to wait for, so one step is enough."""
     try:
         closing.send(None)
-    except (StopIteration, RuntimeError):  # RuntimeError: a transport that does ask for the closed loop
+    except (StopIteration, RuntimeError):  # RuntimeError: a transport that uses the closed loop
         return
     closing.close()
 
 
 @atexit.register
 def _close_all() -> None:
-    """Close what was left open, so that no complaint about it is printed when the interpreter ends."""
+    """Close the transports that were left open, so that the interpreter prints no warnings when it ends."""
     for loop in [loop for loop in _transports if not (loop.is_closed() or loop.is_running())]:
         loop.run_until_complete(_transports.pop(loop).aclose())
     _drop_dead_transports()

@@ -1,4 +1,4 @@
-"""Decompress the body of an answer within bounds, piece by piece, so that a small body cannot become a huge one."""
+"""Decompress the body of an answer in small pieces, so that a small body cannot fill the memory."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import zlib
 from collections.abc import Iterator
 
 STEP_BYTES = 64 * 1024
-"""The most that one piece holds: inflating it takes about 0.2 ms, after which others get their turn."""
+"""The largest size of a piece. Inflating it takes about 0.2 ms; after each piece other tasks may run."""
 
-_AUTO_HEADER = 32 + zlib.MAX_WBITS  # zlib's own way to say: a gzip or a zlib header
+_AUTO_HEADER = 32 + zlib.MAX_WBITS  # zlib's code for "a gzip or a zlib header"
 _NO_HEADER = -zlib.MAX_WBITS
 
 
@@ -19,7 +19,7 @@ class InflateError(ValueError):
 class Inflater:
     """Decompresses one layer of gzip or deflate.
 
-    `deflate` is meant to have a zlib header (RFC 9110, 8.4.1.2), and some servers leave it out; both are read.
+    `deflate` should have a zlib header (RFC 9110, 8.4.1.2), but some servers omit it. Both forms are read.
     """
 
     def __init__(self, encoding: str) -> None:
@@ -31,7 +31,7 @@ class Inflater:
         self._head = b""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yield what `data` decompresses to, at most `STEP_BYTES` at a time. Raises `InflateError`."""
+        """Yield the decompressed `data`, at most `STEP_BYTES` at a time. Raises `InflateError`."""
         if self._stream is None:
             self._head += data
             if len(self._head) < 2:  # a zlib header has two bytes

@@ -1,7 +1,7 @@
-"""The operations: what a streaming server can ask for. Everything that depends on an operation is derived from here.
+"""The operations that a streaming server can request. Everything that depends on an operation is derived from here.
 
-Callers look an operation up by its name with `operation_spec`; nobody else compares names. The registry is filled at
-import with the built-in operations.
+Callers look an operation up by its name with `operation_spec`; no other code compares names. The registry is filled at
+import with the built-in operations. Templates and their live versions do not belong here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from promptops.engine.answers import AnswerShape
 from promptops.engine.types import PromptOperation
 
 DEFAULT_COUNT = 3
-"""How many alternatives are asked for where nobody gives a number."""
+"""The number of alternatives to request if the caller names none."""
 
 MAX_NAME_CHARACTERS = 20
 
@@ -23,11 +23,10 @@ MAX_NAME_CHARACTERS = 20
 class OperationSpec:
     """One operation.
 
-    `purpose` is one sentence. `input_label` names the field that takes an input, `input_heading` an input that is
-    shown. An input is one prompt, or several, one a line (`input_is_list`). `answer` is the shape that an answer is
-    read in; "lines" are alternatives, and `count` is how many of them are asked for by default. `keeps_subject`:
-    an answer shows the subject of its input. `default_text` is the system prompt where no other is given, `samples`
-    are inputs to try it on.
+    `purpose` is one sentence. `input_label` is the label of the input's field, `input_heading` the heading of an input
+    that is shown. An input is one prompt, or several, one a line (`input_is_list`). `answer` is the shape of an answer:
+    "lines" are alternatives, and `count` is their default number. `keeps_subject` is true if an answer shows the
+    subject of its input. `default_text` is the default system prompt, `samples` are example inputs.
     """
 
     name: str
@@ -49,18 +48,18 @@ class OperationSpec:
 
     @property
     def offers_alternatives(self) -> bool:
-        """Return whether an answer is several alternatives instead of one prompt."""
+        """Return whether an answer is a list of alternatives instead of one prompt."""
         return self.answer == "lines"
 
     def count_or_default(self, wanted: int | None = None) -> int | None:
-        """Return how many alternatives to ask for: `wanted`, or the default; `None` for one prompt."""
+        """Return the number of alternatives to request: `wanted`, or the default. `None` means one prompt."""
         return (wanted or self.count) if self.offers_alternatives else None
 
 
 _specs: dict[str, OperationSpec] = {}
 
 OPERATIONS: Mapping[str, OperationSpec] = MappingProxyType(_specs)
-"""The operations by name, in the order in which pages list them. The first one is what a test of a provider runs."""
+"""The operations by name, in the order of the pages. A test of a provider runs the first one."""
 
 
 def register_operation(spec: OperationSpec) -> None:
@@ -79,7 +78,7 @@ def operation_spec(name: str) -> OperationSpec:
 
 
 def first_operation() -> OperationSpec:
-    """Return the operation that a form starts with, and that a test of a provider runs."""
+    """Return the operation that a form shows first, and that a test of a provider runs."""
     return next(iter(_specs.values()))
 
 

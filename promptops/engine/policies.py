@@ -1,7 +1,8 @@
-"""What follows an error: one table, by the error's `kind`. docs/chain.md shows it in words.
+"""The consequences of an error, in one table by the error's `kind`. docs/chain.md shows it in words.
 
-Whether the next provider is asked is decided by the error's `retryable`, as the engine's contract says; the table adds
-the two exceptions (a larger context, the operator's choice) and what the provider's health takes from it.
+The error's `retryable` decides whether the next provider is called, as the engine's contract says. The table adds the
+two exceptions (a larger context, the operator's choice) and the effect on the provider's health. Calls and counters do
+not belong here.
 """
 
 from __future__ import annotations
@@ -18,35 +19,38 @@ Choice: TypeAlias = Literal["auth", "not_found", "refused"]
 Retry: TypeAlias = Literal["same_request", "larger_limit"]
 
 FALL_BACK_CHOICES: frozenset[str] = frozenset(get_args(Choice))
-"""What an operator can put into a provider's `fall_back_on`."""
+"""The values that an operator can put into a provider's `fall_back_on`."""
 
 LARGER_LIMIT_FACTOR = 4
-"""How much larger the token limit of the one retry is: reasoning took all of the first, so room for as much again and
-the answer is the least; 4 times leaves some. The contract's 256 become 1,024."""
+"""The factor for the token limit of the one retry. Reasoning used up the first limit, so the retry needs room for as
+much reasoning and for the answer, and some spare. The contract's 256 become 1,024."""
 
 RETRY_PAUSE_SECONDS = 0.25
-"""The pause before the same provider is asked again: the longest back-off of Envoy's default retry policy (25 ms, at
-most 10 times that). Long enough to see that a provider is down for everybody: its breaker is open by then. No jitter,
-because the budget lets at most 10 retries out at once."""
+"""The pause before the same provider is called again: the longest back-off of Envoy's default retry policy (25 ms, at
+most 10 times that). If the provider is down for every run, its breaker is open after that pause. There is no jitter,
+because the budget allows at most 10 retries at once."""
 
 COOLDOWN_SECONDS = 1.0
-"""The cooldown after a 429 that does not say for how long; Retry-After counts in whole seconds, 1 is its smallest."""
+"""The cooldown after a 429 that names no time. Retry-After counts in whole seconds, and 1 is the smallest."""
 
 QUOTA_COOLDOWN_SECONDS = 300.0
-"""The cooldown of an account without credit that does not say for how long. Only a person can end it, which takes
-minutes; five of them keep a chain from paying a failed call for every run, and notice a payment soon enough."""
+"""The cooldown of an account without credit, if the provider names no time. Only a person can add credit, which takes
+minutes. Five minutes save a failed call in every run, and still notice a payment soon enough."""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What follows one kind of error.
+    """The consequences of one kind of error.
 
-    `retryable`: the next provider is asked. `larger_context`: only providers with a larger context are.
-    `choice`: the operator can choose, per provider, that the next one is asked. `retry`: where nobody else may be
-    asked, the same one is asked once more, with the same request or a larger token limit. `breaker`: it counts against
-    the provider. `answered`: the provider works, which counts for it like an answer. `cooldown`: for how many seconds
-    the provider is left alone if it does not say for how long; if it says so, it is left alone whatever the kind.
-    `misconfigured`: the provider is marked so until it answers again.
+    - `retryable`: the run falls back to the next provider.
+    - `larger_context`: it falls back to providers with a larger context only.
+    - `choice`: the operator can choose, per provider, that the run falls back.
+    - `retry`: if no other provider may be called, the run calls the same one once more, with the same request or a
+      larger token limit.
+    - `breaker`: the error counts against the provider.
+    - `answered`: the provider works, so the error counts like an answer.
+    - `cooldown`: seconds for which runs avoid the provider if it names no time. A time that it names always counts.
+    - `misconfigured`: the provider is marked so until it answers again.
     """
 
     retryable: bool
@@ -85,17 +89,17 @@ POLICIES: Mapping[str, Policy] = MappingProxyType(
 
 
 def policy_for(error: LLMProviderError) -> Policy:
-    """The policy of an error; kinds that third parties made up are treated as their `retryable` says."""
+    """Return the policy of an error. A kind that a third party made up is treated by its `retryable`."""
     return POLICIES.get(error.kind) or (POLICIES["provider"] if error.retryable else POLICIES["bad_request"])
 
 
 def chosen_to_fall_back(error: LLMProviderError, failed: LLMProvider) -> bool:
-    """Return whether the operator chose that this error of this provider falls back."""
+    """Return whether the operator chose to fall back after this error of this provider."""
     return policy_for(error).choice in getattr(failed, "fall_back_on", ())
 
 
 def may_follow(error: LLMProviderError, failed: LLMProvider, other: LLMProvider) -> bool:
-    """Whether `other` may answer after `error` of `failed`."""
+    """Return whether `other` may answer after `error` of `failed`."""
     if error.retryable or chosen_to_fall_back(error, failed):
         return True
     return policy_for(error).larger_context and _has_larger_context(other, failed)

@@ -1,4 +1,7 @@
-"""When a provider wants to be left alone: headers, and what the body of a refusal says, read as seconds."""
+"""The time for which a provider wants no requests, read in seconds from headers and from the body of a refusal.
+
+What follows from it, a cooldown, belongs to `health.py`.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,11 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 MAX_COOLDOWN_SECONDS = 24 * 3600.0
-"""The longest cooldown that is believed: the longest window of Cerebras and Groq is a day."""
+"""The longest cooldown that counts: the longest window of Cerebras and Groq is a day."""
 
 EARLIEST_UNIX_TIME = 1e9
-"""A reset from here on is no duration, which would be 31 years, but a Unix time; from a thousand times that in
-milliseconds, as OpenRouter's is."""
+"""A larger reset is a Unix time, because as a duration it would be 31 years. From a thousand times this number it is in
+milliseconds, as OpenRouter sends it."""
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
@@ -22,12 +25,12 @@ _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
 
 
 def cooldown_seconds(headers: Mapping[str, str], *, refused: bool) -> float | None:
-    """How long the provider wants no further request, or `None` when it does not say.
+    """Return the seconds for which the provider wants no requests, or `None` if it names no time.
 
-    A refusal says it in `Retry-After` (seconds or a date, counted from the answer's own `Date`) or `retry-after-ms`.
-    Any answer says it when a limit has nothing remaining: then that limit's reset counts, as float seconds (Cerebras),
-    as a duration such as `2m59.56s` (Groq, OpenAI), or as a Unix time (OpenRouter). The longest one wins. `headers` are
-    looked up in lower case.
+    A refusal names the time in `Retry-After` (seconds or a date, counted from the answer's own `Date`) or
+    `retry-after-ms`. In any answer, the reset of a limit with nothing remaining counts: as float seconds (Cerebras),
+    as a duration such as `2m59.56s` (Groq, OpenAI), or as a Unix time (OpenRouter). The longest time wins. The names
+    of `headers` are in lower case.
     """
     waits = [_used_up(headers, name, value) for name, value in headers.items() if "ratelimit-remaining" in name.lower()]
     if refused:
@@ -37,7 +40,7 @@ def cooldown_seconds(headers: Mapping[str, str], *, refused: bool) -> float | No
 
 
 def duration_seconds(text: str) -> float | None:
-    """`2m59.56s`, `20ms` or plain seconds, as seconds; `None` for anything else, negative and endless ones included."""
+    """Return `2m59.56s`, `20ms` or plain seconds as seconds. Returns `None` for anything else, negative or infinite."""
     text = text.strip().lower()
     if _DURATION.fullmatch(text):
         return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
@@ -74,19 +77,19 @@ def _answered_at(headers: Mapping[str, str]) -> datetime:
 
 
 def _milliseconds(text: str | None) -> float | None:
-    found = duration_seconds(text) if text else None
-    return None if found is None else found / 1000
+    milliseconds = duration_seconds(text) if text else None
+    return None if milliseconds is None else milliseconds / 1000
 
 
 def _date(text: str) -> datetime | None:
     try:
-        found = parsedate_to_datetime(text)
+        date = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
         return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
-# What the body of a refusal says
+# The body of a refusal
 
 _WAIT_KEYS = frozenset(
     {
@@ -129,11 +132,11 @@ _WORD_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "秒": 1.0, "分�
 def reported_cooldown_seconds(
     objects: Iterable[Mapping[str, Any]], words: str, headers: Mapping[str, str]
 ) -> float | None:
-    """Return how long a provider wants no further request, as the body of its refusal says, or `None`.
+    """Return the seconds for which a provider wants no requests, read from the body of its refusal, or `None`.
 
-    `objects` are the JSON objects of the error: fields such as `retry_after`, Google's `retryDelay`, a time of reset,
-    OpenRouter's `metadata.headers`. `words` are its words in lower case, such as "please try again in 7m12.5s". Times
-    of reset count from the `Date` of the answer's `headers`. The longest one wins.
+    `objects` are the JSON objects of the error, with fields such as `retry_after`, Google's `retryDelay`, a reset time,
+    or OpenRouter's `metadata.headers`. `words` are its words in lower case, such as "please try again in 7m12.5s".
+    Reset times count from the `Date` of the answer's `headers`. The longest time wins.
     """
     waits: list[float | None] = []
     for entry in objects:

@@ -1,4 +1,4 @@
-"""Alternatives to a prompt, taken out of a model's answer."""
+"""Ask for alternatives to a prompt, and return them as a list. The parser itself is in `answers`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from promptops.engine.types import LLMResponse
 
 @dataclass(frozen=True)
 class RewriteOptions:
-    """How many alternatives are wanted, and how freely written; `None` is the enhancer's own temperature."""
+    """The number of alternatives, and their temperature; `None` is the enhancer's own."""
 
     count: int = DEFAULT_COUNT
     temperature: float | None = None
@@ -22,7 +22,7 @@ class RewriteOptions:
 
 @dataclass(frozen=True)
 class RewriteResult:
-    """The alternatives to `seed_prompt`, and where they come from; `latency_ms` is the provider's."""
+    """The alternatives to `seed_prompt` and their origin. `latency_ms` is the provider's."""
 
     seed_prompt: str
     alternatives: list[str]
@@ -33,7 +33,7 @@ class RewriteResult:
 
 
 class Rewriter(Protocol):
-    """What `build_rewrite` needs of an enhancer. It may also take `count` and `temperature` as keywords."""
+    """The part of an enhancer that `build_rewrite` needs. It may also take `count` and `temperature` as keywords."""
 
     async def rewrite(self, seed_prompt: str, /) -> LLMResponse: ...
 
@@ -43,7 +43,7 @@ async def build_rewrite(
 ) -> RewriteResult:
     """Ask `enhancer` for alternatives to `seed_prompt`.
 
-    Raises `ValueError` when the seed is blank, and what the enhancer raises.
+    Raises `ValueError` if the seed is blank, and every error of the enhancer.
     """
     if not seed_prompt.strip():
         raise ValueError("The prompt to rewrite is empty")
@@ -60,7 +60,7 @@ async def build_rewrite(
 
 
 def _accepted(rewrite: Callable[..., Any], options: RewriteOptions) -> dict[str, Any]:
-    """The options that are set and that `rewrite` has a keyword for."""
+    """Return the options that are set and for which `rewrite` has a keyword."""
     wanted = {"count": options.count, "temperature": options.temperature}
     parameters = inspect.signature(rewrite).parameters
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())

@@ -1,6 +1,7 @@
-"""One run: which provider is called next, when to fall back, to wait, to retry and to hedge, and how the run ends.
+"""One run: the choice of the next provider, fallback, waiting, retry, hedging, and the end of the run.
 
-`policies.py` says what follows an error, `health.py` which providers may be called, `attempts.py` makes the calls.
+`policies.py` declares what follows an error, `health.py` decides which providers may be called, `attempts.py` makes
+the calls.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from promptops.engine.types import Attempt, LLMProvider, LLMRequest, LLMResponse
 
 
 class Run:
-    """The state of one run: the providers that are waiting to be asked, and the calls in progress."""
+    """The state of one run: the providers that it may still call, and the calls in progress."""
 
     def __init__(
         self,
@@ -37,12 +38,12 @@ class Run:
         self._request = request
         self._delivery = delivery
         self._health = health or HealthRegistry()
-        # A health of the run's own must not confuse providers that happen to have the same name.
+        # In a registry of this run alone, providers with the same name must not share a key.
         self._waiting = [
             Candidate(provider, health.key(provider) if health else str(index))
             for index, provider in enumerate(providers)
         ]
-        # Without a shared health nothing would bound the retries of all runs together.
+        # Without a shared registry nothing would limit the retries of all runs together.
         self._may_retry = health is not None
         self._extra_call_made = False
         self._first = self._waiting[0]
@@ -54,7 +55,7 @@ class Run:
         self.happened: asyncio.Queue[Happening] = asyncio.Queue()
 
     async def close(self) -> None:
-        """Stop the calls in progress, and let them close their connections."""
+        """Stop the calls in progress, and wait until their connections are closed."""
         if self._hedge_timer is not None:
             self._hedge_timer.cancel()
         for attempt in self.running:
@@ -67,19 +68,19 @@ class Run:
             attempt.closing = False
 
     def records(self) -> tuple[Attempt, ...]:
-        """Return what is kept of the attempts, in the order of their start."""
+        """Return the records of the attempts, in the order of their start."""
         return tuple(attempt.record() for attempt in self._attempts)
 
-    # Who is asked
+    # The next provider
 
     async def start_next(self) -> AttemptStarted:
-        """Start the next provider that may be asked, after waiting for one if need be."""
+        """Start the next provider that may be called. Waits for one if necessary."""
         began = self._loop.time()
         candidate, permit = await self._next()
         return self._start(candidate, permit, queued=self._loop.time() - began)
 
     async def _next(self) -> tuple[Candidate, Permit]:
-        """Return the first provider that may be asked; one behind an open breaker or a long cooldown comes last."""
+        """Return the first provider that may be called. One behind an open breaker or a long cooldown comes last."""
         while True:
             for last_resort in (False, True):
                 if admitted := self._admitted(last_resort=last_resort):
@@ -104,7 +105,7 @@ class Run:
         return None
 
     def _awaited(self, *, last_resort: bool = False) -> dict[str, tuple[Candidate, float]]:
-        """Return those that may be asked before the deadline, if they have room, with the seconds until then."""
+        """Return the candidates that may have their turn before the deadline, with the seconds until then."""
         left = self._deadline - self._loop.time()
         waiting = {each.key: (each, self._blocked_for(each, last_resort)) for each in self._waiting}
         return {key: (each, seconds) for key, (each, seconds) in waiting.items() if seconds < left}
@@ -112,11 +113,11 @@ class Run:
     def _blocked_for(self, candidate: Candidate, last_resort: bool) -> float:
         if candidate.paused_until is None:
             return self._health.blocked_for(candidate.key, last_resort=last_resort)
-        # A retry passes no open breaker and no cooldown.
+        # A retry ignores neither an open breaker nor a cooldown.
         return max(candidate.paused_until - self._loop.time(), self._health.blocked_for(candidate.key))
 
     async def _wait(self, awaited: dict[str, tuple[Candidate, float]]) -> tuple[Candidate, Permit] | None:
-        """Wait for one to have room, at most until the next cooldown or pause ends."""
+        """Wait until a candidate has room, at most until the next cooldown or pause ends."""
         now = self._loop.time()
         left = self._deadline - now
         keys = [key for key, (each, _) in awaited.items() if each.paused_until is None or each.paused_until <= now]
@@ -124,14 +125,14 @@ class Run:
         return (awaited[permit.key][0], permit) if permit else None
 
     def _busy(self) -> LLMBusyError:
-        """Return the error of a run that could ask nobody."""
+        """Return the error of a run that could call no provider."""
         reasons = []
         for candidate in self._waiting:
             view = self._health.view(candidate.key)
             cooling = f"is cooling down for {math.ceil(view.cooldown_left_ms / 1000)} s"
-            full = f"has its {candidate.limit} calls in progress"
+            full = f"has {candidate.limit} of {candidate.limit} calls in progress"
             reasons.append(f"{candidate.provider.name} {cooling if view.cooldown_left_ms else full}")
-        return LLMBusyError(f"No provider could be asked within the deadline: {', '.join(reasons)}")
+        return LLMBusyError(f"No provider could be called within the deadline: {', '.join(reasons)}")
 
     # Attempts
 
@@ -158,12 +159,13 @@ class Run:
         return AttemptStarted(attempt.index, attempt.name, attempt.model)
 
     def let_win(self, winner: RunningAttempt) -> None:
+        """Make an attempt the winner, and stop the others."""
         winner.won = True
         if len(self.running) > 1:
             self._stop([attempt for attempt in self.running if attempt is not winner])
 
     def lose(self, attempt: RunningAttempt) -> None:
-        """Leave an attempt behind, with every provider that may not answer after its error."""
+        """Drop a failed attempt, and every provider that may not answer after its error."""
         error = attempt.error()
         self._error = error
         self.running.remove(attempt)
@@ -176,7 +178,7 @@ class Run:
             self._plan_retry(attempt.candidate, error)
 
     def _plan_retry(self, candidate: Candidate, error: LLMProviderError) -> None:
-        """Ask the same provider once more, if that may help after this error."""
+        """Plan one more call of the same provider, if that may help after this error."""
         retry = policy_for(error).retry
         if retry == "larger_limit" and self._request.max_tokens:
             self._request = replace(self._request, max_tokens=self._request.max_tokens * LARGER_LIMIT_FACTOR)
@@ -216,7 +218,7 @@ class Run:
             self._hedge_timer = self._loop.call_at(when, self.happened.put_nowait, (None, None))
 
     def start_hedge(self) -> AttemptStarted | None:
-        """Start the next provider beside the first one, if that is still silent and the budget allows it."""
+        """Start the next provider beside the first one, if the first is still silent and the budget allows it."""
         if len(self._attempts) > 1 or not self.running or self.running[0].has_text:
             return None
         admitted = self._admitted()
@@ -229,9 +231,10 @@ class Run:
         self._extra_call_made = True
         return self._start(candidate, permit, hedge=True)
 
-    # How it ends
+    # The end
 
     def done(self, winner: RunningAttempt, response: LLMResponse) -> LLMResponse:
+        """Return the winner's response with the attempts and the cost of the run."""
         attempts = self.records()
         costs = [attempt.cost for attempt in attempts if attempt.cost is not None]
         return replace(
@@ -243,5 +246,6 @@ class Run:
         )
 
     def final(self, error: LLMProviderError) -> LLMProviderError:
+        """Return `error` with the attempts of the run."""
         error.attempts = self.records()
         return error

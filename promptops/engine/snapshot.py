@@ -1,4 +1,5 @@
-"""The frozen picture of the live configuration that every run reads."""
+"""The snapshot: the immutable live configuration that every run reads. Loading and swapping it belong to
+`promptops/live`."""
 
 from __future__ import annotations
 
@@ -13,10 +14,10 @@ from promptops.engine.variables import fill
 
 @dataclass(frozen=True)
 class ProviderSpec:
-    """How to reach one provider.
+    """The address, key and options of one provider.
 
-    `kind` is a registered provider kind. The key is `api_key` when given, otherwise what the environment variable
-    `key_env` holds. `timeout_ms` is the provider's own limit for one attempt. The fields after `key_env` are
+    `kind` is a registered provider kind. The key is `api_key` if given, otherwise the value of the environment variable
+    `key_env`. `timeout_ms` is the provider's own limit for one attempt. The fields after `key_env` are those of
     `ProviderOptions`.
     """
 
@@ -40,7 +41,7 @@ class ProviderSpec:
 
 @dataclass(frozen=True)
 class TemplateSpec:
-    """One template with the version of it that is live. `None` settings mean the snapshot's.
+    """One template with its live version. For settings that are `None`, the snapshot's settings apply.
 
     `parameters` are further fields of a request's body.
     """
@@ -60,22 +61,21 @@ class TemplateSpec:
 
 @dataclass(frozen=True)
 class SettingsSpec:
-    """Settings of a run where template and caller leave them open. The values are the engine contract's defaults."""
+    """Settings of a run that neither template nor caller sets. The defaults are those of the engine's contract."""
 
     timeout_ms: int = 20_000
     temperature: float = 0.7
     max_tokens: int = 256
     hedge_after_ms: Mapping[str, int | None] = field(default_factory=dict)
-    """Operations that are hedged, and after how long: `None` is the provider's own p95 (see `HedgePolicy`)."""
+    """The delay of the hedge, by hedged operation. `None` is the provider's own p95 (see `HedgePolicy`)."""
 
 
 @dataclass(frozen=True)
 class SafetySpec:
     """The safety filter: `mode` is off, shadow (verdicts are only recorded) or enforce.
 
-    `guard` judges by `policy` with the model of that number and file. While it is enforced,
-    `blocks_when_down` withholds texts that a failing filter cannot judge, and `blocks_languages` those in a language
-    that its model does not know.
+    `guard` judges by `policy` with the model of that number and file. In enforce mode `blocks_when_down` blocks texts
+    that a failing filter cannot judge, and `blocks_languages` blocks texts in a language that its model does not know.
     """
 
     mode: str = "off"
@@ -88,7 +88,7 @@ class SafetySpec:
     guard: SafetyGuard = field(default_factory=lambda: SafetyGuard(None), repr=False, compare=False)
 
     def stops(self, verdict: SafetyVerdict) -> bool:
-        """Whether a text with this verdict is withheld where the filter is enforced."""
+        """Return whether a text with this verdict is blocked in enforce mode."""
         if verdict.decision is VerdictDecision.UNAVAILABLE:
             return self.blocks_languages if verdict.cause is UnjudgedCause.LANGUAGE else self.blocks_when_down
         return verdict.decision is not VerdictDecision.ALLOW
@@ -98,7 +98,7 @@ class SafetySpec:
 class Snapshot:
     """The live configuration at one revision.
 
-    `defaults` maps an operation to the id of its default template; `providers` is the chain, first choice first.
+    `defaults` maps an operation to the id of its default template. `providers` are the providers in order.
     """
 
     revision: int
@@ -107,14 +107,14 @@ class Snapshot:
     providers: tuple[ProviderSpec, ...]
     settings: SettingsSpec = SettingsSpec()
     variables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """What `{{ name }}` stands for, by operation and name. Texts of templates hold their variables unfilled."""
+    """The values of the variables `{{ name }}`, by operation and name. The texts of templates are not filled in."""
     safety: SafetySpec = field(default_factory=SafetySpec)
 
     def filled(self, operation: str, text: str) -> str:
-        """A system prompt of the operation as a model gets it, its variables filled in."""
+        """Return a system prompt of the operation as a model gets it, with its variables filled in."""
         return fill(text, self.variables.get(operation, {}))
 
     def template_for(self, operation: str) -> TemplateSpec | None:
-        """The operation's default template, or `None` when it has none."""
+        """Return the operation's default template, or `None` if it has none."""
         wanted = self.defaults.get(operation)
         return next((template for template in self.templates if template.id == wanted), None)

@@ -1,4 +1,4 @@
-"""The engine's data types: what goes into a provider, what comes out, and what a run leaves behind."""
+"""The engine's data types: requests, responses, the record of an attempt, and the provider protocols. No logic here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Outcome: TypeAlias = Literal["succeeded", "failed", "canceled"]
 
 
 class PromptOperation(StrEnum):
-    """What a streaming server asks for."""
+    """The built-in operations that a streaming server can request."""
 
     ENHANCE = "enhance"
     AUTO_EXTEND = "auto_extend"
@@ -34,11 +34,11 @@ class LLMMessage:
 class LLMRequest:
     """One question to a language model.
 
-    `model` is the default: a provider that has a model of its own asks for that one. `timeout_ms` is the longest
-    that one provider may take; `None` fields are left out of what is sent. `reasoning_effort` is how long the model
-    may think, `json_mode` asks for an answer that is a JSON object, `parameters` are further fields of the request
-    body; each provider kind sends them in its own words and leaves out what it would refuse. `answer` is the shape that
-    the chain reads the answer in; with `None` the chain hands the answer on as it came, without reasoning.
+    `model` is the default, for providers without a model of their own. `timeout_ms` limits the time of one provider.
+    Fields that are `None` are not sent. `reasoning_effort` limits how long the model thinks, `json_mode` requests a
+    JSON object, `parameters` are further fields of the request body. Each provider kind sends them under its own names
+    and omits those that it would refuse. `answer` is the shape in which the chain reads the answer. With `None` the
+    chain hands on the answer as it came, without reasoning.
     """
 
     messages: list[LLMMessage]
@@ -54,7 +54,7 @@ class LLMRequest:
 
 @dataclass(frozen=True)
 class Prices:
-    """What a provider takes, in USD per million tokens. Without `cached`, cached input costs what other input does."""
+    """A provider's prices in USD per million tokens. Without `cached`, cached input costs as much as other input."""
 
     input: float
     cached: float | None
@@ -63,7 +63,7 @@ class Prices:
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens as the provider counted them; `None` where it did not say.
+    """Tokens as the provider counted them; `None` for a count that it did not report.
 
     `cached_tokens` are part of `input_tokens`, `reasoning_tokens` part of `output_tokens`.
     """
@@ -78,15 +78,15 @@ class Usage:
 class Attempt:
     """One provider call within a run.
 
-    Times are in milliseconds: `started_ms` and `first_text_ms` since the start of the run, `latency_ms` from the
-    start of the attempt to its end, `queued_ms` how long the run waited for a provider before it, `connect_ms` from
-    the start of the attempt until it had its connection (`None` when it got none). `error_kind` is the `kind` of the
-    error that ended it, `status` the HTTP status if the provider answered with one that means failure.
+    Times are in milliseconds. `started_ms` and `first_text_ms` count from the start of the run, `latency_ms` from the
+    start of the attempt to its end. `queued_ms` is the time that the run waited for a provider before the attempt,
+    `connect_ms` the time from the start of the attempt until it had its connection (`None` if it never had one).
+    `error_kind` is the `kind` of the error that ended the attempt, `status` the HTTP status of a refusal.
 
-    `usage` is `None` where nothing was used, or nobody can tell; `usage_estimated` marks one that the provider did not
-    give. `cost` is in USD, `None` for a provider without prices; `cost_estimated` marks one made from an estimate.
-    `model` is the model asked for, `answered_model` the one that the provider says answered. `hedge` marks an attempt
-    that was started beside a slow one.
+    `usage` is `None` if nothing was used or the usage is unknown; `usage_estimated` marks an estimate. `cost` is in USD
+    and `None` for a provider without prices; `cost_estimated` marks a cost that is based on an estimate. `model` is the
+    requested model, `answered_model` the model that the provider names in its answer. `hedge` marks an attempt that was
+    started beside a slow one.
     """
 
     provider: str
@@ -112,14 +112,13 @@ class Attempt:
 
 @dataclass(frozen=True)
 class LLMResponse:
-    """A provider's whole answer. `model` is the model that was asked for, `latency_ms` the provider's own time.
+    """A provider's whole answer. `model` is the requested model, `latency_ms` the provider's own time.
 
-    `content` is the answer as read, `raw` as the model wrote it; an empty `raw` means that both are the same.
-    `finish_reason` and `reasoning` are as the provider gave them, `answered_model` is the model that it says
-    answered. `truncated` marks a text that the token limit cut short. `retry_after_s` is how many seconds the
-    provider wants no further request. `attempts` and `cost` (USD, of the whole run, losers included; `None` when no
-    provider has prices) are filled in by the chain; they tell how the answer was got and are no part of it, so two
-    responses are compared without them.
+    `content` is the answer as read, `raw` the answer as the model wrote it; an empty `raw` means that both are the
+    same. `finish_reason`, `reasoning` and `answered_model` are as the provider sent them. `truncated` marks a text that
+    was cut off at the token limit. `retry_after_s` is the time in seconds for which the provider wants no requests. The
+    chain fills in `attempts` and `cost` (USD for the whole run, losers included; `None` if no provider has prices).
+    They are not part of the answer, so a comparison of two responses ignores them.
     """
 
     content: str
@@ -152,7 +151,7 @@ class Thinking:
 
 
 StreamEvent: TypeAlias = TextChunk | Thinking | LLMResponse
-"""What a provider's `stream` yields: pieces of text and signs of reasoning, then the whole response as the last event.
+"""An event of a provider's `stream`: pieces of text and signs of reasoning, then the whole response as the last event.
 
 A `TextChunk` without text is no sign of life.
 """
@@ -160,14 +159,14 @@ A `TextChunk` without text is no sign of life.
 
 @dataclass(kw_only=True)
 class ProviderOptions:
-    """What an operator can set for any provider, beside how it is reached.
+    """The options that an operator can set for any provider, apart from its address and key.
 
-    `max_concurrent` is how many calls it gets at once; `prices` make costs known; `fall_back_on` names the errors
-    ("auth", "not_found", "refused") after which the next provider is asked although the contract would stop;
-    `context_tokens` is how much its model can take, prompt and answer together. `first_text_ms` and `stall_ms` limit a
-    streamed answer: how long its first text or reasoning may take, and how long it may pause afterwards; with either,
-    an answer that is handed over whole is streamed too. `adaptations` name what this server wants to be asked
-    differently. `key_problem` says why its key must not be sent; every call fails then.
+    `max_concurrent` is the largest number of calls at once. `prices` are needed to compute costs. `fall_back_on` names
+    the errors ("auth", "not_found", "refused") after which the run falls back although the contract would stop it.
+    `context_tokens` is the size of the model's context, prompt and answer together. `first_text_ms` limits the time to
+    the first text or reasoning of a streamed answer, `stall_ms` each pause after it. With either, an answer that is
+    handed over whole is streamed too. `adaptations` are applied to every request to this server. `key_problem` says why
+    the key must not be sent; every call fails then.
     """
 
     max_concurrent: int | None = None
@@ -182,12 +181,12 @@ class ProviderOptions:
 
 @runtime_checkable
 class LLMProvider(Protocol):
-    """One language-model endpoint. Any class with these two members is one; there is no base class.
+    """One language-model endpoint. Any class with these two members is a provider; there is no base class.
 
-    `complete` raises `LLMProviderError` when there is no answer. Optional members that the chain uses when they are
-    there: `model: str | None` (wins over the request's), `timeout_ms: int | None` (this provider's own limit),
-    `stream(request) -> AsyncIterator[StreamEvent]`, `can_stream(request) -> bool` (where it cannot always), and those
-    of `ProviderOptions`.
+    `complete` raises `LLMProviderError` if there is no answer. The chain also uses these members, if a provider has
+    them: `model: str | None` (replaces the request's), `timeout_ms: int | None` (the provider's own limit),
+    `stream(request) -> AsyncIterator[StreamEvent]`, `can_stream(request) -> bool` (if it cannot stream every answer),
+    and those of `ProviderOptions`.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The guard for addresses: which are never called, however they are spelled, and what an allow list leaves."""
+"""The guard for addresses: forbidden addresses in any spelling, and the allow list."""
 
 import ipaddress
 import socket

@@ -1,4 +1,4 @@
-"""The arithmetic of breakers and budgets: tables and properties. Which runs they serve is in test_health.py."""
+"""The arithmetic of breakers and budgets: tables and properties. Runs with a breaker are in test_health.py."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST = int(RATE_WINDOW * RATE_TO_OPEN)
 
 
 def play(steps: str) -> tuple[Breaker, float]:
-    """f failure, s success, p a probe begins, F it fails, S it succeeds, C it is canceled, + time passes"""
+    """Apply the steps: f failure, s success, p a probe begins, F it fails, S it succeeds, C it is canceled, + wait."""
     breaker, now = Breaker(), 0.0
     for step in steps:
         match step:
@@ -82,7 +82,7 @@ def test_the_breaker(steps, state, blocks):
 
 @given(st.text("sf", max_size=80))
 def test_a_breaker_opens_exactly_after_failures_in_a_row_or_a_rate(steps):
-    """Said in another way: the outcomes so far, until it is open."""
+    """Compute the state in another way: from the outcomes until the breaker opens."""
     breaker = Breaker()
     for count, step in enumerate(steps, 1):
         if step == "s":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from contextlib import aclosing
 
@@ -24,7 +25,7 @@ from promptops.engine import (
     complete_chain,
     run_chain,
 )
-from tests.engine.helpers import FakeProvider, FakeStream, ask, collect, hang, quickest, refuse, text_of
+from tests.engine.helpers import FakeProvider, FakeStream, ask, collect, hang, least, quickest, refuse, text_of
 
 
 async def test_events_of_a_run_that_falls_back():
@@ -130,41 +131,51 @@ async def test_no_providers():
 @pytest.mark.parametrize(
     ("timeouts", "shares"),
     [
-        ([None, None], [0.15, 0.15]),  # equal shares of what is left
-        ([None, None, None], [0.1, 0.1, 0.1]),
-        ([60, None], [0.06, 0.24]),  # the provider's own limit; what it leaves goes to the others
-        ([5000, None], [0.15, 0.15]),  # its own limit never makes a share larger
+        ([None, None], [150, 150]),  # equal shares of the time that is left
+        ([None, None, None], [100, 100, 100]),
+        ([60, None], [60, 240]),  # the provider's own limit; the rest goes to the others
+        ([5000, None], [150, 150]),  # its own limit never makes a share larger
     ],
 )
 async def test_each_attempt_gets_its_share(timeouts, shares):
-    providers = [FakeProvider(f"p{n}", hang(), timeout_ms=limit) for n, limit in enumerate(timeouts)]
-    started = time.monotonic()
-    with pytest.raises(LLMTimeoutError) as caught:
-        await complete_chain(ask(), providers, timeout_ms=300)
-    took = time.monotonic() - started
-    assert 0.29 <= took <= 0.45
-    assert [attempt.latency_ms / 1000 for attempt in caught.value.attempts] == [
-        pytest.approx(share, abs=0.06) for share in shares
-    ]
-    assert [provider.requests[0].timeout_ms for provider in providers] == [
-        pytest.approx(share * 1000, abs=60) for share in shares
-    ]
-    assert {attempt.error_kind for attempt in caught.value.attempts} == {"timeout"}
+    """No attempt ends before its limit. In the best of several runs, none is more than 60 ms from its share."""
+
+    async def deviation_ms() -> float:
+        providers = [FakeProvider(f"p{n}", hang(), timeout_ms=limit) for n, limit in enumerate(timeouts)]
+        started = time.monotonic()
+        with pytest.raises(LLMTimeoutError) as caught:
+            await complete_chain(ask(), providers, timeout_ms=300)
+        took_ms = (time.monotonic() - started) * 1000
+        attempts = caught.value.attempts
+        assert {attempt.error_kind for attempt in attempts} == {"timeout"}
+        assert took_ms >= 290
+        if len(attempts) < len(shares):  # a busy machine left no time for the last provider
+            return math.inf
+        limits_ms = [provider.requests[0].timeout_ms for provider in providers]
+        for attempt, limit_ms in zip(attempts, limits_ms, strict=True):
+            assert attempt.latency_ms >= limit_ms - 5
+        pairs = [*zip(limits_ms, shares, strict=True)]
+        pairs += [(attempt.latency_ms, share) for attempt, share in zip(attempts, shares, strict=True)]
+        return max(abs(measured - share) for measured, share in [*pairs, (took_ms, 300)])
+
+    assert await least(deviation_ms, good=60) <= 60
 
 
 async def test_the_requests_own_limit_counts_for_each_attempt():
     with pytest.raises(LLMTimeoutError) as caught:
         await complete_chain(ask(timeout_ms=30), [FakeProvider("a", hang())], timeout_ms=1000)
-    assert caught.value.attempts[0].latency_ms == pytest.approx(30, abs=60)
+    assert 25 <= caught.value.attempts[0].latency_ms < 900
 
 
 async def test_time_left_over_goes_to_the_last_one():
+    """The second answer takes longer than an equal share, which is 1 s, and is still in time."""
+
     async def slow_but_good() -> str:
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(1.1)
         return "in time"
 
     response = await complete_chain(
-        ask(), [FakeProvider("a", refuse()), FakeProvider("b", slow_but_good)], timeout_ms=300
+        ask(), [FakeProvider("a", refuse()), FakeProvider("b", slow_but_good)], timeout_ms=2000
     )
     assert response.content == "in time"
 
@@ -203,7 +214,7 @@ async def test_a_slow_reader_does_not_keep_the_call_open_past_the_deadline():
         async for event in events:
             if isinstance(event, TextChunk):
                 break
-        await asyncio.wait_for(provider.closed.wait(), 0.2)
+        await asyncio.wait_for(provider.closed.wait(), 5)  # it would hang for 30 s
 
 
 async def test_attempt_times_are_offsets_within_the_run():
@@ -214,15 +225,16 @@ async def test_attempt_times_are_offsets_within_the_run():
         await pause()
         raise refuse()
 
-    events = await collect(
-        run_chain(ask(), [FakeProvider("a", fail), FakeStream("b", pause, "hello", pause)], timeout_ms=1000)
-    )
-    first, second = events[-1].response.attempts
-    assert first.started_ms == pytest.approx(0, abs=70)
-    assert first.first_text_ms is None
-    assert second.started_ms == pytest.approx(50, abs=60)
-    assert second.first_text_ms == pytest.approx(100, abs=70)
-    assert second.latency_ms == pytest.approx(100, abs=70)
+    async def deviation_ms() -> float:
+        events = await collect(
+            run_chain(ask(), [FakeProvider("a", fail), FakeStream("b", pause, "hello", pause)], timeout_ms=5000)
+        )
+        first, second = events[-1].response.attempts
+        assert first.first_text_ms is None
+        measured = (first.started_ms, second.started_ms, second.first_text_ms, second.latency_ms)
+        return max(abs(time_ms - expected) for time_ms, expected in zip(measured, (0, 50, 100, 100), strict=True))
+
+    assert await least(deviation_ms, good=30) <= 60
 
 
 # Streaming
@@ -235,7 +247,7 @@ async def test_text_streams_in_order():
 
 
 @pytest.mark.parametrize("trouble", [refuse("broke"), ValueError("boom")])
-async def test_before_the_first_text_a_stream_falls_over(trouble):
+async def test_before_the_first_text_a_stream_falls_back(trouble):
     events = await collect(run_chain(ask(), [FakeStream("a", trouble), FakeStream("b", "whole")], timeout_ms=1000))
     assert text_of(events) == "whole"
     assert events[-1].response.fallback_used is True
@@ -271,7 +283,7 @@ async def test_complete_chain_does_not_stream():
     assert (await complete_chain(ask(), [FakeStream("a", "streamed")], timeout_ms=1000)).content == "not streamed"
 
 
-# Giving up
+# Cancellation
 
 
 async def test_cancelling_stops_the_call_and_leaves_an_attempt():

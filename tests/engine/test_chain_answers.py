@@ -1,4 +1,4 @@
-"""What the chain makes of an answer: read in the request's shape, kept as written, refused, empty."""
+"""Answers in the chain: read in the request's shape, kept as written, refused, empty."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ READINGS = {
 
 @pytest.fixture(autouse=True)
 def shapes(monkeypatch) -> list[str]:
-    """The shapes that answers were read in; the readings themselves are a table."""
+    """Return the shapes of the answers that were read. A table replaces the readings themselves."""
     read: list[str] = []
 
     def reading(written: str, shape: str) -> Reading:

@@ -1,4 +1,4 @@
-"""The examples in docs/engine.md and docs/chain.md run as they stand, and the chain's table is complete."""
+"""The examples in docs/engine.md and docs/chain.md run unchanged, and the chain's table is complete."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Drills: each fault, and what the chain does about it."""
+"""Drills: each fault, and the reaction of the chain."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_a_wrong_key_stops_the_run_unless_the_operator_chose_otherwise():
 
 
 @pytest.mark.parametrize("fault", [fault for fault in KINDS if fault != "cut_stream"])
-async def test_a_stream_falls_over_before_its_first_text(fault):
+async def test_a_stream_falls_back_before_its_first_text(fault):
     providers = [faulty(FakeStream("a", "never seen"), fault), FakeStream("b", "whole")]
     assert text_of(await collect(run_chain(ask(), providers, timeout_ms=300))) == "whole"
 
@@ -57,7 +57,7 @@ async def test_a_cut_stream_is_never_spliced():
     assert text_of(events) == "A red fox "
 
 
-def test_it_goes_by_the_same_name():
+def test_it_has_the_same_name():
     real = OpenAICompatibleProvider("http://here/v1", "acme", model="big", timeout_ms=7, max_concurrent=3)
     made = faulty(real, "503")
     assert (made.name, made.model, made.timeout_ms, made.max_concurrent) == ("acme", "big", 7, 3)

@@ -27,7 +27,7 @@ from tests.engine.helpers import FakeProvider, hang, limited, refuse
 
 
 def sent(provider: FakeProvider, index: int = -1) -> tuple[str, str]:
-    """System and user message of a request."""
+    """Return the system and the user message of a request."""
     system, user = provider.requests[index].messages
     assert (system.role, user.role) == ("system", "user")
     return system.content, user.content

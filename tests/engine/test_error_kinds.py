@@ -1,4 +1,4 @@
-"""What the errors of providers mean: their kinds by status, code and words, wherever these are."""
+"""The kinds of providers' errors, by status, code and words, wherever these are in the body."""
 
 from __future__ import annotations
 
@@ -7,19 +7,10 @@ import time
 
 import pytest
 
-from promptops.engine import LLMProviderError, LLMResponse
+from promptops.engine import LLMResponse
 from promptops.engine.providers.error_kinds import class_of_status
 from promptops.engine.providers.reported import read_error
-from tests.engine.helpers import call_server, completion, event, http_answer, stream_head
-
-BOTH = pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
-
-
-async def failing(says: bytes, *, stream: bool = False) -> LLMProviderError:
-    got, requests = await call_server(says, stream=stream)
-    assert isinstance(got, LLMProviderError), got
-    assert len(requests) == 1
-    return got
+from tests.engine.helpers import BOTH, call_server, completion, event, failing, http_answer, stream_head
 
 
 def refusal(message: object, status: int = 400, **fields: object) -> bytes:
@@ -232,6 +223,7 @@ TOO_LONG = [
     "Prompt 超长",  # Z.AI
 ]
 
+
 NOT_TOO_LONG = {
     "max_tokens is too large: 100000. This model supports at most 16384 completion tokens.": "bad_request",
     "max_tokens (9000) exceeds the maximum output tokens of 4096": "bad_request",
@@ -280,7 +272,7 @@ async def test_a_request_too_large_for_a_minute_is_a_rate_limit(status):
     assert (got.kind, got.retryable) == ("rate_limited", True)
 
 
-# Spent credit
+# Accounts without credit
 
 SPENT = [
     (429, {"code": "insufficient_quota", "message": "no"}),
@@ -353,73 +345,9 @@ async def test_a_429_that_names_a_time_is_a_rate_limit_whatever_its_words():
 
 
 async def test_an_echo_of_the_prompt_is_no_error_of_ours():
-    """Pydantic repeats what it was sent, under `input`."""
+    """Pydantic repeats the request in `input`."""
     detail = [{"type": "missing", "loc": ["body", "x"], "msg": "Field required", "input": "insufficient credits"}]
     assert (await failing(http_answer({"detail": detail}, 422))).kind == "bad_request"
-
-
-# Finish reasons
-
-
-@BOTH
-@pytest.mark.parametrize(
-    "reason",
-    ["length", "model_length", "model_context_window_exceeded", "MAX_TOKENS", "max_output_tokens", "maxTokens"],
-)
-async def test_a_cut_answer_says_so(reason, stream):
-    got, _ = await call_server(answered("A red fox runs through the", reason, stream), stream=stream)
-    assert isinstance(got, LLMResponse), got
-    assert (got.truncated, got.finish_reason) == (True, reason)
-    none = await failing(answered("", reason, stream), stream=stream)
-    assert none.kind == "truncated"
-
-
-@BOTH
-@pytest.mark.parametrize(
-    "reason", ["error", "abort", "ERROR", "insufficient_system_resource", "network_error", "FinishReason.TIMEOUT"]
-)
-async def test_an_answer_that_the_server_gave_up_is_no_success(reason, stream):
-    got = await failing(answered("A red fox runs through the", reason, stream), stream=stream)
-    assert (got.kind, got.retryable) == ("server", True)
-
-
-@BOTH
-@pytest.mark.parametrize(
-    "reason",
-    [
-        "content_filter",
-        "content-filter",
-        "contentFilter",
-        "SAFETY",
-        "FINISH_REASON_SAFETY",
-        "sensitive",
-        "RECITATION",
-        "PROHIBITED_CONTENT",
-        "BLOCKLIST",
-        "SPII",
-        "refusal",
-        "guardrail_intervened",
-        "ERROR_TOXIC",
-    ],
-)
-@pytest.mark.parametrize("text", ["", "A red fox"])
-async def test_an_answer_that_a_filter_stopped_is_a_refusal(reason, text, stream):
-    got = await failing(answered(text, reason, stream), stream=stream)
-    assert (got.kind, got.retryable) == ("refused", not text)
-
-
-@pytest.mark.parametrize("reason", ["stop", "STOP", "eos", "end_turn", "tool_calls", "stop_sequence", "COMPLETE", None])
-async def test_other_finish_reasons_are_a_success(reason):
-    got, _ = await call_server(answered("A red fox", reason, stream=False), stream=False)
-    assert isinstance(got, LLMResponse), got
-    assert (got.truncated, got.finish_reason) == (False, reason)
-
-
-def answered(text: str, reason: str | None, stream: bool) -> bytes:
-    if not stream:
-        return http_answer(completion(text, reason))
-    choice = {"index": 0, "delta": {"content": text}, "finish_reason": reason}
-    return stream_head() + event({"choices": [choice]}) + event("[DONE]")
 
 
 # Hostile bodies

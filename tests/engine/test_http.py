@@ -1,51 +1,39 @@
-"""The HTTP layer against a real loopback server: time, cut connections, the pool, server-sent events."""
+"""The HTTP layer against a real loopback server: times, broken connections, large bodies, addresses."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import gzip
 import json
-import logging
 import socket
-import subprocess
-import sys
 import time
 import tracemalloc
-import warnings
-from itertools import pairwise
 
-import httpx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from promptops.engine import (
-    AttemptFailed,
     LLMInterruptedError,
     LLMMalformedError,
     LLMProviderError,
     LLMResponse,
     LLMTimeoutError,
     LLMTransportError,
-    OpenAICompatibleProvider,
-    RunDone,
     TextChunk,
     base_address,
     close_client,
     complete_chain,
     http,
     run_chain,
-    use_transport,
 )
-from promptops.engine.event_stream import EventParser
 from tests.engine.helpers import (
+    GOOD,
     STREAM_END,
     STREAM_HEAD,
     FakeProvider,
     answer_with,
     ask,
     call_server,
+    closed_port,
     collect,
     completion,
     delta,
@@ -54,21 +42,15 @@ from tests.engine.helpers import (
     http_answer,
     loopback,
     part,
+    provider,
     quickest,
     stream_head,
     text_of,
 )
 
-KEY = "sk-very-secret-4711"
-GOOD = http_answer(completion())
-
-
-def at(url: str, **fields) -> OpenAICompatibleProvider:
-    return OpenAICompatibleProvider(url, **{"name": "acme", "api_key": KEY, **fields})
-
 
 async def drip(writer: asyncio.StreamWriter) -> None:
-    """A body that comes a byte at a time and never ends."""
+    """Send a body one byte at a time, without end."""
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n")
     while True:
         writer.write(b" ")
@@ -77,7 +59,7 @@ async def drip(writer: asyncio.StreamWriter) -> None:
 
 
 async def drip_events(writer: asyncio.StreamWriter) -> None:
-    """A stream that keeps the connection busy with comments and never says anything."""
+    """Send a stream of comments without end and without text."""
     writer.write(STREAM_HEAD)
     while True:
         writer.write(part(b": PROCESSING\n\n"))
@@ -106,10 +88,10 @@ async def test_a_run_ends_with_its_deadline_and_closes_its_sockets(respond, stre
         async def run() -> None:
             with pytest.raises(LLMTimeoutError) as caught:
                 await collect(
-                    run_chain(ask(), [at(server.url)], timeout_ms=150, delivery="stream" if stream else "whole")
+                    run_chain(ask(), [provider(server.url)], timeout_ms=150, delivery="stream" if stream else "whole")
                 )
             assert caught.value.attempts[0].error_kind == "timeout"
-            await server.wait_closed(0.2)
+            await server.wait_closed()
 
         assert 0.145 <= await quickest(run, good=0.2) <= 0.2
 
@@ -117,10 +99,10 @@ async def test_a_run_ends_with_its_deadline_and_closes_its_sockets(respond, stre
 async def test_after_a_timeout_the_fallback_gets_its_share():
     async with loopback(drip) as slow, loopback(answer_with(GOOD)) as good:
         started = time.monotonic()
-        response = await complete_chain(ask(), [at(slow.url), at(good.url, name="good")], timeout_ms=300)
+        response = await complete_chain(ask(), [provider(slow.url), provider(good.url, name="good")], timeout_ms=1000)
         assert response.provider == "good"
-        assert time.monotonic() - started == pytest.approx(0.15, abs=0.1)
-        await slow.wait_closed(0.2)
+        assert 0.495 <= time.monotonic() - started < 1
+        await slow.wait_closed()
 
 
 @pytest.mark.parametrize(("own", "asked"), [(60, None), (None, 60), (60, 5000), (5000, 60)])
@@ -128,31 +110,22 @@ async def test_a_provider_alone_keeps_its_limits(own, asked):
     async with loopback(answer_with(then=hang())) as server:
         started = time.monotonic()
         with pytest.raises(LLMTimeoutError, match="acme did not answer within 60 ms") as caught:
-            await at(server.url, timeout_ms=own).complete(ask(timeout_ms=asked))
-        assert time.monotonic() - started == pytest.approx(0.06, abs=0.1)
+            await provider(server.url, timeout_ms=own).complete(ask(timeout_ms=asked))
+        assert 0.055 <= time.monotonic() - started < 4
         assert caught.value.retryable is True
-        await server.wait_closed(0.2)
-
-
-# Broken connections
-
-
-def closed_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+        await server.wait_closed()
 
 
 async def test_a_refused_connection_is_no_timeout():
     with pytest.raises(LLMTransportError, match="connection was refused") as caught:
-        await at(f"http://127.0.0.1:{closed_port()}/v1").complete(ask())
+        await provider(f"http://127.0.0.1:{closed_port()}/v1").complete(ask())
     assert caught.value.retryable is True
     await close_client()
 
 
 async def test_a_host_that_does_not_exist():
     with pytest.raises(LLMTransportError, match="could not be reached"):
-        await at("http://does-not-exist.invalid/v1").complete(ask())
+        await provider("http://does-not-exist.invalid/v1").complete(ask())
     await close_client()
 
 
@@ -166,20 +139,20 @@ async def test_a_broken_connection_is_a_transport_error(raw):
         for stream in (False, True):
             with pytest.raises(LLMProviderError) as caught:
                 await collect(
-                    run_chain(ask(), [at(server.url)], timeout_ms=1000, delivery="stream" if stream else "whole")
+                    run_chain(ask(), [provider(server.url)], timeout_ms=1000, delivery="stream" if stream else "whole")
                 )
             assert (caught.value.kind, caught.value.retryable) == ("transport", True)
         assert len(server.requests) == 2  # a fresh connection that breaks is not tried again
 
 
-async def test_a_cut_stream_before_text_falls_over_and_after_text_fails():
+async def test_a_cut_stream_falls_back_before_text_and_fails_after_it():
     async with loopback(answer_with(STREAM_HEAD, part(b": hi\n\n"), close=True)) as early:
-        events = await collect(run_chain(ask(), [at(early.url), FakeProvider("b")], timeout_ms=1000))
+        events = await collect(run_chain(ask(), [provider(early.url), FakeProvider("b")], timeout_ms=1000))
         assert events[-1].response.provider == "b"
     async with loopback(answer_with(STREAM_HEAD, part(delta("a half")), close=True)) as late:
         events = []
         with pytest.raises(LLMInterruptedError):
-            await collect(run_chain(ask(), [at(late.url), FakeProvider("b")], timeout_ms=1000), events)
+            await collect(run_chain(ask(), [provider(late.url), FakeProvider("b")], timeout_ms=1000), events)
         assert text_of(events) == "a half"
 
 
@@ -188,8 +161,8 @@ async def test_a_stalled_stream_is_interrupted_at_the_deadline():
 
         async def run() -> None:
             with pytest.raises(LLMInterruptedError):
-                await collect(run_chain(ask(), [at(server.url)], timeout_ms=150))
-            await server.wait_closed(0.2)
+                await collect(run_chain(ask(), [provider(server.url)], timeout_ms=150))
+            await server.wait_closed()
 
         assert 0.145 <= await quickest(run, good=0.2) <= 0.2
 
@@ -199,10 +172,10 @@ async def test_a_stream_that_is_over_but_does_not_end_is_a_success(close):
     then = None if close else hang()
     async with loopback(answer_with(STREAM_HEAD, part(delta("a fox", "stop")), then=then, close=close)) as server:
         started = time.monotonic()
-        events = await collect(run_chain(ask(), [at(server.url)], timeout_ms=5000))
+        events = await collect(run_chain(ask(), [provider(server.url)], timeout_ms=5000))
         assert events[-1].response.content == "a fox"
-        assert time.monotonic() - started < 0.5
-        await server.wait_closed(0.2)
+        assert time.monotonic() - started < 1.8  # less than `DOUBT_SECONDS`
+        await server.wait_closed()
 
 
 async def test_text_arrives_while_the_stream_runs():
@@ -215,23 +188,25 @@ async def test_text_arrives_while_the_stream_runs():
 
     async with loopback(respond) as server:
         seen = []
-        async for happened in run_chain(ask(), [at(server.url)], timeout_ms=2000):
+        async for happened in run_chain(ask(), [provider(server.url)], timeout_ms=2000):
             seen.append(happened)
             if isinstance(happened, TextChunk):
                 go_on.set()
-        assert [found.text for found in seen if isinstance(found, TextChunk)] == ["a", " fox"]
+        assert [happened.text for happened in seen if isinstance(happened, TextChunk)] == ["a", " fox"]
 
 
 async def test_canceling_closes_the_socket():
     async with loopback(answer_with(STREAM_HEAD, part(delta("a half")), then=hang())) as server:
         attempts: list = []
-        reading = asyncio.ensure_future(collect(run_chain(ask(), [at(server.url)], timeout_ms=9000, attempts=attempts)))
+        reading = asyncio.ensure_future(
+            collect(run_chain(ask(), [provider(server.url)], timeout_ms=9000, attempts=attempts))
+        )
         while not server.requests:  # noqa: ASYNC110 - the server's own state, in a test
             await asyncio.sleep(0.005)
         reading.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reading
-        await server.wait_closed(0.2)
+        await server.wait_closed()
         assert [attempt.outcome for attempt in attempts] == ["canceled"]
 
 
@@ -243,7 +218,7 @@ async def test_a_body_that_is_far_too_long_is_given_up(monkeypatch):
     for raw in (http_answer(b" " * 200_000), packed, endless):
         async with loopback(answer_with(raw)) as server:
             with pytest.raises(LLMMalformedError, match="more than") as caught:
-                await collect(run_chain(ask(), [at(server.url)], timeout_ms=3000))
+                await collect(run_chain(ask(), [provider(server.url)], timeout_ms=3000))
             assert caught.value.retryable is True
 
 
@@ -257,7 +232,7 @@ async def test_a_bomb_takes_no_memory(encoding):
         tracemalloc.start()
         try:
             with pytest.raises(LLMProviderError, match=r"more than 4 MiB|was not asked for"):
-                await at(server.url).complete(ask())
+                await provider(server.url).complete(ask())
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
@@ -266,7 +241,7 @@ async def test_a_bomb_takes_no_memory(encoding):
 
 @pytest.mark.parametrize("moved_to", ["169.254.169.254", "fe80::1", "::ffff:169.254.169.254"])
 async def test_a_name_that_was_moved_to_a_metadata_service_is_not_called(monkeypatch, moved_to):
-    """The name passed when it was saved; the address is checked again when the connection is opened."""
+    """A name that was allowed when it was saved is checked again, with its address, for each connection."""
     looked_up = socket.getaddrinfo
 
     def moved(host, port, *args, **kwargs):
@@ -274,7 +249,7 @@ async def test_a_name_that_was_moved_to_a_metadata_service_is_not_called(monkeyp
 
     monkeypatch.setattr(socket, "getaddrinfo", moved)
     with pytest.raises(LLMTransportError, match=r"was not called: .*(metadata service|link-local)"):
-        await at("http://moved.example:8080").complete(ask())
+        await provider("http://moved.example:8080").complete(ask())
 
 
 @pytest.mark.parametrize(
@@ -282,19 +257,19 @@ async def test_a_name_that_was_moved_to_a_metadata_service_is_not_called(monkeyp
 )
 async def test_a_metadata_service_is_not_called_though_it_was_saved_before(url):
     with pytest.raises(LLMTransportError, match="was not called"):
-        await at(url).complete(ask())
+        await provider(url).complete(ask())
 
 
 async def test_a_packed_answer_is_read():
     packed = gzip.compress(json.dumps(completion()).encode())
     head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
     async with loopback(answer_with(head + packed)) as server:
-        assert (await at(server.url).complete(ask())).content == "a red fox"
+        assert (await provider(server.url).complete(ask())).content == "a red fox"
 
 
 @pytest.mark.parametrize("size", [9_000, 60_000])
 async def test_a_long_header_is_read(size):
-    """Gateways send policies, cookies and metadata."""
+    """Gateways send long policies, cookies and metadata."""
     head = stream_head(Content_Security_Policy="x" * size)
     got, _ = await call_server(head + delta("a fox", "stop") + event("[DONE]"))
     assert isinstance(got, LLMResponse), got
@@ -339,233 +314,3 @@ async def test_a_query_stays_behind_the_address():
     for suffix in ("/v1?api-version=1", "/v1/?api-version=1", "/v1/chat/completions?api-version=1"):
         _, requests = await call_server(GOOD, stream=False, suffix=suffix)
         assert [request.path for request in requests] == ["/v1/chat/completions?api-version=1"]
-
-
-# The pool
-
-
-async def test_connections_are_kept_and_used_again():
-    stream = STREAM_HEAD + part(delta("a fox", "stop")) + part(event("[DONE]")) + STREAM_END
-    raw = [GOOD, stream, http_answer({"error": "busy"}, 503), stream, GOOD]
-
-    async def respond(writer: asyncio.StreamWriter) -> None:
-        writer.write(raw[len(server.requests) - 1])
-
-    async with loopback(respond) as server:
-        for _ in raw:
-            await collect(run_chain(ask(), [at(server.url), FakeProvider("b")], timeout_ms=2000))
-        assert (len(server.requests), server.connections) == (5, 1)
-
-
-async def test_a_kept_connection_that_was_dropped_meanwhile_costs_nothing():
-    """The server answers the first request on a connection and hangs up on the second."""
-
-    async def respond(writer: asyncio.StreamWriter) -> None:
-        if len(server.requests) == 2:
-            writer.transport.abort()
-        else:
-            writer.write(GOOD)
-
-    async with loopback(respond) as server:
-        for _ in range(2):
-            assert (await at(server.url).complete(ask())).content == "a red fox"
-        assert (len(server.requests), server.connections) == (3, 2)
-
-
-async def test_many_calls_at_once():
-    async with loopback(answer_with(GOOD)) as server:
-        responses = await asyncio.gather(*(at(server.url).complete(ask()) for _ in range(100)))
-        assert {response.content for response in responses} == {"a red fox"}
-
-
-async def test_what_a_server_may_not_do():
-    """It can neither set a cookie nor send the key elsewhere by a redirect."""
-    async with loopback(answer_with(GOOD)) as elsewhere:
-        moved = f"HTTP/1.1 307 X\r\nLocation: {elsewhere.url}/chat/completions\r\nContent-Length: 0\r\n"
-        async with loopback(answer_with(f"{moved}Set-Cookie: a=b; Path=/\r\n\r\n".encode())) as server:
-            for _ in range(2):
-                with pytest.raises(LLMMalformedError):
-                    await at(server.url).complete(ask())
-            assert "cookie" not in server.requests[1].headers
-        assert elsewhere.requests == []
-
-
-async def test_the_environment_cannot_redirect_a_key(monkeypatch, tmp_path):
-    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login eve password other\n")
-    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
-    async with loopback(answer_with(GOOD)) as server:
-        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{closed_port()}")
-        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{closed_port()}")
-        await at(server.url).complete(ask())
-        assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
-
-
-async def test_one_client_per_loop():
-    mine = http.transport()
-    assert http.transport() is mine
-
-    async def in_another_loop() -> httpx.AsyncBaseTransport:
-        return http.transport()
-
-    other = await asyncio.to_thread(asyncio.run, in_another_loop())
-    assert other is not mine
-    assert other in http._transports.values()
-    await close_client()
-    assert mine.is_closed
-    assert http.transport() is not mine  # opened anew
-    assert other not in http._transports.values()  # its loop was closed meanwhile
-    assert other.is_closed
-    await close_client()
-    await close_client()
-
-
-def test_clients_of_dead_loops_go_in_silence(caplog):
-    async def use() -> str:
-        async with loopback_for_thread() as server:
-            return (await at(server.url).complete(ask())).content
-
-    def loopback_for_thread():
-        return loopback(answer_with(GOOD))
-
-    with warnings.catch_warnings(record=True) as caught, caplog.at_level(logging.WARNING):
-        warnings.simplefilter("always")
-        assert [asyncio.run(use()) for _ in range(3)] == ["a red fox"] * 3
-        gc.collect()
-    assert [str(warning.message) for warning in caught] == []
-    assert caplog.records == []
-
-
-async def test_the_seam_takes_any_transport_and_gives_back_the_old_client():
-    before = http.transport()
-    with use_transport(lambda: httpx.MockTransport(lambda request: httpx.Response(200, json=completion("mocked")))):
-        assert (await at("http://nowhere.test/v1").complete(ask())).content == "mocked"
-    assert http.transport() is before
-    await close_client()
-
-
-def run_python(source: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-W", "always::ResourceWarning", "-c", source], capture_output=True, text=True, timeout=30
-    )
-
-
-def test_the_ca_bundle_is_read_once_per_process():
-    done = run_python("""
-import asyncio, ssl
-reads = []
-read = ssl.SSLContext.load_verify_locations
-def counting(*args, **kwargs):
-    reads.append(1)
-    return read(*args, **kwargs)
-ssl.SSLContext.load_verify_locations = counting
-from promptops.engine import CerebrasProvider, GroqProvider, LLMMessage, LLMRequest, close_client
-reads.clear()
-async def call():
-    for vendor in (CerebrasProvider, GroqProvider):
-        for _ in range(3):
-            try:
-                await vendor("key", "https://127.0.0.1:9/v1").complete(LLMRequest([LLMMessage("user", "x")], "m"))
-            except Exception as error:
-                assert error.kind == "transport", error
-    await close_client()
-for _ in range(3):
-    asyncio.run(call())
-print(len(reads))
-""")
-    assert (done.stdout, done.stderr) == ("1\n", "")
-
-
-def test_a_script_that_forgets_to_close_ends_in_silence():
-    done = run_python("""
-import asyncio
-from promptops.engine import LLMMessage, LLMRequest, OpenAICompatibleProvider
-async def serve(reader, writer):
-    await reader.readuntil(b"\\r\\n\\r\\n")
-    body = b'{"choices": [{"message": {"content": "hi"}}]}'
-    writer.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: %d\\r\\n\\r\\n%s" % (len(body), body))
-async def main():
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    print((await OpenAICompatibleProvider(url).complete(LLMRequest([LLMMessage("user", "x")], "m"))).content)
-    server.close()
-asyncio.run(main())
-""")
-    assert (done.stdout, done.returncode) == ("hi\n", 0)
-    assert "lient session" not in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-async def test_errors_of_a_real_server_end_in_one_that_names_all():
-    async with loopback(answer_with(http_answer({"message": "busy"}, 503))) as server:
-        providers = [at(server.url, name="one"), at(server.url, name="two")]
-        events: list = []
-        with pytest.raises(LLMProviderError, match="two answered with status 503: busy") as caught:
-            await collect(run_chain(ask(), providers, timeout_ms=1000), events)
-        assert [(attempt.provider, attempt.status) for attempt in caught.value.attempts] == [("one", 503), ("two", 503)]
-        assert [found.falling_back for found in events if isinstance(found, AttemptFailed)] == [True, False]
-        assert not any(isinstance(found, RunDone) for found in events)
-
-
-# Server-sent events
-
-
-def parse(chunks: list[bytes]) -> list[str]:
-    parser = EventParser()
-    return [found for chunk in chunks for found in parser.feed(chunk)] + parser.close()
-
-
-@pytest.mark.parametrize(
-    ("raw", "events"),
-    [
-        (b"data: one\n\ndata: two\n\n", ["one", "two"]),
-        (b"data:one\r\n\r\ndata:  two\r\r", ["one", " two"]),
-        (b"data: a\ndata: b\n\n", ["a\nb"]),
-        (b": comment\nevent: x\nid: 1\nretry: 5\ndata: one\n\n", ["one"]),
-        (b"\n\n\n: only comments\n\n", []),
-        (b"data: unfinished", ["unfinished"]),
-        (b"data: unfinished\r", ["unfinished"]),
-        (b"data\n\ndata: x\n\n", ["x"]),
-        ("data: fox 🦊\n\n".encode(), ["fox 🦊"]),
-        (b"data: \xff\n\n", ["\ufffd"]),
-        ("data: a\u2028b\x0bc\n\n".encode(), ["a\u2028b\x0bc"]),
-        (b"", []),
-    ],
-)
-def test_events(raw, events):
-    assert parse([raw]) == events
-    assert parse([bytes([byte]) for byte in raw]) == events
-
-
-@given(
-    st.lists(st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"])), max_size=5),
-    st.sampled_from(["\n", "\r\n", "\r"]),
-    st.data(),
-)
-def test_events_are_the_same_however_the_bytes_are_cut(texts, end, data):
-    raw = "".join(f"data: {text}{end}{end}" for text in texts).encode()
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(raw)), max_size=8)))
-    edges = [0, *cuts, len(raw)]
-    assert parse([raw[start:stop] for start, stop in pairwise(edges)]) == texts
-
-
-PIECES = [
-    b"data:",
-    b"data: ",
-    b"\r",
-    b"\n",
-    b"\r\n",
-    b"\n\n",
-    b":",
-    b"event: x",
-    b"{}",
-    b"\xf0\x9f",
-    "\U0001f98a".encode(),
-]
-
-
-@given(st.lists(st.sampled_from(PIECES) | st.binary(max_size=4), max_size=25).map(b"".join))
-def test_any_bytes_are_the_same_events_wherever_they_are_cut(raw):
-    events = parse([raw])
-    for cut in range(len(raw) + 1):
-        assert parse([raw[:cut], raw[cut:]]) == events
-    assert parse([bytes([byte]) for byte in raw]) == events

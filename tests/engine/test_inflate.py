@@ -1,4 +1,4 @@
-"""Decompressing within bounds."""
+"""Decompression with a limit."""
 
 import gzip
 import tracemalloc
@@ -56,6 +56,6 @@ def test_what_is_not_compressed_is_refused(encoding: str) -> None:
 
 
 def test_a_body_that_breaks_off_gives_what_came() -> None:
-    """Whether the answer is whole is for its reader to say: an event stream may end without its checksum."""
+    """The reader of the body decides whether it is complete: an event stream may end without its checksum."""
     packed = gzip.compress(b"a whole answer " * 100)
     assert b"".join(Inflater("gzip").feed(packed[:-8])) == b"a whole answer " * 100

@@ -1,4 +1,4 @@
-"""The embedded model: the real one."""
+"""The embedded model, with the real model."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def request(**fields):
 
 
 def alive(pid: int) -> bool:
-    """Whether the process runs; one that ended and was not waited for does not."""
+    """Return whether the process runs. A zombie does not run."""
     try:
         with open(f"/proc/{pid}/stat") as stat:
             return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
@@ -62,7 +62,7 @@ async def wait_gone(pid: int) -> None:
 
 @pytest.fixture
 async def ticks():
-    """How late a 10 ms timer was at worst, in seconds."""
+    """Return a list of how late a 10 ms timer was each time, in seconds."""
     late = [0.0]
 
     async def tick() -> None:
@@ -109,7 +109,7 @@ async def test_whole_answers_and_another_start_after_a_crash():
 
 @pytest.fixture
 def own_server(monkeypatch):
-    """A process of the model that only this test uses, and may kill."""
+    """Start a process of the model for this test alone, which may kill it."""
     server = local._Server()
     monkeypatch.setattr(local, "_server", server)
     yield server
@@ -165,7 +165,7 @@ async def test_a_broken_connection_to_a_live_process_is_not_repaired_by_a_restar
 
 
 @needs_model
-async def test_a_prompt_that_is_too_long_is_told_so():
+async def test_the_error_for_a_long_prompt_names_the_limit():
     for call in (
         LocalProvider().complete(ask("word " * 13_000)),
         collect(LocalProvider().stream(ask("word " * 13_000))),
@@ -178,7 +178,7 @@ async def test_a_prompt_that_is_too_long_is_told_so():
 
 
 @needs_model
-async def test_strangers_get_no_answer():
+async def test_callers_without_the_key_get_no_answer():
     address, key = await asyncio.to_thread(local._server.start)
     assert address.startswith("http://127.0.0.1:")
     assert len(key) > 40

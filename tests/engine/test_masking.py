@@ -1,4 +1,4 @@
-"""A key in what a provider says: masked in every spelling, and a word that only stands for a key is not."""
+"""A key in a provider's text is masked in every spelling. A placeholder word is not."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_every_spelling_is_masked(spelling):
         assert spelling[start : start + 13] not in masked
 
 
-def test_what_is_left_of_a_half_goes_with_it():
+def test_the_rest_of_a_half_is_masked_with_it():
     assert mask_key(f"<{KEY[:20]}...>", KEY) == "<[key]...>"
     assert mask_key(f"<...{KEY[5:]}>", KEY) == "<...[key]>"
 

@@ -1,80 +1,26 @@
-"""The OpenAI-compatible path: what is sent, how answers and errors are read, and that no key shows."""
+"""The OpenAI-compatible path: the requests, the keys, and the content of an answer."""
 
 from __future__ import annotations
 
 import json
 import traceback
-from itertools import pairwise
 
 import httpx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from promptops.engine import (
     CerebrasProvider,
     GroqProvider,
     LLMAuthError,
-    LLMBadRequestError,
-    LLMContextLengthError,
-    LLMEmptyError,
-    LLMMalformedError,
     LLMMissingKeyError,
-    LLMNotFoundError,
     LLMProvider,
     LLMProviderError,
-    LLMQuotaError,
-    LLMRateLimitedError,
-    LLMRefusedError,
-    LLMRequest,
-    LLMResponse,
-    LLMServerError,
-    LLMTimeoutError,
-    LLMTransportError,
-    LLMTruncatedError,
-    OpenAICompatibleProvider,
     StreamingProvider,
-    Thinking,
     Usage,
-    use_transport,
 )
-from promptops.engine.answers import ReasoningFilter, split_reasoning
-from tests.engine.helpers import ask, collect, completion, delta, event, text_of
+from tests.engine.helpers import KEY, ask, collect, completion, delta, event, provider
 
-KEY = "sk-very-secret-4711"
-
-
-@pytest.fixture
-def answer():
-    """`answer(body, status=...)` sets what the provider's server answers and gives the requests that it got."""
-    opened = []
-
-    def make(body: object = None, status: int = 200, *, raises: Exception | None = None, stream: bool = False):
-        seen: list[httpx.Request] = []
-
-        def handler(request: httpx.Request) -> httpx.Response:
-            seen.append(request)
-            if raises is not None:
-                raise raises
-            raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-            kind = "text/event-stream; charset=utf-8" if stream else "application/json"
-            return httpx.Response(status, content=raw, headers={"content-type": kind})
-
-        seam = use_transport(lambda: httpx.MockTransport(handler))
-        seam.__enter__()
-        opened.append(seam)
-        return seen
-
-    yield make
-    for seam in reversed(opened):
-        seam.__exit__(None, None, None)
-
-
-def provider(**fields) -> OpenAICompatibleProvider:
-    return OpenAICompatibleProvider(**{"base_url": "http://model.test/v1", "name": "acme", "api_key": KEY, **fields})
-
-
-# What is sent
+# Requests
 
 
 @pytest.mark.parametrize(
@@ -107,6 +53,8 @@ ASKED = {
     "json_mode": True,
     "parameters": {"seed": 7, "logit_bias": {}, "n": 1, "frequency_penalty": 1, "model": "not this way"},
 }
+
+
 JSON_MODE = {"response_format": {"type": "json_object"}}
 
 
@@ -242,7 +190,7 @@ async def test_a_key_that_no_header_can_carry(answer, key):
 
 
 def everything_about(error: BaseException) -> str:
-    """All that a log, a debug page or a report could show: the chain of errors, and the variables of our frames."""
+    """Return everything that a log or a debug page could show: the chain of errors, and the variables of our frames."""
     shown = []
     link: BaseException | None = error
     while link is not None:
@@ -279,209 +227,6 @@ async def test_no_error_shows_the_key(answer, wrong):
 def test_no_repr_shows_the_key():
     for made in (CerebrasProvider(KEY), GroqProvider(KEY), provider()):
         assert KEY not in repr(made)
-
-
-# Errors
-
-
-@pytest.mark.parametrize(
-    ("status", "error", "retryable"),
-    [
-        (400, LLMBadRequestError, False),
-        (401, LLMAuthError, False),
-        (402, LLMQuotaError, True),
-        (403, LLMAuthError, False),
-        (404, LLMNotFoundError, False),
-        (408, LLMServerError, True),
-        (413, LLMContextLengthError, False),
-        (422, LLMBadRequestError, False),
-        (424, LLMBadRequestError, False),
-        (425, LLMServerError, True),
-        (429, LLMRateLimitedError, True),
-        (498, LLMServerError, True),
-        (499, LLMBadRequestError, False),
-        (500, LLMServerError, True),
-        (502, LLMServerError, True),
-        (503, LLMServerError, True),
-        (504, LLMServerError, True),
-        (529, LLMServerError, True),
-        (302, LLMMalformedError, True),
-        (600, LLMServerError, True),
-    ],
-)
-async def test_statuses(answer, status, error, retryable):
-    answer({"error": {"message": "Because."}}, status)
-    for call in (provider().complete(ask()), collect(provider().stream(ask()))):
-        with pytest.raises(LLMProviderError) as caught:
-            await call
-        assert type(caught.value) is error
-        assert (caught.value.retryable, caught.value.status) == (retryable, status)
-        assert str(caught.value) == f"acme answered with status {status}: Because."
-
-
-@pytest.mark.parametrize(
-    ("body", "text"),
-    [
-        ({"error": {"message": "Too  much.\n", "type": "t", "code": 7}}, "Too much. (7, t)"),
-        ({"error": {"code": "model_gone"}}, "model_gone"),
-        ({"error": "plain"}, "plain"),
-        ({"message": "flat", "type": "x", "param": "y", "code": "z"}, "flat (z, x)"),
-        ({"detail": "detailed"}, "detailed"),
-        ({"detail": [{"msg": "field"}]}, '[{"msg": "field"}]'),
-        ({"error": {"odd": 1}}, '{"odd": 1}'),
-        ({"error": {"message": "x" * 1000}}, "x" * 300 + "…"),
-        ({}, None),
-        ([], None),
-        (None, None),
-        (b"<html>Bad gateway</html>", None),
-        (b"\xff\xfe", None),
-    ],
-)
-async def test_error_texts(answer, body, text):
-    answer(body, 502)
-    with pytest.raises(LLMServerError) as caught:
-        await provider().complete(ask())
-    assert str(caught.value) == "acme answered with status 502" + (f": {text}" if text else "")
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        {"error": {"message": "Too long", "code": "context_length_exceeded"}},
-        {"error": {"message": "request (9 tokens) exceeds", "type": "exceed_context_size_error"}},
-        {"message": "The input is longer than the model's context length (8192 tokens)."},
-    ],
-)
-async def test_a_prompt_that_is_too_long(answer, body):
-    answer(body, 400)
-    with pytest.raises(LLMContextLengthError) as caught:
-        await provider().complete(ask())
-    assert caught.value.retryable is False
-
-
-@pytest.mark.parametrize(
-    ("status", "body"),
-    [
-        (400, {"error": {"message": "Blocked.", "code": "content_policy_violation"}}),
-        (400, {"error": {"message": "Filtered by our content management policy", "code": "content_filter"}}),
-        (403, {"error": {"message": "Your input was flagged by moderation", "code": 403}}),
-        (200, completion("half of it", "content_filter")),
-        (200, {"error": {"message": "Blocked by the content filter", "code": 400}}),
-    ],
-)
-async def test_a_refusal_for_content_is_final_and_keeps_its_reason(answer, status, body):
-    answer(body, status)
-    for call in (provider().complete(ask()), collect(provider().stream(ask()))):
-        with pytest.raises(LLMRefusedError, match=r"(?i)blocked|filter|flagged") as caught:
-            await call
-        assert caught.value.retryable is False
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        {"error": {"message": "Blocked by the content filter"}},
-        completion(None, "content_filter"),
-        {"choices": [{"message": {"content": None, "refusal": "I cannot help."}, "finish_reason": "stop"}]},
-    ],
-)
-async def test_a_refusal_that_comes_as_an_answer_without_text_moves_on_and_keeps_its_reason(answer, body):
-    """The engine contract: an answer without choices or text is retryable, whatever the reason."""
-    answer(body)
-    for call in (provider().complete(ask()), collect(provider().stream(ask()))):
-        with pytest.raises(LLMRefusedError, match=r"(?i)blocked|filter|cannot help") as caught:
-            await call
-        assert caught.value.retryable is True
-
-
-async def test_an_answer_that_the_limit_cut_is_marked(answer):
-    answer(completion("a red", "length", model="really-this-one"))
-    response = await provider().complete(ask())
-    assert (response.content, response.truncated, response.answered_model) == ("a red", True, "really-this-one")
-    answer(event({"model": "this", "choices": [{"delta": {"content": "a"}, "finish_reason": "length"}]}), stream=True)
-    response = (await collect(provider().stream(ask())))[-1]
-    assert (response.truncated, response.finish_reason, response.answered_model) == (True, "length", "this")
-
-
-async def test_an_empty_answer_keeps_what_it_used(answer):
-    answer(completion(None, "length", usage={"prompt_tokens": 5, "completion_tokens": 256}))
-    with pytest.raises(LLMTruncatedError) as caught:
-        await provider().complete(ask())
-    assert caught.value.usage == Usage(5, 256)
-
-
-@pytest.mark.parametrize(
-    ("raised", "error"),
-    [
-        (httpx.ReadTimeout("slow"), LLMTimeoutError),
-        (httpx.ConnectTimeout("slow"), LLMTimeoutError),
-        (httpx.PoolTimeout("slow"), LLMTimeoutError),
-        (httpx.ConnectError("down"), LLMTransportError),
-        (httpx.ReadError("cut"), LLMTransportError),
-        (httpx.RemoteProtocolError("cut"), LLMTransportError),
-        (httpx.InvalidURL("what"), LLMTransportError),
-        (OSError("no"), LLMTransportError),
-    ],
-)
-async def test_transport_errors(answer, raised, error):
-    answer(raises=raised)
-    for call in (provider().complete(ask()), collect(provider().stream(ask()))):
-        with pytest.raises(LLMProviderError) as caught:
-            await call
-        assert type(caught.value) is error
-        assert caught.value.retryable is True
-        assert "acme" in str(caught.value)
-
-
-@pytest.mark.parametrize("url", ["", "nonsense", "ftp://model.test", "http://[broken", "http://model.test:99999/v1"])
-async def test_an_address_that_is_none(url):
-    with pytest.raises(LLMTransportError):
-        await provider(base_url=url).complete(ask())
-
-
-@pytest.mark.parametrize(
-    ("body", "error"),
-    [
-        ([], LLMMalformedError),
-        ({}, LLMMalformedError),
-        (None, LLMMalformedError),
-        ("text", LLMMalformedError),
-        ({"choices": []}, LLMMalformedError),
-        ({"choices": None}, LLMMalformedError),
-        ({"choices": ["x"]}, LLMMalformedError),
-        (b"<html>hello</html>", LLMMalformedError),
-        (b'{"choices": [{"mess', LLMMalformedError),
-        (b"\xff\xfe\x00", LLMMalformedError),
-        (b"[" * 200_000, LLMMalformedError),
-        (b"", LLMMalformedError),
-        ({"choices": [{"message": None}]}, LLMEmptyError),
-        ({"choices": [{}]}, LLMEmptyError),
-        (completion(None), LLMEmptyError),
-        (completion("  \n "), LLMEmptyError),
-        (completion([]), LLMEmptyError),
-        (completion(7), LLMEmptyError),
-        (completion("<think>only thoughts</think>"), LLMEmptyError),
-        (completion("<think>cut off", "length"), LLMTruncatedError),
-        ({"error": {"message": "overloaded", "code": 429}}, LLMRateLimitedError),
-        ({"error": {"message": "overloaded", "code": 503}}, LLMServerError),
-        ({"error": "overloaded"}, LLMServerError),
-        ({"message": "flat", "code": "x"}, LLMServerError),
-        ({**completion(), "error": {"message": "stopped"}}, LLMServerError),
-    ],
-)
-async def test_unusable_answers_are_retryable(answer, body, error):
-    answer(body)
-    for call in (provider().complete(ask()), collect(provider().stream(ask()))):
-        with pytest.raises(LLMProviderError) as caught:
-            await call
-        assert type(caught.value) is error
-        assert caught.value.retryable is True
-
-
-async def test_an_answer_used_up_by_reasoning_says_so(answer):
-    answer(completion(None, "length"))
-    with pytest.raises(LLMEmptyError, match="token limit"):
-        await provider().complete(ask())
 
 
 # Answers
@@ -546,108 +291,8 @@ async def test_usage(answer, fields, usage):
     assert (await collect(provider().stream(ask())))[-1].usage == usage
 
 
-# Streams
-
-
-DONE = event("[DONE]")
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        delta("a ") + delta("red fox") + delta(finish="stop") + DONE,
-        delta("a ") + delta("red fox", "stop"),  # no [DONE]
-        delta("a red fox") + DONE,  # no finish reason
-        b": OPENROUTER PROCESSING\n\n" + delta("a red fox", "stop") + b": bye\n\n" + DONE,
-        delta(" \n a red") + delta(" fox \n") + delta(" ", "stop") + DONE,
-        event({"choices": []}) + event({"choices": None}) + event({}) + delta("a red fox", "stop") + DONE,
-        b"data: {broken\n\n" + delta("a red fox", "stop") + b"data: \xff\n\n" + DONE,
-        b'data:{"choices":[{"delta":{"content":"a red fox"},"finish_reason":"stop"}]}\r\n\r\ndata:[DONE]\r\n\r\n',
-        b'event: message\nid: 1\ndata: {"choices":[{"delta":\ndata: {"content":"a red fox"}}]}\n\n' + DONE,
-        delta("a red fox", "stop").rstrip(b"\n"),  # the blank line behind the last event is missing
-        delta([{"type": "text", "text": "a red"}, " fox"]) + DONE,
-        delta("<thi") + delta("nk>hm") + delta(" so</th") + delta("ink>\n\n") + delta("a red fox", "stop"),
-        delta(reasoning="hm ") + delta(reasoning_content="so") + delta("a red fox", "stop"),
-        delta("a red fox<think>unclosed", "stop"),
-        event({"choices": [{"delta": None}]}) + event([1]) + event(7) + delta("a red fox", "stop"),
-        delta("a red fox", "stop") + event({"choices": [], "x_groq": {"usage": {"prompt_tokens": 1}}}),
-    ],
-)
-async def test_streams(answer, body):
-    answer(body, stream=True)
-    events = await collect(provider().stream(ask()))
-    assert text_of(events) == events[-1].content == "a red fox"
-    assert all(piece == Thinking() or piece.text for piece in events[:-1])
-    assert isinstance(events[-1], LLMResponse)
-
-
-async def test_a_held_back_angle_bracket_comes_out_at_the_end(answer):
-    answer(delta("a <") + delta("thi", "stop"), stream=True)
-    assert text_of(await collect(provider().stream(ask()))) == "a <thi"
-
-
-async def test_streamed_reasoning_is_kept_apart(answer):
-    answer(delta(reasoning="one ") + delta("<think>two</think>a fox", "stop"), stream=True)
-    assert (await collect(provider().stream(ask())))[-1].reasoning == "one two"
-
-
-async def test_thinking_that_was_never_opened_is_not_in_the_response(answer):
-    answer(delta("thoughts") + delta("</think>a fox", "stop"), stream=True)
-    assert (await collect(provider().stream(ask())))[-1].content == "a fox"
-
-
-@pytest.mark.parametrize(
-    ("body", "error"),
-    [
-        (b"", LLMTransportError),
-        (delta("a half"), LLMTransportError),
-        (delta("a half") + b'data: {"choices": [{"delta"', LLMTransportError),
-        (b"data: <html>\n\n", LLMTransportError),
-        (delta("a half") + event({"error": {"message": "died"}, "status_code": 500}), LLMServerError),
-        (event({"error": "died"}), LLMServerError),
-        (b'event: error\ndata: {"message": "died"}\n\n', LLMServerError),
-        (delta("a half", "stop") + event({"choices": [], "x_groq": {"error": "over capacity"}}), LLMServerError),
-        (delta(finish="stop") + DONE, LLMEmptyError),
-        (delta(reasoning="hm") + delta(finish="length") + DONE, LLMTruncatedError),
-        (delta("<think>hm") + DONE, LLMEmptyError),
-        (DONE, LLMEmptyError),
-    ],
-)
-async def test_broken_streams_are_never_a_success(answer, body, error):
-    answer(body, stream=True)
-    events: list = []
-    with pytest.raises(LLMProviderError) as caught:
-        await collect(provider().stream(ask()), events)
-    assert type(caught.value) is error
-    assert caught.value.retryable is True
-    assert not any(isinstance(found, LLMResponse) for found in events)
-
-
-# Thinking, cut anywhere
-
-PIECES = st.lists(
-    st.sampled_from(["<think>", "</think>", "<th", "ink>", "<", "/", "a", " ", "fox\n", "<THINK>", "é🦊"])
-)
-
-
-@given(PIECES, st.data())
-def test_thinking_is_filtered_alike_however_it_is_cut(pieces, data):
-    text = "".join(pieces)
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=6)))
-    whole, parts = ReasoningFilter(), ReasoningFilter()
-    expected = whole.feed(text) + whole.close()
-    edges = [0, *cuts, len(text)]
-    got = "".join(parts.feed(text[start:end]) for start, end in pairwise(edges)) + parts.close()
-    assert (got, parts.thoughts) == (expected, whole.thoughts)
-
-
-@given(PIECES)
-def test_no_thinking_is_left(pieces):
-    answer, _ = split_reasoning("".join(pieces))
-    assert "</think>" not in answer.lower()
-    assert answer == answer.strip()
-
-
-def test_a_request_is_not_changed_by_a_call():
+async def test_a_request_is_not_changed_by_a_call(answer):
+    answer(completion())
     request = ask()
-    assert request == LLMRequest(list(request.messages), "default-model")
+    await provider(adaptations=frozenset({"system_in_user"})).complete(request)
+    assert request == ask()

@@ -1,4 +1,4 @@
-"""Operations as data."""
+"""The registry of operations."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ CAPTION = {"name": "caption", "purpose": "Names a clip.", "default_text": "Name 
 
 @pytest.fixture
 def unregistered() -> Iterator[None]:
-    """Remove what the test registers."""
+    """Remove the operations that the test registers."""
     names = set(OPERATIONS)
     yield
     for name in OPERATIONS.keys() - names:

@@ -1,4 +1,4 @@
-"""The table of what follows an error."""
+"""The table of the consequences of an error."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from promptops.engine import (
 from promptops.engine.policies import FALL_BACK_CHOICES, may_follow, policy_for
 from tests.engine.helpers import FakeProvider, ask
 
-CLASSES = [found for found in vars(errors).values() if isinstance(found, type) and issubclass(found, LLMProviderError)]
-PUBLIC = [found for found in CLASSES if not found.__name__.startswith("_")]
+CLASSES = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, LLMProviderError)]
+PUBLIC = [each for each in CLASSES if not each.__name__.startswith("_")]
 
 
-@pytest.mark.parametrize("error", PUBLIC, ids=lambda found: found.__name__)
+@pytest.mark.parametrize("error", PUBLIC, ids=lambda error: error.__name__)
 def test_every_error_has_a_policy_that_agrees_with_it(error):
     assert POLICIES[error.kind].retryable is error("why").retryable
 
 
 def test_every_policy_has_an_error():
-    assert set(POLICIES) == {found.kind for found in PUBLIC}
+    assert set(POLICIES) == {error.kind for error in PUBLIC}
     assert {policy.choice for policy in POLICIES.values()} - {None} == FALL_BACK_CHOICES
 
 
@@ -58,7 +58,7 @@ class OddError(LLMProviderError):
         (errors.LLMContextLengthError("x"), {"context_tokens": 8}, {"context_tokens": 9}, True),
     ],
 )
-async def test_who_may_follow(error, options, other, follows):
+async def test_the_provider_that_may_follow(error, options, other, follows):
     first, second = FakeProvider("a", error, **options), FakeProvider("b", **other)
     assert may_follow(error, first, second) is follows
     if follows:
@@ -123,7 +123,7 @@ async def test_costs_of_a_run():
     attempt = guessed.attempts[0]
     assert (attempt.usage, attempt.usage_estimated, attempt.cost_estimated) == (Usage(2 + 2, 1), True, True)
     assert guessed.cost == attempt.cost == pytest.approx((4 * 2 + 1 * 10) / 1e6)
-    assert guessed.usage is None  # the response keeps what the provider said
+    assert guessed.usage is None  # the response has only the provider's own counts
 
     free = await complete_chain(ask(), [FakeProvider("a", answer)], timeout_ms=1000)
     assert (free.cost, free.attempts[0].cost, free.attempts[0].cost_estimated) == (None, None, False)

@@ -1,4 +1,4 @@
-"""The engine stands alone."""
+"""The engine works without the rest of PromptOps."""
 
 from __future__ import annotations
 

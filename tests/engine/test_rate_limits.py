@@ -1,4 +1,4 @@
-"""When to come back: Retry-After, the rate-limit headers, and what bodies say."""
+"""Cooldowns that providers name: Retry-After, the rate-limit headers, and the bodies."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ def test_durations(text, seconds):
     ],
 )
 def test_cooldowns(headers, refused, seconds):
-    found = cooldown_seconds(headers, refused=refused)
-    assert found == (None if seconds is None else pytest.approx(seconds))
+    seconds_read = cooldown_seconds(headers, refused=refused)
+    assert seconds_read == (None if seconds is None else pytest.approx(seconds))
 
 
 def test_a_date_without_the_answers_own_counts_from_now():
@@ -151,8 +151,8 @@ RETRY_INFO = [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay"
 def test_times_in_bodies(error, seconds):
     reported = read_error({"error": error})
     assert reported is not None
-    found = reported_cooldown_seconds(reported.objects, reported.words, {"date": NOON})
-    assert found == (None if seconds is None else pytest.approx(seconds))
+    seconds_read = reported_cooldown_seconds(reported.objects, reported.words, {"date": NOON})
+    assert seconds_read == (None if seconds is None else pytest.approx(seconds))
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
@@ -175,8 +175,8 @@ async def test_a_time_in_the_words_of_another_refusal_is_no_cooldown():
     st.text(),
 )
 def test_whatever_a_body_says_is_read(entry, words):
-    found = reported_cooldown_seconds([entry], words, {})
-    assert found is None or 0 < found <= MAX_COOLDOWN_SECONDS
+    seconds_read = reported_cooldown_seconds([entry], words, {})
+    assert seconds_read is None or 0 < seconds_read <= MAX_COOLDOWN_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -189,12 +189,12 @@ def test_hostile_words_take_no_time(words):
 
 
 @given(st.text(), st.text(), st.booleans())
-def test_whatever_comes_is_read(text, remaining, refused):
+def test_any_text_is_read(text, remaining, refused):
     headers = {
         "retry-after": text,
         "date": remaining,
         "x-ratelimit-remaining-x": remaining,
         "x-ratelimit-reset-x": text,
     }
-    found = cooldown_seconds(headers, refused=refused)
-    assert found is None or 0 < found <= MAX_COOLDOWN_SECONDS
+    seconds_read = cooldown_seconds(headers, refused=refused)
+    assert seconds_read is None or 0 < seconds_read <= MAX_COOLDOWN_SECONDS

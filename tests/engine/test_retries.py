@@ -1,10 +1,9 @@
-"""Retries at the same provider: when, how many, and what they may cost everybody else."""
+"""Retries at the same provider: the conditions, the number, and the budget of all runs."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections.abc import Callable
 
 import pytest
@@ -41,11 +40,12 @@ from tests.engine.helpers import (
     http_answer,
     limited,
     loopback,
+    quickest,
 )
 
 
 class Once(FakeProvider):
-    """Raises the given errors, one a call, then answers."""
+    """Raises its errors, one a call, then answers."""
 
     def __init__(self, name: str, *errors: Exception, **attributes: object) -> None:
         super().__init__(name, **attributes)
@@ -76,7 +76,7 @@ async def test_a_provider_alone_is_asked_once_more(error, waits):
     response = events[-1].response
     assert (response.content, response.fallback_used) == ("fine", False)
     assert [attempt.outcome for attempt in response.attempts] == ["failed", "succeeded"]
-    assert response.attempts[1].queued_ms == pytest.approx(waits * 1000, abs=100)
+    assert -100 <= response.attempts[1].queued_ms - waits * 1000 < 600
 
 
 @pytest.mark.parametrize(
@@ -92,10 +92,13 @@ async def test_a_provider_alone_is_asked_once_more(error, waits):
     ids=lambda error: type(error).__name__,
 )
 async def test_other_errors_are_not_retried(error):
-    alone, started = Once("a", error), time.monotonic()
-    with pytest.raises(LLMProviderError):
-        await complete_chain(ask(), [alone], timeout_ms=20_000, health=HealthRegistry())
-    assert (len(alone.requests), time.monotonic() - started < 0.2) == (1, True)
+    async def run() -> None:
+        alone = Once("a", error)
+        with pytest.raises(LLMProviderError):
+            await complete_chain(ask(), [alone], timeout_ms=20_000, health=HealthRegistry())
+        assert len(alone.requests) == 1
+
+    assert await quickest(run, good=0.2) < 0.2
 
 
 async def test_never_more_than_once():
@@ -116,14 +119,14 @@ async def test_a_truncated_answer_and_a_reset_share_the_one_extra_call():
         assert len(alone.requests) == 2
 
 
-async def test_while_somebody_else_may_be_asked_nobody_is_asked_twice():
+async def test_no_provider_is_called_twice_while_another_may_be_called():
     first, second = Once("a", LLMServerError("503")), FakeProvider("b")
     response = await complete_chain(ask(), [first, second], timeout_ms=20_000, health=HealthRegistry())
     assert (response.provider, len(first.requests)) == ("b", 1)
 
 
 async def test_the_last_one_left_is_asked_once_more():
-    """The other one has failed too, or must not be asked before the deadline."""
+    """The other provider has failed too, or may not be called before the deadline."""
     first, second = FakeProvider("a", LLMEmptyError("empty")), Once("b", LLMServerError("503"))
     response = await complete_chain(ask(), [first, second], timeout_ms=20_000, health=HealthRegistry())
     assert [attempt.provider for attempt in response.attempts] == ["a", "b", "b"]
@@ -136,21 +139,24 @@ async def test_the_last_one_left_is_asked_once_more():
 
 
 async def test_without_time_left_the_run_ends_at_once():
-    alone, started = Once("a", LLMServerError("503")), time.monotonic()
-    with pytest.raises(LLMServerError):
-        await complete_chain(ask(), [alone], timeout_ms=round(RETRY_PAUSE_SECONDS * 900), health=HealthRegistry())
-    assert (len(alone.requests), time.monotonic() - started < 0.1) == (1, True)
+    async def run() -> None:
+        alone = Once("a", LLMServerError("503"))
+        with pytest.raises(LLMServerError):
+            await complete_chain(ask(), [alone], timeout_ms=round(RETRY_PAUSE_SECONDS * 900), health=HealthRegistry())
+        assert len(alone.requests) == 1
+
+    assert await quickest(run, good=0.1) < 0.1
 
 
-async def test_without_a_shared_health_nobody_is_asked_twice():
-    """Nothing would bound what all runs ask together."""
+async def test_without_a_shared_health_no_provider_is_called_twice():
+    """Without a shared budget nothing would limit the calls of all runs."""
     alone = Once("a", LLMServerError("503"))
     with pytest.raises(LLMServerError):
         await complete_chain(ask(), [alone], timeout_ms=20_000)
     assert len(alone.requests) == 1
 
 
-async def test_after_a_hedge_nobody_is_asked_twice():
+async def test_after_a_hedge_no_provider_is_called_twice():
     async def fail_soon() -> str:
         await asyncio.sleep(0.02)
         raise LLMServerError("503")
@@ -179,10 +185,10 @@ async def test_a_retry_waits_for_room():
     await asyncio.sleep(RETRY_PAUSE_SECONDS + 0.1)
     assert len(alone.requests) == 1
     health.canceled(other)
-    assert (await asyncio.wait_for(run, 0.5)).content == "fine"
+    assert (await asyncio.wait_for(run, 10)).content == "fine"
 
 
-# What they may cost
+# The budget
 
 
 async def test_an_open_breaker_is_not_retried():
@@ -207,7 +213,7 @@ async def test_a_breaker_that_opens_during_the_pause_is_not_retried():
 
 
 def flaky(answers: Callable[[int], bool]) -> FakeProvider:
-    """Fails the calls, counted from 0, that `answers` is false for."""
+    """Fails the calls, counted from 0, for which `answers` is false."""
 
     class Flaky(FakeProvider):
         async def complete(self, request):

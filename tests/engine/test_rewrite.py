@@ -1,4 +1,4 @@
-"""Rewrite: taking alternatives out of an answer."""
+"""Rewrite: the alternatives in an answer."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Anything:
         (Anything(), ["x {'count': 2, 'temperature': 0.5}"]),
     ],
 )
-async def test_any_object_with_rewrite_will_do(enhancer, alternatives):
+async def test_any_object_with_rewrite_works(enhancer, alternatives):
     result = await build_rewrite(enhancer, "x", options=RewriteOptions(2, 0.5))
     assert result.alternatives == alternatives
 

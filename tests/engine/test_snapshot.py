@@ -1,4 +1,4 @@
-"""The snapshot, and how its provider specs become providers."""
+"""The snapshot, and the providers that are built from its specs."""
 
 from __future__ import annotations
 

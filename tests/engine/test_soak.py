@@ -1,4 +1,4 @@
-"""Thousands of runs over flapping providers, seeded: every run accounted for, nothing leaked, memory flat.
+"""Thousands of runs over flapping providers, seeded: every run counted, nothing leaked, constant memory.
 
 The clocks are injected: `TimelessLoop` jumps to the next timer instead of waiting for it, so an hour passes in seconds.
 The runs over real sockets use the real clock.
@@ -54,11 +54,11 @@ from tests.engine.helpers import (
 
 SEED = int(os.environ.get("SOAK_SEED", "20261122"))
 MAX_GROWTH = 10 * 1024 * 1024
-"""How much memory may grow, in bytes, from the first tenth of a soak to its end."""
+"""The most bytes by which memory may grow from the first tenth of a soak to its end."""
 
 
 class _Jumping(selectors.DefaultSelector):
-    """Never waits: what it was asked to wait is added to `now`."""
+    """Never waits, but adds the time to `now`."""
 
     now = 0.0
 
@@ -70,7 +70,7 @@ class _Jumping(selectors.DefaultSelector):
 
 
 class TimelessLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time passes only when there is nothing else to do."""
+    """An event loop whose time passes only when no task is ready."""
 
     def __init__(self) -> None:
         self.jumping = _Jumping()
@@ -81,7 +81,7 @@ class TimelessLoop(asyncio.SelectorEventLoop):
 
 
 class Flapping:
-    """A provider that is well for a while, then fails in one of many ways, and so on."""
+    """A provider that works for a while, then fails in one of many ways, again and again."""
 
     def __init__(self, name: str, dice: random.Random, clock: Callable[[], float]) -> None:
         self.name = name
@@ -131,9 +131,9 @@ class Flapping:
 
     async def complete(self, request: LLMRequest) -> LLMResponse:
         async with aclosing(self.stream(request)) as events:
-            async for found in events:
-                if isinstance(found, LLMResponse):
-                    return found
+            async for happened in events:
+                if isinstance(happened, LLMResponse):
+                    return happened
         raise LLMServerError(f"{self.name} broke off")
 
     def _now(self) -> str:
@@ -153,7 +153,7 @@ async def one_run(
     patience: float,
     stream: bool = True,
 ) -> str:
-    """A run, sometimes given up by its caller. Returns how it ended, after checking that it adds up."""
+    """Make a run, which its caller sometimes cancels. Check its records and return its result."""
     clock = asyncio.get_running_loop().time
     started, attempts, text = clock(), list[Attempt](), ""
     hedge = dice.choice([None, HedgePolicy(), HedgePolicy(0, budget=0.5)])
@@ -169,11 +169,11 @@ async def one_run(
     )
     try:
         async with asyncio.timeout(patience if dice.random() < 0.1 else None), aclosing(chain) as events:
-            async for found in events:
-                if isinstance(found, TextChunk):
-                    text += found.text
-                elif isinstance(found, RunDone):
-                    ended, response = "succeeded", found.response
+            async for happened in events:
+                if isinstance(happened, TextChunk):
+                    text += happened.text
+                elif isinstance(happened, RunDone):
+                    ended, response = "succeeded", happened.response
     except LLMProviderError as failure:
         ended, error = "failed", failure
     except TimeoutError:
@@ -191,7 +191,7 @@ async def one_run(
 
 
 async def many(runs: int, at_once: int, run: Callable[[], Coroutine[Any, Any, str]]) -> Counter[str]:
-    """`runs` runs, and the memory that they left behind measured."""
+    """Make `runs` runs, and measure the growth of memory."""
     ends: Counter[str] = Counter()
     waiting, early = iter(range(runs)), 0
 
@@ -214,7 +214,7 @@ async def many(runs: int, at_once: int, run: Callable[[], Coroutine[Any, Any, st
 
 
 def soak(runs: int) -> None:
-    """Scripted providers, injected clocks."""
+    """Soak the chain with scripted providers and injected clocks."""
 
     async def main() -> None:
         dice, clock = random.Random(SEED), asyncio.get_running_loop().time
@@ -242,7 +242,7 @@ def soak(runs: int) -> None:
 
 
 async def soak_sockets(runs: int) -> None:
-    """Real servers that flap, on loopback."""
+    """Soak the chain with real, flapping servers on loopback."""
     dice = random.Random(SEED)
     good = STREAM_HEAD + part(delta("a red ")) + part(delta("fox", "stop")) + part(event("[DONE]")) + STREAM_END
 
@@ -285,7 +285,7 @@ async def soak_sockets(runs: int) -> None:
         assert [health.view(provider.name).in_flight for provider in providers] == [0, 0, 0]
         await close_client()
         for server in servers:
-            await server.wait_closed(1)
+            await server.wait_closed()
         await asyncio.sleep(0.05)
         assert asyncio.all_tasks() - before == set()
 

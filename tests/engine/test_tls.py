@@ -1,4 +1,4 @@
-"""Faults under TLS, which is what vendors speak: a real server on loopback with a certificate of its own authority."""
+"""Faults under TLS: a real server on loopback with a self-signed certificate."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tests.engine.helpers import (
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory) -> Path:
-    """A key and a certificate for 127.0.0.1 that vouches for itself."""
+    """Return a key and a self-signed certificate for 127.0.0.1."""
     key, name = (
         ec.generate_private_key(ec.SECP256R1()),
         x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "loopback")]),
@@ -61,7 +61,7 @@ def certificate(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def tls(certificate: Path) -> ssl.SSLContext:
-    """What the server speaks."""
+    """Return the TLS context of the server."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate)
     return context
@@ -69,7 +69,7 @@ def tls(certificate: Path) -> ssl.SSLContext:
 
 @pytest.fixture
 def trusted(certificate: Path, monkeypatch) -> None:
-    """The certificate is trusted, as an operator would have it: by `SSL_CERT_FILE`."""
+    """Trust the certificate as an operator would: by `SSL_CERT_FILE`."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     monkeypatch.setattr(http, "_ssl_context", None)
     http.shared_ssl_context()  # reading it takes time that no deadline below should pay for
@@ -103,7 +103,7 @@ async def test_a_run_ends_with_its_deadline_and_its_socket_is_closed_without_wai
         async def run() -> None:
             with pytest.raises(LLMTimeoutError):
                 await collect(run_chain(ask(), [OpenAICompatibleProvider(server.url)], timeout_ms=200))
-            await server.wait_closed(0.3)
+            await server.wait_closed()
 
         assert 0.195 <= await quickest(run, good=0.25) <= 0.25
 
@@ -133,7 +133,7 @@ async def test_a_handshake_that_never_ends():
         await http.close_client()
 
 
-async def test_a_certificate_that_is_not_trusted_falls_over_and_gets_no_key(tls):
+async def test_an_untrusted_certificate_falls_back_and_gets_no_key(tls):
     async with loopback(answer_with(http_answer(completion())), tls) as server:
         provider = OpenAICompatibleProvider(server.url, "acme", api_key="sk-secret")
         response = await complete_chain(ask(), [provider, FakeProvider("good")], timeout_ms=5000)

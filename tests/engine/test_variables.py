@@ -28,7 +28,7 @@ BACKSLASH = "\\"
         ("In {{ season }}, in {{ style }}; {{ season }}.", "In winter, in film noir; winter."),
         ("{{ season }}{{ style }}", "winterfilm noir"),
         ("a{{ empty }}b", "ab"),
-        # one pass: a value is never read again
+        # a value is never read again
         ("{{ sly }}", "{{ season }} \\{{ {{"),
         # literal braces
         (BACKSLASH + "{{ season }}", "{{ season }}"),
@@ -36,7 +36,7 @@ BACKSLASH = "\\"
         (BACKSLASH * 2 + "{{ season }}", BACKSLASH + "{{ season }}"),
         (BACKSLASH + "{{{", "{{{"),
         (BACKSLASH + "{{{{ season }}", "{{winter"),
-        # everything else is text
+        # all other text
         ('{"style": "{{ style }}", "a": {"b": {}}}', '{"style": "film noir", "a": {"b": {}}}'),
         ("{ season } }} { {season} }", "{ season } }} { {season} }"),
         ("<|im_start|> [INST] {% if %} ${x} %s \\{ \\n", "<|im_start|> [INST] {% if %} ${x} %s \\{ \\n"),
@@ -78,19 +78,19 @@ def test_filling(text, filled):
         ("{{{{ season }}}}", [(1, 1, "never closed")]),
     ],
 )
-def test_mistakes_are_told_with_their_place(text, places):
-    found = check(text, VALUES)
-    assert [(problem.line, problem.column) for problem in found] == [(line, column) for line, column, _ in places]
-    for problem, (line, column, part) in zip(found, places, strict=True):
+def test_mistakes_have_line_and_column(text, places):
+    problems = check(text, VALUES)
+    assert [(problem.line, problem.column) for problem in problems] == [(line, column) for line, column, _ in places]
+    for problem, (line, column, part) in zip(problems, places, strict=True):
         assert problem.message.startswith(f"Line {line}, column {column}: ")
         assert part in problem.message
 
 
-def test_unknown_names_are_told_apart_from_stray_braces():
+def test_unknown_names_differ_from_stray_braces():
     assert [problem.unknown for problem in check("{{ x }} {{ {{ season }}", VALUES)] == [True, False]
 
 
-def test_names_are_found_once_in_order():
+def test_names_are_listed_once_in_order():
     assert find("{{ style }} {{ unknown }} \\{{ season }} {{ style }} {{ Bad }}") == ["style", "unknown"]
 
 
@@ -110,7 +110,7 @@ def test_pieces_are_the_text_and_filling_never_fails(text, values):
 
 
 @given(BRACES, VALUE_SETS)
-def test_each_problem_stands_where_it_says(text, values):
+def test_each_problem_is_at_its_line_and_column(text, values):
     for problem in check(text, values):
         line = text.split("\n")[problem.line - 1]
         assert line[problem.column - 1 :].startswith("{{")
@@ -124,7 +124,7 @@ def test_without_problems_all_is_filled_and_with_one_something_is_left(text, val
 
 
 @given(BRACES, VALUE_SETS)
-def test_the_size_is_told_before_it_is_made(text, values):
+def test_the_size_is_known_before_the_text_is_built(text, values):
     assert filled_bytes(text, values) == len(fill(text, values).encode(errors="replace"))
 
 
@@ -136,7 +136,7 @@ def test_any_text_can_be_written_as_a_literal(text):
 
 
 @given(NAMES, BRACES)
-def test_a_value_is_put_in_as_it_is(name, value):
+def test_a_value_is_inserted_unchanged(name, value):
     assert fill(f"<{{{{ {name} }}}}>", {name: value}) == f"<{value}>"
     assert check(f"{{{{{name}}}}}", [name]) == []
 
@@ -163,10 +163,10 @@ def test_names_are_those_that_the_database_takes():
 @pytest.mark.parametrize("part", ["{{", "{{ ", "{{ a", "\\{{", "{{a}}", "}}", "{", "{" + " " * 999, "\n{{ a b }}"])
 def test_a_hostile_text_of_the_greatest_size_is_checked_at_once(part):
     text = part * (65536 // len(part))
-    began = time.perf_counter()
+    began = time.process_time()
     assert len(check(text, ["a", "b"])) <= MOST_PROBLEMS
     fill(text, {"a": "x"})
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 def test_a_snapshot_fills_for_its_operation():

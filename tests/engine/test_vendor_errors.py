@@ -1,4 +1,4 @@
-"""Error bodies of vendors, shaped as public bug reports show them, and what each is."""
+"""Error bodies of vendors from public bug reports, and their kinds."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ BODIES: list[tuple[str, int, Any, str]] = [
     ("vLLM", 400, error("max_tokens must be at least 1, got -928.", type="BadRequestError"), "context_length"),
     ("LM Studio", 400, error("No models loaded. Please load a model in the developer page."), "not_found"),
     ("llama.cpp", 503, error("Loading model", type="unavailable_error", code=503), "server"),
-    # what must not be taken for one of these
+    # errors of other kinds with similar words
     ("Moonshot", 400, error("The scene of a risk exists in content"), "bad_request"),
     ("any", 400, error("no", code=1113), "bad_request"),
     ("any", 400, error("no", code="1008"), "bad_request"),

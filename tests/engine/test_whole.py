@@ -1,4 +1,4 @@
-"""Whole answers: streamed inside where a provider limits its silence, and never handed on in pieces."""
+"""Whole answers: streamed inside if a provider limits its silence, and never handed on in pieces."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ LIMITED = {"first_text_ms": 5000}
 
 
 class Scripted(FakeStream):
-    """Streams the given events; numbers are pauses in seconds."""
+    """Streams its events. Numbers are pauses in seconds."""
 
     async def stream(self, request: LLMRequest) -> AsyncIterator[StreamEvent]:
         self.requests.append(request)
@@ -80,7 +80,7 @@ async def test_a_provider_that_cannot_stream_is_asked_whole_whatever_its_limits(
 
 
 async def test_an_answer_that_its_server_cannot_stream_is_not_limited():
-    """Cerebras streams no JSON: its whole answer is no silence."""
+    """Cerebras streams no JSON, so the time of its whole answer is not a silence."""
     slow = answer_with(http_answer(completion('{"a": 1}')))
 
     async def respond(writer: asyncio.StreamWriter) -> None:
@@ -117,7 +117,7 @@ async def test_over_a_socket_a_broken_stream_falls_back():
     whole = STREAM_HEAD + part(delta("a red fox", "stop")) + part(event("[DONE]")) + STREAM_END
     async with loopback(answer_with(half, then=hang())) as bad, loopback(answer_with(whole)) as good:
         providers = [
-            OpenAICompatibleProvider(server.url, name, stall_ms=80) for server, name in ((bad, "bad"), (good, "good"))
+            OpenAICompatibleProvider(server.url, name, stall_ms=300) for server, name in ((bad, "bad"), (good, "good"))
         ]
         started = time.monotonic()
         response = await complete_chain(ask(), providers, timeout_ms=10_000)
@@ -126,9 +126,9 @@ async def test_over_a_socket_a_broken_stream_falls_back():
             "good",
             "timeout",
         )
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 4  # less than the share of the first provider
         assert bad.requests[0].body["stream"] is True
-        await bad.wait_closed(0.3)
+        await bad.wait_closed()
 
 
 # Silence
@@ -140,7 +140,7 @@ async def test_a_first_text_that_does_not_come_falls_back(silence, delivery):
     first = Scripted("a", *silence, 30, first_text_ms=60)
     started = time.monotonic()
     events = await collect(run_chain(ask(), [first, FakeProvider("b")], timeout_ms=20_000, delivery=delivery))
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 5  # less than the share of the first provider
     attempts = events[-1].response.attempts
     assert [attempt.error_kind for attempt in attempts] == ["timeout", None]
     assert attempts[0].message == "a did not begin its answer within 60 ms"
@@ -148,13 +148,13 @@ async def test_a_first_text_that_does_not_come_falls_back(silence, delivery):
 
 @pytest.mark.parametrize("sign", [Thinking(), TextChunk("word ")], ids=["reasoning", "text"])
 async def test_reasoning_and_text_are_signs_of_life(sign):
-    alive = Scripted("a", *(sign, 0.04) * 8, first_text_ms=120, stall_ms=120)
+    alive = Scripted("a", *(sign, 0.04) * 16, first_text_ms=400, stall_ms=400)
     response = await complete_chain(ask(), [alive], timeout_ms=20_000)
     assert response.content == "late but whole"
 
 
 async def test_after_the_first_sign_only_the_pauses_are_limited():
-    thinker = Scripted("a", Thinking(), 0.15, first_text_ms=50)
+    thinker = Scripted("a", Thinking(), 0.3, first_text_ms=100)
     assert (await complete_chain(ask(), [thinker], timeout_ms=20_000)).content == "late but whole"
 
 
@@ -163,7 +163,7 @@ async def test_a_stall_falls_back_where_nothing_was_handed_on(sign):
     stalled = Scripted("a", sign, *(TextChunk(""), 0.02) * 20, 30, stall_ms=60)
     started = time.monotonic()
     response = await complete_chain(ask(), [stalled, FakeProvider("b")], timeout_ms=20_000)
-    assert (response.provider, time.monotonic() - started < 0.5) == ("b", True)
+    assert (response.provider, time.monotonic() - started < 5) == ("b", True)
     assert response.attempts[0].message == "a paused in its answer for more than 60 ms"
 
 
@@ -193,12 +193,12 @@ async def test_a_silence_counts_for_the_breaker():
 @pytest.mark.parametrize(
     ("pieces", "kind"),
     [
-        ([delta(reasoning="hm ")] * 6 + [delta("a fox", "stop")], None),
-        ([delta("<think>hm")] * 6 + [delta("</think>a fox", "stop")], None),
-        ([b": PROCESSING\n\n"] * 6 + [delta("a fox", "stop")], "timeout"),
-        ([delta("")] * 6 + [delta("a fox", "stop")], "timeout"),
-        ([delta("\n")] * 6 + [delta("a fox", "stop")], "timeout"),
-        ([delta(role="assistant")] * 6 + [delta("a fox", "stop")], "timeout"),
+        ([delta(reasoning="hm ")] * 7 + [delta("a fox", "stop")], None),
+        ([delta("<think>hm")] * 7 + [delta("</think>a fox", "stop")], None),
+        ([b": PROCESSING\n\n"] * 7 + [delta("a fox", "stop")], "timeout"),
+        ([delta("")] * 7 + [delta("a fox", "stop")], "timeout"),
+        ([delta("\n")] * 7 + [delta("a fox", "stop")], "timeout"),
+        ([delta(role="assistant")] * 7 + [delta("a fox", "stop")], "timeout"),
     ],
     ids=["reasoning field", "thinking in the text", "comments", "empty deltas", "white space", "roles"],
 )
@@ -208,11 +208,11 @@ async def test_what_counts_as_life_on_the_wire(pieces, kind):
         for piece in pieces:
             writer.write(part(piece))
             await writer.drain()
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.1)
         writer.write(STREAM_END)
 
     async with loopback(respond) as server:
-        provider = OpenAICompatibleProvider(server.url, "a", first_text_ms=150, stall_ms=150)
+        provider = OpenAICompatibleProvider(server.url, "a", first_text_ms=400, stall_ms=400)
         response = await complete_chain(ask(), [provider, FakeProvider("b")], timeout_ms=5000)
         assert response.attempts[0].error_kind == kind
         assert response.content == ("fine" if kind else "a fox")

@@ -1,4 +1,4 @@
-"""What a model wrote, turned into what is used. Pure: no provider, no network, no Django."""
+"""Read the prompt, or the alternatives, in the text that a model wrote. No provider, network or Django belongs here."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from promptops.engine.answers.refusals import is_refusal
 from promptops.engine.answers.wrapping import read_text
 
 AnswerShape: TypeAlias = Literal["text", "lines"]
-"""What an answer is to be: one prompt, or several alternatives."""
+"""The expected shape of an answer: one prompt, or several alternatives."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """An answer as read. `refusal` marks an answer that declines the request instead of fulfilling it."""
+    """An answer as read. `refusal` marks an answer that declines the request."""
 
     text: str
     refusal: bool = False
 
 
 def read_answer(written: str, shape: AnswerShape) -> Reading:
-    """Return the answer that `written` holds.
+    """Return the answer in the text `written`.
 
-    A text loses everything that is plainly wrapped around the prompt. Lines lose reasoning and end tokens alone;
+    A "text" loses everything that is clearly wrapped around the prompt. "lines" lose only reasoning and end tokens;
     `parse_alternatives` reads the rest.
     """
     answer, _ = split_reasoning(written)

@@ -1,4 +1,4 @@
-"""Split the answer of a rewrite into its alternatives."""
+"""Split the answer of a rewrite into its alternatives. The other modules recognize the parts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from promptops.engine.answers.rows import labeled_lines, on_one_line, table_cell
 from promptops.engine.answers.wrapping import fenced_blocks, plain_lines, tagged_parts, without_fence
 
 WRAPS = 4
-"""How many tags or fences around the whole list may be in one another."""
+"""The most nested tags or fences around the whole list."""
 
 _RULE = re.compile(r"[-*_=#]{3,}")
 _SINGLE_WORD = re.compile(r"\w{1,20}", re.ASCII)
@@ -25,8 +25,8 @@ _JSON_START = re.compile(r"^[ \t]*[\[{]", re.M)
 def parse_alternatives(text: str, count: int) -> list[str]:
     """Return the alternatives in `text`, at most `max(1, count)` of them, each in one line.
 
-    `text` is what a model wrote for a rewrite of which `count` alternatives were wanted. Openings, closings, numbers,
-    titles and quotation marks around each are left out.
+    `text` is a model's answer to a rewrite that asked for `count` alternatives. Openings, closings, numbers, titles and
+    quotation marks around each are left out.
     """
     limit = max(1, count)
     answer, _ = split_reasoning(text)
@@ -42,7 +42,7 @@ def parse_alternatives(text: str, count: int) -> list[str]:
 
 
 def _structured(answer: str) -> list[str] | None:
-    """Return the alternatives of an answer that marks them for machines: JSON, tags, a code fence each."""
+    """Return the alternatives of an answer in JSON, or with a tag or a code fence around each."""
     blocks = fenced_blocks(answer)
     for candidate in (*blocks[:1], answer):
         if start := _JSON_START.search(candidate):
@@ -57,7 +57,7 @@ def _structured(answer: str) -> list[str] | None:
 
 
 def _inside(answer: str) -> str:
-    """Return the answer inside of one tag or one code fence around all alternatives, or the answer itself."""
+    """Return the answer inside one tag or one code fence around all alternatives, or the answer itself."""
     parts = tagged_parts(answer) or fenced_blocks(answer)
     return parts[0] if len(parts) == 1 else (without_fence(answer) if not parts else None) or answer
 
@@ -78,7 +78,7 @@ def _listed(answer: str, limit: int) -> list[str]:
 
 
 def _without_opening(lines: list[str], limit: int) -> list[str]:
-    """Leave out the opening sentence: one of the usual ones, or a line with a colon before enough others."""
+    """Leave out the opening sentence: a usual one, or a line with a colon before enough other lines."""
     filled = [at for at, line in enumerate(lines) if line.strip()]
     if len(filled) < 2:
         return lines
@@ -95,7 +95,7 @@ def _without_opening(lines: list[str], limit: int) -> list[str]:
 
 
 def _without_closing(lines: list[str]) -> list[str]:
-    """Leave out the closing remarks, which begin after a blank line or are the last line."""
+    """Leave out the closing remarks. They begin after a blank line or are the last line."""
     filled = [at for at, line in enumerate(lines) if line.strip()]
     for at in filled[1:]:
         if (at == filled[-1] or not lines[at - 1].strip()) and is_closing(lines[at][:OPENING_LIMIT]):
@@ -104,9 +104,9 @@ def _without_closing(lines: list[str]) -> list[str]:
 
 
 def _blocks(lines: list[str], limit: int) -> list[list[str]] | None:
-    """Return the blocks between blank lines when there are exactly as many as wanted.
+    """Return the blocks between blank lines if there are exactly `limit` of them.
 
-    Lines of one word each are no sentence that goes on.
+    Returns `None` if every line is one word, because such lines do not continue a sentence.
     """
     blocks: list[list[str]] = [[]]
     for line in lines:

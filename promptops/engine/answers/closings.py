@@ -1,4 +1,4 @@
-"""Recognize the remarks after a prompt ("Let me know if ...", "Note: ..."). What is doubtful is part of the prompt."""
+"""Recognize the remarks after a prompt ("Let me know if ...", "Note: ..."). A doubtful line is part of the prompt."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ _LAST_SENTENCE_LIMIT = 200
 
 
 def is_closing(line: str) -> bool:
-    """Tell a closing remark from a line of the prompt."""
+    """Return whether a line is a closing remark and not part of the prompt."""
     return bool(_CLOSING.match(line.strip()))
 
 

@@ -1,4 +1,4 @@
-"""Find the items of a list of alternatives, and take titles, labels and quotation marks off them."""
+"""Find the items of a list of alternatives, and remove their titles, labels and quotation marks."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _PROMPT_LINE = re.compile(r"[*_]{0,2}prompt[*_]{0,2}[:：][*_]{0,2}[ \t]*", re.I
 
 
 def read_items(lines: list[str], limit: int) -> list[Item] | None:
-    """Return the items that numbers, headings or bullets mark, or `None` when nothing does."""
+    """Return the items that headings, numbers or bullets mark, or `None` if nothing marks them."""
     return _under_headings(lines) or _numbered(lines, limit) or _bulleted(lines)
 
 
 def _under_headings(lines: list[str]) -> list[Item] | None:
-    """Return the items that each follow a heading or a line in bold, their title."""
+    """Return the items that each follow a title: a heading or a line in bold."""
     filled = [line for line in lines if line.strip()]
     starts = [at for at, line in enumerate(filled) if _HEADING.fullmatch(line)]
     ends = [*starts[1:], len(filled)]
@@ -58,14 +58,14 @@ def _numbered(lines: list[str], limit: int) -> list[Item] | None:
     ends = [*(at for at, _ in starts[1:]), len(lines)]
     paragraphs = [_paragraphs([text, *lines[at + 1 : stop]]) for (at, text), stop in zip(starts, ends, strict=True)]
     if len(paragraphs) > 1 and all(len(item) == 1 for item in paragraphs[:-1]):
-        paragraphs[-1] = paragraphs[-1][:1]  # what follows the last one after a blank line is a remark
+        paragraphs[-1] = paragraphs[-1][:1]  # after a blank line, the rest of the last item is a remark
     return [[line for paragraph in item for line in paragraph] for item in paragraphs]
 
 
 def _stray_bullets(lines: list[str], numbered: list[int]) -> list[tuple[int, str]]:
-    """Return the bullets that go on a numbered list: not indented, and below some of its items only.
+    """Return the bullets that continue a numbered list: not indented, and below only some of its items.
 
-    Below every item, they are the parts of each.
+    Bullets below every item are the parts of each item.
     """
     base = _indentation(lines[numbered[0]])
     bullets = [at for at in range(numbered[0], len(lines)) if bullet_end(lines[at]) and _indentation(lines[at]) <= base]
@@ -76,13 +76,13 @@ def _stray_bullets(lines: list[str], numbered: list[int]) -> list[tuple[int, str
 
 
 def _is_single(lines: list[str], first: int) -> bool:
-    """Tell a lone number that marks the one item of an answer."""
+    """Return whether a lone number marks the only item of an answer."""
     number = number_of(lines[first])
     return number is not None and not number.needs_sequence and len([line for line in lines if line.strip()]) == 1
 
 
 def _sequence(lines: list[str]) -> list[tuple[int, str]]:
-    """Return the lines with the numbers 1, 2, 3 ...: index and text of each. After bullets they begin no list."""
+    """Return index and text of the lines with the numbers 1, 2, 3 ... Numbers after bullets begin no list."""
     numbers = [number_of(line) for line in lines]
     last_two = max((at for at, number in enumerate(numbers) if number is not None and number.number == 2), default=-1)
     starts: list[tuple[int, str]] = []
@@ -108,7 +108,7 @@ def _paragraphs(lines: list[str]) -> list[Item]:
 
 
 def _bulleted(lines: list[str]) -> list[Item] | None:
-    """Return the items with bullets; lines indented below one, without a bullet or with a nested one, belong to it."""
+    """Return the items with bullets. Lines indented below an item, with a nested bullet or none, belong to it."""
     filled = [line for line in lines if line.strip()]
     if not filled or not bullet_end(filled[0]):
         return None
@@ -136,7 +136,7 @@ def clean_items(items: list[Item]) -> list[str]:
 
 
 def _without_titles(items: list[Item]) -> list[Item]:
-    """Take off titles where every item has one: in bold, in quotes, or a line of their own."""
+    """Remove the titles if every item has one: in bold, in quotes, or on its own line."""
     if len(items) < 2:
         return items
     if all(any(_PROMPT_LINE.match(line) for line in item) for item in items):
@@ -153,7 +153,7 @@ def _without_titles(items: list[Item]) -> list[Item]:
 
 
 def _without_remarks(items: list[Item]) -> list[Item]:
-    """Take off last lines such as "*(Focus: the light)*", where every item has one."""
+    """Remove last lines such as "*(Focus: the light)*" if every item has one."""
     has_remarks = len(items) > 1 and all(len(item) > 1 and _REMARK_LINE.fullmatch(item[-1].strip()) for item in items)
     return [item[:-1] for item in items] if has_remarks else items
 

@@ -1,4 +1,4 @@
-"""Read answers that are JSON: the texts in a list, an object with one text field, or several objects in a row."""
+"""Read the texts in answers that are JSON: a list, an object with one text field, or several objects in a row."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _OTHER_KEYS = _TITLE_KEYS | {
 _TRAILING_COMMA = re.compile(r",(\s*[}\]])")
 
 LITERAL_LIMIT = 20_000
-"""Characters of a list in Python's quotes at most: its parser takes more time and memory than JSON's."""
+"""The most characters of a list in Python's quotes. Python's parser takes more time and memory than JSON's."""
 
 DEPTH = 6
-"""How many objects may be in one another, such as {"result": {"prompts": [{"prompt": ...}]}}."""
+"""The most nested objects, such as {"result": {"prompts": [{"prompt": ...}]}}."""
 
 
 def json_values(text: str) -> list[str] | None:
-    """Return the texts that the JSON values of `text` hold, or `None` when it is no JSON or has other contents."""
+    """Return the texts in the JSON values of `text`, or `None` if it is not JSON or has other contents."""
     documents = _documents(text)
     if documents is None:
         return None
@@ -52,7 +52,7 @@ def json_values(text: str) -> list[str] | None:
 
 
 def _documents(text: str) -> list[Any] | None:
-    """Return the JSON values that `text` consists of, separated by nothing, white space or commas."""
+    """Return the JSON values of `text`, separated by nothing, white space or commas."""
     for candidate in (text, _TRAILING_COMMA.sub(r"\1", text)):
         documents, at = [], 0
         try:
@@ -68,7 +68,7 @@ def _documents(text: str) -> list[Any] | None:
 
 
 def _python_literal(text: str) -> list[Any] | None:
-    """Return the value of a list or object in Python's quotes, as some models write it instead of JSON."""
+    """Return the value of a list or object in Python's quotes. Some models write it instead of JSON."""
     if len(text) > LITERAL_LIMIT or "'" not in text:
         return None
     try:
@@ -94,7 +94,7 @@ def _texts(value: Any, depth: int) -> list[str] | None:
 
 
 def _of_object(fields: dict[str, Any], depth: int) -> list[str] | None:
-    """Return the text of an object: its one field, its numbered alternatives, or the field that is the prompt."""
+    """Return the text of an object: its only field, its numbered alternatives, or the field of the prompt."""
     lower = {key.lower().replace(" ", "_").replace("-", "_"): value for key, value in fields.items()}
     if len(lower) == 1:
         key, value = next(iter(lower.items()))

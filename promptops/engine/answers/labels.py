@@ -49,7 +49,7 @@ _BEFORE_AFTER = re.compile(
     ),
     re.I,
 )
-"""The prompt as given, repeated before the enhanced one."""
+"""The original prompt, repeated before the enhanced prompt."""
 
 _LABEL_LINE = re.compile(rf"{_HEADING}{_MARK}{_FULL}{_MARK} *\n", re.I)
 _MARKED_LABEL = re.compile(
@@ -60,9 +60,9 @@ _MARKED_LABEL = re.compile(
 
 
 def after_label(text: str) -> str | None:
-    """Return what follows a label, or `None`.
+    """Return the text after a label, or `None` without a label.
 
-    A label in bold or as a heading may also come after something else, when it is the only one.
+    A label in bold or as a heading may also come after other text, if it is the only label.
     """
     for pattern in (_BEFORE_AFTER, _LABEL):
         if match := pattern.match(text):

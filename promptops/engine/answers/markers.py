@@ -1,4 +1,4 @@
-"""Recognize what stands before an alternative: bullets, numbers in any style, labels such as "Option 1:"."""
+"""Recognize the markers before an alternative: bullets, numbers in any style, labels such as "Option 1:"."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _WRAP = r"[ \t]*(?:\#{1,6}[ \t]+)?(?P<opened>[*_`]{0,3})"
 _TITLE = r"(?:[ \t]*[(（][^)）\n]{1,60}[)）])?"
 _END = r"(?P<closed>[*_`]{0,3})[ \t]*"
 
-# Plainly a number, whatever else the answer holds: "1." "1)" "(1)" "[1]" "1、" "①" "1️⃣" "Option 1:".
+# Always a number, whatever else the answer contains: "1." "1)" "(1)" "[1]" "1、" "①" "1️⃣" "Option 1:".
 _PLAIN = re.compile(
     _WRAP + r"(?:"
     r"(?P<dotted>\d{1,3})[ \t]?\\?[.)]\)?(?!\d)"
@@ -54,7 +54,7 @@ _PLAIN = re.compile(
     r")" + _END,
     re.I,
 )
-# Only in a sequence that begins with 1: "1:" "1 -" "#1" "A." "First:" "一、".
+# A number only in a sequence that begins with 1: "1:" "1 -" "#1" "A." "First:" "一、".
 _IN_SEQUENCE = re.compile(
     _WRAP + r"(?:"
     r"(?P<colon>\d{1,2})[ \t]?[:：](?!\d)"
@@ -72,12 +72,12 @@ _BULLET = re.compile(
 )
 
 MARKERS_LIMIT = 8
-"""Bullets and numbers before one line at most."""
+"""The most bullets and numbers before one line."""
 
 
 @dataclass(frozen=True)
 class Marker:
-    """A number before a line: its value, the text after it, and whether it needs others to be one."""
+    """A number before a line, and the text after it. `needs_sequence`: it counts only beside other numbers."""
 
     number: int
     text: str
@@ -85,7 +85,7 @@ class Marker:
 
 
 def number_of(line: str) -> Marker | None:
-    """Return the number that `line` begins with, or `None`."""
+    """Return the number at the beginning of `line`, or `None`."""
     for pattern, needs_sequence in ((_PLAIN, False), (_IN_SEQUENCE, True)):
         if match := pattern.match(line):
             groups = match.groupdict(default="")
@@ -108,13 +108,13 @@ def _value(text: str) -> int:
 
 
 def bullet_end(line: str) -> int:
-    """Return where the text after the bullet of `line` begins; 0 when there is none."""
+    """Return the index of the text after the bullet of `line`, or 0 without a bullet."""
     match = _BULLET.match(line)
     return match.end() if match else 0
 
 
 def without_markers(line: str) -> str:
-    """Return `line` without any bullets and plain numbers before it, stripped."""
+    """Return `line` without bullets and numbers before it, stripped."""
     text = line.strip()
     for _ in range(MARKERS_LIMIT):
         number = None if (end := bullet_end(text)) else number_of(text)

@@ -1,22 +1,22 @@
-"""Show what reading removed from an answer."""
+"""Mark the parts of an answer that reading removed."""
 
 from __future__ import annotations
 
 from itertools import groupby
 
 WINDOW = 400
-"""Characters that are looked through for the next word of a line that is not in the answer as it is (JSON, joined
-lines): more than any opening or title."""
+"""The most characters that are searched for the next word of a changed line (from JSON, or joined lines). It is longer
+than any opening or title."""
 
 FAILURES = 64
-"""Lines that may be missing before only words are looked for, so that the time stays in proportion to the length."""
+"""The most changed lines. After them only words are searched, so that the time stays linear."""
 
 
 def marked(written: str, read: str) -> list[tuple[str, bool]]:
-    """Return `written` in pieces, in order, each with whether it was removed. Joined, the pieces are `written`."""
+    """Return `written` in pieces, in order, each with a flag: was it removed? Joined, the pieces are `written`."""
     keeps: list[tuple[int, int]] = []
-    # From the end, since reasoning and openings, which may quote the prompt, come before it. Both texts are turned
-    # round, because `str.rfind` takes quadratic time for some texts and `str.find` does not.
+    # From the end, because reasoning and openings, which may quote the prompt, come before it. Both texts are reversed,
+    # because `str.rfind` takes quadratic time for some texts and `str.find` does not.
     haystack, at, failures = written[::-1], 0, 0
     for line in [read[::-1]] if read[::-1] in haystack else read[::-1].split("\n"):
         line = line.strip()
@@ -36,7 +36,7 @@ def marked(written: str, read: str) -> list[tuple[str, bool]]:
 
 
 def _pieces(written: str, keeps: list[tuple[int, int]]) -> list[tuple[str, bool]]:
-    """Cut `written` at the places to keep; white space between two of them is kept, too."""
+    """Cut `written` at the ranges to keep. White space between two ranges is kept too."""
     pieces, at = [], 0
     for start, end in keeps:
         gap = written[at:start]

@@ -1,4 +1,4 @@
-"""Recognize the sentence before a prompt ("Here is the enhanced prompt:", "Sure!"). What is doubtful is no opening."""
+"""Recognize the sentence before a prompt ("Here is the enhanced prompt:", "Sure!"). A doubtful line is no opening."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import re
 from promptops.engine.answers.words import ADJECTIVE, JOINT, NOUN, PROMPT, any_of
 
 OPENING_LIMIT = 240
-"""Characters of an opening line at most; a longer one is more likely text that ends with a colon."""
+"""The most characters of an opening line. A longer line is more likely a text that ends with a colon."""
 
 LINES_LIMIT = 2_000
-"""Lines of an answer that are looked at one by one; answers of at most 4,096 tokens have a tenth of it."""
+"""The most lines of an answer that are checked one by one. Answers of 4,096 tokens have a tenth of it."""
 
 _CALL = any_of(
     "here(?:'|’)?s|here (?:is|are|you go|it is|goes)|below (?:is|are)|this is|these are|the following",
@@ -62,7 +62,7 @@ _SENTENCE = re.compile(
     r"|(?:(?:はい|もちろんです|承知(?:いた)?しました)[、。！]){0,2}以下の?[^。！\n]{0,20}プロンプト[^。！\n]{0,20}(?:ます|です|ました)[。！]",
     re.I,
 )
-"""Opening sentences without a colon; a blank line separates them from the prompt."""
+"""Opening sentences without a colon. A blank line separates them from the prompt."""
 
 _CHAT_WORD_INLINE = re.compile(
     r"(?:(?:sure|certainly|of course|absolutely|okay|ok|here you go)(?: thing)?!|(?:sure|certainly"
@@ -91,7 +91,7 @@ _COUNTED_INSIDE = re.compile(rf"(?:{_NUMBERS}|some|several|a few|my){_COUNTED_NO
 
 
 def is_opening(line: str) -> bool:
-    """Tell an opening line from a line of the prompt."""
+    """Return whether a line is an opening and not part of the prompt."""
     line = _bare(line)
     if not line or len(line) > OPENING_LIMIT:
         return False
@@ -107,19 +107,19 @@ def is_opening(line: str) -> bool:
 
 
 def is_opening_sentence(line: str) -> bool:
-    """Tell an opening sentence that ends without a colon ("I've enhanced your prompt.") from the prompt's first one."""
+    """Return whether a line is an opening sentence without a colon ("I've enhanced your prompt.")."""
     return len(line) <= OPENING_LIMIT and _SENTENCE.fullmatch(_bare(line)) is not None
 
 
 def is_list_opening(line: str) -> bool:
-    """Tell an opening line of a list, which may end without a colon ("Here are three alternatives.")."""
+    """Return whether a line opens a list. It may end without a colon ("Here are three alternatives.")."""
     line = _bare(line)
     is_short = len(line) <= OPENING_LIMIT
     return is_opening(line) or (is_short and bool(_OPENER.match(line)) and bool(_COUNTED_INSIDE.search(line)))
 
 
 def after_inline_opening(text: str) -> str | None:
-    """Return what follows an opening on the line of the prompt ("Here is the enhanced prompt: A fox"), or `None`."""
+    """Return the text after an opening on the same line ("Here is the enhanced prompt: A fox"), or `None`."""
     if (match := _CHAT_WORD_INLINE.match(text)) and not text[match.end()].islower():
         return text[match.end() :]
     for match in re.finditer(r"[:：]", text[:OPENING_LIMIT]):
@@ -139,5 +139,5 @@ def _bare(line: str) -> str:
 
 
 def _is_short_label(head: str) -> bool:
-    """Tell a line such as "Enhanced version" or "Three alternatives" that names what follows."""
+    """Return whether a line names the text after it, such as "Enhanced version" or "Three alternatives"."""
     return len(head) <= 60 and len(head.split()) <= 6 and bool(_STRONG.search(head) or _COUNTED.match(head))

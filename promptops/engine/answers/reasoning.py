@@ -1,4 +1,4 @@
-"""Take a model's reasoning and its end tokens out of its text, at once or as it streams."""
+"""Remove a model's reasoning and its end tokens from its text, whole or streamed. The tokens are in `tokens.py`."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import re
 from promptops.engine.answers.tokens import CLOSED_BY_END, LONGEST, PREFIXES, STARTS, TOKENS, Action
 
 QUOTES = frozenset("\"'`“”„‘’«»‹›「」『』")
-"""A token between two of these is a word that somebody quotes, not a token."""
+"""A token between two of these marks is quoted text, not a token."""
 
 NAME_LIMIT = 64
-"""Characters of a channel's or speaker's name at most; the longest in use has about 40 ("commentary to=...")."""
+"""The most characters of a channel's or speaker's name. The longest in use has about 40 ("commentary to=...")."""
 
 _CANDIDATE = re.compile(rf"<[^<>\n]{{1,{LONGEST}}}>|\[[/A-Za-z ]{{3,14}}\]|◁/?think▷")
 
 _PLAINLY_CUT = re.compile(r"<[|｜][a-z]|</[a-z]|<end_of_")
 
-# Reasoning in plain words, which only the whole answer shows. Granite's models write the first; the second is what is
-# left of gpt-oss channels when a server drops their tokens; the third is what Ollama prints.
+# Reasoning in plain words, which only the whole answer shows. Granite's models write the first form. The second is left
+# of gpt-oss channels if a server drops their tokens. Ollama prints the third.
 _SPELLED_OUT = (
     (
         re.compile(r"here(?:'|’)?(?:s| is) my thought process:", re.I),
@@ -29,18 +29,18 @@ _SPELLED_OUT = (
 
 
 class ReasoningFilter:
-    """Takes reasoning and end tokens out of text that comes in pieces, also when a token is cut in two."""
+    """Removes reasoning and end tokens from text in pieces, even if a token is split between two pieces."""
 
     def __init__(self) -> None:
         self._pending = ""
         self._last = ""  # the character before `_pending`
-        self._pending_token: int | None = None  # where a token begins that may turn out to be quoted
+        self._pending_token: int | None = None  # the index of a token that may turn out to be quoted
         self._opening = ""  # the token that began the reasoning; empty outside of it
         self._naming: Action | None = None  # a name is being read, for this token
         self._name = ""
         self._ended = False
         self._final = False  # a final channel was named
-        self._begun = False  # there was text that is not blank
+        self._begun = False  # there was text other than white space
         self._visible: list[str] = []
         self._thoughts: list[str] = []
         self._returned = 0  # characters
@@ -54,13 +54,13 @@ class ReasoningFilter:
     def feed(self, text: str) -> str:
         """Return the part of the text so far that is certainly not reasoning and was not returned before.
 
-        `answer_start` is where the answer begins in all that was returned: a closing tag without an opening shows
-        that everything before it was reasoning, which cannot be taken back then.
+        `answer_start` is the index of the answer in all returned text. A closing tag without an opening shows that all
+        text before it was reasoning, but that text was returned already.
         """
         return self._read(self._pending + text, is_last=False)
 
     def close(self) -> str:
-        """Return what was held back because it could have been the start of a token."""
+        """Return the text that was held back because it could have been the start of a token."""
         return self._read(self._pending, is_last=True)
 
     def _read(self, data: str, *, is_last: bool) -> str:
@@ -78,7 +78,7 @@ class ReasoningFilter:
         return visible
 
     def _tokens(self, data: str, *, is_last: bool) -> int:
-        """Act on every token of `data`; return where the text after the last one begins."""
+        """Apply every token of `data`, and return the index of the text after the last one."""
         at = 0
         self._pending_token = None
         for match in _CANDIDATE.finditer(data):
@@ -109,7 +109,7 @@ class ReasoningFilter:
             self._begun = self._begun or not text.isspace()
 
     def _read_name(self, text: str) -> str:
-        """Read a name, which ends with the line, at a token or at its limit; return the text after it."""
+        """Read a name, and return the text after it. A name ends with its line, at a token or at its limit."""
         room = NAME_LIMIT - len(self._name)
         end = text.find("\n", 0, room)
         self._name += text[: end if end >= 0 else room]
@@ -155,7 +155,7 @@ class ReasoningFilter:
             self._naming = action
 
     def _restart(self) -> None:
-        """Take the text so far for reasoning."""
+        """Treat the text so far as reasoning."""
         self.answer_start = self._returned + sum(map(len, self._visible))
         self._begun = self._ended = False
 
@@ -168,14 +168,14 @@ def _partial_token(text: str) -> int:
 
 
 def _may_have_tokens(text: str) -> bool:
-    for start in STARTS:  # noqa: SIM110 - `any` takes three times as long, and every answer comes this way
+    for start in STARTS:  # noqa: SIM110 - `any` takes three times as long, and every answer passes here
         if start in text:
             return True
     return False
 
 
 def _cut_token(text: str, before: str) -> int:
-    """Count the characters of a token that the end of the answer cuts off ("<|im_e"). Behind a quote it is a word."""
+    """Count the characters of a token that the answer's end cut off ("<|im_e"). After a quotation mark it is text."""
     length = _partial_token(text[-LONGEST:])
     part = text[len(text) - length :].lower()
     is_quoted = (before + text)[: len(before + text) - length][-1:] in QUOTES
@@ -185,7 +185,7 @@ def _cut_token(text: str, before: str) -> int:
 def split_reasoning(raw: str) -> tuple[str, str]:
     """Return the answer, stripped, and the reasoning in a model's whole text, both without end tokens.
 
-    Reasoning that is never closed goes to the end; reasoning closed without having been opened goes from the start.
+    Reasoning that is never closed extends to the end. Reasoning that was closed but never opened begins at the start.
     """
     answer, thoughts = raw.strip(), ""
     if _may_have_tokens(raw):

@@ -1,11 +1,11 @@
-"""Recognize an answer that declines the request in place of a prompt. Prompts about an apology pass."""
+"""Recognize an answer that declines the request. A prompt about an apology is no refusal."""
 
 from __future__ import annotations
 
 import re
 
 REFUSAL_LIMIT = 600
-"""Characters of a refusal at most: models decline in a sentence or two, with an offer; prompts of 80 words have 500."""
+"""The most characters of a refusal: models decline in a few sentences, and prompts of 80 words have 500 characters."""
 
 _AI = r"(?:as an? (?:ai|artificial|language|virtual|large)[^,.!?\n]{0,60},?\s*)"
 _SORRY = (
@@ -109,7 +109,7 @@ _NARRATION = re.compile(
 
 
 def is_refusal(text: str) -> bool:
-    """Tell an answer that declines from a prompt. `text` is an answer as read, without wrapping."""
+    """Return whether an answer declines the request. `text` is the answer as read, without wrapping."""
     text = text.strip().strip("*_").strip()
     if not text or len(text) > REFUSAL_LIMIT:
         return False

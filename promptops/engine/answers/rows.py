@@ -1,4 +1,4 @@
-"""Read alternatives in lines that all have a number, in the cells of a table, or all in one line."""
+"""Read alternatives from lines that all have a number, from the cells of a table, or from a single line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from promptops.engine.answers.openings import is_opening
 from promptops.engine.answers.words import NOUN
 
 _BREAK = re.compile(r"(?:\\n|<br ?/?>)\s*(?=[(（*_]{0,3}\d{1,2}[.)）:：、])", re.I)
-# A number or label that proves something only where every line has one: "1 A fox", "1| A fox", "Scene 1: A fox".
+# A number or label that counts only if every line has one: "1 A fox", "1| A fox", "Scene 1: A fox".
 _LABELED = (
     re.compile(r"(?P<number>\d{1,2})[ \t]+(?=[A-ZÀ-Þ])"),
     re.compile(r"(?P<number>\d{1,2})(?:[|>]|[ \t]?/[ \t]?\d{1,2}[:.)]?|[º°ª]\.?)[ \t]+"),
@@ -24,7 +24,7 @@ _LABELED = (
 _ARTICLE = re.compile(r"(?:An?|The|Una?|El|La|Los|Las|Un|Une|Le|Les|Der|Die|Das|Eine?|In|On|At|Under|Inside) ")
 _RULE_CELL = re.compile(r":?-{2,}:?")
 _SHORT_CELL = 24
-"""Characters of a cell of numbers or titles at most."""
+"""The most characters of a cell with a number or a title."""
 
 
 def on_one_line(line: str, limit: int) -> list[str] | None:
@@ -67,7 +67,7 @@ def labeled_lines(filled: list[str], limit: int) -> list[str] | None:
 def table_cells(filled: list[str]) -> list[str] | None:
     """Return the cells of the column of a Markdown table that holds the alternatives, or `None`.
 
-    It is the one named as such ("Prompt", "Version"), or the only one whose cells are longer than numbers and titles.
+    Its name says so ("Prompt", "Version"), or it is the only column whose cells are longer than numbers and titles.
     """
     rows = [_cells(line) for line in filled]
     if len(rows) < 3 or not all(rows) or not all(_RULE_CELL.fullmatch(cell) for cell in rows[1]):

@@ -1,4 +1,4 @@
-"""The tokens by which models mark their reasoning, their turns and their end, as a table. No logic belongs here.
+"""The table of tokens with which models mark their reasoning, their turns and their end. No logic belongs here.
 
 Sources: the chat templates of the models named below, and the reasoning parsers of vLLM and SGLang.
 """
@@ -9,7 +9,7 @@ from enum import Enum
 
 
 class Action(Enum):
-    """Effect of a token on the text around it."""
+    """The effect of a token on the text around it."""
 
     OPEN = "reasoning begins"
     CLOSE = "reasoning ends; without an opening, all text before it was reasoning"
@@ -117,12 +117,12 @@ TOKENS: dict[str, Action] = {
 """Every token in lower case."""
 
 CLOSED_BY_END = frozenset({"<|channel|>", "<|think|>"})
-"""Openings whose reasoning ends with the message: any token that ends a message closes them."""
+"""The tokens whose reasoning any end of a message closes."""
 
 STARTS = frozenset(token[0] for token in TOKENS)
-"""The characters that a token begins with: a text without them has no token."""
+"""The first characters of the tokens. A text without them has no token."""
 
 PREFIXES = frozenset(token[:length] for token in TOKENS for length in range(1, len(token)))
-"""Every way in which a token can be cut off."""
+"""Every beginning of a token, for tokens that are cut off."""
 
 LONGEST = max(map(len, TOKENS))

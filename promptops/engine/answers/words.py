@@ -1,10 +1,10 @@
-"""The words by which models name what they hand over, in the languages that they answer in."""
+"""The words with which models name their answers, in several languages. Whole sentences do not belong here."""
 
 from __future__ import annotations
 
 
 def any_of(*forms: str) -> str:
-    """Return the pattern of any of `forms`, each a pattern of its own or several between "|"."""
+    """Return the pattern that matches any of `forms`, which are patterns themselves."""
     return f"(?:{'|'.join(forms)})"
 
 
@@ -34,4 +34,4 @@ ADJECTIVE = any_of(
 )
 
 JOINT = "(?:された|した|版の?|后的?|後[的の]?|的)?"
-"""What is between an adjective and its noun in Chinese and Japanese."""
+"""The particle between an adjective and its noun in Chinese and Japanese."""

@@ -1,4 +1,4 @@
-"""Take off what is plainly wrapped around a prompt: openings, closings, fences, tags, labels, quotes, JSON."""
+"""Remove the clear wrapping of a prompt: openings, closings, fences, tags, labels, quotes, JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from promptops.engine.answers.openings import (
 )
 
 ROUNDS = 8
-"""How many layers of the same kind can be in one another; four are the most that reports show."""
+"""The most nested layers of the same kind. Reports show four at most."""
 
 _PAIRED = {"“": "”", "„": "“”", "«": "»", "»": "«", "‹": "›", "‘": "’", "「": "」", "『": "』", "”": "”", "＂": "＂"}
 _DOUBLE = frozenset('"“”')
@@ -46,7 +46,7 @@ _RULE = re.compile(r"[-*_=#]{3,}")
 
 
 def read_text(answer: str) -> str:
-    """Return the prompt that `answer` holds; a doubtful answer comes back as it is."""
+    """Return the prompt in `answer`. A doubtful answer is returned unchanged."""
     text = plain_lines(answer).strip()
     for _ in range(ROUNDS):
         before = text
@@ -60,13 +60,13 @@ def read_text(answer: str) -> str:
 
 
 def plain_lines(answer: str) -> str:
-    """Return `answer` without invisible characters before its lines, and with the line ends that were escaped twice."""
+    """Return `answer` without invisible characters before its lines, and with double-escaped line ends restored."""
     text = _INVISIBLE.sub("", answer)
     return _ESCAPED.sub("\n", text) if "\n" not in text.strip() and "\\n\\n" in text else text
 
 
 def without_opening(text: str) -> str | None:
-    """Return `text` without its opening line, or `None` when it has none."""
+    """Return `text` without its opening line, or `None` without an opening."""
     line, newline, rest = text.partition("\n")
     if newline and len(line) <= OPENING_LIMIT and is_opening(line):
         return rest
@@ -76,7 +76,7 @@ def without_opening(text: str) -> str | None:
 
 
 def without_closing(text: str) -> str | None:
-    """Return `text` without its closing remarks, which end it, or `None` when it has none."""
+    """Return `text` without the closing remarks at its end, or `None` without remarks."""
     lines = text.split("\n", LINES_LIMIT)
     at = len(lines[0])
     for previous, line in pairwise(lines):
@@ -98,7 +98,7 @@ def _without_rules(text: str) -> str | None:
 
 
 def fenced_blocks(text: str) -> list[str]:
-    """Return the contents of the code fences of `text`, in order; a fence that is never closed does not count."""
+    """Return the contents of the code fences of `text`, in order. A fence that is never closed does not count."""
     blocks, opening = [], None
     for match in _FENCE.finditer(text):
         if opening is None:
@@ -125,7 +125,7 @@ def without_fence(text: str) -> str | None:
 
 
 def tagged_parts(text: str) -> list[str]:
-    """Return the contents of tags such as <prompt>, in order, when nothing but openings and closings is around them."""
+    """Return the contents of tags such as <prompt>, in order, if only openings and closings are around them."""
     parts, name, start, outside = [], "", 0, [0]
     for match in _TAG.finditer(text):
         closing, tag = match.group(1), match.group(2).lower()
@@ -158,7 +158,7 @@ def _without_tags(text: str) -> str | None:
 
 
 def without_breaks(text: str) -> str:
-    """Return `text` without HTML's line breaks before and behind it."""
+    """Return `text` without HTML line breaks at its beginning and end."""
     for _ in range(ROUNDS):
         if match := _BREAK.match(text):
             text = text[match.end() :].strip()
@@ -180,7 +180,7 @@ def _from_json(text: str) -> str | None:
 
 
 def without_quotes(text: str) -> str | None:
-    """Return `text` without the quotation marks around the whole of it, or `None` when there are none."""
+    """Return `text` without the quotation marks around all of it, or `None` without such marks."""
     if len(text) < 2 or text.startswith("```"):
         return None
     for mark in ('"""', "'''", "``", "''"):
@@ -189,7 +189,7 @@ def without_quotes(text: str) -> str | None:
             return None if mark in inner else inner
     first, last, inner = text[0], text[-1], text[1:-1]
     if first in _OPENING_QUOTES and not _ANY_QUOTE & set(text[1:]) and (text[1].isupper() or ord(text[1]) > 0x2E7F):
-        return text[1:]  # the closing one is missing: the answer was cut
+        return text[1:]  # the closing mark is missing because the answer was cut off
     if last in _CLOSING_QUOTES and not _ANY_QUOTE & set(text[:-1]) and text[-2] in ".!?。！？":
         return text[:-1]
     if first in _DOUBLE and last in _DOUBLE and first != last and not _DOUBLE & set(inner):
@@ -210,14 +210,14 @@ def without_quotes(text: str) -> str | None:
 
 
 def _wraps(quote: str, inner: str) -> bool:
-    """Tell quotes around the whole from those of two quotations, one at each end."""
-    places = [match.start() for match in re.finditer(re.escape(quote), inner)]
-    places = [at for at in places if inner[at - 1 : at] != "\\" and not (quote == "'" and _between_letters(inner, at))]
-    if not places:
+    """Return whether a pair of marks encloses the whole text, and is not part of two quotations at its ends."""
+    marks = [match.start() for match in re.finditer(re.escape(quote), inner)]
+    marks = [at for at in marks if inner[at - 1 : at] != "\\" and not (quote == "'" and _between_letters(inner, at))]
+    if not marks:
         return "\n\n" not in inner or quote != "`"
-    at = places[0]
+    at = marks[0]
     opens = (at == 0 or inner[at - 1] in " \n([") and inner[at + 1 : at + 2].strip() != ""
-    return quote == '"' and at > 0 and opens and len(places) % 2 == 0
+    return quote == '"' and at > 0 and opens and len(marks) % 2 == 0
 
 
 def _between_letters(text: str, at: int) -> bool:
@@ -225,7 +225,7 @@ def _between_letters(text: str, at: int) -> bool:
 
 
 def without_emphasis(text: str) -> str | None:
-    """Return `text` without Markdown's emphasis around the whole of it, or `None` when there is none."""
+    """Return `text` without Markdown's emphasis around all of it, or `None` without emphasis."""
     if text.count("**") == 1 and text.count("*") == 2 and (text.startswith("**") or text.endswith("**")):
         return text.replace("**", "")  # the other one is missing
     for mark in ("***", "**", "__", "*", "_"):
@@ -236,7 +236,7 @@ def without_emphasis(text: str) -> str | None:
 
 
 def without_block_quote(text: str) -> str | None:
-    """Return `text` without the marks of a block quote, or `None` when it is none."""
+    """Return `text` without the marks of a block quote, or `None` if it is no block quote."""
     lines = text.split("\n")
     if not all(line.startswith(">") or not line.strip() for line in lines):
         return None

@@ -1,4 +1,7 @@
-"""Providers: the classes that call language models, and the kinds that operators choose from."""
+"""Providers: the classes that call language models, and the kinds that operators choose from.
+
+The order of the calls and the consequences of an error do not belong here.
+"""
 
 from promptops.engine.providers.kinds import KINDS, KindSpec, build_provider, kind_spec, register_kind
 

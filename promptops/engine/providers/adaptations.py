@@ -1,5 +1,6 @@
-"""Ask a server differently when it refuses a part of the request: what can be adapted, how a refusal is recognized, and
-what was learned about each server. Why and how far is decision 21.
+"""Adapt a request when a server refuses a part of it: the adaptations, their detection, and the memory of them.
+
+Decision 21 gives the reasons and the limits. The content of an answer and other errors do not belong here.
 """
 
 from __future__ import annotations
@@ -20,20 +21,20 @@ from promptops.engine.providers.reported import ReportedError
 logger = logging.getLogger(__name__)
 
 MAX_LEARNED_PER_CALL = 3
-"""How often one call is repeated for a refused part: gpt-5 refuses two in turn, `max_tokens` and then `temperature`."""
+"""The most repetitions of one call for refused parts. gpt-5 refuses two in turn: `max_tokens`, then `temperature`."""
 
 MAX_WORDS = 200
-"""How many characters of a refusal are kept to show why something was learned."""
+"""The most characters of a refusal that are stored to explain a learned adaptation."""
 
 Payload = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Adaptation:
-    """One way to ask differently.
+    """One change of a request.
 
-    `label` says it to people. `part` is what a server refuses, a field of the request or the role "system"; `apply`
-    changes a payload in place. `aliases` matches, in lower case, other names under which servers refuse the part.
+    `label` names it for people. `part` is the part that a server refuses: a field of the request or the role "system".
+    `apply` changes a payload in place. `aliases` is a pattern of other names for the part, in lower case.
     """
 
     label: str
@@ -77,7 +78,7 @@ def _unlimited(payload: Payload) -> None:
 
 
 def _system_in_user(payload: Payload) -> None:
-    """Put the system prompt at the head of the first user message."""
+    """Move the system prompt to the beginning of the first user message."""
     system = "\n\n".join(message["content"] for message in payload["messages"] if message["role"] == "system")
     others = [message for message in payload["messages"] if message["role"] != "system"]
     if not system:
@@ -97,7 +98,7 @@ _DROPPED = {
     "presence_penalty": ("Presence penalty left out", ""),
     "seed": ("Seed left out", ""),
     "stop": ("Stop sequences left out", "stop sequences?"),
-    "stream_options": ("Token counts not asked for in streams", ""),
+    "stream_options": ("Token counts of streams left out", ""),
     "response_format": ("JSON mode left out", r"json[_ ](?:object|mode)|structured outputs?"),
     "reasoning_effort": ("Reasoning effort left out", r"reasoning[ .]?effort|thinking(?: level)?|think value"),
 }
@@ -112,8 +113,8 @@ ADAPTATIONS: Mapping[str, Adaptation] = MappingProxyType(
         ),
         "no_token_limit": Adaptation("Token limit left out", "max_tokens", _unlimited, "max_completion_tokens"),
         **{f"no_{part}": Adaptation(text, part, _without(part), more) for part, (text, more) in _DROPPED.items()},
-        "no_stream": Adaptation("Answers asked for whole, not streamed", "stream", _whole, "streaming"),
-        "system_in_user": Adaptation("System prompt at the head of the user message", _SYSTEM, _system_in_user),
+        "no_stream": Adaptation("Whole answers instead of streams", "stream", _whole, "streaming"),
+        "system_in_user": Adaptation("System prompt moved into the user message", _SYSTEM, _system_in_user),
     }
 )
 """All adaptations, by name, in the order in which they are applied."""
@@ -129,8 +130,8 @@ _UNSUPPORTED_CODES = frozenset(
         "unsupported_value",
     }
 )
-# What OpenAI, Azure, Groq, Cerebras, Mistral, Google, Anthropic, Moonshot, xAI, vLLM, SGLang, llama.cpp, Ollama,
-# LM Studio, LiteLLM and pydantic say of a parameter that they do not take. A value out of range is none of these.
+# The words of OpenAI, Azure, Groq, Cerebras, Mistral, Google, Anthropic, Moonshot, xAI, vLLM, SGLang, llama.cpp,
+# Ollama, LM Studio, LiteLLM and pydantic for an unsupported parameter. A value out of range matches none of them.
 _UNSUPPORTED = re.compile(
     r"unsupported|not (?:currently |yet )?support(?:ed|s)?\b|n't support(?:ed)?\b"
     r"|not (?:permitted|allowed|available|accepted)"
@@ -152,13 +153,13 @@ _SYSTEM_REFUSED = re.compile(
     r"|['\"`]system['\"`] is not one of|(?:input|role) should be 'user' or 'assistant'"
     r"|不支持\s?['\"`]?system"
 )
-# Where one statement of a refusal ends; not inside of `messages[0].role` or `response_format.type`.
+# The end of one statement of a refusal; it does not match inside `messages[0].role` or `response_format.type`.
 _STATEMENT = re.compile(r"[.;](?=\s)|\n")
 _REFUSING = frozenset({400, 422})
 
 
 def refused_part(error: ReportedError, status: int, payload: Payload, active: Collection[str]) -> str | None:
-    """Return the adaptation that an error with an HTTP status asks for, or `None` when it refuses no part of `payload`.
+    """Return the adaptation that an error with an HTTP status needs, or `None` if it refuses no part of `payload`.
 
     `active` are the adaptations that are applied already.
     """
@@ -167,7 +168,7 @@ def refused_part(error: ReportedError, status: int, payload: Payload, active: Co
         return "system_in_user"
     if status not in _REFUSING:
         return None
-    for node in error.objects:  # pydantic's list of what it did not expect
+    for node in error.objects:  # pydantic's list of unexpected fields
         if _UNSUPPORTED.search(f"{node.get('type')} {node.get('msg')}".lower()):
             loc = node.get("loc")
             named = loc if isinstance(loc, list) else []
@@ -184,7 +185,7 @@ def refused_part(error: ReportedError, status: int, payload: Payload, active: Co
 
 
 def _candidates(payload: Payload, active: Collection[str]) -> Iterator[tuple[str, Adaptation]]:
-    """Yield what could be adapted; a token limit that was renamed already can only be left out."""
+    """Yield the possible adaptations. A token limit that was renamed already can only be left out."""
     renamed = not {"max_tokens", "max_completion_tokens"}.isdisjoint(active)
     for name, one in ADAPTATIONS.items():
         if name in active:
@@ -198,7 +199,7 @@ def _candidates(payload: Payload, active: Collection[str]) -> Iterator[tuple[str
 
 
 def _mentions(parts: Mapping[str, Adaptation], words: str) -> Iterator[tuple[int, str]]:
-    """Yield where in `words` each part is named first."""
+    """Yield the first position in `words` that names each part, with its adaptation."""
     for name, one in parts.items():
         if one.part != _SYSTEM:
             named = rf"(?<![\w.]){re.escape(one.part)}(?![\w])" + (f"|{one.aliases}" if one.aliases else "")
@@ -217,10 +218,11 @@ def _refuses_system(error: ReportedError, status: int) -> bool:
 
 
 class AdaptationMemory:
-    """What was learned about each server and model: the adaptation's name, and the provider's words for it.
+    """The adaptations learned for each server and model, with the words of the refusal.
 
-    For any thread. `on_learned(base_url, model, name, words)` is called after something new was learned, in the thread
-    that learned it, often that of an event loop: it must return at once. What it raises is logged.
+    Safe to use from any thread. `on_learned(base_url, model, name, words)` is called after each new adaptation, in the
+    thread that learned it. That is often the thread of an event loop, so the callback must return at once. Its
+    exceptions are logged.
     """
 
     def __init__(self) -> None:
@@ -229,8 +231,8 @@ class AdaptationMemory:
         self.on_learned: Callable[[str, str, str, str], None] | None = None
 
     def get(self, base_url: str, model: str) -> Mapping[str, str]:
-        """Return what was learned: the provider's words by the adaptation's name."""
-        if not self._learned:  # as a rule
+        """Return the learned adaptations: the words of the refusal by the adaptation's name."""
+        if not self._learned:  # the usual case
             return {}
         with self._lock:
             return dict(self._learned.get(_address(base_url, model), {}))
@@ -247,16 +249,16 @@ class AdaptationMemory:
             try:
                 self.on_learned(base_url, model, name, words[:MAX_WORDS])
             except Exception:
-                logger.exception("What was learned about a provider could not be passed on")
+                logger.exception("A learned adaptation could not be stored")
         return True
 
     def forget(self, base_url: str, model: str) -> None:
-        """Forget what was learned about a server and model."""
+        """Forget the adaptations of a server and model."""
         with self._lock, suppress(KeyError):
             del self._learned[_address(base_url, model)]
 
     def restore(self, base_url: str, model: str, mapping: Mapping[str, str]) -> None:
-        """Take what a database kept in place of what was learned. Names of other releases are left out."""
+        """Replace the adaptations of a server and model by stored ones. Names of other releases are ignored."""
         known = {name: words for name, words in mapping.items() if name in ADAPTATIONS}
         with self._lock:
             self._learned[_address(base_url, model)] = known
@@ -272,13 +274,13 @@ def _address(base_url: str, model: str) -> tuple[str, str]:
 
 
 learned = AdaptationMemory()
-"""The memory of this process."""
+"""The learned adaptations of this process."""
 
 
 class Negotiation:
-    """One call's adaptations: the operator's own choice, what was learned, and what this call tries.
+    """The adaptations of one call: the operator's choice, those learned before, and those that this call tries.
 
-    What a call tries is remembered once it helped: when an answer, or the refusal of another part, follows it.
+    An adaptation is learned once it helped, that is, when an answer or the refusal of another part follows it.
     """
 
     def __init__(self, base_url: str, model: str, own: Collection[str]) -> None:
@@ -298,7 +300,7 @@ class Negotiation:
         return payload
 
     def takes(self, error: ReportedError, status: int, payload: Payload, words: str) -> bool:
-        """Return whether the call is to be repeated because of `error`, and adapt the next payload if so."""
+        """Return whether to repeat the call after `error`. If so, the next payload is adapted."""
         if len(self._tried) >= MAX_LEARNED_PER_CALL or error.objects == self._refusal:
             return False
         name = refused_part(error, status, payload, self._active)
@@ -313,7 +315,7 @@ class Negotiation:
         return True
 
     def confirm(self) -> None:
-        """Remember what was tried last: it helped."""
+        """Learn the adaptation that was tried last, because it helped."""
         if self._unconfirmed is not None:
             name, self._unconfirmed = self._unconfirmed, None
             learned.learn(self._base_url, self._model, name, self._tried[name])

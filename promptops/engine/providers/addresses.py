@@ -1,4 +1,4 @@
-"""The address of a provider's server."""
+"""The form of a provider's address. The addresses that are never called are in `promptops/engine/addresses.py`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ ENDPOINT = "/chat/completions"
 
 
 def base_address(url: str) -> str:
-    """Return the base URL that people mean: without `/chat/completions`, which is often pasted with it."""
+    """Return the base URL without `/chat/completions`, which people often paste with it."""
     path, mark, query = url.strip().partition("?")
     bare = path.rstrip("/")
     return bare[: -len(ENDPOINT)].rstrip("/") + mark + query if bare.lower().endswith(ENDPOINT) else url.strip()
@@ -16,6 +16,6 @@ def base_address(url: str) -> str:
 
 @lru_cache(maxsize=256)
 def endpoint(url: str) -> str:
-    """Return the address that requests are sent to, for a base URL; a query, such as Azure's, stays behind it."""
+    """Return the address of requests for a base URL. A query, such as Azure's, stays at the end."""
     path, mark, query = base_address(url).partition("?")
     return path.rstrip("/") + ENDPOINT + mark + query

@@ -1,4 +1,4 @@
-"""Put an answer together, whole or from the events of a stream."""
+"""Put an answer together, whole or from the events of a stream. Deciding whether it is a success belongs elsewhere."""
 
 from __future__ import annotations
 
@@ -27,25 +27,24 @@ from promptops.engine.providers.reported import ReportedError, read_error
 from promptops.engine.types import Usage
 
 MAX_EVENTS = 100_000
-"""The most events of one stream that are read: a model sends one a token, and the longest answers have 65,536."""
+"""The most events of one stream. A model sends one event a token, and the longest answers have 65,536 tokens."""
 
 EVENTS_IN_A_ROW = 128
-"""How many events are read before others get their turn: about 3 ms."""
+"""The number of events that are read, in about 3 ms, before other tasks may run."""
 
 LINGER_SECONDS = 0.25
-"""How long a stream may be silent once its answer is complete: usage and the end of the body come right behind it, and
-only a body that was read to its end leaves a connection that can be used again."""
+"""The longest silence of a stream whose answer is complete. The usage and the end of the body follow at once, and only
+a body that was read to its end leaves a reusable connection."""
 
 DOUBT_SECONDS = 2.0
-"""The same where a finish reason proves little: none of the text has come yet, or text came behind an earlier one.
-Gemini's gateways send one with every chunk; two seconds are longer than slow models pause between two tokens."""
-
+"""The same if a finish reason proves little: no text has arrived yet, or text followed an earlier finish reason.
+Gemini's gateways send one with every chunk. Slow models pause for less than two seconds between two tokens."""
 
 NOT_JSON = "sent an answer that is not JSON"
 
 
 class Answer:
-    """What an answer holds, however it came."""
+    """The content of an answer, whole or streamed."""
 
     finish_reason: str | None = None
     usage: Usage | None = None
@@ -58,21 +57,21 @@ class Answer:
 
     @property
     def raw(self) -> str:
-        """The text as the model wrote it."""
+        """Return the text as the model wrote it."""
         return "".join(self._texts)
 
     @property
     def reasoning(self) -> str:
-        """What came in a field for reasoning."""
+        """Return the text of the fields for reasoning."""
         return "".join(self._thoughts)
 
     @property
     def refusal(self) -> str:
-        """What came in the field for a refusal."""
+        """Return the text of the field for a refusal."""
         return "".join(self._refusals)
 
     def add(self, data: Any, choice: dict[str, Any], message: dict[str, Any], text: str) -> None:
-        """Take in a message, or a piece of one, whose text is `text`."""
+        """Add a message, or a piece of one, whose text is `text`."""
         thought = as_str(message.get("reasoning")) or as_str(message.get("reasoning_content"))
         refusal = as_str(message.get("refusal"))
         if text:
@@ -87,9 +86,9 @@ class Answer:
 
 
 class StreamedAnswer(Answer):
-    """Puts an answer together from its events, or takes it whole.
+    """Puts an answer together from its events, or reads it whole.
 
-    `error` is what the provider reported instead, `unreadable` says what is wrong with a body that is no answer.
+    `error` is the error that the provider reported instead. `unreadable` says why a body is no answer.
     """
 
     error: ReportedError | None = None
@@ -109,19 +108,19 @@ class StreamedAnswer(Answer):
 
     @cached_property
     def _filter(self) -> ReasoningFilter:
-        return ReasoningFilter()  # which an answer that comes whole does without
+        return ReasoningFilter()  # made on first use, because a whole answer needs none
 
     @property
     def complete(self) -> bool:
-        """Whether the provider said that the answer is over: a stream without `[DONE]` and finish reason was cut."""
+        """Return whether the provider ended the answer. A stream without `[DONE]` and finish reason broke off."""
         return self._done or self.finish_reason is not None
 
     async def read(self, chunks: AsyncGenerator[bytes, None], head: bytes = b"") -> AsyncGenerator[str, None]:
-        """Yield the text without thinking and outer white space, until the answer is over or broken.
+        """Yield the text without reasoning and outer white space, until the answer is over or broken.
 
-        It is over at the end of the body, and, once complete, after a silence; it goes on while text comes, whatever
-        finish reasons come with it. A piece without text says that the model is reasoning. `head` is what was read of
-        the body already.
+        The answer is over at the end of the body, and, once it is complete, after a silence. It continues while text
+        arrives, whatever finish reasons come with it. An empty piece means that the model is reasoning. `head` is the
+        part of the body that was read already.
         """
         parser = EventParser()
         ends: float | None = None
@@ -144,7 +143,7 @@ class StreamedAnswer(Answer):
                     if text or self._is_life:
                         yield text
                     if self.events % EVENTS_IN_A_ROW == 0:
-                        await asyncio.sleep(0)  # one chunk can hold thousands: others get their turn
+                        await asyncio.sleep(0)  # one chunk can hold thousands of events: let other tasks run
                     if self.events > MAX_EVENTS:
                         raise http.CallFailed(f"sent more than {MAX_EVENTS:,} events", too_long=True)
                 if self.complete and (ends is None or self._grew):
@@ -153,7 +152,7 @@ class StreamedAnswer(Answer):
             yield text
 
     async def take(self, reply: http.Reply) -> AsyncGenerator[str, None]:
-        """Yield the text of an answer as it comes, if it comes as a stream; a whole one is taken in and yields none."""
+        """Yield the text of a streamed answer as it arrives. A whole answer is read and yields nothing."""
         async with aclosing(reply.chunks()) as chunks:
             is_stream, head = await reply.is_stream(chunks)
             if is_stream:
@@ -167,8 +166,8 @@ class StreamedAnswer(Answer):
             yield text
 
     async def take_whole(self, reply: http.Reply) -> None:
-        """Take in an answer that was asked for whole, though it may come as a stream."""
-        chunks = reply.chunks()  # both ways read them to the end, or close them
+        """Read an answer that was requested whole, even if it comes as a stream."""
+        chunks = reply.chunks()  # both branches read them to the end, or close them
         is_stream, head = await reply.is_stream(chunks)
         if is_stream:
             async for _ in self.read(chunks, head):
@@ -186,13 +185,13 @@ class StreamedAnswer(Answer):
             self.unreadable = NOT_JSON
 
     def _take_body(self, body: bytes) -> Iterator[str]:
-        """Take in a body of JSON, and yield the text of its events if it has one a line."""
-        found = documents(body) or []
-        alone = [data for data in found if data != DONE]
+        """Read a body of JSON. If it has one event a line, yield the text of the events."""
+        found_documents = documents(body) or []
+        alone = [data for data in found_documents if data != DONE]
         if len(alone) < 2:
             self._whole(unwrapped(alone[0]) if alone else None)
             return
-        for data in found:
+        for data in found_documents:
             if text := self._event(data):
                 yield text
         yield from self._end()
@@ -220,7 +219,7 @@ class StreamedAnswer(Answer):
         return LINGER_SECONDS if certain else DOUBT_SECONDS
 
     def _event(self, data: Any) -> str:
-        """Take in one event and return the text that it adds. An event that is no JSON adds none."""
+        """Read one event and return the text that it adds. An event that is not JSON adds none."""
         self.events += 1
         self._is_life = False
         if data == DONE:
@@ -228,7 +227,7 @@ class StreamedAnswer(Answer):
             return ""
         data = unwrapped(data)
         self.error = self.error or read_error(data)
-        if self.error is not None:  # whatever comes with it or behind it is part of no answer
+        if self.error is not None:  # text beside or after an error is part of no answer
             return ""
         self.usage = read_usage(data) or self.usage
         choice = first_choice(data, streamed=True)
@@ -253,14 +252,14 @@ class StreamedAnswer(Answer):
         return self._trim(self._filter.feed(text))
 
     def _new_text(self, text: str, finish: str | None) -> str:
-        """Return what a `message` in a stream adds: some servers send pieces so, some all of the text so far."""
+        """Return the new text of a `message` in a stream: servers send pieces there, or the whole text so far."""
         if not self._length or len(text) < self._length or not text.startswith(self.raw):
             return text
         repeats = self._in_pieces or len(text) > self._length or finish is not None
         return text[self._length :] if repeats else text
 
     def _trim(self, text: str) -> str:
-        """Hold back white space until text follows it."""
+        """Return the text, holding back white space until other text follows it."""
         visible = text.rstrip()
         space = text[len(visible) :]
         if visible:

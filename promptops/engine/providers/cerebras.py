@@ -1,11 +1,11 @@
-"""Cerebras."""
+"""The provider class of Cerebras."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from promptops.engine.http import BEARER, AuthHeader
+from promptops.engine.auth import BEARER, AuthHeader
 from promptops.engine.providers.openai_compatible import ChatCompletions, Profile
 
 BASE_URL = "https://api.cerebras.ai/v1"

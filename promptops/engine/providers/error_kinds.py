@@ -1,7 +1,7 @@
-"""Decide what an error means: which class of `LLMProviderError`, from its status, its codes and its words.
+"""Choose the class of `LLMProviderError` for a reported error, from its status, its codes and its words.
 
-A code is believed first, then a whole phrase. A single word or a URL proves nothing: it may be an echo of the prompt,
-the name of a model, or advice.
+A code decides first, then a whole phrase. A single word or a URL proves nothing: it may be an echo of the prompt, the
+name of a model, or advice. The consequences of an error are in `promptops/engine/policies.py`.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ _CONTEXT_WORDS = re.compile(
             r"(?:reduce|shorten) (?:the |your )?(?:length of )?(?:the |your )?(?:messages|prompt|inputs?)\b",  # Groq
             r"exceed(?:s|ed)? (?:the )?model(?:'s)? token limit",  # Kimi
             r"prompt exceeds the length limit",
-            r"max_tokens must be at least 1, got -\d\d",  # vLLM: what the context leaves is less than nothing
+            r"max_tokens must be at least 1, got -\d\d",  # vLLM: the prompt is longer than the context
             r"range of input length should be",  # DashScope
             r"tokens in request more than max tokens",
             r"`inputs`[^\n]{0,60}(?:must be <=|must have less than)",  # Text Generation Inference
@@ -186,7 +186,7 @@ _STATUS_OF_CODES = {
     **dict.fromkeys(("internal", "internal_server", "server", "api", "bad_gateway"), 500),
     **dict.fromkeys(("overloaded", "unavailable", "service_unavailable", "engine_overloaded"), 503),
 }
-"""HTTP statuses of codes that are words: OpenAI's and Anthropic's error types, Google's canonical codes."""
+"""The HTTP statuses of codes that are words: OpenAI's and Anthropic's error types, Google's canonical codes."""
 
 _WRONG_KEY_WORDS = re.compile(
     r"\b(?:incorrect|invalid|wrong|expired) api[ _-]?key\b"
@@ -196,7 +196,7 @@ _WRONG_KEY_WORDS = re.compile(
 _MISSING_MODEL_WORDS = re.compile(r"\bis not a valid model id\b|\bno models loaded\b")  # OpenRouter, LM Studio
 
 _REFINED = frozenset({401, 404, 429})
-"""What the code of a 400 or 422 may make of it: Gemini answers a wrong key with 400."""
+"""The statuses that the code of a 400 or 422 may change it to: Gemini answers a wrong key with 400."""
 
 
 def is_content_refusal(error: ReportedError) -> bool:
@@ -205,12 +205,12 @@ def is_content_refusal(error: ReportedError) -> bool:
 
 
 def is_quota(error: ReportedError) -> bool:
-    """Return whether an error says that the account's credit is spent."""
+    """Return whether an error says that the account has no credit left."""
     return _has_code(error, _QUOTA_CODES) or _QUOTA_WORDS.search(error.words) is not None
 
 
 def is_too_long(error: ReportedError) -> bool:
-    """Return whether an error says that the prompt does not fit the model's context."""
+    """Return whether an error says that the prompt is longer than the model's context."""
     if _has_code(error, _CONTEXT_CODES):
         return True
     return _CONTEXT_WORDS.search(error.words) is not None and _NO_CONTEXT_WORDS.search(error.words) is None
@@ -219,7 +219,7 @@ def is_too_long(error: ReportedError) -> bool:
 def class_of_status(status: int, error: ReportedError | None, *, names_time: bool) -> ErrorClass:
     """Return the class of error for an HTTP status that means failure.
 
-    `names_time` says that the provider named a time to come back: then a 429 is a rate limit whatever its words.
+    `names_time` says that the provider named a time for a retry. Then a 429 is a rate limit, whatever its words.
     """
     if error is None:
         return _class_by_number(status)
@@ -239,10 +239,10 @@ def class_of_status(status: int, error: ReportedError | None, *, names_time: boo
 
 
 def error_of_report(error: ReportedError, message: str, *, names_time: bool) -> LLMProviderError:
-    """Return the error for one that came under HTTP 200, with `message`.
+    """Return the error, with `message`, for an error that was reported under HTTP 200.
 
-    Its code says what an HTTP status would say, with the same consequences. Without a code it is known by its words;
-    if they say nothing, it is the server's fault.
+    Its code has the same consequences as an HTTP status. Without a code its words decide. If they decide nothing, it is
+    a server error.
     """
     status = error.status or next((_STATUS_OF_CODES[code] for code in error.codes if code in _STATUS_OF_CODES), None)
     if is_content_refusal(error) and status != 429:
@@ -255,11 +255,11 @@ def error_of_report(error: ReportedError, message: str, *, names_time: bool) -> 
 
 
 def _class_of_request(status: int, error: ReportedError) -> ErrorClass:
-    """Return the class for a 4xx that is about the request or the key."""
+    """Return the class for a 4xx about the request or the key."""
     if status in (401, 403):
         return LLMAuthError
     if status == 413 and (_has_code(error, _RATE_CODES) or _NO_CONTEXT_WORDS.search(error.words)):
-        return LLMRateLimitedError  # Groq: more tokens than the limit of a minute lets through
+        return LLMRateLimitedError  # Groq: more tokens than the limit of a minute allows
     if status == 413 or is_too_long(error):
         return LLMContextLengthError
     if status in (400, 422):

@@ -1,4 +1,4 @@
-"""Know what a finish reason means, in the spelling of any vendor."""
+"""The meaning of a finish reason, in the spelling of any vendor. What follows from it does not belong here."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ _OTHER = re.compile(r"[^A-Za-z0-9]+")
 
 
 def normalized(name: str) -> str:
-    """Return a vendor's name in one spelling: `contentFilter`, `content-filter` and `CONTENT_FILTER` are one."""
+    """Return a vendor's name in one spelling: `contentFilter` and `CONTENT-FILTER` become `content_filter`."""
     return _normalized(name[:_MAX_CHARS])
 
 
@@ -95,7 +95,7 @@ def _normalized(name: str) -> str:
 
 
 def given_reason(value: object) -> str | None:
-    """Return a finish reason as the provider gave it, or `None` for one that says nothing, such as the word "null"."""
+    """Return a finish reason as the provider sent it, or `None` for one without meaning, such as the word "null"."""
     return value if isinstance(value, str) and normalized(value) not in _NONE else None
 
 
@@ -105,12 +105,12 @@ def is_cut_off(reason: str | None) -> bool:
 
 
 def is_broken_off(reason: str | None) -> bool:
-    """Return whether the server gave the answer up."""
+    """Return whether the server stopped its answer because of an error."""
     return _name(reason) in _BROKEN_OFF
 
 
 def is_filtered(reason: str | None) -> bool:
-    """Return whether a filter for content stopped the answer."""
+    """Return whether a content filter stopped the answer."""
     return _name(reason) in _FILTERED
 
 

@@ -1,11 +1,11 @@
-"""Groq."""
+"""The provider class of Groq."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from promptops.engine.http import BEARER, AuthHeader
+from promptops.engine.auth import BEARER, AuthHeader
 from promptops.engine.providers.openai_compatible import ChatCompletions, Profile
 from promptops.engine.types import ReasoningEffort
 
@@ -14,7 +14,7 @@ KEY_ENV = "GROQ_API_KEY"
 
 
 def _effort(model: str, effort: ReasoningEffort) -> str:
-    """Groq's gpt-oss cannot be told not to think at all; its other reasoning models know only none and default."""
+    """Return Groq's name for an effort. gpt-oss always thinks; Groq's other models know only none and default."""
     if "gpt-oss" in model:
         return "low" if effort == "none" else effort
     return "none" if effort == "none" else "default"

@@ -1,7 +1,7 @@
 """The kinds of provider. Everything that depends on a kind is derived from here.
 
-Choices, form fields, labels, placeholders, key variables and their hosts come from `KindSpec`; nobody else compares
-names of kinds. How a kind talks to its server belongs to its class.
+Choices, form fields, labels, placeholders, key variables and their hosts come from `KindSpec`; no other code compares
+names of kinds. The requests and answers of a kind belong to its class.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from promptops.engine.http import BEARER, AuthHeader
+from promptops.engine.auth import BEARER, AuthHeader
 from promptops.engine.providers import cerebras, groq, local
 from promptops.engine.providers.cerebras import CerebrasProvider
 from promptops.engine.providers.groq import GroqProvider
@@ -32,13 +32,14 @@ MAX_NAME_CHARACTERS = 20
 class KindSpec:
     """One kind of provider.
 
-    `provider` is a class with the fields of `OpenAICompatibleProvider`; a kind of another shape gives a `factory`.
-    `base_url` is the default address: without one, operators have to give theirs where the `address` is required.
-    `key_env` is the vendor's own variable, which is sent to the host of `base_url` only. `auth` is the request header
-    that carries the key. `example_model` is the placeholder of the model field.
+    `provider` is a class with the fields of `OpenAICompatibleProvider`. A kind of another shape has a `factory`.
+    `base_url` is the default address. Without it, an operator has to enter one if the `address` is required. `key_env`
+    is the vendor's own variable, whose key goes to the host of `base_url` only. `auth` is the request header that
+    carries the key. `example_model` is the placeholder of the model field.
 
-    An `embedded` model runs inside this installation: it has no address, no key, no price, and one model, `model`.
-    `problem` returns why a kind cannot run here, as a sentence, or `None`. `notice` is shown to a person who adds one.
+    An `embedded` model runs inside this installation. It has no address, no key, no price, and one model, `model`.
+    `problem` returns a sentence that says why the kind cannot run here, or `None`. `notice` is shown to a person who
+    adds a provider of this kind.
     """
 
     name: str
@@ -64,12 +65,12 @@ class KindSpec:
 
     @property
     def needs_address(self) -> bool:
-        """Return whether an operator has to give the address."""
+        """Return whether an operator has to enter the address."""
         return self.address == "required" and not self.base_url and not self.embedded
 
     @property
     def host(self) -> str:
-        """Return the host of the default address, "" without one."""
+        """Return the host of the default address, or "" without one."""
         return urlsplit(self.base_url).hostname or ""
 
     def build(self, spec: ProviderSpec) -> LLMProvider:
@@ -92,11 +93,11 @@ class KindSpec:
 _kinds: dict[str, KindSpec] = {}
 
 KINDS: Mapping[str, KindSpec] = MappingProxyType(_kinds)
-"""The registered kinds by name, in the order in which a form offers them."""
+"""The registered kinds by name, in the order of the form."""
 
 
 def register_kind(kind: KindSpec | str, factory: Factory | None = None) -> None:
-    """Add a kind. A bare name with a factory is a kind whose address and key are optional.
+    """Add a kind. A name with a factory is a kind whose address and key are optional.
 
     Raises `ValueError` for a name that is taken.
     """
@@ -108,7 +109,7 @@ def register_kind(kind: KindSpec | str, factory: Factory | None = None) -> None:
 
 
 def kind_spec(name: str) -> KindSpec:
-    """Return the kind of that name. An unknown one can be shown and edited, but cannot be built."""
+    """Return the kind of that name. A provider of an unknown kind can be shown and edited, but not built."""
     return _kinds.get(name) or _unknown(name)
 
 
@@ -171,10 +172,10 @@ register_kind(
         factory=_local,
         embedded=True,
         model=local.MODEL,
-        problem=lambda: local.local_available(),  # looked up at the call, so that a test can say that it is missing
+        problem=lambda: local.local_available(),  # looked up at the call, so that a test can replace it
         notice=(
-            "A small model that runs on this server's CPU, with no key and no account. Its answers are modest; it is"
-            " there so that everything can be tried at once."
+            "A small model on this server's CPU. It needs no key and no account. Its answers are simple; use it to try"
+            " PromptOps."
         ),
     )
 )

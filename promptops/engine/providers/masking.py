@@ -1,4 +1,4 @@
-"""Keep a provider's key out of what the provider says."""
+"""Mask a provider's key in the texts that the provider sends."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from urllib.parse import quote
 MASK = "[key]"
 
 MIN_HALF = 8
-"""How long half a key must be to be masked by itself; a shorter half may be a word."""
+"""The shortest half of a key that is masked by itself. A shorter half may be a word."""
 
 _SHORTEST_SECRET = 8
 _MOST_READ = 16_384
 
 
 def mask_key(text: str, key: str | None) -> str:
-    """Return `text` without `key`, in every spelling that servers echo: see `_spellings`.
+    """Return `text` with `key` masked in every spelling of `_spellings`.
 
-    A key of fewer than 8 letters and nothing else is a word that people type where any key will do (EMPTY, none,
-    ollama): masking it would eat words of the message.
+    A key of fewer than 8 characters, all of them letters, is a word that people type if any key is accepted (EMPTY,
+    none, ollama). Masking it would remove words of the message.
     """
     if not key or (len(key) < _SHORTEST_SECRET and key.isalpha()):
         return text
@@ -33,24 +33,24 @@ def mask_key(text: str, key: str | None) -> str:
 
 @lru_cache(maxsize=64)
 def _spellings(key: str) -> tuple[str, ...]:
-    """Return how a key may be written: as sent, percent-encoded, JSON-escaped, and in base64, longest first.
+    """Return the spellings of a key: as sent, percent-encoded, JSON-escaped, and in base64, longest first.
 
-    Inside of a longer text in base64 a key looks different at each of three offsets; the characters at both ends, which
-    depend on what stands beside it, are left out.
+    Inside a longer text in base64, a key has three different forms, depending on its offset. The characters at both
+    ends also depend on the text beside the key, so they are left out.
     """
     raw = key.encode()
-    found = {key, quote(key, safe=""), quote(key), json.dumps(key)[1:-1]}
+    spellings = {key, quote(key, safe=""), quote(key), json.dumps(key)[1:-1]}
     for offset in range(3):
         for encode in (b64encode, urlsafe_b64encode):
             encoded = encode(b"\0" * offset + raw).decode().rstrip("=")
             inner = encoded[(0, 2, 3)[offset] : len(encoded) - ((offset + len(raw)) % 3 > 0)]
             if len(inner) >= MIN_HALF:
-                found.add(inner)
-    return tuple(sorted(found, key=len, reverse=True))
+                spellings.add(inner)
+    return tuple(sorted(spellings, key=len, reverse=True))
 
 
 def _without_half(text: str, key: str, *, backwards: bool = False) -> str:
-    """Mask the first half of a key and what follows of it; backwards, in a reversed key, the last half."""
+    """Mask the first half of a key with the rest of it that follows; backwards, the last half of a reversed key."""
     half = -(-len(key) // 2)
     if half < MIN_HALF:
         return text
@@ -69,6 +69,6 @@ def _without_half(text: str, key: str, *, backwards: bool = False) -> str:
 
 
 def clean_detail(text: str, key: str | None, length: int) -> str:
-    """Return what a provider said, fit for a message: without the key, on one line, and at most `length` characters."""
+    """Return a provider's text for a message: without the key, on one line, and at most `length` characters."""
     masked = " ".join(mask_key(text[:_MOST_READ], key).split())
     return masked if len(masked) <= length else masked[:length] + "…"

@@ -1,9 +1,10 @@
 """The one path to every provider that speaks OpenAI's `/chat/completions`.
 
-What is sent and in which order is decided here. Beside it: adaptations.py (what a server refuses), assembly.py (putting
-an answer together), reading.py and reported.py (reading JSON), error_kinds.py (what an error means), masking.py (keys).
+This module builds the requests and decides their order. Other subjects have their own modules: adaptations.py (refused
+parts of a request), assembly.py (putting an answer together), reading.py and reported.py (reading JSON), error_kinds.py
+(the meaning of an error), masking.py (keys).
 
-Until an error leaves `complete` or `stream` it is a value, not an exception: no frame of its traceback then holds the
+Until an error leaves `complete` or `stream` it is a value, not an exception. So no frame of its traceback holds the
 request's headers, or an answer that echoes the key.
 """
 
@@ -19,6 +20,7 @@ from typing import Any, ClassVar, Literal
 
 from promptops.engine import http
 from promptops.engine.answers import split_reasoning
+from promptops.engine.auth import BEARER, AuthHeader, BearerKey
 from promptops.engine.errors import (
     LLMAuthError,
     LLMEmptyError,
@@ -51,13 +53,13 @@ from promptops.engine.types import (
 )
 
 DEFAULT_TIMEOUT_MS = 20_000
-"""The limit of a call that neither provider nor request limits: the engine contract's default for a whole run."""
+"""The limit of a call if neither provider nor request has one: the engine contract's default for a whole run."""
 
 REFUSAL_SECONDS = 0.5
-"""How long the words of a refusal are waited for: its status and headers have said what to do already."""
+"""The longest wait for the body of a refusal. Its status and headers have decided already what follows."""
 
 MAX_DETAIL_CHARS = 300
-"""How much of a provider's own error text goes into a message."""
+"""The most characters of a provider's own error text in a message."""
 
 _NEVER_LEARNED_FROM = frozenset({"auth", "context_length", "not_found", "quota", "rate_limited", "refused"})
 
@@ -68,27 +70,27 @@ def _as_asked(model: str, effort: ReasoningEffort) -> str:
 
 @dataclass(frozen=True)
 class Profile:
-    """What one kind of server wants said differently."""
+    """The differences of one kind of server in what it is sent."""
 
     token_limit_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"  # noqa: S105 - no password
-    """The newer name where the vendor has deprecated `max_tokens`; other servers ignore the newer one."""
+    """The newer name if the vendor has deprecated `max_tokens`; other servers ignore the newer name."""
 
     extra: tuple[tuple[str, Any], ...] = ()
     """Fields sent with every request."""
 
     effort: Callable[[str, ReasoningEffort], str] = _as_asked
-    """What the reasoning effort is called here, for a model."""
+    """Returns the server's name for a reasoning effort, by model."""
 
     streams_json: bool = True
-    """Whether an answer in JSON mode can be streamed; where not, it is asked for whole."""
+    """True if the server can stream an answer in JSON mode. Otherwise the whole answer is requested."""
 
     refused_parameters: frozenset[str] = frozenset()
-    """Fields that are refused with a 400 and therefore left out."""
+    """Fields that the server refuses with a 400, and that are therefore not sent."""
 
 
 @dataclass(frozen=True)
 class _Failure:
-    """An error on its way out, with what the provider reported and the HTTP status that it stands for."""
+    """An error that was not raised yet, with the reported error and its HTTP status."""
 
     error: LLMProviderError
     reported: ReportedError | None = None
@@ -96,11 +98,11 @@ class _Failure:
 
 
 class ChatCompletions(ProviderOptions):
-    """What the providers share; each is a dataclass with these fields, in its own order.
+    """The shared part of the provider classes. Each is a dataclass with these fields, in its own order.
 
-    `key_env` names the variable that the key comes from when `api_key` is not given, at construction. With neither
-    set no key is sent; with `key_env` set and nothing in it, a call raises `LLMMissingKeyError`. `model` wins over
-    the request's. A `complete` may take `timeout_ms` or the request's, whichever is shorter.
+    Without `api_key` the key is read from the variable `key_env` at construction. If neither is set, no key is sent. If
+    the variable is empty, a call raises `LLMMissingKeyError`. `model` replaces the request's model. The time of a
+    `complete` is limited by `timeout_ms` and by the request's `timeout_ms`.
     """
 
     base_url: str
@@ -109,7 +111,7 @@ class ChatCompletions(ProviderOptions):
     model: str | None
     timeout_ms: int | None
     key_env: str | None
-    auth: http.AuthHeader
+    auth: AuthHeader
     profile: ClassVar[Profile] = Profile()
 
     def __post_init__(self) -> None:
@@ -120,18 +122,18 @@ class ChatCompletions(ProviderOptions):
         self.api_key = (self.api_key or "").strip() or None
 
     async def complete(self, request: LLMRequest) -> LLMResponse:
-        """The whole answer at once. Raises `LLMProviderError`."""
+        """Return the whole answer. Raises `LLMProviderError`."""
         result = await self._complete(request)
         if isinstance(result, LLMProviderError):
             raise result
         return result
 
     async def stream(self, request: LLMRequest) -> AsyncGenerator[StreamEvent, None]:
-        """The answer in pieces as they arrive, then the whole response. Raises `LLMProviderError`.
+        """Yield the answer in pieces as they arrive, then the whole response. Raises `LLMProviderError`.
 
-        Put together the pieces are the response's content, except when a model closes a `<think>` that it never
-        opened: what came before was thinking, and only the response is right. The time is the caller's to limit;
-        the chain does.
+        The joined pieces are the response's content, with one exception. If a model closes a `<think>` that it never
+        opened, the text before it was reasoning, and only the response is right. The caller limits the time, as the
+        chain does.
         """
         async with aclosing(self._stream(request)) as results:
             async for result in results:
@@ -189,7 +191,7 @@ class ChatCompletions(ProviderOptions):
                 return
 
     def _takes(self, negotiation: Negotiation, failure: _Failure, payload: dict[str, Any]) -> bool:
-        """Return whether a call that the server refused for a part of it is to be repeated, asked differently."""
+        """Return whether to repeat a call with an adapted request, because the server refused a part of it."""
         if failure.reported is None or failure.error.kind in _NEVER_LEARNED_FROM:
             return False
         words = clean_detail(failure.reported.text, self.api_key, MAX_WORDS)
@@ -202,7 +204,7 @@ class ChatCompletions(ProviderOptions):
             async with await self._post(payload) as reply:
                 headers = reply.headers
                 if not 200 <= reply.status < 300:
-                    return self._refused(reply.status, await _words_of_refusal(reply), headers)
+                    return self._refused(reply.status, await _reported_refusal(reply), headers)
                 await answer.take_whole(reply)
             return self._result(request, answer, headers, started)
         except http.CallFailed as failed:
@@ -217,7 +219,7 @@ class ChatCompletions(ProviderOptions):
             async with await self._post(payload) as reply:
                 headers = reply.headers
                 if not 200 <= reply.status < 300:
-                    yield self._refused(reply.status, await _words_of_refusal(reply), headers)
+                    yield self._refused(reply.status, await _reported_refusal(reply), headers)
                     return
                 async with aclosing(answer.take(reply)) as pieces:
                     async for text in pieces:
@@ -230,11 +232,11 @@ class ChatCompletions(ProviderOptions):
         yield result
 
     def _post(self, payload: dict[str, Any]) -> Awaitable[http.Reply]:
-        key = http.BearerKey(self.api_key, self.auth) if self.api_key else None
+        key = BearerKey(self.api_key, self.auth) if self.api_key else None
         return http.post_json(endpoint(self.base_url), payload, key=key)
 
     def _payload(self, request: LLMRequest, *, stream: bool) -> dict[str, Any]:
-        """The request in this kind's own words."""
+        """Return the body of the request for this kind of server."""
         profile = self.profile
         payload: dict[str, Any] = {
             **{name: value for name, value in request.parameters.items() if name not in profile.refused_parameters},
@@ -263,7 +265,7 @@ class ChatCompletions(ProviderOptions):
     def _result(
         self, request: LLMRequest, answer: StreamedAnswer, headers: Mapping[str, str], started: float
     ) -> LLMResponse | _Failure:
-        """What a body that came to its end, or that said that it is over, amounts to."""
+        """Return the result of a complete body."""
         if answer.error is not None:
             return self._reported(answer.error, headers)
         if answer.unreadable is not None:
@@ -280,7 +282,7 @@ class ChatCompletions(ProviderOptions):
         headers: Mapping[str, str],
         started: float,
     ) -> LLMResponse | _Failure:
-        """What a call amounts to whose connection broke: what it had said by then counts, if it was complete."""
+        """Return the result of a call whose connection broke. A complete answer or a reported error still counts."""
         if answer.complete or answer.error is not None:
             return self._result(request, answer, headers, started)
         return _Failure(self._call_failed(failed))
@@ -309,8 +311,8 @@ class ChatCompletions(ProviderOptions):
         )
 
     def _no_text(self, answer: Answer, content: str) -> LLMProviderError | None:
-        """Why an answer is no success."""
-        if content and answer.finish_reason in ("stop", None):  # as a rule
+        """Return the error of an answer that is no success, or `None`."""
+        if content and answer.finish_reason in ("stop", None):  # the usual case
             return None
         if is_filtered(answer.finish_reason) or (answer.refusal and not content):
             message = self._message("refused the content", answer.refusal or "its filter stopped the answer")
@@ -339,7 +341,7 @@ class ChatCompletions(ProviderOptions):
         return LLMMalformedError(message) if failed.too_long else LLMTransportError(message)
 
     def _reported(self, reported: ReportedError, headers: Mapping[str, str]) -> _Failure:
-        """The failure for an error that came under HTTP 200."""
+        """Return the failure for an error that came under HTTP 200."""
         wait = reported_cooldown_seconds(reported.objects, reported.words, headers)
         message = self._message("reported an error instead of answering", reported.text)
         error = error_kinds.error_of_report(reported, message, names_time=wait is not None)
@@ -347,11 +349,11 @@ class ChatCompletions(ProviderOptions):
         return _Failure(error, reported, reported.status or 400)
 
     def _refused(self, status: int, reported: ReportedError | None, headers: Mapping[str, str]) -> _Failure:
-        """The failure for an HTTP status that means one."""
+        """Return the failure for an HTTP status other than 2xx."""
         wait = cooldown_seconds(headers, refused=True)
         if reported is not None and (status in (402, 403, 413, 429) or status >= 500):
-            said = reported_cooldown_seconds(reported.objects, reported.words, headers)
-            wait = max((one for one in (wait, said) if one is not None), default=None)
+            body_wait = reported_cooldown_seconds(reported.objects, reported.words, headers)
+            wait = max((seconds for seconds in (wait, body_wait) if seconds is not None), default=None)
         message = self._message(f"answered with status {status}", reported.text if reported else None)
         error = error_kinds.class_of_status(status, reported, names_time=wait is not None)(message, status=status)
         error.retry_after_s = wait
@@ -364,7 +366,7 @@ class ChatCompletions(ProviderOptions):
 
 @dataclass
 class OpenAICompatibleProvider(ChatCompletions):
-    """Any server with an OpenAI-compatible `/chat/completions` below `base_url`; a key is optional."""
+    """Any server with an OpenAI-compatible `/chat/completions` below `base_url`. The key is optional."""
 
     base_url: str
     name: str = "openai"
@@ -372,11 +374,11 @@ class OpenAICompatibleProvider(ChatCompletions):
     model: str | None = None
     timeout_ms: int | None = None
     key_env: str | None = None
-    auth: http.AuthHeader = http.BEARER
+    auth: AuthHeader = BEARER
 
 
-async def _words_of_refusal(reply: http.Reply) -> ReportedError | None:
-    """What the body of a refusal says; `None` when it does not come, breaks off or cannot be read."""
+async def _reported_refusal(reply: http.Reply) -> ReportedError | None:
+    """Return the error in the body of a refusal, or `None` if the body stalls, breaks off or is unreadable."""
     try:
         async with asyncio.timeout(REFUSAL_SECONDS):
             body = await reply.read()

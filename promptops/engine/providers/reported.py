@@ -1,4 +1,4 @@
-"""Read an error out of whatever JSON a provider sent. What the error means is error_kinds.py's part."""
+"""Find the error in any JSON that a provider sent. Its meaning is decided in `error_kinds.py`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from promptops.engine.providers.finish_reasons import normalized
 from promptops.engine.providers.reading import as_dict, first_choice, unwrapped
 
 MAX_WORDS = 4096
-"""How many characters of an error's words are read: the longest real ones are a tenth of it."""
+"""The most characters of an error's words that are read. The longest real errors have a tenth of it."""
 
 _MAX_OBJECTS = 50
 _MAX_ITEMS = 20
@@ -35,11 +35,11 @@ _WORD_KEYS = (
 )
 _CODE_KEYS = ("code", "status_code", "statusCode", "error_code", "errorCode", "status", "type", "error_type", "reason")
 _OUTER_KEY = re.compile("|".join([*_CODE_KEYS, ".*(?:retry|reset).*"]), re.IGNORECASE)
-"""What beside an error belongs to it: its codes, and when to come back."""
+"""The fields beside an error that belong to it: its codes, and the time of a retry."""
 
 _CONTAINERS = frozenset({*_WORD_KEYS, "errors", "details", "metadata", "headers", "base_resp", "fieldViolations"})
 
-# Numbers in place of names. MiniMax's are numbers, under `status_code` in `base_resp`; Z.AI's are texts, under `code`.
+# Numbers instead of names. MiniMax sends numbers in `base_resp.status_code`, Z.AI sends texts in `code`.
 _MINIMAX = {
     1001: "timeout",
     1002: "rate_limit",
@@ -70,20 +70,20 @@ _NO_ERROR = frozenset({"", "0", "200", "ok", "success", "none", "null", "false",
 
 @dataclass(frozen=True)
 class ReportedError:
-    """An error as a provider reported it. `objects` are the JSON objects that it is made of, outer ones first."""
+    """An error as a provider reported it. `objects` are its JSON objects, outer ones first."""
 
     text: str
     objects: tuple[dict[str, Any], ...]
 
     @cached_property
     def words(self) -> str:
-        """All that it says, in lower case, without URLs and without echoes of the request."""
-        said = (item for entry in self.objects for item in _strings(entry, _WORD_KEYS))
-        return _URL.sub("", "\n".join(dict.fromkeys(said))[:MAX_WORDS]).lower()
+        """Return all words of the error in lower case, without URLs and without echoes of the request."""
+        texts = (item for entry in self.objects for item in _strings(entry, _WORD_KEYS))
+        return _URL.sub("", "\n".join(dict.fromkeys(texts))[:MAX_WORDS]).lower()
 
     @cached_property
     def codes(self) -> tuple[str, ...]:
-        """The names of its codes, types and states, normalized, without an ending `_error`."""
+        """Return the names of its codes, types and states, normalized, without an ending `_error`."""
         names = [item for entry in self.objects for item in _strings(entry, _CODE_KEYS)]
         names += [name for entry in self.objects if (name := _numbered_code(entry))]
         names += _CODE_IN_TEXT.findall(self.words)
@@ -91,23 +91,23 @@ class ReportedError:
 
     @cached_property
     def status(self) -> int | None:
-        """The HTTP status that it names, if any."""
+        """Return the HTTP status that the error names, or `None`."""
         values = [entry.get(key) for entry in self.objects for key in _CODE_KEYS]
         values += _CODE_IN_TEXT.findall(self.words)
         return next((status for status in map(_http_status, values) if status is not None), None)
 
     @cached_property
     def param(self) -> str:
-        """The parameter that it is about, or an empty text."""
+        """Return the parameter that the error is about, or an empty text."""
         names = (entry.get(key) for entry in self.objects for key in ("param", "parameter"))
         return next((name for name in names if isinstance(name, str) and name), "")
 
 
 def read_error(data: Any) -> ReportedError | None:
-    """Return the error that `data` reports, or `None` when it reports none.
+    """Return the error that `data` reports, or `None` if it reports none.
 
-    Takes `error` as object or text, of the whole or of its choice, `x_groq.error`, `errors`, MiniMax's `base_resp`,
-    and, where there are no choices, a flat `message` or `detail`; also in a list, and as JSON inside of a text.
+    Reads `error` as object or text, of the document or of its choice, `x_groq.error`, `errors`, MiniMax's `base_resp`,
+    and, in a document without choices, a flat `message` or `detail`. Each may be in a list or be JSON inside a text.
     """
     data = unwrapped(data)
     if not isinstance(data, dict):
@@ -120,7 +120,7 @@ def read_error(data: Any) -> ReportedError | None:
 
 
 def error_of_text(text: str) -> ReportedError:
-    """Return the error that a text reports which is no JSON."""
+    """Return the error that a plain text reports."""
     return ReportedError(text[:MAX_WORDS], ({"message": text[:MAX_WORDS]},))
 
 
@@ -129,7 +129,7 @@ _ERROR_KEYS = frozenset({"error", "x_groq", "errors"})
 
 def _error_in(data: dict[str, Any]) -> Any:
     choice = first_choice(data) or {}
-    if choice and "error" not in choice and _ERROR_KEYS.isdisjoint(data):  # as a rule
+    if choice and "error" not in choice and _ERROR_KEYS.isdisjoint(data):  # the usual case
         return None
     for error in (data.get("error"), as_dict(data.get("x_groq")).get("error"), choice.get("error"), data.get("errors")):
         if error and not _reports_none(error):
@@ -146,14 +146,14 @@ def _error_in(data: dict[str, Any]) -> Any:
 
 
 def _is_wording(value: Any) -> bool:
-    """Return whether a `message` is an error's, and not that of an answer."""
+    """Return whether a `message` belongs to an error, not to an answer."""
     if isinstance(value, dict):
         return bool(value) and not value.keys() & {"role", "content"}
     return isinstance(value, str) and bool(value)
 
 
 def _reports_none(value: Any, depth: int = 0) -> bool:
-    """Return whether an error says that there is none: a code of zero, an empty message, nothing at all."""
+    """Return whether an error reports no error: a code of zero, an empty message, or nothing at all."""
     if isinstance(value, dict):
         return depth > 3 or all(_reports_none(inner, depth + 1) for inner in value.values())
     if isinstance(value, list):
@@ -162,7 +162,7 @@ def _reports_none(value: Any, depth: int = 0) -> bool:
 
 
 def _text(error: Any, depth: int = 0) -> str:
-    """Return an error for people: its message, what is nested in it, and its codes."""
+    """Return an error for people: its message, the messages nested in it, and its codes."""
     if depth > 4:
         return ""
     if isinstance(error, str):
@@ -181,7 +181,7 @@ def _text(error: Any, depth: int = 0) -> str:
 
 
 def _objects(error: Any) -> Iterator[dict[str, Any]]:
-    """Yield the objects that an error is made of, outer ones first."""
+    """Yield the objects of an error, outer ones first."""
     queue: deque[Any] = deque([error])
     for _ in range(_MAX_OBJECTS):
         if not queue:

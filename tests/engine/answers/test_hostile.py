@@ -1,4 +1,4 @@
-"""Answers of a megabyte, made to be slow: the time grows with the length and no faster."""
+"""Answers of a megabyte that are slow to read: the time grows linearly with the length."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from promptops.engine.answers import marked, parse_alternatives, read_answer
 
 SIZE = 1_000_000
 SECONDS = 15.0
-"""Each takes 0.1 to 2 s on an idle core; quadratic time would take minutes."""
+"""The limit. Each answer takes 0.1 to 2 s on an idle core, and would take minutes in quadratic time."""
 
 UNITS = [
     *("<", "[", '"', "“", "`", "*", "1", "1.\n", "```\n", "<think>", "</think>", "<|channel|>x<|message|>", "<prompt>"),

@@ -1,4 +1,4 @@
-"""What reading removed, marked in the answer as written."""
+"""The removed parts, marked in the original answer."""
 
 from __future__ import annotations
 

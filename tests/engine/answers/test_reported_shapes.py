@@ -1,4 +1,4 @@
-"""The shapes of answers that people reported, as they were first tried."""
+"""Reported shapes of answers, with the first result of each."""
 
 from __future__ import annotations
 

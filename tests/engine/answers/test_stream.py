@@ -1,4 +1,4 @@
-"""Reasoning and end tokens in a stream, however it is cut."""
+"""Reasoning and end tokens in a stream that is cut anywhere."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def streamed(pieces: list[str]) -> tuple[list[str], ReasoningFilter]:
 
 
 @given(PIECES, st.data())
-def test_a_text_is_filtered_alike_however_it_is_cut(pieces, data):
+def test_a_text_is_filtered_alike_wherever_it_is_cut(pieces, data):
     text = "".join(pieces)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
     cut = [text[start:end] for start, end in pairwise([0, *cuts, len(text)])]
