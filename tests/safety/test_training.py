@@ -13,7 +13,8 @@ from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
-from promptops.engine.safety.training import RUBRIC, Step
+from promptops.engine.safety.fitting import Step
+from promptops.engine.safety.rubric import RUBRIC
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused
 from promptops.ledger.models import AuditEntry

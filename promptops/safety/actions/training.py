@@ -26,10 +26,13 @@ from django.db.models import Max
 from django.utils import timezone
 
 from promptops.engine.safety.evaluation import SETS
+from promptops.engine.safety.fitting import OnStep, Step
 from promptops.engine.safety.guard import MAX_BYTES, let_go
+from promptops.engine.safety.measures import Metrics, worse_than
 from promptops.engine.safety.normalize import words
+from promptops.engine.safety.rubric import HARD, RUBRIC, Row, read_rubric
 from promptops.engine.safety.trainer import OUTCOME
-from promptops.engine.safety.training import HARD, RUBRIC, TARGET, Metrics, Row, Step, Told, read_rubric, worse_than
+from promptops.engine.safety.training import TARGET
 from promptops.ledger import audit, registry
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused
@@ -155,7 +158,7 @@ def train(
     rubric: Path = RUBRIC,
     target: float = TARGET,
     allow_worse: bool = False,
-    told: Told = lambda step: None,
+    told: OnStep = lambda step: None,
     keep: Callable[[Outcome], object] = lambda outcome: None,
 ) -> Outcome:
     """Train and keep a new version, which is not live yet. Takes seconds; call it in a thread, in no transaction.
@@ -223,7 +226,7 @@ def _examples() -> list[Row]:
     return found
 
 
-def _pause(told: Told) -> Callable[[], None]:
+def _pause(told: OnStep) -> Callable[[], None]:
     """For reading many texts in this process: lets others run, and hears that the training was canceled."""
     heard = time.monotonic()
 
@@ -247,7 +250,7 @@ def _together(rows: list[Row], examples: list[Row], pause: Callable[[], object])
 
 
 def _train(
-    rows: list[Row], live: SafetyModelVersion, folder: Path, target: float, told: Told
+    rows: list[Row], live: SafetyModelVersion, folder: Path, target: float, told: OnStep
 ) -> tuple[dict[str, Any], bytes, Metrics | None]:
     """The manifest and the file of a model that another process trains, and the live model's figures beside it."""
     rubric, out = folder / "rubric.tsv", folder / "models"
@@ -284,7 +287,7 @@ def _put_live(live: SafetyModelVersion, folder: Path) -> None:
         log.warning("The live safety model cannot be compared with a new one: %s.", error)
 
 
-def _follow(child: subprocess.Popen[bytes], told: Told) -> None:
+def _follow(child: subprocess.Popen[bytes], told: OnStep) -> None:
     """Pass on the steps that the process prints, until it ends."""
     if child.stdout is None:
         raise ValueError("Without its output nobody hears of a training.")

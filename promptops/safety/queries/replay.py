@@ -26,8 +26,9 @@ from promptops.engine.safety.guard import (
     read_words,
     worst_of,
 )
+from promptops.engine.safety.measures import margin
 from promptops.engine.safety.normalize import words
-from promptops.engine.safety.training import RUBRIC, margin, read_rubric
+from promptops.engine.safety.rubric import RUBRIC, read_rubric
 from promptops.runs.enums import SafetyReview, SafetySide
 from promptops.runs.models import Run, SafetyCheck
 from promptops.safety import guards

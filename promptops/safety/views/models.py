@@ -11,7 +11,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from promptops.engine.safety.training import Step
+from promptops.engine.safety.fitting import Step
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused
 from promptops.people.enums import Permission
