@@ -10,8 +10,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from promptops.engine.safety import evaluation
-from promptops.engine.safety import guard as guards
+from promptops.engine.safety import evaluation, fasttext_classifier, turns
 from promptops.engine.safety.guard import MAX_BYTES, SHIPPED, SafetyGuard, SafetyModel
 from promptops.engine.safety.model import predict
 
@@ -82,7 +81,7 @@ def hold(guard: SafetyGuard, texts: list[str]) -> tuple[float, float]:
         nonlocal longest, since
         worked = time.thread_time() - since
         longest = max(longest, worked)
-        if worked > guards.HOLD_SECONDS:  # as `let_go` does
+        if worked > turns.HOLD_SECONDS:  # as `let_go` does
             since = time.thread_time()
 
     def measured(*given: Any) -> Any:
@@ -93,14 +92,14 @@ def hold(guard: SafetyGuard, texts: list[str]) -> tuple[float, float]:
         finally:
             longest_call = max(longest_call, time.thread_time() - began)
 
-    guards.predict = measured
+    fasttext_classifier.predict = measured
     try:
         for text in texts:
             since = time.thread_time()
             guard.check_beside(text, pause)
             pause()
     finally:
-        guards.predict = predict
+        fasttext_classifier.predict = predict
     return longest, longest_call
 
 

@@ -1,4 +1,7 @@
-"""What the pages that change the safety filter have in common: the base of their changes, and their warnings."""
+"""The base of all changes of the safety filter that pages review, and the warnings they share.
+
+Each page's own change belongs to its view.
+"""
 
 from typing import Any
 
@@ -13,10 +16,10 @@ from promptops.web.review import ReviewedChange
 
 
 class FilterChange(ReviewedChange):
-    """A change of the safety filter. The panel of a refused one has no button: to press it again would not help."""
+    """A change of the safety filter. The panel of a refused one has no button, because trying again would not help."""
 
     revision = 0
-    """What `apply` released."""
+    """The revision that `apply` released."""
 
     def refused(self, request: Request, error: str) -> HttpResponse:
         return refused(request, error, self.shown())
@@ -25,23 +28,23 @@ class FilterChange(ReviewedChange):
         return f"r{self.revision} is live."
 
 
-def refused(request: Request, error: str, asked: dict[str, Any]) -> HttpResponse:
-    """The panel with why not. Pressing its button again would not help, so it has none, and nothing to note."""
-    asked = asked | {"template": "_review_refused.html", "without_note": True, "affected": "", "warning": ""}
-    return review.panel(request, error=error, **asked)
+def refused(request: Request, error: str, panel: dict[str, Any]) -> HttpResponse:
+    """Show the panel with the error. It has no button and no note, because trying again would not help."""
+    panel = panel | {"template": "_review_refused.html", "without_note": True, "affected": "", "warning": ""}
+    return review.panel(request, error=error, **panel)
 
 
 def self_test(model: SafetyModelVersion, policy: SafetyPolicy) -> str:
-    """What the filter gets wrong with this model and policy, as a warning; "" when nothing."""
+    """Return a warning with what the filter would judge wrongly with this model and policy; "" if nothing."""
     problems = SafetyGuard(guards.model_of(model), policy).self_test()
-    return f"With this the filter fails its self-test: {'. '.join(problems)}." if problems else ""
+    return f"With this change the filter fails its self-test: {'. '.join(problems)}." if problems else ""
 
 
 def errors(form: Any) -> str:
-    """The messages of a form in one sentence after the other."""
+    """Return all messages of a form in one text."""
     return " ".join(message for messages in form.errors.values() for message in messages)
 
 
 def runs(count: int) -> str:
-    """ "1 run", "900 runs"."""
+    """Return "1 run" or "900 runs"."""
     return f"{count:,} run{'' if count == 1 else 's'}"

@@ -1,4 +1,7 @@
-"""The safety filter as an earlier release had it, read from what the release keeps."""
+"""The safety filter of an earlier release, read from the values that the release stores, in all their older shapes.
+
+Reading only: actions/safety.py rolls back.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +24,7 @@ class Term:
 
 @dataclass(frozen=True)
 class SafetyChange:
-    """What a release sets of the filter; None leaves a part as it is. Without thresholds the model's own hold."""
+    """A change of the filter's configuration; None leaves a part unchanged. Empty `thresholds` mean the model's own."""
 
     mode: str | None = None
     when_down: str | None = None
@@ -32,18 +35,18 @@ class SafetyChange:
 
 
 def shown_at(revision: int) -> dict[str, Any] | None:
-    """Read what was set after a release of the filter, as pages show it; 0 is what was set before the first release.
+    """Return the filter's values after one of its releases, as pages show them; 0: before the first release.
 
-    Returns None where it is not known.
+    Returns None if they are unknown.
     """
     values = _values_at(revision)
     return {name: value for name, value in values.items() if name != STORED} if values else None
 
 
 def filter_at(revision: int) -> SafetyChange | None:
-    """Read the change that sets the filter as it was after a release of it; 0: as it was before the first release.
+    """Return the change that restores the filter after one of its releases; 0: before the first release.
 
-    Returns None where that is not known, or where the model is gone.
+    Returns None if the values are unknown or the model is gone.
     """
     values = _values_at(revision)
     model = values and SafetyModelVersion.objects.filter(number=values["model"]).defer("data").first()
@@ -68,7 +71,7 @@ def _values_at(revision: int) -> dict[str, Any] | None:
         return None
     if revision:
         return _in_two_choices(values)
-    # No release keeps what was set before the first one; the audit has what that release changed, as pages show it.
+    # No release stores the values before the first one; the audit has those that this release changed, as pages show.
     entry = AuditEntry.objects.filter(revision=release.pk, action=release.action).first()
     before = entry.before if entry and isinstance(entry.before, dict) else {}
     installed = {name: value for name, value in {**values, **before}.items() if value is not None and name != STORED}
@@ -76,18 +79,18 @@ def _values_at(revision: int) -> dict[str, Any] | None:
 
 
 def _in_two_choices(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a release's values with the two choices that were one, `when_unavailable`, in older releases."""
-    found = dict(values)
-    if older := found.pop("when_unavailable", None):
-        found.setdefault("when_down", older)
-        found.setdefault("when_language", older)
-    return found
+    """Return a release's values with two choices for unjudged texts; older releases have one, `when_unavailable`."""
+    newer = dict(values)
+    if choice := newer.pop("when_unavailable", None):
+        newer.setdefault("when_down", choice)
+        newer.setdefault("when_language", choice)
+    return newer
 
 
 def _thresholds_of_older(values: Mapping[str, Any], model: SafetyModelVersion) -> dict[str, float]:
-    """Return the thresholds of a release that keeps only those in force, the model's own among them.
+    """Return the set thresholds of a release that stores only those in force, which include the model's own.
 
-    The oldest releases keep four digits of them.
+    The oldest releases store four digits of each.
     """
     own = model.manifest.get("thresholds", {})
     in_force = {name.removesuffix("_from"): value for name, value in values.items() if name.endswith("_from")}
@@ -99,7 +102,7 @@ def _thresholds_of_older(values: Mapping[str, Any], model: SafetyModelVersion) -
 
 
 def _terms_of_older(values: Mapping[str, Any]) -> tuple[Term, ...]:
-    """Return the terms of a release that keeps them as shown: one a line, the category of a deny term in brackets."""
+    """Return the terms of a release that stores them as shown: one a line, a deny term's category in parentheses."""
     terms = []
     for kind in SafetyTermKind:
         for line in str(values.get(f"{kind}_terms", "")).splitlines():

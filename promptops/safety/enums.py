@@ -1,24 +1,24 @@
-"""The closed sets of words about the safety filter."""
+"""The closed sets of the safety filter's configuration and training. Those of verdicts belong to `promptops.runs`."""
 
 from django.db import models
 
 
 class WhenUnavailable(models.TextChoices):
-    """What the enforced filter does with a text that it cannot judge."""
+    """Choices for a text that the enforced filter cannot judge."""
 
     BLOCK = "block", "Block it (fail closed)"
     ALLOW = "allow", "Let it pass (fail open)"
 
 
 class SafetyTermKind(models.TextChoices):
-    """What a term of the operators does."""
+    """The two kinds of operators' terms."""
 
     ALLOW = "allow", "Allow"
     DENY = "deny", "Deny"
 
 
 class TrainingState(models.TextChoices):
-    """What became of a training of the safety filter's model."""
+    """The states of a training of the safety filter's model."""
 
     RUNNING = "running", "Running"
     KEPT = "kept", "Kept"  # as a new model

@@ -1,4 +1,4 @@
-"""What a process does beside a swapped snapshot: it loads the safety filter's model before a run needs it."""
+"""Following the snapshot: after a swap, the process loads the safety filter's model before a run needs it."""
 
 from promptops.engine.snapshot import Snapshot
 from promptops.live import snapshots as live

@@ -1,4 +1,7 @@
-"""Forms of the Safety page. What may be stored is decided by models and actions."""
+"""Forms of the Safety pages: reading what a person typed, with labels and messages.
+
+Models and actions decide which values may be stored.
+"""
 
 from typing import Any
 
@@ -12,8 +15,8 @@ from promptops.safety.models import SafetySettings
 
 MODES = {
     SafetyMode.OFF: "No text is judged.",
-    SafetyMode.SHADOW: "Input and output of each run are judged, and the verdicts recorded. Nothing is withheld.",
-    SafetyMode.ENFORCE: "What is blocked is withheld; no text shows before all of it was judged.",
+    SafetyMode.SHADOW: "Each input and output is judged and its verdict recorded. Nothing is blocked.",
+    SafetyMode.ENFORCE: "Blocked texts are withheld. An answer appears only after all of it was judged.",
 }
 
 
@@ -28,11 +31,11 @@ ENFORCED = {
     (ALLOW, BLOCK): "block harmful texts, let unknown languages pass",
     (BLOCK, ALLOW): "block harmful texts and unknown languages",
 }
-"""What enforcing does, by the choices for an unknown language and for a filter that is down."""
+"""The effect of enforcing, by the choices for an unknown language and for a filter that is down."""
 
 
 class ModeForm(forms.Form):
-    """The mode, and what becomes of texts that cannot be judged.
+    """The mode, and the two choices for texts that can't be judged.
 
     `expected` is the revision of the last change that the person saw.
     """
@@ -47,7 +50,7 @@ class ModeForm(forms.Form):
         label="If the language is unknown",
         choices=WhenUnavailable.choices,
         widget=forms.Select(attrs={"class": "auto"}),
-        help_text="Applies in enforce mode. The filter reads English; it calls no other language harmful.",
+        help_text="Applies in enforce mode. The filter reads only English; it never calls another language harmful.",
         error_messages={"required": "Choose one.", "invalid_choice": "Choose one."},
     )
     when_down = forms.ChoiceField(
@@ -70,24 +73,24 @@ class ModeForm(forms.Form):
 
     @property
     def button(self) -> str:
-        """What releasing these valid values does, as the button says it."""
+        """The label of the button: the effect of releasing these valid values."""
         choices = self.cleaned_data["when_language"], self.cleaned_data["when_down"]
         return BUTTONS.get(self.cleaned_data["mode"]) or "Enforce: " + ENFORCED[choices]
 
     @property
     def modes(self) -> list[tuple[SafetyMode, str]]:
-        """Each mode with what it means."""
+        """Each mode with its explanation."""
         return list(MODES.items())
 
 
 DIGITS = 4
-"""Of a threshold, as pages show it; one that is typed back as it was shown is no change."""
+"""Digits of a threshold on pages. A threshold that is typed as it was shown is not a change."""
 
 
 class ThresholdsForm(forms.Form):
-    """A threshold for each category of the live model. What is missing in `data` stays as it is.
+    """A threshold for each category of the live model. Categories missing in `data` keep their threshold.
 
-    `now` and `own` are the thresholds that hold, and those that the model was released with.
+    `now` are the live thresholds, `own` those that the model was released with.
     """
 
     expected = forms.IntegerField(widget=forms.HiddenInput(), required=False)
@@ -98,19 +101,19 @@ class ThresholdsForm(forms.Form):
         self.now = {**self.own, **self.set}
         shown = {name: f"{value:.{DIGITS}f}" for name, value in self.now.items()}
         initial = {"expected": config.changed_revision}
-        given = {name: value for name, value in (data or {}).items() if name in shown or name == "expected"}
-        super().__init__({**initial, **shown, **given}, initial=initial)
+        typed = {name: value for name, value in (data or {}).items() if name in shown or name == "expected"}
+        super().__init__({**initial, **shown, **typed}, initial=initial)
         for name in sorted(self.now):
             label = name.replace("_", "-")
-            wrong = f"The threshold of {label} must be a number from {LOWEST} to {HIGHEST:.0f}."
-            errors = dict.fromkeys(("required", "invalid", "min_value", "max_value"), wrong)
+            message = f"The threshold of {label} must be a number from {LOWEST} to {HIGHEST:.0f}."
+            errors = dict.fromkeys(("required", "invalid", "min_value", "max_value"), message)
             self.fields[name] = forms.FloatField(
                 label=label, min_value=LOWEST, max_value=HIGHEST, error_messages=errors
             )
 
     @property
     def categories(self) -> list[dict[str, Any]]:
-        """Each category as the page shows it."""
+        """Each category with its field and thresholds, for the page."""
         return [
             {"field": self[name], "now": self.now[name], "own": f"{self.own.get(name, HIGHEST):.{DIGITS}f}"}
             for name in sorted(self.now)
@@ -118,65 +121,65 @@ class ThresholdsForm(forms.Form):
 
     @property
     def changed_from_now(self) -> list[str]:
-        """The categories whose field says something else than what holds."""
+        """The categories whose field differs from the live threshold."""
         return [name for name, value in self.now.items() if self.data[name] != f"{value:.{DIGITS}f}"]
 
     @property
     def stored(self) -> dict[str, float]:
-        """The thresholds to set: those that are not the model's own."""
-        found = {}
+        """The thresholds to set: those that differ from the model's own."""
+        thresholds = {}
         for name, before in self.now.items():
             typed = self.cleaned_data[name]
             value = before if round(typed, DIGITS) == round(before, DIGITS) else typed
             if round(value, DIGITS) != round(self.own.get(name, -1), DIGITS):
-                found[name] = value
-        return found
+                thresholds[name] = value
+        return thresholds
 
     @property
     def proposed(self) -> dict[str, float]:
-        """All thresholds as they would hold."""
+        """All thresholds as they would be after the release."""
         return {**self.own, **self.stored}
 
 
 MAX_LINES = 200
-"""Terms that one form adds."""
+"""Terms that one form may add."""
 
 
 class TermsForm(forms.Form):
     """Terms to add, one a line, all of one kind and category."""
 
     kind = forms.ChoiceField(
-        label="They are",
-        choices=[(SafetyTermKind.DENY, "denied"), (SafetyTermKind.ALLOW, "allowed")],
+        label="Action",
+        choices=SafetyTermKind.choices[::-1],
         widget=forms.Select(),
-        error_messages={"required": "Allow or deny?", "invalid_choice": "Allow or deny?"},
+        error_messages={"required": "Choose allow or deny.", "invalid_choice": "Choose allow or deny."},
     )
     category = forms.ChoiceField(
         label="Blocked as",
         choices=[(category.value, category.value.replace("_", "-")) for category in SafetyCategory],
         initial=SafetyCategory.OTHER.value,
-        help_text="Counts for deny terms.",
+        help_text="Only for denied terms.",
         error_messages={"required": "Choose a category.", "invalid_choice": "Choose a category."},
     )
     terms = forms.CharField(
         label="Terms, one a line",
         widget=forms.Textarea(attrs={"rows": 5, "spellcheck": "false", "dir": "auto"}),
-        help_text="Words that stand one after the other, however they are written. A last * stands for the rest of a "
-        "word: gambl* finds gambling.",
+        help_text="A word or phrase each, matched in any spelling. End with * to match any ending: gambl* matches "
+        "gambling.",
         error_messages={"required": "Type a term first."},
     )
 
     def clean_terms(self) -> str:
-        """At most MAX_LINES of them."""
+        """Refuse more than MAX_LINES terms."""
         typed: str = self.cleaned_data["terms"]
         count = len([line for line in typed.splitlines() if line.strip()])
         if count > MAX_LINES:
-            raise forms.ValidationError(f"These are {count:,} terms; add at most {MAX_LINES} at once.")
+            raise forms.ValidationError(f"These are {count:,} terms. Add at most {MAX_LINES} at once.")
         return typed
 
     @property
     def new(self) -> list[Term]:
-        """The terms as they were typed, blank lines left out."""
+        """The terms as they were typed, without blank lines."""
         kind, lines = self.cleaned_data["kind"], self.cleaned_data["terms"].splitlines()
         category = self.cleaned_data["category"] if kind == SafetyTermKind.DENY else ""
         return [Term(kind, line, category) for line in lines if line.strip()]

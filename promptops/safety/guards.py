@@ -1,7 +1,8 @@
-"""The safety filter of this process: model versions of the database as models in memory, one for all who use it.
+"""The safety filter of this process: turns settings and model versions of the database into guards in memory.
 
-A model's file comes from the database, or is the one that ships, and is kept in `safety-cache` in VAR_DIR, since
-fastText reads files only. Whatever is wrong with it makes the model unavailable, with the reason.
+A model's file is the one that ships or comes from the database. fastText reads only files, so the file is cached in
+`safety-cache` in VAR_DIR. Every fault makes the model unavailable, with the reason. Changing settings belongs to
+actions/safety.py.
 """
 
 import hashlib
@@ -40,18 +41,18 @@ MAX_MODEL_BYTES = 2 * 1024 * 1024
 _lock = threading.Lock()
 _models: dict[str, SafetyModel] = {}
 MODELS_KEPT = 4
-"""In memory, of those used last: the live one, and those that are tried beside it."""
+"""Models in memory, the most recently used: the live one, and those that are compared with it."""
 
 
 def shipped_model() -> tuple[str, dict[str, Any]]:
-    """The SHA-256 of the model that ships, and the other values of its version but for the number."""
+    """Return the SHA-256 of the model that ships, and the other values of its version except the number."""
     manifest = json.loads((SHIPPED / "current.json").read_text(encoding="utf-8"))
     note = f"The model that PromptOps ships as {manifest['file']}"
     return manifest["sha256"], {"manifest": manifest, "note": note, "user_name": "PromptOps"}
 
 
 def model_of(version: SafetyModelVersion) -> SafetyModel:
-    """The version's model, loaded with its first use; the same one for everybody in this process."""
+    """Return the version's model, which its first use loads; one per version in this process."""
     with _lock:
         model = _models.pop(version.sha256, None) or SafetyModel(
             partial(_spec, version.pk, version.number, version.sha256, version.manifest)
@@ -63,7 +64,7 @@ def model_of(version: SafetyModelVersion) -> SafetyModel:
 
 
 def file_of(version: SafetyModelVersion) -> Path:
-    """Where the version's file lies; ValueError says why it cannot be had."""
+    """Return the path of the version's file. Raises ValueError with the reason if it is unavailable."""
     return _file(version.pk, version.number, version.sha256, version.manifest)
 
 
@@ -74,7 +75,7 @@ def forget_models() -> None:
 
 
 def policy_of(config: SafetySettings, terms: list[SafetyTerm], model: SafetyModelVersion | None = None) -> SafetyPolicy:
-    """The policy that settings and terms make together with a model (the settings' own when None)."""
+    """Return the policy of settings and terms with a model (None: the settings' model)."""
     thresholds = {**(model or config.model).manifest.get("thresholds", {}), **config.thresholds}
     return SafetyPolicy(
         thresholds={SafetyCategory(name): float(value) for name, value in thresholds.items()},
@@ -86,13 +87,13 @@ def policy_of(config: SafetySettings, terms: list[SafetyTerm], model: SafetyMode
 
 
 def load() -> SafetySpec:
-    """The filter as the database has it."""
+    """Return the filter as the database describes it."""
     config = SafetySettings.objects.select_related("model").defer("model__data").get(pk=1)
     model = model_of(config.model)
     try:
         policy = policy_of(config, list(SafetyTerm.objects.all()))
-    except (ValueError, TypeError, AttributeError) as error:  # changed by hand; the pages to mend it must work
-        model, policy = SafetyModel(partial(_fail, f"what is set cannot be used: {error}")), SafetyPolicy()
+    except (ValueError, TypeError, AttributeError) as error:  # edited by hand; the pages that repair it must work
+        model, policy = SafetyModel(partial(_fail, f"its settings are invalid: {error}")), SafetyPolicy()
     return SafetySpec(
         mode=config.mode,
         blocks_when_down=config.when_down == WhenUnavailable.BLOCK,
@@ -106,9 +107,9 @@ def load() -> SafetySpec:
 
 
 def warm_up(spec: SafetySpec) -> None:
-    """Load the model and test the filter in a thread of its own, so that no run waits for it; failures are logged."""
+    """Load the model and test the filter in a thread, so that no run waits for it; log failures."""
     if spec.mode != SafetyMode.OFF:
-        # No daemon: Python ends after it. A thread that is inside the model's C++ when Python ends aborts the process.
+        # Not a daemon, so Python waits for it: a thread in the model's C++ code at exit would abort the process.
         threading.Thread(target=_warm_up, args=(spec.guard,), name="safety-warm-up").start()
 
 
@@ -122,12 +123,12 @@ def _fail(reason: str) -> ModelSpec:
 
 
 def _spec(pk: int, number: int, sha256: str, manifest: Mapping[str, Any]) -> ModelSpec:
-    """The model's file and labels; raises ValueError with what is wrong."""
+    """Return the model's file and labels. Raises ValueError with what is wrong."""
     return spec_of({**manifest, "sha256": sha256, "version": number}, _file(pk, number, sha256, manifest))
 
 
 def _file(pk: int, number: int, sha256: str, manifest: Mapping[str, Any]) -> Path:
-    """Where the model lies: as it ships, or in the cache, which is filled anew where it holds something else."""
+    """Return the model's path: the file that ships, or the cached one, which is replaced if its content differs."""
     shipped = SHIPPED / Path(str(manifest.get("file"))).name
     if _sha256(shipped) == sha256:
         return shipped
@@ -135,9 +136,9 @@ def _file(pk: int, number: int, sha256: str, manifest: Mapping[str, Any]) -> Pat
     if _sha256(cached) != sha256:
         data = _data(pk)
         if not data:
-            raise ValueError(f"the file {shipped.name} that should ship with PromptOps is missing, or is another one")
+            raise ValueError(f"the file {shipped.name} that ships with PromptOps is missing or has changed")
         if hashlib.sha256(data).hexdigest() != sha256:
-            raise ValueError(f"what the database holds of version {number} is not what its manifest describes")
+            raise ValueError(f"the file of version {number} in the database is not the one that its manifest describes")
         _write(cached, data)
     return cached
 
@@ -148,7 +149,7 @@ def _data(pk: int) -> bytes:
         return bytes(SafetyModelVersion.objects.filter(pk=pk).values_list("data", flat=True).first() or b"")
     finally:
         if fresh:
-            connection.close()  # the thread may never use the database again
+            connection.close()  # this thread may not use the database again
 
 
 def _sha256(path: Path) -> str | None:
@@ -159,7 +160,7 @@ def _sha256(path: Path) -> str | None:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write the file whole or not at all: other processes may read it meanwhile."""
+    """Write the whole file or nothing, because other processes may read it at the same time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
     try:

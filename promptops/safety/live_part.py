@@ -1,4 +1,7 @@
-"""The safety filter, as part of the live configuration."""
+"""The safety filter as a part of the live configuration: how it loads, and the values that a release stores.
+
+earlier.py reads these values again for a rollback.
+"""
 
 from typing import Any
 
@@ -9,22 +12,22 @@ from promptops.safety.enums import SafetyTermKind
 from promptops.safety.models import SafetySettings, SafetyTerm
 
 THRESHOLD_DIGITS = 6
-"""Of thresholds: those of models have as many, so that a release can be rolled back to exactly."""
+"""Digits of a stored threshold. Models have as many, so a rollback restores thresholds exactly."""
 
 STORED = "stored"
-"""The key of a release's values that pages do not show: thresholds and terms exactly as they are set."""
+"""The key of the values that pages do not show: thresholds and terms exactly as operators set them."""
 
 RELEASED_OF_TERM = ("kind", "text", "category")
-"""The columns of a term that a release keeps."""
+"""The columns of a term that a release stores."""
 
 
 def load(config: LiveConfiguration) -> dict[str, Any]:
-    """Read the filter."""
+    """Load the filter into a snapshot."""
     return {"safety": guards.load()}
 
 
 def shown_values() -> dict[str, Any]:
-    """Read what is set for the filter, as releases and the audit show it: short values, terms one a line."""
+    """Return the filter's settings as releases and the audit show them: short values, terms one a line."""
     config = SafetySettings.objects.select_related("model").defer("model__data").get(pk=1)
     terms = list(SafetyTerm.objects.all())
     thresholds = {**config.model.manifest.get("thresholds", {}), **config.thresholds}
@@ -39,7 +42,7 @@ def shown_values() -> dict[str, Any]:
 
 
 def release_values(config: LiveConfiguration) -> dict[str, Any]:
-    """Read what a release keeps of the filter: what pages show, and what a rollback sets."""
+    """Return the values of the filter that a release stores: those that pages show, and those that a rollback sets."""
     set_values = SafetySettings.objects.values("thresholds").get(pk=1)
     terms = list(SafetyTerm.objects.values(*RELEASED_OF_TERM))
     return {**shown_values(), STORED: {"thresholds": set_values["thresholds"], "terms": terms}}

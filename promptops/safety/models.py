@@ -1,4 +1,7 @@
-"""The safety filter: what operators set, its models, and what it said of each run's texts."""
+"""The safety filter's tables: its settings, terms and models, reviewed examples and trainings.
+
+The verdicts on runs are `promptops.runs.models.SafetyCheck`.
+"""
 
 from datetime import timedelta
 
@@ -11,9 +14,9 @@ from promptops.safety.enums import SafetyTermKind, TrainingState, WhenUnavailabl
 
 
 class SafetyModelVersion(models.Model):
-    """A trained model; the database keeps it, so that every server can load it.
+    """A trained model, stored in the database so that every server can load it.
 
-    `data` is the model file (under 2 MB); empty means the file of the name `manifest["file"]` that PromptOps ships.
+    `data` is the model file (under 2 MB); if empty, the model is the file `manifest["file"]` that ships with PromptOps.
     Queries leave it out (`defer("data")`) unless they load the model.
     """
 
@@ -36,7 +39,7 @@ class SafetyModelVersion(models.Model):
 
 
 class SafetySettings(models.Model):
-    """The single row (id 1) of what is set for the filter; part of the live configuration, changed by releases."""
+    """The filter's settings, a single row (id 1): part of the live configuration, changed by releases."""
 
     mode = models.CharField(max_length=10, choices=SafetyMode, default=SafetyMode.SHADOW)
     when_down = models.CharField(
@@ -70,7 +73,7 @@ class SafetySettings(models.Model):
 
 
 class SafetyTerm(models.Model):
-    """Words that operators allow or deny, as they typed them; part of the live configuration.
+    """A word or phrase that operators allow or deny, as they typed it; part of the live configuration.
 
     `category` is a deny term's (one of `SafetyCategory`), and "" for an allow term.
     """
@@ -107,15 +110,15 @@ class SafetyExample(models.Model):
 
 
 LOST_AFTER = timedelta(seconds=15)
-"""A training that has said nothing for so long is over: its server ended."""
-LOST = "The server that trained ended before it was done, and nothing was kept. Train again."
+"""A training without a report for this long has ended, because its server has ended."""
+LOST = "The server that ran the training stopped before it was done. Nothing was saved. Train again."
 
 
 class SafetyTraining(models.Model):
-    """A training that somebody started on a page. `seen_at` is when its server last said that it goes on.
+    """A training that somebody started on a page. `seen_at` is the time of its server's last report.
 
-    `said` is what came of it, in sentences. `version` is the model that it made, or that it came out the same as; then
-    `thresholds` are those that it would set.
+    `said` is its result, in sentences. `version` is its model: the new one, or the existing one with the same file;
+    then `thresholds` are those that the training would set.
     """
 
     state = models.CharField(max_length=10, choices=TrainingState, default=TrainingState.RUNNING)
@@ -144,5 +147,5 @@ class SafetyTraining(models.Model):
 
     @property
     def lost(self) -> bool:
-        """Whether it is still said to run though its server has ended."""
+        """True if its state is running although its server has ended."""
         return self.state == TrainingState.RUNNING and self.seen_at < timezone.now() - LOST_AFTER

@@ -1,4 +1,4 @@
-"""Addresses of the safety filter."""
+"""Addresses of the Safety pages."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""The safety filter tuned by hand: try a text, see what a threshold would have done, release it, enforce, go back."""
+"""The safety filter tuned by hand: try a text, see the effect of a threshold, release it, enforce, roll back."""
 
 import re
 import threading
@@ -70,7 +70,7 @@ def test_from_a_try_to_an_enforced_threshold_and_back(
 ) -> None:
     page = pages.connected(page_for(releaser, "/safety/"))
     page.get_by_role("link", name="Try a prompt").click()
-    page.get_by_label("What a viewer types").fill(GORE.replace("gore", "g0re"))
+    page.get_by_label("A viewer's input").fill(GORE.replace("gore", "g0re"))
     page.keyboard.press("Control+Enter")
     verdict = page.locator("#verdict")
     expect(verdict).to_contain_text("A run with this text passes")
@@ -111,11 +111,11 @@ def test_from_a_try_to_an_enforced_threshold_and_back(
     expect(result).to_contain_text("A red fox runs through fresh snow.")
 
 
-def test_a_term_is_seen_to_hit_released_and_removed(past_run, releaser, page_for, pages: Pages) -> None:
+def test_a_term_shows_its_matches_and_is_released_and_removed(past_run, releaser, page_for, pages: Pages) -> None:
     page = pages.connected(page_for(releaser, "/safety/terms/"))
     page.get_by_label("Terms, one a line").press_sequentially("entr*")
     hits = page.locator("#hits")
-    expect(hits).to_contain_text("Would hit 1 of 1 run")
+    expect(hits).to_contain_text("Matches 1 of 1 run")
     expect(hits).to_contain_text("newly blocked")
     page.get_by_label("Terms, one a line").fill("en*")
     expect(hits).to_contain_text("would match nearly every text")
@@ -124,12 +124,12 @@ def test_a_term_is_seen_to_hit_released_and_removed(past_run, releaser, page_for
     release(page)
     page.get_by_role("button", name="Remove… entr*").click()
     panel = page.get_by_role("dialog", name="Review")
-    expect(panel).to_contain_text("It hits 1 of the newest 1 run")
-    panel.get_by_role("button", name="Remove it").click()
-    expect(page.get_by_text("None. Deny what must never be shown")).to_be_visible()
+    expect(panel).to_contain_text("It matches 1 of the newest 1 run")
+    panel.get_by_role("button", name="Remove the term").click()
+    expect(page.get_by_text("No denied terms.")).to_be_visible()
 
 
-def test_the_queue_is_reviewed_with_one_key_each_and_others_follow(
+def test_verdicts_are_reviewed_with_one_key_each_and_other_pages_follow(
     past_run, releaser, editor, actor, site, page_for, pages: Pages
 ) -> None:
     SafetyCheck.objects.update(queue="blocked", decision="block", category="violence")
@@ -141,25 +141,25 @@ def test_the_queue_is_reviewed_with_one_key_each_and_others_follow(
     reader.get_by_label("What is wrong?").press_sequentially("not ")
     queue = page.locator("#queue")
     expect(queue).to_contain_text("masked")
-    page.keyboard.press("w")  # shows it first
+    page.keyboard.press("w")  # shows the text first
     expect(queue).to_contain_text(GORE)
     page.keyboard.press("w")
     expect(queue).to_contain_text("is wrong")
     expect(queue).to_contain_text("Nothing to review")
     assert SafetyExample.objects.get().label == "hard"
     expect(beside.locator("#queue-counts")).to_contain_text("All 0")
-    expect(beside.locator("#queue")).to_contain_text("Show the text")  # what is read stays
+    expect(beside.locator("#queue")).to_contain_text("Show the text")  # the verdict on the page stays
     beside.keyboard.press("s")
     expect(beside.locator("#queue")).to_contain_text("Nothing to review")
-    reader.keyboard.type("harmful")  # the news of others leaves a report that is written alone
+    reader.keyboard.type("harmful")  # updates leave a half-typed report unchanged
     expect(reader.get_by_label("What is wrong?")).to_have_value("not harmful")
     page.keyboard.press("z")
     expect(queue).to_contain_text("Show the text")
-    expect(beside.locator("#queue")).to_contain_text("Show the text")  # it waits again, and comes by itself
+    expect(beside.locator("#queue")).to_contain_text("Show the text")  # the verdict waits again and appears by itself
     assert not SafetyExample.objects.exists()
     page.keyboard.press("s")
     expect(queue).to_contain_text("The end of the queue")
-    page.get_by_role("link", name="Begin again").click()
+    page.get_by_role("link", name="Start again").click()
     expect(queue).to_contain_text("Show the text")
     pages.connected(page)
     page.keyboard.press("v")
@@ -182,13 +182,13 @@ def test_a_training_shows_its_steps_survives_a_reload_and_is_canceled(
 ) -> None:
     go_on, follow = threading.Event(), safety_training._follow
 
-    def wait_before_quantizing(child, told):
-        def heard(step):
-            told(step)
+    def wait_before_quantizing(child, on_step):
+        def wait_at_step(step):
+            on_step(step)
             while step == "quantize" and not go_on.wait(0.05):
-                told(step)
+                on_step(step)
 
-        follow(child, heard)
+        follow(child, wait_at_step)
 
     monkeypatch.setattr(safety_training, "_follow", wait_before_quantizing)
     page = pages.connected(page_for(releaser, "/safety/models/"))
@@ -197,12 +197,12 @@ def test_a_training_shows_its_steps_survives_a_reload_and_is_canceled(
     training.get_by_role("button", name="Train a new model").click()
     try:
         now = training.locator("[aria-current=step]")
-        expect(now).to_contain_text("Make it small")
-        expect(page.get_by_text("Threshold of hate")).to_be_visible()  # what was opened stays open beside the news
+        expect(now).to_contain_text("Shrink the model")
+        expect(page.get_by_text("Threshold of hate")).to_be_visible()  # opened details stay open during updates
         page.reload()
-        expect(now).to_contain_text("Make it small")
+        expect(now).to_contain_text("Shrink the model")
         training.get_by_role("button", name="Cancel the training").click()
-        expect(training).to_contain_text("Rita Releaser canceled it; nothing was kept.")
+        expect(training).to_contain_text("Rita Releaser canceled the training. Nothing was saved.")
     finally:
         go_on.set()
         for thread in threading.enumerate():
@@ -211,18 +211,18 @@ def test_a_training_shows_its_steps_survives_a_reload_and_is_canceled(
     assert SafetyModelVersion.objects.count() == 1
 
 
-def test_the_panel_for_enforcing_says_what_it_would_do(pages: Pages, past_run: Run, releaser, page_for) -> None:
+def test_the_panel_for_enforcing_shows_its_effect(pages: Pages, past_run: Run, releaser, page_for) -> None:
     SafetyCheck.objects.filter(run=past_run).update(decision="unavailable", cause="language", language="Chinese")
     page = pages.connected(page_for(releaser, "/safety/"))
     page.locator("#mode_enforce").check()
     page.get_by_role("button", name="Review and release").click()
     panel = page.get_by_role("dialog", name="Review")
-    expect(panel).to_contain_text("refused because they cannot be judged")
+    expect(panel).to_contain_text("blocked because they can't be judged")
     expect(panel).to_contain_text("mostly Chinese")
     panel.get_by_label("Note").fill("as agreed")
     panel.locator("#enforce-when_language-allow").check()
     expect(panel.get_by_role("button", name="let unknown languages pass")).to_be_visible()
-    expect(panel).to_contain_text("let pass though they cannot be judged")
+    expect(panel).to_contain_text("let pass although they can't be judged")
     expect(panel.get_by_label("Note")).to_have_value("as agreed")
     expect(panel.locator("#enforce-when_language-allow")).to_be_focused()
     found = faults(page, "safety-enforce", LOOKS + OTHER_LOOKS)

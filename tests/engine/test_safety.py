@@ -36,7 +36,7 @@ def model(tmp_path_factory) -> Path:
     return train(tmp_path_factory.mktemp("safety"), {"safe": SAFE, "unsafe": UNSAFE}, "two")
 
 
-def test_the_words():
+def test_the_decisions():
     assert {decision.name: decision.value for decision in SafetyDecision} == {
         "ALLOW": "allow",
         "BLOCK": "block",
@@ -164,7 +164,7 @@ def test_a_missing_or_broken_model(tmp_path):
 
 
 def test_a_model_cut_anywhere_is_refused(tmp_path, model):
-    """fastText itself would crash the process on some of these, and never come back from others."""
+    """fastText itself would crash the process on some of these files, and hang on others."""
     whole, cut = model.read_bytes(), tmp_path / "cut.bin"
     for length in [*range(100), *range(100, len(whole), 9), len(whole) - 1]:
         cut.write_bytes(whole[:length])
@@ -172,7 +172,7 @@ def test_a_model_cut_anywhere_is_refused(tmp_path, model):
         assert filter_.classify(PROMPT).decision is SafetyDecision.UNAVAILABLE, length
 
 
-@pytest.mark.parametrize("setting", [5, 10])  # words beside each other, the longest part of a word
+@pytest.mark.parametrize("setting", [5, 10])  # word n-grams, the longest part of a word
 def test_a_model_that_would_make_fasttext_divide_by_zero_is_refused(tmp_path, model, setting):
     data, path = bytearray(model.read_bytes()), tmp_path / "broken.bin"
     for place, value in ((8, 0), (setting, 3)):
@@ -197,7 +197,7 @@ def test_fasttext_missing(monkeypatch, model):
     assert "fasttext-community" in result.reason
 
 
-def test_a_failed_load_is_tried_again(tmp_path, model):
+def test_a_failed_load_is_retried(tmp_path, model):
     now = 100.0
     path = tmp_path / "late.bin"
     filter_ = PromptSafetyFilter(classifier_path=path, clock=lambda: now)
@@ -210,7 +210,7 @@ def test_a_failed_load_is_tried_again(tmp_path, model):
     assert safety.RETRY_SECONDS < 10
     path.unlink()
     now += 1000
-    assert filter_.classify(PROMPT).decision is SafetyDecision.ALLOW  # loaded once, for good
+    assert filter_.classify(PROMPT).decision is SafetyDecision.ALLOW  # loaded once and kept
 
 
 @pytest.mark.parametrize("works", [True, False])
@@ -237,15 +237,15 @@ def test_one_load_serves_all_threads_that_wait_for_it(monkeypatch, model, works)
 
 def test_first_blocked(model):
     filter_ = PromptSafetyFilter(classifier_path=model)
-    asked = []
+    read = []
 
     def prompts():
         for prompt in (PROMPT, THREAT, "murder and torture"):
-            asked.append(prompt)
+            read.append(prompt)
             yield prompt
 
     assert first_blocked(filter_, prompts()).prompt == THREAT
-    assert asked == [PROMPT, THREAT]
+    assert read == [PROMPT, THREAT]
     assert first_blocked(filter_, [PROMPT]) is None
     assert first_blocked(filter_, []) is None
-    assert first_blocked(PromptSafetyFilter(classifier_path=None), [THREAT]) is None  # no verdict is no block
+    assert first_blocked(PromptSafetyFilter(classifier_path=None), [THREAT]) is None  # no verdict, no block

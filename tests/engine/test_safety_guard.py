@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import shutil
 import threading
 import time
@@ -15,17 +14,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptops.engine.safety import evaluation, guard, training
+from promptops.engine.safety import evaluation, fasttext_classifier
+from promptops.engine.safety.fasttext_classifier import inflections
 from promptops.engine.safety.guard import (
     MAX_BYTES,
     SHIPPED,
     DenyTerm,
     ModelSpec,
+    Probe,
+    Reading,
     SafetyCategory,
     SafetyGuard,
     SafetyLayer,
     SafetyModel,
     SafetyPolicy,
+    Terms,
     VerdictDecision,
     read_manifest,
 )
@@ -95,7 +98,7 @@ def test_hostile_texts_get_a_verdict(text):
 @pytest.mark.parametrize(
     "pattern", ["k ", "ﷺ", "a\u0301", "а1", "a!", "a . ", "aaa", "a_", "a", "\n", "[", "w w  ", "a</s>"]
 )
-def test_the_worst_texts_take_no_time(pattern):
+def test_the_slowest_texts_take_less_than_a_second(pattern):
     start = time.perf_counter()
     GUARD.check(pattern * (MAX_BYTES // len(pattern.encode())))
     assert time.perf_counter() - start < 1
@@ -125,7 +128,7 @@ def test_of_several_categories_near_1_the_surest_is_named(text, category):
 
 def test_size():
     assert GUARD.check("é" * (MAX_BYTES // 2 + 1)).decision is VerdictDecision.TOO_LONG
-    assert "shorten" in GUARD.check("a" * (MAX_BYTES + 1)).reason
+    assert "Shorten" in GUARD.check("a" * (MAX_BYTES + 1)).reason
     assert GUARD.check("a fox " * (MAX_BYTES // 6)).decision is ALLOW
 
 
@@ -139,24 +142,24 @@ def test_terms():
     assert (denied.decision, denied.layer, denied.words) == (BLOCK, SafetyLayer.DENY_TERMS, ("acme", "cola"))
     assert guard.check("zorgling").decision is BLOCK
     assert guard.check("Kill Bill").layer is SafetyLayer.ALLOW_TERMS
-    assert guard.check("kill bill and kill").decision is BLOCK  # excuses itself and nothing beside it
-    assert guard.check("acme kill bill cola").decision is UNAVAILABLE  # nothing closes up over it, and no model
+    assert guard.check("kill bill and kill").decision is BLOCK  # only the phrase itself is exempt
+    assert guard.check("acme kill bill cola").decision is UNAVAILABLE  # the gap stays, and there is no model
 
 
 @pytest.mark.parametrize(
     ("term", "text"),
     [
         ("мат", "мат"),
-        ("мат", "this мат is rude"),  # a Latin word's look among Latin words, and a word of its own among others
+        ("мат", "this мат is rude"),  # looks Latin beside Latin words, and not alone
         ("мат*", "this МАТом is rude"),
         ("αίμα", "red ΑΊΜΑ there"),
         ("ΤΟΥ", "red του there"),
         ("και το", "here και το there"),
-        ("a.i.", "A.I. here, a.i. there"),  # letters apart are one word where there are more of them
+        ("a.i.", "A.I. here, a.i. there"),  # spaced-out letters are one word if there are more of them
         ("a.i.", "an a.i. there"),
     ],
 )
-def test_terms_are_found_among_words_that_make_them_read_otherwise(term, text):
+def test_terms_are_found_beside_words_that_change_how_they_are_read(term, text):
     assert SafetyGuard(None, SafetyPolicy(deny_terms=[DenyTerm(term)])).check(text).decision is BLOCK
     assert SafetyGuard(None, SafetyPolicy(allow_terms=[term])).check(text).allowed
 
@@ -164,8 +167,8 @@ def test_terms_are_found_among_words_that_make_them_read_otherwise(term, text):
 def test_no_verdict_is_never_allow(monkeypatch):
     assert SafetyGuard(None).check(GOOD).decision is UNAVAILABLE
     assert GUARD.check(None).decision is UNAVAILABLE
-    assert GUARD.check("убийство человека").decision is UNAVAILABLE  # the model knows none of it
-    monkeypatch.setattr("promptops.engine.safety.guard.predict", lambda *_: 1 / 0)
+    assert GUARD.check("убийство человека").decision is UNAVAILABLE  # the model knows none of these words
+    monkeypatch.setattr("promptops.engine.safety.fasttext_classifier.predict", lambda *_: 1 / 0)
     assert GUARD.check(GOOD).decision is UNAVAILABLE
 
 
@@ -174,8 +177,8 @@ def test_words_that_the_model_does_not_know_hide_nothing():
     verdict = GUARD.check(f"{unknown} {BAD} {unknown}")
     assert (verdict.decision, verdict.category) == (BLOCK, SafetyCategory.VIOLENCE)
     assert set(verdict.words) <= set(BAD.split())
-    assert GUARD.check(f"{unknown} {GOOD} {unknown}").decision is UNAVAILABLE  # nobody read most of it
-    assert GUARD.check(f"{unknown} die {unknown}").decision is UNAVAILABLE  # a word says nothing of another language
+    assert GUARD.check(f"{unknown} {GOOD} {unknown}").decision is UNAVAILABLE  # the model knows too few words
+    assert GUARD.check(f"{unknown} die {unknown}").decision is UNAVAILABLE  # one word is no evidence of a language
 
 
 def test_missing_cut_and_swapped_files(tmp_path):
@@ -217,7 +220,7 @@ def test_foreign_models_need_a_map_of_their_labels(tmp_path):
     assert "self-test" in turned.reason
 
 
-def test_a_model_without_thresholds_has_no_opinion_that_could_pass_for_harmless():
+def test_without_thresholds_no_text_is_called_harmless():
     spec = replace(GUARD._model.get()[0].spec, thresholds={}, probes=())
     for policy in (None, SafetyPolicy(thresholds={})):
         guard = SafetyGuard(SafetyModel(spec), policy)
@@ -253,16 +256,16 @@ async def test_a_thousand_callers_on_first_use():
 
 
 async def test_long_texts_are_scored_off_the_loop_in_small_calls(monkeypatch):
-    """fastText holds Python's lock for as long as a call takes: `python -m benchmarks safety loop` has the figures."""
+    """fastText holds Python's lock during a call: `python -m benchmarks safety loop` has the figures."""
     calls: list[tuple[str, list[str]]] = []
 
     def predict(model, lines):
         calls.append((threading.current_thread().name, list(lines)))
         return real(model, lines)
 
-    real = guard.predict
+    real = fasttext_classifier.predict
     await GUARD.check_async(GOOD)
-    monkeypatch.setattr(guard, "predict", predict)
+    monkeypatch.setattr(fasttext_classifier, "predict", predict)
     await GUARD.check_async(GOOD)
     assert [name for name, _ in calls] == [threading.current_thread().name]
     calls.clear()
@@ -271,19 +274,19 @@ async def test_long_texts_are_scored_off_the_loop_in_small_calls(monkeypatch):
     whole, *windows = [lines for _, lines in calls]
     assert [len(line.split()) for line in whole] == [6 * 270]
     assert len(windows) > 20
-    assert all(len(lines) <= guard.BATCH for lines in windows)
-    assert all(len(line.split()) <= guard.WINDOW for lines in windows for line in lines)
+    assert all(len(lines) <= fasttext_classifier.BATCH for lines in windows)
+    assert all(len(line.split()) <= fasttext_classifier.WINDOW for lines in windows for line in lines)
 
 
 def test_a_thread_beside_the_loop_lets_go_again_and_again():
     """Between the steps of reading every piece, and between all calls to fastText."""
     pauses = []
     GUARD.check_beside(f"{GOOD} " * 270, lambda: pauses.append(1))
-    pieces, calls = 8100 // 400, 800 // guard.BATCH
+    pieces, calls = 8100 // 400, 800 // fasttext_classifier.BATCH
     assert len(pauses) > pieces * 6 + calls
 
 
-def test_an_event_loop_gets_its_turn_while_a_model_file_is_looked_at():
+def test_an_event_loop_gets_its_turn_while_a_model_file_is_checked():
     pauses = []
     load_fasttext(str(read_manifest(SHIPPED / "current.json").path), lambda: pauses.append(1))
     assert len(pauses) > 300  # of 30,000 words
@@ -312,115 +315,59 @@ async def test_a_loop_has_a_turn_between_the_texts_that_it_judges_itself(monkeyp
         ("stabber", "stabbed"),
         ("stabb", "stab"),
         ("poisonings", "poisoning"),
-        ("parties", "partied"),  # likely or not, only forms that a model knows are taken
+        ("parties", "partied"),  # unlikely forms do no harm: only those that a model knows are used
     ],
 )
 def test_forms_of_a_word(word, form):
-    assert form in guard.inflections(word)
-    assert word not in guard.inflections(word)
+    assert form in inflections(word)
+    assert word not in inflections(word)
 
 
 def test_short_words_have_no_forms():
-    assert guard.inflections("red") == guard.inflections("is") == guard.inflections("") == []
+    assert inflections("red") == inflections("is") == inflections("") == []
 
 
 def test_a_form_that_the_model_does_not_know_is_scored_as_one_that_it_knows():
     verdict = GUARD.check("a man beheads a stranger and his bloody corpse lies on the floor")
     assert verdict.decision == BLOCK
-    assert "beheads" in verdict.words  # as the text has it
+    assert "beheads" in verdict.words  # as in the text
     assert "beheads" in verdict.window
 
 
+class KeywordClassifier:
+    """A classifier that is not fastText: one word is harmful. It is its own `ClassifierSource`."""
+
+    ready = True
+    categories = frozenset({SafetyCategory.VIOLENCE})
+    thresholds = {SafetyCategory.VIOLENCE: 0.5}
+    probes = (Probe("a sword", SafetyCategory.VIOLENCE), Probe("a fox", None))
+    english_only = False
+
+    def get(self):
+        return self, None
+
+    def knows(self, text):
+        return 1.0
+
+    def read(self, text, pause=lambda: None, known_share=0.0):
+        score = float("sword" in text)
+        return Reading({SafetyCategory.VIOLENCE: score}, {SafetyCategory.VIOLENCE: " ".join(text)})
+
+    def weightiest(self, window, category, count=3):
+        return ("sword",)
+
+
+async def test_a_guard_takes_any_classifier_that_follows_the_protocol():
+    guard = SafetyGuard(KeywordClassifier())
+    assert guard.self_test() == []
+    verdict = await guard.check_async("a knight draws a sw0rd")
+    assert (verdict.decision, verdict.category, verdict.words) == (BLOCK, SafetyCategory.VIOLENCE, ("sword",))
+    assert guard.check(GOOD).decision is ALLOW
+    assert SafetyGuard(KeywordClassifier(), SafetyPolicy()).check(GOOD).decision is UNAVAILABLE  # no threshold
+
+
 def test_beginnings_of_words_are_looked_up_not_tried_one_by_one():
-    terms = guard.Terms(
-        [("ab*", SafetyCategory.HATE), ("abcd*", SafetyCategory.OTHER), ("abc", None), ("ab* cd", None)]
-    )
+    terms = Terms([("ab*", SafetyCategory.HATE), ("abcd*", SafetyCategory.OTHER), ("abc", None), ("ab* cd", None)])
     assert terms.first_in(["abcdef"]) == ("abcd", SafetyCategory.OTHER)
     assert terms.first_in(["abcc"]) == ("ab", SafetyCategory.HATE)
     assert terms.first_in(["a"]) is None
-
-
-def test_the_rubric():
-    rows = training.read_rubric(training.RUBRIC)
-    assert sum(row.harmful for row in rows) >= 150
-    assert sum(row.kind == training.HARD for row in rows) >= 100
-    assert sum(not row.harmful and row.kind != training.HARD for row in rows) >= 500
-    assert {row.kind for row in rows if row.harmful} == set(SafetyCategory)
-    seen = {normalize(item.text) for item in evaluation.read_sets(DATA)}
-    assert [row.text for row in rows if normalize(row.text) in seen] == []
-
-
-@pytest.fixture(scope="module")
-def judged():
-    return evaluation.judge(GUARD, GUARD._model.get()[0], evaluation.read_sets(DATA))
-
-
-def test_figures_on_texts_never_trained_on(judged):
-    for source in (evaluation.VIDEO, evaluation.ENHANCED, evaluation.IMAGE):
-        found = [one.stopped for one in judged if one.item.source == source]
-        assert sum(found) / len(found) <= 0.02, source
-    assert float(evaluation.aurocs(judged)[0]["AUROC"]) > 0.9
-
-
-def test_disguises(judged):
-    rows = evaluation.disguises(GUARD, [one.item.text for one in judged if one.item.harmful])
-    shares = {row["disguise"]: row["still blocked"] / row["blocked texts"] for row in rows}
-    assert shares.pop("padded with 50 words") >= 0.6
-    assert shares.pop("spaced letters, no gaps") >= 0.8  # where words begin is a guess
-    assert min(shares.values()) >= 0.95
-
-
-def test_training_is_reproducible_and_promotes_no_worse_model(tmp_path):
-    first = training.train(folder=tmp_path)
-    manifest = json.loads(first.manifest.read_text())
-    assert manifest["sha256"] == json.loads((SHIPPED / "current.json").read_text())["sha256"]
-    assert (tmp_path / manifest["file"]).stat().st_size < 2_000_000
-    assert not training.train(folder=tmp_path).changed
-
-    lines = training.RUBRIC.read_text().splitlines()
-    rows = training.read_rubric(training.RUBRIC)
-    worse = tmp_path / "worse.tsv"
-    kept = [
-        line
-        for line, row in zip(lines[1:], rows, strict=True)
-        if not row.harmful or row.held_out or len(row.text) % 9 == 0
-    ]
-    worse.write_text("\n".join([lines[0], *kept]) + "\n")
-    with pytest.raises(training.NotPromoted, match="worse"):
-        training.train(worse, tmp_path)
-    assert (tmp_path / "model-2.ftz").exists()
-    assert (tmp_path / "current.json").read_bytes() == first.manifest.read_bytes()
-
-
-@pytest.mark.parametrize(
-    ("auroc", "recall", "told"),
-    [
-        (0.95, 44 / 72, ""),
-        (0.941, 44 / 72, ""),
-        (0.93, 44 / 72, "AUROC 0.930 instead of 0.950"),
-        (0.95, 43 / 72, ""),  # one text of 72 is more than 0.01, and says nothing
-        (0.95, 42 / 72, "recall 0.583 instead of 0.611"),
-    ],
-)
-def test_a_model_is_worse_by_more_than_the_noise(auroc, recall, told):
-    def metrics(auroc: float, recall: float) -> training.Metrics:
-        return training.Metrics(198, 72, auroc, 0.01, 0.05, round(recall, 4), {})
-
-    assert training.worse_than(metrics(auroc, recall), metrics(0.95, 44 / 72)) == told
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("a\tb\n", "first line"),
-        ("label\tcategory\ttext\nbad\tx\ty\n", "Line 2.*safe or unsafe"),
-        ("label\tcategory\ttext\nunsafe\tx\ty\n", "no category"),
-        ("label\tcategory\ttext\nsafe\tx\n", "2 columns"),
-        ("label\tcategory\ttext\nsafe\tx\tA fox\nsafe\tx\ta FOX!\n", "Line 3.*repeats"),
-    ],
-)
-def test_a_wrong_rubric_is_refused_by_line(tmp_path, text, message):
-    path = tmp_path / "rubric.tsv"
-    path.write_text(text)
-    with pytest.raises(ValueError, match=message):
-        training.read_rubric(path)

@@ -1,4 +1,4 @@
-"""The language gate: other languages cannot be judged, English and borrowed words pass, and a block wins."""
+"""The language gate: other languages cannot be judged, English and borrowed words can, and a block wins."""
 
 import csv
 from collections import Counter
@@ -84,7 +84,7 @@ def test_borrowed_words_and_names_are_english(text):
         (
             "A woman walks on the beach in the morning light, soft focus. Luego el hombre mata a la mujer con un "
             "cuchillo y hay sangre por todas partes. The camera pans slowly over the ocean.",
-            "Spanish",  # a paragraph in it is enough
+            "Spanish",  # one paragraph is enough
         ),
     ],
 )
@@ -131,5 +131,5 @@ def test_every_unjudged_text_has_its_cause(monkeypatch):
     assert GUARD.check("zzxq zzyq zzwq").cause is UnjudgedCause.LANGUAGE
     assert GUARD.check("a" * (MAX_BYTES + 1)).cause is None
     assert GUARD.check(good).cause is None
-    monkeypatch.setattr("promptops.engine.safety.guard.predict", lambda *_: 1 / 0)
+    monkeypatch.setattr("promptops.engine.safety.fasttext_classifier.predict", lambda *_: 1 / 0)
     assert GUARD.check(good).cause is UnjudgedCause.OTHER

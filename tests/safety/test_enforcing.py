@@ -1,4 +1,4 @@
-"""Enforcing the safety filter: what the panel says that it would have done, and texts that cannot be judged."""
+"""Enforcing the safety filter: the forecast in the panel, and texts that can't be judged."""
 
 from datetime import timedelta
 
@@ -28,7 +28,7 @@ LANGUAGE_BLOCKS = {"mode": "enforce", "when_language": "block", "when_down": "bl
 
 
 def judged_run(*checks: dict, hours_ago: float = 1, **fields) -> Run:
-    """A run with an input and, if two are given, an output that the filter judged so."""
+    """Make a run whose input and, with a second check, output the filter has judged."""
     at = timezone.now() - timedelta(hours=hours_ago)
     values = {"source": "preview", "operation": "enhance", "temperature": 1, "max_tokens": 1, "latency_ms": 1}
     run = Run.objects.create(**(values | {"revision": 0, "status": "succeeded", "input": "text", "at": at} | fields))
@@ -47,7 +47,7 @@ DOWN = {"decision": "unavailable", "cause": "down"}
 
 @pytest.fixture
 def past():
-    """Runs by what would have become of them, and some that do not count."""
+    """Runs by their outcome if enforced, and some that do not count."""
     runs = {
         "harmful": [judged_run(CHINESE, HARMFUL)],
         "too_long": [judged_run(LONG)],
@@ -61,13 +61,13 @@ def past():
 
 
 def test_the_forecast_counts_each_run_once_and_links_to_exactly_those_runs(past, client_for, viewer):
-    found = forecast(SafetySettings.objects.get(pk=1))
-    assert found.runs == sum(map(len, past.values()))
-    assert found.counts == {outcome: len(past[outcome]) for outcome in OUTCOMES}
-    assert found.main_language == "Chinese"
+    result = forecast(SafetySettings.objects.get(pk=1))
+    assert result.runs == sum(map(len, past.values()))
+    assert result.counts == {outcome: len(past[outcome]) for outcome in OUTCOMES}
+    assert result.main_language == "Chinese"
     every = Run.objects.order_by("pk")
     for outcome in OUTCOMES:
-        html = client_for(viewer).get(f"{reverse('runs')}?{found.queries[outcome]}").content.decode()
+        html = client_for(viewer).get(f"{reverse('runs')}?{result.queries[outcome]}").content.decode()
         assert [run for run in every if f'/runs/{run.pk}/"' in html] == past[outcome]
         assert "Only runs from" in html
 
@@ -86,9 +86,9 @@ def test_at_most_a_thousand_runs_in_one_query_however_many_there_are():
     )
     config = SafetySettings.objects.get(pk=1)
     with CaptureQueriesContext(connection) as queries:
-        found = forecast(config)
+        result = forecast(config)
     assert len(queries) == 1
-    assert (found.runs, found.counts["language"], found.since) == (1_000, 50, runs[100].at)
+    assert (result.runs, result.counts["language"], result.since) == (1_000, 50, runs[100].at)
 
 
 def test_enforcing_warns_and_the_panel_offers_the_choices(past, client_for, releaser):
@@ -96,12 +96,12 @@ def test_enforcing_warns_and_the_panel_offers_the_choices(past, client_for, rele
     panel = " ".join(client.post(address, LANGUAGE_BLOCKS).content.decode().split())
     assert "<b>9 runs</b> judged in the last 24 hours" in panel
     assert "<b>1</b> blocked as harmful" in panel
-    assert "<b>3</b> refused because they cannot be judged (unknown language, mostly Chinese)" in panel
-    assert "<b>2</b> refused while the filter was down" in panel
+    assert "<b>3</b> blocked because they can't be judged (unknown language, mostly Chinese)" in panel
+    assert "<b>2</b> blocked while the filter was down" in panel
     assert "Enforce: block harmful and unjudged texts</button>" in panel
     given = LANGUAGE_BLOCKS | {"in_panel": "1", "when_language": "allow", "note": "try"}
     panel = " ".join(client.post(address, given).content.decode().split())
-    assert "<b>3</b> let pass though they cannot be judged (unknown language" in panel
+    assert "<b>3</b> let pass although they can't be judged (unknown language" in panel
     assert "Enforce: block harmful texts, let unknown languages pass</button>" in panel
     assert 'value="try"' in panel
     assert SafetySettings.objects.get(pk=1).mode == "shadow"
@@ -130,7 +130,7 @@ def test_the_button_says_what_it_does(client_for, releaser, language, down, butt
     assert "No run was judged in the last 24 hours" in panel
 
 
-def test_choices_that_are_taken_back_in_the_panel_leave_nothing_to_confirm(client_for, releaser):
+def test_choices_that_are_undone_in_the_panel_leave_nothing_to_confirm(client_for, releaser):
     change_safety(SafetyChange(mode="enforce"), by=Actor("Tests"), expected=0)
     client, address = client_for(releaser, htmx=True), reverse("safety")
     given = LANGUAGE_BLOCKS | {"expected": "1"}

@@ -1,4 +1,4 @@
-"""The migrations of the safety filter's choices and causes, with data, forth and back."""
+"""The migrations of the safety filter's choices and causes, with data, forward and back."""
 
 import pytest
 from django.db import connection

@@ -1,4 +1,4 @@
-"""The review queue over HTTP: what waits, what people say of it, and what that leaves behind."""
+"""The review queue over HTTP: verdicts that wait, reviews, and the examples that they make."""
 
 import pytest
 from django.db import connection
@@ -41,7 +41,7 @@ def waiting(queue: str = "blocked", text: str = BAD, **fields) -> SafetyCheck:
 
 
 def say(client, check: SafetyCheck, word: str, **given) -> str:
-    """Say a word, having looked at the text."""
+    """Answer as a person who has seen the text."""
     if word in ("right", "wrong"):
         client.post(reverse("safety_queue_decide", args=[check.pk]), {"say": "show"})
     return client.post(reverse("safety_queue_decide", args=[check.pk]), {"say": word} | given).content.decode()
@@ -85,9 +85,9 @@ def test_nobody_judges_a_masked_text_unseen(client_for, editor, releaser):
     client, address = client_for(editor, htmx=True), reverse("safety_queue_decide", args=[check.pk])
     page = client.get(reverse("safety_queue")).content.decode()
     assert 'value="right"' not in page
-    assert 'data-press="v r w"' in page  # the keys show it first
-    client_for(releaser).post(address, {"say": "show"})  # somebody else has seen it
-    assert "Show the text before you say" in client.post(address, {"say": "right"}).content.decode()
+    assert 'data-press="v r w"' in page  # the keys show the text first
+    client_for(releaser).post(address, {"say": "show"})  # another person has seen the text
+    assert "Show the text before you review" in client.post(address, {"say": "right"}).content.decode()
     assert not SafetyExample.objects.exists()
     assert 'value="right"' in say(client, check, "show")
     client.post(address, {"say": "right"})
@@ -97,23 +97,23 @@ def test_nobody_judges_a_masked_text_unseen(client_for, editor, releaser):
 def test_a_category_can_be_chosen_and_must_exist(client_for, editor):
     check = waiting("borderline")
     client = client_for(editor, htmx=True)
-    assert "Choose what kind of harm" in say(client, check, "wrong", category="<b>")
-    assert "is right or wrong" in say(client, check, "maybe")
+    assert "Choose the kind of harm" in say(client, check, "wrong", category="<b>")
+    assert "whether the verdict is right or wrong" in say(client, check, "maybe")
     assert not SafetyExample.objects.exists()
     say(client, check, "wrong", category="hate")
     assert SafetyExample.objects.get().category == "hate"
 
 
-def test_a_review_is_taken_back_and_nobody_reviews_twice(client_for, editor, releaser):
+def test_a_review_is_undone_and_nobody_reviews_twice(client_for, editor, releaser):
     check = waiting()
     client = client_for(editor, htmx=True)
-    assert "Take it back" in say(client, check, "right")
-    assert "reviewed this verdict already" in say(client_for(releaser, htmx=True), check, "wrong")
+    assert 'value="back"' in say(client, check, "right")
+    assert "already reviewed this verdict" in say(client_for(releaser, htmx=True), check, "wrong")
     assert "Show the text" in say(client, check, "back")
     check.refresh_from_db()
     assert check.review == ""
     assert not SafetyExample.objects.exists()
-    assert "is not reviewed" in say(client, check, "back")
+    assert "no review to undo" in say(client, check, "back")
 
 
 def test_the_queue_is_narrowed_skipped_and_ends(client_for, editor):
@@ -129,7 +129,7 @@ def test_the_queue_is_narrowed_skipped_and_ends(client_for, editor):
     response = client.post(reverse("safety_queue_decide", args=[second.pk]), {"say": "right", "queue": "reported"})
     assert response["HX-Push-Url"] == f"{address}?queue=reported&before={second.pk}"
     news = client.get(address, {"queue": "reported"}, headers={"HX-Target": "queue-counts"})
-    assert "HX-Push-Url" not in news  # the page follows what others do, and its reader went nowhere
+    assert "HX-Push-Url" not in news  # the page follows other people, and its reader stays on it
 
 
 def test_a_verdict_is_reported_from_the_page_of_its_run(client_for, editor, viewer):
@@ -152,7 +152,7 @@ def test_a_verdict_is_reported_from_the_page_of_its_run(client_for, editor, view
     assert SafetyCheck.objects.count() == 1
 
 
-def test_erasing_a_run_drops_its_example_and_its_place(client_for, editor, administrator):
+def test_erasing_a_run_deletes_its_example_and_empties_its_place_in_the_queue(client_for, editor, administrator):
     check = waiting()
     say(client_for(editor, htmx=True), check, "right")
     client_for(administrator).post(reverse("run_erase", args=[check.run_id]), {"confirm": "1"})

@@ -1,4 +1,4 @@
-"""Rolling the safety filter back: the values that a release stores, and releases of older shapes."""
+"""Rolling the safety filter back: the values that a release stores, and releases with older values."""
 
 import pytest
 
@@ -30,15 +30,15 @@ def terms() -> set[Term]:
     return {Term(term.kind, term.text, term.category) for term in SafetyTerm.objects.all()}
 
 
-def kept_as(revision: int, safety: dict) -> None:
-    """Make the release look like one that an earlier PromptOps made."""
+def store_as(revision: int, safety: dict) -> None:
+    """Make the release look like one of an earlier PromptOps."""
     release = Release.objects.get(pk=revision)
     release.configuration["safety"] = safety
     release.save()
 
 
 def test_a_rollback_sets_exactly_what_was_set(actor):
-    # A threshold that equals the model's own is set all the same: another model would not change it.
+    # A set threshold that equals the model's own stays set: another model would not change it.
     thresholds = {"violence": 0.9, "hate": round(own()["hate"], 6)}
     first = change(actor, mode="enforce", when_language="allow", thresholds=thresholds, terms=TERMS)
     second = change(actor, mode="off", when_language="block", when_down="allow", thresholds={}, terms=())
@@ -60,14 +60,14 @@ def test_a_rollback_to_the_installation(actor):
 
 
 @pytest.mark.parametrize("digits", [4, 6])
-def test_a_release_that_keeps_the_shown_values_only_is_still_readable(actor, digits):
+def test_a_release_that_stores_only_the_shown_values_is_still_readable(actor, digits):
     first = change(actor, mode="off")
     in_force = {name: round(value, digits) for name, value in own().items()} | {"violence": 0.9}
-    kept_as(
+    store_as(
         first,
         {
             "mode": "enforce",
-            "when_unavailable": "allow",  # the oldest releases have one choice for both
+            "when_unavailable": "allow",  # the oldest releases have one choice for both causes
             "model": 1,
             **{f"{name}_from": value for name, value in in_force.items()},
             "allow_terms": "shoot a sunset",
@@ -81,26 +81,26 @@ def test_a_release_that_keeps_the_shown_values_only_is_still_readable(actor, dig
     assert terms() == set(TERMS)
 
 
-def test_a_rollback_is_refused_where_nothing_is_known(actor):
+def test_a_rollback_to_an_unknown_state_is_refused(actor):
     first = change(actor, mode="enforce")
-    with pytest.raises(Refused, match="It is not known"):
+    with pytest.raises(Refused, match="is unknown"):
         roll_back(99, by=actor, expected=first)
-    kept_as(first, Release.objects.get(pk=first).configuration["safety"] | {"model": 99})
+    store_as(first, Release.objects.get(pk=first).configuration["safety"] | {"model": 99})
     with pytest.raises(Refused, match="its model is gone"):
         roll_back(first, by=actor, expected=first)
     Release.objects.filter(pk=first).update(configuration=None)
-    with pytest.raises(Refused, match="It is not known"):
+    with pytest.raises(Refused, match="is unknown"):
         roll_back(first, by=actor, expected=first)
 
 
-def test_a_rollback_is_refused_when_somebody_was_faster(actor):
+def test_a_rollback_is_refused_if_the_filter_has_changed_since(actor):
     first = change(actor, mode="enforce")
     change(actor, mode="off")
     with pytest.raises(Stale):
         roll_back(first, by=actor, expected=first)
 
 
-def test_the_safety_filter_is_the_part_that_can_be_rolled_back_as_a_whole():
+def test_only_the_safety_filter_can_be_rolled_back_as_a_whole():
     rolled_back = {
         part
         for part in ("template", "provider", "variable", "settings", "safety")

@@ -60,7 +60,7 @@ def test_a_new_installation_has_the_shipped_model_and_begins_in_shadow():
     assert SafetySettings.objects.get(pk=1).model.data == b""
 
 
-def test_a_change_is_one_release_that_the_audit_and_the_timeline_tell(actor, django_capture_on_commit_callbacks):
+def test_a_change_is_one_release_with_an_audit_entry(actor, django_capture_on_commit_callbacks):
     with django_capture_on_commit_callbacks(execute=True):
         config = change(
             actor,
@@ -89,8 +89,8 @@ def test_a_change_is_one_release_that_the_audit_and_the_timeline_tell(actor, dja
         "deny_terms": "acme cola (other)",
     }
     assert (entry.note, entry.revision) == ("why", 1)
-    kept = Release.objects.get(pk=1).configuration["safety"]
-    assert (kept["mode"], kept["model"], kept["deny_terms"]) == ("enforce", 1, "acme cola (other)")
+    stored = Release.objects.get(pk=1).configuration["safety"]
+    assert (stored["mode"], stored["model"], stored["deny_terms"]) == ("enforce", 1, "acme cola (other)")
     spec = live.current().safety
     assert (spec.mode, spec.blocks_when_down) == ("enforce", False)
     assert spec.policy.thresholds[SafetyCategory.VIOLENCE] == 0.9
@@ -98,7 +98,7 @@ def test_a_change_is_one_release_that_the_audit_and_the_timeline_tell(actor, dja
     assert spec.guard.check("drink Acme Cola in the sun").reason == 'The text has the deny term "acme cola"'
 
 
-def test_what_is_not_given_stays(actor):
+def test_a_change_leaves_other_parts_unchanged(actor):
     change(actor, mode="enforce", terms=(Term("deny", "acme", "other"),))
     change(actor, when_language="allow", when_down="allow")
     config = SafetySettings.objects.get(pk=1)
@@ -110,35 +110,35 @@ def test_what_is_not_given_stays(actor):
 
 
 @pytest.mark.parametrize(
-    ("parts", "told"),
+    ("parts", "message"),
     [
         ({"mode": "loud"}, "loud"),
         ({"when_down": "maybe"}, "maybe"),
         ({"when_language": "maybe"}, "maybe"),
-        ({"thresholds": {"rude": 0.5}}, "no category rude"),
+        ({"thresholds": {"rude": 0.5}}, "Unknown category: rude"),
         ({"thresholds": {"hate": 0.0}}, "0.01 to 1"),
         ({"thresholds": {"hate": 1.5}}, "0.01 to 1"),
         ({"thresholds": {"hate": float("nan")}}, "0.01 to 1"),
         ({"thresholds": {"hate": "0.5"}}, "0.01 to 1"),
         ({"terms": (Term("deny", "acme", ""),)}, "Choose a category"),
         ({"terms": (Term("deny", "acme", "rude"),)}, "Choose a category"),
-        ({"terms": (Term("maybe", "acme"),)}, "not maybe"),
-        ({"terms": (Term("allow", "  "),)}, "no word"),
-        ({"terms": (Term("allow", "***"),)}, "no word"),
+        ({"terms": (Term("maybe", "acme"),)}, "Unknown kind of term: maybe"),
+        ({"terms": (Term("allow", "  "),)}, "no letters or digits"),
+        ({"terms": (Term("allow", "***"),)}, "no letters or digits"),
         ({"terms": (Term("allow", "a" * 201),)}, "longer than 200"),
-        ({"terms": (Term("allow", "a\x00b"),)}, "broken"),
-        ({"terms": (Term("allow", "a\ud800b"),)}, "broken"),
+        ({"terms": (Term("allow", "a\x00b"),)}, "invalid characters"),
+        ({"terms": (Term("allow", "a\ud800b"),)}, "invalid characters"),
         ({"terms": tuple(Term("allow", f"word{n}") for n in range(2001))}, "at most 2,000"),
     ],
 )
-def test_what_cannot_be_used_is_refused_and_nothing_changes(actor, parts, told):
+def test_invalid_values_are_refused_and_nothing_changes(actor, parts, message):
     with pytest.raises(ValidationError) as refused:
         change(actor, **parts)
-    assert told in " ".join(refused.value.messages)
+    assert message in " ".join(refused.value.messages)
     assert LiveConfiguration.objects.get(pk=1).revision == 0
 
 
-def test_two_at_once(actor):
+def test_a_change_is_refused_if_the_filter_has_changed_since(actor):
     change(actor, mode="off")
     with pytest.raises(Stale):
         change_safety(SafetyChange(mode="enforce"), by=actor, expected=0)
@@ -161,7 +161,7 @@ WHOLE = (SHIPPED / "model-1.ftz").read_bytes() + b"\0"  # another file, of the s
 def test_another_model_goes_live_and_back(actor, django_capture_on_commit_callbacks, tmp_path):
     first, second = SafetyModelVersion.objects.get(number=1), new_version(WHOLE)
     live.current()
-    guards.model_of(second).get()  # here, since another thread does not see what this test has not committed
+    guards.model_of(second).get()  # here, since other threads do not see what this test has not committed
     with django_capture_on_commit_callbacks(execute=True):
         config = use_model(second, by=actor, expected=0, note="newer")
     assert live.current().safety.model_number == 2
@@ -177,24 +177,24 @@ def test_another_model_goes_live_and_back(actor, django_capture_on_commit_callba
     assert Release.objects.get(pk=2).configuration["safety"]["model"] == 1
 
 
-@pytest.mark.parametrize("found", [None, b"", WHOLE[:500_000], b"something else", b"\0" * len(WHOLE)])
-def test_a_cached_file_that_is_not_what_it_should_be_is_made_anew(found, tmp_path):
+@pytest.mark.parametrize("content", [None, b"", WHOLE[:500_000], b"something else", b"\0" * len(WHOLE)])
+def test_a_cached_file_that_is_not_what_it_should_be_is_replaced(content, tmp_path):
     version = new_version(WHOLE)
     cached = tmp_path / "safety-cache" / f"{version.sha256}.ftz"
-    if found is not None:
+    if content is not None:
         cached.parent.mkdir()
-        cached.write_bytes(found)
+        cached.write_bytes(content)
     assert guards.model_of(version).get()[1] is None
     assert cached.read_bytes() == WHOLE
     assert [path.name for path in cached.parent.iterdir()] == [cached.name]
 
 
 @pytest.mark.parametrize(
-    ("data", "sha256", "manifest", "told"),
+    ("data", "sha256", "manifest", "message"),
     [
-        (b"", "a" * 64, {}, "model-2.ftz that should ship with PromptOps is missing, or is another one"),
-        (b"", "b" * 64, {"file": "../../../secret"}, "secret that should ship with PromptOps is missing"),
-        (WHOLE[:500_000], "c" * 64, {}, "is not what its manifest describes"),
+        (b"", "a" * 64, {}, "model-2.ftz that ships with PromptOps is missing or has changed"),
+        (b"", "b" * 64, {"file": "../../../secret"}, "secret that ships with PromptOps is missing"),
+        (WHOLE[:500_000], "c" * 64, {}, "is not the one that its manifest describes"),
         (WHOLE[:500_000], "", {}, "not a whole fastText model"),
         (b"no model at all", "", {}, "could not be loaded"),
         (WHOLE, "", {"labels": {"safe": None}}, "are not mapped to a category"),
@@ -202,11 +202,11 @@ def test_a_cached_file_that_is_not_what_it_should_be_is_made_anew(found, tmp_pat
         (WHOLE, "", {"thresholds": {"rude": 1}}, "not the manifest of a safety model"),
     ],
 )
-def test_a_model_that_cannot_be_loaded_is_unavailable_with_the_reason(data, sha256, manifest, told):
+def test_a_model_that_cannot_be_loaded_is_unavailable_with_the_reason(data, sha256, manifest, message):
     version = new_version(data, sha256, **manifest)
     model, reason = guards.model_of(version).get()
     assert model is None
-    assert told in reason
+    assert message in reason
     verdict = guards.SafetyGuard(guards.model_of(version)).check("a fox")
     assert (verdict.decision, verdict.reason) == (VerdictDecision.UNAVAILABLE, reason)
 
@@ -221,32 +221,32 @@ def test_a_shipped_file_that_was_swapped_is_unavailable(monkeypatch, tmp_path):
 
 
 def test_a_setting_that_broke_the_policy_would_not_stop_the_server(actor):
-    """Thresholds and terms of a database that was changed by hand."""
+    """As when somebody edits the database by hand."""
     SafetySettings.objects.filter(pk=1).update(thresholds={"rude": 1})
     spec = live.load().safety
     assert spec.guard.check(BAD).decision == VerdictDecision.UNAVAILABLE
     assert "rude" in spec.guard.check(BAD).reason
 
 
-def test_migrating_back_asks_for_no_column_that_is_not_there_any_more():
+def test_migrating_back_reads_no_column_that_is_gone():
     before = MigrationLoader(None).project_state(("promptops", "0018_release_comparison")).apps
-    # The row cannot be read: this database has lost a column that the older one had.
+    # The row cannot be read: this database lacks a column of the older one.
     with CaptureQueriesContext(connection) as captured, suppress(DatabaseError), transaction.atomic():
         ensure_single_rows("default", apps=before)
-    asked = " ".join(query["sql"] for query in captured)
-    assert "promptops_safetysettings" in asked
-    assert "terms_revision" not in asked
+    statements = " ".join(query["sql"] for query in captured)
+    assert "promptops_safetysettings" in statements
+    assert "terms_revision" not in statements
 
 
 def test_python_does_not_end_while_the_filter_is_loaded():
-    found, done = [], threading.Event()
+    daemons, done = [], threading.Event()
 
     class Guard:
         def self_test(self):
-            found.append(threading.current_thread().daemon)
+            daemons.append(threading.current_thread().daemon)
             done.set()
             return []
 
     guards.warm_up(SimpleNamespace(mode=SafetyMode.SHADOW, guard=Guard()))
     assert done.wait(5)
-    assert found == [False]
+    assert daemons == [False]

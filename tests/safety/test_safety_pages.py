@@ -41,7 +41,7 @@ def change(**parts):
 
 
 async def run(publish, make_user, *texts: str, input: str = "a fox runs through fresh snow", **parts):
-    """One preview with the filter set so: the frames of the page, and what the provider was asked."""
+    """Run one preview with these settings; return the frames of the page, and the requests to the provider."""
     async with loopback(answer_with(*streamed(*texts))) as upstream:
         editor = await prepare(publish, make_user, upstream.url)
         if parts:
@@ -84,7 +84,7 @@ async def test_shadow_lets_through_what_it_would_block_and_masks_it_afterwards(p
     assert (kept.status, kept.input_masked, kept.output_masked) == ("succeeded", True, True)
 
 
-async def test_off_asks_nobody(publish, make_user):
+async def test_off_judges_nothing(publish, make_user):
     html, _ = await run(publish, make_user, "A fox.", input=BAD, mode="off")
     assert "A fox." in html[-1]
     assert not await SafetyCheck.objects.aexists()
@@ -100,7 +100,7 @@ async def test_enforced_text_is_held_and_comes_whole(publish, make_user):
     assert (await Run.objects.aget()).status == "succeeded"
 
 
-async def test_a_blocked_input_asks_no_provider(publish, make_user):
+async def test_a_blocked_input_calls_no_provider(publish, make_user):
     html, asked = await run(publish, make_user, "A fox.", input=BAD, mode="enforce")
     assert asked == []
     assert "The safety filter blocked the input: violence" in html[-1]
@@ -132,7 +132,7 @@ async def test_a_blocked_output_never_reaches_the_page(publish, make_user):
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("values", "message"),
     [
         ({"input": "drink acme cola"}, "it has the deny term &quot;acme cola&quot; (other)"),
         ({"input": "a " * 4097}, "longer than 8,192 bytes"),
@@ -146,21 +146,21 @@ async def test_a_blocked_output_never_reaches_the_page(publish, make_user):
         ),
     ],
 )
-async def test_what_else_is_withheld(publish, make_user, given, told):
+async def test_other_texts_that_are_withheld(publish, make_user, values, message):
     terms = (Term("deny", "acme cola", "other"),)
-    html, asked = await run(publish, make_user, "A fox.", mode="enforce", terms=terms, **given)
-    assert told in html[-1]
+    html, asked = await run(publish, make_user, "A fox.", mode="enforce", terms=terms, **values)
+    assert message in html[-1]
     assert asked == []
 
 
-async def test_failing_open_lets_pass_what_cannot_be_judged(publish, make_user):
-    given = {
+async def test_failing_open_lets_unjudged_texts_pass(publish, make_user):
+    values = {
         "mode": "enforce",
         "when_language": "allow",
         "when_down": "allow",
         "input": "ein Fuchs rennt schnell durch frischen Schnee",
     }
-    html, asked = await run(publish, make_user, "A fox in the snow.", **given)
+    html, asked = await run(publish, make_user, "A fox in the snow.", **values)
     assert len(asked) == 1
     assert "A fox in the snow." in html[-1]
     found = (await checks())["input"]
@@ -185,7 +185,7 @@ async def test_a_missing_model(publish, make_user, monkeypatch, tmp_path, unavai
     assert "model-1.ftz" in alerts[0].text
 
 
-async def test_a_run_that_is_given_up_is_judged_too(publish, make_user):
+async def test_a_canceled_run_is_judged_too(publish, make_user):
     async with loopback(answer_with(then=lambda: asyncio.sleep(5))) as upstream:
         editor = await prepare(publish, make_user, upstream.url)
         async with page_socket(editor) as socket:
@@ -296,27 +296,27 @@ def test_blocked_text_is_masked_until_an_editor_asks_and_that_is_audited(client_
     assert "beheaded" not in client_for(editor).get(reverse("run", args=[made.pk])).content.decode()
 
 
-def test_scores_stand_beside_the_thresholds_of_their_time(client_for, editor):
+def test_scores_have_the_thresholds_of_their_revision_beside_them(client_for, editor):
     first = change(thresholds={"violence": 0.5})
     made = blocked_run(revision=first.changed_revision)
     change(thresholds={"violence": 0.99})
     for address in (reverse("run", args=[made.pk]), reverse("safety_queue")):
         assert '<b>0.97</b> <span class="faint">over 0.50</span>' in client_for(editor).get(address).content.decode()
     assert f"thresholds of r{made.revision}" in client_for(editor).get(reverse("run", args=[made.pk])).content.decode()
-    # Nobody knows those of a revision whose configuration was not kept.
+    # The thresholds of a revision without a stored configuration are unknown.
     older = client_for(editor).get(reverse("run", args=[blocked_run().pk])).content.decode()
     assert "0.97" in older
     assert "over 0" not in older
     assert "thresholds of" not in older
 
 
-def test_a_run_with_nothing_to_reveal_is_shown_and_nothing_is_audited(client_for, editor):
+def test_a_run_without_masked_text_is_shown_and_nothing_is_audited(client_for, editor):
     made = blocked_run(input_masked=False, status="succeeded")
     assert client_for(editor).post(reverse("run_reveal", args=[made.pk])).status_code == 200
     assert not AuditEntry.objects.filter(action="run.revealed").exists()
 
 
-def test_erasing_takes_the_words_of_verdicts_too(client_for, administrator):
+def test_erasing_a_run_erases_the_words_of_its_verdicts(client_for, administrator):
     made = blocked_run()
     client_for(administrator).post(reverse("run_erase", args=[made.pk]), {"confirm": "1"})
     check = SafetyCheck.objects.get()
@@ -325,13 +325,13 @@ def test_erasing_takes_the_words_of_verdicts_too(client_for, administrator):
     assert client_for(administrator).get(reverse("run", args=[made.pk])).status_code == 200
 
 
-def test_prompt_sets_take_no_masked_inputs():
+def test_prompt_sets_have_no_masked_inputs():
     blocked_run()
     blocked_run(input="a fox", input_masked=False, status="succeeded")
     assert past_inputs("enhance", 10) == ["a fox"]
 
 
-def test_the_list_is_narrowed_to_what_the_filter_found(client_for, viewer):
+def test_the_list_of_runs_is_filtered_by_verdict(client_for, viewer):
     blocked = blocked_run()
     would = blocked_run(status="succeeded")
     fine = blocked_run(status="succeeded", input="a fox", input_masked=False)
@@ -348,7 +348,7 @@ def test_the_list_is_narrowed_to_what_the_filter_found(client_for, viewer):
 
 
 @pytest.mark.parametrize(
-    ("parts", "told", "level"),
+    ("parts", "message", "level"),
     [
         ({"mode": "off"}, "The safety filter is off", "bad"),
         ({"mode": "enforce", "when_language": "allow", "when_down": "allow"}, "fails open", "warn"),
@@ -356,15 +356,15 @@ def test_the_list_is_narrowed_to_what_the_filter_found(client_for, viewer):
         ({"terms": (Term("deny", "fox", "other"),)}, "The safety filter is failing", "bad"),
     ],
 )
-def test_pages_shout(client_for, viewer, parts, told, level):
+def test_pages_show_alerts(client_for, viewer, parts, message, level):
     change(**parts)
     for address in (reverse("overview"), reverse("safety")):
         html = client_for(viewer).get(address).content.decode()
-        assert told in html
+        assert message in html
         assert f'class="notice {level}" role="alert"' in html
 
 
-def test_a_filter_that_works_is_quiet(client_for, viewer):
+def test_a_working_filter_shows_no_alert(client_for, viewer):
     for address in (reverse("overview"), reverse("safety")):
         assert 'role="alert"' not in client_for(viewer).get(address).content.decode()
 
@@ -380,7 +380,7 @@ def test_a_releaser_reviews_and_releases_the_mode(client_for, releaser, editor):
     assert SafetySettings.objects.get(pk=1).mode == "shadow"
     done = client.post(address, given | {"confirm": "1", "note": "ready"})
     assert done["HX-Redirect"] == address
-    # The page that is being left hears of the release, too, and refreshes; the next one tells how it went.
+    # The old page refreshes on the release, too; only the next page shows the result.
     assert "toast success" not in client.get(address).content.decode()
     assert "toast success" in client.get(address, headers={"HX-Request": "false"}).content.decode()
     assert live.current().safety.mode == "enforce"

@@ -1,4 +1,4 @@
-"""Training a new model from what people reviewed: the page, the command, and what is refused."""
+"""Training a new model from reviewed texts: the page, the command, and refusals."""
 
 import io
 import re
@@ -13,7 +13,8 @@ from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
-from promptops.engine.safety.training import RUBRIC, Step
+from promptops.engine.safety.fitting import Step
+from promptops.engine.safety.rubric import RUBRIC
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused
 from promptops.ledger.models import AuditEntry
@@ -28,13 +29,13 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def _fresh_models(settings, tmp_path, monkeypatch):
     settings.VAR_DIR = tmp_path
-    monkeypatch.setattr(safety_training, "SETS", tmp_path / "none")  # they take seconds
+    monkeypatch.setattr(safety_training, "SETS", tmp_path / "none")  # evaluating on them takes seconds
     yield
     guards.forget_models()
 
 
 def examples(label: str = "unsafe", category: str = "violence", count: int = 12) -> None:
-    """Texts of which none is held out, so that the figures are about the same texts."""
+    """Make reviewed texts that are not held out, so that both models are measured on the same texts."""
     made = 0
     for number in range(1000):
         text = f"zorgling\tnumber {number}\nflattens the quiet plaza"
@@ -44,7 +45,7 @@ def examples(label: str = "unsafe", category: str = "violence", count: int = 12)
 
 
 def train(client, releaser) -> str:
-    """Start a training on the page, do it here and now, and return the card that tells how it went."""
+    """Start a training on the page, run it here, and return the page's card with its result."""
     assert client.post(reverse("safety_training")).status_code == 200
     training = SafetyTraining.objects.first()
     assert training.state == "running"
@@ -54,14 +55,14 @@ def train(client, releaser) -> str:
 
 @pytest.fixture
 def sets(tmp_path, monkeypatch) -> None:
-    """Texts from elsewhere, one for each evaluation set."""
+    """One text for each evaluation set."""
     (tmp_path / "video_prompts.tsv").write_text("prompt\tenhanced\na fox\ta fox in snow\n")
     (tmp_path / "image_prompts.tsv").write_text("prompt\tcategory\na fox\tAnimals\n")
     (tmp_path / "xstest.tsv").write_text("prompt\tlabel\ttype\nkill them all\tunsafe\tcontrast\n")
     monkeypatch.setattr(safety_training, "SETS", tmp_path)
 
 
-def test_a_model_learns_what_people_reviewed_is_evaluated_and_goes_live_by_the_panel(
+def test_a_model_learns_reviewed_texts_is_evaluated_and_goes_live_by_the_panel(
     client_for, releaser, editor, sets, monkeypatch
 ):
     examples()
@@ -94,12 +95,12 @@ def test_a_model_learns_what_people_reviewed_is_evaluated_and_goes_live_by_the_p
     assert "72 harmful and 198 harmless held-out texts" in page
 
 
-def test_nothing_new_is_told(client_for, releaser):
+def test_a_training_with_nothing_new_to_learn_is_refused(client_for, releaser):
     assert "the same as model 1" in train(client_for(releaser, htmx=True), releaser)
     assert SafetyModelVersion.objects.count() == 1
 
 
-def test_the_same_model_with_other_thresholds_offers_these(client_for, releaser):
+def test_the_same_model_with_other_thresholds_offers_the_thresholds(client_for, releaser):
     version = SafetyModelVersion.objects.get(number=1)
     own = version.manifest["thresholds"]
     SafetyModelVersion.objects.update(manifest=version.manifest | {"thresholds": own | {"violence": 0.5}})
@@ -115,7 +116,7 @@ def test_a_worse_model_is_refused_with_the_figures(client_for, releaser):
     for line in RUBRIC.read_text(encoding="utf-8").splitlines()[1:]:
         label, _, text = line.split("\t")
         row = safety_training.Row(True, "x", text)
-        if label == "unsafe" and not row.held_out:  # somebody calls nearly everything harmless
+        if label == "unsafe" and not row.held_out:  # somebody marks nearly everything harmless
             SafetyExample.objects.create(label="safe", text=text, user_name="Eve")
     SafetyExample.objects.filter(pk__in=SafetyExample.objects.values_list("pk")[:40]).delete()
     html = train(client_for(releaser, htmx=True), releaser)
@@ -124,26 +125,26 @@ def test_a_worse_model_is_refused_with_the_figures(client_for, releaser):
     assert SafetyModelVersion.objects.count() == 1
 
 
-def test_one_training_at_a_time_and_one_that_was_lost_is_told(client_for, releaser, viewer):
+def test_one_training_at_a_time_and_a_lost_one_shows_its_end(client_for, releaser, viewer):
     client = client_for(releaser, htmx=True)
     assert client.post(reverse("safety_training")).status_code == 200
     again = client.post(reverse("safety_training"))
     assert again.status_code == 409
-    assert "under way already" in again.content.decode()
+    assert "in progress" in again.content.decode()
     page = client_for(viewer).get(reverse("safety_models")).content.decode()
     assert 'aria-current="step"' in page
     assert "every 1s" in page
     assert "Cancel the training" not in page
     SafetyTraining.objects.update(seen_at=timezone.now() - LOST_AFTER - timedelta(seconds=1))  # its server died
     page = client.get(reverse("safety_training")).content.decode()
-    assert "The server that trained ended" in page
+    assert "The server that ran the training stopped" in page
     assert "every 1s" not in page
     assert client.post(reverse("safety_training")).status_code == 200
     assert list(SafetyTraining.objects.values_list("state", flat=True)) == ["running", "failed"]
 
 
 @pytest.mark.parametrize("step", [Step.NORMALIZE, Step.COMPARE])
-def test_a_canceled_training_keeps_nothing_and_ends_its_process(client_for, releaser, viewer, monkeypatch, step):
+def test_a_canceled_training_saves_nothing_and_ends_its_process(client_for, releaser, viewer, monkeypatch, step):
     client = client_for(releaser, htmx=True)
     examples()
     client.post(reverse("safety_training"))
@@ -152,30 +153,33 @@ def test_a_canceled_training_keeps_nothing_and_ends_its_process(client_for, rele
     assert client_for(viewer).post(address).status_code == 403
     follow, children = safety_training._follow, []
 
-    def cancel_at(child, told):
+    def cancel_at(child, on_step):
         children.append(child)
 
-        def heard(now):
+        def cancel_first(now):
             if now == step:
                 assert client.post(address).status_code == 200
-            told(now)
+            on_step(now)
 
-        follow(child, heard)
+        follow(child, cancel_first)
 
     monkeypatch.setattr(safety_training, "_follow", cancel_at)
     safety_training.run(training.pk, by=Actor(user=releaser, name=releaser.name))
     assert [child.poll() is not None for child in children] == [True]
     assert SafetyModelVersion.objects.count() == 1
-    assert "Rita Releaser canceled it; nothing was kept." in client.get(reverse("safety_training")).content.decode()
+    assert (
+        "Rita Releaser canceled the training. Nothing was saved."
+        in client.get(reverse("safety_training")).content.decode()
+    )
     assert AuditEntry.objects.filter(action="safety.training_canceled").count() == 1
     assert client.post(address).status_code == 409
 
 
-def test_a_trainer_that_dies_is_told(client_for, releaser, monkeypatch):
+def test_a_trainer_that_dies_is_reported(client_for, releaser, monkeypatch):
     follow = safety_training._follow
-    monkeypatch.setattr(safety_training, "_follow", lambda child, told: (child.kill(), follow(child, told)))
+    monkeypatch.setattr(safety_training, "_follow", lambda child, on_step: (child.kill(), follow(child, on_step)))
     html = train(client_for(releaser, htmx=True), releaser)
-    assert "The training process was ended by signal 9" in html
+    assert "Signal 9 ended the training process" in html
     assert SafetyModelVersion.objects.count() == 1
 
 
@@ -194,11 +198,11 @@ def test_hostile_examples_do_not_break_a_training(actor, text):
     SafetyExample.objects.create(label="unsafe", category="hate", text=text, user_name="Ada")
     rows = safety_training._together([], safety_training._examples(), lambda: None)
     assert len(rows) <= 1
-    assert all(row.harmful for row in rows)  # the newest holds
+    assert all(row.harmful for row in rows)  # the newest review counts
     assert all(not set("\t\n") & set(row.text) for row in rows)
 
 
-def test_a_rubric_that_cannot_be_used_is_told(actor, tmp_path):
+def test_an_invalid_rubric_is_refused(actor, tmp_path):
     with pytest.raises(Refused, match="cannot be read"):
         safety_training.train(by=actor, rubric=tmp_path / "none.tsv")
     (tmp_path / "short.tsv").write_text("label\tcategory\ttext\nsafe\tx\ta fox\n")

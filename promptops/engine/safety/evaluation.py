@@ -1,4 +1,7 @@
-"""What the filter does with texts that it was never trained on: figures, and disguises to try it with."""
+"""Evaluating a model on texts from elsewhere that it was never trained on: figures per source, and disguises.
+
+Figures on the rubric's held-out texts belong to measures.py.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from promptops.engine.safety.guard import LoadedModel, SafetyGuard, SafetyModel, SafetyVerdict, VerdictDecision
+from promptops.engine.safety.classifier import ClassifierSource, SafetyClassifier
+from promptops.engine.safety.guard import SafetyGuard
+from promptops.engine.safety.measures import auroc, margin
 from promptops.engine.safety.normalize import words
-from promptops.engine.safety.training import auroc, margin
+from promptops.engine.safety.verdicts import SafetyVerdict, VerdictDecision
 
 SETS = Path(__file__).parent / "data" / "evaluation"
-"""Texts from elsewhere, which a new model is evaluated on; none is ever trained on."""
+"""The folder of texts from elsewhere. New models are evaluated on them, and never trained on them."""
 
 
 @dataclass(frozen=True)
 class Labeled:
-    """A text with where it is from, its sort there, and whether it is harmful."""
+    """A text with its source, its sort in that source, and its label."""
 
     source: str
     sort: str
@@ -56,37 +61,37 @@ OBFUSCATIONS: Mapping[str, Callable[[str], str]] = {
     "spaced letters, no gaps": lambda text: " ".join(c for c in text if not c.isspace()),
     "dotted letters": lambda text: " ".join(".".join(word) for word in text.split()),
 }
-"""Ways to write a text so that people can still read it."""
+"""Ways to disguise a text so that people can still read it."""
 
 
 def padded(text: str) -> str:
-    """`text` between 50 harmless words."""
+    """Return `text` between 50 harmless words."""
     return f"{_BEFORE} {text} {_AFTER}"
 
 
 def read_sets(folder: Path, moderation: Path | None = None) -> list[Labeled]:
-    """The evaluation sets in `folder`, as its README describes them, and the moderation set where there is its file."""
+    """Read the evaluation sets in `folder` (see its README), and the moderation set, if its file is installed."""
 
     def table(name: str) -> list[list[str]]:
         with (folder / name).open(encoding="utf-8", newline="") as file:
             return list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))[1:]
 
     videos = table("video_prompts.tsv")
-    found = [Labeled(VIDEO, "prompt", row[0], False) for row in videos]
-    found += [Labeled(ENHANCED, "enhanced", row[1], False) for row in videos]
-    found += [Labeled(IMAGE, row[1], row[0], False) for row in table("image_prompts.tsv")]
-    found += [Labeled(XSTEST, row[2], row[0], row[1] == "unsafe") for row in table("xstest.tsv")]
+    texts = [Labeled(VIDEO, "prompt", row[0], False) for row in videos]
+    texts += [Labeled(ENHANCED, "enhanced", row[1], False) for row in videos]
+    texts += [Labeled(IMAGE, row[1], row[0], False) for row in table("image_prompts.tsv")]
+    texts += [Labeled(XSTEST, row[2], row[0], row[1] == "unsafe") for row in table("xstest.tsv")]
     if moderation:
         for line in moderation.read_text(encoding="utf-8").splitlines():
             item = json.loads(line)
             sort = "+".join(item["categories"]) or "none"
-            found.append(Labeled(MODERATION, sort, item["prompt"], item["label"] == "unsafe"))
-    return found
+            texts.append(Labeled(MODERATION, sort, item["prompt"], item["label"] == "unsafe"))
+    return texts
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A text with its verdict and how far it is over the nearest threshold, in log-odds."""
+    """A text with its verdict; `height` is its distance over the nearest threshold, in log-odds."""
 
     item: Labeled
     verdict: SafetyVerdict
@@ -94,24 +99,24 @@ class Judged:
 
     @property
     def stopped(self) -> bool:
-        """Whether the text does not pass where the filter is enforced: blocked, too long or not judged."""
+        """True if an enforced filter that fails closed stops the text: blocked, too long or not judged."""
         return self.verdict.decision is not VerdictDecision.ALLOW
 
 
-def judge(guard: SafetyGuard, model: LoadedModel, texts: Iterable[Labeled]) -> list[Judged]:
-    """Every text with its verdict."""
-    found = []
+def judge(guard: SafetyGuard, model: SafetyClassifier, texts: Iterable[Labeled]) -> list[Judged]:
+    """Judge every text, and return the texts with their verdicts."""
+    judged = []
     for item in texts:
-        height = margin(model.read(words(item.text)).scores, model.spec.thresholds)
-        found.append(Judged(item, guard.check(item.text), height))
-    return found
+        height = margin(model.read(words(item.text)).scores, model.thresholds)
+        judged.append(Judged(item, guard.check(item.text), height))
+    return judged
 
 
 Table = list[dict[str, Any]]
 
 
 def by_group(judged: Iterable[Judged], *names: str) -> Table:
-    """How many texts are stopped, for every source, or source and sort, and kind."""
+    """Count the stopped texts of every kind, by source, or by source and sort."""
     groups: dict[tuple[str, ...], list[Judged]] = {}
     for one in judged:
         key = (*(getattr(one.item, name) for name in names), "harmful" if one.item.harmful else "harmless")
@@ -129,7 +134,7 @@ def by_group(judged: Iterable[Judged], *names: str) -> Table:
 
 
 def by_category(judged: Iterable[Judged]) -> Table:
-    """How many harmless and harmful texts each of the filter's categories blocks, for every source."""
+    """Count the harmless and harmful texts that each of the filter's categories blocks, by source."""
     groups: dict[tuple[str, str], list[int]] = {}
     for one in judged:
         if one.verdict.category:
@@ -142,7 +147,7 @@ def by_category(judged: Iterable[Judged]) -> Table:
 
 
 def aurocs(judged: Sequence[Judged]) -> Table:
-    """AUROC of harmful against harmless texts of other and of the same source."""
+    """Return the AUROC of harmful against harmless texts, of other sources and of the same source."""
     rows = []
     for source in (XSTEST, MODERATION):
         for against in ((VIDEO, IMAGE), (ENHANCED,), (source,)):
@@ -160,7 +165,7 @@ def aurocs(judged: Sequence[Judged]) -> Table:
 
 
 def disguises(guard: SafetyGuard, texts: Iterable[str]) -> Table:
-    """How many of the texts that are blocked stay blocked in each disguise."""
+    """Count how many of the blocked texts stay blocked in each disguise."""
     blocked = [text for text in texts if guard.check(text).decision is VerdictDecision.BLOCK]
     rows = []
     for name, disguise in {**OBFUSCATIONS, "padded with 50 words": padded}.items():
@@ -171,7 +176,7 @@ def disguises(guard: SafetyGuard, texts: Iterable[str]) -> Table:
 
 
 def cost(guard: SafetyGuard, texts: Sequence[str], rounds: int = 3) -> float:
-    """Milliseconds that a text takes, the best of some rounds over all of them."""
+    """Return the milliseconds that a text takes: the mean of the fastest round over all texts."""
     guard.check("warm")
     best = float("inf")
     for _ in range(rounds):
@@ -182,8 +187,8 @@ def cost(guard: SafetyGuard, texts: Sequence[str], rounds: int = 3) -> float:
     return best / len(texts) * 1000
 
 
-def evaluate(model: SafetyModel, texts: Sequence[Labeled]) -> dict[str, Any]:
-    """What a model does with the texts: `tables` by title, and the `milliseconds` that a video prompt takes."""
+def evaluate(model: ClassifierSource, texts: Sequence[Labeled]) -> dict[str, Any]:
+    """Evaluate a model on the texts: `tables` by title, and the `milliseconds` that a video prompt takes."""
     loaded, failure = model.get()
     if loaded is None:
         raise ValueError(failure)
@@ -202,7 +207,7 @@ def evaluate(model: SafetyModel, texts: Sequence[Labeled]) -> dict[str, Any]:
 
 
 def as_markdown(table: Table) -> str:
-    """The table as documents have it."""
+    """Return the table as Markdown."""
     if not table:
         return "(nothing)"
     head = f"| {' | '.join(table[0])} |\n|{'---|' * len(table[0])}"
@@ -210,13 +215,11 @@ def as_markdown(table: Table) -> str:
 
 
 def read_figures(path: Path, sha256: str) -> dict[str, Any] | None:
-    """What `manage.py evaluate_safety --json` wrote of the model of this SHA-256; None where there is none."""
+    """Read what `manage.py evaluate_safety --json` wrote for the model with this SHA-256; None if it is missing."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return (
-            {"tables": dict(found["tables"]), "milliseconds": found["milliseconds"]}
-            if (found["sha256"] == sha256)
-            else None
-        )
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["sha256"] != sha256:
+            return None
+        return {"tables": dict(content["tables"]), "milliseconds": content["milliseconds"]}
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -1,8 +1,8 @@
 """`PromptSafetyFilter`: one fastText classifier with the labels safe and unsafe, for use without a server.
 
-Its names and behavior are the engine's public contract, so it stays beside `SafetyGuard` (guard.py), which the product
-uses: many categories, operators' terms, windows of a text and languages. Both load a model, score lines and read a text
-through model.py and normalize.py; nothing else is common to them.
+Its names and behavior are the engine's public contract, so it stays beside `SafetyGuard` (guard.py). The product uses
+the guard, with its categories, operators' terms, windows and languages. Both use model.py to load a model and score
+lines, and normalize.py to read a text. They share nothing else.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _UNSAFE = f"{PREFIX}unsafe"
 
 
 class SafetyDecision(StrEnum):
-    """What the filter says. Whether `UNAVAILABLE` lets a prompt pass is the operator's choice, not the filter's."""
+    """The filter's decision. The operator, not the filter, chooses if an `UNAVAILABLE` prompt passes."""
 
     ALLOW = "allow"
     BLOCK = "block"
@@ -32,8 +32,8 @@ class SafetyDecision(StrEnum):
 class SafetyResult:
     """The verdict on one prompt.
 
-    `label` is the label that decided, without fastText's prefix, and `score` its probability (0 to 1). `reason` says
-    in a sentence why there is no verdict.
+    `label` is the label that decided, without fastText's prefix, and `score` is its probability (0 to 1). `reason`
+    explains in a sentence why there is no verdict.
     """
 
     prompt: str
@@ -46,8 +46,8 @@ class SafetyResult:
 class PromptSafetyFilter:
     """Scores prompts with the fastText model at `classifier_path`; may be called from several threads.
 
-    A prompt is blocked when the probability of `__label__unsafe` is at or over `block_threshold`. The model is loaded
-    with the first call. `clock` gives seconds and only ever moves forward.
+    A prompt is blocked if the probability of `__label__unsafe` is at or over `block_threshold`. The first call loads
+    the model. `clock` returns seconds and only moves forward.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class PromptSafetyFilter:
         self._model = Once(lambda: _load(self._path or ""), clock)
 
     def classify(self, prompt: str) -> SafetyResult:
-        """The verdict on `prompt`. Never raises: whatever goes wrong is `UNAVAILABLE` with the reason."""
+        """Return the verdict on `prompt`. Never raises: every failure is `UNAVAILABLE` with the reason."""
         if not self.enabled:
             return _unavailable(prompt, "The safety filter is switched off or has no model")
         model, failure = self._model.get()
@@ -82,7 +82,7 @@ class PromptSafetyFilter:
 
 
 def first_blocked(filter_: PromptSafetyFilter, prompts: Iterable[str]) -> SafetyResult | None:
-    """The first verdict that blocks, or `None`; prompts after it are not scored."""
+    """Return the first verdict that blocks, or `None`; prompts after it are not scored."""
     results = (filter_.classify(prompt) for prompt in prompts)
     return next((result for result in results if result.decision is SafetyDecision.BLOCK), None)
 
@@ -96,9 +96,9 @@ def _load(path: str) -> Any:
 
 
 def _scores(model: Any, prompt: str) -> dict[str, float]:
-    """The probability of every label, of the prompt as it is or as `normalize()` reads it: whichever is less safe.
+    """Return the probability of every label for the prompt as typed or normalized, whichever is less safe.
 
-    fastText takes single lines of valid UTF-8, so line ends and NULs become spaces and lone surrogates question marks.
+    fastText needs single lines of valid UTF-8, so line ends and NULs become spaces and lone surrogates question marks.
     """
     line = prompt.replace("\r", " ").replace("\n", " ").replace("\0", " ").encode("utf-8", "replace").decode("utf-8")
     plain = normalize(prompt)

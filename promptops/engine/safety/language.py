@@ -1,7 +1,7 @@
-"""Which texts are in a language that the model cannot read: a gate by letters and by frequent words.
+"""The language gate: finds texts in languages that a model cannot read, by their letters and frequent words.
 
-Only languages are told apart here. What becomes of a text is up to `guard`, which never lets the gate overrule a text
-that it blocks. `data/languages.tsv` has the frequent words; they were written for this project.
+This module only tells languages apart. guard.py decides about the text, and a block always wins over the gate.
+`data/languages.tsv` has the frequent words; they were written for this project.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from importlib.resources import files
 from promptops.engine.safety.normalize import english_ranks, words
 
 BLOCK_WORDS = 12
-"""A long text is also looked at in blocks of so many words: a paragraph of Spanish between English ones counts."""
+"""Words of a block. A long text is also checked block by block, so a Spanish paragraph between English ones counts."""
 BLOCK_EVIDENCE = 3.0
-"""What a block needs to count, in words: names and titles ("Día de los Muertos") have less."""
+"""The evidence that a block needs, in words. Names and titles ("Día de los Muertos") have less."""
 ENOUGH = 2.0
-"""What a text needs, in words, where it has any English."""
+"""The evidence that a text needs, in words, if it has any English."""
 FREQUENT_RANK, RARE_RANK = 3_000, 4_000
-"""English words of a lower rank than the first are full evidence of English, and none of another language; those from
-the second on are half a piece of evidence of the language whose list has them."""
+"""English words with a rank below the first are full evidence of English and none of another language. Those from the
+second on count half for the language whose list has them."""
 _IN_NAMES = """
 al au auf con da das de del der des di du e ein eine el en est et il la las le les los mit na o para por pour que sur
 un una und von y
 """
 IN_NAMES = frozenset(_IN_NAMES.split())
-"""Small words that English texts have in names only (Los Angeles, da Vinci): half a piece of evidence each."""
+"""Small words that English texts have only in names (Los Angeles, da Vinci); each counts half."""
 SCRIPTS = (
     (0x0370, 0x03FF, "Greek"),
     (0x0400, 0x052F, "Russian or another language in Cyrillic letters"),
@@ -39,16 +39,16 @@ SCRIPTS = (
     (0x3400, 0x9FFF, "Chinese"),
     (0xAC00, 0xD7AF, "Korean"),
 )
-"""First and last code point of the letters of a script, and the language that a text in it is called."""
+"""The first and last code point of a script's letters, and the language that verdicts name for it."""
 WITHOUT_GAPS = frozenset({"Chinese", "Japanese", "Thai"})
-"""These write no gaps between words; two letters count as one."""
+"""Languages without gaps between words; two letters count as one word."""
 
 _Weights = tuple[tuple[str, float], ...]
 
 
 @dataclass
 class _Evidence:
-    """What the words of a text say: points for English, and for each other language."""
+    """The points that the words of a text give to English and to each other language."""
 
     english: float = 0.0
     unknown: int = 0
@@ -57,7 +57,7 @@ class _Evidence:
     languages: dict[str, float] | None = None
 
     def best(self) -> tuple[str, float]:
-        """The language with the most points, "" where two have as many, and its points."""
+        """Return the language with the most points ("" for a tie), and its points."""
         if not self.languages:
             return "", 0.0
         points = max(self.languages.values())
@@ -73,15 +73,15 @@ def foreign_language(text: Sequence[str], pause: Callable[[], object] = lambda: 
     if len(text) <= 2 * BLOCK_WORDS:
         return _decide(_evidence(text), ENOUGH)
     whole = _Evidence(languages={})
-    found: str | None = None
+    of_block: str | None = None
     for start in range(0, len(text), BLOCK_WORDS):
         pause()
         block = _evidence(text[start : start + BLOCK_WORDS])
-        if found is None:
-            found = _decide(block, BLOCK_EVIDENCE)
+        if of_block is None:
+            of_block = _decide(block, BLOCK_EVIDENCE)
         _add(whole, block)
-    named = _decide(whole, ENOUGH)
-    return found if named is None else named
+    of_whole = _decide(whole, ENOUGH)
+    return of_block if of_whole is None else of_whole
 
 
 def frequent_words(language: str) -> Collection[str]:
@@ -91,12 +91,12 @@ def frequent_words(language: str) -> Collection[str]:
 
 
 def load_languages() -> None:
-    """Read the tables, so that the first text need not wait for them."""
+    """Read the tables, so that the first text does not wait for them."""
     _table()
 
 
 def _decide(evidence: _Evidence, enough: float) -> str | None:
-    """The language that the evidence speaks for, or None."""
+    """Return the language that the evidence supports, or None."""
     name, points = evidence.best()
     if points >= enough and points > evidence.english:
         return name
@@ -145,28 +145,28 @@ def _add(whole: _Evidence, block: _Evidence) -> None:
 
 
 def _script(word: str) -> tuple[str, float] | None:
-    """The language that the letters of a word stand for, if they are of another script, and its points."""
-    found = {name for letter in set(word) for first, last, name in SCRIPTS if first <= ord(letter) <= last}
-    if not found:
+    """Return the language of a word in another script, and its points; None for Latin letters."""
+    names = {name for letter in set(word) for first, last, name in SCRIPTS if first <= ord(letter) <= last}
+    if not names:
         return None
-    name = "Japanese" if "Japanese" in found else min(found)  # Japanese has Chinese letters, too
+    name = "Japanese" if "Japanese" in names else min(names)  # Japanese has Chinese letters, too
     return name, max(1.0, len(word) / 2) if name in WITHOUT_GAPS else 1.0
 
 
 @cache
 def _lists() -> dict[str, frozenset[str]]:
-    """The frequent words of each language, as `normalize` reads them."""
+    """Return the frequent words of each language, normalized."""
     lines = (files("promptops.engine.safety") / "data" / "languages.tsv").read_text(encoding="utf-8").splitlines()
-    found: dict[str, set[str]] = {}
+    lists: dict[str, set[str]] = {}
     for line in lines[1:]:
         language, listed = line.split("\t")
-        found.setdefault(language, set()).update(word for each in listed.split() for word in words(each))
-    return {language: frozenset(each) for language, each in found.items()}
+        lists.setdefault(language, set()).update(word for each in listed.split() for word in words(each))
+    return {language: frozenset(each) for language, each in lists.items()}
 
 
 @cache
 def _table() -> dict[str, tuple[float, _Weights]]:
-    """Every word that says something: its points for English, and for other languages."""
+    """Return every word that is evidence: its points for English, and for other languages."""
     ranks = english_ranks()
     table: dict[str, tuple[float, _Weights]] = {
         word: (1.0 if rank < FREQUENT_RANK else 0.5, ()) for word, rank in ranks.items()

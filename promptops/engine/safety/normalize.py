@@ -1,7 +1,8 @@
-"""One reading of a text, whatever it was dressed up as: `normalize()` and the steps it is made of.
+"""Normalizing a text: `normalize()` reads disguised text as a person does, in a series of steps.
 
-The result is lower-case words with single spaces between them; it is what terms are looked for in and what the model
-is trained on and scores. Every step leaves ordinary text as it is, and none raises on any string.
+The result is lower-case words with single spaces between them. Terms are searched for in it, and models are trained on
+it and score it. Every step leaves ordinary text as it is, and no step raises on any string. Judging does not belong
+here.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ _DATA = files("promptops.engine.safety") / "data"
 _ASCII_CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1b\x7f]")
 _HIDDEN_CATEGORIES = {"Cc", "Cf", "Cs", "Co"}
 _BLANKS = {"\u115f", "\u1160", "\u17b4", "\u17b5", "\u2800", "\u3164", "\uffa0"}
-"""Letters and signs that show nothing, of categories that otherwise do."""
+"""Letters and signs that show nothing although others of their category do."""
 _TAGS = re.compile("\U0001f3f4[\U000e0020-\U000e007f]{1,6}|([\U000e0020-\U000e007e]{3,})")
-"""Letters that nobody sees and language models read; up to six of them make a flag of a black one."""
+"""Letters that people cannot see and language models read. Up to six of them after a black flag select a flag."""
 _MARK_CATEGORIES = {"Mn", "Me"}
 
 _WORD = re.compile(r"[^\W_]+")
@@ -49,11 +50,11 @@ _MEASURE = re.compile(
 _LEET = str.maketrans("0345678@$9+2€", "oeasgtbasgtze")
 _LEET_SIGNS = frozenset("@$!€")
 _STROKES = "1!|"
-"""Signs that stand for i or for l."""
+"""Signs that replace i or l."""
 _DRAWN_OUT = re.compile(r"([a-z])\1{2,}")
 _TRIPLES = [letter * 3 for letter in string.ascii_lowercase]
 _LONGEST = 20
-"""Letters of the longest word that run-together text is cut into."""
+"""Letters of the longest word that is looked for in text without gaps."""
 
 _LATIN_NAME = re.compile(r"LATIN (?:SMALL |CAPITAL )?LETTER (?:SMALL CAPITAL )?([A-Z])(?: WITH .*)?")
 _DRAWN_LETTERS = {
@@ -61,20 +62,20 @@ _DRAWN_LETTERS = {
     for first in (0x1F1E6, 0x1F150, 0x1F170)
     for index, letter in enumerate(string.ascii_lowercase)
 }
-"""Letters that are drawn as flags in pairs, or light on dark circles and squares, which NFKC leaves as they are."""
+"""Letters that are drawn as flags in pairs, or light on dark circles and squares; NFKC does not change them."""
 
-# Lower-case letters of other scripts that pass for Latin ones in running text though Unicode's list of confusable
-# characters, which looks at their exact shapes, does not have them.
+# Lower-case letters of other scripts that readers take for Latin ones in running text. Unicode's list of confusable
+# characters compares exact shapes, so it does not have them.
 _LOOKALIKES = str.maketrans("квмнптяиьъζηκτωελπ", "kbmhntrubbznktwein")
 
 
 def normalize(text: str) -> str:
-    """The words of `text` as a reader sees them, in lower case, with single spaces between them; "" if it has none."""
+    """Return the words of `text` as a reader sees them: in lower case, separated by single spaces; "" without words."""
     return " ".join(words(text))
 
 
 def words(text: str, pause: Callable[[], object] = lambda: None) -> list[str]:
-    """The words of `normalize(text)`; `pause` is called between the steps."""
+    """Return the words of `normalize(text)`; `pause` is called between the steps."""
     for step in _PLAIN_STEPS if text.isascii() else _ALL_STEPS:
         pause()
         text = step(text)
@@ -82,15 +83,35 @@ def words(text: str, pause: Callable[[], object] = lambda: None) -> list[str]:
     return _cut(text)
 
 
+_PIECE = 400
+_BREAKS = [re.compile(pattern) for pattern in (r"(?<=\S\S)\s+(?=\S\S)", r"\s{2,}", r"\s")]
+"""Places to cut a text, the best first: between words, not inside a word with spaced-out letters."""
+
+
+def read_words(text: str, pause: Callable[[], object] = lambda: None) -> list[str]:
+    """Return the words of a long `text`, normalized piece by piece; pieces end between words if possible."""
+    if len(text) <= _PIECE * 2:
+        return words(text, pause)
+    normalized, start = [], 0
+    while start < len(text):
+        end = start + _PIECE
+        if end < len(text):
+            cuts = (pattern.search(text, end, end + _PIECE) for pattern in _BREAKS)
+            end = next((cut.end() for cut in cuts if cut), end)
+        normalized += words(text[start:end], pause)
+        start = end
+    return normalized
+
+
 def _cut(text: str) -> list[str]:
-    """The words of `text` as it stands. (Twice as fast as a pattern that leaves out the underscore itself.)"""
+    """Return the words of `text` without reading disguises. (Twice as fast as a pattern without the underscore.)"""
     return _WORDS.findall(text.replace("_", " "))
 
 
 def drop_hidden(text: str) -> str:
-    """Without control characters, lone surrogates, private and zero-width characters; line ends become spaces.
+    """Remove control characters, lone surrogates, private and zero-width characters; line ends become spaces.
 
-    What is dropped leaves no gap, so that it cannot cut a word in two. A text in invisible letters comes last.
+    Removed characters leave no gap, so they cannot cut a word in two. Text in invisible letters is added at the end.
     """
     if text.isascii():
         return _ASCII_CONTROLS.sub("", text)
@@ -105,12 +126,12 @@ def drop_hidden(text: str) -> str:
 
 
 def fold_forms(text: str) -> str:
-    """Full-width, circled, mathematical and ligature forms as the plain characters they are forms of (NFKC)."""
+    """Replace full-width, circled, mathematical and ligature forms by their plain characters (NFKC)."""
     return unicodedata.normalize("NFKC", text).translate(_DRAWN_LETTERS)
 
 
 def drop_marks(text: str) -> str:
-    """Without accents and other marks that are set over, under or through a letter."""
+    """Remove accents and other marks over, under or through a letter."""
     if text.isascii():
         return text
     category = unicodedata.category
@@ -119,10 +140,10 @@ def drop_marks(text: str) -> str:
 
 
 def fold_confusables(text: str) -> str:
-    """Words written with letters of other scripts that look Latin, in Latin letters.
+    """Replace letters of other scripts that look Latin by Latin ones, in words that imitate Latin ones.
 
-    A word is folded when it has Latin letters too, when every letter of it has a Latin look, or when it is an English
-    word then in a text with other Latin letters; so texts in Cyrillic or Greek mostly stay as they are.
+    These words are folded: those with Latin letters, too; those in which every letter looks Latin; and, in a text with
+    other Latin letters, those that then read as an English word. So texts in Cyrillic or Greek mostly stay unchanged.
     """
     if text.isascii():
         return text
@@ -130,7 +151,7 @@ def fold_confusables(text: str) -> str:
 
     def fold(match: re.Match[str]) -> str:
         word, table = match[0], _confusables()
-        # Small letters first: few of them have a Latin look, while most Cyrillic capitals do.
+        # Small letters first: few of them look Latin, while most Cyrillic capitals do.
         small = word.casefold().translate(table)
         if small.isascii() or not latin:
             return small if small.isascii() else word
@@ -144,9 +165,9 @@ def fold_confusables(text: str) -> str:
 
 
 def drop_markers(text: str) -> str:
-    """Without the words that mean something to fastText: the end of a text, and labels.
+    """Remove the words that have a meaning for fastText: the end of a text, and labels.
 
-    They stand between words, except where the letters on both sides of them are one (ki</s>ll).
+    They separate words, except where the letters on both sides form one word (ki</s>ll).
     """
     if "</s>" not in text and "__label__" not in text:
         return text
@@ -154,8 +175,8 @@ def drop_markers(text: str) -> str:
 
 
 def _unmark(pieces: list[str]) -> str:
-    """The longest words that pieces, one after the other, make up; those that make up none stay as they are."""
-    found, at = [], 0
+    """Join adjacent pieces to the longest words they form; pieces that form none stay as they are."""
+    joined_words, at = [], 0
     while at < len(pieces):
         word, end = pieces[at], at + 1
         joined = word
@@ -165,15 +186,15 @@ def _unmark(pieces: list[str]) -> str:
                 break
             if joined in english_ranks():
                 word, end = joined, place + 1
-        found.append(word)
+        joined_words.append(word)
         at = end
-    return " ".join(found)
+    return " ".join(joined_words)
 
 
 def join_letters(text: str) -> str:
-    """Letters written apart by the same sign (n.u.d.e, n u d e) as the words they spell; numbers stay apart.
+    """Join spaced-out letters (n.u.d.e, n u d e) into the words they spell; numbers stay apart.
 
-    Where the gaps between the words are lost too, the most likely words are found again.
+    If the gaps between the words are lost, too, the most likely words are chosen.
     """
 
     def join(match: re.Match[str]) -> str:
@@ -181,34 +202,34 @@ def join_letters(text: str) -> str:
         if sum(letter.isalpha() for letter in letters) < 2:
             return match[0]
         run = undo_leet(letters)
-        # A short run is one word where something else parts the words: another sign, or wider gaps.
+        # A short run is one word if something else separates the words: another sign, or wider gaps.
         whole = len(run) <= _LONGEST_WORD and (gaps or not match[1].isspace())
         return run if whole else " ".join(split_run(run))
 
     if "|" in text or "+" in text:
         text = _SIGNS_BETWEEN.sub(lambda match: match[0].replace(match[1], "."), text)
     gaps = _WIDE_GAP.search(text) is not None
-    found = _cut(text)
-    singles = sum(len(word) == 1 for word in found)
+    pieces = _cut(text)
+    singles = sum(len(word) == 1 for word in pieces)
     if "@" in text or "$" in text:
         singles += sum(word in ("@", "$") for word in text.split())
     if singles < 3:
         return text
-    if singles <= len(found) / 2:
+    if singles <= len(pieces) / 2:
         return _SPREAD.sub(join, text)
-    # Written apart throughout: short words too, and wider gaps, or those without a sign (k. i. l. l h. e. r), are
-    # between words.
+    # The whole text is spaced out: short words, too. Wider gaps, or gaps without a sign (k. i. l. l h. e. r), separate
+    # words.
     text = _SIGN_AND_GAP.sub(r"\1", text)
     text = _SPREAD.sub(join, _ALL_SPREAD.sub(join, text))
     after = _cut(text)
     left = sum(len(word) == 1 and word.isalpha() and word not in "ai" for word in after)
-    return _join_all(found) if left * 4 > len(after) and not _LEET_SIGNS.intersection(text) else text
+    return _join_all(pieces) if left * 4 > len(after) and not _LEET_SIGNS.intersection(text) else text
 
 
-def _join_all(found: list[str]) -> str:
-    """The words that letters apart spell, whatever stands between them; no gap tells where they end."""
+def _join_all(pieces: list[str]) -> str:
+    """Join spaced-out letters whatever separates them; no gap shows where a word ends."""
     read: list[str] = []
-    for is_single, run in itertools.groupby(found, lambda word: len(word) == 1):
+    for is_single, run in itertools.groupby(pieces, lambda word: len(word) == 1):
         letters = list(run)
         if is_single and sum(letter.isalpha() for letter in letters) * 2 > len(letters):
             read += split_run(undo_leet("".join(letters)))
@@ -218,18 +239,18 @@ def _join_all(found: list[str]) -> str:
 
 
 def split_run(letters: str) -> list[str]:
-    """The likeliest English words that `letters` spell when run together; the letters as they are if none fit."""
+    """Return the likeliest English words that `letters` spell without gaps, or the letters unchanged if none fit."""
     rank = english_ranks()
     if letters in rank or not (letters.isascii() and letters.isalpha()):
         return [letters]
-    # The cheapest cut: a word costs the logarithm of its rank, as if frequencies fell by Zipf's law.
+    # Choose the cheapest cut: a word costs the logarithm of its rank, as if frequencies followed Zipf's law.
     unknown = math.log(len(rank)) * 1.5
     costs, starts = [0.0], [0]
     for end in range(1, len(letters) + 1):
         best, start = costs[end - 1] + unknown, end - 1
         for begin in range(max(0, end - _LONGEST), end):
             place = rank.get(letters[begin:end])
-            # Single letters are no words though lists of tokens have them, but for "a", "i" and the ends of 's and n't.
+            # Lists of tokens have single letters, but only "a", "i" and the ends of 's and n't are words.
             if place is None or (end - begin == 1 and letters[begin] not in "aist"):
                 continue
             cost = costs[begin] + math.log(place + 10)
@@ -237,21 +258,21 @@ def split_run(letters: str) -> list[str]:
                 best, start = cost, begin
         costs.append(best)
         starts.append(start)
-    found: list[str] = []
+    backwards: list[str] = []
     end = len(letters)
     while end:
-        found.append(letters[starts[end] : end])
+        backwards.append(letters[starts[end] : end])
         end = starts[end]
-    loose = sum(len(word) == 1 and word not in "ai" for word in found)
-    return [letters] if loose * 4 > len(letters) else found[::-1]
+    loose = sum(len(word) == 1 and word not in "ai" for word in backwards)
+    return [letters] if loose * 4 > len(letters) else backwards[::-1]
 
 
 def undo_leet(text: str) -> str:
-    """Digits and signs inside words as the letters they stand for (k1ll, n4k3d); numbers and measures stay (4k, 3d)."""
+    """Replace digits and signs in words by the letters they imitate (k1ll, n4k3d), but not in measures (4k, 3d)."""
     if not _LEET_SPOT.search(text):
         return text
     read = _LEET_WORD.sub(lambda match: _unleet(match[0]), text)
-    # Where several words are written so, the numbers and measures between them are words too (1 70 3x).
+    # If several words are written like this, the numbers and measures between them are words, too (1 70 3x).
     before, after = text.split(), read.split()
     undone = sum(was != now for was, now in zip(before, after, strict=True))
     if undone >= 2 and undone * 4 >= len(after):
@@ -281,13 +302,13 @@ def _unleet(word: str, numbers: bool = False) -> str:
         readings.append("".join(letters))
     if known := [read for read in readings if read in english_ranks()]:
         return min(known, key=english_ranks().__getitem__)
-    # No word that is known: digits, @ and $ hardly ever stand between words, the other signs often do.
-    kept = numbers or re.search(r"[!|+€]", core) or core.rstrip("0123456789").isalpha()
-    return word if kept else readings[0]
+    # Not a known word: digits, @ and $ hardly ever separate words, the other signs often do.
+    stays = numbers or re.search(r"[!|+€]", core) or core.rstrip("0123456789").isalpha()
+    return word if stays else readings[0]
 
 
 def shorten(text: str) -> str:
-    """Words that are drawn out (nuuude) with as many of the repeated letters as make a word, if any do."""
+    """Shorten drawn-out words (nuuude) to as many repeated letters as form a known word, if any number does."""
 
     def short(match: re.Match[str]) -> str:
         if _DRAWN_OUT.search(match[0]):
@@ -305,18 +326,18 @@ _ALL_STEPS = (drop_hidden, fold_forms, drop_marks, fold_confusables, str.casefol
 
 
 def load_tables() -> None:
-    """Read what `words` needs: it takes as long as a hundred texts, and else the first that needs it would wait."""
+    """Read the tables that `words` needs, which takes as long as a hundred texts, so that the first does not wait."""
     _confusables()
     english_ranks()
 
 
 @cache
 def _confusables() -> dict[int, str]:
-    """Code points and the Latin letters that they look like."""
+    """Return code points and the Latin letters that they look like."""
     rows = (_DATA / "confusables.tsv").read_text(encoding="utf-8").splitlines()
     table = {int(code, 16): letter for code, letter, _ in (row.split("\t") for row in rows)}
     for code in (*range(0x80, 0x2B0), *range(0x1D00, 0x1E00), *range(0x2C60, 0x2C80), *range(0xA720, 0xA800)):
-        # Strokes, hooks and small capitals: what Unicode calls a form of a Latin letter is read as that letter.
+        # Strokes, hooks and small capitals: a character that Unicode names as a form of a Latin letter is that letter.
         if match := _LATIN_NAME.fullmatch(unicodedata.name(chr(code), "")):
             table.setdefault(code, match[1].lower())
     return table

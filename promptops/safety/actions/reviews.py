@@ -1,7 +1,7 @@
-"""What people say of the safety filter's verdicts: reporting one, reviewing it, taking a review back.
+"""People's answers to the safety filter's verdicts: reporting one, reviewing it, undoing a review.
 
-A reviewed text becomes an example that the next training adds to the rubric. The audit tells that somebody reviewed a
-verdict and how, never the text.
+A reviewed text becomes an example that the next training adds to the rubric. The audit records the review, never the
+text. Unmasking a text belongs to `promptops.runs`, training to actions/training.py.
 """
 
 from django.core.exceptions import ValidationError
@@ -29,14 +29,14 @@ registry.register(
     ),
     Action(
         "safety.reviewed",
-        "{actor} found the verdict on the {after[side]} of {object} {after[review]}",
-        when="somebody said whether a verdict is right; its text became an example for the next training",
+        "{actor} reviewed the verdict on the {after[side]} of {object}: {after[review]}",
+        when="somebody marked a verdict as right or wrong; its text became an example for the next training",
         object="run",
     ),
     Action(
         "safety.review_taken_back",
-        "{actor} took back a review of the {before[side]} of {object}",
-        when="a review was taken back, and its example dropped",
+        "{actor} undid a review of the {before[side]} of {object}",
+        when="somebody undid a review, and its example was deleted",
         object="run",
     ),
 )
@@ -46,12 +46,12 @@ MAX_NOTE = 500
 
 @transaction.atomic
 def report(run: Run, side: str, note: str = "", *, by: Actor) -> SafetyCheck:
-    """Put the verdict on one side of a run into the review queue; a review that was made before is open again.
+    """Put the verdict on one side of a run into the review queue. An earlier review of it is undone.
 
-    Raises Refused where there is no verdict, or no text any more.
+    Raises Refused if there is no verdict, or the text is erased.
     """
     check = _locked(run_id=run.pk, side=side)
-    _forget_example(check)
+    _delete_example(check)
     check.queue, check.review = SafetyQueue.REPORTED, ""
     check.reported_at, check.reported_by = timezone.now(), by.user
     check.reviewed_at = check.reviewed_by = None
@@ -63,28 +63,28 @@ def report(run: Run, side: str, note: str = "", *, by: Actor) -> SafetyCheck:
 
 
 @transaction.atomic
-def review(check: SafetyCheck, says: str, *, by: Actor, category: str = "") -> SafetyExample:
-    """Say that a verdict is right or wrong, and keep its text as an example for the next training.
+def review(check: SafetyCheck, answer: str, *, by: Actor, category: str = "") -> SafetyExample:
+    """Mark a verdict as right or wrong, and save its text as an example for the next training.
 
-    `category` is what a text that should have been blocked is; by default the one that scored highest. Raises Refused
-    when somebody else was faster, the text is erased, or it is masked and this person has not looked at it;
-    ValidationError for a category that there is not.
+    `category` is that of a harmful text; by default the one that scored highest. Raises Refused if somebody has
+    reviewed the verdict already, the text is erased, or it is masked and this person has not unmasked it;
+    ValidationError for an unknown category.
     """
     check = _locked(pk=check.pk)
-    if says not in set(SafetyReview):
-        raise ValidationError("A verdict is right or wrong.")
+    if answer not in set(SafetyReview):
+        raise ValidationError("Choose whether the verdict is right or wrong.")
     if check.review:
-        raise Refused("Somebody has reviewed this verdict already.")
-    if getattr(check.run, f"{check.side}_masked") and not _seen(check.run, by):
-        raise Refused("Show the text before you say whether its verdict is right.")
+        raise Refused("Somebody has already reviewed this verdict.")
+    if getattr(check.run, f"{check.side}_masked") and not _has_unmasked(check.run, by):
+        raise Refused("Show the text before you review its verdict.")
     blocked = check.decision == VerdictDecision.BLOCK
-    harmful = blocked == (says == SafetyReview.RIGHT)
+    harmful = blocked == (answer == SafetyReview.RIGHT)
     category = (category or check.category or _highest(check)) if harmful else ""
     if harmful and category not in set(SafetyCategory):
-        raise ValidationError("Choose what kind of harm it is.")
-    check.review, check.reviewed_at, check.reviewed_by = says, timezone.now(), by.user
+        raise ValidationError("Choose the kind of harm.")
+    check.review, check.reviewed_at, check.reviewed_by = answer, timezone.now(), by.user
     check.save(update_fields=["review", "reviewed_at", "reviewed_by"])
-    audit.record("safety.reviewed", by=by, object=check.run, after={"side": check.side, "review": says})
+    audit.record("safety.reviewed", by=by, object=check.run, after={"side": check.side, "review": answer})
     return SafetyExample.objects.create(
         label="unsafe" if harmful else "hard" if blocked else "safe",
         category=category,
@@ -98,30 +98,31 @@ def review(check: SafetyCheck, says: str, *, by: Actor, category: str = "") -> S
 
 @transaction.atomic
 def take_back(check: SafetyCheck, *, by: Actor) -> None:
-    """Open a review again and drop its example; Refused when the verdict is not reviewed."""
+    """Undo a review and delete its example. Raises Refused if the verdict is not reviewed."""
     check = _locked(pk=check.pk)
     if not check.review:
-        raise Refused("This verdict is not reviewed.")
+        raise Refused("This verdict has no review to undo.")
     before = {"side": check.side, "review": check.review}
     check.review, check.reviewed_at, check.reviewed_by = "", None, None
     check.save(update_fields=["review", "reviewed_at", "reviewed_by"])
-    _forget_example(check)
+    _delete_example(check)
     audit.record("safety.review_taken_back", by=by, object=check.run, before=before)
 
 
 def _locked(**which: object) -> SafetyCheck:
+    """Return the verdict, locked and with its run. Raises Refused if it is missing or its text is erased."""
     check = SafetyCheck.objects.select_for_update(of=("self",)).select_related("run").filter(**which).first()
     if check is None:
-        raise Refused("The safety filter did not judge this text, so there is no verdict to look at.")
+        raise Refused("The safety filter did not judge this text, so there is no verdict to review.")
     if check.run.erased_at:
-        raise Refused("The text of this run is erased, so nobody can tell any more.")
+        raise Refused("The text of this run is erased, so its verdict cannot be reviewed.")
     return check
 
 
-def _seen(run: Run, by: Actor) -> bool:
-    """Whether this person asked to see the masked text, which the audit knows."""
-    shown = audit.AuditEntry.objects.filter(action="run.revealed", object_type="run", object_id=str(run.pk))
-    return shown.filter(actor=by.user).exists()
+def _has_unmasked(run: Run, by: Actor) -> bool:
+    """Return whether this person has unmasked the text; the audit has an entry of it."""
+    entries = audit.AuditEntry.objects.filter(action="run.revealed", object_type="run", object_id=str(run.pk))
+    return entries.filter(actor=by.user).exists()
 
 
 def _highest(check: SafetyCheck) -> str:
@@ -132,12 +133,12 @@ def _source(check: SafetyCheck) -> str:
     return f"review of an {check.side}"
 
 
-def _forget_example(check: SafetyCheck) -> None:
+def _delete_example(check: SafetyCheck) -> None:
     SafetyExample.objects.filter(run=check.run_id, source=_source(check)).delete()
 
 
 @erases_with_runs
-def _forget_examples(runs: QuerySet[Run], is_expiry: bool) -> None:
+def _delete_examples(runs: QuerySet[Run], is_expiry: bool) -> None:
     """Delete the examples of a run that a person erased; an example outlives the expiry of its run."""
     if not is_expiry:
         SafetyExample.objects.filter(run__in=runs).delete()

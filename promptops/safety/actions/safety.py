@@ -1,4 +1,8 @@
-"""What is set for the safety filter, changed as one release; seeing what it blocked."""
+"""Changing the safety filter's configuration: mode, thresholds, terms and model, each change as one release.
+
+The audited action of unmasking a text is declared here, too. Training a model belongs to actions/training.py, reviews
+of verdicts to actions/reviews.py, and reading the configuration to queries/safety.py.
+"""
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
@@ -25,7 +29,7 @@ registry.value_labels(
     {
         "when_down": "While the filter is down",
         "when_language": "A text in an unknown language",
-        "when_unavailable": "A text that cannot be judged",
+        "when_unavailable": "A text that can't be judged",
         **{f"{category}_from": f"Threshold of {category.replace('_', '-')}" for category in SafetyCategory},
     }
 )
@@ -33,33 +37,34 @@ registry.register(
     Action(
         "safety.changed",
         "{actor} changed the safety filter",
-        when="mode, behavior while unavailable, thresholds or terms of the safety filter changed",
+        when="somebody changed the mode, thresholds or terms of the safety filter, or what it does with unjudged texts",
     ),
     Action(
         "safety.rolled_back",
-        "{actor} made the safety filter live again {after[again]}",
-        when="the safety filter was made live again as an earlier revision had it",
+        "{actor} rolled the safety filter back ({after[again]})",
+        when="somebody rolled the safety filter back to an earlier revision",
     ),
     Action(
         "safety.model_changed",
         "{actor} made model {after[model]} of the safety filter live (before: {before[model]})",
-        when="another model of the safety filter went live, a newer or an older one",
+        when="somebody made another model of the safety filter live, a newer or an older one",
     ),
 )
 
 MAX_TERMS = 2_000
 SHORTEST_BEGINNING = 3
-"""Letters that a term's last word needs before a `*`; fewer would match nearly every text."""
+"""Letters that a term's last word needs before a `*`; with fewer it would match nearly every text."""
 LOWEST, HIGHEST = 0.01, 1.0
-UNKNOWN_THEN = "It is not known what the filter was then: that is no release of the filter, or its model is gone."
-STALE = "Someone changed the safety filter meanwhile. Reload the page to see how it is now, then change it."
+UNKNOWN_THEN = "The filter of that revision is unknown: the revision did not change the filter, or its model is gone."
+STALE = "Someone changed the safety filter in the meantime. Reload the page to see its new state, then try again."
 
 
 @transaction.atomic
 def change_safety(change: SafetyChange, *, by: Actor, expected: int, note: str = "") -> SafetySettings:
-    """Change the filter. `expected` is the `changed_revision` that was seen (else Stale).
+    """Change the filter. `expected` is the `changed_revision` that the person saw.
 
-    Raises Refused when nothing changes, ValidationError for a mode, threshold or term that cannot be used.
+    Raises Stale if it has changed since, Refused if nothing changes, ValidationError for an invalid mode, threshold or
+    term.
     """
     return _change(change, "safety.changed", {}, by=by, expected=expected, note=note)
 
@@ -67,22 +72,22 @@ def change_safety(change: SafetyChange, *, by: Actor, expected: int, note: str =
 @parts.rolls_back("safety")
 @transaction.atomic
 def roll_back(revision: int, *, by: Actor, expected: int, note: str = "") -> SafetySettings:
-    """Set the filter as it was after a release of it; 0 is as it was installed.
+    """Roll the filter back to one of its releases; 0 rolls it back to the installation.
 
-    Raises Refused when that is not known, and otherwise as `change_safety` does.
+    Raises Refused if the filter of that revision is unknown, and otherwise as `change_safety` does.
     """
     change = filter_at(revision)
     if change is None:
         raise Refused(UNKNOWN_THEN)
-    told = {"again": f"as r{revision} had it" if revision else "as it was installed"}
-    return _change(change, "safety.rolled_back", told, by=by, expected=expected, note=note)
+    audited = {"again": f"as r{revision} had it" if revision else "as it was installed"}
+    return _change(change, "safety.rolled_back", audited, by=by, expected=expected, note=note)
 
 
 def _change(
-    change: SafetyChange, action: str, told: dict[str, Any], *, by: Actor, expected: int, note: str
+    change: SafetyChange, action: str, audited: dict[str, Any], *, by: Actor, expected: int, note: str
 ) -> SafetySettings:
     revision = next_revision()
-    config, before = _seen(expected), shown_values()
+    config, before = _current(expected), shown_values()
     if change.model is not None:
         config.model = change.model
     if change.mode is not None:
@@ -95,31 +100,34 @@ def _change(
         config.thresholds = clean_thresholds(change.thresholds)
     if change.terms is not None and _replace_terms(change.terms):
         config.terms_revision = revision
-    _release(config, revision, action, before, by=by, note=note, told=told)
+    _release(config, revision, action, before, by=by, note=note, audited=audited)
     return config
 
 
 @transaction.atomic
 def use_model(version: SafetyModelVersion, *, by: Actor, expected: int, note: str = "") -> SafetySettings:
-    """Let the filter score with this model, a newer or an older one. Thresholds that were set stay set.
+    """Make this model live, a newer or an older one. Thresholds that operators set do not change.
 
     Raises Stale and Refused as `change_safety` does.
     """
     revision = next_revision()
-    config, before = _seen(expected), shown_values()
+    config, before = _current(expected), shown_values()
     if config.model_id == version.pk:
-        raise Refused(f"Model {version.number} is live already.")
+        raise Refused(f"Model {version.number} is already live.")
     config.model = version
     _release(config, revision, "safety.model_changed", before, by=by, note=note)
     return config
 
 
 def clean_thresholds(thresholds: dict[str, float]) -> dict[str, float]:
-    """The thresholds by category, or ValidationError: known categories, 0.01 to 1, as exact as releases tell."""
+    """Return the thresholds by category, rounded as releases store them.
+
+    Raises ValidationError unless every category is known and every threshold is from 0.01 to 1.
+    """
     cleaned = {}
     for name, value in thresholds.items():
         if name not in set(SafetyCategory):
-            raise ValidationError(f"There is no category {name}.")
+            raise ValidationError(f"Unknown category: {name}.")
         if isinstance(value, bool) or not isinstance(value, int | float) or not LOWEST <= value <= HIGHEST:
             raise ValidationError(f"The threshold of {name} must be a number from {LOWEST} to {HIGHEST:.0f}.")
         cleaned[str(name)] = round(float(value), THRESHOLD_DIGITS)
@@ -127,34 +135,34 @@ def clean_thresholds(thresholds: dict[str, float]) -> dict[str, float]:
 
 
 def clean_terms(terms: tuple[Term, ...]) -> list[SafetyTerm]:
-    """The terms as they can be kept, each once; ValidationError says which one cannot be, and why."""
-    found: dict[tuple[str, str], SafetyTerm] = {}
+    """Return the terms as they can be saved, each once. Raises ValidationError with the invalid term and the reason."""
+    cleaned: dict[tuple[str, str], SafetyTerm] = {}
     for term in terms:
         text = " ".join(term.text.split())
         if term.kind not in set(SafetyTermKind):
-            raise ValidationError(f"A term is allowed or denied, not {term.kind}.")
+            raise ValidationError(f"Unknown kind of term: {term.kind}. A term is allowed or denied.")
         if not words(text):
-            raise ValidationError(f"The term {text!r} has no word that could be looked for.")
+            raise ValidationError(f"The term {text!r} has no letters or digits to match.")
         if len(text) > 200 or "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
-            raise ValidationError(f"The term {text[:40]!r} is longer than 200 characters, or has broken ones.")
+            raise ValidationError(f"The term {text[:40]!r} is longer than 200 characters, or has invalid characters.")
         if text.endswith("*") and len(words(text)[-1]) < SHORTEST_BEGINNING:
             raise ValidationError(
-                f"The term {text!r} would match nearly every text: "
-                f"write at least {SHORTEST_BEGINNING} letters before the *."
+                f"The term {text!r} would match nearly every text. "
+                f"Type at least {SHORTEST_BEGINNING} letters before the *."
             )
         denied = term.kind == SafetyTermKind.DENY
         if denied and term.category not in set(SafetyCategory):
-            raise ValidationError(f"Choose a category for the deny term {text!r}.")
-        kept = SafetyTerm(kind=term.kind, text=text, category=term.category if denied else "")
-        found[kept.kind, kept.text] = kept
-    if len(found) > MAX_TERMS:
-        raise ValidationError(f"These are {len(found):,} terms; at most {MAX_TERMS:,} are allowed.")
-    _refuse_repetitions(found.values())
-    return list(found.values())
+            raise ValidationError(f"Choose a category for the denied term {text!r}.")
+        category = term.category if denied else ""
+        cleaned[term.kind, text] = SafetyTerm(kind=term.kind, text=text, category=category)
+    if len(cleaned) > MAX_TERMS:
+        raise ValidationError(f"These are {len(cleaned):,} terms; at most {MAX_TERMS:,} are allowed.")
+    _refuse_repetitions(cleaned.values())
+    return list(cleaned.values())
 
 
 def _refuse_repetitions(terms: Iterable[SafetyTerm]) -> None:
-    """Terms that the filter reads alike: one of them would never do anything."""
+    """Raise ValidationError for two terms that the filter reads alike: one of them would have no effect."""
     seen: dict[tuple[str, bool], SafetyTerm] = {}
     for term in terms:
         other = seen.setdefault((" ".join(words(term.text)), term.text.endswith("*")), term)
@@ -162,13 +170,14 @@ def _refuse_repetitions(terms: Iterable[SafetyTerm]) -> None:
             continue
         if other.kind != term.kind:
             raise ValidationError(
-                f"The term {term.text!r} is allowed and denied ({other.text!r} reads the same). Remove one first: "
-                "what is allowed is taken out before deny terms are looked for."
+                f"The term {term.text!r} is allowed and denied ({other.text!r} reads the same). Remove one of them: "
+                "allowed terms are removed from a text before denied terms are looked for."
             )
-        raise ValidationError(f"The terms {other.text!r} and {term.text!r} read the same; keep one.")
+        raise ValidationError(f"The terms {other.text!r} and {term.text!r} read the same. Keep one of them.")
 
 
-def _seen(expected: int) -> SafetySettings:
+def _current(expected: int) -> SafetySettings:
+    """Return the settings, or raise Stale if they have changed since revision `expected`."""
     config = SafetySettings.objects.select_related("model").defer("model__data").get(pk=1)
     if config.changed_revision != expected:
         raise Stale(STALE)
@@ -176,17 +185,17 @@ def _seen(expected: int) -> SafetySettings:
 
 
 def _replace_terms(terms: tuple[Term, ...]) -> bool:
-    """Whether any is another one now."""
+    """Save the terms, and return whether that changed any."""
     wanted = {(term.kind, term.text): term for term in clean_terms(terms)}
     changed = False
-    for kept in SafetyTerm.objects.all():
-        new = wanted.pop((kept.kind, kept.text), None)
+    for saved in SafetyTerm.objects.all():
+        new = wanted.pop((saved.kind, saved.text), None)
         if new is None:
-            kept.delete()
+            saved.delete()
             changed = True
-        elif new.category != kept.category:
-            kept.category = new.category
-            kept.save(update_fields=["category"])
+        elif new.category != saved.category:
+            saved.category = new.category
+            saved.save(update_fields=["category"])
             changed = True
     return bool(SafetyTerm.objects.bulk_create(wanted.values())) or changed
 
@@ -199,22 +208,22 @@ def _release(
     *,
     by: Actor,
     note: str,
-    told: Mapping[str, Any] = MappingProxyType({}),
+    audited: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
-    """Save the settings and release them; the audit tells what is different."""
+    """Save the settings and release them; the audit entry has the values that changed, and `audited`."""
     config.changed_revision = revision
     config.full_clean()
     config.save()
     after = shown_values()
     changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     if not changed:
-        raise Refused("No changes to release: the safety filter is as it was.")
+        raise Refused("No changes to release: the safety filter already has these settings.")
     record_release(
         revision,
         action,
         by=by,
         object_name=str(config),
         before={name: before.get(name) for name in changed},
-        after={name: after.get(name) for name in changed} | dict(told),
+        after={name: after.get(name) for name in changed} | dict(audited),
         note=note,
     )

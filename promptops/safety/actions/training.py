@@ -1,7 +1,8 @@
-"""Training a new model of the safety filter from the rubric and what people reviewed. It goes live by a release only.
+"""Training a new model of the safety filter from the rubric and reviewed texts. Only a release makes it live.
 
-fastText holds Python's lock while it trains, so that happens in a process of its own, outside of any transaction. Pages
-start it with `start()`; a row tells its steps and its end, and who sets that row to canceled ends it.
+fastText holds Python's lock while it trains, so a process of its own does it, outside of any transaction. Pages start
+a training with `start()`. Its row shows its steps and its end; setting the row to canceled ends it. The training
+itself is the engine's (`engine/safety/training.py`), and a release of the model belongs to actions/safety.py.
 """
 
 import hashlib
@@ -26,10 +27,13 @@ from django.db.models import Max
 from django.utils import timezone
 
 from promptops.engine.safety.evaluation import SETS
+from promptops.engine.safety.fitting import OnStep, Step
 from promptops.engine.safety.guard import MAX_BYTES, let_go
+from promptops.engine.safety.measures import Metrics, worse_than
 from promptops.engine.safety.normalize import words
+from promptops.engine.safety.rubric import HARD, RUBRIC, Row, read_rubric
 from promptops.engine.safety.trainer import OUTCOME
-from promptops.engine.safety.training import HARD, RUBRIC, TARGET, Metrics, Row, Step, Told, read_rubric, worse_than
+from promptops.engine.safety.training import TARGET
 from promptops.ledger import audit, registry
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused
@@ -42,7 +46,7 @@ registry.register(
     Action(
         "safety.model_trained",
         "{actor} trained model {after[model]} of the safety filter (examples: {after[examples]})",
-        when="a new model of the safety filter was trained and kept; it is not live yet",
+        when="somebody trained a new model of the safety filter; it is saved but not live yet",
         object="safetymodelversion",
     ),
     Action(
@@ -53,24 +57,24 @@ registry.register(
     Action(
         "safety.training_canceled",
         "{actor} canceled a training of the safety filter's model",
-        when="somebody canceled a training; nothing was kept",
+        when="somebody canceled a training; nothing was saved",
     ),
 )
 
 log = logging.getLogger(__name__)
 
 LONGEST_SECONDS = 120
-TOLD_SECONDS = 0.5
-"""How often a training says that it goes on, and hears that it was canceled."""
+REPORT_SECONDS = 0.5
+"""Seconds between two reports of a training. With each it also checks that it was not canceled."""
 
 
 class Canceled(Exception):
-    """Somebody canceled the training; nothing is kept."""
+    """Somebody canceled the training; nothing is saved."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The model that a training made, or (`new` is false) that it came out the same as but for its thresholds."""
+    """The model of a training. If `new` is false, an existing model: only the thresholds came out differently."""
 
     version: SafetyModelVersion
     new: bool
@@ -82,7 +86,7 @@ class Outcome:
 
 @transaction.atomic
 def start(*, by: Actor) -> SafetyTraining:
-    """Begin a training in the background; Refused while one is under way."""
+    """Start a training in the background. Raises Refused while another one is in progress."""
     for training in SafetyTraining.objects.filter(state=TrainingState.RUNNING):
         if training.lost:
             _end(training.pk, TrainingState.FAILED, LOST)
@@ -90,7 +94,7 @@ def start(*, by: Actor) -> SafetyTraining:
         with transaction.atomic():
             training = SafetyTraining.objects.create(step=Step.NORMALIZE, user=by.user, user_name=by.name)
     except IntegrityError:
-        raise Refused("A training is under way already; it takes a few seconds.") from None
+        raise Refused("Another training is in progress. It takes a few seconds; try again then.") from None
     thread = threading.Thread(target=_in_background, args=(training.pk, by), name="safety-training", daemon=True)
     transaction.on_commit(thread.start)
     audit.record("safety.training_started", by=by, object_name="the safety filter")
@@ -99,38 +103,43 @@ def start(*, by: Actor) -> SafetyTraining:
 
 @transaction.atomic
 def cancel(training: SafetyTraining, *, by: Actor) -> None:
-    """End a training; its process is gone half a second later. Refused when it has ended already."""
-    if not _end(training.pk, TrainingState.CANCELED, f"{by.name} canceled it; nothing was kept."):
+    """Cancel a training; its process ends within half a second. Raises Refused if it has ended already."""
+    if not _end(training.pk, TrainingState.CANCELED, f"{by.name} canceled the training. Nothing was saved."):
         raise Refused("This training has ended already.")
     audit.record("safety.training_canceled", by=by, object_name="the safety filter")
 
 
 def run(pk: int, *, by: Actor) -> None:
-    """Do the training of this row, and tell in it how it went; never raises."""
+    """Run the training of this row, and write its steps and its result into the row; never raises."""
 
-    def heard(step: Step) -> None:
-        going_on = SafetyTraining.objects.filter(pk=pk, state=TrainingState.RUNNING)
-        if not going_on.update(step=step, seen_at=timezone.now()):
+    def report(step: Step) -> None:
+        running = SafetyTraining.objects.filter(pk=pk, state=TrainingState.RUNNING)
+        if not running.update(step=step, seen_at=timezone.now()):
             raise Canceled
 
     def keep(outcome: Outcome) -> None:
         number = outcome.version.number
         if outcome.new:
-            state, said = TrainingState.KEPT, f"Model {number} is trained. It is not live before somebody releases it."
+            state, summary = TrainingState.KEPT, f"Model {number} is trained. Release it to make it live."
         else:
-            state, said = TrainingState.SAME, f"It comes out the same as model {number}; only the thresholds differ."
-        if not _end(pk, state, said, version=outcome.version, thresholds=outcome.thresholds):
+            state = TrainingState.SAME
+            summary = f"The result is the same as model {number}; only the thresholds differ."
+        if not _end(pk, state, summary, version=outcome.version, thresholds=outcome.thresholds):
             raise Canceled
 
     try:
-        train(by=by, told=heard, keep=keep)
+        train(by=by, on_step=report, keep=keep)
     except Canceled:
         pass
     except Refused as refused:
         _end(pk, TrainingState.REFUSED, str(refused))
     except Exception as error:
-        log.exception("A training of the safety filter broke.")
-        _end(pk, TrainingState.FAILED, f"The training broke, and nothing was kept: {type(error).__name__}.")
+        log.exception("A training of the safety filter failed.")
+        _end(
+            pk,
+            TrainingState.FAILED,
+            f"The training failed with {type(error).__name__}. Nothing was saved.",
+        )
 
 
 def _in_background(pk: int, by: Actor) -> None:
@@ -140,10 +149,10 @@ def _in_background(pk: int, by: Actor) -> None:
         connection.close()  # the thread ends here
 
 
-def _end(pk: int, state: TrainingState, said: str, **fields: Any) -> bool:
-    """Whether the training was still under way; then it has ended so."""
-    going_on = SafetyTraining.objects.filter(pk=pk, state=TrainingState.RUNNING)
-    return bool(going_on.update(state=state, said=said, ended_at=timezone.now(), **fields))
+def _end(pk: int, state: TrainingState, summary: str, **fields: Any) -> bool:
+    """End the training if it is still running, and return whether it was."""
+    running = SafetyTraining.objects.filter(pk=pk, state=TrainingState.RUNNING)
+    return bool(running.update(state=state, said=summary, ended_at=timezone.now(), **fields))
 
 
 # ---------------------------------------------------------------------------------------------- the training itself
@@ -155,18 +164,18 @@ def train(
     rubric: Path = RUBRIC,
     target: float = TARGET,
     allow_worse: bool = False,
-    told: Told = lambda step: None,
+    on_step: OnStep = lambda step: None,
     keep: Callable[[Outcome], object] = lambda outcome: None,
 ) -> Outcome:
-    """Train and keep a new version, which is not live yet. Takes seconds; call it in a thread, in no transaction.
+    """Train and save a new version, which is not live yet. Takes seconds; call it in a thread, outside a transaction.
 
-    `target` is the share of ordinary harmless texts that its thresholds may block. `told` hears of the step again and
-    again, and `keep` of the outcome in the transaction that keeps it; what they raise ends the training, and nothing is
-    kept. Raises Refused when it is worse on the held-out texts than the live model (unless `allow_worse`), is the
-    same as one that there is, thresholds included, or fails.
+    `target` is the share of ordinary harmless texts that its thresholds may block. `on_step` is called repeatedly with
+    the current step, and `keep` with the outcome in the transaction that saves it; an exception from either ends the
+    training, and nothing is saved. Raises Refused if the model is worse on the held-out texts than the live one (unless
+    `allow_worse`), equals an existing one including its thresholds, or the training fails.
     """
-    told(Step.NORMALIZE)
-    pause = _pause(told)
+    on_step(Step.NORMALIZE)
+    pause = _pause(on_step)
     try:
         rows = read_rubric(rubric, pause)
     except (OSError, ValueError) as error:
@@ -175,12 +184,12 @@ def train(
     rows = _together(rows, examples, pause)
     live = SafetySettings.objects.select_related("model").defer("model__data").get(pk=1).model
     with tempfile.TemporaryDirectory() as scratch:
-        manifest, data, before = _train(rows, live, Path(scratch), target, told)
+        manifest, data, before = _train(rows, live, Path(scratch), target, on_step)
     metrics = Metrics(**manifest["held_out"])
     if before and not allow_worse and (worse := worse_than(metrics, before)):
-        raise Refused(f"The new model is worse on the held-out texts ({worse}), so it is not kept.")
+        raise Refused(f"The new model is worse on the held-out texts ({worse}), so it was not saved.")
     if len(data) > guards.MAX_MODEL_BYTES:
-        raise Refused(f"The new model has {len(data):,} bytes; at most {guards.MAX_MODEL_BYTES:,} are kept.")
+        raise Refused(f"The new model has {len(data):,} bytes; at most {guards.MAX_MODEL_BYTES:,} are allowed.")
     manifest["examples"] = len(examples)
     if before:
         manifest["beside"] = {"model": live.number, "held_out": vars(before)}
@@ -190,10 +199,10 @@ def train(
 @transaction.atomic
 def _keep(manifest: dict[str, Any], data: bytes, keep: Callable[[Outcome], object], *, by: Actor) -> Outcome:
     sha256 = hashlib.sha256(data).hexdigest()
-    SafetySettings.objects.select_for_update().get(pk=1)  # one after the other, so that each has its number
+    SafetySettings.objects.select_for_update().get(pk=1)  # one at a time, so that each gets its own number
     if same := SafetyModelVersion.objects.filter(sha256=sha256).defer("data").first():
         if same.manifest.get("thresholds") == manifest["thresholds"]:
-            raise Refused(f"Nothing new to learn: it comes out the same as model {same.number}.")
+            raise Refused(f"Nothing new to learn: the result is the same as model {same.number}.")
         outcome = Outcome(same, False, manifest["thresholds"])
         keep(outcome)
         return outcome
@@ -215,41 +224,41 @@ def _keep(manifest: dict[str, Any], data: bytes, keep: Callable[[Outcome], objec
 
 
 def _examples() -> list[Row]:
-    """The reviewed texts as rows of a rubric, the newest first, cut where the filter would not read on."""
-    found = []
+    """Return the reviewed texts as rows of a rubric, the newest first, cut to the length that the filter reads."""
+    rows = []
     for label, category, text in SafetyExample.objects.order_by("-id").values_list("label", "category", "text"):
         plain = " ".join(text.encode(errors="replace")[:MAX_BYTES].decode(errors="ignore").split())
-        found.append(Row(label == "unsafe", category if label == "unsafe" else HARD if label == "hard" else "", plain))
-    return found
+        rows.append(Row(label == "unsafe", category if label == "unsafe" else HARD if label == "hard" else "", plain))
+    return rows
 
 
-def _pause(told: Told) -> Callable[[], None]:
-    """For reading many texts in this process: lets others run, and hears that the training was canceled."""
-    heard = time.monotonic()
+def _pause(on_step: OnStep) -> Callable[[], None]:
+    """Return a pause for reading many texts in this process: lets others run, and ends a canceled training."""
+    reported_at = time.monotonic()
 
     def pause() -> None:
-        nonlocal heard
+        nonlocal reported_at
         let_go()
-        if time.monotonic() - heard > TOLD_SECONDS:
-            heard = time.monotonic()
-            told(Step.NORMALIZE)
+        if time.monotonic() - reported_at > REPORT_SECONDS:
+            reported_at = time.monotonic()
+            on_step(Step.NORMALIZE)
 
     return pause
 
 
 def _together(rows: list[Row], examples: list[Row], pause: Callable[[], object]) -> list[Row]:
-    """Examples and rubric, each text once: what was reviewed last holds."""
-    found: dict[str, Row] = {}
+    """Return examples and rubric with each text once; the newest review of a text counts."""
+    by_text: dict[str, Row] = {}
     for row in (*examples, *rows):
         if plain := " ".join(words(row.text, pause)):
-            found.setdefault(plain, row)
-    return list(found.values())
+            by_text.setdefault(plain, row)
+    return list(by_text.values())
 
 
 def _train(
-    rows: list[Row], live: SafetyModelVersion, folder: Path, target: float, told: Told
+    rows: list[Row], live: SafetyModelVersion, folder: Path, target: float, on_step: OnStep
 ) -> tuple[dict[str, Any], bytes, Metrics | None]:
-    """The manifest and the file of a model that another process trains, and the live model's figures beside it."""
+    """Train in another process; return the manifest, the file, and the live model's figures on the same texts."""
     rubric, out = folder / "rubric.tsv", folder / "models"
     lines = ["label\tcategory\ttext", *(f"{'unsafe' if r.harmful else 'safe'}\t{r.kind}\t{r.text}" for r in rows)]
     rubric.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -261,7 +270,7 @@ def _train(
             command, cwd=settings.BASE_DIR, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
         ) as child:
             try:
-                _follow(child, told)
+                _follow(child, on_step)
             finally:
                 child.kill()
         errors.seek(0)
@@ -275,7 +284,7 @@ def _train(
 
 
 def _put_live(live: SafetyModelVersion, folder: Path) -> None:
-    """The live model as the folder's current one, to be compared with; one that cannot be loaded has no figures."""
+    """Write the live model as the folder's current one, for comparison; one that cannot be loaded has no figures."""
     manifest = {**live.manifest, "file": "live.ftz", "version": str(live.number), "sha256": live.sha256}
     (folder / "current.json").write_text(json.dumps(manifest), encoding="utf-8")
     try:
@@ -284,30 +293,30 @@ def _put_live(live: SafetyModelVersion, folder: Path) -> None:
         log.warning("The live safety model cannot be compared with a new one: %s.", error)
 
 
-def _follow(child: subprocess.Popen[bytes], told: Told) -> None:
-    """Pass on the steps that the process prints, until it ends."""
+def _follow(child: subprocess.Popen[bytes], on_step: OnStep) -> None:
+    """Report the steps that the process prints, until it ends."""
     if child.stdout is None:
-        raise ValueError("Without its output nobody hears of a training.")
+        raise ValueError("A training can only be followed by its standard output.")
     step, end = Step.NORMALIZE, time.monotonic() + LONGEST_SECONDS
     with selectors.DefaultSelector() as waiting:
         waiting.register(child.stdout, selectors.EVENT_READ)
         while time.monotonic() < end:
-            if waiting.select(TOLD_SECONDS):
+            if waiting.select(REPORT_SECONDS):
                 printed = os.read(child.stdout.fileno(), 4096)
                 if not printed:
                     child.wait()
                     return
                 for line in printed.decode().split():
                     step = Step(line)
-                    told(step)
+                    on_step(step)
             else:
-                told(step)
-    raise Refused(f"The training took longer than {LONGEST_SECONDS} s and was given up; nothing was kept.")
+                on_step(step)
+    raise Refused(f"The training took longer than {LONGEST_SECONDS} s and was stopped. Nothing was saved.")
 
 
 def _why(code: int, errors: str) -> str:
-    """Why the process failed, in a sentence."""
+    """Return the reason why the process failed, in sentences."""
     if code < 0:
-        return f"The training process was ended by signal {-code} before it was done; nothing was kept. Train again."
-    told = (errors.strip().splitlines() or ["it said nothing"])[-1]
-    return f"The training failed, and nothing was kept: {told.removeprefix('ValueError: ')}."
+        return f"Signal {-code} ended the training process before it was done. Nothing was saved. Train again."
+    reason = (errors.strip().splitlines() or ["it gave no reason"])[-1]
+    return f"The training failed, and nothing was saved: {reason.removeprefix('ValueError: ')}."

@@ -1,4 +1,7 @@
-"""What enforcing the safety filter would have done with the newest runs, by their recorded verdicts."""
+"""The forecast of enforcing: the effect it would have had on the newest runs, by their recorded verdicts.
+
+No text is judged again here; replay.py does that.
+"""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -18,10 +21,10 @@ WINDOW = timedelta(hours=24)
 
 @dataclass(frozen=True)
 class Forecast:
-    """How many of the judged runs would be stopped, by why; `since` and `until` are the first and last of them.
+    """Counts of the judged runs by outcome; `since` and `until` are the times of the first and the last of them.
 
-    `main_language` is that of at least half of the runs in an unknown language. `earlier` were judged before the filter
-    last changed.
+    `main_language` is the language of at least half of the runs in an unknown language. `earlier` counts runs that
+    were judged before the last change of the filter.
     """
 
     runs: int
@@ -33,14 +36,14 @@ class Forecast:
 
     @property
     def queries(self) -> dict[str, str]:
-        """The query of the address of the Runs page that lists exactly the runs with an outcome, for each."""
+        """For each outcome, the query of the Runs page that lists exactly its runs."""
         moments = {"since": self.since, "until": self.until}
-        given = {name: moment.isoformat() for name, moment in moments.items() if moment}
-        return {outcome: urlencode({"safety": outcome, **given}) for outcome in OUTCOMES}
+        period = {name: moment.isoformat() for name, moment in moments.items() if moment}
+        return {outcome: urlencode({"safety": outcome, **period}) for outcome in OUTCOMES}
 
 
 def forecast(config: SafetySettings, now: datetime | None = None) -> Forecast:
-    """Return what enforcing would have done with the last 24 hours, at most the newest 1,000 judged runs. One query."""
+    """Count the runs of the last 24 hours (at most the newest 1,000 judged) by outcome if enforced. One query."""
     now = now or timezone.now()
     names = ("run_id", "decision", "cause", "language", "run__at", "run__revision")
     checks = SafetyCheck.objects.filter(at__gte=now - WINDOW, at__lte=now).order_by("-at")
@@ -51,9 +54,9 @@ def forecast(config: SafetySettings, now: datetime | None = None) -> Forecast:
     for run_id, decision, cause, language, at, revision in checks.values_list(*names)[: 2 * RUNS]:
         if run_id not in outcomes and len(outcomes) == RUNS:
             break
-        found = _outcome(decision, cause)
-        outcomes[run_id] = min(outcomes.get(run_id, ""), found, key=_rank)
-        if found == LANGUAGE:
+        outcome = _outcome(decision, cause)
+        outcomes[run_id] = min(outcomes.get(run_id, ""), outcome, key=_rank)
+        if outcome == LANGUAGE:
             languages.setdefault(run_id, language)
         if revision < config.changed_revision:
             earlier.add(run_id)
@@ -72,7 +75,7 @@ def forecast(config: SafetySettings, now: datetime | None = None) -> Forecast:
 
 
 def _outcome(decision: str, cause: str) -> str:
-    """What a verdict would do to its run; "" if it passes."""
+    """Return the outcome of a verdict for its run; "" if it passes."""
     if decision == VerdictDecision.UNAVAILABLE:
         return LANGUAGE if cause == UnjudgedCause.LANGUAGE else DOWN
     return {VerdictDecision.BLOCK.value: HARMFUL, VerdictDecision.TOO_LONG.value: TOO_LONG}.get(decision, "")

@@ -1,4 +1,7 @@
-"""The safety filter as pages show it: how it is set, whether it works, what it found."""
+"""The safety filter as pages show it: its settings, its state, today's counts, its models and its review queue.
+
+Replays of past runs belong to replay.py, hits.py and quality.py, the forecast of enforcing to forecast.py.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +25,7 @@ from promptops.safety.models import LOST, SafetyExample, SafetyModelVersion, Saf
 
 @dataclass(frozen=True)
 class Alert:
-    """Something that must not be overlooked: `level` is bad or warn."""
+    """A message that nobody may overlook; `level` is bad or warn."""
 
     level: str
     text: str
@@ -30,7 +33,7 @@ class Alert:
 
 @dataclass(frozen=True)
 class SafetyToday:
-    """What became of the texts that were judged since midnight (UTC). `would_block` are those let through in shadow."""
+    """Counts of the texts judged since midnight (UTC). `would_block` counts those that shadow mode let through."""
 
     texts: int
     blocked: int
@@ -40,7 +43,7 @@ class SafetyToday:
 
 @dataclass(frozen=True)
 class SafetyState:
-    """The filter that this process runs, what is wrong with it, and what it did today."""
+    """The filter that this process runs, its problems, and today's counts."""
 
     spec: SafetySpec
     problems: list[str]
@@ -52,28 +55,28 @@ class SafetyState:
 
     @property
     def alerts(self) -> list[Alert]:
-        """What pages shout, the worst first."""
+        """The messages that nobody may overlook, the worst first."""
         if self.mode == SafetyMode.OFF:
-            return [Alert("bad", "The safety filter is off: no text is judged, and whatever a model writes is shown.")]
-        found = []
+            return [Alert("bad", "The safety filter is off. No text is judged, and every answer of a model is shown.")]
+        alerts = []
         if self.problems:
             if self.mode == SafetyMode.SHADOW:
-                meaning = "It is in shadow, so runs go on; nobody knows what it would have blocked."
+                meaning = "It is in shadow mode: runs continue, but its verdicts are missing or wrong."
             elif self.spec.blocks_when_down:
-                meaning = "Texts that it cannot judge are blocked."
+                meaning = "Texts that it can't judge are blocked."
             else:
-                meaning = "It fails open: texts that it cannot judge pass unseen."
+                meaning = "It fails open: texts that it can't judge pass unjudged."
             reasons = " ".join(f"{problem.removesuffix('.')}." for problem in self.problems)
-            found.append(Alert("bad", f"The safety filter is failing. {meaning} {reasons}"))
+            alerts.append(Alert("bad", f"The safety filter is failing. {meaning} {reasons}"))
         if self.mode == SafetyMode.ENFORCE and not self.spec.blocks_when_down and not self.problems:
-            found.append(Alert("warn", "The safety filter fails open: every text passes while it is down."))
+            alerts.append(Alert("warn", "The safety filter fails open. While it is down, every text passes."))
         if self.mode == SafetyMode.ENFORCE and not self.spec.blocks_languages:
-            found.append(Alert("warn", "Texts in languages that the safety filter doesn't know pass unjudged."))
-        return found
+            alerts.append(Alert("warn", "Texts in languages that the safety filter doesn't know pass unjudged."))
+        return alerts
 
     @property
     def unjudged(self) -> str:
-        """What becomes of texts that cannot be judged, in a few words."""
+        """The treatment of texts that can't be judged, in a few words."""
         choices = (self.spec.blocks_languages, self.spec.blocks_when_down)
         return {
             (True, True): "unjudged texts are blocked",
@@ -84,14 +87,14 @@ class SafetyState:
 
 
 def state() -> SafetyState:
-    """Read it: one query, and a fraction of a millisecond for the self-test (more where the model is to be loaded)."""
+    """Return the state of the filter. One query, and a self-test of under a millisecond, unless the model must load."""
     spec = live.current().safety
     problems = [] if spec.mode == SafetyMode.OFF else spec.guard.self_test()
     return SafetyState(spec, problems, today(timezone.now()))
 
 
 def today(now: datetime) -> SafetyToday:
-    """What was judged since midnight."""
+    """Count the texts judged since midnight (UTC). One query."""
     start = now.replace(hour=0, minute=0, second=0, microsecond=0)
     counts: dict[str, Any] = SafetyCheck.objects.filter(at__gte=start).aggregate(
         texts=Count("id"),
@@ -103,17 +106,17 @@ def today(now: datetime) -> SafetyToday:
 
 
 def set_now() -> SafetySettings:
-    """The settings as the database has them, with their model."""
+    """Return the settings in the database, with their model."""
     return SafetySettings.objects.select_related("model").defer("model__data").get(pk=1)
 
 
 def terms() -> list[SafetyTerm]:
-    """All terms, allowed and denied."""
+    """Return all terms, allowed and denied."""
     return list(SafetyTerm.objects.all())
 
 
 def versions() -> list[SafetyModelVersion]:
-    """All models, the newest first, without their files."""
+    """Return all models, the newest first, without their files."""
     return list(SafetyModelVersion.objects.defer("data"))
 
 
@@ -126,22 +129,22 @@ def newest_releases() -> QuerySet[Release]:
 
 
 def training() -> SafetyTraining | None:
-    """The last training that somebody started on a page; one whose server ended has failed. One query."""
-    found = SafetyTraining.objects.select_related("version").defer("version__data").first()
-    if found and found.lost:
-        found.state, found.said = TrainingState.FAILED, LOST
-    return found
+    """Return the last training that somebody started on a page; it failed if its server ended. One query."""
+    newest = SafetyTraining.objects.select_related("version").defer("version__data").first()
+    if newest and newest.lost:
+        newest.state, newest.said = TrainingState.FAILED, LOST
+    return newest
 
 
 def queue_counts() -> dict[str, int]:
-    """How many verdicts wait for a person, by why; "" is all of them."""
+    """Count the verdicts that wait for a review, by queue; "" counts all of them."""
     waiting = _waiting().order_by().values_list("queue").annotate(Count("id"))
-    found = {str(name): 0 for name in SafetyQueue} | dict(waiting)
-    return {"": sum(found.values()), **found}
+    counts = {str(name): 0 for name in SafetyQueue} | dict(waiting)
+    return {"": sum(counts.values()), **counts}
 
 
 def next_in_queue(queue: str = "", before: int | None = None) -> SafetyCheck | None:
-    """The newest verdict that waits for a person, of those before the one of that number; with its run."""
+    """Return the newest verdict that waits for a review, with its run; with `before`, the newest of the older ones."""
     waiting = _waiting().select_related("run", "model", "reported_by").defer("model__data", "run__draft_body")
     if queue:
         waiting = waiting.filter(queue=queue)
@@ -150,14 +153,14 @@ def next_in_queue(queue: str = "", before: int | None = None) -> SafetyCheck | N
     return waiting.order_by("-id").first()
 
 
-def found_check(pk: int) -> SafetyCheck | None:
-    """One verdict with its run."""
-    found = SafetyCheck.objects.select_related("run", "model", "reported_by").defer("model__data", "run__draft_body")
-    return found.filter(pk=pk).first()
+def find_check(pk: int) -> SafetyCheck | None:
+    """Return one verdict with its run, or None."""
+    checks = SafetyCheck.objects.select_related("run", "model", "reported_by").defer("model__data", "run__draft_body")
+    return checks.filter(pk=pk).first()
 
 
 def example_count() -> int:
-    """How many reviewed texts the next training adds to the rubric."""
+    """Count the reviewed texts that the next training adds to the rubric."""
     return SafetyExample.objects.count()
 
 
@@ -166,11 +169,11 @@ def _waiting() -> QuerySet[SafetyCheck]:
 
 
 def figures_of(version: SafetyModelVersion) -> dict[str, Any] | None:
-    """What the model does with the evaluation sets: `tables` by their title; None where it was not evaluated.
+    """Return the model's figures on the evaluation sets: `tables` by title; None if it was not evaluated.
 
-    The file beside the model that ships has one set more, which is not in the repository.
+    The file beside the model that ships covers one more set, which is not in the repository.
     """
-    if found := version.manifest.get("evaluation"):
-        return dict(found)
+    if evaluation := version.manifest.get("evaluation"):
+        return dict(evaluation)
     file = Path(str(version.manifest.get("file"))).name
     return read_figures((SHIPPED / file).with_suffix(".evaluation.json"), version.sha256)

@@ -1,4 +1,4 @@
-"""The safety filter's models: how good each is, and making another one live."""
+"""The page of the safety filter's models: their figures, training a new one, and making one live."""
 
 import re
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from promptops.engine.safety.training import Step
+from promptops.engine.safety.fitting import Step
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused
 from promptops.people.enums import Permission
@@ -35,21 +35,21 @@ FIGURES = (
     ("Ordinary texts blocked", "over_block", "{:.1%}"),
     ("Hard negatives blocked", "over_block_hard", "{:.1%}"),
 )
-"""What is told of the held-out texts: the name, the field of the manifest, and how it is written."""
+"""The figures on held-out texts: label, field of the manifest, and format."""
 FIGURE = re.compile(r"\d+(\.\d+)?%?|–")
 STEPS = {
     Step.NORMALIZE: "Read the texts",
     Step.TRAIN: "Train",
-    Step.QUANTIZE: "Make it small",
+    Step.QUANTIZE: "Shrink the model",
     Step.EVALUATE: "Evaluate",
-    Step.THRESHOLDS: "Pick thresholds",
-    Step.COMPARE: "Try it on texts from elsewhere",
+    Step.THRESHOLDS: "Choose thresholds",
+    Step.COMPARE: "Test on other texts",
 }
 
 
 @dataclass
 class UseModel(FilterChange):
-    """Another model of the filter, a newer or an older one."""
+    """Making another model of the filter live, a newer or an older one."""
 
     config: SafetySettings
     version: SafetyModelVersion
@@ -85,12 +85,12 @@ class UseModel(FilterChange):
         return {"warning": safety_releases.self_test(self.version, policy)}
 
     def refusal(self) -> str:
-        return f"Model {self.version.number} is live already." if self.is_live else ""
+        return f"Model {self.version.number} is already live." if self.is_live else ""
 
     def apply(self, *, by: Actor, note: str) -> None:
         seen = whole_number(self.expected)
-        done = actions.use_model(self.version, by=by, expected=-1 if seen is None else seen, note=note)
-        self.revision = done.changed_revision
+        config = actions.use_model(self.version, by=by, expected=-1 if seen is None else seen, note=note)
+        self.revision = config.changed_revision
 
     def result(self) -> str:
         return f"r{self.revision} is live, with model {self.version.number}."
@@ -101,7 +101,7 @@ class UseModel(FilterChange):
 
 @requires(Permission.READ)
 def index(request: Request) -> HttpResponse:
-    """All models with their figures, and what the live one does with the evaluation sets."""
+    """Show all models with their figures, and the live model's figures on the evaluation sets."""
     config = queries.set_now()
     rows = [
         {
@@ -113,7 +113,7 @@ def index(request: Request) -> HttpResponse:
         for version in queries.versions()
     ]
     evaluation = queries.figures_of(config.model)
-    context = _told(config) | {
+    context = _training_card(config) | {
         "rows": rows,
         "names": [name for name, _, _ in FIGURES],
         "evaluation": evaluation,
@@ -125,7 +125,7 @@ def index(request: Request) -> HttpResponse:
 
 @requires(Permission.READ)
 def training(request: Request) -> HttpResponse:
-    """How the last training goes or went; a POST starts another one, which goes on whatever becomes of the page."""
+    """Show the last training; a POST starts another one, which continues after the page is closed."""
     if request.method != "POST":
         return _training(request)
     if not request.user.may(Permission.RELEASE):
@@ -136,43 +136,45 @@ def training(request: Request) -> HttpResponse:
 @requires(Permission.RELEASE)
 @require_POST
 def cancel(request: Request, pk: int) -> HttpResponse:
-    """End a training; nothing of it is kept."""
-    found = SafetyTraining.objects.filter(pk=pk).first()
-    if found is None:
+    """Cancel a training; nothing of it is saved."""
+    row = SafetyTraining.objects.filter(pk=pk).first()
+    if row is None:
         raise Http404
-    return _training(request, lambda: safety_training.cancel(found, by=actor(request)))
+    return _training(request, lambda: safety_training.cancel(row, by=actor(request)))
 
 
 def _training(request: Request, act: Callable[[], object] = lambda: None) -> HttpResponse:
-    """Act, then show how the last training goes, and why the action was refused if it was."""
+    """Act, then show the last training and the reason if the action was refused."""
     error = ""
     try:
         act()
-    except Refused as why_not:
-        error = str(why_not)
+    except Refused as refusal:
+        error = str(refusal)
     if not request.htmx:
         return redirect("safety_models")
     config = queries.set_now()
-    return render(request, "safety/_training.html", _told(config) | {"error": error}, status=409 if error else 200)
+    return render(
+        request, "safety/_training.html", _training_card(config) | {"error": error}, status=409 if error else 200
+    )
 
 
-def _told(config: SafetySettings) -> dict[str, Any]:
-    """What the card of the last training shows: its steps, its outcome and what can be done with that."""
-    found = queries.training()
-    running = found is not None and found.state == TrainingState.RUNNING
+def _training_card(config: SafetySettings) -> dict[str, Any]:
+    """Return the context of the last training's card: its steps, its outcome and the next action."""
+    last = queries.training()
+    running = last is not None and last.state == TrainingState.RUNNING
     steps = list(STEPS)
-    at = steps.index(Step(found.step)) if found and running and found.step in steps else 0
-    same = found.version if found and found.state == TrainingState.SAME else None
+    at = steps.index(Step(last.step)) if last and running and last.step in steps else 0
+    same = last.version if last and last.state == TrainingState.SAME else None
     return {
         "config": config,
-        "training": found,
+        "training": last,
         "running": running,
         "steps": [
             (name, "done" if place < at else "now" if place == at else "") for place, name in enumerate(STEPS.values())
         ],
         "done": at,
         "examples": queries.example_count(),
-        "thresholds": urlencode(found.thresholds) if found and same and same.pk == config.model_id else "",
+        "thresholds": urlencode(last.thresholds) if last and same and same.pk == config.model_id else "",
     }
 
 
@@ -189,21 +191,21 @@ def make_live(request: Request, number: int) -> HttpResponse:
 
 def _figures(version: SafetyModelVersion) -> list[str]:
     held_out = version.manifest.get("held_out") or {}
-    return [_told_figure(held_out, field, pattern) for _, field, pattern in FIGURES]
+    return [_formatted(held_out, field, pattern) for _, field, pattern in FIGURES]
 
 
-def _told_figure(held_out: dict[str, Any], field: str, pattern: str) -> str:
+def _formatted(held_out: dict[str, Any], field: str, pattern: str) -> str:
     return pattern.format(held_out[field]) if field in held_out else "–"
 
 
 def _held_out(version: SafetyModelVersion, other: SafetyModelVersion) -> dict[str, Any]:
-    """The version's figures on held-out texts: those of the other's training, where it was measured beside it."""
+    """Return the version's figures on held-out texts; on the same texts as the other's, if measured in its training."""
     beside = other.manifest.get("beside") or {}
     return (beside if beside.get("model") == version.number else version.manifest).get("held_out") or {}
 
 
 def _sources(evaluation: dict[str, Any] | None) -> str:
-    """What an evaluation was made on: the sources with the number of their texts."""
+    """Return the sources of an evaluation with the number of their texts."""
     counts: dict[str, int] = {}
     for row in evaluation["tables"].get("By source", []) if evaluation else []:
         counts[row["source"]] = counts.get(row["source"], 0) + row["texts"]
@@ -211,13 +213,13 @@ def _sources(evaluation: dict[str, Any] | None) -> str:
 
 
 def _tables(evaluation: dict[str, Any] | None) -> list[tuple[str, set[str], list[dict[str, Any]]]]:
-    """Each table of an evaluation: its title, the columns that hold nothing but figures, and its rows."""
-    found = []
+    """Return each table of an evaluation: its title, the columns that have only figures, and its rows."""
+    tables = []
     for title, rows in evaluation["tables"].items() if evaluation else ():
         columns = rows[0] if rows else ()
         figures = {name for name in columns if all(FIGURE.fullmatch(str(row[name])) for row in rows)}
-        found.append((title, figures, rows))
-    return found
+        tables.append((title, figures, rows))
+    return tables
 
 
 def _measured_on(held_out: dict[str, Any]) -> str:
@@ -227,11 +229,11 @@ def _measured_on(held_out: dict[str, Any]) -> str:
 
 
 def _changes(config: SafetySettings, version: SafetyModelVersion) -> list[Change]:
-    """The model's figures and thresholds before and after; thresholds that were set stay."""
+    """Return the model's figures and thresholds before and after; thresholds that operators set do not change."""
     before, after = config.model, version
     held = _held_out(before, after), _held_out(after, before)
-    found = [Change("Model", before.number, after.number), Change("Measured on", *map(_measured_on, held))]
-    found += [Change(name, *(_told_figure(side, field, pattern) for side in held)) for name, field, pattern in FIGURES]
+    changes = [Change("Model", before.number, after.number), Change("Measured on", *map(_measured_on, held))]
+    changes += [Change(name, *(_formatted(side, field, pattern) for side in held)) for name, field, pattern in FIGURES]
     for which in ("recall_by_category", "thresholds"):
         old, new = (
             (side or {}).get(which, {})
@@ -243,5 +245,5 @@ def _changes(config: SafetySettings, version: SafetyModelVersion) -> list[Change
             label = name.replace("_", "-")
             label = f"Recall of {label}" if which != "thresholds" else f"Threshold of {label}"
             pattern = "{:.1%}" if which != "thresholds" else "{:.4f}"
-            found.append(Change(label, *(pattern.format(side[name]) if name in side else "–" for side in (old, new))))
-    return found
+            changes.append(Change(label, *(pattern.format(side[name]) if name in side else "–" for side in (old, new))))
+    return changes

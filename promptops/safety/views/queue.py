@@ -1,4 +1,4 @@
-"""The review queue: verdicts that people should look at, one at a time, and reporting one from a run's page."""
+"""The review queue: verdicts that people review one at a time, and reporting one from a run's page."""
 
 from typing import Any
 from urllib.parse import urlencode
@@ -29,30 +29,30 @@ from promptops.web.request import Request
 
 @requires(Permission.EDIT)
 def index(request: Request) -> HttpResponse:
-    """The newest verdict that waits, of the chosen kind and before the one that was skipped."""
+    """Show the newest verdict that waits in the chosen queue, older than the one that was skipped."""
     return _page(request, before=whole_number(request.GET.get("before")))
 
 
 @requires(Permission.EDIT)
 @require_POST
 def decide(request: Request, pk: int) -> HttpResponse:
-    """Show the masked text (which is audited), say right or wrong, or take that back; then the next one."""
-    check = queries.found_check(pk)
+    """Unmask the text (which is audited), mark the verdict right or wrong, or undo that; then show the next one."""
+    check = queries.find_check(pk)
     if check is None:
         raise Http404
-    say = request.POST.get("say", "")
+    answer = request.POST.get("say", "")
     try:
-        if say == "show":
+        if answer == "show":
             masking.reveal(check.run, by=actor(request))
             return _page(request, check=check, revealed=True)
-        if say == "back":
+        if answer == "back":
             safety_reviews.take_back(check, by=actor(request))
-            return _page(request, check=queries.found_check(pk))
-        safety_reviews.review(check, say, by=actor(request), category=request.POST.get("category", ""))
+            return _page(request, check=queries.find_check(pk))
+        safety_reviews.review(check, answer, by=actor(request), category=request.POST.get("category", ""))
     except (Refused, ValidationError) as error:
         sentence = " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
         return _page(request, before=pk if check.review else pk + 1, error=sentence)
-    return _page(request, before=pk, done=queries.found_check(pk))
+    return _page(request, before=pk, done=queries.find_check(pk))
 
 
 @requires(Permission.EDIT)
@@ -70,7 +70,7 @@ def report(request: Request, pk: int) -> HttpResponse:
         messages.error(request, str(refused))
         address = reverse("run", args=[pk])
         return HttpResponseClientRedirect(address) if request.htmx else redirect(address)
-    return review.done(request, reverse("run", args=[pk]), "It is in the review queue now.")
+    return review.done(request, reverse("run", args=[pk]), "The verdict is in the review queue.")
 
 
 def _page(
@@ -82,8 +82,8 @@ def _page(
     done: SafetyCheck | None = None,
     error: str = "",
 ) -> HttpResponse:
-    asked = request.GET.get("queue") or request.POST.get("queue") or ""
-    queue = asked if asked in set(SafetyQueue) else ""
+    requested = request.GET.get("queue") or request.POST.get("queue") or ""
+    queue = requested if requested in set(SafetyQueue) else ""
     check = check or queries.next_in_queue(queue, before)
     thresholds = verdicts.thresholds_at(check.run.revision) if check else {}
     masked = check is not None and getattr(check.run, f"{check.side}_masked")
@@ -110,7 +110,7 @@ def _page(
         return render(request, "safety/queue.html", context, status=409 if error else 200)
     response = render(request, "safety/_queue.html", context)
     if (request.htmx.target or "").startswith("queue-"):
-        return response  # a part that follows what others do: the reader went nowhere
-    given = {name: value for name, value in (("queue", queue), ("before", before)) if value}
+        return response  # a part that follows other people's reviews: the reader stays on the page
+    query = {name: value for name, value in (("queue", queue), ("before", before)) if value}
     address = reverse("safety_queue")
-    return push_url(response, f"{address}?{urlencode(given)}" if given else address)
+    return push_url(response, f"{address}?{urlencode(query)}" if query else address)

@@ -1,4 +1,4 @@
-"""The safety filter: how it is set, whether it works, and changing it as a release."""
+"""The page of the safety filter: its state, changing its mode, and rolling it back, as releases."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -29,14 +29,14 @@ from promptops.web.request import Request
 from promptops.web.review import Change
 from promptops.web.seen import changed
 
-OFF = "No text is judged any more, and whatever a model writes is shown at once."
-ENFORCE = "From now on blocked texts are withheld, and no text shows before all of it was judged."
-UNCHANGED = "No changes to release: the safety filter is as it was."
+OFF = "No text will be judged, and every answer of a model is shown at once."
+ENFORCE = "Blocked texts will be withheld, and an answer appears only after all of it was judged."
+UNCHANGED = "No changes to release: the safety filter already has these settings."
 
 
 @dataclass
 class ChangeMode(FilterChange):
-    """Another mode of the filter, or another choice for texts that cannot be judged."""
+    """Changing the mode of the filter, or a choice for texts that can't be judged."""
 
     config: SafetySettings
     form: ModeForm
@@ -63,7 +63,7 @@ class ChangeMode(FilterChange):
     def preview(self) -> dict[str, Any]:
         if self.form.cleaned_data["mode"] != SafetyMode.ENFORCE:
             return {}
-        # The choices are in the panel, too, beside what each would have done; the panel has a form of its own.
+        # The panel has a form of its own, which shows both choices, too, with the effect of each.
         return {
             "template": "safety/_review_enforce.html",
             "form_id": "safety-enforce",
@@ -79,7 +79,7 @@ class ChangeMode(FilterChange):
 
     def refused(self, request: Request, error: str) -> HttpResponse:
         if error == UNCHANGED and self.is_in_panel and (preview := self.preview()):
-            return review.panel(request, error=error, **{**self.shown(), **preview})  # another choice can be made there
+            return review.panel(request, error=error, **{**self.shown(), **preview})  # its form offers other choices
         return super().refused(request, error)
 
     def apply(self, *, by: Actor, note: str) -> None:
@@ -91,12 +91,12 @@ class ChangeMode(FilterChange):
 
     def undo(self) -> str:
         was = "; ".join(f"{change.label}: {change.before}" for change in self.changes())
-        return f"To undo, make an earlier release below live again (was: {was})."
+        return f"To undo, roll back to an earlier release below (was: {was})."
 
 
 @dataclass
 class RollBackFilter(FilterChange):
-    """The filter as an earlier release had it (0: as it was installed): `then` as pages show it, `wanted` to be set."""
+    """Rolling the filter back to revision `to` (0: the installation); `then` are its values, `wanted` sets them."""
 
     to: int
     config: SafetySettings
@@ -108,15 +108,15 @@ class RollBackFilter(FilterChange):
 
     @property
     def name(self) -> str:
-        return f"of r{self.to}" if self.to else "as it was installed"
+        return f"r{self.to}" if self.to else "the installation"
 
     @property
     def title(self) -> str:
-        return f"Make the filter {self.name} live again"
+        return f"Roll the filter back to {self.name}"
 
     @property
     def confirm(self) -> str:
-        return f"Make r{self.to} live again" if self.to else "Make it live again"
+        return f"Roll back to {self.name}"
 
     @property
     def page(self) -> str:
@@ -145,21 +145,21 @@ class RollBackFilter(FilterChange):
             return actions.UNKNOWN_THEN
         if self.expected != self.config.changed_revision:
             return actions.STALE
-        return "" if self.changes() else "No changes to release: the safety filter is as it was then."
+        return "" if self.changes() else f"No changes to release: the filter already has the settings of {self.name}."
 
     def apply(self, *, by: Actor, note: str) -> None:
         self.revision = actions.roll_back(self.to, by=by, expected=self.expected or 0, note=note).changed_revision
 
     def result(self) -> str:
-        return f"r{self.revision} is live, with the filter {self.name}."
+        return f"r{self.revision} is live, with the filter of {self.name}."
 
     def undo(self) -> str:
-        return "To undo, make the release before live again."
+        return "To undo, roll back to the release before this one."
 
 
 @requires(Permission.READ)
 def index(request: Request) -> HttpResponse:
-    """The page; a POST reviews and releases the mode and what unavailable means."""
+    """Show the page; a POST reviews and releases the mode and the choices for texts that can't be judged."""
     config = queries.set_now()
     if "seen" in request.GET:
         return changed(request, "the safety filter", config.changed_revision)
@@ -179,18 +179,18 @@ def index(request: Request) -> HttpResponse:
 
 
 def _change(request: Request, config: SafetySettings) -> HttpResponse:
-    """Review and release the mode and what becomes of texts that cannot be judged."""
+    """Review and release the mode and the choices for texts that can't be judged."""
     form = ModeForm(config, request.POST)
     if not form.is_valid():
-        asked = {"title": ChangeMode.title, "confirm": "Release", "form_id": ChangeMode.form_id}
-        return safety_releases.refused(request, safety_releases.errors(form), asked)
+        panel = {"title": ChangeMode.title, "confirm": "Release", "form_id": ChangeMode.form_id}
+        return safety_releases.refused(request, safety_releases.errors(form), panel)
     return review.run(request, ChangeMode(config, form, is_in_panel="in_panel" in request.POST))
 
 
 @requires(Permission.RELEASE)
 @require_POST
 def roll_back(request: Request, revision: int) -> HttpResponse:
-    """Review and release the filter as an earlier revision had it (0: as it was installed): two clicks."""
+    """Review and release a rollback of the filter to an earlier revision (0: the installation)."""
     change = RollBackFilter(
         revision, queries.set_now(), shown_at(revision), filter_at(revision), whole_number(request.POST.get("expected"))
     )
@@ -198,8 +198,8 @@ def roll_back(request: Request, revision: int) -> HttpResponse:
 
 
 def _warnings(config: SafetySettings, wanted: actions.SafetyChange, model: SafetyModelVersion) -> str:
-    """What a whole other setting of the filter means for the show, and what its self-test finds."""
-    meant = _warning(
+    """Return the warnings of a rollback: its effect on live traffic, and problems that the self-test finds."""
+    effect = _warning(
         config,
         wanted.mode or config.mode,
         wanted.when_language or config.when_language,
@@ -207,45 +207,45 @@ def _warnings(config: SafetySettings, wanted: actions.SafetyChange, model: Safet
     )
     config.thresholds = wanted.thresholds or {}
     policy = guards.policy_of(config, actions.clean_terms(wanted.terms or ()), model)
-    return " ".join(filter(None, (meant, safety_releases.self_test(model, policy))))
+    return " ".join(filter(None, (effect, safety_releases.self_test(model, policy))))
 
 
 def _differences(now: dict[str, Any], then: dict[str, Any]) -> list[Change]:
-    """What is different in what two releases told; of terms, those that come and go."""
-    found: list[Change] = []
+    """Return the differences between the values of two releases; of terms, each one added or removed."""
+    changes: list[Change] = []
     for name in dict.fromkeys((*now, *then)):
         before, after = now.get(name), then.get(name)
         if name.endswith("_terms"):
             old, new = set(str(before or "").splitlines()), set(str(after or "").splitlines())
             kind = "Denied" if name.startswith(SafetyTermKind.DENY) else "Allowed"
-            found += [Change(f"{kind}: {term}", "yes", "no") for term in sorted(old - new)]
-            found += [Change(f"{kind}: {term}", "no", "yes") for term in sorted(new - old)]
+            changes += [Change(f"{kind}: {term}", "yes", "no") for term in sorted(old - new)]
+            changes += [Change(f"{kind}: {term}", "no", "yes") for term in sorted(new - old)]
         elif name.endswith("_from"):
             if before is None or after is None or round(before, 4) != round(after, 4):
                 sides = ("–" if side is None else f"{side:.4f}" for side in (before, after))
-                found.append(Change(f"Threshold of {name.removesuffix('_from').replace('_', '-')}", *sides))
+                changes.append(Change(f"Threshold of {name.removesuffix('_from').replace('_', '-')}", *sides))
         elif before != after:
             label, words = {
                 "mode": ("Mode", lambda value: SafetyMode(value).label),
                 "when_language": ("If the language is unknown", lambda value: WhenUnavailable(value).label),
                 "when_down": ("If the filter is down", lambda value: WhenUnavailable(value).label),
             }.get(name, (name.capitalize(), str))
-            found.append(Change(label, words(before), words(after)))
-    return found
+            changes.append(Change(label, words(before), words(after)))
+    return changes
 
 
 def _changes(config: SafetySettings, form: ModeForm) -> list[Change]:
-    found = []
+    changes = []
     choices = (("mode", SafetyMode), ("when_language", WhenUnavailable), ("when_down", WhenUnavailable))
     for name, words in choices:
         before, after = getattr(config, name), form.cleaned_data[name]
         if before != after:
-            found.append(Change(str(form.fields[name].label), words(before).label, words(after).label))
-    return found
+            changes.append(Change(str(form.fields[name].label), words(before).label, words(after).label))
+    return changes
 
 
 def _warning(config: SafetySettings, mode: str, when_language: str, when_down: str) -> str:
-    """What the change means for live traffic, where that is not harmless."""
+    """Return the effect of the change on live traffic; "" if it is harmless."""
     if mode == SafetyMode.OFF:
         return OFF
     if mode != SafetyMode.ENFORCE:

@@ -1,4 +1,4 @@
-"""The operators' terms of the safety filter: what each hits, adding and removing them as releases."""
+"""The page of the operators' terms: their matches in past runs, adding and removing them as releases."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -20,8 +20,9 @@ from promptops.safety.changes import FilterChange
 from promptops.safety.enums import SafetyTermKind
 from promptops.safety.forms import TermsForm
 from promptops.safety.models import SafetySettings, SafetyTerm
-from promptops.safety.queries import replay as safety_replay
+from promptops.safety.queries import past
 from promptops.safety.queries import safety as queries
+from promptops.safety.queries.hits import Hits, hits
 from promptops.texts.numbers import whole_number
 from promptops.web import review
 from promptops.web.access import refused, requires
@@ -31,7 +32,7 @@ from promptops.web.seen import changed
 
 @dataclass
 class RemoveTerm(FilterChange):
-    """One term less."""
+    """Removing one term."""
 
     config: SafetySettings
     before: list[SafetyTerm]
@@ -39,7 +40,7 @@ class RemoveTerm(FilterChange):
     text: str
     expected: str
     title = "Remove a term"
-    confirm = "Remove it"
+    confirm = "Remove the term"
     form_id = "remove-term"
     template = "_review_form.html"
 
@@ -52,20 +53,20 @@ class RemoveTerm(FilterChange):
         return [term for term in self.before if (term.kind, term.text) != (self.kind, self.text)]
 
     def texts(self) -> tuple[str | None, str | None]:
-        return _told(self.before), _told(self.after)
+        return _one_a_line(self.before), _one_a_line(self.after)
 
     def details(self) -> dict[str, Any]:
         values = [("kind", self.kind), ("text", self.text), ("expected", self.expected)]
         return {"action": reverse("safety_term_remove"), "values": values}
 
     def preview(self) -> dict[str, Any]:
-        found = _hits(self.config, self.before, self.after, [self.text])
+        matches = _hits(self.config, self.before, self.after, [self.text])
         warning = safety_releases.self_test(self.config.model, guards.policy_of(self.config, self.after))
-        return {"affected": f"It hits {_of(found)}. {review.AFFECTED}", "warning": warning}
+        return {"affected": f"It matches {_of(matches)}. {review.AFFECTED}", "warning": warning}
 
     def refusal(self) -> str:
         is_gone = len(self.after) == len(self.before)
-        return "This term is not there any more. Reload the page." if is_gone else ""
+        return "Somebody has removed this term already. Reload the page." if is_gone else ""
 
     def apply(self, *, by: Actor, note: str) -> None:
         self.revision = _released(self.after, self.expected, by=by, note=note)
@@ -76,7 +77,7 @@ class RemoveTerm(FilterChange):
 
 @dataclass
 class AddTerms(FilterChange):
-    """More terms; `after` are all of them."""
+    """Adding terms; `after` are all of them."""
 
     config: SafetySettings
     before: list[SafetyTerm]
@@ -92,12 +93,12 @@ class AddTerms(FilterChange):
         return reverse("safety_terms")
 
     def texts(self) -> tuple[str | None, str | None]:
-        return _told(self.before), _told(self.after)
+        return _one_a_line(self.before), _one_a_line(self.after)
 
     def preview(self) -> dict[str, Any]:
-        found = _hits(self.config, self.before, self.after, self.added)
+        matches = _hits(self.config, self.before, self.after, self.added)
         return {
-            "affected": f"They hit {_of(found)}. {review.AFFECTED}",
+            "affected": f"They match {_of(matches)}. {review.AFFECTED}",
             "warning": safety_releases.self_test(self.config.model, guards.policy_of(self.config, self.after)),
             "template": "_review_warning.html",
         }
@@ -106,12 +107,12 @@ class AddTerms(FilterChange):
         self.revision = _released(self.after, self.expected, by=by, note=note)
 
     def undo(self) -> str:
-        return "To undo, remove what you added."
+        return "To undo, remove the terms that you added."
 
 
 @requires(Permission.READ)
 def index(request: Request) -> HttpResponse:
-    """The terms; a POST reviews and releases new ones."""
+    """Show the terms; a POST reviews and releases new ones."""
     config = queries.set_now()
     if "seen" in request.GET:
         return changed(request, "the safety filter", config.changed_revision)
@@ -130,60 +131,59 @@ def index(request: Request) -> HttpResponse:
 @requires(Permission.RELEASE)
 @require_POST
 def preview(request: Request) -> HttpResponse:
-    """What the terms in the form would hit in past runs. For releasers: it tells whether masked texts hold a word."""
+    """Show matches of the form's terms in past runs. Only for releasers: matches reveal words of masked texts."""
     form = TermsForm(request.POST)
     if not request.POST.get("terms", "").strip():
         return render(request, "safety/_hits.html", {"blank": True})
     if not form.is_valid():
         return render(request, "safety/_hits.html", {"error": safety_releases.errors(form)})
-    kept = queries.terms()
+    present = queries.terms()
     try:
-        new = _cleaned(kept, form.new)
+        new = _cleaned(present, form.new)
     except ValidationError as error:
         return render(request, "safety/_hits.html", {"error": " ".join(error.messages)})
-    goes_on = "score" in request.POST
-    budget = safety_replay.LONG_BUDGET_SECONDS if goes_on else safety_replay.BUDGET_SECONDS
-    hits = _hits(queries.set_now(), kept, new, [term.text for term in form.new], budget)
-    return render(request, "safety/_hits.html", {"hits": hits})
+    budget = past.LONG_BUDGET_SECONDS if "score" in request.POST else past.BUDGET_SECONDS
+    matches = _hits(queries.set_now(), present, new, [term.text for term in form.new], budget)
+    return render(request, "safety/_hits.html", {"hits": matches})
 
 
 @requires(Permission.RELEASE)
 @require_POST
 def remove(request: Request) -> HttpResponse:
-    """Review and release one term less."""
-    given = (request.POST.get(name, "") for name in ("kind", "text", "expected"))
-    return review.run(request, RemoveTerm(queries.set_now(), queries.terms(), *given))
+    """Review and release the removal of one term."""
+    fields = (request.POST.get(name, "") for name in ("kind", "text", "expected"))
+    return review.run(request, RemoveTerm(queries.set_now(), queries.terms(), *fields))
 
 
 def _add(request: Request, config: SafetySettings) -> HttpResponse:
     if not request.user.may(Permission.RELEASE):
         raise refused(request, Permission.RELEASE)
-    form, kept = TermsForm(request.POST), queries.terms()
-    asked = {"title": AddTerms.title, "confirm": "Release", "form_id": AddTerms.form_id}
+    form, present = TermsForm(request.POST), queries.terms()
+    panel = {"title": AddTerms.title, "confirm": "Release", "form_id": AddTerms.form_id}
     if not form.is_valid():
-        return safety_releases.refused(request, safety_releases.errors(form), asked)
+        return safety_releases.refused(request, safety_releases.errors(form), panel)
     try:
-        new = _cleaned(kept, form.new)
+        new = _cleaned(present, form.new)
     except ValidationError as error:
-        return safety_releases.refused(request, " ".join(error.messages), asked)
+        return safety_releases.refused(request, " ".join(error.messages), panel)
     texts = [term.text for term in form.new]
-    return review.run(request, AddTerms(config, kept, new, texts, request.POST.get("expected", "")))
+    return review.run(request, AddTerms(config, present, new, texts, request.POST.get("expected", "")))
 
 
-def _cleaned(kept: list[SafetyTerm], new: list[Term]) -> list[SafetyTerm]:
-    """All terms together as they would be kept; ValidationError says what is wrong with the new ones."""
-    there = {(term.kind, term.text) for term in kept}
+def _cleaned(present: list[SafetyTerm], new: list[Term]) -> list[SafetyTerm]:
+    """Return all terms together as they would be saved. Raises ValidationError with what is wrong with the new ones."""
+    seen = {(term.kind, term.text) for term in present}
     for number, term in enumerate(new):
         text = " ".join(term.text.split())
-        if (term.kind, text) in there:
-            raise ValidationError(f"The term {text!r} is there already.")
-        there.add((term.kind, text))
+        if (term.kind, text) in seen:
+            raise ValidationError(f"The term {text!r} already exists.")
+        seen.add((term.kind, text))
         if number >= actions.MAX_TERMS:
             break
-    return actions.clean_terms((*_given(kept), *new))
+    return actions.clean_terms((*_as_terms(present), *new))
 
 
-def _given(terms: list[SafetyTerm]) -> tuple[Term, ...]:
+def _as_terms(terms: list[SafetyTerm]) -> tuple[Term, ...]:
     return tuple(Term(term.kind, term.text, term.category) for term in terms)
 
 
@@ -192,20 +192,20 @@ def _hits(
     before: list[SafetyTerm],
     after: list[SafetyTerm],
     texts: list[str],
-    budget: float = safety_replay.LONG_BUDGET_SECONDS,
-) -> safety_replay.Hits:
+    budget: float = past.LONG_BUDGET_SECONDS,
+) -> Hits:
     model = guards.model_of(config.model)
-    guard = {name: SafetyGuard(model, guards.policy_of(config, terms)) for name, terms in (("b", before), ("a", after))}
-    return safety_replay.hits(texts, guard["b"], guard["a"], budget)
+    without, with_terms = (SafetyGuard(model, guards.policy_of(config, terms)) for terms in (before, after))
+    return hits(texts, without, with_terms, budget)
 
 
-def _of(hits: safety_replay.Hits) -> str:
-    read = f" that were read so far ({hits.waiting:,} are not)" if hits.waiting else ""
-    return f"{hits.count:,} of the newest {safety_releases.runs(hits.runs - hits.waiting)}{read}"
+def _of(matches: Hits) -> str:
+    so_far = f" read so far ({matches.waiting:,} are still to be read)" if matches.waiting else ""
+    return f"{matches.count:,} of the newest {safety_releases.runs(matches.runs - matches.waiting)}{so_far}"
 
 
-def _told(terms: list[SafetyTerm]) -> str:
-    """The terms one a line, for the difference."""
+def _one_a_line(terms: list[SafetyTerm]) -> str:
+    """Return the terms one a line, for the difference."""
     ordered = sorted(terms, key=lambda term: (term.kind != SafetyTermKind.DENY, term.text))
     return "\n".join(f"{term.kind}: {term}" for term in ordered)
 
@@ -213,5 +213,5 @@ def _told(terms: list[SafetyTerm]) -> str:
 def _released(terms: list[SafetyTerm], expected: str, *, by: Actor, note: str) -> int:
     """Release the terms; return the revision."""
     seen = whole_number(expected)
-    wanted = actions.SafetyChange(terms=_given(terms))
+    wanted = actions.SafetyChange(terms=_as_terms(terms))
     return actions.change_safety(wanted, by=by, expected=-1 if seen is None else seen, note=note).changed_revision

@@ -1,4 +1,4 @@
-"""Trying texts on the safety filter, and changing what it blocks, with its effect on past runs shown before."""
+"""Two pages for tuning the safety filter: trying a text, and thresholds with their effect on past runs."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -24,8 +24,10 @@ from promptops.safety.actions import safety as actions
 from promptops.safety.changes import FilterChange
 from promptops.safety.forms import ThresholdsForm
 from promptops.safety.models import SafetySettings
-from promptops.safety.queries import replay as safety_replay
+from promptops.safety.queries import past
 from promptops.safety.queries import safety as queries
+from promptops.safety.queries.quality import quality
+from promptops.safety.queries.replay import replay
 from promptops.texts.numbers import whole_number
 from promptops.web import review
 from promptops.web.access import refused, requires
@@ -36,7 +38,7 @@ from promptops.web.seen import changed
 
 @dataclass(frozen=True)
 class Word:
-    """A word of a text that was judged; `decided` marks those that the verdict names."""
+    """A word of a judged text; `decided` marks the words that the verdict names."""
 
     text: str
     decided: bool
@@ -44,7 +46,7 @@ class Word:
 
 @dataclass
 class ChangeThresholds(FilterChange):
-    """Other thresholds of the filter."""
+    """Changing thresholds of the filter."""
 
     config: SafetySettings
     form: ThresholdsForm
@@ -66,11 +68,11 @@ class ChangeThresholds(FilterChange):
 
     def preview(self) -> dict[str, Any]:
         config, form = self.config, self.form
-        found = safety_replay.replay(config, form.now, form.proposed, safety_replay.LONG_BUDGET_SECONDS)
-        unknown = f" ({found.past.waiting:,} of their texts are yet to be scored)" if found.past.waiting else ""
+        result = replay(config, form.now, form.proposed, past.LONG_BUDGET_SECONDS)
+        unknown = f" ({result.past.waiting:,} of their texts are still to be scored)" if result.past.waiting else ""
         affected = (
-            f"Of the newest {safety_releases.runs(found.past.runs)} these scores would have blocked {found.then:,}; "
-            f"as it is now, {found.now:,}{unknown}. {review.AFFECTED}"
+            f"Of the newest {safety_releases.runs(result.past.runs)}, these thresholds would have blocked "
+            f"{result.then:,}; the present ones, {result.now:,}{unknown}. {review.AFFECTED}"
         )
         policy = guards.policy_of(config, queries.terms())
         policy = SafetyPolicy(
@@ -84,7 +86,7 @@ class ChangeThresholds(FilterChange):
     def refusal(self) -> str:
         if self.form.cleaned_data["expected"] != self.config.changed_revision:
             return actions.STALE
-        return "" if self.changes() else "No changes to release: the thresholds are as they were."
+        return "" if self.changes() else "No changes to release: these thresholds are already live."
 
     def apply(self, *, by: Actor, note: str) -> None:
         wanted = actions.SafetyChange(thresholds=self.form.stored)
@@ -93,12 +95,12 @@ class ChangeThresholds(FilterChange):
 
     def undo(self) -> str:
         was = "; ".join(f"{change.label}: {change.before}" for change in self.changes())
-        return f"To undo, make the filter of an earlier release live again on the Safety page (was: {was})."
+        return f"To undo, roll the filter back on the Safety page (was: {was})."
 
 
 @requires(Permission.EDIT)
 def try_text(request: Request) -> HttpResponse:
-    """What the live filter says of a text; nothing is stored. The text of a run is offered unless it is masked."""
+    """Show the live filter's verdict on a text; nothing is stored. Fills in the text of a run unless it is masked."""
     if request.method == "POST":
         text = request.POST.get("text", "").replace("\r\n", "\n")
         context = _judged(text) if text.strip() else {"error": "Type or paste a text first."}
@@ -110,7 +112,7 @@ def try_text(request: Request) -> HttpResponse:
 
 @requires(Permission.READ)
 def thresholds(request: Request) -> HttpResponse:
-    """The thresholds, with what those in the address would have done to past runs; a POST reviews and releases them."""
+    """Show the thresholds and the effect of those in the address on past runs; a POST reviews and releases them."""
     config = queries.set_now()
     if "seen" in request.GET:
         return changed(request, "the safety filter", config.changed_revision)
@@ -121,8 +123,8 @@ def thresholds(request: Request) -> HttpResponse:
     if form.is_valid():
         proposed = form.proposed
         context |= {
-            "replay": safety_replay.replay(config, form.now, proposed, _budget(request)),
-            "quality": safety_replay.quality(config.model, form.now, proposed),
+            "replay": replay(config, form.now, proposed, _budget(request)),
+            "quality": quality(config.model, form.now, proposed),
             "changed_thresholds": proposed != form.now,
         }
     if not request.htmx:
@@ -133,8 +135,8 @@ def thresholds(request: Request) -> HttpResponse:
 
 
 def _budget(request: Request) -> float:
-    """Seconds for scoring past texts: more of them when the page asks to go on with it."""
-    return safety_replay.LONG_BUDGET_SECONDS if "score" in request.GET else safety_replay.BUDGET_SECONDS
+    """Return the seconds for scoring past texts: more if the request only continues the scoring."""
+    return past.LONG_BUDGET_SECONDS if "score" in request.GET else past.BUDGET_SECONDS
 
 
 def _release_thresholds(request: Request, config: SafetySettings) -> HttpResponse:
@@ -142,8 +144,8 @@ def _release_thresholds(request: Request, config: SafetySettings) -> HttpRespons
         raise refused(request, Permission.RELEASE)
     form = ThresholdsForm(config, request.POST)
     if not form.is_valid():
-        asked = {"title": ChangeThresholds.title, "confirm": "Release", "form_id": ChangeThresholds.form_id}
-        return safety_releases.refused(request, safety_releases.errors(form), asked)
+        panel = {"title": ChangeThresholds.title, "confirm": "Release", "form_id": ChangeThresholds.form_id}
+        return safety_releases.refused(request, safety_releases.errors(form), panel)
     return review.run(request, ChangeThresholds(config, form))
 
 
@@ -167,20 +169,20 @@ def _judged(text: str) -> dict[str, Any]:
 
 
 def _meaning(spec: SafetySpec, verdict: SafetyVerdict) -> str:
-    """What becomes of a run with this text, as the filter is set now."""
+    """Return the effect on a run with this text under the present settings."""
     if spec.mode == SafetyMode.OFF:
         return "The filter is off: a run with this text is not judged."
     if spec.mode == SafetyMode.ENFORCE and verdict.decision is VerdictDecision.UNAVAILABLE and spec.stops(verdict):
-        return "A run with this text is blocked: the settings block what cannot be judged."
+        return "A run with this text is blocked, because the settings block texts that can't be judged."
     if spec.mode == SafetyMode.ENFORCE:
-        return "A run with this text is withheld." if spec.stops(verdict) else "A run with this text passes."
+        return "A run with this text is blocked." if spec.stops(verdict) else "A run with this text passes."
     if verdict.decision is VerdictDecision.ALLOW or not spec.stops(verdict):
         return "A run with this text passes."
-    return "In shadow a run with this text passes; where the filter is enforced it is withheld."
+    return "In shadow mode a run with this text passes. If enforced, it is blocked."
 
 
 def _of_run(request: Request) -> dict[str, Any]:
-    """What the page shows of the run in the address, if there is one."""
+    """Return the context of the run in the address, if there is one."""
     if "run" not in request.GET:
         return {}
     try:

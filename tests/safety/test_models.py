@@ -1,0 +1,121 @@
+"""The page of models over HTTP: figures, and making another model live."""
+
+import io
+import json
+
+import pytest
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from promptops.engine.safety.evaluation import as_markdown, read_figures
+from promptops.ledger.models import AuditEntry
+from promptops.safety import guards
+from promptops.safety.models import SafetyModelVersion, SafetySettings
+from promptops.safety.queries import safety as queries
+from tests.safety.helpers import BAD, second_model
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _fresh_models(settings, tmp_path):
+    settings.VAR_DIR = tmp_path
+    yield
+    guards.forget_models()
+
+
+def test_the_documented_figures_are_on_the_page_and_in_the_docs(client_for, viewer):
+    version = SafetyModelVersion.objects.get(number=1)
+    figures = queries.figures_of(version)
+    docs = (settings.BASE_DIR / "docs" / "safety.md").read_text()
+    html = client_for(viewer).get(reverse("safety_models")).content.decode()
+    assert set(figures["tables"]) >= {"By source", "AUROC", "By sort", "What blocks"}
+    assert f"A video prompt takes {figures['milliseconds']:.3f} ms" in docs
+    for title, table in figures["tables"].items():
+        assert f"**{title}**" in docs
+        assert as_markdown(table) in docs
+        assert title in html
+    assert '<td>enhanced video prompts</td><td>harmless</td><td class="num">944</td>' in html
+    assert queries.figures_of(SafetyModelVersion(manifest=version.manifest, sha256="0" * 64)) is None
+    assert queries.figures_of(SafetyModelVersion(manifest={"file": "../../x.ftz"}, sha256=version.sha256)) is None
+
+
+def test_models_are_listed_with_their_figures(client_for, viewer, releaser):
+    second_model(recall=0.71, recall_by_category={"hate": 0.5})
+    html = client_for(viewer).get(reverse("safety_models")).content.decode()
+    assert "0.948" in html
+    assert "63.9%" in html
+    assert "71.0%" in html
+    assert "Trained again" in html
+    assert "Make model 2 current" not in html
+    assert "Make model 2 current" in client_for(releaser).get(reverse("safety_models")).content.decode()
+
+
+def test_a_table_of_figures_may_be_empty(client_for, viewer, monkeypatch):
+    """Such as "What blocks", if nothing was blocked."""
+    figures = queries.figures_of(SafetyModelVersion.objects.get(number=1))
+    tables = figures["tables"] | {"What blocks": []}
+    monkeypatch.setattr(queries, "figures_of", lambda version: figures | {"tables": tables})
+    assert "What blocks" in client_for(viewer).get(reverse("safety_models")).content.decode()
+
+
+def test_models_cost_the_same_queries_however_many(client_for, viewer, django_assert_max_num_queries):
+    client = client_for(viewer)
+    client.get(reverse("safety_models"))
+    with CaptureQueriesContext(connection) as one:
+        client.get(reverse("safety_models"))
+    second_model()
+    with django_assert_max_num_queries(len(one)):
+        client.get(reverse("safety_models"))
+
+
+def test_another_model_goes_live_and_back_in_two_clicks(client_for, releaser, editor):
+    second_model(recall=0.71)
+    address = reverse("safety_model_live", args=[2])
+    assert client_for(editor).post(address, {"expected": "0"}).status_code == 403
+    client = client_for(releaser, htmx=True)
+    panel = client.post(address, {"expected": "0"}).content.decode()
+    assert "63.9%" in panel
+    assert "<b>71.0%</b>" in panel
+    assert "Threshold of self-harm" in panel
+    assert "fails its self-test" not in panel
+    assert client.post(address, {"expected": "7", "confirm": "1"}).status_code == 409
+    assert client.post(address, {"expected": "0", "confirm": "1", "note": "Better"})["HX-Redirect"]
+    assert SafetySettings.objects.get(pk=1).model.number == 2
+    assert AuditEntry.objects.get(action="safety.model_changed").note == "Better"
+    assert client.post(address, {"expected": "1"}).status_code == 409
+    page = client.get(reverse("safety_models")).content.decode()
+    assert "Make model 1 current again" in page
+    assert "Not evaluated" in page
+    back = reverse("safety_model_live", args=[1])
+    assert client.post(back, {"expected": "1", "confirm": "1"})["HX-Redirect"]
+    assert SafetySettings.objects.get(pk=1).model.number == 1
+    assert client.post(reverse("safety_model_live", args=[9])).status_code == 404
+
+
+def test_the_panel_warns_of_a_model_that_cannot_be_loaded(client_for, releaser):
+    version = second_model()
+    SafetyModelVersion.objects.filter(pk=version.pk).update(data=b"not a model")
+    panel = client_for(releaser, htmx=True).post(reverse("safety_model_live", args=[2]), {"expected": "0"})
+    assert "fails its self-test" in panel.content.decode()
+
+
+def test_evaluating_writes_its_figures(tmp_path):
+    (tmp_path / "video_prompts.tsv").write_text("prompt\tenhanced\na fox\ta fox in snow\n")
+    (tmp_path / "image_prompts.tsv").write_text("prompt\tcategory\na fox\tAnimals\n")
+    (tmp_path / "xstest.tsv").write_text(f"prompt\tlabel\ttype\n{BAD}\tunsafe\tcontrast\nhow to kill time\tsafe\tx\n")
+    target = tmp_path / "figures.json"
+    call_command("evaluate_safety", data=tmp_path, json=target, stdout=io.StringIO())
+    found = json.loads(target.read_text())
+    assert {row["source"] for row in found["tables"]["By source"]} == {
+        "XSTest",
+        "enhanced video prompts",
+        "image prompts",
+        "video prompts",
+    }
+    assert read_figures(target, found["sha256"])["tables"] == found["tables"]
+    with pytest.raises(CommandError, match="cannot be written"):
+        call_command("evaluate_safety", data=tmp_path, json=tmp_path / "no" / "x.json", stdout=io.StringIO())
