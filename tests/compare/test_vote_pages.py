@@ -172,6 +172,41 @@ def test_show_it_redirects_only_to_this_site(comparison, client_for, editor, wan
 # ---------------------------------------------------------------- blindness: every byte before the vote
 
 
+def answer_marked(trial: Trial, run_id: int) -> None:
+    """End the trial with figures that occur nowhere else."""
+    run = Run.objects.create(
+        pk=run_id,
+        source="comparison",
+        operation="enhance",
+        template=trial.arm.template,
+        version=trial.arm.version,
+        temperature=trial.arm.temperature,
+        max_tokens=trial.arm.max_tokens,
+        revision=1,
+        input=trial.input.text,
+        output=f"An answer, {('north', 'south')[trial.arm.position]} of {trial.input.position}.",
+        status="succeeded",
+        provider=trial.arm.provider_name,
+        model=trial.arm.provider_model,
+        latency_ms=8_710 + trial.arm.position,
+        truncated=trial.arm.position == 0,
+        cost=0.0871 + trial.arm.position / 10_000,
+    )
+    Attempt.objects.create(
+        run=run,
+        position=1,
+        provider=trial.arm.provider_name,
+        outcome="succeeded",
+        started_ms=0,
+        latency_ms=8_710,
+        output_tokens=8_715 + trial.arm.position,
+        finish_reason=f"zz-reason-{trial.arm.position}",
+    )
+    Trial.objects.filter(pk=trial.pk).update(
+        state="succeeded", run=run, finished_at=timezone.now(), answer_hash=run.answer_hash
+    )
+
+
 @pytest.fixture
 def marked(actor, publish) -> Comparison:
     """A running comparison in which every property of an arm has a name, number or word that occurs nowhere else."""
@@ -193,37 +228,7 @@ def marked(actor, publish) -> Comparison:
     # The command bar lists every template that is not archived.
     Template.objects.filter(name__startswith="zz").update(archived_at=timezone.now(), is_default=False)
     for place, trial in enumerate(comparison.trials.order_by("pk")):
-        run = Run.objects.create(
-            pk=7_654_300 + 10 * place,
-            source="comparison",
-            operation="enhance",
-            template=trial.arm.template,
-            version=trial.arm.version,
-            temperature=trial.arm.temperature,
-            max_tokens=trial.arm.max_tokens,
-            revision=1,
-            input=trial.input.text,
-            output=f"An answer, {('north', 'south')[trial.arm.position]} of {trial.input.position}.",
-            status="succeeded",
-            provider=trial.arm.provider_name,
-            model=trial.arm.provider_model,
-            latency_ms=8_710 + trial.arm.position,
-            truncated=trial.arm.position == 0,
-            cost=0.0871 + trial.arm.position / 10_000,
-        )
-        Attempt.objects.create(
-            run=run,
-            position=1,
-            provider=trial.arm.provider_name,
-            outcome="succeeded",
-            started_ms=0,
-            latency_ms=8_710,
-            output_tokens=8_715 + trial.arm.position,
-            finish_reason=f"zz-reason-{trial.arm.position}",
-        )
-        Trial.objects.filter(pk=trial.pk).update(
-            state="succeeded", run=run, finished_at=timezone.now(), answer_hash=run.answer_hash
-        )
+        answer_marked(trial, 7_654_300 + 10 * place)
     # The frame of every page has the number of the newest run.
     Run.objects.create(
         pk=9_000_000,
