@@ -52,7 +52,7 @@ registry.register(
     ),
     Action(
         "comparison.canceled",
-        "{actor} canceled the comparison {object} with {after[waiting]} trials to go",
+        "{actor} canceled the comparison {object} with {after[waiting]} trials left",
         when="a comparison was ended before all its trials ran",
         object="comparison",
     ),

@@ -43,7 +43,7 @@ class ArmForm(forms.Form):
             self.fields["provider"].empty_label = "its provider was removed: choose one"  # type: ignore[attr-defined]
 
     def choice(self) -> ArmChoice | None:
-        """Return the arm, or None if no text is chosen. Raises ValidationError if the chosen draft was deleted."""
+        """Return the arm, or None if no text is chosen. Raises ValidationError if the chosen draft no longer exists."""
         chosen = self.cleaned_data.get("text")
         if not chosen:
             return None
@@ -57,7 +57,7 @@ class ArmForm(forms.Form):
         if which == "draft":
             draft = Draft.objects.filter(template=template, user=self.user).first()
             if draft is None:
-                raise ValidationError(f"Your draft of {template.name} was deleted. Choose a version.")
+                raise ValidationError(f"Your draft of {template.name} no longer exists. Choose a version.")
             content = Content(**draft.content)
         else:
             version = template.versions.get(number=whole_number(which) or 0)
