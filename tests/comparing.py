@@ -1,4 +1,4 @@
-"""A comparison with answers, without providers."""
+"""Make comparisons with answers, without calling providers."""
 
 from collections.abc import Callable
 
@@ -17,9 +17,9 @@ from tests.factories import build_run, get_or_make_template, make_provider, star
 
 @transaction.atomic
 def compare(by: Actor, *, arms: int = 2, inputs: int = 2, repeats: int = 1, state: str = "running") -> Comparison:
-    """Drafts of one template on the provider "p1", which differ in their temperature.
+    """Start a comparison of drafts of one template on the provider "p1" that differ in their temperature.
 
-    One that is `running` is run by the server, where there is one.
+    If a server runs beside the test, it runs the trials of a `running` comparison.
     """
     template = get_or_make_template("compared", "enhance", by=by)
     provider = Provider.objects.filter(name="p1").first() or make_provider("p1", model="m1", by=by)
@@ -35,12 +35,12 @@ def compare(by: Actor, *, arms: int = 2, inputs: int = 2, repeats: int = 1, stat
 
 
 def words(trial: Trial) -> str:
-    """An answer that no other trial gives."""
+    """Return an answer that no other trial has."""
     return f"answer {trial.arm.letter}{trial.input.position}.{trial.repeat}"
 
 
 def answer(comparison: Comparison, text: Callable[[Trial], str | None] = words) -> None:
-    """End the trials that wait: with what `text` says, or failed where it says None."""
+    """End the waiting trials with the answer that `text` returns, or as failed if it returns None."""
     trials = list(comparison.trials.filter(run=None).order_by("pk").select_related("arm", "input"))
     for trial in trials:
         output = text(trial)
@@ -58,7 +58,7 @@ def answer(comparison: Comparison, text: Callable[[Trial], str | None] = words) 
 
 
 def change_runs(runs: QuerySet[Run], **change: object) -> None:
-    """Change these runs of trials, as if they had ended so."""
+    """Change these runs and the hashes of their trials, as if they had ended like this."""
     ids = list(runs.values_list("pk", flat=True))
     Run.objects.filter(pk__in=ids).update(**change)
     for run in Run.objects.filter(pk__in=ids):

@@ -1,7 +1,9 @@
-"""What keeps a vote blind: which arm stands on the left, and the mark by which a ballot is known without naming arms.
+"""Blinding: hide which arm an answer came from.
 
-Both are HMACs with the server's secret key, so that they stay the same when a page is loaded again and tell nothing to
-who sees them. A ballot is two arms' answers to one input and repeat; arms are named by their ids here.
+This module decides which arm is on the left, and makes the mark that identifies a ballot without naming its arms. Both
+are HMACs with the server's secret key: they stay the same when a page is loaded again, and nobody without the key can
+derive an arm from them. A ballot is two arms' answers to one input and repeat; arms are ids here. Which ballots exist
+is decided in `queries.votes`.
 """
 
 from collections.abc import Sequence
@@ -13,21 +15,20 @@ Pair = tuple[int, int]
 
 
 def pairs(comparison: int, arms: Sequence[int]) -> list[Pair]:
-    """All pairs of arms, each in the order of `arms`; the pairs themselves in an order that only the server knows.
+    """Return all pairs of arms, each in the order of `arms`; the order of the pairs is known only to the server.
 
-    Inputs meet the pairs in this order, so a guessable one would tell who reads the documentation which arms a ballot
-    is of.
+    Inputs meet the pairs in this order. If it could be guessed, the documentation would reveal the arms of a ballot.
     """
     return sorted(combinations(arms, 2), key=lambda pair: _digest("order", comparison, *pair))
 
 
 def mark(user: int, input: int, repeat: int, pair: Pair) -> str:
-    """What the page sends back in place of the arms: 64 hexadecimal digits, others for every voter."""
+    """Return what the page sends back instead of the arms: 64 hexadecimal digits, different for every voter."""
     return _digest("mark", user, input, repeat, *pair).hex()
 
 
 def first_on_left(user: int, input: int, repeat: int, pair: Pair) -> bool:
-    """Whether the first arm of the pair stands on the left; as good as a coin, for every voter and ballot anew."""
+    """Return whether the first arm of the pair is on the left; a fair coin for each voter and ballot."""
     return bool(_digest("side", user, input, repeat, *pair)[0] & 1)
 
 

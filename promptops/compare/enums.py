@@ -1,10 +1,10 @@
-"""The closed sets of words about comparisons, trials and votes."""
+"""The closed sets of values of comparisons, trials and votes."""
 
 from django.db import models
 
 
 class ComparisonState(models.TextChoices):
-    """Where a comparison is."""
+    """The state of a comparison."""
 
     RUNNING = "running", "Running"
     PAUSED = "paused", "Paused"
@@ -13,7 +13,7 @@ class ComparisonState(models.TextChoices):
 
 
 class TrialState(models.TextChoices):
-    """Where one trial of a comparison is."""
+    """The state of one trial of a comparison."""
 
     WAITING = "waiting", "Waiting"
     RUNNING = "running", "Running"
@@ -22,7 +22,7 @@ class TrialState(models.TextChoices):
 
 
 class Choice(models.TextChoices):
-    """What a voter said of two answers; which arms these are is in the vote."""
+    """A voter's choice between two arms as it is stored; the vote names the arms."""
 
     FIRST = "first", "The first"
     SECOND = "second", "The second"
@@ -31,7 +31,7 @@ class Choice(models.TextChoices):
 
 
 class Side(models.TextChoices):
-    """What a voter chose on the page, where the answers have sides and no names."""
+    """A voter's choice on the page, where answers have sides but no names."""
 
     LEFT = "left", "A is better"
     RIGHT = "right", "B is better"

@@ -1,4 +1,7 @@
-"""A comparison as files: its trials, its votes, and its arms with their texts."""
+"""A comparison as files: the rows and columns of its trials, its votes, and its arms with their texts.
+
+Writing and streaming the files is done in `web.exports`.
+"""
 
 import hashlib
 from typing import Any
@@ -11,7 +14,7 @@ from promptops.prompts.content import PARAMETERS
 from promptops.runs.enums import RunStatus
 from promptops.web.exports import FORMATS, Format, tabular
 
-OF_AN_ARM = (
+ARM_DETAILS = (
     "arm",
     "template",
     "version",
@@ -22,12 +25,12 @@ OF_AN_ARM = (
     "model",
     *PARAMETERS,
 )
-ARM_COLUMNS = ("comparison", "operation", *OF_AN_ARM, "text")
+ARM_COLUMNS = ("comparison", "operation", *ARM_DETAILS, "text")
 TRIAL_COLUMNS = (
     "comparison",
     "input_number",
     "repeat",
-    *OF_AN_ARM,
+    *ARM_DETAILS,
     "state",
     "input",
     "output",
@@ -49,9 +52,9 @@ VOTE_COLUMNS = ("comparison", "input_number", "repeat", "first", "second", "choi
 
 
 def rows(comparison: Comparison, what: str, name: str) -> tuple[QuerySet[Any], Format] | None:
-    """The rows of an export and how they are written; None for one that there is not.
+    """Return the rows of an export and their format, or None if `what` or `name` is unknown.
 
-    `what` is "trials", "votes" or "arms", `name` "csv" or "jsonl". Times are milliseconds and UTC, costs USD.
+    `what` is "trials", "votes" or "arms"; `name` is "csv" or "jsonl". Times are milliseconds and UTC, costs USD.
     """
     if name not in FORMATS:
         return None
@@ -66,7 +69,7 @@ def rows(comparison: Comparison, what: str, name: str) -> tuple[QuerySet[Any], F
     return None
 
 
-def _of_arm(arm: Arm) -> dict[str, Any]:
+def _arm_details(arm: Arm) -> dict[str, Any]:
     return {
         "arm": arm.letter,
         "template": arm.template.name,
@@ -84,7 +87,7 @@ def _arm(arm: Arm) -> dict[str, Any]:
     return {
         "comparison": arm.comparison_id,
         "operation": arm.comparison.operation,
-        **_of_arm(arm),
+        **_arm_details(arm),
         "text": arm.body,
     }
 
@@ -92,21 +95,21 @@ def _arm(arm: Arm) -> dict[str, Any]:
 def _trial(trial: Trial) -> dict[str, Any]:
     run = trial.run
     erased = bool(run and run.erased_at)
-    # What pages show masked, a file does not give away; the error of a run that failed may quote its input.
+    # A text that pages mask is masked in files, too. The error of a failed run may quote its input.
     masked = bool(run and (run.input_masked or run.output_masked or run.raw_masked))
-    quotes = bool(run and run.input_masked and run.status != RunStatus.BLOCKED)
+    error_may_quote = bool(run and run.input_masked and run.status != RunStatus.BLOCKED)
     return {
         "comparison": trial.comparison_id,
         "input_number": trial.input.position + 1,
         "repeat": trial.repeat + 1,
-        **_of_arm(trial.arm),
+        **_arm_details(trial.arm),
         "state": trial.state,
-        # Whoever erased the run wanted its texts gone, the input among them.
+        # Erasing a run means its texts are to disappear, including the input.
         "input": "" if erased or (run and run.input_masked) else trial.input.text,
         "output": run.output if run and not run.output_masked else "",
-        # Only where the model wrote more than was used.
+        # Empty unless the model wrote more than was used.
         "raw": run.raw if run and not run.output_masked and not run.raw_masked else "",
-        "error": run.error if run and not quotes else "",
+        "error": run.error if run and not error_may_quote else "",
         "erased": erased,
         "masked": masked,
         "latency_ms": round(run.latency_ms, 1) if run else None,

@@ -1,4 +1,4 @@
-"""What a process notices of comparisons that run: there may be trials to run."""
+"""Background work: the task that runs trials, and the poll that wakes it when a comparison is running."""
 
 from django.db.models import Exists
 
@@ -17,7 +17,7 @@ def _wake(is_comparing: bool) -> None:
 
 @background.task
 async def run_trials() -> None:
-    """Run the trials of comparisons, for ever."""
+    """Run the trials of comparisons until the process ends."""
     await Runner().run()
 
 

@@ -1,4 +1,4 @@
-"""Addresses of comparisons and prompt sets."""
+"""The URLs of comparisons and prompt sets."""
 
 from django.urls import path
 

@@ -1,11 +1,11 @@
-"""From numbers to the geometry of charts, which templates draw as SVG. Knows no units and no words."""
+"""The geometry of charts, computed from numbers. Templates draw it as SVG; units and words do not belong here."""
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-# The size of a line chart in the units of its viewBox, and the room that its axes take.
+# The size of a line chart and the margins of its axes, in the units of its viewBox.
 WIDTH, HEIGHT = 320, 120
 LEFT, RIGHT, TOP, BOTTOM = 46, 8, 8, 20
 MAX_STEPS = 3
@@ -13,7 +13,7 @@ MAX_STEPS = 3
 
 @dataclass(frozen=True)
 class Tick:
-    """A mark on an axis: where it is, in the units of the chart, and the value there."""
+    """A mark on an axis: its position in the units of the chart, and the value there."""
 
     at: float
     value: float
@@ -23,7 +23,7 @@ class Tick:
 class Line:
     """One line: SVG path data of the line and of the area below it; `dots` are points without a neighbor.
 
-    `low`, `high` and `last` say the line in values; None when there is none.
+    `low`, `high` and `last` are the smallest, largest and last values, None without values.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines over the same steps; `ticks` is the axis of values, from 0 up."""
+    """Lines over the same steps; `ticks` is the axis of values, from 0 upwards."""
 
     lines: list[Line]
     ticks: list[Tick]
@@ -50,9 +50,9 @@ class Chart:
 
 
 def ticks(largest: float, *, whole: bool = False) -> list[float]:
-    """Round values from 0 to at least `largest`, at most four, a step of 1, 2 or 5 times a power of ten apart.
+    """Return at most four round values from 0 to at least `largest`, in steps of 1, 2 or 5 times a power of ten.
 
-    With `whole`, whole numbers only. Nothing above 0 still makes an axis of one step.
+    With `whole`, the values are whole numbers. If `largest` is 0 or less, the axis is [0, 1].
     """
     if largest <= 0:
         return [0, 1]
@@ -66,7 +66,7 @@ def ticks(largest: float, *, whole: bool = False) -> list[float]:
 
 
 def lines(series: dict[str, Sequence[float | None]], *, whole: bool = False) -> Chart:
-    """A chart of series of the same length; None is a gap in its line."""
+    """Return a chart of series of the same length; None is a gap in the line."""
     marks = ticks(
         max((value for values in series.values() for value in values if value is not None), default=0), whole=whole
     )
@@ -106,7 +106,7 @@ def _path(points: list[tuple[float, float]]) -> str:
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of a bar: where it is, in percent of the whole, and how long it is, in what it was measured in."""
+    """A part of a bar: `x` and `width` in percent of the whole, `length` in the unit of the data."""
 
     name: str
     length: float
@@ -115,20 +115,20 @@ class Segment:
 
 
 def segments(marks: Sequence[tuple[str, float]], start: float, total: float) -> list[Segment]:
-    """A bar from `start`, cut at `marks`: the name of each stretch and where it ends. Empty stretches are left out.
+    """Return the parts of a bar that begins at `start`; each mark is the name of a part and its end.
 
-    A mark before the one that it follows is taken for the same, so nothing overlaps.
+    Empty parts are left out. A mark that is smaller than the one before it counts as equal, so that nothing overlaps.
     """
-    found = []
+    parts = []
     ends = [start]
     for _, end in marks:
         ends.append(max(ends[-1], end))
     for (name, _), (begin, end) in zip(marks, pairwise(ends), strict=True):
         if end > begin:
-            found.append(
+            parts.append(
                 Segment(name, end - begin, round(100 * begin / total, 2), round(100 * (end - begin) / total, 2))
             )
-    return found
+    return parts
 
 
 # The size of a plot of two shares in the units of its viewBox.
@@ -138,7 +138,7 @@ PLOT_LEFT, PLOT_RIGHT, PLOT_TOP, PLOT_BOTTOM = 46, 14, 12, 40
 
 @dataclass(frozen=True)
 class Spot:
-    """A point of a plot that has a name: where it is in the units of the chart."""
+    """A named point of a plot, in the units of the chart."""
 
     name: str
     x: float
@@ -147,7 +147,7 @@ class Spot:
 
 @dataclass(frozen=True)
 class Plot:
-    """A curve of two shares between 0 and 1, with some points on it or beside it; the axes go from 0 to 1."""
+    """A curve of two shares with named points; both axes go from 0 to 1."""
 
     path: str
     spots: list[Spot]
@@ -163,7 +163,7 @@ class Plot:
 
 
 def plot(points: Sequence[tuple[float, float]], spots: dict[str, tuple[float, float]]) -> Plot:
-    """A plot of shares: the curve through `points` and the named `spots`, each as what lies across and what up."""
+    """Return the plot of a curve through `points` with the named `spots`; both are (horizontal, vertical) shares."""
 
     def x(share: float) -> float:
         return round(PLOT_LEFT + (PLOT_WIDTH - PLOT_LEFT - PLOT_RIGHT) * share, 1)
@@ -182,8 +182,11 @@ def plot(points: Sequence[tuple[float, float]], spots: dict[str, tuple[float, fl
 
 @dataclass(frozen=True)
 class Box:
-    """How values are spread, in percent of an axis from 0: the middle half from `x` on, `width` long, the median, and
-    a line from the 5th to the 95th percentile; `far` is the 99th."""
+    """The spread of values, in percent of an axis from 0.
+
+    The box from `x` with `width` is the middle half, `middle` the median. The line goes from `low`, the 5th percentile,
+    to `high`, the 95th; `far` is the 99th.
+    """
 
     low: float
     x: float
@@ -194,7 +197,7 @@ class Box:
 
 
 def boxes(series: Sequence[Sequence[float]]) -> tuple[list[Box | None], list[Tick]]:
-    """A box for each series on one axis, and the marks of the axis; None for a series without values."""
+    """Return a box for each series on one axis (None without values), and the marks of the axis."""
     largest = max((_rank(sorted(values), 0.99) for values in series if values), default=0)
     marks = ticks(largest)
     return [_box(sorted(values), marks[-1]) if values else None for values in series], [

@@ -1,7 +1,7 @@
-"""What can be told of an answer by counting: its length, whether the subject is still there, whether it repeats itself.
+"""Measures of an answer by counting: its length, the share of the subject that it keeps, and its repetition.
 
-Counting sees words, not meaning: an answer in another language keeps none of the input's words, and a synonym is
-another word. The figures compare arms on the same inputs; they judge no single answer.
+Counting sees words, not meaning: an answer in another language keeps none of the input's words, and a synonym is a
+different word. The figures are for comparing arms on the same inputs, not for judging a single answer.
 """
 
 import re
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from statistics import fmean
 
 GRAM = 3
-"""Words in a row that count as a repetition when they come again, as in "seq-rep-n" (Welleck et al. 2020)."""
+"""The number of consecutive words whose recurrence counts as a repetition: the n of "seq-rep-n"."""
 
-# What says little of what a prompt is about. The closed classes of English, and words that ask for a picture.
+# Words that say little about the subject: the closed word classes of English, and words that ask for a picture.
 _STOP = """a about above across after again against all along also am among an and another any are around as at away be
     because been before behind being below beneath beside between beyond both but by can cannot could did do does doing
     done down during each either else even every few for from further get gets got had has have having he her here hers
@@ -25,17 +25,17 @@ _STOP = """a about above across after again against all along also am among an a
     clip footage image photo picture scene shot video"""
 STOP_WORDS = frozenset(_STOP.split())
 
-# Scripts that write no blanks between words: Thai to Khmer, kana, Han.
+# Scripts without blanks between words: Thai to Khmer, kana, Han.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-# Marks that belong to the letter before them, which Python's \w leaves out: accents, Hebrew and Arabic points, vowel
-# signs of India (without its full stops).
+# Marks that belong to the letter before them but do not match Python's \w: accents, Hebrew and Arabic points, vowel
+# signs of Indian scripts (without their full stops).
 _MARKS = "\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0900-\u0963\u0966-\u0dff"
 _WORDS = re.compile(rf"([{_UNSPACED}]+)|(?:[^\W_{_UNSPACED}]|[{_MARKS}])+")
 
 
 @dataclass(frozen=True)
 class Measures:
-    """Of one answer. `subject_kept` and `repetition` are shares from 0 to 1, None where there is nothing to count."""
+    """The measures of one answer. `subject_kept` and `repetition` are shares from 0 to 1, or None."""
 
     characters: int
     words: int
@@ -43,58 +43,69 @@ class Measures:
     repetition: float | None
 
 
-def measure(given: str | None, answer: str, *, alternatives: Sequence[str] = ()) -> Measures:
-    """The measures of `answer` to the input `given`; None for an input whose words the answer need not keep.
+def measure(prompt: str | None, answer: str, *, alternatives: Sequence[str] = ()) -> Measures:
+    """Return the measures of `answer`. `prompt` is its input, None if the answer need not keep the input's words.
 
-    Several `alternatives` in one answer are judged one by one, and the figure is their mean: that they resemble each
-    other is no repetition, and one that has lost the subject counts.
+    If the answer consists of several `alternatives`, each is measured separately and the figure is their mean.
+    Alternatives that resemble each other are no repetition, but each one should keep the subject.
     """
     parts = [words(text) for text in alternatives or [answer]]
-    kept = subject_kept(given, parts) if given is not None else None
-    repeated = [share for part in parts if (share := repetition(part)) is not None]
+    kept_share = subject_kept(prompt, parts) if prompt is not None else None
+    repetitions = [share for part in parts if (share := repetition(part)) is not None]
     return Measures(
         characters=len(answer),
         words=len(words(answer)),
-        subject_kept=kept,
-        repetition=fmean(repeated) if repeated else None,
+        subject_kept=kept_share,
+        repetition=fmean(repetitions) if repetitions else None,
     )
 
 
 def words(text: str) -> list[str]:
-    """The words of a text in small letters. Of scripts without blanks, each pair of neighboring characters is one."""
-    found: list[str] = []
+    """Return the words of a text in lower case (NFKC, casefolded).
+
+    In scripts without blanks between words, each pair of neighboring characters counts as a word.
+    """
+    result: list[str] = []
     for match in _WORDS.finditer(unicodedata.normalize("NFKC", text).casefold()):
         run = match[0]
         if match[1]:
-            found += (run[place : place + 2] for place in range(max(1, len(run) - 1)))
+            result += (run[place : place + 2] for place in range(max(1, len(run) - 1)))
         else:
-            found.append(run)
-    return found
+            result.append(run)
+    return result
 
 
 def content_words(text: str) -> set[str]:
-    """What a prompt is about: its words without stop words and single letters, folded."""
+    """Return the words that say what a prompt is about, folded: all but stop words and single letters."""
     return {fold(word) for word in words(text) if word not in STOP_WORDS and (len(word) > 1 or not word.isascii())}
 
 
-def subject_kept(given: str, parts: Sequence[Sequence[str]]) -> float | None:
-    """Which share of the input's content words the parts of an answer hold, in the mean; None if there are none."""
-    wanted = content_words(given)
+def subject_kept(prompt: str, parts: Sequence[Sequence[str]]) -> float | None:
+    """Return the share of the prompt's content words that an answer keeps, as the mean over its parts.
+
+    For each part: |content words of the prompt that the part has| / |content words of the prompt|. Words are compared
+    folded. Returns None if the prompt has no content words.
+    """
+    wanted = content_words(prompt)
     if not wanted:
         return None
     return fmean(len(wanted & {fold(word) for word in part}) / len(wanted) for part in parts)
 
 
 def repetition(part: Sequence[str]) -> float | None:
-    """Which share of the runs of three words came before in the same text; None for a text of less than three."""
+    """Return the share of repeated trigrams: 1 - distinct trigrams / trigrams; None for less than three words.
+
+    This is seq-rep-3 of Welleck et al. 2020, "Neural Text Generation with Unlikelihood Training".
+    """
     grams = list(zip(*(part[start:] for start in range(GRAM)), strict=False))
     return 1 - len(set(grams)) / len(grams) if grams else None
 
 
 def fold(word: str) -> str:
-    """An English word without its commonest endings, so that "foxes" is found in "fox", and "running" in "runs".
+    """Return an English word without its most common endings, so that "foxes" matches "fox", and "running" "runs".
 
-    The S-stemmer (Harman 1991), and -ing and -ed. Both sides are folded alike, so what comes out need not be a word.
+    Removes plural endings as the S-stemmer does (Harman 1991, "How Effective Is Suffixing?"), and -ing and -ed. Prompts
+    and answers are folded in the same way, so the result need not be a word.
     """
     if len(word) < 4 or not word.isascii():
         return word

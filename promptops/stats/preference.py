@@ -1,7 +1,11 @@
-"""What blind votes say, and how sure one may be: preference between two, strengths among several, agreement.
+"""The statistics of blind votes: the preference between two arms, the strengths of several, and agreement of voters.
 
-The input is the unit. Repeats of an input and several voters on it are not independent, so every input first becomes
-one figure, the mean of its votes, and intervals come from how much the inputs differ among themselves.
+The input is the unit. Repeats of an input and several voters on it are not independent, so the votes on an input first
+become one figure, their mean. Intervals come from how much these means differ between inputs. How often the intervals
+contain the truth is measured in docs/decisions/0015-intervals-of-votes.md.
+
+Notation: an input i has the mean m_i of its votes, n is the number of inputs, p the mean of the m_i, V the number of
+votes, and z = 1.96 the 97.5% point of the normal distribution. Reading votes from the database does not belong here.
 """
 
 from collections import Counter
@@ -17,30 +21,32 @@ from promptops.texts.numbers import whole_percent
 
 CONFIDENCE = 0.95
 RESAMPLES = 1000
-"""Of the bootstrap: the ends of a 95% interval then rest on 25 resamples each (Efron and Tibshirani 1993, ch. 14)."""
+"""Bootstrap resamples: 25 lie beyond each end of a 95% interval (Efron and Tibshirani 1993, ch. 14)."""
 
 MOST_MORE = 10_000
-"""A preference that would need more inputs than that to be told from one half is called none."""
+"""If more inputs than this would be needed to tell a preference from one half, no number of inputs is given."""
 
 FEW_INPUTS = 60
-"""Below this many inputs intervals are widened by Student's t; see `effective_inputs`."""
+"""Below this many inputs, intervals are widened by Student's t; see `effective_inputs`."""
 
 PRIOR = 0.5
-"""Wins added both ways to each pair that met, as the Haldane-Anscombe correction adds one half to each cell of a table:
-an arm that won or lost everything keeps a finite strength."""
+"""Wins added in both directions to each pair that met: an arm that won or lost everything gets a finite strength.
+
+The Haldane-Anscombe correction adds one half to each cell of a table in the same way.
+"""
 
 Scores = Mapping[Any, Sequence[float]]
-"""By input: for each vote 1.0 when it favors the first arm, 0.0 the second, 0.5 neither of them."""
+"""The scores of the votes by input: 1.0 for the first arm, 0.0 for the second, 0.5 for neither."""
 
 Means = Sequence[float] | np.ndarray
-"""Of the scores of each input that has a vote."""
+"""The mean score of each input that has a vote: the m_i."""
 
 
 @dataclass(frozen=True)
 class Interval:
     """A share between 0 and 1 with the ends of its 95% interval.
 
-    In words: "63% (50.3 to 73)". An end close to one half shows on which side of it it is.
+    As a string: "63% (50.3 to 73)". An end that would round to 50 has more digits, to show on which side of 50 it is.
     """
 
     share: float
@@ -52,21 +58,21 @@ class Interval:
 
     @property
     def includes_half(self) -> bool:
-        """Whether chance alone could explain it."""
+        """Return whether chance alone could explain the share."""
         return self.low <= 0.5 <= self.high
 
 
 def _end(share: float) -> str:
-    away = abs(100 * share - 50)
-    return f"{100 * share:.{0 if away == 0 or away >= 0.5 else 1 if away >= 0.05 else 3}f}"
+    distance = abs(100 * share - 50)
+    return f"{100 * share:.{0 if distance == 0 or distance >= 0.5 else 1 if distance >= 0.05 else 3}f}"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The preference for the first arm, or how far the votes are from telling one.
+    """The preference for the first arm, and the winner if there is one.
 
-    `winner` is "first", "second" or None; then `more` is about how many more inputs would do at this preference,
-    None where that is beyond `MOST_MORE`.
+    `winner` is "first", "second" or None. Without a winner, `more` is about how many more inputs would show one at this
+    preference, None if that is more than `MOST_MORE`.
     """
 
     preference: Interval
@@ -76,17 +82,17 @@ class Verdict:
 
 
 def share_of(scores: Scores) -> Interval:
-    """The mean score with the Wilson interval for means of clusters; `Interval(0.5, 0, 1)` without votes.
+    """Return p with its interval; `Interval(0.5, 0, 1)` without votes.
 
-    Every input has the same weight, however many votes it has. The interval is Wilson's score interval (1927) with the
-    effective number of votes in place of the number (Korn and Graubard 1998; Dean and Pagano 2015). How often it holds
-    the truth is measured in docs/decisions/0015-intervals-of-votes.md.
+    Every input has the same weight, however many votes it has. The interval is Wilson's score interval (`wilson`) with
+    the effective number of votes (`effective_inputs`) instead of their number. Source: Korn and Graubard 1998; Dean and
+    Pagano 2015.
     """
     return share_of_means(*_means(scores))
 
 
 def share_of_means(means: Means, votes: int) -> Interval:
-    """`share_of` for the means of the inputs that have a vote, and how many votes these have together."""
+    """Return the same as `share_of` from the m_i and V."""
     return wilson(fmean(means), effective_inputs(means, votes)) if len(means) else Interval(0.5, 0.0, 1.0)
 
 
@@ -96,17 +102,19 @@ def _means(scores: Scores) -> tuple[list[float], int]:
 
 
 def effective_inputs(means: Means, votes: int) -> float:
-    """How many independent votes of 0 or 1 would tell as much as these means of inputs, which have `votes` together.
+    """Return the number of independent votes of 0 or 1 that carry as much information as these means.
 
-    The number at which a binomial share would vary as much as the inputs' means do, and no more than there are votes.
-    How much the means of few inputs vary is itself uncertain, so below `FEW_INPUTS` it is lessened as Student's t is
-    wider than the normal distribution.
+    It is the number at which a binomial share varies as much as p does: min(V, p (1 - p) / (s^2 / n)), where s^2 is the
+    sample variance of the m_i; n if s is 0 or p is 0 or 1. Below `FEW_INPUTS` inputs s^2 is itself uncertain, so the
+    number is multiplied by (z / t)^2, where t is the 97.5% point of Student's t with n - 1 degrees of freedom. Source:
+    Korn and Graubard 1998, "Confidence intervals for proportions with small expected number of positive counts".
     """
     count, share = len(means), fmean(means)
     if count < 2:
         return float(count)
-    spread = float(np.var(means, ddof=1)) / count if np.ptp(means) > 0 else 0.0  # which the variance would round
-    # Where all inputs agree nothing is known of how they differ: each counts as one vote.
+    # Rounding would give equal means a small variance.
+    spread = float(np.var(means, ddof=1)) / count if np.ptp(means) > 0 else 0.0
+    # If all inputs agree, their variance is unknown: each input counts as one vote.
     effective = min(votes, share * (1 - share) / spread) if spread > 0 and 0 < share < 1 else count
     if count >= FEW_INPUTS:
         return effective
@@ -115,7 +123,11 @@ def effective_inputs(means: Means, votes: int) -> float:
 
 
 def wilson(share: float, count: float) -> Interval:
-    """Wilson's score interval of a share seen in `count` independent votes (Wilson 1927)."""
+    """Return the score interval of a share p of `count` independent votes c.
+
+    (p + z^2 / 2c ± z sqrt(p (1 - p) / c + z^2 / 4c^2)) / (1 + z^2 / c). Source: Wilson 1927, "Probable inference, the
+    law of succession, and statistical inference".
+    """
     z2 = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) ** 2
     middle = (share + z2 / (2 * count)) / (1 + z2 / count)
     half = sqrt(z2 * (share * (1 - share) / count + z2 / (4 * count**2))) / (1 + z2 / count)
@@ -123,7 +135,11 @@ def wilson(share: float, count: float) -> Interval:
 
 
 def student_t(freedom: int) -> float:
-    """The 97.5% point of Student's t, to 0.5% from 3 degrees of freedom (Abramowitz & Stegun 26.7.5)."""
+    """Return the 97.5% point of Student's t for `freedom` degrees of freedom, within 0.5%.
+
+    For 1 and 2 degrees from the table; from 3 on by the expansion z + g1(z) / f + ... + g4(z) / f^4. Source: Abramowitz
+    and Stegun, 26.7.5.
+    """
     if freedom < 3:
         return {1: 12.706, 2: 4.303}[freedom]
     z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
@@ -137,59 +153,61 @@ def student_t(freedom: int) -> float:
 
 
 def verdict(scores: Scores) -> Verdict:
-    """Which arm is preferred, once the interval leaves one half out; until then about how many more inputs it takes.
+    """Return the preferred arm if the interval excludes one half, else about how many more inputs are needed.
 
-    The number comes from the score test behind Wilson's interval: it leaves one half out when the effective number of
-    inputs exceeds z^2 / (4 (share - 1/2)^2).
+    Wilson's interval excludes one half when the effective number of votes exceeds z^2 / (4 (p - 1/2)^2). With e
+    effective votes per input, this takes z^2 / (4 (p - 1/2)^2 e) inputs.
     """
     return verdict_of_means(*_means(scores))
 
 
 def verdict_of_means(means: Means, votes: int) -> Verdict:
-    """`verdict` for the means of the inputs that have a vote, and how many votes these have together."""
-    found, inputs = share_of_means(means, votes), len(means)
-    if inputs and not found.includes_half:
-        return Verdict(found, inputs, "first" if found.share > 0.5 else "second", 0)
-    distance = abs(found.share - 0.5)
+    """Return the same as `verdict` from the m_i and V."""
+    preference, inputs = share_of_means(means, votes), len(means)
+    if inputs and not preference.includes_half:
+        return Verdict(preference, inputs, "first" if preference.share > 0.5 else "second", 0)
+    distance = abs(preference.share - 0.5)
     if not inputs or distance < 1e-9:
-        return Verdict(found, inputs, None, None)
+        return Verdict(preference, inputs, None, None)
     z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-    worth = effective_inputs(means, votes) / inputs  # votes that one input tells as much as
-    needed = z**2 / (4 * distance**2) / worth
+    votes_per_input = effective_inputs(means, votes) / inputs
+    needed = z**2 / (4 * distance**2) / votes_per_input
     more = max(1, round(needed - inputs + 0.5))
-    return Verdict(found, inputs, None, more if more <= MOST_MORE else None)
+    return Verdict(preference, inputs, None, more if more <= MOST_MORE else None)
 
 
 @dataclass(frozen=True)
 class Strength:
-    """An arm's Bradley-Terry strength: its chance of winning against an arm of average strength, with its interval."""
+    """An arm's Bradley-Terry strength as its chance to win against an arm of average strength, with the interval."""
 
     chance: Interval
 
 
 Match = tuple[int, int, float]
-"""Two arms and the share of the vote that the first of them got: 1, 0 or, for a tie or neither, 0.5."""
+"""Two arms and the score of the first one: 1 for a win, 0 for a loss, 0.5 for a tie or neither."""
 
 
 def strengths(matches: Mapping[Hashable, Sequence[Match]], arms: int, *, seed: int = 1) -> list[Strength]:
-    """The Bradley-Terry strength of each of `arms` arms, numbered from 0, from the matches on each input.
+    """Return the Bradley-Terry strength of each of `arms` arms, numbered from 0, from the matches on each input.
 
-    A tie, or neither, is half a win each. Every input has the same weight, however many votes it has. The intervals
-    are the percentiles of `RESAMPLES` bootstrap resamples of the inputs; `seed` makes them repeatable.
+    An arm of log-strength b (mean 0) has the chance 1 / (1 + exp(-b)) against an average arm. A tie or neither is half
+    a win for both. Every input has the same weight, however many votes it has. The intervals are the 2.5th and 97.5th
+    percentiles of `RESAMPLES` bootstrap resamples of the inputs; `seed` makes them repeatable. Source: Bradley and
+    Terry 1952; Efron and Tibshirani 1993, ch. 13.
     """
     return strengths_of_tables(np.array([_wins(votes, arms) for votes in matches.values() if votes]), arms, seed=seed)
 
 
 def strengths_of_tables(tables: np.ndarray, arms: int, *, seed: int = 1) -> list[Strength]:
-    """`strengths` from a table of each input: at [i, j] the share of its vote on the arms i and j that i got."""
+    """Return the same as `strengths` from one table per input: [i, j] is the share of its votes on i and j for i."""
     if not len(tables):
         return [Strength(Interval(0.5, 0.0, 1.0)) for _ in range(arms)]
     chances = _chances(bradley_terry(tables.sum(axis=0)))
-    # How often each resample drew each input.
+    # `drawn[r, i]` is how often resample r contains input i.
     random, count = np.random.default_rng(seed), len(tables)
     places = random.integers(count, size=(RESAMPLES, count)) + count * np.arange(RESAMPLES)[:, None]
     drawn = np.bincount(places.ravel(), minlength=RESAMPLES * count).reshape(RESAMPLES, count).astype(float)
-    # Not a matrix product, whose threads would go on spinning on every core beside the pages.
+    # No matrix product: its threads would keep every core busy while pages are served.
     summed = np.einsum("ri,iab->rab", drawn, tables)
     resampled = _chances(bradley_terry(summed))
     low, high = np.quantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
@@ -197,10 +215,12 @@ def strengths_of_tables(tables: np.ndarray, arms: int, *, seed: int = 1) -> list
 
 
 def bradley_terry(wins: np.ndarray, *, prior: float = PRIOR) -> np.ndarray:
-    """The log-strengths, of mean 0, that make `wins[..., i, j]`, how often i won against j, most likely.
+    """Return the maximum likelihood log-strengths, with mean 0, of tables of wins: `wins[..., i, j]` is i against j.
 
-    By Hunter's minorization-maximization (2004, Annals of Statistics 32), until no strength moves by a millionth; of
-    several tables at once. Arms that met nobody have strength 0.
+    The model is P(i beats j) = s_i / (s_i + s_j). Each step sets s_i = w_i / sum over j of g_ij / (s_i + s_j), with the
+    wins w_i and the games g_ij, until no strength changes by a millionth. Arms without games have strength 0. Several
+    tables are solved at once. Source: Hunter 2004, "MM algorithms for generalized Bradley-Terry models", Annals of
+    Statistics 32.
     """
     won_by = np.swapaxes(wins, -1, -2)
     wins = np.where(wins + won_by > 0, wins + prior, 0.0)
@@ -218,7 +238,7 @@ def bradley_terry(wins: np.ndarray, *, prior: float = PRIOR) -> np.ndarray:
 
 
 def _wins(matches: Sequence[Match], arms: int) -> np.ndarray:
-    """One input's table of wins: every pair that met there shares out one vote."""
+    """Return the table of one input, in which the wins of each pair that met add up to one."""
     table = np.zeros((arms, arms))
     for first, second, score in matches:
         table[first, second] += score
@@ -232,18 +252,23 @@ def _chances(log_strengths: np.ndarray) -> np.ndarray:
 
 
 def agreement(votes: Iterable[Sequence[Hashable]]) -> float | None:
-    """Krippendorff's alpha for names: 1 when voters always agree, 0 when as often as chance would have it.
+    """Return Krippendorff's alpha for nominal values: 1 if voters always agree, 0 if as often as by chance.
 
-    `votes` holds, for each thing that was voted on, what its voters chose; missing votes are left out (Krippendorff,
-    "Computing Krippendorff's Alpha-Reliability", 2011). None when nothing has two votes, or all votes are the same.
+    `votes` has the choices of the voters for each item; a missing vote is left out. alpha = 1 - observed disagreement /
+    expected disagreement. Returns None if no item has two votes, or all votes are the same. Source: Krippendorff 2011,
+    "Computing Krippendorff's Alpha-Reliability".
     """
-    counts = [Counter(chosen) for chosen in votes]
-    names = list({name: None for chosen in counts for name in chosen})
-    return agreement_of_counts(np.array([[chosen[name] for name in names] for chosen in counts]))
+    counts = [Counter(choices) for choices in votes]
+    names = list({name: None for choices in counts for name in choices})
+    return agreement_of_counts(np.array([[choices[name] for name in names] for choices in counts]))
 
 
 def agreement_of_counts(counts: np.ndarray) -> float | None:
-    """`agreement` from how often each name (column) was chosen for each thing that was voted on (row)."""
+    """Return the same as `agreement` from how often each value (column) was chosen for each item (row).
+
+    With the counts n_uc of value c for item u, n_u votes on the item, n_c votes for the value and N votes on items with
+    two or more votes: alpha = 1 - (N - 1) sum over u of (n_u^2 - sum of n_uc^2) / (n_u - 1) / (N^2 - sum of n_c^2).
+    """
     voters = counts.sum(axis=-1)
     shared, voters = counts[voters > 1], voters[voters > 1]
     totals = shared.sum(axis=0)

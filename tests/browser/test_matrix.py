@@ -1,4 +1,4 @@
-"""The matrix of answers as people read it: by keyboard, while answers arrive; and a release because of it."""
+"""The matrix of answers in the browser: by keyboard, while answers arrive; and a release from a comparison."""
 
 import re
 from itertools import combinations
@@ -23,7 +23,7 @@ from tests.comparing import compare
 
 
 def compared(publish, person, inputs: int = 25) -> Comparison:
-    """Two versions on two providers; paused, so that only the test answers."""
+    """Start a comparison of two versions on two providers; paused, so that only the test answers."""
     by = Actor.person(person)
     versions = [publish("enhance", "One."), publish("enhance", "Two.")]
     for number in (1, 2):
@@ -32,9 +32,9 @@ def compared(publish, person, inputs: int = 25) -> Comparison:
         ArmChoice(version.template, version, Content(**version.content), provider)
         for version, provider in zip(versions, Provider.objects.all(), strict=True)
     ]
-    given = {"by": by, "snapshot": live.load(), "inputs_from": "Foxes"}
+    details = {"by": by, "snapshot": live.load(), "inputs_from": "Foxes"}
     comparison = comparisons.start(
-        "Old or new", PromptOperation.ENHANCE, [f"a fox, {n}" for n in range(inputs)], arms, **given
+        "Old or new", PromptOperation.ENHANCE, [f"a fox, {n}" for n in range(inputs)], arms, **details
     )
     comparisons.pause(comparison, by=by)
     return comparison
@@ -47,7 +47,7 @@ def trial(comparison: Comparison, number: int, arm: int) -> Trial:
     return comparison.trials.get(input__position=number - 1, arm__position=arm)
 
 
-def test_answers_arrive_without_moving_what_is_read(editor, page_for, publish, administrator, pages: Pages) -> None:
+def test_arriving_answers_do_not_move_the_page(editor, page_for, publish, administrator, pages: Pages) -> None:
     comparison = compared(publish, administrator)
     answer(trial(comparison, 1, 0), output=" ".join(["A red fox runs."] * 60))
     page = page_for(editor, f"/compare/{comparison.pk}/answers/")
@@ -57,10 +57,10 @@ def test_answers_arrive_without_moving_what_is_read(editor, page_for, publish, a
     row = page.locator("[data-row]").first
     expect(row).to_be_focused()
     expect(row).to_have_class(re.compile("expanded"))
-    page.evaluate(HINT, comparison.pk)  # of nothing new; the next one follows within two seconds
+    page.evaluate(HINT, comparison.pk)  # without news; the next hint follows within two seconds
     answer(trial(comparison, 1, 1), output="A blue fox.")
     page.evaluate(HINT, comparison.pk)
-    # Somebody reads the list: nothing moves, but it is told.
+    # While somebody reads the list, a button offers the new answers.
     more = page.get_by_role("button", name="Show 1 new answer")
     expect(more).to_be_visible()
     expect(page.get_by_text("A blue fox.")).to_have_count(0)
@@ -69,7 +69,7 @@ def test_answers_arrive_without_moving_what_is_read(editor, page_for, publish, a
     expect(row.locator("ins")).to_have_text("blue")
     expect(row).to_have_class(re.compile("expanded"))
     expect(more).to_have_count(0)
-    # Nobody does: it comes by itself.
+    # While nobody reads the list, it updates itself.
     page.mouse.move(5, 5)
     page.evaluate("document.activeElement.blur()")
     answer(trial(comparison, 2, 0), output="A green fox.")
@@ -78,7 +78,7 @@ def test_answers_arrive_without_moving_what_is_read(editor, page_for, publish, a
 
 
 @pytest.mark.parametrize("on_its_way", [False, True])
-def test_nothing_moves_either_where_the_reader_came_after_the_hint(
+def test_nothing_moves_if_the_reader_comes_after_the_hint(
     on_its_way, editor, page_for, publish, administrator, pages: Pages
 ) -> None:
     comparison = compared(publish, administrator)
@@ -88,7 +88,7 @@ def test_nothing_moves_either_where_the_reader_came_after_the_hint(
         page.route(re.compile("news=rows"), lambda route: route.fulfill(response=late(route)), times=1)
 
     def late(route):
-        """What the server answered, once somebody reads the list."""
+        """Return the server's response after somebody has begun to read the list."""
         page.locator("[data-row]").first.focus()
         answer(trial(comparison, 1, 0), output="A red fox runs.")
         return route.fetch()
@@ -105,14 +105,14 @@ def test_nothing_moves_either_where_the_reader_came_after_the_hint(
     expect(more).to_have_count(0)
 
 
-def test_hints_that_do_not_stop_starve_nobody(editor, page_for, publish, administrator, pages: Pages) -> None:
+def test_continuous_hints_do_not_delay_updates_forever(editor, page_for, publish, administrator, pages: Pages) -> None:
     comparison = compared(publish, administrator)
     page = page_for(editor, f"/compare/{comparison.pk}/answers/")
     page.mouse.move(5, 5)
     page.evaluate(f"number => setInterval(() => ({HINT})(number), 100)", comparison.pk)
     answer(trial(comparison, 1, 0), output="A red fox runs.")
     expect(page.get_by_text("A red fox runs.")).to_be_visible()
-    # Somebody reads the list: told of, not shown.
+    # While somebody reads the list, new answers are offered but not shown.
     page.locator("[data-row]").first.hover()
     answer(trial(comparison, 1, 1), output="A blue fox.")
     expect(page.get_by_role("button", name="Show 1 new answer")).to_be_visible()
@@ -151,14 +151,14 @@ def test_a_release_shows_its_evidence(releaser, page_for, publish, administrator
     expect(page.get_by_role("heading", level=1)).to_have_text("Old or new")
 
 
-def test_the_report_prints_in_light_colors_with_nothing_cut(actor, editor, page_for) -> None:
+def test_the_report_prints_in_light_colors_without_clipping(actor, editor, page_for) -> None:
     comparison = compare(actor, arms=4)
     answer_all(comparison)
     for first, second in combinations(comparison.arms.all(), 2):
-        for given in comparison.inputs.all():
+        for each in comparison.inputs.all():
             Vote.objects.create(
                 comparison=comparison,
-                input=given,
+                input=each,
                 first=first,
                 second=second,
                 user=editor,
@@ -170,8 +170,8 @@ def test_the_report_prints_in_light_colors_with_nothing_cut(actor, editor, page_
     page.get_by_label("Theme", exact=True).click()
     page.get_by_role("button", name="Dark").click()
     page.emulate_media(media="print", color_scheme="dark")
-    page.set_viewport_size({"width": 690, "height": 1000})  # what the margins leave of A4
-    expect(page.get_by_role("heading", name="Which is preferred")).to_be_visible()
+    page.set_viewport_size({"width": 690, "height": 1000})  # A4 without the margins
+    expect(page.get_by_role("heading", name="Preference")).to_be_visible()
     for name in ("Main", "Comparison"):
         expect(page.locator(f'nav[aria-label="{name}"]')).to_be_hidden()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"

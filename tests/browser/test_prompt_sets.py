@@ -1,4 +1,4 @@
-"""Making and changing prompt sets as people do it: nothing typed is lost, and colleagues' changes appear."""
+"""Creating and editing prompt sets in the browser: no text is lost, and colleagues' changes appear."""
 
 import re
 
@@ -16,13 +16,13 @@ def upload(page: Page, name: str, text: str) -> None:
     page.get_by_label("Add a file").set_input_files({"name": name, "mimeType": "text/plain", "buffer": text.encode()})
 
 
-def test_a_refused_set_stays_on_the_page_until_it_is_right(editor, page_for, pages: Pages) -> None:
+def test_a_refused_set_stays_on_the_page_until_it_is_valid(editor, page_for, pages: Pages) -> None:
     pages.expect_errors("status of 422")
     page = page_for(editor, "/compare/sets/new/")
     page.get_by_label("Name", exact=True).fill("Foxes")
     page.get_by_label("Inputs", exact=True).fill("a fox\n\ntwo foxes")
     upload(page, "more.jsonl", '{"prompt": "three foxes"}\n7\n')
-    save = page.get_by_role("button", name="Make the set")
+    save = page.get_by_role("button", name="Create the set")
     save.click()
     expect(page.locator("#problems")).to_contain_text("more.jsonl, line 2: A text in quotes is needed")
     expect(page.get_by_label("Inputs", exact=True)).to_have_value("a fox\n\ntwo foxes")
@@ -30,11 +30,11 @@ def test_a_refused_set_stays_on_the_page_until_it_is_right(editor, page_for, pag
     upload(page, "more.jsonl", '{"prompt": "three foxes"}\n"a fox"\n')
     save.click()
     expect(page).to_have_url(SET_PAGE)
-    expect(page.locator("#toasts")).to_contain_text("Inputs: 3. Left out, because they were there before: 1.")
+    expect(page.locator("#toasts")).to_contain_text("Inputs: 3. Repeated inputs left out: 1.")
     expect(page.locator("td pre")).to_have_text(["a fox", "two foxes", "three foxes"])
 
 
-def test_two_who_change_a_set(editor, releaser, page_for, pages: Pages) -> None:
+def test_two_people_edit_the_same_set(editor, releaser, page_for, pages: Pages) -> None:
     pages.expect_errors("status of 409")
     foxes = prompt_sets.create_set("Foxes", ["a fox"], by=SYSTEM)
     reading = pages.connected(page_for(releaser, f"/compare/sets/{foxes.pk}/"))

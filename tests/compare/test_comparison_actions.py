@@ -1,4 +1,4 @@
-"""What a comparison may be made of, and how it is paused, resumed and canceled."""
+"""Starting, pausing, resuming and canceling comparisons; the limits of arms, inputs and repeats."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def arms(publish, actor) -> list[ArmChoice]:
-    """Two versions of `enhance` and a draft of it, on one provider; the live settings say the rest."""
+    """Two versions of `enhance` and a draft of it on one provider; live settings fill what is left open."""
     first, second = publish("enhance", "One.", temperature=0.1), publish("enhance", "Two.", max_tokens=99)
     create_provider(ProviderFields("p1", "openai", "m1", "http://127.0.0.1:1/v1"), by=actor)
     provider = Provider.objects.get()
@@ -42,7 +42,7 @@ def start(arms, actor):
     return make
 
 
-def test_everything_that_it_uses_is_frozen(start):
+def test_a_comparison_copies_everything_that_it_uses(start):
     comparison = start(repeats=2)
     first, second, draft = comparison.arms.all()
     assert (first.body, first.temperature, first.max_tokens, first.version.number) == ("One.", 0.1, 256, 1)
@@ -50,7 +50,7 @@ def test_everything_that_it_uses_is_frozen(start):
     assert (draft.body, draft.model, draft.version) == ("Three.", "other", None)
     assert {arm.provider_model for arm in comparison.arms.all()} == {"m1"}
     assert [arm.letter for arm in comparison.arms.all()] == ["A", "B", "C"]
-    assert [given.text for given in comparison.inputs.all()] == ["a fox", "a hen"]
+    assert [each.text for each in comparison.inputs.all()] == ["a fox", "a hen"]
     assert comparison.timeout_ms == 20_000
     trials = Trial.objects.order_by("pk").values_list("input__position", "repeat", "arm__position")
     assert list(trials) == [(i, r, a) for i in range(2) for r in range(2) for a in range(3)]
@@ -62,7 +62,7 @@ def test_everything_that_it_uses_is_frozen(start):
         ({"inputs": []}, "The prompt set is empty."),
         ({"inputs": ["a fox", " "]}, "Input 2 cannot be used."),
         ({"inputs": ["x" * 16_001]}, "Input 1 cannot be used."),
-        ({"inputs": ["a"] * 2001}, "2,001 inputs are 6,003 trials"),
+        ({"inputs": ["a"] * 2001}, "2,001 inputs make 6,003 trials"),
         ({"inputs": ["a"] * 1000, "repeats": 4}, "12,000 trials"),
         ({"repeats": 0}, "1 to 5 repeats"),
         ({"repeats": 6}, "1 to 5 repeats"),
@@ -72,7 +72,7 @@ def test_everything_that_it_uses_is_frozen(start):
         ({"name": "x" * 101}, "at most 100 characters"),
     ],
 )
-def test_what_cannot_be_compared_is_refused_and_leaves_nothing(start, change, sentence):
+def test_an_invalid_comparison_is_refused_and_leaves_no_rows(start, change, sentence):
     with pytest.raises(ValidationError) as refused:
         start(**change)
     assert sentence in " ".join(refused.value.messages)
@@ -83,12 +83,12 @@ def test_what_cannot_be_compared_is_refused_and_leaves_nothing(start, change, se
     ("chosen", "sentence"),
     [([0], "Choose 2 to 4 arms"), ([0, 1, 2, 0, 1], "Choose 2 to 4 arms"), ([0, 1, 0], "Arms A and C are the same")],
 )
-def test_arms_are_two_to_four_and_different(start, arms, chosen, sentence):
+def test_a_comparison_needs_two_to_four_different_arms(start, arms, chosen, sentence):
     with pytest.raises(ValidationError, match=sentence):
         start(arms=[arms[index] for index in chosen])
 
 
-def test_variables_are_frozen_and_a_text_that_cannot_be_filled_in_is_refused(start, arms, actor):
+def test_variables_are_copied_and_a_text_with_an_unknown_variable_is_refused(start, arms, actor):
     with pytest.raises(ValidationError, match="The text of arm B cannot be run"):
         start(arms=[arms[0], replace(arms[1], content=Content("In {{ season }}."))])
     declare("enhance", "season", "winter", by=actor)
@@ -96,7 +96,7 @@ def test_variables_are_frozen_and_a_text_that_cannot_be_filled_in_is_refused(sta
     assert comparison.variables == {"season": "winter"}
 
 
-def test_pause_resume_and_cancel_only_from_where_they_make_sense(start, actor):
+def test_each_step_is_refused_in_the_wrong_state(start, actor):
     comparison = start()
     comparisons.pause(comparison, by=actor)
     with pytest.raises(Stale, match="is paused"):
@@ -113,7 +113,7 @@ def test_pause_resume_and_cancel_only_from_where_they_make_sense(start, actor):
     assert not comparisons.finish_if_done(comparison.pk)
 
 
-def test_it_is_done_once_and_only_when_every_trial_has_ended(start):
+def test_a_comparison_is_done_once_after_every_trial_has_ended(start):
     comparison = start()
     assert not comparisons.finish_if_done(comparison.pk)
     comparison.trials.all().delete()

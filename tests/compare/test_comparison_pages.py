@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def house(publish, actor):
+def prepared(publish, actor):
     """Two versions, two providers (one with prices), a prompt set."""
     publish("enhance", "One.", note="first")
     publish("enhance", "Two.", note="second")
@@ -51,14 +51,14 @@ def form(**more) -> dict[str, object]:
 
 
 @pytest.fixture
-def started(house, client_for, editor) -> Comparison:
+def started(prepared, client_for, editor) -> Comparison:
     answer = client_for(editor).post("/compare/new/", form())
     assert answer.status_code == 302
     return Comparison.objects.get()
 
 
 def answer(trial: Trial, output: str = "", error: str = "") -> None:
-    """As if the trial had run."""
+    """End the trial as if it had run."""
     run = Run.objects.create(
         source="comparison",
         operation="enhance",
@@ -79,14 +79,14 @@ def answer(trial: Trial, output: str = "", error: str = "") -> None:
     )
 
 
-def test_starting_one_freezes_what_was_chosen_and_tells_the_audit(started, editor):
+def test_starting_a_comparison_copies_the_choices_and_is_audited(started, editor):
     assert [str(arm) for arm in started.arms.all()] == ["A: enhance v1 on p2", "B: enhance v2 on p2"]
     assert started.trials.count() == 4
     entry = AuditEntry.objects.get(action="comparison.started")
     assert (entry.actor, entry.after["inputs"], entry.note) == (editor, 2, "Is new better?")
 
 
-def test_the_form_offers_sets_texts_and_the_own_draft(house, client_for, editor, releaser):
+def test_the_form_offers_sets_versions_and_the_own_draft(prepared, client_for, editor, releaser):
     template = Version.objects.first().template
     save_draft(template, Content("Mine."), user=editor, base=template.live_version_id)
     page = client_for(editor).get("/compare/new/").content.decode()
@@ -108,7 +108,7 @@ def test_the_form_offers_sets_texts_and_the_own_draft(house, client_for, editor,
         ({"a-temperature": "9"}, "less than or equal to 2"),
     ],
 )
-def test_what_cannot_be_started_is_refused_and_keeps_what_was_typed(house, client_for, editor, change, sentence):
+def test_a_refused_form_says_why_and_keeps_the_entries(prepared, client_for, editor, change, sentence):
     answer = client_for(editor).post("/compare/new/", form(**change))
     assert answer.status_code == 422
     page = answer.content.decode()
@@ -117,15 +117,17 @@ def test_what_cannot_be_started_is_refused_and_keeps_what_was_typed(house, clien
     assert not Comparison.objects.exists()
 
 
-def test_the_estimate_counts_trials_and_cost(house, client_for, editor):
+def test_the_estimate_counts_trials_and_cost(prepared, client_for, editor):
     browser = client_for(editor)
-    told = browser.post("/compare/new/", form(estimate="1", name="", **{"a-max_tokens": "100", "b-max_tokens": "100"}))
-    page = told.content.decode()
+    estimated = browser.post(
+        "/compare/new/", form(estimate="1", name="", **{"a-max_tokens": "100", "b-max_tokens": "100"})
+    )
+    page = estimated.content.decode()
     assert "<b>4</b> trials" in page
     # 2 arms, 2 inputs: (2 + 4 tokens of input, 2 x 1 of the text) at $1, half of 100 tokens at $2, per million.
     assert "$0.00042" in page
     without_prices = form(estimate="1", **{"a-provider": Provider.objects.get(name="p1").pk})
-    assert "cost not known" in browser.post("/compare/new/", without_prices).content.decode()
+    assert "cost unknown" in browser.post("/compare/new/", without_prices).content.decode()
     nothing = form(estimate="1", name="", **{"a-text": "", "b-text": ""})
     assert "Choose at least two arms" in browser.post("/compare/new/", nothing).content.decode()
     assert not Comparison.objects.exists()
@@ -140,14 +142,14 @@ def test_progress_and_answers(started, client_for, viewer):
     assert "<b>2</b> of 4 trials" in page
     assert "1 failed" in page
     assert "p2 answered 503: no" in page
-    assert "Pause" not in page  # a viewer reads
+    assert "Pause" not in page  # a viewer may only read
     answers = browser.get(f"/compare/{started.pk}/answers/").content.decode()
     for text in ("A &lt;i&gt;red&lt;/i&gt; fox.", "two &lt;b&gt;foxes&lt;/b&gt;", "812 ms", "7 tokens out", "waiting"):
         assert text in answers
     assert "two &lt;b&gt;" not in browser.get(f"/compare/{started.pk}/answers/?show=failed").content.decode()
-    found = browser.get(f"/compare/{started.pk}/answers/?q=TWO").content.decode()
-    assert "two &lt;b&gt;" in found
-    assert "&lt;i&gt;red" not in found
+    matching = browser.get(f"/compare/{started.pk}/answers/?q=TWO").content.decode()
+    assert "two &lt;b&gt;" in matching
+    assert "&lt;i&gt;red" not in matching
     assert "No input matches" in browser.get(f"/compare/{started.pk}/answers/?q=%00owl").content.decode()
     assert "2 of 4" in browser.get("/compare/").content.decode()
     assert third.state == "waiting"
@@ -165,7 +167,7 @@ def test_pause_resume_cancel(started, client_for, editor):
     assert "not run" in browser.get(f"/compare/{started.pk}/answers/").content.decode()
 
 
-def test_the_number_of_queries_does_not_grow(house, client_for, editor, actor):
+def test_the_number_of_queries_does_not_grow(prepared, client_for, editor, actor):
     prompt_sets.create_set("Many", [f"fox {number}" for number in range(60)], by=actor)
     browser = client_for(editor)
     counts = []

@@ -1,4 +1,4 @@
-"""The matrix of answers, the pair, acting on an arm, the report, exports and repeating, over HTTP."""
+"""The matrix of answers, the pair, applying the result, the report, exports and repeating, over HTTP."""
 
 import csv
 import io
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def compared(publish, actor) -> Comparison:
-    """Arms: v1 on p1, v2 (live) on p2, a draft on p2; three inputs."""
+    """Three inputs on three arms: v1 on p1, v2 (live) on p2, a draft on p2."""
     first, second = publish("enhance", "One."), publish("enhance", "Two.")
     p1 = create_provider(ProviderFields("p1", "openai", "m1", "http://127.0.0.1:1/v1"), by=actor)
     p2 = create_provider(ProviderFields("p2", "openai", "m2", "http://127.0.0.1:2/v1"), by=actor)
@@ -40,9 +40,9 @@ def compared(publish, actor) -> Comparison:
         ArmChoice(first.template, second, Content(**second.content), p2),
         ArmChoice(first.template, None, Content("Three.", 0.2, 99), p2),
     ]
-    given = {"by": actor, "snapshot": load(), "inputs_from": "Foxes", "note": "Is new better?"}
+    details = {"by": actor, "snapshot": load(), "inputs_from": "Foxes", "note": "Is new better?"}
     inputs = PromptSet.objects.get(name="Foxes").inputs
-    return comparisons.start("Old or new", PromptOperation.ENHANCE, inputs, arms, **given)
+    return comparisons.start("Old or new", PromptOperation.ENHANCE, inputs, arms, **details)
 
 
 def trial(comparison: Comparison, number: int, letter: str) -> Trial:
@@ -50,7 +50,7 @@ def trial(comparison: Comparison, number: int, letter: str) -> Trial:
 
 
 def fill(comparison: Comparison) -> None:
-    """Input 1: A and B differ. Input 2: the same everywhere. Input 3: A fails."""
+    """Answer everything. Input 1: A and B differ. Input 2: all are the same. Input 3: A fails."""
     for letter in "ABC":
         answer(trial(comparison, 1, letter), output="A red fox runs." if letter == "A" else "A blue fox runs.")
         answer(trial(comparison, 2, letter), output="Two hens.")
@@ -59,10 +59,9 @@ def fill(comparison: Comparison) -> None:
 
 def vote(comparison: Comparison, user, number: int, choice: str) -> None:
     a, b = comparison.arms.all()[:2]
-    given = comparison.inputs.get(position=number - 1)
     Vote.objects.create(
         comparison=comparison,
-        input=given,
+        input=comparison.inputs.get(position=number - 1),
         first=a,
         second=b,
         user=user,
@@ -73,7 +72,7 @@ def vote(comparison: Comparison, user, number: int, choice: str) -> None:
 
 
 def shown(browser, comparison: Comparison, query: str = "") -> list[int]:
-    """The numbers of the inputs that the matrix shows."""
+    """Return the numbers of the inputs that the matrix shows."""
     page = browser.get(f"/compare/{comparison.pk}/answers/?{query}").content.decode()
     return [number for number in (1, 2, 3) if f'data-label="Input {number}"' in page]
 
@@ -104,7 +103,7 @@ def test_a_page_has_twenty_rows_at_most(actor, repeats, inputs):
     assert [page.rows[0].input.position for page in pages] == [0, inputs]
 
 
-def test_what_the_base_arm_does_not_have_is_marked(compared, client_for, viewer):
+def test_words_that_the_base_arm_does_not_have_are_marked(compared, client_for, viewer):
     fill(compared)
     browser = client_for(viewer)
     page = browser.get(f"/compare/{compared.pk}/answers/").content.decode()
@@ -116,13 +115,13 @@ def test_what_the_base_arm_does_not_have_is_marked(compared, client_for, viewer)
     assert "<ins>red" not in browser.get(f"/compare/{compared.pk}/answers/?base=none").content.decode()
 
 
-def test_only_cells_that_waited_are_sent_to_an_open_page(compared, client_for, viewer):
+def test_an_open_page_gets_only_cells_that_no_longer_wait(compared, client_for, viewer):
     browser = client_for(viewer)
     url = f"/compare/{compared.pk}/answers/"
     a, b = trial(compared, 1, "A"), trial(compared, 1, "B")
     both = {"open": [a.pk, b.pk], "news": "rows"}
     assert browser.get(url, both).status_code == 204
-    answer(b, output="A blue fox.")  # its base is not there yet
+    answer(b, output="A blue fox.")  # the base arm has no answer yet
     assert browser.get(url, both).status_code == 204
     answer(a, output="A red fox.")
     page = browser.get(url, both).content.decode()
@@ -148,21 +147,21 @@ def test_a_pair(compared, client_for, viewer):
         assert browser.get(f"/compare/{compared.pk}/answers/{missing}").status_code == 404
 
 
-def test_a_version_is_made_live_because_of_the_comparison(compared, client_for, releaser, viewer):
+def test_a_version_is_made_live_with_the_comparison_as_reason(compared, client_for, releaser, viewer):
     fill(compared)
     vote(compared, viewer, 1, "first")
     browser = client_for(releaser)
     arm = compared.arms.get(position=0)
     url = f"/compare/{compared.pk}/arms/{arm.pk}/publish/"
-    said = "preferred in 100%"
+    figure = "preferred in 100%"
     for address in (url, url.replace("publish", "first")):
         panel = browser.post(address).content.decode()
-        assert "you have 2 ballots to go" in panel  # as the answers and the verdict do
-        assert said not in panel
+        assert "2 ballots left" in panel  # the answers and the verdict warn, too
+        assert figure not in panel
     browser.post(f"/compare/{compared.pk}/seen/")
     panel = browser.post(url).content.decode()
-    assert "Because of this comparison" in panel
-    assert said in panel
+    assert "Reason: this comparison" in panel
+    assert figure in panel
     assert Release.objects.filter(comparison=compared).count() == 0
     expected = Template.objects.get().live_version_id
     browser.post(url, {"confirm": "1", "expected": expected, "note": "It won"})
@@ -173,27 +172,27 @@ def test_a_version_is_made_live_because_of_the_comparison(compared, client_for, 
     entry = AuditEntry.objects.get(revision=release.revision)
     assert entry.after["comparison"] == compared.pk
     assert audit.first_bad_entry() is None
-    # What came later does not change what was known then.
+    # Later votes do not change the evidence.
     vote(compared, releaser, 1, "first")
     link = f'href="/compare/{compared.pk}/"'
     for page in (f"/revisions/{release.revision}/", f"/audit/{entry.seq}/", "/timeline/", "/prompts/enhance/v1/"):
-        told = browser.get(page).content.decode()
-        assert link in told, page
+        assert link in browser.get(page).content.decode(), page
     assert (
         "preferred in 100% (21 to 100) of 1 decided vote: "
         in browser.get(f"/revisions/{release.revision}/").content.decode()
     )
-    # It is live now.
-    assert "live already" in browser.post(url, {"confirm": "1", "expected": arm.version_id}).content.decode()
-    assert "live already" in browser.get(f"/compare/{compared.pk}/").content.decode()
+    assert "already live" in browser.post(url, {"confirm": "1", "expected": arm.version_id}).content.decode()
+    assert "already live" in browser.get(f"/compare/{compared.pk}/").content.decode()
 
 
-def test_a_draft_becomes_the_next_version_unless_somebody_was_faster(compared, client_for, releaser, publish):
+def test_a_draft_becomes_the_next_version_unless_another_version_was_published_first(
+    compared, client_for, releaser, publish
+):
     arm = compared.arms.get(position=2)
     url = f"/compare/{compared.pk}/arms/{arm.pk}/publish/"
-    seen = Template.objects.get().live_version_id
+    live_id = Template.objects.get().live_version_id
     publish("enhance", "Somebody else's.")
-    refused = client_for(releaser).post(url, {"confirm": "1", "expected": seen})
+    refused = client_for(releaser).post(url, {"confirm": "1", "expected": live_id})
     assert refused.status_code == 409
     assert Template.objects.get().live_version.body == "Somebody else's."
     client_for(releaser).post(url, {"confirm": "1", "expected": Template.objects.get().live_version_id})
@@ -202,7 +201,7 @@ def test_a_draft_becomes_the_next_version_unless_somebody_was_faster(compared, c
     assert Release.objects.get(comparison=compared).version == version
 
 
-def test_a_provider_is_made_first_because_of_the_comparison(compared, client_for, releaser, actor):
+def test_a_provider_is_put_first_with_the_comparison_as_reason(compared, client_for, releaser, actor):
     p1, p2 = Provider.objects.order_by("name")
     arm = compared.arms.get(position=1)
     url = f"/compare/{compared.pk}/arms/{arm.pk}/first/"
@@ -211,24 +210,24 @@ def test_a_provider_is_made_first_because_of_the_comparison(compared, client_for
     browser.post(url, {"confirm": "1", "expected": f"{p1.pk},{p2.pk}"})
     assert [provider.name for provider in Provider.objects.all()] == ["p2", "p1"]
     assert Release.objects.get(comparison=compared).action == "provider.reordered"
-    assert "first in the chain already" in browser.post(url).content.decode()
+    assert "already first in the chain" in browser.post(url).content.decode()
     reorder([p1.pk, p2.pk], by=actor, expected=[p2.pk, p1.pk])
     stale = browser.post(url, {"confirm": "1", "expected": f"{p2.pk},{p1.pk}"})
     assert "changed meanwhile" in stale.content.decode()
     set_enabled(Provider.objects.get(pk=p2.pk), False, by=actor)
     assert "is off" in browser.post(url).content.decode()
     Provider.objects.filter(pk=p2.pk).update(model="another", enabled=True)
-    assert "was changed since" in browser.post(url).content.decode()
+    assert "was changed: its kind, address or model" in browser.post(url).content.decode()
     Provider.objects.filter(pk=p2.pk).delete()
-    assert "was removed since" in browser.post(url, {"confirm": "1", "expected": str(p1.pk)}).content.decode()
+    assert "p2 was removed" in browser.post(url, {"confirm": "1", "expected": str(p1.pk)}).content.decode()
 
 
 def test_only_releasers_are_offered_releases(compared, client_for, editor, releaser):
-    assert "Act on it" not in client_for(editor).get(f"/compare/{compared.pk}/").content.decode()
-    assert "Act on it" in client_for(releaser).get(f"/compare/{compared.pk}/").content.decode()
+    assert "Apply the result" not in client_for(editor).get(f"/compare/{compared.pk}/").content.decode()
+    assert "Apply the result" in client_for(releaser).get(f"/compare/{compared.pk}/").content.decode()
 
 
-def taken(browser, comparison: Comparison, what: str, format: str) -> str:
+def exported(browser, comparison: Comparison, what: str, format: str) -> str:
     response = browser.post(f"/compare/{comparison.pk}/export/", {"what": what, "format": format})
     return b"".join(response).decode()
 
@@ -240,21 +239,23 @@ def test_exports(compared, client_for, viewer):
     erased = trial(compared, 1, "B").run
     Run.objects.filter(pk=erased.pk).update(input="", output="", error="", erased_at=timezone.now())
     browser = client_for(viewer)
-    rows = [json.loads(line) for line in taken(browser, compared, "trials", "jsonl").splitlines()]
+    rows = [json.loads(line) for line in exported(browser, compared, "trials", "jsonl").splitlines()]
     assert len(rows) == 9
     assert (
         rows[0] | {"arm": "A", "version": 1, "provider": "p1", "output": "A red fox runs.", "input": "a fox"} == rows[0]
     )
     assert [(row["arm"], row["input"], row["output"]) for row in rows if row["erased"]] == [("B", "", "")]
-    table = list(csv.DictReader(io.StringIO(taken(browser, compared, "trials", "csv"))))
+    table = list(csv.DictReader(io.StringIO(exported(browser, compared, "trials", "csv"))))
     assert table[3]["input"] == "'=two hens"
     assert table[6]["error"] == "p1: 503"
-    votes = list(csv.DictReader(io.StringIO(taken(browser, compared, "votes", "csv"))))
+    votes = list(csv.DictReader(io.StringIO(exported(browser, compared, "votes", "csv"))))
     assert [(row["first"], row["second"], row["choice"]) for row in votes] == [("A", "B", "neither")]
-    arms = [json.loads(line) for line in taken(browser, compared, "arms", "jsonl").splitlines()]
+    arms = [json.loads(line) for line in exported(browser, compared, "arms", "jsonl").splitlines()]
     assert [arm["text"] for arm in arms] == ["One.", "Two.", "Three."]
     entries = AuditEntry.objects.filter(action="comparison.exported")
-    assert [entry.after["what"] for entry in entries] == ["trials"]  # one a minute; the next one counts the others
+    assert [entry.after["what"] for entry in entries] == [
+        "trials"
+    ]  # at most one entry a minute; the next one counts the others
     assert ExportTally.objects.get().count == 3
     assert browser.post(f"/compare/{compared.pk}/export/", {"what": "x", "format": "csv"}).status_code == 302
     assert ExportTally.objects.get().count == 3
@@ -276,29 +277,29 @@ def test_the_report(compared, client_for, viewer):
 def test_repeating_it(compared, client_for, editor, actor):
     browser = client_for(editor)
     page = browser.get(f"/compare/new/?repeat={compared.pk}").content.decode()
-    assert "The same 3 of Foxes" in page
+    assert "Foxes (copy of the 3 inputs)" in page
     assert "Old or new, again" in page
     assert "was removed" not in page
     arms = list(compared.arms.all())
-    given = {"repeat": compared.pk, "name": "Again", "note": "", "prompt_set": "", "repeats": 1}
+    fields = {"repeat": compared.pk, "name": "Again", "note": "", "prompt_set": "", "repeats": 1}
     for letter, arm in zip("abc", arms, strict=True):
-        given |= {f"{letter}-text": f"arm:{arm.pk}", f"{letter}-provider": arm.provider_id}
-        given |= {f"{letter}-temperature": arm.temperature, f"{letter}-max_tokens": arm.max_tokens}
-    given |= {"d-text": "", "d-provider": arms[0].provider_id}
+        fields |= {f"{letter}-text": f"arm:{arm.pk}", f"{letter}-provider": arm.provider_id}
+        fields |= {f"{letter}-temperature": arm.temperature, f"{letter}-max_tokens": arm.max_tokens}
+    fields |= {"d-text": "", "d-provider": arms[0].provider_id}
     foxes = PromptSet.objects.get(name="Foxes")
     prompt_sets.archive(foxes, by=actor)
-    assert "was archived since" in browser.get(f"/compare/new/?repeat={compared.pk}").content.decode()
-    assert browser.post("/compare/new/", given).status_code == 302
+    assert "Foxes was archived" in browser.get(f"/compare/new/?repeat={compared.pk}").content.decode()
+    assert browser.post("/compare/new/", fields).status_code == 302
     again = Comparison.objects.exclude(pk=compared.pk).get()
     pinned = ("body", "temperature", "max_tokens", "provider", "version", "provider_model")
     assert list(again.arms.values_list(*pinned)) == list(compared.arms.values_list(*pinned))
     assert list(again.inputs.values_list("text")) == list(compared.inputs.values_list("text"))
     assert (again.inputs_from, again.timeout_ms) == ("Foxes", compared.timeout_ms)
     Provider.objects.filter(name="p1").delete()
-    gone = browser.get(f"/compare/new/?repeat={compared.pk}").content.decode()
-    assert "p1 was removed" in gone
-    assert "choose one" in gone
-    assert browser.post("/compare/new/", given | {"a-provider": ""}).status_code == 422
+    without_p1 = browser.get(f"/compare/new/?repeat={compared.pk}").content.decode()
+    assert "p1 was removed" in without_p1
+    assert "choose one" in without_p1
+    assert browser.post("/compare/new/", fields | {"a-provider": ""}).status_code == 422
     assert browser.get("/compare/new/?repeat=999").status_code == 404
 
 
@@ -308,11 +309,11 @@ def test_the_number_of_queries_does_not_grow(compared, client_for, releaser, act
         ArmChoice(arm.template, arm.version, Content(arm.body, arm.temperature, arm.max_tokens), arm.provider)
         for arm in compared.arms.all()
     ]
-    given = {"by": actor, "snapshot": load(), "inputs_from": "Foxes"}
-    many = comparisons.start("Many", PromptOperation.ENHANCE, [f"a fox, take {n}" for n in range(60)], arms, **given)
+    details = {"by": actor, "snapshot": load(), "inputs_from": "Foxes"}
+    many = comparisons.start("Many", PromptOperation.ENHANCE, [f"a fox, take {n}" for n in range(60)], arms, **details)
     fill(many)
     browser = client_for(releaser)
-    for comparison in (compared, many):  # they have votes to cast, which seeing the arms would color
+    for comparison in (compared, many):  # the releaser still has ballots, so pages would warn
         browser.post(f"/compare/{comparison.pk}/seen/")
     counts = []
     for comparison in (compared, many):
@@ -324,7 +325,7 @@ def test_the_number_of_queries_does_not_grow(compared, client_for, releaser, act
     assert counts[:5] == counts[5:]
 
 
-def test_who_has_votes_left_is_warned_before_arms_are_told(compared, client_for, editor, viewer):
+def test_a_person_with_ballots_left_is_warned_before_arms_are_shown(compared, client_for, editor, viewer):
     fill(compared)
     pages = [f"/compare/{compared.pk}/{path}" for path in ("answers/", "answers/1/", "report/")]
     for page in pages:
@@ -333,7 +334,7 @@ def test_who_has_votes_left_is_warned_before_arms_are_told(compared, client_for,
 
 
 @pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume asynchronous")
-def test_a_cell_tells_the_verdicts_of_the_safety_filter(compared, client_for, viewer, django_assert_max_num_queries):
+def test_a_cell_shows_the_verdicts_of_the_safety_filter(compared, client_for, viewer, django_assert_max_num_queries):
     fill(compared)
     browser = client_for(viewer)
     address = f"/compare/{compared.pk}/answers/"
@@ -346,12 +347,12 @@ def test_a_cell_tells_the_verdicts_of_the_safety_filter(compared, client_for, vi
         browser.get(address)
     SafetyCheck.objects.bulk_create(checks)
     with django_assert_max_num_queries(len(before)):
-        told = browser.get(address).content.decode()
-    assert told.count("violence") == len(checks) > 1
+        page = browser.get(address).content.decode()
+    assert page.count("violence") == len(checks) > 1
 
 
 @pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume asynchronous")
-def test_what_the_safety_filter_masks_is_masked_everywhere(compared, client_for, viewer):
+def test_masked_texts_are_masked_on_every_page_and_in_files(compared, client_for, viewer):
     fill(compared)
     Run.objects.filter(trial=trial(compared, 1, "A")).update(output_masked=True)
     compared.inputs.filter(position=2).update(text="an owl at night")
@@ -359,13 +360,13 @@ def test_what_the_safety_filter_masks_is_masked_everywhere(compared, client_for,
     Run.objects.filter(trial=trial(compared, 3, "A")).update(input_masked=True)
     browser = client_for(viewer)
     for page in ("", "answers/", "answers/?base=B", "answers/?q=red", "answers/1/", "report/"):
-        told = browser.get(f"/compare/{compared.pk}/{page}").content.decode()
-        assert "A red fox" not in told
-        assert "p1: 503" not in told
-        assert "night" not in told
+        text = browser.get(f"/compare/{compared.pk}/{page}").content.decode()
+        assert "A red fox" not in text
+        assert "p1: 503" not in text
+        assert "night" not in text
     assert "night" not in browser.get(f"/compare/{compared.pk}/answers/3/").content.decode()
     assert shown(browser, compared, "q=red") == shown(browser, compared, "q=night") == []
-    rows = [json.loads(line) for line in taken(browser, compared, "trials", "jsonl").splitlines()]
+    rows = [json.loads(line) for line in exported(browser, compared, "trials", "jsonl").splitlines()]
     assert [(row["arm"], row["input"], row["output"], row["error"]) for row in rows if row["masked"]] == [
         ("A", "a fox", "", ""),
         ("A", "", "", ""),

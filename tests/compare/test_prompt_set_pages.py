@@ -1,4 +1,4 @@
-"""Prompt sets over HTTP: the ways in, what is refused and kept, the pages and the downloads."""
+"""Prompt sets over HTTP: the form and its files, refusals, the pages and the downloads."""
 
 import html
 import re
@@ -50,63 +50,63 @@ def inputs_of(name: str = "Mine") -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("given", "inputs", "said"),
+    ("sent", "inputs", "message"),
     [
-        (form("a fox\r\n\r\ntwo foxes\r\na fox"), ["a fox", "two foxes"], "there before: 1."),
+        (form("a fox\r\n\r\ntwo foxes\r\na fox"), ["a fox", "two foxes"], "Repeated inputs left out: 1."),
         (form("a\r\nb\r\n\r\nc", separator="blocks"), ["a\nb", "c"], "Inputs: 2."),
         (form('{"text": "a\\n\\nb"}', separator="jsonl"), ["a\n\nb"], "Inputs: 1."),
-        (form(file="id,prompt\n1,a fox\n"), ["a fox"], "taken from the column “prompt”"),
+        (form(file="id,prompt\n1,a fox\n"), ["a fox"], "from the column “prompt”"),
         (form(file="prompt\tshort\na fox\tfox\n", filename="M.TSV", column="short"), ["fox"], "the column “short”"),
         (form("typed", file='"uploaded"\n', filename="m.jsonl"), ["typed", "uploaded"], "Inputs: 2."),
         (form(file="\ufeffa\n\nb", filename="m.txt"), ["a", "b"], "Inputs: 2."),
         (form(file="a\nb\n\nc", filename="m.txt", separator="blocks"), ["a\nb", "c"], "Inputs: 2."),
     ],
 )  # fmt: skip
-def test_the_ways_in(given, inputs, said, client):
-    response = client.post(NEW, given, follow=True)
+def test_inputs_from_the_box_and_from_files(sent, inputs, message, client):
+    response = client.post(NEW, sent, follow=True)
     assert inputs_of() == inputs
     assert response.redirect_chain == [(reverse("prompt_set", args=[PromptSet.objects.get().pk]), 302)]
-    assert said in text_of(response)
+    assert message in text_of(response)
     assert AuditEntry.objects.get(action="prompt_set.created").actor_name == "Eddie Editor"
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("sent", "messages"),
     [
-        (form(), ["There is no input yet. Type at least one, or upload a file."]),
-        (form("a", name=" "), ["Give the set a name."]),
+        (form(), ["There are no inputs yet. Type at least one, or upload a file."]),
+        (form("a", name=" "), ["Enter a name for the set."]),
         (form("a", name="Foxes"), ["A prompt set of that name exists. Choose another name."]),
-        (form("a", separator="xml"), ["Choose how the box is read."]),
+        (form("a", separator="xml"), ["Choose the format of the box."]),
         (form("ok\r\nb\0"), ["Line 2: The input holds a NUL character"]),
         (form("ok\r\n" + "x" * 16_001), ["Line 2: The input is 16,001 characters; at most 16,000 are allowed."]),
         (form(file=b"ok\nb\xe9\n"), ["mine.csv: Line 2: the file is not UTF-8 there"]),
-        (form(file="", filename="m.txt"), ["There is no input yet."]),
-        (form(file="a", filename="m.xlsx"), ["m.xlsx is of a kind that is not read. Upload .txt"]),
-        (form(file="x" * (8 * 1024 * 1024 + 1)), ["mine.csv is 8,388,609 bytes; at most 8,388,608 (8 MiB) are read."]),
+        (form(file="", filename="m.txt"), ["There are no inputs yet."]),
+        (form(file="a", filename="m.xlsx"), ["m.xlsx has an unknown file type. Upload .txt"]),
+        (form(file="x" * (8 * 1024 * 1024 + 1)), ["mine.csv is 8,388,609 bytes. The limit is 8,388,608 (8 MiB)."]),
         (form(file="a,b\n", column="c"), ["mine.csv, line 1: No column is called “c”."]),
         (form("ok", file="prompt\na\n\"open\n"), ["mine.csv, line 3: The row that begins here cannot be read"]),
-        (form("\n".join(map(str, range(2_001)))), ["These are 2,001 inputs; a set holds at most 2,000."]),
+        (form("\n".join(map(str, range(2_001)))), ["These are 2,001 inputs. A set holds at most 2,000."]),
         (form(file="\n".join(["{}"] * 14), filename="m.jsonl"), ["m.jsonl, line 1:", "line 10:", "And 4 more."]),
         (form(file=f'"a"\n7\n"{"x" * 16_001}"', filename="m.jsonl"), ["line 2: A text in", "line 3: The input is"]),
     ],
 )  # fmt: skip
-def test_nothing_is_saved_when_anything_is_wrong_and_nothing_typed_is_lost(given, told, foxes, client, htmx):
+def test_a_refused_form_saves_nothing_and_keeps_what_was_typed(sent, messages, foxes, client, htmx):
     for sender in (client, htmx):
-        if "file" in given:
-            given["file"].seek(0)
-        response = sender.post(NEW, given)
+        if "file" in sent:
+            sent["file"].seek(0)
+        response = sender.post(NEW, sent)
         assert response.status_code == 422
-        said = text_of(response)
-        assert [part for part in [*told, "Nothing was saved."] if part not in said] == []
-        assert "line 11" not in said
+        text = text_of(response)
+        assert [part for part in [*messages, "Nothing was saved."] if part not in text] == []
+        assert "line 11" not in text
         assert list(PromptSet.objects.all()) == [foxes]
-        if sender is client and "\0" not in given["text"]:
-            assert html.unescape(response.content.decode()).count(given["text"]) >= 1
+        if sender is client and "\0" not in sent["text"]:
+            assert html.unescape(response.content.decode()).count(sent["text"]) >= 1
         if sender is htmx:
-            assert "<form" not in response.content.decode()  # only the reasons: the page keeps what was typed
+            assert "<form" not in response.content.decode()  # only the reasons; the open page still has the form
 
 
-def test_a_form_that_is_too_long_is_told_so(htmx):
+def test_a_form_that_is_too_long_is_refused(htmx):
     response = htmx.post(NEW, form("x" * 1_100_000))
     assert response.status_code == 413
     assert "This page takes at most 1 MiB" in text_of(response)
@@ -120,7 +120,7 @@ def test_changing_a_set(foxes, htmx):
     assert inputs_of("Bears") == ["a bear"]
     response = htmx.post(url, form("a bear", name="Bears", expected=2))
     assert response.status_code == 422
-    assert "No changes to save" in text_of(response)
+    assert "no changes to save" in text_of(response)
 
 
 @pytest.mark.parametrize("kind", ["client", "htmx"])
@@ -130,7 +130,7 @@ def test_a_conflict_shows_both_and_a_second_save_replaces_theirs(kind, request, 
     url = reverse("prompt_set_edit", args=[foxes.pk])
     response = sender.post(url, form("my fox", name="Foxes", expected=1))
     assert response.status_code == 409
-    assert "Someone changed this set meanwhile" in text_of(response)
+    assert "Someone changed this set while you were editing" in text_of(response)
     assert "their" in text_of(response)
     assert inputs_of("Foxes") == ["their fox"]
     if kind == "client":
@@ -161,10 +161,10 @@ def test_an_open_page_fetches_only_what_changed(foxes, actor, htmx):
 def test_the_edit_form_holds_the_set_as_it_is(inputs, separator, actor, client):
     made = prompt_sets.create_set("Mine", inputs, by=actor)
     page = client.get(reverse("prompt_set_edit", args=[made.pk]))
-    held = page.context["form"].initial
-    assert held["separator"] == separator
-    response = client.post(page.request["PATH_INFO"], form(held["text"], separator=separator, expected=1))
-    assert "No changes to save" in text_of(response)
+    initial = page.context["form"].initial
+    assert initial["separator"] == separator
+    response = client.post(page.request["PATH_INFO"], form(initial["text"], separator=separator, expected=1))
+    assert "no changes to save" in text_of(response)
 
 
 def test_a_set_too_long_for_a_form_is_changed_by_a_file(actor, client):
@@ -174,7 +174,7 @@ def test_a_set_too_long_for_a_form_is_changed_by_a_file(actor, client):
     assert "too long for a form" in text_of(page)
     assert 'name="text"' not in page.content.decode()
     response = client.post(url, {"name": "Long", "separator": "lines", "expected": 1, "column": ""})
-    assert "There is no input yet" in text_of(response)
+    assert "There are no inputs yet" in text_of(response)
     assert "too long for a form" in text_of(response)
     jsonl = client.post(reverse("prompt_set_jsonl", args=[long.pk])).content + b'"one more"\n'
     file = SimpleUploadedFile("long.jsonl", jsonl)
@@ -184,17 +184,24 @@ def test_a_set_too_long_for_a_form_is_changed_by_a_file(actor, client):
 
 
 def test_inputs_of_past_runs_are_shown_before_they_are_saved(client):
-    given = {"source": "preview", "temperature": 1, "max_tokens": 9, "revision": 1, "latency_ms": 1, "status": "failed"}
+    required = {
+        "source": "preview",
+        "temperature": 1,
+        "max_tokens": 9,
+        "revision": 1,
+        "latency_ms": 1,
+        "status": "failed",
+    }
     for text in ("a\nb", "</textarea><script>", "a\nb"):
-        Run.objects.create(operation="auto_extend", input=text, **given)
+        Run.objects.create(operation="auto_extend", input=text, **required)
     page = client.get(NEW, {"operation": "auto_extend", "newest": 10})
     assert "2 inputs of auto_extend are in the box" in text_of(page)
     assert page.context["form"].initial == {"text": "a\nb\n\n</textarea><script>\n", "separator": "blocks"}
     assert "<script>\n" not in page.content.decode()
     assert not PromptSet.objects.exists()
-    assert "No run of rewrite" in text_of(client.get(NEW, {"operation": "rewrite", "newest": 10}))
-    for newest, told in (("0", "Take at least 1"), ("2001", "Take at most 2,000"), ("x", "Give a whole number")):
-        assert told in text_of(client.get(NEW, {"operation": "rewrite", "newest": newest}))
+    assert "no run of rewrite" in text_of(client.get(NEW, {"operation": "rewrite", "newest": 10}))
+    for newest, error in (("0", "Choose at least 1"), ("2001", "Choose at most 2,000"), ("x", "Enter a whole number")):
+        assert error in text_of(client.get(NEW, {"operation": "rewrite", "newest": newest}))
 
 
 def test_the_list(foxes, actor, client_for, viewer):
@@ -208,7 +215,7 @@ def test_the_list(foxes, actor, client_for, viewer):
     assert NEW not in page.content.decode()
     assert "Bears" in text_of(client.get(url, {"archived": 1}))
     assert "Foxes" in text_of(client.get(url, {"q": "red"}))
-    assert "None of these sets has the words" in text_of(client.get(url, {"q": "whale\0"}))
+    assert "No set contains these words" in text_of(client.get(url, {"q": "whale\0"}))
 
 
 def test_queries_do_not_grow_with_rows(client_for, viewer, actor):
@@ -234,7 +241,7 @@ def test_the_inputs_are_paged_searched_and_escaped(actor, client):
     assert "fox 101" in text_of(last)
     assert "<script>alert" not in last.content.decode()
     assert "1 of 120 inputs" in text_of(client.get(url, {"q": "FOX 119"}))
-    assert "No input holds these words" in text_of(client.get(url, {"q": "whale"}))
+    assert "No input contains these words" in text_of(client.get(url, {"q": "whale"}))
     assert client.get(url, {"page": "9" * 30}).status_code == 200
 
 
@@ -255,13 +262,13 @@ def test_downloads(inputs, text, actor, client_for, viewer):
         assert response.content.decode() == text
         assert response["Content-Disposition"] == 'attachment; filename="my-unique-set.txt"'
         assert response["X-Content-Type-Options"] == "nosniff"
-    ExportTally.objects.all().delete()  # as if the minute of that entry were over
+    ExportTally.objects.all().delete()  # as if a minute had passed since that entry
     jsonl = client.post(reverse("prompt_set_jsonl", args=[made.pk]))
     assert jsonl["Content-Type"] == "application/jsonl; charset=utf-8"
     assert jsonl.content.decode().count("\n") == len(inputs)
-    told = [audit.sentence(entry) for entry in AuditEntry.objects.filter(action="prompt_set.exported")]
+    sentences = [audit.sentence(entry) for entry in AuditEntry.objects.filter(action="prompt_set.exported")]
     sentence = f"Vera Viewer exported the prompt set My ünique “set” as %s (inputs: {len(inputs)})"
-    assert told == [sentence % kind for kind in ("jsonl", "txt") if kind == "jsonl" or text is not None]
+    assert sentences == [sentence % kind for kind in ("jsonl", "txt") if kind == "jsonl" or text is not None]
     assert client.get(reverse("prompt_set_jsonl", args=[made.pk])).status_code == 405
 
 
@@ -272,11 +279,11 @@ def test_archive_and_restore(foxes, client):
     edited = client.get(reverse("prompt_set_edit", args=[foxes.pk]), follow=True)
     assert "Restore it first" in text_of(edited)
     again = client.post(reverse("prompt_set_archive", args=[foxes.pk]), follow=True)
-    assert "archived already" in text_of(again)
-    assert "is back on the list" in text_of(client.post(reverse("prompt_set_restore", args=[foxes.pk]), follow=True))
+    assert "already archived" in text_of(again)
+    assert "is restored" in text_of(client.post(reverse("prompt_set_restore", args=[foxes.pk]), follow=True))
 
 
-def test_the_audit_leads_to_the_set(foxes, client):
+def test_the_audit_entry_links_to_the_set(foxes, client):
     entry = AuditEntry.objects.get(action="prompt_set.created")
     page = client.get(reverse("audit_entry", args=[entry.seq])).content.decode()
     assert reverse("prompt_set", args=[foxes.pk]) in page

@@ -42,13 +42,13 @@ BY = Actor("Tests")
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(trials, "POLL_SECONDS", 0.02)
-    monkeypatch.setattr(trials, "IDLE_SECONDS", 0.02)  # nothing wakes the runner here
-    # As in a server: a query in the event loop is an error, not a wait.
+    monkeypatch.setattr(trials, "IDLE_SECONDS", 0.02)  # nothing wakes the runner in these tests
+    # As in a server, a query in the event loop is an error.
     monkeypatch.delenv("DJANGO_ALLOW_ASYNC_UNSAFE")
 
 
 async def prepare(publish, *urls: str, inputs: int = 3, **fields) -> Comparison:
-    """A comparison of one version on several providers, started by a person."""
+    """Start a comparison of one version on several providers, by a person."""
 
     def work():
         by = Actor.person(User.objects.create(username="eddie", name="Eddie", role="editor"))
@@ -97,7 +97,7 @@ async def states(comparison: Comparison) -> list[tuple[int, str]]:
     return [row async for row in rows.values_list("arm__position", "state")]
 
 
-async def test_every_trial_runs_once_however_many_servers_there_are(publish):
+async def test_several_servers_run_every_trial_once(publish):
     async with loopback(answer_with(http_answer(ANSWER))) as one, loopback(answer_with(http_answer(ANSWER))) as two:
         comparison = await prepare(publish, one.url, two.url, inputs=10)
         async with running(3):
@@ -135,7 +135,7 @@ async def test_an_answer_is_measured_when_its_trial_ends(publish, operation, ans
     ]
 
 
-async def test_an_arm_that_fails_spoils_only_its_own_cells(publish):
+async def test_a_failing_arm_affects_only_its_own_cells(publish):
     async with loopback(answer_with(http_answer(ANSWER))) as good, loopback(answer_with(http_answer("{}", 500))) as bad:
         comparison = await prepare(publish, good.url, bad.url)
         async with running():
@@ -144,8 +144,8 @@ async def test_an_arm_that_fails_spoils_only_its_own_cells(publish):
     assert await states(comparison) == [(0, "succeeded")] * 3 + [(1, "failed")] * 3
 
 
-async def test_a_trial_for_which_there_was_no_room_is_tried_again_later(publish, monkeypatch):
-    answers = [http_answer("{}", 429, "Retry-After: 0")] * 4  # each run asks its only provider twice
+async def test_a_trial_is_retried_if_its_provider_had_no_room(publish, monkeypatch):
+    answers = [http_answer("{}", 429, "Retry-After: 0")] * 4  # each run calls its only provider twice
 
     async def respond(writer):
         await answer_with(answers.pop() if answers else http_answer(ANSWER))(writer)
@@ -199,7 +199,7 @@ async def test_paused_and_canceled_comparisons_start_nothing_more(publish):
         assert len(one.requests) + len(two.requests) == 20
 
 
-async def test_a_server_that_ends_gives_its_trials_back(publish):
+async def test_a_server_that_shuts_down_releases_its_trials(publish):
     async def respond(writer):
         await asyncio.sleep(30)
 
@@ -213,7 +213,7 @@ async def test_a_server_that_ends_gives_its_trials_back(publish):
 
 
 class Clock:
-    """A monotonic clock that a test moves on."""
+    """A monotonic clock that a test moves forward."""
 
     seconds = 100.0
 
@@ -222,7 +222,7 @@ class Clock:
 
 
 def shift_time(monkeypatch, by: timedelta) -> None:
-    """Set the machine's clock forward, or back."""
+    """Set the machine's clock forward or back."""
     real = timezone.now
     monkeypatch.setattr(timezone, "now", lambda: real() + by)
 
@@ -231,7 +231,7 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.mark.parametrize("by", [timedelta(0), -HOUR, HOUR], ids=["clock right", "set back", "set forward"])
-async def test_a_claim_that_nobody_renews_is_taken_over(publish, monkeypatch, by):
+async def test_a_claim_that_nobody_renews_is_freed(publish, monkeypatch, by):
     clock = Clock()
     async with loopback(answer_with(http_answer(ANSWER))) as one, loopback(answer_with(http_answer(ANSWER))) as two:
         comparison = await prepare(publish, one.url, two.url)
@@ -249,7 +249,7 @@ async def test_a_claim_that_nobody_renews_is_taken_over(publish, monkeypatch, by
 
 
 @pytest.mark.parametrize("by", [-HOUR, HOUR], ids=["set back", "set forward"])
-async def test_a_claim_that_is_renewed_is_kept_whatever_the_clock_says(publish, monkeypatch, by):
+async def test_a_renewed_claim_is_not_freed_when_the_clock_is_changed(publish, monkeypatch, by):
     clock = Clock()
     async with loopback(answer_with(http_answer(ANSWER))) as one, loopback(answer_with(http_answer(ANSWER))) as two:
         await prepare(publish, one.url, two.url)
@@ -265,8 +265,8 @@ async def test_a_claim_that_is_renewed_is_kept_whatever_the_clock_says(publish, 
     assert await Trial.objects.filter(claim="somebody alive", state="running").acount() == 6
 
 
-async def test_an_outage_in_which_nobody_could_renew_ends_no_claim(publish, monkeypatch):
-    clock, take_back = Clock(), trials._take_back
+async def test_a_database_outage_frees_no_claim(publish, monkeypatch):
+    clock, free_dead_claims = Clock(), trials._free_dead_claims
     monkeypatch.setattr(trials, "RENEW_SECONDS", 0.2)
 
     def unavailable(watch) -> None:
@@ -277,17 +277,17 @@ async def test_an_outage_in_which_nobody_could_renew_ends_no_claim(publish, monk
         await database_sync_to_async(trials._claim_some)("somebody alive", trials.Counter())
         async with running(clock=clock):
             await asyncio.sleep(0.3)
-            monkeypatch.setattr(trials, "_take_back", unavailable)
+            monkeypatch.setattr(trials, "_free_dead_claims", unavailable)
             await asyncio.sleep(0.5)
             clock.seconds += trials.CLAIM_SECONDS + 1
-            monkeypatch.setattr(trials, "_take_back", take_back)
+            monkeypatch.setattr(trials, "_free_dead_claims", free_dead_claims)
             await asyncio.sleep(0.3)
         assert not one.requests + two.requests
     assert await Trial.objects.filter(claim="somebody alive", state="running").acount() == 6
 
 
-async def test_a_clock_that_is_set_back_stops_no_comparison(publish, monkeypatch):
-    """Trials that wait were to start "an hour from now", which is later than any retry waits."""
+async def test_comparisons_continue_when_the_clock_is_set_back(publish, monkeypatch):
+    """Waiting trials seem to start in an hour, which is later than any retry waits."""
     async with loopback(answer_with(http_answer(ANSWER))) as one, loopback(answer_with(http_answer(ANSWER))) as two:
         comparison = await prepare(publish, one.url, two.url)
         shift_time(monkeypatch, -HOUR)
@@ -297,7 +297,7 @@ async def test_a_clock_that_is_set_back_stops_no_comparison(publish, monkeypatch
 
 
 @pytest.mark.parametrize(("ahead", "due"), [(-1, True), (29, False), (31, True), (3600, True)])
-def test_a_trial_is_due_when_its_time_has_come_or_no_retry_could_wait_as_long(publish, monkeypatch, ahead, due):
+def test_a_trial_is_due_at_its_time_or_if_its_time_is_too_far_ahead(publish, monkeypatch, ahead, due):
     comparison = asyncio.run(prepare(publish, "http://127.0.0.1:1/v1", "http://127.0.0.1:2/v1", inputs=1))
     now = timezone.now()
     monkeypatch.setattr(timezone, "now", lambda: now)
@@ -306,7 +306,7 @@ def test_a_trial_is_due_when_its_time_has_come_or_no_retry_could_wait_as_long(pu
     assert len(trials._claim_some("me", trials.Counter())) == (2 if due else 0)
 
 
-async def test_whose_claim_was_lost_keeps_no_answer(publish, caplog):
+async def test_a_server_that_lost_its_claim_saves_no_answer(publish, caplog):
     async def respond(writer):
         await Trial.objects.filter(state="running").aupdate(claim="somebody else")
         await answer_with(http_answer(ANSWER))(writer)
@@ -314,13 +314,13 @@ async def test_whose_claim_was_lost_keeps_no_answer(publish, caplog):
     async with loopback(respond) as one, loopback(respond) as two:
         await prepare(publish, one.url, two.url, inputs=1)
         async with running():
-            await until(lambda: caplog.text.count("its claim was lost") == 2)
+            await until(lambda: caplog.text.count("lost its claim") == 2)
     assert not await Run.objects.aexists()
     assert [record.levelname for record in caplog.records if record.name.startswith("promptops")] == ["WARNING"] * 2
 
 
 @pytest.mark.parametrize("change", [{"base_url": "http://127.0.0.1:9/v1"}, {"kind": "groq"}, None])
-async def test_a_provider_that_is_not_what_it_was_fails_its_cells_and_says_so(publish, change):
+async def test_trials_of_a_changed_provider_fail_with_the_reason(publish, change):
     async with loopback(answer_with(http_answer(ANSWER))) as one, loopback(answer_with(http_answer(ANSWER))) as two:
         comparison = await prepare(publish, one.url, two.url, inputs=1)
         second = Provider.objects.filter(name="p2")
@@ -333,7 +333,7 @@ async def test_a_provider_that_is_not_what_it_was_fails_its_cells_and_says_so(pu
     assert (await Arm.objects.aget(position=1)).provider_name == "p2"
 
 
-async def test_what_is_edited_meanwhile_changes_nothing(publish):
+async def test_edits_during_a_comparison_change_nothing(publish):
     async with loopback(answer_with(http_answer(ANSWER))) as one, loopback(answer_with(http_answer(ANSWER))) as two:
         comparison = await prepare(publish, one.url, two.url, inputs=1)
         await database_sync_to_async(publish)("enhance", "Something else.")
@@ -345,7 +345,7 @@ async def test_what_is_edited_meanwhile_changes_nothing(publish):
 
 
 @pytest.mark.parametrize("kills", [1, pytest.param(40, marks=pytest.mark.proof, id="proof: 40")])
-async def test_a_server_that_is_killed_is_followed_by_one_that_goes_on_exactly_there(publish, kills):
+async def test_after_a_kill_the_next_server_continues_without_loss_or_duplicates(publish, kills):
     moments = random.Random(4)
 
     async def respond(writer):
@@ -370,16 +370,16 @@ async def test_a_server_that_is_killed_is_followed_by_one_that_goes_on_exactly_t
                 await until(lambda: Comparison.objects.get().state == "done", seconds=120)
             server.kill()
             await server.wait()
-        asked = len(one.requests) + len(two.requests)
+        calls = len(one.requests) + len(two.requests)
     assert {state for _, state in await states(comparison)} == {"succeeded"}
-    # One run for each trial, and none beside; a call that was cut by a kill was made again, no more than 8 of them.
+    # Each trial has one run. Each kill interrupts at most 8 calls, which are made again.
     assert await Run.objects.acount() == 50 * kills
     assert await Trial.objects.filter(run__isnull=False).acount() == 50 * kills
-    assert 50 * kills <= asked <= 50 * kills + 8 * kills
-    print(f"{kills} kills, {50 * kills} trials, {asked - 50 * kills} calls made again")
+    assert 50 * kills <= calls <= 50 * kills + 8 * kills
+    print(f"{kills} kills, {50 * kills} trials, {calls - 50 * kills} calls made again")
 
 
-async def test_a_blocked_trial_fails_with_the_reason_and_nobody_is_asked(publish):
+async def test_a_blocked_trial_fails_with_the_reason_and_no_provider_is_called(publish):
     def enforce():
         terms = (Term("deny", "number 1", "other"),)
         change_safety(SafetyChange(mode="enforce", terms=terms), by=BY, expected=0)

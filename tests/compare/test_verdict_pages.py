@@ -1,4 +1,4 @@
-"""The verdict page, and the figures on it against ones counted by hand."""
+"""The verdict page; its figures are compared with figures that were counted by hand."""
 
 from itertools import combinations
 
@@ -10,7 +10,9 @@ from django.utils import timezone
 from promptops.compare.actions import comparisons
 from promptops.compare.actions.comparisons import ArmChoice
 from promptops.compare.models import Comparison, Trial, Vote
-from promptops.compare.queries import verdicts as queries
+from promptops.compare.queries.arm_names import named_arms
+from promptops.compare.queries.measures import measured
+from promptops.compare.queries.verdicts import verdicts
 from promptops.engine.types import PromptOperation
 from promptops.live import snapshots as live
 from promptops.prompts.actions.releases import Content
@@ -24,18 +26,18 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def compare(publish, actor):
-    """`compare(arms, inputs)`: a comparison of versions on one provider, nothing answered yet."""
+    """`compare(arms, inputs)`: start a comparison of versions on one provider, without answers."""
 
     def make(
         arms: int = 2, inputs: int = 3, *, operation: str = "enhance", provider: str = "groq", **more
     ) -> Comparison:
-        asked = create_provider(ProviderFields(provider, "openai", "m", "http://127.0.0.1:1/v1"), by=actor)
+        only_provider = create_provider(ProviderFields(provider, "openai", "m", "http://127.0.0.1:1/v1"), by=actor)
         versions = [publish(operation, f"Text {number}.") for number in range(arms)]
         return comparisons.start(
             "Old or new",
             PromptOperation(operation),
             [f"fox {number}" for number in range(inputs)],
-            [ArmChoice(version.template, version, Content(**version.content), asked) for version in versions],
+            [ArmChoice(version.template, version, Content(**version.content), only_provider) for version in versions],
             by=actor,
             snapshot=live.load(),
             inputs_from="Foxes",
@@ -46,7 +48,7 @@ def compare(publish, actor):
 
 
 def answer(trial: Trial, output: str = "", *, error: str = "", latency_ms: float = 100, cost=0.001, **fields) -> None:
-    """As if the trial had run; `output` is by default another one for each arm."""
+    """End the trial as if it had run; by default every arm has another `output`."""
     run = Run.objects.create(
         source="comparison",
         operation=trial.comparison.operation,
@@ -76,9 +78,9 @@ def answer_all(comparison: Comparison) -> None:
 
 
 def cast(comparison: Comparison, user, choices: str, *, pair=(0, 1), left: str = "", repeat: int = 0) -> None:
-    """Votes on the inputs in order: "1" and "2" for the arms of the pair, "t"ie, "n"either, " " none.
+    """Vote on the inputs in order: "1" and "2" for the arms of the pair, "t"ie, "n"either, " " for no vote.
 
-    `left` says of each whether the first arm stood on the left ("y" or "n"), by default always.
+    `left` has for each input whether the first arm was on the left ("y" or "n"), by default always.
     """
     arms, inputs = list(comparison.arms.all()), list(comparison.inputs.all())
     words = {"1": "first", "2": "second", "t": "tie", "n": "neither"}
@@ -98,21 +100,21 @@ def cast(comparison: Comparison, user, choices: str, *, pair=(0, 1), left: str =
 
 
 def figures(comparison: Comparison):
-    arms = queries.named(comparison)
-    return queries.verdicts(comparison, arms), queries.measured(comparison, arms)
+    arms = named_arms(comparison)
+    return verdicts(comparison, arms), measured(comparison, arms)
 
 
 def test_votes_are_counted(compare, viewer):
     comparison = compare(inputs=8)
     answer_all(comparison)
     cast(comparison, viewer, "2221tn  ", left="ynnynn")
-    found, _ = figures(comparison)
-    [pair] = found.pairs
+    result, _ = figures(comparison)
+    [pair] = result.pairs
     assert (pair.votes, pair.inputs, pair.decided, pair.left, pair.failed, pair.identical) == (6, 6, 4, 2, 0, 0)
     assert [rate.count for rate in (pair.first_won, pair.second_won, pair.tie, pair.neither)] == [1, 3, 1, 1]
     assert [rate.of for rate in (pair.first_won, pair.second_won, pair.tie, pair.neither)] == [6] * 4
     assert pair.tie.share.share == pytest.approx(1 / 6)
-    # 3 of 4; Student's t with 3 degrees of freedom leaves (1.96 / 3.182)^2 of each vote, and one of four is the mean's.
+    # 3 of 4: Student's t with 3 degrees of freedom reduces each vote to (1.96 / 3.182)^2; n - 1 of 4 votes are free.
     assert pair.preference.share == 0.75
     expected = wilson(0.75, 3 * (1.959964 / 3.1824) ** 2)
     assert (pair.preference.low, pair.preference.high) == (
@@ -120,9 +122,9 @@ def test_votes_are_counted(compare, viewer):
         pytest.approx(expected.high, abs=0.005),
     )
     assert pair.ahead.name == "B (v2)"
-    assert (pair.winner, found.ranking) == (None, [])
-    # Left: the second arm on the right, left, left; the first on the left.
-    assert (found.left_side.count, found.left_side.of) == (3, 4)
+    assert (pair.winner, result.ranking) == (None, [])
+    # The second arm won on the right, left and left; the first arm won on the left.
+    assert (result.left_side.count, result.left_side.of) == (3, 4)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +137,7 @@ def test_votes_are_counted(compare, viewer):
         ("12", "Not enough votes yet", None),
         ("1" * 33 + "2" * 27, "Not enough votes yet: about 340 more inputs", "55% (42 to 67)"),
         ("2" * 33 + "1" * 27, "Not enough votes yet: about 340 more inputs", "55% (42 to 67)"),
-        # Half of the inputs are ties, so it takes twice as many.
+        # Half of the inputs are ties, so twice as many are needed.
         ("1" * 33 + "2" * 27 + "t" * 60, "Not enough votes yet: about 670 more inputs", "55% (42 to 67)"),
         ("12" * 30, "No difference that 10,000 more inputs would show", "50% (38 to 62)"),
         ("1" * 40 + "2" * 24, "A (v1) is preferred", "62% (50.2 to 73)"),
@@ -167,31 +169,31 @@ def test_the_input_is_the_unit(compare, viewer, editor, releaser):
     assert again.first_won.share == once.first_won.share
 
 
-def test_failures_and_same_answers_are_counted_apart(compare, viewer):
+def test_failures_and_identical_answers_are_counted_separately(compare, viewer):
     comparison = compare(arms=3, inputs=4)
     trials = list(comparison.trials.select_related("comparison", "input").order_by("input", "arm"))
     for place, trial in enumerate(trials):
         # Input 0: A failed. Input 1: A and B the same. Input 2: all different. Input 3: nothing yet.
         if place < 9:
             answer(trial, "The same." if place in (3, 4) else "", error="503" if place == 0 else "")
-    found, measured = figures(comparison)
-    told = {
+    result, measures = figures(comparison)
+    counts = {
         (pair.first.arm.letter + pair.second.arm.letter): (pair.failed, pair.identical, pair.left)
-        for pair in found.pairs
+        for pair in result.pairs
     }
-    assert told == {"AB": (1, 1, 1), "AC": (1, 0, 2), "BC": (0, 0, 3)}
-    assert [(row.answered, row.failed.count, row.failed.of, row.open) for row in measured.arms] == [
+    assert counts == {"AB": (1, 1, 1), "AC": (1, 0, 2), "BC": (0, 0, 3)}
+    assert [(row.answered, row.failed.count, row.failed.of, row.open) for row in measures.arms] == [
         (2, 1, 3, 1),
         (3, 0, 3, 1),
         (3, 0, 3, 1),
     ]
-    assert found.to_vote == 3
+    assert result.to_vote == 3
     cast(comparison, viewer, "  1")
     pair = figures(comparison)[0].pairs[0]
     assert (pair.first_won.count, pair.votes, pair.left) == (1, 1, 0)
 
 
-def test_an_erased_answer_is_not_the_same_as_another(compare):
+def test_erased_answers_are_not_identical(compare):
     comparison = compare(inputs=1)
     for trial in comparison.trials.select_related("comparison", "input"):
         answer(trial, "The same.")
@@ -205,22 +207,22 @@ def test_agreement_and_voters(compare, viewer, editor):
     answer_all(comparison)
     cast(comparison, viewer, "1122tn", left="yyyyyy")
     cast(comparison, editor, "1121 t", left="nnnnnn")
-    found, _ = figures(comparison)
-    assert (found.agreement.shared, found.agreement.agreed, found.agreement.percent) == (5, 3, 60)
-    # Krippendorff by hand. Coincidences: 11: 4, 22: 2, 12 and 21: 1 each, nt and tn: 1 each. Of each: 1: 5, 2: 3, t: 1,
-    # n: 1; ten together. Observed disagreement 4; expected (100 - 25 - 9 - 1 - 1) / 9.
-    assert found.agreement.alpha == pytest.approx(1 - 4 / (64 / 9))
-    told = [(voter.name, voter.votes, voter.ties, voter.neither, voter.left.count) for voter in found.voters]
-    assert told == [("Vera Viewer", 6, 1, 1, 2), ("Eddie Editor", 5, 1, 0, 1)]
+    result, _ = figures(comparison)
+    assert (result.agreement.shared, result.agreement.agreed, result.agreement.percent) == (5, 3, 60)
+    # Krippendorff by hand. Coincidences: 11: 4, 22: 2, 12 and 21: 1 each, nt and tn: 1 each. Values: 1: 5, 2: 3, t: 1,
+    # n: 1; ten in total. Observed disagreement 4; expected (100 - 25 - 9 - 1 - 1) / 9.
+    assert result.agreement.alpha == pytest.approx(1 - 4 / (64 / 9))
+    counts = [(voter.name, voter.votes, voter.ties, voter.neither, voter.left.count) for voter in result.voters]
+    assert counts == [("Vera Viewer", 6, 1, 1, 2), ("Eddie Editor", 5, 1, 0, 1)]
 
 
-def test_who_prefers_a_side_is_told(compare, viewer, client_for):
+def test_a_leaning_to_one_side_is_shown(compare, viewer, client_for):
     comparison = compare(inputs=20)
     answer_all(comparison)
     cast(comparison, viewer, "12" * 10, left="yn" * 10)
-    found, _ = figures(comparison)
-    assert (found.left_side.share.share, found.leaning) == (1, "left")
-    assert "a leaning to the left" in client_for(viewer).get(f"/compare/{comparison.pk}/verdict/").content.decode()
+    result, _ = figures(comparison)
+    assert (result.left_side.share.share, result.leaning) == (1, "left")
+    assert "lean to the left" in client_for(viewer).get(f"/compare/{comparison.pk}/verdict/").content.decode()
 
 
 def test_more_than_two_arms_are_ranked(compare, viewer, client_for):
@@ -228,20 +230,20 @@ def test_more_than_two_arms_are_ranked(compare, viewer, client_for):
     answer_all(comparison)
     for pair in ((0, 1), (1, 2), (2, 3), (0, 3)):
         cast(comparison, viewer, "221222221222"[pair[0] :], pair=pair)
-    found, _ = figures(comparison)
-    assert len(found.pairs) == 6
-    assert [ranked.arm.arm.letter for ranked in found.ranking] == ["D", "C", "B", "A"]
-    assert sum(pair.votes for pair in found.pairs) == found.votes
+    result, _ = figures(comparison)
+    assert len(result.pairs) == 6
+    assert [ranked.arm.arm.letter for ranked in result.ranking] == ["D", "C", "B", "A"]
+    assert sum(pair.votes for pair in result.pairs) == result.votes
     page = client_for(viewer).get(f"/compare/{comparison.pk}/verdict/").content.decode()
     assert "Bradley-Terry" in page
-    assert page.count('class="interval"') == 4 + 4  # pairs with decided votes, and arms
+    assert page.count('class="interval"') == 4 + 4  # four pairs with decided votes, and four arms
 
 
-def test_measures_are_of_answers_alone(compare):
+def test_measures_exclude_failures(compare):
     comparison = compare(inputs=4)
     first, second = comparison.arms.all()
     trials = comparison.trials.select_related("comparison", "input")
-    measures = {"characters": 50, "words": 10, "repetition": 0.0}
+    counted = {"characters": 50, "words": 10, "repetition": 0.0}
     for place, trial in enumerate(trials.filter(arm=first).order_by("input")):
         answer(
             trial,
@@ -249,44 +251,45 @@ def test_measures_are_of_answers_alone(compare):
             tokens=10 * place,
             truncated=place == 1,
             subject_kept=place / 4,
-            **measures,
+            **counted,
         )
     for place, trial in enumerate(trials.filter(arm=second).order_by("input")):
         answer(trial, error="503" if place else "", latency_ms=9000, cost=None)
-    _, measured = figures(comparison)
-    one, other = measured.arms
+    _, measures = figures(comparison)
+    one, other = measures.arms
     assert (one.p50, one.p95, one.p99, one.truncated) == (200, 400, 400, 1)
     assert (one.tokens_in.value, one.tokens_out.value, one.tokens_out.of) == (20, 15, 4)
     assert one.cost.value == pytest.approx(1.0)
     assert (one.words.value, one.subject.share.share, one.subject.of) == (10, 0.375, 4)
     assert one.finish_reasons == [("stop", 4)]
     assert (other.answered, other.failed.count, other.p50, other.cost.value) == (1, 3, 9000, None)
-    # An answer from before measures were counted.
+    # An answer that is older than the measures.
     assert (other.words.value, other.words.of, other.subject.of) == (None, 0, 0)
-    assert [tick.value for tick in measured.ticks] == [0, 5000, 10_000]
+    assert [tick.value for tick in measures.ticks] == [0, 5000, 10_000]
 
 
-def test_rewrites_are_asked_for_a_number_of_alternatives(compare, viewer, client_for):
+def test_rewrites_with_the_requested_number_of_alternatives_are_counted(compare, viewer, client_for):
     comparison = compare(inputs=2, operation="rewrite", count=4)
     for place, trial in enumerate(comparison.trials.select_related("comparison", "input").order_by("arm", "input")):
         answer(trial, "1. a\n2. b", alternatives=(4, 3, 4, 4)[place])
-    _, measured = figures(comparison)
-    assert [(row.obeyed.count, row.obeyed.of) for row in measured.arms] == [(1, 2), (2, 2)]
+    _, measures = figures(comparison)
+    assert [(row.obeyed.count, row.obeyed.of) for row in measures.arms] == [(1, 2), (2, 2)]
     assert (
-        "As many alternatives as asked" in client_for(viewer).get(f"/compare/{comparison.pk}/verdict/").content.decode()
+        "Requested number of alternatives"
+        in client_for(viewer).get(f"/compare/{comparison.pk}/verdict/").content.decode()
     )
 
 
 @pytest.mark.parametrize(
     ("state", "answers", "sentence"),
     [
-        ("running", 0, "As soon as two arms have answered an input"),
-        ("canceled", 0, "canceled before there was an answer"),
+        ("running", 0, "as soon as two arms have answered it"),
+        ("canceled", 0, "canceled before any answer arrived"),
         ("running", 1, "nothing to vote on yet"),
         ("done", 2, "2 inputs are ready"),
     ],
 )
-def test_what_an_empty_page_says(compare, viewer, client_for, state, answers, sentence):
+def test_a_page_without_votes_says_why(compare, viewer, client_for, state, answers, sentence):
     comparison = compare(inputs=2)
     Comparison.objects.update(state=state)
     for trial in comparison.trials.select_related("comparison", "input").order_by("arm", "input")[: 2 * answers]:
@@ -297,7 +300,7 @@ def test_what_an_empty_page_says(compare, viewer, client_for, state, answers, se
     assert ("Measures of the answers" in page) is bool(answers)
 
 
-def test_a_vote_shows_at_once_and_so_does_taking_it_back(compare, viewer):
+def test_the_figures_follow_new_changed_and_undone_votes(compare, viewer):
     comparison = compare(inputs=3)
     answer_all(comparison)
     cast(comparison, viewer, "11")
@@ -312,14 +315,14 @@ def test_a_vote_shows_at_once_and_so_does_taking_it_back(compare, viewer):
     assert figures(comparison)[0].pairs[0].second_won.count == 1
 
 
-def test_names_tell_arms_apart(compare, actor):
+def test_arms_are_named_by_what_differs(compare, actor):
     comparison = compare(arms=2)
-    assert [arm.name for arm in queries.named(comparison)] == ["A (v1)", "B (v2)"]
+    assert [arm.name for arm in named_arms(comparison)] == ["A (v1)", "B (v2)"]
     comparison.arms.filter(position=1).update(
         version=comparison.arms.get(position=0).version, provider_name="cerebras", temperature=0.2
     )
     comparison.arms.filter(position=0).update(temperature=0.7)
-    assert [arm.name for arm in queries.named(comparison)] == [
+    assert [arm.name for arm in named_arms(comparison)] == [
         "A (groq, temperature 0.7)",
         "B (cerebras, temperature 0.2)",
     ]
@@ -334,7 +337,7 @@ def test_the_number_of_queries_does_not_grow(compare, viewer, client_for, actor)
         for pair in combinations(range(4), 2):
             cast(comparison, viewer, "1" * inputs, pair=pair)
         browser.get("/compare/")
-        for _ in ("counted anew", "from memory"):
+        for _ in ("counted", "from the cache"):
             with CaptureQueriesContext(connection) as captured:
                 assert browser.get(f"/compare/{comparison.pk}/verdict/").status_code == 200
             counts.append(len(captured))
@@ -342,12 +345,12 @@ def test_the_number_of_queries_does_not_grow(compare, viewer, client_for, actor)
     assert counts[0] > counts[1]
 
 
-def test_who_has_ballots_left_is_warned_first(compare, editor, client_for):
+def test_a_person_with_ballots_left_is_warned_first(compare, editor, client_for):
     comparison = compare(inputs=2)
     answer_all(comparison)
     browser, path = client_for(editor), f"/compare/{comparison.pk}/verdict/"
     page = browser.get(path).content.decode()
-    assert "would color your votes" in page
+    assert "reveal which answer is which" in page
     assert "Measures of the answers" not in page
     answered = browser.post(f"/compare/{comparison.pk}/seen/", {"next": path})
     assert answered.url == path

@@ -1,4 +1,4 @@
-"""Which ballots there are, in which order and with which sides; votes cast and taken back."""
+"""The ballots, their order and sides; casting and undoing votes."""
 
 from collections import Counter
 from datetime import UTC, datetime
@@ -39,18 +39,18 @@ def comparison(actor) -> Comparison:
 
 def cast(comparison: Comparison, user: User, side: str = "left", ballot: queries.Ballot | None = None, **more) -> bool:
     shown = ballot or queries.next_ballot(user, comparison)
-    given = {"input": shown.input, "repeat": shown.repeat, "mark": shown.mark, "side": side} | more
-    given["ballot"] = given.pop("mark")
-    return votes.cast(comparison, by=Actor.person(user), **given)
+    fields = {"input": shown.input, "repeat": shown.repeat, "mark": shown.mark, "side": side} | more
+    fields["ballot"] = fields.pop("mark")
+    return votes.cast(comparison, by=Actor.person(user), **fields)
 
 
 def letters(ballot: queries.Ballot) -> str:
-    """The arms of a ballot of `words`, the left one first."""
+    """Return the arms of a ballot whose answers are `words`, the left one first."""
     return ballot.left[7] + ballot.right[7]
 
 
 def vote_through(comparison: Comparison, user: User) -> list[queries.Ballot]:
-    """Vote on everything; the ballots in the order in which they came."""
+    """Vote on everything. Return the ballots in the order in which they were shown."""
     seen = []
     while ballot := queries.next_ballot(user, comparison):
         seen.append(ballot)
@@ -71,7 +71,7 @@ def vote_through(comparison: Comparison, user: User) -> list[queries.Ballot]:
         ("neither", False, "neither"),
     ],
 )
-def test_what_a_side_means(comparison, editor, monkeypatch, side, first_on_left, choice):
+def test_a_side_becomes_the_choice_of_an_arm(comparison, editor, monkeypatch, side, first_on_left, choice):
     monkeypatch.setattr(ballots, "first_on_left", lambda *_: first_on_left)
     ballot = queries.next_ballot(editor, comparison)
     assert letters(ballot) == ("AB" if first_on_left else "BA")
@@ -83,7 +83,7 @@ def test_what_a_side_means(comparison, editor, monkeypatch, side, first_on_left,
 
 @pytest.mark.parametrize("arms", [2, 3, 4])
 @pytest.mark.parametrize("repeats", [1, 2])
-def test_every_pair_comes_once_and_each_time_through_the_inputs_meets_all_evenly(actor, editor, arms, repeats):
+def test_every_pair_comes_once_and_each_pass_through_the_inputs_shows_all_pairs_equally(actor, editor, arms, repeats):
     pairs = arms * (arms - 1) // 2
     inputs = 2 * pairs
     comparison = compare(actor, arms=arms, inputs=inputs, repeats=repeats)
@@ -109,18 +109,18 @@ def test_every_pair_comes_once_and_each_time_through_the_inputs_meets_all_evenly
     ],
     ids=["different", "the same", "two the same", "another case", "one failed", "all failed"],
 )
-def test_what_is_put_to_vote(actor, editor, text, standing):
+def test_only_different_answers_of_succeeded_trials_are_ballots(actor, editor, text, standing):
     comparison = compare(actor, arms=3, inputs=1)
     assert queries.standing(editor, comparison).ballots == 0
     answer(comparison, text)
-    found = queries.standing(editor, comparison)
-    assert (found.ballots, found.same) == standing
-    assert queries.left_to(editor, comparison) == found.left == standing[0]
+    progress = queries.standing(editor, comparison)
+    assert (progress.ballots, progress.same) == standing
+    assert queries.left_to(editor, comparison) == progress.left == standing[0]
     assert len(vote_through(comparison, editor)) == standing[0]
     assert queries.left_to(editor, comparison) == 0
 
 
-def test_what_was_answered_of_a_canceled_comparison_is_voted_on(actor, editor):
+def test_answers_of_a_canceled_comparison_can_be_voted_on(actor, editor):
     comparison = compare(actor)
     cancel(comparison, by=actor)
     Trial.objects.filter(input__position=1).delete()
@@ -132,7 +132,7 @@ def test_what_was_answered_of_a_canceled_comparison_is_voted_on(actor, editor):
     "change", [{"output": "", "erased_at": LONG_AGO}, {"output_masked": True}, {"input_masked": True}]
 )
 @pytest.mark.parametrize("letter", "AB")
-def test_texts_that_may_not_be_read_are_not_put_to_vote(comparison, editor, change, letter):
+def test_erased_and_masked_texts_are_no_ballots(comparison, editor, change, letter):
     shown = queries.next_ballot(editor, comparison)
     change_runs(Run.objects.filter(trial__input=shown.input, output__contains=f" {letter}"), **change)
     with pytest.raises(Stale, match="can no longer be voted on"):
@@ -141,22 +141,22 @@ def test_texts_that_may_not_be_read_are_not_put_to_vote(comparison, editor, chan
     assert queries.standing(editor, comparison).ballots == 1
 
 
-def test_an_erased_answer_is_put_to_no_vote(comparison, editor, actor):
+def test_erasing_a_run_removes_its_ballots(comparison, editor, actor):
     shown = queries.next_ballot(editor, comparison)
     erase(Run.objects.filter(trial__input=shown.input).first(), by=actor)
     assert queries.next_ballot(editor, comparison).input != shown.input
     assert queries.left_to(editor, comparison) == 1
 
 
-def test_a_vote_on_what_is_erased_since_is_in_no_count(comparison, editor, actor):
+def test_a_vote_on_an_answer_that_was_erased_later_does_not_count(comparison, editor, actor):
     shown = queries.next_ballot(editor, comparison)
     cast(comparison, editor, ballot=shown)
     erase(Run.objects.filter(trial__input=shown.input).first(), by=actor)
-    found = queries.standing(editor, comparison)
-    assert (found.ballots, found.voted, found.can_take_back) == (1, 0, True)
+    progress = queries.standing(editor, comparison)
+    assert (progress.ballots, progress.voted, progress.can_undo) == (1, 0, True)
 
 
-def test_answers_from_before_there_were_hashes_get_theirs(comparison, editor):
+def test_the_migration_hashes_old_answers(comparison, editor):
     change_runs(Run.objects.filter(output="answer B1.0"), output_masked=True)
     before = list(Trial.objects.values_list("pk", "answer_hash"))
     Trial.objects.update(answer_hash=None)
@@ -165,7 +165,7 @@ def test_answers_from_before_there_were_hashes_get_theirs(comparison, editor):
     assert [answer_hash is None for _, answer_hash in before].count(True) == 1
 
 
-def test_who_may_not_vote_has_nothing_to_go(comparison, viewer, editor, releaser):
+def test_a_viewer_has_no_ballots_left(comparison, viewer, editor, releaser):
     assert [queries.left_to(user, comparison) for user in (viewer, editor, releaser)] == [0, 2, 2]
 
 
@@ -211,30 +211,30 @@ def test_a_second_vote_on_a_ballot_changes_nothing(comparison, editor, releaser)
     assert not cast(comparison, editor, "right", shown)
     assert Vote.objects.count() == 1
     assert cast(comparison, releaser)
-    assert queries.standing(editor, comparison) == queries.Standing(2, 1, 0, others=1, can_take_back=True)
+    assert queries.standing(editor, comparison) == queries.Standing(2, 1, 0, others=1, can_undo=True)
 
 
-def test_votes_are_taken_back_from_the_newest_on_and_only_by_their_voter(comparison, editor, releaser):
+def test_votes_are_undone_newest_first_and_only_by_their_voter(comparison, editor, releaser):
     shown = vote_through(comparison, editor)
     cast(comparison, releaser)
     for ballot in reversed(shown):
-        taken = votes.take_back(comparison, by=Actor.person(editor))
-        assert queries.ballot_of(editor, taken) == ballot
-    with pytest.raises(Refused, match="no vote of yours"):
+        undone = votes.take_back(comparison, by=Actor.person(editor))
+        assert queries.ballot_of(editor, undone) == ballot
+    with pytest.raises(Refused, match="no vote to undo"):
         votes.take_back(comparison, by=Actor.person(editor))
     assert [vote.user for vote in Vote.objects.all()] == [releaser]
     assert vote_through(comparison, editor) == shown
 
 
-def test_no_vote_is_told_in_the_audit(comparison, editor):
+def test_votes_are_not_in_the_audit(comparison, editor):
     before = AuditEntry.objects.count()
     cast(comparison, editor)
     votes.take_back(comparison, by=Actor.person(editor))
     assert AuditEntry.objects.count() == before
 
 
-def test_sides_are_fair_differ_between_voters_and_stay(settings):
-    """200 seeded coins: beyond 128 or below 72 heads in one of ten thousand sets; voters agree on half of them."""
+def test_sides_are_fair_stable_and_independent_between_voters(settings):
+    """Of 200 fair coins, 72 to 128 are heads in all but one of 10,000 sets; two voters agree on half of them."""
     settings.SECRET_KEY = "a key that makes this test repeatable"
     ballot = [(input, repeat, pair) for input in range(20) for repeat in range(5) for pair in ((1, 2), (1, 3))]
     drawn = {user: [ballots.first_on_left(user, *each) for each in ballot] for user in (1, 2, 3)}
@@ -247,10 +247,10 @@ def test_sides_are_fair_differ_between_voters_and_stay(settings):
     assert drawn[1] != [ballots.first_on_left(1, *each) for each in ballot]
 
 
-def test_marks_are_of_one_voter_and_the_order_of_pairs_of_one_comparison(settings):
+def test_marks_differ_by_voter_and_the_order_of_pairs_by_comparison(settings):
     settings.SECRET_KEY = "a key that makes this test repeatable"
     marks = {
-        ballots.mark(*of, pair) for of in ((1, 1, 0), (2, 1, 0), (1, 2, 0), (1, 1, 1)) for pair in ((1, 2), (1, 3))
+        ballots.mark(*key, pair) for key in ((1, 1, 0), (2, 1, 0), (1, 2, 0), (1, 1, 1)) for pair in ((1, 2), (1, 3))
     }
     assert len(marks) == 8
     orders = {tuple(ballots.pairs(comparison, [1, 2, 3, 4])) for comparison in range(10)}
@@ -278,11 +278,11 @@ def test_two_tabs_at_once_keep_one_vote(actor, editor):
     answer(comparison)
     shown = queries.next_ballot(editor, comparison)
     barrier = Barrier(2)
-    made = []
+    results = []
 
     def tab(side: str) -> None:
         barrier.wait()
-        made.append(cast(comparison, editor, side, shown))
+        results.append(cast(comparison, editor, side, shown))
         connection.close()
 
     tabs = [Thread(target=tab, args=[side]) for side in ("left", "right")]
@@ -290,5 +290,5 @@ def test_two_tabs_at_once_keep_one_vote(actor, editor):
         each.start()
     for each in tabs:
         each.join()
-    assert sorted(made) == [False, True]
+    assert sorted(results) == [False, True]
     assert Vote.objects.count() == 1

@@ -1,4 +1,4 @@
-"""The voting page over HTTP and the socket: what it sends before a vote, what it takes, and the warning elsewhere."""
+"""The voting page over HTTP and the socket: blindness before a vote, casting votes, and the warning on other pages."""
 
 import re
 
@@ -39,7 +39,7 @@ def url(comparison: Comparison, rest: str = "vote/") -> str:
 
 
 def fields(page: str) -> dict[str, str]:
-    """What the form of the page would send."""
+    """Return the fields that the form of the page sends."""
     return dict(re.findall(r'name="(input|repeat|ballot)" value="([^"]*)"', page))
 
 
@@ -51,25 +51,25 @@ def vote(browser, comparison: Comparison, side: str = "left", **more):
 # ---------------------------------------------------------------- the page
 
 
-def test_it_shows_a_ballot_takes_the_vote_and_goes_on(comparison, client_for, editor):
+def test_it_shows_a_ballot_saves_the_vote_and_shows_the_next(comparison, client_for, editor):
     browser = client_for(editor)
     page = browser.get(url(comparison)).content.decode()
     assert "<b>0</b> of 2" in page
     assert "a fox, take 0" in page
     assert {"answer A0.0", "answer B0.0"} <= set(re.findall(r"answer \w\d\.\d", page))
-    assert "Take the last vote back" not in page.split('id="shortcuts"')[0]
+    assert "Undo the last vote" not in page.split('id="shortcuts"')[0]
     for number in (1, 2):
-        said = vote(browser, comparison, "tie")
-        assert (said.status_code, said["Location"]) == (302, url(comparison))
+        response = vote(browser, comparison, "tie")
+        assert (response.status_code, response["Location"]) == (302, url(comparison))
         assert Vote.objects.filter(choice="tie").count() == number
     page = browser.get(url(comparison)).content.decode()
     assert "You have voted on all 2" in page
-    assert "Take the last vote back" in page
+    assert "Undo the last vote" in page
     browser.post(url(comparison, "vote/take-back/"))
     assert "<b>1</b> of 2" in browser.get(url(comparison)).content.decode()
 
 
-def test_the_fragment_says_what_happened(comparison, client_for, editor, releaser):
+def test_the_fragment_announces_the_result(comparison, client_for, editor, releaser):
     vote(client_for(releaser), comparison)
     browser = client_for(editor, htmx=True)
     shown = fields(browser.get(url(comparison)).content.decode())
@@ -78,25 +78,25 @@ def test_the_fragment_says_what_happened(comparison, client_for, editor, release
     assert "Voted: A is better. 1 of 2." in page
     assert "1 other voter<" in page
     again = browser.post(url(comparison), shown | {"side": "right"}).content.decode()
-    assert "You had voted on that one already" in again
+    assert "You had already voted on this ballot" in again
     assert fields(again)["input"] != shown["input"]
     back = browser.post(url(comparison, "vote/take-back/")).content.decode()
     assert fields(back) == shown
-    assert "Your last vote is taken back. 0 of 2." in back
-    assert "no vote of yours" in browser.post(url(comparison, "vote/take-back/")).content.decode()
+    assert "Your last vote was undone. 0 of 2." in back
+    assert "no vote to undo" in browser.post(url(comparison, "vote/take-back/")).content.decode()
 
 
 @pytest.mark.parametrize(
     "change", [{"side": "first"}, {"ballot": "x"}, {"input": "-1"}, {"repeat": "x"}, {"input": ""}]
 )
-def test_a_forged_vote_is_told_and_not_kept(comparison, client_for, editor, change):
-    told = vote(client_for(editor, htmx=True), comparison, **change).content.decode()
-    assert "Choose A, B" in told or "can no longer be voted on" in told
-    assert "<b>0</b> of 2" in told
+def test_a_forged_vote_is_refused_with_a_message(comparison, client_for, editor, change):
+    page = vote(client_for(editor, htmx=True), comparison, **change).content.decode()
+    assert "Choose A, B" in page or "can no longer be voted on" in page
+    assert "<b>0</b> of 2" in page
     assert not Vote.objects.exists()
 
 
-def test_only_who_may_edit_votes(comparison, client_for, viewer):
+def test_a_viewer_may_not_vote(comparison, client_for, viewer):
     browser = client_for(viewer)
     for answered in (browser.get(url(comparison)), browser.post(url(comparison), {"side": "left"})):
         assert answered.status_code == 403
@@ -108,14 +108,14 @@ def test_nothing_to_vote_on_says_why(actor, client_for, editor):
     comparison = compare(actor)
     assert "Nothing to vote on yet" in browser.get(url(comparison)).content.decode()
     answer(comparison, lambda trial: "the same")
-    assert "All answers are the same so far" in browser.get(url(comparison)).content.decode()
+    assert "All answers are identical so far" in browser.get(url(comparison)).content.decode()
     Comparison.objects.update(state="done", finished_at=timezone.now())
-    assert "word for word the same, 2 times" in browser.get(url(comparison)).content.decode()
+    assert "No answers differ: 2 pairs" in browser.get(url(comparison)).content.decode()
     change_runs(Run.objects.all(), erased_at=timezone.now())
-    assert "No input has answers of two arms" in browser.get(url(comparison)).content.decode()
+    assert "No input has two answers that can be compared" in browser.get(url(comparison)).content.decode()
 
 
-def test_answers_are_text_and_nothing_else(actor, client_for, editor):
+def test_answers_are_escaped(actor, client_for, editor):
     comparison = compare(actor)
     hostile = '</div></form><script>alert(1)</script>\n<img src=x onerror="x">{{ csrf_token }}'
     answer(comparison, lambda trial: hostile + trial.arm.letter)
@@ -138,24 +138,24 @@ def test_the_number_of_queries_does_not_grow(actor, client_for, editor):
     assert counts[0] == counts[1]
 
 
-# ---------------------------------------------------------------- the warning elsewhere
+# ---------------------------------------------------------------- the warning on other pages
 
 
-def test_answers_warn_who_has_ballots_left_until_they_choose_to_see(comparison, client_for, editor, viewer):
+def test_answers_warn_a_person_with_ballots_left_until_they_choose_to_see(comparison, client_for, editor, viewer):
     browser = client_for(editor)
     address = url(comparison, "answers/?q=fox")
     page = browser.get(address).content.decode()
-    assert "would color your votes" in page
-    assert "You have 2 ballots to go" in page
+    assert "reveal which answer is which" in page
+    assert "You have 2 ballots left" in page
     assert "answer A0" not in page
-    assert "answer A0" in client_for(viewer).get(address).content.decode()  # who may not vote
-    said = browser.post(url(comparison, "seen/"), {"next": address})
-    assert said["Location"] == address
+    assert "answer A0" in client_for(viewer).get(address).content.decode()  # a viewer may not vote
+    response = browser.post(url(comparison, "seen/"), {"next": address})
+    assert response["Location"] == address
     assert "answer A0" in browser.get(address).content.decode()
-    assert "would color" in client_for(editor).get(address).content.decode()  # another session
+    assert "reveal which answer" in client_for(editor).get(address).content.decode()  # another session
 
 
-def test_answers_are_shown_at_once_when_all_is_voted(comparison, client_for, editor):
+def test_answers_are_shown_without_a_warning_after_all_votes(comparison, client_for, editor):
     browser = client_for(editor)
     for _ in range(2):
         vote(browser, comparison)
@@ -163,7 +163,7 @@ def test_answers_are_shown_at_once_when_all_is_voted(comparison, client_for, edi
 
 
 @pytest.mark.parametrize("wanted", ["", "https://elsewhere.example/", "//elsewhere.example", "javascript:alert(1)"])
-def test_showing_leads_nowhere_else(comparison, client_for, editor, wanted):
+def test_show_it_redirects_only_to_this_site(comparison, client_for, editor, wanted):
     assert client_for(editor).post(url(comparison, "seen/"), {"next": wanted})["Location"] == url(
         comparison, "answers/"
     )
@@ -172,9 +172,44 @@ def test_showing_leads_nowhere_else(comparison, client_for, editor, wanted):
 # ---------------------------------------------------------------- blindness: every byte before the vote
 
 
+def answer_marked(trial: Trial, run_id: int) -> None:
+    """End the trial with figures that occur nowhere else."""
+    run = Run.objects.create(
+        pk=run_id,
+        source="comparison",
+        operation="enhance",
+        template=trial.arm.template,
+        version=trial.arm.version,
+        temperature=trial.arm.temperature,
+        max_tokens=trial.arm.max_tokens,
+        revision=1,
+        input=trial.input.text,
+        output=f"An answer, {('north', 'south')[trial.arm.position]} of {trial.input.position}.",
+        status="succeeded",
+        provider=trial.arm.provider_name,
+        model=trial.arm.provider_model,
+        latency_ms=8_710 + trial.arm.position,
+        truncated=trial.arm.position == 0,
+        cost=0.0871 + trial.arm.position / 10_000,
+    )
+    Attempt.objects.create(
+        run=run,
+        position=1,
+        provider=trial.arm.provider_name,
+        outcome="succeeded",
+        started_ms=0,
+        latency_ms=8_710,
+        output_tokens=8_715 + trial.arm.position,
+        finish_reason=f"zz-reason-{trial.arm.position}",
+    )
+    Trial.objects.filter(pk=trial.pk).update(
+        state="succeeded", run=run, finished_at=timezone.now(), answer_hash=run.answer_hash
+    )
+
+
 @pytest.fixture
 def marked(actor, publish) -> Comparison:
-    """A running comparison in which everything of an arm has a name, a number or a word that stands nowhere else."""
+    """A running comparison in which every property of an arm has a name, number or word that occurs nowhere else."""
     arms = []
     for letter, number in (("p", 871), ("q", 872)):
         version = publish(f"zz-template-{letter}", f"Zz text {letter}.", operation="enhance", note=f"Zz note {letter}")
@@ -184,43 +219,17 @@ def marked(actor, publish) -> Comparison:
         )
         content = Content(f"Zz text {letter}.", number / 1000, number, f"zz-own-model-{letter}")
         arms.append(ArmChoice(version.template, version, content, provider))
-    given = {"by": actor, "snapshot": load(), "inputs_from": "Foxes"}
-    comparison = comparisons.start("One or the other", PromptOperation.ENHANCE, ["a fox", "a hen"], arms, **given)
-    # The command bar lists every template that is not archived, whether it is compared or not.
+    comparison = comparisons.start(
+        *("One or the other", PromptOperation.ENHANCE, ["a fox", "a hen"], arms),
+        by=actor,
+        snapshot=load(),
+        inputs_from="Foxes",
+    )
+    # The command bar lists every template that is not archived.
     Template.objects.filter(name__startswith="zz").update(archived_at=timezone.now(), is_default=False)
     for place, trial in enumerate(comparison.trials.order_by("pk")):
-        run = Run.objects.create(
-            pk=7_654_300 + 10 * place,
-            source="comparison",
-            operation="enhance",
-            template=trial.arm.template,
-            version=trial.arm.version,
-            temperature=trial.arm.temperature,
-            max_tokens=trial.arm.max_tokens,
-            revision=1,
-            input=trial.input.text,
-            output=f"An answer, {('north', 'south')[trial.arm.position]} of {trial.input.position}.",
-            status="succeeded",
-            provider=trial.arm.provider_name,
-            model=trial.arm.provider_model,
-            latency_ms=8_710 + trial.arm.position,
-            truncated=trial.arm.position == 0,
-            cost=0.0871 + trial.arm.position / 10_000,
-        )
-        Attempt.objects.create(
-            run=run,
-            position=1,
-            provider=trial.arm.provider_name,
-            outcome="succeeded",
-            started_ms=0,
-            latency_ms=8_710,
-            output_tokens=8_715 + trial.arm.position,
-            finish_reason=f"zz-reason-{trial.arm.position}",
-        )
-        Trial.objects.filter(pk=trial.pk).update(
-            state="succeeded", run=run, finished_at=timezone.now(), answer_hash=run.answer_hash
-        )
-    # The frame of every page holds the number of the newest run of all.
+        answer_marked(trial, 7_654_300 + 10 * place)
+    # The frame of every page has the number of the newest run.
     Run.objects.create(
         pk=9_000_000,
         source="preview",
@@ -240,24 +249,24 @@ TELLTALE = re.compile(
     r"data-(arm|version|run|trial|position)\b",
     re.I,
 )
-# The frame: the command bar, the live badge, what the scripts and styles are called.
+# The frame: the command bar, the live badge, and the names of scripts and styles.
 FRAME = re.compile(r'<dialog id="commands".*?</dialog>|<head>.*?</head>|<header class="top">.*?</header>', re.S)
 
 
 def everything(response) -> str:
-    """All bytes of a response: the status line's, headers, cookies and body."""
+    """Return all text of a response: headers, cookies and body."""
     headers = "\n".join(f"{name}: {value}" for name, value in response.items())
     return f"{headers}\n{response.cookies.output()}\n{response.content.decode()}"
 
 
 def without_tokens(text: str) -> str:
-    """The text without what is new in each response: CSRF tokens, session keys, nonces, marks of ballots, seconds."""
+    """Return the text without what differs in each response: CSRF tokens, session keys, nonces, marks, seconds."""
     return re.sub(r"[A-Za-z0-9_-]{32,}|expires=[^;]*|Expires: .*|nonce-[^']*", "…", text)
 
 
 @pytest.mark.parametrize("on_left", [True, False], ids=["first on the left", "second on the left"])
 @pytest.mark.parametrize("htmx", [False, True], ids=["page", "fragment"])
-def test_nothing_that_is_sent_before_a_vote_names_an_arm(marked, client_for, editor, monkeypatch, on_left, htmx):
+def test_nothing_that_is_sent_before_a_vote_identifies_an_arm(marked, client_for, editor, monkeypatch, on_left, htmx):
     monkeypatch.setattr(ballots, "first_on_left", lambda *_: on_left)
     browser = client_for(editor, htmx=htmx)
     sent = [
@@ -268,7 +277,7 @@ def test_nothing_that_is_sent_before_a_vote_names_an_arm(marked, client_for, edi
         browser.get(url(marked, "answers/")),  # warns
     ]
     shown = fields(browser.get(url(marked)).content.decode())
-    sent.append(browser.post(url(marked), shown | {"side": "left"}))  # the next ballot is not voted on
+    sent.append(browser.post(url(marked), shown | {"side": "left"}))  # shows the next ballot
     sent.append(browser.post(url(marked), shown | {"side": "left"}))
     page = sent[0].content.decode()
     assert ("north" in page, "south" in page) == (True, True)
@@ -276,14 +285,14 @@ def test_nothing_that_is_sent_before_a_vote_names_an_arm(marked, client_for, edi
     for response in sent:
         text = FRAME.sub("", everything(response))
         shown_text = without_tokens(text)
-        assert [found.group() for found in TELLTALE.finditer(shown_text)] == []
+        assert [match.group() for match in TELLTALE.finditer(shown_text)] == []
         assert "etag" not in shown_text.lower().split("<", 1)[0]
-    # In the frame, what names an arm stands nowhere either (a release is told by its number and person).
+    # The frame does not name an arm either; it names a release only by its number and person.
     assert "zz" not in without_tokens(page)
 
 
-def test_swapped_arms_make_the_same_page(marked, client_for, editor, monkeypatch):
-    """The strongest form: with the two answers where they are, nothing else depends on whose answers they are."""
+def test_swapping_the_arms_does_not_change_the_page(marked, client_for, editor, monkeypatch):
+    """The strongest form of blindness: with the same answers on both sides, no byte depends on their arms."""
     browser = client_for(editor)
 
     def page(on_left: bool) -> str:
@@ -291,7 +300,7 @@ def test_swapped_arms_make_the_same_page(marked, client_for, editor, monkeypatch
         return without_tokens(everything(browser.get(url(marked))))
 
     before = page(True)
-    # Every answer is now the other arm's: what stood on the left is of the second arm, and stands there again.
+    # Every answer now belongs to the other arm; the sides are chosen so that each answer stays where it was.
     one, other = marked.arms.all()
     Trial.objects.filter(arm=one).update(arm=other, repeat=1)
     Trial.objects.filter(arm=other, repeat=0).update(arm=one)
@@ -301,49 +310,49 @@ def test_swapped_arms_make_the_same_page(marked, client_for, editor, monkeypatch
     assert before.index("north") < before.index("south")
 
 
-def test_no_file_names_arms_before_who_votes_chose_to_see_them(marked, client_for, editor):
+def test_an_export_needs_the_choice_to_see_the_arms(marked, client_for, editor):
     browser = client_for(editor)
-    asked = {"what": "trials", "format": "jsonl"}
-    response = browser.post(url(marked, "export/"), asked, follow=True)
+    trials_as_jsonl = {"what": "trials", "format": "jsonl"}
+    response = browser.post(url(marked, "export/"), trials_as_jsonl, follow=True)
     assert response.redirect_chain == [(url(marked, "report/"), 302)]
-    assert "and a file says which arm is which" in response.content.decode()
+    assert "the file shows which arm is which" in response.content.decode()
     assert not AuditEntry.objects.filter(action="comparison.exported").exists()
     browser.post(url(marked, "seen/"))
-    assert browser.post(url(marked, "export/"), asked)["Content-Disposition"].endswith('trials.jsonl"')
+    assert browser.post(url(marked, "export/"), trials_as_jsonl)["Content-Disposition"].endswith('trials.jsonl"')
 
 
-def test_the_mark_is_of_the_voter_and_names_no_arm(marked, client_for, editor, releaser):
+def test_the_mark_differs_by_voter_and_is_only_a_digest(marked, client_for, editor, releaser):
     marks = [fields(client_for(user).get(url(marked)).content.decode())["ballot"] for user in (editor, releaser)]
     assert len(set(marks)) == 2
     assert all(re.fullmatch("[0-9a-f]{64}", each) for each in marks)
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_sockets_hear_of_a_vote_by_the_comparisons_number_alone(actor, editor, viewer):
+async def test_the_hint_of_a_vote_has_only_the_number_of_the_comparison(actor, editor, viewer):
     from promptops.compare.actions import votes
     from promptops.compare.queries import votes as queries
 
-    def made() -> tuple[Comparison, queries.Ballot]:
+    def prepare() -> tuple[Comparison, queries.Ballot]:
         comparison = compare(actor)
         answer(comparison)
         return comparison, queries.next_ballot(editor, comparison)
 
-    comparison, shown = await database_sync_to_async(made)()
+    comparison, shown = await database_sync_to_async(prepare)()
     async with page_socket(viewer) as socket:
         while not await socket.receive_nothing(0.3):
             await socket.receive_from()
-        given = {"input": shown.input, "repeat": shown.repeat, "ballot": shown.mark, "side": "left"}
+        fields = {"input": shown.input, "repeat": shown.repeat, "ballot": shown.mark, "side": "left"}
         before = await AuditEntry.objects.acount()
-        await database_sync_to_async(votes.cast)(comparison, by=Actor.person(editor), **given)
-        heard = [await socket.receive_json_from(timeout=5)]
+        await database_sync_to_async(votes.cast)(comparison, by=Actor.person(editor), **fields)
+        hints = [await socket.receive_json_from(timeout=5)]
         while not await socket.receive_nothing(0.3):
-            heard.append(await socket.receive_json_from())
-    # What was done before the vote may be told late; it is no news of the vote.
+            hints.append(await socket.receive_json_from())
+    # The hint of an earlier change may arrive late; it is not about the vote.
     late = {"event": events.AUDIT_RECORDED, "number": before}
-    assert [hint for hint in heard if hint != late] == [{"event": events.COMPARISON_CHANGED, "number": comparison.pk}]
+    assert [hint for hint in hints if hint != late] == [{"event": events.COMPARISON_CHANGED, "number": comparison.pk}]
 
 
-def test_voters_without_votes_do_not_count(comparison, client_for, editor, make_user):
+def test_only_people_with_votes_count_as_voters(comparison, client_for, editor, make_user):
     assert "other voter" not in client_for(editor).get(url(comparison)).content.decode()
     for name in ("one", "two"):
         vote(client_for(make_user("editor", name)), comparison)

@@ -1,4 +1,4 @@
-"""The geometry of charts: numbers in, SVG path data and percent out."""
+"""The geometry of charts: from numbers to SVG path data and percent."""
 
 import pytest
 
@@ -31,7 +31,7 @@ def test_the_axis_reaches_the_largest_value_in_few_steps(factor, exponent):
     assert 2 <= len(marks) <= 4
 
 
-def test_a_gap_cuts_the_line_and_a_lonely_point_is_a_dot():
+def test_a_gap_splits_the_line_and_a_single_point_is_a_dot():
     [line] = charts.lines({"p50": [10, 20, None, 5, None]}).lines
     assert line.path.count("M") == 1
     assert line.path.startswith(f"M{charts.LEFT},")
@@ -62,9 +62,9 @@ def test_a_chart_of_nothing_is_an_empty_axis():
         ([("queued", 0)], 0, []),
     ],
 )
-def test_a_bar_is_cut_at_its_marks(marks, start, expected):
-    found = charts.segments(marks, start, 1000)
-    assert [(each.name, each.length, each.x, each.width) for each in found] == expected
+def test_a_bar_is_divided_at_its_marks(marks, start, expected):
+    parts = charts.segments(marks, start, 1000)
+    assert [(each.name, each.length, each.x, each.width) for each in parts] == expected
 
 
 def test_a_plot_of_two_shares():

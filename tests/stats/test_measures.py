@@ -1,4 +1,4 @@
-"""What is counted of answers, against figures counted by hand."""
+"""The measures of answers, compared with figures that were counted by hand."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from promptops.stats.measures import content_words, fold, measure, repetition, w
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "expected"),
     [
         ("", []),
         ("...!?", []),
@@ -23,8 +23,8 @@ from promptops.stats.measures import content_words, fold, measure, repetition, w
         ("🦊 fox", ["fox"]),
     ],
 )
-def test_words(text, found):
-    assert words(text) == found
+def test_words(text, expected):
+    assert words(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -49,19 +49,19 @@ def test_forms_of_a_word_are_folded_alike(family):
 
 
 @pytest.mark.parametrize("pair", ["bed bee", "red ring", "king kin", "sing sin", "bus bush", "string star", "ox oxen"])
-def test_other_words_stay_apart(pair):
+def test_different_words_are_folded_differently(pair):
     one, other = pair.split()
     assert fold(one) != fold(other)
 
 
-def test_content_words_are_what_a_prompt_is_about():
+def test_content_words_exclude_stop_words():
     assert content_words("A photo of the two red foxes in a forest") == {"two", "red", "fox", "forest"}
     assert content_words("Show me a video of it, please") == set()
     assert content_words("狐") == {"狐"}
 
 
 @pytest.mark.parametrize(
-    ("given", "answer", "kept"),
+    ("prompt", "answer", "share"),
     [
         ("a red fox in snow", "A fox runs through the snow.", 2 / 3),
         ("a red fox in snow", "An owl at night.", 0),
@@ -71,8 +71,8 @@ def test_content_words_are_what_a_prompt_is_about():
         ("a red fox", "", 0),
     ],
 )
-def test_how_much_of_the_subject_is_kept(given, answer, kept):
-    assert measure(given, answer).subject_kept == (pytest.approx(kept) if kept is not None else None)
+def test_the_share_of_the_subject_that_is_kept(prompt, answer, share):
+    assert measure(prompt, answer).subject_kept == (pytest.approx(share) if share is not None else None)
 
 
 @pytest.mark.parametrize(
@@ -86,17 +86,17 @@ def test_how_much_of_the_subject_is_kept(given, answer, kept):
         ("ha ha ha ha ha ha", 3 / 4),
     ],
 )
-def test_how_much_is_repeated(text, share):
+def test_the_share_of_repeated_trigrams(text, share):
     assert repetition(words(text)) == (pytest.approx(share) if share is not None else None)
 
 
-def test_alternatives_are_judged_one_by_one():
-    found = measure("a red fox", "1. A red fox\n2. A red owl", alternatives=["A red fox", "A red owl"])
-    assert found.subject_kept == pytest.approx((1 + 1 / 2) / 2)
-    assert found.repetition == 0
-    assert (found.characters, found.words) == (25, 8)
+def test_alternatives_are_measured_one_by_one():
+    measures = measure("a red fox", "1. A red fox\n2. A red owl", alternatives=["A red fox", "A red owl"])
+    assert measures.subject_kept == pytest.approx((1 + 1 / 2) / 2)
+    assert measures.repetition == 0
+    assert (measures.characters, measures.words) == (25, 8)
 
 
-def test_measuring_the_longest_answer_takes_no_time_that_grows_with_its_square():
+def test_the_longest_answer_is_measured_in_linear_time():
     for text in ("word " * 100_000, "x" * 500_000, "狐" * 200_000):
         assert measure(text[:16_000], text).words >= 1

@@ -1,4 +1,7 @@
-"""Comparisons: started, paused, resumed, canceled; what they are made of is frozen when they start."""
+"""Start, pause, resume and cancel comparisons. A comparison copies its texts, settings and inputs when it starts.
+
+Running the trials is done in `trials`, voting in `votes`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,7 +52,7 @@ registry.register(
     ),
     Action(
         "comparison.canceled",
-        "{actor} canceled the comparison {object} with {after[waiting]} trials to go",
+        "{actor} canceled the comparison {object} with {after[waiting]} trials left",
         when="a comparison was ended before all its trials ran",
         object="comparison",
     ),
@@ -76,7 +79,7 @@ MAX_TRIALS = 10_000
 
 @dataclass(frozen=True)
 class ArmChoice:
-    """One arm as it was chosen: a version, or a draft's content, on one provider."""
+    """An arm as a person chose it: a version, or the content of a draft, on one provider."""
 
     template: Template
     version: Version | None
@@ -98,10 +101,9 @@ def start(
     count: int | None = None,
     note: str = "",
 ) -> Comparison:
-    """Freeze inputs and arms, and let the trials begin. `snapshot` gives the settings that an arm leaves open.
+    """Copy inputs and arms, and start the trials. `snapshot` supplies the settings that an arm leaves open.
 
-    Raises ValidationError for what cannot be compared: arms that are the same, an input that cannot be sent, or more
-    than 10,000 trials.
+    Raises ValidationError if arms are the same, an input cannot be sent, or there are more than 10,000 trials.
     """
     _check(operation, inputs, arms, repeats, count)
     for arm, letter in zip(arms, LETTERS, strict=False):
@@ -122,30 +124,18 @@ def start(
     )
     comparison.full_clean()
     comparison.save()
-    kept_arms = [
+    frozen_arms = [
         Arm.objects.create(**_pinned(arm, snapshot), comparison=comparison, position=position)
         for position, arm in enumerate(arms)
     ]
-    kept_inputs = ComparisonInput.objects.bulk_create(
-        ComparisonInput(comparison=comparison, position=position, text=text) for position, text in enumerate(inputs)
-    )
-    # Input by input, so that a comparison that is cut short has whole rows.
-    Trial.objects.bulk_create(
-        (
-            Trial(comparison=comparison, input=given, arm=arm, repeat=repeat)
-            for given in kept_inputs
-            for repeat in range(repeats)
-            for arm in kept_arms
-        ),
-        batch_size=1000,
-    )
+    _create_trials(comparison, frozen_arms, inputs)
     audit.record(
         "comparison.started",
         by=by,
         object=comparison,
         after={
             "operation": comparison.operation,
-            "arms": [arm.label for arm in kept_arms],
+            "arms": [arm.label for arm in frozen_arms],
             "inputs": len(inputs),
             "from": inputs_from,
             "repeats": repeats,
@@ -156,31 +146,47 @@ def start(
     return comparison
 
 
+def _create_trials(comparison: Comparison, arms: Sequence[Arm], inputs: Sequence[str]) -> None:
+    """Create the trials input by input, so that a comparison that is canceled early has whole rows."""
+    frozen_inputs = ComparisonInput.objects.bulk_create(
+        ComparisonInput(comparison=comparison, position=position, text=text) for position, text in enumerate(inputs)
+    )
+    Trial.objects.bulk_create(
+        (
+            Trial(comparison=comparison, input=frozen_input, arm=arm, repeat=repeat)
+            for frozen_input in frozen_inputs
+            for repeat in range(comparison.repeats)
+            for arm in arms
+        ),
+        batch_size=1000,
+    )
+
+
 def pause(comparison: Comparison, *, by: Actor) -> None:
-    """Start no more trials; those under way end."""
+    """Start no more trials for now; running trials finish."""
     _move(comparison, ComparisonState.RUNNING, ComparisonState.PAUSED, "comparison.paused", by)
 
 
 def resume(comparison: Comparison, *, by: Actor) -> None:
-    """Go on where it was paused."""
+    """Continue a paused comparison."""
     _move(comparison, ComparisonState.PAUSED, ComparisonState.RUNNING, "comparison.resumed", by)
 
 
 @transaction.atomic
 def cancel(comparison: Comparison, *, by: Actor) -> None:
-    """Start no more trials, for good. What was answered stays, and can be voted on."""
+    """Start no more trials, permanently. Existing answers stay and can be voted on."""
     open_states = [ComparisonState.RUNNING, ComparisonState.PAUSED]
     changed = Comparison.objects.filter(pk=comparison.pk, state__in=open_states).update(
         state=ComparisonState.CANCELED, finished_at=timezone.now()
     )
     if not changed:
-        raise Stale(f"{comparison.name} has ended already.")
-    _tell(comparison, "comparison.canceled", by)
+        raise Stale(f"{comparison.name} has already ended.")
+    _record_step(comparison, "comparison.canceled", by)
 
 
 @transaction.atomic
 def record_download(comparison: Comparison, what: str, format: str, *, by: Actor) -> None:
-    """Note that somebody takes a part of it (`what`) along, before the file begins."""
+    """Record that a person exports a part of the comparison (`what`), before the file is sent."""
     record_export("comparison.exported", by=by, object=comparison, after={"what": what, "format": format})
 
 
@@ -189,10 +195,10 @@ def _move(comparison: Comparison, old: ComparisonState, new: ComparisonState, ac
     if not Comparison.objects.filter(pk=comparison.pk, state=old).update(state=new):
         comparison.refresh_from_db()
         raise Stale(f"{comparison.name} is {comparison.get_state_display().lower()}. Nothing was changed.")
-    _tell(comparison, action, by)
+    _record_step(comparison, action, by)
 
 
-def _tell(comparison: Comparison, action: str, by: Actor) -> None:
+def _record_step(comparison: Comparison, action: str, by: Actor) -> None:
     waiting = Trial.objects.filter(comparison=comparison, state=TrialState.WAITING).count()
     audit.record(action, by=by, object=comparison, after={"waiting": waiting})
     events.broadcast_on_commit(events.COMPARISON_CHANGED, comparison.pk)
@@ -200,18 +206,18 @@ def _tell(comparison: Comparison, action: str, by: Actor) -> None:
 
 def _check(operation: str, inputs: Sequence[str], arms: Sequence[ArmChoice], repeats: int, count: int | None) -> None:
     if not MIN_ARMS <= len(arms) <= MAX_ARMS:
-        raise ValidationError(f"Choose {MIN_ARMS} to {MAX_ARMS} arms; these are {len(arms)}.")
+        raise ValidationError(f"Choose {MIN_ARMS} to {MAX_ARMS} arms; you chose {len(arms)}.")
     if not inputs:
-        raise ValidationError("The prompt set is empty. Put prompts into it, or choose another.")
+        raise ValidationError("The prompt set is empty. Add inputs to it, or choose another one.")
     if not 1 <= repeats <= MAX_REPEATS:
-        raise ValidationError(f"Ask for 1 to {MAX_REPEATS} repeats.")
+        raise ValidationError(f"Choose 1 to {MAX_REPEATS} repeats.")
     if count is not None and not 1 <= count <= MAX_COUNT:
-        raise ValidationError(f"Ask for 1 to {MAX_COUNT} alternatives.")
+        raise ValidationError(f"Choose 1 to {MAX_COUNT} alternatives.")
     trials = len(inputs) * len(arms) * repeats
     if len(inputs) > MAX_INPUTS or trials > MAX_TRIALS:
         raise ValidationError(
-            f"{len(inputs):,} inputs are {trials:,} trials; at most {MAX_INPUTS:,} inputs and {MAX_TRIALS:,} trials "
-            "are allowed. Take fewer inputs, arms or repeats."
+            f"{len(inputs):,} inputs make {trials:,} trials. At most {MAX_INPUTS:,} inputs and {MAX_TRIALS:,} trials "
+            "are allowed. Use fewer inputs, arms or repeats."
         )
     for position, text in enumerate(inputs, start=1):
         try:
@@ -222,13 +228,13 @@ def _check(operation: str, inputs: Sequence[str], arms: Sequence[ArmChoice], rep
         if arm.template.operation != operation:
             raise ValidationError(f"{arm.template.name} is for {arm.template.operation}, not for {operation}.")
         if arm.version is not None and arm.version.template_id != arm.template.pk:
-            raise ValidationError(f"That version is not one of {arm.template.name}.")
+            raise ValidationError(f"This version does not belong to {arm.template.name}.")
     seen: dict[tuple[Content, int], int] = {}
     for position, arm in enumerate(arms):
         same = seen.setdefault((arm.content.cleaned(), arm.provider.pk), position)
         if same != position:
             raise ValidationError(
-                f"Arms {LETTERS[same]} and {LETTERS[position]} are the same: choose another text or provider for one."
+                f"Arms {LETTERS[same]} and {LETTERS[position]} are the same. Choose another text or provider for one."
             )
 
 
@@ -249,7 +255,7 @@ def _pinned(arm: ArmChoice, snapshot: Snapshot) -> dict[str, object]:
 
 @transaction.atomic
 def finish_if_done(comparison_id: int) -> bool:
-    """Note the end of a comparison whose trials have all ended. Returns whether this call did it."""
+    """Mark a comparison as done if all its trials have ended. Return whether this call marked it."""
     if Trial.objects.filter(comparison=comparison_id, state__in=[TrialState.WAITING, TrialState.RUNNING]).exists():
         return False
     running = Comparison.objects.filter(pk=comparison_id, state=ComparisonState.RUNNING)

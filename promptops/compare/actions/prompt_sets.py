@@ -1,4 +1,7 @@
-"""Prompt sets: what comparisons run on."""
+"""Create, change, archive and export prompt sets, the lists of inputs that comparisons run on.
+
+Reading files and text boxes is done in `texts.inputs`; here is decided which inputs a set may hold.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -60,7 +63,7 @@ registry.register(
 
 MAX_INPUTS = 2_000
 MAX_BYTES = 8 * 1024 * 1024
-"""Of all inputs of a set together, in UTF-8, and of a file to upload."""
+"""The limit of all inputs of a set together in UTF-8, and of an uploaded file."""
 
 STARTER_SET = Path("sets") / "starter_set.txt"
 STARTER_NAME = "Starter set"
@@ -69,7 +72,7 @@ STARTER_DESCRIPTION = "60 varied text-to-video prompts: short and long, plain an
 
 @dataclass
 class Checked:
-    """Distinct inputs in their order, how many were left out because they stood there before, and what is wrong."""
+    """Distinct inputs in their order, how many repeated ones were left out, and the problems that were found."""
 
     inputs: list[str] = field(default_factory=list)
     repeated: int = 0
@@ -77,11 +80,11 @@ class Checked:
 
 
 def check(lines: Iterable[Line]) -> Checked:
-    """What of these inputs a set could keep. Never raises: each problem names its line, or line 0 for all of them."""
+    """Return the inputs that a set can hold. Never raises: each problem names its line, or line 0 for all inputs."""
     checked = Checked()
     seen: set[str] = set()
     for line in lines:
-        # Byte order marks come with files that were put together from several.
+        # Files that were joined from several contain byte order marks.
         text = line.text.replace("\r\n", "\n").replace("\r", "\n").replace("\ufeff", "").strip()
         try:
             clean_input(text)
@@ -100,27 +103,25 @@ def check(lines: Iterable[Line]) -> Checked:
     count = len(checked.inputs)
     size = sum(len(text.encode()) for text in checked.inputs)
     if not count:
-        checked.problems.append(Problem(0, "There is no input yet. Type at least one, or upload a file."))
+        checked.problems.append(Problem(0, "There are no inputs yet. Type at least one, or upload a file."))
     elif count > MAX_INPUTS:
         checked.problems.append(
-            Problem(0, f"These are {count:,} inputs; a set holds at most {MAX_INPUTS:,}. Make two sets of them.")
+            Problem(0, f"These are {count:,} inputs. A set holds at most {MAX_INPUTS:,}. Make two sets.")
         )
     elif size > MAX_BYTES:
         checked.problems.append(
-            Problem(
-                0, f"The inputs are {size:,} bytes; a set holds at most {MAX_BYTES:,} (8 MiB). Make two sets of them."
-            )
+            Problem(0, f"The inputs are {size:,} bytes. A set holds at most {MAX_BYTES:,} (8 MiB). Make two sets.")
         )
     return checked
 
 
 @transaction.atomic
 def create_set(name: str, inputs: Sequence[str], *, by: Actor, description: str = "") -> PromptSet:
-    """A new set of the distinct inputs. Raises ValidationError for a taken name or unusable inputs."""
+    """Create a set of the distinct inputs. Raises ValidationError for a taken name or invalid inputs."""
     now = timezone.now()
     prompt_set = PromptSet(created_by=by.user, created_by_name=by.name, created_at=now, updated_at=now)
     _fill(prompt_set, name, description, inputs)
-    audit.record("prompt_set.created", by=by, object=prompt_set, after=_told(prompt_set))
+    audit.record("prompt_set.created", by=by, object=prompt_set, after=_audit_values(prompt_set))
     return prompt_set
 
 
@@ -128,56 +129,56 @@ def create_set(name: str, inputs: Sequence[str], *, by: Actor, description: str 
 def change_set(
     prompt_set: PromptSet, *, name: str, description: str, inputs: Sequence[str], by: Actor, expected: int
 ) -> PromptSet:
-    """Replace what the set holds. `expected` is the `edition` that the change started from (else Stale).
+    """Replace the name, description and inputs of the set. Comparisons keep the inputs that they started with.
 
-    Comparisons keep the inputs that they began with.
+    `expected` is the `edition` that the person edited. Raises Stale if the set has another edition now.
     """
     changed = PromptSet.objects.filter(pk=prompt_set.pk, edition=expected).update(edition=F("edition") + 1)
     prompt_set = PromptSet.objects.get(pk=prompt_set.pk)
     if not changed:
-        raise Stale(f"Someone changed {prompt_set.name} meanwhile.")
+        raise Stale(f"Someone changed {prompt_set.name} while you were editing.")
     if prompt_set.archived_at:
         raise Refused(f"{prompt_set.name} is archived. Restore it first.")
-    before = _told(prompt_set)
+    before = _audit_values(prompt_set)
     prompt_set.updated_at = timezone.now()
     _fill(prompt_set, name, description, inputs)
-    after = _told(prompt_set)
+    after = _audit_values(prompt_set)
     if before == after:
-        raise Refused("No changes to save: the set is as it was.")
+        raise Refused("There are no changes to save.")
     audit.record("prompt_set.changed", by=by, object=prompt_set, before=before, after=after)
     return prompt_set
 
 
 @transaction.atomic
 def archive(prompt_set: PromptSet, *, by: Actor) -> None:
-    """Take the set off the lists. Nothing is deleted; comparisons that used it keep their inputs."""
+    """Hide the set from the lists. Nothing is deleted; comparisons that used the set keep their inputs."""
     rows = PromptSet.objects.filter(pk=prompt_set.pk, archived_at=None)
     if not rows.update(archived_at=timezone.now(), edition=F("edition") + 1):
-        raise Stale(f"{prompt_set.name} is archived already.")
-    audit.record("prompt_set.archived", by=by, object=prompt_set, before=_told(prompt_set))
+        raise Stale(f"{prompt_set.name} is already archived.")
+    audit.record("prompt_set.archived", by=by, object=prompt_set, before=_audit_values(prompt_set))
 
 
 @transaction.atomic
 def restore(prompt_set: PromptSet, *, by: Actor) -> None:
-    """Bring an archived set back as it was."""
+    """Restore an archived set to the lists."""
     rows = PromptSet.objects.filter(pk=prompt_set.pk, archived_at__isnull=False)
     if not rows.update(archived_at=None, edition=F("edition") + 1):
         raise Stale(f"{prompt_set.name} is not archived.")
-    audit.record("prompt_set.restored", by=by, object=prompt_set, after=_told(prompt_set))
+    audit.record("prompt_set.restored", by=by, object=prompt_set, after=_audit_values(prompt_set))
 
 
 @transaction.atomic
 def record_download(prompt_set: PromptSet, format: str, *, by: Actor) -> None:
-    """Note that somebody takes the inputs out as a file; `format` is the ending of its name."""
+    """Record that a person downloads the inputs. `format` is the ending of the file name."""
     after = {"format": format, "inputs": prompt_set.input_count, "inputs_sha256": prompt_set.inputs_sha256}
     record_export("prompt_set.exported", by=by, object=prompt_set, after=after)
 
 
 @transaction.atomic
 def import_starter_set(folder: Path, *, by: Actor) -> list[str]:
-    """At the first start, keep `sets/starter_set.txt` of the folder, one prompt per line, as "Starter set".
+    """Create the "Starter set" from `sets/starter_set.txt` of the folder, one prompt per line, at the first start.
 
-    Does nothing once any set exists. Returns a sentence when the file is missing or cannot be used.
+    Does nothing if any set exists. Return a sentence if the file is missing or invalid.
     """
     LiveConfiguration.objects.select_for_update().get(pk=1)
     if PromptSet.objects.exists():
@@ -197,8 +198,9 @@ def import_starter_set(folder: Path, *, by: Actor) -> list[str]:
 def _fill(prompt_set: PromptSet, name: str, description: str, inputs: Sequence[str]) -> None:
     checked = check(Line(number, text) for number, text in enumerate(inputs, start=1))
     if checked.problems:
-        told = [f"Input {each.line}: {each.message}" if each.line else each.message for each in checked.problems[:10]]
-        raise ValidationError({"inputs": told})
+        problems = checked.problems[:10]
+        messages = [f"Input {each.line}: {each.message}" if each.line else each.message for each in problems]
+        raise ValidationError({"inputs": messages})
     prompt_set.name = " ".join(name.split())
     prompt_set.description = description.strip()
     prompt_set.inputs = checked.inputs
@@ -208,12 +210,12 @@ def _fill(prompt_set: PromptSet, name: str, description: str, inputs: Sequence[s
     try:
         with transaction.atomic():
             prompt_set.save()
-    except IntegrityError:  # of two who take the same name at the same moment, one is told
+    except IntegrityError:  # another person took the same name at the same moment
         prompt_set.validate_unique()
         raise
 
 
-def _told(prompt_set: PromptSet) -> dict[str, object]:
+def _audit_values(prompt_set: PromptSet) -> dict[str, object]:
     return {
         "name": prompt_set.name,
         "description": prompt_set.description,

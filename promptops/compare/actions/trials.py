@@ -1,8 +1,8 @@
-"""Running the trials of comparisons: claimed one by one, so that several servers, and one that died, do none twice.
+"""Run the trials of comparisons. Servers claim trials, so that no trial is answered twice, even if a server dies.
 
-A claim is renewed while its trial runs. A server that dies stops renewing; another server that has seen no renewal for
-`CLAIM_SECONDS` by its own monotonic clock frees the trial. The machine's clock can be set back or forward and decides
-nothing about claims. The answer and the trial's end are kept in one transaction, and only by the holder of the claim.
+A server renews its claims while the trials run. If it dies, it renews no more. Another server that has seen no renewal
+for `CLAIM_SECONDS` by its own monotonic clock frees the trial. Setting the machine's clock back or forward does not
+affect claims. The answer and the end of its trial are saved in one transaction, and only if the claim is still valid.
 """
 
 import asyncio
@@ -46,29 +46,30 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
 IDLE_SECONDS = 10.0
-"""Without a comparison the runner looks this often by itself, and else when it is woken (`Runner.wake`)."""
+"""How often an idle runner checks for work, unless it is woken (`Runner.wake`)."""
 
 CLAIM_SECONDS = 15.0
 RENEW_SECONDS = 4.0
-TOLD_SECONDS = 1.0
-"""Pages hear of a comparison that goes on at most this often."""
+HINT_SECONDS = 1.0
+"""Pages receive a hint about a running comparison at most this often."""
 
 GATHER_SECONDS = 0.05
-"""A place that got free at a provider waits so long for others, so that they are claimed together."""
+"""The runner waits this long after a trial ends, so that several trials are claimed together."""
 
 CALLS_AT_ONCE = 4
-"""Of one provider, in one server; at most half of the provider's own limit, so that the show goes on beside it."""
+"""Calls to one provider from one server; at most half of the provider's limit, to leave room for live traffic."""
 
 NO_ROOM = frozenset({"busy", "rate_limited"})
 CHANGED = (
-    "This provider is gone, or its kind or address was changed since the comparison began. Start a new comparison."
+    "This provider was removed, or its kind or address was changed after the comparison started. "
+    "Start a new comparison."
 )
 MAX_TRIES = 20
-"""How often a trial is tried again for which the provider had no room, a few seconds apart."""
+"""How often a trial is retried if its provider has no room, a few seconds apart."""
 
 
 class ClaimLost(Exception):
-    """Another process has claimed the trial meanwhile; its answer counts, not this one."""
+    """Another process has claimed the trial meanwhile. That process's answer counts, not this one."""
 
 
 Claim = tuple[str, datetime]
@@ -76,20 +77,20 @@ Claim = tuple[str, datetime]
 
 
 class ClaimWatch:
-    """Notices claims that nobody renews. `clock` returns seconds and must be monotonic."""
+    """Detects claims that nobody renews. `clock` returns seconds and must be monotonic."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._seen: dict[Claim, float] = {}
 
     def dead(self, claims: Iterable[Claim]) -> list[Claim]:
-        """Return those of the present claims that have not changed for CLAIM_SECONDS."""
+        """Return those of the current claims that have not changed for CLAIM_SECONDS."""
         now = self._clock()
         self._seen = {claim: self._seen.get(claim, now) for claim in claims}
         return [claim for claim, since in self._seen.items() if now - since >= CLAIM_SECONDS]
 
     def start_over(self) -> None:
-        """Forget what was seen, as after an outage of the database in which nobody could renew a claim."""
+        """Restart the time of every claim, because nobody could renew claims during a database outage."""
         self._seen = {}
 
 
@@ -97,44 +98,44 @@ RUNNERS: "weakref.WeakSet[Runner]" = weakref.WeakSet()  # of this process; `comp
 
 
 class Runner:
-    """Runs trials for ever, some at once, in one event loop."""
+    """Runs trials until it is canceled, several at a time, in one event loop."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._watch = ClaimWatch(clock)
         self._claim = str(uuid.uuid4())
         self._running: dict[asyncio.Task[None], Trial] = {}
-        self._told: dict[int, float] = {}
+        self._hinted: dict[int, float] = {}  # by comparison: when pages last received a hint
         self._thread = DatabaseThread("comparisons")
-        self._looked = 0.0  # when it last wanted to see the claims
-        self._saw = 0.0  # when it last saw them
+        self._checked = 0.0  # when it last tried to read the claims
+        self._read = 0.0  # when it last read them
         self._has_work = True
         self._woken = asyncio.Event()
         RUNNERS.add(self)
 
     def wake(self) -> None:
-        """Look now whether there is work. Call it in the runner's event loop."""
+        """Check for work now. Must be called in the runner's event loop."""
         self._woken.set()
 
     async def run(self) -> None:
-        """Until canceled. What goes wrong with the database is told once in a row, and tried again."""
-        told = False
+        """Run trials until canceled. Database errors are retried; only the first of several in a row is logged."""
+        is_logged = False
         renewed = time.monotonic()
         try:
             while True:
                 self._woken.clear()
                 try:
-                    await self._look_around()
-                    found = 0 if gate.closed else await self._start_more()
+                    await self._check_claims()
+                    running = 0 if gate.closed else await self._start_more()
                     if self._running and time.monotonic() - renewed > RENEW_SECONDS:
                         renewed = time.monotonic()
                         await self._thread.run(_renew, self._claim)
-                    told = False
+                    is_logged = False
                 except Exception as error:
-                    found, self._has_work = 0, True
-                    if not told:
-                        log.exception("Comparisons cannot go on (%s); trying again twice a second.", error)
-                        told = True
-                if found and self._running:
+                    running, self._has_work = 0, True
+                    if not is_logged:
+                        log.exception("Comparisons cannot continue (%s); retrying twice a second.", error)
+                        is_logged = True
+                if running and self._running:
                     await asyncio.wait(self._running, timeout=POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                     await asyncio.sleep(min(GATHER_SECONDS, POLL_SECONDS))
                 elif self._has_work:
@@ -148,18 +149,18 @@ class Runner:
             await asyncio.gather(*self._running, return_exceptions=True)
             await self._thread.close()
 
-    async def _look_around(self) -> None:
-        """Take back what nobody renews, and note the end of what is done, whoever ran its last trial.
+    async def _check_claims(self) -> None:
+        """Free trials whose claims nobody renews, and finish comparisons whose trials have all ended.
 
-        Claims of a comparison that was paused are work, too: a server that held them may have died.
+        Claims of a paused comparison are work, too: the server that holds them may have died.
         """
-        if time.monotonic() - self._looked < POLL_SECONDS:
+        if time.monotonic() - self._checked < POLL_SECONDS:
             return
-        self._looked = time.monotonic()
-        if self._looked - self._saw > RENEW_SECONDS:
+        self._checked = time.monotonic()
+        if self._checked - self._read > RENEW_SECONDS:
             self._watch.start_over()
-        has_claims = await self._thread.run(_take_back, self._watch)
-        self._saw = time.monotonic()
+        has_claims = await self._thread.run(_free_dead_claims, self._watch)
+        self._read = time.monotonic()
         running = await self._thread.run(_running)
         for comparison, has_trials in running:
             if not has_trials:
@@ -167,7 +168,7 @@ class Runner:
         self._has_work = has_claims or bool(running)
 
     async def _start_more(self) -> int:
-        """Claim what may run now, and start it. Returns how many are running."""
+        """Claim the trials that may run now, and start them. Return how many are running."""
         busy = Counter(trial.arm.provider_id for trial in self._running.values())
         snapshot = await live.acurrent()
         for trial in await self._thread.run(_claim_some, self._claim, busy):
@@ -183,26 +184,26 @@ class Runner:
             if spec is None:
                 await self._thread.run(record_run, plan, Outcome(RunStatus.FAILED, error=CHANGED))
             else:
-                async with aclosing(execute(plan)) as happenings:
-                    async for _ in happenings:
+                async with aclosing(execute(plan)) as run_events:
+                    async for _ in run_events:
                         pass
         except ClaimLost:
-            log.warning("Trial %d took so long that its claim was lost; it was claimed again.", trial.pk)
-        except Refused:  # the server is about to end
-            await self._thread.run(_give_back, trial.pk, self._claim)
+            log.warning("Trial %d lost its claim because it took too long; another process claimed it.", trial.pk)
+        except Refused:  # the server is shutting down
+            await self._thread.run(_release, trial.pk, self._claim)
         except Exception:
-            log.exception("Trial %d broke.", trial.pk)
-        await self._tell(trial.comparison_id)
+            log.exception("Trial %d failed unexpectedly.", trial.pk)
+        await self._hint(trial.comparison_id)
 
-    async def _tell(self, comparison: int) -> None:
+    async def _hint(self, comparison: int) -> None:
         now = time.monotonic()
-        if now - self._told.get(comparison, 0.0) >= TOLD_SECONDS:
-            self._told[comparison] = now
+        if now - self._hinted.get(comparison, 0.0) >= HINT_SECONDS:
+            self._hinted[comparison] = now
             await events.tell_pages(events.COMPARISON_CHANGED, comparison)
 
 
-def _take_back(watch: ClaimWatch) -> bool:
-    """Let trials wait again whose server has died. Returns whether any trial was claimed."""
+def _free_dead_claims(watch: ClaimWatch) -> bool:
+    """Free the trials whose server has died. Return whether any trial was claimed."""
     running = Trial.objects.filter(state=TrialState.RUNNING)
     claims = list(running.order_by().values_list("claim", "not_before").distinct())
     for claim, not_before in watch.dead(claims):
@@ -213,14 +214,14 @@ def _take_back(watch: ClaimWatch) -> bool:
 
 
 def _running() -> list[tuple[int, bool]]:
-    """Return the running comparisons, and whether each has a trial that has not ended."""
+    """Return the ids of the running comparisons, each with whether it has a trial that has not ended."""
     left = Trial.objects.filter(comparison=OuterRef("pk"), state__in=[TrialState.WAITING, TrialState.RUNNING])
     running = Comparison.objects.filter(state=ComparisonState.RUNNING)
     return list(running.values_list("pk", Exists(left)))
 
 
 def _claim_some(claim: str, busy: Counter[int | None]) -> list[Trial]:
-    """Claim the next trials of every running comparison, as many as each provider has room for."""
+    """Claim the next trials of all running comparisons, as many as each provider has room for."""
     now = timezone.now()
     arms: dict[int | None, list[Arm]] = {}
     running = Arm.objects.filter(comparison__state=ComparisonState.RUNNING).select_related("provider").defer("body")
@@ -230,16 +231,16 @@ def _claim_some(claim: str, busy: Counter[int | None]) -> list[Trial]:
     waiting = Trial.objects.filter(~delayed(now), state=TrialState.WAITING)
     for provider_id, its_arms in arms.items():
         if (room := _calls_at_once(its_arms[0].provider) - busy[provider_id]) > 0:
-            # Named by its comparisons, too, which have an index in the order of the trials.
+            # The filter by comparison lets the database use the index on comparison and state.
             mine = waiting.filter(comparison__in={arm.comparison_id for arm in its_arms}, arm__in=its_arms)
             wanted += mine.order_by("comparison", "pk").values_list("pk", flat=True)[:room]
     if not wanted:
         return []
-    # Unless another server was faster: a claimed trial waits no more.
+    # `waiting` excludes trials that another server has claimed meanwhile.
     ends = now + timedelta(seconds=CLAIM_SECONDS)
     waiting.filter(pk__in=wanted).update(state=TrialState.RUNNING, claim=claim, not_before=ends)
     claimed = Trial.objects.filter(pk__in=wanted, state=TrialState.RUNNING, claim=claim, not_before=ends)
-    # Many trials of few arms, whose texts are long: each is loaded once.
+    # There are many trials of few arms with long texts, so each arm is loaded once.
     arms_with = Arm.objects.select_related("template", "version", "provider").defer("version__body")
     related = claimed.select_related("input").prefetch_related(
         Prefetch("arm", arms_with), Prefetch("comparison", Comparison.objects.select_related("user"))
@@ -249,7 +250,7 @@ def _claim_some(claim: str, busy: Counter[int | None]) -> list[Trial]:
 
 def _calls_at_once(provider: Provider | None) -> int:
     if provider is None:
-        return CALLS_AT_ONCE  # they fail at once
+        return CALLS_AT_ONCE  # trials without a provider fail immediately
     if provider.kind_spec.embedded:
         return 1
     return min(CALLS_AT_ONCE, max(1, (provider.max_concurrent or CALLS_AT_ONCE * 2) // 2))
@@ -260,14 +261,14 @@ def _renew(claim: str) -> None:
     Trial.objects.filter(claim=claim, state=TrialState.RUNNING).update(not_before=ends)
 
 
-def _give_back(trial_id: int, claim: str) -> None:
+def _release(trial_id: int, claim: str) -> None:
     Trial.objects.filter(pk=trial_id, claim=claim, state=TrialState.RUNNING).update(
         state=TrialState.WAITING, claim="", not_before=timezone.now()
     )
 
 
 def _spec(trial: Trial) -> ProviderSpec | None:
-    """How to reach the arm's provider, with today's key and the model of then; None when it is not what it was."""
+    """Return the arm's provider with today's key and the arm's model, or None if its kind or address has changed."""
     arm = trial.arm
     provider = arm.provider
     if provider is None or (provider.kind, provider.base_url) != (arm.provider_kind, arm.provider_url):
@@ -276,7 +277,7 @@ def _spec(trial: Trial) -> ProviderSpec | None:
 
 
 def _plan(trial: Trial, spec: ProviderSpec | None, snapshot: Snapshot, claim: str) -> RunPlan:
-    """One provider, no fallback: another one's answer would be counted as this arm's."""
+    """Return the plan of the run, without a fallback: another provider's answer would count as this arm's."""
     arm, comparison = trial.arm, trial.comparison
     operation = comparison.operation
     return RunPlan(
@@ -296,37 +297,37 @@ def _plan(trial: Trial, spec: ProviderSpec | None, snapshot: Snapshot, claim: st
 
 
 def _end(trial: Trial, run: Run, error_kind: str, claim: str) -> None:
-    """End the trial in the transaction that keeps its run, or put it back when it was not the arm that failed."""
+    """End the trial in the transaction that saves its run, or let it wait again if the arm is not to blame."""
     if not transaction.get_connection().in_atomic_block:
-        raise RuntimeError("A trial ends in the transaction that keeps its run.")
-    held = Trial.objects.filter(pk=trial.pk, claim=claim, state=TrialState.RUNNING)
+        raise RuntimeError("A trial must end in the transaction that saves its run.")
+    claimed = Trial.objects.filter(pk=trial.pk, claim=claim, state=TrialState.RUNNING)
     now = timezone.now()
     if run.status == RunStatus.CANCELED:
-        ended = held.update(state=TrialState.WAITING, claim="", not_before=now)
+        updated = claimed.update(state=TrialState.WAITING, claim="", not_before=now)
     elif error_kind in NO_ROOM and trial.tries < MAX_TRIES:
         later = now + min(timedelta(seconds=2**trial.tries), LONGEST_DELAY)
-        ended = held.update(state=TrialState.WAITING, claim="", not_before=later, tries=F("tries") + 1)
+        updated = claimed.update(state=TrialState.WAITING, claim="", not_before=later, tries=F("tries") + 1)
     elif run.status == RunStatus.SUCCEEDED:
-        ended = held.update(state=TrialState.SUCCEEDED, run=run, finished_at=now, **_measured(run))
+        updated = claimed.update(state=TrialState.SUCCEEDED, run=run, finished_at=now, **_measured(run))
     else:
-        ended = held.update(state=TrialState.FAILED, run=run, finished_at=now)
-    if not ended:
+        updated = claimed.update(state=TrialState.FAILED, run=run, finished_at=now)
+    if not updated:
         raise ClaimLost
 
 
 def _measured(run: Run) -> dict[str, Any]:
-    """Return what is counted of an answer, by the trial's fields.
+    """Return the measures of an answer by the names of the trial's fields.
 
-    An answer need only have the words of its input where the operation keeps the subject.
+    "Subject kept" is measured only if the answers of the operation should keep the subject of their input.
     """
     spec = run.operation_spec
     alternatives = parse_alternatives(run.output, len(run.output)) if spec.offers_alternatives else []
-    given = run.input if spec.keeps_subject else None
-    fields = asdict(measure(given, run.output, alternatives=alternatives)) | {"answer_hash": run.answer_hash}
+    input_text = run.input if spec.keeps_subject else None
+    fields = asdict(measure(input_text, run.output, alternatives=alternatives)) | {"answer_hash": run.answer_hash}
     return fields | ({"alternatives": min(len(alternatives), 32_767)} if spec.offers_alternatives else {})
 
 
 @erases_with_runs
-def _forget_answers(runs: QuerySet[Run], is_expiry: bool) -> None:
-    """Take the trials of erased runs out of the votes: nobody can compare what is gone."""
+def _forget_hashes(runs: QuerySet[Run], is_expiry: bool) -> None:
+    """Exclude the trials of erased runs from voting, because their answers can no longer be read."""
     Trial.objects.filter(run__in=runs).update(answer_hash=None)

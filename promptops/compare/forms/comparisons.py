@@ -1,4 +1,4 @@
-"""The form that starts a comparison: what is compared, on which inputs, how often."""
+"""The form that starts a comparison: its name, arms, inputs and repeats. The limits are in `actions.comparisons`."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,7 +22,7 @@ from promptops.texts.numbers import whole_number
 
 
 class ArmForm(forms.Form):
-    """One arm: a version or the person's own draft, one provider, and settings that differ from the version's."""
+    """One arm: a version or the person's own draft, one provider, and settings that override the text's."""
 
     text = forms.ChoiceField(label="Text", required=False)
     provider = forms.ModelChoiceField(Provider.objects.none(), label="Provider", empty_label=None)
@@ -36,11 +36,11 @@ class ArmForm(forms.Form):
         self.user = user
         self.fields["text"].choices = texts  # type: ignore[attr-defined]
         self.fields["provider"].queryset = Provider.objects.all()  # type: ignore[attr-defined]
-        if gone:  # never another one in its place without being asked
+        if gone:  # do not select another provider silently
             self.fields["provider"].empty_label = "its provider was removed: choose one"  # type: ignore[attr-defined]
 
     def choice(self) -> ArmChoice | None:
-        """The arm, or None where no text is chosen. Raises ValidationError for a text that is gone."""
+        """Return the arm, or None if no text is chosen. Raises ValidationError if the chosen draft no longer exists."""
         chosen = self.cleaned_data.get("text")
         if not chosen:
             return None
@@ -54,7 +54,7 @@ class ArmForm(forms.Form):
         if which == "draft":
             draft = Draft.objects.filter(template=template, user=self.user).first()
             if draft is None:
-                raise ValidationError(f"Your draft of {template.name} is gone. Choose a version.")
+                raise ValidationError(f"Your draft of {template.name} no longer exists. Choose a version.")
             content = Content(**draft.content)
         else:
             version = template.versions.get(number=whole_number(which) or 0)
@@ -62,13 +62,13 @@ class ArmForm(forms.Form):
         return ArmChoice(template, version, self._own(content), self.cleaned_data["provider"])
 
     def _own(self, content: Content) -> Content:
-        """The content with the settings that were typed for this arm."""
+        """Return the content with the settings that were typed for this arm."""
         typed: dict[str, Any] = {name: self.cleaned_data.get(name) for name in PARAMETERS}
         return replace(content, **{name: value for name, value in typed.items() if not is_unset(value)})
 
     @property
     def settings(self) -> list[forms.BoundField]:
-        """Return the fields of the settings that may differ from the text's own."""
+        """Return the fields of the settings that may override the text's."""
         return [self[name] for name in PARAMETERS]
 
 
@@ -76,7 +76,9 @@ class ComparisonForm(forms.Form):
     """Name, inputs and repeats, with a form for each of the four arms."""
 
     name = forms.CharField(max_length=100)
-    note = forms.CharField(label="Why", required=False, max_length=300, help_text="What you want to find out.")
+    note = forms.CharField(
+        label="Why", required=False, max_length=300, help_text="The question that you want to answer."
+    )
     prompt_set = forms.ModelChoiceField(PromptSet.objects.none(), label="Prompt set", empty_label=None)
     repeats = forms.IntegerField(
         initial=1, min_value=1, max_value=MAX_REPEATS, help_text="Answers of each arm to each input."
@@ -86,7 +88,7 @@ class ComparisonForm(forms.Form):
     def __init__(
         self, data: Any = None, *, operation: OperationSpec, user: User, repeated: Comparison | None = None
     ) -> None:
-        """`repeated` is the comparison whose arms, inputs and settings are offered as they were."""
+        """Fill the form. `repeated` is a comparison to repeat with its arms, inputs and settings as they were."""
         super().__init__(data)
         self.operation = operation
         self.repeated = repeated
@@ -99,8 +101,8 @@ class ComparisonForm(forms.Form):
         pinned = list(repeated.arms.select_related("template", "version", "provider")) if repeated else []
         if repeated:
             self._repeat(repeated)
-            then = [(f"arm:{arm.pk}", f"{arm.letter}: {arm.text_label}") for arm in pinned]
-            texts.insert(1, (f"As in {repeated.name}", then))
+            pinned_texts = [(f"arm:{arm.pk}", f"{arm.letter}: {arm.text_label}") for arm in pinned]
+            texts.insert(1, (f"As in {repeated.name}", pinned_texts))
         first = [value for value, _ in _flat(texts) if value]
         provider = Provider.objects.filter(enabled=True).first()
         self.arms = [
@@ -110,7 +112,7 @@ class ComparisonForm(forms.Form):
                 texts=texts,
                 user=user,
                 required=place < MIN_ARMS,
-                initial=_of_arm(pinned[place])
+                initial=_initial(pinned[place])
                 if place < len(pinned)
                 else {
                     "text": first[place] if not repeated and place < min(MIN_ARMS, len(first)) else "",
@@ -125,21 +127,21 @@ class ComparisonForm(forms.Form):
         count = repeated.inputs.count()
         field = self.fields["prompt_set"]
         field.required = False
-        field.empty_label = f"The same {count} of {repeated.inputs_from}, as they were then"  # type: ignore[attr-defined]
+        field.empty_label = f"{repeated.inputs_from} (copy of the {count} inputs)"  # type: ignore[attr-defined]
         self.initial.update(name=f"{repeated.name[:92]}, again", note=repeated.note, repeats=repeated.repeats)
         if repeated.count:
             self.initial["count"] = repeated.count
 
     @property
     def inputs(self) -> list[str]:
-        """Those of the chosen set, or of the comparison that is repeated."""
+        """Return the inputs of the chosen set, or of the comparison that is repeated."""
         if self.cleaned_data["prompt_set"] is not None:
             return list(self.cleaned_data["prompt_set"].inputs)
         return list(self.repeated.inputs.values_list("text", flat=True)) if self.repeated else []
 
     @property
     def inputs_from(self) -> str:
-        """Where they come from, by name."""
+        """Return the name of the set that the inputs come from."""
         chosen = self.cleaned_data["prompt_set"]
         return chosen.name if chosen is not None else self.repeated.inputs_from if self.repeated else ""
 
@@ -147,11 +149,11 @@ class ComparisonForm(forms.Form):
         return all([super().is_valid(), *(arm.is_valid() for arm in self.arms)])
 
     def choices(self) -> list[ArmChoice]:
-        """The arms that were filled in. Raises ValidationError."""
+        """Return the arms that were filled in. Raises ValidationError."""
         return [choice for arm in self.arms if (choice := arm.choice()) is not None]
 
 
-def _of_arm(arm: Arm) -> dict[str, Any]:
+def _initial(arm: Arm) -> dict[str, Any]:
     return {
         "text": f"arm:{arm.pk}",
         "provider": arm.provider_id,

@@ -1,7 +1,7 @@
 """Comparisons: two to four arms answer the same inputs.
 
-What a comparison uses is copied into it when it starts: texts, settings, model ids and inputs. What is edited
-afterwards changes nothing in it, and it can be repeated.
+A comparison copies what it uses when it starts: texts, settings, model ids and inputs. Later edits change nothing in
+it, so it can be repeated.
 """
 
 from datetime import datetime, timedelta
@@ -19,7 +19,7 @@ from promptops.prompts.models.templates import Parameters
 LETTERS = "ABCD"
 
 LONGEST_DELAY = timedelta(seconds=30)
-"""How long a trial waits at most before it is retried."""
+"""The longest time that a trial waits before it is retried."""
 
 
 def delayed(now: datetime) -> Q:
@@ -63,7 +63,7 @@ class Comparison(models.Model):
 
 
 class Arm(Parameters):
-    """A text with its settings, asked of one provider. `version` is None for a draft."""
+    """A prompt text with its settings on one provider. `version` is None for a draft."""
 
     comparison = models.ForeignKey(Comparison, models.CASCADE, related_name="arms")
     position = models.PositiveSmallIntegerField()
@@ -88,27 +88,27 @@ class Arm(Parameters):
 
     @property
     def content(self) -> Content:
-        """Return what the arm asks, with every setting decided."""
+        """Return the text with all its settings; no setting is left open."""
         return Content(**values_of(self))
 
     @property
     def letter(self) -> str:
-        """What pages call it: A to D."""
+        """Return the name of the arm on pages: A to D."""
         return LETTERS[self.position]
 
     @property
     def label(self) -> str:
-        """What it is, in words."""
+        """Return the text and the provider in words, such as "enhance v3 on groq"."""
         return f"{self.text_label} on {self.provider_name}"
 
     @property
     def text_label(self) -> str:
-        """Its text, in words."""
+        """Return the text in words, such as "enhance v3" or "enhance draft"."""
         return f"{self.template.name} {f'v{self.version.number}' if self.version else 'draft'}"
 
 
 class ComparisonInput(models.Model):
-    """One input, frozen."""
+    """One input as it was when the comparison started."""
 
     comparison = models.ForeignKey(Comparison, models.CASCADE, related_name="inputs")
     position = models.PositiveSmallIntegerField()
@@ -123,7 +123,7 @@ class ComparisonInput(models.Model):
 
 
 class Trial(models.Model):
-    """One arm's answer to one input. Whoever runs it claims it first, and renews the claim until it has ended."""
+    """One arm's answer to one input. A server claims the trial, and renews the claim until the trial has ended."""
 
     comparison = models.ForeignKey(Comparison, models.CASCADE, related_name="trials")
     arm = models.ForeignKey(Arm, models.CASCADE, related_name="trials")
@@ -135,7 +135,7 @@ class Trial(models.Model):
     not_before = models.DateTimeField(default=timezone.now, help_text="Of a claimed one: when the claim ends.")
     finished_at = models.DateTimeField(null=True, blank=True)
     run = models.OneToOneField("Run", models.PROTECT, null=True, blank=True, related_name="trial")
-    # What `promptops.stats.measures` counted when the trial ended; None for failed and for older trials.
+    # The figures of `promptops.stats.measures`, counted when the trial ended; None for failed and for older trials.
     characters = models.PositiveIntegerField(null=True, blank=True)
     words = models.PositiveIntegerField(null=True, blank=True)
     subject_kept = models.FloatField(null=True, blank=True, help_text="Share of the input's content words, 0 to 1.")
@@ -159,7 +159,7 @@ class Trial(models.Model):
         ]
         indexes = [
             models.Index(fields=["comparison", "state"], name="trial_comparison_state"),
-            # All that counting ballots reads: it goes through the index alone.
+            # Holds every column that counting ballots needs, so that the count reads no row.
             models.Index(
                 fields=["comparison", "input", "repeat", "answer_hash", "arm"],
                 name="trial_ballots",
@@ -174,8 +174,8 @@ class Trial(models.Model):
 class Vote(models.Model):
     """One person's blind choice between two arms' answers to one input; each person has one for each such pair.
 
-    `first` is the arm with the smaller position. Which of them stood on the left was different for every voter and
-    input; it is kept, so that a liking for one side can be seen.
+    `first` is the arm with the smaller position. Sides are shuffled for every voter and input; `first_on_left` is
+    stored so that a voter's preference for one side can be detected.
     """
 
     comparison = models.ForeignKey(Comparison, models.CASCADE, related_name="votes")

@@ -1,4 +1,4 @@
-"""Named lists of inputs. A comparison takes a copy, so that a set may change afterwards."""
+"""Named lists of inputs. A comparison copies the inputs, so a set may change afterwards."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from django.utils import timezone
 
 
 class PromptSet(models.Model):
-    """Inputs to compare versions and providers on; each stands in the list once. Fit for any operation."""
+    """Distinct inputs to compare versions and providers on. A set fits any operation."""
 
     name = models.CharField(
         max_length=80, unique=True, error_messages={"unique": "A prompt set of that name exists. Choose another name."}
@@ -33,5 +33,5 @@ class PromptSet(models.Model):
 
 
 def inputs_sha256(inputs: Sequence[str]) -> str:
-    """SHA-256 (hex) of the inputs as a JSON list in UTF-8, without blanks between its items."""
+    """Return the SHA-256 (hex) of the inputs as a JSON list in UTF-8, without blanks between its items."""
     return hashlib.sha256(json.dumps(list(inputs), separators=(",", ":"), ensure_ascii=False).encode()).hexdigest()

@@ -1,4 +1,7 @@
-"""Comparisons as pages show them."""
+"""Comparisons as pages show them: the list, the progress, the texts to choose from, and the estimate before the start.
+
+Answers are in `matrix`, votes in `votes`, verdicts and measures in modules of those names.
+"""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -17,13 +20,13 @@ from promptops.runs.enums import RunStatus
 from promptops.texts.numbers import estimate_tokens
 
 RECENT = timedelta(minutes=2)
-"""The time left is told from the trials that ended within this time."""
+"""The remaining time is estimated from the trials that ended within this time."""
 MASKED_ERROR = "the error is masked, since it may quote the input"
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a comparison is. `seconds_left` is None until it can be told."""
+    """The progress of a comparison. `seconds_left` is None until it can be estimated."""
 
     total: int
     succeeded: int
@@ -31,23 +34,23 @@ class Progress:
     running: int
     waiting: int
     delayed: int
-    """Of the waiting ones, those for which their provider had no room the last time."""
+    """The waiting trials whose provider had no room the last time."""
     seconds_left: float | None
 
     @property
     def milliseconds_left(self) -> float | None:
-        """For the page's filter, which takes milliseconds."""
+        """Return the remaining time in milliseconds, the unit of the template filter `duration`."""
         return None if self.seconds_left is None else self.seconds_left * 1000
 
     @property
     def ended(self) -> int:
-        """Trials that have their answer or their error."""
+        """Return how many trials have an answer or an error."""
         return self.succeeded + self.failed
 
 
 @dataclass(frozen=True)
 class ArmProgress:
-    """One arm and its trials."""
+    """One arm with the counts of its trials."""
 
     arm: Arm
     succeeded: int
@@ -57,7 +60,7 @@ class ArmProgress:
 
 
 def listed() -> QuerySet[Comparison]:
-    """All comparisons, newest first, each with `total` and `ended`: trials, and those that ended."""
+    """Return all comparisons, newest first, each with `total` trials and `ended` trials."""
     ended = Q(trials__state__in=[TrialState.SUCCEEDED, TrialState.FAILED])
     return Comparison.objects.annotate(
         total=Count("trials"),
@@ -65,13 +68,13 @@ def listed() -> QuerySet[Comparison]:
     ).order_by("-id")
 
 
-def found(pk: int) -> Comparison:
-    """One comparison, or Comparison.DoesNotExist."""
+def comparison_by_id(pk: int) -> Comparison:
+    """Return the comparison. Raises Comparison.DoesNotExist."""
     return Comparison.objects.select_related("user").get(pk=pk)
 
 
 def arms(comparison: Comparison) -> list[ArmProgress]:
-    """The arms with the counts of their trials and what went wrong last, in three queries."""
+    """Return the arms with the counts of their trials and their last errors, in three queries."""
     counts: dict[int, Counter[str]] = {}
     newest: dict[int, int] = {}
     rows = (
@@ -83,10 +86,10 @@ def arms(comparison: Comparison) -> list[ArmProgress]:
         counts.setdefault(row["arm"], Counter())[row["state"]] = row["trials"]
         if row["run"]:
             newest[row["arm"]] = row["run"]
-    told = ("arm", "run__error", "run__input_masked", "run__status")
+    fields = ("arm", "run__error", "run__input_masked", "run__status")
     errors = {
         arm: MASKED_ERROR if error and masked and status != RunStatus.BLOCKED else error
-        for arm, error, masked, status in Trial.objects.filter(run__in=newest.values()).values_list(*told)
+        for arm, error, masked, status in Trial.objects.filter(run__in=newest.values()).values_list(*fields)
     }
     return [
         ArmProgress(
@@ -101,7 +104,7 @@ def arms(comparison: Comparison) -> list[ArmProgress]:
 
 
 def progress(comparison: Comparison) -> Progress:
-    """How far it is, and about how long the rest takes at the pace of the last two minutes."""
+    """Return the progress, with the remaining time at the pace of the last two minutes."""
     now = timezone.now()
     recent = Q(finished_at__range=(now - RECENT, now))
     counts = comparison.trials.order_by().aggregate(
@@ -116,31 +119,28 @@ def progress(comparison: Comparison) -> Progress:
     )
     lately, since = counts.pop("lately"), counts.pop("since")
     left = counts["running"] + counts["waiting"]
-    return Progress(**counts, seconds_left=_left(left, lately, since, now) if _goes_on(comparison) else None)
+    is_running = comparison.state == ComparisonState.RUNNING
+    return Progress(**counts, seconds_left=_seconds_left(left, lately, since, now) if is_running else None)
 
 
-def _goes_on(comparison: Comparison) -> bool:
-    return comparison.state == ComparisonState.RUNNING
-
-
-def _left(left: int, lately: int, since: datetime | None, now: datetime) -> float | None:
-    """Seconds for `left` trials when `lately` of them took from `since` until now; unknown below 3."""
+def _seconds_left(left: int, lately: int, since: datetime | None, now: datetime) -> float | None:
+    """Return the seconds for `left` trials if `lately` trials took from `since` until now; None below 3 trials."""
     if lately < 3 or since is None:
         return None
     return left * (now - since).total_seconds() / lately
 
 
 TEXTS_OFFERED = 200
-"""Versions that the form offers, newest first: a list that can still be searched by typing."""
+"""The most versions that the form offers, newest first, so that the list can still be searched by typing."""
 
 
 def prompt_sets() -> QuerySet[PromptSet]:
-    """The sets that can be compared on, by name."""
+    """Return the sets that a comparison can use, by name."""
     return PromptSet.objects.filter(archived_at=None, input_count__gt=0).defer("inputs").order_by("name")
 
 
 def text_choices(operation: str, user: User) -> list[Any]:
-    """The texts of an operation for a select: by template, the person's draft first, then versions, newest first."""
+    """Return the texts of an operation as choices, by template: the person's draft, then versions, newest first."""
     groups: dict[str, list[tuple[str, str]]] = {}
     versions = Version.objects.filter(template__operation=operation, template__archived_at=None)
     rows = versions.order_by("-template__is_default", "template__name", "-number").values_list(
@@ -151,47 +151,45 @@ def text_choices(operation: str, user: User) -> list[Any]:
     ):
         groups.setdefault(draft[1], []).append((f"{draft[0]}:draft", f"{draft[1]}: your draft"))
     for template, name, number, note, live in rows[:TEXTS_OFFERED]:
-        told = f"{name} v{number}{' (live)' if number == live else ''}{f': {note[:60]}' if note else ''}"
-        groups.setdefault(name, []).append((f"{template}:{number}", told))
+        label = f"{name} v{number}{' (live)' if number == live else ''}{f': {note[:60]}' if note else ''}"
+        groups.setdefault(name, []).append((f"{template}:{number}", label))
     return [("", "none"), *groups.items()]
 
 
 def changed_since(comparison: Comparison) -> list[str]:
-    """What is not as it was when the comparison was made, in sentences for who wants to repeat it."""
-    told = []
+    """Return sentences about what has changed since the comparison started, for a person who repeats it."""
+    changes = []
     arms = comparison.arms.select_related("template", "provider")
     for arm in arms:
         provider = arm.provider
         if provider is None:
-            told.append(f"Arm {arm.letter}: {arm.provider_name} was removed. Choose another provider.")
+            changes.append(f"Arm {arm.letter}: {arm.provider_name} was removed. Choose another provider.")
         elif (provider.kind, provider.base_url) != (arm.provider_kind, arm.provider_url):
-            told.append(f"Arm {arm.letter}: the kind or address of {provider.name} was changed.")
+            changes.append(f"Arm {arm.letter}: the kind or address of {provider.name} was changed.")
         elif provider.model != arm.provider_model:
             was, now = (name or "the default" for name in (arm.provider_model, provider.model))
-            told.append(f"Arm {arm.letter}: the model of {provider.name} was {was} and is {now}.")
+            changes.append(f"Arm {arm.letter}: the model of {provider.name} was {was} and is {now}.")
         if arm.template.archived_at:
-            told.append(
-                f"Arm {arm.letter}: {arm.template.name} is archived by now; its text is kept here all the same."
-            )
+            changes.append(f"Arm {arm.letter}: {arm.template.name} is archived. The comparison still has its text.")
     prompt_set = PromptSet.objects.filter(name=comparison.inputs_from).first()
     if prompt_set is None or prompt_set.archived_at:
         gone = "archived" if prompt_set else "renamed"
-        told.append(f"The prompt set {comparison.inputs_from} was {gone} since; its inputs are kept here all the same.")
+        changes.append(f"The prompt set {comparison.inputs_from} was {gone}. The comparison still has its inputs.")
     elif prompt_set.inputs != list(comparison.inputs.values_list("text", flat=True)):
-        told.append(f"The prompt set {comparison.inputs_from} was changed since. Take its inputs as they were, or are.")
-    return told
+        changes.append(f"The prompt set {comparison.inputs_from} was changed. Choose its inputs of then or of now.")
+    return changes
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a comparison would take. `cost` is in USD, None where a provider has no prices."""
+    """The size of a comparison before its start. `cost` is in USD, None if a provider has no prices."""
 
     trials: int
     cost: float | None
 
 
 def estimate(arms: list[Any], inputs: list[str], repeats: int, max_tokens: int) -> Estimate:
-    """About what the arms (`actions.comparisons.ArmChoice`) would cost, if every answer took half of its tokens."""
+    """Estimate the cost of the arms (`actions.comparisons.ArmChoice`) if every answer uses half of its token limit."""
     cost: float | None = 0.0
     for arm in arms:
         provider = arm.provider

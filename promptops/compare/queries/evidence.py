@@ -1,17 +1,19 @@
-"""What a comparison says by now, as a release keeps it for its reason: the figures of the verdict page, in short."""
+"""The evidence that a release keeps with its reason: the figures of the verdict page at that moment, in short."""
 
 from typing import Any
 
 from promptops.compare.models import Arm, Comparison
-from promptops.compare.queries.verdicts import Pair, measured, named, verdicts
+from promptops.compare.queries.arm_names import named_arms
+from promptops.compare.queries.measures import measured
+from promptops.compare.queries.verdicts import Pair, verdicts
 
 
-def of(comparison: Comparison, arm: Arm) -> dict[str, Any]:
-    """Plain values: `arm` its letter, `line` one sentence about it, `arms` the figures of all.
+def evidence_for(comparison: Comparison, arm: Arm) -> dict[str, Any]:
+    """Return plain values: `arm` is its letter, `line` one sentence about it, `arms` the figures of all arms.
 
-    Times are milliseconds, `cost` is USD for 1,000 answers, None without prices.
+    Times are milliseconds. `cost` is USD for 1,000 answers, None without prices.
     """
-    arms = named(comparison)
+    arms = named_arms(comparison)
     pairs = verdicts(comparison, arms).pairs
     lines = [_line(pair) for pair in pairs if arm in (pair.first.arm, pair.second.arm) and pair.votes]
     return {
@@ -39,5 +41,5 @@ def _line(pair: Pair) -> str:
     )
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

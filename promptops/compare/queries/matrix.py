@@ -1,4 +1,7 @@
-"""The answers of a comparison, inputs by arms: a page of them, filtered, with what differs marked; and one pair."""
+"""The answers of a comparison as a matrix of inputs by arms: pages of it, filters, marked differences, and one pair.
+
+Counting answers for the verdict is done in `answer_counts`.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,15 +22,15 @@ from promptops.runs.models import Attempt, SafetyCheck
 from promptops.texts.diffs import Budget, Piece, marked
 
 ROWS = 20
-"""On one page, a row for each repeat of an input: up to 80 answers of a few hundred words."""
+"""The rows on one page, one for each repeat of an input: up to 80 answers of a few hundred words."""
 
 SHOWN_CHARACTERS = 4_000
-"""Of an answer in the matrix; the page of a pair has all of it."""
+"""The characters of an answer in the matrix; the page of a pair shows the whole answer."""
 
 ARM_FIELDS = ("comparison", "position", *PARAMETERS, "provider_name")
 
 STEPS = 1_000_000
-"""Of comparing words for one page; what is left then is compared more coarsely."""
+"""The steps for comparing words on one page. When they are used up, the rest is compared more coarsely."""
 
 SHOWS = {
     "": "all inputs",
@@ -40,14 +43,14 @@ SHOWS = {
 
 @dataclass(frozen=True)
 class Filters:
-    """What the matrix is narrowed to: one of SHOWS, and words in inputs and answers."""
+    """The filters of the matrix: one of SHOWS, and words in inputs and answers."""
 
     show: str = ""
     search: str = ""
 
 
 class Answer(NamedTuple):
-    """What a cell tells of one trial, in the order of FIELDS. The text is cut a little beyond `SHOWN_CHARACTERS`."""
+    """A trial as a cell shows it, in the order of FIELDS. The text ends one character after `SHOWN_CHARACTERS`."""
 
     trial: int
     input: int
@@ -71,15 +74,17 @@ class Answer(NamedTuple):
 
     @property
     def readable(self) -> bool:
-        """Whether it has a text that pages show."""
+        """Return whether pages may show the text of the answer."""
         return self.state == TrialState.SUCCEEDED and not self.erased_at and not self.output_masked
 
     @property
     def shown(self) -> str:
+        """Return the part of the text that the matrix shows."""
         return self.text[:SHOWN_CHARACTERS]
 
     @property
     def cut(self) -> bool:
+        """Return whether the matrix shows only a part of the text."""
         return len(self.text) > SHOWN_CHARACTERS
 
 
@@ -92,21 +97,21 @@ FIELDS = (
 
 @dataclass(frozen=True)
 class Cell:
-    """One arm's answer (None: there is no trial); pieces of kind `insert` are not in the base arm's answer."""
+    """One arm's answer, None without a trial. Pieces of kind `insert` are not in the base arm's answer."""
 
     letter: str
     number: int
-    """Of its input, from 1."""
+    """The number of the input, from 1."""
     answer: Answer | None
     pieces: tuple[Piece, ...] = ()
     waits: bool = False
-    """Whether it may still change: its trial has not ended, or the one that it is compared with."""
+    """The cell may still change: its trial has not ended, or the base arm's trial has not."""
     checks: Sequence[SafetyCheck] = ()
-    """What the safety filter did not allow."""
+    """The checks in which the safety filter did not allow a text."""
 
     @property
     def unjudged(self) -> bool:
-        """Whether a text was blocked because it could not be judged."""
+        """Return whether a text was blocked because the filter could not judge it."""
         return any(check.blocked and check.decision == VerdictDecision.UNAVAILABLE for check in self.checks)
 
 
@@ -122,17 +127,17 @@ class Row:
 
     @property
     def masked(self) -> bool:
-        """Whether the safety filter masks the input, in any of its runs here."""
+        """Return whether the safety filter masks the input in any of its runs here."""
         return any(cell.answer is not None and cell.answer.input_masked for cell in self.cells)
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """One page of inputs by arms. `found` is how many inputs match; `base` the arm that others are compared with."""
+    """One page of inputs by arms. `matches` inputs match the filters; others are compared with the arm `base`."""
 
     arms: list[Arm]
     rows: list[Row]
-    found: int
+    matches: int
     page: int
     pages: int
     base: Arm | None
@@ -140,11 +145,11 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two arms' answers to one input, and the numbers of the inputs before and after it that match the filters."""
+    """Two arms' answers to one input, with the numbers of the previous and next inputs that match the filters."""
 
     input: ComparisonInput
     masked: bool
-    """Whether the safety filter masks the input, in any of its runs here."""
+    """The safety filter masks the input in one of its runs here."""
     repeat: int
     first: Trial
     second: Trial
@@ -152,46 +157,46 @@ class Pair:
     previous: int | None
     next: int | None
     place: int
-    found: int
+    matches: int
     choices: dict[str, int]
-    """How often the two were voted on, by choice; the first is the arm with the earlier letter."""
+    """The number of votes on the two arms by choice; the first arm is the one with the earlier letter."""
 
     @property
     def differences(self) -> bool:
-        """Whether both have an answer that pages show."""
+        """Return whether pages may show both answers, so that they can be compared."""
         return readable(self.first) and readable(self.second)
 
     @property
     def votes(self) -> list[tuple[str, int]]:
-        """The choices in words with their counts."""
+        """Return the choices in words with their counts."""
         low, high = sorted((self.first.arm.letter, self.second.arm.letter))
         words = {Choice.FIRST: f"for {low}", Choice.SECOND: f"for {high}", Choice.TIE: "tie", Choice.NEITHER: "neither"}
-        return [(told, self.choices[choice]) for choice, told in words.items() if choice in self.choices]
+        return [(label, self.choices[choice]) for choice, label in words.items() if choice in self.choices]
 
 
 def inputs(comparison: Comparison, filters: Filters) -> QuerySet[ComparisonInput]:
-    """The inputs that match, in their order."""
-    found = comparison.inputs.all()
+    """Return the inputs that match the filters, in their order."""
+    matching = comparison.inputs.all()
     ended = Trial.objects.filter(comparison=comparison).order_by()
     if filters.search:
         answered = ended.filter(input=OuterRef("pk"), run__output_masked=False, run__output__icontains=filters.search)
         masked = ended.filter(input=OuterRef("pk"), run__input_masked=True)
-        found = found.filter((Q(text__icontains=filters.search) & ~Exists(masked)) | Exists(answered))
+        matching = matching.filter((Q(text__icontains=filters.search) & ~Exists(masked)) | Exists(answered))
     if filters.show == "failed":
-        found = found.filter(pk__in=ended.filter(state=TrialState.FAILED).values("input"))
+        matching = matching.filter(pk__in=ended.filter(state=TrialState.FAILED).values("input"))
     elif filters.show == "blocked":
-        found = found.filter(pk__in=ended.filter(run__status=RunStatus.BLOCKED).values("input"))
+        matching = matching.filter(pk__in=ended.filter(run__status=RunStatus.BLOCKED).values("input"))
     elif filters.show == "different":
         answers = ended.filter(answer_hash__isnull=False).values("input", "repeat")
         unlike = answers.annotate(low=Min("answer_hash"), high=Max("answer_hash")).exclude(low=F("high"))
-        found = found.filter(pk__in=unlike.values("input"))
+        matching = matching.filter(pk__in=unlike.values("input"))
     elif filters.show == "disagreeing":
-        found = found.filter(pk__in=_disagreeing(comparison).values("input"))
-    return found
+        matching = matching.filter(pk__in=_disagreeing(comparison).values("input"))
+    return matching
 
 
 def matrix(comparison: Comparison, filters: Filters, *, number: int = 1, base: str = "A") -> Matrix:
-    """A page of the answers, in eight queries; `base` is an arm's letter, or "" for no marks."""
+    """Return a page of the answers, in eight queries; `base` is an arm's letter, or "" for no marks."""
     arms = _arms(comparison)
     paged = Paginator(inputs(comparison, filters), max(1, ROWS // comparison.repeats)).get_page(number)
     shown = list(paged.object_list)
@@ -201,54 +206,54 @@ def matrix(comparison: Comparison, filters: Filters, *, number: int = 1, base: s
 
 
 def cells(comparison: Comparison, trial_ids: Iterable[int], *, base: str) -> list[Cell]:
-    """Of the cells of these trials, those that changed since a page showed them as waiting: they wait no more."""
-    asked = set(trial_ids)
-    shown = ComparisonInput.objects.filter(comparison=comparison, trials__in=asked).distinct()
+    """Return those cells of the trials that no longer wait, to update a page that shows them as waiting."""
+    wanted = set(trial_ids)
+    shown = ComparisonInput.objects.filter(comparison=comparison, trials__in=wanted).distinct()
     arms = _arms(comparison)
     rows = _rows(comparison, list(shown), arms, next((arm for arm in arms if arm.letter == base), None))
-    found = [cell for row in rows for cell in row.cells]
-    return [cell for cell in found if cell.answer and cell.answer.trial in asked and not cell.waits]
+    every = [cell for row in rows for cell in row.cells]
+    return [cell for cell in every if cell.answer and cell.answer.trial in wanted and not cell.waits]
 
 
 def _arms(comparison: Comparison) -> list[Arm]:
-    """For their names: without their texts."""
+    """Return the arms without their texts."""
     arms = comparison.arms.select_related("template", "version")
     return list(arms.only(*ARM_FIELDS, "template__name", "version__number"))
 
 
 def pair(comparison: Comparison, number: int, filters: Filters, *, first: str, second: str, repeat: int) -> Pair | None:
-    """The answers of two arms (by letter) to the input of that number, from 1; None where there are none."""
+    """Return two arms' answers (by letter) to the input of that number, from 1; None if there are none."""
     arms = list(comparison.arms.select_related("template", "version", "provider"))
-    given = comparison.inputs.filter(position=number - 1).first()
+    shown = comparison.inputs.filter(position=number - 1).first()
     letters = {arm.letter: arm for arm in arms}
-    if given is None or first not in letters or second not in letters or first == second:
+    if shown is None or first not in letters or second not in letters or first == second:
         return None
-    asked = {trial.arm_id: trial for trial in trials().filter(input=given, repeat=repeat)}
-    if not {letters[first].pk, letters[second].pk} <= set(asked):
+    by_arm = {trial.arm_id: trial for trial in trials().filter(input=shown, repeat=repeat)}
+    if not {letters[first].pk, letters[second].pk} <= set(by_arm):
         return None
-    found = inputs(comparison, filters)
-    earlier = found.filter(position__lt=given.position)
+    matching = inputs(comparison, filters)
+    earlier = matching.filter(position__lt=shown.position)
     before = earlier.order_by("-position").values_list("position", flat=True).first()
-    after = found.filter(position__gt=given.position).values_list("position", flat=True).first()
+    after = matching.filter(position__gt=shown.position).values_list("position", flat=True).first()
     low, high = sorted((letters[first], letters[second]), key=lambda arm: arm.position)
-    votes = comparison.votes.order_by().filter(input=given, repeat=repeat, first=low, second=high)
+    votes = comparison.votes.order_by().filter(input=shown, repeat=repeat, first=low, second=high)
     return Pair(
-        input=given,
-        masked=any(trial.run is not None and trial.run.input_masked for trial in asked.values()),
+        input=shown,
+        masked=any(trial.run is not None and trial.run.input_masked for trial in by_arm.values()),
         repeat=repeat,
-        first=asked[letters[first].pk],
-        second=asked[letters[second].pk],
+        first=by_arm[letters[first].pk],
+        second=by_arm[letters[second].pk],
         arms=arms,
         previous=None if before is None else before + 1,
         next=None if after is None else after + 1,
         place=earlier.count() + 1,
-        found=found.count(),
+        matches=matching.count(),
         choices=dict(votes.values_list("choice").annotate(votes=Count("id"))),
     )
 
 
 def trials() -> QuerySet[Trial]:
-    """Trials with their runs, the safety filter's verdicts, and the tokens and finish reason of their last attempts."""
+    """Return trials with their runs, safety checks, and the tokens and finish reason of their last attempts."""
     related = Trial.objects.select_related("run", "input", "arm__template", "arm__version", "arm__provider")
     return _with_attempts(related.prefetch_related("run__safety_checks"))
 
@@ -263,16 +268,16 @@ def _with_attempts(trials: QuerySet[Trial]) -> QuerySet[Trial]:
 
 
 def _disagreeing(comparison: Comparison) -> QuerySet[Any]:
-    """Inputs and repeats on which two voters chose differently between the same two arms."""
+    """Return inputs and repeats on which two voters chose differently between the same two arms."""
     pairs = comparison.votes.order_by().values("input", "repeat", "first", "second")
-    return pairs.annotate(said=Count("choice", distinct=True)).filter(said__gt=1)
+    return pairs.annotate(choices=Count("choice", distinct=True)).filter(choices__gt=1)
 
 
 def _rows(comparison: Comparison, shown: list[ComparisonInput], arms: list[Arm], base: Arm | None) -> list[Row]:
-    found = _with_attempts(Trial.objects.filter(input__in=shown).order_by()).values_list(*FIELDS)
-    answers = {(answer.input, answer.repeat, answer.arm): answer for answer in map(Answer._make, found)}
+    trial_rows = _with_attempts(Trial.objects.filter(input__in=shown).order_by()).values_list(*FIELDS)
+    answers = {(answer.input, answer.repeat, answer.arm): answer for answer in map(Answer._make, trial_rows)}
     votes = comparison.votes.order_by().filter(input__in=shown).values_list("input", "repeat")
-    counts = {(given, repeat): count for given, repeat, count in votes.annotate(votes=Count("id"))}
+    counts = {(input_id, repeat): count for input_id, repeat, count in votes.annotate(votes=Count("id"))}
     unlike = set(_disagreeing(comparison).filter(input__in=shown).values_list("input", "repeat"))
     checks: dict[int, list[SafetyCheck]] = {}
     stopped = SafetyCheck.objects.filter(run__trial__input__in=shown).exclude(decision=VerdictDecision.ALLOW.value)
@@ -280,29 +285,29 @@ def _rows(comparison: Comparison, shown: list[ComparisonInput], arms: list[Arm],
         checks.setdefault(check.run_id, []).append(check)
     budget = Budget(STEPS)
     rows = []
-    for given in shown:
+    for each in shown:
         for repeat in range(comparison.repeats):
-            compared = answers.get((given.pk, repeat, base.pk)) if base else None
+            base_answer = answers.get((each.pk, repeat, base.pk)) if base else None
             cells = []
             for arm in arms:
-                answer = answers.get((given.pk, repeat, arm.pk))
-                pieces, waits = _compared(answer, compared, budget)
-                seen = checks.get(answer.run, ()) if answer and answer.run else ()
-                cells.append(Cell(arm.letter, given.position + 1, answer, pieces, waits, seen))
-            place = (given.pk, repeat)
-            rows.append(Row(given, repeat, cells, counts.get(place, 0), place in unlike))
+                answer = answers.get((each.pk, repeat, arm.pk))
+                pieces, waits = _compared(answer, base_answer, budget)
+                run_checks = checks.get(answer.run, ()) if answer and answer.run else ()
+                cells.append(Cell(arm.letter, each.position + 1, answer, pieces, waits, run_checks))
+            place = (each.pk, repeat)
+            rows.append(Row(each, repeat, cells, counts.get(place, 0), place in unlike))
     return rows
 
 
 def readable(trial: Trial) -> bool:
-    """Whether it has an answer that pages show."""
+    """Return whether the trial has an answer that pages may show."""
     run = trial.run
     shown = run is not None and run.erased_at is None and not run.output_masked
     return shown and trial.state == TrialState.SUCCEEDED
 
 
 def _compared(answer: Answer | None, base: Answer | None, budget: Budget) -> tuple[tuple[Piece, ...], bool]:
-    """The text with what is not in the base's marked, and whether it may still change."""
+    """Return the answer in pieces that mark what the base does not have, and whether the cell may still change."""
     if answer is None:
         return (), False
     if answer.run is None:
@@ -315,7 +320,7 @@ def _compared(answer: Answer | None, base: Answer | None, budget: Budget) -> tup
 
 
 def selection(comparison: Comparison, numbers: Iterable[int] = (), *, count: int = 6) -> Matrix:
-    """Some inputs for a report, all repeats: those of these numbers (from 1), or `count` spread evenly over all."""
+    """Return some inputs with all repeats: those with these numbers (from 1), or `count` spread evenly over all."""
     wanted = sorted({number - 1 for number in numbers})[:ROWS]
     arms = list(comparison.arms.select_related("template", "version", "provider"))
     total = comparison.inputs.count()
@@ -326,6 +331,6 @@ def selection(comparison: Comparison, numbers: Iterable[int] = (), *, count: int
     return Matrix(arms, _rows(comparison, shown, arms, None), total, 1, 1, None)
 
 
-def letter(given: str, usual: str) -> str:
-    """The letter of an arm that an address names; `usual` for what is none, "" for "none"."""
-    return "" if given == "none" else given if given and given in LETTERS else usual
+def letter(parameter: str, usual: str) -> str:
+    """Return the arm's letter from a URL parameter: "" for "none", and `usual` if it is no letter of an arm."""
+    return "" if parameter == "none" else parameter if parameter and parameter in LETTERS else usual

@@ -1,4 +1,7 @@
-"""What may be done with the arms of a comparison, and why not."""
+"""The releases that each arm of a comparison offers, and the reasons why one is not possible.
+
+The releases themselves are made in `views.arms`.
+"""
 
 from dataclasses import dataclass
 
@@ -11,7 +14,7 @@ from promptops.providers.models import Provider
 
 @dataclass(frozen=True)
 class Step:
-    """A button: what it says, and why it cannot be pressed ("" when it can)."""
+    """A button: its label, and the reason why it is disabled ("" if it is enabled)."""
 
     label: str
     why_not: str = ""
@@ -19,7 +22,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Offer:
-    """One arm with its two steps; `version` is what publishing makes live again, None when it makes a new version."""
+    """One arm with its two steps. `version` is the version to make live, None if publishing creates a new version."""
 
     arm: Arm
     publish: Step
@@ -28,7 +31,7 @@ class Offer:
 
 
 def offers(comparison: Comparison) -> list[Offer]:
-    """Each arm's steps, as of now, in three queries."""
+    """Return the steps of each arm as of now, in three queries."""
     arms = comparison.arms.select_related("template__live_version", "version", "provider")
     settings = LiveConfiguration.objects.get(pk=1)
     chain = list(Provider.objects.filter(enabled=True))
@@ -37,32 +40,32 @@ def offers(comparison: Comparison) -> list[Offer]:
 
 def _offer(arm: Arm, settings: LiveConfiguration, chain: list[Provider]) -> Offer:
     live = arm.template.live_version
-    version = arm.version if arm.version and _says(arm.version, arm, settings) else None
+    version = arm.version if arm.version and _is_same(arm.version, arm, settings) else None
     label = (
         f"Make v{version.number} of {arm.template.name} live" if version else f"Publish the text of arm {arm.letter}"
     )
     why_not = ""
     if arm.template.archived_at:
         why_not = f"{arm.template.name} is archived. Restore it first."
-    elif live and (live.pk == (version.pk if version else 0) or _says(live, arm, settings)):
-        why_not = f"This text is live already, as v{live.number}."
+    elif live and (live.pk == (version.pk if version else 0) or _is_same(live, arm, settings)):
+        why_not = f"This text is already live as v{live.number}."
     return Offer(arm, Step(label, why_not), Step(f"Make {arm.provider_name} first", _not_first(arm, chain)), version)
 
 
-def _says(version: Version, arm: Arm, settings: LiveConfiguration) -> bool:
-    """Return whether the version would give the model what the arm gave it."""
+def _is_same(version: Version, arm: Arm, settings: LiveConfiguration) -> bool:
+    """Return whether the version has the text and the effective settings of the arm."""
     return {"body": version.body, **effective(version, settings)} == vars(arm.content)
 
 
 def _not_first(arm: Arm, chain: list[Provider]) -> str:
     provider = arm.provider
     if provider is None:
-        return f"{arm.provider_name} was removed since."
-    then = (arm.provider_kind, arm.provider_url, arm.provider_model)
-    if (provider.kind, provider.base_url, provider.model) != then:
-        return f"{provider.name} was changed since: its kind, address or model is not the one that was compared."
+        return f"{arm.provider_name} was removed."
+    compared = (arm.provider_kind, arm.provider_url, arm.provider_model)
+    if (provider.kind, provider.base_url, provider.model) != compared:
+        return f"{provider.name} was changed: its kind, address or model is no longer the one that was compared."
     if not provider.enabled:
         return f"{provider.name} is off. Turn it on first."
     if chain and chain[0].pk == provider.pk:
-        return f"{provider.name} is the first in the chain already."
+        return f"{provider.name} is already first in the chain."
     return ""

@@ -1,8 +1,8 @@
-"""Blind voting as its page shows it: the next ballot, and how far a voter is.
+"""Blind voting as its page shows it: the next ballot, and the progress of a voter.
 
-A ballot is two arms' answers to one input and repeat, when both succeeded, their texts are still there and not masked
-by the safety filter, and they differ: `Trial.answer_hash` tells all of that, and no answer is read to count ballots.
-Nothing here that goes to the page says which arm an answer is of.
+A ballot is two arms' answers to one input and repeat if both succeeded, are neither erased nor masked, and differ.
+`Trial.answer_hash` records all of this, so that counting ballots reads no answer. Nothing that this module gives to a
+page reveals the arm of an answer. Counting votes for the verdict is done in `vote_counts`.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from promptops.people.models import User
 
 @dataclass(frozen=True)
 class Ballot:
-    """Two answers to one input, by side. `mark` stands for the pair of arms (`promptops.compare.ballots`)."""
+    """Two answers to one input, by side. `mark` identifies the pair of arms (`promptops.compare.ballots`)."""
 
     input: int
     repeat: int
@@ -32,24 +32,24 @@ class Ballot:
 
 @dataclass(frozen=True)
 class Standing:
-    """How far a voter is, in the ballots that there are by now."""
+    """The progress of a voter on the ballots that exist now."""
 
     ballots: int
     voted: int
     same: int
-    """Pairs of answers that are the same word for word, and not voted on."""
+    """Pairs of identical answers, which need no vote."""
     others: int
     """Other people who voted."""
-    can_take_back: bool
+    can_undo: bool
 
     @property
     def left(self) -> int:
-        """Ballots to go."""
+        """Return how many ballots are left."""
         return self.ballots - self.voted
 
 
 def standing(user: User, comparison: Comparison) -> Standing:
-    """How far `user` is, in four queries that read no answer."""
+    """Return the progress of `user`, in four queries that read no answer."""
     same = _same(comparison)
     voters = set(Vote.objects.filter(comparison=comparison).order_by().values_list("user", flat=True).distinct())
     voted = _voted(user, comparison) if user.pk in voters else 0
@@ -58,12 +58,12 @@ def standing(user: User, comparison: Comparison) -> Standing:
         voted=voted,
         same=same,
         others=len(voters - {user.pk}),
-        can_take_back=user.pk in voters,
+        can_undo=user.pk in voters,
     )
 
 
 def left_to(user: User, comparison: Comparison) -> int:
-    """How many ballots this person could still vote on blindly; 0 for who may not vote."""
+    """Return how many ballots the person can still vote on blindly; 0 for a person who may not vote."""
     if not user.may(Permission.EDIT):
         return 0
     ballots = _pairs(comparison) - _same(comparison)
@@ -71,10 +71,10 @@ def left_to(user: User, comparison: Comparison) -> int:
 
 
 def next_ballot(user: User, comparison: Comparison) -> Ballot | None:
-    """The first ballot that the person has not voted on, in four queries and one for each repeat that it takes.
+    """Return the first ballot that the person has not voted on, in four queries and one for each repeat it looks at.
 
-    Inputs come in their order, one pair of arms each, and the pairs take turns: the first time through the inputs
-    meets all pairs evenly, and so does every further one, repeat by repeat, until every input has met every pair.
+    Inputs come in their order with one pair of arms each, and the pairs take turns. Each pass through the inputs shows
+    all pairs equally often, repeat by repeat, until every input has met every pair.
     """
     pairs = ballots.pairs(comparison.pk, list(comparison.arms.values_list("pk", flat=True)))
     inputs = list(comparison.inputs.values_list("position", "pk"))
@@ -82,10 +82,10 @@ def next_ballot(user: User, comparison: Comparison) -> Ballot | None:
     voted = set(votes.values_list("input", "repeat", "first", "second"))
     answers = cache(partial(_hashes, comparison))
     for turn, repeat in product(range(len(pairs)), range(comparison.repeats)):
-        given = answers(repeat)
+        hashes = answers(repeat)
         for position, pk in inputs:
             first, second = pairs[(position + repeat - turn) % len(pairs)]
-            one, other = given.get((pk, first)), given.get((pk, second))
+            one, other = hashes.get((pk, first)), hashes.get((pk, second))
             if one is None or other is None or one == other or (pk, repeat, first, second) in voted:
                 continue
             return _ballot(user, pk, repeat, first, second)
@@ -93,39 +93,39 @@ def next_ballot(user: User, comparison: Comparison) -> Ballot | None:
 
 
 def ballot_of(user: User, vote: Vote) -> Ballot | None:
-    """The ballot of a vote that was taken back; None when it can no longer be voted on."""
+    """Return the ballot of a vote that was undone, or None if it can no longer be voted on."""
     return _ballot(user, vote.input_id, vote.repeat, vote.first_id, vote.second_id)
 
 
 def _answers(comparison: Comparison) -> QuerySet[Trial]:
-    """Those that may be voted on."""
+    """Return the trials whose answers may be voted on."""
     return Trial.objects.filter(comparison=comparison, answer_hash__isnull=False).order_by()
 
 
 def _hashes(comparison: Comparison, repeat: int) -> dict[tuple[int, int], int | None]:
-    """By input and arm: what tells the answers of that repeat apart."""
-    found = _answers(comparison).filter(repeat=repeat).values_list("input", "arm", "answer_hash")
-    return {(given, arm): answer for given, arm, answer in found}
+    """Return the hashes of the answers of that repeat, by input and arm."""
+    rows = _answers(comparison).filter(repeat=repeat).values_list("input", "arm", "answer_hash")
+    return {(input_id, arm): answer_hash for input_id, arm, answer_hash in rows}
 
 
 def _pairs(comparison: Comparison) -> int:
-    """How many pairs of answers to one input and repeat there are."""
+    """Return how many pairs of answers to the same input and repeat exist."""
     return _paired(_answers(comparison).values("input", "repeat"))
 
 
 def _same(comparison: Comparison) -> int:
-    """In how many of these pairs both are the same."""
+    """Return in how many of these pairs both answers are the same."""
     return _paired(_answers(comparison).values("input", "repeat", "answer_hash"))
 
 
 def _paired(groups: QuerySet[Trial, Any]) -> int:
-    """How many pairs can be made within the groups together."""
+    """Return how many pairs of trials can be made within the groups, summed over all groups."""
     pairs = Sum(F("size") * (F("size") - 1) / 2)
     return int(groups.annotate(size=Count("pk")).aggregate(pairs=pairs)["pairs"] or 0)
 
 
 def _voted(user: User, comparison: Comparison) -> int:
-    """On how many of the ballots that there are by now the person has voted."""
+    """Return on how many of the ballots that exist now the person has voted."""
     answers = _answers(comparison).filter(input=OuterRef("input"), repeat=OuterRef("repeat"))
     votes = Vote.objects.filter(user=user, comparison=comparison).annotate(
         one=Subquery(answers.filter(arm=OuterRef("first")).values("answer_hash")),

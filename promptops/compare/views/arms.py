@@ -1,4 +1,7 @@
-"""Acting on a comparison: releasing an arm's text, or putting its provider first, with the comparison as the reason."""
+"""Apply the result of a comparison: release an arm's text or put its provider first, with the comparison as reason.
+
+Which of these an arm offers is decided in `queries.offers`.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +13,9 @@ from django.views.decorators.http import require_POST
 
 from promptops.compare import blindness
 from promptops.compare.models import Comparison
-from promptops.compare.queries import evidence
+from promptops.compare.queries.evidence import evidence_for
 from promptops.compare.queries.offers import Offer, offers
-from promptops.compare.views.comparisons import found
+from promptops.compare.views.comparisons import comparison_or_404
 from promptops.ledger.audit import Actor
 from promptops.people.enums import Permission
 from promptops.prompts.actions import releases
@@ -30,7 +33,7 @@ from promptops.web.review import Change, ReviewedChange
 
 
 class ArmChange(ReviewedChange):
-    """A release whose reason is a comparison. `left` is how many ballots a person has to go, whom its figures color."""
+    """A release with a comparison as its reason. `left` ballots of the person could be influenced by its figures."""
 
     comparison: Comparison
     offer: Offer
@@ -44,7 +47,7 @@ class ArmChange(ReviewedChange):
 
     @cached_property
     def reason(self) -> Reason:
-        return Reason(self.comparison.pk, self.comparison.name, evidence.of(self.comparison, self.offer.arm))
+        return Reason(self.comparison.pk, self.comparison.name, evidence_for(self.comparison, self.offer.arm))
 
     def details(self) -> dict[str, Any]:
         return {
@@ -56,9 +59,9 @@ class ArmChange(ReviewedChange):
 
 @dataclass
 class PublishArm(ArmChange):
-    """The arm's version is live, or its text is the next version where no version says the same.
+    """Make the arm's version live, or publish its text as the next version if no version is the same.
 
-    `expected` is the id of the version that the person saw live.
+    `expected` is the id of the version that was live when the person opened the panel.
     """
 
     comparison: Comparison
@@ -105,11 +108,11 @@ class PublishArm(ArmChange):
         return self.offer.publish.why_not
 
     def apply(self, *, by: Actor, note: str) -> None:
-        given: dict[str, Any] = {"by": by, "expected": self.expected, "note": note, "because": self.reason}
+        details: dict[str, Any] = {"by": by, "expected": self.expected, "note": note, "because": self.reason}
         if self.offer.version:
-            self.version = releases.roll_back(self.offer.version, **given)
+            self.version = releases.roll_back(self.offer.version, **details)
         else:
-            self.version = releases.publish(self.offer.arm.template, self.content, **given)
+            self.version = releases.publish(self.offer.arm.template, self.content, **details)
 
     def result(self) -> str:
         return f"v{self.version.number} of {self.offer.arm.template.name} is live."
@@ -117,7 +120,7 @@ class PublishArm(ArmChange):
 
 @dataclass
 class PutFirst(ArmChange):
-    """The arm's provider is the first of the chain. `expected` is the order that the person saw."""
+    """Put the arm's provider first in the chain. `expected` is the order that the person saw."""
 
     comparison: Comparison
     offer: Offer
@@ -158,38 +161,40 @@ class PutFirst(ArmChange):
         providers.reorder(self.order, by=by, expected=self.expected, note=note, because=self.reason)
 
     def result(self) -> str:
-        return f"{self.names[self.order[0]]} is the first in the chain now."
+        return f"{self.names[self.order[0]]} is now first in the chain."
 
     def undo(self) -> str:
-        return "Move it back on the Providers page to undo."
+        return "To undo, move it back on the Providers page."
 
 
 @requires(Permission.RELEASE)
 @require_POST
 def publish(request: Request, pk: int, arm: int) -> HttpResponse:
-    """Make the arm's version live, or its text the next version where no version says the same."""
-    comparison, offer = _chosen(pk, arm)
+    """Make the arm's version live, or publish its text as the next version if no version is the same."""
+    comparison, offer = _offer_or_404(pk, arm)
     current = offer.arm.template.live_version
-    # A confirmed panel names what was live when it was shown.
-    seen = current.pk if current else None
-    shown = whole_number(request.POST.get("expected")) if review.confirmed(request) else seen
-    return review.run(request, PublishArm(comparison, offer, shown, blindness.left_before_seeing(request, comparison)))
+    # A confirmed panel sends the version that was live when it was opened.
+    live_id = current.pk if current else None
+    expected = whole_number(request.POST.get("expected")) if review.confirmed(request) else live_id
+    return review.run(
+        request, PublishArm(comparison, offer, expected, blindness.left_before_seeing(request, comparison))
+    )
 
 
 @requires(Permission.RELEASE)
 @require_POST
 def make_first(request: Request, pk: int, arm: int) -> HttpResponse:
-    """Put the arm's provider at the head of the chain."""
-    comparison, offer = _chosen(pk, arm)
+    """Put the arm's provider first in the chain."""
+    comparison, offer = _offer_or_404(pk, arm)
     expected = list(Provider.objects.values_list("id", flat=True))
     if review.confirmed(request):
-        given = request.POST.get("expected", "").split(",")
-        expected = [number for each in given if (number := whole_number(each)) is not None]
+        parts = request.POST.get("expected", "").split(",")
+        expected = [number for part in parts if (number := whole_number(part)) is not None]
     return review.run(request, PutFirst(comparison, offer, expected, blindness.left_before_seeing(request, comparison)))
 
 
-def _chosen(pk: int, arm: int) -> tuple[Comparison, Offer]:
-    comparison = found(pk)
+def _offer_or_404(pk: int, arm: int) -> tuple[Comparison, Offer]:
+    comparison = comparison_or_404(pk)
     for offer in offers(comparison):
         if offer.arm.pk == arm:
             return comparison, offer

@@ -1,4 +1,4 @@
-"""Comparisons: the list, starting one, and following it."""
+"""The pages of comparisons: the list, the form that starts one, and its progress."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -30,7 +30,7 @@ from promptops.web.request import Request
 
 @requires(Permission.READ)
 def index(request: Request) -> HttpResponse:
-    """The list, newest first."""
+    """Show the comparisons, newest first."""
     shown = page(
         queries.listed(), before=whole_number(request.GET.get("before")), after=whole_number(request.GET.get("after"))
     )
@@ -39,8 +39,8 @@ def index(request: Request) -> HttpResponse:
 
 @requires(Permission.READ)
 def detail(request: Request, pk: int) -> HttpResponse:
-    """One comparison: how far it is, and what its arms are."""
-    comparison = found(pk)
+    """Show the progress and the arms of one comparison."""
+    comparison = comparison_or_404(pk)
     context = {
         "comparison": comparison,
         "progress": queries.progress(comparison),
@@ -53,7 +53,10 @@ def detail(request: Request, pk: int) -> HttpResponse:
 
 @requires(Permission.EDIT)
 def new(request: Request) -> HttpResponse:
-    """Choose arms and inputs, see what it would take, and start; `repeat` names one to do again as it was."""
+    """Show and accept the form that starts a comparison; `repeat` is the number of one to repeat as it was.
+
+    With `estimate`, return the number of trials and the cost instead of starting.
+    """
     repeated = _repeated(request)
     operation = repeated.operation_spec if repeated else _operation(request)
     data = request.POST if request.method == "POST" else None
@@ -66,24 +69,24 @@ def new(request: Request) -> HttpResponse:
     if repeated:
         pinned = replace(snapshot.settings, timeout_ms=repeated.timeout_ms)
         snapshot = replace(snapshot, settings=pinned, variables={operation.name: repeated.variables})
-    form.fields["name"].required = "estimate" not in data  # what it takes is told before it has a name
+    form.fields["name"].required = "estimate" not in data  # the estimate needs no name
     try:
         arms = form.choices() if form.is_valid() else []
         if "estimate" in data:
             return render(request, "compare/_estimate.html", {"estimate": _estimate(form, arms, snapshot)})
         if form.is_valid():
-            wanted = form.cleaned_data
+            fields = form.cleaned_data
             comparison = actions.start(
-                wanted["name"],
+                fields["name"],
                 operation.name,
                 form.inputs,
                 arms,
                 by=actor(request),
                 snapshot=snapshot,
                 inputs_from=form.inputs_from,
-                repeats=wanted["repeats"],
-                count=wanted.get("count"),
-                note=wanted["note"],
+                repeats=fields["repeats"],
+                count=fields.get("count"),
+                note=fields["note"],
             )
             return redirect("comparison", pk=comparison.pk)
     except ValidationError as error:
@@ -95,40 +98,40 @@ def new(request: Request) -> HttpResponse:
 
 def _repeated(request: Request) -> Comparison | None:
     number = whole_number(request.POST.get("repeat") or request.GET.get("repeat"))
-    return found(number) if number is not None else None
+    return comparison_or_404(number) if number is not None else None
 
 
 def _operation(request: Request) -> OperationSpec:
-    wanted = request.POST.get("operation") or request.GET.get("operation") or ""
-    return OPERATIONS.get(wanted) or first_operation()
+    name = request.POST.get("operation") or request.GET.get("operation") or ""
+    return OPERATIONS.get(name) or first_operation()
 
 
 def _estimate(form: ComparisonForm, arms: list[ArmChoice], snapshot: Snapshot) -> queries.Estimate | None:
-    wanted = getattr(form, "cleaned_data", {})
-    if not arms or "prompt_set" not in wanted or "repeats" not in wanted:
+    fields = getattr(form, "cleaned_data", {})
+    if not arms or "prompt_set" not in fields or "repeats" not in fields:
         return None
-    return queries.estimate(arms, form.inputs, wanted["repeats"], snapshot.settings.max_tokens)
+    return queries.estimate(arms, form.inputs, fields["repeats"], snapshot.settings.max_tokens)
 
 
 STEPS: dict[str, tuple[Callable[..., None], str]] = {
-    "pause": (actions.pause, "Paused. Trials under way end; no new one is started."),
-    "resume": (actions.resume, "Going on."),
-    "cancel": (actions.cancel, "Canceled. What was answered stays."),
+    "pause": (actions.pause, "Paused. Running trials finish; no new ones start."),
+    "resume": (actions.resume, "Resumed."),
+    "cancel": (actions.cancel, "Canceled. Existing answers stay."),
 }
 
 
 @requires(Permission.EDIT)
 @require_POST
 def step(request: Request, pk: int) -> HttpResponse:
-    """Pause, resume or cancel it."""
-    comparison = found(pk)
-    action, told = STEPS.get(request.POST.get("step", ""), (_unknown, ""))
+    """Pause, resume or cancel a comparison."""
+    comparison = comparison_or_404(pk)
+    action, message = STEPS.get(request.POST.get("step", ""), (_unknown, ""))
     try:
         action(comparison, by=actor(request))
     except Refused as refused:
         messages.error(request, str(refused))
     else:
-        messages.success(request, told)
+        messages.success(request, message)
     return redirect("comparison", pk=pk)
 
 
@@ -136,9 +139,9 @@ def _unknown(comparison: Comparison, *, by: Actor) -> None:
     raise Refused("This page is out of date. Reload it and try again.")
 
 
-def found(pk: int) -> Comparison:
-    """The comparison, or a page that says there is none."""
+def comparison_or_404(pk: int) -> Comparison:
+    """Return the comparison. Raises Http404 if it does not exist."""
     try:
-        return queries.found(pk)
+        return queries.comparison_by_id(pk)
     except Comparison.DoesNotExist:
         raise Http404 from None

@@ -1,4 +1,4 @@
-"""The answers of a comparison: inputs by arms, and two arms' answers to one input beside each other."""
+"""The pages of the answers: inputs by arms, and two arms' answers to one input side by side."""
 
 from typing import Any
 
@@ -10,32 +10,32 @@ from promptops.compare.enums import ComparisonState
 from promptops.compare.queries import matrix as queries
 from promptops.compare.queries.matrix import SHOWS, Filters
 from promptops.compare.queries.offers import offers
-from promptops.compare.views.comparisons import found
+from promptops.compare.views.comparisons import comparison_or_404
 from promptops.people.enums import Permission
 from promptops.texts.numbers import whole_number
 from promptops.web.access import requires
 from promptops.web.request import Request
 
 MOST_CELLS = 400
-"""That an open page may ask for at once: a page of the matrix with five repeats."""
+"""The most cells that an open page may request at once: a page of the matrix with five repeats."""
 
 
 @requires(Permission.READ)
 def index(request: Request, pk: int) -> HttpResponse:
-    """Inputs by arms: every answer with its time, tokens and cost.
+    """Show inputs by arms: every answer with its time, tokens and cost.
 
-    With `news=rows`, those that were waiting and are not any more (`open`, the ids of their trials), to be put into an
-    open page; with `news=count`, only how many these are.
+    An open page sends the ids of its waiting trials as `open`. With `news=rows`, return the cells among them that no
+    longer wait; with `news=count`, return only a button with their number.
     """
-    comparison = found(pk)
-    # A page that is open already tells which arm is which.
+    comparison = comparison_or_404(pk)
+    # A page that is already open names the arms, so a warning would come too late.
     if "news" not in request.GET and (left := blindness.left_before_seeing(request, comparison)):
         return blindness.warning(request, comparison, left=left, tab="matrix")
     filters = _filters(request)
     base = queries.letter(request.GET.get("base", ""), "A")
     if "news" in request.GET:
-        asked = [number for given in request.GET.getlist("open")[:MOST_CELLS] if (number := whole_number(given))]
-        arrived = queries.cells(comparison, asked, base=base)
+        waiting = [number for each in request.GET.getlist("open")[:MOST_CELLS] if (number := whole_number(each))]
+        arrived = queries.cells(comparison, waiting, base=base)
         if not arrived:
             return HttpResponse(status=204)
         as_rows = request.GET["news"] == "rows"
@@ -56,8 +56,8 @@ def index(request: Request, pk: int) -> HttpResponse:
 
 @requires(Permission.READ)
 def pair(request: Request, pk: int, input: int) -> HttpResponse:
-    """Two arms' answers to one input (`a` and `b` are their letters), with their differences and settings."""
-    comparison = found(pk)
+    """Show two arms' answers to one input (`a` and `b` are their letters), with their differences and settings."""
+    comparison = comparison_or_404(pk)
     if left := blindness.left_before_seeing(request, comparison):
         return blindness.warning(request, comparison, left=left, tab="matrix")
     repeat = whole_number(request.GET.get("repeat")) or 0
@@ -88,7 +88,7 @@ def _filters(request: Request) -> Filters:
 
 
 def _query(request: Request) -> str:
-    """The filters, for the address of a pair."""
+    """Return the filters as a query string for the links to pairs."""
     query = request.GET.copy()
     for name in ("page", "news", "open", "base"):
         query.pop(name, None)

@@ -1,4 +1,4 @@
-"""Prompt sets: list, one set with its inputs, making and changing it, downloads, the archive."""
+"""The pages of prompt sets: the list, one set with its inputs, the form, downloads and the archive."""
 
 from typing import Any
 
@@ -25,13 +25,13 @@ from promptops.web.lists import clean_query
 from promptops.web.request import Request
 from promptops.web.seen import changed
 
-# Texts longer than this are not compared on the page of a conflict; each can be opened.
 COMPARED_CHARACTERS = 60_000
+"""Longer texts are not compared when two people edit the same set; the other person's set can be opened."""
 
 
 @requires(Permission.READ)
 def index(request: Request) -> HttpResponse:
-    """The sets, newest first; `?archived=1` shows the archive, `?q=` those whose name or description holds it."""
+    """Show the sets, newest first; `?archived=1` shows the archive, `?q=` searches names and descriptions."""
     if (address := clean_query(request)) is not None:
         return redirect(address)
     search, archived = _search(request), request.GET.get("archived") == "1"
@@ -45,8 +45,8 @@ def index(request: Request) -> HttpResponse:
 
 @requires(Permission.READ)
 def detail(request: Request, pk: int) -> HttpResponse:
-    """One set with its inputs, 50 to a page; `?q=` shows those that hold it. Unchanged since `seen`: 204."""
-    prompt_set = _found(pk)
+    """Show one set with its inputs, 50 to a page; `?q=` searches them. Return 204 if `seen` is still its edition."""
+    prompt_set = _set_or_404(pk)
     if request.GET.get("seen") == str(prompt_set.edition):
         return HttpResponse(status=204)
     search = _search(request)
@@ -61,27 +61,27 @@ def detail(request: Request, pk: int) -> HttpResponse:
 @takes_file(actions.MAX_BYTES)
 @requires(Permission.EDIT)
 def new(request: Request) -> HttpResponse:
-    """Make a set; `?operation=` and `newest=` put inputs of past runs into the box, to look at before saving."""
+    """Show and accept the form for a new set; `?operation=` and `newest=` fill its box with inputs of past runs."""
     if request.method == "POST":
         form = PromptSetForm(request.POST, request.FILES)
         return _save(request, form, None)
-    taking = FromRunsForm(request.GET if "operation" in request.GET else None)
+    from_runs = FromRunsForm(request.GET if "operation" in request.GET else None)
     initial: dict[str, Any] = {}
-    taken = None
-    if taking.is_bound and taking.is_valid():
-        inputs = queries.past_inputs(taking.cleaned_data["operation"], taking.cleaned_data["newest"])
+    past_count = None
+    if from_runs.is_bound and from_runs.is_valid():
+        inputs = queries.past_inputs(from_runs.cleaned_data["operation"], from_runs.cleaned_data["newest"])
         box = queries.box(inputs)
         initial = {"text": box.text, "separator": box.format}
-        taken = len(inputs)
+        past_count = len(inputs)
     form = PromptSetForm(initial=initial)
-    return _page(request, form, None, {"taking": taking, "taken": taken})
+    return _page(request, form, None, {"from_runs": from_runs, "past_count": past_count})
 
 
 @takes_file(actions.MAX_BYTES)
 @requires(Permission.EDIT)
 def edit(request: Request, pk: int) -> HttpResponse:
-    """Change a set; with `seen`, whether somebody else changed it since the form was filled."""
-    prompt_set = _found(pk)
+    """Show and accept the form of a set; with `seen`, report whether another person has changed the set meanwhile."""
+    prompt_set = _set_or_404(pk)
     if "seen" in request.GET:
         return changed(request, "this set", prompt_set.edition, event="audit")
     if prompt_set.archived_at:
@@ -104,30 +104,30 @@ def edit(request: Request, pk: int) -> HttpResponse:
 @requires(Permission.EDIT)
 @require_POST
 def archive(request: Request, pk: int) -> HttpResponse:
-    """Take the set off the lists; its page offers to bring it back."""
-    prompt_set = _found(pk)
+    """Archive a set; its page offers to restore it."""
+    prompt_set = _set_or_404(pk)
     return _act(request, prompt_set, actions.archive, f"{prompt_set.name} is archived. Restore it here to undo.")
 
 
 @requires(Permission.EDIT)
 @require_POST
 def restore(request: Request, pk: int) -> HttpResponse:
-    """Bring the set back."""
-    prompt_set = _found(pk)
-    return _act(request, prompt_set, actions.restore, f"{prompt_set.name} is back on the list.")
+    """Restore an archived set."""
+    prompt_set = _set_or_404(pk)
+    return _act(request, prompt_set, actions.restore, f"{prompt_set.name} is restored.")
 
 
 @requires(Permission.READ)
 @require_POST
 def download(request: Request, pk: int, format: str) -> HttpResponse:
-    """The inputs as a file: `txt`, one per line (with blank lines between inputs of several lines), or `jsonl`.
+    """Send the inputs as a file: `txt`, one per line (or with blank lines between inputs of several lines), or `jsonl`.
 
-    It is noted in the audit first.
+    The download is recorded in the audit first.
     """
-    prompt_set = _found(pk)
+    prompt_set = _set_or_404(pk)
     chosen = Format.JSONL if format == "jsonl" else simplest(prompt_set.inputs)
     if format != "jsonl" and chosen is Format.JSONL:
-        raise Http404  # no such text would say where an input with blank lines ends
+        raise Http404  # a plain text cannot show where an input with blank lines ends
     actions.record_download(prompt_set, format, by=actor(request))
     kind = "application/jsonl" if format == "jsonl" else "text/plain"
     response = HttpResponse(write(prompt_set.inputs, chosen), content_type=f"{kind}; charset=utf-8")
@@ -136,7 +136,7 @@ def download(request: Request, pk: int, format: str) -> HttpResponse:
     return response
 
 
-def _found(pk: int) -> PromptSet:
+def _set_or_404(pk: int) -> PromptSet:
     return get_object_or_404(PromptSet.objects.select_related("created_by"), pk=pk)
 
 
@@ -145,7 +145,7 @@ def _search(request: Request) -> str:
 
 
 def _save(request: Request, form: PromptSetForm, prompt_set: PromptSet | None) -> HttpResponse:
-    """Save the form as a new set or over `prompt_set`. When it is refused, everything typed stays on the page."""
+    """Save the form as a new set or over `prompt_set`. If it is refused, everything typed stays on the page."""
     if not form.is_valid():
         return _refused(request, form, prompt_set, form.problems)
     fields = {name: form.cleaned_data[name] for name in ("name", "description")}
@@ -164,9 +164,9 @@ def _save(request: Request, form: PromptSetForm, prompt_set: PromptSet | None) -
         return _refused(request, form, prompt_set, [str(refused)])
     except ValidationError as error:
         return _refused(request, form, prompt_set, error.messages)
-    left_out = f" Left out, because they were there before: {form.checked.repeated:,}." if form.checked.repeated else ""
-    source = f" The file's inputs were taken from {form.source}." if form.source else ""
-    message = f"{saved.name} is saved. Inputs: {saved.input_count:,}.{left_out}{source}"
+    repeated = f" Repeated inputs left out: {form.checked.repeated:,}." if form.checked.repeated else ""
+    source = f" The file's inputs are from {form.source}." if form.source else ""
+    message = f"{saved.name} is saved. Inputs: {saved.input_count:,}.{repeated}{source}"
     return review.done(request, reverse("prompt_set", args=[saved.pk]), message)
 
 
@@ -178,7 +178,7 @@ def _refused(request: Request, form: PromptSetForm, prompt_set: PromptSet | None
 
 
 def _conflict(request: Request, form: PromptSetForm, theirs: PromptSet) -> HttpResponse:
-    """Someone was faster: their inputs against the ones just sent, and the edition that a second save replaces."""
+    """Show the inputs that another person saved beside the ones just sent. Saving again replaces that edition."""
     old, new = (write(inputs, Format.BLOCKS) for inputs in (theirs.inputs, form.checked.inputs))
     compared = max(len(old), len(new)) <= COMPARED_CHARACTERS
     context = {"theirs": theirs, "old": old, "new": new, "compared": compared, "mine": len(form.checked.inputs)}
@@ -199,9 +199,9 @@ def _page(
     status: int = 200,
 ) -> HttpResponse:
     context |= {"form": form, "set": prompt_set, "max_inputs": actions.MAX_INPUTS, "event": "audit"}
-    context.setdefault("taking", FromRunsForm())
+    context.setdefault("from_runs", FromRunsForm())
     context["seen"] = form["expected"].value()
-    # Without a box to type in; what was typed before somebody made the set longer stays.
+    # A set that is too long gets no box, but a text that was typed before the set grew stays.
     context["too_long"] = (
         prompt_set is not None and not form.data.get("text") and queries.box(prompt_set.inputs).text is None
     )

@@ -1,4 +1,4 @@
-"""A comparison to hand on: its report on one page, and its rows as files."""
+"""The report of a comparison on one page, and the export of its rows as files."""
 
 from django.contrib import messages
 from django.http import HttpResponse, StreamingHttpResponse
@@ -10,8 +10,11 @@ from promptops.compare import blindness
 from promptops.compare import exports as exports_comparisons
 from promptops.compare.actions import comparisons as actions
 from promptops.compare.queries import comparisons as progress
-from promptops.compare.queries import matrix, verdicts
-from promptops.compare.views.comparisons import found
+from promptops.compare.queries import matrix
+from promptops.compare.queries.arm_names import named_arms
+from promptops.compare.queries.measures import measured
+from promptops.compare.queries.verdicts import verdicts
+from promptops.compare.views.comparisons import comparison_or_404
 from promptops.engine.variables import find
 from promptops.people.enums import Permission
 from promptops.texts.numbers import whole_number
@@ -22,21 +25,21 @@ from promptops.web.request import Request
 
 @requires(Permission.READ)
 def report(request: Request, pk: int) -> HttpResponse:
-    """All of it on one page, to read or print; `inputs` chooses the answers that it shows, such as `3,17`."""
-    comparison = found(pk)
+    """Show the whole comparison on one page, to read or print; `inputs`, such as `3,17`, chooses the answers."""
+    comparison = comparison_or_404(pk)
     if left := blindness.left_before_seeing(request, comparison):
         return blindness.warning(request, comparison, left=left, tab="report")
-    given = request.GET.get("inputs", "").split(",")
-    numbers = [number for each in given if (number := whole_number(each)) is not None]
+    wanted = request.GET.get("inputs", "").split(",")
+    numbers = [number for each in wanted if (number := whole_number(each)) is not None]
     shown = matrix.selection(comparison, numbers)
     used = {name for arm in shown.arms for name in find(arm.body)}
-    arms = verdicts.named(comparison)
+    arms = named_arms(comparison)
     context = {
         "comparison": comparison,
         "variables": {name: value for name, value in comparison.variables.items() if name in used},
         "progress": progress.progress(comparison),
-        "verdicts": verdicts.verdicts(comparison, arms),
-        "measured": verdicts.measured(comparison, arms),
+        "verdicts": verdicts(comparison, arms),
+        "measured": measured(comparison, arms),
         "matrix": shown,
         "releases": comparison.releases.defer("configuration", "evidence").order_by("-revision")[:10],
     }
@@ -46,8 +49,8 @@ def report(request: Request, pk: int) -> HttpResponse:
 @requires(Permission.READ)
 @require_POST
 def export(request: Request, pk: int) -> HttpResponseBase:
-    """Its trials, votes or arms (`what`) as CSV or JSON Lines; noted in the audit first."""
-    comparison = found(pk)
+    """Send the trials, votes or arms (`what`) as CSV or JSON Lines. The export is recorded in the audit first."""
+    comparison = comparison_or_404(pk)
     what, name = request.POST.get("what", ""), request.POST.get("format", "")
     chosen = exports_comparisons.rows(comparison, what, name)
     if chosen is None:
@@ -57,7 +60,7 @@ def export(request: Request, pk: int) -> HttpResponseBase:
         ballots = "1 ballot" if left == 1 else f"{left:,} ballots"
         messages.warning(
             request,
-            f"You have {ballots} to go, and a file says which arm is which. Choose “Show it”, then export again.",
+            f"You have {ballots} left, and the file shows which arm is which. Choose “Show it”, then export again.",
         )
         return redirect("comparison_report", pk=pk)
     rows, format = chosen

@@ -1,6 +1,6 @@
-"""Blind voting on a comparison.
+"""The page of blind voting.
 
-What is sent before a vote names no arm; tests/compare/test_vote_pages.py searches all of it.
+Nothing that the server sends before a vote may identify an arm; tests/compare/test_vote_pages.py searches every byte.
 """
 
 from typing import Any
@@ -13,11 +13,11 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
 
 from promptops.compare.actions import votes as actions
-from promptops.compare.blindness import note_seen
+from promptops.compare.blindness import skip_warning
 from promptops.compare.enums import Side
 from promptops.compare.models import Comparison
 from promptops.compare.queries import votes as queries
-from promptops.compare.views.comparisons import found
+from promptops.compare.views.comparisons import comparison_or_404
 from promptops.ledger.errors import Refused
 from promptops.people.enums import Permission
 from promptops.texts.numbers import whole_number
@@ -27,17 +27,17 @@ from promptops.web.request import Request
 
 @requires(Permission.EDIT)
 def vote(request: Request, pk: int) -> HttpResponse:
-    """The next ballot; a post votes on the one that was shown."""
-    comparison = found(pk)
+    """Show the next ballot; a POST votes on the ballot that was shown."""
+    comparison = comparison_or_404(pk)
     if request.method != "POST":
         if request.htmx and request.htmx.target == "standing":
             standing = queries.standing(request.user, comparison)
             return render(request, "compare/_standing.html", {"comparison": comparison, "standing": standing})
         return _page(request, comparison, queries.next_ballot(request.user, comparison))
-    told = ""
+    announcement = ""
     try:
         side = request.POST.get("side", "")
-        new = actions.cast(
+        is_new = actions.cast(
             comparison,
             input=_number(request, "input"),
             repeat=_number(request, "repeat"),
@@ -50,17 +50,17 @@ def vote(request: Request, pk: int) -> HttpResponse:
     except Refused as refused:
         messages.warning(request, str(refused))
     else:
-        told = f"Voted: {Side(side).label}."
-        if not new:
-            told = "You had voted on that one already, and that vote stays."
-            messages.info(request, f"{told} Here are the next answers.")
+        announcement = f"Voted: {Side(side).label}."
+        if not is_new:
+            announcement = "You had already voted on this ballot. That vote stays."
+            messages.info(request, f"{announcement} Here are the next answers.")
     if not request.htmx:
         return redirect("comparison_vote", pk=pk)
-    return _page(request, comparison, queries.next_ballot(request.user, comparison), told=told)
+    return _page(request, comparison, queries.next_ballot(request.user, comparison), announcement=announcement)
 
 
 def _number(request: Request, name: str) -> int:
-    """What was sent as a number; -1, which no row has, for anything else."""
+    """Return the parameter as a number; -1, which matches no row, if it is not a number."""
     number = whole_number(request.POST.get(name))
     return -1 if number is None else number
 
@@ -68,26 +68,29 @@ def _number(request: Request, name: str) -> int:
 @requires(Permission.EDIT)
 @require_POST
 def take_back(request: Request, pk: int) -> HttpResponse:
-    """Take the person's newest vote back and show its ballot again."""
-    comparison = found(pk)
-    ballot, told = None, ""
+    """Undo the person's newest vote and show its ballot again."""
+    comparison = comparison_or_404(pk)
+    ballot, announcement = None, ""
     try:
         ballot = queries.ballot_of(request.user, actions.take_back(comparison, by=actor(request)))
-        told = "Your last vote is taken back."
+        announcement = "Your last vote was undone."
     except Refused as refused:
         messages.warning(request, str(refused))
     if not request.htmx:
         return redirect("comparison_vote", pk=pk)
-    return _page(request, comparison, ballot or queries.next_ballot(request.user, comparison), told=told)
+    shown = ballot or queries.next_ballot(request.user, comparison)
+    return _page(request, comparison, shown, announcement=announcement)
 
 
-def _page(request: Request, comparison: Comparison, ballot: queries.Ballot | None, *, told: str = "") -> HttpResponse:
+def _page(
+    request: Request, comparison: Comparison, ballot: queries.Ballot | None, *, announcement: str = ""
+) -> HttpResponse:
     context: dict[str, Any] = {
         "comparison": comparison,
         "ballot": ballot,
         "standing": queries.standing(request.user, comparison),
         "goes_on": comparison.finished_at is None,
-        "told": told,
+        "announcement": announcement,
     }
     return render(request, "compare/_ballot.html" if request.htmx else "compare/vote.html", context)
 
@@ -96,7 +99,7 @@ def _page(request: Request, comparison: Comparison, ballot: queries.Ballot | Non
 @require_POST
 def seen(request: Request, pk: int) -> HttpResponse:
     """Show answers and verdict in this session from now on, although ballots are left."""
-    note_seen(request, found(pk))
-    wanted = request.POST.get("next", "")
-    safe = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure())
-    return redirect(wanted) if safe else redirect("comparison_matrix", pk=pk)
+    skip_warning(request, comparison_or_404(pk))
+    address = request.POST.get("next", "")
+    is_safe = url_has_allowed_host_and_scheme(address, {request.get_host()}, require_https=request.is_secure())
+    return redirect(address) if is_safe else redirect("comparison_matrix", pk=pk)
