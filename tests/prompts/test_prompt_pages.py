@@ -1,4 +1,4 @@
-"""Templates over HTTP: what the pages say, what they refuse, and that nothing typed is lost."""
+"""The pages of templates."""
 
 import re
 
@@ -28,7 +28,7 @@ def text_of(response) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
 
 
-def test_the_list_says_what_is_live(enhance, publish, client_for, viewer):
+def test_the_list_shows_what_is_live(enhance, publish, client_for, viewer):
     publish("noir", "Dark", operation="enhance", note="<script>alert(1)</script>")
     page = client_for(viewer).get(reverse("prompts")).content.decode()
     assert "v1" in page
@@ -60,7 +60,7 @@ def test_overview_shows_what_is_live_and_warns_of_built_in_text(enhance, client_
     assert "No provider is on" in page
 
 
-def test_a_viewer_reads_the_live_text_and_has_nothing_to_press(enhance, client_for, viewer):
+def test_a_viewer_sees_the_live_text_without_controls(enhance, client_for, viewer):
     page = client_for(viewer).get(reverse("template", args=["enhance"])).content.decode()
     assert "First line.\nSecond line." in page
     assert "<textarea" not in page
@@ -70,14 +70,14 @@ def test_autosave_keeps_the_draft_and_the_editor_resumes_it(enhance, client_for,
     client = client_for(editor, htmx=True)
     saved = client.post(reverse("template_draft", args=["enhance"]), form(enhance, "Mine <b>", temperature="0.4"))
     assert saved.status_code == 200
-    assert "Your role may not publish" in saved.content.decode()
+    assert "Only releasers and administrators can publish" in saved.content.decode()
     page = client_for(editor).get(reverse("template", args=["enhance"])).content.decode()
     assert "Mine &lt;b&gt;</textarea>" in page
     assert 'value="0.4"' in page
     assert Version.objects.count() == 1
 
 
-def test_a_draft_that_cannot_be_stored_says_why(enhance, client_for, editor):
+def test_a_refused_draft_names_the_reason(enhance, client_for, editor):
     client = client_for(editor, htmx=True)
     for fields, sentence in [
         ({"body": "a\x00b"}, "NUL"),
@@ -89,7 +89,7 @@ def test_a_draft_that_cannot_be_stored_says_why(enhance, client_for, editor):
         assert sentence in response.content.decode()
 
 
-def test_publishing_passes_one_review_panel(enhance, client_for, releaser):
+def test_publishing_takes_one_review_panel(enhance, client_for, releaser):
     client = client_for(releaser, htmx=True)
     panel = client.post(reverse("template_review", args=["enhance"]), form(enhance, "First line.\nOther line."))
     assert panel.status_code == 200
@@ -102,7 +102,7 @@ def test_publishing_passes_one_review_panel(enhance, client_for, releaser):
     )
     assert done["HX-Redirect"] == "/prompts/enhance/?published=2"
     page = client_for(releaser).get("/prompts/enhance/?published=2").content.decode()
-    assert "Undo: make v1 live again" in page
+    assert "Undo: roll back to v1" in page
     version = Version.objects.get(number=2)
     assert (version.note, version.author) == ("why <i>", releaser)
     assert not Draft.objects.exists()
@@ -117,7 +117,7 @@ def test_publishing_passes_one_review_panel(enhance, client_for, releaser):
         ("First line.\nSecond line.", "No changes"),
     ],
 )
-def test_what_cannot_go_live_is_told_and_kept(enhance, client_for, releaser, body, sentence):
+def test_an_invalid_text_is_refused_with_the_reason(enhance, client_for, releaser, body, sentence):
     client = client_for(releaser, htmx=True)
     response = client.post(reverse("template_publish", args=["enhance"]), form(enhance, body))
     assert response.status_code == 409
@@ -125,7 +125,7 @@ def test_what_cannot_go_live_is_told_and_kept(enhance, client_for, releaser, bod
     assert Version.objects.count() == 1
 
 
-def test_publishing_from_an_outdated_base_shows_both_texts_and_keeps_yours(enhance, publish, client_for, releaser):
+def test_publishing_from_an_outdated_base_shows_both_texts_and_saves_yours(enhance, publish, client_for, releaser):
     mine = form(enhance, "My own text.")
     theirs = publish("enhance", "Their faster text.", note="hotfix")
     client = client_for(releaser, htmx=True)
@@ -133,7 +133,7 @@ def test_publishing_from_an_outdated_base_shows_both_texts_and_keeps_yours(enhan
         response = client.post(reverse(name, args=["enhance"]), mine)
         assert response.status_code == 409
         page = response.content.decode()
-        assert "Someone was faster" in page
+        assert "v2 was published while you were editing" in page
         assert "Their faster text." in page
         assert "My own text." in page
     assert Draft.objects.get(user=releaser).body == "My own text."
@@ -143,11 +143,11 @@ def test_publishing_from_an_outdated_base_shows_both_texts_and_keeps_yours(enhan
     assert f'id="id_base" value="{theirs.pk}" hx-swap-oob="true"' in over.content.decode()
 
 
-def test_the_state_fragment_says_when_somebody_else_published(enhance, publish, client_for, editor):
+def test_the_state_shows_that_somebody_else_published(enhance, publish, client_for, editor):
     base = enhance.live_version_id
     publish("enhance", "Newer", note="quick fix")
     fragment = client_for(editor, htmx=True).get(reverse("template", args=["enhance"]), {"base": base})
-    assert "went live" in text_of(fragment)
+    assert "Ada Administrator published v2 while you were editing" in text_of(fragment)
     assert "quick fix" in text_of(fragment)
     assert "<textarea" not in fragment.content.decode()
 
@@ -156,14 +156,14 @@ def test_rolling_back_in_two_clicks(enhance, publish, client_for, releaser):
     second = publish("enhance", "Worse")
     client = client_for(releaser, htmx=True)
     url = reverse("version_live", args=["enhance", 1])
-    assert "Make v1 live again" in client.post(url, {"expected": second.pk}).content.decode()
+    assert "Roll back to v1" in client.post(url, {"expected": second.pk}).content.decode()
     assert Template.objects.get().live_version == second
     done = client.post(url, {"expected": second.pk, "confirm": "1", "note": "v1 was better"})
     assert done["HX-Redirect"] == "/prompts/enhance/?published=1"
     assert Template.objects.get().live_version.number == 1
     stale = client.post(url, {"expected": second.pk, "confirm": "1"})
     assert stale.status_code == 409
-    assert "Someone was faster" in stale.content.decode()
+    assert "v1 went live in the meantime" in stale.content.decode()
 
 
 def test_any_two_texts_are_compared_and_the_address_names_both(enhance, publish, client_for, editor):
@@ -179,7 +179,7 @@ def test_any_two_texts_are_compared_and_the_address_names_both(enhance, publish,
     assert client.get(url).status_code == 200
 
 
-def test_live_follows_what_is_live_and_a_version_does_not(enhance, publish, client_for, viewer):
+def test_live_in_an_address_follows_releases_and_a_number_does_not(enhance, publish, client_for, viewer):
     client, url = client_for(viewer), reverse("template_diff", args=["enhance"])
     publish("enhance", "First line.\nThird line.")
     assert re.search(r"<del>.*Second.*<ins>.*Third", client.get(url, {"a": "1", "b": "live"}).content.decode())
@@ -189,7 +189,7 @@ def test_live_follows_what_is_live_and_a_version_does_not(enhance, publish, clie
     assert "No changes" in same
 
 
-def test_settings_are_compared_even_where_they_are_the_same(enhance, publish, client_for, viewer):
+def test_a_comparison_shows_equal_settings_too(enhance, publish, client_for, viewer):
     publish("enhance", "Other.", temperature=0.5, model="m<b>")
     page = client_for(viewer).get(reverse("template_diff", args=["enhance"]), {"a": "1", "b": "2"}).content.decode()
     for row in ("<td>default</td><td><b>0.5</b></td>", "<td>default</td><td><b>m&lt;b&gt;</b></td>"):
@@ -213,17 +213,17 @@ def test_views_of_a_difference(enhance, publish, client_for, viewer, view, colum
     assert f'<div class="diff {columns}" role="group"' in page
     assert re.search(rf'aria-current="true"[^>]*>\s*{current}\s*</a>', page)
     after = re.findall(r'<div class="text after" dir="auto">(.*?)</div>', page)
-    told = [re.sub(r"<span.*?</span>|<[^>]+>", "", text) for text in after]
-    assert told == (["First line.", "Third line.", "New line."] if columns else [])
+    shown = [re.sub(r"<span.*?</span>|<[^>]+>", "", text) for text in after]
+    assert shown == (["First line.", "Third line.", "New line."] if columns else [])
     assert 'value="<b>"' not in page
 
 
 @pytest.mark.parametrize("key", ["0", "-1", "1.0", "²", "9" * 30, "drafts", "<b>", "\x00"])
-def test_what_cannot_be_compared_is_not_found(enhance, client_for, viewer, key):
+def test_an_unknown_side_of_a_comparison_is_not_found(enhance, client_for, viewer, key):
     assert client_for(viewer).get(reverse("template_diff", args=["enhance"]), {"a": "1", "b": key}).status_code == 404
 
 
-def test_a_draft_is_compared_by_its_writer_alone(enhance, client_for, editor, viewer):
+def test_only_the_author_compares_a_draft(enhance, client_for, editor, viewer):
     client_for(editor).post(reverse("template_draft", args=["enhance"]), form(enhance, "A secret plan."))
     url = reverse("template_diff", args=["enhance"])
     assert "secret" in client_for(editor).get(url, {"a": "live", "b": "draft"}).content.decode()
@@ -259,7 +259,7 @@ def test_a_new_template_starts_empty_and_gets_its_first_version(client_for, rele
     assert client.get("/prompts/noir/?published=1").status_code == 200
 
 
-def test_default_archive_and_restore_pass_the_panel(enhance, publish, client_for, releaser):
+def test_default_archive_and_restore_use_the_panel(enhance, publish, client_for, releaser):
     publish("noir", "Dark", operation="enhance")
     client = client_for(releaser, htmx=True)
     for name, template, expected in [
@@ -272,8 +272,8 @@ def test_default_archive_and_restore_pass_the_panel(enhance, publish, client_for
         assert client.post(url).status_code == 200
         assert AuditEntry.objects.count() == before
         assert client.post(url, {"confirm": "1"})["HX-Redirect"] == f"/prompts/{template}/details/"
-        found = Template.objects.get(name=template)
-        assert (found.name, found.is_default, bool(found.archived_at)) == expected
+        changed = Template.objects.get(name=template)
+        assert (changed.name, changed.is_default, bool(changed.archived_at)) == expected
     refused = client.post(reverse("template_archive", args=["noir"]), {"confirm": "1"})
     assert refused.status_code == 409
     assert "Make another template the default first" in refused.content.decode()
@@ -288,7 +288,7 @@ def test_editing_from_an_old_version_makes_a_draft_on_what_is_live(enhance, publ
     assert (draft.body, draft.base.number) == ("First line.\nSecond line.", 2)
     client.post(reverse("template_draft", args=["enhance"]), form(Template.objects.get(), "Dear words."))
     panel = client.post(url)
-    assert "Replace my draft by v1" in panel.content.decode()
+    assert "Replace my draft with v1" in panel.content.decode()
     assert Draft.objects.get().body == "Dear words."
     assert client.post(url, {"confirm": "1"})["HX-Redirect"] == "/prompts/enhance/"
     assert Draft.objects.get().body == "First line.\nSecond line."
@@ -308,31 +308,31 @@ def post(client, name: str, template: Template, body: str = "", **fields):
 
 
 def drafts() -> list[str]:
-    """The text of the draft, then of the discarded ones, newest first."""
+    """Return the text of the draft, then of the discarded ones, newest first."""
     return [row.body for model in (Draft, DiscardedDraft) for row in model.objects.all()]
 
 
-def put_back(client, template: Template, text: str, body: str = "", **fields):
-    """Put the discarded draft that says `text` back, while the editor holds `body`."""
+def restore(client, template: Template, text: str, body: str = "", **fields):
+    """Restore the discarded draft with this `text`, while the editor has `body`."""
     url = reverse("template_restore_draft", args=[template.name, DiscardedDraft.objects.get(body=text).pk])
     return client.post(url, form(template, body, **fields) if body else {})
 
 
-def test_discarding_can_be_undone_and_that_again(enhance, client_for, editor):
+def test_discarding_and_restoring_can_be_undone(enhance, client_for, editor):
     client = client_for(editor, htmx=True)
     post(client, "template_draft", enhance, "Saved", temperature="0.4")
     post(client, "template_discard", enhance, "Saved, and typed a moment ago", temperature="0.4")
     page = client_for(editor).get(reverse("template", args=["enhance"])).content.decode()
     assert "1 discarded draft<" in page
-    assert put_back(client, enhance, "Saved, and typed a moment ago")["HX-Redirect"] == "/prompts/enhance/"
+    assert restore(client, enhance, "Saved, and typed a moment ago")["HX-Redirect"] == "/prompts/enhance/"
     assert drafts() == ["Saved, and typed a moment ago"]
     assert (Draft.objects.get().temperature, Draft.objects.get().base_id) == (0.4, enhance.live_version_id)
     post(client, "template_discard", enhance)
-    post(client, "template_draft", enhance, "Begun anew")
-    put_back(client, enhance, "Saved, and typed a moment ago")
-    assert drafts() == ["Saved, and typed a moment ago", "Begun anew"]
-    put_back(client, enhance, "Begun anew")
-    assert drafts() == ["Begun anew", "Saved, and typed a moment ago"]
+    post(client, "template_draft", enhance, "Started again")
+    restore(client, enhance, "Saved, and typed a moment ago")
+    assert drafts() == ["Saved, and typed a moment ago", "Started again"]
+    restore(client, enhance, "Started again")
+    assert drafts() == ["Started again", "Saved, and typed a moment ago"]
     assert AuditEntry.objects.filter(action__contains="draft").count() == 0
 
 
@@ -345,19 +345,19 @@ def test_the_toast_of_a_discarded_draft_has_an_undo_button(enhance, client_for, 
     assert f'hx-post="{undo}" hx-include="#editor"' in page
 
 
-def test_there_may_be_nothing_to_bring_back(enhance, client_for, editor, releaser):
+def test_restoring_a_missing_discarded_draft_changes_nothing(enhance, client_for, editor, releaser):
     theirs, mine = client_for(releaser), client_for(editor)
     post(theirs, "template_draft", enhance, "Theirs")
     post(theirs, "template_discard", enhance)
     url = reverse("template_restore_draft", args=["enhance", DiscardedDraft.objects.get().pk])
-    assert "not there any more" in mine.post(url, follow=True).content.decode()
+    assert "no longer exists" in mine.post(url, follow=True).content.decode()
     post(mine, "template_discard", enhance)
     assert drafts() == ["Theirs"]
     assert "Theirs" not in mine.get(reverse("template_discarded", args=["enhance"])).content.decode()
 
 
 @pytest.mark.parametrize(
-    ("discarded", "kept"),
+    ("discarded", "expected"),
     [
         (["A", "B"], ["B", "A"]),
         (["A", "B", "A"], ["A", "B"]),
@@ -365,7 +365,7 @@ def test_there_may_be_nothing_to_bring_back(enhance, client_for, editor, release
     ],
     ids=["each", "each text once", "the newest ten"],
 )
-def test_which_discarded_drafts_are_kept(discarded, kept, enhance, publish, client_for, editor, releaser):
+def test_the_newest_discarded_drafts_are_kept(discarded, expected, enhance, publish, client_for, editor, releaser):
     for client, name in (
         (client_for(releaser), "enhance"),
         (client_for(editor), publish("rewrite", "R").template.name),
@@ -376,27 +376,27 @@ def test_which_discarded_drafts_are_kept(discarded, kept, enhance, publish, clie
     for text in discarded:
         post(client, "template_draft", enhance, text)
         post(client, "template_discard", enhance)
-    assert drafts() == [*kept, *["Another's, or of another template"] * 2]
+    assert drafts() == [*expected, *["Another's, or of another template"] * 2]
 
 
-def test_discarded_drafts_can_be_read_and_put_back_without_losing_another(enhance, client_for, editor):
+def test_discarded_drafts_are_listed_and_restored_without_losing_another(enhance, client_for, editor):
     client = client_for(editor, htmx=True)
     for text in ("First, and of that the most.", "Second one."):
         post(client, "template_draft", enhance, text, temperature="0.4")
         post(client, "template_discard", enhance)
     for page in (client.get(reverse("template", args=["enhance"])), post(client, "template_draft", enhance, "Third.")):
         assert "2 discarded drafts" in page.content.decode()  # after a release, and after an autosave
-    post(client, "template_draft", enhance, "First line.\nSecond line.")  # as it is live: no draft
+    post(client, "template_draft", enhance, "First line.\nSecond line.")  # equal to the live text: no draft
     panel = client.get(reverse("template_discarded", args=["enhance"])).content.decode()
     assert panel.index("Second one.") < panel.index("First, and of that the most.")
-    assert panel.count("begun from v1") == 2
-    assert panel.count("data-exact") == 2  # with seconds: they may have been discarded in one minute
+    assert panel.count("started from v1") == 2
+    assert panel.count("data-exact") == 2  # with seconds, because both may be discarded in the same minute
     assert "Temperature <b>0.4</b>" in panel
     url = reverse("template_restore_draft", args=["enhance", DiscardedDraft.objects.last().pk])
     assert f'hx-post="{url}" hx-include="#editor"' in panel
-    put_back(client, enhance, "First, and of that the most.", "Typed a moment ago, not saved")
+    restore(client, enhance, "First, and of that the most.", "Typed a moment ago, not saved")
     assert drafts() == ["First, and of that the most.", "Typed a moment ago, not saved", "Second one."]
-    assert "not there any more" in client_for(editor).post(url, follow=True).content.decode()
+    assert "no longer exists" in client_for(editor).post(url, follow=True).content.decode()
     assert drafts()[0] == "First, and of that the most."
 
 
@@ -411,12 +411,12 @@ def test_discarded_drafts_can_be_read_and_put_back_without_losing_another(enhanc
         ("", "Write short words.", ""),
     ],
 )
-def test_where_a_text_departs_from_another(text, base, begins):
+def test_departure_returns_the_first_new_words(text, base, begins):
     assert departure(text, base) == begins
 
 
 def window(client, template: Template) -> dict:
-    """An open editor: what it sends along with each text."""
+    """Open the editor and return the hidden fields that it sends with each text."""
     page = client.get(reverse("template", args=[template.name])).content.decode()
     return {name: re.search(rf'name="{name}"(?: value="([^"]*)")?', page)[1] or "" for name in ("page", "seen")}
 
@@ -439,7 +439,7 @@ def test_two_windows_of_one_person_never_overwrite_each_other(first, enhance, cl
     assert post(client, "template_draft", enhance, "Back in one", **one).status_code == 409
 
 
-def test_of_two_windows_either_text_can_be_chosen_and_neither_is_lost(enhance, client_for, editor):
+def test_either_text_of_two_windows_can_be_chosen_and_neither_is_lost(enhance, client_for, editor):
     client = client_for(editor, htmx=True)
     one, two = window(client_for(editor), enhance), window(client_for(editor), enhance)
     post(client, "template_draft", enhance, "One", **one)
@@ -453,28 +453,28 @@ def test_of_two_windows_either_text_can_be_chosen_and_neither_is_lost(enhance, c
     assert drafts() == ["Two, longer", "One, longer", "One"]
 
 
-def test_discarding_in_one_window_is_no_way_to_lose_the_text_of_another(enhance, client_for, editor):
+def test_discarding_in_one_window_does_not_lose_the_text_of_another(enhance, client_for, editor):
     client = client_for(editor, htmx=True)
     one, two = window(client_for(editor), enhance), window(client_for(editor), enhance)
     post(client, "template_draft", enhance, "Long ago")
     post(client, "template_discard", enhance)
     post(client, "template_draft", enhance, "One", **one)
     assert post(client, "template_discard", enhance, "Two", **two).status_code == 409
-    assert put_back(client, enhance, "Long ago", "Two", **two).status_code == 409
+    assert restore(client, enhance, "Long ago", "Two", **two).status_code == 409
     assert drafts() == ["One", "Long ago"]
-    assert "HX-Redirect" in put_back(client, enhance, "Long ago", "One, longer", **one)
+    assert "HX-Redirect" in restore(client, enhance, "Long ago", "One, longer", **one)
     assert drafts() == ["Long ago", "One, longer"]
 
 
-def test_another_machine_resumes_where_the_first_stopped(enhance, client_for, editor):
+def test_another_computer_continues_the_same_draft(enhance, client_for, editor):
     laptop, desktop = client_for(editor), client_for(editor)
-    post(laptop, "template_draft", enhance, "Begun on the laptop", **window(laptop, enhance))
-    assert "Begun on the laptop" in desktop.get(reverse("template", args=["enhance"])).content.decode()
-    there = window(desktop, enhance)
-    assert post(desktop, "template_draft", enhance, "Begun on the laptop, and more", **there).status_code == 200
+    post(laptop, "template_draft", enhance, "Started on the laptop", **window(laptop, enhance))
+    assert "Started on the laptop" in desktop.get(reverse("template", args=["enhance"])).content.decode()
+    on_desktop = window(desktop, enhance)
+    assert post(desktop, "template_draft", enhance, "Started on the laptop, and more", **on_desktop).status_code == 200
 
 
-def test_publishing_from_one_window_keeps_what_another_one_holds(enhance, client_for, releaser):
+def test_publishing_from_one_window_keeps_the_text_of_another(enhance, client_for, releaser):
     client = client_for(releaser, htmx=True)
     one, two = window(client_for(releaser), enhance), window(client_for(releaser), enhance)
     post(client, "template_draft", enhance, "One", **one)
@@ -485,7 +485,7 @@ def test_publishing_from_one_window_keeps_what_another_one_holds(enhance, client
     assert drafts()[0] == "One again"
 
 
-def test_unknown_things_are_not_found(enhance, client_for, viewer):
+def test_unknown_addresses_are_not_found(enhance, client_for, viewer):
     client = client_for(viewer)
     for url in (
         "/prompts/nothing/",
@@ -507,26 +507,26 @@ THEIRS = "Their first line.\nSecond line."
 
 
 def merge_form(page: str, **chosen) -> dict:
-    """What the merge panel would send."""
+    """Return the fields that the merge panel sends."""
     hidden = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', page))
     return hidden | {f"choice-{name.removeprefix('n')}": choice for name, choice in chosen.items()}
 
 
-def test_edits_apart_merge_by_themselves_and_are_taken_into_the_editor(enhance, publish, client_for, releaser):
+def test_edits_without_conflict_are_merged_into_the_draft(enhance, publish, client_for, releaser):
     mine = form(enhance, MINE)
     publish("enhance", THEIRS, temperature=0.2, note="hotfix")
     client = client_for(releaser, htmx=True)
     panel = client.post(reverse("template_publish", args=["enhance"]), mine)
     assert panel.status_code == 409
-    told = text_of(panel)
-    assert "Nothing is contested." in told
-    assert "Merged by itself: 1 edit of yours, 2 edits of v2." in told
-    assert "Ada Administrator" in told
+    words = text_of(panel)
+    assert "No conflicts." in words
+    assert "Merged automatically: 1 of your edits, 2 from v2." in words
+    assert "Ada Administrator" in words
     page = panel.content.decode()
     assert re.search(r'<ins class="mine">.*?My second.*?</ins>', page)
     assert re.search(r'<ins class="theirs">.*?Their first.*?</ins>', page)
     assert "radio" not in page
-    # Texts that the page sends are not looked at.
+    # The server ignores texts that the page sends.
     url = reverse("template_merge", args=["enhance"])
     taken = client.post(url, merge_form(page) | {"body": "Forged.", "base": "1"})
     assert taken["HX-Redirect"] == "/prompts/enhance/"
@@ -534,30 +534,30 @@ def test_edits_apart_merge_by_themselves_and_are_taken_into_the_editor(enhance, 
     draft = Draft.objects.get()
     assert (draft.body, draft.temperature, draft.base) == ("Their first line.\nMy second line.", 0.2, live)
     editing = client_for(releaser).get("/prompts/enhance/")
-    assert "Merged with v2. Your text from before is kept" in text_of(editing)
-    assert "went live</b> after you began" not in editing.content.decode()
+    assert "Merged with v2. Your earlier text is kept" in text_of(editing)
+    assert "while you were editing" not in editing.content.decode()
     done = client.post(
         reverse("template_publish", args=["enhance"]), form(Template.objects.get(), draft.body, temperature="0.2")
     )
     assert done["HX-Redirect"] == "/prompts/enhance/?published=3"
 
 
-def test_contested_passages_are_asked_and_nothing_is_chosen_beforehand(enhance, publish, client_for, editor):
+def test_conflicts_are_shown_without_a_choice_and_must_be_decided(enhance, publish, client_for, editor):
     mine = form(enhance, "First line.\nSecond <b>.", temperature="0.4") | window(client_for(editor), enhance)
     publish("enhance", "First line.\nSecond row.", temperature=0.9)
     client = client_for(editor, htmx=True)
     url = reverse("template_merge", args=["enhance"])
     page = client.post(url, mine).content.decode()
-    assert "2 contested" in page
-    assert "Live changed again" not in page
+    assert "2 conflicts" in page
+    assert "The live version changed again" not in page
     assert "Second &lt;b&gt;" in page
     assert "checked" not in page
     for name in ("choice-1", "choice-temperature"):
         assert len(re.findall(f'<input type="radio" name="{name}" value="[a-z]+" required>', page)) >= 2
-    asked = client.post(url, merge_form(page, n1="both"))
-    assert asked.status_code == 409
-    assert "1 of 2 still to choose" in asked.content.decode()
-    assert 'name="choice-1" value="both" required checked' in asked.content.decode()
+    refused = client.post(url, merge_form(page, n1="both"))
+    assert refused.status_code == 409
+    assert "1 of 2 conflicts are still open" in refused.content.decode()
+    assert 'name="choice-1" value="both" required checked' in refused.content.decode()
     assert Draft.objects.get().body == mine["body"]
     client.post(url, merge_form(page, n1="theirs", temperature="mine"))
     assert (Draft.objects.get().body, Draft.objects.get().temperature) == ("First line.\nSecond row.", 0.4)
@@ -572,14 +572,14 @@ def test_when_live_changes_again_the_new_merge_is_shown(enhance, publish, client
     publish("enhance", THEIRS + "\nThird line.")
     again = client.post(url, merge_form(page))
     assert again.status_code == 409
-    assert "Live changed again: v3 is live now. This is the merge with it." in text_of(again)
+    assert "The live version changed again: v3 is live now. This is the merge with it." in text_of(again)
     assert "Third line." in again.content.decode()
     assert Draft.objects.get().body == MINE
     assert client.post(url, merge_form(again.content.decode()))["HX-Redirect"] == "/prompts/enhance/"
     assert Draft.objects.get().body == "Their first line.\nMy second line.\nThird line."
 
 
-def test_a_draft_changed_in_another_window_is_merged_as_it_is_now(enhance, publish, client_for, editor):
+def test_a_merge_uses_the_draft_that_another_window_saved(enhance, publish, client_for, editor):
     publish("enhance", THEIRS)
     client = client_for(editor, htmx=True)
     url = reverse("template_merge", args=["enhance"])
@@ -591,7 +591,7 @@ def test_a_draft_changed_in_another_window_is_merged_as_it_is_now(enhance, publi
     assert Draft.objects.get().body == MINE + " And more."
 
 
-def test_the_merge_is_undone_through_a_panel_that_shows_what_goes(enhance, publish, client_for, editor):
+def test_undoing_a_merge_shows_the_difference_first(enhance, publish, client_for, editor):
     mine = form(enhance, MINE)
     base = enhance.live_version
     publish("enhance", THEIRS)
@@ -600,7 +600,7 @@ def test_the_merge_is_undone_through_a_panel_that_shows_what_goes(enhance, publi
     client.post(reverse("template_merge", args=["enhance"]), merge_form(page))
     url = reverse("template_merge_undo", args=["enhance"])
     panel = client.post(url)
-    assert "Bring back my text" in panel.content.decode()
+    assert "Restore my text" in panel.content.decode()
     assert re.search(r"<del>.*Their.*</del>", panel.content.decode())
     assert Draft.objects.get().body != MINE
     assert client.post(url, {"confirm": "1"})["HX-Redirect"] == "/prompts/enhance/"
@@ -608,30 +608,30 @@ def test_the_merge_is_undone_through_a_panel_that_shows_what_goes(enhance, publi
     assert "no merge to undo" in client.post(url, {"confirm": "1"}).content.decode()
 
 
-def test_where_there_is_nothing_to_merge_it_says_so(enhance, publish, client_for, releaser):
+def test_without_anything_to_merge_the_panel_explains_it(enhance, publish, client_for, releaser):
     client = client_for(releaser, htmx=True)
     url = reverse("template_merge", args=["enhance"])
     fresh = client.post(url, form(enhance, MINE))
-    assert "began from what is live" in fresh.content.decode()
+    assert "already starts from the live version" in fresh.content.decode()
     untouched = form(enhance, "First line.\nSecond line.")
     publish("enhance", THEIRS)
     page = client.post(url, untouched).content.decode()
     assert "Show v2 in the editor" in page
-    assert "Take the merged text" not in page
+    assert "Use the merged text" not in page
     assert "no draft" in client.post(url, {"seen": "", "expected": "x"}).content.decode()
     long = client.post(url, untouched | {"body": "x" * (4 * 64 * 1024 + 1)}).content.decode()
-    assert "too long to be saved or merged" in long
-    assert "Take the merged text" not in long
+    assert "too long to save or merge" in long
+    assert "Use the merged text" not in long
 
 
-def test_a_merge_without_anything_of_yours_says_so(enhance, publish, client_for, editor):
+def test_a_merge_without_own_changes_gets_a_warning(enhance, publish, client_for, editor):
     mine = form(enhance, "Mine.")
     publish("enhance", "Theirs.")
     client = client_for(editor, htmx=True)
     page = client.post(reverse("template_merge", args=["enhance"]), mine).content.decode()
     client.post(reverse("template_merge", args=["enhance"]), merge_form(page, n1="theirs"))
     editing = text_of(client.get("/prompts/enhance/", headers={"HX-Request": "false"}))
-    assert "nothing of yours is left" in editing
+    assert "same as the live text" in editing
     assert "Undo the merge" in editing
 
 
@@ -646,5 +646,5 @@ def test_long_unchanged_stretches_are_folded(enhance, publish, client_for, edito
     assert int(folded[1].replace(",", "")) > 1100
     shown = re.search(r'<div class="boxed merge".*?</div>', page, re.S)[0]
     assert "Rule 100 stays" in folded[2]
-    told = re.sub(r"\[added:|\]|<summary>.*?</summary>|<span class=\"whose.*?</span>|<[^>]+>", "", shown)
-    assert told == f"Begin well. {long} End well."
+    words = re.sub(r"\[added:|\]|<summary>.*?</summary>|<span class=\"whose.*?</span>|<[^>]+>", "", shown)
+    assert words == f"Begin well. {long} End well."

@@ -1,4 +1,4 @@
-"""The whole set as files: out and in again, what is refused, and that an import is all or nothing."""
+"""Exporting and importing all templates as files: refusals, and that an import does everything or nothing."""
 
 import io
 import json
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def folder(publish, actor, tmp_path):
-    """Two templates of enhance and one of rewrite, exported."""
+    """Export two templates of enhance and one of rewrite, and return the folder."""
     publish("enhance", "First line.\nSecond line.", note="from the start", temperature=0.4, max_tokens=99)
     publish("noir", "Dark. 狐", operation="enhance", model="m")
     publish("rewrite", "Offer.")
@@ -44,7 +44,7 @@ def live() -> dict[str, str]:
 
 
 def state() -> list[object]:
-    """All that an import could change."""
+    """Return everything that an import could change."""
     models = (Template, Version, Release, AuditEntry, LiveConfiguration)
     return [list(model.objects.order_by("pk").values()) for model in models]
 
@@ -81,14 +81,14 @@ def test_the_files_are_readable_sorted_and_the_same_each_time(folder, actor):
     assert entry.after == {"files": 6}
 
 
-def test_what_was_exported_changes_nothing(folder, actor):
+def test_importing_an_unchanged_export_changes_nothing(folder, actor):
     plan = sets.plan_import(sets.read_folder(folder))
     assert (plan.changes, plan.unchanged, plan.left, plan.problems) == ([], ["enhance", "noir", "rewrite"], [], [])
     with pytest.raises(Refused, match="No changes to import"):
         sets.import_set(sets.read_folder(folder), by=actor)
 
 
-def test_each_change_is_a_version_and_a_release_and_told(folder, actor):
+def test_each_change_is_an_audited_version_and_release(folder, actor):
     change(folder, "enhance", "First line.\r\nAnother line.\n", note="Shorter", description="For all")
     change(folder, "rewrite", settings={"max_tokens": None, "model": "", "temperature": 1})
     before = LiveConfiguration.objects.get().revision
@@ -150,17 +150,17 @@ def test_the_default_moves_with_two_files(folder, actor):
         ),
     ],
 )
-def test_what_changed_here_since_the_export_is_not_overwritten(meanwhile, sentence, folder, actor):
+def test_a_template_that_changed_since_the_export_is_not_overwritten(meanwhile, sentence, folder, actor):
     change(folder, "enhance", "From git.")
     change(folder, "rewrite", "From git, too.")
     meanwhile(Template.objects.get(name="enhance"), actor)
     before = state()
     with pytest.raises(sets.BadSet, match=sentence):
         sets.import_set(sets.read_folder(folder), by=actor)
-    assert state() == before  # rewrite neither
+    assert state() == before  # nor was rewrite imported
 
 
-def test_what_changed_here_to_what_the_files_say_is_no_conflict(folder, actor):
+def test_a_template_that_already_matches_the_files_is_no_conflict(folder, actor):
     change(folder, "enhance", "The same.")
     enhance = Template.objects.get(name="enhance")
     releases.publish(enhance, Content("The same.", 0.4, 99), by=actor, expected=enhance.live_version_id)
@@ -172,14 +172,14 @@ def test_what_changed_here_to_what_the_files_say_is_no_conflict(folder, actor):
     [
         ({"operation": "rewrite", "default": False}, "noir serves enhance here, rewrite in its file"),
         ({"operation": "paint"}, "noir.json: operation: Value 'paint' is not a valid choice"),
-        ({"default": True}, "enhance is the default for enhance in these files already"),
+        ({"default": True}, "enhance is already the default for enhance in these files"),
         ({"settings": {"max_tokens": 99999, "model": "", "temperature": 3}}, "noir.json: temperature: .*max_tokens: "),
         ({"note": "x" * 501, "description": "Changed"}, "noir.json: note: .*500"),
         ({"description": "x" * 201}, "noir.json: description: .*200"),
         ({"base": None, "description": "x"}, "noir has changed here .* the files do not name a version"),
     ],
 )
-def test_what_cannot_be_imported_is_told_by_name(facts, sentence, folder, actor):
+def test_an_invalid_template_is_refused_by_name(facts, sentence, folder, actor):
     change(folder, "noir", **facts)
     before = state()
     with pytest.raises(sets.BadSet, match=sentence):
@@ -187,7 +187,7 @@ def test_what_cannot_be_imported_is_told_by_name(facts, sentence, folder, actor)
     assert state() == before
 
 
-def test_a_default_cannot_just_go(folder, actor):
+def test_a_default_needs_a_successor(folder, actor):
     change(folder, "rewrite", default=False)
     with pytest.raises(sets.BadSet, match="rewrite is the default for rewrite"):
         sets.import_set(sets.read_folder(folder), by=actor)
@@ -209,7 +209,7 @@ def test_an_import_that_fails_halfway_changes_nothing(folder, actor, monkeypatch
     assert state() == before
 
 
-def test_the_draft_of_who_imports_stays(folder, actor):
+def test_an_import_keeps_drafts(folder, actor):
     enhance = Template.objects.get(name="enhance")
     save_draft(enhance, Content("My own words"), user=actor.user, base=enhance.live_version_id)
     change(folder, "enhance", "From git.")
@@ -232,13 +232,13 @@ HOSTILE = {
     "deep JSON": (lambda f: (f / "enhance.json").write_text("[" * 60_000), "enhance.json is not JSON"),
     "huge JSON": (lambda f: (f / "enhance.json").write_text(" " * 70_000), "enhance.json is too large"),
     "a list": (lambda f: (f / "enhance.json").write_text("[]"), "enhance.json: the file must be an object"),
-    "unknown key": (lambda f: change(f, "enhance", role="admin"), "enhance.json: role is not known"),
-    "key twice": (lambda f: (f / "enhance.json").write_text('{"a": 1, "a": 2}'), "enhance.json: a is there twice"),
+    "unknown key": (lambda f: change(f, "enhance", role="admin"), "enhance.json: role is unknown"),
+    "key twice": (lambda f: (f / "enhance.json").write_text('{"a": 1, "a": 2}'), "enhance.json: a occurs twice"),
     "missing key": (lambda f: (f / "enhance.json").write_text("{}"), "enhance.json: base is missing"),
     "other name": (lambda f: change(f, "enhance", name="../noir"), "enhance.json: name must be 'enhance'"),
     "wrong type": (lambda f: change(f, "enhance", default="yes"), 'default must be true or false, not "yes"'),
-    "NUL in a note": (lambda f: change(f, "enhance", note="a\0"), "note must be a text"),
-    "surrogate": (lambda f: change(f, "enhance", note="\ud800"), "note must be a text"),
+    "NUL in a note": (lambda f: change(f, "enhance", note="a\0"), "note must be text"),
+    "surrogate": (lambda f: change(f, "enhance", note="\ud800"), "note must be text"),
     "settings": (lambda f: change(f, "enhance", settings={}), "enhance.json: settings.max_tokens is missing"),
     "NaN": (
         lambda f: change(f, "enhance", settings={"temperature": float("nan"), "model": "", "max_tokens": 1}),
@@ -265,30 +265,30 @@ HOSTILE = {
 def test_a_hostile_folder_is_refused_by_name(name, folder):
     spoil, sentence = HOSTILE[name]
     spoil(folder)
-    found = problems(folder)
-    assert len(found) == 1, found
-    assert sentence in found[0]
+    refused = problems(folder)
+    assert len(refused) == 1, refused
+    assert sentence in refused[0]
 
 
-def test_all_faults_are_told_at_once(folder):
+def test_all_problems_are_reported_together(folder):
     (folder / "enhance.txt").write_text("")
     (folder / "noir.json").write_text("{")
     (folder / "rewrite.txt").unlink()
     assert len(problems(folder)) == 3
 
 
-def test_other_files_are_passed_over_and_an_empty_folder_is_told(folder, tmp_path_factory):
+def test_other_files_are_ignored_and_an_empty_folder_is_refused(folder, tmp_path_factory):
     (folder / "README.md").write_text("# Prompts")
     (folder / ".hidden.txt").write_text("")
     assert len(sets.read_folder(folder)) == 3
-    assert "no templates here" in problems(tmp_path_factory.mktemp("empty"))[0]
+    assert "No templates found" in problems(tmp_path_factory.mktemp("empty"))[0]
 
 
 def zipped(files: list[tuple[str | zipfile.ZipInfo, str]]) -> io.BytesIO:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in files:
-            # One that takes the time of day would be another archive two seconds later.
+            # With the time of day in it, the archive would differ two seconds later.
             archive.writestr(name if isinstance(name, zipfile.ZipInfo) else zipfile.ZipInfo(name), text)
     return buffer
 
@@ -303,15 +303,15 @@ def link(name: str) -> zipfile.ZipInfo:
 @pytest.mark.parametrize(
     ("files", "sentence"),
     [
-        ([("../evil.txt", "x")], "../evil.txt lies in a folder"),
-        ([("/etc/evil.txt", "x")], "/etc/evil.txt lies in a folder"),
-        ([("..\\evil.txt", "x")], "lies in a folder"),
-        ([("prompts/enhance.txt", "x")], "prompts/enhance.txt lies in a folder"),
+        ([("../evil.txt", "x")], "../evil.txt is in a folder"),
+        ([("/etc/evil.txt", "x")], "/etc/evil.txt is in a folder"),
+        ([("..\\evil.txt", "x")], "is in a folder"),
+        ([("prompts/enhance.txt", "x")], "prompts/enhance.txt is in a folder"),
         ([(link("enhance.txt"), "/etc/passwd")], "enhance.txt is a symbolic link"),
-        ([("enhance.txt", "x"), ("enhance.txt", "y")], "enhance.txt is there twice"),
-        ([("run.exe", "x")], "run.exe is neither a text"),
+        ([("enhance.txt", "x"), ("enhance.txt", "y")], "enhance.txt is in the archive twice"),
+        ([("run.exe", "x")], "run.exe is neither a .txt"),
         ([("bomb.txt", "0" * 30_000_000), ("bomb.json", "{}")], "bomb.txt: The file is too large"),
-        ([(f"b{n}.txt", "0" * 300_000) for n in range(70)], "more than 16 MiB together"),
+        ([(f"b{n}.txt", "0" * 300_000) for n in range(70)], "larger than 16 MiB together"),
         ([(f"{n}.txt", "") for n in range(2001)], "more than 2,000 files"),
         ([("a\nb\x1b.txt", "x")], "a�b�.json is missing"),
     ],
@@ -323,15 +323,15 @@ def test_a_hostile_archive_is_refused_by_name(files, sentence):
 
 
 @pytest.mark.parametrize("data", [b"", b"PK", b"not a zip", b"PK\x05\x06" + bytes(17)])
-def test_what_is_no_archive_is_refused(data):
-    with pytest.raises(sets.BadSet, match="not a zip archive"):
+def test_an_unreadable_archive_is_refused(data):
+    with pytest.raises(sets.BadSet, match="not a readable zip archive"):
         sets.read_zip(io.BytesIO(data))
 
 
 def test_a_damaged_or_encrypted_archive_is_refused():
     data = bytearray(zipped([("enhance.txt", "Some text that is long enough to be damaged.")]).getvalue())
     data[45] ^= 0xFF
-    with pytest.raises(sets.BadSet, match="not a zip archive"):
+    with pytest.raises(sets.BadSet, match="not a readable zip archive"):
         sets.read_zip(io.BytesIO(bytes(data)))
     data = bytearray(zipped([("enhance.txt", "x")]).getvalue())
     data[data.index(b"PK\x01\x02") + 8] |= 1
@@ -342,7 +342,7 @@ def test_a_damaged_or_encrypted_archive_is_refused():
 # ---------------------------------------------------------------- commands and pages
 
 
-def test_the_dry_run_shows_what_would_change_and_changes_nothing(folder, capsys):
+def test_the_dry_run_shows_the_changes_and_makes_none(folder, capsys):
     change(folder, "enhance", "First line.\nAnother line.\n", description="For all")
     (folder / "noir.txt").unlink()
     (folder / "noir.json").unlink()
@@ -355,7 +355,7 @@ def test_the_dry_run_shows_what_would_change_and_changes_nothing(folder, capsys)
     assert state() == before
 
 
-def test_the_commands_take_a_set_out_and_in_again(folder, tmp_path_factory, capsys):
+def test_the_commands_export_and_import_a_set(folder, tmp_path_factory, capsys):
     out = tmp_path_factory.mktemp("out") / "new"
     call_command("export_set", str(out))
     assert str(out / "enhance.txt") in capsys.readouterr().out
@@ -376,12 +376,12 @@ def test_the_commands_take_a_set_out_and_in_again(folder, tmp_path_factory, caps
 
 @pytest.fixture
 def seasonal(folder, publish, actor):
-    """The template noir, with a variable and two braces that are none."""
+    """Publish noir, with a variable and escaped braces."""
     variables.declare("enhance", "season", "winter", by=actor)
     return publish("noir", "Dark in {{ season }}. \\{{ x }}", operation="enhance").template
 
 
-def test_exported_texts_hold_no_variable_unless_asked(seasonal, folder, actor):
+def test_exported_texts_are_filled_in_unless_variables_are_kept(seasonal, folder, actor):
     files = sets.export_files(by=actor)
     assert files["noir.txt"] == "Dark in winter. {{ x }}\n"
     assert json.loads(files["noir.json"])["filled"] is True
@@ -394,7 +394,7 @@ def test_exported_texts_hold_no_variable_unless_asked(seasonal, folder, actor):
     assert sets.plan_import(sets.read_folder(folder)).unchanged == ["enhance", "noir", "rewrite"]
 
 
-def test_a_filled_in_text_does_not_come_back_in_place_of_its_variables(seasonal, folder, actor):
+def test_a_filled_in_text_does_not_replace_a_text_with_variables(seasonal, folder, actor):
     sets.write_set(folder, by=actor)
     change(folder, "enhance", "Another text.")
     sets.import_set(sets.read_folder(folder), by=actor)
@@ -405,13 +405,14 @@ def test_a_filled_in_text_does_not_come_back_in_place_of_its_variables(seasonal,
     plan = sets.plan_import(sets.read_folder(folder))
     assert (plan.changes, plan.unchanged) == ([], ["enhance", "rewrite"])
     assert plan.problems == [
-        "noir.txt was exported with its variables filled in. Export again with variables kept, make your change there."
+        "noir.txt was exported with its variables filled in. "
+        "Export again with variables kept, then make your change in those files."
     ]
     change(folder, "noir", filled="yes")
     assert problems(folder) == ['noir.json: filled must be true or false, not "yes".']
 
 
-def test_a_filled_in_text_is_taken_where_there_is_no_such_template(seasonal, folder, publish, actor):
+def test_a_filled_in_text_can_create_a_template(seasonal, folder, publish, actor):
     publish("noir", "Dark in {{ season }}.", operation="enhance")
     sets.write_set(folder, by=actor)
     for kind in ("txt", "json"):
@@ -422,16 +423,18 @@ def test_a_filled_in_text_is_taken_where_there_is_no_such_template(seasonal, fol
     assert live()["noir"] == "Dark in {{ season }}."
 
 
-def test_a_text_with_an_unknown_variable_is_not_exported_unless_asked(folder, publish, actor, client_for, releaser):
+def test_a_text_with_an_unknown_variable_is_exported_only_with_variables_kept(
+    folder, publish, actor, client_for, releaser
+):
     put_live(publish("noir", "Plain.", operation="enhance").template, "In {{ season }}.")
-    told = AuditEntry.objects.filter(action="prompts.exported")
-    with pytest.raises(CommandError, match=r"noir was not exported, nor any other.*\{\{ season \}\}.*--keep-variables"):
+    exports = AuditEntry.objects.filter(action="prompts.exported")
+    with pytest.raises(CommandError, match=r"because noir is not ready.*\{\{ season \}\}.*--keep-variables"):
         call_command("export_set", str(folder / "new"))
     assert not (folder / "new").exists()
     client = client_for(releaser)
     page = client.post(reverse("prompts_export"), follow=True).content.decode()
-    assert "noir was not exported, nor any other" in page
-    assert told.count() == 1  # the fixture's
+    assert "Nothing was exported, because noir is not ready" in page
+    assert exports.count() == 1  # that of the fixture
     with zipfile.ZipFile(io.BytesIO(client.post(reverse("prompts_export"), {"keep": "1"}).content)) as archive:
         assert archive.read("noir.txt") == b"In {{ season }}.\n"
 
@@ -443,7 +446,7 @@ def upload(client, files: dict[str, str], **fields):
     return client.post(reverse("prompts_import"), {"archive": archive} | fields)
 
 
-def test_the_page_exports_shows_what_would_change_and_imports(folder, client_for, releaser):
+def test_the_page_exports_reviews_and_imports(folder, client_for, releaser):
     client = client_for(releaser)
     response = client.post(reverse("prompts_export"))
     assert response["Content-Disposition"] == 'attachment; filename="prompts.zip"'
@@ -458,7 +461,7 @@ def test_the_page_exports_shows_what_would_change_and_imports(folder, client_for
     assert "&lt;b&gt;bold" in panel
     digest = panel.split('name="digest" value="')[1].split('"')[0]
     assert live()["enhance"] == "First line.\nSecond line."
-    # An archive that is not the one that was looked at is shown again, not imported.
+    # An archive other than the reviewed one is shown again, not imported.
     other = upload(htmx, files | {"noir.txt": "Else."}, confirm="1", digest=digest)
     assert "Import 2 templates" in other.content.decode()
     assert live()["enhance"] == "First line.\nSecond line."
@@ -471,7 +474,8 @@ def test_the_page_exports_shows_what_would_change_and_imports(folder, client_for
     assert 'value="1" data-busy>Import' not in refused
     assert "Choose a zip archive" in htmx.post(reverse("prompts_import")).content.decode()
     assert (
-        "not a zip archive" in htmx.post(reverse("prompts_import"), {"archive": io.BytesIO(b"no zip")}).content.decode()
+        "not a readable zip archive"
+        in htmx.post(reverse("prompts_import"), {"archive": io.BytesIO(b"no zip")}).content.decode()
     )
     assert (
         "larger than 4 MiB"
@@ -479,7 +483,7 @@ def test_the_page_exports_shows_what_would_change_and_imports(folder, client_for
     )
 
 
-def test_who_may_not_release_is_shown_no_import(folder, client_for, editor):
+def test_editors_see_no_import(folder, client_for, editor):
     page = client_for(editor).get(reverse("prompt_files")).content.decode()
     assert reverse("prompts_export") in page
     assert reverse("prompts_import") not in page
