@@ -267,7 +267,7 @@ def test_a_long_text_is_shown(client, publish):
         ("NOIR", [1, 2]),
         ("published noir", [1]),
         ("noir published", [1]),
-        ("made live again", [2]),
+        ("rolled back noir", [2]),
         ("v12", [1]),
         ("12", [1]),
         ("v1", [1]),

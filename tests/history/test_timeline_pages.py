@@ -67,7 +67,7 @@ def test_every_release_in_order_with_what_who_when_and_why(client, history):
     response = client.get(reverse("timeline"))
     assert revisions(response) == [6, 5, 4, 3, 2, 1]
     page, text = response.content.decode(), text_of(response)
-    for words in ("published enhance v2", "added the provider fast", "made enhance v1 live again", "too talkative"):
+    for words in ("published enhance v2", "added the provider fast", "rolled back enhance to v1", "too talkative"):
         assert words in text
     assert "Max tokens: 256 → 512" in text
     assert reverse("template_diff", args=["enhance"]) + "?a=1&amp;b=2" in page

@@ -423,9 +423,7 @@ def test_a_filled_in_text_can_create_a_template(seasonal, folder, publish, actor
     assert live()["noir"] == "Dark in {{ season }}."
 
 
-def test_a_text_with_an_unknown_variable_is_exported_only_with_variables_kept(
-    folder, publish, actor, client_for, releaser
-):
+def test_a_text_with_an_unknown_variable_is_not_filled_in(folder, publish, actor, client_for, releaser):
     put_live(publish("noir", "Plain.", operation="enhance").template, "In {{ season }}.")
     exports = AuditEntry.objects.filter(action="prompts.exported")
     with pytest.raises(CommandError, match=r"because noir is not ready.*\{\{ season \}\}.*--keep-variables"):
