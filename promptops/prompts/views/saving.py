@@ -57,7 +57,7 @@ def changed_elsewhere(request: Request, template: Template, form: ContentForm, o
     """Show that another window of the same person has saved since: both texts, and the choice between them."""
     context = {"template": template, "other": other, "yours": form.content}
     response = render(request, "prompts/_elsewhere.html", context, status=409)
-    response["X-Reason"] = "your draft was changed in another window. Choose a text above the editor"
+    response["X-Reason"] = "your draft was changed in another window. Choose a text below"
     return response
 
 
