@@ -22,7 +22,11 @@ urlpatterns = [
     path("prompts/<slug:name>/draft/aside/", drafts.set_aside, name="template_set_aside"),
     path("prompts/<slug:name>/discard/", drafts.discard, name="template_discard"),
     path("prompts/<slug:name>/discarded/", drafts.discarded, name="template_discarded"),
-    path("prompts/<slug:name>/discarded/<number:pk>/restore/", drafts.restore_draft, name="template_restore_draft"),
+    path(
+        "prompts/<slug:name>/discarded/<number:discarded_id>/restore/",
+        drafts.restore_draft,
+        name="template_restore_draft",
+    ),
     path("prompts/<slug:name>/check/", editor.check, name="template_check"),
     path("prompts/<slug:name>/samples/", editor.samples, name="template_samples"),
     path("prompts/<slug:name>/presence/", editor.presence, name="template_presence"),

@@ -122,7 +122,7 @@ def test_the_starter_set_comes_once(settings, actor):
 
 @pytest.mark.parametrize(
     ("data", "problem"),
-    [(None, "No such file"), (b"\xff", "Line 1: the file is not UTF-8 there"), (b"\n", "There is no input yet")],
+    [(None, "No such file"), (b"\xff", "Line 1: byte 1 of the line is not UTF-8"), (b"\n", "There is no input yet")],
 )
 def test_a_starter_set_that_cannot_be_read_is_told(data, problem, tmp_path):
     if data is not None:

@@ -73,14 +73,14 @@ def discarded(request: Request, name: str) -> HttpResponse:
 
 @requires(Permission.EDIT)
 @require_POST
-def restore_draft(request: Request, name: str, pk: int) -> HttpResponse:
+def restore_draft(request: Request, name: str, discarded_id: int) -> HttpResponse:
     """Restore a discarded draft. The editor's text is saved first, then moved to the discarded drafts."""
     template = template_or_404(name)
     if refusal := save_posted(request, template):
         return refusal
     url = reverse("template", args=[name])
     try:
-        replaced = actions.restore_draft(template, pk, user=request.user)
+        replaced = actions.restore_draft(template, discarded_id, user=request.user)
     except Stale as stale:
         return reviews.done(request, url, str(stale))
     if replaced:
