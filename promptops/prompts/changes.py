@@ -1,6 +1,6 @@
-"""The changes of a template that are live at once, as the review panel shows and applies them.
+"""The changes of a template that the review panel shows and applies, and their settings in words.
 
-Publishing is not here: its panel belongs to the editor, which merges where somebody else was faster.
+Publishing is in `views.publishing`: its panel belongs to the editor, which merges when another version went live first.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from promptops.web.review import Change, ReviewedChange
 
 @dataclass
 class TemplateChange(ReviewedChange):
-    """A change of a template whose result the page of its details shows."""
+    """A change of a template whose result its Details page shows."""
 
     template_row: Template
 
@@ -35,7 +35,7 @@ class TemplateChange(ReviewedChange):
 
 @dataclass
 class MakeDefault(TemplateChange):
-    """The template serves its operation from now on, in the place of `default`."""
+    """Making the template the default of its operation, instead of `default`."""
 
     default: Template | None
     form_id = "make-default"
@@ -56,12 +56,12 @@ class MakeDefault(TemplateChange):
         actions.make_default(self.template_row, by=by, note=note)
 
     def result(self) -> str:
-        return f"{self.template_row.name} is the default for {self.template_row.operation} now."
+        return f"{self.template_row.name} is now the default for {self.template_row.operation}."
 
 
 @dataclass
 class Archive(TemplateChange):
-    """The template leaves the lists."""
+    """Archiving the template."""
 
     form_id = "archive"
 
@@ -74,7 +74,7 @@ class Archive(TemplateChange):
         return f"Archive {self.template_row.name}"
 
     def changes(self) -> list[Change]:
-        return [Change("State", "in use", "archived; its versions and runs are kept")]
+        return [Change("State", "in use", "archived (versions and runs are kept)")]
 
     def apply(self, *, by: Actor, note: str) -> None:
         actions.archive(self.template_row, by=by, note=note)
@@ -83,12 +83,12 @@ class Archive(TemplateChange):
         return f"{self.template_row.name} is archived."
 
     def undo(self) -> str:
-        return "Restore it here to undo."
+        return "To undo, restore it here."
 
 
 @dataclass
 class Restore(TemplateChange):
-    """The template comes back from the archive."""
+    """Restoring the template from the archive."""
 
     form_id = "restore"
 
@@ -107,27 +107,27 @@ class Restore(TemplateChange):
         actions.restore(self.template_row, by=by, note=note)
 
     def result(self) -> str:
-        return f"{self.template_row.name} is back."
+        return f"{self.template_row.name} is restored."
 
 
 @dataclass
 class RollBackVersion(TemplateChange):
-    """An older version of the template is live again. `expected` is the id of the version that the person saw live."""
+    """Rolling back to an older version. `expected` is the id of the version that the page showed as live."""
 
     version: Version
     expected: int | None
-    template = "prompts/_live_again.html"
+    template = "prompts/_roll_back.html"
 
     def __post_init__(self) -> None:
-        self.form_id = f"live-{self.version.number}"  # each version of the history has a form of its own
+        self.form_id = f"live-{self.version.number}"  # the History page has one form for each version
 
     @property
     def title(self) -> str:
-        return f"Make v{self.version.number} of {self.template_row.name} live again?"
+        return f"Roll back {self.template_row.name} to v{self.version.number}?"
 
     @property
     def confirm(self) -> str:
-        return f"Make v{self.version.number} live again"
+        return f"Roll back to v{self.version.number}"
 
     def changes(self) -> list[Change]:
         live = self.template_row.live_version
@@ -146,7 +146,7 @@ class RollBackVersion(TemplateChange):
         releases.roll_back(self.version, by=by, expected=self.expected, note=note)
 
     def finish(self, request: Request) -> HttpResponse:
-        """Lead to the editor, which says what is live."""
+        """Lead to the editor, which shows what is live."""
         page = reverse("template", args=[self.template_row.name])
         return HttpResponseClientRedirect(f"{page}?published={self.version.number}")
 

@@ -1,4 +1,4 @@
-"""The checks that a text passes before it can be live: one list, which pages show and actions enforce."""
+"""The checks that a text must pass before it can be live. Pages show them, actions enforce them. No database here."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from promptops.engine import variables
 from promptops.platform.text import MAX_BODY_BYTES, clean_body
 from promptops.texts.numbers import estimate_tokens
 
-MOST_TOLD = 5  # mistakes that one check spells out
+MAX_SENTENCES = 5  # of one check
 
-# The check that a refusal of `clean_body` belongs to, by its code.
+# Error code of `clean_body` -> name of the check.
 _PLACES = {"blank": "Not blank", "nul": "Readable", "utf8": "Readable", "long": "Length"}
 
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the list: what was looked at, whether it holds, and a sentence for each finding (at least one)."""
+    """One check: its name, whether the text passed it, and at least one sentence that explains the result."""
 
     name: str
     passed: bool
@@ -25,7 +25,7 @@ class Check:
 
 
 def run_checks(body: str, values: Mapping[str, str]) -> list[Check]:
-    """Check a text against the operation's variables (`values` by name). Always the same checks in the same order."""
+    """Check a text with the operation's variables (`values` by name). Checks and order are always the same."""
     refused: dict[str, str] = {}
     try:
         body = clean_body(body)
@@ -33,36 +33,36 @@ def run_checks(body: str, values: Mapping[str, str]) -> list[Check]:
         refused[_PLACES[str(error.code)]] = error.messages[0]
     if not refused and (size := variables.filled_bytes(body, values)) > MAX_BODY_BYTES:
         refused["Length"] = (
-            f"With its variables filled in the prompt is {size:,} bytes; at most {MAX_BODY_BYTES:,} (64 KiB) "
-            "are allowed. Shorten it, or the values."
+            f"With its variables filled in, the prompt is {size:,} bytes; at most {MAX_BODY_BYTES:,} (64 KiB) are "
+            "allowed. Shorten the prompt or the values."
         )
-    # What is refused is not filled: a few braces and long values could make it of any size.
+    # A refused text is not filled in: with long values it could become huge.
     filled = body if refused else variables.fill(body, values)
     if not refused and not filled.strip():
-        refused["Not blank"] = "With its variables filled in the prompt is blank. Write something beside them."
+        refused["Not blank"] = "With its variables filled in, the prompt is blank. Add some text."
     problems = variables.check(body, values)
     unknown = [problem.message for problem in problems if problem.unknown]
     stray = [problem.message for problem in problems if not problem.unknown]
     used = [name for name in variables.find(body) if name in values]
     size = len(filled.encode(errors="replace"))
     with_values = ", with variables filled in" if filled != body else ""
-    told = f"{size:,} of {MAX_BODY_BYTES:,} bytes, about {estimate_tokens(filled):,} tokens{with_values}."
+    summary = f"{size:,} of {MAX_BODY_BYTES:,} bytes, about {estimate_tokens(filled):,} tokens{with_values}."
     return [
-        _check("Not blank", refused.get("Not blank"), "There is text."),
+        _check("Not blank", refused.get("Not blank"), "The prompt has text."),
         _check("Readable", refused.get("Readable"), "No broken or hidden characters."),
-        _check("Length", refused.get("Length"), told),
-        _check("Braces", stray, "Every {{ is closed and names a variable."),
-        _check("Variables", unknown, f"Declared: {', '.join(used)}." if used else "None is used."),
+        _check("Length", refused.get("Length"), summary),
+        _check("Braces", stray, "Every {{ is closed and has a name."),
+        _check("Variables", unknown, f"Declared: {', '.join(used)}." if used else "No variables used."),
     ]
 
 
 def failures(checks: list[Check]) -> list[str]:
-    """The sentences of the checks that do not hold."""
+    """Return the sentences of the failed checks."""
     return [sentence for check in checks if not check.passed for sentence in check.sentences]
 
 
-def _check(name: str, found: list[str] | str | None, fine: str) -> Check:
-    sentences = [found] if isinstance(found, str) else found or []
-    if len(sentences) > MOST_TOLD:
-        sentences = [*sentences[:MOST_TOLD], "And more like these."]
-    return Check(name, not sentences, tuple(sentences) or (fine,))
+def _check(name: str, problems: list[str] | str | None, passed: str) -> Check:
+    sentences = [problems] if isinstance(problems, str) else problems or []
+    if len(sentences) > MAX_SENTENCES:
+        sentences = [*sentences[:MAX_SENTENCES], "There are more problems like these."]
+    return Check(name, not sentences, tuple(sentences) or (passed,))

@@ -15,7 +15,7 @@ from promptops.platform.text import clean_body
 
 BODY = "body"
 UNSET = "default"
-"""What a page shows for a setting that is left to its default."""
+"""The word that pages show for a setting without a value."""
 
 Value: TypeAlias = float | int | str | None
 
@@ -63,7 +63,7 @@ class Setting:
         """Return the value as it is stored."""
         if isinstance(value, str):
             return value.strip()
-        # "-0" is a number below zero by its sign alone, which not every database keeps: the hash would tell it apart.
+        # -0.0 becomes 0.0: not every database keeps the sign, and the hash of the content must not change.
         return value if value is None or self.type is not float else float(value) + 0.0
 
     def in_words(self, value: Value) -> str:
@@ -129,7 +129,7 @@ def values_of(source: Any) -> dict[str, Any]:
 
 
 def is_unset(value: Value) -> bool:
-    """Return whether the value leaves its setting to the default."""
+    """Return whether the value leaves the setting to its default."""
     return value is None or value == ""
 
 
@@ -177,8 +177,8 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tup
 
 def effective(content: Any, defaults: Any) -> dict[str, Any]:
     """Return the settings of `content` by name; where it leaves one open, the value of the live settings `defaults`."""
-    found = {}
+    settings = {}
     for name, setting in SETTINGS.items():
         value = getattr(content, name)
-        found[name] = getattr(defaults, name) if is_unset(value) and setting.has_live_default else value
-    return found
+        settings[name] = getattr(defaults, name) if is_unset(value) and setting.has_live_default else value
+    return settings

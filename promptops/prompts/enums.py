@@ -1,4 +1,4 @@
-"""The closed sets of words about prompts."""
+"""The closed sets of prompts, as choices of fields."""
 
 from promptops.engine.operations import OPERATIONS
 

@@ -1,29 +1,29 @@
-"""Why a change of prompts was refused; see `ledger.errors`."""
+"""The refusals of changes of prompts. The base classes are in `ledger.errors`."""
 
 from promptops.ledger.errors import Refused, Stale
 from promptops.prompts.models import Draft, Version
 
 
 class StaleRelease(Stale):
-    """Another version went live after the one that the change started from."""
+    """Another version went live after the change was started."""
 
     def __init__(self, live: Version | None) -> None:
         self.live = live
-        now = f"v{live.number} is live now" if live else "nothing is live now"
-        super().__init__(f"Someone was faster: {now}. Compare the two texts, then publish again; yours is kept.")
+        event = f"v{live.number} went live" if live else "The live version was removed"
+        super().__init__(f"{event} in the meantime. Compare the two texts, then publish again. Your text is kept.")
 
 
 class VariableInUse(Refused):
-    """A variable cannot go while live texts use it; `users` are these versions."""
+    """The variable cannot be removed while live texts use it. `users` are these versions."""
 
     def __init__(self, name: str, users: list[Version]) -> None:
         *most, last = [str(version) for version in users]
-        who = f"{', '.join(most)} and {last} are live and use" if most else f"{last} is live and uses"
-        super().__init__(f"{name} cannot be removed: {who} it. Publish a text without {{{{ {name} }}}} there first.")
+        users_words = f"{', '.join(most)} and {last} are live and use" if most else f"{last} is live and uses"
+        super().__init__(f"{name} cannot be removed: {users_words} it. Publish a text without {{{{ {name} }}}} first.")
 
 
 class ChecksFailed(Refused):
-    """The text does not pass the checks before going live."""
+    """The text failed a check, so it cannot go live."""
 
     def __init__(self, sentences: list[str]) -> None:
         self.sentences = sentences
@@ -31,8 +31,11 @@ class ChecksFailed(Refused):
 
 
 class StaleDraft(Stale):
-    """Another page of the same person saved the draft after the one that the text comes from was filled."""
+    """Another page of the same person saved the draft after this page had loaded it."""
 
     def __init__(self, draft: Draft) -> None:
         self.draft = draft
-        super().__init__("Your draft was changed in another window. Choose which text to keep; the other is set aside.")
+        super().__init__(
+            "Your draft was changed in another window. Choose which text to keep. "
+            "The other text moves to your discarded drafts."
+        )

@@ -1,4 +1,4 @@
-"""What a process takes over from other processes about prompts: who has which editor open."""
+"""Presence across processes: watching which editors are open elsewhere, and the heartbeat of the own pages."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ from promptops.prompts.models import Draft, Presence
 log = logging.getLogger(__name__)
 
 Editors = dict[int, frozenset[tuple[int, bool]]]
-"""By template id: which of its editor's pages are open (their rows' ids), and whether the person has a draft."""
+"""Template id -> the open pages of its editor: id of the presence row, and whether that person has a draft."""
 
 
 def _query() -> Subquery:
@@ -42,7 +42,7 @@ polling.watch("presence", polling.Watch(_query, _parse, _tell_pages))
 
 @background.task
 async def heartbeat() -> None:
-    """Say again and again that this process still has its pages."""
+    """Report every `HEARTBEAT_SECONDS` that the pages of this process are still open."""
     while True:
         await asyncio.sleep(presence.HEARTBEAT_SECONDS)
         try:

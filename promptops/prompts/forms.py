@@ -1,4 +1,4 @@
-"""Forms of the Prompts pages. Models and actions decide what may be stored."""
+"""The forms of the Prompts pages. Models and actions decide what may be stored."""
 
 from typing import Any
 
@@ -33,21 +33,21 @@ class ContentForm(forms.Form):
         widget=forms.Textarea(attrs={"class": "editor", "spellcheck": "false", "rows": 18, "dir": "auto"}),
     )
     base = forms.IntegerField(required=False, widget=forms.HiddenInput())
-    # Which open page this is, the state of the draft that it was filled from, and "1" to save over a newer one. A
-    # browser that restores what forms held must not restore these.
+    # The id of the open page, the state of the draft that it loaded, and "1" to overwrite a newer draft. A browser
+    # that restores form fields must not restore these.
     page = forms.CharField(required=False, max_length=36, widget=forms.HiddenInput(attrs={"autocomplete": "off"}))
     seen = forms.CharField(required=False, max_length=40, widget=forms.HiddenInput(attrs={"autocomplete": "off"}))
     overwrite = forms.CharField(required=False, max_length=1, widget=forms.HiddenInput(attrs={"autocomplete": "off"}))
 
     def __init__(self, *args: Any, defaults: Any = None, keep: str = "", **kwargs: Any) -> None:
-        """`defaults` is the live settings, whose values stand as placeholders in empty fields.
+        """Take the live settings as `defaults`; empty fields show their values as placeholders.
 
-        `keep` is the name under which the browser keeps what no server has yet.
+        `keep` is the name under which the browser keeps text that is not saved yet.
         """
         super().__init__(*args, **kwargs)
         self.fields |= {name: setting_field(name) for name in SETTINGS}
         self.order_fields(FIELDS)
-        self.fields["body"].validators.clear()  # the actions have a clearer word for a NUL
+        self.fields["body"].validators.clear()  # the actions explain a NUL better
         if keep:
             for name in FIELDS:
                 self.fields[name].widget.attrs["data-keep"] = f"{keep}-{name}"
@@ -62,7 +62,7 @@ class ContentForm(forms.Form):
 
     @property
     def content(self) -> Content:
-        """What a valid form holds."""
+        """Return the content of a valid form."""
         return Content(**{name: self.cleaned_data[name] for name in FIELDS})
 
 
@@ -76,17 +76,17 @@ class TemplateForm(forms.Form):
         widget=forms.TextInput(attrs={"autocapitalize": "none", "autocomplete": "off", "spellcheck": "false"}),
         help_text="Lower-case letters, digits, - and _, such as enhance-noir. It cannot be changed later.",
     )
-    description = forms.CharField(label="What it is for", max_length=200, required=False)
+    description = forms.CharField(label="Description", max_length=200, required=False)
 
 
 class DescriptionForm(forms.Form):
-    """What a template is for."""
+    """The description of a template."""
 
-    description = forms.CharField(label="What it is for", max_length=200, required=False)
+    description = forms.CharField(label="Description", max_length=200, required=False)
 
 
 class VariableForm(forms.Form):
-    """A variable of an operation. `expected` is the revision of the last change that the person saw."""
+    """A variable of an operation. `expected` is the revision of the last change that the page showed."""
 
     operation = forms.ChoiceField(label="Operation", choices=operation_choices)
     name = forms.CharField(
@@ -101,14 +101,14 @@ class VariableForm(forms.Form):
         required=False,
         strip=False,
         widget=forms.Textarea(attrs={"rows": 5, "dir": "auto", "maxlength": MAX_VALUE_CHARACTERS}),
-        help_text="Put into the text as it is, at most 4,000 characters; braces in it mean nothing.",
+        help_text="At most 4,000 characters. Inserted as it is; braces in it have no meaning.",
     )
-    description = forms.CharField(label="What it is for", max_length=200, required=False)
+    description = forms.CharField(label="Description", max_length=200, required=False)
     expected = forms.IntegerField(required=False, widget=forms.HiddenInput())
 
     @classmethod
     def of(cls, variable: Variable, data: Any = None) -> "VariableForm":
-        """The form of a variable that is declared: operation and name stay."""
+        """Return the form of an existing variable, whose operation and name cannot change."""
         initial = {"value": variable.value, "description": variable.description}
         form = cls(data, initial=initial | {"expected": variable.changed_revision})
         del form.fields["operation"], form.fields["name"]

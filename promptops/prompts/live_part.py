@@ -1,4 +1,4 @@
-"""Templates and their live versions, as part of the live configuration."""
+"""The part of the live configuration that templates with a live version form. Variables are in `live_variables`."""
 
 from types import MappingProxyType
 from typing import Any
@@ -12,7 +12,7 @@ from promptops.prompts.models import Template, Version
 
 
 def template_spec(template: Template, version: Version) -> TemplateSpec:
-    """Return what a run needs of a template at one version."""
+    """Return the fields of a template and one version that a run needs."""
     parameters = version.parameters
     return TemplateSpec(
         id=template.pk,
@@ -39,7 +39,7 @@ def load(config: LiveConfiguration) -> dict[str, Any]:
 
 
 def release_values(config: LiveConfiguration) -> list[dict[str, Any]]:
-    """Read the live versions by number. Their texts stay in the versions."""
+    """Read the live versions by number. A release does not copy their texts."""
     columns = ("name", "operation", "is_default", "live_version__number", "live_version_id")
     return [
         {"name": name, "operation": operation, "default": default, "version": number, "version_id": version_id}

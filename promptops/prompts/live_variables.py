@@ -1,4 +1,4 @@
-"""Variables of system prompts, as part of the live configuration, and the live texts that use them."""
+"""The part of the live configuration that variables form, and which live texts use them."""
 
 from types import MappingProxyType
 from typing import Any
@@ -10,11 +10,11 @@ from promptops.ledger.models import LiveConfiguration
 from promptops.prompts.models import Template, Variable, Version
 
 RELEASED = ("operation", "name", "value")
-"""The columns of a variable that a release keeps."""
+"""The columns of a variable that a release stores."""
 
 
 def values_of(operation: str) -> dict[str, str]:
-    """Read what the variables of the operation stand for, by name."""
+    """Read the values of the variables of the operation, by name."""
     return dict(Variable.objects.filter(operation=operation).values_list("name", "value"))
 
 
@@ -41,7 +41,7 @@ def load(config: LiveConfiguration) -> dict[str, Any]:
 
 
 def release_values(config: LiveConfiguration) -> list[dict[str, Any]]:
-    """Read the variables that a release keeps."""
+    """Read the variables as a release stores them."""
     return list(Variable.objects.values(*RELEASED))
 
 

@@ -1,21 +1,21 @@
-"""How a three-way merge is shown: rows of text in reading order, and the questions between them."""
+"""The rows of the merge panel: text in reading order, with the choices of each conflict. `texts.merge` merges."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from promptops.prompts.content import SETTINGS, shown
 from promptops.texts.merge import Kind, Merge, Part
 
-# An unchanged stretch longer than this many characters is folded, but for so many at either end.
+# Unchanged text longer than LONG characters is folded, except SHOWN characters at each end.
 LONG = 400
 SHOWN = 120
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One answer to a question: the radio button's value, whose it is, and what it makes of the passage, in words."""
+    """One choice of a conflict: the value and label of its radio button, and the text that results."""
 
     value: str
     label: str
@@ -25,10 +25,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Row:
-    """One part of the merge and whose change it is; `hidden` is folded away.
-
-    `name` and `choices` are those of a contested part.
-    """
+    """One part of the merge, with the side that changed it. `hidden` is folded. Conflicts have `name` and `choices`."""
 
     kind: Kind
     whose: str
@@ -41,48 +38,51 @@ class Row:
 
     @property
     def hidden_label(self) -> str:
-        """How much is folded away."""
+        """Return how many words are folded."""
         count = len(self.hidden.split())
         return f"{count:,} unchanged word{'' if count == 1 else 's'}"
 
 
 @dataclass(frozen=True)
 class Panel:
-    """All of a merge: the text, the settings that anybody changed by their labels, how much is asked, and in words
-    what was not."""
+    """A merge as the panel shows it: text, changed settings by label, number of conflicts, automatic edits in words."""
 
     text: tuple[Row, ...]
     settings: dict[str, Row]
     questions: int
-    by_itself: str
+    automatic: str
 
 
 def panel(merge: Merge, theirs: str, chosen: Mapping[str, str]) -> Panel:
-    """The merge to be shown. `theirs` names the other side, such as "v13"; `chosen` is what was chosen before."""
+    """Return the panel of a merge. `theirs` is the label of the other side ("v13"), `chosen` has earlier choices."""
     names = {id(part): name for name, part in merge.contested.items()}
     text = tuple(_row(part, names.get(id(part), ""), theirs, chosen) for part in merge.parts)
     settings = {
-        SETTINGS[name].label: _row(part, names.get(id(part), ""), theirs, chosen, told=shown)
+        SETTINGS[name].label: _row(part, names.get(id(part), ""), theirs, chosen, words=shown)
         for name, part in merge.settings.items()
         if part.kind != "same"
     }
     counts = Counter(row.kind for row in (*text, *settings.values()))
-    sides: list[tuple[Kind, str]] = [("mine", "of yours"), ("theirs", f"of {theirs}"), ("agreed", "that both made")]
-    told = [f"{counts[kind]:,} edit{'' if counts[kind] == 1 else 's'} {whose}" for kind, whose in sides if counts[kind]]
-    return Panel(text, settings, len(names), ", ".join(told))
+    sides: list[tuple[Kind, str]] = [
+        ("mine", "of your edits"),
+        ("theirs", f"from {theirs}"),
+        ("agreed", "that you both made"),
+    ]
+    automatic = ", ".join(f"{counts[kind]:,} {whose}" for kind, whose in sides if counts[kind])
+    return Panel(text, settings, len(names), automatic)
 
 
-def _row(part: Part, name: str, theirs: str, chosen: Mapping[str, str], told: Any = str) -> Row:
-    base = told(part.base)
+def _row(part: Part, name: str, theirs: str, chosen: Mapping[str, str], words: Callable[[Any], str] = str) -> Row:
+    base = words(part.base)
     whose = {"mine": "yours", "theirs": theirs, "agreed": "both"}.get(part.kind, "")
     if part.kind == "contested":
         labels = {"mine": "Yours", "theirs": theirs, "both": "Both, yours first"}
         choices = (
-            Choice(value, labels[value], told(result).strip(), chosen.get(name) == value)
+            Choice(value, labels[value], words(result).strip(), chosen.get(name) == value)
             for value, result in part.choices.items()
         )
         return Row("contested", whose, base, "", name, tuple(choices))
-    merged = told(part.merged)
+    merged = words(part.merged)
     if part.kind == "same" and len(merged) > LONG:
         start = merged.rfind(" ", 0, SHOWN) + 1 or SHOWN
         end = merged.find(" ", len(merged) - SHOWN) + 1 or len(merged) - SHOWN

@@ -1,4 +1,4 @@
-"""Presence on an open page: others see who has an editor open, until the page closes."""
+"""Presence over the socket: other people see who has an editor open, until its page closes."""
 
 import logging
 from typing import Any
@@ -16,14 +16,14 @@ log = logging.getLogger(__name__)
 
 
 class PagePresence(PagePart):
-    """Which template's editor the page is."""
+    """The template whose editor an open page shows."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.template = ""
 
     async def arrive(self, user: User, data: dict[str, Any]) -> None:
-        """The page may be the editor of the template that it names."""
+        """Register the page as an editor of the template that it names, if there is such a template."""
         name = data.get("template")
         if name == self.template or not isinstance(name, str):
             return
@@ -33,12 +33,12 @@ class PagePresence(PagePart):
             await database_sync_to_async(presence.arrive)(template, user=user, channel=self.page.channel_name)
 
     async def close(self) -> None:
-        """Leave with the page."""
+        """Remove the page from the template's presence."""
         if not self.template:
             return
         try:
             await database_sync_to_async(presence.leave)(self.page.channel_name)
-        except Error as error:  # the heartbeat makes up for it
+        except Error as error:  # the heartbeat removes it later
             if outages.kind(error) is None:
                 raise
-            log.warning("Who left a page could not be kept.", exc_info=error)
+            log.warning("The database could not record that an editor was closed.", exc_info=error)

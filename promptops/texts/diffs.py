@@ -1,7 +1,7 @@
-"""The difference between two texts for people to read: lines first, then the words inside changed lines.
+"""Readable differences between two texts: first by lines, then by words inside changed lines.
 
-Pure and bounded: whatever the input, difflib takes at most `MAX_STEPS` steps on lines and as many on words; where that
-is too little, larger stretches count as removed and added. Nothing here is escaped; that is for the template.
+Pure and bounded: difflib takes at most `MAX_STEPS` steps for lines and the same for words. For larger inputs, longer
+passages count as removed and added. Nothing is escaped here; templates escape. Three-way merging is in `merge`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Literal, NamedTuple
 
 Kind = Literal["equal", "insert", "delete", "change"]
 
-# A step of difflib takes about 0.15 microseconds, so this many stay under 80 ms.
+# A step of difflib takes about 0.15 microseconds, so these steps take less than 80 ms.
 MAX_STEPS = 500_000
-# Lines of a changed block are matched to each other only in blocks up to this many pairs.
+# Lines of a changed block are paired only if the block has at most this many possible pairs.
 MAX_BLOCK = 900
-# Two lines count as one changed line from this share of common words on; below it, as one removed and one added.
+# From this share of common words on, two lines count as one changed line, else as one removed and one added line.
 ALIKE = 0.4
-# An unchanged stretch of a line is folded from this many characters on, but for so many beside what changed.
+# An unchanged passage of a line is folded from LONG_STRETCH characters on, except STRETCH_CONTEXT beside a change.
 LONG_STRETCH, STRETCH_CONTEXT = 600, 120
 # A page shows at most this many lines of one diff.
 MAX_ROWS = 1_000
@@ -33,7 +33,7 @@ VISIBLE = re.compile(r"\w+|[^\w\s]")
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A stretch of a line: `equal` is on both sides, `delete` only on the old one, `insert` only on the new one."""
+    """A passage of a line: `equal` on both sides, `delete` only on the old side, `insert` only on the new side."""
 
     kind: Literal["equal", "insert", "delete"]
     text: str
@@ -41,7 +41,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """An unchanged stretch of a line that is not shown at first; the `number` tells the gaps of a line apart."""
+    """A folded unchanged passage of a line. The `number` is unique in the line."""
 
     text: str
     number: int
@@ -49,58 +49,58 @@ class Gap:
 
     @property
     def label(self) -> str:
-        """How much it holds."""
+        """Return how many words are folded."""
         count = len(re.findall(r"\w+", self.text))
         return f"{count:,} unchanged word{'' if count == 1 else 's'}" if count else "unchanged"
 
 
 @dataclass(frozen=True, slots=True)
 class DiffLine:
-    """One line: on both sides (`equal`, or `change` with pieces of all kinds) or on one (`insert`, `delete`)."""
+    """One line, on both sides (`equal`, or `change` with pieces of all kinds) or on one side (`insert`, `delete`)."""
 
     kind: Kind
     pieces: tuple[Piece, ...]
 
     @property
     def old(self) -> str:
-        """The line as the old text has it."""
+        """Return the line of the old text."""
         return "".join(piece.text for piece in self.pieces if piece.kind != "insert")
 
     @property
     def new(self) -> str:
-        """The line as the new text has it."""
+        """Return the line of the new text."""
         return "".join(piece.text for piece in self.pieces if piece.kind != "delete")
 
     @property
     def segments(self) -> list[Piece | Gap]:
-        """The pieces with long unchanged stretches folded away: a prompt is often one paragraph, that is one line."""
-        found: list[Piece | Gap] = []
+        """Return the pieces with long unchanged passages folded: a prompt is often one paragraph, so one line."""
+        segments: list[Piece | Gap] = []
         for index, piece in enumerate(self.pieces):
             if piece.kind != "equal" or len(piece.text) < LONG_STRETCH:
-                found.append(piece)
+                segments.append(piece)
                 continue
-            # The beginning and the end of a line that did not change at all help to find one's place.
+            # The start and the end of an unchanged line stay visible, so that people can recognize the line.
             start = _word_end(piece.text, STRETCH_CONTEXT) if index or self.kind == "equal" else 0
             last = index == len(self.pieces) - 1
             end = len(piece.text) - _word_end(piece.text[::-1], STRETCH_CONTEXT) if not last else len(piece.text)
-            found += [Piece("equal", piece.text[:start])] if start else []
-            found.append(Gap(piece.text[start:end], number=index))
-            found += [Piece("equal", piece.text[end:])] if end < len(piece.text) else []
-        return found
+            segments += [Piece("equal", piece.text[:start])] if start else []
+            segments.append(Gap(piece.text[start:end], number=index))
+            segments += [Piece("equal", piece.text[end:])] if end < len(piece.text) else []
+        return segments
 
     @property
     def new_segments(self) -> list[Piece | Gap]:
-        """Those that the new text has."""
+        """Return the segments that are in the new text."""
         return [segment for segment in self.segments if segment.kind != "delete"]
 
     @property
     def mark(self) -> str:
-        """The sign in the margin."""
+        """Return the sign in the margin."""
         return {"equal": "", "insert": "+", "delete": "−", "change": "±"}[self.kind]
 
 
 class Block(NamedTuple):
-    """Items that both sides have (`equal`), or those that one side has where the other has others."""
+    """Items that are equal on both sides, or the old items with the new ones that replace them."""
 
     equal: bool
     old: list[str]
@@ -109,7 +109,7 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """A run of lines that is not shown at first; `lines` is empty where they are left out for good."""
+    """A run of folded lines. `lines` is empty if they are not shown at all."""
 
     label: str
     lines: tuple[DiffLine, ...] = ()
@@ -117,9 +117,9 @@ class Fold:
 
 
 def diff_lines(old: str, new: str) -> list[DiffLine]:
-    """The lines of both texts in reading order.
+    """Return the lines of both texts in reading order.
 
-    The old sides of all lines but the inserted ones, joined by newlines, are `old`; the new sides of all but the
+    The old sides of all lines except inserted ones, joined by newlines, are `old`. The new sides of all lines except
     deleted ones are `new`.
     """
     before, after = (text.split("\n") if text else [] for text in (old, new))
@@ -134,7 +134,7 @@ def diff_lines(old: str, new: str) -> list[DiffLine]:
 
 
 def fold(lines: Iterable[DiffLine], context: int = 2) -> list[DiffLine | Fold]:
-    """The lines with unchanged runs folded away, but for `context` lines around changes; at most `MAX_ROWS`."""
+    """Return at most `MAX_ROWS` lines, with unchanged runs folded except `context` lines around changes."""
     lines = list(lines)
     near = [False] * len(lines)
     for index, line in enumerate(lines):
@@ -159,7 +159,7 @@ def fold(lines: Iterable[DiffLine], context: int = 2) -> list[DiffLine | Fold]:
 
 
 def summary(lines: Iterable[DiffLine]) -> str:
-    """How much differs, such as "2 lines changed, 1 added" or "No changes"."""
+    """Return the amount of change in words, such as "2 lines changed, 1 added" or "No changes"."""
     counts = Counter[str](line.kind for line in lines)
     words = (("change", "changed"), ("insert", "added"), ("delete", "removed"))
     parts = [(counts[kind], word) for kind, word in words if counts[kind]]
@@ -170,18 +170,18 @@ def summary(lines: Iterable[DiffLine]) -> str:
 
 
 def marked(old: str, new: str, budget: Budget) -> tuple[Piece, ...]:
-    """The new text, with the words marked (`insert`) that the old one does not have in this order.
+    """Return the new text, with the words marked (`insert`) that the old text does not have in this order.
 
-    White space is not compared. As many words as possible are left unmarked.
+    White space is not compared. As few words as possible are marked.
     """
-    # As if both ends were shared, so that blank ends are never marked.
+    # Both ends count as shared, so that blank ends are never marked.
     shared = [True, *_shared(VISIBLE.findall(old), VISIBLE.findall(new), budget), True]
-    spans = [(0, 0), *(found.span() for found in VISIBLE.finditer(new)), (len(new), len(new))]
+    spans = [(0, 0), *(match.span() for match in VISIBLE.finditer(new)), (len(new), len(new))]
     pieces: list[Piece] = []
     start = 0
     for place in range(1, len(shared)):
         if shared[place] != shared[place - 1]:
-            # The white space between belongs to what is not marked.
+            # The white space between them belongs to the unmarked piece.
             end = spans[place - 1][1] if shared[place] else spans[place][0]
             if end > start:
                 pieces.append(Piece("equal" if shared[place - 1] else "insert", new[start:end]))
@@ -192,14 +192,15 @@ def marked(old: str, new: str, budget: Budget) -> tuple[Piece, ...]:
 
 
 def _shared(old: list[str], new: list[str], budget: Budget) -> list[bool]:
-    """Which items of `new` belong to a longest common subsequence; without budget, those at both ends alone.
+    """Return, for each item of `new`, whether it belongs to a longest common subsequence.
 
-    Bit-parallel (Hyyrö 2004, "Bit-parallel LCS-length computation revisited"): the bit of an item is 0 in the row of an
-    old item from where on the common subsequence up to both is longer by one. Ten times as fast as difflib.
+    When the budget is spent, only equal items at both ends count. The algorithm is bit-parallel (Hyyrö 2004,
+    "Bit-parallel LCS-length computation revisited") and ten times as fast as difflib. In the row of an old item, the
+    bit of a new item is 0 where the common subsequence up to both gets longer by one.
     """
     start, end = _ends(old, new)
     old, new = old[start : len(old) - end], new[start : len(new) - end]
-    found = [False] * len(new)
+    shared = [False] * len(new)
     if budget.take(4 * (len(old) + len(new)) + len(old) * len(new) // 256):
         places: dict[str, int] = {}
         for j, item in enumerate(new):
@@ -218,12 +219,12 @@ def _shared(old: list[str], new: list[str], budget: Budget) -> list[bool]:
             i -= 1
             if not i or rows[i - 1] >> (j - 1) & 1:
                 j -= 1
-                found[j] = True
-    return [True] * start + found + [True] * end
+                shared[j] = True
+    return [True] * start + shared + [True] * end
 
 
 def _ends(old: list[str], new: list[str]) -> tuple[int, int]:
-    """How many items are the same at the beginning, and how many of the others at the end."""
+    """Return how many items are equal at the start, and how many of the others are equal at the end."""
     shorter = min(len(old), len(new))
     start = next((i for i in range(shorter) if old[i] != new[i]), shorter)
     end = next((i for i in range(shorter - start) if old[-1 - i] != new[-1 - i]), shorter - start)
@@ -231,27 +232,27 @@ def _ends(old: list[str], new: list[str]) -> tuple[int, int]:
 
 
 def _word_end(text: str, start: int) -> int:
-    """The place of the first white space from `start` on, if it is not far; else `start`."""
+    """Return the position of the next white space after `start` if it is near, else `start`."""
     match = re.compile(r"\s").search(text, start, start + STRETCH_CONTEXT)
     return match.start() if match else start
 
 
 class Budget:
-    """How many steps of comparing may still be taken, 0.15 microseconds each at most."""
+    """The steps that a comparison may still take, at most 0.15 microseconds each."""
 
     def __init__(self, steps: int) -> None:
         self.left = steps
 
     def spend(self, old: Sequence[str], new: Sequence[str]) -> bool:
-        """Whether there is enough left to match these in the worst case; if so, it is spent."""
+        """Spend the steps of matching these in the worst case if the budget allows it, and return whether it did."""
         counts = Counter(new)
         pairs = sum(counts[item] for item in old)
-        # One search goes once through `old` and its equal pairs; there are at most as many searches as matches.
+        # One search reads `old` and its equal pairs once. There are at most as many searches as matches.
         steps = pairs + len(old) * min(pairs, len(old), len(new))
         return self.take(steps)
 
     def take(self, steps: int) -> bool:
-        """Whether there are so many left; if so, they are spent."""
+        """Spend `steps` if the budget allows it, and return whether it did."""
         if steps > self.left:
             return False
         self.left -= steps
@@ -263,10 +264,10 @@ def _whole(kind: Literal["equal", "insert", "delete"], text: str) -> DiffLine:
 
 
 def match(old: list[str], new: list[str], budget: Budget) -> list[Block]:
-    """Blocks of equal and of differing items in order, neighbors of one kind merged.
+    """Return blocks of equal and of different items in order; neighbors of one kind are merged.
 
-    Where the budget does not allow difflib for all of it, only items that occur once on both sides are matched, and
-    difflib does what it can between them.
+    If the budget is too small for difflib, items that occur once on both sides are matched first, and difflib matches
+    what it can between them.
     """
     blocks: list[Block] = []
     for block in _blocks(old, new, budget, anchored=True):
@@ -298,7 +299,7 @@ def _blocks(old: list[str], new: list[str], budget: Budget, anchored: bool) -> I
 
 
 def _anchors(old: Sequence[str], new: Sequence[str]) -> list[tuple[int, int]]:
-    """The longest chain of (old index, new index), rising in both, of items that occur once in each."""
+    """Return the longest chain of (old index, new index), rising in both, of items that occur once on each side."""
     old_counts, new_counts = Counter(old), Counter(new)
     place = {item: j for j, item in enumerate(new) if new_counts[item] == 1}
     pairs = [(i, place[item]) for i, item in enumerate(old) if old_counts[item] == 1 and item in place]
@@ -320,7 +321,7 @@ def _anchors(old: Sequence[str], new: Sequence[str]) -> list[tuple[int, int]]:
 
 
 def _changed_block(olds: Sequence[str], news: Sequence[str], budget: Budget) -> list[DiffLine]:
-    """Pairs lines that are alike, in order; the others are removed or added."""
+    """Return the lines of a changed block: similar lines paired in order, the others removed or added."""
     lines: list[DiffLine] = []
     i = j = 0
     for old_index, new_index in [*alike(olds, news), (len(olds), len(news))]:
@@ -333,7 +334,7 @@ def _changed_block(olds: Sequence[str], news: Sequence[str], budget: Budget) -> 
 
 
 def alike(olds: Sequence[str], news: Sequence[str]) -> list[tuple[int, int]]:
-    """The in-order pairs of lines with the greatest total likeness."""
+    """Return the in-order pairs of lines with the greatest total likeness."""
     if len(olds) * len(news) > MAX_BLOCK:
         return []
     old_words, new_words = ([Counter(re.findall(r"\w+", text)) for text in texts] for texts in (olds, news))
@@ -344,27 +345,27 @@ def alike(olds: Sequence[str], news: Sequence[str]) -> list[tuple[int, int]]:
         for j in range(len(news) - 1, -1, -1):
             pair = score[i][j] + best[i + 1][j + 1] if score[i][j] >= ALIKE else 0.0
             best[i][j] = max(pair, best[i + 1][j], best[i][j + 1])
-    found: list[tuple[int, int]] = []
+    pairs: list[tuple[int, int]] = []
     i = j = 0
     while i < len(olds) and j < len(news):
         if score[i][j] >= ALIKE and best[i][j] == score[i][j] + best[i + 1][j + 1]:
-            found.append((i, j))
+            pairs.append((i, j))
             i, j = i + 1, j + 1
         elif best[i + 1][j] >= best[i][j + 1]:
             i += 1
         else:
             j += 1
-    return found
+    return pairs
 
 
 def likeness(a: Counter[str], b: Counter[str]) -> float:
-    """The share of words that two lines have in common, 0 to 1; lines without words are not alike."""
+    """Return the share of words that two lines have in common, 0 to 1. Lines without words have 0."""
     total = a.total() + b.total()
     return 2 * (a & b).total() / total if total else 0.0
 
 
 def _changed_line(old: str, new: str, budget: Budget) -> DiffLine:
-    """One line with its words compared."""
+    """Return one changed line with its words compared."""
     blocks = match(WORD.findall(old), WORD.findall(new), budget)
     pieces: list[Piece] = []
     removed = added = ""
@@ -375,12 +376,12 @@ def _changed_line(old: str, new: str, budget: Budget) -> DiffLine:
             removed = added = ""
             pieces.append(Piece("equal", text))
         else:
-            # A lone space between two changes belongs to both: one long change reads better than many short ones.
+            # A single space between two changes joins them: one long change is easier to read than many short ones.
             removed += text
             added += "".join(news)
     return DiffLine("change", (*pieces, *_exchange(removed, added)))
 
 
 def _exchange(removed: str, added: str) -> list[Piece]:
-    found = [Piece("delete", removed)] if removed else []
-    return [*found, Piece("insert", added)] if added else found
+    pieces = [Piece("delete", removed)] if removed else []
+    return [*pieces, Piece("insert", added)] if added else pieces

@@ -1,6 +1,7 @@
-"""Inputs from outside: the text of a box or a file as a list, and what is wrong with it, line by line.
+"""Reading inputs from a text box or a file as a list, with the problems of each line, and writing them as a file.
 
-Pure: whatever the bytes are, the answer is a list, problems in plain words, or `Unreadable`.
+Pure: any bytes give a list, problems in plain words, or `Unreadable`. How many inputs a prompt set may hold is decided
+in `compare`.
 """
 
 import contextlib
@@ -16,33 +17,33 @@ from enum import StrEnum
 from functools import partial
 from typing import NoReturn
 
-# What the column or the key with the inputs is called, the best name first.
+# Names of the column or key with the inputs, the preferred name first.
 COLUMNS = ("prompt", "input", "text")
 DELIMITERS = (",", ";", "\t")
 ROWS_COMPARED = 20
-"""How many rows of a file without headings are looked at for what separates their cells."""
+"""Rows of a file without headings that are compared to find the separator."""
 ROWS_LOOKED_AT = 200
-"""How many rows are read for that, blank ones included."""
+"""Rows that are read for that, including blank ones."""
 SEPARATOR = re.compile(r"\s*sep=([,;\t])[ ]*(?=\n|\Z)", re.IGNORECASE)
-"""The line in which spreadsheet programs name the separator of the file."""
+"""The line in which spreadsheet programs declare the separator of the file."""
 
-# Where reading stops. A set holds 2,000 inputs and a person corrects a few problems at a time; a file of 8 MiB may hold
+# Limits of reading. A set holds 2,000 inputs, and a person corrects a few problems at a time. A file of 8 MiB may hold
 # millions of either.
 MAX_PROBLEMS = 200
 MAX_FOUND = 20_000
-"""Inputs, those that are there several times included."""
+"""Inputs, including repeated ones."""
 MAX_ROWS = 100_000
-"""Rows of a table, those without an input included."""
+"""Rows of a table, including rows without an input."""
 MAX_JSON_LINE = 1024 * 1024
 """Characters: an input of 16,000 characters, each escaped, is 192,000."""
 
 
 class Format(StrEnum):
-    """How inputs are written down one after the other."""
+    """The file formats of a list of inputs."""
 
     LINES = "lines"  # one per line
-    BLOCKS = "blocks"  # a blank line between two, so that an input may have several lines
-    JSONL = "jsonl"  # one JSON text, or object with such a key, per line
+    BLOCKS = "blocks"  # separated by a blank line, so that an input may have several lines
+    JSONL = "jsonl"  # one JSON string, or one object with such a key, per line
     CSV = "csv"  # with commas, semicolons or tabs
     TSV = "tsv"
 
@@ -57,16 +58,16 @@ SUFFIXES = {
 
 
 class _Stop(Exception):
-    """Enough has been read."""
+    """A limit of reading is reached."""
 
 
 class Unreadable(ValueError):
-    """The whole text cannot be read; the message says why and what to do."""
+    """The whole text is unreadable. The message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One input, the line that it begins on, counted from 1, and the name of the file that it stands in, if any."""
+    """One input, its first line (counted from 1), and the name of its file, if any."""
 
     number: int
     text: str
@@ -75,7 +76,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong on a line; line 0 means all of it."""
+    """A problem on a line. Line 0 means the whole text."""
 
     line: int
     message: str
@@ -89,7 +90,7 @@ class Problem:
 
 @dataclass
 class Reading:
-    """What was found; `source` says which column it was taken from, "" where there are none."""
+    """The inputs and problems of a text. `source` names the column of the inputs, "" in formats without columns."""
 
     found: list[Line] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
@@ -98,22 +99,22 @@ class Reading:
 
     def add(self, line: int, text: str) -> None:
         if len(self.found) == MAX_FOUND:
-            self.stop(line, f"More than {MAX_FOUND:,} inputs; the rest was not read. Upload it in parts.")
+            self.stop(line, f"More than {MAX_FOUND:,} inputs. The rest was not read. Upload the file in parts.")
         self.found.append(Line(line, text.strip(), self.file))
 
     def wrong(self, line: int, message: str) -> None:
         self.problems.append(Problem(line, message, self.file))
         if len(self.problems) == MAX_PROBLEMS:
-            self.stop(line, f"These are {MAX_PROBLEMS} problems; the rest was not read. Correct these first.")
+            self.stop(line, f"{MAX_PROBLEMS} problems found. The rest was not read. Correct these first.")
 
     def stop(self, line: int, message: str) -> NoReturn:
-        """Add a last problem, and end the reading."""
+        """Add a last problem, and stop reading."""
         self.problems.append(Problem(line, message, self.file))
         raise _Stop
 
 
 def decode(data: bytes) -> str:
-    """The text of a file. Raises Unreadable with the line for what is not UTF-8."""
+    """Return the text of a file. Raises Unreadable with the line that is not UTF-8."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise Unreadable("The file is UTF-16. Save it as UTF-8 and upload it again.")
     try:
@@ -122,15 +123,15 @@ def decode(data: bytes) -> str:
         line = data[: error.start].count(b"\n") + 1
         column = error.start - (data.rfind(b"\n", 0, error.start) + 1) + 1
         raise Unreadable(
-            f"Line {line}: the file is not UTF-8 there (byte {column} of the line). Save it as UTF-8 first."
+            f"Line {line}: byte {column} of the line is not UTF-8. Save the file as UTF-8 first."
         ) from None
 
 
 def read(text: str, format: Format, column: str = "", *, file: str = "") -> Reading:
-    """The inputs in `text`, as they stand there but for blank ends. Blank lines are no inputs. Problems name `file`.
+    """Read the inputs in `text` without blank ends. Blank lines are ignored. Problems name `file`.
 
-    `column` names the column (CSV, TSV) or the key (JSON Lines) to take; "" takes the first of prompt, input and text,
-    or else the first column. Line endings of any system are read as "\\n".
+    `column` is the column (CSV, TSV) or the key (JSON Lines) of the inputs; "" means the first of prompt, input and
+    text, or else the first column. Line endings of any system are read as "\\n".
     """
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     reading = Reading(file=file)
@@ -140,21 +141,21 @@ def read(text: str, format: Format, column: str = "", *, file: str = "") -> Read
 
 
 def write(inputs: Sequence[str], format: Format) -> str:
-    """The inputs in a format that `simplest` allows (or JSONL); `read` makes the same inputs of it."""
+    """Write the inputs in a format that `simplest` allows (or JSONL). `read` returns the same inputs."""
     if format is Format.JSONL:
         return "".join(json.dumps({"prompt": text}, ensure_ascii=False) + "\n" for text in inputs)
     return ("\n\n" if format is Format.BLOCKS else "\n").join(inputs) + "\n" if inputs else ""
 
 
 def simplest(inputs: Iterable[str]) -> Format:
-    """The plainest format that can hold these inputs: LINES, BLOCKS, or JSONL for inputs with blank lines in them."""
-    found = Format.LINES
+    """Return the simplest format for these inputs: LINES, BLOCKS, or JSONL for inputs with blank lines."""
+    format = Format.LINES
     for text in inputs:
         if "\n" in text:
-            found = Format.BLOCKS
+            format = Format.BLOCKS
             if any(not line.strip() for line in text.split("\n")):
                 return Format.JSONL
-    return found
+    return format
 
 
 def _lines(reading: Reading, text: str, column: str) -> None:
@@ -170,7 +171,7 @@ def _blocks(reading: Reading, text: str, column: str) -> None:
 def _jsonl(reading: Reading, text: str, column: str) -> None:
     for number, line in _numbered(text):
         if len(line) > MAX_JSON_LINE:
-            reading.wrong(number, f"The line is {len(line):,} characters; at most {MAX_JSON_LINE:,} are read.")
+            reading.wrong(number, f"The line has {len(line):,} characters. At most {MAX_JSON_LINE:,} are allowed.")
             continue
         try:
             value = json.loads(line)
@@ -178,34 +179,34 @@ def _jsonl(reading: Reading, text: str, column: str) -> None:
             reading.wrong(number, f"This is not JSON ({error.msg}, at character {error.colno}).")
             continue
         except (ValueError, RecursionError):
-            reading.wrong(number, "This is not JSON that can be read (a number too long, or brackets too deep).")
+            reading.wrong(number, "This JSON is unreadable: a number is too long, or brackets are nested too deeply.")
             continue
         if isinstance(value, dict):
             key = column or next((name for name in COLUMNS if name in value), "")
             if key not in value:
                 wanted = f"the key “{column}”" if column else "a key named prompt, input or text"
-                reading.wrong(number, f"The object has not {wanted}.")
+                reading.wrong(number, f"The object does not have {wanted}.")
                 continue
             value = value[key]
         if not isinstance(value, str):
-            reading.wrong(number, "A text in quotes is needed here, or an object with one.")
+            reading.wrong(number, "The line must be a text in quotes, or an object with one.")
         elif not value.strip():
-            reading.wrong(number, "The text is blank.")
+            reading.wrong(number, "The input is blank.")
         else:
             reading.add(number, value)
 
 
 def _csv(reading: Reading, text: str, column: str) -> None:
     if stated := SEPARATOR.match(text):
-        blank = "\n" * text.count("\n", 0, stated.end())  # so that lines keep their numbers
+        blank = "\n" * text.count("\n", 0, stated.end())  # keeps the numbers of the lines
         return _table(reading, blank + text[stated.end() :], column, delimiter=stated[1])
     return _table(reading, text, column, delimiter=_delimiter(text, column))
 
 
 def _delimiter(text: str, column: str) -> str:
-    """Return what separates the cells of a CSV file: a comma, or what spreadsheets write where a comma is decimal.
+    """Return the separator of a CSV file: a comma, or the separator of spreadsheets that use a decimal comma.
 
-    A heading decides. Without one another character must split all rows alike, and the comma must not.
+    A known heading decides. Without one, another separator must give all rows the same width, and the comma must not.
     """
     tables = {delimiter: _first_rows(text, delimiter) for delimiter in DELIMITERS}
     for delimiter, rows in tables.items():
@@ -213,12 +214,12 @@ def _delimiter(text: str, column: str) -> str:
             return delimiter
     widths = {delimiter: {len(row) for row in rows} for delimiter, rows in tables.items()}
     if len(widths[","]) > 1:
-        return next((found for found in DELIMITERS if len(widths[found]) == 1 and widths[found] != {1}), ",")
+        return next((each for each in DELIMITERS if len(widths[each]) == 1 and widths[each] != {1}), ",")
     return ","
 
 
 def _first_rows(text: str, delimiter: str) -> list[list[str]]:
-    """Return the first rows that are not blank, up to one that cannot be read."""
+    """Return the first rows that are not blank, up to the first unreadable row."""
     rows: list[list[str]] = []
     with suppress(csv.Error):
         table = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -237,14 +238,14 @@ def _table(reading: Reading, text: str, column: str, *, delimiter: str) -> None:
     for row_number in itertools.count(1):
         line = rows.line_num + 1
         if row_number > MAX_ROWS:
-            reading.stop(line, f"More than {MAX_ROWS:,} rows; the rest was not read. Upload it in parts.")
+            reading.stop(line, f"More than {MAX_ROWS:,} rows. The rest was not read. Upload the file in parts.")
         try:
             row = next(rows)
         except StopIteration:
             break
         except csv.Error as error:
-            # Where a quote is open nobody knows where the next row begins.
-            reading.wrong(line, f"The row that begins here cannot be read ({error}). Check its quotes.")
+            # After an open quote, the start of the next row is unknown.
+            reading.wrong(line, f"The row that starts here is unreadable ({error}). Check its quotes.")
             break
         if not any(cell.strip() for cell in row):
             continue
@@ -259,7 +260,7 @@ def _table(reading: Reading, text: str, column: str, *, delimiter: str) -> None:
             if heading:
                 continue
         if index >= len(row):
-            reading.wrong(line, f"The row has {len(row)} of {width} columns; the one with the input is missing.")
+            reading.wrong(line, f"The row has {len(row)} of {width} columns. The column with the input is missing.")
         elif not row[index].strip():
             reading.wrong(line, "The input is blank.")
         else:
@@ -267,7 +268,7 @@ def _table(reading: Reading, text: str, column: str, *, delimiter: str) -> None:
 
 
 def _column(first: list[str], column: str) -> tuple[int | None, str]:
-    """Which column to take, and its heading if the first row is one; None when the column asked for is not there."""
+    """Return the index of the column (None: `column` is missing), and its heading if `first` has headings."""
     names = [cell.strip() for cell in first]
     folded = [name.casefold() for name in names]
     for wanted in (column.casefold(),) if column else COLUMNS:
@@ -288,11 +289,11 @@ READERS: dict[Format, Callable[[Reading, str, str], None]] = {
 
 LINE = re.compile(r"\S[^\n]*")
 BLOCK = re.compile(r"\S[^\n]*+(?:\n[^\S\n]*+\S[^\n]*+)*+")
-"""Lines without a blank one between them. Possessive repetitions remember nothing to give back."""
+"""Lines without a blank line between them. The repetitions are possessive, so they never backtrack."""
 
 
 def _numbered(text: str, part: re.Pattern[str] = LINE) -> Iterator[tuple[int, str]]:
-    """The lines that are not blank, or the blocks of such lines, with the number of their first line."""
+    """Yield the lines that are not blank, or blocks of such lines, with the number of their first line."""
     number, counted = 1, 0
     for match in part.finditer(text):
         start = text.rfind("\n", 0, match.start()) + 1

@@ -1,16 +1,17 @@
-"""Three-way merge of prompts: what two people made of one text, put together by sentences and words.
+"""Three-way merge of prompts: the edits that two people made to one text, merged by sentences and words.
 
-The scheme is diff3's, as Khanna, Kunal and Pierce describe it ("A Formal Investigation of Diff3", FSTTCS 2007): compare
-the base with either side, cut it where both left it alone, and look at each stretch between two cuts. One changed by
-one side alone takes that side's text, one that both changed alike takes it once, any other is contested. Unlike diff3
-this compares sentences and, inside changed ones, words: a prompt is often one paragraph.
+The method is that of diff3, as Khanna, Kunal and Pierce describe it ("A Formal Investigation of Diff3", FSTTCS 2007):
+compare the base with each side, cut it where both sides are unchanged, and look at each passage between two cuts. A
+passage that one side changed becomes that side's text. A passage that both sides changed in the same way is taken once.
+Any other passage is contested. Unlike diff3, this module compares sentences and the words inside changed sentences,
+because a prompt is often one paragraph.
 
-Between the edits of two sides there must stand at least one unchanged word, sign or line break; with only a space in
-between ("soft light" became "hard light" here and "soft shade" there) they are contested: they are about one thing.
-So are two insertions in one place, whose order nobody knows.
+The edits of two sides must have at least one unchanged word, sign or line break between them. With only a space between
+them ("soft light" became "hard light" here and "soft shade" there) they are contested, because they concern the same
+thing. Two insertions at one place are contested too, because their order is unknown.
 
-Pure and bounded: each side costs at most `MAX_STEPS` steps (see promptops.texts.diffs); where that is too little, whole
-sentences, or all between the first and the last difference, count as replaced. That asks more, and loses nothing.
+Pure and bounded: each side costs at most `MAX_STEPS` steps (see `texts.diffs`). For larger texts, whole sentences, or
+everything between the first and the last difference, count as replaced. Then people decide more, and nothing is lost.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ from promptops.texts.diffs import ALIKE, MAX_BLOCK, WORD, Budget, alike, likenes
 Kind = Literal["same", "mine", "theirs", "agreed", "contested"]
 
 MAX_STEPS = 500_000
-# Comparing two sentences takes about as long as this many steps.
+# Comparing two sentences costs about this many steps.
 PAIR_STEPS = 30
-# In large blocks a sentence looks for its counterpart among this many.
+# In large blocks, a sentence is compared with this many possible counterparts.
 NEARBY = 6
-# With more contested passages than anybody would go through, they are asked as one.
+# More contested passages than this become one, because nobody would decide them one by one.
 MAX_CONTESTED = 50
 
 ENDS = frozenset(".!?…")
@@ -43,9 +44,10 @@ CLOSERS = frozenset("\"'”’»)]」』")
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A stretch of text, or a setting, as the base and both sides have it.
+    """A passage of text, or a setting, in the base and on both sides.
 
-    `kind`: nobody changed it (`same`), one side did (`mine`, `theirs`), both did alike (`agreed`) or differently.
+    `kind`: nobody changed it (`same`), one side did (`mine`, `theirs`), both made the same change (`agreed`), or both
+    made different changes (`contested`).
     """
 
     base: Any
@@ -62,24 +64,24 @@ class Part:
 
     @property
     def choices(self) -> dict[str, Any]:
-        """What a contested part can become, by choice: `mine`, `theirs`, and of two texts `both`, mine first."""
-        found = {"mine": self.mine, "theirs": self.theirs}
+        """Return the results of a contested part by choice: `mine`, `theirs`, and for two texts `both`, mine first."""
+        results = {"mine": self.mine, "theirs": self.theirs}
         if self.mine and self.theirs and isinstance(self.mine, str) and isinstance(self.theirs, str):
             space = "" if self.mine[-1].isspace() or self.theirs[0].isspace() else " "
-            found["both"] = self.mine + space + self.theirs
-        return found
+            results["both"] = self.mine + space + self.theirs
+        return results
 
     @property
     def merged(self) -> Any:
-        """What an uncontested part becomes."""
+        """Return the result of an uncontested part."""
         return self.theirs if self.kind == "theirs" else self.mine
 
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """A merged prompt: the text in parts, in order, and its settings by name.
+    """A merged prompt: the parts of the text in order, and the settings by name.
 
-    Contested parts of the text are called "1", "2" ... in order, contested settings by their names.
+    Contested parts of the text are named "1", "2" and so on in order, contested settings by their own names.
     """
 
     parts: tuple[Part, ...]
@@ -87,17 +89,17 @@ class Merge:
 
     @property
     def contested(self) -> dict[str, Part]:
-        """All that somebody has to decide, by name."""
+        """Return the contested parts, which a person has to decide, by name."""
         passages = [part for part in self.parts if part.kind == "contested"]
         numbered = {str(number): part for number, part in enumerate(passages, 1)}
         return numbered | {name: part for name, part in self.settings.items() if part.kind == "contested"}
 
     def undecided(self, chosen: Mapping[str, str]) -> list[str]:
-        """The names of the contested parts for which nothing, or nothing possible, was chosen."""
+        """Return the names of the contested parts without a valid choice."""
         return [name for name, part in self.contested.items() if chosen.get(name) not in part.choices]
 
     def content(self, chosen: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """The merged text (`body`) and settings. Raises ValueError while something contested is not decided."""
+        """Return the merged text (`body`) and settings. Raises ValueError while a contested part is not decided."""
         chosen = chosen or {}
         if undecided := self.undecided(chosen):
             raise ValueError(f"Not decided: {', '.join(undecided)}")
@@ -107,9 +109,9 @@ class Merge:
 
 
 def merge(base: Mapping[str, Any], mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Merge:
-    """Put together two contents (`body` and settings, the same names in all three) that both began from `base`.
+    """Merge two contents that both started from `base`. All three have `body` and the same settings.
 
-    Blank ends of bodies do not count. A setting is one value.
+    Blank ends of bodies are ignored. A setting is merged as one value.
     """
     parts = merge_texts(*(content["body"].strip() for content in (base, mine, theirs)))
     settings = {name: Part(base[name], mine[name], theirs[name]) for name in base if name != "body"}
@@ -117,7 +119,7 @@ def merge(base: Mapping[str, Any], mine: Mapping[str, Any], theirs: Mapping[str,
 
 
 def merge_texts(base: str, mine: str, theirs: str) -> list[Part]:
-    """The parts of the merged text in order: the bases of all, joined, are `base`; so with the other two.
+    """Return the parts of the merged text in order. Their bases, joined, are `base`; the same is true of both sides.
 
     Swapping the sides swaps them in every part and changes nothing else.
     """
@@ -148,7 +150,7 @@ def merge_texts(base: str, mine: str, theirs: str) -> list[Part]:
 
 
 class _Edit(NamedTuple):
-    """The words from `start` to `end` of the base became `text` on a side: 0 mine, 1 theirs."""
+    """An edit: the words from `start` to `end` of the base became `text` on one side (0 mine, 1 theirs)."""
 
     start: int
     end: int
@@ -165,7 +167,7 @@ class _Group:
         self.end = max(edit.end for edit in edits)
 
     def part(self, words: Sequence[str]) -> Part:
-        """What the stretch of the base from `start` to `end` is on either side."""
+        """Return the passage from `start` to `end` of the base and its text on both sides."""
         texts = []
         for side in (0, 1):
             at, text = self.start, ""
@@ -178,7 +180,7 @@ class _Group:
 
 
 def _grouped(words: Sequence[str], edits: Sequence[_Edit]) -> Iterator[list[_Edit]]:
-    """The edits, in groups with something unchanged between them that is more than a space."""
+    """Yield the edits in groups that have something unchanged between them, other than a space."""
     group: list[_Edit] = []
     end = 0
     for edit in edits:
@@ -196,24 +198,24 @@ def _parts_edits(word: str) -> bool:
 
 
 def _sentences(text: str) -> list[list[str]]:
-    """The words, signs and spaces of the text by sentence, each with the space after it; a line break ends one too."""
-    found: list[list[str]] = []
+    """Return words, signs and spaces by sentence, with the space after it. A line break ends a sentence too."""
+    sentences: list[list[str]] = []
     sentence: list[str] = []
     end = ""
     for word in WORD.findall(text):
         space = word.isspace()
         if end in FULL_WIDTH_ENDS and not (space or word in CLOSERS or word in FULL_WIDTH_ENDS):
-            found.append(sentence)
+            sentences.append(sentence)
             sentence, end = [], ""
         sentence.append(word)
         if space and (end or "\n" in word):
-            found.append(sentence)
+            sentences.append(sentence)
             sentence, end = [], ""
         elif word in ENDS or word in FULL_WIDTH_ENDS:
             end = word
         elif word not in CLOSERS:
             end = ""
-    return [*found, sentence] if sentence else found
+    return [*sentences, sentence] if sentence else sentences
 
 
 def _flat(sentences: list[list[str]]) -> list[str]:
@@ -221,7 +223,7 @@ def _flat(sentences: list[list[str]]) -> list[str]:
 
 
 def _edits(base: list[list[str]], changed: list[list[str]], budget: Budget) -> Iterator[tuple[int, int, str]]:
-    """What turns the base's sentences into the others: (start, end, text) counted in words of the base, in order."""
+    """Yield the edits that change the base into the other text: (start, end, text) in words of the base, in order."""
     olds, news = (["".join(sentence).strip() for sentence in sentences] for sentences in (base, changed))
     i = j = at = 0
     for equal, old, new in match(olds, news, budget):
@@ -240,26 +242,26 @@ def _edits(base: list[list[str]], changed: list[list[str]], budget: Budget) -> I
 
 
 def _counterparts(olds: Sequence[str], news: Sequence[str], budget: Budget) -> list[tuple[int, int]]:
-    """Which of these sentences became which, in order; what is in no pair was removed or added."""
-    pairs = len(olds) * len(news)
-    if pairs <= MAX_BLOCK and budget.take(pairs * PAIR_STEPS):
+    """Return the pairs of sentences that correspond, in order. Sentences without a pair were removed or added."""
+    count = len(olds) * len(news)
+    if count <= MAX_BLOCK and budget.take(count * PAIR_STEPS):
         return alike(olds, news)
     if not budget.take(len(olds) * NEARBY * PAIR_STEPS):
         return []
-    # Too many for each with each: each with the few that come next.
+    # There are too many sentences to compare all pairs, so each is compared with the next few.
     old_words, new_words = ([Counter(re.findall(r"\w+", text)) for text in texts] for texts in (olds, news))
-    found = []
+    pairs = []
     j = 0
     for i, words in enumerate(old_words):
         likest = max(range(j, min(j + NEARBY, len(news))), key=lambda k: likeness(words, new_words[k]), default=None)
         if likest is not None and likeness(words, new_words[likest]) >= ALIKE:
-            found.append((i, likest))
+            pairs.append((i, likest))
             j = likest + 1
-    return found
+    return pairs
 
 
 def _word_edits(at: int, old: list[str], new: list[str], budget: Budget) -> Iterator[tuple[int, int, str]]:
-    """What turns one sentence into another, word by word; `at` is where it begins."""
+    """Yield the edits, word by word, that change one sentence into another. `at` is its first word."""
     for equal, olds, news in match(old, new, budget):
         if not equal:
             yield at, at + len(olds), "".join(news)
@@ -267,7 +269,7 @@ def _word_edits(at: int, old: list[str], new: list[str], budget: Budget) -> Iter
 
 
 def _whole(at: int, old: list[str], new: list[str]) -> Iterator[tuple[int, int, str]]:
-    """Other sentences in place of these, as one edit of all but what both begin and end with."""
+    """Yield one edit that replaces these sentences, without the words that are equal at the start and at the end."""
     shorter = min(len(old), len(new))
     start = next((n for n in range(shorter) if old[n] != new[n]), shorter)
     end = next((n for n in range(shorter - start) if old[-1 - n] != new[-1 - n]), shorter - start)

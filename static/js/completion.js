@@ -1,4 +1,4 @@
-// Variables in the prompt editor: buttons that insert one, and a list that offers them while one is typed.
+// Variables in the prompt editor: buttons that insert a variable, and a list of completions while a person types one.
 
 import { $, $$, on } from "./dom.js";
 import { dispatchInput } from "./forms.js";
@@ -6,14 +6,14 @@ import { listIndex } from "./keys.js";
 import { announce } from "./toasts.js";
 import { matching, variableAtCaret, written } from "./variables.js";
 
-const MOST_OFFERED = 8; // the list does not scroll; typing on narrows it
+const MOST_OFFERED = 8; // the list does not scroll; more typing narrows it
 const ARIA = ["aria-controls", "aria-autocomplete", "aria-activedescendant"];
 
 let completion = null; // while it is open: {field, box, list, start, end}
 
 const variables = () => $$("[data-insert]").map(({ dataset }) => ({ name: dataset.insert, value: dataset.value }));
 
-/** Put a variable in place of the text between two positions, as if it were typed, so that it can be undone. */
+/** Replace the text between two positions with a variable, like typing, so that the browser can undo it. */
 function insert(field, name, start, end) {
   field.focus();
   field.setSelectionRange(start, end);
@@ -23,7 +23,7 @@ function insert(field, name, start, end) {
   dispatchInput(field);
 }
 
-/** Offer variables where one is being typed before the caret. */
+/** Offer completions while a variable is typed before the caret. */
 function complete(field) {
   close();
   const caret = field.selectionStart;
@@ -37,7 +37,7 @@ function complete(field) {
   field.setAttribute("aria-autocomplete", "list");
   place();
   choose(list.firstChild);
-  announce(`${offered.length} variable${offered.length === 1 ? "" : "s"}. Arrows choose, Enter inserts.`);
+  announce(`${offered.length} variable${offered.length === 1 ? "" : "s"}. Arrow keys choose, Enter inserts.`);
 }
 
 function listOf(offered) {
@@ -50,7 +50,7 @@ function listOf(offered) {
   list.append(...offered.slice(0, MOST_OFFERED).map(optionOf));
   const more = document.createElement("p");
   more.className = "faint";
-  more.textContent = offered.length > MOST_OFFERED ? `${offered.length - MOST_OFFERED} more: type on` : "";
+  more.textContent = offered.length > MOST_OFFERED ? `${offered.length - MOST_OFFERED} more; keep typing` : "";
   box.append(list, more);
   return { box, list };
 }

@@ -1,4 +1,4 @@
-// Drafts: forms with data-autosave save while somebody types, show how they are saved, and try again after a failure.
+// Drafts: forms with data-autosave save while a person types, show their state, and retry after a failure.
 
 import { $, $$, on } from "./dom.js";
 import { forget, forgetForm, keep } from "./kept.js";
@@ -15,12 +15,12 @@ const autosavedForm = (event) => (event.detail.elt.matches?.("form[data-autosave
 
 export const saveNow = (form) => form.isConnected && htmx.trigger(form, "save");
 
-/** Save all drafts of the page that the server does not have. */
+/** Save all unsaved drafts of the page. */
 export function saveUnsaved() {
   for (const form of $$("form[data-autosave]")) if (isUnsaved(form)) saveNow(form);
 }
 
-/** Show how a form is saved; without a text it is saved, or there is nothing to save. */
+/** Show the save state of a form. Without a text, the form is saved or has no changes. */
 function showSave(form, state, text) {
   const places = [...$$("[data-save-state]", form), ...(form.id ? $$(`[data-save-state="#${form.id}"]`) : [])];
   for (const place of places) {
@@ -30,7 +30,7 @@ function showSave(form, state, text) {
   }
 }
 
-/** Send what a form holds in a request that outlives the page; return false where that cannot be relied on. */
+/** Send a form in a request that outlives the page. Return false if that is not reliable. */
 export function saveOnTheWay(form) {
   if (!form.matches("[data-autosave]") || saveOf(form).failed || !navigator.onLine) return false;
   const body = new URLSearchParams(new FormData(form)).toString();
@@ -45,12 +45,12 @@ function beforeSave(event) {
   if (!form) return;
   const save = saveOf(form);
   if (!isUnsaved(form)) {
-    // Nothing new: a field that is merely left needs no request, whose answer would replace what is being pressed.
+    // Without changes a request is not needed. Its answer would replace the button that is being pressed.
     event.preventDefault();
     return showSave(form, "saved");
   }
   if (save.conflict && !form.elements.overwrite.value) {
-    // Saving again would replace the very buttons with which to choose.
+    // Saving again would replace the buttons of the choice.
     event.preventDefault();
     return showSave(form, "failed", save.conflict);
   }
@@ -73,13 +73,13 @@ function afterSave(event) {
   if (retries) save.retry = setTimeout(saveNow, SAVE_AGAIN_MS, form);
 }
 
-/** Forget what the server has taken; keep what was typed after it was sent. */
+/** Remove kept text that the server has saved; keep text that was typed after sending. */
 function settleSave(form, save, parameters) {
   if (form.elements.overwrite) form.elements.overwrite.value = "";
   const hasMore = save.sent !== save.typed;
   for (const field of form.elements) {
     if (!field.dataset.keep) continue;
-    // What the server would show now; only text that was typed on top of it is worth restoring.
+    // This is what the server would show now. Only text that was typed later needs restoring.
     field.defaultValue = parameters[field.name];
     forget(field);
     if (hasMore) keep(field);
@@ -90,7 +90,7 @@ function settleSave(form, save, parameters) {
   showSave(form, "saved");
 }
 
-/** Save over what somebody else has saved meanwhile. */
+/** Overwrite the draft that another window has saved. */
 function overwrite(event) {
   const form = $(event.target.closest("[data-overwrite]")?.dataset.overwrite ?? "#none");
   if (!form) return;
@@ -100,7 +100,7 @@ function overwrite(event) {
 }
 
 export function startDrafts() {
-  // A phone may end a page in the background without asking. A page that is left is hidden, too, after `pagehide`.
+  // A phone may end a page in the background without warning. A page that is left becomes hidden too, after `pagehide`.
   let isLeft = false;
   window.addEventListener("pagehide", () => (isLeft = true));
   window.addEventListener("pageshow", () => (isLeft = false));

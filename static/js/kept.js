@@ -1,6 +1,6 @@
 // Text that survives a reload, a closed dialog and an expired login, in this tab and for this person: fields with
-// data-keep, fields of guarded forms, the note of the review panel. Passwords and keys are never kept. The reasons are
-// in docs/decisions/0017-what-is-typed-is-kept.md.
+// data-keep, fields of guarded forms, the note of the review panel. Passwords and keys are never kept. See
+// docs/decisions/0017-what-is-typed-is-kept.md.
 
 import { $, $$, on } from "./dom.js";
 import { dispatchInput } from "./forms.js";
@@ -9,7 +9,7 @@ import { toast } from "./toasts.js";
 
 const KEPT = "[data-keep], form[data-guard] :is(textarea, input:not([type]), [type=text], [type=url], [type=number])";
 const BACK_OVER_CHANGE =
-  "What you typed here before is back, over what was changed here meanwhile. Look at it before you save.";
+  "Your unsaved text is restored, but the saved text has changed since. Check it before you save.";
 
 const isKept = (field) => Boolean(field.name && field.matches?.(KEPT));
 
@@ -29,10 +29,10 @@ export const keptNamesOf = (form) => keptFieldsOf(form).map(nameFor);
 export const forget = (field) => remove(nameFor(field));
 export const forgetForm = (form) => keptFieldsOf(form).forEach(forget);
 
-/** Keep the text of a field, with what it was typed on top of. */
+/** Keep the text of a field, with the text that it started from. */
 export function keep(field) {
-  const { base, seen } = field.form?.elements ?? {}; // of an editor: what its text began from
-  const from = readJson(nameFor(field))?.from ?? field.defaultValue; // a refused form shows what was sent, not what is
+  const { base, seen } = field.form?.elements ?? {}; // of an editor: what its text started from
+  const from = readJson(nameFor(field))?.from ?? field.defaultValue; // a refused form shows the sent text
   if (field.value === from) return forget(field);
   return writeJson(nameFor(field), { from, text: field.value, base: base?.value, seen: seen?.value });
 }
@@ -42,16 +42,16 @@ function putBack(field, kept) {
   dispatchInput(field);
 }
 
-/** Put kept text back into its fields, and say so for forms that do not save by themselves. */
+/** Restore kept text into its fields, with a toast for forms that do not autosave. */
 export function restoreKept(root) {
   const restored = [];
   for (const field of keptFields(root)) {
     const kept = readJson(nameFor(field));
     const notice = field.form && $(`[data-kept-of="#${field.form.id}"]`);
     if (kept?.text === field.value) {
-      if (notice && field.value === field.defaultValue) forget(field); // the server has it
+      if (notice && field.value === field.defaultValue) forget(field); // it is saved
     } else if (kept && notice && kept.from !== field.defaultValue) {
-      // It was typed on top of something else than the server shows by now: ask before putting it back.
+      // The text started from something other than the saved text of now, so ask before restoring it.
       writeJson(otherNameFor(field), kept);
       forget(field);
     } else if (kept) {
@@ -67,7 +67,7 @@ function sayRestored(restored) {
   for (const { field } of restored) if (field.closest("details")) field.closest("details").open = true;
   const isOverChange = restored.some(({ isOver }) => isOver);
   if (isOverChange) toast(BACK_OVER_CHANGE, "warning");
-  else toast("What you typed here before is back. It is not saved yet.");
+  else toast("Your unsaved text is restored. It is not saved yet.");
 }
 
 function offerOther(field, notice) {
@@ -77,7 +77,7 @@ function offerOther(field, notice) {
   if (field.nodeName === "TEXTAREA") $("[data-kept-text]", notice).textContent = other.text;
 }
 
-/** Put the offered text back, or drop it. */
+/** Restore the offered text, or discard it. */
 function answerOffer(event) {
   const isWanted = Boolean(event.target.closest("[data-kept-back]"));
   if (!isWanted && !event.target.closest("[data-kept-drop]")) return;
@@ -88,21 +88,21 @@ function answerOffer(event) {
     if (!other) continue;
     remove(otherNameFor(field));
     if (!isWanted) continue;
-    // As if it were saved then and by that page: the server then shows and merges what came in between.
+    // As if that earlier page saved it, so that the server shows and merges later changes.
     form.elements.base.value = other.base;
     form.elements.seen.value = other.seen;
     form.elements.page.value = Math.random().toString(16).slice(2);
     putBack(field, other);
   }
   notice.hidden = true;
-  if (isWanted) document.body.dispatchEvent(new CustomEvent("live:revision")); // what is live, as seen from that base
+  if (isWanted) document.body.dispatchEvent(new CustomEvent("live:revision")); // refreshes the notice of what is live
 }
 
 const currentNote = () => noteName(document.body.dataset.user, location.pathname, $("#review h2").textContent);
 
 export const forgetNote = () => remove(currentNote());
 
-/** Put the note back into a review panel that opens again for the same act. */
+/** Restore the note of a review panel that opens again for the same change. */
 export function restoreNote() {
   const field = $("#review-note");
   if (field && !field.value) field.value = read(currentNote()) ?? "";

@@ -1,4 +1,4 @@
-// Which forms hold text that no server has.
+// The forms with unsaved text.
 
 import { on } from "./dom.js";
 
@@ -10,7 +10,7 @@ export const markUnsaved = (form) => unsaved.add(form);
 export const markSaved = (form) => unsaved.delete(form);
 export const isUnsaved = (form) => unsaved.has(form);
 
-/** Return the forms on the page whose text would be lost if the page were left. */
+/** Return the forms whose text would be lost if the person left the page. */
 export const unsavedForms = () => [...unsaved].filter(isGuarded);
 
 export function startUnsaved() {

@@ -68,7 +68,7 @@ def test_what_others_do_appears_and_moves_nothing(enhance, publish, releaser, ed
     expect(overview.locator("#overview")).to_contain_text("Shorter")
     expect(audit.locator("#rows > li").first).to_contain_text("published enhance v2")
     expect(history.locator("tbody tr").first).to_contain_text("v2 live")
-    expect(editing.locator("#state")).to_contain_text("v2 went live after you began")
+    expect(editing.locator("#state")).to_contain_text("published v2 while you were editing")
     expect(body(editing)).to_have_value("What I am writing.")
     assert body(editing).evaluate("field => [document.activeElement === field, field.selectionStart]") == [True, 3]
     for page in (overview, audit, history, editing):
@@ -116,7 +116,7 @@ def test_a_draft_that_could_not_be_saved_is_saved_later(enhance, editor, page_fo
     page.clock.install()
     page.route("**/draft/", lambda route: route.fulfill(status=500))
     body(page).fill("Typed while the server was ill.")
-    expect(saved(page)).to_contain_text("Not saved: the server had an error (500). What you typed is still here")
+    expect(saved(page)).to_contain_text("Not saved: the server had an error (500). Your text is still here")
     assert not Draft.objects.exists()
     page.unroute("**/draft/")
     page.clock.fast_forward(6000)
@@ -157,10 +157,10 @@ def test_an_expired_login_returns_to_the_same_draft(enhance, editor, page_for, p
 
 
 def put_back(page: Page, text: str) -> None:
-    """Choose the discarded draft that begins with `text`."""
+    """Restore the discarded draft that contains `text`."""
     page.get_by_role("button", name="discarded draft").click()
     panel = page.get_by_role("dialog", name="Review")
-    panel.get_by_role("article").filter(has_text=text).get_by_role("button", name="Put back").click()
+    panel.get_by_role("article").filter(has_text=text).get_by_role("button", name="Restore").click()
 
 
 def expire(page: Page) -> None:
@@ -193,13 +193,13 @@ def test_an_expired_login_and_a_release_meanwhile_lose_nothing(enhance, publish,
     sign_in_again(page)
     expect(body(page)).to_have_value("Another's text.")
     notice = page.locator("#kept")
-    expect(notice).to_contain_text("typed here before and may not be saved")
+    expect(notice).to_contain_text("You have unsaved text from earlier in this window")
     snap(page, "behavior-kept")
-    notice.get_by_role("button", name="Bring it back").click()
+    notice.get_by_role("button", name="Restore").click()
     expect(body(page)).to_have_value("The first text, and mine.")
     expect(saved(page)).to_have_text("Saved")
     expect(notice).to_be_hidden()
-    expect(page.locator("#state")).to_contain_text("v2 went live after you began")
+    expect(page.locator("#state")).to_contain_text("published v2 while you were editing")
     draft = Draft.objects.get()
     assert (draft.body, draft.base.number) == ("The first text, and mine.", 1)
 
@@ -213,7 +213,7 @@ def test_an_expired_login_and_a_draft_of_another_machine_lose_nothing(enhance, e
     expect(saved(other)).to_have_text("Saved")
     sign_in_again(page)
     expect(body(page)).to_have_value("Typed at home.")
-    page.locator("#kept").get_by_role("button", name="Bring it back").click()
+    page.locator("#kept").get_by_role("button", name="Restore").click()
     expect(page.locator("#elsewhere")).to_contain_text("Your draft was changed in another window")
     assert Draft.objects.get().body == "Typed at home."
     page.get_by_role("button", name="Keep this text").click()
@@ -232,11 +232,11 @@ def test_what_was_kept_outlives_typing_on_and_loses_none_of_it(enhance, publish,
     body(page).fill("Typed after.")
     expect(saved(page)).to_have_text("Saved")
     page.reload()
-    page.locator("#kept").get_by_role("button", name="Bring it back").click()
+    page.locator("#kept").get_by_role("button", name="Restore").click()
     notice = page.locator("#elsewhere")
     expect(notice).to_contain_text("Your draft was changed in another window")
     expect(body(page)).to_have_value("Typed before.")
-    notice.get_by_role("button", name="Take the other text").click()
+    notice.get_by_role("button", name="Use the other text").click()
     expect(body(page)).to_have_value("Typed after.")
     undo(page)
     expect(body(page)).to_have_value("Typed before.")
@@ -247,7 +247,7 @@ def test_what_was_kept_and_is_not_wanted_goes(enhance, publish, editor, page_for
     typed_as_the_login_expires(page, "Not wanted.")
     publish("enhance", "Another's text.")
     sign_in_again(page)
-    page.locator("#kept").get_by_role("button", name="Forget it").click()
+    page.locator("#kept").get_by_role("button", name="Discard").click()
     expect(page.locator("#kept")).to_be_hidden()
     page.reload()
     expect(page.locator("#kept")).to_be_hidden()
@@ -270,28 +270,28 @@ def test_what_forms_hold_outlives_an_expired_login_and_goes_once_it_is_taken(enh
     page = page_for(editor, "/prompts/new/")
     for name, says in (("Not a name", "Use lower-case letters"), ("noir", "")):
         page.get_by_label("Name").fill(name)
-        page.get_by_label("What it is for").fill("For night scenes in the rain.")
+        page.get_by_label("Description").fill("For night scenes in the rain.")
         Session.objects.all().delete()
-        page.get_by_role("button", name="Create the template").click()
+        page.get_by_role("button", name="Create template").click()
         page.get_by_label("User name").fill("eddie")
         page.get_by_label("Password").fill(PASSWORD)
         page.get_by_role("button", name="Sign in").click()
         page.wait_for_url("**/prompts/new/")
-        expect(page.locator(".toast")).to_contain_text("What you typed here before is back. It is not saved yet.")
+        expect(page.locator(".toast")).to_contain_text("Your unsaved text is restored. It is not saved yet.")
         expect(page.get_by_label("Name")).to_have_value(name)
-        expect(page.get_by_label("What it is for")).to_have_value("For night scenes in the rain.")
-        page.get_by_role("button", name="Create the template").click()
+        expect(page.get_by_label("Description")).to_have_value("For night scenes in the rain.")
+        page.get_by_role("button", name="Create template").click()
         expect(page.locator("#main")).to_contain_text(says)
     page.wait_for_url("**/prompts/noir/")
     page.goto("/prompts/noir/details/")
-    expect(page.get_by_label("What it is for")).to_have_value("For night scenes in the rain.")
-    page.get_by_label("What it is for").fill("For night scenes.")
+    expect(page.get_by_label("Description")).to_have_value("For night scenes in the rain.")
+    page.get_by_label("Description").fill("For night scenes.")
     describe(Template.objects.get(name="noir"), "For fog.", by=SYSTEM)
     page.once("dialog", lambda dialog: dialog.accept())
     page.reload()
-    expect(page.locator(".toast")).to_contain_text("is back, over what was changed here meanwhile")
+    expect(page.locator(".toast")).to_contain_text("restored, but the saved text has changed since")
     page.get_by_role("button", name="Save the description").click()
-    expect(page.locator(".toast")).to_contain_text("The description is saved.")
+    expect(page.locator(".toast")).to_contain_text("Description saved.")
     page.goto("/prompts/new/")
     expect(page.get_by_label("Name")).to_have_value("")
 
@@ -326,7 +326,7 @@ def test_a_note_on_one_version_is_no_note_on_another(enhance, publish, releaser,
     page = page_for(releaser, "/prompts/enhance/history/")
     note = page.get_by_role("dialog", name="Review").get_by_label("Note")
     for version, holds in (("v1", ""), ("v2", ""), ("v1", "Because of v1")):
-        page.get_by_role("button", name=f"Make {version} live again").click()
+        page.get_by_role("button", name=f"Roll back to {version}").click()
         expect(note).to_have_value(holds)
         note.fill(f"Because of {version}")
         page.keyboard.press("Escape")
@@ -350,13 +350,13 @@ def test_leaving_with_unsaved_text_asks_first(enhance, editor, page_for) -> None
     page = page_for(editor, "/prompts/enhance/details/")
     asked: list[str] = []
     page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
-    page.get_by_label("What it is for").press_sequentially("For winter")
+    page.get_by_label("Description").press_sequentially("For winter")
     page.get_by_role("link", name="History").click()
     expect(page).to_have_title(re.compile("Details"))
     assert asked == ["beforeunload"]
     assert page.url.endswith("/details/")
     page.get_by_role("button", name="Save the description").click()
-    expect(page.locator(".toast")).to_contain_text("The description is saved")
+    expect(page.locator(".toast")).to_contain_text("Description saved")
     page.get_by_role("link", name="History").click()
     page.wait_for_url("**/history/")
     assert asked == ["beforeunload"]
@@ -435,7 +435,7 @@ def test_two_tabs_of_one_person(enhance, editor, page_for, pages: Pages) -> None
     expect(notice).to_be_hidden()
     assert Draft.objects.get().body == body(two).input_value()
     body(one).fill("The first tab again.")
-    one.get_by_role("button", name="Take the other text").click()
+    one.get_by_role("button", name="Use the other text").click()
     expect(body(one)).to_have_value(body(two).input_value())
     undo(one)
     expect(body(one)).to_have_value("The first tab again.")
@@ -450,7 +450,7 @@ def test_a_discarded_draft_comes_back(enhance, editor, page_for) -> None:
     expect(page.locator(".toast")).to_contain_text("Draft discarded.")
     expect(body(page)).to_have_value("The first text.")
     undo(page)
-    expect(page.locator(".toast")).to_contain_text("The draft is back.")
+    expect(page.locator(".toast")).to_contain_text("Draft restored.")
     expect(body(page)).to_have_value("Worth a second thought, and typed just now.")
     page.get_by_role("button", name="Discard draft").click()
     expect(body(page)).to_have_value("The first text.")
@@ -524,8 +524,8 @@ def test_publishing_and_taking_it_back(enhance, releaser, page_for) -> None:
     expect(panel.locator("del")).to_contain_text("first")
     panel.get_by_role("button", name="Publish v2").click()
     expect(page.get_by_text("v2 is live since revision 2")).to_be_visible()
-    page.get_by_role("button", name="Undo: make v1 live again").click()
-    panel.get_by_role("button", name="Make v1 live again").click()
+    page.get_by_role("button", name="Undo: roll back to v1").click()
+    panel.get_by_role("button", name="Roll back to v1").click()
     expect(page.get_by_text("v1 is live since revision 3")).to_be_visible()
     assert Template.objects.get().live_version.number == 1
 
@@ -724,12 +724,12 @@ def test_a_provider_is_tested_with_one_click(providers, editor, upstream, page_f
 
 def test_failures_in_try_it_are_sentences(enhance, providers, editor, upstream, page_for, pages: Pages) -> None:
     page = pages.connected(page_for(editor, "/prompts/enhance/"))
-    page.get_by_label("Where to run it").select_option("gamma")
+    page.get_by_label("Run on").select_option("gamma")
     page.get_by_role("button", name="Run").click()
     notice = page.locator("#try-result [role=alert]")
     expect(notice).to_have_text("gamma could not be reached: the connection was refused")
     upstream.status, upstream.message = 401, "Invalid API key"
-    page.get_by_label("Where to run it").select_option("alpha")
+    page.get_by_label("Run on").select_option("alpha")
     page.get_by_role("button", name="Run").click()
     expect(notice).to_contain_text("alpha answered with status 401: Invalid API key")
     snap(page, "behavior-try-failed")

@@ -1,4 +1,4 @@
-"""Two operators at once: the second publisher gets a merge, is asked only what is contested, and loses nothing."""
+"""Two operators at the same time: the second publisher merges, decides only conflicts, and loses nothing."""
 
 import re
 
@@ -19,9 +19,9 @@ def enhance(publish) -> Template:
 
 @pytest.fixture
 def both(enhance, administrator, releaser, page_for, pages: Pages) -> tuple[Page, Page]:
-    """The same template, open at two people's; Ada will be faster, Rita second."""
+    """Open the same template for two people. Ada publishes first."""
     ada, rita = (pages.connected(page_for(user, "/prompts/enhance/")) for user in (administrator, releaser))
-    pages.expect_errors("status of 409")  # as which the merge panel comes
+    pages.expect_errors("status of 409")  # the status of the merge panel
     return ada, rita
 
 
@@ -53,13 +53,13 @@ def test_edits_of_different_sentences_both_go_live(both) -> None:
     write(ada, BASE.replace("the camera", "the camera and the lens"))
     write(rita, BASE.replace("Keep the subject", "Keep the main subject"))
     publish(ada, 2)
-    expect(rita.locator("#state")).to_contain_text("v2 went live after you began: Ada Administrator")
+    expect(rita.locator("#state")).to_contain_text("Ada Administrator published v2 while you were editing")
     rita.get_by_role("button", name="Publish v3").click()
-    expect(panel(rita)).to_contain_text("Nothing is contested. Merged by itself: 1 edit of yours, 1 edit of v2.")
+    expect(panel(rita)).to_contain_text("No conflicts. Merged automatically: 1 of your edits, 1 from v2.")
     expect(panel(rita).locator("ins.mine")).to_contain_text("main")
     expect(panel(rita).locator("ins.theirs")).to_contain_text("and the lens")
     screenshot(rita, "merge-clean", full_page=False)
-    panel(rita).get_by_role("button", name="Take the merged text into the editor").click()
+    panel(rita).get_by_role("button", name="Use the merged text").click()
     merged = "Keep the main subject first. Then the light. End with the camera and the lens."
     expect(body(rita)).to_have_value(merged)
     expect(rita.locator("#changes")).to_contain_text("Merged with v2.")
@@ -68,25 +68,25 @@ def test_edits_of_different_sentences_both_go_live(both) -> None:
     assert not Draft.objects.exists()
 
 
-def test_contested_passages_are_chosen_with_the_keyboard_and_undone(both) -> None:
+def test_conflicts_are_decided_with_the_keyboard_and_the_merge_is_undone(both) -> None:
     ada, rita = both
     mine = BASE.replace("the light", "the soft light") + " Be kind."
     write(rita, mine)
     write(ada, BASE + " Be brief.")
     publish(ada, 2)
-    # The page that is being written in says what happened, and offers the merge itself.
+    # The editor shows what happened and offers the merge.
     rita.locator("#state").get_by_role("button", name="See the merge").click()
-    expect(panel(rita)).to_contain_text("1 contested")
-    take = panel(rita).get_by_role("button", name="Take the merged text into the editor")
-    passage = panel(rita).get_by_role("group", name="Contested passage 1")
+    expect(panel(rita)).to_contain_text("1 conflict:")
+    take = panel(rita).get_by_role("button", name="Use the merged text")
+    passage = panel(rita).get_by_role("group", name="Conflict 1")
     for choice in ("Yours", "v2", "Both"):
         expect(passage.get_by_role("radio", name=re.compile(f"^{choice}"))).not_to_be_checked()
-    # Nothing is decided by pressing on.
+    # The button decides nothing.
     take.click()
     assert passage.get_by_role("radio").first.evaluate("radio => radio.validity.valueMissing")
     assert Draft.objects.get().body == mine
-    # Both originals can be read.
-    panel(rita).get_by_text("Both originals in full").click()
+    # Both originals are readable.
+    panel(rita).get_by_text("Show both originals").click()
     expect(panel(rita).locator("#original-mine")).to_have_text(mine)
     expect(panel(rita).locator("#original-theirs")).to_have_text(BASE + " Be brief.")
     found = faults(rita, "merge-contested", LOOKS + OTHER_LOOKS)
@@ -95,19 +95,19 @@ def test_contested_passages_are_chosen_with_the_keyboard_and_undone(both) -> Non
     rita.keyboard.press("ArrowDown")
     rita.keyboard.press("ArrowDown")
     expect(passage.get_by_role("radio", name="Both")).to_be_checked()
-    # Live moves once more before she takes it: the answers were to another merge.
+    # Another version goes live before she uses the merge, so her choices belong to another merge.
     write(ada, BASE + " Be brief. Be bold.")
     publish(ada, 3)
     take.click()
-    expect(panel(rita)).to_contain_text("Live changed again: v3 is live now.")
+    expect(panel(rita)).to_contain_text("The live version changed again: v3 is live now.")
     panel(rita).get_by_role("radio", name="Both").check()
     take.click()
     merged = BASE.replace("the light", "the soft light") + " Be kind. Be brief. Be bold."
     expect(body(rita)).to_have_value(merged)
     expect(body(rita)).to_be_focused()
-    # The text from before comes back, and with it the notice that live moved on.
+    # The earlier text returns, and with it the notice about v3.
     rita.get_by_role("button", name="Undo the merge").click()
-    panel(rita).get_by_role("button", name="Bring back my text").click()
+    panel(rita).get_by_role("button", name="Restore my text").click()
     expect(body(rita)).to_have_value(mine)
-    expect(rita.locator("#state")).to_contain_text("v3 went live after you began")
+    expect(rita.locator("#state")).to_contain_text("published v3 while you were editing")
     assert live() == BASE + " Be brief. Be bold."

@@ -237,7 +237,7 @@ def test_dialogs(full: User, page_for, pages: Pages) -> None:
     opened("smoke-run", "/prompts/moods/", smoke_run, "#smoke")
     opened("samples", "/prompts/enhance/", lambda: page.get_by_text("Sample inputs").click(), "#samples")
     opened("completion", "/prompts/enhance/", complete, "#completion")
-    opened("roll-back", "/prompts/enhance/v2/", button("Make v2 live again"), "#review[open]")
+    opened("roll-back", "/prompts/enhance/v2/", button("Roll back to v2"), "#review[open]")
     opened("invitation", "/settings/people/", button("Make an invitation link"), "#review[open]")
     opened("role", "/settings/people/", button("Change the role of"), "#review[open]")
     opened("turn-off", "/providers/", button("Turn provider-1 off"), "#review[open]")

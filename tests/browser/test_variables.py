@@ -1,4 +1,4 @@
-"""Variables in the editor, the checks and the smoke run, as somebody at the keyboard meets them."""
+"""Variables in the editor, the checks and the smoke run, with keyboard and pointer."""
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -67,7 +67,7 @@ def test_completing_by_keyboard_and_pointer(enhance, editor, page_for) -> None:
     page = page_for(editor, "/prompts/enhance/")
     body(page).fill("Before {{  }} after")
     body(page).evaluate("field => field.setSelectionRange(10, 10)")
-    body(page).press_sequentially("s")  # in the middle of a variable: what is there is replaced
+    body(page).press_sequentially("s")  # inside a variable, which the completion replaces
     expect(options(page)).to_have_count(2)
     page.keyboard.press("ArrowDown")
     expect(options(page).nth(1)).to_have_attribute("aria-selected", "true")
@@ -77,7 +77,7 @@ def test_completing_by_keyboard_and_pointer(enhance, editor, page_for) -> None:
     page.keyboard.press("Control+z")
     expect(body(page)).to_have_value("Before {{ s }} after")
     body(page).fill("\\")
-    body(page).press_sequentially("{{")  # literal braces want no name
+    body(page).press_sequentially("{{")  # escaped braces need no name
     expect(options(page)).to_have_count(0)
     body(page).fill("")
     body(page).press_sequentially("{{h")
@@ -115,7 +115,7 @@ def test_declaring_changing_and_removing(enhance, releaser, page_for) -> None:
     page.get_by_role("button", name="Review and save").click()
     panel = page.get_by_role("dialog", name="Review")
     panel.get_by_role("button", name="Declare mood").click()
-    expect(page.locator(".toast")).to_contain_text("write {{ mood }} where it is to stand")
+    expect(page.locator(".toast")).to_contain_text("Write {{ mood }} in a prompt")
     page.get_by_role("link", name="mood").click()
     page.get_by_label("Value").fill("tense")
     page.get_by_role("button", name="Review and save").click()
@@ -151,7 +151,7 @@ def test_a_smoke_run_stands_beside_the_live_version(
     body(page).fill("It is {{ season }}.")
     page.get_by_role("button", name="Publish v2").click()
     panel = page.get_by_role("dialog", name="Review")
-    expect(panel).to_contain_text("on the 1 pinned input of enhance")
+    expect(panel).to_contain_text("on 1 pinned input")
     upstream.hold()
     panel.get_by_role("button", name="Start the smoke run").click()
     expect(panel.get_by_text("2 runs, two at a time…")).to_be_visible()
@@ -162,10 +162,10 @@ def test_a_smoke_run_stands_beside_the_live_version(
     expect(panel.get_by_text("All 2 runs were answered.")).to_be_visible()
     row = panel.get_by_role("row", name="a whale in the clouds")
     expect(row.get_by_text("A red fox runs through fresh snow.")).to_have_count(2)
-    told = {asked["messages"][0]["content"] for asked in upstream.asked}
-    assert told == {"It is early winter.", "The first text."}
+    prompts = {call["messages"][0]["content"] for call in upstream.asked}
+    assert prompts == {"It is early winter.", "The first text."}
 
-    # Closing the panel ends what nobody will see.
+    # Closing the panel cancels the runs.
     upstream.hold()
     panel.get_by_role("button", name="Start the smoke run").click()
     expect(panel.get_by_text("2 runs, two at a time…")).to_be_visible()

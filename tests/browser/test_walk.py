@@ -98,7 +98,7 @@ def test_the_walk(installed: None, pages: Pages) -> None:
     screenshot(ada, "walk-3-tried", always=True)
 
     # A second run is canceled, at once: the small model may be done soon after its first word.
-    ada.get_by_label("What to run").select_option("1")
+    ada.get_by_label("Text to run").select_option("1")
     ada.get_by_role("button", name="Run").click()
     ada.locator("#try-result").get_by_role("button", name="Cancel").click()
     expect(ada.locator("#try-result")).to_contain_text("Canceled")
@@ -116,13 +116,13 @@ def test_the_walk(installed: None, pages: Pages) -> None:
     expect(card).to_contain_text("One sentence")
     expect(card).to_contain_text("v2")
     expect(overview.locator("#live-badge")).to_contain_text("by Ada Lovelace")
-    expect(editing.locator("#state")).to_contain_text("v2 went live after you began: Ada Lovelace")
+    expect(editing.locator("#state")).to_contain_text("Ada Lovelace published v2 while you were editing")
     expect(editing.get_by_label("System prompt")).to_have_value("What Rita is typing.")
 
     # Rita began from v1: publishing is refused, with both texts, and hers is kept.
     editing.get_by_role("button", name=re.compile(r"^Publish v\d")).first.click()
     panel = editing.get_by_role("dialog")
-    expect(panel).to_contain_text("Someone was faster")
+    expect(panel).to_contain_text("v2 was published while you were editing")
     expect(panel).to_contain_text("What Rita is typing.")
     expect(panel).to_contain_text("one vivid sentence")
     screenshot(editing, "walk-6-conflict", full_page=False, always=True)
@@ -133,8 +133,8 @@ def test_the_walk(installed: None, pages: Pages) -> None:
 
     # Going back takes two clicks.
     overview.goto("/prompts/enhance/history/")
-    overview.get_by_role("button", name="Make v1 live again").click()
-    overview.get_by_role("dialog").get_by_role("button", name="Make v1 live again").click()
+    overview.get_by_role("button", name="Roll back to v1").click()
+    overview.get_by_role("dialog").get_by_role("button", name="Roll back to v1").click()
     expect(overview.get_by_text("v1 is live since revision")).to_be_visible()
     expect(ada.locator("#state h1")).to_contain_text("v1 live")
 
@@ -149,7 +149,7 @@ def test_the_walk(installed: None, pages: Pages) -> None:
             "Ada Lovelace made a one-time link for a new releaser",
             "Rita Hayworth joined as releaser",
             "Ada Lovelace published enhance v2 One sentence",
-            "Rita Hayworth made enhance v1 live again",
+            "Rita Hayworth rolled back enhance to v1",
         ]
         found = [line for line in reversed(story) if line in wanted]
         assert found == wanted, story

@@ -122,7 +122,7 @@ def test_the_starter_set_is_imported_once(settings, actor):
 
 @pytest.mark.parametrize(
     ("data", "problem"),
-    [(None, "No such file"), (b"\xff", "Line 1: the file is not UTF-8 there"), (b"\n", "There are no inputs yet")],
+    [(None, "No such file"), (b"\xff", "Line 1: byte 1 of the line is not UTF-8"), (b"\n", "There are no inputs yet")],
 )
 def test_an_unreadable_starter_set_is_reported(data, problem, tmp_path):
     if data is not None:

@@ -79,15 +79,15 @@ def test_inputs_from_the_box_and_from_files(sent, inputs, message, client):
         (form("a", separator="xml"), ["Choose the format of the box."]),
         (form("ok\r\nb\0"), ["Line 2: The input holds a NUL character"]),
         (form("ok\r\n" + "x" * 16_001), ["Line 2: The input is 16,001 characters; at most 16,000 are allowed."]),
-        (form(file=b"ok\nb\xe9\n"), ["mine.csv: Line 2: the file is not UTF-8 there"]),
+        (form(file=b"ok\nb\xe9\n"), ["mine.csv: Line 2: byte 2 of the line is not UTF-8"]),
         (form(file="", filename="m.txt"), ["There are no inputs yet."]),
         (form(file="a", filename="m.xlsx"), ["m.xlsx has an unknown file type. Upload .txt"]),
         (form(file="x" * (8 * 1024 * 1024 + 1)), ["mine.csv is 8,388,609 bytes. The limit is 8,388,608 (8 MiB)."]),
         (form(file="a,b\n", column="c"), ["mine.csv, line 1: No column is called “c”."]),
-        (form("ok", file="prompt\na\n\"open\n"), ["mine.csv, line 3: The row that begins here cannot be read"]),
+        (form("ok", file="prompt\na\n\"open\n"), ["mine.csv, line 3: The row that starts here is unreadable"]),
         (form("\n".join(map(str, range(2_001)))), ["These are 2,001 inputs. A set holds at most 2,000."]),
         (form(file="\n".join(["{}"] * 14), filename="m.jsonl"), ["m.jsonl, line 1:", "line 10:", "And 4 more."]),
-        (form(file=f'"a"\n7\n"{"x" * 16_001}"', filename="m.jsonl"), ["line 2: A text in", "line 3: The input is"]),
+        (form(file=f'"a"\n7\n"{"x" * 16_001}"', filename="m.jsonl"), ["line 2: The line must", "line 3: The input is"]),
     ],
 )  # fmt: skip
 def test_a_refused_form_saves_nothing_and_keeps_what_was_typed(sent, messages, foxes, client, htmx):

@@ -80,7 +80,7 @@ def world(make_user, actor, publish):
         "token": "no-such-token",
         "name": "enhance",
         "number": version.number - 1,
-        "kept": 1,
+        "discarded_id": 1,
         "seq": entry.seq,
         "revision": 1,
         "provider": provider.pk,

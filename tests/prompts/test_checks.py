@@ -1,4 +1,4 @@
-"""The checks before going live: always the same list, each line passed or failed with sentences."""
+"""The checks before publishing: always the same list, each passed or failed with sentences."""
 
 import pytest
 
@@ -23,7 +23,7 @@ NAMES = ["Not blank", "Readable", "Length", "Braces", "Variables"]
         ("x" * 65536, [], ""),
         ("x" * 65537, ["Length"], "65,537 bytes"),
         ("é" * 32769, ["Length"], "65,538 bytes"),
-        ("{{ long }}" * 17, ["Length"], "With its variables filled in the prompt is 68,000 bytes"),
+        ("{{ long }}" * 17, ["Length"], "With its variables filled in, the prompt is 68,000 bytes"),
         ("{{long}}" * 8192, ["Length"], "32,768,000 bytes"),
         ("{{ sesaon }}", ["Variables"], "Line 1, column 1: {{ sesaon }} is not declared. Did you mean {{ season }}?"),
         ("{{ season", ["Braces"], "never closed"),
@@ -31,7 +31,7 @@ NAMES = ["Not blank", "Readable", "Length", "Braces", "Variables"]
         ("\x00 {{ x }} {{", ["Readable", "Braces", "Variables"], "NUL"),
     ],
 )
-def test_what_fails_and_why(body, failed, sentence):
+def test_a_failed_check_explains_why(body, failed, sentence):
     checks = run_checks(body, VALUES)
     assert [check.name for check in checks] == NAMES
     assert [check.name for check in checks if not check.passed] == failed
@@ -39,14 +39,14 @@ def test_what_fails_and_why(body, failed, sentence):
     assert sentence in " ".join(failures(checks))
 
 
-def test_what_passed_is_told_too():
-    told = {check.name: check.sentences for check in run_checks("In {{ season }}.\r\n", VALUES)}
-    assert told["Length"] == ("10 of 65,536 bytes, about 3 tokens, with variables filled in.",)
-    assert told["Variables"] == ("Declared: season.",)
+def test_a_passed_check_has_a_sentence_too():
+    sentences = {check.name: check.sentences for check in run_checks("In {{ season }}.\r\n", VALUES)}
+    assert sentences["Length"] == ("10 of 65,536 bytes, about 3 tokens, with variables filled in.",)
+    assert sentences["Variables"] == ("Declared: season.",)
     assert run_checks("Text.", {})[2].sentences == ("5 of 65,536 bytes, about 2 tokens.",)
 
 
-def test_many_mistakes_are_told_in_few_sentences():
-    found = failures(run_checks("{{ x }} " * 50, {}))
-    assert len(found) == 6
-    assert found[-1] == "And more like these."
+def test_many_mistakes_give_few_sentences():
+    sentences = failures(run_checks("{{ x }} " * 50, {}))
+    assert len(sentences) == 6
+    assert sentences[-1] == "There are more problems like these."

@@ -1,4 +1,4 @@
-"""The fields of a version's content: one declaration, from which everything else follows."""
+"""The fields of a version's content are declared once; models, forms and limits follow from the declaration."""
 
 from types import SimpleNamespace
 
@@ -33,7 +33,7 @@ LIVE = SimpleNamespace(temperature=0.7, max_tokens=256)
 
 
 @pytest.mark.parametrize("model", [Version, Draft, DiscardedDraft, Arm])
-def test_whatever_holds_a_content_has_a_column_for_each_field(model) -> None:
+def test_models_with_a_content_have_a_column_for_each_field(model) -> None:
     assert set(FIELDS) <= {field.name for field in model._meta.concrete_fields}
 
 
@@ -63,14 +63,14 @@ def test_the_limits_of_a_setting_are_the_same_everywhere(name) -> None:
     ("name", "outside"),
     [("temperature", 2.1), ("temperature", -0.1), ("max_tokens", 0), ("max_tokens", 32_769), ("model", "m" * 201)],
 )
-def test_a_value_outside_is_refused_by_forms_and_by_the_database(name, outside) -> None:
+def test_forms_and_models_refuse_a_value_outside_the_limits(name, outside) -> None:
     assert name in ContentForm({"body": "A text.", name: outside}).errors
     with pytest.raises(ValidationError) as refused:
         Version(body="A text.", **{name: outside}).clean_fields()
     assert name in refused.value.message_dict
 
 
-def test_the_form_gives_the_content_that_was_typed() -> None:
+def test_the_form_returns_the_typed_content() -> None:
     form = ContentForm({"body": " A text. ", "temperature": "0.5", "max_tokens": "", "model": " m "}, defaults=LIVE)
     assert form.is_valid()
     assert form.content.cleaned() == Content("A text.", 0.5, None, "m")
@@ -79,7 +79,7 @@ def test_the_form_gives_the_content_that_was_typed() -> None:
     assert [field.name for field in form.settings] == list(SETTINGS)
 
 
-def test_the_settings_page_names_the_same_limits() -> None:
+def test_the_settings_page_shows_the_same_limits() -> None:
     form = SettingsForm(LiveConfiguration())
     assert (form.fields["temperature"].label, form.fields["max_tokens"].label) == (
         "Default temperature",
@@ -99,7 +99,7 @@ def test_the_settings_page_names_the_same_limits() -> None:
     ],
 )
 def test_a_content_is_cleaned(content, cleaned) -> None:
-    assert repr(content.cleaned()) == repr(cleaned)  # tells -0.0 from 0.0, and 1 from 1.0
+    assert repr(content.cleaned()) == repr(cleaned)  # repr distinguishes -0.0 from 0.0, and 1 from 1.0
 
 
 def test_settings_in_words() -> None:
@@ -126,7 +126,7 @@ def test_settings_in_words() -> None:
         (Content("a", 0.0, 9, "m"), {"temperature": 0.0, "max_tokens": 9, "model": "m"}),
     ],
 )
-def test_live_settings_decide_what_a_content_leaves_open(content, decided) -> None:
+def test_live_settings_fill_in_unset_values(content, decided) -> None:
     assert effective(content, LIVE) == decided
 
 

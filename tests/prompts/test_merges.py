@@ -1,4 +1,4 @@
-"""Merging what somebody published into a draft: what the draft becomes, what is refused, that nothing is lost."""
+"""Merging a draft with a newer live version: the merged draft, refusals, and undoing without loss."""
 
 import pytest
 
@@ -24,7 +24,7 @@ def enhance(publish):
 
 @pytest.fixture
 def draft(enhance, editor):
-    """`draft("text")`: Eddie's draft on what is live now."""
+    """Return a function that saves Eddie's draft, based on the version that is live now."""
 
     def make(body: str, **settings) -> Draft:
         enhance.refresh_from_db()
@@ -52,18 +52,18 @@ def test_edits_of_different_sentences_merge_and_can_be_published(enhance, draft,
     assert enhance.live_version.body == MERGED
 
 
-def test_contested_passages_have_to_be_decided(draft, publish):
+def test_conflicts_must_be_decided(draft, publish):
     mine = draft(BASE + " Be kind.", temperature=0.4)
     live = publish("enhance", BASE + " Be brief.", temperature=0.2)
     for chosen in ({}, {"n1": "mine"}, {"n1": "theirs", "temperature": "both"}, {"n1": "", "temperature": "mine"}):
-        with pytest.raises(Refused, match="still to choose"):
+        with pytest.raises(Refused, match="still open"):
             take(mine, live, **chosen)
     assert Draft.objects.get().content == mine.content
     merged = take(mine, live, n1="both", temperature="theirs")
     assert (merged.body, merged.temperature) == (BASE + " Be kind. Be brief.", 0.2)
 
 
-def test_undoing_brings_back_one_merge_after_the_other(enhance, draft, publish, editor):
+def test_merges_are_undone_one_by_one(enhance, draft, publish, editor):
     mine = draft(MINE, temperature=None, max_tokens=9, model="m")
     second = take(mine, publish("enhance", THEIRS))
     third = take(second, publish("enhance", THEIRS + " Be brief."))
@@ -76,8 +76,8 @@ def test_undoing_brings_back_one_merge_after_the_other(enhance, draft, publish, 
         merges.undo(enhance, user=editor)
 
 
-def test_a_draft_that_keeps_an_older_text_is_not_dropped(enhance, draft, publish, editor):
-    """Everything of theirs was chosen, so that the draft is what is live; the own text is still there."""
+def test_a_draft_with_an_earlier_text_is_not_deleted(enhance, draft, publish, editor):
+    """The draft equals the live text, because every choice was theirs. The own text can still be restored."""
     mine = draft("Keep the whole subject first.")
     live = publish("enhance", "Never begin.")
     merged = take(mine, live, n1="theirs")
@@ -87,13 +87,13 @@ def test_a_draft_that_keeps_an_older_text_is_not_dropped(enhance, draft, publish
     assert merges.undo(enhance, user=editor).body == "Keep the whole subject first."
 
 
-def test_what_is_not_as_it_was_seen_is_refused_and_changes_nothing(enhance, draft, publish, editor, viewer):
+def test_an_outdated_merge_is_refused_and_changes_nothing(enhance, draft, publish, editor, viewer):
     with pytest.raises(Refused, match="no draft"):
         merges.take(enhance, {}, user=viewer, expected=None, seen="")
     with pytest.raises(Refused, match="no draft"):
         merges.undo(enhance, user=viewer)
     seen = draft(MINE)
-    with pytest.raises(Refused, match="stands on v1 already"):
+    with pytest.raises(Refused, match="already starts from v1"):
         take(seen, enhance.live_version)
     live = publish("enhance", THEIRS)
     with pytest.raises(StaleRelease):
@@ -105,7 +105,7 @@ def test_what_is_not_as_it_was_seen_is_refused_and_changes_nothing(enhance, draf
     assert take(newer, live).body == MERGED + " More."
 
 
-def test_a_draft_saved_while_the_merge_is_made_wins(draft, publish, editor, monkeypatch):
+def test_a_save_during_the_merge_wins(draft, publish, editor, monkeypatch):
     mine = draft(MINE)
     live = publish("enhance", THEIRS)
     merge = merges.merge
@@ -120,7 +120,7 @@ def test_a_draft_saved_while_the_merge_is_made_wins(draft, publish, editor, monk
     assert Draft.objects.get().body == "Typed meanwhile."
 
 
-def test_a_merge_longer_than_a_draft_may_be_is_refused(draft, publish):
+def test_a_too_long_merge_is_refused(draft, publish):
     mine = draft("m" * (4 * 64 * 1024 - 10))
     live = publish("enhance", "t" * 100)
     with pytest.raises(Refused, match="Choose one side"):
@@ -128,7 +128,7 @@ def test_a_merge_longer_than_a_draft_may_be_is_refused(draft, publish):
     assert take(mine, live, n1="theirs").body == "t" * 100
 
 
-def test_a_text_begun_when_nothing_was_live(actor, editor, publish):
+def test_a_draft_started_before_the_first_version_merges(actor, editor, publish):
     template = templates.create_template("noir", "enhance", by=actor)
     mine = templates.save_draft(template, Content("Dark."), user=editor, base=None)
     live = publish("noir", "Darker.")

@@ -1,4 +1,4 @@
-"""Who else has a template open: over real sockets, in this process and beside another one."""
+"""Presence in the editor: over real sockets, in one process and in two."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ async def open_editor(socket, name: str = "enhance") -> None:
 
 
 async def until(condition, seconds: float = 3.0) -> None:
-    """Wait until `condition()`, a function that may ask the database, holds."""
+    """Wait until `condition()`, which may read the database, is true."""
     for _ in range(int(seconds / 0.02)):
         if await in_thread(condition)():
             return
@@ -43,19 +43,19 @@ async def until(condition, seconds: float = 3.0) -> None:
 
 
 async def hint(socket, seconds: float = 3.0) -> int:
-    """The number of the next hint that somebody came or went."""
+    """Return the number of the next presence hint."""
     async with asyncio.timeout(seconds):
         while True:
-            told = json.loads(await socket.receive_from(timeout=seconds))
-            if told["event"] == "presence":
-                return told["number"]
+            hint = json.loads(await socket.receive_from(timeout=seconds))
+            if hint["event"] == "presence":
+                return hint["number"]
 
 
 def others(template: Template, user: User) -> list[tuple[str, bool]]:
     return [(person.name, person.has_draft) for person in at(template, user).others]
 
 
-async def test_others_see_who_comes_who_drafts_and_who_leaves(publish, editor, releaser):
+async def test_people_see_others_open_draft_and_close(publish, editor, releaser):
     template = (await in_thread(publish)("enhance", "First")).template
     async with page_socket(releaser) as watching:
         await open_editor(watching)
@@ -72,18 +72,18 @@ async def test_others_see_who_comes_who_drafts_and_who_leaves(publish, editor, r
         await until(lambda: not others(template, releaser))
 
 
-async def test_a_page_that_asks_for_nonsense_is_nowhere(publish, viewer):
+async def test_a_page_with_an_unknown_template_has_no_presence(publish, viewer):
     await in_thread(publish)("enhance", "First")
     async with page_socket(viewer) as socket:
         for name in ("no-such", 7, None, ["enhance"], {"a": 1}):
             await open_editor(socket, name)
         await open_editor(socket)
-        await open_editor(socket)  # again, as after a lost connection: still one page
+        await open_editor(socket)  # again, as after a lost connection: it stays one page
         await until(Presence.objects.exists)
         assert await Presence.objects.acount() == 1
 
 
-async def test_two_windows_of_one_person_are_told(publish, editor, client_for):
+async def test_a_person_sees_that_they_have_two_windows(publish, editor, client_for):
     template = (await in_thread(publish)("enhance", "First")).template
     async with AsyncExitStack() as stack:
         for _ in range(2):
@@ -106,13 +106,13 @@ async def test_pages_of_another_process_are_seen_and_leave_when_it_dies(publish,
         page = await in_thread(page_of)(template, editor, "elsewhere")
         assert await hint(watching) == template.pk
         assert await in_thread(others)(template, releaser) == [("Eddie Editor", False)]
-        # Killed, it sends no heartbeat.
+        # A killed process sends no heartbeat.
         await Presence.objects.filter(pk=page.pk).aupdate(seen_at=timezone.now() - Presence.GONE_AFTER)
         assert await hint(watching) == template.pk
         assert await in_thread(others)(template, releaser) == []
 
 
-async def test_a_page_hears_who_came_before_its_server_first_looked(publish, editor):
+async def test_a_page_gets_presence_from_before_its_process_started(publish, editor):
     template = (await in_thread(publish)("enhance", "First")).template
     await in_thread(page_of)(template, editor, "elsewhere")
     layer = get_channel_layer()
@@ -126,7 +126,7 @@ async def test_a_page_hears_who_came_before_its_server_first_looked(publish, edi
         following.cancel()
 
 
-def test_the_heartbeat_is_one_write_for_all_pages_and_none_without(publish, editor, releaser):
+def test_the_heartbeat_is_one_write_for_all_pages_and_no_write_without_pages(publish, editor, releaser):
     template = publish("enhance", "First").template
     theirs = page_of(template, releaser, "elsewhere", age=20)
     with CaptureQueriesContext(connection) as captured:
@@ -148,7 +148,7 @@ def test_the_heartbeat_is_one_write_for_all_pages_and_none_without(publish, edit
     assert len(captured) == 0
 
 
-def test_what_a_dead_process_left_is_forgotten(publish, editor):
+def test_rows_of_a_dead_process_are_deleted(publish, editor):
     template = publish("enhance", "First").template
     page_of(template, editor, "dead", age=2 * 3600)
     assert polling.look().values["presence"] == {}

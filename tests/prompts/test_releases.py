@@ -1,4 +1,4 @@
-"""Publishing and rolling back: what goes live, what is refused, what is kept."""
+"""Publishing and rolling back: results, refusals and drafts."""
 
 import threading
 
@@ -59,7 +59,7 @@ def test_the_hash_covers_text_and_settings(enhance, actor, publish):
     assert publish("other", "Same", operation="enhance", temperature=0.1).sha256 == a.sha256
 
 
-def test_a_temperature_below_zero_by_its_sign_alone_is_zero(enhance, actor):
+def test_a_temperature_of_minus_zero_is_zero(enhance, actor):
     version = releases.publish(enhance, Content("New", temperature=-0.0), by=actor, expected=enhance.live_version_id)
     plain = Version(template=enhance, body="New", temperature=0.0)
     assert version.sha256 == content_sha256(plain.content)
@@ -110,7 +110,7 @@ def test_publishing_from_an_outdated_base_is_refused_and_the_draft_stays(enhance
     assert Version.objects.count() == 2
 
 
-def test_publishing_ends_the_authors_draft_alone(enhance, actor, editor):
+def test_publishing_deletes_only_the_authors_draft(enhance, actor, editor):
     for user in (actor.user, editor):
         templates.save_draft(enhance, Content("Draft"), user=user, base=enhance.live_version_id)
     releases.publish(enhance, Content("Draft"), by=actor, expected=enhance.live_version_id)
@@ -130,7 +130,7 @@ def test_rolling_back_makes_no_new_version(enhance, actor, publish):
     assert enhance.live_version == first
     assert Version.objects.count() == 2
     assert AuditEntry.objects.first().action == "template.rolled_back"
-    with pytest.raises(Refused, match="live already"):
+    with pytest.raises(Refused, match="already live"):
         releases.roll_back(first, by=actor, expected=first.pk)
     with pytest.raises(StaleRelease):
         releases.roll_back(second, by=actor, expected=second.pk)
@@ -154,7 +154,7 @@ def test_only_one_default_and_it_can_move(enhance, actor, publish):
 
 def test_a_template_without_a_version_cannot_be_the_default(actor, enhance):
     empty = templates.create_template("empty", "enhance", by=actor)
-    with pytest.raises(Refused, match="Publish a version"):
+    with pytest.raises(Refused, match="has no live version"):
         templates.make_default(empty, by=actor)
 
 
@@ -164,7 +164,7 @@ def test_bad_template_names_are_refused(enhance, actor, name):
         templates.create_template(name, "enhance", by=actor)
 
 
-def test_a_draft_equal_to_its_base_is_none(enhance, editor):
+def test_a_draft_equal_to_its_base_is_deleted(enhance, editor):
     base = enhance.live_version
     assert templates.save_draft(enhance, Content("Changed"), user=editor, base=base.pk)
     assert templates.save_draft(enhance, Content(base.body + "\n"), user=editor, base=base.pk) is None
@@ -174,7 +174,7 @@ def test_a_draft_equal_to_its_base_is_none(enhance, editor):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_who_publish_at_once_one_wins_and_the_rest_are_told(enhance, actor):
+def test_one_of_many_simultaneous_publishers_wins_and_the_others_are_refused(enhance, actor):
     base, outcomes = enhance.live_version_id, []
     start = threading.Barrier(6)
 
@@ -184,7 +184,7 @@ def test_of_many_who_publish_at_once_one_wins_and_the_rest_are_told(enhance, act
             releases.publish(enhance, Content(f"Text {number}"), by=actor, expected=base)
             outcomes.append("won")
         except StaleRelease:
-            outcomes.append("told")
+            outcomes.append("refused")
         finally:
             connection.close()
 
@@ -193,7 +193,7 @@ def test_of_many_who_publish_at_once_one_wins_and_the_rest_are_told(enhance, act
         thread.start()
     for thread in threads:
         thread.join(timeout=30)
-    assert sorted(outcomes) == ["told"] * 5 + ["won"]
+    assert sorted(outcomes) == ["refused"] * 5 + ["won"]
     assert Version.objects.count() == 2
     revisions = list(Release.objects.order_by("revision").values_list("revision", flat=True))
     assert revisions == list(range(1, len(revisions) + 1))

@@ -1,4 +1,4 @@
-"""Search on the Prompts page: names, notes, texts of versions and one's own drafts."""
+"""The search on the Prompts page: names, notes, texts of versions and own drafts."""
 
 import re
 
@@ -46,25 +46,25 @@ def labels(text: str, user) -> dict[str, list[str]]:
         ("first.\nThen", {"enhance": ["v2", "v1"]}),
     ],
 )
-def test_what_is_found(enhance, actor, viewer, text, expected):
+def test_search_results(enhance, actor, viewer, text, expected):
     describe(enhance, "Polishes", by=actor)
     assert labels(text, viewer) == expected
 
 
 @pytest.mark.parametrize(
-    ("text", "found"), [("ÉCLAIR", True), ("éclair", True), ("ЛЕС", True), ("日本", True), ("é.", False)]
+    ("text", "matches"), [("ÉCLAIR", True), ("éclair", True), ("ЛЕС", True), ("日本", True), ("é.", False)]
 )
-def test_the_case_of_other_alphabets(publish, viewer, text, found):
+def test_the_case_of_other_alphabets(publish, viewer, text, matches):
     publish("enhance", "Éclair, лес, 日本語.")
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SELECT upper('é') = 'É'")
             if not cursor.fetchone()[0]:
                 pytest.skip("this database knows the case of ASCII letters only")
-    assert bool(labels(text, viewer)) is found
+    assert bool(labels(text, viewer)) is matches
 
 
-def test_drafts_are_found_by_their_writer_alone(enhance, editor, viewer, make_user):
+def test_only_the_author_finds_a_draft(enhance, editor, viewer, make_user):
     save_draft(enhance, Content("a secret plan"), user=editor, base=enhance.live_version_id)
     assert labels("secret", editor) == {"enhance": ["draft"]}
     assert labels("secret", viewer) == {}
@@ -77,29 +77,29 @@ def test_archived_templates_are_found_and_marked(enhance, publish, actor, viewer
     assert "archived" in client_for(viewer).get(reverse("prompts"), {"q": "Dark"}).content.decode()
 
 
-def test_hits_are_bounded_and_the_rest_is_told(publish, viewer, client_for, monkeypatch):
+def test_hits_are_bounded_and_the_page_says_so(publish, viewer, client_for, monkeypatch):
     monkeypatch.setattr(queries, "MAX_HITS", 8)
     for number in range(8):
         publish("enhance", f"Fox {number}")
     for name in ("one", "two", "three"):
         publish(name, "Fox", operation="enhance")
-    found = search("fox", viewer)
-    assert [len(group.hits) for group in found.groups] == [5, 1, 1, 1]
-    assert (found.groups[0].more, found.hits, found.cut) == (3, 11, False)
+    results = search("fox", viewer)
+    assert [len(group.hits) for group in results.groups] == [5, 1, 1, 1]
+    assert (results.groups[0].more, results.hits, results.is_cut) == (3, 11, False)
     publish("zero", "Fox", operation="enhance")
-    found = search("fox", viewer)
-    assert (len(found.groups), found.cut) == (4, True)
+    results = search("fox", viewer)
+    assert (len(results.groups), results.is_cut) == (4, True)
     page = client_for(viewer).get(reverse("prompts"), {"q": "fox"}).content.decode()
     assert "and 3 older versions" in page
-    assert "and there are more" in page
+    assert "There are more results" in " ".join(page.split())
 
 
-def test_the_page_marks_the_passage_and_links_the_version(enhance, client_for, viewer):
+def test_the_page_marks_the_match_and_links_the_version(enhance, client_for, viewer):
     page = client_for(viewer).get(reverse("prompts"), {"q": "hard light"}).content.decode()
     assert "Then the <mark>HARD light</mark>, 100% of it." in page
     assert reverse("version", args=["enhance", 2]) in page
     assert "1 template." in client_for(viewer).get(reverse("prompts"), {"q": "nhanc"}).content.decode()
-    assert "Nothing holds" in client_for(viewer).get(reverse("prompts"), {"q": "no such words"}).content.decode()
+    assert "No results for" in client_for(viewer).get(reverse("prompts"), {"q": "no such words"}).content.decode()
 
 
 @pytest.mark.parametrize("q", ["<script>alert(1)</script>", "a\x00b", "x" * 201, "(((", "[", "\ud7ff", "%00"])
@@ -113,11 +113,11 @@ def test_hostile_words(publish, client_for, viewer, q):
         assert re.search(r"at most 200 characters|Null characters", page)
 
 
-def test_an_htmx_request_gets_the_answer_alone_and_an_empty_one_the_list(enhance, client_for, viewer):
+def test_an_htmx_request_gets_only_the_results_or_the_list(enhance, client_for, viewer):
     client = client_for(viewer, htmx=True)
-    for query, holds in (({"q": "hard"}, "<mark>HARD</mark>"), ({}, "Live since")):
+    for query, content in (({"q": "hard"}, "<mark>HARD</mark>"), ({}, "Live since")):
         page = client.get(reverse("prompts"), query).content.decode().strip()
-        assert holds in page
+        assert content in page
         assert page.startswith("<section")
     assert client.get(reverse("prompts"), {"q": ""})["Location"] == reverse("prompts")
 

@@ -1,9 +1,7 @@
-"""The whole set as files: out and in again, what is refused, and that an import is all or nothing."""
+"""Exporting and importing all templates as files: refusals, and that an import does everything or nothing."""
 
 import io
 import json
-import os
-import stat
 import zipfile
 
 import pytest
@@ -12,47 +10,15 @@ from django.urls import reverse
 
 from promptops.ledger.audit import first_bad_entry
 from promptops.ledger.errors import Refused
-from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
+from promptops.ledger.models import AuditEntry, LiveConfiguration
 from promptops.prompts.actions import releases, sets, templates, variables
 from promptops.prompts.actions.releases import Content
 from promptops.prompts.actions.templates import save_draft
 from promptops.prompts.models import Draft, Template, Version
+from tests.prompts.exported import change, live, problems, state, zipped
 from tests.prompts.test_variable_actions import put_live
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def folder(publish, actor, tmp_path):
-    """Two templates of enhance and one of rewrite, exported."""
-    publish("enhance", "First line.\nSecond line.", note="from the start", temperature=0.4, max_tokens=99)
-    publish("noir", "Dark. 狐", operation="enhance", model="m")
-    publish("rewrite", "Offer.")
-    sets.write_set(tmp_path, by=actor)
-    return tmp_path
-
-
-def change(folder, name: str, text: str | None = None, /, **facts) -> None:
-    if text is not None:
-        (folder / f"{name}.txt").write_text(text)
-    path = folder / f"{name}.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | facts))
-
-
-def live() -> dict[str, str]:
-    return {row.name: row.live_version.body for row in Template.objects.select_related("live_version")}
-
-
-def state() -> list[object]:
-    """All that an import could change."""
-    models = (Template, Version, Release, AuditEntry, LiveConfiguration)
-    return [list(model.objects.order_by("pk").values()) for model in models]
-
-
-def problems(folder) -> list[str]:
-    with pytest.raises(sets.BadSet) as refused:
-        sets.read_folder(folder)
-    return refused.value.problems
 
 
 def test_the_files_are_readable_sorted_and_the_same_each_time(folder, actor):
@@ -81,14 +47,14 @@ def test_the_files_are_readable_sorted_and_the_same_each_time(folder, actor):
     assert entry.after == {"files": 6}
 
 
-def test_what_was_exported_changes_nothing(folder, actor):
+def test_importing_an_unchanged_export_changes_nothing(folder, actor):
     plan = sets.plan_import(sets.read_folder(folder))
     assert (plan.changes, plan.unchanged, plan.left, plan.problems) == ([], ["enhance", "noir", "rewrite"], [], [])
     with pytest.raises(Refused, match="No changes to import"):
         sets.import_set(sets.read_folder(folder), by=actor)
 
 
-def test_each_change_is_a_version_and_a_release_and_told(folder, actor):
+def test_each_change_is_an_audited_version_and_release(folder, actor):
     change(folder, "enhance", "First line.\r\nAnother line.\n", note="Shorter", description="For all")
     change(folder, "rewrite", settings={"max_tokens": None, "model": "", "temperature": 1})
     before = LiveConfiguration.objects.get().revision
@@ -150,17 +116,17 @@ def test_the_default_moves_with_two_files(folder, actor):
         ),
     ],
 )
-def test_what_changed_here_since_the_export_is_not_overwritten(meanwhile, sentence, folder, actor):
+def test_a_template_that_changed_since_the_export_is_not_overwritten(meanwhile, sentence, folder, actor):
     change(folder, "enhance", "From git.")
     change(folder, "rewrite", "From git, too.")
     meanwhile(Template.objects.get(name="enhance"), actor)
     before = state()
     with pytest.raises(sets.BadSet, match=sentence):
         sets.import_set(sets.read_folder(folder), by=actor)
-    assert state() == before  # rewrite neither
+    assert state() == before  # nor was rewrite imported
 
 
-def test_what_changed_here_to_what_the_files_say_is_no_conflict(folder, actor):
+def test_a_template_that_already_matches_the_files_is_no_conflict(folder, actor):
     change(folder, "enhance", "The same.")
     enhance = Template.objects.get(name="enhance")
     releases.publish(enhance, Content("The same.", 0.4, 99), by=actor, expected=enhance.live_version_id)
@@ -172,14 +138,14 @@ def test_what_changed_here_to_what_the_files_say_is_no_conflict(folder, actor):
     [
         ({"operation": "rewrite", "default": False}, "noir serves enhance here, rewrite in its file"),
         ({"operation": "paint"}, "noir.json: operation: Value 'paint' is not a valid choice"),
-        ({"default": True}, "enhance is the default for enhance in these files already"),
+        ({"default": True}, "enhance is already the default for enhance in these files"),
         ({"settings": {"max_tokens": 99999, "model": "", "temperature": 3}}, "noir.json: temperature: .*max_tokens: "),
         ({"note": "x" * 501, "description": "Changed"}, "noir.json: note: .*500"),
         ({"description": "x" * 201}, "noir.json: description: .*200"),
         ({"base": None, "description": "x"}, "noir has changed here .* the files do not name a version"),
     ],
 )
-def test_what_cannot_be_imported_is_told_by_name(facts, sentence, folder, actor):
+def test_an_invalid_template_is_refused_by_name(facts, sentence, folder, actor):
     change(folder, "noir", **facts)
     before = state()
     with pytest.raises(sets.BadSet, match=sentence):
@@ -187,7 +153,7 @@ def test_what_cannot_be_imported_is_told_by_name(facts, sentence, folder, actor)
     assert state() == before
 
 
-def test_a_default_cannot_just_go(folder, actor):
+def test_a_default_needs_a_successor(folder, actor):
     change(folder, "rewrite", default=False)
     with pytest.raises(sets.BadSet, match="rewrite is the default for rewrite"):
         sets.import_set(sets.read_folder(folder), by=actor)
@@ -209,7 +175,7 @@ def test_an_import_that_fails_halfway_changes_nothing(folder, actor, monkeypatch
     assert state() == before
 
 
-def test_the_draft_of_who_imports_stays(folder, actor):
+def test_an_import_keeps_drafts(folder, actor):
     enhance = Template.objects.get(name="enhance")
     save_draft(enhance, Content("My own words"), user=actor.user, base=enhance.live_version_id)
     change(folder, "enhance", "From git.")
@@ -217,132 +183,10 @@ def test_the_draft_of_who_imports_stays(folder, actor):
     assert Draft.objects.get().body == "My own words"
 
 
-# ---------------------------------------------------------------- hostile files
-
-
-HOSTILE = {
-    "NUL": (lambda f: (f / "enhance.txt").write_bytes(b"a\0b"), "enhance.txt: The prompt holds a NUL character"),
-    "broken UTF-8": (lambda f: (f / "enhance.txt").write_bytes(b"a\xff"), "enhance.txt: The file is not UTF-8: byte 2"),
-    "blank": (lambda f: (f / "enhance.txt").write_text(" \n"), "enhance.txt: The prompt is blank"),
-    "too long": (lambda f: (f / "enhance.txt").write_text("a" * 70_000), "enhance.txt: The prompt is 70,000 bytes"),
-    "huge": (lambda f: (f / "enhance.txt").write_text("a" * 2**20), "enhance.txt: The file is too large"),
-    "no text": (lambda f: (f / "enhance.txt").unlink(), "enhance.txt is missing"),
-    "no facts": (lambda f: (f / "enhance.json").unlink(), "enhance.json is missing"),
-    "no JSON": (lambda f: (f / "enhance.json").write_text("{"), "enhance.json is not JSON"),
-    "deep JSON": (lambda f: (f / "enhance.json").write_text("[" * 60_000), "enhance.json is not JSON"),
-    "huge JSON": (lambda f: (f / "enhance.json").write_text(" " * 70_000), "enhance.json is too large"),
-    "a list": (lambda f: (f / "enhance.json").write_text("[]"), "enhance.json: the file must be an object"),
-    "unknown key": (lambda f: change(f, "enhance", role="admin"), "enhance.json: role is not known"),
-    "key twice": (lambda f: (f / "enhance.json").write_text('{"a": 1, "a": 2}'), "enhance.json: a is there twice"),
-    "missing key": (lambda f: (f / "enhance.json").write_text("{}"), "enhance.json: base is missing"),
-    "other name": (lambda f: change(f, "enhance", name="../noir"), "enhance.json: name must be 'enhance'"),
-    "wrong type": (lambda f: change(f, "enhance", default="yes"), 'default must be true or false, not "yes"'),
-    "NUL in a note": (lambda f: change(f, "enhance", note="a\0"), "note must be a text"),
-    "surrogate": (lambda f: change(f, "enhance", note="\ud800"), "note must be a text"),
-    "settings": (lambda f: change(f, "enhance", settings={}), "enhance.json: settings.max_tokens is missing"),
-    "NaN": (
-        lambda f: change(f, "enhance", settings={"temperature": float("nan"), "model": "", "max_tokens": 1}),
-        "enhance.json: NaN is not a number",
-    ),
-    "infinite": (
-        lambda f: (f / "enhance.json").write_text((f / "enhance.json").read_text().replace("0.4", "1e999")),
-        "settings.temperature must be a number or null",
-    ),
-    "true as number": (
-        lambda f: change(f, "enhance", settings={"temperature": True, "model": "", "max_tokens": True}),
-        "settings.max_tokens must be a whole number",
-    ),
-    "symbolic link": (
-        lambda f: ((f / "enhance.txt").unlink(), (f / "enhance.txt").symlink_to("noir.txt")),
-        "enhance.txt is a symbolic link",
-    ),
-    "folder": (lambda f: (f / "x.txt").mkdir(), "x.txt is not a file"),
-    "pipe": (lambda f: os.mkfifo(f / "x.json"), "x.json is not a file"),
-}
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_folder_is_refused_by_name(name, folder):
-    spoil, sentence = HOSTILE[name]
-    spoil(folder)
-    found = problems(folder)
-    assert len(found) == 1, found
-    assert sentence in found[0]
-
-
-def test_all_faults_are_told_at_once(folder):
-    (folder / "enhance.txt").write_text("")
-    (folder / "noir.json").write_text("{")
-    (folder / "rewrite.txt").unlink()
-    assert len(problems(folder)) == 3
-
-
-def test_other_files_are_passed_over_and_an_empty_folder_is_told(folder, tmp_path_factory):
-    (folder / "README.md").write_text("# Prompts")
-    (folder / ".hidden.txt").write_text("")
-    assert len(sets.read_folder(folder)) == 3
-    assert "no templates here" in problems(tmp_path_factory.mktemp("empty"))[0]
-
-
-def zipped(files: list[tuple[str | zipfile.ZipInfo, str]]) -> io.BytesIO:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, text in files:
-            # One that takes the time of day would be another archive two seconds later.
-            archive.writestr(name if isinstance(name, zipfile.ZipInfo) else zipfile.ZipInfo(name), text)
-    return buffer
-
-
-def link(name: str) -> zipfile.ZipInfo:
-    info = zipfile.ZipInfo(name)
-    info.external_attr = (stat.S_IFLNK | 0o777) << 16
-    return info
-
-
-@pytest.mark.filterwarnings("ignore:Duplicate name")
-@pytest.mark.parametrize(
-    ("files", "sentence"),
-    [
-        ([("../evil.txt", "x")], "../evil.txt lies in a folder"),
-        ([("/etc/evil.txt", "x")], "/etc/evil.txt lies in a folder"),
-        ([("..\\evil.txt", "x")], "lies in a folder"),
-        ([("prompts/enhance.txt", "x")], "prompts/enhance.txt lies in a folder"),
-        ([(link("enhance.txt"), "/etc/passwd")], "enhance.txt is a symbolic link"),
-        ([("enhance.txt", "x"), ("enhance.txt", "y")], "enhance.txt is there twice"),
-        ([("run.exe", "x")], "run.exe is neither a text"),
-        ([("bomb.txt", "0" * 30_000_000), ("bomb.json", "{}")], "bomb.txt: The file is too large"),
-        ([(f"b{n}.txt", "0" * 300_000) for n in range(70)], "more than 16 MiB together"),
-        ([(f"{n}.txt", "") for n in range(2001)], "more than 2,000 files"),
-        ([("a\nb\x1b.txt", "x")], "a�b�.json is missing"),
-    ],
-)
-def test_a_hostile_archive_is_refused_by_name(files, sentence):
-    with pytest.raises(sets.BadSet) as refused:
-        sets.read_zip(zipped(files))
-    assert sentence in refused.value.problems[0]
-
-
-@pytest.mark.parametrize("data", [b"", b"PK", b"not a zip", b"PK\x05\x06" + bytes(17)])
-def test_what_is_no_archive_is_refused(data):
-    with pytest.raises(sets.BadSet, match="not a zip archive"):
-        sets.read_zip(io.BytesIO(data))
-
-
-def test_a_damaged_or_encrypted_archive_is_refused():
-    data = bytearray(zipped([("enhance.txt", "Some text that is long enough to be damaged.")]).getvalue())
-    data[45] ^= 0xFF
-    with pytest.raises(sets.BadSet, match="not a zip archive"):
-        sets.read_zip(io.BytesIO(bytes(data)))
-    data = bytearray(zipped([("enhance.txt", "x")]).getvalue())
-    data[data.index(b"PK\x01\x02") + 8] |= 1
-    with pytest.raises(sets.BadSet, match="is encrypted"):
-        sets.read_zip(io.BytesIO(bytes(data)))
-
-
 # ---------------------------------------------------------------- commands and pages
 
 
-def test_the_dry_run_shows_what_would_change_and_changes_nothing(folder, capsys):
+def test_the_dry_run_shows_the_changes_and_makes_none(folder, capsys):
     change(folder, "enhance", "First line.\nAnother line.\n", description="For all")
     (folder / "noir.txt").unlink()
     (folder / "noir.json").unlink()
@@ -355,7 +199,7 @@ def test_the_dry_run_shows_what_would_change_and_changes_nothing(folder, capsys)
     assert state() == before
 
 
-def test_the_commands_take_a_set_out_and_in_again(folder, tmp_path_factory, capsys):
+def test_the_commands_export_and_import_a_set(folder, tmp_path_factory, capsys):
     out = tmp_path_factory.mktemp("out") / "new"
     call_command("export_set", str(out))
     assert str(out / "enhance.txt") in capsys.readouterr().out
@@ -376,12 +220,12 @@ def test_the_commands_take_a_set_out_and_in_again(folder, tmp_path_factory, caps
 
 @pytest.fixture
 def seasonal(folder, publish, actor):
-    """The template noir, with a variable and two braces that are none."""
+    """Publish noir, with a variable and escaped braces."""
     variables.declare("enhance", "season", "winter", by=actor)
     return publish("noir", "Dark in {{ season }}. \\{{ x }}", operation="enhance").template
 
 
-def test_exported_texts_hold_no_variable_unless_asked(seasonal, folder, actor):
+def test_exported_texts_are_filled_in_unless_variables_are_kept(seasonal, folder, actor):
     files = sets.export_files(by=actor)
     assert files["noir.txt"] == "Dark in winter. {{ x }}\n"
     assert json.loads(files["noir.json"])["filled"] is True
@@ -394,7 +238,7 @@ def test_exported_texts_hold_no_variable_unless_asked(seasonal, folder, actor):
     assert sets.plan_import(sets.read_folder(folder)).unchanged == ["enhance", "noir", "rewrite"]
 
 
-def test_a_filled_in_text_does_not_come_back_in_place_of_its_variables(seasonal, folder, actor):
+def test_a_filled_in_text_does_not_replace_a_text_with_variables(seasonal, folder, actor):
     sets.write_set(folder, by=actor)
     change(folder, "enhance", "Another text.")
     sets.import_set(sets.read_folder(folder), by=actor)
@@ -405,13 +249,14 @@ def test_a_filled_in_text_does_not_come_back_in_place_of_its_variables(seasonal,
     plan = sets.plan_import(sets.read_folder(folder))
     assert (plan.changes, plan.unchanged) == ([], ["enhance", "rewrite"])
     assert plan.problems == [
-        "noir.txt was exported with its variables filled in. Export again with variables kept, make your change there."
+        "noir.txt was exported with its variables filled in. "
+        "Export again with variables kept, then make your change in those files."
     ]
     change(folder, "noir", filled="yes")
     assert problems(folder) == ['noir.json: filled must be true or false, not "yes".']
 
 
-def test_a_filled_in_text_is_taken_where_there_is_no_such_template(seasonal, folder, publish, actor):
+def test_a_filled_in_text_can_create_a_template(seasonal, folder, publish, actor):
     publish("noir", "Dark in {{ season }}.", operation="enhance")
     sets.write_set(folder, by=actor)
     for kind in ("txt", "json"):
@@ -422,16 +267,16 @@ def test_a_filled_in_text_is_taken_where_there_is_no_such_template(seasonal, fol
     assert live()["noir"] == "Dark in {{ season }}."
 
 
-def test_a_text_with_an_unknown_variable_is_not_exported_unless_asked(folder, publish, actor, client_for, releaser):
+def test_a_text_with_an_unknown_variable_is_not_filled_in(folder, publish, actor, client_for, releaser):
     put_live(publish("noir", "Plain.", operation="enhance").template, "In {{ season }}.")
-    told = AuditEntry.objects.filter(action="prompts.exported")
-    with pytest.raises(CommandError, match=r"noir was not exported, nor any other.*\{\{ season \}\}.*--keep-variables"):
+    exports = AuditEntry.objects.filter(action="prompts.exported")
+    with pytest.raises(CommandError, match=r"because noir is not ready.*\{\{ season \}\}.*--keep-variables"):
         call_command("export_set", str(folder / "new"))
     assert not (folder / "new").exists()
     client = client_for(releaser)
     page = client.post(reverse("prompts_export"), follow=True).content.decode()
-    assert "noir was not exported, nor any other" in page
-    assert told.count() == 1  # the fixture's
+    assert "Nothing was exported, because noir is not ready" in page
+    assert exports.count() == 1  # that of the fixture
     with zipfile.ZipFile(io.BytesIO(client.post(reverse("prompts_export"), {"keep": "1"}).content)) as archive:
         assert archive.read("noir.txt") == b"In {{ season }}.\n"
 
@@ -443,7 +288,7 @@ def upload(client, files: dict[str, str], **fields):
     return client.post(reverse("prompts_import"), {"archive": archive} | fields)
 
 
-def test_the_page_exports_shows_what_would_change_and_imports(folder, client_for, releaser):
+def test_the_page_exports_reviews_and_imports(folder, client_for, releaser):
     client = client_for(releaser)
     response = client.post(reverse("prompts_export"))
     assert response["Content-Disposition"] == 'attachment; filename="prompts.zip"'
@@ -458,7 +303,7 @@ def test_the_page_exports_shows_what_would_change_and_imports(folder, client_for
     assert "&lt;b&gt;bold" in panel
     digest = panel.split('name="digest" value="')[1].split('"')[0]
     assert live()["enhance"] == "First line.\nSecond line."
-    # An archive that is not the one that was looked at is shown again, not imported.
+    # An archive other than the reviewed one is shown again, not imported.
     other = upload(htmx, files | {"noir.txt": "Else."}, confirm="1", digest=digest)
     assert "Import 2 templates" in other.content.decode()
     assert live()["enhance"] == "First line.\nSecond line."
@@ -471,7 +316,8 @@ def test_the_page_exports_shows_what_would_change_and_imports(folder, client_for
     assert 'value="1" data-busy>Import' not in refused
     assert "Choose a zip archive" in htmx.post(reverse("prompts_import")).content.decode()
     assert (
-        "not a zip archive" in htmx.post(reverse("prompts_import"), {"archive": io.BytesIO(b"no zip")}).content.decode()
+        "not a readable zip archive"
+        in htmx.post(reverse("prompts_import"), {"archive": io.BytesIO(b"no zip")}).content.decode()
     )
     assert (
         "larger than 4 MiB"
@@ -479,7 +325,7 @@ def test_the_page_exports_shows_what_would_change_and_imports(folder, client_for
     )
 
 
-def test_who_may_not_release_is_shown_no_import(folder, client_for, editor):
+def test_editors_see_no_import(folder, client_for, editor):
     page = client_for(editor).get(reverse("prompt_files")).content.decode()
     assert reverse("prompts_export") in page
     assert reverse("prompts_import") not in page

@@ -1,4 +1,4 @@
-"""Variables as part of the live configuration, and what they and the checks keep from going live."""
+"""Variables as part of what is live, the checks that actions enforce, and pinned samples."""
 
 from pathlib import Path
 
@@ -36,13 +36,13 @@ def plan(body: str, operation: str = "enhance") -> RunPlan:
 
 
 def put_live(template: Template, body: str) -> Version:
-    """A version as it was published before there were checks."""
+    """Make a version live without the checks, as before there were any."""
     version = Version.objects.create(template=template, number=99, author_name="Earlier", body=body)
     Template.objects.filter(pk=template.pk).update(live_version=version)
     return version
 
 
-def test_declaring_is_a_release_that_runs_take(publish, actor):
+def test_declaring_is_a_release_that_runs_use(publish, actor):
     publish("enhance", "Text.")
     before, snapshot = revision(), live.current()
     variable = variables.declare("enhance", " season ", " early\r\nwinter ", by=actor, note="first snow")
@@ -59,21 +59,21 @@ def test_declaring_is_a_release_that_runs_take(publish, actor):
     assert snapshot.variables[PromptOperation.ENHANCE] == {}
 
 
-def test_a_run_keeps_the_values_that_it_began_with(season, actor):
+def test_a_run_keeps_the_values_that_it_started_with(season, actor):
     live.refresh()
-    begun = plan("In {{ season }}. \\{{ season }}")
+    started = plan("In {{ season }}. \\{{ season }}")
     variables.change(season, "summer", by=actor, expected=season.changed_revision)
     live.refresh()
-    assert begun.request().messages[0].content == "In winter. {{ season }}"
+    assert started.request().messages[0].content == "In winter. {{ season }}"
     assert plan("In {{ season }}.").request().messages[0].content == "In summer."
     assert plan("In {{ season }}.", "rewrite").request().messages[0].content == "In {{ season }}."
 
 
-def test_changing_tells_before_and_after(season, actor):
+def test_changing_records_both_values(season, actor):
     variables.change(season, "summer", by=actor, expected=season.changed_revision, description="x", note="hot")
     entry = AuditEntry.objects.first()
     assert (entry.before["value"], entry.after["value"], entry.note) == ("winter", "summer", "hot")
-    with pytest.raises(Stale, match="Someone changed season"):
+    with pytest.raises(Stale, match="Someone else changed season"):
         variables.change(season, "fall", by=actor, expected=season.changed_revision)
     with pytest.raises(Stale):
         variables.remove(season, by=actor, expected=season.changed_revision)
@@ -98,14 +98,14 @@ def test_bad_values_are_refused(value, season, actor):
 
 
 def test_a_name_is_declared_once_per_operation(season, actor):
-    with pytest.raises(ValidationError, match="declared already"):
+    with pytest.raises(ValidationError, match="already declared"):
         variables.declare("enhance", "season", "x", by=actor)
     variables.declare("rewrite", "season", "x", by=actor)
     with pytest.raises(ValidationError):
         variables.declare("another", "season", "x", by=actor)
 
 
-def test_a_variable_that_is_live_stays(season, publish, actor):
+def test_a_variable_in_a_live_text_cannot_be_removed(season, publish, actor):
     publish("enhance", "In {{ season }}.")
     publish("noir", "Night, {{season}}.", operation="enhance")
     publish("calm", "No season, \\{{ season }}", operation="enhance")
@@ -114,14 +114,14 @@ def test_a_variable_that_is_live_stays(season, publish, actor):
         variables.remove(season, by=actor, expected=season.changed_revision)
     assert str(refused.value) == (
         "season cannot be removed: enhance v1 and noir v1 are live and use it. "
-        "Publish a text without {{ season }} there first."
+        "Publish a text without {{ season }} first."
     )
     publish("enhance", "Plain.")
     templates.archive(Template.objects.get(name="noir"), by=actor)
     variables.remove(season, by=actor, expected=season.changed_revision)
     assert not Variable.objects.exists()
     assert AuditEntry.objects.first().before["value"] == "winter"
-    # What uses it is kept, and says what is missing when it is to be live again.
+    # Texts that use the variable are kept, but cannot go live without it.
     with pytest.raises(ChecksFailed, match=r"\{\{season\}\} is not declared"):
         templates.restore(Template.objects.get(name="noir"), by=actor)
     assert Template.objects.get(name="noir").archived_at
@@ -133,7 +133,7 @@ def test_a_variable_that_is_live_stays(season, publish, actor):
 
 
 @pytest.mark.parametrize("value", ["x" * 4000, ""])
-def test_a_value_cannot_make_a_live_text_unusable(value, season, publish, actor):
+def test_a_value_cannot_make_a_live_text_invalid(value, season, publish, actor):
     version = publish("enhance", "{{ season }} " * 20 if value else "{{ season }}")
     with pytest.raises(Refused, match=r"enhance v1 is live and uses season\."):
         variables.change(season, value, by=actor, expected=season.changed_revision)
@@ -142,7 +142,7 @@ def test_a_value_cannot_make_a_live_text_unusable(value, season, publish, actor)
 
 
 @pytest.mark.parametrize("body", ["{{ sesaon }}", "{{ season", "{{{ season }}}", "{{ x y }}", "\\{{ {{"])
-def test_what_fails_a_check_is_not_published_and_the_draft_stays(body, season, publish, actor):
+def test_a_text_that_fails_a_check_is_not_published_and_the_draft_stays(body, season, publish, actor):
     version = publish("enhance", "Plain.")
     templates.save_draft(version.template, Content(body), user=actor.user, base=version.pk)
     before = revision()
@@ -153,7 +153,7 @@ def test_what_fails_a_check_is_not_published_and_the_draft_stays(body, season, p
     assert Version.objects.count() == 1
 
 
-def test_the_command_publishes_only_what_passes(season, publish, tmp_path):
+def test_the_command_refuses_a_text_that_fails_a_check(season, publish, tmp_path):
     publish("enhance", "Plain.")
     path = tmp_path / "text.txt"
     path.write_text("In {{ sesaon }}.")
@@ -164,7 +164,7 @@ def test_the_command_publishes_only_what_passes(season, publish, tmp_path):
     assert Template.objects.get().live_version.body == "In {{ season }}."
 
 
-def test_exported_texts_are_filled_unless_asked(season, publish, actor, tmp_path):
+def test_exported_texts_are_filled_in_unless_variables_are_kept(season, publish, actor, tmp_path):
     publish("enhance", 'In {{ season }}: {"a": {"b": 1}} \\{{ name }}')
     publish("rewrite", "Plain.")
     export_prompts(tmp_path, by=actor)
@@ -173,22 +173,22 @@ def test_exported_texts_are_filled_unless_asked(season, publish, actor, tmp_path
     assert (tmp_path / "enhance.txt").read_text() == 'In {{ season }}: {"a": {"b": 1}} \\{{ name }}\n'
 
 
-def test_an_unresolved_variable_is_not_exported(publish, actor, tmp_path):
+def test_a_text_with_an_unknown_variable_is_not_exported(publish, actor, tmp_path):
     put_live(publish("enhance", "Plain.").template, "In {{ season }}.")
-    with pytest.raises(CommandError, match=r"enhance was not exported.*\{\{ season \}\}.*--keep-variables"):
+    with pytest.raises(CommandError, match=r"because enhance is not ready.*\{\{ season \}\}.*--keep-variables"):
         call_command("export_prompts", str(tmp_path))
     assert list(tmp_path.iterdir()) == []
     call_command("export_prompts", str(tmp_path), keep_variables=True)
     assert (tmp_path / "enhance.txt").read_text() == "In {{ season }}.\n"
 
 
-def test_a_text_from_before_runs_as_it_is_until_it_is_declared(publish, actor):
+def test_a_live_text_from_before_the_checks_runs_unchanged(publish, actor):
     put_live(publish("enhance", "Plain.").template, "In {{ season }}, {{ {")
     live.refresh()
     assert plan("In {{ season }}, {{ {").request().messages[0].content == "In {{ season }}, {{ {"
 
 
-def test_a_file_with_a_variable_is_not_imported_and_says_so(actor, tmp_path: Path):
+def test_a_file_with_an_unknown_variable_is_not_imported(actor, tmp_path: Path):
     (tmp_path / "enhance.txt").write_text("In {{ season }}.")
     (tmp_path / "rewrite.txt").write_text('Plain {"a": {"b": 1}}.')
     problems = import_prompts(tmp_path, by=actor)
@@ -200,7 +200,7 @@ def test_a_file_with_a_variable_is_not_imported_and_says_so(actor, tmp_path: Pat
 # ---------------------------------------------------------------- samples
 
 
-def test_pinning_keeps_an_input_and_the_audit_holds_none_of_it(actor):
+def test_the_audit_has_no_text_of_a_pinned_input(actor):
     before = revision()
     sample = samples.pin("enhance", " my grandmother's garden\r\n", by=actor)
     assert (sample.operation, sample.text) == ("enhance", "my grandmother's garden")
@@ -214,7 +214,7 @@ def test_pinning_keeps_an_input_and_the_audit_holds_none_of_it(actor):
         samples.unpin("enhance", sample.pk, by=actor)
 
 
-def test_five_inputs_are_pinned_at_most_and_none_twice(actor):
+def test_at_most_five_inputs_are_pinned_and_none_twice(actor):
     for number in range(5):
         samples.pin("enhance", f"input {number}", by=actor)
     with pytest.raises(Refused, match="Unpin one first"):
@@ -228,6 +228,6 @@ def test_five_inputs_are_pinned_at_most_and_none_twice(actor):
 
 
 @pytest.mark.parametrize("text", ["", "  ", "a\x00b", "x" * 16_001])
-def test_what_is_no_input_is_not_pinned(text, actor):
+def test_an_invalid_input_is_not_pinned(text, actor):
     with pytest.raises(ValidationError):
         samples.pin("enhance", text, by=actor)

@@ -1,4 +1,4 @@
-"""The pages of variables, and what the editor and its panel tell of them and of the checks."""
+"""The pages of variables, and variables, checks and samples in the editor and its panel."""
 
 import html
 import re
@@ -33,12 +33,12 @@ def text_of(response) -> str:
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", response.content.decode())).split())
 
 
-def test_a_variable_is_declared_after_the_panel(client_for, releaser):
+def test_declaring_uses_the_panel(client_for, releaser):
     client = client_for(releaser, htmx=True)
     wanted = {"operation": "enhance", "name": "season", "value": "early\r\nwinter", "description": "Now"}
     panel = client.post("/variables/new/", wanted)
     assert "Declare season for enhance" in text_of(panel)
-    assert "No live text of enhance uses it" in text_of(panel)
+    assert "No live text of enhance uses this variable" in text_of(panel)
     assert not Variable.objects.exists()
     done = client.post("/variables/new/", wanted | {"confirm": "1", "note": "first snow"})
     assert done["HX-Redirect"] == "/variables/"
@@ -47,7 +47,7 @@ def test_a_variable_is_declared_after_the_panel(client_for, releaser):
     assert AuditEntry.objects.first().note == "first snow"
     again = client.post("/variables/new/", wanted | {"confirm": "1"})
     assert again.status_code == 409
-    assert "declared already" in text_of(again)
+    assert "already declared" in text_of(again)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_variable_is_declared_after_the_panel(client_for, releaser):
         ({"value": "a\ufffd"}, "broken characters"),
     ],
 )
-def test_a_bad_declaration_says_why(fields, sentence, client_for, releaser):
+def test_a_bad_declaration_is_refused_with_the_reason(fields, sentence, client_for, releaser):
     wanted = {"operation": "enhance", "name": "season", "value": "x", "description": ""} | fields
     response = client_for(releaser, htmx=True).post("/variables/new/", wanted)
     assert response.status_code == 422
@@ -69,33 +69,33 @@ def test_a_bad_declaration_says_why(fields, sentence, client_for, releaser):
     assert not Variable.objects.exists()
 
 
-def test_a_longest_value_with_line_ends_of_a_browser_is_taken(client_for, releaser):
+def test_line_ends_of_a_browser_do_not_count_for_the_limit(client_for, releaser):
     value = "x\r\n" * 1999 + "xx"
     wanted = {"operation": "enhance", "name": "season", "value": value, "description": "", "confirm": "1"}
     assert "HX-Redirect" in client_for(releaser, htmx=True).post("/variables/new/", wanted)
     assert len(Variable.objects.get().value) == 4000
 
 
-def test_changing_shows_the_difference_and_who_is_affected(season, publish, client_for, releaser):
+def test_changing_shows_the_difference_and_the_affected_texts(season, publish, client_for, releaser):
     publish("enhance", "In {{ season }}.")
     client = client_for(releaser, htmx=True)
     url = reverse("variable", args=[season.pk])
     wanted = {"value": "summer", "description": "Now", "expected": season.changed_revision}
     panel = client.post(url, wanted)
-    assert "Filled into enhance v1." in text_of(panel)
+    assert "Used by enhance v1." in text_of(panel)
     assert "&lt;b&gt;winter" in panel.content.decode()
     assert "HX-Redirect" in client.post(url, wanted | {"confirm": "1"})
     season.refresh_from_db()
     assert (season.value, season.description) == ("summer", "Now")
     stale = client.post(url, wanted | {"value": "fall", "confirm": "1"})
     assert stale.status_code == 409
-    assert "Someone changed season meanwhile" in text_of(stale)
+    assert "Someone else changed season in the meantime" in text_of(stale)
     assert f'name="expected" id="id_expected" value="{season.changed_revision}"' in stale.content.decode()
     same = client.post(url, wanted | {"expected": season.changed_revision, "confirm": "1"})
     assert "No changes to save" in text_of(same)
 
 
-def test_an_open_form_tells_that_somebody_else_changed_the_variable(season, client_for, releaser):
+def test_an_open_form_shows_that_somebody_else_changed_the_variable(season, client_for, releaser):
     client = client_for(releaser)
     url = reverse("variable", args=[season.pk])
     assert "Someone changed" not in text_of(client.get(url, {"seen": season.changed_revision}))
@@ -105,7 +105,7 @@ def test_an_open_form_tells_that_somebody_else_changed_the_variable(season, clie
     assert client.get(url).status_code == 404
 
 
-def test_removing_one_that_is_live_is_refused_where_it_is_asked(season, publish, client_for, releaser):
+def test_removing_a_variable_in_use_is_refused(season, publish, client_for, releaser):
     publish("enhance", "In {{ season }}.")
     client = client_for(releaser, htmx=True)
     url = reverse("variable_remove", args=[season.pk])
@@ -119,7 +119,7 @@ def test_removing_one_that_is_live_is_refused_where_it_is_asked(season, publish,
     assert not Variable.objects.exists()
 
 
-def test_viewers_read_variables_and_have_nothing_to_press(season, publish, client_for, viewer):
+def test_viewers_see_variables_without_controls(season, publish, client_for, viewer):
     publish("enhance", "In {{ season }}.")
     page = client_for(viewer).get("/variables/")
     assert "season The time of year <b>winter</b> enhance v1" in text_of(page)
@@ -147,7 +147,7 @@ def test_queries_do_not_grow_with_variables(name, season, publish, client_for, r
 # ---------------------------------------------------------------- the editor
 
 
-def test_autosave_keeps_anything_and_tells_what_the_checks_find(enhance, season, client_for, editor):
+def test_autosave_saves_any_text_and_shows_failed_checks(enhance, season, client_for, editor):
     client = client_for(editor, htmx=True)
     body = "In {{ season }} and {{ sesaon }}.\n{{ open <i>"
     response = client.post(reverse("template_draft", args=["enhance"]), form(enhance, body))
@@ -160,7 +160,7 @@ def test_autosave_keeps_anything_and_tells_what_the_checks_find(enhance, season,
     assert '<mark class="bad" title="Not declared">{{ sesaon }}</mark>' in page
     assert '<mark class="bad" title="Not closed, or no name">{{</mark> open &lt;i&gt;' in page
     long = client.post(reverse("template_draft", args=["enhance"]), form(enhance, "{{ season }}" * 5400))
-    assert "With its variables filled in the prompt is 70,200 bytes" in text_of(long)
+    assert "With its variables filled in, the prompt is 70,200 bytes" in text_of(long)
     assert len(long.content) < 300_000
     blank = client.post(reverse("template_draft", args=["enhance"]), form(enhance, "  "))
     assert blank.status_code == 200
@@ -177,7 +177,7 @@ def test_the_editor_opens_with_variables_and_the_filled_in_text(enhance, season,
     assert re.search(r'<section id="text"[^>]* hidden', client_for(editor).get("/prompts/enhance/").content.decode())
 
 
-def test_a_change_of_a_variable_refreshes_what_is_filled_in(enhance, season, actor, client_for, editor):
+def test_a_changed_variable_refreshes_the_filled_in_text(enhance, season, actor, client_for, editor):
     variables.change(season, "high summer", by=actor, expected=season.changed_revision)
     response = client_for(editor, htmx=True).post("/prompts/enhance/check/", form(enhance, "In {{ season }}."))
     assert '<mark title="season">high summer</mark>' in response.content.decode()
@@ -190,12 +190,12 @@ def test_the_panel_lists_the_checks_and_the_server_enforces_them(enhance, season
     bad = form(enhance, "In {{ sesaon }}.")
     panel = client.post("/prompts/enhance/review/", bad)
     assert panel.status_code == 200
-    assert "Checks: not ready to go live Not blank passed: There is text." in text_of(panel)
+    assert "Checks: not ready to publish Not blank passed: The prompt has text." in text_of(panel)
     assert "Variables failed: Line 1, column 4: {{ sesaon }} is not declared." in text_of(panel)
     assert re.search(r"<button[^>]* aria-disabled[^>]*>Publish v2</button>", panel.content.decode())
     refused = client.post("/prompts/enhance/publish/", bad)
     assert refused.status_code == 409
-    assert "Nothing was published: the checks say why. Your text is kept as your draft." in text_of(refused)
+    assert "Nothing was published: some checks failed. Your text is saved as your draft." in text_of(refused)
     assert "Did you mean {{ season }}?" in text_of(refused)
     assert (Version.objects.count(), Draft.objects.get().body) == (1, "In {{ sesaon }}.")
     fine = client.post("/prompts/enhance/review/", form(enhance, "In {{ season }}."))
@@ -204,7 +204,7 @@ def test_the_panel_lists_the_checks_and_the_server_enforces_them(enhance, season
     assert "HX-Redirect" in client.post("/prompts/enhance/publish/", form(enhance, "In {{ season }}."))
 
 
-def test_an_old_version_whose_variable_is_gone_cannot_be_live_again(season, publish, actor, client_for, releaser):
+def test_rolling_back_to_a_text_with_a_removed_variable_is_refused(season, publish, actor, client_for, releaser):
     old = publish("enhance", "In {{ season }}.")
     newer = publish("enhance", "Plain.")
     variables.remove(season, by=actor, expected=season.changed_revision)
@@ -212,7 +212,7 @@ def test_an_old_version_whose_variable_is_gone_cannot_be_live_again(season, publ
     url = reverse("version_live", args=["enhance", old.number])
     panel = client.post(url, {"expected": newer.pk})
     assert "{{ season }} is not declared." in text_of(panel)
-    assert re.search(r"<button[^>]* aria-disabled[^>]*>Make v1 live again</button>", panel.content.decode())
+    assert re.search(r"<button[^>]* aria-disabled[^>]*>Roll back to v1</button>", panel.content.decode())
     refused = client.post(url, {"expected": newer.pk, "confirm": "1"})
     assert refused.status_code == 409
     assert "The text cannot go live. Line 1, column 4" in text_of(refused)
@@ -228,10 +228,10 @@ def test_inputs_are_pinned_and_unpinned_in_the_menu(enhance, client_for, editor)
     assert "Smoke runs use these until you pin an input." in text_of(client.get(url))
     pinned = client.post(url, {"input": "a <i>whale</i>"})
     assert 'data-value="a &lt;i&gt;whale&lt;/i&gt;"' in pinned.content.decode()
-    assert "Pinned. Smoke runs of enhance take this input from now on." in text_of(pinned)
+    assert "Pinned. Smoke runs of enhance now use this input." in text_of(pinned)
     assert "a fox running through snow" in text_of(pinned)
     again = client.post(url, {"input": "a <i>whale</i>"})
-    assert (again.status_code, again.content.decode()) == (400, "This input is pinned already.")
+    assert (again.status_code, again.content.decode()) == (400, "This input is already pinned.")
     blank = client.post(url, {"input": " "})
     assert (blank.status_code, blank["Content-Type"]) == (400, "text/plain; charset=utf-8")
     for bad in ("x", "9" * 30, "-1"):

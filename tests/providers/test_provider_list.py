@@ -153,7 +153,7 @@ def test_an_error_page_for_developers_shows_no_password_in_urls(address, client_
     password = "-".join(["hush", "hush"])  # in one piece it would stand in the source that the page shows
     address = address.format(password)
     settings.DEBUG, settings.REDIS_URL, settings.NESTED = True, address, {"a": [{"b": (f"postgresql{address[5:]}",)}]}
-    monkeypatch.setattr("promptops.prompts.views.prompts.render", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("promptops.prompts.views.index.render", lambda *_, **__: 1 / 0)
     client = client_for(viewer)
     client.raise_request_exception = False
     page = client.get(reverse("prompts"), headers={"X-Backend": address}).content.decode()

@@ -1,4 +1,4 @@
-"""The difference between two texts: what it shows, and that it stays quick whatever comes in."""
+"""Differences between two texts: correct, and fast for any input."""
 
 import random
 import time
@@ -12,7 +12,7 @@ from promptops.texts.diffs import MAX_STEPS, Budget, DiffLine, Fold, Gap, Piece,
 
 
 def shown(old: str, new: str) -> list[tuple[str, str]]:
-    """The lines as (mark, text), removed words as [-so-], added ones as {+so+}."""
+    """Return the lines as (mark, text), with removed words as [-removed-] and added words as {+added+}."""
     wrap = {"equal": "{}", "insert": "{{+{}+}}", "delete": "[-{}-]"}
     return [
         (line.mark, "".join(wrap[piece.kind].format(piece.text) for piece in line.pieces))
@@ -36,9 +36,9 @@ def shown(old: str, new: str) -> list[tuple[str, str]]:
             "we add hard shade here now",
             [("±", "we add [-soft light-]{+hard shade+} here now")],
         ),
-        # Lines that have little in common are not one changed line.
+        # Lines with few common words are not one changed line.
         ("a fox in snow", "the sea at night", [("−", "[-a fox in snow-]"), ("+", "{+the sea at night+}")]),
-        # A line put before a changed one does not spoil the pairing.
+        # A line inserted before a changed one does not change the pairing.
         (
             "Answer with the prompt alone.",
             "Be short.\nAnswer with one prompt alone.",
@@ -73,7 +73,7 @@ def test_each_side_can_be_read_back(old: str, new: str) -> None:
 @settings(deadline=None)
 @given(words, words)
 def test_each_side_can_be_read_back_with_the_budget_spent(old: str, new: str) -> None:
-    """The path for huge texts: anchors instead of difflib."""
+    """Huge texts use anchors instead of difflib."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(diffs, "MAX_STEPS", 3)
         assert sides(diff_lines(old, new)) == (old, new)
@@ -98,7 +98,7 @@ def test_fold_shows_a_single_unchanged_line() -> None:
     assert fold([DiffLine("equal", (Piece("equal", "a"),))]) == [DiffLine("equal", (Piece("equal", "a"),))]
 
 
-def test_fold_says_how_much_it_leaves_out() -> None:
+def test_fold_counts_the_lines_it_does_not_show() -> None:
     rows = fold(diff_lines("", "\n".join(str(n) for n in range(5000))))
     assert len(rows) == diffs.MAX_ROWS + 1
     assert rows[-1] == Fold("4,000 more lines are not shown")
@@ -181,7 +181,7 @@ def _long_texts() -> dict[str, tuple[str, str]]:
 
 @pytest.mark.parametrize(("old", "new"), _long_texts().values(), ids=_long_texts().keys())
 def test_texts_of_64_kib_stay_quick(old: str, new: str) -> None:
-    """Under 200 ms of processor time were measured on 2 cores; unbounded, difflib takes minutes."""
+    """It took under 200 ms of processor time on 2 cores; difflib without bounds takes minutes."""
     started = time.process_time()
     lines = diff_lines(old, new)
     fold(lines)
@@ -207,11 +207,11 @@ def test_a_small_change_in_a_long_line_is_found() -> None:
         ("a fox.", "  a\nfox!", "  a\nfox[!]"),
     ],
 )
-def test_words_that_the_old_text_does_not_have_are_marked(old: str, new: str, shown: str) -> None:
+def test_new_words_are_marked(old: str, new: str, shown: str) -> None:
     pieces = marked(old, new, Budget(MAX_STEPS))
     assert "".join(f"[{piece.text}]" if piece.kind == "insert" else piece.text for piece in pieces) == shown
     assert "".join(piece.text for piece in pieces) == new
-    # Without any steps left it is coarser, never wrong.
+    # With the budget spent the result is coarser, but never wrong.
     assert "".join(piece.text for piece in marked(old, new, Budget(0))) == new
 
 
@@ -219,7 +219,7 @@ def test_as_few_words_as_possible_are_marked() -> None:
     chance = random.Random(1)
 
     def longest(old: str, new: str) -> int:
-        """By the textbook's table."""
+        """Return the length by the textbook's table."""
         table = [[0] * (len(new) + 1) for _ in range(len(old) + 1)]
         for i, one in enumerate(old):
             for j, other in enumerate(new):
@@ -229,7 +229,7 @@ def test_as_few_words_as_possible_are_marked() -> None:
     for _ in range(500):
         old, new = ("".join(chance.choices("abc,", k=chance.randrange(12))) for _ in range(2))
         pieces = marked(" ".join(old), " ".join(new), Budget(MAX_STEPS))
-        kept = "".join(piece.text for piece in pieces if piece.kind == "equal").replace(" ", "")
+        unmarked = "".join(piece.text for piece in pieces if piece.kind == "equal").replace(" ", "")
         rest = iter(old)
-        assert all(letter in rest for letter in kept)
-        assert len(kept) == longest(old, new)
+        assert all(letter in rest for letter in unmarked)
+        assert len(unmarked) == longest(old, new)

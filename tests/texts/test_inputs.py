@@ -1,4 +1,4 @@
-"""Inputs from boxes and files: what is read, what is refused, and that any bytes end in one of the two."""
+"""Reading inputs from text boxes and files: results, problems, and that any bytes give one of the two."""
 
 import json
 import time
@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from promptops.compare.actions.prompt_sets import check
 from promptops.texts.inputs import MAX_FOUND, MAX_PROBLEMS, Format, Line, Unreadable, decode, read, simplest, write
 
-NO_TEXT = "A text in quotes is needed here, or an object with one."
-UNREADABLE = "This is not JSON that can be read (a number too long, or brackets too deep)."
-ROW = "The row that begins here cannot be read"
+NO_TEXT = "The line must be a text in quotes, or an object with one."
+UNREADABLE = "This JSON is unreadable: a number is too long, or brackets are nested too deeply."
+ROW = "The row that starts here is unreadable"
 DATA = Path(__file__).parents[1] / "data"
 LINES, BLOCKS, JSONL, CSV, TSV = Format.LINES, Format.BLOCKS, Format.JSONL, Format.CSV, Format.TSV
 
@@ -45,7 +45,7 @@ LINES, BLOCKS, JSONL, CSV, TSV = Format.LINES, Format.BLOCKS, Format.JSONL, Form
         (CSV, "sep=;\r\nprompt;note\r\na fox;x\r\n", [(3, "a fox")]),
         (CSV, "sep=;\na fox, red;x\n", [(2, "a fox, red")]),
         (CSV, "A bird, red;day\nA fox;night\n", [(1, "A bird, red"), (2, "A fox")]),
-        # A semicolon that belongs to the text.
+        # The semicolon belongs to the text.
         (CSV, "prompt\nA bird; red\n", [(2, "A bird; red")]),
         (CSV, "prompt,note\nA bird; red,x\n", [(2, "A bird; red")]),
         (CSV, "A bird; red\nA fox; wet\n", [(1, "A bird; red"), (2, "A fox; wet")]),
@@ -53,7 +53,7 @@ LINES, BLOCKS, JSONL, CSV, TSV = Format.LINES, Format.BLOCKS, Format.JSONL, Form
         (TSV, "prompt\tcategory\r\na fox, red\tAnimals\r\n", [(2, "a fox, red")]),
     ],
 )
-def test_what_is_read(format, text, expected):
+def test_inputs_are_read_with_their_lines(format, text, expected):
     reading = read(text, format)
     assert reading.problems == []
     assert [(line.number, line.text) for line in reading.found] == expected
@@ -68,7 +68,7 @@ def test_what_is_read(format, text, expected):
         (JSONL, '{"prompt": "a", "caption": "b"}', "caption", ["b"]),
     ],
 )
-def test_a_column_that_was_asked_for(format, text, column, expected):
+def test_a_column_can_be_chosen(format, text, column, expected):
     reading = read(text, format, column)
     assert ([line.text for line in reading.found], reading.problems) == (expected, [])
 
@@ -77,49 +77,49 @@ def test_a_column_that_was_asked_for(format, text, column, expected):
     ("text", "source"),
     [("Prompt,x\na,b", "the column “Prompt”"), ("a,b\nc,d", "the first column"), ("a\nb", "")],
 )
-def test_it_says_which_column_was_taken(text, source):
+def test_the_reading_names_its_column(text, source):
     assert read(text, CSV).source == source
 
 
 @pytest.mark.parametrize(
-    ("format", "text", "column", "told"),
+    ("format", "text", "column", "sentences"),
     [
         (JSONL, '"a"\n{"prompt": }\n', "", ["Line 2: This is not JSON (Expecting value, at character 12)."]),
-        (JSONL, '{"caption": "x"}', "", ["Line 1: The object has not a key named prompt, input or text."]),
-        (JSONL, '{"prompt": "x"}', "caption", ["Line 1: The object has not the key “caption”."]),
+        (JSONL, '{"caption": "x"}', "", ["Line 1: The object does not have a key named prompt, input or text."]),
+        (JSONL, '{"prompt": "x"}', "caption", ["Line 1: The object does not have the key “caption”."]),
         (JSONL, "7\n[]\nnull", "", [f"Line {line}: {NO_TEXT}" for line in (1, 2, 3)]),
-        (JSONL, '{"prompt": 7}', "", ["Line 1: A text in quotes is needed here, or an object with one."]),
-        (JSONL, '"  "', "", ["Line 1: The text is blank."]),
+        (JSONL, '{"prompt": 7}', "", ["Line 1: The line must be a text in quotes, or an object with one."]),
+        (JSONL, '"  "', "", ["Line 1: The input is blank."]),
         (JSONL, "[" * 100_000, "", [f"Line 1: {UNREADABLE}"]),
         (JSONL, "9" * 5_000, "", [f"Line 1: {UNREADABLE}"]),
         (CSV, "a,b\nc,d", "prompt", ["Line 1: No column is called “prompt”. The columns are “a”, “b”."]),
         (CSV, "id,prompt\n1,a\n2\n3,\n", "", [
-            "Line 3: The row has 1 of 2 columns; the one with the input is missing.",
+            "Line 3: The row has 1 of 2 columns. The column with the input is missing.",
             "Line 4: The input is blank.",
         ]),
         (CSV, 'prompt\na\n"open\nb\n', "", [f"Line 3: {ROW} (unexpected end of data). Check its quotes."]),
         (CSV, "x" * 200_000, "", [f"Line 1: {ROW} (field larger than field limit (131072)). Check its quotes."]),
     ],
 )  # fmt: skip
-def test_what_is_wrong_by_line(format, text, column, told):
-    assert [str(problem) for problem in read(text, format, column).problems] == told
+def test_problems_name_their_lines(format, text, column, sentences):
+    assert [str(problem) for problem in read(text, format, column).problems] == sentences
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "sentence"),
     [
-        ("a\nb\xe9".encode("latin-1"), "Line 2: the file is not UTF-8 there (byte 2 of the line)"),
-        (b"ok\n\xff", "Line 2: the file is not UTF-8 there (byte 1 of the line)"),
+        ("a\nb\xe9".encode("latin-1"), "Line 2: byte 2 of the line is not UTF-8"),
+        (b"ok\n\xff", "Line 2: byte 1 of the line is not UTF-8"),
         ("a fox".encode("utf-16"), "The file is UTF-16. Save it as UTF-8"),
     ],
 )
-def test_bytes_that_are_no_text(data, told):
-    with pytest.raises(Unreadable, match=told.replace("(", r"\(").replace(")", r"\)")):
+def test_bytes_that_are_not_utf_8_are_refused(data, sentence):
+    with pytest.raises(Unreadable, match=sentence):
         decode(data)
 
 
 MANY = [
-    (JSONL, "[1\n", MAX_PROBLEMS, "These are 200 problems"),
+    (JSONL, "[1\n", MAX_PROBLEMS, "200 problems found"),
     (JSONL, '"a"\n', 0, "More than 20,000 inputs"),
     (LINES, "a\n", 0, "More than 20,000 inputs"),
     (BLOCKS, "a\n\n", 0, "More than 20,000 inputs"),
@@ -130,33 +130,33 @@ MANY = [
 
 
 @pytest.mark.parametrize(("format", "unit", "problems", "last"), MANY)
-def test_a_file_of_millions_of_lines_is_given_up_early(format, unit, problems, last):
+def test_reading_a_huge_file_stops_early(format, unit, problems, last):
     """8 MiB of `[1` took 18 s and 732 MB; `benchmarks uploads` measures more of such files."""
-    began = time.monotonic()
+    start = time.monotonic()
     reading = read(unit * (8 * 2**20 // len(unit)), format)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - start < 2
     assert len(reading.problems) == problems + 1
     assert last in reading.problems[-1].message
     assert len(reading.found) <= MAX_FOUND
 
 
-def test_a_table_stops_at_so_many_problems():
+def test_reading_a_table_stops_after_many_problems():
     reading = read("id,prompt\n" + "1\n" * 100_000, CSV)
     assert [len(reading.problems), reading.problems[-1].line] == [MAX_PROBLEMS + 1, MAX_PROBLEMS + 1]
 
 
-def test_a_set_stops_at_so_many_problems():
+def test_checking_a_set_stops_after_many_problems():
     lines = iter([Line(number, "\0") for number in range(1000)])
     assert len(check(lines).problems) == MAX_PROBLEMS
     assert len(list(lines)) == 1000 - MAX_PROBLEMS
 
 
-def test_a_line_of_json_is_only_so_long():
+def test_a_too_long_line_of_json_is_refused():
     (problem,) = read("[" + "{}," * 2**20 + "1]", JSONL).problems
-    assert str(problem) == "Line 1: The line is 3,145,731 characters; at most 1,048,576 are read."
+    assert str(problem) == "Line 1: The line has 3,145,731 characters. At most 1,048,576 are allowed."
 
 
-def test_a_byte_order_mark_is_no_text():
+def test_a_byte_order_mark_is_removed():
     assert decode("\ufeffa fox".encode()) == "a fox"
 
 
@@ -173,20 +173,20 @@ def test_a_byte_order_mark_is_no_text():
         (["x" * 16_001], [], 0, ["Line 1: The input is 16,001 characters; at most 16,000 are allowed."]),
     ],
 )
-def test_what_a_set_can_keep(texts, inputs, repeated, problems):
+def test_a_set_accepts_valid_inputs_once(texts, inputs, repeated, problems):
     checked = check(Line(number, text) for number, text in enumerate(texts, start=1))
     assert (checked.inputs, checked.repeated) == (inputs, repeated)
     assert [str(problem) for problem in checked.problems] == problems
 
 
 @pytest.mark.parametrize(
-    ("count", "size", "told"),
+    ("count", "size", "sentence"),
     [(2_000, 9, ""), (2_001, 9, "These are 2,001 inputs; a set holds at most 2,000"), (600, 16_000, "8 MiB")],
 )
-def test_how_much_a_set_can_keep(count, size, told):
+def test_the_size_of_a_set_is_limited(count, size, sentence):
     problems = check(Line(number, f"{number:09}".rjust(size, "x")) for number in range(count)).problems
-    assert len(problems) == bool(told)
-    assert told in "".join(map(str, problems))
+    assert len(problems) == bool(sentence)
+    assert sentence in "".join(map(str, problems))
 
 
 @pytest.mark.parametrize(("name", "format", "inputs"), [("video_prompts.tsv", TSV, 30), ("image_prompts.tsv", TSV, 30)])
@@ -202,11 +202,11 @@ def test_real_files(name, format, inputs):
 @example(b'"', CSV, "")
 @example(b"\x00", TSV, "")
 @example(b'{"prompt": "\\ud800\\u0000"}', JSONL, "")
-def test_any_bytes_are_a_set_or_a_clear_problem(data, format, column):
+def test_any_bytes_give_a_set_or_a_problem(data, format, column):
     try:
         reading = read(decode(data), format, column)
     except Unreadable:
-        return  # the sentences have a test of their own
+        return  # another test checks the sentences
     checked = check(reading.found)
     problems = reading.problems + checked.problems
     assert bool(problems) or checked.inputs
@@ -219,19 +219,19 @@ def test_any_bytes_are_a_set_or_a_clear_problem(data, format, column):
 @given(st.lists(st.text(max_size=40), max_size=8))
 @example(["a\n\nb"])
 @example(["{", "a\u2028b", "a\x0b\nb"])
-def test_what_is_written_is_read_again(texts):
+def test_written_inputs_are_read_again(texts):
     inputs = check(Line(1, text) for text in texts).inputs
     for format in {simplest(inputs), JSONL}:
         assert [line.text for line in read(write(inputs, format), format).found] == inputs
 
 
-def test_downloads_are_json_for_other_programs():
+def test_a_download_is_valid_json():
     lines = write(["a\nb", "ü"], JSONL).splitlines()
     assert [json.loads(line) for line in lines] == [{"prompt": "a\nb"}, {"prompt": "ü"}]
 
 
 def test_the_starter_set(settings):
-    """60 prompts that differ in length, language and difficulty."""
+    """The starter set has 60 prompts that differ in length, language and difficulty."""
     reading = read(decode((settings.PROMPTS_DIR / "sets" / "starter_set.txt").read_bytes()), LINES)
     checked = check(reading.found)
     assert (len(checked.inputs), checked.repeated, checked.problems) == (60, 0, [])

@@ -1,4 +1,4 @@
-"""The three-way merge: what merges by itself, what is asked, that nothing is lost, and that it stays quick."""
+"""The three-way merge: automatic edits, contested passages, no losses, and bounded time."""
 
 import random
 import time
@@ -15,7 +15,7 @@ BASE = "Keep the subject first. Then the light. End with the camera."
 
 
 def shown(base: str, mine: str, theirs: str) -> str:
-    """The merged text, with contested passages as <mine|theirs>."""
+    """Return the merged text, with contested passages as <mine|theirs>."""
     parts = merge_texts(base, mine, theirs)
     return "".join(f"<{p.mine}|{p.theirs}>" if p.kind == "contested" else p.merged for p in parts)
 
@@ -24,7 +24,7 @@ def shown(base: str, mine: str, theirs: str) -> str:
     ("base", "mine", "theirs", "expected"),
     [
         ("", "", "", ""),
-        # One side alone.
+        # Only one side changed.
         (BASE, BASE, "Other.", "Other."),
         ("", "New.", "", "New."),
         # Different sentences of one paragraph.
@@ -34,7 +34,7 @@ def shown(base: str, mine: str, theirs: str) -> str:
             "Keep the subject first. Then the light. End with the camera and the lens.",
             "Keep the main subject first. Then the light. End with the camera and the lens.",
         ),
-        # Neighboring sentences, wholly rewritten.
+        # Neighboring sentences, completely rewritten.
         (
             BASE,
             "Put what matters before anything else. Then the light. End with the camera.",
@@ -48,20 +48,20 @@ def shown(base: str, mine: str, theirs: str) -> str:
             "Never speak of fog and rain. Then the light. End with the camera.",
             "Never speak of fog and rain. Be kind. Then the light. End with the camera.",
         ),
-        # Different words of one sentence; a sign stands between.
+        # Different words of one sentence, with a sign between them.
         ("snow, fox, creek", "snow, wolf, creek", "rain, fox, creek", "rain, wolf, creek"),
-        # The same edit on both sides is made once, also beside others.
+        # The same edit on both sides is made once, also next to other edits.
         ("teh light is soft", "the light is soft", "the light is hard", "the light is hard"),
         (BASE, BASE + " Be kind.", BASE + " Be kind.", BASE + " Be kind."),
         # One removes, the other edits elsewhere.
         (BASE, "Keep the subject first. End with the camera.", BASE + " Be kind.", None),
         # Overlapping edits.
         ("soft light", "hard light", "dark light", "<hard|dark> light"),
-        # Neighboring words are about one thing.
+        # Neighboring words concern the same thing.
         ("add soft light here", "add hard light here", "add soft shade here", "add <hard light|soft shade> here"),
-        # Two insertions in one place.
+        # Two insertions at the same position.
         (BASE, BASE + " Be kind.", BASE + " Be brief.", BASE + "< Be kind.| Be brief.>"),
-        # One removes what the other edits.
+        # One side removes the words that the other side edits.
         ("A fox. The sun is low. End.", "A fox. End.", "A fox. The sun is up. End.", "A fox. <|The sun is up. >End."),
         # Lines without full stops, and lines against each other's neighbors.
         ("- a fox\n- a wolf", "- a red fox\n- a wolf", "- a fox\n- a gray wolf", "- a red fox\n- a gray wolf"),
@@ -90,7 +90,7 @@ def test_a_word_changed_in_every_sentence_meets_another_edit() -> None:
 # ---------------------------------------------------------------- choices and settings
 
 
-def test_what_can_be_chosen() -> None:
+def test_choices_of_a_contested_part() -> None:
     assert Part("", " Be kind.", " Be brief.").choices["both"] == " Be kind. Be brief."
     assert Part("soft", "hard", "dark").choices == {"mine": "hard", "theirs": "dark", "both": "hard dark"}
     assert Part("soft", "", "dark").choices == {"mine": "", "theirs": "dark"}
@@ -113,20 +113,20 @@ def content(body: str, temperature: float | None = None, max_tokens: int | None 
     ],
 )
 def test_a_setting_is_merged_as_one_value(base, mine, theirs, kind, merged) -> None:
-    found = merge(content("A.", base), content("A.", mine), content("A.", theirs))
-    assert found.settings["temperature"].kind == kind
-    assert set(found.contested) == ({"temperature"} if kind == "contested" else set())
-    assert found.content({"temperature": "theirs"})["temperature"] == merged
+    result = merge(content("A.", base), content("A.", mine), content("A.", theirs))
+    assert result.settings["temperature"].kind == kind
+    assert set(result.contested) == ({"temperature"} if kind == "contested" else set())
+    assert result.content({"temperature": "theirs"})["temperature"] == merged
 
 
-def test_nothing_contested_is_decided_by_itself() -> None:
-    found = merge(content("A soft fox."), content("A hard fox.", 0.1, model="m"), content("A dark fox.", 0.2, 64))
-    assert list(found.contested) == ["1", "temperature"]
-    assert found.undecided({"1": "both", "temperature": "both"}) == ["temperature"]
+def test_contested_parts_are_never_decided_automatically() -> None:
+    result = merge(content("A soft fox."), content("A hard fox.", 0.1, model="m"), content("A dark fox.", 0.2, 64))
+    assert list(result.contested) == ["1", "temperature"]
+    assert result.undecided({"1": "both", "temperature": "both"}) == ["temperature"]
     for chosen in ({}, {"1": "mine"}, {"1": "mine", "temperature": "hers"}):
         with pytest.raises(ValueError, match="temperature"):
-            found.content(chosen)
-    assert found.content({"1": "both", "temperature": "theirs"}) == content("A hard dark fox.", 0.2, 64, "m")
+            result.content(chosen)
+    assert result.content({"1": "both", "temperature": "theirs"}) == content("A hard dark fox.", 0.2, 64, "m")
 
 
 def test_blank_ends_do_not_count_and_nothing_may_have_been_live() -> None:
@@ -143,7 +143,7 @@ texts = st.lists(tokens, max_size=40).map("".join)
 
 @st.composite
 def edited(draw: st.DrawFn) -> tuple[str, str, str, list[str], list[str]]:
-    """A text, two people's edits of it, and the words that each put in, of which each occurs once."""
+    """Generate a text, the edits of two people, and the words that each inserted; each word occurs once."""
     words = draw(st.lists(tokens, min_size=1, max_size=60))
     sides, inserted = [], []
     for mark in "MT":
@@ -162,7 +162,7 @@ def edited(draw: st.DrawFn) -> tuple[str, str, str, list[str], list[str]]:
 
 
 def check(parts: list[Part], base: str, mine: str, theirs: str) -> None:
-    """Nothing is lost: either side can be read back, whole."""
+    """Check that nothing is lost: each side can be reconstructed."""
     assert ["".join(getattr(part, side) for part in parts) for side in ("base", "mine", "theirs")] == [
         base,
         mine,
@@ -178,11 +178,11 @@ def merged(parts: list[Part], choice: str = "") -> str:
 def any_three_texts(base: str, mine: str, theirs: str) -> None:
     parts = merge_texts(base, mine, theirs)
     check(parts, base, mine, theirs)
-    # Either order is the same merge, with the sides swapped.
+    # The other order gives the same merge, with the sides swapped.
     assert [Part(p.base, p.theirs, p.mine) for p in merge_texts(base, theirs, mine)] == parts
     for part in parts:
         assert part.kind != "contested" or len({part.base, part.mine, part.theirs}) == 3
-    # All of one side's choices is that side, with what only the other changed.
+    # Choosing one side everywhere gives that side, plus the edits that only the other side made.
     for choice in ("mine", "theirs"):
         text = merged(parts, choice)
         assert all(getattr(part, choice) in text for part in parts if part.kind == "contested")
@@ -203,14 +203,14 @@ def no_insertion_is_lost(case: tuple[str, str, str, list[str], list[str]]) -> No
         assert text == merged(merge_texts(base, theirs, mine))
         assert all(word in text for word in by_me + by_them)
         return
-    # All of mine or all of theirs loses nothing of the side that was chosen, nor what the other changed elsewhere.
+    # Choosing one side everywhere loses nothing of that side, and no edits of the other side elsewhere.
     for choice, chosen in (("mine", by_me), ("theirs", by_them)):
         assert all(word in merged(parts, choice) for word in chosen)
     for word in by_me + by_them:
         side = "mine" if word in by_me else "theirs"
         assert word in merged(parts, "mine") + merged(parts, "theirs")
         assert any(word in getattr(part, side) for part in parts)
-    # Both, where both have something, holds all that either put in.
+    # Choosing both, where possible, keeps all words that either side inserted.
     if all("both" in part.choices for part in contested):
         both = merged(parts, "both")
         assert all(word in both for word in by_me + by_them)
@@ -229,7 +229,7 @@ each_property = pytest.mark.parametrize(
 
 @each_property
 def test_properties(check_one, cases) -> None:
-    """The same cases each time."""
+    """Check the same generated cases each time."""
     settings(deadline=None, max_examples=300, derandomize=True)(given(*cases)(check_one))()
 
 
@@ -242,7 +242,7 @@ def test_properties_in_many_cases(check_one, cases) -> None:
 @settings(deadline=None)
 @given(texts, texts, texts)
 def test_any_three_texts_with_the_budget_spent(base: str, mine: str, theirs: str) -> None:
-    """The path for huge texts: coarser, but nothing is lost, and the order still does not matter."""
+    """Merge coarsely, as for huge texts: nothing is lost, and the order does not matter."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(merging, "MAX_STEPS", 3)
         patch.setattr(merging, "MAX_CONTESTED", 1)
@@ -266,7 +266,7 @@ def noise(seed: int, words: int, ends: float) -> str:
 
 
 def blocks(word: str) -> str:
-    """Blocks of sentences that could all be each other's, between ones that occur once."""
+    """Return blocks of sentences that could all correspond, between sentences that occur once."""
     return " ".join(f"q{n}." if n % 31 == 0 else f"{word}{n % 7} a." for n in range(SIZE // 6))[:SIZE]
 
 
@@ -287,7 +287,7 @@ def blocks(word: str) -> str:
     ids=["words", "words-mixed", "sentences", "lines", "spaces", "dots", "one-word", "blocks",
          "n2-0.1", "n2-0.5", "n50-0.02", "n50-0.5", "n2000-0", "n2000-0.5"],
 )  # fmt: skip
-def test_hostile_texts_take_a_moment(base: str, mine: str, theirs: str) -> None:
+def test_hostile_texts_merge_fast(base: str, mine: str, theirs: str) -> None:
     began = time.process_time()
     parts = merge_texts(base, mine, theirs)
     took = time.process_time() - began

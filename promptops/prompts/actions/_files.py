@@ -1,4 +1,4 @@
-"""Texts as they are exported, and writing several files as one step."""
+"""Exporting texts, and writing several files in one step. The format of a set is in `_set_files`."""
 
 import errno
 import os
@@ -12,14 +12,14 @@ from promptops.prompts.checks import failures, run_checks
 
 
 def write_files(folder: Path, files: dict[str, str]) -> list[Path]:
-    """Write the texts into the folder (made if need be) and return the paths.
+    """Write the texts into the folder, which is created if it is missing, and return the paths.
 
-    All files are written aside first and then renamed, so a reader never sees half a file, and a full disk or a folder
-    in a file's place changes nothing. Raises OSError.
+    All files are written under other names first and then renamed. So a reader never sees half a file, and a full disk
+    or a folder with a file's name changes nothing. Raises OSError.
     """
     if not folder.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o755)  # as the files in it, for others to read, whatever the umask of the process is
+        folder.chmod(0o755)  # readable for others like its files, whatever the umask of the process
     for name in files:
         if (folder / name).is_dir():
             raise IsADirectoryError(errno.EISDIR, f"{name} is a folder")
@@ -42,12 +42,12 @@ def write_files(folder: Path, files: dict[str, str]) -> list[Path]:
 
 
 def exported(name: str, body: str, values: Mapping[str, str], *, keep_variables: bool) -> str:
-    """A live text as it is exported: with the operation's variables filled in, unless they are to be kept.
+    """Return a live text for export, with the operation's variables filled in unless `keep_variables`.
 
-    Raises Refused when it uses one that is not declared.
+    Raises Refused when the text uses a variable that is not declared.
     """
     if keep_variables:
         return body
     if failed := failures(run_checks(body, values)):
-        raise Refused(f"{name} was not exported, nor any other: {' '.join(failed)}")
+        raise Refused(f"Nothing was exported, because {name} is not ready: {' '.join(failed)}")
     return fill(body, values)

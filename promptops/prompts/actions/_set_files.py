@@ -1,6 +1,6 @@
-"""How a set of templates looks as files: `<name>.txt` holds the text, `<name>.json` the rest, sorted, a key a line.
+"""The file format of a set of templates: `<name>.txt` has the text, `<name>.json` the rest, one sorted key per line.
 
-Reading trusts nothing: every file is refused by its name with the reason, and all refusals are told at once.
+Reading trusts no file: each refusal names the file and the reason, and all refusals are reported together.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ OPTIONAL_KEYS = {"filled"}
 
 
 class BadSet(Refused):
-    """The files cannot be imported; `problems` are sentences, each of which names its file or template."""
+    """The files cannot be imported. `problems` are sentences, each with the name of its file or template."""
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
@@ -40,9 +40,10 @@ class BadSet(Refused):
 
 @dataclass(frozen=True)
 class Entry:
-    """One template of a set. `base_version` and `base_sha256`: what was there at the export (None and "": nothing).
+    """One template of a set.
 
-    `filled`: the text is not the one that is edited here, since its variables were filled in.
+    `base_version` and `base_sha256` are the version and the state that were live at the export (None and "": nothing).
+    `filled`: variables were filled in at the export, so this is not the text that people edit here.
     """
 
     name: str
@@ -57,7 +58,7 @@ class Entry:
 
     @property
     def state(self) -> dict[str, Any]:
-        """All that an import can change."""
+        """Return everything that an import can change."""
         return {
             "operation": self.operation,
             "description": self.description,
@@ -67,13 +68,13 @@ class Entry:
 
 
 def state_sha256(state: dict[str, Any]) -> str:
-    """SHA-256 (hex) of the canonical JSON of an entry's state."""
+    """Return the SHA-256 (hex) of the canonical JSON of an entry's state."""
     canonical = json.dumps(lasting(state), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def render(entry: Entry) -> dict[str, str]:
-    """The entry's two files by name."""
+    """Return the entry's two files by name."""
     content = entry.content
     facts: dict[str, Any] = {
         "base": {"sha256": entry.base_sha256, "version": entry.base_version},
@@ -93,33 +94,33 @@ def render(entry: Entry) -> dict[str, str]:
 
 
 def read_folder(folder: Path) -> list[Entry]:
-    """The set in a folder. Hidden files and those of other kinds, such as a README.md, are passed over.
+    """Read the set in a folder. Hidden files and other kinds of files, such as README.md, are ignored.
 
     Raises BadSet, or OSError for a folder that cannot be read.
     """
     files: dict[str, bytes] = {}
     refused: dict[str, str] = {}
-    with os.scandir(folder) as found:
+    with os.scandir(folder) as listing:
         entries = sorted(
-            (entry for entry in found if not entry.name.startswith(".") and entry.name.endswith((".txt", ".json"))),
+            (entry for entry in listing if not entry.name.startswith(".") and entry.name.endswith((".txt", ".json"))),
             key=lambda entry: entry.name,
         )
     if len(entries) > MAX_FILES:
         raise BadSet([f"The folder holds more than {MAX_FILES:,} files."])
     for entry in entries:
         if entry.is_symlink():
-            refused[entry.name] = "is a symbolic link. Put the file itself there."
+            refused[entry.name] = "is a symbolic link. Use the file itself."
         elif not entry.is_file(follow_symlinks=False):
             refused[entry.name] = "is not a file."
         else:
             descriptor = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             with os.fdopen(descriptor, "rb") as file:
-                _take(files, entry.name, file)
+                _read(files, entry.name, file)
     return _parse(files, refused)
 
 
 def read_zip(file: IO[bytes]) -> list[Entry]:
-    """The set in a zip archive. Raises BadSet."""
+    """Read the set in a zip archive. Raises BadSet."""
     files: dict[str, bytes] = {}
     refused: dict[str, str] = {}
     try:
@@ -127,54 +128,56 @@ def read_zip(file: IO[bytes]) -> list[Entry]:
             if len(archive.infolist()) > MAX_FILES:
                 raise BadSet([f"The archive holds more than {MAX_FILES:,} files."])
             for info in archive.infolist():
-                if info.filename.startswith("__MACOSX/"):  # what macOS adds to each archive
+                if info.filename.startswith("__MACOSX/"):  # macOS adds these to each archive
                     continue
                 if problem := _zip_problem(info):
                     refused[info.filename] = problem
                 elif info.filename in files:
-                    refused[info.filename] = "is there twice."
+                    refused[info.filename] = "is in the archive twice."
                 elif not info.filename.startswith("."):
                     with archive.open(info) as content:
-                        _take(files, info.filename, content)
+                        _read(files, info.filename, content)
     except BadSet:
         raise
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error, OSError, ValueError):
-        raise BadSet(["The file is not a zip archive that can be read. Export again, or zip the files anew."]) from None
+        raise BadSet(["The file is not a readable zip archive. Export it again, or zip the files again."]) from None
     return _parse(files, refused)
 
 
 def _zip_problem(info: zipfile.ZipInfo) -> str:
     if any(mark in info.filename for mark in ("/", "\\", "\x00")) or ".." in info.filename:
-        return "lies in a folder. Put all files at the top of the archive."
+        return "is in a folder. Put all files at the top of the archive."
     if stat.S_ISLNK(info.external_attr >> 16):
-        return "is a symbolic link. Put the file itself there."
+        return "is a symbolic link. Use the file itself."
     if info.flag_bits & 1:
         return "is encrypted. Zip it without a password."
     if not info.filename.endswith((".txt", ".json")) and not info.filename.startswith("."):
-        return "is neither a text (.txt) nor a description (.json) of a template."
+        return "is neither a .txt nor a .json file of a template."
     return ""
 
 
-def _take(files: dict[str, bytes], name: str, file: IO[bytes]) -> None:
-    """Read one file, and no more than can be a prompt."""
+def _read(files: dict[str, bytes], name: str, file: IO[bytes]) -> None:
+    """Read one file, up to the size that a prompt can have."""
     files[name] = file.read(MAX_FILE_BYTES + 1)
     if sum(map(len, files.values())) > MAX_TOTAL_BYTES:
-        raise BadSet([f"The files hold more than {MAX_TOTAL_BYTES // 2**20} MiB together."])
+        raise BadSet([f"The files are larger than {MAX_TOTAL_BYTES // 2**20} MiB together."])
 
 
 def _parse(files: dict[str, bytes], refused: dict[str, str]) -> list[Entry]:
     entries = []
     problems = [f"{_shown(name)} {reason}" for name, reason in refused.items()]
-    told = {name.rpartition(".")[0] for name in refused}
+    refused_names = {name.rpartition(".")[0] for name in refused}
     names = sorted({name.rpartition(".")[0] for name in files})
     for name in names:
         if len(problems) >= MAX_PROBLEMS:
-            problems.append(f"These are {len(problems):,} problems; the rest was not read. Correct these first.")
+            problems.append(f"{len(problems):,} problems found. The rest was not read. Correct these first.")
             break
         text, facts = f"{name}.txt", f"{name}.json"
         missing = next((file for file in (text, facts) if file not in files), None)
-        if missing and name not in told:
-            problems.append(f"{_shown(missing)} is missing: a template is a .txt and a .json file of the same name.")
+        if missing and name not in refused_names:
+            problems.append(
+                f"{_shown(missing)} is missing. A template needs a .txt and a .json file with the same name."
+            )
         if missing:
             continue
         try:
@@ -182,7 +185,7 @@ def _parse(files: dict[str, bytes], refused: dict[str, str]) -> list[Entry]:
         except ValidationError as error:
             problems += error.messages
     if not files and not problems:
-        problems.append("There are no templates here: no .txt and .json files.")
+        problems.append("No templates found: there are no .txt and .json files.")
     if problems:
         raise BadSet(problems)
     return entries
@@ -203,7 +206,7 @@ def _entry(name: str, data: bytes, body: str) -> Entry:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         counts = Counter(key for key, _ in pairs)
         if repeated := [key for key, count in counts.items() if count > 1]:
-            raise ValidationError(f"{file}: {_shown(min(repeated))} is there twice.")
+            raise ValidationError(f"{file}: {_shown(min(repeated))} occurs twice.")
         return dict(pairs)
 
     def refuse(word: str) -> Any:
@@ -222,18 +225,18 @@ def _entry(name: str, data: bytes, body: str) -> Entry:
     if base is not None:
         _check_keys(file, base, {"sha256", "version"}, "base.")
     for key in ("name", "operation", "description", "note"):
-        _check(file, key, facts[key], isinstance(facts[key], str) and _storable(facts[key]), "must be a text")
-    _check(file, "name", facts["name"], facts["name"] == name, f"must be {name!r}, as the file is called")
+        _check(file, key, facts[key], isinstance(facts[key], str) and _storable(facts[key]), "must be text")
+    _check(file, "name", facts["name"], facts["name"] == name, f"must be {name!r}, the name of the file")
     _check(file, "default", facts["default"], isinstance(facts["default"], bool), "must be true or false")
     filled = facts.get("filled", False)
     _check(file, "filled", filled, isinstance(filled, bool), "must be true or false")
-    for key in sorted(SETTINGS):  # as they stand in the file
+    for key in sorted(SETTINGS):  # before they are cleaned
         fits, wanted = _SETTING_TYPES[SETTINGS[key].type]
         _check(file, f"settings.{key}", settings[key], fits(settings[key]), wanted)
     values: dict[str, Any] = {each: setting.cleaned(settings[each]) for each, setting in SETTINGS.items()}
     version, sha256 = (base["version"], base["sha256"]) if base else (None, "")
     known = (version is None or type(version) is int) and isinstance(sha256, str)
-    _check(file, "base", base, known, "must be as it was exported, or null")
+    _check(file, "base", base, known, "must be the exported value, or null")
     return Entry(
         name=name,
         operation=facts["operation"],
@@ -260,7 +263,7 @@ def _is_number(value: Any) -> bool:
 
 
 _SETTING_TYPES: dict[type, tuple[Callable[[Any], bool], str]] = {
-    str: (_is_text, "must be a text"),
+    str: (_is_text, "must be text"),
     int: (_is_whole, "must be a whole number or null"),
     float: (_is_number, "must be a number or null"),
 }
@@ -271,21 +274,21 @@ def _check(file: str, key: str, value: Any, fits: bool, wanted: str) -> None:
         raise ValidationError(f"{file}: {key} {wanted}, not {_shown(json.dumps(value, ensure_ascii=False))}.")
 
 
-def _check_keys(file: str, given: Any, keys: set[str], prefix: str, optional: Collection[str] = ()) -> None:
-    if not isinstance(given, dict):
+def _check_keys(file: str, value: Any, keys: set[str], prefix: str, optional: Collection[str] = ()) -> None:
+    if not isinstance(value, dict):
         raise ValidationError(f"{file}: {prefix.rstrip('.') or 'the file'} must be an object with {', '.join(keys)}.")
-    if unknown := sorted(given.keys() - keys - set(optional)):
-        raise ValidationError(f"{file}: {prefix}{_shown(unknown[0])} is not known. Remove it.")
-    if missing := sorted(keys - given.keys()):
+    if unknown := sorted(value.keys() - keys - set(optional)):
+        raise ValidationError(f"{file}: {prefix}{_shown(unknown[0])} is unknown. Remove it.")
+    if missing := sorted(keys - value.keys()):
         raise ValidationError(f"{file}: {prefix}{missing[0]} is missing.")
 
 
 def _storable(text: str) -> bool:
-    """Neither NUL nor half of a surrogate pair, which no database takes."""
+    """Return whether databases can store the text: it has no NUL and no half of a surrogate pair."""
     return "\x00" not in text and text.encode(errors="replace").decode() == text
 
 
 def _shown(name: str) -> str:
-    """A name from outside as it can stand in a sentence."""
+    """Return an untrusted name in printable characters, cut to 100."""
     shown = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
     return shown if len(shown) <= 100 else f"{shown[:100]}…"

@@ -1,4 +1,4 @@
-"""The checks that a text passes before it is live."""
+"""Enforcing the checks of a text before it goes live. The checks themselves are in `prompts.checks`."""
 
 from promptops.prompts.checks import failures, run_checks
 from promptops.prompts.errors import ChecksFailed
@@ -7,9 +7,9 @@ from promptops.prompts.models import Version
 
 
 def check_text(version: Version, operation: str) -> None:
-    """Raise ChecksFailed if the version's text may not be live.
+    """Raise ChecksFailed if the version's text may not go live.
 
-    Call it after `next_revision`: from there on the variables cannot change.
+    Call this after `next_revision`, because after that call the variables cannot change.
     """
     if failed := failures(run_checks(version.body, values_of(operation))):
         raise ChecksFailed(failed)

@@ -1,4 +1,4 @@
-"""Who has which template open. Nothing here is told in the audit: it is where people look, not what they change."""
+"""Recording which people have which template open. The audit has no entries of it, because nothing is changed."""
 
 from datetime import timedelta
 from uuid import uuid4
@@ -11,17 +11,17 @@ from promptops.prompts.models import Presence, Template
 
 HEARTBEAT_SECONDS = 10.0
 FORGET_AFTER = timedelta(hours=1)
-"""Pages of a process that was killed are forgotten then; they stop to count much sooner (`Presence.GONE_AFTER`). The
-pages of one that was only stopped for a while count again with its next heartbeat."""
+"""When the pages of a killed process are deleted. They stop counting much earlier (`Presence.GONE_AFTER`). Pages of a
+process that only paused count again with its next heartbeat."""
 
 _process = uuid4().hex
-_channels: set[str] = set()  # of the pages that this process has
-_left: set[str] = set()  # of those that are gone, and still in the database
+_channels: set[str] = set()  # of the pages that are connected to this process
+_left: set[str] = set()  # of closed pages that are still in the database
 
 
 @transaction.atomic
 def arrive(template: Template, *, user: User, channel: str) -> None:
-    """A page of the template's editor is open; the page is known by its channel."""
+    """Record that a page of the template's editor is open. Its `channel` identifies the page."""
     Presence.objects.filter(seen_at__lt=timezone.now() - FORGET_AFTER).delete()
     Presence.objects.update_or_create(
         channel=channel,
@@ -31,7 +31,7 @@ def arrive(template: Template, *, user: User, channel: str) -> None:
 
 
 def leave(channel: str) -> None:
-    """That page is gone."""
+    """Record that the page is closed."""
     _channels.discard(channel)
     _left.add(channel)
     Presence.objects.filter(channel=channel).delete()
@@ -39,8 +39,8 @@ def leave(channel: str) -> None:
 
 
 def still_here() -> None:
-    """The heartbeat: one write for all pages of this process, none where it has none."""
-    if _left:  # the database was unavailable when they left
+    """Renew all pages of this process in one write; write nothing if it has none."""
+    if _left:  # the database was unavailable when these pages closed
         left = set(_left)
         Presence.objects.filter(channel__in=left).delete()
         _left.difference_update(left)

@@ -1,4 +1,4 @@
-"""Prompts as plain-text files: in at the first start, out whenever someone wants them in git."""
+"""Prompts as plain-text files: imported at the first start, exported on demand. Sets with settings are in `sets`."""
 
 from pathlib import Path
 
@@ -21,12 +21,12 @@ from promptops.prompts.models import Template
 
 @transaction.atomic
 def import_prompts(folder: Path, *, by: Actor) -> list[str]:
-    """At the first start, publish the file of each operation, such as `enhance.txt`, as v1 of its template.
+    """Publish the file of each operation, such as `enhance.txt`, as v1 of its template, at the first start.
 
-    Does nothing once any template exists. Returns a sentence for each file that is missing or cannot be used; its
-    operation then runs on the engine's built-in text, which the overview says.
+    Does nothing once any template exists. Returns a sentence for each file that is missing or invalid. Its operation
+    then runs on the engine's built-in text, and the overview says so.
     """
-    # Releases take this row first; who takes it later, after the audit's, could wait for one that waits for them.
+    # Releases lock this row first. Locking it after a row of the audit could end in a deadlock with a release.
     LiveConfiguration.objects.select_for_update().get(pk=1)
     if Template.objects.exists():
         return []
@@ -50,10 +50,10 @@ def import_prompts(folder: Path, *, by: Actor) -> list[str]:
 
 
 def export_prompts(folder: Path, *, by: Actor, keep_variables: bool = False) -> list[Path]:
-    """Write every live text to `<template>.txt` in the folder (made if need be) and return the paths.
+    """Write every live text to `<template>.txt` in the folder, which is created if it is missing; return the paths.
 
-    No file is ever half written. Variables are filled in, unless `keep_variables` asks for the texts as they are
-    edited. Raises OSError, and Refused when a live text uses a variable that is not declared.
+    No file is ever half written. Variables are filled in unless `keep_variables`. Raises OSError, and Refused when a
+    live text uses a variable that is not declared.
     """
     snapshot = live.load()
     texts = {

@@ -1,4 +1,4 @@
-"""Making a version live: publishing a new one, or going back to an older one."""
+"""Making a version live: publishing a new one, or rolling back to an older one. Drafts are in `templates`."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ from promptops.prompts.models import Draft, Template, Version
 
 
 def _url(entry: AuditEntry) -> str:
-    """Return the address of the version that went live, or of the template where none did."""
+    """Return the address of the version that went live, or of the template if the entry names no version."""
     number = entry.after.get("version") if isinstance(entry.after, dict) else None
     return (
         reverse("version", args=[entry.object_name, number])
@@ -42,8 +42,8 @@ registry.register(
     ),
     Action(
         "template.rolled_back",
-        "{actor} made {object} v{after[version]} live again",
-        when="an older version of a template was made live again",
+        "{actor} rolled back {object} to v{after[version]}",
+        when="a template was rolled back to an older version",
         object="template",
         makes_version_live=True,
     ),
@@ -60,11 +60,11 @@ def publish(
     note: str = "",
     because: Reason | None = None,
 ) -> Version:
-    """Make `content` the template's next version, live at commit; the author's draft is done if it says the same.
+    """Publish `content` as the template's next version, live at commit, and delete the author's draft if it is equal.
 
     `expected` is the id of the version that the text started from (None: nothing was live). Raises StaleRelease when
-    another one is live by now, Refused when nothing changed or the template is archived, ChecksFailed for a text
-    that may not be live, ValidationError for one that is no text, or for a setting that cannot be used.
+    another version is live now, Refused when nothing changed or the template is archived, ChecksFailed when the text
+    fails a check, ValidationError when the text or a setting is invalid.
     """
     content = content.cleaned()
     revision = next_revision()
@@ -82,7 +82,7 @@ def publish(
         **vars(content),
     )
     if live and version.content == live.content:
-        raise Refused(f"No changes to publish: the text and settings are those of v{live.number}, which is live.")
+        raise Refused(f"No changes to publish: v{live.number}, which is live, has the same text and settings.")
     check_text(version, template.operation)
     version.full_clean()
     version.save()
@@ -94,8 +94,8 @@ def publish(
         "template.published",
         by=by,
         object=template,
-        before=_told(live),
-        after=_told(version),
+        before=_audit_values(live),
+        after=_audit_values(version),
         note=version.note,
         template=template,
         version=version,
@@ -109,7 +109,7 @@ def publish(
 def roll_back(
     version: Version, *, by: Actor, expected: int | None, note: str = "", because: Reason | None = None
 ) -> Version:
-    """Make an existing version live again; no new version is made. Raises as `publish` does."""
+    """Roll back to an existing version; no new version is made. Raises the errors of `publish`."""
     revision = next_revision()
     template = Template.objects.select_related("live_version").get(pk=version.template_id)
     live = template.live_version
@@ -117,7 +117,7 @@ def roll_back(
     if (live.pk if live else None) != expected:
         raise StaleRelease(live)
     if live and live.pk == version.pk:
-        raise Refused(f"v{version.number} is live already.")
+        raise Refused(f"v{version.number} is already live.")
     check_text(version, template.operation)
     _point(template, live, version)
     record_release(
@@ -125,8 +125,8 @@ def roll_back(
         "template.rolled_back",
         by=by,
         object=template,
-        before=_told(live),
-        after=_told(version),
+        before=_audit_values(live),
+        after=_audit_values(version),
         note=note.strip(),
         template=template,
         version=version,
@@ -137,7 +137,7 @@ def roll_back(
 
 
 def _finish_draft(template: Template, user: User, version: Version) -> None:
-    """Drop the draft that has become the version; one that says something else, from another page, stays."""
+    """Delete the author's draft if it equals the version. A different draft, from another page, stays."""
     draft = Draft.objects.filter(template=template, user=user).first()
     if draft and {**draft.content, "body": draft.body.strip()} == version.content:
         draft.delete()
@@ -149,11 +149,11 @@ def _check_open(template: Template) -> None:
 
 
 def _point(template: Template, live: Version | None, version: Version) -> None:
-    """Move the live pointer if it still points where it was seen."""
+    """Point the template to `version` if `live` is still its live version, else raise StaleRelease."""
     moved = Template.objects.filter(pk=template.pk, live_version=live).update(live_version=version)
     if not moved:
         raise StaleRelease(Version.objects.filter(template=template).first())
 
 
-def _told(version: Version | None) -> dict[str, Any] | None:
+def _audit_values(version: Version | None) -> dict[str, Any] | None:
     return {"version": version.number, **version.content, "sha256": version.sha256} if version else None

@@ -1,4 +1,4 @@
-"""Pinned sample inputs. The audit tells of them by length alone, since an input may be personal."""
+"""Pinning sample inputs. The audit records only their length, because an input may be personal data."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ registry.register(
     Action(
         "sample.pinned",
         "{actor} pinned a sample input for {after[operation]}",
-        when="an input was pinned for smoke runs; the entry has its length only, since it may be personal",
+        when="an input was pinned for smoke runs; the entry has only its length, because the input may be personal",
         object="sample",
     ),
     Action(
@@ -34,35 +34,35 @@ MAX_SAMPLES = 5  # of an operation: a smoke run makes two runs of each
 
 @transaction.atomic
 def pin(operation: str, text: str, *, by: Actor) -> Sample:
-    """Keep an input for the smoke runs of its operation; it changes nothing that is live.
+    """Pin an input for the smoke runs of its operation. What is live does not change.
 
-    Raises ValidationError for a text that is no input, Refused when it is pinned already or five are.
+    Raises ValidationError for an invalid input, Refused when it is already pinned or `MAX_SAMPLES` inputs are.
     """
     text = clean_input(text.replace("\r\n", "\n")).strip()
-    # Locked, so that two who pin at once do not exceed the number.
+    # Locked, so that two people who pin at the same time do not exceed the limit.
     LiveConfiguration.objects.select_for_update().get(pk=1)
     pinned = list(Sample.objects.filter(operation=operation).values_list("text", flat=True))
     if text in pinned:
-        raise Refused("This input is pinned already.")
+        raise Refused("This input is already pinned.")
     if len(pinned) >= MAX_SAMPLES:
         raise Refused(
-            f"{MAX_SAMPLES} inputs are pinned for {operation}, which is all that there may be. Unpin one first."
+            f"{MAX_SAMPLES} inputs are already pinned for {operation}, and more are not allowed. Unpin one first."
         )
     sample = Sample.objects.create(operation=operation, text=text)
-    audit.record("sample.pinned", by=by, object=sample, after=_told(sample))
+    audit.record("sample.pinned", by=by, object=sample, after=_audit_values(sample))
     return sample
 
 
 @transaction.atomic
 def unpin(operation: str, sample_id: int, *, by: Actor) -> None:
-    """Take an input out of the smoke runs. Stale when it is gone already."""
+    """Unpin an input. Raises Stale when it is already unpinned."""
     LiveConfiguration.objects.select_for_update().get(pk=1)
     sample = Sample.objects.filter(operation=operation, pk=sample_id).first()
     if sample is None:
-        raise Stale("This input was unpinned already.")
-    audit.record("sample.unpinned", by=by, object=sample, before=_told(sample))
+        raise Stale("This input is already unpinned.")
+    audit.record("sample.unpinned", by=by, object=sample, before=_audit_values(sample))
     sample.delete()
 
 
-def _told(sample: Sample) -> dict[str, Any]:
+def _audit_values(sample: Sample) -> dict[str, Any]:
     return {"operation": sample.operation, "characters": len(sample.text)}

@@ -1,4 +1,4 @@
-"""The whole set of templates as files, out and in again, for people who keep their prompts in git."""
+"""Exporting and importing all templates as files, for people who keep prompts in git. The format is in `_set_files`."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,7 +42,7 @@ NOTE = "Imported from files"
 
 @dataclass(frozen=True)
 class Planned:
-    """What importing one entry changes. `template` is what is there now (None: it is made); `before` its state."""
+    """The changes of importing one entry. `template` exists now (None: it will be created); `before` is its state."""
 
     entry: Entry
     template: Template | None
@@ -50,18 +50,18 @@ class Planned:
 
     @property
     def changes(self) -> list[tuple[str, Any, Any]]:
-        """(field, before, after) of all that changes but the text."""
+        """Return (field, before, after) for everything that changes except the text."""
         after = self.entry.state
         return [(key, self.before.get(key), after[key]) for key in after if key != "body" and not self._same(key)]
 
     @property
     def texts(self) -> tuple[str, str] | None:
-        """The text before and after, or None when it stays."""
+        """Return the text before and after, or None if it does not change."""
         return None if self._same("body") else (self.before.get("body") or "", self.entry.content.body)
 
     @property
     def publishes(self) -> bool:
-        """Whether a version is made."""
+        """Return whether the import makes a version."""
         return any(not self._same(key) for key in vars(self.entry.content))
 
     def _same(self, key: str) -> bool:
@@ -70,7 +70,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Plan:
-    """What an import would do. `left` are templates that the files do not name; they stay. With `problems`: nothing."""
+    """The effect of an import. Templates in `left` have no files and stay. `problems` prevent the import."""
 
     changes: list[Planned]
     unchanged: list[str]
@@ -79,10 +79,10 @@ class Plan:
 
 
 def export_files(*, by: Actor, keep_variables: bool = False) -> dict[str, str]:
-    """The set as it is live: the text of each file by its name. Templates without a live version have none.
+    """Return the files of all templates with a live version: contents by name.
 
-    Variables are filled in, unless `keep_variables` asks for the texts as they are edited. Raises Refused when a live
-    text uses one that is not declared.
+    Variables are filled in unless `keep_variables`. Raises Refused when a live text uses a variable that is not
+    declared.
     """
     files = _files(keep_variables)
     _record_export(files, by)
@@ -90,9 +90,9 @@ def export_files(*, by: Actor, keep_variables: bool = False) -> dict[str, str]:
 
 
 def write_set(folder: Path, *, by: Actor, keep_variables: bool = False) -> list[Path]:
-    """Write the set into a folder (made if need be) and return the paths; no file is ever half written.
+    """Write the set into a folder, which is created if it is missing, and return the paths. No file is half written.
 
-    Files of templates that are archived or gone stay where they are. Raises OSError, and what `export_files` raises.
+    Files of archived or removed templates stay in the folder. Raises OSError, and the errors of `export_files`.
     """
     files = _files(keep_variables)
     paths = write_files(folder, files)
@@ -101,20 +101,20 @@ def write_set(folder: Path, *, by: Actor, keep_variables: bool = False) -> list[
 
 
 def read_folder(folder: Path) -> list[Entry]:
-    """The set in a folder; raises BadSet, or OSError for a folder that cannot be read."""
+    """Read the set in a folder. Raises BadSet, or OSError for an unreadable folder."""
     return _set_files.read_folder(folder)
 
 
 def read_zip(file: IO[bytes]) -> list[Entry]:
-    """The set in a zip archive; raises BadSet."""
+    """Read the set in a zip archive. Raises BadSet."""
     return _set_files.read_zip(file)
 
 
 def plan_import(entries: list[Entry]) -> Plan:
-    """What importing would change, and what stands against it. Four rules keep what is here:
+    """Return what an import would change, and the problems that prevent it. Four rules protect existing templates:
 
-    - a template that has changed here since the export is not overwritten, unless the files say what is here now;
-    - a text whose variables were filled in at the export takes the place of no text with variables;
+    - a template that has changed since the export is not overwritten, unless the files already match it;
+    - a text whose variables were filled in at the export does not replace a text with variables;
     - templates that the files do not name stay;
     - the operation of a template never changes.
     """
@@ -124,7 +124,7 @@ def plan_import(entries: list[Entry]) -> Plan:
     defaults: dict[str, str] = {}
     for entry in entries:
         if entry.default and (other := defaults.setdefault(entry.operation, entry.name)) != entry.name:
-            problems.append(f"{entry.name}.json: {other} is the default for {entry.operation} in these files already.")
+            problems.append(f"{entry.name}.json: {other} is already the default for {entry.operation} in these files.")
     for entry in entries:
         template = here.get(entry.name)
         planned = Planned(entry, template, _state(template) if template else {})
@@ -141,21 +141,21 @@ def plan_import(entries: list[Entry]) -> Plan:
 
 @transaction.atomic
 def import_set(entries: list[Entry], *, by: Actor, note: str = "") -> Plan:
-    """Make the live configuration what the files say, all of it or nothing; each text becomes a version and a release.
+    """Publish all changes of the files, or none. Each changed text becomes a version and a release.
 
-    A version's note is the one in its file where that was changed, else `note`. Raises BadSet with all reasons, or
-    Refused when there is nothing to change. Returns what was done.
+    A version's note comes from its file if the note was changed there, else it is `note`. Returns the plan that was
+    carried out. Raises BadSet with all problems, or Refused when there is nothing to change.
     """
-    # Releases take this row first: from here on nothing that the plan compares with can change.
+    # Releases lock this row first, so nothing that the plan compares with can change after this line.
     LiveConfiguration.objects.select_for_update().get(pk=1)
     plan = plan_import(entries)
     if plan.problems:
         raise BadSet(plan.problems)
     if not plan.changes:
-        raise Refused("No changes to import: the files say what is here.")
+        raise Refused("No changes to import: the files match what is live.")
     for planned in plan.changes:
         _carry_out(planned, by=by, note=note.strip())
-    for planned in plan.changes:  # after the texts: a default must have one
+    for planned in plan.changes:  # after the texts, because a default needs a live version
         template = Template.objects.get(name=planned.entry.name)
         if planned.entry.default and not template.is_default:
             make_default(template, by=by, note=note.strip() or NOTE)
@@ -182,22 +182,22 @@ def _carry_out(planned: Planned, *, by: Actor, note: str) -> None:
 
 
 def _as_edited(entries: list[Entry], here: dict[str, Template]) -> list[Entry]:
-    """The entries, those whose filled-in text is what is live here now with the text as it is edited here."""
+    """Return the entries. A filled-in text that equals a live one is replaced by the text with its variables."""
     if not any(entry.filled for entry in entries):
         return entries
     snapshot = live.load()
     bodies = {spec.name: (spec.body, snapshot.filled(spec.operation, spec.body)) for spec in snapshot.templates}
-    found = []
+    edited = []
     for entry in entries:
         body, filled = bodies.get(entry.name, ("", ""))
         if entry.filled and body and filled.strip() == entry.content.body:
             entry = replace(entry, content=replace(entry.content, body=body), filled=False)
-        found.append(entry)
-    return found
+        edited.append(entry)
+    return edited
 
 
 def _conflict(planned: Planned, defaults: dict[str, str]) -> str:
-    """Why the entry must not be imported over what is here, or ""."""
+    """Return why the entry must not overwrite the existing template, or ""."""
     entry, template = planned.entry, planned.template
     if template is None:
         return ""
@@ -205,11 +205,11 @@ def _conflict(planned: Planned, defaults: dict[str, str]) -> str:
         return f"{entry.name} serves {template.operation} here, {entry.operation} in its file. Use another name."
     if entry.filled:
         return (
-            f"{entry.name}.txt was exported with its variables filled in. Export again with variables kept, make your "
-            "change there."
+            f"{entry.name}.txt was exported with its variables filled in. Export again with variables kept, then make "
+            "your change in those files."
         )
     if template.archived_at:
-        return f"{entry.name} is archived here. Restore it first, or take its files away."
+        return f"{entry.name} is archived here. Restore it first, or remove its files."
     if planned.before["default"] and not entry.default and entry.operation not in defaults:
         return f"{entry.name} is the default for {entry.operation}. Make another template the default in its file."
     version = template.live_version
@@ -217,16 +217,17 @@ def _conflict(planned: Planned, defaults: dict[str, str]) -> str:
         return ""
     now = f"v{version.number} is live" if version else "nothing is live"
     since = f"the files come from v{entry.base_version}" if entry.base_version else "the files do not name a version"
-    return f"{entry.name} has changed here since the export: {now}, {since}. Export again and make your change there."
+    changed = f"{entry.name} has changed here since the export: {now}, {since}."
+    return f"{changed} Export again and make your change in the new files."
 
 
 def _invalid(entry: Entry) -> str:
-    """Why the entry cannot be stored, or ""."""
+    """Return why the entry cannot be stored, or ""."""
     template = Template(name=entry.name, operation=entry.operation, description=entry.description)
     version = Version(number=1, note=entry.note, author_name="-", **vars(entry.content))
     try:
         if entry.name in RESERVED_NAMES:
-            raise ValidationError({"name": "That name is part of an address here. Choose another name."})
+            raise ValidationError({"name": "This name is reserved for an address. Choose another name."})
         template.clean_fields(exclude={"live_version"})
         version.clean_fields(exclude={"template", "author", "sha256"})
     except ValidationError as error:

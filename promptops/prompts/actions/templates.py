@@ -1,4 +1,4 @@
-"""Templates and drafts. Texts go live through `actions.releases`."""
+"""Templates and drafts. Publishing is in `releases`, merging in `merges`."""
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -40,37 +40,37 @@ registry.register(
     Action(
         "template.restored",
         "{actor} restored {object} from the archive",
-        when="a template came back from the archive",
+        when="a template was restored from the archive",
         object="template",
     ),
 )
 
-RESERVED_NAMES = {"new"}  # /prompts/new/ is the page that makes a template
+RESERVED_NAMES = {"new"}  # /prompts/new/ is the page that creates a template
 
 
 @transaction.atomic
 def create_template(name: str, operation: str, *, by: Actor, description: str = "") -> Template:
-    """A new template without a version; the first template of an operation is its default.
+    """Create a template without a version. The first template of an operation is its default.
 
-    Raises ValidationError for a name that is taken or cannot be used.
+    Raises ValidationError for a name that is taken or invalid.
     """
-    # Locked as a release would be, so that of two who choose the same name one is told.
+    # Locked like a release, so that one of two people who choose the same name gets an error message.
     LiveConfiguration.objects.select_for_update().get(pk=1)
     if name.strip() in RESERVED_NAMES:
-        raise ValidationError({"name": "That name is part of an address here. Choose another name."})
+        raise ValidationError({"name": "This name is reserved for an address. Choose another name."})
     default_exists = Template.objects.filter(operation=operation, is_default=True).exists()
     template = Template(
         name=name.strip(), operation=operation, description=description.strip(), is_default=not default_exists
     )
     template.full_clean()
     template.save()
-    audit.record("template.created", by=by, object=template, after=_told(template))
+    audit.record("template.created", by=by, object=template, after=_audit_values(template))
     return template
 
 
 @transaction.atomic
 def describe(template: Template, description: str, *, by: Actor) -> Template:
-    """Change what the template says it is for."""
+    """Change the description of the template."""
     before = {"description": template.description}
     template.description = description.strip()
     template.full_clean()
@@ -83,15 +83,15 @@ def describe(template: Template, description: str, *, by: Actor) -> Template:
 
 @transaction.atomic
 def make_default(template: Template, *, by: Actor, note: str = "") -> Template:
-    """Let the template serve its operation from now on. It must have a live version and not be archived."""
+    """Make the template the default of its operation. It must have a live version and must not be archived."""
     revision = next_revision()
     template = Template.objects.get(pk=template.pk)
     if template.archived_at:
         raise Refused(f"{template.name} is archived. Restore it first.")
     if not template.live_version_id:
-        raise Refused(f"{template.name} has nothing live yet. Publish a version first.")
+        raise Refused(f"{template.name} has no live version. Publish one first.")
     if template.is_default:
-        raise Refused(f"{template.name} is the default for {template.operation} already.")
+        raise Refused(f"{template.name} is already the default for {template.operation}.")
     previous = Template.objects.filter(operation=template.operation, is_default=True).first()
     Template.objects.filter(operation=template.operation, is_default=True).update(is_default=False)
     Template.objects.filter(pk=template.pk).update(is_default=True)
@@ -112,7 +112,7 @@ def make_default(template: Template, *, by: Actor, note: str = "") -> Template:
 
 @transaction.atomic
 def archive(template: Template, *, by: Actor, note: str = "") -> Template:
-    """Take the template out of the live configuration and off the lists; nothing is deleted. Not for a default."""
+    """Remove the template from what is live and from the lists; nothing is deleted. Refuses a default."""
     revision = next_revision()
     template = Template.objects.get(pk=template.pk)
     if template.is_default:
@@ -120,13 +120,13 @@ def archive(template: Template, *, by: Actor, note: str = "") -> Template:
             f"{template.name} is the default for {template.operation}. Make another template the default first."
         )
     if not Template.objects.filter(pk=template.pk, archived_at=None).update(archived_at=timezone.now()):
-        raise Stale(f"{template.name} is archived already.")
+        raise Stale(f"{template.name} is already archived.")
     record_release(
         revision,
         "template.archived",
         by=by,
         object=template,
-        before=_told(template),
+        before=_audit_values(template),
         note=note.strip(),
         template=template,
     )
@@ -136,7 +136,7 @@ def archive(template: Template, *, by: Actor, note: str = "") -> Template:
 
 @transaction.atomic
 def restore(template: Template, *, by: Actor, note: str = "") -> Template:
-    """Bring an archived template back as it was. ChecksFailed when its live text uses a variable that is gone."""
+    """Restore an archived template. Raises ChecksFailed when its live text uses a removed variable."""
     revision = next_revision()
     if not Template.objects.filter(pk=template.pk, archived_at__isnull=False).update(archived_at=None):
         raise Stale(f"{template.name} is not archived.")
@@ -148,7 +148,7 @@ def restore(template: Template, *, by: Actor, note: str = "") -> Template:
         "template.restored",
         by=by,
         object=template,
-        after=_told(template),
+        after=_audit_values(template),
         note=note.strip(),
         template=template,
     )
@@ -166,27 +166,29 @@ def save_draft(
     seen: str = "",
     overwrite: bool = False,
 ) -> Draft | None:
-    """Keep one person's work on a template; no version and no audit entry is made.
+    """Save one person's draft of a template; no version and no audit entry is made.
 
-    `base` is the id of the version that the work started from. A draft may be unfinished, so blank text is kept; only
-    what cannot be stored is refused (ValidationError). A draft equal to its base is none: it is dropped, and None is
-    returned; but not while it keeps what it was before a merge.
+    `base` is the id of the version that the draft started from. A draft may be unfinished, so a blank text is saved.
+    Raises ValidationError only for a text that cannot be stored. A draft equal to its base is deleted, and None is
+    returned, except while the draft keeps an earlier text from before a merge.
 
-    `page` names the open page that saves, and `seen` is the `state` of the draft that it was filled from ("" for
-    none): when another page has saved another text since, StaleDraft is raised, or with `overwrite` that text is set
-    aside first. Without `page` nothing is compared.
+    `page` is the id of the open page that saves, and `seen` the `state` of the draft that the page loaded ("": none).
+    When another page has saved another text since then, raises StaleDraft; with `overwrite`, moves that text to the
+    discarded drafts instead. Without `page` nothing is compared.
     """
     body = content.body.replace("\r\n", "\n")
     if "\x00" in body:
-        raise ValidationError("The text holds a NUL character. Remove it; it cannot be stored.")
+        raise ValidationError("The text has a NUL character, which cannot be stored. Remove it.")
     if len(body.encode(errors="replace")) > 4 * MAX_BODY_BYTES:
-        raise ValidationError("The text is more than four times as long as a prompt may be. Shorten it to keep it.")
+        raise ValidationError(
+            "The text is more than four times as long as a prompt may be, so it was not saved. Shorten it."
+        )
     version = Version.objects.filter(pk=base, template=template).first() if base else None
-    # Locked, so that two saves at once do not both make the draft.
+    # Locked, so that two saves at the same time do not both create the draft.
     User.objects.select_for_update().get(pk=user.pk)
     draft = Draft.objects.filter(template=template, user=user).first() or Draft(template=template, user=user)
-    elsewhere = page and draft.pk and draft.page != page and draft.state != seen
-    if elsewhere and (draft.body, _settings(draft)) != (body, _settings(content)):
+    changed_elsewhere = page and draft.pk and draft.page != page and draft.state != seen
+    if changed_elsewhere and (draft.body, _settings(draft)) != (body, _settings(content)):
         if not overwrite:
             raise StaleDraft(draft)
         _set_aside(draft)
@@ -207,60 +209,63 @@ def save_draft(
 
 @transaction.atomic
 def discard_draft(template: Template, *, user: User) -> DiscardedDraft | None:
-    """Set one person's draft of the template aside, if there is one; `restore_draft` puts it back."""
+    """Move one person's draft to the discarded drafts, if there is one. `restore_draft` undoes this."""
     User.objects.select_for_update().get(pk=user.pk)
     draft = Draft.objects.filter(template=template, user=user).first()
     if draft is None:
         return None
-    kept = _set_aside(draft)
+    discarded = _set_aside(draft)
     draft.delete()
-    return kept
+    return discarded
 
 
 @transaction.atomic
 def set_aside(template: Template, content: Content, *, user: User, base: int | None) -> DiscardedDraft | None:
-    """Keep a text that a person gives up for the draft that another page of theirs has saved.
+    """Add a text to the discarded drafts, because the person prefers the draft that another page has saved.
 
-    None when it is that draft's, or that of its base: nothing is given up then.
+    Returns None when the text equals that draft or its base, so that there is nothing to discard.
     """
     User.objects.select_for_update().get(pk=user.pk)
     draft = Draft.objects.filter(template=template, user=user).first()
     save_draft(template, content, user=user, base=base)
-    kept = discard_draft(template, user=user)
+    discarded = discard_draft(template, user=user)
     if draft:
         draft.save(force_insert=True)
-    return kept
+    return discarded
 
 
 @transaction.atomic
-def restore_draft(template: Template, kept: int, *, user: User) -> DiscardedDraft | None:
-    """Put the discarded draft with this id back. A draft that is there by now is set aside for it and returned, so
-    that putting that one back undoes this. Raises Stale when it is no longer among the discarded ones."""
+def restore_draft(template: Template, discarded_id: int, *, user: User) -> DiscardedDraft | None:
+    """Restore a discarded draft. Returns the draft that it replaces, which moves to the discarded drafts, or None.
+
+    Restoring the returned one undoes this. Raises Stale when the discarded draft no longer exists.
+    """
     User.objects.select_for_update().get(pk=user.pk)
-    found = DiscardedDraft.objects.select_related("base").filter(pk=kept, template=template, user=user).first()
-    if found is None:
-        raise Stale(
-            "That discarded draft is not there any more: it was put back already, or newer ones took its place."
-        )
-    restored = Draft(template=template, user=user, base=found.base, **found.content)
-    found.delete()
+    rows = DiscardedDraft.objects.select_related("base").filter(template=template, user=user)
+    discarded = rows.filter(pk=discarded_id).first()
+    if discarded is None:
+        raise Stale("This discarded draft no longer exists. It was already restored, or newer ones replaced it.")
+    restored = Draft(template=template, user=user, base=discarded.base, **discarded.content)
+    discarded.delete()
     replaced = discard_draft(template, user=user)
     restored.save()
     return replaced
 
 
 def _set_aside(draft: Draft) -> DiscardedDraft:
-    """Keep the draft as the newest of the discarded ones, each text once; the oldest goes when there are too many."""
+    """Add the draft to the discarded drafts, each text once. Beyond `DiscardedDraft.KEPT` the oldest are deleted."""
     others = DiscardedDraft.objects.filter(template=draft.template, user=draft.user)
     others.filter(base=draft.base, **draft.content).delete()
-    kept = DiscardedDraft.objects.create(template=draft.template, user=draft.user, base=draft.base, **draft.content)
+    discarded = DiscardedDraft.objects.create(
+        template=draft.template, user=draft.user, base=draft.base, **draft.content
+    )
     others.exclude(pk__in=list(others.values_list("pk", flat=True)[: DiscardedDraft.KEPT])).delete()
-    return kept
+    return discarded
 
 
 def _settings(content: Content | Draft) -> dict[str, object]:
     return {name: setting.cleaned(getattr(content, name)) for name, setting in SETTINGS.items()}
 
 
-def _told(template: Template) -> dict[str, object]:
+def _audit_values(template: Template) -> dict[str, object]:
     return {"name": template.name, "operation": template.operation, "description": template.description}

@@ -1,4 +1,4 @@
-"""Variables of system prompts: declaring, changing and removing one is a release."""
+"""Declaring, changing and removing variables of system prompts. Each is a release."""
 
 from typing import Any
 
@@ -39,10 +39,9 @@ registry.register(
 
 @transaction.atomic
 def declare(operation: str, name: str, value: str, *, by: Actor, description: str = "", note: str = "") -> Variable:
-    """A new variable of the operation, filled into its texts from now on.
+    """Declare a variable of the operation, which runs fill in from now on.
 
-    Raises ValidationError for a name or a value that cannot be used, Refused when a live text could not be live with
-    it.
+    Raises ValidationError for an invalid name or value, Refused when a live text would fail its checks.
     """
     revision = next_revision()
     variable = Variable(operation=operation, name=name.strip(), value=clean_value(value), changed_revision=revision)
@@ -50,7 +49,7 @@ def declare(operation: str, name: str, value: str, *, by: Actor, description: st
     variable.full_clean()
     variable.save()
     _check_live_texts(variable)
-    record_release(revision, "variable.declared", by=by, object=variable, after=_told(variable), note=note)
+    record_release(revision, "variable.declared", by=by, object=variable, after=_audit_values(variable), note=note)
     return variable
 
 
@@ -58,56 +57,57 @@ def declare(operation: str, name: str, value: str, *, by: Actor, description: st
 def change(
     variable: Variable, value: str, *, by: Actor, expected: int, description: str = "", note: str = ""
 ) -> Variable:
-    """Give the variable another value or description. `expected` is the `changed_revision` that was seen (else Stale).
+    """Change the value or description of a variable.
 
-    Raises as `declare` does, and Refused when nothing changed.
+    `expected` is the `changed_revision` that the person saw; raises Stale if it is outdated. Also raises the errors of
+    `declare`, and Refused when nothing changed.
     """
     revision = next_revision()
-    variable = _seen(variable, expected)
-    before = _told(variable)
+    variable = _unchanged(variable, expected)
+    before = _audit_values(variable)
     variable.value, variable.description = clean_value(value), description.strip()
-    if _told(variable) == before:
-        raise Refused(f"No changes to save: {variable.name} is as it was.")
+    if _audit_values(variable) == before:
+        raise Refused(f"No changes to save: {variable.name} already has this value and description.")
     variable.changed_revision = revision
     variable.full_clean()
     variable.save()
     _check_live_texts(variable)
     record_release(
-        revision, "variable.changed", by=by, object=variable, before=before, after=_told(variable), note=note
+        revision, "variable.changed", by=by, object=variable, before=before, after=_audit_values(variable), note=note
     )
     return variable
 
 
 @transaction.atomic
 def remove(variable: Variable, *, by: Actor, expected: int, note: str = "") -> None:
-    """Remove a variable that no live text uses; else Refused, with the places. `expected` as in `change`."""
+    """Remove a variable. Raises VariableInUse when live texts use it. `expected` is as in `change`."""
     revision = next_revision()
-    variable = _seen(variable, expected)
+    variable = _unchanged(variable, expected)
     if users := _users(variable):
         raise VariableInUse(variable.name, users)
-    before, name = _told(variable), str(variable)
+    before, name = _audit_values(variable), str(variable)
     Variable.objects.filter(pk=variable.pk).delete()  # `variable` keeps its id for the entry
     record_release(revision, "variable.removed", by=by, object=variable, object_name=name, before=before, note=note)
 
 
 def clean_value(value: str) -> str:
-    """The value with plain newlines and no blank ends, or ValidationError. It may be empty; braces in it are text."""
+    """Return the value with plain newlines and no blank ends. It may be empty. Raises ValidationError."""
     value = value.replace("\r\n", "\n").replace("\r", "\n").strip()
     if "\x00" in value or "\ufffd" in value or any("\ud800" <= character <= "\udfff" for character in value):
-        raise ValidationError({"value": "The value holds a NUL or broken characters. Type it again."})
+        raise ValidationError({"value": "The value has a NUL or broken characters. Type it again."})
     if len(value) > MAX_VALUE_CHARACTERS:
-        told = f"The value is {len(value):,} characters; at most {MAX_VALUE_CHARACTERS:,} are allowed. Shorten it."
-        raise ValidationError({"value": told})
+        message = f"The value is {len(value):,} characters; at most {MAX_VALUE_CHARACTERS:,} are allowed. Shorten it."
+        raise ValidationError({"value": message})
     return value
 
 
-def _seen(variable: Variable, expected: int) -> Variable:
-    found = Variable.objects.filter(pk=variable.pk).first()
-    if found is None:
-        raise Stale(f"{variable.name} was removed meanwhile.")
-    if found.changed_revision != expected:
-        raise Stale(f"Someone changed {variable.name} meanwhile. Reload the page to see it, then change it.")
-    return found
+def _unchanged(variable: Variable, expected: int) -> Variable:
+    newest = Variable.objects.filter(pk=variable.pk).first()
+    if newest is None:
+        raise Stale(f"Someone else removed {variable.name} in the meantime. Declare it again if you need it.")
+    if newest.changed_revision != expected:
+        raise Stale(f"Someone else changed {variable.name} in the meantime. Reload the page, then change it.")
+    return newest
 
 
 def _users(variable: Variable) -> list[Version]:
@@ -115,15 +115,15 @@ def _users(variable: Variable) -> list[Version]:
 
 
 def _check_live_texts(variable: Variable) -> None:
-    """Refuse a value with which a text that is live and uses it would be blank or too long."""
+    """Raise Refused if a live text that uses the variable would be blank or too long."""
     values = values_of(variable.operation)
     for version in _users(variable):
         checks = [check for check in run_checks(version.body, values) if check.name in {"Not blank", "Length"}]
-        if told := failures(checks):
-            raise Refused(f"{version} is live and uses {variable.name}. {' '.join(told)}")
+        if failed := failures(checks):
+            raise Refused(f"{version} is live and uses {variable.name}. {' '.join(failed)}")
 
 
-def _told(variable: Variable) -> dict[str, Any]:
+def _audit_values(variable: Variable) -> dict[str, Any]:
     return {
         "operation": variable.operation,
         "name": variable.name,

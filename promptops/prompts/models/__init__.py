@@ -1,4 +1,4 @@
-"""The models of `prompts`."""
+"""The models of prompts, for other modules to import from one place."""
 
 from promptops.prompts.models.samples import Sample
 from promptops.prompts.models.templates import DiscardedDraft, Draft, Presence, Template, Version

@@ -1,4 +1,4 @@
-"""Inputs that texts are tried on."""
+"""Sample inputs, on which people try texts."""
 
 from django.db import models
 from django.utils import timezone
@@ -7,7 +7,7 @@ from promptops.prompts.enums import operation_choices
 
 
 class Sample(models.Model):
-    """An input of an operation that a smoke run takes, kept until somebody unpins it."""
+    """An input that smoke runs of an operation use, kept until somebody unpins it."""
 
     operation = models.CharField(max_length=20, choices=operation_choices)
     text = models.TextField()

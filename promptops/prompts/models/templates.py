@@ -1,4 +1,4 @@
-"""Templates, their immutable versions, and drafts."""
+"""Templates, their immutable versions, drafts, and which people have an editor open."""
 
 import hashlib
 import json
@@ -67,7 +67,7 @@ class Content(Parameters):
 
     @property
     def content(self) -> dict[str, Any]:
-        """Return the fields that decide how a run goes, by name."""
+        """Return the text and the settings by name."""
         return values_of(self)
 
 
@@ -83,7 +83,7 @@ class Template(models.Model):
                 "Use lower-case letters, digits, - and _ only, starting with a letter or digit.",
             )
         ],
-        error_messages={"unique": "A template of that name exists. Choose another name."},
+        error_messages={"unique": "A template with this name already exists. Choose another name."},
     )
     operation = models.CharField(max_length=20, choices=operation_choices)
     description = models.CharField(max_length=200, blank=True)
@@ -108,7 +108,7 @@ class Template(models.Model):
 
     @property
     def operation_spec(self) -> OperationSpec:
-        """Return the operation with all that depends on it. Raises ValueError when it was removed."""
+        """Return the declaration of the operation. Raises ValueError when it was removed."""
         return operation_spec(self.operation)
 
 
@@ -148,7 +148,7 @@ class Draft(Content):
     user = models.ForeignKey("User", models.CASCADE, related_name="drafts")
     base = models.ForeignKey(Version, models.PROTECT, null=True, blank=True, related_name="+")
     updated_at = models.DateTimeField(default=timezone.now)
-    # What it was before each merge that was taken into it, newest last: content, id of the base, number merged with.
+    # The draft before each merge, newest last: content, id of the base, number of the version merged with.
     before_merges = models.JSONField(default=list, blank=True)
     page = models.CharField(max_length=36, blank=True, help_text="The open page that saved it last.")
 
@@ -160,22 +160,22 @@ class Draft(Content):
 
     @property
     def sha256(self) -> str:
-        """Names this content on this base; another text, setting or base gives another."""
+        """Return a hash of the content and its base, which changes with the text, a setting or the base."""
         return content_sha256({**self.content, "base": self.base_id})
 
     @property
     def merged_with(self) -> int | None:
-        """The number of the version that was merged into it last; None when no merge can be undone."""
+        """Return the number of the version that was merged last, or None if no merge can be undone."""
         return self.before_merges[-1]["merged_with"] if self.before_merges else None
 
     @property
     def state(self) -> str:
-        """What a page notes of the draft that it was filled from, to be told when another page has saved since."""
+        """Return the state that a page remembers, so that it can detect a later save by another page."""
         return self.updated_at.isoformat()
 
 
 class DiscardedDraft(Content):
-    """A draft that a person discarded or set aside for another one. The newest of each template can be put back."""
+    """A draft that a person discarded or replaced. The newest ones of each template can be restored."""
 
     KEPT = 10  # of each person and template
 
@@ -193,9 +193,9 @@ class DiscardedDraft(Content):
 
 
 class Presence(models.Model):
-    """An open page of a template's editor. Its process says every few seconds that it still has it."""
+    """An open page of a template's editor. Its process renews the row every few seconds."""
 
-    GONE_AFTER = timedelta(seconds=25)  # a process that was killed says nothing more
+    GONE_AFTER = timedelta(seconds=25)  # a killed process stops renewing its rows
 
     template = models.ForeignKey(Template, models.CASCADE, related_name="+")
     user = models.ForeignKey("User", models.CASCADE, related_name="+")
@@ -208,7 +208,7 @@ class Presence(models.Model):
 
     @classmethod
     def current(cls) -> "models.QuerySet[Presence]":
-        """The pages that are open now."""
+        """Return the pages that are open now."""
         return cls.objects.filter(seen_at__gt=timezone.now() - cls.GONE_AFTER)
 
 

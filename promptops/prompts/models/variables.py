@@ -9,7 +9,7 @@ MAX_VALUE_CHARACTERS = 4000  # as `actions.variables.clean_value` enforces
 
 
 class Variable(models.Model):
-    """What `{{ name }}` stands for in the system prompts of one operation; part of the live configuration."""
+    """The value of `{{ name }}` in the system prompts of one operation. Variables are part of what is live."""
 
     operation = models.CharField(max_length=20, choices=operation_choices)
     name = models.CharField(
@@ -33,7 +33,7 @@ class Variable(models.Model):
             models.UniqueConstraint(
                 fields=["operation", "name"],
                 name="variable_name_unique",
-                violation_error_message="A variable of that name is declared already. Change that one.",
+                violation_error_message="A variable with this name is already declared. Change that one.",
             ),
         ]
 

@@ -1,4 +1,4 @@
-"""Reads that are more than one line: they return rows or frozen dataclasses, ready for a template."""
+"""Reads of prompts that take more than one line. They return rows or frozen dataclasses for pages."""
 
 from promptops.prompts.queries import presence, samples, templates, variables
 

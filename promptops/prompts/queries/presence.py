@@ -1,4 +1,4 @@
-"""Who has a template open, as its editor shows it."""
+"""Reads of the people who have a template open, for its editor."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from promptops.prompts.models import Draft, Presence, Template
 
 @dataclass(frozen=True)
 class Present:
-    """Somebody with the template open. `initials`: at most two letters of the name."""
+    """A person who has the template open. `initials` are at most two letters."""
 
     name: str
     initials: str
@@ -19,14 +19,14 @@ class Present:
 
 @dataclass(frozen=True)
 class Company:
-    """The others, by name, and in how many pages the person who asks has the template open."""
+    """The other people, by name, and the number of pages in which the reader has the template open."""
 
     others: list[Present]
     own_pages: int
 
 
 def at(template: Template, user: User) -> Company:
-    """Who has the template open beside `user`, in one query; each person once, whatever the number of their pages."""
+    """Return the people other than `user` who have the template open, each once, in one query."""
     draft = Draft.objects.filter(template=template, user=OuterRef("user"))
     rows = Presence.current().filter(template=template).values_list("user_id", "user__name", Exists(draft))
     others: dict[int, Present] = {}
@@ -40,6 +40,6 @@ def at(template: Template, user: User) -> Company:
 
 
 def initials(name: str) -> str:
-    """The first letters of the first and the last word, as capitals."""
+    """Return the first letters of the first and the last word, in capitals."""
     words = name.split()
     return "".join(word[0] for word in [*words[:1], *words[1:][-1:]]).upper()

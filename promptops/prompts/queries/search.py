@@ -1,4 +1,4 @@
-"""Search over templates, notes and texts: exact passages, whatever their case, grouped by template and bounded."""
+"""The search on the Prompts page: exact words in templates, notes and texts, ignoring case, grouped and bounded."""
 
 import re
 from dataclasses import dataclass, field
@@ -11,10 +11,10 @@ from promptops.people.models import User
 from promptops.prompts.models import Draft, Template, Version
 
 MAX_HITS = 50
-"""At most so many versions, drafts and templates of each are shown."""
+"""The page shows at most this many of each: versions, drafts, templates."""
 
 HITS_OF_A_TEMPLATE = 5
-"""The newest versions of one template that are shown; of the others only the number."""
+"""The page shows this many of the newest versions of one template, and counts the others."""
 
 BEFORE, AFTER = 60, 100
 """Characters of context around a match."""
@@ -22,7 +22,7 @@ BEFORE, AFTER = 60, 100
 
 @dataclass(frozen=True)
 class Passage:
-    """A match with what stands around it; `match` is "" where only the beginning of the text can be shown."""
+    """A match with the text before and after it."""
 
     before: str
     match: str
@@ -31,7 +31,7 @@ class Passage:
 
 @dataclass(frozen=True)
 class Hit:
-    """A version (None: the reader's own draft) that holds the words, in its note, its text, or both."""
+    """A version (None: the reader's own draft) that contains the words in its note, its text, or both."""
 
     version: Version | None
     note: Passage | None
@@ -41,7 +41,7 @@ class Hit:
 
 @dataclass
 class Group:
-    """What was found of one template. `more` is how many older versions hold the words, too."""
+    """The results of one template. `more` is the number of older versions that also contain the words."""
 
     template: Template
     name: Passage | None = None
@@ -51,50 +51,50 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Found:
-    """All that was found of `text`; `cut` says that there is more than is shown."""
+class Results:
+    """All results for `text`. `is_cut`: there are more than the page shows."""
 
     text: str
     groups: list[Group]
-    cut: bool
+    is_cut: bool
 
     @property
     def hits(self) -> int:
         return sum(len(group.hits) + group.more for group in self.groups)
 
 
-def search(text: str, user: User) -> Found:
-    """Where `text` stands, in four queries: names, descriptions, notes and texts of versions, this person's drafts.
+def search(text: str, user: User) -> Results:
+    """Search names, descriptions, notes, texts of versions and this person's drafts for `text`, in four queries.
 
-    Archived templates count, too. Other people's drafts are theirs.
+    Archived templates are included. Other people's drafts are private and are not.
     """
     groups: dict[int, Group] = {}
 
     def group(template: Template) -> Group:
         return groups.setdefault(template.pk, Group(template))
 
-    templates = list(Template.objects.filter(_holds("name", text) | _holds("description", text))[: MAX_HITS + 1])
+    templates = list(Template.objects.filter(_contains("name", text) | _contains("description", text))[: MAX_HITS + 1])
     for template in templates[:MAX_HITS]:
-        found = group(template)
-        found.name, found.description = passage(template.name, text), passage(template.description, text)
-    drafts = list(Draft.objects.filter(_holds("body", text), user=user).select_related("template")[: MAX_HITS + 1])
+        results = group(template)
+        results.name, results.description = passage(template.name, text), passage(template.description, text)
+    drafts = list(Draft.objects.filter(_contains("body", text), user=user).select_related("template")[: MAX_HITS + 1])
     for draft in drafts[:MAX_HITS]:
         group(draft.template).hits.append(Hit(None, None, passage(draft.body, text), _times(draft.body, text)))
     numbers = _versions(text)
     versions = Version.objects.select_related("template").in_bulk([pk for pk, _ in numbers[:MAX_HITS]])
     for pk, count in numbers[:MAX_HITS]:
         version = versions[pk]
-        found = group(version.template)
-        found.hits.append(
+        results = group(version.template)
+        results.hits.append(
             Hit(version, passage(version.note, text), passage(version.body, text), _times(version.body, text))
         )
-        found.more = count - sum(hit.version is not None for hit in found.hits)
+        results.more = count - sum(hit.version is not None for hit in results.hits)
     ordered = sorted(groups.values(), key=lambda each: (each.name is None, each.template.name))
-    return Found(text, ordered, cut=any(len(rows) > MAX_HITS for rows in (templates, drafts, numbers)))
+    return Results(text, ordered, is_cut=any(len(rows) > MAX_HITS for rows in (templates, drafts, numbers)))
 
 
 def passage(source: str, text: str) -> Passage | None:
-    """The first place of `text` in `source`, on one line and with its surroundings; None where it is not."""
+    """Return the first match of `text` in `source` with its context, on one line; None without a match."""
     match = _pattern(text).search(source)
     if match is None:
         return None
@@ -108,19 +108,19 @@ def passage(source: str, text: str) -> Passage | None:
 
 
 def _versions(text: str) -> list[tuple[int, int]]:
-    """Of each template the newest versions that hold the text: id, and how many of its versions hold it in all."""
-    found = Version.objects.filter(_holds("body", text) | _holds("note", text)).annotate(
+    """Return the newest matching versions of each template: id, and the number of matching versions of the template."""
+    matching = Version.objects.filter(_contains("body", text) | _contains("note", text)).annotate(
         place=Window(RowNumber(), partition_by=F("template"), order_by=F("number").desc()),
         count=Window(Count("pk"), partition_by=F("template")),
     )
-    newest = found.filter(place__lte=HITS_OF_A_TEMPLATE).order_by("template__name", "-number")
+    newest = matching.filter(place__lte=HITS_OF_A_TEMPLATE).order_by("template__name", "-number")
     return list(newest.values_list("pk", "count")[: MAX_HITS + 1])
 
 
-def _holds(column: str, text: str) -> Q:
-    """Whether the column holds the text, whatever the case; % and _ mean themselves."""
+def _contains(column: str, text: str) -> Q:
+    """Return the condition that the column contains the text, ignoring case. % and _ have no special meaning."""
     if connection.vendor == "sqlite" and not text.isascii():
-        return Q(**{f"{column}__iregex": re.escape(text)})  # SQLite's LIKE knows the case of ASCII letters only
+        return Q(**{f"{column}__iregex": re.escape(text)})  # SQLite's LIKE ignores the case of ASCII letters only
     return Q(**{f"{column}__icontains": text})
 
 

@@ -1,4 +1,4 @@
-"""Templates, versions and drafts as pages show them."""
+"""Reads of templates, versions and drafts for pages."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +13,12 @@ from promptops.texts.numbers import whole_number
 
 
 def open_templates() -> QuerySet[Template]:
-    """Name and operation of all templates that are not archived, by operation, the default first."""
+    """Return name and operation of all templates that are not archived, by operation, the default first."""
     return Template.objects.filter(archived_at=None).only("name", "operation")
 
 
 def listed(user: User, *, archived: bool = False) -> list[Template]:
-    """Templates for the list page, each with `has_draft` (this person's) and `release`, which put its version live."""
+    """Return templates for the list page, with `has_draft` (by this person) and `release` (of the live version)."""
     drafts = set(Draft.objects.filter(user=user).values_list("template_id", flat=True))
     rows = list(
         Template.objects.filter(archived_at__isnull=not archived)
@@ -33,13 +33,13 @@ def listed(user: User, *, archived: bool = False) -> list[Template]:
 
 
 def history(template: Template) -> QuerySet[Version]:
-    """The template's versions, newest first, without their texts."""
+    """Return the template's versions, newest first, without their texts."""
     return template.versions.defer("body")
 
 
 @dataclass(frozen=True)
 class Text:
-    """One side of a comparison: `key` is what the address says (`live`, `draft` or a version's number)."""
+    """One side of a comparison. Its `key` in the address is `live`, `draft` or a version's number."""
 
     key: str
     label: str
@@ -47,18 +47,18 @@ class Text:
 
 
 def comparable(template: Template, user: User) -> list[tuple[str, str]]:
-    """Key and label of all that can be compared: what is live, this person's draft, every version."""
-    found = []
+    """Return key and label of the texts that can be compared: the live one, this person's draft, every version."""
+    texts = []
     if template.live_version:
-        found.append(("live", f"live (v{template.live_version.number})"))
+        texts.append(("live", f"live (v{template.live_version.number})"))
     if template.drafts.filter(user=user).exists():
-        found.append(("draft", "your draft"))
+        texts.append(("draft", "your draft"))
     versions = template.versions.values_list("pk", "number")
-    return found + [(str(number), _version_label(template, pk, number)) for pk, number in versions]
+    return texts + [(str(number), _version_label(template, pk, number)) for pk, number in versions]
 
 
 def text(template: Template, user: User, key: str) -> Text | None:
-    """One of them by its key; None when there is none."""
+    """Return the text with this key, or None if there is none."""
     if key == "draft":
         draft = template.drafts.filter(user=user).first()
         return Text(key, "your draft", draft.content) if draft else None
@@ -75,15 +75,20 @@ def _version_label(template: Template, pk: int, number: int) -> str:
 
 
 def discarded(template: Template, user: User) -> list[DiscardedDraft]:
-    """This person's discarded drafts, newest first, each with `begins`: where it departs from its base."""
+    """Return this person's discarded drafts, newest first, each with `begins`: the first words that are new."""
     rows = list(DiscardedDraft.objects.select_related("base").filter(template=template, user=user))
     for row in rows:
         row.begins = departure(row.body, row.base.body if row.base else "")  # type: ignore[attr-defined]
     return rows
 
 
+def discarded_count(template: Template, user: User) -> int:
+    """Return how many discarded drafts of the template this person has."""
+    return template.discarded_drafts.filter(user=user).count()
+
+
 def departure(text: str, base: str, characters: int = 120) -> str:
-    """Some words of a text from where it departs from another on; texts of one template all begin alike."""
+    """Return the first words of `text` that differ from `base`; the texts of one template often start alike."""
     shorter = min(len(text), len(base))
     same = next((at for at in range(shorter) if text[at] != base[at]), shorter)
     start = max(text.rfind(mark, 0, same) for mark in " \n") + 1
@@ -92,12 +97,12 @@ def departure(text: str, base: str, characters: int = 120) -> str:
 
 
 def next_number(template: Template) -> int:
-    """The number that the next version would get."""
+    """Return the number of the next version."""
     return (template.versions.aggregate(newest=Max("number"))["newest"] or 0) + 1
 
 
 def newest_release_of(version_ids: list[int | None]) -> dict[int, Release]:
-    """By version id: the newest release that made it live."""
+    """Return the newest release that made each version live, by version id."""
     releases = Release.objects.filter(
         version__in=[pk for pk in version_ids if pk],
         action__in=registry.version_releases(),

@@ -1,4 +1,4 @@
-"""Variables as pages show them."""
+"""Reads of variables for pages."""
 
 from dataclasses import dataclass
 
@@ -9,14 +9,14 @@ from promptops.prompts.models import Variable, Version
 
 @dataclass(frozen=True)
 class Row:
-    """A variable, and the live versions that use it."""
+    """A variable with the live versions that use it."""
 
     variable: Variable
     used_by: list[Version]
 
 
 def by_operation() -> list[tuple[str, list[Row]]]:
-    """All variables, for each operation by name."""
+    """Return all variables: for each operation, its variables by name."""
     rows: dict[str, list[Row]] = {name: [] for name in OPERATIONS}
     users = variable_users()
     for variable in Variable.objects.all():
@@ -25,10 +25,10 @@ def by_operation() -> list[tuple[str, list[Row]]]:
 
 
 def of(operation: str) -> list[Variable]:
-    """The operation's variables by name."""
+    """Return the operation's variables, sorted by name."""
     return list(Variable.objects.filter(operation=operation))
 
 
 def used_by(operation: str, name: str) -> list[Version]:
-    """The live versions that use the variable."""
+    """Return the live versions that use the variable."""
     return variable_users(operation).get((operation, name), [])

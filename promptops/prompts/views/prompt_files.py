@@ -1,4 +1,4 @@
-"""The whole set of templates as a zip archive: out, and in again through the review panel."""
+"""The pages that export all templates as a zip archive and import one, after the review panel."""
 
 import hashlib
 import io
@@ -25,14 +25,14 @@ NO_PLAN = sets.Plan([], [], [], [])
 
 @requires(Permission.READ)
 def index(request: Request) -> HttpResponse:
-    """Export for everybody, import for those who may change what is live."""
+    """Show the export, and the import to people who may change what is live."""
     return render(request, "prompts/files.html")
 
 
 @requires(Permission.READ)
 @require_POST
 def export(request: Request) -> HttpResponse:
-    """The set as it is live, as a zip archive; with `keep`, variables stay as they are edited."""
+    """Download all live templates as a zip archive; with `keep`, variables are not filled in."""
     try:
         files = sets.export_files(by=actor(request), keep_variables="keep" in request.POST)
     except Refused as refused:
@@ -41,7 +41,9 @@ def export(request: Request) -> HttpResponse:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in files.items():
-            archive.writestr(zipfile.ZipInfo(name), text, zipfile.ZIP_DEFLATED)  # the same texts make the same archive
+            archive.writestr(
+                zipfile.ZipInfo(name), text, zipfile.ZIP_DEFLATED
+            )  # without a time: the same texts make the same archive
     response = HttpResponse(buffer.getvalue(), content_type="application/zip")
     response["Content-Disposition"] = 'attachment; filename="prompts.zip"'
     return response
@@ -51,7 +53,7 @@ def export(request: Request) -> HttpResponse:
 @requires(Permission.RELEASE)
 @require_POST
 def import_(request: Request) -> HttpResponse:
-    """What the archive would change, then the import. The archive is sent both times and must be the same."""
+    """Show what the archive would change, then import it. It is sent both times and must be the same archive."""
     archive = request.FILES.get("archive")
     if archive is None:
         return _panel(request, problems=["Choose a zip archive first."])
@@ -70,8 +72,8 @@ def import_(request: Request) -> HttpResponse:
     except Refused as refused:
         return _panel(request, problems=[str(refused)])
     count = len(plan.changes)
-    told = f"{count} template{' is' if count == 1 else 's are'} imported and live."
-    return review.done(request, reverse("prompts"), f"{told} To undo, make the versions before live again.")
+    message = f"{count} template{' is' if count == 1 else 's are'} imported and live."
+    return review.done(request, reverse("prompts"), f"{message} To undo, roll back to the earlier versions.")
 
 
 LABELS = {
@@ -83,12 +85,12 @@ LABELS = {
 
 
 def _changes(planned: sets.Planned) -> list[Change]:
-    """All that changes but the text, in words; of a new template what is not empty."""
-    wanted = [change for change in planned.changes if planned.template or change[2] not in (None, "", False)]
-    return [Change(LABELS[key], _told(key, before), _told(key, after)) for key, before, after in wanted]
+    """Return every change except that of the text, in words; for a new template the values that are not empty."""
+    shown = [change for change in planned.changes if planned.template or change[2] not in (None, "", False)]
+    return [Change(LABELS[key], _words(key, before), _words(key, after)) for key, before, after in shown]
 
 
-def _told(key: str, value: object) -> str:
+def _words(key: str, value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     empty = UNSET if key in SETTINGS else "none"
@@ -109,7 +111,7 @@ def _panel(
         plan=plan,
         plans=[(planned, _changes(planned)) for planned in plan.changes],
         digest=digest,
-        problems=problems or (["No changes to import: the files say what is here."] if nothing else []),
+        problems=problems or (["No changes to import: the files match what is live."] if nothing else []),
         without_note=bool(problems) or nothing,
-        affected="Nothing was changed." if problems or nothing else review.AFFECTED,
+        affected="Nothing has changed." if problems or nothing else review.AFFECTED,
     )

@@ -1,4 +1,4 @@
-"""Variables of system prompts: what `{{ name }}` stands for, for each operation."""
+"""The pages of variables: the list, and declaring, changing and removing one, each a `ReviewedChange`."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +26,7 @@ from promptops.web.seen import changed
 
 @dataclass
 class DeclareVariable(ReviewedChange):
-    """A new variable of an operation."""
+    """Declaring a variable of an operation."""
 
     wanted: dict[str, Any]
     form_id = "variable-form"
@@ -63,12 +63,12 @@ class DeclareVariable(ReviewedChange):
 
     def result(self) -> str:
         name = self.wanted["name"]
-        return f"{name} is declared: write {{{{ {name} }}}} where it is to stand."
+        return f"{name} is declared. Write {{{{ {name} }}}} in a prompt to use it."
 
 
 @dataclass
 class ChangeVariable(ReviewedChange):
-    """Another value or description of a variable."""
+    """Changing the value or description of a variable."""
 
     variable: Variable
     wanted: dict[str, Any]
@@ -96,7 +96,7 @@ class ChangeVariable(ReviewedChange):
 
     def changes(self) -> list[Change]:
         before, after = self.variable.description, self.wanted["description"]
-        return [Change("What it is for", before or "–", after or "–")] if before != after else []
+        return [Change("Description", before or "–", after or "–")] if before != after else []
 
     def texts(self) -> tuple[str | None, str | None]:
         return self.variable.value, self.wanted["value"]
@@ -109,11 +109,11 @@ class ChangeVariable(ReviewedChange):
         variable = self.variable
         if self.is_stale:
             return (
-                f"Someone changed {variable.name} meanwhile. What you typed is kept; below it is compared with what is "
-                "there now. Save it to replace theirs, or reload the page to drop yours."
+                f"Someone else changed {variable.name} in the meantime. Your text is kept, and compared below with the "
+                "value that is live now. Save to replace that value, or reload the page to discard your text."
             )
         if (variable.value, variable.description) == (self.wanted["value"], self.wanted["description"]):
-            return f"No changes to save: {variable.name} is as it was."
+            return f"No changes to save: {variable.name} already has this value and description."
         return ""
 
     def apply(self, *, by: Actor, note: str) -> None:
@@ -127,12 +127,12 @@ class ChangeVariable(ReviewedChange):
         return f"{self.variable.name} is changed."
 
     def undo(self) -> str:
-        return "To undo, put the old value back; the audit has it."
+        return "To undo, enter the old value again; you find it in the audit."
 
 
 @dataclass
 class RemoveVariable(ReviewedChange):
-    """A variable that no live text uses is removed."""
+    """Removing a variable that no live text uses."""
 
     variable: Variable
     expected: str
@@ -153,7 +153,7 @@ class RemoveVariable(ReviewedChange):
 
     @property
     def affected(self) -> str:
-        return "No live text uses it. Drafts and older versions that do cannot go live without it."
+        return "No live text uses this variable. Drafts and older versions that use it can no longer be published."
 
     def texts(self) -> tuple[str | None, str | None]:
         return self.variable.value, ""
@@ -173,12 +173,12 @@ class RemoveVariable(ReviewedChange):
         return f"{self.variable.name} is removed."
 
     def undo(self) -> str:
-        return "To undo, declare it again; the audit has its value."
+        return "To undo, declare it again; you find its value in the audit."
 
 
 @requires(Permission.READ)
 def index(request: Request) -> HttpResponse:
-    """All variables by operation, with the live texts that use them."""
+    """Show all variables by operation, with the live texts that use them."""
     page = "prompts/variables/_list.html" if request.htmx else "prompts/variables/index.html"
     return render(request, page, {"operations": queries.by_operation()})
 
@@ -196,10 +196,10 @@ def new(request: Request) -> HttpResponse:
 
 @requires(Permission.RELEASE)
 def edit(request: Request, pk: int) -> HttpResponse:
-    """Change a variable's value or description; the page also has the way to remove it."""
+    """Change a variable's value or description. The page also has the button that removes it."""
     if "seen" in request.GET:
-        found = Variable.objects.filter(pk=pk).first()
-        return changed(request, found.name if found else "this variable", found.changed_revision if found else None)
+        newest = Variable.objects.filter(pk=pk).first()
+        return changed(request, newest.name if newest else "this variable", newest.changed_revision if newest else None)
     variable = get_object_or_404(Variable, pk=pk)
     if request.method != "POST":
         return render(request, "prompts/variables/edit.html", _context(variable, VariableForm.of(variable)))
@@ -227,7 +227,7 @@ def _context(variable: Variable, form: VariableForm) -> dict[str, Any]:
 
 
 def _invalid(request: Request, form: VariableForm, variable: Variable | None = None) -> HttpResponse:
-    """The form with its errors; over an open panel, the errors in the panel."""
+    """Show the form with its errors; while the panel is open, show the errors in the panel."""
     if request.htmx and review.confirmed(request):
         error = " ".join(str(message) for messages in form.errors.values() for message in messages)
         return review.panel(request, title="Not saved", confirm="Try again", form_id="variable-form", error=error)
@@ -242,5 +242,5 @@ def _invalid(request: Request, form: VariableForm, variable: Variable | None = N
 def _affected(operation: str, name: str) -> str:
     used = ", ".join(str(version) for version in queries.used_by(operation, name))
     if not used:
-        return f"No live text of {operation} uses it, so no run is affected."
-    return f"Filled into {used}. {review.AFFECTED}"
+        return f"No live text of {operation} uses this variable, so no run is affected."
+    return f"Used by {used}. {review.AFFECTED}"

@@ -1,0 +1,149 @@
+"""The editor's page and what it refreshes by itself: its state, the checked text, sample inputs and presence.
+
+Saving the text is in `drafts`, publishing it in `publishing`.
+"""
+
+from typing import Any
+from uuid import uuid4
+
+from django.core.exceptions import ValidationError
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_POST
+
+from promptops.engine.variables import Piece, filled_bytes, pieces
+from promptops.ledger.errors import Refused
+from promptops.live import snapshots as live
+from promptops.people.enums import Permission
+from promptops.platform.text import MAX_BODY_BYTES
+from promptops.prompts import queries
+from promptops.prompts.actions import samples as sample_actions
+from promptops.prompts.checks import failures, run_checks
+from promptops.prompts.forms import ContentForm
+from promptops.prompts.models import Template
+from promptops.prompts.views.lookup import template_or_404
+from promptops.prompts.views.saving import invalid_form, plain_refusal
+from promptops.runs.queries import providers as provider_queries
+from promptops.texts.numbers import estimate_tokens, whole_number
+from promptops.web import review as reviews
+from promptops.web.access import actor, requires
+from promptops.web.request import Request
+
+
+@requires(Permission.READ)
+def edit(request: Request, name: str) -> HttpResponse:
+    """Show the editor beside "Try it"; to people who may not edit, the live text without any controls."""
+    template = template_or_404(name)
+    draft = template.drafts.select_related("base").filter(user=request.user).first()
+    discarded = queries.templates.discarded_count(template, request.user)
+    if request.htmx:
+        # The label of the publish button has the next number, which changes with what is live.
+        state = _state(template, whole_number(request.GET.get("base")))
+        state |= {"draft": draft, "discarded": discarded, "oob": True}
+        return render(request, "prompts/_state.html", state)
+    source = draft or template.live_version
+    base = draft.base if draft else template.live_version
+    initial = {**source.content, "base": base.pk if base else None} if source else {}
+    initial |= {"page": uuid4().hex, "seen": draft.state if draft else ""}
+    snapshot = live.current()
+    return render(
+        request,
+        "prompts/edit.html",
+        _state(template, base.pk if base else None)
+        | {
+            "form": ContentForm(initial=initial, defaults=snapshot.settings, keep=f"draft-{template.name}"),
+            "draft": draft,
+            "discarded": discarded,
+            "tokens": estimate_tokens(source.body if source else ""),
+            "versions": list(queries.templates.history(template)),
+            "providers": provider_queries.listed(),
+            "company": queries.presence.at(template, request.user),
+            "published": _published(request, template),
+            "samples": queries.samples.of(template.operation),
+        }
+        | checked_text(template, source.body if source else None),
+    )
+
+
+@requires(Permission.EDIT)
+@require_POST
+def check(request: Request, name: str) -> HttpResponse:
+    """Check and fill in the editor's text again, after a variable changed."""
+    template = template_or_404(name)
+    form = ContentForm(request.POST)
+    if not form.is_valid():
+        return invalid_form(form)
+    return render(request, "prompts/_checked.html", {"template": template} | checked_text(template, form.content.body))
+
+
+@requires(Permission.EDIT)
+def samples(request: Request, name: str) -> HttpResponse:
+    """Show the menu of sample inputs; with POST, pin the input of "Try it" or unpin the sample that `unpin` names."""
+    template = template_or_404(name)
+    message = ""
+    if request.method == "POST":
+        try:
+            if "unpin" in request.POST:
+                sample = whole_number(request.POST["unpin"]) or 0
+                sample_actions.unpin(template.operation, sample, by=actor(request))
+                message = "The input is unpinned."
+            else:
+                sample_actions.pin(template.operation, request.POST.get("input", ""), by=actor(request))
+                message = f"Pinned. Smoke runs of {template.operation} now use this input."
+        except (Refused, ValidationError) as error:
+            return plain_refusal(reviews.sentence(error))
+    context = {"template": template, "samples": queries.samples.of(template.operation), "said": message}
+    return render(request, "runs/_samples.html", context)
+
+
+@requires(Permission.READ)
+def presence(request: Request, name: str) -> HttpResponse:
+    """Show the other people who have the editor open."""
+    template = template_or_404(name)
+    context = {"template": template, "company": queries.presence.at(template, request.user)}
+    return render(request, "prompts/_presence.html", context)
+
+
+def checked_text(template: Template, body: str | None) -> dict[str, Any]:
+    """Return the context of a checked text (None: no text): variables, failed checks, the filled-in text."""
+    variables = queries.variables.of(template.operation)
+    values = {variable.name: variable.value for variable in variables}
+    parts = list(pieces(body or ""))
+    # Long values can make a short text huge. A text that is too long is not shown filled in; its failed check is.
+    if filled_bytes(body or "", values) > MAX_BODY_BYTES:
+        parts = []
+    return {
+        "variables": variables,
+        "findings": failures(run_checks(body, values)) if body is not None else [],
+        "filled": [_filled(piece, values) for piece in parts] if any(piece.kind != "plain" for piece in parts) else [],
+    }
+
+
+def _filled(piece: Piece, values: dict[str, str]) -> dict[str, str]:
+    """Return a piece of the filled-in text, with its state: `known`, `unknown`, `stray` or ""."""
+    state = {"variable": "known" if piece.name in values else "unknown", "stray": "stray"}.get(piece.kind, "")
+    return {"text": piece.filled(values), "state": state, "name": piece.name}
+
+
+def _state(template: Template, base: int | None) -> dict[str, Any]:
+    """Return what is live, as a text that started from the version `base` sees it."""
+    current = template.live_version
+    return {
+        "template": template,
+        "live": current,
+        "release": queries.templates.newest_release_of([current.pk]).get(current.pk) if current else None,
+        "base": base,
+        "outdated": (current.pk if current else None) != base,
+        "next_number": queries.templates.next_number(template),
+        "tab": "edit",
+    }
+
+
+def _published(request: Request, template: Template) -> dict[str, Any] | None:
+    """Return the release that led to this page, with the version that it replaced, for the undo button."""
+    release = template.releases.select_related("version", "replaced").first()
+    if release is None or release.version is None or template.live_version_id != release.version_id:
+        return None
+    if request.GET.get("published") != str(release.version.number):
+        return None
+    return {"version": release.version, "replaced": release.replaced, "revision": release.revision}

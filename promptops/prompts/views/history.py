@@ -1,0 +1,107 @@
+"""The versions of a template: the list, one version, comparing two, rolling back to one, editing from one."""
+
+from django.http import Http404, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_POST
+
+from promptops.people.enums import Permission
+from promptops.prompts import queries
+from promptops.prompts.actions import templates as actions
+from promptops.prompts.changes import RollBackVersion, setting_changes, settings_of
+from promptops.prompts.content import Content
+from promptops.prompts.views.lookup import template_or_404, version_or_404
+from promptops.prompts.views.saving import undo_address
+from promptops.texts import diffs
+from promptops.texts.numbers import estimate_tokens, whole_number
+from promptops.web import review as reviews
+from promptops.web.access import requires
+from promptops.web.request import Request
+
+
+@requires(Permission.READ)
+def history(request: Request, name: str) -> HttpResponse:
+    """Show all versions, newest first; a person can choose any two and compare them."""
+    template = template_or_404(name)
+    page = "prompts/_history.html" if request.htmx else "prompts/history.html"
+    context = {"template": template, "versions": list(queries.templates.history(template)), "tab": "history"}
+    return render(request, page, context)
+
+
+@requires(Permission.READ)
+def version(request: Request, name: str, number: int) -> HttpResponse:
+    """Show one version: text, settings, note, hash, releases."""
+    template = template_or_404(name)
+    shown = version_or_404(template, number)
+    context = {
+        "template": template,
+        "version": shown,
+        "tokens": estimate_tokens(shown.body),
+        "previous": template.versions.filter(number__lt=number).first(),
+        "releases": list(shown.releases.select_related("comparison").defer("configuration", "evidence")[:20]),
+        "tab": "history",
+    }
+    return render(request, "prompts/version.html", context)
+
+
+@requires(Permission.READ)
+def diff(request: Request, name: str) -> HttpResponse:
+    """Compare `?a=` with `?b=`, each `live`, `draft` (the person's own) or a version's number.
+
+    `?view=` is `side` or `inline`. Without it the page is side by side on a wide screen.
+    """
+    template = template_or_404(name)
+    usual = "live" if template.live_version else "draft"
+    a, b = (queries.templates.text(template, request.user, request.GET.get(side) or usual) for side in ("a", "b"))
+    if a is None or b is None:
+        raise Http404
+    view = request.GET.get("view")
+    lines = diffs.diff_lines(a.content["body"], b.content["body"])
+    context = {
+        "template": template,
+        "texts": queries.templates.comparable(template, request.user),
+        "a": a,
+        "b": b,
+        "settings": settings_of(a.content, b.content),
+        "rows": diffs.fold(lines),
+        "summary": diffs.summary(lines),
+        "view": {"inline": "", "side": "side"}.get(view or "", "auto"),
+        "tab": "history",
+    }
+    return render(request, "prompts/diff.html", context)
+
+
+@requires(Permission.RELEASE)
+@require_POST
+def roll_back(request: Request, name: str, number: int) -> HttpResponse:
+    """Roll back to an older version, after the review panel."""
+    template = template_or_404(name)
+    expected = whole_number(request.POST.get("expected"))
+    return reviews.run(request, RollBackVersion(template, version_or_404(template, number), expected))
+
+
+@requires(Permission.EDIT)
+@require_POST
+def edit_from(request: Request, name: str, number: int) -> HttpResponse:
+    """Put a version's text into the editor, as a draft that starts from the live version."""
+    template = template_or_404(name)
+    source = version_or_404(template, number)
+    current = template.live_version
+    draft = template.drafts.filter(user=request.user).first()
+    if draft and draft.content != source.content and not reviews.confirmed(request):
+        return reviews.panel(
+            request,
+            title=f"Replace your draft with v{number}?",
+            confirm=f"Replace my draft with v{number}",
+            form_id="edit-from",
+            changes=setting_changes(draft.content, source.content),
+            old=draft.body,
+            new=source.body,
+            affected="Your draft moves to your discarded drafts; you can restore it. What is live stays as it is.",
+            danger=True,
+            without_note=True,
+        )
+    discarded = actions.discard_draft(template, user=request.user)
+    actions.save_draft(template, Content(**source.content), user=request.user, base=current.pk if current else None)
+    message = f"The editor has the text of v{number}. Change it or publish it."
+    return reviews.done(request, reverse("template", args=[name]), message, undo=undo_address(discarded, template))

@@ -1,0 +1,74 @@
+"""Publishing from the editor, and the notice that another version went live."""
+
+import re
+
+import pytest
+from django.urls import reverse
+
+from promptops.prompts.models import Draft, Template, Version
+from tests.prompts.pages import form, text_of
+
+pytestmark = pytest.mark.django_db
+
+
+def test_publishing_takes_one_review_panel(enhance, client_for, releaser):
+    client = client_for(releaser, htmx=True)
+    panel = client.post(reverse("template_review", args=["enhance"]), form(enhance, "First line.\nOther line."))
+    assert panel.status_code == 200
+    page = panel.content.decode()
+    assert "Publish v2</button>" in page
+    assert re.search(r"<ins>.*Other.*</ins>", page)
+    assert re.search(r"<del>.*Second.*</del>", page)
+    done = client.post(
+        reverse("template_publish", args=["enhance"]), form(enhance, "First line.\nOther line.", note="why <i>")
+    )
+    assert done["HX-Redirect"] == "/prompts/enhance/?published=2"
+    page = client_for(releaser).get("/prompts/enhance/?published=2").content.decode()
+    assert "Undo: roll back to v1" in page
+    version = Version.objects.get(number=2)
+    assert (version.note, version.author) == ("why <i>", releaser)
+    assert not Draft.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ("   ", "blank"),
+        ("a\ufffdb", "broken UTF-8"),
+        ("x" * 65537, "64 KiB"),
+        ("First line.\nSecond line.", "No changes"),
+    ],
+)
+def test_an_invalid_text_is_refused_with_the_reason(enhance, client_for, releaser, body, sentence):
+    client = client_for(releaser, htmx=True)
+    response = client.post(reverse("template_publish", args=["enhance"]), form(enhance, body))
+    assert response.status_code == 409
+    assert sentence in response.content.decode()
+    assert Version.objects.count() == 1
+
+
+def test_publishing_from_an_outdated_base_shows_both_texts_and_saves_yours(enhance, publish, client_for, releaser):
+    mine = form(enhance, "My own text.")
+    theirs = publish("enhance", "Their faster text.", note="hotfix")
+    client = client_for(releaser, htmx=True)
+    for name in ("template_review", "template_publish"):
+        response = client.post(reverse(name, args=["enhance"]), mine)
+        assert response.status_code == 409
+        page = response.content.decode()
+        assert "v2 was published while you were editing" in page
+        assert "Their faster text." in page
+        assert "My own text." in page
+    assert Draft.objects.get(user=releaser).body == "My own text."
+    assert Template.objects.get().live_version == theirs
+    over = client.post(reverse("template_review", args=["enhance"]), mine | {"base": theirs.pk})
+    assert "Publish v3</button>" in over.content.decode()
+    assert f'id="id_base" value="{theirs.pk}" hx-swap-oob="true"' in over.content.decode()
+
+
+def test_the_state_shows_that_somebody_else_published(enhance, publish, client_for, editor):
+    base = enhance.live_version_id
+    publish("enhance", "Newer", note="quick fix")
+    fragment = client_for(editor, htmx=True).get(reverse("template", args=["enhance"]), {"base": base})
+    assert "Ada Administrator published v2 while you were editing" in text_of(fragment)
+    assert "quick fix" in text_of(fragment)
+    assert "<textarea" not in fragment.content.decode()
