@@ -1,4 +1,4 @@
-// Variables in the prompt editor: buttons that insert one, and a list that offers them while one is typed.
+// Variables in the prompt editor: buttons that insert one, and a list of them while one is typed.
 
 import { $, $$, on } from "./dom.js";
 import { dispatchInput } from "./forms.js";
@@ -6,7 +6,7 @@ import { listIndex } from "./keys.js";
 import { announce } from "./toasts.js";
 import { matching, variableAtCaret, written } from "./variables.js";
 
-const MOST_OFFERED = 8; // the list does not scroll; typing on narrows it
+const MOST_OFFERED = 8; // the list does not scroll; more letters narrow it
 const ARIA = ["aria-controls", "aria-autocomplete", "aria-activedescendant"];
 
 let completion = null; // while it is open: {field, box, list, start, end}
@@ -23,7 +23,7 @@ function insert(field, name, start, end) {
   dispatchInput(field);
 }
 
-/** Offer variables where one is being typed before the caret. */
+/** Offer variables if one is being typed before the caret. */
 function complete(field) {
   close();
   const caret = field.selectionStart;
@@ -50,7 +50,7 @@ function listOf(offered) {
   list.append(...offered.slice(0, MOST_OFFERED).map(optionOf));
   const more = document.createElement("p");
   more.className = "faint";
-  more.textContent = offered.length > MOST_OFFERED ? `${offered.length - MOST_OFFERED} more: type on` : "";
+  more.textContent = offered.length > MOST_OFFERED ? `${offered.length - MOST_OFFERED} more: keep typing` : "";
   box.append(list, more);
   return { box, list };
 }
@@ -74,7 +74,7 @@ function choose(option) {
   completion.field.setAttribute("aria-activedescendant", option.id);
 }
 
-/** Place the list under the caret, or over it where there is no room. A hidden copy of the text shows where that is. */
+/** Place the list under the caret, or above it if there is no room. A hidden copy of the text finds the caret. */
 function place() {
   const { field, box, start } = completion;
   const look = getComputedStyle(field);
@@ -107,7 +107,7 @@ function take(option) {
   const { field, start, end } = completion;
   close();
   insert(field, option.dataset.name, start, end);
-  close(); // inserting was an input, too
+  close(); // inserting caused an input event
 }
 
 function onKey(event) {
@@ -120,7 +120,7 @@ function onKey(event) {
   else if (event.key === "Enter" || (event.key === "Tab" && !event.shiftKey)) take(options[index]);
   else if (event.key === "Escape") close();
   else {
-    if (/^(Arrow|Home|End|Page)/.test(event.key)) close(); // the caret goes elsewhere
+    if (/^(Arrow|Home|End|Page)/.test(event.key)) close(); // the caret moves away
     return;
   }
   event.preventDefault();

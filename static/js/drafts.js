@@ -1,4 +1,4 @@
-// Drafts: forms with data-autosave save while somebody types, show how they are saved, and try again after a failure.
+// Drafts: forms with data-autosave save while a person types, show their state, and retry after a failure.
 
 import { $, $$, on } from "./dom.js";
 import { forget, forgetForm, keep } from "./kept.js";
@@ -20,7 +20,7 @@ export function saveUnsaved() {
   for (const form of $$("form[data-autosave]")) if (isUnsaved(form)) saveNow(form);
 }
 
-/** Show how a form is saved; without a text it is saved, or there is nothing to save. */
+/** Show the save state of a form; no text means that it is saved or has no changes. */
 function showSave(form, state, text) {
   const places = [...$$("[data-save-state]", form), ...(form.id ? $$(`[data-save-state="#${form.id}"]`) : [])];
   for (const place of places) {
@@ -30,7 +30,7 @@ function showSave(form, state, text) {
   }
 }
 
-/** Send what a form holds in a request that outlives the page; return false where that cannot be relied on. */
+/** Send what a form holds in a request that outlives the page; return false if that is not reliable. */
 export function saveOnTheWay(form) {
   if (!form.matches("[data-autosave]") || saveOf(form).failed || !navigator.onLine) return false;
   const body = new URLSearchParams(new FormData(form)).toString();
@@ -45,12 +45,12 @@ function beforeSave(event) {
   if (!form) return;
   const save = saveOf(form);
   if (!isUnsaved(form)) {
-    // Nothing new: a field that is merely left needs no request, whose answer would replace what is being pressed.
+    // No changes: leaving a field needs no request, whose answer would replace the button that is being pressed.
     event.preventDefault();
     return showSave(form, "saved");
   }
   if (save.conflict && !form.elements.overwrite.value) {
-    // Saving again would replace the very buttons with which to choose.
+    // Another save would replace the buttons for the choice.
     event.preventDefault();
     return showSave(form, "failed", save.conflict);
   }
@@ -73,13 +73,13 @@ function afterSave(event) {
   if (retries) save.retry = setTimeout(saveNow, SAVE_AGAIN_MS, form);
 }
 
-/** Forget what the server has taken; keep what was typed after it was sent. */
+/** Forget the text that the server has saved; keep what was typed after it was sent. */
 function settleSave(form, save, parameters) {
   if (form.elements.overwrite) form.elements.overwrite.value = "";
   const hasMore = save.sent !== save.typed;
   for (const field of form.elements) {
     if (!field.dataset.keep) continue;
-    // What the server would show now; only text that was typed on top of it is worth restoring.
+    // The text that the server shows now; only text that was typed on top of it is worth restoring.
     field.defaultValue = parameters[field.name];
     forget(field);
     if (hasMore) keep(field);
@@ -90,7 +90,7 @@ function settleSave(form, save, parameters) {
   showSave(form, "saved");
 }
 
-/** Save over what somebody else has saved meanwhile. */
+/** Save this text over the one that was saved in another window. */
 function overwrite(event) {
   const form = $(event.target.closest("[data-overwrite]")?.dataset.overwrite ?? "#none");
   if (!form) return;
@@ -100,7 +100,7 @@ function overwrite(event) {
 }
 
 export function startDrafts() {
-  // A phone may end a page in the background without asking. A page that is left is hidden, too, after `pagehide`.
+  // A phone may end a page in the background. Leaving a page also hides it, after `pagehide`.
   let isLeft = false;
   window.addEventListener("pagehide", () => (isLeft = true));
   window.addEventListener("pageshow", () => (isLeft = false));

@@ -9,7 +9,7 @@ import { toast } from "./toasts.js";
 
 const KEPT = "[data-keep], form[data-guard] :is(textarea, input:not([type]), [type=text], [type=url], [type=number])";
 const BACK_OVER_CHANGE =
-  "What you typed here before is back, over what was changed here meanwhile. Look at it before you save.";
+  "Your unsaved text is restored, but this page has changed since you typed it. Check before you save.";
 
 const isKept = (field) => Boolean(field.name && field.matches?.(KEPT));
 
@@ -29,10 +29,10 @@ export const keptNamesOf = (form) => keptFieldsOf(form).map(nameFor);
 export const forget = (field) => remove(nameFor(field));
 export const forgetForm = (form) => keptFieldsOf(form).forEach(forget);
 
-/** Keep the text of a field, with what it was typed on top of. */
+/** Keep the text of a field, with the text that it was typed on top of. */
 export function keep(field) {
-  const { base, seen } = field.form?.elements ?? {}; // of an editor: what its text began from
-  const from = readJson(nameFor(field))?.from ?? field.defaultValue; // a refused form shows what was sent, not what is
+  const { base, seen } = field.form?.elements ?? {}; // of an editor: the version that its text is based on
+  const from = readJson(nameFor(field))?.from ?? field.defaultValue; // a refused form shows what was sent
   if (field.value === from) return forget(field);
   return writeJson(nameFor(field), { from, text: field.value, base: base?.value, seen: seen?.value });
 }
@@ -42,7 +42,7 @@ function putBack(field, kept) {
   dispatchInput(field);
 }
 
-/** Put kept text back into its fields, and say so for forms that do not save by themselves. */
+/** Restore kept text in its fields, and say so for forms that do not save by themselves. */
 export function restoreKept(root) {
   const restored = [];
   for (const field of keptFields(root)) {
@@ -51,7 +51,7 @@ export function restoreKept(root) {
     if (kept?.text === field.value) {
       if (notice && field.value === field.defaultValue) forget(field); // the server has it
     } else if (kept && notice && kept.from !== field.defaultValue) {
-      // It was typed on top of something else than the server shows by now: ask before putting it back.
+      // It was typed on top of another text than the server shows now: ask before restoring it.
       writeJson(otherNameFor(field), kept);
       forget(field);
     } else if (kept) {
@@ -67,7 +67,7 @@ function sayRestored(restored) {
   for (const { field } of restored) if (field.closest("details")) field.closest("details").open = true;
   const isOverChange = restored.some(({ isOver }) => isOver);
   if (isOverChange) toast(BACK_OVER_CHANGE, "warning");
-  else toast("What you typed here before is back. It is not saved yet.");
+  else toast("Your unsaved text is restored. It is not saved yet.");
 }
 
 function offerOther(field, notice) {
@@ -77,7 +77,7 @@ function offerOther(field, notice) {
   if (field.nodeName === "TEXTAREA") $("[data-kept-text]", notice).textContent = other.text;
 }
 
-/** Put the offered text back, or drop it. */
+/** Restore the offered text, or drop it. */
 function answerOffer(event) {
   const isWanted = Boolean(event.target.closest("[data-kept-back]"));
   if (!isWanted && !event.target.closest("[data-kept-drop]")) return;
@@ -88,21 +88,21 @@ function answerOffer(event) {
     if (!other) continue;
     remove(otherNameFor(field));
     if (!isWanted) continue;
-    // As if it were saved then and by that page: the server then shows and merges what came in between.
+    // As if the earlier page saved it now: the server then shows and merges the changes in between.
     form.elements.base.value = other.base;
     form.elements.seen.value = other.seen;
     form.elements.page.value = Math.random().toString(16).slice(2);
     putBack(field, other);
   }
   notice.hidden = true;
-  if (isWanted) document.body.dispatchEvent(new CustomEvent("live:revision")); // what is live, as seen from that base
+  if (isWanted) document.body.dispatchEvent(new CustomEvent("live:revision")); // shows what is live since that base
 }
 
 const currentNote = () => noteName(document.body.dataset.user, location.pathname, $("#review h2").textContent);
 
 export const forgetNote = () => remove(currentNote());
 
-/** Put the note back into a review panel that opens again for the same act. */
+/** Restore the note in a review panel that opens again for the same change. */
 export function restoreNote() {
   const field = $("#review-note");
   if (field && !field.value) field.value = read(currentNote()) ?? "";

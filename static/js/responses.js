@@ -1,13 +1,13 @@
-// Answers of the server to an XMLHttpRequest: taken, refused, signed out, and each failure as a sentence.
+// Answers of the server to an XMLHttpRequest: accepted, refused, signed out, and each failure as a sentence.
 
 import { signInPage } from "./dom.js";
 
 const REASONS = {
-  0: "The server could not be reached. What you typed is still here.",
-  403: "You may not do this, or your sign-in has changed. Reload the page to see what you may do.",
-  404: "That does not exist any more. Reload the page to see what does.",
+  0: "The server could not be reached. Your text is still here.",
+  403: "You can't do this, or you have signed in again in another tab. Reload the page and try again.",
+  404: "That no longer exists. Reload the page to see the current state.",
   413: "That is too long for the server. Shorten it and try again.",
-  429: "That was too often. Wait a moment and try again.",
+  429: "Too many requests. Wait a moment and try again.",
 };
 
 export const redirect = (xhr) => xhr.getResponseHeader("HX-Redirect") ?? "";
@@ -19,7 +19,7 @@ export function failureReason(xhr) {
   const isPlain = (xhr.getResponseHeader("Content-Type") ?? "").startsWith("text/plain");
   const sentence = isPlain && xhr.responseText.trim();
   if (sentence && sentence.length <= 300) return sentence;
-  const unknown = `The server could not do this (error ${xhr.status}). What you typed is still here; try again.`;
+  const unknown = `The server could not do this (error ${xhr.status}). Your text is still here; try again.`;
   return REASONS[xhr.status] ?? unknown;
 }
 
@@ -28,11 +28,11 @@ const failure = (text, more) => ({ text: `Not saved: ${text}`, isConflict: false
 /** Return why a draft was not saved, as {text, isConflict, retries}. */
 export function saveFailure(xhr) {
   const { status } = xhr;
-  if (loginExpired(xhr)) return failure("you are signed out. What you typed is kept for when you are back.");
+  if (loginExpired(xhr)) return failure("you have been signed out. Your text is kept. Sign in again.");
   if (status === 409 || status === 422) {
     return failure(xhr.getResponseHeader("X-Reason") ?? "see the message on this page", { isConflict: status === 409 });
   }
   if (status !== 0 && status < 500 && status !== 429) return failure(failureReason(xhr));
   const why = status === 0 ? "the server could not be reached" : `the server had an error (${status})`;
-  return failure(`${why}. What you typed is still here; trying again.`, { retries: true });
+  return failure(`${why}. Your text is still here; retrying.`, { retries: true });
 }

@@ -1,4 +1,4 @@
-// Which forms hold text that no server has.
+// The forms that hold text that the server does not have.
 
 import { on } from "./dom.js";
 

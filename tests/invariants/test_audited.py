@@ -720,9 +720,9 @@ ALLOWED = {
     "apps.py: cursor.execute",  # sets limits of the session
     "management/commands/_start.py: cursor.execute",  # takes the lock of the start
     "web/health.py: cursor.execute",  # takes the lock for writing, and gives it back
-    "apps.py: single.objects.using(using).get_or_create",
+    "apps.py: model.objects.using(using).get_or_create",
     "apps.py: versions.get_or_create",
-    "apps.py: there['SafetySettings'].objects.using(using).get_or_create",
+    "apps.py: models['SafetySettings'].objects.using(using).get_or_create",
     "ledger/models/audit.py: super().save",
     "ledger/models/audit_triggers.py: cursor.execute",
     "prompts/models/templates.py: super().save",
