@@ -1,4 +1,4 @@
-"""The Django app."""
+"""The Django app: it imports what registers itself, and creates the rows of tables that hold exactly one."""
 
 from importlib import import_module
 from pathlib import Path
@@ -14,7 +14,7 @@ from django.db.models import Max
 from django.db.models.signals import post_migrate, pre_migrate
 
 PACKAGE = Path(__file__).parent
-# What registers itself when it is imported: audited actions, parts of the live configuration, tasks, receivers, checks.
+# Modules that register something on import: audited actions, parts of the live configuration, tasks, checks.
 REGISTERING = ("audited", "following", "live_part", "live_variables", "signals", "system_checks")
 
 
@@ -54,7 +54,7 @@ def lift_statement_limit(using: str, **kwargs: Any) -> None:
 
 
 def restore_statement_limit(using: str, **kwargs: Any) -> None:
-    """Return to the limits that the connection began with."""
+    """Restore the limits that the connection began with."""
     _execute_on_postgresql(using, "RESET statement_timeout; RESET idle_in_transaction_session_timeout")
 
 
@@ -66,21 +66,21 @@ def _execute_on_postgresql(using: str, statements: str) -> None:
 
 
 def ensure_single_rows(using: str, apps: Apps = present_apps, **kwargs: Any) -> None:
-    """Some tables hold exactly one row, there from the first migration on (and again after a flush).
+    """Create the row of each table that holds exactly one, after the first migration and after a flush.
 
-    With them comes the safety model that ships; a newer one that an update brings waits to be chosen. `apps` are the
-    models as the migrations have left them, back to wherever.
+    Add the safety model that ships, too; a newer one that an update brings waits to be chosen. `apps` are the models
+    of the migration that has just run, which may be an old one.
     """
     from promptops.safety.guards import shipped_model
 
-    there: dict[str, Any] = {model.__name__: model for model in apps.get_models()}
+    models: dict[str, Any] = {model.__name__: model for model in apps.get_models()}
     for name in ("LiveConfiguration", "AuditHead"):
-        if single := there.get(name):
-            single.objects.using(using).get_or_create(pk=1)
-    if "SafetySettings" not in there:
+        if model := models.get(name):
+            model.objects.using(using).get_or_create(pk=1)
+    if "SafetySettings" not in models:
         return
-    versions = there["SafetyModelVersion"].objects.using(using)
+    versions = models["SafetyModelVersion"].objects.using(using)
     newest = versions.aggregate(newest=Max("number"))["newest"] or 0
-    sha256, described = shipped_model()
-    version, _ = versions.get_or_create(sha256=sha256, defaults=described | {"number": newest + 1})
-    there["SafetySettings"].objects.using(using).get_or_create(pk=1, defaults={"model": version})
+    sha256, fields = shipped_model()
+    version, _ = versions.get_or_create(sha256=sha256, defaults=fields | {"number": newest + 1})
+    models["SafetySettings"].objects.using(using).get_or_create(pk=1, defaults={"model": version})

@@ -1,4 +1,4 @@
-"""The ASGI application: pages and sockets in one process, and the task that follows releases made elsewhere."""
+"""The ASGI application: pages and sockets in one process, and the tasks that run in the background."""
 
 import os
 

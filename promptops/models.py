@@ -1,4 +1,4 @@
-"""The models of all features, for Django and migrations. Everybody else imports them from their feature."""
+"""The models of all features, for Django and migrations. All other code imports them from their feature."""
 
 from promptops.compare.models import Arm, Comparison, ComparisonInput, PromptSet, Trial, Vote
 from promptops.ledger.models import AuditEntry, AuditHead, ExportTally, LiveConfiguration, Release

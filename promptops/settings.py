@@ -1,6 +1,6 @@
 """The one settings module. Everything comes from the environment or from `.env`; docs/configuration.md lists it all.
 
-A value that cannot be used raises ImproperlyConfigured with one sentence, which manage.py prints without a traceback.
+An invalid value raises ImproperlyConfigured with one sentence, which manage.py prints without a traceback.
 """
 
 import logging
@@ -23,11 +23,11 @@ load_dotenv(BASE_DIR / ".env")
 
 
 LEAST_SECRET_KEY = 32
-"""Characters. Somebody who guesses the key can sign in as anybody."""
+"""Characters. A person who guesses the key can sign in as anybody."""
 
 
 def _flag(name: str) -> bool:
-    """True for 1, true, yes, on; False for unset, empty, 0, false, no, off; anything else is refused."""
+    """Return True for 1, true, yes, on; False for unset, empty, 0, false, no, off. Refuse anything else."""
     value = os.environ.get(name, "").strip().lower()
     if value in {"1", "true", "yes", "on"}:
         return True
@@ -50,8 +50,8 @@ def _list(name: str) -> list[str]:
 def _state_folder() -> Path:
     """Return the folder for the database and the secret key, made if it is missing, and open to its owner only.
 
-    Another owner's folder stays as it is (a volume that a group may write to), and so does one with the sticky bit,
-    such as /tmp, which others use as well. What PromptOps writes is open to its owner only in either case.
+    The mode of another owner's folder stays (a volume that a group may write to), and so does that of a folder with the
+    sticky bit, such as /tmp. Files that PromptOps writes are open to their owner only in either case.
     """
     os.umask(0o077)
     folder = Path(os.environ.get("VAR_DIR") or BASE_DIR / "var")
@@ -72,11 +72,11 @@ def _state_folder() -> Path:
 
 
 KEY_WAIT_SECONDS = 1.0
-"""How long an empty key file may be one that another process is writing, since both were started at once."""
+"""How long to wait while the key file is empty: another process, started at the same time, may be writing it."""
 
 
 def _secret_key(folder: Path) -> str:
-    """SECRET_KEY from the environment, else from the file `secret_key`, made (mode 0600) at the first start."""
+    """Return SECRET_KEY, or the content of the file `secret_key`, made (mode 0600) at the first start."""
     if chosen := os.environ.get("SECRET_KEY"):
         if len(chosen) < LEAST_SECRET_KEY:
             raise ImproperlyConfigured(
@@ -102,8 +102,8 @@ def _secret_key(folder: Path) -> str:
         key = ""
     if len(key) < LEAST_SECRET_KEY:
         raise ImproperlyConfigured(
-            f"The secret key in {path} is damaged or too short. Put the right file back from your backup; "
-            "if it is gone for good, delete the file and run `manage.py replace_secret_key`."
+            f"The secret key in {path} is damaged or too short. Restore the file from your backup; "
+            "if it is lost for good, delete the file and run `manage.py replace_secret_key`."
         )
     return key
 
@@ -188,7 +188,7 @@ TEMPLATES = [
 
 
 CONNECTION_SECONDS = 600
-# Requests that are worked on at once, each in a thread with a connection of its own (promptops.web.workers).
+# Requests in progress at once, each in a thread with a connection of its own (promptops.web.workers).
 DATABASE_THREADS = _number("DATABASE_THREADS", default=8, least=2, most=64)
 
 
@@ -197,15 +197,15 @@ def _database() -> dict[str, Any]:
     try:
         config: dict[str, Any] = dict(dj_database_url.parse(url))
     except (ValueError, KeyError) as error:
-        # Only the scheme is told: the rest of the address may hold a password.
+        # Only the scheme is shown: the rest of the address may hold a password.
         raise ImproperlyConfigured(
             f"DATABASE_URL starts with {url.split(':')[0]!r} and cannot be read; "
             "use sqlite:///path or postgresql://user:password@host:port/name."
         ) from error
     engine = config["ENGINE"].rsplit(".", 1)[-1]
     if engine == "sqlite3":
-        # WAL lets readers go on while one writes; IMMEDIATE takes the write lock at BEGIN, where waiting is possible,
-        # rather than at the first write, where SQLite refuses at once. FULL: a power cut takes no release back.
+        # WAL: readers need not wait for a writer. IMMEDIATE: take the write lock at BEGIN, where waiting is possible;
+        # at the first write SQLite would refuse at once. FULL: a power cut loses no release.
         config["OPTIONS"] = {
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,
@@ -215,7 +215,7 @@ def _database() -> dict[str, Any]:
         config["OPTIONS"] = _postgresql_options(config.get("OPTIONS", {}))
     else:
         raise ImproperlyConfigured(f"DATABASE_URL names {engine}; PromptOps runs on SQLite and PostgreSQL.")
-    # Each thread keeps its connection, and looks once a request whether it still works.
+    # Each thread keeps its connection, and checks once a request that it still works.
     config |= {"CONN_MAX_AGE": CONNECTION_SECONDS, "CONN_HEALTH_CHECKS": True}
     return config
 
@@ -223,7 +223,7 @@ def _database() -> dict[str, Any]:
 def _postgresql_options(options: dict[str, Any]) -> dict[str, Any]:
     """Return the connection's options with timeouts, so that a server that hangs or is cut off is noticed.
 
-    What DATABASE_URL itself says goes first. A statement's limit is sent at the start of a session, which PgBouncer
+    Options of DATABASE_URL go first. A statement's limit is sent at the start of a session, which PgBouncer
     refuses; DATABASE_STATEMENT_SECONDS=0 leaves it out.
     """
     timeouts = {
@@ -231,7 +231,7 @@ def _postgresql_options(options: dict[str, Any]) -> dict[str, Any]:
         "keepalives_idle": 30,  # seconds, then every 10 s; after three without an answer the connection is dead
         "keepalives_interval": 10,
         "keepalives_count": 3,
-        "tcp_user_timeout": 30_000,  # ms that what was sent may stay unconfirmed
+        "tcp_user_timeout": 30_000,  # ms that sent data may stay unconfirmed
     }
     options = timeouts | options
     if DATABASE_STATEMENT_SECONDS:
@@ -255,7 +255,7 @@ DATABASES = {"default": _database()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = _redis_url()
-# Pages are served by the layer in memory; with REDIS_URL the processes also tell each other (platform.events).
+# Pages use the layer in memory; with REDIS_URL the processes also send hints to each other (platform.events).
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 
 # People
@@ -282,7 +282,7 @@ AXES_USERNAME_CALLABLE = "promptops.web.access.username_key"
 AXES_DISABLE_ACCESS_LOG = True
 AXES_VERBOSE = False
 
-# What a browser may do
+# Limits of the browser
 CSRF_COOKIE_SAMESITE = "Lax"
 CSRF_FAILURE_VIEW = "promptops.site.views.errors.csrf_failure"
 CSRF_TRUSTED_ORIGINS = _list("CSRF_TRUSTED_ORIGINS")
@@ -332,19 +332,19 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
         "django": {"handlers": [], "level": "WARNING"},
-        # Anybody can send a wrong Host header. The line says what to do; where Django noticed it says nothing.
+        # Anybody can send a wrong Host header. The line says what to do; a traceback would not help.
         "django.security.DisallowedHost": {"filters": ["one_line"]},
-        # Who was refused what is in the audit; where the code noticed it helps nobody.
+        # The audit records refusals; a traceback would not help.
         "django.request": {"filters": ["warnings_one_line"]},
         "promptops": {"level": "INFO"},
-        # Twisted tells at INFO about every connection.
+        # Twisted logs every connection at INFO.
         "daphne": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
     },
 }
 
 SILENCED_SYSTEM_CHECKS = [
-    # User names are unique whatever their case, by a constraint that this check does not know.
+    # A constraint that this check does not know keeps user names unique in any case.
     "auth.W004",
     "security.W004",
     "security.W008",

@@ -1,4 +1,4 @@
-"""Every address: each feature lists its own. Each view says itself who may see it (promptops.web.access)."""
+"""All addresses: each feature lists its own, and each view declares who may see it (promptops.web.access)."""
 
 from django.urls import include, path, register_converter
 

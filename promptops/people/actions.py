@@ -1,4 +1,7 @@
-"""People: one-time links, roles, passwords, and the record of sign-ins."""
+"""The verbs about people: one-time links, roles, passwords, sessions, and the record of sign-ins.
+
+Pages and forms are in `views` and `forms`, the bound on hashing in `passwords`.
+"""
 
 import hashlib
 import secrets
@@ -18,7 +21,7 @@ from promptops.ledger import audit
 from promptops.ledger.audit import COMMAND_LINE, SOMEBODY, SYSTEM, Actor
 from promptops.ledger.errors import LastAdministrator, Refused, Stale
 from promptops.ledger.models import AuditEntry, LiveConfiguration
-from promptops.people import audited as _accounts_audit  # noqa: F401 -- declares the audited actions of this module
+from promptops.people import audited  # noqa: F401 -- declares the audited actions of this module
 from promptops.people.enums import LinkPurpose, Role
 from promptops.people.models import OneTimeLink, User, UserSession
 from promptops.platform import events
@@ -26,8 +29,9 @@ from promptops.platform import events
 UNKNOWN_NAME = "an unknown name"
 UNKNOWN_BROWSER = "Unknown browser"
 FAILURES_PER_ADDRESS = 50
-"""Failed sign-ins from one address, in the time of a lockout, after which no name is tried any more. Many people may
-share an address; five failures for one name lock that name well before (AXES_FAILURE_LIMIT)."""
+"""Failed sign-ins from one address, in the time of a lockout, after which it may try no other name.
+
+Many people may share an address. Five failures for one name lock that name well before (AXES_FAILURE_LIMIT)."""
 
 HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 JOINERS = {"\u200c", "\u200d"}  # parts of names in some scripts
@@ -35,7 +39,7 @@ JOINERS = {"\u200c", "\u200d"}  # parts of names in some scripts
 LINK_LIFETIME = timedelta(days=7)
 KNOWN_ADDRESS_LIFETIME = timedelta(days=30)
 SEEN_EVERY = timedelta(minutes=1)
-"""How exactly "last seen" is kept: at most one write a minute for each session."""
+"""The precision of "last seen": at most one write a minute for each session."""
 PASSWORD_LINK_LIFETIME = timedelta(hours=24)
 
 
@@ -47,7 +51,7 @@ class LinkUsed(Refused):
 
 
 def find_link(token: str, purpose: LinkPurpose) -> OneTimeLink:
-    """The usable link of this token; raises LinkUsed."""
+    """Return the usable link of this token. Raises LinkUsed."""
     link = OneTimeLink.objects.select_related("user").filter(token_sha256=_sha256(token), purpose=purpose).first()
     if link is None or not link.usable:
         raise LinkUsed
@@ -56,9 +60,9 @@ def find_link(token: str, purpose: LinkPurpose) -> OneTimeLink:
 
 @transaction.atomic
 def make_setup_link() -> str | None:
-    """The token of a fresh link that creates the first administrator, or None once there is one.
+    """Return the token of a new link that creates the first administrator, or None if there is an administrator.
 
-    Earlier set-up links die: each start prints its own.
+    Earlier set-up links are deleted: each start prints its own.
     """
     if _administrators().exists():
         return None
@@ -68,7 +72,7 @@ def make_setup_link() -> str | None:
 
 @transaction.atomic
 def invite(role: str, *, by: Actor) -> tuple[OneTimeLink, str]:
-    """A link that lets one person create an account with `role`, and its token, which is not kept."""
+    """Make a link for one account with `role`. Return it and its token, which is not stored."""
     link, token = _make_link(LinkPurpose.JOIN, Role(role), LINK_LIFETIME, created_by=by.user)
     audit.record("user.invited", by=by, object=link, object_name=f"link {link.pk}", after={"role": role})
     return link, token
@@ -76,9 +80,9 @@ def invite(role: str, *, by: Actor) -> tuple[OneTimeLink, str]:
 
 @transaction.atomic
 def withdraw_invitation(link: OneTimeLink, *, by: Actor) -> None:
-    """Make an unused invitation useless."""
+    """Withdraw an unused invitation: its link stops working. Raises Stale."""
     if not OneTimeLink.objects.filter(pk=link.pk, used_at=None).update(used_at=timezone.now()):
-        raise Stale("The link was used already.")
+        raise Stale("This link has already been used.")
     audit.record(
         "user.invitation_withdrawn", by=by, object=link, object_name=f"link {link.pk}", before={"role": link.role}
     )
@@ -86,7 +90,10 @@ def withdraw_invitation(link: OneTimeLink, *, by: Actor) -> None:
 
 @transaction.atomic
 def make_password_link(user: User, *, by: Actor) -> str:
-    """The token of a link with which `user` sets a new password; earlier ones die. Not for deactivated people."""
+    """Return the token of a new link with which `user` sets a new password. Earlier links are deleted.
+
+    Raises Refused for deactivated people.
+    """
     user = _locked(user)
     if not user.is_active:
         raise Refused(f"{user.name} is deactivated. Reactivate them first.")
@@ -97,7 +104,7 @@ def make_password_link(user: User, *, by: Actor) -> str:
 
 
 def join(link: OneTimeLink, *, username: str, name: str, password: str, address: str = "") -> User:
-    """Use a set-up or invitation link: create its account. Raises LinkUsed, or ValidationError for the fields."""
+    """Create the account of a set-up or invitation link. Raises LinkUsed, or ValidationError for the fields."""
     user = User(username=User.normalize_username(username), name=name, role=link.role)
     user.password = _hashed(password, user)
     return _join(link, user, address)
@@ -106,7 +113,7 @@ def join(link: OneTimeLink, *, username: str, name: str, password: str, address:
 @transaction.atomic
 def _join(link: OneTimeLink, user: User, address: str) -> User:
     _use(link)
-    # Locked, so that of two who choose the same name one is told.
+    # Locked, so that two people who choose the same name at once cannot both get it.
     LiveConfiguration.objects.select_for_update().get(pk=1)
     user.name = clean_name(user.name)
     user.full_clean()
@@ -121,7 +128,7 @@ def _join(link: OneTimeLink, user: User, address: str) -> User:
 
 
 def set_password_by_link(link: OneTimeLink, password: str, *, address: str = "") -> User:
-    """Use a password link. Raises LinkUsed, or ValidationError for the password."""
+    """Set the password of a password link's person. Raises LinkUsed, or ValidationError for the password."""
     if link.user is None:
         raise LinkUsed
     return _set_password_by_link(link, _hashed(password, link.user), address)
@@ -137,17 +144,17 @@ def _set_password_by_link(link: OneTimeLink, hashed: str, address: str) -> User:
 
 
 def change_password(user: User, password: str, *, address: str = "", session_key: str = "") -> User:
-    """Set a signed-in person's own new password (the form has checked the old one); all sessions but this one end."""
+    """Set a signed-in person's own new password and end their other sessions. The form has checked the old one."""
     return _set_password(user, _hashed(password, user), address=address, session_key=session_key)
 
 
 @transaction.atomic
 def change_role(user: User, role: str, *, by: Actor, note: str = "") -> User:
-    """Give a person another role; their open pages follow at once. Raises LastAdministrator."""
+    """Change a person's role; their open pages follow at once. Raises LastAdministrator."""
     user = _locked(user)
     before = user.role
     if before == role:
-        raise Refused(f"{user.name} is {Role(role).label.lower()} already.")
+        raise Refused(f"{user.name} already has the role {Role(role).label.lower()}.")
     if before == Role.ADMINISTRATOR:
         _check_not_last(user)
     user.role = Role(role)
@@ -161,10 +168,10 @@ def change_role(user: User, role: str, *, by: Actor, note: str = "") -> User:
 
 @transaction.atomic
 def deactivate(user: User, *, by: Actor, note: str = "") -> User:
-    """Shut a person out: sessions, sockets and links end. Raises LastAdministrator."""
+    """Deactivate a person: their sessions, sockets and links end. Raises LastAdministrator."""
     user = _locked(user)
     if not user.is_active:
-        raise Stale(f"{user.name} is deactivated already.")
+        raise Stale(f"{user.name} is already deactivated.")
     _check_not_last(user)
     user.is_active = False
     user.save(update_fields=["is_active"])
@@ -178,9 +185,9 @@ def deactivate(user: User, *, by: Actor, note: str = "") -> User:
 
 @transaction.atomic
 def reactivate(user: User, *, by: Actor, note: str = "") -> User:
-    """Let a deactivated person in again, with the role they had."""
+    """Reactivate a deactivated person with the role they had."""
     if not User.objects.filter(pk=user.pk, is_active=False).update(is_active=True):
-        raise Stale(f"{user.name} is active already.")
+        raise Stale(f"{user.name} is already active.")
     user.refresh_from_db()
     audit.record("user.reactivated", by=by, object=user, before={"active": False}, after={"active": True}, note=note)
     return user
@@ -188,7 +195,7 @@ def reactivate(user: User, *, by: Actor, note: str = "") -> User:
 
 @transaction.atomic
 def record_sign_in(user: User, *, address: str, session_key: str = "", browser: str = "") -> None:
-    """Note that a person signed in, and in which session."""
+    """Record that a person signed in, and in which session."""
     audit.record("user.signed_in", by=Actor.person(user, address), object=user)
     if session_key:
         remember_session(user, session_key, address=address, browser=browser)
@@ -196,20 +203,20 @@ def record_sign_in(user: User, *, address: str, session_key: str = "", browser: 
 
 @transaction.atomic
 def record_sign_out(user: User, *, address: str) -> None:
-    """Note that a person signed out."""
+    """Record that a person signed out."""
     audit.record("user.signed_out", by=Actor.person(user, address), object=user)
     events.broadcast_on_commit(events.USER_CHANGED, user.pk)
 
 
 def remember_session(user: User, session_key: str, *, address: str, browser: str) -> None:
-    """List this session, which Django has just made, among the person's."""
+    """List this session, which Django has just made, among the person's sessions."""
     UserSession.objects.update_or_create(
         session_id=session_key, defaults={"user": user, "address": address, "browser": browser or UNKNOWN_BROWSER}
     )
 
 
 def session_seen(session_key: str, *, address: str) -> None:
-    """Keep when and from where a session was last used; within a minute of the last time it does nothing."""
+    """Record when and from where a session was last used, at most once in SEEN_EVERY."""
     now = timezone.now()
     UserSession.objects.filter(session_id=session_key, seen_at__lt=now - SEEN_EVERY).update(
         seen_at=now, address=address
@@ -218,16 +225,16 @@ def session_seen(session_key: str, *, address: str) -> None:
 
 @transaction.atomic
 def end_session(session: UserSession, *, by: Actor) -> None:
-    """Sign one session out; its pages go to the sign-in page at once. Drafts stay. Raises Stale when it is over."""
+    """End one session: its pages go to the sign-in page at once. Drafts stay. Raises Stale if it has ended."""
     deleted, _ = Session.objects.filter(pk=session.session_id).delete()
     if not deleted:
-        raise Stale("That session is over already.")
+        raise Stale("This session has already ended.")
     _record_end(session, by)
 
 
 @transaction.atomic
 def end_sessions(user: User, *, by: Actor, session_key: str = "") -> int:
-    """Sign all sessions of a person out but the one of `session_key`, if given; how many there were."""
+    """End all sessions of a person except `session_key`, and return how many there were."""
     ended = list(user.sessions.select_for_update().exclude(session_id=session_key).select_related("user"))
     Session.objects.filter(pk__in=[session.session_id for session in ended]).delete()
     for session in ended:
@@ -237,13 +244,13 @@ def end_sessions(user: User, *, by: Actor, session_key: str = "") -> int:
 
 @transaction.atomic
 def record_failed_sign_in(username: str, *, address: str) -> None:
-    """Note a failed sign-in. A name that nobody has is not kept: people type passwords into the wrong field."""
+    """Record a failed sign-in. An unknown name is not stored: people type passwords into the wrong field."""
     _record_refusal("user.sign_in_failed", username, address)
 
 
 @transaction.atomic
 def record_lockout(username: str, *, address: str) -> None:
-    """Note that a name is locked for an address, once for as long as it is."""
+    """Record that a name is locked for an address, once for each lockout."""
     since = timezone.now() - settings.AXES_COOLOFF_TIME
     known = AuditEntry.objects.filter(action="user.locked_out", address=address, at__gt=since)
     if not known.filter(object_name=_known_name(username)).exists():
@@ -251,10 +258,10 @@ def record_lockout(username: str, *, address: str) -> None:
 
 
 def too_many_failures(username: str, address: str) -> bool:
-    """Whether so many sign-ins from this address failed lately, whatever the names, that no more are tried.
+    """Return whether too many sign-ins from this address have failed, for whatever names, to try another.
 
-    A person who has signed in from this address in the last 30 days may still try, so that a stranger behind the same
-    address does not shut out who works there; their own name has its own, lower limit.
+    A person who signed in from this address in the last 30 days may still try. So a stranger behind the same address
+    does not lock out the people who work there; their own names have their own, lower limit.
     """
     since = timezone.now() - settings.AXES_COOLOFF_TIME
     failed = AuditEntry.objects.filter(action="user.sign_in_failed", address=address, at__gt=since)
@@ -266,19 +273,19 @@ def too_many_failures(username: str, address: str) -> bool:
 
 
 def clean_name(name: str) -> str:
-    """A person's name as the audit can show it, or ValidationError.
+    """Return a person's name as the audit can show it, or raise ValidationError.
 
-    Refused: names without a letter or digit, with control or direction-changing characters, and names that another
-    person or the system itself goes by.
+    Refused: names without a letter or digit, names with control or direction-changing characters, and names of another
+    person or of the system.
     """
     name = " ".join(name.split())
     if not any(unicodedata.category(character)[0] in "LN" for character in name):
-        raise ValidationError({"name": "Give a name with at least one letter."})
+        raise ValidationError({"name": "Enter a name with at least one letter."})
     if any(unicodedata.category(character) in HIDDEN and character not in JOINERS for character in name):
-        raise ValidationError({"name": "The name holds a character that cannot be seen. Type it again."})
+        raise ValidationError({"name": "The name contains an invisible character. Type it again."})
     system = {actor.name.casefold() for actor in (COMMAND_LINE, SYSTEM, SOMEBODY)}
     if name.casefold() in system or User.objects.filter(name__iexact=name).exists():
-        raise ValidationError({"name": "That name is taken here. Add something, such as a second initial."})
+        raise ValidationError({"name": "That name is taken. Add something, such as a second initial."})
     return name
 
 
@@ -312,7 +319,7 @@ def _make_link(
 
 
 def _use(link: OneTimeLink) -> None:
-    """Use the link up; of two who try at once, one wins."""
+    """Mark the link as used. If two people try at once, one of them gets LinkUsed."""
     now = timezone.now()
     if not OneTimeLink.objects.filter(pk=link.pk, used_at=None, expires_at__gt=now).update(used_at=now):
         raise LinkUsed
@@ -321,7 +328,7 @@ def _use(link: OneTimeLink) -> None:
 
 
 def _withdraw_links_of(user: User) -> None:
-    """Who is no administrator any more must not come back by a link that they made before."""
+    """Delete the unused links that a person made: a former administrator must not come back with one."""
     OneTimeLink.objects.filter(created_by=user, used_at=None).delete()
 
 
@@ -336,15 +343,17 @@ def _record_end(session: UserSession, by: Actor) -> None:
 
 
 def _sessions_of(user: User, *, session_key: str = "") -> QuerySet[Session]:
-    """Django's sessions of a person, but for the one of `session_key`; deleting them takes ours along."""
+    """Return Django's sessions of a person except `session_key`; deleting them deletes ours too."""
     return Session.objects.filter(
         pk__in=UserSession.objects.filter(user=user).exclude(session_id=session_key).values("session_id")
     )
 
 
 def _hashed(password: str, user: User) -> str:
-    """Return the hash of a password that suits the person, else raise ValidationError. Not for use in a transaction:
-    the hash may wait for its turn, and SQLite's other writers would wait with it."""
+    """Return the hash of a password that suits the person, else raise ValidationError.
+
+    Do not call it in a transaction: the hash may wait for its turn, and SQLite's other writers would wait too.
+    """
     validate_password(password, user)
     return make_password(password)
 
@@ -365,7 +374,7 @@ def _administrators():  # type: ignore[no-untyped-def]
 
 
 def _locked(user: User) -> User:
-    """The user as they are now. All administrators are locked with them, so that two cannot remove each other."""
+    """Return the user's current row, locked with all administrators, so that two cannot remove each other."""
     list(_administrators().select_for_update().order_by("pk"))
     return User.objects.select_for_update().get(pk=user.pk)
 

@@ -1,4 +1,4 @@
-"""The audited actions of people: accounts, one-time links, sign-ins and sessions. Their verbs are in `accounts`."""
+"""The audited actions of people: accounts, one-time links, sign-ins and sessions. Their verbs are in `actions`."""
 
 from promptops.ledger import registry
 from promptops.ledger.registry import Action

@@ -1,6 +1,6 @@
-"""Names for browsers in the lists of sessions."""
+"""Names of browsers for the lists of sessions. Nothing else depends on the browser."""
 
-# The first that is found names it: nearly every browser also claims to be some of those below it.
+# The first match counts: nearly every browser also claims to be some of those below it.
 BROWSERS = [
     ("Edg", "Edge"),
     ("OPR/", "Opera"),
@@ -23,7 +23,7 @@ SYSTEMS = [
 
 
 def browser_name(user_agent: str) -> str:
-    """What to call a browser in a list, such as "Firefox on Linux"; "Unknown browser" when it says nothing known."""
+    """Return a browser's name for a list, such as "Firefox on Linux", or "Unknown browser"."""
     browser = next((name for mark, name in BROWSERS if mark in user_agent), "Unknown browser")
     system = next((name for mark, name in SYSTEMS if mark in user_agent), "")
     return f"{browser} on {system}" if system else browser

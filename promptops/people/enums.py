@@ -4,7 +4,7 @@ from django.db import models
 
 
 class Role(models.TextChoices):
-    """What a person may do; each role may do all that the ones before it may (see permissions.py)."""
+    """The role of a person. Each role may do everything that the roles before it may (see permissions.py)."""
 
     VIEWER = "viewer", "Viewer"
     EDITOR = "editor", "Editor"
@@ -13,7 +13,7 @@ class Role(models.TextChoices):
 
 
 class Permission(models.TextChoices):
-    """What a view or a socket message can ask for."""
+    """A permission that a view or a socket message can require."""
 
     READ = "read", "Read prompts, providers, comparisons, runs, safety, the timeline, the audit and settings"
     EDIT = (
@@ -28,7 +28,7 @@ class Permission(models.TextChoices):
 
 
 class LinkPurpose(models.TextChoices):
-    """What a one-time link is for."""
+    """The purpose of a one-time link."""
 
     SETUP = "setup", "create the first administrator"
     JOIN = "join", "create an account"

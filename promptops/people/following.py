@@ -1,4 +1,4 @@
-"""What a process takes over from other processes about people: pages of a person hear when a sign-in has changed."""
+"""Changes of people that other processes made: a person's open pages here hear when their sign-in has changed."""
 
 from django.contrib.sessions.backends.db import SessionStore
 
@@ -15,12 +15,12 @@ def people_changed(since: int) -> list[int]:
     return [int(pk) for pk in entries.values_list("object_id", flat=True).distinct().order_by()]
 
 
-async def _tell_pages(since: int, in_thread: polling.InThread) -> None:
+async def _notify_pages(since: int, in_thread: polling.InThread) -> None:
     for person in await in_thread(people_changed, since):
         await events.tell_pages(events.USER_CHANGED, person)
 
 
-polling.AFTER_ENTRIES.append(_tell_pages)
+polling.AFTER_ENTRIES.append(_notify_pages)
 
 
 @background.hourly

@@ -1,4 +1,4 @@
-"""Forms of signing in, of one-time links and of one's own password."""
+"""The forms of signing in, one-time links, roles and one's own password. `actions` validates names and passwords."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from promptops.people.models import canonical_username
 
 
 class SignInForm(AuthenticationForm):
-    """User name and password. What cannot be a user name is refused before a password is hashed, or a try counted."""
+    """User name and password. An invalid user name is refused before a password is hashed or a failure counted."""
 
     # Not Django's UsernameField, which turns other letters into ASCII ones (NFKC).
     username = forms.CharField(widget=forms.TextInput(attrs={"autofocus": True}))
@@ -25,7 +25,7 @@ class SignInForm(AuthenticationForm):
         return super().clean()
 
     error_messages = AuthenticationForm.error_messages | {
-        "invalid_login": "The user name and the password do not match. Check both and try again."
+        "invalid_login": "The user name or the password is wrong. Check both and try again."
     }
 
 
@@ -39,7 +39,7 @@ class PasswordForm(forms.Form):
         help_text="At least 10 characters.",
     )
     password_again = forms.CharField(
-        label="Password, once more",
+        label="Repeat the password",
         strip=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
     )
@@ -47,7 +47,7 @@ class PasswordForm(forms.Form):
     def clean_password_again(self) -> str:
         again = self.cleaned_data["password_again"]
         if again != self.cleaned_data.get("password"):
-            raise ValidationError("The two passwords differ. Type the same one twice.")
+            raise ValidationError("The two passwords differ. Type the same password twice.")
         return again
 
 
@@ -59,18 +59,18 @@ class JoinForm(PasswordForm):
         label="Your name",
         max_length=100,
         widget=forms.TextInput(attrs={"autocomplete": "name"}),
-        help_text="As colleagues see it beside what you change.",
+        help_text="Shown to colleagues next to your changes.",
     )
     username = forms.CharField(
         label="User name",
         max_length=60,
         widget=forms.TextInput(attrs={"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false"}),
-        help_text="Letters from a to z, digits and @ . + - _ only.",
+        help_text="a-z, 0-9 and @ . + - _",
     )
 
 
 class OwnPasswordForm(PasswordForm):
-    """One's own password: the present one first."""
+    """One's own new password, with the current one first."""
 
     field_order = ["present", "password", "password_again"]
     present = forms.CharField(
@@ -85,13 +85,13 @@ class OwnPasswordForm(PasswordForm):
 
     def clean_present(self) -> str:
         present = self.cleaned_data["present"]
-        # As at sign-in: failures are limited and recorded, so that an open page is no place to guess.
+        # Failures are limited and recorded as at sign-in, so that nobody can guess the password on an open page.
         if authenticate(self.request, username=self.request.user.username, password=present) is None:
             raise ValidationError("That is not your current password.")
         return present
 
 
 class RoleForm(forms.Form):
-    """A role for somebody."""
+    """A choice of role."""
 
     role = forms.ChoiceField(label="Role", choices=Role.choices, error_messages={"invalid_choice": "Choose a role."})

@@ -1,4 +1,4 @@
-"""People and the one-time links that let them in."""
+"""People, their sessions, and the one-time links with which they join or set a password."""
 
 import re
 from typing import Any
@@ -18,9 +18,9 @@ USERNAME = re.compile(r"[a-z0-9@.+_-]{1,60}")
 
 
 def canonical_username(typed: str) -> str:
-    """Return the one spelling under which a user name is looked up and counted, "" for what cannot be a user name.
+    """Return the one spelling under which a user name is looked up and counted, or "" if it is invalid.
 
-    Capital ASCII letters become small ones. Anything else outside of a-z, 0-9 and @ . + - _ is refused rather than
+    Capital ASCII letters become small ones. Any other character outside a-z, 0-9 and @ . + - _ is refused, not
     folded: a dotless i or a fullwidth letter is another name here, but the same one to a database's UPPER.
     """
     name = typed.strip()
@@ -28,10 +28,10 @@ def canonical_username(typed: str) -> str:
 
 
 class UserManager(BaseUserManager["User"]):
-    """Finds people by user name, whatever its case."""
+    """The manager of people: finds them by user name, in any case."""
 
     def named(self, typed: str) -> "models.QuerySet[User]":
-        """Return the person with this user name, or nobody."""
+        """Return a query for the person with this user name; it is empty if there is none."""
         name = canonical_username(typed)
         return self.filter(username__iexact=name) if name else self.none()
 
@@ -40,7 +40,7 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(AbstractBaseUser):
-    """A person who signs in. Deactivated, never deleted: versions and audit entries point here."""
+    """A person who signs in. People are deactivated, never deleted: versions and audit entries refer to them."""
 
     username = models.CharField(
         "user name",
@@ -70,17 +70,17 @@ class User(AbstractBaseUser):
         return self.name
 
     def delete(self, *args: Any, **kwargs: Any) -> Any:
-        raise ValidationError("A person cannot be deleted: what they did names them. Deactivate them instead.")
+        raise ValidationError("A person cannot be deleted: the audit names them. Deactivate them instead.")
 
     def may(self, permission: Permission) -> bool:
-        """Whether this person may do it now (deactivated people may do nothing)."""
+        """Return whether this person has the permission now. Deactivated people have none."""
         return self.is_active and allows(self.role, permission)
 
 
 class UserSession(models.Model):
-    """Where a person is signed in. It goes with its Django session: at sign-out, when that is ended, when it expires.
+    """A session of a person. It is deleted with its Django session: at sign-out, when it is ended, when it expires.
 
-    Pages and addresses name it by its own id; the session's key, which is as good as a password, stays where it is.
+    Pages and addresses use its own id. The session's key is as good as a password and is never shown.
     """
 
     session = models.OneToOneField(Session, models.CASCADE, related_name="+")
@@ -98,7 +98,7 @@ class UserSession(models.Model):
 
 
 class OneTimeLink(models.Model):
-    """A link that works once and for a limited time. Only the SHA-256 of its token is kept."""
+    """A link that works once and for a limited time. Only the SHA-256 of its token is stored."""
 
     purpose = models.CharField(max_length=20, choices=LinkPurpose)
     token_sha256 = models.CharField(max_length=64, unique=True)
@@ -114,5 +114,5 @@ class OneTimeLink(models.Model):
 
     @property
     def usable(self) -> bool:
-        """Neither used nor expired."""
+        """True while the link is neither used nor expired."""
         return self.used_at is None and self.expires_at > timezone.now()

@@ -1,6 +1,6 @@
-"""Hashing passwords, a few at a time: one hash takes a core for a quarter of a second and more, on purpose.
+"""Hashing passwords, a few at a time: one hash takes a core for a quarter of a second or more, on purpose.
 
-Requests that hash a password wait before they take a thread (promptops.web.workers); all else waits here.
+Requests that hash a password wait before they take a thread (promptops.web.workers); everything else waits here.
 """
 
 import os
@@ -11,14 +11,14 @@ from django.contrib.auth.hashers import PBKDF2PasswordHasher
 
 MOST_AT_ONCE = 4
 NICENESS = 5
-"""Where cores are short, threads that serve pages get three times more of a core than the hashing threads.
+"""When cores are busy, a thread that serves pages gets three times as much of a core as a hashing thread.
 
-More would let other programs of the machine, such as a local model, keep people from signing in.
+A higher value would let other programs of the machine, such as a local model, keep people from signing in.
 """
 
 
 def hashes_at_once(cores: int) -> int:
-    """Return how many passwords a process hashes at once: one core stays free for pages, where there are several."""
+    """Return how many passwords a process hashes at once: one core stays free for pages if there are several."""
     return max(1, min(MOST_AT_ONCE, cores - 1))
 
 
@@ -31,7 +31,7 @@ AT_ONCE = hashes_at_once(_cores())
 
 
 def _give_way() -> None:
-    if sys.platform == "linux":  # elsewhere a priority is the whole process's
+    if sys.platform == "linux":  # elsewhere the priority is that of the whole process
         os.nice(NICENESS)
 
 

@@ -1,4 +1,4 @@
-"""The permission table: the one place that says which role may do what. Views and consumers ask `allows`."""
+"""The permission table: the one place that says which role may do what. Views and sockets ask `allows`."""
 
 from promptops.people.enums import Permission, Role
 
@@ -11,10 +11,10 @@ TABLE: dict[Role, frozenset[Permission]] = {
 
 
 def allows(role: str, permission: Permission) -> bool:
-    """Whether `role` has `permission`; an unknown role has none."""
+    """Return whether `role` has `permission`. An unknown role has none."""
     return permission in TABLE.get(role, frozenset())  # type: ignore[call-overload]
 
 
 def roles_with(permission: Permission) -> list[Role]:
-    """The roles that have `permission`, weakest first (for sentences such as "ask a releaser")."""
+    """Return the roles that have `permission`, weakest first."""
     return [role for role in Role if permission in TABLE[role]]

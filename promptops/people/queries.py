@@ -1,4 +1,4 @@
-"""People and pending invitations as the People page shows them."""
+"""People, their sessions and open invitations, as pages show them. Changing them is in `actions`."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +12,7 @@ from promptops.people.models import OneTimeLink, User, UserSession
 
 @dataclass(frozen=True)
 class PersonRow:
-    """One person of the list. `last_administrator`: nobody else could run the place."""
+    """One row of the People page. `last_administrator`: no other active person is an administrator."""
 
     pk: int
     name: str
@@ -25,7 +25,7 @@ class PersonRow:
 
 
 def listed() -> list[PersonRow]:
-    """Everybody, active people first, then by name, in one query."""
+    """Return all people, active people first, then by name, in one query."""
     people = sorted(User.objects.all(), key=lambda user: (not user.is_active, user.name.casefold(), user.pk))
     administrators = [user.pk for user in people if user.is_active and user.role == Role.ADMINISTRATOR]
     return [
@@ -44,12 +44,12 @@ def listed() -> list[PersonRow]:
 
 
 def sessions(user: User) -> QuerySet[UserSession]:
-    """Where a person is signed in, the one used last first; what has expired is not there."""
+    """Return the sessions of a person that have not expired, the one used last first."""
     return user.sessions.filter(session__expire_date__gt=timezone.now())
 
 
 def invitations() -> QuerySet[OneTimeLink]:
-    """Invitations that still work, newest first."""
+    """Return the invitations that still work, newest first."""
     return (
         OneTimeLink.objects.filter(purpose=LinkPurpose.JOIN, used_at=None, expires_at__gt=timezone.now())
         .select_related("created_by")

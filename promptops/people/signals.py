@@ -1,4 +1,4 @@
-"""Sign-ins, which happen inside Django, are put into the audit here."""
+"""Receivers that record sign-ins, sign-outs and failures in the audit: these happen inside Django and django-axes."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from promptops.platform.addresses import client_address
 
 @receiver(user_logged_in)
 def signed_in(request: Any, user: Any, **kwargs: Any) -> None:
-    if request.session.session_key is None:  # somebody else was signed in here; a new session has no key yet
+    if request.session.session_key is None:  # another person was signed in here; the new session has no key yet
         request.session.cycle_key()
     accounts.record_sign_in(
         user,

@@ -1,4 +1,4 @@
-"""The settings that hold for the whole place."""
+"""The settings of the whole installation, and the change of its secret key."""
 
 from dataclasses import asdict, dataclass
 
@@ -34,7 +34,7 @@ KEY_CHECK = "promptops"
 
 @dataclass(frozen=True)
 class Settings:
-    """Time limit of a run in milliseconds, default temperature and token limit, days that run texts are kept.
+    """The settings that an administrator changes: `run_retention_days` is how long texts of runs are kept.
 
     The hedging of an operation is "" (off), "p95" or a delay in milliseconds.
     """
@@ -54,11 +54,11 @@ def change_settings(settings: Settings, *, by: Actor, expected: int, note: str =
     revision = next_revision()
     config = LiveConfiguration.objects.get(pk=1)
     if config.settings_revision != expected:
-        raise Stale("Someone changed the settings meanwhile. Reload the page to see them, then change yours.")
+        raise Stale("Someone changed the settings. Reload the page to see the changes, then make yours.")
     wanted = asdict(settings)
     before = {name: getattr(config, name) for name in wanted}
     if before == wanted:
-        raise Refused("No changes to save: the settings are as they were.")
+        raise Refused("No changes to save.")
     for name, value in wanted.items():
         setattr(config, name, value)
     config.settings_revision = revision
@@ -69,7 +69,7 @@ def change_settings(settings: Settings, *, by: Actor, expected: int, note: str =
 
 
 def secret_key_fits() -> bool:
-    """Whether the secret key is the one that this database was made with (a new database takes the present one)."""
+    """Return whether this database was made with the current secret key. A new database takes the current one."""
     config = LiveConfiguration.objects.get(pk=1)
     if not config.key_check:
         LiveConfiguration.objects.filter(pk=1, key_check="").update(key_check=crypto.encrypt(KEY_CHECK))
@@ -82,9 +82,9 @@ def secret_key_fits() -> bool:
 
 @transaction.atomic
 def replace_secret_key(*, by: Actor = SYSTEM) -> int:
-    """Take the present secret key for good: stored provider keys are encrypted with it anew.
+    """Accept the current secret key and encrypt stored provider keys with it.
 
-    Those that neither it nor a fallback opens are dropped; returns how many. Their providers need their keys again.
+    Drop the keys that neither it nor a fallback can decrypt, and return how many. Their providers need a key again.
     """
     revision = next_revision()
     lost = 0

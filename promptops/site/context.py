@@ -1,4 +1,4 @@
-"""What every page's frame shows: navigation, the live badge and the command bar."""
+"""The context of every page's frame: navigation, the live badge and the command bar."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +42,7 @@ NAV = [
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:
-    """Context for base.html; the database is read only by pages and fragments that show what is read."""
+    """Return the context of base.html. Lazy values: only pages that show them read the database."""
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated:
         return {}
@@ -57,19 +57,19 @@ def frame(request: HttpRequest) -> dict[str, Any]:
 
 
 def _commands(user: Any) -> list[dict[str, str]]:
-    found = [{"label": item.label, "url": reverse(item.name), "hint": "Page"} for item in NAV]
-    found.append({"label": "Timeline: what was live when", "url": reverse("timeline"), "hint": "Page"})
+    commands = [{"label": item.label, "url": reverse(item.name), "hint": "Page"} for item in NAV]
+    commands.append({"label": "Timeline of releases", "url": reverse("timeline"), "hint": "Page"})
     for template in templates.open_templates():
-        found.append(
+        commands.append(
             {"label": template.name, "url": reverse("template", args=[template.name]), "hint": template.operation}
         )
-    found.append({"label": "Variables", "url": reverse("variables"), "hint": "Page"})
+    commands.append({"label": "Variables", "url": reverse("variables"), "hint": "Page"})
     if user.may(Permission.EDIT):
-        found.append({"label": "New template", "url": reverse("template_new"), "hint": "Action"})
-        found.append({"label": "New prompt set", "url": reverse("prompt_set_new"), "hint": "Action"})
+        commands.append({"label": "New template", "url": reverse("template_new"), "hint": "Action"})
+        commands.append({"label": "New prompt set", "url": reverse("prompt_set_new"), "hint": "Action"})
     if user.may(Permission.ADMINISTER):
-        found.append({"label": "Add a provider", "url": reverse("provider_new"), "hint": "Action"})
-        found.append({"label": "People and roles", "url": reverse("people"), "hint": "Page"})
-    found.append({"label": "Your sessions", "url": reverse("sessions"), "hint": "Page"})
-    found.append({"label": "Change your password", "url": reverse("password"), "hint": "Action"})
-    return found
+        commands.append({"label": "Add a provider", "url": reverse("provider_new"), "hint": "Action"})
+        commands.append({"label": "People and roles", "url": reverse("people"), "hint": "Page"})
+    commands.append({"label": "Your sessions", "url": reverse("sessions"), "hint": "Page"})
+    commands.append({"label": "Change your password", "url": reverse("password"), "hint": "Action"})
+    return commands

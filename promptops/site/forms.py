@@ -1,4 +1,4 @@
-"""Forms of the Settings pages. What may be stored is decided by models and actions."""
+"""The form of the Settings page. Models and actions decide what may be stored."""
 
 from dataclasses import fields
 from typing import Any
@@ -17,45 +17,45 @@ SHORT = {"class": "w-short"}
 
 
 def hedge_field(operation: str) -> forms.RegexField:
-    """The hedging of one operation."""
+    """Return the field of one operation's hedging."""
     return forms.RegexField(
         r"\A(p95|[0-9]{1,5})\Z",
         label=f"Hedge {operation}",
         required=False,
         widget=forms.TextInput(attrs=SHORT | {"placeholder": "off", "autocomplete": "off"}),
-        error_messages={"invalid": "Leave it empty, or give p95 or milliseconds up to 99999."},
-        help_text="Ask the next provider too when the first is silent for so many ms; p95: for longer than usual.",
+        error_messages={"invalid": "Leave this empty, or enter p95 or milliseconds up to 99999."},
+        help_text="Also call the next provider if the first hasn't answered after this many ms (or p95).",
     )
 
 
 def default_field(name: str) -> forms.Field:
-    """Return the field of the value that a generation setting has where a prompt sets none."""
+    """Return the field of a generation setting's default, which counts where a prompt sets none."""
     setting = SETTINGS[name]
     return setting_field(
         name,
         label=f"Default {setting.label.lower()}",
         required=True,
         widget=forms.NumberInput(attrs=SHORT),
-        help_text=f"{setting.range}, where a prompt sets none.",
+        help_text=f"{setting.range}, if a prompt sets none.",
     )
 
 
 class SettingsForm(forms.Form):
-    """The settings of the whole place. `expected` is the revision of the last change that the person saw."""
+    """The settings of the installation. `expected` is the revision of the last change that the person saw."""
 
     timeout_ms = forms.IntegerField(
         label="Time limit of a run, in ms",
         min_value=500,
         max_value=600_000,
         widget=forms.NumberInput(attrs=SHORT),
-        help_text="500 to 600,000. All attempts together end within it.",
+        help_text="500 to 600,000. Total for all attempts.",
     )
     run_retention_days = forms.IntegerField(
         label="Keep the text of runs, in days",
         min_value=1,
         max_value=3650,
         widget=forms.NumberInput(attrs=SHORT),
-        help_text="1 to 3,650. Then inputs and outputs are erased; the figures stay.",
+        help_text="1 to 3,650. Older inputs and outputs are erased; figures stay.",
     )
     expected = forms.IntegerField(widget=forms.HiddenInput())
 
@@ -68,5 +68,5 @@ class SettingsForm(forms.Form):
 
     @property
     def settings(self) -> Settings:
-        """What a valid form holds."""
+        """The settings that a valid form holds."""
         return Settings(**{name: self.cleaned_data[name] for name in FIELDS})

@@ -7,7 +7,7 @@ from promptops.web.fragments import FRAGMENTS, Fragment
 
 
 def register() -> None:
-    """Add the overview, and its figures over each span of time."""
+    """Register the overview, and its figures for each span of time."""
     FRAGMENTS["overview"] = Fragment("site/overview/_live.html", lambda: {"overview": overview()})
     FRAGMENTS.update({f"figures-{hours}": _figures(hours) for hours in STEP_MINUTES})
 

@@ -1,4 +1,4 @@
-"""The settings that hold for the whole installation, as part of the live configuration."""
+"""The settings of the installation, as part of the live configuration. Changing them is in `actions`."""
 
 from types import MappingProxyType
 from typing import Any

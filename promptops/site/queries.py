@@ -1,4 +1,4 @@
-"""What the overview shows."""
+"""The data of the overview. Its figures over time belong to `promptops.runs`."""
 
 from dataclasses import dataclass
 
@@ -42,12 +42,12 @@ ALARMS = {
     "missing_key": "{} has no key",
     "not_found": "{} does not know its model",
 }
-"""What is wrong with a provider that a person has to put right, by the kind of error."""
+"""Sentences about a provider that needs a person, by the kind of error."""
 
 
 @dataclass(frozen=True)
 class Alarm:
-    """A provider that needs a person: it is out of credit or misconfigured. `effect` is what runs do meanwhile."""
+    """A provider that needs a person: it is out of credit or misconfigured. `effect` is what runs do until then."""
 
     provider: ProviderRow
     what: str
@@ -56,12 +56,15 @@ class Alarm:
 
 def alarms(providers: list[ProviderRow]) -> list[Alarm]:
     """Return an alarm for each provider of the chain whose account, key or model needs a person."""
-    found = []
-    for row in providers:
-        if row.health.misconfigured:
-            what = ALARMS.get(row.health.trouble or "", "{} is misconfigured").format(row.name)
-            found.append(Alarm(row, what, _effect(row, providers)))
-    return found
+    return [
+        Alarm(
+            row,
+            ALARMS.get(row.health.trouble or "", "{} is misconfigured").format(row.name),
+            _effect(row, providers),
+        )
+        for row in providers
+        if row.health.misconfigured
+    ]
 
 
 def _effect(row: ProviderRow, providers: list[ProviderRow]) -> str:
@@ -74,7 +77,7 @@ def _effect(row: ProviderRow, providers: list[ProviderRow]) -> str:
 
 
 def overview() -> Overview:
-    """Read it."""
+    """Return everything on the overview."""
     defaults = {
         template.operation: template
         for template in Template.objects.filter(is_default=True).select_related("live_version")

@@ -1,4 +1,7 @@
-"""System checks; those of the database run at each start and with `manage.py check --database default`."""
+"""System checks of the audit's protection and of provider keys.
+
+They run at each start and with `manage.py check --database default`.
+"""
 
 from collections.abc import Sequence
 from importlib import import_module
@@ -17,14 +20,14 @@ from promptops.providers.models import Provider
 
 @register(Tags.database)
 def audit_is_protected(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """Warn of missing triggers and of rows with a second name, once the migrations for these are applied."""
-    found: list[CheckMessage] = []
+    """Warn of missing triggers and of rows that SQLite numbers twice, once the migrations for these are applied."""
+    problems: list[CheckMessage] = []
     for alias in databases or []:
         connection = connections[alias]
         applied = {name for app, name in MigrationRecorder(connection).applied_migrations() if app == "promptops"}
         hardened = "0030_audit_row_number" in applied
         if hardened and not audit_triggers.is_keyed_by_number(connection):
-            found.append(
+            problems.append(
                 Warning(
                     "The audit can be changed: its table was rebuilt, and seq is no longer SQLite's rowid.",
                     hint="Find out who rebuilt it, check the entries with `manage.py audit_verify --pin …`, "
@@ -35,36 +38,36 @@ def audit_is_protected(databases: Sequence[str] | None = None, **kwargs: Any) ->
         if not any(name.endswith("_audit_triggers") for name in applied):
             continue
         if missing := audit_triggers.missing(connection, always=hardened):
-            found.append(
+            problems.append(
                 Warning(
                     f"The audit can be changed: the database's triggers that refuse it are missing "
                     f"({', '.join(missing)}).",
-                    hint="Find out who took them away, check the entries with `manage.py audit_verify --pin …`, "
-                    "and put the triggers back with `manage.py audit_protect`.",
+                    hint="Find out who removed them, check the entries with `manage.py audit_verify --pin …`, "
+                    "and restore the triggers with `manage.py audit_protect`.",
                     id="promptops.W001",
                 )
             )
-    return found
+    return problems
 
 
 @register(Tags.database)
 def keys_are_sent(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """Name the providers whose key's variable may not be sent to their address, and what to do."""
-    found: list[CheckMessage] = []
+    """Warn of providers whose key variable may not be sent to their address, and say what to do."""
+    problems: list[CheckMessage] = []
     for alias in databases or []:
         applied = {
             name for app, name in MigrationRecorder(connections[alias]).applied_migrations() if app == "promptops"
         }
         migrations = import_module(MigrationLoader.migrations_module("promptops")[0] or "")
         if not {module.name for module in iter_modules(migrations.__path__)} <= applied:
-            continue  # its tables are those of an older release
+            continue  # the tables are those of an older version
         for provider in Provider.objects.using(alias):
             if problem := problem_of(provider):
-                found.append(
+                problems.append(
                     Warning(
                         f"The provider {provider.name} gets no key. {problem}",
                         hint=f"See {SETTING} in docs/configuration.md.",
                         id="promptops.W003",
                     )
                 )
-    return found
+    return problems

@@ -1,4 +1,7 @@
-"""Who may see a page: every view is `requires(...)` or `public`, and one test walks all addresses to prove it."""
+"""Access to pages: every view is `requires(...)` or `public`, and one test walks all addresses to prove it.
+
+Which role has which permission is in `promptops.people.permissions`.
+"""
 
 import hashlib
 import logging
@@ -34,7 +37,7 @@ View = Callable[..., HttpResponseBase]
 
 
 class MarkedView(Protocol):
-    """A view with what decorators note on it: who may see it, and what its form may hold and costs."""
+    """A view with the notes of its decorators, which the server reads before it calls the view."""
 
     permission: Permission | None
     file_limit: int  # in bytes
@@ -44,7 +47,7 @@ class MarkedView(Protocol):
 
 
 def requires(permission: Permission) -> Callable[[View], MarkedView]:
-    """Let the view run for people whose role has `permission`; the rest sign in first or are told whom to ask."""
+    """Let the view run for people whose role has `permission`. Others sign in first, or get 403."""
 
     def decorate(view: View) -> MarkedView:
         @wraps(view)
@@ -55,7 +58,7 @@ def requires(permission: Permission) -> Callable[[View], MarkedView]:
                 raise refused(request, permission)
             _seen(request)
             if not request.htmx:
-                # Before the view reads anything: what is released in between is then news to the page.
+                # Before the view reads anything, so that a release in between is news to the page.
                 request.heads = polling.heads()
             return view(request, *args, **kwargs)
 
@@ -92,8 +95,10 @@ def hashes_password(view: View) -> MarkedView:
 
 
 def refused(request: Request, permission: Permission) -> PermissionDenied:
-    """The exception to raise for somebody whose role does not have `permission`; the refusal is noted in the audit,
-    and in the log where the audit cannot be written."""
+    """Return the exception to raise for a person whose role does not have `permission`.
+
+    Record the refusal in the audit, or in the log if the audit cannot be written.
+    """
     try:
         with outages.short_wait():
             record_refusal(
@@ -103,59 +108,55 @@ def refused(request: Request, permission: Permission) -> PermissionDenied:
                 permission=permission,
                 path=request.path,
             )
-    except Error as error:  # the refusal stands although the audit cannot be written
+    except Error as error:  # the person is refused even if the audit cannot be written
         if outages.kind(error) is None:
             raise
-        log.warning("A refusal of %s could not be put into the audit.", request.path, exc_info=error)
+        log.warning("A refusal of %s could not be recorded in the audit.", request.path, exc_info=error)
     return PermissionDenied(refusal(permission))
 
 
 def refusal(permission: Permission) -> str:
-    """The sentence for somebody whose role does not have `permission`."""
-    roles = [role.label.lower() for role in roles_with(permission)]
-    listed = roles[0] if len(roles) == 1 else f"{', '.join(roles[:-1])} or {roles[-1]}"
-    return f"Your role may not do this. Ask an administrator to make you {_article(listed)} {listed}."
+    """Return the sentence for a person whose role does not have `permission`."""
+    roles = [f"{role.label.lower()}s" for role in roles_with(permission)]
+    listed = roles[0] if len(roles) == 1 else f"{', '.join(roles[:-1])} and {roles[-1]}"
+    return f"Only {listed} can do this. Ask an administrator to change your role."
 
 
 def actor(request: Request) -> Actor:
-    """The signed-in person, with the address they come from, for the audit."""
+    """Return the signed-in person, with the address they come from, as the audit records them."""
     return Actor.person(request.user, client_address(request))
 
 
 def _seen(request: HttpRequest) -> None:
-    """Keep when this session was last used; the cache of the process spares the database all but one look a minute."""
+    """Record when this session was last used. The process's cache limits this to one statement in SEEN_EVERY."""
     key = request.session.session_key or ""
     if not cache.add(f"seen:{key}", 1, timeout=accounts.SEEN_EVERY.total_seconds()):
         return
     try:
         with outages.short_wait():
             accounts.session_seen(key, address=client_address(request))
-    except Error as error:  # a page can be read although nothing can be written
+    except Error as error:  # pages can be read even if nothing can be written
         if outages.kind(error) is None:
             raise
-        log.warning("When a session was last used could not be kept.", exc_info=error)
-
-
-def _article(word: str) -> str:
-    return "an" if word[0] in "aeiou" else "a"
+        log.warning("Could not record when a session was last used.", exc_info=error)
 
 
 def _to_sign_in(request: AnyRequest) -> HttpResponse:
-    """To the sign-in page and back; for an htmx request the whole page goes, and comes back to where it was."""
+    """Redirect to the sign-in page, which leads back. For an htmx request, the whole page is redirected."""
     if request.htmx:
         try:
             came_from = request.htmx.current_url_abs_path or reverse("overview")
-        except ValueError:  # the header is the client's to write
+        except ValueError:  # a client can send any header
             came_from = reverse("overview")
         return HttpResponseClientRedirect(redirect_to_login(came_from).url)
     return redirect_to_login(request.get_full_path() if request.method == "GET" else _page_of_form(request))
 
 
 def _page_of_form(request: HttpRequest) -> str:
-    """The page that a form was sent from, where the browser still has what was typed; else the overview."""
+    """Return the page that a form was sent from, where the browser still has the typed text, or the overview."""
     try:
         came_from = urlsplit(request.headers.get("Referer", ""))
-    except ValueError:  # the header is the client's to write
+    except ValueError:  # a client can send any header
         return reverse("overview")
     if came_from.netloc != request.get_host() or not came_from.path.startswith("/"):
         return reverse("overview")
@@ -163,9 +164,9 @@ def _page_of_form(request: HttpRequest) -> str:
 
 
 def username_key(request: HttpRequest | None, credentials: dict[str, Any] | None = None) -> str:
-    """The name under which failed sign-ins are counted: a hash, since people type passwords into the wrong field.
+    """Return the name under which failed sign-ins are counted: a hash, as people type passwords into the wrong field.
 
-    One account has one spelling; what cannot be a user name is never tried, and all of it would be one count.
+    An account has one spelling. Invalid user names are never tried; all of them share one count.
     """
     typed = (credentials or {}).get("username") or (request.POST.get("username") if request is not None else "") or ""
     return hashlib.sha256(canonical_username(str(typed)).encode()).hexdigest()

@@ -1,9 +1,9 @@
-"""Parts of addresses that Django has no converter for."""
+"""Path converters that Django does not have."""
 
 from django.urls.converters import IntConverter
 
 
 class NumberConverter(IntConverter):
-    """A whole number that fits into the database; a longer one is not found."""
+    """A whole number that fits into the database. An address with a longer one is not found."""
 
     regex = "[0-9]{1,18}"

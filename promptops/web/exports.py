@@ -1,4 +1,4 @@
-"""Files that are sent while they are read: however many rows there are, only a few hundred are in memory."""
+"""Files that are sent while their rows are read: only a few hundred rows are in memory at once."""
 
 import csv
 import io
@@ -14,15 +14,15 @@ from promptops.ledger import audit
 from promptops.ledger.models import AuditEntry
 
 COLUMNS = ("seq", "at", "sentence", *audit.HASHED[2:], "sha256")
-# What a spreadsheet takes for the beginning of a formula, in the wide letters of some keyboards too.
+# A spreadsheet takes these for the beginning of a formula; some keyboards type the fullwidth ones.
 FORMULA = tuple("=+-@\t\r\n＝＋－＠")
-# In some countries a semicolon separates cells: then quotes and commas count for nothing, and a line ends the row.
+# Where a semicolon separates cells, quotes and commas mean nothing and a line break ends the row.
 HIDDEN = re.compile(r"([;\t\r\n]\s*)(?=[=+\-@＝＋－＠])")
 
 
 @dataclass(frozen=True)
 class Format:
-    """How rows are written: the name is also the ending of the file's name; `key` numbers them in their order."""
+    """A way to write rows. `name` is also the extension of the file; `key` is the number that orders the rows."""
 
     name: str
     content_type: str
@@ -32,7 +32,7 @@ class Format:
 
 
 async def stream(rows: QuerySet[Any], format: Format) -> AsyncIterator[bytes]:
-    """The file in parts, oldest row first. Each part is a short query in the request's thread."""
+    """Yield the file in parts, oldest row first. Each part is a short query in the request's thread."""
     yield format.begin.encode()
     last: int | None = -1
     while last is not None:
@@ -46,26 +46,26 @@ def _part(rows: QuerySet[Any], format: Format, last: int) -> tuple[int | None, b
     return (getattr(part[-1], format.key) if part else None), format.write(part).encode(errors="replace")
 
 
-def _told(entry: AuditEntry) -> dict[str, Any]:
+def _audit_values(entry: AuditEntry) -> dict[str, Any]:
     return audit.hashed(getattr(entry, name) for name in audit.FIELDS) | {"sha256": entry.sha256}
 
 
 def _jsonl(entries: list[AuditEntry]) -> str:
-    """One object a line: what the hash covers, as canonical JSON, and the hash."""
-    return "".join(f"{audit.canonical_json(_told(entry))}\n" for entry in entries)
+    """Return one object a line: the values that the hash covers, as canonical JSON, and the hash."""
+    return "".join(f"{audit.canonical_json(_audit_values(entry))}\n" for entry in entries)
 
 
 def _csv(entries: list[AuditEntry]) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     for entry in entries:
-        told = _told(entry) | {"sentence": audit.sentence(entry)}
-        writer.writerow(cell(told[name]) for name in COLUMNS)
+        values = _audit_values(entry) | {"sentence": audit.sentence(entry)}
+        writer.writerow(cell(values[name]) for name in COLUMNS)
     return text.getvalue()
 
 
 def cell(value: Any) -> str | int | float:
-    """A cell that no spreadsheet takes for a formula: an apostrophe stands before what could begin one."""
+    """Return a cell that no spreadsheet takes for a formula: an apostrophe precedes text that could begin one."""
     if value is None:
         return ""
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -80,16 +80,16 @@ FORMATS = {
 }
 
 
-def tabular(name: str, columns: tuple[str, ...], told: Callable[[Any], dict[str, Any]]) -> Format:
-    """The format of that name for rows that `told` makes values of, by column; their key is `pk`."""
+def tabular(name: str, columns: tuple[str, ...], values_of: Callable[[Any], dict[str, Any]]) -> Format:
+    """Return the format `name` for rows whose values, by column, `values_of` returns; their key is `pk`."""
     if name == "jsonl":
-        lines = lambda rows: "".join(f"{audit.canonical_json(told(row))}\n" for row in rows)  # noqa: E731
+        lines = lambda rows: "".join(f"{audit.canonical_json(values_of(row))}\n" for row in rows)  # noqa: E731
         return Format(name, FORMATS[name].content_type, "", lines, "pk")
 
     def write(rows: list[Any]) -> str:
         text = io.StringIO()
         writer = csv.writer(text)
-        for values in map(told, rows):
+        for values in map(values_of, rows):
             writer.writerow(cell(values[column]) for column in columns)
         return text.getvalue()
 

@@ -1,4 +1,7 @@
-"""The filters of the lists of runs and of audit entries. They live in the address, so that a list can be shared."""
+"""The base form and the fields of list filters. Filters are in the address, so that a list can be shared.
+
+The filter form of a list belongs to the list's feature.
+"""
 
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -17,7 +20,7 @@ from promptops.people.models import User
 
 Choices = list[tuple[str, Any]]
 
-# Tells a system actor from a person; no user name can hold a colon.
+# Marks a system actor; no user name can contain a colon.
 SYSTEM = "system:"
 
 
@@ -30,17 +33,17 @@ class DayField(forms.DateField):
             required=False,
             input_formats=["%Y-%m-%d"],
             widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
-            # Days near the ends of the calendar have no moment in every time zone.
+            # Days near the ends of the calendar have no midnight in some time zones.
             validators=[
-                MinValueValidator(date(1970, 1, 2), "Choose a day after 1970 began."),
+                MinValueValidator(date(1970, 1, 2), "Choose a day after 1 January 1970."),
                 MaxValueValidator(date(2199, 12, 31), "Choose a day before the year 2200."),
             ],
-            error_messages={"invalid": "Give the date as 2026-11-30."},
+            error_messages={"invalid": "Enter the date as 2026-11-30."},
         )
 
 
 class SearchForm(forms.Form):
-    """What to look for in the prompts."""
+    """The words to look for in the prompts."""
 
     use_required_attribute = False
     q = forms.CharField(
@@ -55,28 +58,28 @@ class SearchForm(forms.Form):
 
 
 class MomentField(forms.Field):
-    """A moment, typed in the reader's time zone; an address names it in UTC, so that it means the same to everybody."""
+    """A moment, typed in the reader's time zone. Addresses name it in UTC, so that it means the same to everybody."""
 
     def __init__(self, label: str) -> None:
-        # Seconds: what happened is known to the second.
+        # In steps of a second, as exact as pages show times.
         super().__init__(
             label=label, required=False, widget=forms.DateTimeInput(attrs={"type": "datetime-local", "step": "1"})
         )
 
     def to_python(self, value: Any) -> datetime | None:
-        """In UTC. What names no zone is in the reader's; of an hour that a clock change repeats it is the first."""
+        """Return the moment in UTC. Without a zone it is in the reader's; of a repeated hour, the first counts."""
         if not value:
             return None
         try:
-            given = datetime.fromisoformat(str(value).strip())
-            if not 1970 < given.year < 2200:
+            moment = datetime.fromisoformat(str(value).strip())
+            if not 1970 < moment.year < 2200:
                 raise ValidationError("Choose a time between the years 1971 and 2199.")
-            return given.replace(tzinfo=given.tzinfo or timezone.get_current_timezone()).astimezone(UTC)
+            return moment.replace(tzinfo=moment.tzinfo or timezone.get_current_timezone()).astimezone(UTC)
         except (ValueError, OverflowError):
-            raise ValidationError("Give the time as 2026-11-30T14:32, or as 2026-11-30T14:32Z for UTC.") from None
+            raise ValidationError("Enter the time as 2026-11-30T14:32, or as 2026-11-30T14:32Z for UTC.") from None
 
     def prepare_value(self, value: Any) -> Any:
-        """As the browser's picker takes it, in the reader's zone; what is no moment stays as it was given."""
+        """Return the moment as the browser's picker takes it, in the reader's zone. Invalid text stays as it is."""
         try:
             moment = self.to_python(value)
         except ValidationError:
@@ -85,7 +88,7 @@ class MomentField(forms.Field):
 
 
 class FilterForm(forms.Form):
-    """What both lists share. A value that cannot be used is told and filters nothing."""
+    """The base of filter forms. An invalid value shows an error and filters nothing."""
 
     use_required_attribute = False
     start = DayField("From")
@@ -94,17 +97,17 @@ class FilterForm(forms.Form):
     def __init__(self, query: QueryDict) -> None:
         super().__init__(query, auto_id="filter-%s", label_suffix="")
         for field in self.fields.values():
-            field.error_messages["invalid_choice"] = "There is no such choice (any more)."
+            field.error_messages["invalid_choice"] = "This choice does not exist, or no longer does."
 
     @cached_property
     def given(self) -> dict[str, Any]:
-        """The filters that are set and can be used."""
+        """The filters that are set and valid."""
         self.full_clean()
         return {name: value for name, value in self.cleaned_data.items() if value}
 
     @property
     def active(self) -> bool:
-        """Whether any filter is set."""
+        """True if any filter is set."""
         return any(self.data.get(name) for name in self.fields)
 
     @property
@@ -117,7 +120,7 @@ class FilterForm(forms.Form):
         return query.urlencode()
 
     def moments(self) -> dict[str, datetime | None]:
-        """The first moment of the first day, and the one after the last day."""
+        """Return the first moment of the first day, and the first moment after the last day."""
         first, last = self.given.get("start"), self.given.get("end")
         return {
             "start": _midnight(first) if first else None,
@@ -127,7 +130,7 @@ class FilterForm(forms.Form):
     def clean(self) -> None:
         first, last = self.cleaned_data.get("start"), self.cleaned_data.get("end")
         if first and last and last < first:
-            self.add_error("end", "The last day is before the first. Exchange them.")
+            self.add_error("end", "The last day is before the first. Swap them.")
 
 
 def _actors() -> Choices:
@@ -137,7 +140,7 @@ def _actors() -> Choices:
 
 
 class ActorField(forms.ChoiceField):
-    """A person, by user name, or a part of the system; cleans to a User, a name, or None."""
+    """A person, by user name, or a part of the system. Cleans to a User, a name, or None."""
 
     def __init__(self) -> None:
         super().__init__(label="Who", required=False, choices=_actors)

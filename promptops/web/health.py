@@ -1,7 +1,7 @@
-"""`/livez` and `/readyz`: whether the process lives, and whether it can do its work.
+"""`/livez` and `/readyz`: the process lives, and the process can do its work.
 
-They are answered in the event loop, before Django: without a session, a thread of the pool or a database connection of
-a page, so that they answer also while all of these hang. Nothing here names a host, a person or a secret.
+The event loop answers them before Django, without a session, a thread of the pool or a page's database connection. So
+they answer even while all of these hang. Nothing here names a host, a person or a secret.
 """
 
 import asyncio
@@ -22,18 +22,18 @@ from promptops.live import snapshots as live
 from promptops.platform.draining import gate
 
 PROBE_EVERY = 1.0
-"""Seconds: the database is asked at most this often, however often somebody asks us."""
+"""Seconds between two probes, however often somebody asks."""
 PROBE_SECONDS = 1.5
-"""How long an answer waits for the probes; they themselves may take longer."""
+"""How long an answer waits for the probes, which may take longer themselves."""
 FOLLOWER_SECONDS = 5.0
-"""Without a successful poll for so long, the process may run an old configuration. It polls twice a second."""
+"""Without a successful poll for this long, the process may run an old configuration. It polls twice a second."""
 REDIS_SECONDS = 0.5
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class Probe:
-    """The result of a check that may hang: run at most once in PROBE_EVERY, in a thread that nobody waits for."""
+    """The result of a check that may hang. The check runs at most once in PROBE_EVERY, in a thread of its own."""
 
     def __init__(self, check: Callable[[], dict[str, Any]]) -> None:
         self._check = check
@@ -107,7 +107,7 @@ database_probe, redis_probe = Probe(check_database), Probe(check_redis)
 
 @dataclass
 class Readiness:
-    """What `/readyz` says: `reasons` make it 503, `warnings` do not."""
+    """The content of `/readyz`: `reasons` make it 503, `warnings` do not."""
 
     facts: dict[str, Any]
     reasons: list[str]
@@ -115,7 +115,7 @@ class Readiness:
 
 
 async def readiness() -> Readiness:
-    """Collect what can be said within 2 seconds."""
+    """Return the readiness, within 2 seconds."""
     probes = [database_probe.result()] + ([redis_probe.result()] if settings.REDIS_URL else [])
     database, *others = await asyncio.gather(*probes)
     facts, reasons = _follower_facts(database.get("revision"))
@@ -129,9 +129,9 @@ async def readiness() -> Readiness:
         "writable": not {"error", "write_error"} & database.keys(),
     }
     facts["redis"] = None
-    for found in others:
-        facts["redis"] = {"reachable": "error" not in found}
-        if error := found.get("error"):
+    for result in others:
+        facts["redis"] = {"reachable": "error" not in result}
+        if error := result.get("error"):
             warnings.append(f"Redis does not answer: {error}. Other processes hear of changes up to a second later.")
     if gate.closed:
         reasons.append("The process is stopping.")
@@ -139,7 +139,7 @@ async def readiness() -> Readiness:
 
 
 def _follower_facts(revision: int | None) -> tuple[dict[str, Any], list[str]]:
-    """Say how old the snapshot is, and whether it still follows the database, where `revision` is live."""
+    """Return the age of the snapshot, and the reasons why it may be old. In the database, `revision` is live."""
     now, following, snapshot = time.monotonic(), live.following, live.loaded_snapshot()
     reasons = []
     if following.polled_at is None:

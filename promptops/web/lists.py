@@ -1,4 +1,4 @@
-"""What the long lists share: clean addresses, and what arrived since a page was opened."""
+"""Shared by the long lists: clean addresses, and the rows that arrived since a page was opened."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,7 @@ from promptops.texts.numbers import whole_number
 
 
 def clean_query(request: HttpRequest) -> str | None:
-    """The address without empty parameters, which an HTML form adds for each unused filter; None when it has none."""
+    """Return the address without empty parameters, which HTML forms add for unused filters; None if there are none."""
     query = request.GET.copy()
     for name in list(query):
         if not any(query.getlist(name)):
@@ -31,9 +31,9 @@ def news(
     shown: Callable[[list[Any]], list[Any]] = list,
     **context: Any,
 ) -> HttpResponse:
-    """What came after the row `since` of an open list: as rows (`news=rows`) or only as their number.
+    """Return what arrived after the row `since` of an open list: as rows (`news=rows`) or as their number.
 
-    `shown` makes of them what the template shows. An open list without any row is loaded anew. More than a page is
+    `shown` turns the rows into what the template shows. An open list without a row is reloaded. More than a page is
     never put into a list that somebody reads.
     """
     since = whole_number(request.GET.get("since"))

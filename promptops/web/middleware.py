@@ -1,4 +1,4 @@
-"""Middleware of our own."""
+"""PromptOps' own middleware: the reader's time zone."""
 
 import zoneinfo
 from collections.abc import Callable, Mapping
@@ -8,7 +8,7 @@ from django.utils import timezone
 
 
 def zone_of(cookies: Mapping[str, str]) -> zoneinfo.ZoneInfo | None:
-    """Return the reader's time zone by the cookie `tz`, None where it names none."""
+    """Return the reader's time zone from the cookie `tz`, or None if it names none."""
     name = cookies.get("tz", "")
     try:
         return zoneinfo.ZoneInfo(name) if name else None

@@ -1,4 +1,4 @@
-"""Which pages may open a socket: those that this server itself has sent."""
+"""The check of a socket's origin: only pages that this server has sent may open one."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -14,8 +14,8 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 def same_origin(application: Application) -> Application:
     """Refuse sockets from pages of another origin, port included.
 
-    The cookie travels with requests from every port of this host, so Channels' own check, which compares host names
-    alone, would let a page of another server on this machine in. CSRF_TRUSTED_ORIGINS are let in too.
+    Cookies go to every port of a host. Channels' own check compares host names only, so it would accept a page of
+    another server on this machine. CSRF_TRUSTED_ORIGINS are accepted too.
     """
 
     async def guarded(scope: Any, receive: Any, send: Any) -> None:
@@ -29,7 +29,7 @@ def same_origin(application: Application) -> Application:
 
 
 def allowed(origin: str, host: str) -> bool:
-    """Whether a page of `origin` may open a socket to `host` (both as the headers say)."""
+    """Return whether a page of `origin` may open a socket to `host`; both are values of headers."""
     if origin in settings.CSRF_TRUSTED_ORIGINS:
         return True
     try:

@@ -1,4 +1,4 @@
-"""The types of requests as our middleware leaves them; nothing but annotations."""
+"""The types of requests after our middleware; annotations only."""
 
 from django.http import HttpRequest
 from django_htmx.middleware import HtmxDetails
@@ -7,13 +7,13 @@ from promptops.people.models import User
 
 
 class AnyRequest(HttpRequest):
-    """A request of anybody, also of people who are not signed in."""
+    """A request of anybody, signed in or not."""
 
     htmx: HtmxDetails
 
 
 class Request(AnyRequest):
-    """A request of a person who is signed in, as a view gets it from `access.requires`."""
+    """A request of a signed-in person, as a view gets it from `access.requires`."""
 
     user: User
     heads: dict[str, int]

@@ -1,8 +1,8 @@
-"""The one review panel that every live-changing step passes: what changes, a note, who is affected, one button.
+"""The review panel of every change of what is live: what changes, a note, who is affected, one button.
 
-A change of what is live is a subclass of `ReviewedChange`, which `run` shows, applies and refuses. A form posts with
-htmx into `#review`; the panel stays until the request carries `confirm`, which its button adds. Button and note belong
-to the page's own form (`form="..."`), so nothing that was typed, a key for instance, is ever sent back to the page.
+A change of what is live is a subclass of `ReviewedChange`, in its feature; `run` shows, applies or refuses it. A form
+posts with htmx into `#review`; the panel stays until the request carries `confirm`, which its button adds. Button and
+note belong to the page's own form (`form="..."`), so no typed value, such as a key, is ever sent back to the page.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ AFFECTED = "Connected servers switch within a second. Runs already started finis
 
 @dataclass(frozen=True)
 class Change:
-    """One line of the panel: a field's name, and what it was and will be, in words."""
+    """One line of the panel: a field's label, with its values before and after, in words."""
 
     label: str
     before: Any
@@ -34,7 +34,7 @@ class Change:
 class ReviewedChange:
     """A change of what is live: what the panel shows of it, how it is applied, and how a person undoes it.
 
-    Subclasses override what differs. What a person asked for is their fields; nothing is changed before `apply`.
+    Subclasses override what differs and hold the wanted values in their fields. Nothing changes before `apply`.
     """
 
     form_id: str = ""
@@ -58,7 +58,7 @@ class ReviewedChange:
 
     @property
     def affected(self) -> str:
-        """Who is affected by it."""
+        """A sentence about who is affected."""
         return AFFECTED
 
     def changes(self) -> list[Change]:
@@ -66,23 +66,23 @@ class ReviewedChange:
         return []
 
     def texts(self) -> tuple[str | None, str | None]:
-        """Return the texts before and after, to be shown as a difference; None where no text changes."""
+        """Return the texts before and after, shown as a difference; None if no text changes."""
         return None, None
 
     def details(self) -> dict[str, Any]:
-        """Return what else the panel's template shows."""
+        """Return further context of the panel's template."""
         return {}
 
     def preview(self) -> dict[str, Any]:
-        """Return what only the panel before the confirmation shows, such as figures that take long to find."""
+        """Return context of the panel before the confirmation only, such as figures that take long to compute."""
         return {}
 
     def refusal(self) -> str:
-        """Return why this cannot be applied, as far as that is known before; "" where it can."""
+        """Return why this cannot be applied, as far as that is known before; "" if it can."""
         return ""
 
     def apply(self, *, by: Actor, note: str) -> None:
-        """Change what is live, by one verb. Raises Refused or ValidationError."""
+        """Change what is live with one verb. Raises Refused or ValidationError."""
         raise NotImplementedError
 
     def result(self) -> str:
@@ -90,7 +90,7 @@ class ReviewedChange:
         raise NotImplementedError
 
     def undo(self) -> str:
-        """Return a sentence that says how to undo it; "" where nothing can."""
+        """Return a sentence that says how to undo it; "" if nothing can."""
         return ""
 
     def shown(self) -> dict[str, Any]:
@@ -109,16 +109,16 @@ class ReviewedChange:
         }
 
     def refused(self, request: Request, error: str) -> HttpResponse:
-        """Show the panel with the reason why this was not applied."""
+        """Return the panel with the reason why this was not applied."""
         return panel(request, error=error, **self.shown())
 
     def finish(self, request: Request) -> HttpResponse:
-        """Lead to the page that shows the result. Called after `apply`."""
+        """Redirect to the page that shows the result. Called after `apply`."""
         return done(request, self.page, f"{self.result()} {self.undo()}".strip())
 
 
 def run(request: Request, change: ReviewedChange) -> HttpResponse:
-    """Show the panel of a change; apply the change once it is confirmed; show why it was refused."""
+    """Show the panel of a change, apply a confirmed change, or show why it is refused."""
     if why_not := change.refusal():
         return change.refused(request, why_not)
     try:
@@ -131,17 +131,17 @@ def run(request: Request, change: ReviewedChange) -> HttpResponse:
 
 
 def sentence(error: Refused | ValidationError) -> str:
-    """Return what the error says, as sentences."""
+    """Return the messages of an error, as sentences."""
     return " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
 
 
 def confirmed(request: Request) -> bool:
-    """Whether the person has seen the panel and pressed its button."""
+    """Return whether the person has seen the panel and pressed its button."""
     return "confirm" in request.POST
 
 
 def note(request: Request) -> str:
-    """The note that was typed into the panel, as it can be stored."""
+    """Return the note that was typed into the panel, as it can be stored."""
     return request.POST.get("note", "").replace("\x00", "").strip()[:500]
 
 
@@ -160,9 +160,9 @@ def panel(
     template: str = "_review.html",
     **context: Any,
 ) -> HttpResponse:
-    """The panel for `#review`. `old` and `new` are texts to show as a diff; `confirm` is the button's text.
+    """Return the panel for `#review`. `old` and `new` are texts to show as a difference; `confirm` is the button.
 
-    With `error` (a refused action) the status is 409, which htmx swaps in all the same.
+    With `error` (a refused action) the status is 409, which htmx swaps in too.
     """
     context |= {
         "title": title,
@@ -180,6 +180,6 @@ def panel(
 
 
 def done(request: AnyRequest, url: str, message: str, undo: str = "") -> HttpResponse:
-    """To the page that shows the result, with a toast that says what happened; `undo` is where its button posts."""
+    """Redirect to the page that shows the result, with a toast. `undo` is the address to which its button posts."""
     messages.success(request, message, extra_tags=undo)
     return HttpResponseClientRedirect(url) if request.htmx else redirect(url)

@@ -1,13 +1,13 @@
-"""Whether what an open form was filled from is still as it was."""
+"""Tell an open form that the object it was loaded from has changed."""
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 
 def changed(request: HttpRequest, what: str, number: int | None, *, event: str = "revision") -> HttpResponse:
-    """What the page of the form tells: that somebody changed `what`, or removed it (`number` is None), since then.
+    """Return the notice that somebody changed `what`, or removed it (`number` is None), since the form was loaded.
 
-    `number` counts the changes; nothing is told while it is the one that the page has seen. `event` is what makes the
+    `number` counts the changes. The notice is empty while it is the number that the page has seen. `event` makes the
     page ask again.
     """
     seen = request.GET["seen"]

@@ -1,7 +1,8 @@
-"""The one socket of an open page: hints to it, and messages from it that the parts of features answer.
+"""The one socket of an open page: hints to the page, and messages from it that features answer.
 
-Hints are JSON (`{"event": "revision", "number": 13}`); what belongs into the page is HTML that htmx swaps out of band.
-Every message asks again who is signed in and what their role may do. What a feature does on a page is a `PagePart`.
+Hints are JSON (`{"event": "revision", "number": 13}`); parts of the page are HTML that htmx swaps out of band. The
+person and their permission are checked again for every message. What a feature does on a page is a `PagePart` of its
+own.
 """
 
 import asyncio
@@ -39,7 +40,7 @@ log = logging.getLogger(__name__)
 
 MAX_MESSAGE = 512 * 1024
 SIGNED_OUT = 4401  # the close code; 4000 to 4999 are for applications (RFC 6455, section 7.4.2)
-TOO_MANY = 4429  # the close code for one page too many; the page waits longer before it tries again
+TOO_MANY = 4429  # the close code for one page too many; the page waits longer before it retries
 
 
 pages_of: Counter[int] = Counter()  # by user id: open pages in this process
@@ -49,37 +50,37 @@ SECONDS_BETWEEN_PUSHES = 1.0  # between two times that parts of a page are sent 
 open_pages: "weakref.WeakSet[PageConsumer]" = weakref.WeakSet()  # of this process
 FEW_PAGES = 20
 SPREAD_MS = 10
-"""Of each open page: a fragment takes the server about 10 ms."""
+"""Milliseconds for each open page: a fragment takes the server about 10 ms."""
 MAX_SPREAD_MS = 6_000
 
 
 class PagePart:
-    """What one feature does on one open page. It answers the messages whose action it names."""
+    """The part of one feature on one open page. It answers the messages whose action it names."""
 
     actions: Mapping[str, Permission | None] = {}
-    """The messages that the part answers, each with its permission; None: everybody who is signed in."""
+    """The messages that the part answers, each with its permission; None for everybody who is signed in."""
 
     def __init__(self, page: "PageConsumer") -> None:
         self.page = page
 
     async def do(self, user: User, data: dict[str, Any]) -> None:
-        """Do what the message asks. Raises ValidationError with the reason when it is refused."""
+        """Do what the message asks. Raises ValidationError with the reason if it is refused."""
 
     async def arrive(self, user: User, data: dict[str, Any]) -> None:
-        """The page says what it shows."""
+        """Take note of what the page shows."""
 
     async def hear(self, event: str) -> None:
-        """An event has come that pages may have to show."""
+        """Handle an event that pages may have to show."""
 
     async def stop(self) -> None:
-        """End what goes on for the person, who is signed out."""
+        """End what is in progress for the person, who is signed out."""
 
     async def close(self) -> None:
-        """End what goes on for the page, which is gone."""
+        """End what is in progress for the page, which is closed."""
 
 
 class PageConsumer(AsyncWebsocketConsumer):
-    """One per open page."""
+    """The socket of one open page."""
 
     def __init__(self, *args: Any, parts: Sequence[type[PagePart]] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -88,8 +89,8 @@ class PageConsumer(AsyncWebsocketConsumer):
         self.user_id = 0  # 0 until the socket counts as somebody's page
         self.heads: dict[str, int] = {}  # what the page got when it connected
         self.newest_run = 0
-        self.telling: asyncio.Task[None] | None = None
-        self.shown: dict[str, Numbers] = {}  # parts of the page that are sent to it, with what they show
+        self.announcing: asyncio.Task[None] | None = None
+        self.shown: dict[str, Numbers] = {}  # parts that are sent to the page, with the numbers that they show
         self.pushing: asyncio.Task[None] | None = None
         self.push_again = False
         open_pages.add(self)
@@ -105,10 +106,10 @@ class PageConsumer(AsyncWebsocketConsumer):
                 raise
             log.warning("A page could not open its socket.", exc_info=error)
             self.ended = True
-            await self.close()  # it tries again by itself
+            await self.close()  # the page retries by itself
             return
         if user is None or not user.may(Permission.READ):
-            # Accepted first: a browser cannot tell a refused handshake from a lost connection, and would try for ever.
+            # Accepted first: a browser cannot tell a refused handshake from a lost connection, and would never give up.
             await self.accept()
             await self._sign_out()
             return
@@ -121,13 +122,13 @@ class PageConsumer(AsyncWebsocketConsumer):
         pages_of[user.pk] += 1
         self.user_id, self.role = user.pk, user.role
         await self.accept()
-        # A page that missed something while it was away sees newer numbers and catches up.
+        # A page that missed something while it was disconnected sees newer numbers and catches up.
         for event, number in heads.items():
             await self._send_event(event, number=number)
         self.heads = heads
 
     async def send(self, *args: Any, **kwargs: Any) -> None:
-        """Send to the page; what is meant for one that has just left, and whose leaving is yet unread, is dropped."""
+        """Send to the page, or drop the message if the page has just disconnected."""
         with contextlib.suppress(Disconnected):
             await super().send(*args, **kwargs)
 
@@ -137,7 +138,7 @@ class PageConsumer(AsyncWebsocketConsumer):
             if not pages_of[self.user_id]:
                 del pages_of[self.user_id]
         open_pages.discard(self)
-        for task in (self.telling, self.pushing):
+        for task in (self.announcing, self.pushing):
             if task:
                 task.cancel()
         try:
@@ -147,7 +148,7 @@ class PageConsumer(AsyncWebsocketConsumer):
             await self.channel_layer.group_discard(events.PAGES, self.channel_name)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        """Do what the page asks. Nothing that a page can send may end the socket: its other runs depend on it."""
+        """Do what the page asks. No message of a page may end its socket, because its other runs depend on it."""
         data: dict[str, Any] = {}
         try:
             data = _parse(text_data or "")
@@ -158,9 +159,9 @@ class PageConsumer(AsyncWebsocketConsumer):
             log.exception("A message of a page could not be handled")
             reason = outages.sentence(error)
             if reason is None:
-                reason = "Something broke on the server; its log says what. Reload the page and try again."
+                reason = "Something went wrong on the server; its log has the details. Reload the page and try again."
             elif data.get("action") == "here":
-                return  # nobody asked for it
+                return  # no person asked for this message
             await self._refuse(reason, data)
 
     async def _do(self, data: dict[str, Any]) -> None:
@@ -184,7 +185,7 @@ class PageConsumer(AsyncWebsocketConsumer):
         await part.do(user, data)
 
     async def _arrive(self, user: User, data: dict[str, Any]) -> None:
-        """The page says which parts it shows."""
+        """Take note of the parts that the page shows."""
         if not user.may(Permission.READ):
             return
         self.shown = shown_numbers(data.get("shown"))
@@ -193,14 +194,14 @@ class PageConsumer(AsyncWebsocketConsumer):
             await part.arrive(user, data)
 
     async def page_event(self, message: dict[str, Any]) -> None:
-        """A hint from the channel layer."""
+        """Handle a hint from the channel layer."""
         if self.ended or message["number"] <= self.heads.get(message["event"], -1):
             return
         if message["event"] == events.RUN_RECORDED:
             self.newest_run = message["number"]
             self._push_soon(events.RUN_RECORDED)
-            if self.telling is None or self.telling.done():
-                self.telling = asyncio.create_task(self._tell_of_runs())
+            if self.announcing is None or self.announcing.done():
+                self.announcing = asyncio.create_task(self._announce_runs())
         elif message["event"] == events.RECORDING_CHANGED:
             for part in self.parts:
                 await part.hear(message["event"])
@@ -216,16 +217,16 @@ class PageConsumer(AsyncWebsocketConsumer):
                 self.role = user.role
                 await self._send_event("reload")
 
-    async def _tell_of_runs(self) -> None:
-        """Runs may come by the hundred: a page hears of one at once, and of the newest since then once a second."""
-        told = 0
-        while told != self.newest_run and not self.ended:
-            told = self.newest_run
-            await self._send_event(events.RUN_RECORDED, number=told, **_spread())
+    async def _announce_runs(self) -> None:
+        """Announce a new run at once, and then the newest one once a second: runs may come by the hundred."""
+        announced = 0
+        while announced != self.newest_run and not self.ended:
+            announced = self.newest_run
+            await self._send_event(events.RUN_RECORDED, number=announced, **_spread())
             await asyncio.sleep(SECONDS_BETWEEN_RUNS)
 
     def _push_soon(self, event: str = "") -> None:
-        """Send the parts that are old by now, if the event can change one; at most once in `SECONDS_BETWEEN_PUSHES`."""
+        """Send the outdated parts if the event can change one, at most once in `SECONDS_BETWEEN_PUSHES`."""
         if not any(not event or event in FRAGMENTS[name].events for name in self.shown):
             return
         self.push_again = True
@@ -262,12 +263,12 @@ class PageConsumer(AsyncWebsocketConsumer):
         """Tell the page to go to the sign-in page, and end."""
         for part in self.parts:
             await part.stop()
-        self.ended = True  # what comes until the socket is closed has nobody to go to
+        self.ended = True  # drops what still arrives before the socket is closed
         await self._send_event("signed_out")
         await self.close(code=SIGNED_OUT)
 
     async def _refuse(self, text: str, data: dict[str, Any]) -> None:
-        """Say why the page does not get what it asked for; it takes back what it showed at its `place`."""
+        """Tell the page why its message is refused, so that it undoes what it showed at the message's `place`."""
         await self.send(render_to_string("_toast_oob.html", {"text": text, "level": "error"}))
         await self._send_event("refused", place=data.get("place"))
 
@@ -280,16 +281,16 @@ class PageConsumer(AsyncWebsocketConsumer):
 
     @database_sync_to_async
     def _user(self) -> User | None:
-        """Who this socket's session belongs to by now: None once signed out, deactivated or with a changed password."""
+        """Return the person of this socket's session: None after sign-out, deactivation or a change of password."""
         key = self.session_key
         session = SessionStore(session_key=key) if key else {}
         user = User.objects.filter(pk=session.get(SESSION_KEY) or 0, is_active=True).first()
         if user is None:
             return None
-        # As django.contrib.auth.get_user does, which would give the session a new key that no cookie could tell of.
+        # As django.contrib.auth.get_user does; that would give the session a new key without a cookie for it.
         known = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
-        held = session.get(HASH_SESSION_KEY, "")
-        return user if any(constant_time_compare(held, value) for value in known) else None
+        session_hash = session.get(HASH_SESSION_KEY, "")
+        return user if any(constant_time_compare(session_hash, value) for value in known) else None
 
 
 def _parse(text: str) -> dict[str, Any]:
@@ -307,6 +308,6 @@ def _session_keys() -> list[str]:
 
 
 def _spread() -> dict[str, int]:
-    """Over how many ms pages spread what they fetch after a hint; nothing where few are open."""
+    """Return the milliseconds over which pages spread their requests after a hint; nothing if few are open."""
     pages = len(open_pages)
     return {} if pages <= FEW_PAGES else {"spread": min(MAX_SPREAD_MS, pages * SPREAD_MS)}

@@ -23,7 +23,7 @@ def content_digest(finders: Iterable[BaseFinder]) -> str:
     """Return 16 hex digits that change with any file's path or content."""
     whole = hashlib.sha256()
     for finder in finders:
-        for path, storage in sorted(finder.list([]), key=lambda found: found[0]):
+        for path, storage in sorted(finder.list([]), key=lambda entry: entry[0]):
             with storage.open(path) as file:
                 whole.update(f"{path}\0{hashlib.sha256(file.read()).hexdigest()}\0".encode())
     return whole.hexdigest()[:16]
@@ -36,16 +36,16 @@ def digest() -> str:
 
 
 class Storage(StaticFilesStorage):
-    """Names static files with the digest; without it under DEBUG, where files change while the server runs."""
+    """Adds the digest to the addresses of static files; not under DEBUG, where files change while the server runs."""
 
     def url(self, name: str | None) -> str:
         return super().url(name if settings.DEBUG else f"{digest()}/{name}")
 
 
 class StaticFiles(WhiteNoiseMiddleware):
-    """Serves static files: for a year under this process's digest, for a minute under another one or none.
+    """Serves static files. Browsers keep them for a year under this process's digest, else for a minute.
 
-    A page that an older version rendered may ask for the other digest, during an upgrade.
+    During an upgrade, a page of the older version may ask for the other digest.
     """
 
     def __call__(self, request: HttpRequest) -> HttpResponse:

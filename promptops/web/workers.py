@@ -1,7 +1,7 @@
-"""How many requests are worked on at once: each takes a thread, and each thread a connection to the database.
+"""Bounds on requests in progress: each takes a thread, and each thread a connection to the database.
 
-A request waits for a free worker in a bounded queue; beyond that it is answered 503 with Retry-After. Requests that
-hash a password have workers and a queue of their own: people who sign in hold no worker that serves pages.
+A request waits for a free worker in a bounded queue. If the queue is full, the answer is 503 with Retry-After. Requests
+that hash a password have workers and a queue of their own, so signing in takes no worker from pages.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ MAX_WAIT_SECONDS = 20.0
 
 RESERVED_THREADS = 2
 RESERVED_PATHS = ("/static/", "/healthz")
-"""Answered by workers of their own: health checks and static files must not wait for pages that wait for a lock.
+"""Paths with workers of their own: health checks and static files must not wait for pages that wait for a lock.
 
 `/livez` and `/readyz` need no worker (promptops.web.health)."""
 
@@ -34,7 +34,7 @@ PASSWORDS_WAIT_SECONDS = 10.0
 """The queue empties within this time if a sign-in takes less than 0.4 s."""
 
 BUSY = "The server is busy. Try again in a few seconds."
-SIGNING_IN_BUSY = "Many people are signing in at this moment. Go back and try again in 5 seconds."
+SIGNING_IN_BUSY = "Many people are signing in right now. Go back and try again in 5 seconds."
 
 
 class Workers:
@@ -50,14 +50,14 @@ class Workers:
         busy: str = BUSY,
     ) -> None:
         self._free = asyncio.Semaphore(threads)
-        # The one that was used last is used first: where few are needed, few have a connection.
+        # The thread that was used last is used first, so that few have a connection if few are needed.
         self._idle = [ThreadPoolExecutor(max_workers=1, thread_name_prefix=name) for _ in range(threads)]
         self._waiting = 0
         self._max_waiting, self._max_wait = max_waiting, max_wait
         self._busy = busy
 
     async def answer(self, application: Application, scope: Any, receive: Any, send: Any) -> None:
-        """Let the application answer in one of the threads, or answer 503 when none gets free in time."""
+        """Let the application answer in one of the threads, or answer 503 if none is free in time."""
         if not await self._acquire():
             await send_unavailable(scope, send, self._busy)
             return
@@ -86,7 +86,7 @@ class Workers:
 def with_workers(application: Application, threads: int) -> Application:
     """Return the application with at most `threads` requests at once.
 
-    Two kinds come on top: the reserved ones, and `passwords.AT_ONCE` that hash a password.
+    Two kinds are extra: the reserved ones, and `passwords.AT_ONCE` that hash a password.
     """
     workers, reserved = Workers(threads), Workers(RESERVED_THREADS)
     hashing = Workers(
@@ -119,7 +119,7 @@ def _hashes_password(scope: Any) -> bool:
 
 
 async def send_unavailable(scope: Any, send: Any, reason: str) -> None:
-    """Send a 503 with the reason: a page, or for a request of htmx the sentence alone."""
+    """Send a 503 with the reason: a page, or only the sentence for a request of htmx."""
     is_htmx = any(name.lower() == b"hx-request" for name, _ in scope["headers"])
     body = reason if is_htmx else _unavailable_page(reason)
     kind = b"text/plain" if is_htmx else b"text/html"
@@ -133,6 +133,6 @@ async def send_unavailable(scope: Any, send: Any, reason: str) -> None:
     await send({"type": "http.response.body", "body": body.encode()})
 
 
-@cache  # a crowd gets it hundreds of times, in the event loop
+@cache  # a busy server sends it hundreds of times, from the event loop
 def _unavailable_page(reason: str) -> str:
     return render_to_string("503.html", {"reason": reason})

@@ -74,7 +74,7 @@ function choose(option) {
   completion.field.setAttribute("aria-activedescendant", option.id);
 }
 
-/** Place the list under the caret, or over it where there is no room. A hidden copy of the text shows where that is. */
+/** Place the list under the caret, or above it if there is no room. A hidden copy of the text finds the caret. */
 function place() {
   const { field, box, start } = completion;
   const look = getComputedStyle(field);
@@ -107,7 +107,7 @@ function take(option) {
   const { field, start, end } = completion;
   close();
   insert(field, option.dataset.name, start, end);
-  close(); // inserting was an input, too
+  close(); // inserting caused an input event
 }
 
 function onKey(event) {
@@ -120,7 +120,7 @@ function onKey(event) {
   else if (event.key === "Enter" || (event.key === "Tab" && !event.shiftKey)) take(options[index]);
   else if (event.key === "Escape") close();
   else {
-    if (/^(Arrow|Home|End|Page)/.test(event.key)) close(); // the caret goes elsewhere
+    if (/^(Arrow|Home|End|Page)/.test(event.key)) close(); // the caret moves away
     return;
   }
   event.preventDefault();

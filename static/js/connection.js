@@ -1,5 +1,5 @@
-// The connection of the page to the server: one socket of htmx's extension, connected again when it is lost, and the
-// chip that says so. live.js reads what comes over it.
+// The connection of the page to the server: one socket of htmx's extension, reconnected when it is lost, and the
+// chip that says so. live.js reads the messages.
 
 import { $, $$, on } from "./dom.js";
 import { saveUnsaved } from "./drafts.js";
@@ -7,7 +7,7 @@ import { giveMissed, listens, miss } from "./hints.js";
 import { isSignedOut } from "./leaving.js";
 import { retryDelay } from "./protocol.js";
 
-const CHIP_AFTER_MS = 700; // a page that is being left, or a blink of the net, shows nothing
+const CHIP_AFTER_MS = 700; // a page that is being left, or a short interruption, shows nothing
 
 let socket = null;
 let reconnect = null;
@@ -18,12 +18,12 @@ let chipTimer = 0;
 export const isOpen = () => socket?.readyState === WebSocket.OPEN;
 
 /** Return whether a close event means that the page has no connection now. */
-export const isLost = (event) => event.detail.event.target === socket && !isSignedOut(); // not one that was replaced
+export const isLost = (event) => event.detail.event.target === socket && !isSignedOut(); // not an old socket
 
 /** Let this module open and reopen the socket.
  *
- * The extension gives up after a clean close and its waiting cannot be cut short. So its own retry is put off for as
- * long as a timer can wait.
+ * The extension gives up after a clean close, and its delay cannot be cut short. So its own retry is postponed for
+ * as long as a timer can wait.
  */
 export function takeOverSocket() {
   htmx.config.wsReconnectDelay = () => 2 ** 31 - 1;
@@ -48,11 +48,11 @@ function onOpen(event) {
   reconnect = event.detail.socketWrapper.reconnect;
   attempts = 0;
   showConnection(true);
-  // The server sends the newest numbers of most things now; a comparison has none, and may have gone on meanwhile.
+  // The server now sends the newest counters. A comparison has none, and may have changed since.
   if (listens(document.body, "live:comparison")) miss("live:comparison");
   giveMissed();
   const template = $("[data-here]")?.dataset.here; // other people see who has this template open
-  // Parts that the server sends with a hint; it sends at once what changed since they were rendered.
+  // Parts that the server sends with a hint; it sends those at once that have changed since they were rendered.
   const shown = Object.fromEntries($$("[data-fragment]").map(({ dataset }) => [dataset.fragment, dataset.version]));
   socket.send(JSON.stringify({ action: "here", template, shown }));
   saveUnsaved();
@@ -73,7 +73,7 @@ export function startConnection() {
   on("htmx:wsClose", onClose);
   window.addEventListener("offline", () => showConnection(false));
   window.addEventListener("online", () => {
-    socket?.close(); // it may be dead without knowing
+    socket?.close(); // it may be dead without a close event
     tryAgainNow();
   });
   on("visibilitychange", () => document.visibilityState === "visible" && tryAgainNow());

@@ -18,13 +18,13 @@ export function openDialog(dialog, opener = null) {
   closeMenus();
   const { activeElement } = document;
   dialog.dataset.opener = selectorOf((activeElement === document.body && opener) || activeElement);
-  dialog.showModal(); // traps the focus and gives it back on close
+  dialog.showModal(); // traps the focus and returns it on close
   dialog.dispatchEvent(new Event("opened"));
   letScroll();
   placeToasts();
 }
 
-/** Give the focus back to the opener. The browser does so, too, but the opener may have been replaced meanwhile. */
+/** Return the focus to the opener. The browser does so, too, but the opener may have been replaced. */
 function giveFocusBack({ target }) {
   const { activeElement, body } = document;
   if (activeElement === body || target.contains(activeElement)) $(target.dataset.opener || "#none")?.focus();
@@ -33,7 +33,7 @@ function giveFocusBack({ target }) {
 /** Empty the review panel when it closes: a one-time link must not stay in the page. */
 function emptyPanel({ target }) {
   if (!target.matches("[data-opens-itself]")) return;
-  for (const cancel of $$("[data-running] form[ws-send]", target)) cancel.requestSubmit(); // nobody sees its end
+  for (const cancel of $$("[data-running] form[ws-send]", target)) cancel.requestSubmit(); // nobody would see its end
   target.replaceChildren();
 }
 
@@ -48,7 +48,7 @@ function showPanel(event) {
   restoreNote();
 }
 
-/** Close a dialog by a click on its backdrop, for which the browser reports the dialog itself. */
+/** Close a dialog by a click on its backdrop; the browser reports such a click on the dialog itself. */
 function closeFromBackdrop({ target, clientX, clientY }) {
   const { left, right, top, bottom } = target.getBoundingClientRect();
   const isInside = clientX >= left && clientX <= right && clientY >= top && clientY <= bottom;
@@ -58,7 +58,7 @@ function closeFromBackdrop({ target, clientX, clientY }) {
 export function startDialogs() {
   on("close", placeToasts, true); // the event does not bubble
   window.addEventListener("resize", placeToasts);
-  const growing = new ResizeObserver(placeToasts); // what a panel shows may come bit by bit
+  const growing = new ResizeObserver(placeToasts); // a panel's content may arrive in parts
   $$("dialog").forEach((dialog) => growing.observe(dialog));
   on("close", giveFocusBack, true);
   on("close", emptyPanel, true);

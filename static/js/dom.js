@@ -1,4 +1,4 @@
-// Short forms for the document: finding elements and listening. Nothing here knows what a page is about.
+// Short forms for the document: finding elements and listening. Nothing here depends on a page's content.
 
 export const $ = (selector, root = document) => root.querySelector(selector);
 export const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];

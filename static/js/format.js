@@ -1,4 +1,4 @@
-// Values as people read them: times and sizes of texts. Pure: no document, no clock of its own.
+// Values as people read them: times and sizes of texts. Pure: no document, no clock.
 
 const [MINUTE, HOUR, DAY] = [60, 3600, 86400];
 const DATE = { day: "numeric", month: "short", year: "numeric" };

@@ -1,4 +1,4 @@
-// Hints: events such as live:revision, by which parts of the page fetch what changed, and parts that came with a hint.
+// Hints: events such as live:revision, on which parts of the page fetch their changes, and parts sent with a hint.
 // Nothing under a pressed pointer is replaced, because the click would be lost. live.js reads hints from the socket.
 
 import { $, on } from "./dom.js";
@@ -6,11 +6,11 @@ import { eventsOf, hintName } from "./protocol.js";
 
 const MISSED_EVERY_MS = 5000;
 
-const missed = new Set(); // hints whose refresh failed; given again when the connection is back
+const missed = new Set(); // hints whose refresh failed; repeated when the connection is back
 const heardAt = new Map(); // name of a hint -> when it came
-const spreading = new Map(); // hints whose fetching waits
-const partsUnderPointer = new Map(); // id -> what came for a part while the pointer was down on it
-let pressed = null; // what the pointer is down on
+const spreading = new Map(); // hints whose requests are delayed
+const partsUnderPointer = new Map(); // id -> HTML that came for a part while it was pressed
+let pressed = null; // the element that is being pressed
 
 const give = (name, detail) => document.body.dispatchEvent(new CustomEvent(name, { detail }));
 export const listens = (root, name) => {
@@ -24,7 +24,7 @@ export function hintOf(event) {
   return name.startsWith("live:") ? name : null;
 }
 
-/** Give a hint again later. */
+/** Repeat a hint later. */
 export const miss = (name) => missed.add(name);
 
 export function giveMissed() {
@@ -33,11 +33,11 @@ export function giveMissed() {
   names.forEach((name) => give(name));
 }
 
-/** Let the page hear of a hint; with many pages open, not all of them fetch in the same moment. */
+/** Announce a hint to the page. If many pages are open, they fetch at different moments. */
 export function hear(hint) {
   if (!hint.spread) return hearNow(hint);
   const name = hintName(hint);
-  const isWaiting = spreading.has(name); // a page that is about to fetch needs no second reason
+  const isWaiting = spreading.has(name); // a page that is about to fetch need not fetch twice
   spreading.set(name, hint);
   if (isWaiting) return;
   setTimeout(() => {
@@ -54,7 +54,7 @@ function hearNow(hint) {
   more.forEach((other) => give(other));
 }
 
-/** Give hints again to what was fetched before they came and shown after: it does not know of them. */
+/** Repeat hints that came between the request for a part and its answer, which may be older. */
 function catchUp({ target, detail }) {
   for (const [name, at] of heardAt) if (at > detail.xhr?.begun && listens(target, name)) give(name);
 }

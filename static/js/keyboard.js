@@ -1,5 +1,5 @@
 // Keyboard shortcuts of all pages: Ctrl or Cmd chords, single keys, sequences of two keys. Single keys do nothing while
-// somebody types. Keys of one part, such as a menu, are in the module of the part.
+// a person types. Keys of one part, such as a menu, are in the module of the part.
 
 import { $, $$, on } from "./dom.js";
 import { openDialog } from "./dialogs.js";
@@ -30,7 +30,7 @@ function save() {
 
 const COMMANDS = { bar: toggleBar, save, run };
 
-/** Press a link or button by one key (data-press, several with spaces between). Arrows scroll what has the focus. */
+/** Press a link or button by one key (data-press, several separated by spaces). Arrows scroll the focused element. */
 function press({ key, target, shiftKey }) {
   if (shiftKey || (key.startsWith("Arrow") && ![document.body, $("#main")].includes(target))) return false;
   const element = $(`[data-press~="${CSS.escape(key)}"]`);

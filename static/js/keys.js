@@ -1,6 +1,6 @@
-// What keys mean: chords, sequences of two keys, steps through a list. Pure: no document, no clock of its own.
+// The meaning of keys: chords, sequences of two keys, steps through a list. Pure: no document, no clock.
 
-const SEQUENCE_MS = 1200; // the second key of a sequence counts for so long
+const SEQUENCE_MS = 1200; // the second key of a sequence counts for this long
 
 /** Return the command of Ctrl or Cmd and a key: "bar", "save", "run", or undefined. */
 export function chord({ key, shiftKey }) {
@@ -18,7 +18,7 @@ export class Sequence {
     return now - this.#at < SEQUENCE_MS ? `${this.#first} ${key}` : null;
   }
 
-  /** Begin again with `key`; with "" after a sequence that meant something. */
+  /** Start again with `key`, or with "" after a known sequence. */
   begin(key, now) {
     this.#first = key;
     this.#at = now;
@@ -31,7 +31,7 @@ export function listIndex(key, index, length) {
   return next === undefined || !length ? null : (next + length) % length;
 }
 
-/** Return the index of the row that j (next) or k (previous) goes to; -1 stands for "no row has the focus". */
+/** Return the index of the row that j (next) or k (previous) goes to; -1 means that no row has the focus. */
 export function rowIndex(key, index, length) {
   const next = index < 0 ? 0 : index + (key === "j" ? 1 : -1);
   return Math.max(0, Math.min(length - 1, next));

@@ -1,5 +1,5 @@
-// Leaving the page: asking before text is lost, going to the sign-in page, and ordinary (not htmx) forms, which leave
-// it, with what the next page needs to know of them.
+// Leaving the page: the question before text is lost, the way to the sign-in page, and ordinary (not htmx) forms, with
+// the data that the next page needs about them.
 
 import { $, $$, on, signInPage } from "./dom.js";
 import { saveOnTheWay } from "./drafts.js";
@@ -7,7 +7,7 @@ import { keptNamesOf } from "./kept.js";
 import { FOCUS, SENT, clear, cookie, readJson, remove, writeJson } from "./storage.js";
 import { markSaved, unsavedForms } from "./unsaved.js";
 
-const TYPING_MS = 1000; // a person who has not typed for so long is not in the middle of a word
+const TYPING_MS = 1000; // after this pause a person is not in the middle of a word
 
 let typedAt = 0;
 let signedOut = false;
@@ -15,7 +15,7 @@ let signedOut = false;
 /** Return whether the page is on its way to the sign-in page. */
 export const isSignedOut = () => signedOut;
 
-/** Go to the sign-in page once nobody is typing: the next keys would land there, and be missing here. */
+/** Go to the sign-in page once the person stops typing: the next keys would go there, and be missing here. */
 export function toSignIn(address) {
   if (signedOut) return;
   signedOut = true;
@@ -37,9 +37,9 @@ const isHtmx = (form) => form.matches("[hx-post], [hx-put], [hx-patch], [hx-dele
 function onSubmit(event) {
   const form = event.target;
   if (event.defaultPrevented || isHtmx(form)) return;
-  markSaved(form); // what it held is on its way
+  markSaved(form); // its text is on its way
   const token = form.elements.csrfmiddlewaretoken;
-  if (token) token.value = cookie("csrftoken") ?? token.value; // as with htmx: that of the page may be stale
+  if (token) token.value = cookie("csrftoken") ?? token.value; // as with htmx: the token of the page may be stale
   writeJson(SENT, keptNamesOf(form));
   if (form.matches("[data-forgets]")) clear();
   const button = event.submitter;
@@ -58,7 +58,7 @@ function onPageShow(event) {
   }
 }
 
-/** Forget what an ordinary form sent, once the server has taken it.
+/** Forget the text of an ordinary form once the server has accepted it.
  *
  * The server then answers with a redirect, but not to the sign-in page; otherwise it shows the form again or an error.
  */
@@ -69,7 +69,7 @@ export function settleSent() {
   if (sent && isRedirected && signInPage()) sent.forEach(remove);
 }
 
-/** Remember what gets the focus on the page that comes next: the opener of the panel, or else the editor. */
+/** Remember the element that gets the focus on the next page: the opener of the panel, or else the editor. */
 export function rememberFocus() {
   writeJson(FOCUS, { path: location.pathname, opener: $("dialog:modal")?.dataset.opener });
 }

@@ -1,9 +1,9 @@
-// Lists that are read row by row: keys go through the rows, rows expand, and nothing moves under a reader.
+// Lists that are read row by row: keys move through the rows, rows expand, and no row moves while a person reads.
 
 import { $, $$, on } from "./dom.js";
 import { rowIndex } from "./keys.js";
 
-/** Press a key in a list: j and k go through its rows, e expands one, o opens it. Return whether the key was used. */
+/** Handle a key in a list: j and k move through rows, e expands one, o opens it. Return whether the key was used. */
 export function pressInRows(key) {
   const rows = $$("[data-rows] > [data-row]");
   if (!rows.length || !["j", "k", "e", "o"].includes(key)) return false;
@@ -23,16 +23,16 @@ function expand(event) {
   button.setAttribute("aria-expanded", isOpen);
 }
 
-/** Return whether new rows would move the list under a reader: then they are only counted. */
+/** Return whether new rows would move the list while a person reads it: then they are only counted. */
 const movesUnasked = (element) =>
   element.hidden && element.closest("[data-news]") && $("#list").matches(":hover, :focus-within");
 
-/** Ask for the number alone if somebody reads the list. */
+/** Ask only for the number of new rows if a person reads the list. */
 function askForNews({ target, detail }) {
   if (movesUnasked(target)) detail.parameters.news = "count";
 }
 
-/** Look again when the answer is here, since a reader may have come after the request. */
+/** Check again when the answer arrives, since a person may have started to read after the request. */
 function spareTheReader({ detail }) {
   const { elt, parameters } = detail.requestConfig;
   if (!detail.shouldSwap || parameters.news !== "rows" || !movesUnasked(elt)) return;

@@ -15,9 +15,9 @@ function onMessage(event) {
     return receive(JSON.parse(message));
   }
   const { replaces, addsTo } = htmlTargets(message);
-  // What the HTML replaces may be gone with a panel that was closed meanwhile.
+  // The element that the HTML replaces may be gone with a closed panel.
   const isGone = replaces && !document.getElementById(replaces);
-  // The last words of a run do not belong to the next one, which has begun in its place.
+  // The last words of a run do not belong to the next run, which has started in its place.
   const isLate = document.getElementById(addsTo)?.closest("[data-starting]");
   if (isGone || isLate) event.preventDefault();
 }

@@ -1,6 +1,6 @@
 // Starts the page. Each module has one concern and is bound to data- attributes through events on the document, so that
 // it also works in what htmx swaps in later. No build step, no eval, no inline handlers (the security policy forbids
-// them). Modules do nothing when imported. The order below is the order in which they hear of the same event.
+// them). Modules do nothing on import. The order below is the order in which they hear of the same event.
 
 import { startCompletion } from "./completion.js";
 import { startConnection, takeOverSocket } from "./connection.js";
@@ -25,7 +25,7 @@ import { showTimes, startTimes } from "./times.js";
 import { startToasts } from "./toasts.js";
 import { isUnsaved, startUnsaved } from "./unsaved.js";
 
-/** Show what depends on the browser, in the whole page or in a part that has just come. */
+/** Show what depends on the browser, in the whole page or in a part that has just arrived. */
 function refresh(root) {
   showTimes(root);
   showCounts();
@@ -34,7 +34,7 @@ function refresh(root) {
   showKeys(root);
 }
 
-/** Report what was typed before this script ran, but not what the browser restores when somebody goes back. */
+/** Report text that was typed before this script ran, but not text that the browser restores on going back. */
 function reportEarlyInput() {
   if (performance.getEntriesByType("navigation")[0]?.type !== "navigate") return;
   for (const field of keptFields()) {
@@ -48,7 +48,7 @@ startCompletion();
 startMenus();
 startDialogs();
 startTimes();
-startUnsaved(); // before the modules that ask what is unsaved
+startUnsaved(); // before the modules that use it
 startKept();
 startLeaving();
 startRequests();
@@ -58,7 +58,7 @@ startLive();
 startHints();
 startRuns();
 startPalette();
-startKeyboard(); // after those of completion and menus, which take their keys first
+startKeyboard(); // after completion and menus, which handle their keys first
 startLists();
 startReading();
 startReorder();

@@ -20,7 +20,7 @@ function chooseTheme(theme) {
   try {
     localStorage.setItem("theme", theme);
   } catch {
-    // Storage may be turned off; the choice then lasts for this page.
+    // Storage may be turned off; then the choice lasts for this page only.
   }
   showTheme();
 }

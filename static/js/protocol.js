@@ -1,7 +1,7 @@
-// The rules of the socket: when to connect again, what a message is for, which hints are news. Pure: no socket, no
+// The rules of the socket: when to reconnect, what a message is for, which hints are news. Pure: no socket, no
 // document.
 
-const RETRY_MS = [100, 300, 700, 1200, 2000]; // then always the last
+const RETRY_MS = [100, 300, 700, 1200, 2000]; // then always the last value
 const TOO_MANY_PAGES = 4429; // the close code for a person who has more pages open than the server allows
 const FULL_RETRY_MS = 30_000;
 const HEADS = ["revision", "audit", "runs"]; // counters of the server, which the body's data- attributes hold

@@ -1,4 +1,4 @@
-// Reading a page: copy, print, and unfold the unchanged lines of a difference.
+// Buttons for reading a page: copy, print, and unfold the unchanged lines of a difference.
 
 import { $, $$, on } from "./dom.js";
 import { toast } from "./toasts.js";
@@ -11,11 +11,11 @@ async function copy(event) {
     await navigator.clipboard.writeText(source.value ?? source.textContent);
     toast("Copied.", "success");
   } catch {
-    toast("The browser did not allow copying. Select the text and copy it yourself.", "warning");
+    toast("The browser did not allow copying. Select the text and copy it by hand.", "warning");
   }
 }
 
-/** Unfold what is folded away in a line of a difference on both sides at once. */
+/** Unfold the hidden text in a line of a difference on both sides at once. */
 function unfoldBoth({ target: gap }) {
   if (!gap.matches?.("details.gap")) return;
   for (const other of $$(`details.gap[data-gap="${gap.dataset.gap}"]`, gap.closest(".line"))) other.open = gap.open;

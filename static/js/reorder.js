@@ -26,10 +26,10 @@ function onKey(event) {
   if (!item) return;
   event.preventDefault();
   const other = step < 0 ? item.previousElementSibling : item.nextElementSibling;
-  if (!other) return announce(step < 0 ? "It is the first already." : "It is the last already.");
+  if (!other) return announce(step < 0 ? "This is already the first." : "This is already the last.");
   if (step < 0) other.before(item);
   else other.after(item);
-  $("[data-handle]", item).focus(); // moving an element takes the focus from it
+  $("[data-handle]", item).focus(); // an element loses the focus when it moves
   sayMoved(item);
 }
 
@@ -56,7 +56,7 @@ function drag(event) {
     stop.abort();
     item.classList.remove("dragging");
     document.body.classList.remove("is-dragging");
-    if (!item.isConnected) return; // the list was replaced meanwhile
+    if (!item.isConnected) return; // the list was replaced during the request
     if (!isWanted) item.parentElement.insertBefore(item, startedBefore);
     $("[data-handle]", item).focus();
     if (place(item) !== start) sayMoved(item);

@@ -1,4 +1,4 @@
-// Requests of htmx: the token, busy buttons, what is settled when one is taken, and what is said when one fails.
+// Requests of htmx: the token, busy buttons, forgetting accepted text, and the message for a failure.
 
 import { $, on } from "./dom.js";
 import { hintOf, miss } from "./hints.js";
@@ -21,18 +21,18 @@ function setBusy(event, isBusy) {
     button.setAttribute("aria-busy", "true");
   } else button.removeAttribute("aria-busy");
   button.disabled = isBusy;
-  // A disabled button loses the focus; it gets it back unless something else has it by now.
+  // A disabled button loses the focus; it gets the focus back unless another element has it now.
   if (isBusy || busyFocus !== button || document.activeElement !== document.body) return;
   (button.isConnected ? button : document.getElementById(button.id))?.focus(); // the button may have been replaced
 }
 
-/** Forget what a form held once the server has taken it; a review panel that opens has taken nothing yet. */
+/** Forget the text of a form once the server has accepted it; an opened review panel has accepted nothing yet. */
 function settle({ elt: form, xhr, target, requestConfig }) {
   if (!succeeded(xhr)) return;
   const leaves = Boolean(redirect(xhr));
   if ($("#review-note") && leaves) forgetNote();
   if (form.dataset?.drops) {
-    const dropped = $(form.dataset.drops); // the server keeps its text, or it was given up
+    const dropped = $(form.dataset.drops); // the server has its text, or it was discarded
     markSaved(dropped);
     forgetForm(dropped);
   }
@@ -46,7 +46,7 @@ function settle({ elt: form, xhr, target, requestConfig }) {
 function onAnswer(event) {
   const { xhr } = event.detail;
   if (!loginExpired(xhr)) return settle(event.detail);
-  event.preventDefault(); // htmx would go at once, in the middle of a word
+  event.preventDefault(); // htmx would leave at once, in the middle of a word
   toSignIn(redirect(xhr));
 }
 

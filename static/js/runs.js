@@ -1,10 +1,10 @@
-// Runs: the page answers the click itself, before the server does. data-starts names a template with what is in a run's
-// place until the server says more of it.
+// Runs: the page answers the click itself, before the server does. data-starts names a template that is shown in the
+// run's place until the server answers.
 
 import { $, $$, on } from "./dom.js";
 import { isLost, isOpen } from "./connection.js";
 
-const before = new WeakMap(); // place -> what it showed before; it comes back when the server refuses the run
+const before = new WeakMap(); // place -> its content before; restored if the server refuses the run
 
 function start(event) {
   const { target: form, detail } = event;
@@ -13,7 +13,7 @@ function start(event) {
   const starts = $(form.dataset.starts ?? "#none");
   if (!starts) return;
   const starting = starts.content.firstElementChild.cloneNode(true);
-  detail.parameters.place = starting.id; // the server names it when it refuses
+  detail.parameters.place = starting.id; // the server names the place in a refusal
   const place = document.getElementById(starting.id);
   const isRunning = "running" in place.dataset;
   if (!place.dataset.starting) before.set(place, { nodes: [...place.childNodes], isRunning });
@@ -23,7 +23,7 @@ function start(event) {
   htmx.process(place);
 }
 
-/** Take back what was begun at the place with this id; everywhere when the server could not even read where. */
+/** Undo the start at the place with this id, or everywhere if the server could not read the place. */
 export function takeBack(id) {
   for (const place of $$("[data-starting]")) {
     if (id && place.id !== id) continue;
@@ -34,13 +34,13 @@ export function takeBack(id) {
   }
 }
 
-/** Say that runs ended with the connection: the server cancels the runs of a page that is gone. */
+/** Say that runs ended with the connection: the server cancels the runs of a closed page. */
 function endAll() {
   for (const running of $$("[data-running]")) {
     const place = running.closest("[data-starting]");
     if (place?.dataset.starting === "waiting") continue; // it is sent when the connection is back
     delete running.dataset.running;
-    const it = place ? "If it had begun, it" : "It";
+    const it = place ? "If it had started, it" : "It";
     running.textContent = `The connection was lost, so this run was canceled. ${it} is kept under Runs.`;
     delete place?.dataset.starting;
   }

@@ -1,8 +1,8 @@
-// Scrolling: boxes that the keyboard can reach, and places that stay where their reader left them.
+// Scrolling: boxes that the keyboard can reach, and positions that survive a refresh.
 
 import { $, $$, on } from "./dom.js";
 
-/** Let the keyboard reach boxes that scroll and hold nothing else to reach. */
+/** Make boxes that scroll reachable by keyboard if nothing inside them is. */
 export function letScroll() {
   for (const box of $$(".table-wrap, .boxed, .scroll")) {
     const scrolls = box.scrollHeight > box.clientHeight + 1 || box.scrollWidth > box.clientWidth + 1;
@@ -12,7 +12,7 @@ export function letScroll() {
 
 /** Keep the scroll positions and open <details> of the page between two events. */
 function keepBetween(before, after) {
-  let scrollTops = null; // until something is about to change
+  let scrollTops = null; // set when a change begins
   let openDetails = {};
   on(before, () => {
     scrollTops = Object.fromEntries($$("[data-keep-scroll]").map((box) => [box.id, box.scrollTop]));

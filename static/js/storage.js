@@ -1,4 +1,4 @@
-// What the browser stores for this tab (sessionStorage) and sends along (cookies): names, reading, writing.
+// The browser's storage for this tab (sessionStorage) and its cookies: names, reading, writing.
 // Storage may be turned off or full. Then reading returns null and writing does nothing: the page still works.
 
 function attempt(action) {
@@ -24,18 +24,18 @@ export const cookieIn = (cookies, name) =>
     ?.slice(name.length + 1);
 export const cookie = (name) => cookieIn(document.cookie, name);
 
-/** Names of fields that are sent with an ordinary form and forgotten once the server has taken them. */
+/** Names of fields that are sent with an ordinary form and forgotten once the server has accepted them. */
 export const SENT = "sent";
-/** The element that gets the focus on the page that comes next. */
+/** The element that gets the focus on the next page. */
 export const FOCUS = "focus";
 
-/** Name the place of a field's text: by its data-keep, or by the address, form and name of the field. */
+/** Return the storage name of a field's text: by data-keep, or by the address, form and name of the field. */
 export const fieldPlace = ({ keep, address, form, name }) => keep ?? `${address}#${form}-${name}`;
 export const keptName = (user, place) => `keep:${user}:${place}`;
-/** Name the place of a text that was typed on top of something else than the server shows by now. */
+/** Return the storage name of a text that was typed on top of another text than the server shows now. */
 export const otherName = (name) => `other:${name}`;
 
-/** Name the place of a review panel's note by the panel's heading, such as "Roll back enhance to v3?".
+/** Return the storage name of a review panel's note, by the panel's heading, such as "Roll back enhance to v3?".
  *
  * A text that is published may have another number when the panel opens again, so the name leaves that number out.
  */

@@ -4,7 +4,7 @@ import { $, $$, on } from "./dom.js";
 
 const TOAST_MS = 8000;
 
-/** Show a sentence; `level` is success, info, warning or error. Errors stay until dismissed. Never twice the same. */
+/** Show a sentence; `level` is success, info, warning or error. Errors stay until dismissed. No duplicates. */
 export function toast(text, level = "info") {
   const box = $("#toasts");
   if (!box || $$(".toast p", box).some((p) => p.textContent === text)) return;
@@ -38,9 +38,9 @@ export function announce(text) {
   if (region) region.textContent = text;
 }
 
-/** Move the toasts into the open dialog, if any: outside of it nobody could click them or hear them read out.
+/** Move the toasts into the open dialog, if any: outside of it, clicks and screen readers cannot reach them.
  *
- * Toasts that would cover a part of the dialog, perhaps its buttons, take a row of it.
+ * Toasts that would cover a part of the dialog, such as its buttons, get a row of their own.
  */
 export function placeToasts() {
   const toasts = $("#toasts");

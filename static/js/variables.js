@@ -3,7 +3,7 @@
 
 export const written = (name) => `{{ ${name} }}`;
 
-/** Return what a completion at the caret would replace, as {start, end, part}; null where no variable is being typed.
+/** Return what a completion at the caret would replace, as {start, end, part}, or null if no variable is being typed.
  *
  * That is `{{` and perhaps the beginning of a name before the caret, and the rest of the variable after the caret.
  * A backslash before `{{` makes it ordinary text.

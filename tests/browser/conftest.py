@@ -89,7 +89,7 @@ class Site:
         self.takes_sockets = True
 
     def tell(self, event: str, number: int) -> None:
-        """Hint at something, as an action in this server would."""
+        """Send a hint, as an action in this server would."""
         self._in_loop(get_channel_layer().group_send(events.PAGES, events.message(event, number)))
 
     def rest(self) -> None:
@@ -98,7 +98,7 @@ class Site:
         self._in_loop(self._rest())
 
     def close(self) -> None:
-        """Close the connections to providers, which would be complained about when the test run ends."""
+        """Close the connections to providers; open ones would cause warnings at the end of the test run."""
         self._in_loop(close_client())
 
     async def _drop_sockets(self) -> None:
@@ -116,7 +116,7 @@ class Site:
 
 
 class Pages:
-    """Opens the pages of one test, each in a browser profile of its own, and collects what goes wrong in them."""
+    """Opens the pages of one test, each in a browser profile of its own, and collects their errors."""
 
     def __init__(self, browser: Browser, url: str) -> None:
         self.browser = browser
@@ -129,7 +129,7 @@ class Pages:
         self.heard: set[WebSocket] = set()
 
     def open(self, path: str = "/", user: User | None = None, **options) -> Page:
-        """A page at `path`, signed in as `user` if there is one; `options` are those of a browser context."""
+        """Return a page at `path`, signed in as `user` if given; `options` are those of a browser context."""
         options = {"viewport": {"width": 1440, "height": WIDTHS[1440]}, "reduced_motion": "reduce"} | options
         context = self.browser.new_context(base_url=self.url, timezone_id="Europe/Zurich", **options)
         context.set_default_timeout(WAIT_MS)
@@ -142,7 +142,7 @@ class Pages:
         return page
 
     def connected(self, page: Page) -> Page:
-        """The same page once its socket is open and has told it what is newest."""
+        """Return the same page once its socket is open and has the newest counters."""
         while page not in self.sockets:
             page.wait_for_event("websocket")
         if self.sockets[page] not in self.heard:
@@ -150,14 +150,14 @@ class Pages:
         return page
 
     def expect_errors(self, *patterns: str) -> None:
-        """Console errors that this test brings about on purpose (regular expressions)."""
+        """Allow console errors that this test causes on purpose (regular expressions)."""
         self.expected += patterns
 
     def unexpected(self) -> list[str]:
         return [error for error in self.errors if not any(re.search(pattern, error) for pattern in self.expected)]
 
     def close(self) -> None:
-        self.closing = True  # a request that closing cuts off is no fault of the page
+        self.closing = True  # a request that closing cuts off is not an error of the page
         for context in self.contexts:
             context.close()
 
@@ -186,7 +186,7 @@ def sign_in(context: BrowserContext, url: str, user: User) -> None:
 
 
 def screenshot(page: Page, name: str, *, full_page: bool = True, always: bool = False) -> None:
-    """Keep what the page looks like at both widths and in both themes, in /screenshots (not in git); see `PICTURES`."""
+    """Take pictures of the page at both widths and in both themes, in /screenshots (not in git); see `PICTURES`."""
     if not (always or PICTURES):
         return
     for width, height in WIDTHS.items():
@@ -199,7 +199,7 @@ def screenshot(page: Page, name: str, *, full_page: bool = True, always: bool = 
 
 
 def snap(page: Page, name: str, *, full_page: bool = True) -> None:
-    """One picture of the page as it is; see `PICTURES`."""
+    """Take one picture of the page as it is; see `PICTURES`."""
     if PICTURES:
         _shoot(page, name, full_page)
 
@@ -219,14 +219,14 @@ def _server() -> Iterator[Site]:
 
 @pytest.fixture
 def site(_server: Site, transactional_db: None) -> Iterator[Site]:
-    """The running product, which rests again before the test's database is emptied."""
+    """Yield the running product, and wait until it rests before the test's database is emptied."""
     yield _server
     _server.rest()
 
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Chromium. One for this package: while Playwright runs, no other event loop can run in this thread."""
+    """Yield Chromium, one for this package: while Playwright runs, no other event loop can run in this thread."""
     path = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
     if path is None:
         missing("Chromium is not installed: apt install chromium")
@@ -238,7 +238,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def pages(browser: Browser, site: Site, caplog: pytest.LogCaptureFixture) -> Iterator[Pages]:
-    """Opens pages. An error in a console, a script or the server's log fails the test."""
+    """Yield what opens pages. An error in a console, a script or the server's log fails the test."""
     opened = Pages(browser, site.url)
     yield opened
     opened.close()
@@ -251,13 +251,13 @@ def pages(browser: Browser, site: Site, caplog: pytest.LogCaptureFixture) -> Ite
 
 @pytest.fixture
 def page_for(pages: Pages) -> Callable[..., Page]:
-    """`page_for(user, "/prompts/")`: a page in a profile of its own, signed in."""
+    """Return `page_for(user, "/prompts/")`, which opens a page in a profile of its own, signed in."""
     return lambda user, path="/", **options: pages.open(path, user, **options)
 
 
 @pytest.fixture
 def upstream() -> Iterator[Upstream]:
-    """An OpenAI-compatible server to point a provider at."""
+    """Yield an OpenAI-compatible server for a provider's address."""
     server = Upstream()
     yield server
     server.close()

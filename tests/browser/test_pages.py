@@ -180,7 +180,7 @@ def test_pages_of_somebody_signed_out(site, pages: Pages, administrator) -> None
     page.get_by_label("User name").fill("ada")
     page.get_by_label("Password").fill("wrong")
     page.get_by_role("button", name="Sign in").click()
-    expect(page.locator("form")).to_contain_text("do not match")
+    expect(page.locator("form")).to_contain_text("is wrong")
     found += faults(page, "bare-sign-in-refused")
     assert not found, told(found)
 
@@ -191,7 +191,7 @@ def test_first_and_forbidden_page(site, pages: Pages) -> None:
     page.get_by_label("Your name").fill("Ada")
     page.get_by_label("User name").fill("ada")
     page.get_by_label("Password", exact=True).fill("short")
-    page.get_by_label("Password, once more").fill("shorter")
+    page.get_by_label("Repeat the password").fill("shorter")
     pages.expect_errors("status of (422|403)")
     page.get_by_role("button", name="Create administrator and sign in").click()
     expect(page.locator(".error").first).to_be_visible()

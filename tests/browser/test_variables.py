@@ -133,9 +133,9 @@ def test_somebody_else_changes_and_removes_what_is_open(enhance, releaser, actor
     page = pages.connected(page_for(releaser, f"/variables/{season.pk}/"))
     page.get_by_label("Value").fill("high summer")
     season = variables.change(season, "fall", by=actor, expected=season.changed_revision)
-    expect(page.get_by_text("Someone changed season. What you typed is kept")).to_be_visible()
+    expect(page.get_by_text("Someone changed season. Your changes are kept")).to_be_visible()
     variables.remove(season, by=actor, expected=season.changed_revision)
-    expect(page.get_by_text("Someone removed this variable. What you typed can no longer be saved")).to_be_visible()
+    expect(page.get_by_text("Someone removed this variable. Your changes can no longer be saved")).to_be_visible()
     expect(page.get_by_label("Value")).to_have_value("high summer")
 
 

@@ -26,7 +26,7 @@ def create_account(page: Page, name: str, username: str) -> None:
     page.get_by_label("Your name").fill(name)
     page.get_by_label("User name").fill(username)
     page.get_by_label("Password", exact=True).fill(PASSWORD)
-    page.get_by_label("Password, once more").fill(PASSWORD)
+    page.get_by_label("Repeat the password").fill(PASSWORD)
     page.get_by_role("button", name=re.compile("and sign in")).click()
     expect(page.get_by_role("heading", name="Overview")).to_be_visible()
 

@@ -18,9 +18,9 @@ ALLOWED = {
     "web/health.py: cursor.execute",  # takes and releases the lock for writing
     "platform/backup.py: cursor.execute",  # counts connections
     "platform/backup.py: database.execute",  # finds out whether SQLite's file is in use
-    "apps.py: single.objects.using(using).get_or_create",
+    "apps.py: model.objects.using(using).get_or_create",
     "apps.py: versions.get_or_create",
-    "apps.py: there['SafetySettings'].objects.using(using).get_or_create",
+    "apps.py: models['SafetySettings'].objects.using(using).get_or_create",
     "ledger/models/audit.py: super().save",
     "ledger/models/audit_triggers.py: cursor.execute",
     "prompts/models/templates.py: super().save",

@@ -20,32 +20,32 @@ PASSWORD = "a long and winding road"
 NEW = {"username": "nora", "name": " Nora New ", "password": PASSWORD}
 
 
-def told() -> AuditEntry:
+def newest_entry() -> AuditEntry:
     return AuditEntry.objects.first()
 
 
-def found(token: str, purpose: LinkPurpose = LinkPurpose.JOIN) -> OneTimeLink:
+def find_link(token: str, purpose: LinkPurpose = LinkPurpose.JOIN) -> OneTimeLink:
     return accounts.find_link(token, purpose)
 
 
 def test_an_invitation_lets_one_person_in(actor):
     link, token = accounts.invite(Role.EDITOR, by=actor)
-    assert (told().action, told().after) == ("user.invited", {"role": "editor"})
-    user = accounts.join(found(token), **NEW, address="192.0.2.9")
+    assert (newest_entry().action, newest_entry().after) == ("user.invited", {"role": "editor"})
+    user = accounts.join(find_link(token), **NEW, address="192.0.2.9")
     assert (user.role, user.name, user.check_password(PASSWORD)) == ("editor", "Nora New", True)
-    entry = told()
+    entry = newest_entry()
     assert (entry.action, entry.actor, entry.address) == ("user.created", user, "192.0.2.9")
     with pytest.raises(LinkUsed):
         accounts.join(link, **NEW | {"username": "second"})
     with pytest.raises(LinkUsed):
-        found(token)
+        find_link(token)
     assert not User.objects.filter(username="second").exists()
 
 
-def test_a_token_is_kept_nowhere(actor, editor):
+def test_a_token_is_not_stored(actor, editor):
     tokens = [accounts.invite(Role.EDITOR, by=actor)[1], accounts.make_password_link(editor, by=actor)]
-    kept = f"{list(OneTimeLink.objects.values())} {list(AuditEntry.objects.values())}"
-    assert not any(token in kept for token in tokens)
+    stored = f"{list(OneTimeLink.objects.values())} {list(AuditEntry.objects.values())}"
+    assert not any(token in stored for token in tokens)
 
 
 @pytest.mark.parametrize(
@@ -63,10 +63,10 @@ def test_a_token_is_kept_nowhere(actor, editor):
 def test_a_refused_account_leaves_the_link_usable(fields, field, actor):
     _, token = accounts.invite(Role.VIEWER, by=actor)
     with pytest.raises(ValidationError) as refused:
-        accounts.join(found(token), **NEW | fields)
+        accounts.join(find_link(token), **NEW | fields)
     assert field is None or field in refused.value.error_dict
-    assert told().action == "user.invited"
-    accounts.join(found(token), **NEW)
+    assert newest_entry().action == "user.invited"
+    accounts.join(find_link(token), **NEW)
 
 
 @pytest.mark.parametrize("fault", ["unknown", "expired", "withdrawn", "other purpose"])
@@ -91,16 +91,16 @@ def test_a_link_that_does_not_work(fault, actor):
 def test_an_invitation_is_withdrawn_once(actor):
     link, _ = accounts.invite(Role.RELEASER, by=actor)
     accounts.withdraw_invitation(link, by=actor)
-    assert (told().action, told().before) == ("user.invitation_withdrawn", {"role": "releaser"})
+    assert (newest_entry().action, newest_entry().before) == ("user.invitation_withdrawn", {"role": "releaser"})
     with pytest.raises(Stale):
         accounts.withdraw_invitation(link, by=actor)
 
 
-def test_setup_makes_the_first_administrator_and_nobody_else(db):
+def test_setup_creates_only_the_first_administrator(db):
     first, second = accounts.make_setup_link(), accounts.make_setup_link()
     with pytest.raises(LinkUsed):
-        found(first, LinkPurpose.SETUP)
-    link = found(second, LinkPurpose.SETUP)
+        find_link(first, LinkPurpose.SETUP)
+    link = find_link(second, LinkPurpose.SETUP)
     spare, _ = accounts._make_link(LinkPurpose.SETUP, Role.ADMINISTRATOR, timedelta(hours=1))
     user = accounts.join(link, **NEW)
     assert user.role == Role.ADMINISTRATOR
@@ -110,21 +110,21 @@ def test_setup_makes_the_first_administrator_and_nobody_else(db):
     assert User.objects.count() == 1
 
 
-def test_a_role_changes_and_is_told(editor, actor):
+def test_a_change_of_role_is_audited(editor, actor):
     before = LiveConfiguration.objects.get().revision
     accounts.change_role(editor, Role.RELEASER, by=actor, note="on call")
     editor.refresh_from_db()
     assert editor.role == Role.RELEASER
-    entry = told()
+    entry = newest_entry()
     assert (entry.action, entry.before, entry.after) == (
         "user.role_changed",
         {"role": "editor"},
         {"role": "releaser"},
     )
     assert (entry.note, entry.address) == ("on call", "192.0.2.7")
-    with pytest.raises(Refused, match="releaser already"):
+    with pytest.raises(Refused, match="already has the role releaser"):
         accounts.change_role(editor, Role.RELEASER, by=actor)
-    assert LiveConfiguration.objects.get().revision == before  # people are no part of the live configuration
+    assert LiveConfiguration.objects.get().revision == before  # people are not part of the live configuration
 
 
 @pytest.mark.parametrize("act", ["demote", "deactivate"])
@@ -152,18 +152,18 @@ def test_one_active_administrator_always_stays(act, other, administrator, actor,
         assert AuditEntry.objects.count() == entries
 
 
-def test_a_deactivated_person_is_shut_out_until_reactivated(editor, actor):
+def test_a_deactivated_person_cannot_sign_in_until_reactivated(editor, actor):
     token = accounts.make_password_link(editor, by=actor)
     accounts.deactivate(editor, by=actor, note="left")
-    assert (told().action, told().note) == ("user.deactivated", "left")
+    assert (newest_entry().action, newest_entry().note) == ("user.deactivated", "left")
     with pytest.raises(LinkUsed):
-        found(token, LinkPurpose.PASSWORD)
+        find_link(token, LinkPurpose.PASSWORD)
     with pytest.raises(Stale):
         accounts.deactivate(editor, by=actor)
     with pytest.raises(Refused, match="deactivated"):
         accounts.make_password_link(editor, by=actor)
     accounts.reactivate(editor, by=actor, note="is back")
-    assert (told().action, told().note) == ("user.reactivated", "is back")
+    assert (newest_entry().action, newest_entry().note) == ("user.reactivated", "is back")
     assert User.objects.get(pk=editor.pk).is_active
     with pytest.raises(Stale):
         accounts.reactivate(editor, by=actor)
@@ -172,15 +172,19 @@ def test_a_deactivated_person_is_shut_out_until_reactivated(editor, actor):
 def test_a_password_link_sets_a_password_once(editor, actor):
     earlier = accounts.make_password_link(editor, by=actor)
     token = accounts.make_password_link(editor, by=actor)
-    assert told().action == "user.password_link_made"
+    assert newest_entry().action == "user.password_link_made"
     with pytest.raises(LinkUsed):
-        found(earlier, LinkPurpose.PASSWORD)
-    link = found(token, LinkPurpose.PASSWORD)
+        find_link(earlier, LinkPurpose.PASSWORD)
+    link = find_link(token, LinkPurpose.PASSWORD)
     with pytest.raises(ValidationError):
         accounts.set_password_by_link(link, "short")
     accounts.set_password_by_link(link, PASSWORD, address="192.0.2.9")
     assert User.objects.get(pk=editor.pk).check_password(PASSWORD)
-    assert (told().action, told().actor, told().address) == ("user.password_changed", editor, "192.0.2.9")
+    assert (newest_entry().action, newest_entry().actor, newest_entry().address) == (
+        "user.password_changed",
+        editor,
+        "192.0.2.9",
+    )
     with pytest.raises(LinkUsed):
         accounts.set_password_by_link(link, PASSWORD)
 
@@ -193,14 +197,14 @@ def test_a_password_link_sets_a_password_once(editor, actor):
         ("my password by mistake", accounts.record_failed_sign_in, "user.sign_in_failed", "an unknown name"),
     ],
 )
-def test_failed_sign_ins_are_told_without_what_nobody_is_called(username, record, action, name, editor):
+def test_failed_sign_ins_are_audited_without_unknown_names(username, record, action, name, editor):
     record(username, address="192.0.2.9")
-    entry = told()
+    entry = newest_entry()
     assert (entry.action, entry.object_name, entry.actor_name, entry.address) == (action, name, "Somebody", "192.0.2.9")
     assert "mistake" not in str(AuditEntry.objects.values())
 
 
-def test_a_lockout_is_told_once_for_each_name_and_address(editor):
+def test_a_lockout_is_audited_once_for_each_name_and_address(editor):
     for username, address in [
         ("eddie", "192.0.2.9"),
         ("EDDIE", "192.0.2.9"),
@@ -212,7 +216,7 @@ def test_a_lockout_is_told_once_for_each_name_and_address(editor):
     assert AuditEntry.objects.filter(action="user.locked_out").count() == 3
 
 
-def test_many_failures_from_one_address_end_the_trying_there_but_not_for_who_works_there(editor):
+def test_many_failures_from_one_address_stop_sign_ins_there_except_for_people_known_there(editor):
     for number in range(accounts.FAILURES_PER_ADDRESS):
         assert not accounts.too_many_failures("eddie", "192.0.2.9")
         accounts.record_failed_sign_in(f"somebody{number}", address="192.0.2.9")
@@ -224,7 +228,7 @@ def test_many_failures_from_one_address_end_the_trying_there_but_not_for_who_wor
 
 
 @pytest.mark.parametrize("end", ["deactivate", "demote"])
-def test_who_is_no_administrator_any_more_cannot_come_back_by_an_old_link(end, make_user):
+def test_a_former_administrator_cannot_come_back_with_an_old_link(end, make_user):
     leaving, staying = make_user("administrator", "ada2"), make_user("administrator", "grace")
     by = Actor.person(leaving)
     _, invitation = accounts.invite("administrator", by=by)
@@ -238,7 +242,7 @@ def test_who_is_no_administrator_any_more_cannot_come_back_by_an_old_link(end, m
             accounts.find_link(token, purpose)
 
 
-def test_a_new_password_ends_older_links_to_set_one(editor):
+def test_a_new_password_deletes_older_password_links(editor):
     token = accounts.make_password_link(editor, by=SYSTEM)
     accounts.change_password(editor, PASSWORD)
     with pytest.raises(LinkUsed):
@@ -254,5 +258,5 @@ def test_names_that_would_deceive_are_refused(name, editor):
 
 
 @pytest.mark.parametrize("name", ["Ada  Lovelace ", "Zoë", "王小明", "محمد", "नीरज शर्मा", "O'Brien-Smith"])
-def test_names_of_people_are_kept(name, db):
+def test_real_names_of_people_are_accepted(name, db):
     assert accounts.clean_name(name) == " ".join(name.split())

@@ -1,4 +1,4 @@
-"""How many passwords are hashed at once, and with which priority."""
+"""Hashing passwords: the number of hashes at once, and their priority."""
 
 import os
 import subprocess
@@ -14,16 +14,16 @@ from promptops.people.passwords import AT_ONCE, NICENESS, BoundedHasher, hashes_
 
 
 def hash_with(monkeypatch, work) -> None:
-    """Let `work` stand for Django's hashing, which would take a quarter of a second."""
+    """Replace Django's hashing by `work`, which would take a quarter of a second."""
     monkeypatch.setattr(PBKDF2PasswordHasher, "encode", lambda hasher, password, salt, iterations: work(password))
 
 
 @pytest.mark.parametrize(("cores", "hashes"), [(1, 1), (2, 1), (3, 2), (5, 4), (64, 4)])
-def test_one_core_stays_free_for_pages_where_there_are_several(cores, hashes):
+def test_one_core_of_several_stays_free_for_pages(cores, hashes):
     assert hashes_at_once(cores) == hashes
 
 
-def test_whoever_hashes_waits_for_a_turn(monkeypatch):
+def test_hashing_waits_for_a_turn(monkeypatch):
     at_once, most, lock = 0, 0, threading.Lock()
     begin = threading.Barrier(10)
 
@@ -66,7 +66,7 @@ def test_hashing_gives_way_to_pages(monkeypatch):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="priorities of threads are Linux's")
 def test_a_server_of_low_priority_hashes_with_a_lower_one(settings):
-    """Only root may raise a priority; a thread that tried would end, and nobody could sign in."""
+    """Only root may raise a priority. A thread that tried would end, and nobody could sign in."""
     code = (
         "import os; from promptops.people.passwords import _threads; os.nice(7 - os.nice(0)); "
         "print(_threads.submit(os.getpriority, os.PRIO_PROCESS, 0).result())"
@@ -76,7 +76,7 @@ def test_a_server_of_low_priority_hashes_with_a_lower_one(settings):
 
 
 def test_hashes_are_those_of_django(settings):
-    """Stored passwords stay valid, and would without this class."""
+    """Stored passwords stay valid, with and without this class."""
     ours, theirs = (hasher().encode("secret", "salt", 1000) for hasher in (BoundedHasher, PBKDF2PasswordHasher))
     assert ours == theirs
     settings.PASSWORD_HASHERS = ["promptops.people.passwords.BoundedHasher"]

@@ -39,7 +39,7 @@ def test_the_list_has_the_same_number_of_queries_for_1_and_30(client_for, admini
     assert counts[0] == counts[1]
 
 
-def test_the_list_tells_who_is_here(client_for, administrator, make_user, actor):
+def test_the_list_shows_people_and_invitations(client_for, administrator, make_user, actor):
     gone = make_user("releaser", "gone", "<b>Gone</b>")
     accounts.deactivate(gone, by=actor)
     response = client_for(administrator).get(reverse("people"))
@@ -51,7 +51,7 @@ def test_the_list_tells_who_is_here(client_for, administrator, make_user, actor)
 
 
 @pytest.mark.parametrize("role", ["viewer", "editor", "releaser"])
-def test_nobody_else_gets_in(role, client_for, make_user):
+def test_other_roles_are_refused(role, client_for, make_user):
     assert client_for(make_user(role)).get(reverse("people")).status_code == 403
 
 
@@ -76,7 +76,7 @@ def test_an_invitation_is_withdrawn(client_for, administrator, actor, client):
     browser, url = client_for(administrator, htmx=True), reverse("people_withdraw", args=[link.pk])
     assert browser.post(url)["HX-Redirect"] == reverse("people")
     assert client.get(reverse("join", args=[token])).status_code == 410
-    assert "None. An invitation" in text_of(browser.get(reverse("people")))
+    assert "No open invitations" in text_of(browser.get(reverse("people")))
     assert browser.post(url).status_code == 409
 
 
@@ -90,7 +90,7 @@ def test_a_role_is_changed_in_a_panel(client_for, administrator, editor):
     browser, url = client_for(administrator, htmx=True), reverse("people_role", args=[editor.pk])
     panel = browser.get(url)
     assert 'value="editor" checked' in panel.content.decode()
-    assert "This is you" not in text_of(panel)
+    assert "This is your own role" not in text_of(panel)
     done = browser.post(url, {"role": "releaser", "confirm": "1", "note": "on call"})
     assert done["HX-Redirect"] == reverse("people")
     editor.refresh_from_db()
@@ -99,10 +99,10 @@ def test_a_role_is_changed_in_a_panel(client_for, administrator, editor):
     assert browser.post(url, {"role": "emperor", "confirm": "1"}).status_code == 409
     same = browser.post(url, {"role": "releaser", "confirm": "1"})
     assert same.status_code == 409
-    assert "Eddie Editor is releaser already" in text_of(same)
+    assert "Eddie Editor already has the role releaser" in text_of(same)
 
 
-def test_deactivating_shuts_out_and_reactivating_lets_in(client_for, administrator, editor):
+def test_deactivating_and_reactivating(client_for, administrator, editor):
     browser, theirs = client_for(administrator, htmx=True), client_for(editor)
     url = reverse("people_active", args=[editor.pk])
     assert theirs.get(reverse("overview")).status_code == 200
@@ -137,8 +137,8 @@ def test_administrators_are_warned_of_removing_themselves(client_for, administra
     make_user("administrator", "second")
     browser = client_for(administrator, htmx=True)
     role, active = (reverse(name, args=[administrator.pk]) for name in ("people_role", "people_active"))
-    assert "This is you. With another role" in text_of(browser.get(role))
-    assert "This is you. You are signed out at once" in text_of(browser.post(active, {"active": "0"}))
+    assert "This is your own role." in text_of(browser.get(role))
+    assert "This is your own account. You are signed out at once" in text_of(browser.post(active, {"active": "0"}))
     done = browser.post(role, {"role": "viewer", "confirm": "1"})
     assert done["HX-Redirect"] == reverse("settings")
     assert browser.get(reverse("people")).status_code == 403

@@ -1,4 +1,4 @@
-"""Where people are signed in: the lists, ending sessions, and what never ends up in a page."""
+"""Sessions: the lists, ending sessions, and the keys that no page shows."""
 
 import json
 from datetime import timedelta
@@ -49,7 +49,7 @@ def is_signed_in(client: Client) -> bool:
 
 
 @pytest.mark.django_db
-def test_the_list_tells_where_one_is_signed_in_and_never_a_key(viewer, editor):
+def test_the_list_shows_sessions_without_their_keys(viewer, editor):
     here, phone, stranger = sign_in(viewer), sign_in(viewer, SAFARI, "2001:db8::7"), sign_in(editor, SAFARI)
     page = here.get(reverse("sessions")).content.decode()
     assert "Firefox on Linux" in page
@@ -72,7 +72,7 @@ def test_one_of_ones_own_sessions_is_ended(viewer):
     assert is_signed_in(here)
     assert not is_signed_in(phone)
     assert ended() == ["Vera Viewer ended a session of Vera Viewer (Safari on iPhone, 2001:db8::7)"]
-    assert "over already" in here.post(url, follow=True).content.decode()
+    assert "has already ended" in here.post(url, follow=True).content.decode()
     assert len(ended()) == 1
 
 
@@ -106,7 +106,7 @@ def test_an_administrator_sees_and_ends_those_of_others(administrator, editor):
     page = admin.get(url).content.decode()
     assert "Sessions of <bdi>Eddie Editor</bdi>" in page
     assert "this one" not in page
-    # The number of a session of somebody else does not fit the address.
+    # The address names a session of another person.
     admin.post(reverse("people_session_end", args=[editor.pk, session_of(admin).pk]))
     assert is_signed_in(admin)
     admin.post(reverse("people_session_end", args=[editor.pk, session_of(phone).pk]))
@@ -118,7 +118,7 @@ def test_an_administrator_sees_and_ends_those_of_others(administrator, editor):
 
 
 @pytest.mark.django_db
-def test_expired_sessions_vanish(viewer):
+def test_expired_sessions_are_not_listed(viewer):
     here, old = sign_in(viewer), sign_in(viewer, SAFARI)
     Session.objects.filter(pk=old.session.session_key).update(expire_date=timezone.now() - timedelta(seconds=1))
     assert "Safari" not in here.get(reverse("sessions")).content.decode()
@@ -127,7 +127,7 @@ def test_expired_sessions_vanish(viewer):
 
 
 @pytest.mark.django_db
-def test_sessions_go_with_sign_out_deactivation_and_a_new_password(viewer, actor):
+def test_sign_out_deactivation_and_a_new_password_end_sessions(viewer, actor):
     one, two = sign_in(viewer), sign_in(viewer)
     one.post(reverse("sign_out"))
     assert UserSession.objects.get() == session_of(two)
@@ -140,11 +140,11 @@ def test_sessions_go_with_sign_out_deactivation_and_a_new_password(viewer, actor
     accounts.deactivate(viewer, by=actor)
     assert UserSession.objects.count() == 0
     accounts.reactivate(viewer, by=actor)
-    assert not is_signed_in(three)  # being let in again does not bring old sessions back
+    assert not is_signed_in(three)  # reactivating does not restore old sessions
 
 
 @pytest.mark.django_db
-def test_who_signs_in_over_somebody_else_is_listed_under_their_own_name(viewer, editor):
+def test_a_sign_in_over_another_persons_session_is_listed_for_the_new_person(viewer, editor):
     client = sign_in(viewer)
     client.force_login(editor, backend="django.contrib.auth.backends.ModelBackend")
     assert UserSession.objects.get().user == editor
@@ -152,7 +152,7 @@ def test_who_signs_in_over_somebody_else_is_listed_under_their_own_name(viewer, 
 
 
 @pytest.mark.django_db
-def test_last_seen_is_kept_to_the_minute_without_a_write_each_time(viewer):
+def test_last_seen_is_exact_to_the_minute_without_a_write_each_time(viewer):
     client = sign_in(viewer)
     started = session_of(client).seen_at
     key = client.session.session_key
@@ -182,7 +182,7 @@ def test_the_list_has_the_same_number_of_queries_for_1_and_30(viewer):
 
 
 @pytest.mark.django_db
-def test_of_two_who_end_a_session_one_is_told(viewer, actor):
+def test_of_two_people_who_end_a_session_one_is_refused(viewer, actor):
     session = session_of(sign_in(viewer))
     accounts.end_session(session, by=actor)
     with pytest.raises(Stale):
@@ -190,19 +190,19 @@ def test_of_two_who_end_a_session_one_is_told(viewer, actor):
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_ending_a_session_cuts_its_pages_and_no_others(make_user):
+async def test_ending_a_session_signs_out_its_pages_and_no_others(make_user):
     def prepare():
         user = make_user("editor", "eddie")
         return sign_in(user), sign_in(user, SAFARI)
 
     async def events(socket):
-        found = []
+        received = []
         while not await socket.receive_nothing(timeout=0.3):
             output = await socket.receive_output(timeout=1)
-            found.append(json.loads(output["text"])["event"] if "text" in output else output["type"])
-            if found[-1] == "websocket.close":
+            received.append(json.loads(output["text"])["event"] if "text" in output else output["type"])
+            if received[-1] == "websocket.close":
                 break
-        return found
+        return received
 
     here, phone = await database_sync_to_async(prepare)()
     async with page_socket(None, client=here) as mine, page_socket(None, client=phone) as theirs:
@@ -210,8 +210,8 @@ async def test_ending_a_session_cuts_its_pages_and_no_others(make_user):
         end = reverse("session_end", args=[(await database_sync_to_async(session_of)(phone)).pk])
         await database_sync_to_async(here.post)(end)
         assert (await events(theirs))[-2:] == ["signed_out", "websocket.close"]
-        assert "signed_out" not in (told := await events(mine))
-        assert "reload" not in told
+        assert "signed_out" not in (seen := await events(mine))
+        assert "reload" not in seen
 
 
 @pytest.mark.django_db
@@ -228,7 +228,7 @@ def test_people_are_deactivated_never_deleted(viewer, publish):
     with pytest.raises(ValidationError, match="Deactivate"):
         viewer.delete()
     sign_in(viewer)
-    with pytest.raises(models.ProtectedError):  # the audit names whoever has ever signed in
+    with pytest.raises(models.ProtectedError):  # the audit names everybody who ever signed in
         User.objects.filter(pk=viewer.pk).delete()
 
 

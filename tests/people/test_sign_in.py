@@ -1,4 +1,4 @@
-"""Signing in, one-time links, passwords, and what the audit keeps of it."""
+"""Signing in, one-time links, passwords, and their audit entries."""
 
 import logging
 import re
@@ -35,7 +35,7 @@ def actions() -> list[str]:
     return list(AuditEntry.objects.order_by("seq").values_list("action", flat=True))
 
 
-def test_setup_link_creates_the_first_administrator_and_dies():
+def test_a_setup_link_creates_the_first_administrator_and_then_stops_working():
     token = accounts.make_setup_link()
     url = reverse("setup", args=[token])
     client = Client()
@@ -50,7 +50,7 @@ def test_setup_link_creates_the_first_administrator_and_dies():
     assert accounts.make_setup_link() is None
 
 
-def test_each_start_prints_a_new_setup_link_and_the_old_one_dies():
+def test_each_start_prints_a_new_setup_link_and_the_old_one_stops_working():
     first, second = accounts.make_setup_link(), accounts.make_setup_link()
     assert Client().get(reverse("setup", args=[first])).status_code == 410
     assert Client().get(reverse("setup", args=[second])).status_code == 200
@@ -71,7 +71,7 @@ def test_no_token_is_stored():
         ({"name": ""}, "required"),
     ],
 )
-def test_setup_refuses_with_the_reason_and_the_link_lives(change, sentence):
+def test_setup_refuses_with_the_reason_and_the_link_stays_valid(change, sentence):
     url = reverse("setup", args=[accounts.make_setup_link()])
     response = Client().post(url, ACCOUNT | change)
     assert response.status_code == 422
@@ -80,7 +80,7 @@ def test_setup_refuses_with_the_reason_and_the_link_lives(change, sentence):
     assert Client().post(url, ACCOUNT).status_code == 302
 
 
-def test_user_names_are_one_whatever_their_case(administrator):
+def test_user_names_are_unique_in_any_case(administrator):
     _, token = accounts.invite(Role.VIEWER, by=Actor.person(administrator))
     response = Client().post(reverse("join", args=[token]), ACCOUNT | {"username": "ADA"})
     assert response.status_code == 422
@@ -121,10 +121,10 @@ def test_sign_in_goes_back_to_where_it_came_from_but_never_elsewhere(viewer):
     ],
 )  # fmt: skip
 def test_whatever_next_says_signing_in_leads_somewhere(target, viewer):
-    """It need not be a path: for Django's `redirect` a bare word is the name of a view, or an error."""
+    """It need not be a path: Django's `redirect` takes a bare word for the name of a view, or raises."""
     client = Client()
     assert client.get(reverse("sign_in"), {"next": target}).status_code == 200
-    for _ in range(2):  # also for somebody who is signed in already
+    for _ in range(2):  # also for a person who is already signed in
         response = client.post(reverse("sign_in"), {"username": "vera", "password": PASSWORD, "next": target})
         assert (response.status_code, response["Location"]) == (302, "/")
         response = client.get(reverse("sign_in"), {"next": target})
@@ -155,7 +155,7 @@ def test_another_spelling_is_another_name_and_is_not_even_tried(other, viewer, m
     assert not AccessAttempt.objects.exists()
 
 
-def test_letters_that_a_database_takes_for_others_open_no_account(make_user):
+def test_letters_that_a_database_confuses_open_no_account(make_user):
     """PostgreSQL's UPPER makes I of a dotless i, and Python's lower makes k of the Kelvin sign."""
     make_user("viewer", "viki1")
     for other in ("v\u0131k\u01311", "vi\u212ai1", "V\u0130KI1"):
@@ -179,7 +179,7 @@ def test_a_referer_that_is_no_address_is_no_error(client_for):
     assert response["Location"] == f"{reverse('sign_in')}?next=/"
 
 
-def test_failures_are_told_audited_and_limited(viewer):
+def test_failures_are_shown_audited_and_limited(viewer):
     client = Client(REMOTE_ADDR="192.0.2.9")
     url = reverse("sign_in")
     for attempt in range(5):
@@ -193,7 +193,7 @@ def test_failures_are_told_audited_and_limited(viewer):
     assert "user.locked_out" in actions()
 
 
-def test_a_password_typed_as_user_name_is_not_kept():
+def test_a_password_typed_as_user_name_is_not_stored():
     Client().post(reverse("sign_in"), {"username": PASSWORD.replace(" ", "-"), "password": "x"})
     entry = AuditEntry.objects.get(action="user.sign_in_failed")
     assert PASSWORD.replace(" ", "-") not in str(vars(entry))
@@ -219,7 +219,7 @@ def test_changing_the_password_ends_other_sessions(viewer, client_for):
 
 @pytest.mark.django_db(transaction=True)
 def test_no_password_is_hashed_in_a_transaction(administrator, editor, client_for, monkeypatch):
-    """A hash may wait seconds for its turn; other writers of SQLite would wait with it."""
+    """A hash may wait seconds for its turn, and other writers of SQLite would wait too."""
     inside: list[bool] = []
     encode = MD5PasswordHasher.encode
 
@@ -300,7 +300,7 @@ def test_a_wrong_host_header_is_one_line_in_the_log(caplog):
     )
 
 
-def test_who_was_refused_is_one_line_in_the_log_and_an_error_has_its_traceback(client_for, viewer, caplog, monkeypatch):
+def test_a_refusal_is_one_line_in_the_log_and_an_error_has_its_traceback(client_for, viewer, caplog, monkeypatch):
     assert client_for(viewer).post(reverse("people")).status_code == 403
     (record,) = caplog.records
     assert logging.Formatter().format(record) == "Forbidden (Permission denied): /settings/people/"
@@ -347,7 +347,7 @@ async def test_every_form_that_hashes_a_password_waits_apart_from_pages(page, mo
 
 
 def form_of(page: str, make_user: Callable[..., User]) -> tuple[str, dict[str, str], dict[str, str]]:
-    """Return the page's address, its form with all that it needs, and the cookies of the person who sends it."""
+    """Return the page's address, the values of its form, and the cookies of the person who sends it."""
     new = {"password": "another long secret", "password_again": "another long secret"}
     if page == "setup":
         return reverse(page, args=[accounts.make_setup_link()]), ACCOUNT, {}

@@ -1,4 +1,4 @@
-"""The overview's figures over HTTP: what counts, for how long, and how it is told."""
+"""The overview's figures over HTTP: which runs count, for how long, and how they are shown."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -36,8 +36,8 @@ def text_of(response) -> str:
 
 
 def enhance(hours: int = 24) -> queries.Tally:
-    [found] = [each.total for each in queries.figures(hours).operations if each.operation == "enhance"]
-    return found
+    [total] = [each.total for each in queries.figures(hours).operations if each.operation == "enhance"]
+    return total
 
 
 def test_without_runs_there_is_a_sentence_and_no_axis(client):
@@ -46,7 +46,7 @@ def test_without_runs_there_is_a_sentence_and_no_axis(client):
     assert 'class="chart"' not in response.content.decode()
 
 
-def test_what_counts_where(make_run):
+def test_which_runs_count_in_which_figures(make_run):
     make_run(latency_ms=100, cost=0.5)
     make_run(latency_ms=300, fallback_used=True, cost=0.25, cost_estimated=True)
     make_run(latency_ms=900, status="failed")
@@ -61,7 +61,7 @@ def test_what_counts_where(make_run):
     assert (tally.cost, tally.cost_estimated) == (1.0, True)
 
 
-def test_the_page_tells_rates_with_their_counts(client, make_run):
+def test_the_page_shows_rates_with_their_counts(client, make_run):
     for _ in range(3):
         make_run(fallback_used=True, cost=0.002, cost_estimated=True)
     make_run(status="failed")
@@ -101,7 +101,7 @@ def test_each_live_part_is_rendered_by_itself(viewer, make_run):
     assert 'id="figures"' in figures
     assert 'data-fragment="figures-1"' in figures
     assert 'id="figures-table"' in figures
-    assert "<details" not in figures  # stays open on the page while its table is replaced
+    assert "<details" not in figures  # it stays open on the page while its table is replaced
     assert 'id="overview"' not in figures
     assert 'id="figures"' not in fragments.render("overview", viewer.role, None).html
 
@@ -118,16 +118,16 @@ def test_queries_do_not_grow_with_runs(client, make_run):
     assert counts[0] == counts[1]
 
 
-def test_too_many_runs_are_capped_and_that_is_said(client, make_run, monkeypatch):
+def test_too_many_runs_are_capped_and_the_page_says_so(client, make_run, monkeypatch):
     monkeypatch.setattr(queries, "MAX_RUNS", 2)
     now = timezone.now()
     for hours in (0, 1, 9):
         make_run(at=now - timedelta(hours=hours))
-    found = queries.figures(24)
-    assert found.capped
-    assert found.runs == 2
-    assert len(found.operations[0].steps) <= 3
-    assert "these are the newest 2." in text_of(client.get(reverse("overview")))
+    figures = queries.figures(24)
+    assert figures.capped
+    assert figures.runs == 2
+    assert len(figures.operations[0].steps) <= 3
+    assert "Only the newest 2 are counted here." in text_of(client.get(reverse("overview")))
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_steps_begin_at_round_times_of_the_readers_clock(hours, zone, count, fir
     assert [f"{at:%Y-%m-%d %H:%M}" for at in (steps[0], steps[-1])] == [first, last]
 
 
-def test_no_export_is_among_the_latest_changes(editor):
+def test_exports_are_not_among_the_latest_changes(editor):
     exports = registry.names(lambda action: action.noun == "exports" or action.name.endswith(".exported"))
     assert len(exports) == 5
     after = {"exports": 2, "what": "votes", "format": "csv", "inputs": 1, "files": 1}

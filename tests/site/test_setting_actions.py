@@ -1,4 +1,4 @@
-"""The settings of the whole place, and what happens when the secret key is lost."""
+"""The settings of the installation, and the replacement of a lost secret key."""
 
 from io import StringIO
 
@@ -26,7 +26,7 @@ def config() -> LiveConfiguration:
     return LiveConfiguration.objects.get(pk=1)
 
 
-def test_a_change_is_live_and_told(actor):
+def test_a_change_is_live_and_audited(actor):
     before = config().revision
     actions.change_settings(CHANGED, by=actor, expected=0, note="faster")
     snapshot = live.load()
@@ -61,7 +61,7 @@ def test_what_is_refused_changes_nothing(settings, expected, error, actor):
     assert (config().revision, config().timeout_ms, AuditEntry.objects.count()) == (before, 20_000, 0)
 
 
-def test_the_slower_of_two_is_refused(actor):
+def test_the_second_of_two_concurrent_changes_is_refused(actor):
     actions.change_settings(CHANGED, by=actor, expected=0)
     with pytest.raises(Stale, match="Someone changed the settings"):
         actions.change_settings(AS_THEY_ARE, by=actor, expected=0)
@@ -69,19 +69,19 @@ def test_the_slower_of_two_is_refused(actor):
 
 
 def test_a_lost_secret_key_is_noticed_and_can_be_replaced(actor):
-    kept = make_provider("vllm", "groq", by=actor, key_env="GROQ_API_KEY")
+    with_variable = make_provider("vllm", "groq", by=actor, key_env="GROQ_API_KEY")
     lost = make_provider("groq", "groq", by=actor, key="gsk_1")
     assert actions.secret_key_fits()
     with override_settings(SECRET_KEY="quite another secret key, long enough to be taken"):
         assert not actions.secret_key_fits()
         create_template("enhance", "enhance", by=actor)
-        told = StringIO()
-        call_command("publish", "enhance", file="prompts/enhance.txt", stdout=StringIO(), stderr=told)
-        assert "Warning: The secret key is not the one that this database was made with." in told.getvalue()
+        stderr = StringIO()
+        call_command("publish", "enhance", file="prompts/enhance.txt", stdout=StringIO(), stderr=stderr)
+        assert "Warning: The secret key is not the one that this database was made with." in stderr.getvalue()
         assert actions.replace_secret_key(by=actor) == 1
         assert actions.secret_key_fits()
         assert actions.replace_secret_key(by=actor) == 0
     assert Provider.objects.get(pk=lost.pk).key_state == "no key"
-    assert Provider.objects.get(pk=kept.pk).key_state == "from GROQ_API_KEY"
+    assert Provider.objects.get(pk=with_variable.pk).key_state == "from GROQ_API_KEY"
     entry = AuditEntry.objects.filter(action="secret_key.replaced").last()
     assert (entry.after, entry.revision) == ({"keys_lost": 1}, config().revision - 1)

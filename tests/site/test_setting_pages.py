@@ -37,7 +37,7 @@ def test_everybody_reads_administrators_change(role, may, client_for, make_user)
     assert config().timeout_ms == (9000 if may else 20_000)
 
 
-def test_the_table_of_permissions_is_the_one_that_is_asked(client_for, viewer):
+def test_the_page_shows_the_permission_table_of_the_code(client_for, viewer):
     page = client_for(viewer).get(URL).content.decode()
     rows = re.findall(r"<tr><td><b>.*?</tr>", page, re.S)
     granted = [re.findall(r'data-label="(\w+)">(?:(?!</td>).)*?>\s*(yes|no)<', row, re.S) for row in rows]
@@ -57,21 +57,22 @@ def test_a_change_passes_the_panel(client_for, administrator):
     assert (config().timeout_ms, config().temperature) == (9000, 0.2)
     assert (AuditEntry.objects.first().action, AuditEntry.objects.first().note) == ("settings.changed", "faster")
     page = client.get(URL, headers={"HX-Request": "false"})
-    assert "To undo, put back what was there (Time limit of a run, in ms: 20,000; Default temperature: 0.7)" in text_of(
-        page
+    assert (
+        "To undo, enter the earlier values (Time limit of a run, in ms: 20,000; Default temperature: 0.7)"
+        in text_of(page)
     )
 
 
-def test_keeping_texts_for_less_long_warns(client_for, administrator):
+def test_a_shorter_retention_warns(client_for, administrator):
     panel = client_for(administrator, htmx=True).post(URL, NEW | {"run_retention_days": "7"})
-    assert "The texts of older runs are erased within the hour, for good." in text_of(panel)
+    assert "The texts of older runs are erased within an hour. This cannot be undone." in text_of(panel)
 
 
 @pytest.mark.parametrize(
     "wrong",
     [{"timeout_ms": "499"}, {"temperature": "2.5"}, {"temperature": "nan"}, {"max_tokens": ""}, {"max_tokens": "x"}],
 )
-def test_what_cannot_be_used_is_told_beside_the_field(wrong, client_for, administrator):
+def test_an_invalid_value_is_shown_beside_the_field(wrong, client_for, administrator):
     client, before = client_for(administrator, htmx=True), config().revision
     response = client.post(URL, NEW | wrong)
     assert (response.status_code, response["HX-Retarget"]) == (422, "#settings-form")
@@ -89,12 +90,12 @@ def test_no_change_is_refused(client_for, administrator):
     assert "No changes to save" in text_of(response)
 
 
-def test_a_stale_change_compares_with_what_is_there_now(client_for, administrator, actor):
+def test_a_stale_change_compares_with_the_current_settings(client_for, administrator, actor):
     theirs = actions.change_settings(Settings(20_000, 0.7, 512, 30), by=actor, expected=0)
     client = client_for(administrator, htmx=True)
     response = client.post(URL, NEW | {"confirm": "1"})
     assert response.status_code == 409
-    assert "Someone changed the settings meanwhile. What you typed is kept" in text_of(response)
+    assert "Someone changed the settings. Your values are kept" in text_of(response)
     assert "Default max tokens 512 256" in text_of(response)
     handed = re.search(r'id="id_expected" value="(\d+)" hx-swap-oob', response.content.decode())[1]
     assert int(handed) == theirs.settings_revision

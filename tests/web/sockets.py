@@ -17,7 +17,7 @@ from promptops.platform.draining import gate
 async def page_socket(
     user: User | None, origin: str = "http://testserver", client: Client | None = None
 ) -> AsyncIterator[WebsocketCommunicator | None]:
-    """The connected socket of a page that `user` has open, or None when it was refused."""
+    """Yield the connected socket of a page of `user`, or None if the server refuses it."""
     headers = [(b"origin", origin.encode()), (b"host", b"testserver")]
     if user is not None or client is not None:
         client = client or Client()
@@ -32,4 +32,4 @@ async def page_socket(
         if connected:
             await socket.disconnect()
         await background.stop()
-        await gate.emptied(10)  # runs that the page left behind are being recorded
+        await gate.emptied(10)  # the runs of the closed page are being recorded

@@ -24,7 +24,7 @@ def versions() -> str:
 
 
 async def part(socket, holds: str, seconds: float = 5) -> str:
-    """The next part of a page that is sent and holds the words."""
+    """Return the next part that is sent and contains the words."""
     async with asyncio.timeout(seconds):
         while True:
             text = await socket.receive_from(timeout=seconds)
@@ -57,7 +57,7 @@ async def test_a_part_is_rendered_once_for_each_role_however_many_pages_show_it(
         sockets = [await stack.enter_async_context(page_socket(person)) for person in people]
         for socket in sockets:
             await here(socket, "live-badge", "overview")
-        await asyncio.sleep(1)  # what opening them has recorded is shown
+        await asyncio.sleep(1)  # until the pages show what their opening has recorded
         rendered.clear()
         await database_sync_to_async(publish)("enhance", "After", note="the new one")
         for socket, person in zip(sockets, people, strict=True):
@@ -65,10 +65,10 @@ async def test_a_part_is_rendered_once_for_each_role_however_many_pages_show_it(
             overview = await part(socket, "the new one")
             assert bool(re.search(r">\s*Edit\s*</a>", overview)) == (person.role == "editor")
     assert rendered["live-badge", "viewer"] == rendered["live-badge", "editor"] == 1
-    assert 1 <= rendered["overview", "viewer"] <= 2  # the audit's hint and the release's may come apart
+    assert 1 <= rendered["overview", "viewer"] <= 2  # the hints of the audit and the release may come separately
 
 
-async def test_a_page_that_was_away_gets_what_it_missed_and_a_current_one_gets_nothing(publish, viewer):
+async def test_a_reconnected_page_gets_missed_parts_and_a_current_one_gets_nothing(publish, viewer):
     before = await database_sync_to_async(versions)()
     await database_sync_to_async(publish)("enhance", "Text")
     async with page_socket(viewer) as socket:
@@ -80,7 +80,7 @@ async def test_a_page_that_was_away_gets_what_it_missed_and_a_current_one_gets_n
 
 
 async def test_nothing_is_sent_to_a_person_who_is_no_longer_active(publish, viewer, monkeypatch):
-    """The hint that closes their pages may come later than one that brings a part."""
+    """The hint that closes their pages may come after one that brings a part."""
     monkeypatch.setattr(page_sockets.events, "USER_CHANGED", "never sent")
     await database_sync_to_async(publish)("enhance", "Before")
     async with page_socket(viewer) as socket:
@@ -92,16 +92,16 @@ async def test_nothing_is_sent_to_a_person_who_is_no_longer_active(publish, view
             await part(socket, "", seconds=2)
 
 
-def test_a_part_is_sent_only_where_it_is_newer():
+def test_a_part_is_sent_only_if_it_is_newer():
     badge, figures = FRAGMENTS["live-badge"], FRAGMENTS["figures-24"]
     assert is_newer((2, 5, 5), (1, 5, 5), badge)
-    assert not is_newer((2, 9, 9), (2, 5, 5), badge)  # it shows no more than the revision
+    assert not is_newer((2, 9, 9), (2, 5, 5), badge)  # it shows only the revision
     assert not is_newer((2, 5, 4), (1, 5, 5), figures)  # the page has a run that was read later
     assert is_newer((2, 4, 5), (1, 5, 5), figures)
 
 
 @pytest.mark.parametrize(
-    "given",
+    "shown",
     [
         None,
         [],
@@ -113,11 +113,11 @@ def test_a_part_is_sent_only_where_it_is_newer():
         {"overview": "9" * 90},
     ],
 )
-def test_what_a_page_cannot_show_is_left_out(given):
-    assert shown_numbers(given) == {}
+def test_unknown_and_malformed_parts_are_left_out(shown):
+    assert shown_numbers(shown) == {}
 
 
-def test_pages_spread_their_fetching_only_where_many_are_open(monkeypatch):
+def test_pages_spread_their_requests_only_if_many_are_open(monkeypatch):
     monkeypatch.setattr(page_sockets, "open_pages", range(20))
     assert page_sockets._spread() == {}
     monkeypatch.setattr(page_sockets, "open_pages", range(500))

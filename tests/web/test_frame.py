@@ -1,4 +1,4 @@
-"""The frame of all pages: its template tags, its partials, the colors, and the security policy they live under."""
+"""The frame of all pages: its template tags, its partials, the colors, and the security policy."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -30,7 +30,7 @@ def render(source: str, **context: object) -> str:
 
 
 def frame_context(**more: object) -> dict[str, object]:
-    """What the context processors give a signed-in person's page."""
+    """Return the context of a signed-in person's page, as the context processors make it."""
     return {
         "user": SimpleNamespace(pk=3, name="Alice <b>", username="alice", get_role_display="Editor"),
         "nav": [
@@ -64,7 +64,7 @@ def frame_context(**more: object) -> dict[str, object]:
         (timedelta(minutes=-10), "in 10 min"),
     ],
 )
-def test_relative_times_read_like_speech(ago: timedelta, expected: str) -> None:
+def test_relative_times_are_in_words(ago: timedelta, expected: str) -> None:
     assert ui.relative(NOW - ago, NOW) == expected
 
 
@@ -98,13 +98,13 @@ def test_small_tags(source: str, expected: str) -> None:
     assert render(source, nothing=None, text="<b>") == expected
 
 
-def test_a_disabled_button_gives_its_reason_where_touch_and_keyboard_reach_it() -> None:
+def test_a_disabled_button_gives_its_reason_to_touch_and_keyboard() -> None:
     html = render('{% disabled_button "Publish v2" why="No changes." %}')
     assert ' id="publish-v2" aria-disabled="true" aria-describedby="why-not-publish-v2">Publish v2</button>' in html
     assert '<span class="faint" id="why-not-publish-v2">No changes.</span>' in html
-    told = render('{% disabled_button "Remove" told="hint" %}')
-    assert 'aria-describedby="hint">Remove</button>' in told
-    assert "<span" not in told
+    button = render('{% disabled_button "Remove" told="hint" %}')
+    assert 'aria-describedby="hint">Remove</button>' in button
+    assert "<span" not in button
     others = [path.name for path in TEMPLATES if re.search(r"<button[^>]*\sdisabled", path.read_text())]
     assert others == []
 
@@ -133,7 +133,7 @@ def test_attempt_bars_stay_inside_the_run(arguments: tuple[float, float, float],
     assert f'<rect x="{x}%" width="{width}%"' in ui.attempt_bar(*arguments)
 
 
-def test_diffs_are_escaped_and_say_in_words_what_was_added_and_removed() -> None:
+def test_diffs_are_escaped_and_mark_added_and_removed_text_in_words() -> None:
     html = render("{% diff old new %}", old="keep <i>this</i> here", new="keep <b>this</b> here")
     assert "<i>" not in html
     assert "<b>" not in html
@@ -161,7 +161,7 @@ def test_fields_point_to_their_hint_and_error() -> None:
     assert "(optional)" in render('{% include "_field.html" with field=form.note %}', form=form)
 
 
-def test_the_frame_shows_where_one_is_what_is_live_and_who_one_is() -> None:
+def test_the_frame_shows_the_current_page_what_is_live_and_the_person() -> None:
     html = render_to_string("base.html", frame_context())
     assert re.search(r'href="/" aria-current="page" data-key="g o"', html)
     assert "r12 live" in html
@@ -184,7 +184,7 @@ def test_messages_become_toasts_and_errors_interrupt() -> None:
 
 @pytest.mark.parametrize("page", ["400.html", "403.html", "404.html", "413.html", "429.html", "500.html"])
 def test_error_pages_need_no_context(page: str) -> None:
-    """Django renders some of them without any, at a time when nothing else may work."""
+    """Django renders some of them without a context, when nothing else may work."""
     html = render_to_string(page)
     assert len(re.findall("<h1>", html)) == 1
     assert 'href="/"' in html
@@ -197,9 +197,9 @@ def test_error_pages_give_the_reason(page: str) -> None:
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: str(path.relative_to(settings.BASE_DIR)))
 def test_templates_obey_the_security_policy_and_compile(path: Path) -> None:
-    """Style attributes, inline scripts and handlers are blocked by the policy, hx-on and filters need eval."""
+    """The policy blocks style attributes, inline scripts and handlers; hx-on and filters of events need eval."""
     source = path.read_text()
-    markup = re.sub(r"{%.*?%}", "", source)  # `{% include ... with one=... %}` is no handler
+    markup = re.sub(r"{%.*?%}", "", source)  # `{% include ... with one=... %}` is not a handler
     assert not re.search(r"\sstyle\s*=", source)
     assert not re.search(r"<style\b|<script(?![^>]*\bsrc=)", source)
     assert not re.search(r"\s(on[a-z]+|hx-on[:a-z-]*)\s*=", markup)
@@ -227,14 +227,14 @@ TEXT_PAIRS = [
 
 
 def luminance(color: str) -> float:
-    """Relative luminance as WCAG 2.2 defines it."""
+    """Return the relative luminance as WCAG 2.2 defines it."""
     parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def contrast(first: str, second: str) -> float:
-    """The contrast ratio of WCAG 2.2, 1 to 21."""
+    """Return the contrast ratio of WCAG 2.2, from 1 to 21."""
     low, high = sorted((luminance(first), luminance(second)))
     return (high + 0.05) / (low + 0.05)
 
@@ -249,38 +249,38 @@ def test_text_has_the_contrast_of_wcag_aa(text: str, ground: str, theme: int) ->
 @pytest.mark.parametrize("ground", ["panel", "bg", "sunken"])
 @pytest.mark.parametrize("edge", ["line-strong", "accent"])
 def test_borders_of_fields_and_the_focus_ring_can_be_seen(edge: str, ground: str, theme: int) -> None:
-    """WCAG 2.2, 1.4.11: 3 to 1 for what shows where a control is."""
+    """WCAG 2.2, 1.4.11: 3 to 1 for the outline of a control."""
     assert contrast(TOKENS[edge][theme], TOKENS[ground][theme]) >= 3.0
 
 
 @pytest.mark.parametrize(
-    ("headers", "told"),
+    ("headers", "sentences"),
     [
         (
             {"Origin": "https://testserver:8443"},
             [
                 "sent from https://testserver:8443 ",
-                "to be http://testserver .",
+                "own address is http://testserver .",
                 "BEHIND_PROXY=1",
                 "CSRF_TRUSTED_ORIGINS",
             ],
         ),
-        ({"Origin": "null"}, ["did not say which page sent it"]),
+        ({"Origin": "null"}, ["did not say which page sent the form"]),
         ({"Origin": 'http://a"><b>'}, ["sent from http://a&quot;&gt;&lt;b&gt; "]),
         (
             {"Referer": "https://console.example/prompts/?q=secret"},
-            ["sent from https://console.example ", "to be https"],
+            ["sent from https://console.example ", "own address is https"],
         ),
         ({"Referer": "https://["}, ["open for too long"]),
         ({}, ["open for too long"]),
     ],
 )
-def test_a_form_from_another_address_is_not_called_an_old_page(headers, told, db):
+def test_a_form_from_another_address_is_not_called_an_old_page(headers, sentences, db):
     client = Client(enforce_csrf_checks=True)
     response = client.post("/sign-in/", {"username": "a"}, headers=headers, secure="Referer" in headers)
     assert response.status_code == 403
     page = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
-    for words in told:
+    for words in sentences:
         assert words in page
-    assert ("open for too long" in page) == ("open for too long" in told)
+    assert ("open for too long" in page) == ("open for too long" in sentences)
     assert "secret" not in page

@@ -21,7 +21,7 @@ IMPORTED = re.compile(r'^import .* from "\./([\w.]+)";$', re.MULTILINE)
 
 
 def node(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run Node at the root of the project; skip the test where Node is missing, unless all services are required."""
+    """Run Node at the root of the project. Skip the test if Node is missing, unless all services are required."""
     program = which("node")
     if not program:
         missing("node is not installed")
@@ -37,8 +37,8 @@ def test_pure_modules(path: Path) -> None:
     assert re.search(r"tests [1-9]", result.stdout), "Node found no test"
 
 
-def test_modules_do_nothing_when_imported() -> None:
-    """There is no document in Node, so a module that touches it while it loads fails."""
+def test_modules_do_nothing_on_import() -> None:
+    """Node has no document, so a module that uses it during import fails."""
     script = "".join(f'await import("./static/js/{name}");' for name in NAMES if name != "main.js")
     result = node("--input-type=module", "--eval", script)
     assert result.returncode == 0, result.stderr
@@ -75,7 +75,7 @@ def test_every_module_is_reached_from_main() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_modules_say_what_belongs_there_and_fit_the_line(name: str) -> None:
+def test_modules_describe_themselves_and_fit_the_line(name: str) -> None:
     lines = (MODULES / name).read_text().splitlines()
     assert lines[0].startswith("// ")
     assert [number for number, line in enumerate(lines, 1) if len(line) > 120] == []

@@ -1,4 +1,4 @@
-"""Pages while the database cannot be written, or cannot be asked at all."""
+"""Pages while the database cannot be written, or cannot be used at all."""
 
 import logging
 import sqlite3
@@ -17,13 +17,13 @@ from tests.invariants.test_permissions import arguments, patterns, world  # noqa
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-# What they do is to record something: who exports, votes or looks.
+# Pages that have to record something: an export, a vote, a look at masked text.
 RECORDING = {"audit_export", "comparison_export", "prompts_export"}
 
 
 @pytest.fixture
 def read_only():
-    """The database refuses every write, as a full or read-only disk or a standby server does."""
+    """Make the database refuse every write, as a full or read-only disk or a standby server does."""
     on, off = {
         "sqlite": ("PRAGMA query_only = ON", "PRAGMA query_only = OFF"),
         "postgresql": ("SET default_transaction_read_only = on", "SET default_transaction_read_only = off"),
@@ -45,7 +45,7 @@ def test_every_page_can_be_read_while_nothing_can_be_written(request, administra
     read_only(True)
     broken = {}
     for pattern in patterns():
-        cache.clear()  # each page is the first one of the session in a minute
+        cache.clear()  # as if each page were the first one of the session in a minute
         url = reverse(pattern.name, kwargs=arguments(pattern, world))
         for headers in ({}, {"HX-Request": "true"}):
             status = client.get(url, headers=headers).status_code
@@ -58,11 +58,11 @@ def test_a_refusal_stands_while_nothing_can_be_written(viewer, client_for, read_
     client = client_for(viewer)
     read_only(True)
     assert client.get("/settings/people/").status_code == 403
-    assert "A refusal of /settings/people/ could not be put into the audit." in caplog.text
+    assert "A refusal of /settings/people/ could not be recorded in the audit." in caplog.text
 
 
 def unavailable(monkeypatch, error: Exception) -> None:
-    """Let every query of a page fail."""
+    """Make every query of a page fail."""
 
     def fail(*arguments, **options):
         raise error
@@ -101,7 +101,7 @@ def test_a_bug_in_a_statement_is_still_a_500(viewer, client_for, monkeypatch):
         (["SELECT * FROM missing"], None),
     ],
 )
-def test_errors_of_sqlite_are_told_apart_by_their_code(tmp_path, statements, kind):
+def test_errors_of_sqlite_are_distinguished_by_their_code(tmp_path, statements, kind):
     database = sqlite3.connect(tmp_path / "own.sqlite3", isolation_level=None)
     database.execute("CREATE TABLE a (x)")
     *prepared, failing = statements
@@ -130,7 +130,7 @@ def test_errors_of_sqlite_are_told_apart_by_their_code(tmp_path, statements, kin
         (sqlite3.InterfaceError("bad parameter or other API misuse"), None),
     ],
 )
-def test_a_text_that_the_database_cannot_take_is_no_outage(cause, kind):
+def test_a_text_that_the_database_refuses_is_no_outage(cause, kind):
     error = OperationalError(str(cause))
     error.__cause__ = cause
     assert outages.kind(error) == kind

@@ -1,4 +1,4 @@
-"""`review.run`: the one way of every change of what is live, from the panel to its result."""
+"""`review.run`: every change of what is live, from the panel to its result."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 
 @dataclass
 class Paint(ReviewedChange):
-    """A change that notes what is done to it."""
+    """A change that counts the calls of its methods."""
 
     why_not: str = ""
     error: Exception | None = None
@@ -58,7 +58,7 @@ class Paint(ReviewedChange):
 
 @pytest.fixture
 def request_of(client_for, releaser):
-    """`request_of(**posted)`: a request of a releaser, as views get it."""
+    """Return `request_of(**posted)`, which makes a request of a releaser as views get it."""
 
     def make(**posted: str):
         request = RequestFactory().post("/", posted)
@@ -85,11 +85,11 @@ def test_a_confirmed_change_is_applied_once_and_says_how_to_undo_it(request_of, 
     assert response["HX-Redirect"] == reverse("overview")
     assert change.applied == [(releaser.name, "because")]
     assert [str(message) for message in get_messages(request)] == ["The wall is red. Paint it white to undo."]
-    assert change.previews == 0  # it may take long, and nobody sees it
+    assert change.previews == 0  # it may take long, and nobody would see it
 
 
 @pytest.mark.parametrize("posted", [{}, {"confirm": "1"}])
-def test_what_is_refused_before_is_never_applied(request_of, posted):
+def test_a_change_that_is_refused_before_is_never_applied(request_of, posted):
     change = Paint(why_not="The wall is wet.")
     response = review.run(request_of(**posted), change)
     assert response.status_code == 409

@@ -1,4 +1,4 @@
-"""Static files: addresses with a digest, and how long browsers keep what is there."""
+"""Static files: addresses with a digest, and how long browsers keep the files."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ from django.test import Client, override_settings
 from promptops.web.static_files import content_digest, digest
 
 
-def test_everything_that_a_page_loads_is_kept_for_a_year() -> None:
+def test_browsers_keep_everything_that_a_page_loads_for_a_year() -> None:
     html = render_to_string("404.html")
     addresses = re.findall(r'(?:href|src)="(/static/[^"]+)"', html)
     assert len(addresses) > 10
@@ -29,7 +29,7 @@ def test_modules_import_each_other_under_the_same_digest() -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "0123456789abcdef/"])
-def test_another_digest_or_none_is_served_but_not_for_long(prefix: str) -> None:
+def test_another_digest_or_none_is_served_but_kept_briefly(prefix: str) -> None:
     response = Client().get(f"/static/{prefix}js/dom.js")
     assert response.status_code == 200
     assert response["Cache-Control"] == "max-age=60, public"
@@ -37,7 +37,7 @@ def test_another_digest_or_none_is_served_but_not_for_long(prefix: str) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", ["js/none.js", "", "../manage.py", "%2e%2e/manage.py", "//etc/passwd"])
-def test_what_does_not_exist_is_not_found_and_not_kept(name: str) -> None:
+def test_missing_files_are_404_and_not_kept(name: str) -> None:
     response = Client().get(f"/static/{digest()}/{name}")
     assert response.status_code == 404
     assert "immutable" not in response.get("Cache-Control", "")

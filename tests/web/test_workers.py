@@ -1,4 +1,4 @@
-"""How many requests are worked on at once, and what those get that find no place."""
+"""The bound on requests in progress, and the answer to requests beyond it."""
 
 import asyncio
 import threading
@@ -15,7 +15,7 @@ from promptops.web.workers import Workers, with_workers
 
 
 class Application:
-    """An application that stays in its thread until it is let go."""
+    """An application that stays in its thread until it is released."""
 
     def __init__(self) -> None:
         self.go = threading.Event()
@@ -31,7 +31,7 @@ class Application:
 
 
 async def ask(application, path: str = "/", method: str = "GET", **headers: str) -> tuple[int, dict[str, str], str]:
-    """The status, the headers and the text that the application answers."""
+    """Return the status, the headers and the text of the application's answer."""
     sent = []
 
     async def send(message) -> None:
@@ -45,15 +45,15 @@ async def ask(application, path: str = "/", method: str = "GET", **headers: str)
 
 async def test_no_more_than_its_threads_work_at_once_and_they_are_used_again():
     slow, two = Application(), Workers(2)
-    asked = [asyncio.create_task(ask(lambda *call: two.answer(slow, *call))) for _ in range(6)]
+    requests = [asyncio.create_task(ask(lambda *call: two.answer(slow, *call))) for _ in range(6)]
     await asyncio.sleep(0.2)
     assert len(slow.threads) == 2
     slow.go.set()
-    assert [status for status, _, _ in await asyncio.gather(*asked)] == [200] * 6
+    assert [status for status, _, _ in await asyncio.gather(*requests)] == [200] * 6
     assert len(set(slow.threads)) == 2
 
 
-async def test_who_finds_the_queue_full_or_waits_too_long_is_told_when_to_come_again():
+async def test_a_full_queue_and_a_long_wait_are_503_with_retry_after():
     slow, one = Application(), Workers(1, max_waiting=1, max_wait=0.2)
 
     async def application(*call) -> None:
@@ -65,7 +65,7 @@ async def test_who_finds_the_queue_full_or_waits_too_long_is_told_when_to_come_a
     await asyncio.sleep(0.05)
     status, headers, text = await ask(application)
     assert (status, headers["retry-after"], headers["cache-control"]) == (503, "5", "no-store")
-    assert "<h1>Unavailable for the moment</h1>" in text
+    assert "<h1>Temporarily unavailable</h1>" in text
     assert "The server is busy." in text
     status, headers, text = await second
     assert (status, headers["content-type"]) == (503, "text/plain; charset=utf-8")
@@ -106,8 +106,8 @@ async def test_sign_ins_that_wait_hold_no_worker_and_beyond_their_queue_503_come
     application = with_workers(pages, 1)
     waiting = [asyncio.create_task(ask(application, "/sign-in/", method)) for _ in range(passwords.AT_ONCE + 3)]
     await asyncio.sleep(0.1)
-    asked = [("/", "GET"), ("/sign-in/", "GET"), ("/sign-out/", "POST"), ("/nowhere/", "POST")]
-    assert [(await ask(application, *page))[0] for page in asked] == [204] * 4
+    pages = [("/", "GET"), ("/sign-in/", "GET"), ("/sign-out/", "POST"), ("/nowhere/", "POST")]
+    assert [(await ask(application, *page))[0] for page in pages] == [204] * 4
     began = time.monotonic()
     for _ in range(50):
         status, headers, text = await ask(application, "/sign-in/", method)
@@ -121,7 +121,7 @@ async def test_sign_ins_that_wait_hold_no_worker_and_beyond_their_queue_503_come
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_error_pages_ask_no_database_in_a_thread_beside_the_workers(monkeypatch):
+async def test_error_pages_use_no_database_in_a_thread_beside_the_workers(monkeypatch):
     threads = []
     load = SessionStore.load
     monkeypatch.setattr(

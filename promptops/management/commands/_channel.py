@@ -1,6 +1,6 @@
 """HTTP connections with bounds: the size of a request's body, the time for a whole request, and their number.
 
-Daphne reads a whole request before the application hears of it, so these bounds have to be kept here.
+Daphne reads a whole request before the application hears of it, so these bounds have to be here.
 """
 
 from functools import cache
@@ -20,21 +20,21 @@ from promptops.management.commands._connections import Connections, most_connect
 from promptops.platform.addresses import address_of, client_network
 
 SLOWEST_UPLOAD = 32 * 1024
-"""Bytes a second: a body gets one second more for each of these that it has."""
+"""Bytes a second: a body gets one more second for each 32 KiB."""
 LINGER_SECONDS = 5
-"""How long a refused body is still read, and dropped: a browser shows the answer only if it could send on."""
+"""How long a refused body is still read and dropped: a browser shows the answer only if it can keep sending."""
 MULTIPART_OVERHEAD = 64 * 1024
 """Bytes for the boundaries and headers of a form's parts, which Django does not count as data."""
 
 
 class BodyTooLong(Exception):
-    """More of the body has come than the page takes."""
+    """A request body is longer than its page allows."""
 
 
 def body_limit(path: bytes) -> int:
-    """Return the largest request body, in bytes, that the page at this path takes.
+    """Return the largest request body, in bytes, that the page at this path allows.
 
-    It is a form's (DATA_UPLOAD_MAX_MEMORY_SIZE), and a file's in addition where the view takes one (`takes_file`).
+    It is that of a form (DATA_UPLOAD_MAX_MEMORY_SIZE), plus that of a file if the view takes one (`takes_file`).
     """
     most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE + MULTIPART_OVERHEAD
     try:
@@ -57,13 +57,13 @@ class BoundedRequest(WebRequest):
 
 
 class BoundedChannel(HTTPChannel):
-    """A connection whose requests come whole within their deadline, and which closes if others need its place."""
+    """A connection with a deadline for each request. It closes if others need its place."""
 
     transport: Any  # mypy cannot read Twisted's interfaces
     factory: Any
-    abortTimeout = LINGER_SECONDS  # after a deadline, for a client that does not even take the answer
+    abortTimeout = LINGER_SECONDS  # after a deadline, for a client that does not even read the answer
     body_limit = 0
-    _begun = False  # the first bytes of a request are there, but not all of it
+    _begun = False  # the first bytes of a request have arrived, but not all of it
     _refused = False
 
     @property
@@ -80,7 +80,7 @@ class BoundedChannel(HTTPChannel):
     def connectionMade(self) -> None:
         super().connectionMade()
         connections = self.factory.connections
-        # A proxy is one address for everybody behind it; there the client is known only once its headers are.
+        # Everybody behind a proxy has its address; the client is known only from the headers.
         peer = "" if settings.BEHIND_PROXY else client_network(self.transport.getPeer().host)
         if not connections.add(self) or not connections.assign(self, peer):
             self.drop()
@@ -150,8 +150,7 @@ class BoundedChannel(HTTPChannel):
         )
 
     def _refuse(self, status: HTTPStatus, page: bytes, more_headers: str = "") -> None:
-        """Answer instead of the application, and drop what the client still sends until it closes or LINGER_SECONDS
-        are over."""
+        """Answer in place of the application, and drop what the client still sends, for at most LINGER_SECONDS."""
         self._refused = True
         self.length = None  # no end of a body, at which the request would go on to the application
         head = (

@@ -1,4 +1,4 @@
-"""Open connections: how many there may be, in all and for one client, and which one closes to make room.
+"""The limits of open connections, in all and for one client, and the choice of the one that closes to make room.
 
 Knows nothing of HTTP: a connection is anything with `is_waiting`, `is_open` and `drop()`.
 """
@@ -7,16 +7,16 @@ import resource
 from typing import Protocol
 
 MOST_FILES = 16_384
-"""Open files that the process asks for, if the hard limit allows it. A connection takes one file and about 20 KiB."""
+"""Open files that the process requests, if the hard limit allows it. A connection takes one and about 20 KiB."""
 RESERVED_FILES = 256
 """Files left for the database, providers, Redis, static files and Python itself."""
 
 
 class Connection(Protocol):
-    """What `Connections` needs of one."""
+    """The part of a connection that `Connections` needs."""
 
     is_waiting: bool
-    """Has no complete request: it is idle or sends one."""
+    """True without a complete request: the connection is idle, or still sends one."""
     is_open: bool
 
     def drop(self) -> None:
@@ -40,12 +40,12 @@ def most_connections() -> int:
 
 
 class Connections:
-    """Count the open connections. If there is no room for one more, the one that has waited longest closes for it."""
+    """The open connections. If there is no room for one more, the one that has waited longest closes."""
 
     def __init__(self, most: int, per_address: int) -> None:
         self.most = most
         self.per_address = per_address
-        self._all: dict[Connection, str] = {}  # oldest first; the address that each counts for, "" for nobody's
+        self._all: dict[Connection, str] = {}  # oldest first; the address that each counts for, or ""
         self._by_address: dict[str, dict[Connection, None]] = {}
 
     def __len__(self) -> int:
@@ -61,7 +61,7 @@ class Connections:
         return self._make_room(self._all, self.most, connection)
 
     def assign(self, connection: Connection, address: str) -> bool:
-        """Count the connection for `address` ("": for nobody). Return False, and forget it, if all others are busy."""
+        """Count the connection for `address` ("" for none). Return False, and forget it, if all others are busy."""
         if connection not in self._all:
             return True
         self._unassign(connection)

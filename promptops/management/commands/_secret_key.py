@@ -1,4 +1,4 @@
-"""Whether the secret key is the one that the database was made with; both can be lost or mixed up on the way."""
+"""The warning that the secret key is not the one that the database was made with."""
 
 from django.conf import settings
 from django.core.management.base import OutputWrapper
@@ -8,16 +8,16 @@ from promptops.platform import crypto
 
 
 def wrong_key_sentence() -> str:
-    """What to say and do where it is another one."""
+    """Return the sentence that says what is wrong and what to do."""
     return (
-        "The secret key is not the one that this database was made with. Put the old one back "
-        f"({settings.VAR_DIR / 'secret_key'} or SECRET_KEY); if it is gone for good, run "
+        "The secret key is not the one that this database was made with. Restore the old one "
+        f"({settings.VAR_DIR / 'secret_key'} or SECRET_KEY); if it is lost for good, run "
         "`manage.py replace_secret_key`: stored provider keys must then be entered again."
     )
 
 
 def warn_of_wrong_key(stderr: OutputWrapper) -> None:
-    """Say it in a command that does its work without the key, so that it is known before the server's next start."""
+    """Warn in a command that works without the key, so that people learn of it before the server's next start."""
     check = LiveConfiguration.objects.values_list("key_check", flat=True).get(pk=1)
     try:
         if check:

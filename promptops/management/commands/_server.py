@@ -1,4 +1,4 @@
-"""Daphne, which on SIGTERM or Ctrl C lets runs under way end before it does."""
+"""Daphne with a grace time: on SIGTERM or Ctrl C it lets runs in progress end first."""
 
 import asyncio
 from typing import Any
@@ -18,10 +18,9 @@ RECORDING_SECONDS = 5.0
 
 
 class DrainingServer(Server):
-    """Stops accepting at once, waits at most GRACE_SECONDS for runs under way, cancels what is left, and ends as Daphne
-    does once that is recorded.
+    """A server that stops accepting, waits up to GRACE_SECONDS for runs in progress, and cancels and records the rest.
 
-    Pages stay connected meanwhile, so that whoever started a run reads its end.
+    Pages stay connected until then, so that people see their runs end. Then the server ends as Daphne does.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -47,9 +46,9 @@ class DrainingServer(Server):
         yield defer.Deferred.fromFuture(asyncio.ensure_future(gate.drain(settings.GRACE_SECONDS)))
         yield defer.Deferred.fromFuture(asyncio.ensure_future(gate.cut_off(RECORDING_SECONDS)))
         recorder.give_up()
-        # They end here: soon there are no threads left in which they could ask the database.
+        # They end here, while there are still threads in which they can use the database.
         yield defer.Deferred.fromFuture(asyncio.ensure_future(background.stop()))
-        # A request that is half sent has no application yet, which Daphne does not expect here.
+        # A half-sent request has no application yet, which Daphne does not expect here.
         nothing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         nothing.set_result(None)
         for details in self.connections.values():

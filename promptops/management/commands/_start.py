@@ -1,4 +1,4 @@
-"""Guards of the start: one process at a time prepares a database, and older code leaves a newer database alone."""
+"""Guards of the start: one process at a time prepares a database, and older code refuses a newer database."""
 
 import fcntl
 import os
@@ -27,7 +27,7 @@ def start_lock(connection: BaseDatabaseWrapper, say: Callable[[str], None]) -> I
     with hold(connection) as acquire:
         if not acquire():
             say("Another PromptOps process is preparing this database. Waiting for it.")
-            while not acquire():  # not one long wait: the database may end a statement that takes long
+            while not acquire():  # not one long wait: the database may cancel a long statement
                 time.sleep(POLL_SECONDS)
         yield
 

@@ -1,4 +1,4 @@
-"""`manage.py admin_link`: let a locked-out administrator back in."""
+"""`manage.py admin_link`: print a link with which an administrator sets a new password."""
 
 from typing import Any
 
@@ -26,17 +26,17 @@ class Command(BaseCommand):
             user = self._administrator(options["username"])
             path = reverse("password_by_link", args=[accounts.make_password_link(user, by=COMMAND_LINE)])
         self.stdout.write(server_address() + path)
-        # Apart from the link, which a script may read.
-        self.stderr.write("If nothing answers there, run this with the HOST and PORT that the server has.")
+        # On stderr: a script may read the link from stdout.
+        self.stderr.write("If nothing answers there, run this command with the HOST and PORT of the server.")
         warn_of_wrong_key(self.stderr)
 
     def _administrator(self, username: str | None) -> User:
-        found = list(User.objects.filter(role=Role.ADMINISTRATOR, is_active=True).order_by("username"))
+        administrators = list(User.objects.filter(role=Role.ADMINISTRATOR, is_active=True).order_by("username"))
         if username:
-            found = [user for user in found if user.username.lower() == username.lower()]
-        if len(found) == 1:
-            return found[0]
+            administrators = [user for user in administrators if user.username.lower() == username.lower()]
+        if len(administrators) == 1:
+            return administrators[0]
         if username:
             raise CommandError(f"There is no active administrator {username!r}.")
-        names = ", ".join(user.username for user in found)
+        names = ", ".join(user.username for user in administrators)
         raise CommandError(f"There are several administrators: {names}. Name one: manage.py admin_link NAME")

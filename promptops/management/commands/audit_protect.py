@@ -1,4 +1,4 @@
-"""`manage.py audit_protect`: put the audit's triggers back."""
+"""`manage.py audit_protect`: restore the audit's triggers."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ from promptops.ledger.audit import COMMAND_LINE
 
 
 class Command(BaseCommand):
-    help = "Put back the database's triggers that refuse to change the audit, and record that they were missing."
+    help = "Restore the database triggers that refuse changes of the audit, and record that they were missing."
 
     def handle(self, *args: Any, **options: Any) -> None:
         missing = protect(by=COMMAND_LINE)
         if missing:
-            self.stdout.write(f"Put back: {', '.join(missing)}. Check the entries with `manage.py audit_verify`.")
+            self.stdout.write(f"Restored: {', '.join(missing)}. Check the entries with `manage.py audit_verify`.")
         else:
-            self.stdout.write("All triggers are there. Nothing was changed.")
+            self.stdout.write("No trigger is missing. Nothing was changed.")

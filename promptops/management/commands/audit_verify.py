@@ -11,13 +11,13 @@ from promptops.ledger.audit import Link, verify
 
 
 class Command(BaseCommand):
-    help = "Find the first audit entry that is missing or was changed. Exit code 0 when there is none, else 1."
+    help = "Find the first audit entry that is missing or was changed. The exit code is 1 if there is one, else 0."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--pin",
             metavar="SEQ:SHA256",
-            help="a head that an earlier check printed; a history that was rewritten or cut off since is found",
+            help="a head that an earlier check printed; finds a history that was rewritten or cut off since then",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -28,8 +28,8 @@ class Command(BaseCommand):
         began = time.monotonic()
         verdict = verify(pin=pin)
         seconds = time.monotonic() - began
-        for found in run_checks(tags=[Tags.database], databases=["default"]):
-            self.stderr.write(f"Warning: {found.msg} {found.hint}")
+        for warning in run_checks(tags=[Tags.database], databases=["default"]):
+            self.stderr.write(f"Warning: {warning.msg} {warning.hint}")
         if verdict.bad:
             raise CommandError(f"{verdict.bad} The {verdict.reached.seq:,} entries before it fit.")
         self.stdout.write(f"{verdict.head.seq:,} entries checked in {seconds:.1f} s; the chain is whole.")

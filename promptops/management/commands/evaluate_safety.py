@@ -1,4 +1,4 @@
-"""`manage.py evaluate_safety`: what the safety filter does with texts that it was never trained on."""
+"""`manage.py evaluate_safety`: measure the safety filter on texts that it was never trained on."""
 
 import json
 from pathlib import Path
@@ -14,10 +14,10 @@ class Command(BaseCommand):
     help = "Print the safety filter's figures on the evaluation sets, as tables in Markdown; nothing is trained."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--manifest", type=Path, default=SHIPPED / "current.json", help="the model's")
+        parser.add_argument("--manifest", type=Path, default=SHIPPED / "current.json", help="the manifest of the model")
         parser.add_argument("--data", type=Path, default=evaluation.SETS)
         parser.add_argument("--moderation", type=Path, help="OpenAI's moderation set, as lines of JSON")
-        parser.add_argument("--json", type=Path, help="write the figures there, too, as the Safety page reads them")
+        parser.add_argument("--json", type=Path, help="also write the figures to this file, for the Safety page")
 
     def handle(self, *args: Any, **options: Any) -> None:
         model = SafetyModel.from_manifest(options["manifest"])
@@ -29,13 +29,13 @@ class Command(BaseCommand):
         except OSError as error:
             raise CommandError(f"{error.filename} cannot be read: {error.strerror}.") from None
         except (ValueError, LookupError, TypeError) as error:
-            raise CommandError(f"An evaluation set is not in the form that its README describes: {error!r}.") from None
-        found = {"sha256": loaded.spec.sha256, **evaluation.evaluate(model, texts)}
-        for title, table in found["tables"].items():
+            raise CommandError(f"An evaluation set is not in the form of its README: {error!r}.") from None
+        figures = {"sha256": loaded.spec.sha256, **evaluation.evaluate(model, texts)}
+        for title, table in figures["tables"].items():
             self.stdout.write(f"\n**{title}**\n\n" + evaluation.as_markdown(table))
-        self.stdout.write(f"\nA video prompt takes {found['milliseconds']:.3f} ms.")
+        self.stdout.write(f"\nA video prompt takes {figures['milliseconds']:.3f} ms.")
         if options["json"]:
             try:
-                options["json"].write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+                options["json"].write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
             except OSError as error:
                 raise CommandError(f"{error.filename} cannot be written: {error.strerror}.") from None

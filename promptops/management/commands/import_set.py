@@ -1,4 +1,4 @@
-"""`manage.py import_set DIR [--dry-run]`: make live what the files of `export_set` say."""
+"""`manage.py import_set DIR [--dry-run]`: release the files that `export_set` wrote."""
 
 import difflib
 from pathlib import Path
@@ -14,18 +14,18 @@ from promptops.prompts.actions.sets import Plan, Planned, import_set, plan_impor
 
 
 class Command(BaseCommand):
-    help = "Import a folder written by export_set: all of it or, when anything stands against it, nothing."
+    help = "Import a folder written by export_set: all of it or, if there is any problem, nothing."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("dir", type=Path)
         parser.add_argument("--dry-run", action="store_true", help="show what would change and change nothing")
-        parser.add_argument("--note", default="", help="why; for templates whose file has no new note of its own")
+        parser.add_argument("--note", default="", help="the reason, for templates whose file has no new note")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             entries = read_folder(options["dir"])
             if options["dry_run"]:
-                self._tell(plan_import(entries))
+                self._print(plan_import(entries))
                 return
             plan = import_set(entries, by=COMMAND_LINE, note=options["note"])
         except OSError as error:
@@ -37,9 +37,9 @@ class Command(BaseCommand):
         self.stdout.write(f"Imported: {', '.join(planned.entry.name for planned in plan.changes)}.")
         warn_of_wrong_key(self.stderr)
 
-    def _tell(self, plan: Plan) -> None:
+    def _print(self, plan: Plan) -> None:
         for planned in plan.changes:
-            self._tell_change(planned)
+            self._print_change(planned)
         for label, names in (("Unchanged", plan.unchanged), ("Not in the files, left as they are", plan.left)):
             if names:
                 self.stdout.write(f"{label}: {', '.join(names)}.")
@@ -47,7 +47,7 @@ class Command(BaseCommand):
             raise CommandError("\n".join([*plan.problems, "Nothing would be imported."]))
         self.stdout.write(f"{len(plan.changes)} to import. Nothing was changed: this was a dry run.")
 
-    def _tell_change(self, planned: Planned) -> None:
+    def _print_change(self, planned: Planned) -> None:
         name = planned.entry.name
         self.stdout.write(f"{name}: {'changes' if planned.template else 'is new'}")
         for field, before, after in planned.changes:

@@ -1,4 +1,4 @@
-"""`manage.py publish TEMPLATE --file F --note "..."`: put a text live from the command line."""
+"""`manage.py publish TEMPLATE --file F --note "..."`: publish a text from the command line."""
 
 import sys
 from pathlib import Path
@@ -22,7 +22,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("template", help="the template's name, such as enhance")
         parser.add_argument("--file", required=True, help="UTF-8 text; - reads standard input")
-        parser.add_argument("--note", default="", help="why; shown in the history")
+        parser.add_argument("--note", default="", help="the reason; shown in the history")
         parser.add_argument(
             "--expect", type=int, metavar="N", help="refuse unless version N is live (default: whatever is live)"
         )
@@ -39,7 +39,7 @@ class Command(BaseCommand):
             )
         try:
             data = sys.stdin.buffer.read() if options["file"] == "-" else Path(options["file"]).read_bytes()
-            # The settings stay as they are live; a file holds the text alone.
+            # The settings stay those of the live version; a file holds only the text.
             settings = {key: value for key, value in (live.content if live else {}).items() if key != "body"}
             content = Content(decode_body(data), **settings)
             version = publish(

@@ -1,4 +1,4 @@
-"""`manage.py replace_secret_key`: take the present secret key, after a change or a loss."""
+"""`manage.py replace_secret_key`: accept the current secret key, after a change or a loss."""
 
 from typing import Any
 
@@ -9,8 +9,8 @@ from promptops.site.actions import replace_secret_key
 
 
 class Command(BaseCommand):
-    help = "Encrypt stored provider keys with the present secret key; those that no known key opens are dropped."
+    help = "Encrypt stored provider keys with the current secret key; drop those that no known key can decrypt."
 
     def handle(self, *args: Any, **options: Any) -> None:
         lost = replace_secret_key(by=COMMAND_LINE)
-        self.stdout.write(f"The present secret key is accepted. {lost} stored provider keys were dropped.")
+        self.stdout.write(f"The current secret key is accepted. {lost} stored provider keys were dropped.")

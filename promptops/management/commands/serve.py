@@ -28,7 +28,7 @@ from promptops.providers.models import Provider
 from promptops.site.actions import secret_key_fits
 
 BACKLOG = 1024
-"""Connections that the system may keep for the server until it takes them; more would have to try again."""
+"""Connections that the system queues for the server; further clients would have to retry."""
 
 
 class Command(BaseCommand):
@@ -62,8 +62,8 @@ class Command(BaseCommand):
         problems += prompt_sets.import_starter_set(settings.PROMPTS_DIR, by=SYSTEM)
         for problem in problems:
             self._say(f"Warning: {problem}")
-        for found in run_checks(tags=[Tags.database], databases=["default"]):
-            self._say(f"Warning: {found.msg} {found.hint}")
+        for warning in run_checks(tags=[Tags.database], databases=["default"]):
+            self._say(f"Warning: {warning.msg} {warning.hint}")
 
     def _print_setup_link(self) -> None:
         token = accounts.make_setup_link()
@@ -86,7 +86,7 @@ class Command(BaseCommand):
             action_logger=None,
             application_close_timeout=10,
             websocket_timeout=-1,
-            # A page whose connection is dead is gone within 15 s, so that nobody is shown who is not there.
+            # A page with a dead connection is dropped within 15 s, so that presence shows only people who are there.
             ping_interval=5,
             ping_timeout=10,
             server_name="PromptOps",
@@ -110,15 +110,14 @@ class Command(BaseCommand):
         self._say(f"PromptOps is up at {server_address()}/ (stop it with Ctrl C)")
 
     def _say(self, line: str) -> None:
-        # Flushed at once: whoever reads a pipe or a log file needs the link before the server answers.
+        # Flushed at once: a person who reads a pipe or a log file needs the link before the server answers.
         self.stdout.write(line)
         self.stdout.flush()
         sys.stdout.flush()
 
 
 def _freeze() -> None:
-    """Leave what the start has loaded out of the garbage collector's rounds, each of which would stop the event loop
-    for as long as it takes to look at all of it."""
+    """Exclude everything that the start has loaded from garbage collection, which would stop the event loop longer."""
     gc.collect()
     gc.freeze()
 

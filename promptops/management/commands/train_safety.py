@@ -17,10 +17,15 @@ class Command(BaseCommand):
     help = "Train the safety filter's model from a rubric and reviewed texts; a worse one than the live one is refused."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--rubric", type=Path, default=RUBRIC, help="label, category, text, with tabs between them")
-        parser.add_argument("--folder", type=Path, help="write a version's files there instead, from the rubric alone")
+        parser.add_argument(
+            "--rubric",
+            type=Path,
+            default=RUBRIC,
+            help="lines of label, category and text, separated by tabs",
+        )
+        parser.add_argument("--folder", type=Path, help="only write a version's files there, from the rubric alone")
         parser.add_argument("--target", type=float, default=TARGET, help="share of ordinary texts that may be blocked")
-        parser.add_argument("--promote-worse", action="store_true", help="use the model even when it is worse")
+        parser.add_argument("--promote-worse", action="store_true", help="use the model even if it is worse")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not 0 <= options["target"] < 0.5:
@@ -59,7 +64,7 @@ class Command(BaseCommand):
         )
 
     def _write(self, options: dict[str, Any]) -> None:
-        """A version's files in a folder, as they ship."""
+        """Write the files of a version into a folder, as they ship."""
         try:
             trained = train(
                 options["rubric"],

@@ -1,4 +1,4 @@
-"""Signing in and out, one-time links, and one's own password."""
+"""The pages of signing in and out, of one-time links, and of one's own password."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
 @hashes_password
 @sensitive_post_parameters()
 def sign_in(request: HttpRequest) -> HttpResponse:
-    """User name and password; afterwards back to the page that asked for it."""
+    """Sign a person in by user name and password, then go back to the page that asked for it."""
     target = _safe_next(request)
     if request.user.is_authenticated:
         return HttpResponseRedirect(target)
@@ -50,9 +50,9 @@ def sign_in(request: HttpRequest) -> HttpResponse:
 
 
 def locked_out(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-    """After too many failures for one name from one address (django-axes calls this), or for one address."""
+    """Return 429: too many failures for one name from one address (django-axes calls this), or for one address."""
     minutes = int(settings.AXES_COOLOFF_TIME.total_seconds() // 60)
-    reason = f"Too many failed tries. Wait {minutes} minutes, then try again."
+    reason = f"Too many failed sign-ins. Wait {minutes} minutes, then try again."
     return render(request, "429.html", {"reason": reason}, status=429)
 
 
@@ -69,7 +69,7 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 @hashes_password
 @sensitive_post_parameters()
 def setup(request: HttpRequest, token: str) -> HttpResponse:
-    """Create the first administrator, by the link that `make run` prints."""
+    """Create the first administrator, with the link that `make run` prints."""
     return _join(request, token, LinkPurpose.SETUP, "people/auth/setup.html")
 
 
@@ -78,7 +78,7 @@ def setup(request: HttpRequest, token: str) -> HttpResponse:
 @hashes_password
 @sensitive_post_parameters()
 def join(request: HttpRequest, token: str) -> HttpResponse:
-    """Create an account, by an administrator's invitation."""
+    """Create an account, with an administrator's invitation."""
     return _join(request, token, LinkPurpose.JOIN, "people/auth/join.html")
 
 
@@ -87,7 +87,7 @@ def join(request: HttpRequest, token: str) -> HttpResponse:
 @hashes_password
 @sensitive_post_parameters()
 def password_by_link(request: HttpRequest, token: str) -> HttpResponse:
-    """Set a new password, by a link from an administrator or from `manage.py admin_link`."""
+    """Set a new password, with a link from an administrator or from `manage.py admin_link`."""
     try:
         link = accounts.find_link(token, LinkPurpose.PASSWORD)
         form = PasswordForm(request.POST or None)
@@ -108,7 +108,7 @@ def password_by_link(request: HttpRequest, token: str) -> HttpResponse:
 @hashes_password
 @sensitive_post_parameters()
 def password_change(request: Request) -> HttpResponse:
-    """Change one's own password; other sessions of this person end."""
+    """Change one's own password; the person's other sessions end."""
     form = OwnPasswordForm(request, request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
@@ -121,14 +121,14 @@ def password_change(request: Request) -> HttpResponse:
         except ValidationError as error:
             _show(form, error)
         else:
-            update_session_auth_hash(request, user)  # this session goes on under a new key
+            update_session_auth_hash(request, user)  # this session continues under a new key
             accounts.remember_session(
                 user,
                 request.session.session_key or "",
                 address=client_address(request),
                 browser=browser_name(request.headers.get("User-Agent", "")),
             )
-            messages.success(request, "Your password is changed. Other sessions of yours have ended.")
+            messages.success(request, "Your password is changed. Your other sessions have ended.")
             return redirect("overview")
     return render(request, "people/auth/password_change.html", {"form": form}, status=422 if form.is_bound else 200)
 
@@ -164,7 +164,7 @@ def _dead_link(request: HttpRequest, refused: LinkUsed) -> HttpResponse:
 
 
 def _show(form: forms.Form, error: ValidationError) -> None:
-    """Put an action's refusal beside the fields that it names."""
+    """Add an action's errors to the fields that they name."""
     if not hasattr(error, "error_dict"):
         form.add_error("password", error)
         return
@@ -173,9 +173,9 @@ def _show(form: forms.Form, error: ValidationError) -> None:
 
 
 def _safe_next(request: HttpRequest) -> str:
-    """Return the path on this server that `next` names, or the overview's.
+    """Return the path on this server that `next` names, or that of the overview.
 
-    Only a path: Django's `redirect` takes anything else for the name of a view, and raises if there is none.
+    Only a path: Django's `redirect` takes anything else for the name of a view, and raises if that view does not exist.
     """
     target = request.POST.get("next") or request.GET.get("next") or ""
     safe = url_has_allowed_host_and_scheme(

@@ -1,4 +1,4 @@
-"""People: roles, invitations, and links to set a new password. A link is shown once and is kept nowhere."""
+"""The People page: roles, invitations, and links to set a new password. A link is shown once and never stored."""
 
 from typing import Any
 
@@ -19,15 +19,17 @@ from promptops.web.request import Request
 from promptops.web.review import Change
 
 ROLE_OF_YOURSELF = (
-    "This is you. With another role this page, providers and settings are closed to you at once, and only another "
-    "administrator can give them back."
+    "This is your own role. You lose the rights of an administrator at once, and only another administrator can "
+    "restore them."
 )
-DEACTIVATE_YOURSELF = "This is you. You are signed out at once, and only another administrator can let you in again."
+DEACTIVATE_YOURSELF = (
+    "This is your own account. You are signed out at once; only another administrator can reactivate you."
+)
 
 
 @requires(Permission.ADMINISTER)
 def index(request: Request) -> HttpResponse:
-    """Everybody, and the invitations that nobody has used yet; for an htmx request only these lists."""
+    """Show all people and the open invitations; for an htmx request only these lists."""
     context = {"people": queries.listed(), "invitations": queries.invitations(), "form": RoleForm()}
     return render(request, "site/settings/_people.html" if request.htmx else "site/settings/people.html", context)
 
@@ -35,62 +37,61 @@ def index(request: Request) -> HttpResponse:
 @requires(Permission.ADMINISTER)
 @require_POST
 def invite(request: Request) -> HttpResponse:
-    """Make an invitation for a role and show its link, this once."""
+    """Make an invitation for a role and show its link, once."""
     form = RoleForm(request.POST)
     if not form.is_valid():
-        return _refused(request, "Invite somebody", "Choose a role.")
+        return _refused(request, "Invite a person", "Choose a role.")
     link, token = actions.invite(form.cleaned_data["role"], by=actor(request))
     role = Role(link.role).label.lower()
     return _show_link(
         request,
         title="Invitation",
         url=reverse("join", args=[token]),
-        sentence=f"Send this link to the person who is to join as {role}. It works once, for 7 days.",
+        sentence=f"Send this link to the person who will join as {role}. It works once, within 7 days.",
     )
 
 
 @requires(Permission.ADMINISTER)
 @require_POST
 def withdraw(request: Request, pk: int) -> HttpResponse:
-    """Make an unused invitation useless."""
+    """Withdraw an unused invitation."""
     link = get_object_or_404(OneTimeLink, pk=pk, purpose=LinkPurpose.JOIN)
     try:
         actions.withdraw_invitation(link, by=actor(request))
     except Refused as refused:
         return _refused(request, "Withdraw the invitation", str(refused))
-    return review.done(
-        request, reverse("people"), "The invitation is withdrawn: its link is dead. Invite again to undo."
-    )
+    message = "The invitation is withdrawn, and its link no longer works. To undo, make a new invitation."
+    return review.done(request, reverse("people"), message)
 
 
 @requires(Permission.ADMINISTER)
 def role(request: Request, pk: int) -> HttpResponse:
-    """Choose another role for a person: the panel with the roles, then the change."""
+    """Show the panel with the roles of a person, then change the role."""
     person = get_object_or_404(User, pk=pk)
     form = RoleForm(request.POST or None, initial={"role": person.role})
-    asked: dict[str, Any] = {
+    content: dict[str, Any] = {
         "title": f"Change the role of {person.name}",
         "confirm": "Change the role",
         "form_id": "role-form",
-        "affected": "What they may do changes at once, on pages that they have open too.",
+        "affected": "Their permissions change at once, also on their open pages.",
         "template": "site/settings/_role.html",
         "person": person,
         "form": form,
-        "roles": [(role, _may(role)) for role in Role],
+        "roles": [(role, _added_permissions(role)) for role in Role],
         "warning": ROLE_OF_YOURSELF if person == request.user else "",
     }
     if request.method != "POST":
-        return review.panel(request, **asked)
+        return review.panel(request, **content)
     if not form.is_valid():
-        return review.panel(request, error="Choose a role.", **asked)
+        return review.panel(request, error="Choose a role.", **content)
     before = Role(person.role).label.lower()
     try:
         person = actions.change_role(person, form.cleaned_data["role"], by=actor(request), note=review.note(request))
     except Refused as refused:
-        return review.panel(request, error=str(refused), **asked)
-    now = Role(person.role).label.lower()
+        return review.panel(request, error=str(refused), **content)
+    after = Role(person.role).label.lower()
     home = "settings" if person == request.user else "people"
-    return review.done(request, reverse(home), f"{person.name} is {now} now. Make them {before} again to undo.")
+    return review.done(request, reverse(home), f"{person.name} is now {after}. To undo, change it back to {before}.")
 
 
 @requires(Permission.ADMINISTER)
@@ -104,7 +105,7 @@ def active(request: Request, pk: int) -> HttpResponse:
         affected = f"They can sign in again, as {Role(person.role).label.lower()}."
     else:
         affected = "They are signed out at once and cannot sign in. What they wrote stays, with their name."
-    asked: dict[str, Any] = {
+    content: dict[str, Any] = {
         "title": f"{'Reactivate' if wanted else 'Deactivate'} {person.name}",
         "confirm": f"{'Reactivate' if wanted else 'Deactivate'} {person.name}",
         "form_id": "active-form",
@@ -117,19 +118,19 @@ def active(request: Request, pk: int) -> HttpResponse:
         "values": [("active", int(wanted))],
     }
     if not review.confirmed(request):
-        return review.panel(request, **asked)
-    change, undo = (actions.reactivate, "Deactivate") if wanted else (actions.deactivate, "Reactivate")
+        return review.panel(request, **content)
+    change, undo = (actions.reactivate, "deactivate") if wanted else (actions.deactivate, "reactivate")
     try:
         change(person, by=actor(request), note=review.note(request))
     except Refused as refused:
-        return review.panel(request, error=str(refused), **asked)
-    return review.done(request, reverse("people"), f"{person.name} is {word}. {undo} them to undo.")
+        return review.panel(request, error=str(refused), **content)
+    return review.done(request, reverse("people"), f"{person.name} is {word}. To undo, {undo} them.")
 
 
 @requires(Permission.ADMINISTER)
 @require_POST
 def password_link(request: Request, pk: int) -> HttpResponse:
-    """Make a link with which a person sets a new password, and show it, this once."""
+    """Make a link with which a person sets a new password, and show it once."""
     person = get_object_or_404(User, pk=pk)
     try:
         token = actions.make_password_link(person, by=actor(request))
@@ -139,19 +140,19 @@ def password_link(request: Request, pk: int) -> HttpResponse:
         request,
         title=f"Password link for {person.name}",
         url=reverse("password_by_link", args=[token]),
-        sentence=f"Send this link to {person.name} ({person.username}) to set a new password. It works once, for "
-        "24 hours; earlier ones are dead. Their present password works until then.",
+        sentence=f"Send this link to {person.name} ({person.username}) to set a new password. It works once, "
+        "within 24 hours, and replaces earlier links. The current password works until a new one is set.",
     )
 
 
-def _may(role: Role) -> str:
-    """What a role adds to the ones before it, in words."""
+def _added_permissions(role: Role) -> str:
+    """Return what a role may do beyond the roles before it, in words."""
     new = [permission for permission in Permission if roles_with(permission)[0] == role]
     return "; ".join(permission.label for permission in new)
 
 
 def _show_link(request: Request, *, title: str, url: str, sentence: str) -> HttpResponse:
-    """The dialog with a one-time link: the only place where it is ever shown."""
+    """Show a one-time link in a dialog, the only place where it ever appears."""
     context = {"title": title, "link": request.build_absolute_uri(url), "sentence": sentence}
     return render(request, "site/settings/_link.html", context)
 

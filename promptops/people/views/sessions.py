@@ -1,4 +1,4 @@
-"""Where people are signed in: everybody sees and ends their own sessions, administrators those of others, too."""
+"""The pages of sessions: everybody sees and ends their own, administrators also those of others."""
 
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
@@ -16,41 +16,41 @@ from promptops.web.request import Request
 
 @requires(Permission.READ)
 def own(request: Request) -> HttpResponse:
-    """One's own sessions; for an htmx request only the list."""
+    """Show one's own sessions; for an htmx request only the list."""
     return _page(request, request.user)
 
 
 @requires(Permission.READ)
 @require_POST
 def end_own(request: Request, session: int) -> HttpResponse:
-    """Sign one of one's own sessions out."""
+    """End one of one's own sessions."""
     return _end(request, request.user, session, reverse("sessions"))
 
 
 @requires(Permission.READ)
 @require_POST
 def end_others(request: Request) -> HttpResponse:
-    """Sign all of one's own sessions out but this one."""
+    """End all of one's own sessions except this one."""
     return _end_all(request, request.user, reverse("sessions"))
 
 
 @requires(Permission.ADMINISTER)
 def of_person(request: Request, pk: int) -> HttpResponse:
-    """Somebody's sessions; for an htmx request only the list."""
+    """Show a person's sessions; for an htmx request only the list."""
     return _page(request, get_object_or_404(User, pk=pk))
 
 
 @requires(Permission.ADMINISTER)
 @require_POST
 def end_of_person(request: Request, pk: int, session: int) -> HttpResponse:
-    """Sign one session of somebody out."""
+    """End one session of a person."""
     return _end(request, get_object_or_404(User, pk=pk), session, reverse("people_sessions", args=[pk]))
 
 
 @requires(Permission.ADMINISTER)
 @require_POST
 def end_all_of_person(request: Request, pk: int) -> HttpResponse:
-    """Sign all sessions of somebody out; of one's own, this one stays."""
+    """End all sessions of a person; of one's own, this one stays."""
     return _end_all(request, get_object_or_404(User, pk=pk), reverse("people_sessions", args=[pk]))
 
 
@@ -63,15 +63,15 @@ def _page(request: Request, person: User) -> HttpResponse:
     return render(request, "people/sessions/_list.html" if request.htmx else "people/sessions/index.html", context)
 
 
-def _end(request: Request, person: User, session: int, url: str) -> HttpResponse:
-    found = person.sessions.select_related("user").filter(pk=session).first()
+def _end(request: Request, person: User, pk: int, url: str) -> HttpResponse:
+    session = person.sessions.select_related("user").filter(pk=pk).first()
     try:
-        if found is None:
-            raise Stale("That session is over already.")
-        actions.end_session(found, by=actor(request))
+        if session is None:
+            raise Stale("This session has already ended.")
+        actions.end_session(session, by=actor(request))
     except Stale as stale:
         return review.done(request, url, str(stale))
-    return review.done(request, url, f"The session is ended: {found}. Whoever uses it has to sign in again.")
+    return review.done(request, url, f"Session ended: {session}. Anyone who uses it has to sign in again.")
 
 
 def _end_all(request: Request, person: User, url: str) -> HttpResponse:

@@ -1,7 +1,7 @@
-"""Pages for what went wrong.
+"""Error pages, and `/healthz`.
 
-Django renders most of them in a thread beside those that may ask the database (promptops.web.workers), so they are
-rendered without the request: its context would look up who is signed in.
+Django renders most error pages in a thread that must not use the database (promptops.web.workers). So they are rendered
+without the request, whose context would look up who is signed in.
 """
 
 import sys
@@ -22,7 +22,7 @@ from promptops.web.access import public
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """Return the page for a form without its token, or from another address than the server's own.
 
-    `reason` is Django's, which names the address; the page says which setting makes the two the same.
+    `reason` is Django's and names the address. The page says which setting makes the two addresses the same.
     """
     sent_from, served_at = _foreign_origin(request, reason), ""
     with suppress(DisallowedHost):
@@ -32,7 +32,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def _foreign_origin(request: HttpRequest, reason: str) -> str:
-    """Return the origin that the form was refused for, "" where it was refused for something else."""
+    """Return the origin that the form was refused for, or "" if it was refused for another reason."""
     if reason.startswith("Origin checking failed"):
         return request.META.get("HTTP_ORIGIN", "")
     if reason.startswith("Referer checking failed") and (referer := request.META.get("HTTP_REFERER")):
@@ -43,24 +43,24 @@ def _foreign_origin(request: HttpRequest, reason: str) -> str:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """400, or 413 for a form with more text than the server takes."""
+    """Return 400, or 413 for a form with more text than the server accepts."""
     if isinstance(exception, RequestDataTooBig):
         return _page("413.html", 413, mebibytes=settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 2**20)
     return _page("400.html", 400)
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """403 with the sentence that says whom to ask."""
+    """Return 403 with the sentence that says whose roles allow it."""
     return _page("403.html", 403, reason=str(exception))
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """404; what was looked for is not repeated, it may hold a one-time token."""
+    """Return 404. The page does not repeat the address, which may hold a one-time token."""
     return _page("404.html", 404)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """500, or 503 with a sentence while the database is unavailable. Neither page reads the database."""
+    """Return 500, or 503 with a sentence while the database is unavailable. Neither page reads the database."""
     reason = outages.sentence(sys.exc_info()[1])
     if reason is None:
         return _page("500.html", 500)
@@ -79,7 +79,7 @@ def _page(template: str, status: int, **context: Any) -> HttpResponse:
 
 @public
 def health(request: HttpRequest) -> HttpResponse:
-    """200 while the process answers and its database can be read."""
+    """Return 200 while the process answers and its database can be read."""
     from promptops.live import polling
 
     heads: dict[str, Any] = polling.heads()

@@ -1,4 +1,4 @@
-"""The overview: what is live, the chain, what changed."""
+"""The page of the overview: what is live, the provider chain, recent changes."""
 
 from django.http import HttpResponse
 from django.shortcuts import render
@@ -13,7 +13,7 @@ from promptops.web.request import Request
 
 @requires(Permission.READ)
 def overview(request: Request) -> HttpResponse:
-    """The page. What is live on it comes by the page's socket later (promptops.web.fragments)."""
+    """Show the overview. Its later changes come over the page's socket (promptops.web.fragments)."""
     hours = whole_number(request.GET.get("hours"))
     if hours not in STEP_MINUTES:
         hours = DEFAULT_HOURS

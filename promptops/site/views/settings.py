@@ -1,4 +1,4 @@
-"""The settings of the whole place, and the table of who may do what."""
+"""The Settings page: the settings of the installation, and the table of permissions."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -21,15 +21,15 @@ from promptops.web.review import Change, ReviewedChange
 from promptops.web.seen import changed
 
 STALE = (
-    "Someone changed the settings meanwhile. What you typed is kept; below it is compared with what is there now. "
-    "Save it to replace theirs, or reload the page to drop yours."
+    "Someone changed the settings. Your values are kept and compared with the current ones below. "
+    "Save to replace those, or reload the page to discard yours."
 )
-SHORTER = "The texts of older runs are erased within the hour, for good."
+SHORTER = "The texts of older runs are erased within an hour. This cannot be undone."
 
 
 @dataclass
 class ChangeSettings(ReviewedChange):
-    """Other settings of the installation."""
+    """A change of the installation's settings."""
 
     config: LiveConfiguration
     form: SettingsForm
@@ -57,7 +57,7 @@ class ChangeSettings(ReviewedChange):
     def refusal(self) -> str:
         if self.is_stale:
             return STALE
-        return "" if self.changes() else "No changes to save: the settings are as they were."
+        return "" if self.changes() else "No changes to save."
 
     def apply(self, *, by: Actor, note: str) -> None:
         expected = self.form.cleaned_data["expected"]
@@ -68,12 +68,12 @@ class ChangeSettings(ReviewedChange):
 
     def undo(self) -> str:
         was = "; ".join(f"{change.label}: {change.before}" for change in self.changes())
-        return f"To undo, put back what was there ({was})."
+        return f"To undo, enter the earlier values ({was})."
 
 
 @requires(Permission.READ)
 def index(request: Request) -> HttpResponse:
-    """The settings and the permission table, for everybody to read; administrators change the settings."""
+    """Show the settings and the permission table to everybody; administrators change the settings."""
     config = LiveConfiguration.objects.get(pk=1)
     if "seen" in request.GET:
         return changed(request, "the settings", config.settings_revision)
@@ -88,7 +88,7 @@ def index(request: Request) -> HttpResponse:
 
 
 def _invalid(request: Request, form: SettingsForm) -> HttpResponse:
-    """The form with its errors; over an open panel, the errors in the panel."""
+    """Show the form with its errors; over an open panel, the errors in the panel."""
     if request.htmx and review.confirmed(request):
         error = " ".join(str(message) for messages in form.errors.values() for message in messages)
         return review.panel(request, title="Not saved", confirm="Try again", form_id="settings-form", error=error)
@@ -96,7 +96,7 @@ def _invalid(request: Request, form: SettingsForm) -> HttpResponse:
 
 
 def _page(request: Request, form: SettingsForm, *, status: int = 200) -> HttpResponse:
-    """The page, or for an htmx request only the form, which replaces itself."""
+    """Show the page, or for an htmx request only the form, which replaces itself."""
     roles = list(Role)
     table = [(permission.label, [(role, allows(role, permission)) for role in roles]) for permission in Permission]
     context = {"form": form, "seen": form["expected"].value(), "roles": roles, "table": table}
@@ -107,13 +107,13 @@ def _page(request: Request, form: SettingsForm, *, status: int = 200) -> HttpRes
 
 
 def _changes(config: LiveConfiguration, form: SettingsForm) -> list[Change]:
-    found = []
+    changes = []
     for name, after in vars(form.settings).items():
         before = getattr(config, name)
         if after != before:
-            found.append(Change(str(form.fields[name].label), _told(before), _told(after)))
-    return found
+            changes.append(Change(str(form.fields[name].label), _in_words(before), _in_words(after)))
+    return changes
 
 
-def _told(value: float | str) -> str:
+def _in_words(value: float | str) -> str:
     return (value or "off") if isinstance(value, str) else f"{value:,}"
