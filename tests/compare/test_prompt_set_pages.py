@@ -109,7 +109,7 @@ def test_a_refused_form_saves_nothing_and_keeps_what_was_typed(sent, messages, f
 def test_a_form_that_is_too_long_is_refused(htmx):
     response = htmx.post(NEW, form("x" * 1_100_000))
     assert response.status_code == 413
-    assert "This page takes at most 1 MiB" in text_of(response)
+    assert "This page accepts at most 1 MiB" in text_of(response)
     assert not PromptSet.objects.exists()
 
 

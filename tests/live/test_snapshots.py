@@ -99,7 +99,7 @@ def test_an_unreadable_key_leaves_the_rest_working(publish, actor, settings, cap
     settings.SECRET_KEY = "another key, as after a loss of the first one"
     assert live.load().providers[0].api_key is None
     assert "Enter it again" not in caplog.text
-    assert "enter it again" in caplog.text
+    assert "Enter the key again" in caplog.text
     with pytest.raises(crypto.UnreadableSecret):
         crypto.decrypt(providers.Provider.objects.get().key_encrypted)
 

@@ -85,7 +85,7 @@ def test_the_settings_page_shows_the_same_limits() -> None:
         "Default temperature",
         "Default max tokens",
     )
-    assert form.fields["max_tokens"].help_text == "1 to 32,768, where a prompt sets none."
+    assert form.fields["max_tokens"].help_text == "1 to 32,768, if a prompt sets none."
     assert form.fields["temperature"].required
 
 

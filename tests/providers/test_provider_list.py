@@ -62,7 +62,7 @@ def test_controls_follow_the_role(role, test, turn, order, edit, add, client_for
     assert ("Turn groq off" in page) == turn
     assert ("data-reorder" in page) == order
     assert (f'href="{reverse("provider", args=[provider.pk])}"' in page) == edit
-    assert ("Ask an administrator to make you an administrator" in page) != edit
+    assert ("Only administrators can do this" in page) != edit
 
 
 def test_an_htmx_request_gets_only_the_list(add, client_for, viewer):

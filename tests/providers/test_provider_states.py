@@ -209,7 +209,7 @@ def test_a_provider_without_credit_is_red_on_both_pages(add, health, client_for,
     assert "Ask again now" in client_for(releaser).get(reverse("providers")).content.decode()
     overview = text_of(client_for(viewer).get(reverse("overview")))
     assert "groq is out of credit : runs use spare. Since" in overview
-    assert "It is left alone until" in overview
+    assert "Not called until" in overview
 
 
 @pytest.mark.parametrize(

@@ -166,7 +166,7 @@ def test_a_byte_order_mark_is_removed():
         (["a", "b", "a", " a "], ["a", "b"], 2, []),
         (["a\r\nb", "a\nb"], ["a\nb"], 1, []),
         (["\ufeffa"], ["a"], 0, []),
-        ([], [], 0, ["There is no input yet. Type at least one, or upload a file."]),
+        ([], [], 0, ["There are no inputs yet. Type at least one, or upload a file."]),
         (["a", "b\0"], ["a"], 0, ["Line 2: The input holds a NUL character or half a character. Type it again."]),
         (["\ud800"], [], 0, ["Line 1: The input holds a NUL character or half a character. Type it again."]),
         (["x" * 16_000], ["x" * 16_000], 0, []),
@@ -181,7 +181,7 @@ def test_a_set_accepts_valid_inputs_once(texts, inputs, repeated, problems):
 
 @pytest.mark.parametrize(
     ("count", "size", "sentence"),
-    [(2_000, 9, ""), (2_001, 9, "These are 2,001 inputs; a set holds at most 2,000"), (600, 16_000, "8 MiB")],
+    [(2_000, 9, ""), (2_001, 9, "These are 2,001 inputs. A set holds at most 2,000"), (600, 16_000, "8 MiB")],
 )
 def test_the_size_of_a_set_is_limited(count, size, sentence):
     problems = check(Line(number, f"{number:09}".rjust(size, "x")) for number in range(count)).problems

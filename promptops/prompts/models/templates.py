@@ -83,7 +83,7 @@ class Template(models.Model):
                 "Use lower-case letters, digits, - and _ only, starting with a letter or digit.",
             )
         ],
-        error_messages={"unique": "A template with this name already exists. Choose another name."},
+        error_messages={"unique": "A template of that name exists. Choose another name."},
     )
     operation = models.CharField(max_length=20, choices=operation_choices)
     description = models.CharField(max_length=200, blank=True)

@@ -33,7 +33,7 @@ class Variable(models.Model):
             models.UniqueConstraint(
                 fields=["operation", "name"],
                 name="variable_name_unique",
-                violation_error_message="A variable with this name is already declared. Change that one.",
+                violation_error_message="A variable of that name is declared already. Change that one.",
             ),
         ]
 

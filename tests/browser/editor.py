@@ -1,0 +1,38 @@
+"""Helpers of the tests of the editor's page: its fields, its drafts, and errors that tests cause on purpose."""
+
+from django.contrib.sessions.models import Session
+from playwright.sync_api import Page
+
+# Console messages when a test breaks something on purpose.
+LOST = r"WebSocket|ERR_INTERNET_DISCONNECTED|ERR_CONNECTION|\[object Event\]|htmx:sendError|htmx:afterRequest"
+BROKEN = r"status of 500|Status Error Code 500"
+
+
+def body(page: Page):
+    return page.get_by_label("System prompt")
+
+
+def saved(page: Page):
+    return page.locator("[data-save-state]")
+
+
+def undo(page: Page) -> None:
+    """Press *Undo* on a page that has just come; its button needs the scripts, which run before it has loaded."""
+    page.wait_for_load_state()
+    page.get_by_role("button", name="Undo").click()
+
+
+def put_back(page: Page, text: str) -> None:
+    """Restore the discarded draft that contains `text`."""
+    page.get_by_role("button", name="discarded draft").click()
+    panel = page.get_by_role("dialog", name="Review")
+    panel.get_by_role("article").filter(has_text=text).get_by_role("button", name="Restore").click()
+
+
+def expire(page: Page) -> None:
+    """End all sessions; the page learns of it by what is typed, not by news of who else is here."""
+    page.route("**/presence/", lambda route: route.fulfill(status=204))
+    news = page.locator("#presence").get_attribute("hx-trigger").split()[0]
+    with page.expect_response("**/presence/"):
+        page.evaluate("name => document.body.dispatchEvent(new CustomEvent(name))", news)
+    Session.objects.all().delete()
