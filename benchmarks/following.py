@@ -105,14 +105,15 @@ async def follow(lost_after: float) -> None:
     events.pages_are_in(asyncio.get_running_loop())
     # The loop itself would let go of them.
     _tasks = [asyncio.create_task(live.follow()), asyncio.create_task(events.relay(live.hear))]
-    await live.acurrent()
+    shown = (await live.acurrent()).revision  # the first look tells pages of it, which are there already
     await asyncio.sleep(1)
     print("ready", flush=True)
     while True:
         try:
             async with asyncio.timeout(lost_after):
-                while (hint := await layer.receive(page))["event"] != events.REVISION_RELEASED:
-                    pass
+                hint = await layer.receive(page)
+                while hint["event"] != events.REVISION_RELEASED or hint["number"] <= shown:
+                    hint = await layer.receive(page)
         except TimeoutError:
             sys.exit(f"No release was heard of within {lost_after:g} s.")
         heard = time.monotonic()

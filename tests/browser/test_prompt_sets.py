@@ -24,7 +24,7 @@ def test_a_refused_set_stays_on_the_page_until_it_is_valid(editor, page_for, pag
     upload(page, "more.jsonl", '{"prompt": "three foxes"}\n7\n')
     save = page.get_by_role("button", name="Create the set")
     save.click()
-    expect(page.locator("#problems")).to_contain_text("more.jsonl, line 2: A text in quotes is needed")
+    expect(page.locator("#problems")).to_contain_text("more.jsonl, line 2: The line must be a text in quotes")
     expect(page.get_by_label("Inputs", exact=True)).to_have_value("a fox\n\ntwo foxes")
     assert page.get_by_label("Add a file").evaluate("field => field.files.length") == 1
     upload(page, "more.jsonl", '{"prompt": "three foxes"}\n"a fox"\n')

@@ -98,7 +98,7 @@ def test_bad_values_are_refused(value, season, actor):
 
 
 def test_a_name_is_declared_once_per_operation(season, actor):
-    with pytest.raises(ValidationError, match="already declared"):
+    with pytest.raises(ValidationError, match="declared already"):
         variables.declare("enhance", "season", "x", by=actor)
     variables.declare("rewrite", "season", "x", by=actor)
     with pytest.raises(ValidationError):

@@ -47,7 +47,7 @@ def test_declaring_uses_the_panel(client_for, releaser):
     assert AuditEntry.objects.first().note == "first snow"
     again = client.post("/variables/new/", wanted | {"confirm": "1"})
     assert again.status_code == 409
-    assert "already declared" in text_of(again)
+    assert "declared already" in text_of(again)
 
 
 @pytest.mark.parametrize(

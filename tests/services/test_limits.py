@@ -76,7 +76,7 @@ def test_a_body_that_is_too_long_is_refused_before_it_is_kept(server, path, chun
         sent = send_body(connection, path, size, chunked=chunked)
         head, _, page = answer(connection).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 413 ")
-    assert b"This page takes at most" in page
+    assert b"This page accepts at most" in page
     grown = resident_mib(server) - before
     print(
         f"{path} chunked={chunked}: {sent / MIB:.0f} MiB sent, {time.monotonic() - began:.1f} s, {grown:.0f} MiB more"

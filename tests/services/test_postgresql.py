@@ -19,7 +19,10 @@ SUITES = (
     *(f"tests/ledger/test_{name}.py" for name in ("audit_attacks", "audit_chain", "exports")),
     "tests/live/test_snapshots.py",
     "tests/people/test_accounts.py",
-    *(f"tests/prompts/test_{name}.py" for name in ("merges", "prompt_pages", "releases", "sets")),
+    *(
+        f"tests/prompts/test_{name}.py"
+        for name in ("merges", "publishing_pages", "releases", "set_files", "sets", "template_pages")
+    ),
     "tests/providers/test_adaptations.py",
     "tests/safety/test_rollback.py",
     KILLED,

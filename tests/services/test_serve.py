@@ -323,7 +323,7 @@ def test_a_locked_out_administrator_gets_back_in(tmp_path: Path) -> None:
         done = manage(tmp_path, "admin_link", **base)
         (link,) = links(done.stdout)
         assert link.startswith(f"{server.address}/password/")
-        assert "with the HOST and PORT that the server has" in done.stderr
+        assert "with the HOST and PORT of the server" in done.stderr
         changed = {"password": "another long password", "password_again": "another long password"}
         locked_out = Browser(server.address)
         assert locked_out.fill(link, changed).headers["location"] == "/"
@@ -372,7 +372,7 @@ def test_a_start_says_that_the_audit_lost_its_triggers(tmp_path):
         assert "The audit can be changed" in warning
         assert "audit_entry_delete" in warning
         assert "manage.py audit_protect" in warning
-    assert "Put back: audit_entry_delete" in manage(tmp_path, "audit_protect").stdout
+    assert "Restored: audit_entry_delete" in manage(tmp_path, "audit_protect").stdout
     found = manage(tmp_path, "audit_verify")
     assert (found.returncode, found.stderr) == (0, "")
     pin = found.stdout.split("Head: ")[1].strip()
