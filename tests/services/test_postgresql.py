@@ -12,7 +12,7 @@ from psycopg import sql
 from tests.services.postgresql import SERVER, connect
 from tests.services.server import ROOT
 
-KILLED = "tests/compare/test_trials.py::test_a_server_that_is_killed_is_followed_by_one_that_goes_on_exactly_there"
+KILLED = "tests/compare/test_trials.py::test_after_a_kill_the_next_server_continues_without_loss_or_duplicates"
 SUITES = (
     *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/*/test_*_actions.py")),
     "tests/invariants/test_audited.py",
