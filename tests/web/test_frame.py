@@ -102,7 +102,7 @@ def test_a_disabled_button_gives_its_reason_to_touch_and_keyboard() -> None:
     html = render('{% disabled_button "Publish v2" why="No changes." %}')
     assert ' id="publish-v2" aria-disabled="true" aria-describedby="why-not-publish-v2">Publish v2</button>' in html
     assert '<span class="faint" id="why-not-publish-v2">No changes.</span>' in html
-    button = render('{% disabled_button "Remove" told="hint" %}')
+    button = render('{% disabled_button "Remove" hint="hint" %}')
     assert 'aria-describedby="hint">Remove</button>' in button
     assert "<span" not in button
     others = [path.name for path in TEMPLATES if re.search(r"<button[^>]*\sdisabled", path.read_text())]

@@ -17,7 +17,7 @@ REVIEWED = 500
 """The newest reviewed verdicts that count as labeled texts."""
 
 Labeled = tuple[bool, dict[str, float]]
-"""Whether a text is harmful, and its scores."""
+"""A label (harmful or not) of a text, and its scores."""
 _rubric_scores: Cache[list[Labeled]] = Cache(guards.MODELS_KEPT)
 
 

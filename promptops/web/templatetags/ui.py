@@ -239,16 +239,16 @@ def attempt_bar(start: float, length: float, total: float, failed: bool = False)
 
 @register.inclusion_tag("_disabled_button.html", name="disabled_button")
 def disabled_button(
-    label: str, why: str = "", told: str = "", look: str = "", id: str = "", name: str = "", image: str = ""
+    label: str, why: str = "", hint: str = "", look: str = "", id: str = "", name: str = "", image: str = ""
 ) -> dict[str, Any]:
     """`{% disabled_button "Publish v13" why="No changes to publish." %}`: a focusable button that does nothing.
 
-    The reason is shown beside it, or elsewhere on the page: then `told` is the id of that element. `id` defaults to the
+    The reason is shown beside it, or elsewhere on the page: then `hint` is the id of that element. `id` defaults to the
     label, `name` is the name for screen readers if the label is not enough, `image` is an icon.
     """
     id = slugify(id or label)
-    told = told or f"why-not-{id}"
-    return {"label": label, "why": why, "told": told, "look": look, "id": id, "name": name, "image": image}
+    hint = hint or f"why-not-{id}"
+    return {"label": label, "why": why, "hint": hint, "look": look, "id": id, "name": name, "image": image}
 
 
 @register.inclusion_tag("_diff.html", name="diff")
