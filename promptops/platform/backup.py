@@ -30,7 +30,7 @@ class BackupError(Exception):
 
 @dataclass(frozen=True)
 class Manifest:
-    """The description of a backup. It holds no secret: `key_check` is a known word, encrypted with the installation's key."""
+    """The description of a backup, without secrets: `key_check` is a known word, encrypted with the key."""
 
     format: int
     database: str  # a key of COPIES
