@@ -162,7 +162,7 @@ class StreamedAnswer(Answer):
                 self._ended(reply)
                 return
             body = b"".join([head, *[chunk async for chunk in chunks]])
-        for text in self._take_body(body):
+        for text in self._take_documents(documents(body) or []):
             yield text
 
     async def take_whole(self, reply: http.Reply) -> None:
@@ -177,16 +177,19 @@ class StreamedAnswer(Answer):
         parts = [head]
         async for chunk in chunks:
             parts.append(chunk)
-        for _ in self._take_body(b"".join(parts)):
+        found_documents = documents(b"".join(parts)) or []
+        if len(found_documents) == 1 and found_documents[0] != DONE:
+            self._whole(unwrapped(found_documents[0]))
+            return
+        for _ in self._take_documents(found_documents):
             pass
 
     def _ended(self, reply: http.Reply) -> None:
         if not (self.events or reply.is_event_stream):
             self.unreadable = NOT_JSON
 
-    def _take_body(self, body: bytes) -> Iterator[str]:
-        """Read a body of JSON. If it has one event a line, yield the text of the events."""
-        found_documents = documents(body) or []
+    def _take_documents(self, found_documents: list[Any]) -> Iterator[str]:
+        """Read the documents of a body. If they are events, yield the text of each."""
         alone = [data for data in found_documents if data != DONE]
         if len(alone) < 2:
             self._whole(unwrapped(alone[0]) if alone else None)
