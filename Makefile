@@ -17,9 +17,8 @@ help: ## Show this list
 run: $(VENV)/.run ## Install, migrate and serve on 127.0.0.1:8000 (HOST= and PORT= change it)
 	@$(BIN)/python manage.py serve
 
-# Three workers on two cores: many tests wait for servers and deadlines.
 test: $(VENV)/.dev ## Run the tests; those that need Chromium, Node, PostgreSQL or Redis are skipped where these are missing
-	@$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 bench: $(VENV)/.dev ## Measure, and print the figures as JSON and as a table
 	@$(BIN)/python -m benchmarks $(ARGS)

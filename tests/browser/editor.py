@@ -34,5 +34,14 @@ def expire(page: Page) -> None:
     page.route("**/presence/", lambda route: route.fulfill(status=204))
     news = page.locator("#presence").get_attribute("hx-trigger").split()[0]
     with page.expect_response("**/presence/"):
-        page.evaluate("name => document.body.dispatchEvent(new CustomEvent(name))", news)
+        # Again until it is heard: a part that is being swapped in at that moment hears nothing.
+        page.evaluate(
+            """name => {
+                const say = () => document.body.dispatchEvent(new CustomEvent(name));
+                say();
+                window.saying = setInterval(say, 1000);
+            }""",
+            news,
+        )
+    page.evaluate("clearInterval(window.saying)")
     Session.objects.all().delete()

@@ -180,9 +180,9 @@ async def test_falls_back_and_says_so():
 
 async def test_the_deadline_is_for_the_whole_run():
     enhancer = PromptEnhancer(
-        providers=[FakeProvider("a", hang()), FakeProvider("b", hang())], model="m", timeout_ms=100
+        providers=[FakeProvider("a", hang()), FakeProvider("b", hang())], model="m", timeout_ms=500
     )
-    async with asyncio.timeout(0.3):
+    async with asyncio.timeout(1.5):
         with pytest.raises(LLMTimeoutError) as caught:
             await enhancer.enhance("x")
     assert len(caught.value.attempts) == 2

@@ -95,7 +95,7 @@ def test_new_requirements_and_a_removed_python_cause_an_install(tmp_path: Path) 
 def test_make_test_installs_the_packages_of_make_run_too(tmp_path: Path) -> None:
     checkout = Checkout(tmp_path)
     assert checkout.make("test", "ARGS=-k fox").returncode == 0
-    assert checkout.log() == ["requirements-dev.txt", "-m pytest -n 3 --dist worksteal -k fox on :"]
+    assert checkout.log() == ["requirements-dev.txt", "-m pytest -n 2 --dist worksteal -k fox on :"]
     checkout.make("run")
     assert checkout.log() == ["manage.py serve on :"]
 
