@@ -9,7 +9,7 @@ Redis. safety: judging a text. loop: what an event loop feels of it. forecast: w
 bombs: hostile answers of a provider. signins: pages of a real server while 200 people sign in.
 migration: the upgrade of a million audit entries on SQLite. backup: backup and restore with 200,000 of them.
 `python -m benchmarks chain` runs only the first; `python -m benchmarks audit postgresql://user@host/name` fills and
-measures an empty database there; `python -m benchmarks migration 50000` measures with so many audit entries.
+measures an empty database there; `python -m benchmarks migration 50000` measures with 50,000 audit entries.
 """
 
 import asyncio

@@ -24,7 +24,7 @@ def bench_backup(entries: int = ENTRIES) -> list[dict[str, Any]]:
 
 
 def measure(entries: int, folder: Path) -> list[dict[str, Any]]:
-    """Make so many entries, back up, and put it back."""
+    """Make `entries` audit entries, back up, and restore."""
     import django
 
     django.setup()

@@ -24,7 +24,7 @@ def bench_migration(entries: int = ENTRIES) -> list[dict[str, Any]]:
 
 
 def measure(entries: int) -> list[dict[str, Any]]:
-    """Make so many entries, migrate back and forward, and check that the chain is whole."""
+    """Make `entries` audit entries, migrate back and forward, and check that the chain is whole."""
     import django
 
     django.setup()

@@ -16,7 +16,7 @@ LATENCIES_KEPT = 100
 
 @dataclass(frozen=True)
 class HealthView:
-    """How a provider is doing, for people to see.
+    """The state of a provider, for people to see.
 
     `state` is the breaker's state, `since` the Unix time of its last change. `reason` says why the provider is
     misconfigured, or, while the breaker is not closed, names the last error that counted. `limit` is `None` for a

@@ -176,7 +176,7 @@ def test_a_page_that_waits_before_it_fetches_misses_no_news_of_its_own(
     page.evaluate("Math.random = () => 0.5")
     for template, channel in ((other, "one"), (enhance, "two")):  # news of another template, then of this one
         presence.arrive(template, user=editor, channel=channel)
-        page.wait_for_timeout(700)  # until the server has told of it
+        page.wait_for_timeout(700)  # until the hint has come
     expect(page.locator("#presence")).to_contain_text("Eddie Editor")
 
 

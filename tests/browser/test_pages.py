@@ -83,7 +83,7 @@ def test_pages_of_an_empty_installation(administrator, page_for, pages: Pages) -
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the full database is kept."""
+    """The copy of the full database."""
     return tmp_path_factory.mktemp("full") / "full.sqlite3"
 
 

@@ -53,7 +53,7 @@ class Voter:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How often voters agreed on ballots that several people voted on. `alpha` is Krippendorff's, None if unknown."""
+    """The agreement of voters on ballots that several people voted on. `alpha` is Krippendorff's, None if unknown."""
 
     shared: int
     agreed: int

@@ -57,7 +57,7 @@ class Parameters(models.Model):
 
 
 class Content(Parameters):
-    """What a version or a draft holds: the text and the generation settings (None or blank: the default applies)."""
+    """The content of a version or a draft: its text and generation settings (None or blank: the default applies)."""
 
     body = models.TextField()
     model = models.CharField(max_length=SETTINGS["model"].max_characters, blank=True)
