@@ -1,7 +1,7 @@
 """Helpers of the tests of the editor's page: its fields, its drafts, and errors that tests cause on purpose."""
 
 from django.contrib.sessions.models import Session
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Route
 
 # Console messages when a test breaks something on purpose.
 LOST = r"WebSocket|ERR_INTERNET_DISCONNECTED|ERR_CONNECTION|\[object Event\]|htmx:sendError|htmx:afterRequest"
@@ -29,19 +29,11 @@ def put_back(page: Page, text: str) -> None:
     panel.get_by_role("article").filter(has_text=text).get_by_role("button", name="Restore").click()
 
 
-def expire(page: Page) -> None:
-    """End all sessions; the page learns of it by what is typed, not by news of who else is here."""
-    page.route("**/presence/", lambda route: route.fulfill(status=204))
-    news = page.locator("#presence").get_attribute("hx-trigger").split()[0]
-    with page.expect_response("**/presence/"):
-        # Again until it is heard: a part that is being swapped in at that moment hears nothing.
-        page.evaluate(
-            """name => {
-                const say = () => document.body.dispatchEvent(new CustomEvent(name));
-                say();
-                window.saying = setInterval(say, 1000);
-            }""",
-            news,
-        )
-    page.evaluate("clearInterval(window.saying)")
-    Session.objects.all().delete()
+def expire(page: Page, address: str) -> None:
+    """End all sessions as the page sends its next request to `address`: it cannot hear of it from any other."""
+
+    def end(route: Route) -> None:
+        Session.objects.all().delete()
+        route.continue_()
+
+    page.route(address, end, times=1)

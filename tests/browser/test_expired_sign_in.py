@@ -68,7 +68,7 @@ def test_an_expired_login_returns_to_the_same_draft(enhance, editor, page_for, p
 
 def typed_as_the_login_expires(page: Page, text: str) -> None:
     """Nothing of it reaches the server; the page goes to sign in."""
-    expire(page)
+    expire(page, "**/draft/")
     body(page).fill(text)
     page.wait_for_url(re.compile("/sign-in/"))
 
@@ -150,7 +150,7 @@ def test_what_was_kept_and_is_not_wanted_goes(enhance, publish, editor, page_for
 
 def test_settings_that_are_changed_as_the_login_expires_are_kept(enhance, editor, page_for, pages: Pages) -> None:
     page = pages.connected(page_for(editor, "/prompts/enhance/"))
-    expire(page)
+    expire(page, "**/draft/")
     page.get_by_label("Temperature").fill("0.35")
     page.wait_for_url(re.compile("/sign-in/"))
     sign_in_again(page)
@@ -200,7 +200,7 @@ def test_a_note_outlives_a_closed_panel_and_an_expired_login(enhance, releaser, 
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Publish v2").click()
     expect(panel.get_by_label("Note")).to_have_value("Because of the fog")
-    expire(page)
+    expire(page, "**/publish/")
     panel.get_by_role("button", name="Publish v2").click()
     page.wait_for_url(re.compile("/sign-in/"))
     sign_in_again(page, releaser.username)
