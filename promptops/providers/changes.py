@@ -65,7 +65,7 @@ class SeenProviderChange(ProviderChange):
         if not self.is_stale:
             return ""
         return (
-            f"Someone changed {self.provider.name} meanwhile. What you typed is kept, and compared below with "
+            f"Someone changed {self.provider.name} in the meantime. Your text is kept, and compared below with "
             "the saved values. Save to replace them, or reload the page to discard your changes."
         )
 

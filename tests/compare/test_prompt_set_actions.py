@@ -37,7 +37,7 @@ def test_a_set_holds_distinct_inputs_in_order(actor):
 
 
 def test_the_audit_has_counts_and_hashes_but_no_texts(foxes, actor):
-    assert last_audit_sentence() == "Ada Administrator made the prompt set Foxes (inputs: 2)"
+    assert last_audit_sentence() == "Ada Administrator created the prompt set Foxes (inputs: 2)"
     changed = prompt_sets.change_set(
         foxes, name="Foxes", description="Red ones", inputs=["a secret fox"], by=actor, expected=1
     )

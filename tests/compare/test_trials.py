@@ -395,4 +395,4 @@ async def test_a_blocked_trial_fails_with_the_reason_and_no_provider_is_called(p
     ]
     runs = [run async for run in Run.objects.filter(trial__state="failed")]
     assert [(run.status, run.input_masked) for run in runs] == [("blocked", True)] * 2
-    assert runs[0].error == 'The safety filter blocked the input: it has the deny term "number 1" (other).'
+    assert runs[0].error == 'The safety filter blocked the input: it contains the denied term "number 1" (other).'

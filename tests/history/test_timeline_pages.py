@@ -103,8 +103,8 @@ def test_a_moment_shows_versions_chain_and_settings_with_author_and_reason(clien
     page = client.get(reverse("timeline"), {"at": "2026-11-23T12:03:30Z"})
     text = text_of(page)
     assert reverse("version", args=["enhance", 2]) in page.content.decode()
-    assert "calmer" in text[: text.index("Provider chain")]
-    assert re.search(r"Provider chain .* in r3: trial .* fast openai m http://127.0.0.1:9/v1 stored key", text)
+    assert "calmer" in text[: text.index("Provider order")]
+    assert re.search(r"Provider order .* in r3: trial .* fast openai m http://127.0.0.1:9/v1 stored key", text)
     assert re.search(r"Settings .* in r4: longer answers .* Max tokens 512", text)
     before = text_of(client.get(reverse("timeline"), {"at": "2026-11-23T12:00:30Z"}))
     assert "No provider was enabled" in before
@@ -116,7 +116,7 @@ def test_a_moment_shows_versions_chain_and_settings_with_author_and_reason(clien
 def test_a_moment_of_one_template(client, history):
     text = text_of(client.get(reverse("timeline"), {"at": "2026-11-23T12:04:30Z", "template": "enhance"}))
     assert re.search(r"enhance v1 was live, released by Ada Administrator, .* in r5: too talkative", text)
-    assert "Provider chain" not in text
+    assert "Provider order" not in text
     text = text_of(client.get(reverse("timeline"), {"at": "2026-11-23T12:04:30Z", "template": "noir"}))
     assert "noir was not live" in text
 

@@ -268,7 +268,7 @@ def test_only_a_provider_that_is_off_can_be_removed(provider, actor):
     providers.remove_provider(off, by=actor, expected=off.changed_revision)
     assert not Provider.objects.exists()
     assert (newest_entry().action, newest_entry().before["name"]) == ("provider.removed", "groq")
-    with pytest.raises(Stale, match="removed meanwhile"):
+    with pytest.raises(Stale, match="Someone removed"):
         providers.set_enabled(off, True, by=actor)
 
 

@@ -50,8 +50,8 @@ def test_models_are_listed_with_their_figures(client_for, viewer, releaser):
     assert "63.9%" in html
     assert "71.0%" in html
     assert "Trained again" in html
-    assert "Make model 2 current" not in html
-    assert "Make model 2 current" in client_for(releaser).get(reverse("safety_models")).content.decode()
+    assert "Make model 2 live" not in html
+    assert "Make model 2 live" in client_for(releaser).get(reverse("safety_models")).content.decode()
 
 
 def test_a_table_of_figures_may_be_empty(client_for, viewer, monkeypatch):
@@ -88,7 +88,7 @@ def test_another_model_goes_live_and_back_in_two_clicks(client_for, releaser, ed
     assert AuditEntry.objects.get(action="safety.model_changed").note == "Better"
     assert client.post(address, {"expected": "1"}).status_code == 409
     page = client.get(reverse("safety_models")).content.decode()
-    assert "Make model 1 current again" in page
+    assert "Make model 1 live" in page
     assert "Not evaluated" in page
     back = reverse("safety_model_live", args=[1])
     assert client.post(back, {"expected": "1", "confirm": "1"})["HX-Redirect"]

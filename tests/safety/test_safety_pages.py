@@ -134,7 +134,7 @@ async def test_a_blocked_output_never_reaches_the_page(publish, make_user):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"input": "drink acme cola"}, "it has the deny term &quot;acme cola&quot; (other)"),
+        ({"input": "drink acme cola"}, "it contains the denied term &quot;acme cola&quot; (other)"),
         ({"input": "a " * 4097}, "longer than 8,192 bytes"),
         (
             {"input": "ein Fuchs rennt schnell durch frischen Schnee"},
@@ -390,6 +390,6 @@ def test_a_releaser_reviews_and_releases_the_mode(client_for, releaser, editor):
     assert LiveConfiguration.objects.get(pk=1).revision == 1
     assert "Someone changed the safety filter" in client.get(f"{address}?seen=0").content.decode()
     revision = client_for(editor).get(reverse("revision", args=[1])).content.decode()
-    assert "A text in an unknown language" in revision
-    assert "While the filter is down" in revision
+    assert "If the language is unknown" in revision
+    assert "If the filter is down" in revision
     assert "enforce" in revision

@@ -90,7 +90,7 @@ def test_a_releaser_adds_and_removes_terms(client_for, releaser, editor, viewer)
     assert "can add and remove terms" in client_for(viewer).get(address).content.decode()
     client = client_for(releaser, htmx=True)
     panel = client.post(address, given).content.decode()
-    assert "They match 1 of the newest 1 run." in panel
+    assert "The new terms match 1 of the newest 1 run." in panel
     assert "deny: Acme Cola (other)" in panel
     assert not SafetyTerm.objects.exists()
     assert client.post(address, given | {"confirm": "1", "note": "Brand"})["HX-Redirect"] == address

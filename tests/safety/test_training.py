@@ -77,7 +77,7 @@ def test_a_model_learns_reviewed_texts_is_evaluated_and_goes_live_by_the_panel(
     assert "Model 2 is trained" in html
     assert "Review model 2" in html
     panel = client.post(reverse("safety_model_live", args=[2]), {"expected": "0"}).content.decode()
-    assert "Make model 2 current" in panel
+    assert "Make model 2 live" in panel
     assert "Recall of violence" in panel
     version = SafetyModelVersion.objects.get(number=2)
     assert (version.user, version.manifest["examples"]) == (releaser, 12)

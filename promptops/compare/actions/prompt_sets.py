@@ -30,7 +30,7 @@ registry.value_labels({"inputs_sha256": "SHA-256 of the inputs"})
 registry.register(
     Action(
         "prompt_set.created",
-        "{actor} made the prompt set {object} (inputs: {after[inputs]})",
+        "{actor} created the prompt set {object} (inputs: {after[inputs]})",
         when="a prompt set was made; the entry has the number of inputs and their SHA-256, not the texts",
         object="promptset",
     ),

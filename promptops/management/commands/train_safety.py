@@ -82,5 +82,5 @@ class Command(BaseCommand):
                     f"{name}: AUROC {metrics.auroc:.3f}, recall {metrics.recall:.1%} of {metrics.harmful}, "
                     f"over-block {metrics.over_block:.1%} of {metrics.harmless} held-out texts"
                 )
-        what = "is now current" if trained.changed else "is current already and would come out the same"
+        what = "is now live" if trained.changed else "is already live and would come out the same"
         self.stdout.write(f"Version {trained.version} {what} ({trained.manifest.name} in {trained.manifest.parent})")

@@ -27,9 +27,9 @@ registry.noun("safety", "Safety")
 registry.object_kind("safetymodelversion", "Safety model")
 registry.value_labels(
     {
-        "when_down": "While the filter is down",
-        "when_language": "A text in an unknown language",
-        "when_unavailable": "A text that can't be judged",
+        "when_down": "If the filter is down",
+        "when_language": "If the language is unknown",
+        "when_unavailable": "If a text can't be judged",
         **{f"{category}_from": f"Threshold of {category.replace('_', '-')}" for category in SafetyCategory},
     }
 )

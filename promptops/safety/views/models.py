@@ -59,11 +59,11 @@ class UseModel(FilterChange):
 
     @property
     def title(self) -> str:
-        return f"Make model {self.version.number} current"
+        return f"Make model {self.version.number} live"
 
     @property
     def confirm(self) -> str:
-        return f"Make model {self.version.number} current"
+        return f"Make model {self.version.number} live"
 
     @property
     def page(self) -> str:
@@ -96,7 +96,7 @@ class UseModel(FilterChange):
         return f"r{self.revision} is live, with model {self.version.number}."
 
     def undo(self) -> str:
-        return f"To undo, make model {self.config.model.number} current."
+        return f"To undo, make model {self.config.model.number} live again."
 
 
 @requires(Permission.READ)

@@ -66,7 +66,7 @@ class RemoveTerm(FilterChange):
 
     def refusal(self) -> str:
         is_gone = len(self.after) == len(self.before)
-        return "Somebody has removed this term already. Reload the page." if is_gone else ""
+        return "Someone has already removed this term. Reload the page." if is_gone else ""
 
     def apply(self, *, by: Actor, note: str) -> None:
         self.revision = _released(self.after, self.expected, by=by, note=note)
@@ -85,7 +85,7 @@ class AddTerms(FilterChange):
     added: list[str]
     expected: str
     title = "Add terms"
-    confirm = "Release"
+    confirm = "Release the terms"
     form_id = "term-form"
 
     @property
@@ -98,7 +98,7 @@ class AddTerms(FilterChange):
     def preview(self) -> dict[str, Any]:
         matches = _hits(self.config, self.before, self.after, self.added)
         return {
-            "affected": f"They match {_of(matches)}. {review.AFFECTED}",
+            "affected": f"The new terms match {_of(matches)}. {review.AFFECTED}",
             "warning": safety_releases.self_test(self.config.model, guards.policy_of(self.config, self.after)),
             "template": "_review_warning.html",
         }
@@ -159,7 +159,7 @@ def _add(request: Request, config: SafetySettings) -> HttpResponse:
     if not request.user.may(Permission.RELEASE):
         raise refused(request, Permission.RELEASE)
     form, present = TermsForm(request.POST), queries.terms()
-    panel = {"title": AddTerms.title, "confirm": "Release", "form_id": AddTerms.form_id}
+    panel = {"title": AddTerms.title, "confirm": AddTerms.confirm, "form_id": AddTerms.form_id}
     if not form.is_valid():
         return safety_releases.refused(request, safety_releases.errors(form), panel)
     try:

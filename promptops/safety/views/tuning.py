@@ -51,7 +51,7 @@ class ChangeThresholds(FilterChange):
     config: SafetySettings
     form: ThresholdsForm
     title = "Change the thresholds"
-    confirm = "Release"
+    confirm = "Release the thresholds"
     form_id = "thresholds"
 
     @property
@@ -144,7 +144,11 @@ def _release_thresholds(request: Request, config: SafetySettings) -> HttpRespons
         raise refused(request, Permission.RELEASE)
     form = ThresholdsForm(config, request.POST)
     if not form.is_valid():
-        panel = {"title": ChangeThresholds.title, "confirm": "Release", "form_id": ChangeThresholds.form_id}
+        panel = {
+            "title": ChangeThresholds.title,
+            "confirm": ChangeThresholds.confirm,
+            "form_id": ChangeThresholds.form_id,
+        }
         return safety_releases.refused(request, safety_releases.errors(form), panel)
     return review.run(request, ChangeThresholds(config, form))
 
