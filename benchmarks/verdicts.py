@@ -26,7 +26,7 @@ def bench_verdicts() -> list[dict[str, Any]]:
     from promptops.people.models import User
     from promptops.prompts.actions.releases import Content, publish
     from promptops.prompts.actions.templates import create_template
-    from promptops.providers.actions.providers import ProviderFields, create_provider
+    from promptops.providers.actions.chain import ProviderFields, create_provider
 
     user = User.objects.create(username="verdicts", name="Bench", role="administrator")
     by = Actor.person(user)

@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from promptops.engine.providers.adaptations import ADAPTATIONS
 from promptops.ledger.audit import Actor
-from promptops.providers.actions import providers as actions
+from promptops.providers.actions import chain as actions
 from promptops.providers.forms import EditProviderForm, KeyForm, NewProviderForm
 from promptops.providers.key_variables import address_of, is_sent_in_the_clear
 from promptops.providers.models import Provider
@@ -77,7 +77,7 @@ class ReorderChain(ProviderChange):
     order: list[int]
     expected: list[int]
     seen: str
-    title = "Change the order of the chain"
+    title = "Change the provider order"
     confirm = "Change the order"
     form_id = "order-form"
     template = "_review_form.html"

@@ -10,8 +10,8 @@ from promptops.ledger.models import AuditEntry, Release
 from promptops.prompts.models import Template
 from promptops.prompts.queries.templates import newest_release_of
 from promptops.runs.queries.providers import ProviderRow, chain
-from promptops.safety.queries.safety import SafetyState
-from promptops.safety.queries.safety import state as safety_state
+from promptops.safety.queries.filter_state import SafetyState
+from promptops.safety.queries.filter_state import state as safety_state
 
 CHANGES_SHOWN = 8
 

@@ -15,7 +15,7 @@ from promptops.prompts.actions.samples import pin
 from promptops.prompts.actions.templates import archive, create_template, save_draft, set_aside
 from promptops.prompts.actions.variables import declare
 from promptops.prompts.models import Template
-from promptops.providers.actions.providers import ProviderFields, create_provider, set_enabled
+from promptops.providers.actions.chain import ProviderFields, create_provider, set_enabled
 from promptops.providers.models import LearnedAdaptation, Provider
 from promptops.runs.models import Attempt, Run, SafetyCheck
 from promptops.safety.models import SafetyModelVersion

@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 from promptops.ledger import audit
 from promptops.ledger.audit import SYSTEM
 from promptops.prompts.models import Draft, Template
-from promptops.providers.actions.providers import ProviderFields, create_provider
+from promptops.providers.actions.chain import ProviderFields, create_provider
 from promptops.providers.models import Provider
 from promptops.runs.models import Run
 from tests.browser.conftest import Pages, snap

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from promptops.prompts.models import Template
-from promptops.providers.actions.providers import ProviderFields, create_provider
+from promptops.providers.actions.chain import ProviderFields, create_provider
 from promptops.runs.actions import erasing
 from promptops.runs.models import Run, SafetyCheck
 from promptops.safety.actions import training as safety_training

@@ -13,7 +13,7 @@ from promptops.ledger.models import AuditEntry
 from promptops.people import actions as accounts
 from promptops.prompts.actions.prompts import import_prompts
 from promptops.prompts.models import Template
-from promptops.providers.actions.providers import ProviderFields, create_provider
+from promptops.providers.actions.chain import ProviderFields, create_provider
 from promptops.runs.models import Run
 from tests.browser.conftest import Pages, screenshot
 from tests.conftest import PASSWORD, missing

@@ -11,7 +11,7 @@ from promptops.ledger.models import AuditEntry
 from promptops.prompts.actions.releases import Content
 from promptops.prompts.actions.templates import save_draft
 from promptops.prompts.models import Version
-from promptops.providers.actions.providers import ProviderFields, create_provider
+from promptops.providers.actions.chain import ProviderFields, create_provider
 from promptops.providers.models import Provider
 from promptops.runs.models import Attempt, Run
 

@@ -19,7 +19,7 @@ from promptops.ledger.models import AuditEntry, ExportTally, Release
 from promptops.live.snapshots import load
 from promptops.prompts.actions.releases import Content
 from promptops.prompts.models import Template
-from promptops.providers.actions.providers import ProviderFields, create_provider, reorder, set_enabled
+from promptops.providers.actions.chain import ProviderFields, create_provider, reorder, set_enabled
 from promptops.providers.models import Provider
 from promptops.runs.models import Run, SafetyCheck
 from tests.compare.test_comparison_pages import answer

@@ -17,8 +17,8 @@ from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
 from promptops.platform.pages import PAGE_SIZE
 from promptops.prompts.actions import templates
 from promptops.prompts.actions.releases import roll_back
-from promptops.providers.actions import providers
-from promptops.providers.actions.providers import ProviderFields
+from promptops.providers.actions import chain
+from promptops.providers.actions.chain import ProviderFields
 from promptops.providers.models import Provider
 from promptops.runs.models import Run
 from promptops.site.actions import Settings, change_settings
@@ -39,7 +39,7 @@ def history(publish, actor):
     """Make six releases, one a minute from noon: two versions, a provider, settings, a rollback, another template."""
     first = publish("enhance", "First.", note="from files")
     second = publish("enhance", "Second.", note=f"calmer {HOSTILE}")
-    providers.create_provider(
+    chain.create_provider(
         ProviderFields("fast", "openai", "m", "http://127.0.0.1:9/v1"), by=actor, key="sk-secret", note="trial"
     )
     change_settings(Settings(20_000, 0.7, 512, 30), by=actor, expected=0, note="longer answers")
@@ -229,7 +229,7 @@ def test_a_release_stores_no_secrets_and_no_texts(history, actor):
     # No release stores a new column until its part names it (tests/ledger/test_parts.py).
     secretive = {name for part in (kept["providers"][0], kept["settings"]) for name in part if "key" in name}
     assert secretive == {"key"}
-    providers.set_enabled(Provider.objects.get(), False, by=actor)
+    chain.set_enabled(Provider.objects.get(), False, by=actor)
     template = templates.archive(Release.objects.get(pk=6).template, by=actor)
     newest = Release.objects.first().configuration
     assert newest["providers"] == []

@@ -30,12 +30,12 @@ from promptops.people.models import OneTimeLink
 from promptops.prompts.actions import merges, presence, prompts, releases, samples, sets, templates, variables
 from promptops.prompts.actions.releases import Content
 from promptops.prompts.models import Template
-from promptops.providers.actions import adaptations, providers
+from promptops.providers.actions import adaptations, chain
 from promptops.providers.models import Provider
 from promptops.runs import plans
 from promptops.runs.actions import erasing, execution, masking, records
+from promptops.safety.actions import filter_settings
 from promptops.safety.actions import reviews as safety_reviews
-from promptops.safety.actions import safety
 from promptops.safety.actions import training as safety_training
 from promptops.site import actions as settings
 from promptops.texts.inputs import Line
@@ -184,27 +184,25 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
             act(adaptations.forget, w.provider, "no_temperature", by=w.actor),
         )
     ],
-    "providers.ask_again": [lambda w, act: act(providers.ask_again, w.provider, by=w.actor)],
-    "providers.planned": [lambda w, act: act(providers.planned, NEW)],
-    "providers.edited": [lambda w, act: act(providers.edited, w.provider, FIELDS)],
-    "providers.with_key": [lambda w, act: act(providers.with_key, w.provider, key="k")],
-    "providers.create_provider": [lambda w, act: act(providers.create_provider, NEW, by=w.actor)],
-    "providers.edit_provider": [
-        lambda w, act: act(
-            providers.edit_provider, w.provider, FIELDS, by=w.actor, expected=w.provider.changed_revision
-        )
+    "chain.ask_again": [lambda w, act: act(chain.ask_again, w.provider, by=w.actor)],
+    "chain.planned": [lambda w, act: act(chain.planned, NEW)],
+    "chain.edited": [lambda w, act: act(chain.edited, w.provider, FIELDS)],
+    "chain.with_key": [lambda w, act: act(chain.with_key, w.provider, key="k")],
+    "chain.create_provider": [lambda w, act: act(chain.create_provider, NEW, by=w.actor)],
+    "chain.edit_provider": [
+        lambda w, act: act(chain.edit_provider, w.provider, FIELDS, by=w.actor, expected=w.provider.changed_revision)
     ],
-    "providers.change_key": [
-        lambda w, act: act(providers.change_key, w.provider, key="k", by=w.actor, expected=w.provider.changed_revision)
+    "chain.change_key": [
+        lambda w, act: act(chain.change_key, w.provider, key="k", by=w.actor, expected=w.provider.changed_revision)
     ],
-    "providers.set_enabled": [
-        lambda w, act: act(providers.set_enabled, w.provider, False, by=w.actor),
-        lambda w, act: act(providers.set_enabled, w.off, True, by=w.actor),
+    "chain.set_enabled": [
+        lambda w, act: act(chain.set_enabled, w.provider, False, by=w.actor),
+        lambda w, act: act(chain.set_enabled, w.off, True, by=w.actor),
     ],
-    "providers.remove_provider": [
-        lambda w, act: act(providers.remove_provider, w.off, by=w.actor, expected=w.off.changed_revision)
+    "chain.remove_provider": [
+        lambda w, act: act(chain.remove_provider, w.off, by=w.actor, expected=w.off.changed_revision)
     ],
-    "providers.reorder": [lambda w, act: act(providers.reorder, w.order()[::-1], by=w.actor, expected=w.order())],
+    "chain.reorder": [lambda w, act: act(chain.reorder, w.order()[::-1], by=w.actor, expected=w.order())],
     "releases.publish": [
         lambda w, act: act(releases.publish, w.template, Content("Third."), by=w.actor, expected=w.live.pk)
     ],
@@ -223,19 +221,23 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     ],
     "erasing.erase": [lambda w, act: act(erasing.erase, w.run(), by=w.actor)],
     "erasing.erase_expired": [lambda w, act: (old(w.run()), act(erasing.erase_expired))],
-    "safety.change_safety": [
+    "filter_settings.change_safety": [
         lambda w, act: act(
-            safety.change_safety,
-            safety.SafetyChange(mode="enforce", terms=(safety.Term("deny", "acme", "other"),)),
+            filter_settings.change_safety,
+            filter_settings.SafetyChange(mode="enforce", terms=(filter_settings.Term("deny", "acme", "other"),)),
             by=w.actor,
             expected=0,
         )
     ],
-    "safety.roll_back": [lambda w, act: act(safety.roll_back, 0, by=w.actor, expected=turned_off(w))],
-    "safety.use_model": [lambda w, act: act(safety.use_model, another_model(), by=w.actor, expected=0)],
+    "filter_settings.roll_back": [lambda w, act: act(filter_settings.roll_back, 0, by=w.actor, expected=turned_off(w))],
+    "filter_settings.use_model": [
+        lambda w, act: act(filter_settings.use_model, another_model(), by=w.actor, expected=0)
+    ],
     "masking.reveal": [lambda w, act: act(masking.reveal, masked(w.run()), by=w.actor)],
-    "safety.clean_thresholds": [lambda w, act: act(safety.clean_thresholds, {"hate": 0.5})],
-    "safety.clean_terms": [lambda w, act: act(safety.clean_terms, (safety.Term("allow", "shoot"),))],
+    "filter_settings.clean_thresholds": [lambda w, act: act(filter_settings.clean_thresholds, {"hate": 0.5})],
+    "filter_settings.clean_terms": [
+        lambda w, act: act(filter_settings.clean_terms, (filter_settings.Term("allow", "shoot"),))
+    ],
     "reviews.report": [lambda w, act: act(safety_reviews.report, judged(w.run()).run, "input", by=w.actor)],
     "reviews.review": [lambda w, act: act(safety_reviews.review, judged(w.run()), "wrong", by=w.actor)],
     "reviews.take_back": [lambda w, act: act(safety_reviews.take_back, reviewed(w), by=w.actor)],
@@ -375,15 +377,15 @@ CHANGES_NOTHING_PROTECTED = {
     "sets.write_set",
     "adaptations.clean",
     "adaptations.listen",
-    "providers.ask_again",  # cooldowns exist only in memory
-    "providers.edited",
-    "providers.planned",
-    "providers.with_key",
+    "chain.ask_again",  # cooldowns exist only in memory
+    "chain.edited",
+    "chain.planned",
+    "chain.with_key",
     "erasing.erase_expired",
     "execution.execute",
     "records.record_run",
-    "safety.clean_terms",
-    "safety.clean_thresholds",
+    "filter_settings.clean_terms",
+    "filter_settings.clean_thresholds",
     "masking.reveal",
     "training.cancel",
     "training.start",
@@ -400,7 +402,9 @@ CHANGES_NOTHING_PROTECTED = {
 
 def turned_off(world: World) -> int:
     """Turn the filter off, so that there is something to roll back. Return the revision."""
-    return safety.change_safety(safety.SafetyChange(mode="off"), by=world.actor, expected=0).changed_revision
+    return filter_settings.change_safety(
+        filter_settings.SafetyChange(mode="off"), by=world.actor, expected=0
+    ).changed_revision
 
 
 def watched_calls(name: str, world: World) -> list[Watch]:

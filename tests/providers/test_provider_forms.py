@@ -15,8 +15,8 @@ from promptops.engine.providers import build_provider
 from promptops.engine.types import LLMMessage, LLMRequest
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import AuditEntry
-from promptops.providers.actions import providers as actions
-from promptops.providers.actions.providers import ProviderFields
+from promptops.providers.actions import chain as actions
+from promptops.providers.actions.chain import ProviderFields
 from promptops.providers.live_part import provider_spec
 from promptops.providers.models import Provider
 from promptops.site.system_checks import keys_are_sent

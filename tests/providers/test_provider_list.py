@@ -131,7 +131,7 @@ def test_an_error_page_for_developers_shows_no_key(client_for, administrator, mo
         raise RuntimeError("The disk is full")
 
     settings.DEBUG = True
-    monkeypatch.setattr("promptops.providers.actions.providers.record_release", breaks)
+    monkeypatch.setattr("promptops.providers.actions.chain.record_release", breaks)
     client = client_for(administrator)
     client.raise_request_exception = False
     page = client.post(reverse("provider_new"), NEW | {"confirm": "1"})

@@ -14,7 +14,7 @@ from promptops.engine.safety.evaluation import as_markdown, read_figures
 from promptops.ledger.models import AuditEntry
 from promptops.safety import guards
 from promptops.safety.models import SafetyModelVersion, SafetySettings
-from promptops.safety.queries import safety as queries
+from promptops.safety.queries import model_versions
 from tests.safety.helpers import BAD, second_model
 
 pytestmark = pytest.mark.django_db
@@ -29,7 +29,7 @@ def _fresh_models(settings, tmp_path):
 
 def test_the_documented_figures_are_on_the_page_and_in_the_docs(client_for, viewer):
     version = SafetyModelVersion.objects.get(number=1)
-    figures = queries.figures_of(version)
+    figures = model_versions.figures_of(version)
     docs = (settings.BASE_DIR / "docs" / "safety.md").read_text()
     html = client_for(viewer).get(reverse("safety_models")).content.decode()
     assert set(figures["tables"]) >= {"By source", "AUROC", "By sort", "What blocks"}
@@ -39,8 +39,10 @@ def test_the_documented_figures_are_on_the_page_and_in_the_docs(client_for, view
         assert as_markdown(table) in docs
         assert title in html
     assert '<td>enhanced video prompts</td><td>harmless</td><td class="num">944</td>' in html
-    assert queries.figures_of(SafetyModelVersion(manifest=version.manifest, sha256="0" * 64)) is None
-    assert queries.figures_of(SafetyModelVersion(manifest={"file": "../../x.ftz"}, sha256=version.sha256)) is None
+    assert model_versions.figures_of(SafetyModelVersion(manifest=version.manifest, sha256="0" * 64)) is None
+    assert (
+        model_versions.figures_of(SafetyModelVersion(manifest={"file": "../../x.ftz"}, sha256=version.sha256)) is None
+    )
 
 
 def test_models_are_listed_with_their_figures(client_for, viewer, releaser):
@@ -56,9 +58,9 @@ def test_models_are_listed_with_their_figures(client_for, viewer, releaser):
 
 def test_a_table_of_figures_may_be_empty(client_for, viewer, monkeypatch):
     """Such as "What blocks", if nothing was blocked."""
-    figures = queries.figures_of(SafetyModelVersion.objects.get(number=1))
+    figures = model_versions.figures_of(SafetyModelVersion.objects.get(number=1))
     tables = figures["tables"] | {"What blocks": []}
-    monkeypatch.setattr(queries, "figures_of", lambda version: figures | {"tables": tables})
+    monkeypatch.setattr(model_versions, "figures_of", lambda version: figures | {"tables": tables})
     assert "What blocks" in client_for(viewer).get(reverse("safety_models")).content.decode()
 
 

@@ -7,7 +7,7 @@ from promptops.ledger import audit
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import AuditEntry
 from promptops.safety import guards
-from promptops.safety.actions.safety import Term, use_model
+from promptops.safety.actions.filter_settings import Term, use_model
 from promptops.safety.models import SafetySettings, SafetyTerm
 from tests.safety.helpers import change, second_model
 

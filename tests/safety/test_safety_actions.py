@@ -19,7 +19,7 @@ from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
 from promptops.live import snapshots as live
 from promptops.runs.enums import SafetyMode
 from promptops.safety import guards
-from promptops.safety.actions.safety import SafetyChange, Term, change_safety, use_model
+from promptops.safety.actions.filter_settings import SafetyChange, Term, change_safety, use_model
 from promptops.safety.enums import WhenUnavailable
 from promptops.safety.models import SafetyModelVersion, SafetySettings, SafetyTerm
 

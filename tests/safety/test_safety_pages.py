@@ -16,9 +16,9 @@ from promptops.ledger.models import AuditEntry, LiveConfiguration
 from promptops.live import snapshots as live
 from promptops.runs.models import Run, SafetyCheck
 from promptops.safety import guards
-from promptops.safety.actions.safety import SafetyChange, Term, change_safety, use_model
+from promptops.safety.actions.filter_settings import SafetyChange, Term, change_safety, use_model
 from promptops.safety.models import SafetyModelVersion, SafetySettings
-from promptops.safety.queries import safety as queries
+from promptops.safety.queries import filter_state
 from tests.engine.helpers import answer_with, loopback
 from tests.runs.test_previews import frames, message, prepare, streamed
 from tests.web.sockets import page_socket
@@ -180,7 +180,7 @@ async def test_a_missing_model(publish, make_user, monkeypatch, tmp_path, unavai
         assert asked == []
     else:
         assert "A fox." in html[-1]
-    alerts = (await database_sync_to_async(queries.state)()).alerts
+    alerts = (await database_sync_to_async(filter_state.state)()).alerts
     assert alerts[0].level == "bad"
     assert "model-1.ftz" in alerts[0].text
 

@@ -7,7 +7,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from promptops.safety import guards
-from promptops.safety.actions.safety import Term
+from promptops.safety.actions.filter_settings import Term
 from promptops.safety.models import SafetyTerm
 from promptops.safety.queries import past
 from tests.safety.helpers import BAD, change, make_run

@@ -10,7 +10,7 @@ from promptops.ledger import parts
 from promptops.ledger.models import Release
 from promptops.people.enums import Permission
 from promptops.platform.pages import page
-from promptops.safety.queries import safety
+from promptops.safety.queries import filter_state
 from promptops.texts.numbers import whole_number
 from promptops.web.access import requires
 from promptops.web.lists import clean_query, news
@@ -59,7 +59,7 @@ def revision(request: Request, revision: int) -> HttpResponse:
         shown = queries.revision_page(revision)
     except Release.DoesNotExist:
         raise Http404 from None
-    config = safety.set_now() if parts.can_roll_back(shown.release.action) else None
+    config = filter_state.set_now() if parts.can_roll_back(shown.release.action) else None
     return render(
         request, "history/timeline/revision.html", {"shown": shown, "release": shown.release, "safety_config": config}
     )

@@ -1,7 +1,7 @@
 """Changing the safety filter's configuration: mode, thresholds, terms and model, each change as one release.
 
-The audited action of unmasking a text is declared here, too. Training a model belongs to actions/training.py, reviews
-of verdicts to actions/reviews.py, and reading the configuration to queries/safety.py.
+Training a model belongs to actions/training.py, reviews of verdicts to actions/reviews.py, and reading the
+configuration to queries/filter_state.py.
 """
 
 from collections.abc import Iterable, Mapping
