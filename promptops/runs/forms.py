@@ -104,4 +104,4 @@ class RunFilterForm(FilterForm):
 
     def filters(self) -> RunFilters:
         """Return the chosen filters."""
-        return RunFilters(**{**self.given, **self.moments()})
+        return RunFilters(**{**self.chosen, **self.moments()})

@@ -213,7 +213,7 @@ def test_a_provider_is_put_first_with_the_comparison_as_reason(compared, client_
     assert "already first in the chain" in browser.post(url).content.decode()
     reorder([p1.pk, p2.pk], by=actor, expected=[p2.pk, p1.pk])
     stale = browser.post(url, {"confirm": "1", "expected": f"{p2.pk},{p1.pk}"})
-    assert "changed meanwhile" in stale.content.decode()
+    assert "Someone changed the providers" in stale.content.decode()
     set_enabled(Provider.objects.get(pk=p2.pk), False, by=actor)
     assert "is off" in browser.post(url).content.decode()
     Provider.objects.filter(pk=p2.pk).update(model="another", enabled=True)

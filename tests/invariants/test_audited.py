@@ -240,7 +240,7 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     ],
     "reviews.report": [lambda w, act: act(safety_reviews.report, judged(w.run()).run, "input", by=w.actor)],
     "reviews.review": [lambda w, act: act(safety_reviews.review, judged(w.run()), "wrong", by=w.actor)],
-    "reviews.take_back": [lambda w, act: act(safety_reviews.take_back, reviewed(w), by=w.actor)],
+    "reviews.undo": [lambda w, act: act(safety_reviews.undo, reviewed(w), by=w.actor)],
     "training.start": [lambda w, act: act(safety_training.start, by=w.actor)],
     "training.cancel": [lambda w, act: act(safety_training.cancel, safety_training.start(by=w.actor), by=w.actor)],
     "training.run": [
@@ -289,10 +289,10 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     ],
     "variables.clean_value": [lambda w, act: act(variables.clean_value, "winter")],
     "votes.cast": [lambda w, act: act(votes.cast, **w.ballot(), by=w.actor)],
-    "votes.take_back": [
+    "votes.undo": [
         lambda w, act: (
             votes.cast(**(ballot := w.ballot()), by=w.actor),
-            act(votes.take_back, ballot["comparison"], by=w.actor),
+            act(votes.undo, ballot["comparison"], by=w.actor),
         )
     ],
 }
@@ -396,7 +396,7 @@ CHANGES_NOTHING_PROTECTED = {
     "variables.clean_value",
     # A vote is its own record: everybody reads the audit, and an entry would influence other votes (decision 16).
     "votes.cast",
-    "votes.take_back",
+    "votes.undo",
 }
 
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import connection, models
@@ -48,9 +49,30 @@ def release_everything(actor: Actor) -> Version:
     return version
 
 
+def expected_filter() -> dict[str, Any]:
+    """Return the safety filter as releases stored it before there were parts."""
+    thresholds = SafetySettings.objects.get().model.manifest["thresholds"] | {"violence": 0.9}
+    return {
+        "mode": "shadow",
+        "when_down": "block",
+        "when_language": "block",
+        "model": 1,
+        **{f"{name}_from": round(value, 6) for name, value in sorted(thresholds.items())},
+        "allow_terms": "shoot a sunset",
+        "deny_terms": "acme cola (other)",
+        # Since rollbacks read it; pages show the values above.
+        "stored": {
+            "thresholds": {"violence": 0.9},
+            "terms": [
+                {"kind": "allow", "text": "shoot a sunset", "category": ""},
+                {"kind": "deny", "text": "acme cola", "category": "other"},
+            ],
+        },
+    }
+
+
 def expected(version: Version) -> str:
     """Return the configuration as releases stored it before there were parts. Readers rely on every name."""
-    thresholds = SafetySettings.objects.get().model.manifest["thresholds"] | {"violence": 0.9}
     return json.dumps(
         {
             "templates": [
@@ -93,23 +115,7 @@ def expected(version: Version) -> str:
                 "hedge_auto_extend": "",
                 "hedge_rewrite": "",
             },
-            "safety": {
-                "mode": "shadow",
-                "when_down": "block",
-                "when_language": "block",
-                "model": 1,
-                **{f"{name}_from": round(value, 6) for name, value in sorted(thresholds.items())},
-                "allow_terms": "shoot a sunset",
-                "deny_terms": "acme cola (other)",
-                # Since rollbacks read it; pages show the values above.
-                "stored": {
-                    "thresholds": {"violence": 0.9},
-                    "terms": [
-                        {"kind": "allow", "text": "shoot a sunset", "category": ""},
-                        {"kind": "deny", "text": "acme cola", "category": "other"},
-                    ],
-                },
-            },
+            "safety": expected_filter(),
         }
     )
 

@@ -184,7 +184,7 @@ def import_starter_set(folder: Path, *, by: Actor) -> list[str]:
     if PromptSet.objects.exists():
         return []
     try:
-        lines = read(decode((folder / STARTER_SET).read_bytes()), Format.LINES).found
+        lines = read(decode((folder / STARTER_SET).read_bytes()), Format.LINES).lines
         create_set(STARTER_NAME, [line.text for line in lines], by=by, description=STARTER_DESCRIPTION)
     except OSError as error:
         return [f"{STARTER_SET} was not imported: {error.strerror}."]

@@ -103,7 +103,7 @@ def export(request: Request) -> HttpResponseBase:
     if format is None or not form.is_valid():
         messages.error(request, "Nothing was exported, because a filter is invalid. Correct or remove the filter.")
         return redirect(f"{reverse('audit')}?{form.query}")
-    filters = {name: form.data[name].strip() for name in form.given}
+    filters = {name: form.data[name].strip() for name in form.chosen}
     last = record_export(
         "audit.exported", by=actor(request), object_name="the audit", after={"format": format.name, **filters}
     )

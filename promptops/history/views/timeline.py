@@ -26,12 +26,12 @@ def index(request: Request) -> HttpResponse:
     if (address := clean_query(request)) is not None:
         return redirect(address)
     form = TimelineForm(request.GET)
-    at = form.given.get("at")
+    at = form.chosen.get("at")
     if at and form.address["at"] != request.GET["at"]:
         query = request.GET.copy()
         query["at"] = form.address["at"]
         return redirect(f"{request.path}?{query.urlencode()}")
-    template = form.given.get("template")
+    template = form.chosen.get("template")
     releases = queries.listed(template)
     if "news" in request.GET:
         return news(request, releases, "history/timeline/_news.html", shown=queries.release_rows, form=form)

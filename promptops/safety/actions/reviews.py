@@ -97,7 +97,7 @@ def review(check: SafetyCheck, answer: str, *, by: Actor, category: str = "") ->
 
 
 @transaction.atomic
-def take_back(check: SafetyCheck, *, by: Actor) -> None:
+def undo(check: SafetyCheck, *, by: Actor) -> None:
     """Undo a review and delete its example. Raises Refused if the verdict is not reviewed."""
     check = _locked(pk=check.pk)
     if not check.review:

@@ -46,7 +46,7 @@ def decide(request: Request, pk: int) -> HttpResponse:
             masking.reveal(check.run, by=actor(request))
             return _page(request, check=check, revealed=True)
         if answer == "back":
-            safety_reviews.take_back(check, by=actor(request))
+            safety_reviews.undo(check, by=actor(request))
             return _page(request, check=review_queue.find_check(pk))
         safety_reviews.review(check, answer, by=actor(request), category=request.POST.get("category", ""))
     except (Refused, ValidationError) as error:
@@ -60,7 +60,7 @@ def decide(request: Request, pk: int) -> HttpResponse:
 def report(request: Request, pk: int) -> HttpResponse:
     """Put a verdict of a run into the queue."""
     try:
-        run = run_queries.found(pk)
+        run = run_queries.find_run(pk)
     except Run.DoesNotExist:
         raise Http404 from None
     side = SafetySide.OUTPUT if request.POST.get("side") == SafetySide.OUTPUT else SafetySide.INPUT

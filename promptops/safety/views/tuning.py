@@ -189,7 +189,7 @@ def _of_run(request: Request) -> dict[str, Any]:
     if "run" not in request.GET:
         return {}
     try:
-        run = run_queries.found(whole_number(request.GET["run"]) or 0)
+        run = run_queries.find_run(whole_number(request.GET["run"]) or 0)
     except Run.DoesNotExist:
         raise Http404 from None
     side = SafetySide.OUTPUT if request.GET.get("side") == SafetySide.OUTPUT else SafetySide.INPUT
