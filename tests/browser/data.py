@@ -10,9 +10,10 @@ from promptops.ledger.audit import Actor
 from promptops.live import snapshots as live
 from promptops.people import actions as accounts
 from promptops.people.models import User
+from promptops.prompts.actions.drafts import save_draft, set_aside
 from promptops.prompts.actions.releases import Content, publish, roll_back
 from promptops.prompts.actions.samples import pin
-from promptops.prompts.actions.templates import archive, create_template, save_draft, set_aside
+from promptops.prompts.actions.templates import archive, create_template
 from promptops.prompts.actions.variables import declare
 from promptops.prompts.models import Template
 from promptops.providers.actions.chain import ProviderFields, create_provider, set_enabled

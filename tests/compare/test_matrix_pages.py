@@ -14,7 +14,7 @@ from promptops.compare.actions.comparisons import ArmChoice
 from promptops.compare.models import Comparison, PromptSet, Trial, Vote
 from promptops.compare.queries import matrix as queries
 from promptops.engine.types import PromptOperation
-from promptops.ledger import audit
+from promptops.ledger import chain as audit_chain
 from promptops.ledger.models import AuditEntry, ExportTally, Release
 from promptops.live.snapshots import load
 from promptops.prompts.actions.releases import Content
@@ -171,7 +171,7 @@ def test_a_version_is_made_live_with_the_comparison_as_reason(compared, client_f
     assert "of 1 decided vote: Not enough votes yet" in release.evidence["line"]
     entry = AuditEntry.objects.get(revision=release.revision)
     assert entry.after["comparison"] == compared.pk
-    assert audit.first_bad_entry() is None
+    assert audit_chain.first_bad_entry() is None
     # Later votes do not change the evidence.
     vote(compared, releaser, 1, "first")
     link = f'href="/compare/{compared.pk}/"'

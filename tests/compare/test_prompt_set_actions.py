@@ -9,7 +9,7 @@ from django.utils import timezone
 from promptops.compare.actions import prompt_sets
 from promptops.compare.models import PromptSet
 from promptops.compare.queries import prompt_sets as queries
-from promptops.ledger import audit
+from promptops.ledger import sentences
 from promptops.ledger.audit import SYSTEM
 from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.models import AuditEntry
@@ -25,7 +25,7 @@ def foxes(actor) -> PromptSet:
 
 
 def last_audit_sentence() -> str:
-    return audit.sentence(AuditEntry.objects.get(seq=AuditEntry.objects.count()))
+    return sentences.sentence(AuditEntry.objects.get(seq=AuditEntry.objects.count()))
 
 
 def test_a_set_holds_distinct_inputs_in_order(actor):

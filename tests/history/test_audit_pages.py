@@ -8,7 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from promptops.ledger import audit, registry
+from promptops.ledger import audit, registry, sentences
 from promptops.ledger.models import AuditEntry
 from promptops.people import actions as accounts
 from promptops.platform.pages import PAGE_SIZE
@@ -225,8 +225,8 @@ def test_a_refused_page_is_recorded_once(client, viewer):
     assert client.get(reverse("people")).status_code == 403
     assert client.get(reverse("people")).status_code == 403
     assert client.post(reverse("settings")).status_code == 403
-    sentences = [audit.sentence(entry) for entry in AuditEntry.objects.all()]
-    assert sentences == [
+    texts = [sentences.sentence(entry) for entry in AuditEntry.objects.all()]
+    assert texts == [
         "Vera Viewer was refused: settings (POST, needs administer)",
         "Vera Viewer was refused: people (GET, needs administer)",
     ]

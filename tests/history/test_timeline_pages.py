@@ -12,7 +12,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from promptops.ledger import audit
+from promptops.ledger import sentences
 from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
 from promptops.platform.pages import PAGE_SIZE
 from promptops.prompts.actions import templates
@@ -69,7 +69,7 @@ def test_releases_are_listed_in_order_with_change_and_reason(client, history):
     assert revisions(response) == [6, 5, 4, 3, 2, 1]
     page, text = response.content.decode(), text_of(response)
     for entry in AuditEntry.objects.filter(revision__in=[2, 3, 5]):
-        assert audit.sentence(entry) in text
+        assert sentences.sentence(entry) in text
     assert "too talkative" in text
     assert "Max tokens: 256 → 512" in text
     assert reverse("template_diff", args=["enhance"]) + "?a=1&amp;b=2" in page

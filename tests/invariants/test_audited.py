@@ -20,14 +20,15 @@ from promptops import models as tables
 from promptops.apps import registering_modules
 from promptops.compare.actions import comparisons, prompt_sets, votes
 from promptops.engine.types import PromptOperation
-from promptops.ledger import audit, registry
+from promptops.ledger import chain as audit_chain
+from promptops.ledger import registry, sentences
 from promptops.ledger.actions import backups, exports, trail
 from promptops.ledger.models import AuditEntry
 from promptops.live import snapshots as live
 from promptops.people import actions as accounts
 from promptops.people.enums import LinkPurpose
 from promptops.people.models import OneTimeLink
-from promptops.prompts.actions import merges, presence, prompts, releases, samples, sets, templates, variables
+from promptops.prompts.actions import drafts, merges, presence, prompts, releases, samples, sets, templates, variables
 from promptops.prompts.actions.releases import Content
 from promptops.prompts.models import Template
 from promptops.providers.actions import adaptations, chain
@@ -261,19 +262,19 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     "templates.make_default": [lambda w, act: act(templates.make_default, w.other, by=w.actor)],
     "templates.archive": [lambda w, act: act(templates.archive, w.other, by=w.actor)],
     "templates.restore": [lambda w, act: act(templates.restore, templates.archive(w.other, by=w.actor), by=w.actor)],
-    "templates.save_draft": [
-        lambda w, act: act(templates.save_draft, w.template, Content("Draft."), user=w.user, base=w.live.pk)
+    "drafts.save_draft": [
+        lambda w, act: act(drafts.save_draft, w.template, Content("Draft."), user=w.user, base=w.live.pk)
     ],
-    "templates.set_aside": [
-        lambda w, act: act(templates.set_aside, w.template, Content("Draft."), user=w.user, base=w.live.pk)
+    "drafts.set_aside": [
+        lambda w, act: act(drafts.set_aside, w.template, Content("Draft."), user=w.user, base=w.live.pk)
     ],
-    "templates.restore_draft": [
+    "drafts.restore_draft": [
         lambda w, act: (
-            kept := templates.set_aside(w.template, Content("Draft."), user=w.user, base=w.live.pk),
-            act(templates.restore_draft, w.template, kept.pk, user=w.user),
+            kept := drafts.set_aside(w.template, Content("Draft."), user=w.user, base=w.live.pk),
+            act(drafts.restore_draft, w.template, kept.pk, user=w.user),
         )
     ],
-    "templates.discard_draft": [lambda w, act: act(templates.discard_draft, w.template, user=w.user)],
+    "drafts.discard_draft": [lambda w, act: act(drafts.discard_draft, w.template, user=w.user)],
     "variables.declare": [lambda w, act: act(variables.declare, "enhance", "season", "winter", by=w.actor)],
     "variables.change": [
         lambda w, act: (
@@ -389,10 +390,10 @@ CHANGES_NOTHING_PROTECTED = {
     "masking.reveal",
     "training.cancel",
     "training.start",
-    "templates.discard_draft",
-    "templates.restore_draft",
-    "templates.set_aside",
-    "templates.save_draft",
+    "drafts.discard_draft",
+    "drafts.restore_draft",
+    "drafts.set_aside",
+    "drafts.save_draft",
     "variables.clean_value",
     # A vote is its own record: everybody reads the audit, and an entry would influence other votes (decision 16).
     "votes.cast",
@@ -438,22 +439,22 @@ def test_no_change_without_an_entry(name, world):
             assert not watch.unrecorded
         # A call that was refused or changed nothing would prove nothing.
         assert bool(watch.wrote & PROTECTED) is (name not in CHANGES_NOTHING_PROTECTED)
-    assert audit.first_bad_entry() is None
+    assert audit_chain.first_bad_entry() is None
 
 
 @pytest.mark.django_db
 def test_some_action_records_every_registered_sentence_with_all_its_values(world):
-    sentences: dict[str, str] = {}
+    texts: dict[str, str] = {}
     objects: dict[str, str] = {}
     for call in (call for name, calls in CALLS.items() if name != IN_THREADS for call in calls):
         point = transaction.savepoint()
         call(deepcopy(world), run)
-        sentences |= {entry.action: audit.sentence(entry) for entry in AuditEntry.objects.all()}
+        texts |= {entry.action: sentences.sentence(entry) for entry in AuditEntry.objects.all()}
         objects |= {entry.action: entry.object_type for entry in AuditEntry.objects.all()}
         transaction.savepoint_rollback(point)
-    assert set(sentences) == set(registry.names())
+    assert set(texts) == set(registry.names())
     assert objects == {action.name: action.object for action in registry.actions()}
-    assert [sentence for sentence in sentences.values() if "–" in sentence] == []
+    assert [sentence for sentence in texts.values() if "–" in sentence] == []
 
 
 @pytest.mark.django_db

@@ -23,7 +23,7 @@ from promptops.live import snapshots as live
 from promptops.people import actions as accounts
 from promptops.people.enums import LinkPurpose
 from promptops.people.models import OneTimeLink, User
-from promptops.prompts.actions import sets, templates, variables
+from promptops.prompts.actions import drafts, sets, variables
 from promptops.prompts.actions.releases import Content
 from promptops.prompts.models import Template, Variable, Version
 from promptops.providers.actions import chain
@@ -60,7 +60,7 @@ class World:
 
     def outdated(self) -> dict[str, Any]:
         """Make a draft based on the version that was live before. Return the arguments that accept its merge."""
-        draft = templates.save_draft(self.template, Content("Draft."), user=self.user, base=self.first.pk)
+        draft = drafts.save_draft(self.template, Content("Draft."), user=self.user, base=self.first.pk)
         assert draft
         return {"user": self.user, "expected": self.live.pk, "seen": draft.sha256}
 

@@ -15,10 +15,11 @@ from django.views.decorators.http import require_POST
 
 from promptops.history.forms import AuditFilterForm
 from promptops.history.queries import audit as queries
-from promptops.ledger import audit
+from promptops.ledger import chain as audit_chain
 from promptops.ledger.actions.exports import record_export
-from promptops.ledger.audit import Link, sentence_html
+from promptops.ledger.chain import Link
 from promptops.ledger.models import AuditEntry
+from promptops.ledger.sentences import sentence_html
 from promptops.people.enums import Permission
 from promptops.platform.pages import REACH, page, searched
 from promptops.texts.numbers import whole_number
@@ -75,7 +76,7 @@ def verify(request: Request) -> HttpResponse:
         pin = Link.read(typed_pin) if typed_pin else None
     except ValidationError as error:
         return render(request, "history/audit/verify.html", context | {"refused": " ".join(error.messages)}, status=422)
-    verdict = audit.verify(_checked(request, pin), pin=pin, seconds=STEP_SECONDS)
+    verdict = audit_chain.verify(_checked(request, pin), pin=pin, seconds=STEP_SECONDS)
     context |= {"verdict": verdict, "pinned": pin}
     if verdict.done:
         context["unprotected"] = queries.unprotected()
