@@ -12,7 +12,7 @@ You are a film director.\u200b Turn {input} into the next shot, in 40 to 80 word
 LABEL = "x"
 """
 FILES = [
-    {"name": "enhance.txt", "mimeType": "text/plain", "buffer": "Polish the prompt, and be brief.\r\n".encode()},
+    {"name": "enhance.txt", "mimeType": "text/plain", "buffer": b"Polish the prompt, and be brief.\r\n"},
     {"name": "director.py", "mimeType": "text/x-python", "buffer": PYTHON.encode()},
 ]
 
@@ -30,7 +30,7 @@ def test_texts_are_found_chosen_and_published_or_become_drafts(publish, releaser
     expect(found.locator("fieldset")).to_have_count(3)
     expect(found.locator("fieldset").nth(2).get_by_role("checkbox").first).not_to_be_checked()
     assert faults(page, "import") == []
-    first, second = found.locator("fieldset").nth(0), found.locator("fieldset").nth(1)
+    second = found.locator("fieldset").nth(1)
     second.get_by_label("Template").fill("Not a name")
     page.get_by_role("button", name="Import as my drafts").click()
     expect(found.get_by_role("alert")).to_contain_text("Not a name: Use lower-case letters")
