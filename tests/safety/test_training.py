@@ -91,7 +91,10 @@ def test_a_model_learns_reviewed_texts_is_evaluated_and_goes_live_by_the_panel(
     page = client.get(reverse("safety_models")).content.decode()
     assert "12 reviewed examples" in page
     assert "Review model 2" not in page
-    assert "Measured on these texts: 1 of XSTest, 1 of enhanced video prompts, 1 of image prompts, 1 of video prompts." in page
+    assert (
+        "Measured on these texts: 1 of XSTest, 1 of enhanced video prompts, 1 of image prompts, 1 of video prompts."
+        in page
+    )
     assert "72 harmful and 198 harmless held-out texts" in page
 
 
