@@ -17,7 +17,7 @@ help: ## Show this list
 run: $(VENV)/.run ## Install, migrate and serve on 127.0.0.1:8000 (HOST= and PORT= change it)
 	@$(BIN)/python manage.py serve
 
-test: $(VENV)/.dev ## Run the tests; those that need Chromium, Node, PostgreSQL or Redis are skipped where these are missing
+test: $(VENV)/.dev ## Run the tests; those that need Chromium, Node, PostgreSQL or Redis are skipped if these are missing
 	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 bench: $(VENV)/.dev ## Measure, and print the figures as JSON and as a table
@@ -30,15 +30,15 @@ lint: $(VENV)/.dev ## Check format, lint and types
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(OXLINT)
 	@find templates -name '*.html' -exec $(BIN)/djade --check {} + && $(BIN)/djlint --lint --quiet templates
 
-fix: $(VENV)/.dev ## Mend format and what lint can mend
+fix: $(VENV)/.dev ## Format, and fix what the linters can fix
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format . ; $(OXLINT) --fix
 	@find templates -name '*.html' -exec $(BIN)/djade {} +
 
-lock: ## Lock the dependencies anew (needs uv)
+lock: ## Renew the locked dependencies (needs uv)
 	@UV_PYTHON_DOWNLOADS=never uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --upgrade pyproject.toml -o requirements.txt
 	@UV_PYTHON_DOWNLOADS=never uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --upgrade pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
 
-clean: ## Remove what can be made again (never var/)
+clean: ## Remove generated files (never var/)
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis screenshots
 
 $(BIN)/python:

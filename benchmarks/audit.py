@@ -36,7 +36,7 @@ def bench_audit(entries: int = ENTRIES) -> list[dict[str, Any]]:
     from django.core.management import call_command
 
     call_command("migrate", verbosity=0)
-    from promptops.ledger import audit
+    from promptops.ledger import chain as audit_chain
     from promptops.people.models import User
 
     people = [User(username=f"person-{number}", name=f"Person {number}") for number in range(40)]
@@ -46,7 +46,7 @@ def bench_audit(entries: int = ENTRIES) -> list[dict[str, Any]]:
     fill(entries, people, rare)
     taken = Taken()
     with taken:
-        verdict = audit.verify()
+        verdict = audit_chain.verify()
     assert verdict.bad is None, verdict.bad
     return [taken.row(f"verify {verdict.head.seq:,} entries"), *pages(entries)]
 

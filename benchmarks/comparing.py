@@ -189,7 +189,7 @@ def prepare(upstream_port: str) -> dict[str, Any]:
     from promptops.people.models import User
     from promptops.prompts.actions.releases import Content, publish
     from promptops.prompts.actions.templates import create_template
-    from promptops.providers.actions.providers import ProviderFields, create_provider
+    from promptops.providers.actions.chain import ProviderFields, create_provider
 
     person = User.objects.create(username="bench", name="Bench", role="administrator")
     by = Actor.person(person)

@@ -73,8 +73,8 @@ def _filled(name: str, line_words: int, person: Any) -> Any:
 
 
 def _keep_draft(template: Any, body: str, person: Any) -> None:
+    from promptops.prompts.actions.drafts import save_draft
     from promptops.prompts.actions.releases import Content
-    from promptops.prompts.actions.templates import save_draft
 
     save_draft(template, Content(body), user=person, base=template.live_version_id)
 

@@ -31,13 +31,13 @@ def measure(entries: int) -> list[dict[str, Any]]:
     from django.conf import settings
     from django.core.management import call_command
 
-    from promptops.ledger import audit
+    from promptops.ledger import chain as audit_chain
     from promptops.people.models import User
 
     call_command("migrate", verbosity=0)
     people = User.objects.bulk_create(User(username=f"person-{number}") for number in range(40))
     fill(entries, people, people[0])
-    head = audit.verify().head
+    head = audit_chain.verify().head
     call_command("migrate", "promptops", AFTER, verbosity=0)  # what came later is not measured
     path = Path(settings.DATABASES["default"]["NAME"])
     rows = []
@@ -54,7 +54,7 @@ def measure(entries: int) -> list[dict[str, Any]]:
             }
         )
     call_command("migrate", verbosity=0)
-    verdict = audit.verify()
+    verdict = audit_chain.verify()
     assert (verdict.bad, verdict.head) == (None, head), verdict
     return rows
 

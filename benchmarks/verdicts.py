@@ -9,7 +9,7 @@ ARMS, INPUTS, REPEATS, VOTERS = 4, 500, 2, 3
 
 
 def bench_verdicts() -> list[dict[str, Any]]:
-    """Time to render the page when a vote has just come, and when nothing has changed."""
+    """Measure the verdict page right after a vote and while nothing changes, and the voting page."""
     import django
 
     django.setup()
@@ -18,17 +18,50 @@ def bench_verdicts() -> list[dict[str, Any]]:
     call_command("migrate", verbosity=0)
     from django.test import Client
 
-    from promptops.compare.actions import comparisons
     from promptops.compare.models import Vote
+    from promptops.people.models import User
+
+    reader = User.objects.create(username="verdicts", name="Bench", role="administrator")
+    comparison = _comparison(reader)
+    _answer(comparison)
+    ballots = _vote(comparison, reader)
+    client = Client()
+    client.force_login(reader, backend="django.contrib.auth.backends.ModelBackend")
+    verdict = f"/compare/{comparison.pk}/verdict/"
+    _milliseconds(client, verdict)
+    same = [_milliseconds(client, verdict) for _ in range(20)]
+    voted = []
+    for _ in range(10):
+        # Another person's vote: a reader with ballots left would get a warning in place of the verdict.
+        Vote.objects.filter(comparison=comparison).exclude(user=reader).last().delete()
+        voted.append(_milliseconds(client, verdict))
+    editor = User.objects.create(username="editor", name="E", role="editor")
+    client.force_login(editor, backend="django.contrib.auth.backends.ModelBackend")
+    voting = [_milliseconds(client, f"/compare/{comparison.pk}/vote/") for _ in range(20)]
+    return [
+        _row(f"{ballots:,} votes: nothing changed", same),
+        _row(f"{ballots:,} votes: one vote changed", voted),
+        _row("the voting page", voting),
+    ]
+
+
+def _milliseconds(client: Any, path: str) -> float:
+    """Return the time of one request."""
+    began = time.perf_counter()
+    assert client.get(path).status_code == 200
+    return (time.perf_counter() - began) * 1000
+
+
+def _comparison(user: Any) -> Any:
+    """Start a comparison of ARMS versions on INPUTS inputs; nothing runs its trials."""
+    from promptops.compare.actions import comparisons
     from promptops.engine.types import PromptOperation
     from promptops.ledger.audit import Actor
     from promptops.live import snapshots as live
-    from promptops.people.models import User
     from promptops.prompts.actions.releases import Content, publish
     from promptops.prompts.actions.templates import create_template
-    from promptops.providers.actions.providers import ProviderFields, create_provider
+    from promptops.providers.actions.chain import ProviderFields, create_provider
 
-    user = User.objects.create(username="verdicts", name="Bench", role="administrator")
     by = Actor.person(user)
     template = create_template("verdicts", "enhance", by=by)
     provider = create_provider(ProviderFields("loopback", "openai", "m", "http://127.0.0.1:1/v1"), by=by)
@@ -36,7 +69,7 @@ def bench_verdicts() -> list[dict[str, Any]]:
     for number in range(ARMS):
         template.refresh_from_db()
         versions.append(publish(template, Content(f"Text {number}"), by=by, expected=template.live_version_id))
-    comparison = comparisons.start(
+    return comparisons.start(
         "Large",
         PromptOperation.ENHANCE,
         [f"a fox, number {number}" for number in range(INPUTS)],
@@ -46,32 +79,6 @@ def bench_verdicts() -> list[dict[str, Any]]:
         inputs_from="Bench",
         repeats=REPEATS,
     )
-    _answer(comparison)
-    ballots = _vote(comparison, user)
-    client = Client()
-    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
-    path = f"/compare/{comparison.pk}/verdict/"
-
-    def get() -> float:
-        began = time.perf_counter()
-        assert client.get(path).status_code == 200
-        return (time.perf_counter() - began) * 1000
-
-    get()
-    same = [get() for _ in range(20)]
-    voted = []
-    for _ in range(10):
-        # Another one's: who looks has no ballot left, of which the page would warn first.
-        Vote.objects.filter(comparison=comparison).exclude(user=user).last().delete()
-        voted.append(get())
-    editor = User.objects.create(username="editor", name="E", role="editor")
-    client.force_login(editor, backend="django.contrib.auth.backends.ModelBackend")
-    path = f"/compare/{comparison.pk}/vote/"
-    return [
-        _row(f"{ballots:,} votes: nothing changed", same),
-        _row(f"{ballots:,} votes: one vote changed", voted),
-        _row("the voting page", [get() for _ in range(20)]),
-    ]
 
 
 def _answer(comparison: Any) -> None:
@@ -83,7 +90,7 @@ def _answer(comparison: Any) -> None:
 
     chance = random.Random(1)
     trials = list(comparison.trials.all())
-    given = {"source": "comparison", "operation": "enhance", "temperature": 0.7, "max_tokens": 256, "revision": 1}
+    common = {"source": "comparison", "operation": "enhance", "temperature": 0.7, "max_tokens": 256, "revision": 1}
     runs = Run.objects.bulk_create(
         [
             Run(
@@ -91,7 +98,7 @@ def _answer(comparison: Any) -> None:
                 status="succeeded",
                 latency_ms=chance.lognormvariate(6, 0.4),
                 cost=0.0001,
-                **given,
+                **common,
             )
             for trial in trials
         ],

@@ -7,6 +7,7 @@ from typing import Any
 from django.db import connection
 
 from promptops.ledger import audit
+from promptops.ledger import chain as audit_chain
 from promptops.ledger.models import AuditEntry, AuditHead, audit_triggers
 
 
@@ -51,7 +52,7 @@ def put_in(of: int, /, **changes: Any) -> None:
     entry.save(force_insert=True)
 
 
-def set_head(link: audit.Link) -> None:
+def set_head(link: audit_chain.Link) -> None:
     """Let the head name another entry."""
     with without_triggers():
         AuditHead.objects.update(seq=link.seq, sha256=link.sha256)
@@ -60,10 +61,10 @@ def set_head(link: audit.Link) -> None:
 def rewrite(first: int, /, **changes: Any) -> None:
     """Change an entry and recompute all later hashes and the head, so that the chain is intact again."""
     reseal(first, **changes)
-    link = audit.Link(first, AuditEntry.objects.get(seq=first).sha256)
+    link = audit_chain.Link(first, AuditEntry.objects.get(seq=first).sha256)
     for seq in AuditEntry.objects.filter(seq__gt=first).order_by("seq").values_list("seq", flat=True):
         reseal(seq, previous_sha256=link.sha256)
-        link = audit.Link(seq, AuditEntry.objects.get(seq=seq).sha256)
+        link = audit_chain.Link(seq, AuditEntry.objects.get(seq=seq).sha256)
     set_head(link)
 
 

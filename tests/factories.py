@@ -16,7 +16,7 @@ from promptops.prompts.actions import releases
 from promptops.prompts.actions.templates import create_template
 from promptops.prompts.content import Content
 from promptops.prompts.models import Template, Version
-from promptops.providers.actions.providers import ProviderFields, create_provider
+from promptops.providers.actions.chain import ProviderFields, create_provider
 from promptops.providers.models import Provider
 from promptops.runs.models import Run
 

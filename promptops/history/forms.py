@@ -24,7 +24,7 @@ class TimelineForm(FilterForm):
     @property
     def address(self) -> dict[str, str]:
         """Return the moment as a query in UTC, which means the same in every time zone."""
-        moment = self.given.get("at")
+        moment = self.chosen.get("at")
         return {"at": f"{moment:%Y-%m-%dT%H:%M:%S}Z"} if moment else {}
 
 
@@ -47,13 +47,13 @@ class AuditFilterForm(FilterForm):
 
     def filters(self) -> AuditFilters:
         """Return the valid filters."""
-        actor, action = self.given.get("actor"), self.given.get("action")
+        actor, action = self.chosen.get("actor"), self.chosen.get("action")
         return AuditFilters(
             actor=actor if isinstance(actor, User) else None,
             system=actor if isinstance(actor, str) else "",
             actions=registry.names(lambda each: action in (each.name, each.noun)),
-            object_type=self.given.get("type", ""),
-            object_name=self.given.get("object", ""),
-            words=tuple(filter(None, (word.strip("(),:;") for word in self.given.get("q", "").split()))),
+            object_type=self.chosen.get("type", ""),
+            object_name=self.chosen.get("object", ""),
+            words=tuple(filter(None, (word.strip("(),:;") for word in self.chosen.get("q", "").split()))),
             **self.moments(),
         )

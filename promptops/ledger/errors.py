@@ -19,4 +19,4 @@ class LastAdministrator(Refused):
     """The action would leave no active administrator."""
 
     def __init__(self) -> None:
-        super().__init__("This is the last administrator. Make somebody else an administrator first.")
+        super().__init__("This is the last administrator. Make someone else an administrator first.")

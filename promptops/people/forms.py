@@ -82,6 +82,8 @@ class OwnPasswordForm(PasswordForm):
     def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.request = request
+        self.fields["password"].label = "New password"
+        self.fields["password_again"].label = "Repeat the new password"
 
     def clean_present(self) -> str:
         present = self.cleaned_data["present"]

@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from promptops.engine.providers.adaptations import ADAPTATIONS
 from promptops.ledger.audit import Actor
-from promptops.providers.actions import providers as actions
+from promptops.providers.actions import chain as actions
 from promptops.providers.forms import EditProviderForm, KeyForm, NewProviderForm
 from promptops.providers.key_variables import address_of, is_sent_in_the_clear
 from promptops.providers.models import Provider
@@ -65,7 +65,7 @@ class SeenProviderChange(ProviderChange):
         if not self.is_stale:
             return ""
         return (
-            f"Someone changed {self.provider.name} meanwhile. What you typed is kept, and compared below with "
+            f"Someone changed {self.provider.name} in the meantime. Your text is kept, and compared below with "
             "the saved values. Save to replace them, or reload the page to discard your changes."
         )
 
@@ -77,7 +77,7 @@ class ReorderChain(ProviderChange):
     order: list[int]
     expected: list[int]
     seen: str
-    title = "Change the order of the chain"
+    title = "Change the provider order"
     confirm = "Change the order"
     form_id = "order-form"
     template = "_review_form.html"

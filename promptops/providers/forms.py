@@ -1,4 +1,4 @@
-"""Forms of the Providers pages: fields and their shape. The rules for storing are in `providers.actions.providers`."""
+"""Forms of the Providers pages: fields and their shape. The rules for storing are in `providers.actions.chain`."""
 
 from typing import Any, cast
 
@@ -9,8 +9,8 @@ from django.http import QueryDict
 from promptops.engine.providers.adaptations import ADAPTATIONS
 from promptops.engine.providers.addresses import base_address
 from promptops.engine.providers.kinds import KINDS, KindSpec
-from promptops.providers.actions import providers as actions
-from promptops.providers.actions.providers import NOT_EMBEDDED, ProviderFields
+from promptops.providers.actions import chain as actions
+from promptops.providers.actions.chain import NOT_EMBEDDED, ProviderFields
 from promptops.providers.enums import provider_kind_choices
 from promptops.providers.key_variables import key_variable, permitted
 from promptops.providers.models import Provider

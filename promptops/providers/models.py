@@ -1,4 +1,4 @@
-"""The tables of providers. The rules for storing one are in `providers.actions.providers`."""
+"""The tables of providers. The rules for storing one are in `providers.actions.chain`."""
 
 from urllib.parse import urlsplit
 

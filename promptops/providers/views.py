@@ -17,7 +17,7 @@ from django_htmx.http import HttpResponseClientRedirect, reswap, retarget
 from promptops.ledger.errors import Refused
 from promptops.people.enums import Permission
 from promptops.providers.actions import adaptations
-from promptops.providers.actions import providers as actions
+from promptops.providers.actions import chain as actions
 from promptops.providers.changes import (
     AddProvider,
     ChangeKey,

@@ -67,12 +67,12 @@ class RunFilterForm(FilterForm):
         choices=[
             ("", "All"),
             ("blocked", "Blocked"),
-            ("masked", "Blocked, or would have been"),
+            ("masked", "Blocked, or would be blocked"),
             ("not_judged", "Not judged"),
             ("harmful", "Found harmful"),
-            ("too_long", "Too long to judge"),
-            ("language", "Unknown language"),
-            ("down", "Filter was down"),
+            ("too_long", "Not judged: too long"),
+            ("language", "Not judged: unknown language"),
+            ("down", "Not judged: filter down"),
         ],
     )
     source = forms.ChoiceField(required=False, choices=[("", "All"), *RunSource.choices])
@@ -91,8 +91,8 @@ class RunFilterForm(FilterForm):
         error_messages={"invalid": "Enter only the number, such as 12."},
     )
     # The exact span of a link from the Safety page, which is shorter than a day.
-    since = forms.DateTimeField(required=False, widget=forms.HiddenInput())
-    until = forms.DateTimeField(required=False, widget=forms.HiddenInput())
+    since = forms.DateTimeField(label="From", required=False, widget=forms.HiddenInput())
+    until = forms.DateTimeField(label="To", required=False, widget=forms.HiddenInput())
 
     def __init__(self, query: QueryDict) -> None:
         super().__init__(query)
@@ -104,4 +104,4 @@ class RunFilterForm(FilterForm):
 
     def filters(self) -> RunFilters:
         """Return the chosen filters."""
-        return RunFilters(**{**self.given, **self.moments()})
+        return RunFilters(**{**self.chosen, **self.moments()})

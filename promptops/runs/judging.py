@@ -63,7 +63,8 @@ def blocked_sentence(check: SafetyChecked, safety: SafetySpec) -> str:
         return f"The safety filter blocked the {side} unread: it is longer than {MAX_BYTES:,} bytes. Shorten it."
     category = verdict.category.replace("_", "-") if verdict.category else "harmful"
     if verdict.layer is SafetyLayer.DENY_TERMS:
-        return f'The safety filter blocked the {side}: it has the deny term "{" ".join(verdict.words)}" ({category}).'
+        term = " ".join(verdict.words)
+        return f'The safety filter blocked the {side}: it contains the denied term "{term}" ({category}).'
     if verdict.category is None:
         return f"The safety filter blocked the {side}."
     score, threshold = verdict.scores[verdict.category], safety.policy.thresholds[verdict.category]

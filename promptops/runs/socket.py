@@ -33,7 +33,7 @@ from promptops.web.socket import PagePart
 log = logging.getLogger(__name__)
 
 MAX_RUNS = 8  # in progress at once, of one person in this process
-FAILED = "Something failed on the server. Its log has the details."
+FAILED = "Something went wrong on the server; its log has the details."
 running: Counter[int] = Counter()  # by user id: runs in progress
 
 

@@ -67,7 +67,7 @@ def erase(request: Request, pk: int) -> HttpResponse:
 
 def _run_or_404(pk: int) -> Run:
     try:
-        return queries.found(pk)
+        return queries.find_run(pk)
     except Run.DoesNotExist:
         raise Http404 from None
 

@@ -1,6 +1,6 @@
 """The safety filter of an earlier release, read from the values that the release stores, in all their older shapes.
 
-Reading only: actions/safety.py rolls back.
+Reading only: actions/filter_settings.py rolls back.
 """
 
 from collections.abc import Mapping

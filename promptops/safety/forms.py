@@ -9,7 +9,7 @@ from django import forms
 
 from promptops.engine.safety.guard import SafetyCategory
 from promptops.runs.enums import SafetyMode
-from promptops.safety.actions.safety import HIGHEST, LOWEST, Term
+from promptops.safety.actions.filter_settings import HIGHEST, LOWEST, Term
 from promptops.safety.enums import SafetyTermKind, WhenUnavailable
 from promptops.safety.models import SafetySettings
 

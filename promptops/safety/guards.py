@@ -2,7 +2,7 @@
 
 A model's file is the one that ships or comes from the database. fastText reads only files, so the file is cached in
 `safety-cache` in VAR_DIR. Every fault makes the model unavailable, with the reason. Changing settings belongs to
-actions/safety.py.
+actions/filter_settings.py.
 """
 
 import hashlib

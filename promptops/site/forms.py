@@ -23,7 +23,7 @@ def hedge_field(operation: str) -> forms.RegexField:
         label=f"Hedge {operation}",
         required=False,
         widget=forms.TextInput(attrs=SHORT | {"placeholder": "off", "autocomplete": "off"}),
-        error_messages={"invalid": "Leave this empty, or enter p95 or milliseconds up to 99999."},
+        error_messages={"invalid": "Leave this empty, or enter p95 or a number of ms from 0 to 99,999."},
         help_text="Also call the next provider if the first hasn't answered after this many ms (or p95).",
     )
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from django.utils.safestring import SafeString
 
 from promptops.engine.operations import OPERATIONS
-from promptops.ledger import audit, registry
+from promptops.ledger import registry, sentences
 from promptops.ledger.models import AuditEntry, Release
 from promptops.prompts.models import Template
 from promptops.prompts.queries.templates import newest_release_of
 from promptops.runs.queries.providers import ProviderRow, chain
-from promptops.safety.queries.safety import SafetyState
-from promptops.safety.queries.safety import state as safety_state
+from promptops.safety.queries.filter_state import SafetyState
+from promptops.safety.queries.filter_state import state as safety_state
 
 CHANGES_SHOWN = 8
 
@@ -89,7 +89,7 @@ def overview() -> Overview:
         operations=[_row(name, defaults.get(name), live_releases) for name in OPERATIONS],
         providers=providers,
         alarms=alarms(providers),
-        changes=[(entry, audit.sentence_html(entry)) for entry in entries],
+        changes=[(entry, sentences.sentence_html(entry)) for entry in entries],
         safety=safety_state(),
     )
 

@@ -92,15 +92,15 @@ class Problem:
 class Reading:
     """The inputs and problems of a text. `source` names the column of the inputs, "" in formats without columns."""
 
-    found: list[Line] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     source: str = ""
     file: str = ""
 
     def add(self, line: int, text: str) -> None:
-        if len(self.found) == MAX_FOUND:
+        if len(self.lines) == MAX_FOUND:
             self.stop(line, f"More than {MAX_FOUND:,} inputs. The rest was not read. Upload the file in parts.")
-        self.found.append(Line(line, text.strip(), self.file))
+        self.lines.append(Line(line, text.strip(), self.file))
 
     def wrong(self, line: int, message: str) -> None:
         self.problems.append(Problem(line, message, self.file))

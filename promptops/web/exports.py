@@ -10,7 +10,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.db.models import QuerySet
 
-from promptops.ledger import audit
+from promptops.ledger import audit, sentences
 from promptops.ledger.models import AuditEntry
 
 COLUMNS = ("seq", "at", "sentence", *audit.HASHED[2:], "sha256")
@@ -59,7 +59,7 @@ def _csv(entries: list[AuditEntry]) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     for entry in entries:
-        values = _audit_values(entry) | {"sentence": audit.sentence(entry)}
+        values = _audit_values(entry) | {"sentence": sentences.sentence(entry)}
         writer.writerow(cell(values[name]) for name in COLUMNS)
     return text.getvalue()
 

@@ -100,7 +100,7 @@ class FilterForm(forms.Form):
             field.error_messages["invalid_choice"] = "This choice does not exist, or no longer does."
 
     @cached_property
-    def given(self) -> dict[str, Any]:
+    def chosen(self) -> dict[str, Any]:
         """The filters that are set and valid."""
         self.full_clean()
         return {name: value for name, value in self.cleaned_data.items() if value}
@@ -121,7 +121,7 @@ class FilterForm(forms.Form):
 
     def moments(self) -> dict[str, datetime | None]:
         """Return the first moment of the first day, and the first moment after the last day."""
-        first, last = self.given.get("start"), self.given.get("end")
+        first, last = self.chosen.get("start"), self.chosen.get("end")
         return {
             "start": _midnight(first) if first else None,
             "end": _midnight(last + timedelta(days=1)) if last else None,

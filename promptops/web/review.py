@@ -19,7 +19,7 @@ from promptops.ledger.errors import Refused
 from promptops.web.access import actor
 from promptops.web.request import AnyRequest, Request
 
-AFFECTED = "Connected servers switch within a second. Runs already started finish with the old version."
+AFFECTED = "Every server switches within a second. Runs already started finish with the old configuration."
 
 
 @dataclass(frozen=True)

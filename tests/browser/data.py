@@ -10,12 +10,13 @@ from promptops.ledger.audit import Actor
 from promptops.live import snapshots as live
 from promptops.people import actions as accounts
 from promptops.people.models import User
+from promptops.prompts.actions.drafts import save_draft, set_aside
 from promptops.prompts.actions.releases import Content, publish, roll_back
 from promptops.prompts.actions.samples import pin
-from promptops.prompts.actions.templates import archive, create_template, save_draft, set_aside
+from promptops.prompts.actions.templates import archive, create_template
 from promptops.prompts.actions.variables import declare
 from promptops.prompts.models import Template
-from promptops.providers.actions.providers import ProviderFields, create_provider, set_enabled
+from promptops.providers.actions.chain import ProviderFields, create_provider, set_enabled
 from promptops.providers.models import LearnedAdaptation, Provider
 from promptops.runs.models import Attempt, Run, SafetyCheck
 from promptops.safety.models import SafetyModelVersion

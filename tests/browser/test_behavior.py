@@ -6,9 +6,10 @@ import pytest
 from playwright.sync_api import expect
 
 from promptops.ledger import audit
+from promptops.ledger import chain as audit_chain
 from promptops.ledger.audit import SYSTEM
 from promptops.prompts.models import Draft, Template
-from promptops.providers.actions.providers import ProviderFields, create_provider
+from promptops.providers.actions.chain import ProviderFields, create_provider
 from promptops.providers.models import Provider
 from promptops.runs.models import Run
 from tests.browser.conftest import Pages, snap
@@ -205,7 +206,7 @@ def test_the_audit_is_verified_searched_and_exported(enhance, publish, viewer, p
     page.get_by_role("link", name="Verify").click()
     expect(page.locator("#verify")).to_contain_text("The chain is intact")
     pin = page.locator("#chain-head").inner_text()
-    assert pin == str(audit.verify().head)
+    assert pin == str(audit_chain.verify().head)
     publish("enhance", "The last text.")
     page.get_by_label("Pinned head").fill(pin)
     page.get_by_role("button", name="Verify with this pin").click()

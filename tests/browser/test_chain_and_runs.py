@@ -5,7 +5,7 @@ from playwright.sync_api import expect
 
 from promptops.ledger.audit import SYSTEM
 from promptops.prompts.models import Template
-from promptops.providers.actions.providers import ProviderFields, create_provider, reorder
+from promptops.providers.actions.chain import ProviderFields, create_provider, reorder
 from promptops.providers.models import Provider
 from promptops.runs.models import Run
 from tests.browser.conftest import Pages, snap

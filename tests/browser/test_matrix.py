@@ -14,7 +14,7 @@ from promptops.ledger.audit import Actor
 from promptops.ledger.models import Release
 from promptops.live import snapshots as live
 from promptops.prompts.actions.releases import Content
-from promptops.providers.actions.providers import ProviderFields, create_provider
+from promptops.providers.actions.chain import ProviderFields, create_provider
 from promptops.providers.models import Provider
 from tests.browser.conftest import Pages
 from tests.compare.test_comparison_pages import answer

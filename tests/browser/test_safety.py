@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from promptops.prompts.models import Template
-from promptops.providers.actions.providers import ProviderFields, create_provider
+from promptops.providers.actions.chain import ProviderFields, create_provider
 from promptops.runs.actions import erasing
 from promptops.runs.models import Run, SafetyCheck
 from promptops.safety.actions import training as safety_training
@@ -50,7 +50,7 @@ def past_run(transactional_db) -> Run:
     return run
 
 
-def release(page: Page, confirm: str = "Release") -> None:
+def release(page: Page, confirm: str) -> None:
     page.get_by_role("button", name="Review and release").click()
     panel = page.get_by_role("dialog", name="Review")
     panel.get_by_role("button", name=confirm, exact=True).click()
@@ -93,7 +93,7 @@ def test_from_a_try_to_an_enforced_threshold_and_back(
     page.get_by_label("violence", exact=True).fill("0.5")
     expect(slider).to_have_value("0.5")
     expect(replay).to_contain_text("1 more blocked")
-    release(page)
+    release(page, "Release the thresholds")
     assert SafetySettings.objects.get(pk=1).thresholds == {"violence": 0.5}
 
     page.goto("/safety/")
@@ -106,7 +106,7 @@ def test_from_a_try_to_an_enforced_threshold_and_back(
     page.goto("/safety/thresholds/")
     page.get_by_role("button", name="Use it for violence").click()
     expect(replay).to_contain_text("Would have blocked 0 of 2 runs (now: 2)")
-    release(page)
+    release(page, "Release the thresholds")
     result = run_preview(pages, page, GORE)
     expect(result).to_contain_text("A red fox runs through fresh snow.")
 
@@ -121,7 +121,7 @@ def test_a_term_shows_its_matches_and_is_released_and_removed(past_run, releaser
     expect(hits).to_contain_text("would match nearly every text")
     page.get_by_label("Terms, one a line").fill("entr*")
     expect(hits).to_contain_text("newly blocked")
-    release(page)
+    release(page, "Release the terms")
     page.get_by_role("button", name="Remove… entr*").click()
     panel = page.get_by_role("dialog", name="Review")
     expect(panel).to_contain_text("It matches 1 of the newest 1 run")
@@ -144,7 +144,7 @@ def test_verdicts_are_reviewed_with_one_key_each_and_other_pages_follow(
     page.keyboard.press("w")  # shows the text first
     expect(queue).to_contain_text(GORE)
     page.keyboard.press("w")
-    expect(queue).to_contain_text("is wrong")
+    expect(queue).to_contain_text("as wrong")
     expect(queue).to_contain_text("Nothing to review")
     assert SafetyExample.objects.get().label == "hard"
     expect(beside.locator("#queue-counts")).to_contain_text("All 0")
@@ -165,7 +165,7 @@ def test_verdicts_are_reviewed_with_one_key_each_and_other_pages_follow(
     page.keyboard.press("v")
     expect(queue).to_contain_text(GORE)
     page.keyboard.press("r")
-    expect(queue).to_contain_text("is right")
+    expect(queue).to_contain_text("as right")
     page.keyboard.press("z")
     expect(queue).to_contain_text("Show the text")
     page.keyboard.press("v")

@@ -5,7 +5,7 @@ from playwright.sync_api import Page, expect
 
 from promptops.prompts.actions import samples, variables
 from promptops.prompts.models import Template, Variable
-from promptops.providers.actions.providers import ProviderFields, create_provider
+from promptops.providers.actions.chain import ProviderFields, create_provider
 from promptops.runs.models import Run
 from tests.browser.conftest import Pages
 from tests.browser.upstream import Upstream

@@ -7,7 +7,7 @@ from playwright.sync_api import Page, Route, expect
 from promptops.compare.actions import prompt_sets
 from promptops.compare.models import Comparison, Vote
 from promptops.ledger.audit import SYSTEM
-from promptops.providers.actions.providers import ProviderFields, create_provider
+from promptops.providers.actions.chain import ProviderFields, create_provider
 from promptops.runs.models import Run
 from tests.browser.conftest import Pages
 from tests.browser.data import LONG_PROMPT, LONG_WORD, MIXED

@@ -13,7 +13,7 @@ from promptops.ledger.models import AuditEntry
 from promptops.people import actions as accounts
 from promptops.prompts.actions.prompts import import_prompts
 from promptops.prompts.models import Template
-from promptops.providers.actions.providers import ProviderFields, create_provider
+from promptops.providers.actions.chain import ProviderFields, create_provider
 from promptops.runs.models import Run
 from tests.browser.conftest import Pages, screenshot
 from tests.conftest import PASSWORD, missing
@@ -56,7 +56,27 @@ def installed(site) -> None:
 
 
 def test_the_walk(installed: None, pages: Pages) -> None:
-    # The first administrator comes through the link that the first start prints.
+    ada = set_up(pages)
+    rita = join(pages, ada)
+    overview = pages.connected(rita)
+    editing = overview.context.new_page()
+    editing.goto("/prompts/enhance/")
+    pages.connected(editing)
+    write(editing, "What Rita is typing.")
+    edit_and_run(ada)
+    cancel_a_run(ada)
+    publish_with_a_look_at_the_panel(ada)
+    follows_the_release(overview, editing)
+    is_too_late(editing)
+    rolls_back(overview)
+    expect(ada.locator("#state h1")).to_contain_text("v1 live")
+    audit_lists_all(ada, overview)
+    ada.goto("/prompts/enhance/")
+    expect(ada.get_by_label("System prompt")).to_have_value(Template.objects.get(name="enhance").live_version.body)
+
+
+def set_up(pages: Pages) -> Page:
+    """Create the first administrator through the link that the first start prints. The link works once."""
     link = f"/setup/{accounts.make_setup_link()}/"
     ada = pages.open(link)
     screenshot(ada, "walk-1-setup", always=True)
@@ -64,21 +84,22 @@ def test_the_walk(installed: None, pages: Pages) -> None:
     screenshot(ada, "walk-2-overview", always=True)
     pages.expect_errors("status of 4(04|10|09)")
     assert pages.open(link).locator("input").count() == 0
+    return ada
 
-    # Ada invites Rita, who joins in a browser of her own.
+
+def join(pages: Pages, ada: Page) -> Page:
+    """Let Ada invite Rita, who joins in a browser of her own."""
     ada.goto("/settings/people/")
     ada.get_by_label("Role", exact=True).select_option("releaser")
     ada.get_by_role("button", name="Make an invitation link").click()
     invitation = ada.get_by_role("dialog", name="Review").get_by_label("Link").input_value()
     rita = pages.open(invitation.removeprefix(pages.url))
     create_account(rita, "Rita Hayworth", "rita")
-    overview = pages.connected(rita)
-    editing = overview.context.new_page()
-    editing.goto("/prompts/enhance/")
-    pages.connected(editing)
-    write(editing, "What Rita is typing.")
+    return rita
 
-    # Ada changes the enhance prompt and runs it on the embedded model.
+
+def edit_and_run(ada: Page) -> None:
+    """Change the enhance prompt and run it on the embedded model; the answer streams in and is recorded."""
     ada.goto("/prompts/enhance/")
     write(ada, PROMPT)
     ada.get_by_label("Max tokens").fill("48")
@@ -97,7 +118,9 @@ def test_the_walk(installed: None, pages: Pages) -> None:
     assert (run.output, run.draft_body, run.max_tokens, run.user.username) == (answer, PROMPT, 48, "ada")
     screenshot(ada, "walk-3-tried", always=True)
 
-    # A second run is canceled, at once: the small model may be done soon after its first word.
+
+def cancel_a_run(ada: Page) -> None:
+    """Cancel a second run at once: the small model may be done soon after its first word."""
     ada.get_by_label("Text to run").select_option("1")
     ada.get_by_role("button", name="Run").click()
     ada.locator("#try-result").get_by_role("button", name="Cancel").click()
@@ -105,13 +128,19 @@ def test_the_walk(installed: None, pages: Pages) -> None:
     expect(ada.locator("#try-text")).to_have_count(0)
     assert Run.objects.latest("id").status == "canceled"
 
-    # She publishes; Rita's pages follow by themselves, and what Rita types stays.
+
+def publish_with_a_look_at_the_panel(ada: Page) -> None:
+    """Open the panel, close it, and publish."""
     ada.get_by_role("button", name="Publish v2").click()
     expect(ada.get_by_role("dialog", name="Review").locator(".diff ins").first).to_be_visible()
     screenshot(ada, "walk-4-review", full_page=False, always=True)
     ada.keyboard.press("Escape")
     publish(ada, 2, "One sentence")
     screenshot(ada, "walk-5-published", always=True)
+
+
+def follows_the_release(overview: Page, editing: Page) -> None:
+    """Check that Rita's pages follow by themselves, and that her text stays."""
     card = overview.locator("section", has=overview.get_by_role("heading", name="enhance"))
     expect(card).to_contain_text("One sentence")
     expect(card).to_contain_text("v2")
@@ -119,7 +148,9 @@ def test_the_walk(installed: None, pages: Pages) -> None:
     expect(editing.locator("#state")).to_contain_text("Ada Lovelace published v2 while you were editing")
     expect(editing.get_by_label("System prompt")).to_have_value("What Rita is typing.")
 
-    # Rita began from v1: publishing is refused, with both texts, and hers is kept.
+
+def is_too_late(editing: Page) -> None:
+    """Publish Rita's text, which began from v1: the panel refuses it, shows both texts and keeps hers."""
     editing.get_by_role("button", name=re.compile(r"^Publish v\d")).first.click()
     panel = editing.get_by_role("dialog")
     expect(panel).to_contain_text("v2 was published while you were editing")
@@ -131,18 +162,21 @@ def test_the_walk(installed: None, pages: Pages) -> None:
     expect(editing.get_by_label("System prompt")).to_have_value("What Rita is typing.")
     assert Template.objects.get(name="enhance").versions.count() == 2
 
-    # Going back takes two clicks.
+
+def rolls_back(overview: Page) -> None:
+    """Roll back to v1 in two clicks."""
     overview.goto("/prompts/enhance/history/")
     overview.get_by_role("button", name="Roll back to v1").click()
     overview.get_by_role("dialog").get_by_role("button", name="Roll back to v1").click()
     expect(overview.get_by_text("v1 is live since revision")).to_be_visible()
-    expect(ada.locator("#state h1")).to_contain_text("v1 live")
 
-    # The audit tells the story, and all of it survives a reload.
-    for page in (ada, overview):
+
+def audit_lists_all(*pages: Page) -> None:
+    """Check that the audit lists every step in order, also after a reload."""
+    for page in pages:
         page.goto("/audit/")
         page.reload()
-        story = [line.split("\n")[0] for line in page.locator("#rows > li > div:first-child").all_inner_texts()]
+        sentences = [line.split("\n")[0] for line in page.locator("#rows > li > div:first-child").all_inner_texts()]
         wanted = [
             "Ada Lovelace joined as administrator",
             "Ada Lovelace signed in",
@@ -151,12 +185,10 @@ def test_the_walk(installed: None, pages: Pages) -> None:
             "Ada Lovelace published enhance v2 One sentence",
             "Rita Hayworth rolled back enhance to v1",
         ]
-        found = [line for line in reversed(story) if line in wanted]
-        assert found == wanted, story
-    screenshot(ada, "walk-7-audit", always=True)
-    assert list(AuditEntry.objects.order_by("seq").values_list("seq", flat=True)) == list(range(1, len(story) + 1))
-    ada.goto("/prompts/enhance/")
-    expect(ada.get_by_label("System prompt")).to_have_value(Template.objects.get(name="enhance").live_version.body)
+        assert [line for line in reversed(sentences) if line in wanted] == wanted, sentences
+    screenshot(pages[0], "walk-7-audit", always=True)
+    numbers = list(AuditEntry.objects.order_by("seq").values_list("seq", flat=True))
+    assert numbers == list(range(1, len(sentences) + 1))
 
 
 def watch_length(page: Page):

@@ -13,7 +13,7 @@ from promptops.ledger.errors import Stale
 from promptops.live import snapshots as live
 from promptops.prompts.actions.releases import Content
 from promptops.prompts.actions.variables import declare
-from promptops.providers.actions.providers import ProviderFields, create_provider
+from promptops.providers.actions.chain import ProviderFields, create_provider
 from promptops.providers.models import Provider
 
 pytestmark = pytest.mark.django_db

@@ -8,10 +8,10 @@ from django.utils import timezone
 from promptops.compare.actions import prompt_sets
 from promptops.compare.models import Comparison, PromptSet, Trial
 from promptops.ledger.models import AuditEntry
+from promptops.prompts.actions.drafts import save_draft
 from promptops.prompts.actions.releases import Content
-from promptops.prompts.actions.templates import save_draft
 from promptops.prompts.models import Version
-from promptops.providers.actions.providers import ProviderFields, create_provider
+from promptops.providers.actions.chain import ProviderFields, create_provider
 from promptops.providers.models import Provider
 from promptops.runs.models import Attempt, Run
 

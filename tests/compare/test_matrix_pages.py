@@ -14,12 +14,12 @@ from promptops.compare.actions.comparisons import ArmChoice
 from promptops.compare.models import Comparison, PromptSet, Trial, Vote
 from promptops.compare.queries import matrix as queries
 from promptops.engine.types import PromptOperation
-from promptops.ledger import audit
+from promptops.ledger import chain as audit_chain
 from promptops.ledger.models import AuditEntry, ExportTally, Release
 from promptops.live.snapshots import load
 from promptops.prompts.actions.releases import Content
 from promptops.prompts.models import Template
-from promptops.providers.actions.providers import ProviderFields, create_provider, reorder, set_enabled
+from promptops.providers.actions.chain import ProviderFields, create_provider, reorder, set_enabled
 from promptops.providers.models import Provider
 from promptops.runs.models import Run, SafetyCheck
 from tests.compare.test_comparison_pages import answer
@@ -171,7 +171,7 @@ def test_a_version_is_made_live_with_the_comparison_as_reason(compared, client_f
     assert "of 1 decided vote: Not enough votes yet" in release.evidence["line"]
     entry = AuditEntry.objects.get(revision=release.revision)
     assert entry.after["comparison"] == compared.pk
-    assert audit.first_bad_entry() is None
+    assert audit_chain.first_bad_entry() is None
     # Later votes do not change the evidence.
     vote(compared, releaser, 1, "first")
     link = f'href="/compare/{compared.pk}/"'
@@ -213,7 +213,7 @@ def test_a_provider_is_put_first_with_the_comparison_as_reason(compared, client_
     assert "already first in the chain" in browser.post(url).content.decode()
     reorder([p1.pk, p2.pk], by=actor, expected=[p2.pk, p1.pk])
     stale = browser.post(url, {"confirm": "1", "expected": f"{p2.pk},{p1.pk}"})
-    assert "changed meanwhile" in stale.content.decode()
+    assert "Someone changed the providers" in stale.content.decode()
     set_enabled(Provider.objects.get(pk=p2.pk), False, by=actor)
     assert "is off" in browser.post(url).content.decode()
     Provider.objects.filter(pk=p2.pk).update(model="another", enabled=True)

@@ -9,7 +9,7 @@ from django.utils import timezone
 from promptops.compare.actions import prompt_sets
 from promptops.compare.models import PromptSet
 from promptops.compare.queries import prompt_sets as queries
-from promptops.ledger import audit
+from promptops.ledger import sentences
 from promptops.ledger.audit import SYSTEM
 from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.models import AuditEntry
@@ -25,7 +25,7 @@ def foxes(actor) -> PromptSet:
 
 
 def last_audit_sentence() -> str:
-    return audit.sentence(AuditEntry.objects.get(seq=AuditEntry.objects.count()))
+    return sentences.sentence(AuditEntry.objects.get(seq=AuditEntry.objects.count()))
 
 
 def test_a_set_holds_distinct_inputs_in_order(actor):
@@ -37,7 +37,7 @@ def test_a_set_holds_distinct_inputs_in_order(actor):
 
 
 def test_the_audit_has_counts_and_hashes_but_no_texts(foxes, actor):
-    assert last_audit_sentence() == "Ada Administrator made the prompt set Foxes (inputs: 2)"
+    assert last_audit_sentence() == "Ada Administrator created the prompt set Foxes (inputs: 2)"
     changed = prompt_sets.change_set(
         foxes, name="Foxes", description="Red ones", inputs=["a secret fox"], by=actor, expected=1
     )

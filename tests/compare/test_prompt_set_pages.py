@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from promptops.compare.actions import prompt_sets
 from promptops.compare.models import PromptSet
-from promptops.ledger import audit
+from promptops.ledger import sentences
 from promptops.ledger.models import AuditEntry, ExportTally
 from promptops.runs.models import Run
 
@@ -266,9 +266,9 @@ def test_downloads(inputs, text, actor, client_for, viewer):
     jsonl = client.post(reverse("prompt_set_jsonl", args=[made.pk]))
     assert jsonl["Content-Type"] == "application/jsonl; charset=utf-8"
     assert jsonl.content.decode().count("\n") == len(inputs)
-    sentences = [audit.sentence(entry) for entry in AuditEntry.objects.filter(action="prompt_set.exported")]
+    texts = [sentences.sentence(entry) for entry in AuditEntry.objects.filter(action="prompt_set.exported")]
     sentence = f"Vera Viewer exported the prompt set My ünique “set” as %s (inputs: {len(inputs)})"
-    assert sentences == [sentence % kind for kind in ("jsonl", "txt") if kind == "jsonl" or text is not None]
+    assert texts == [sentence % kind for kind in ("jsonl", "txt") if kind == "jsonl" or text is not None]
     assert client.get(reverse("prompt_set_jsonl", args=[made.pk])).status_code == 405
 
 

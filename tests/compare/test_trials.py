@@ -26,10 +26,10 @@ from promptops.ledger.audit import Actor
 from promptops.live import snapshots as live
 from promptops.people.models import User
 from promptops.prompts.actions.releases import Content
-from promptops.providers.actions.providers import ProviderFields, create_provider
+from promptops.providers.actions.chain import ProviderFields, create_provider
 from promptops.providers.models import Provider
 from promptops.runs.models import Run
-from promptops.safety.actions.safety import SafetyChange, Term, change_safety
+from promptops.safety.actions.filter_settings import SafetyChange, Term, change_safety
 from tests.engine.helpers import answer_with, http_answer, loopback
 from tests.live.test_snapshots import database_url
 
@@ -395,4 +395,4 @@ async def test_a_blocked_trial_fails_with_the_reason_and_no_provider_is_called(p
     ]
     runs = [run async for run in Run.objects.filter(trial__state="failed")]
     assert [(run.status, run.input_masked) for run in runs] == [("blocked", True)] * 2
-    assert runs[0].error == 'The safety filter blocked the input: it has the deny term "number 1" (other).'
+    assert runs[0].error == 'The safety filter blocked the input: it contains the denied term "number 1" (other).'

@@ -16,7 +16,7 @@ from promptops.compare.queries.verdicts import verdicts
 from promptops.engine.types import PromptOperation
 from promptops.live import snapshots as live
 from promptops.prompts.actions.releases import Content
-from promptops.providers.actions.providers import ProviderFields, create_provider
+from promptops.providers.actions.chain import ProviderFields, create_provider
 from promptops.runs.models import Attempt, Run
 from promptops.stats.preference import wilson
 from tests.comparing import change_runs

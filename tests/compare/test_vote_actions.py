@@ -218,10 +218,10 @@ def test_votes_are_undone_newest_first_and_only_by_their_voter(comparison, edito
     shown = vote_through(comparison, editor)
     cast(comparison, releaser)
     for ballot in reversed(shown):
-        undone = votes.take_back(comparison, by=Actor.person(editor))
+        undone = votes.undo(comparison, by=Actor.person(editor))
         assert queries.ballot_of(editor, undone) == ballot
     with pytest.raises(Refused, match="no vote to undo"):
-        votes.take_back(comparison, by=Actor.person(editor))
+        votes.undo(comparison, by=Actor.person(editor))
     assert [vote.user for vote in Vote.objects.all()] == [releaser]
     assert vote_through(comparison, editor) == shown
 
@@ -229,7 +229,7 @@ def test_votes_are_undone_newest_first_and_only_by_their_voter(comparison, edito
 def test_votes_are_not_in_the_audit(comparison, editor):
     before = AuditEntry.objects.count()
     cast(comparison, editor)
-    votes.take_back(comparison, by=Actor.person(editor))
+    votes.undo(comparison, by=Actor.person(editor))
     assert AuditEntry.objects.count() == before
 
 

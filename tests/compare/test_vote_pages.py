@@ -19,7 +19,7 @@ from promptops.live.snapshots import load
 from promptops.platform import events
 from promptops.prompts.actions.releases import Content
 from promptops.prompts.models import Template
-from promptops.providers.actions.providers import ProviderFields, create_provider
+from promptops.providers.actions.chain import ProviderFields, create_provider
 from promptops.runs.models import Attempt, Run
 from tests.comparing import answer, change_runs, compare
 from tests.web.sockets import page_socket

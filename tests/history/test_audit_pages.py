@@ -8,11 +8,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from promptops.ledger import audit, registry
+from promptops.ledger import audit, registry, sentences
 from promptops.ledger.models import AuditEntry
 from promptops.people import actions as accounts
 from promptops.platform.pages import PAGE_SIZE
-from promptops.providers.actions import providers
+from promptops.providers.actions import chain
 from promptops.providers.models import Provider
 from promptops.web.filters import action_choices
 from tests.audit_tools import forget_everything, reseal, take_out, tamper
@@ -198,11 +198,9 @@ def test_an_entry_after_a_missing_one_does_not_fit(client, record):
 
 
 def test_an_entry_about_a_key_says_only_that_it_changed(client, actor):
-    provider = providers.create_provider(
-        providers.ProviderFields("groq", "groq", "m"), by=actor, key="gsk_very_secret_key"
-    )
+    provider = chain.create_provider(chain.ProviderFields("groq", "groq", "m"), by=actor, key="gsk_very_secret_key")
     expected = Provider.objects.get().changed_revision
-    providers.change_key(provider, by=actor, expected=expected, key="gsk_other_secret_key")
+    chain.change_key(provider, by=actor, expected=expected, key="gsk_other_secret_key")
     entries = list(AuditEntry.objects.values_list("seq", flat=True))
     pages = [client.get(reverse("audit_entry", args=[seq])) for seq in entries]
     assert any("changed where the key of groq comes from" in text_of(page) for page in pages)
@@ -227,8 +225,8 @@ def test_a_refused_page_is_recorded_once(client, viewer):
     assert client.get(reverse("people")).status_code == 403
     assert client.get(reverse("people")).status_code == 403
     assert client.post(reverse("settings")).status_code == 403
-    sentences = [audit.sentence(entry) for entry in AuditEntry.objects.all()]
-    assert sentences == [
+    texts = [sentences.sentence(entry) for entry in AuditEntry.objects.all()]
+    assert texts == [
         "Vera Viewer was refused: settings (POST, needs administer)",
         "Vera Viewer was refused: people (GET, needs administer)",
     ]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from django.urls import reverse
 
-from promptops.ledger import audit, registry
+from promptops.ledger import audit, registry, sentences
 from promptops.ledger.models import AuditEntry
 from tests.audit_tools import tamper
 from tests.history.helpers import listed, text_of
@@ -52,7 +52,7 @@ def test_a_search_finds_the_fixed_words_names_and_numbers_of_sentences(client, a
         values = {"version": 3, "days": 7, "runs": 8, "files": 9, "keys_lost": 4}
         record(action, object_name="thing", before=values, after=values)
     for entry in AuditEntry.objects.all():
-        words = audit.sentence(entry).replace("–", " ")
+        words = sentences.sentence(entry).replace("–", " ")
         assert entry.seq in listed(client.get(reverse("audit"), {"q": words})), words
 
 

@@ -5,7 +5,7 @@ import re
 import pytest
 from django.urls import reverse
 
-from promptops.ledger import audit
+from promptops.ledger import chain as audit_chain
 from tests.audit_tools import rewrite, tamper, without_triggers
 from tests.history.helpers import text_of
 
@@ -19,7 +19,7 @@ def test_the_check_shows_the_head_and_takes_it_as_a_pin(client, record):
     response = client.get(reverse("audit_verify"))
     assert "The chain is intact" in text_of(response)
     pin = re.search(r'id="chain-head">([^<]+)<', response.content.decode())[1]
-    assert pin == str(audit.verify().head)
+    assert pin == str(audit_chain.verify().head)
     record()
     assert "includes the pinned entry #3" in text_of(client.get(reverse("audit_verify"), {"pin": pin}))
     rewrite(2, note="because")
@@ -35,10 +35,10 @@ def test_the_check_shows_the_head_and_takes_it_as_a_pin(client, record):
 
 def test_the_check_continues_step_by_step(client, record, monkeypatch):
     monkeypatch.setattr("promptops.history.views.audit.STEP_SECONDS", 0)
-    monkeypatch.setattr(audit, "BATCH", 4)
+    monkeypatch.setattr("promptops.ledger.audit.BATCH", 4)
     for _ in range(10):
         record()
-    pin = str(audit.verify().head)
+    pin = str(audit_chain.verify().head)
     steps, address = [], f"{reverse('audit_verify')}?pin={pin}"
     while address:
         page = client.get(address, headers={"HX-Request": "true"}).content.decode()

@@ -12,13 +12,13 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from promptops.ledger import audit
+from promptops.ledger import sentences
 from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
 from promptops.platform.pages import PAGE_SIZE
 from promptops.prompts.actions import templates
 from promptops.prompts.actions.releases import roll_back
-from promptops.providers.actions import providers
-from promptops.providers.actions.providers import ProviderFields
+from promptops.providers.actions import chain
+from promptops.providers.actions.chain import ProviderFields
 from promptops.providers.models import Provider
 from promptops.runs.models import Run
 from promptops.site.actions import Settings, change_settings
@@ -39,7 +39,7 @@ def history(publish, actor):
     """Make six releases, one a minute from noon: two versions, a provider, settings, a rollback, another template."""
     first = publish("enhance", "First.", note="from files")
     second = publish("enhance", "Second.", note=f"calmer {HOSTILE}")
-    providers.create_provider(
+    chain.create_provider(
         ProviderFields("fast", "openai", "m", "http://127.0.0.1:9/v1"), by=actor, key="sk-secret", note="trial"
     )
     change_settings(Settings(20_000, 0.7, 512, 30), by=actor, expected=0, note="longer answers")
@@ -69,7 +69,7 @@ def test_releases_are_listed_in_order_with_change_and_reason(client, history):
     assert revisions(response) == [6, 5, 4, 3, 2, 1]
     page, text = response.content.decode(), text_of(response)
     for entry in AuditEntry.objects.filter(revision__in=[2, 3, 5]):
-        assert audit.sentence(entry) in text
+        assert sentences.sentence(entry) in text
     assert "too talkative" in text
     assert "Max tokens: 256 → 512" in text
     assert reverse("template_diff", args=["enhance"]) + "?a=1&amp;b=2" in page
@@ -103,8 +103,8 @@ def test_a_moment_shows_versions_chain_and_settings_with_author_and_reason(clien
     page = client.get(reverse("timeline"), {"at": "2026-11-23T12:03:30Z"})
     text = text_of(page)
     assert reverse("version", args=["enhance", 2]) in page.content.decode()
-    assert "calmer" in text[: text.index("Provider chain")]
-    assert re.search(r"Provider chain .* in r3: trial .* fast openai m http://127.0.0.1:9/v1 stored key", text)
+    assert "calmer" in text[: text.index("Provider order")]
+    assert re.search(r"Provider order .* in r3: trial .* fast openai m http://127.0.0.1:9/v1 stored key", text)
     assert re.search(r"Settings .* in r4: longer answers .* Max tokens 512", text)
     before = text_of(client.get(reverse("timeline"), {"at": "2026-11-23T12:00:30Z"}))
     assert "No provider was enabled" in before
@@ -116,7 +116,7 @@ def test_a_moment_shows_versions_chain_and_settings_with_author_and_reason(clien
 def test_a_moment_of_one_template(client, history):
     text = text_of(client.get(reverse("timeline"), {"at": "2026-11-23T12:04:30Z", "template": "enhance"}))
     assert re.search(r"enhance v1 was live, released by Ada Administrator, .* in r5: too talkative", text)
-    assert "Provider chain" not in text
+    assert "Provider order" not in text
     text = text_of(client.get(reverse("timeline"), {"at": "2026-11-23T12:04:30Z", "template": "noir"}))
     assert "noir was not live" in text
 
@@ -229,7 +229,7 @@ def test_a_release_stores_no_secrets_and_no_texts(history, actor):
     # No release stores a new column until its part names it (tests/ledger/test_parts.py).
     secretive = {name for part in (kept["providers"][0], kept["settings"]) for name in part if "key" in name}
     assert secretive == {"key"}
-    providers.set_enabled(Provider.objects.get(), False, by=actor)
+    chain.set_enabled(Provider.objects.get(), False, by=actor)
     template = templates.archive(Release.objects.get(pk=6).template, by=actor)
     newest = Release.objects.first().configuration
     assert newest["providers"] == []

@@ -20,7 +20,8 @@ from promptops import models as tables
 from promptops.apps import registering_modules
 from promptops.compare.actions import comparisons, prompt_sets, votes
 from promptops.engine.types import PromptOperation
-from promptops.ledger import audit, registry
+from promptops.ledger import chain as audit_chain
+from promptops.ledger import registry, sentences
 from promptops.ledger.actions import backups, exports, trail
 from promptops.ledger.models import AuditEntry
 from promptops.live import snapshots as live
@@ -28,6 +29,7 @@ from promptops.people import actions as accounts
 from promptops.people.enums import LinkPurpose
 from promptops.people.models import OneTimeLink
 from promptops.prompts.actions import (
+    drafts,
     importing,
     merges,
     presence,
@@ -41,12 +43,12 @@ from promptops.prompts.actions import (
 from promptops.prompts.actions.importing import Text
 from promptops.prompts.actions.releases import Content
 from promptops.prompts.models import Template
-from promptops.providers.actions import adaptations, providers
+from promptops.providers.actions import adaptations, chain
 from promptops.providers.models import Provider
 from promptops.runs import plans
 from promptops.runs.actions import erasing, execution, masking, records
+from promptops.safety.actions import filter_settings
 from promptops.safety.actions import reviews as safety_reviews
-from promptops.safety.actions import safety
 from promptops.safety.actions import training as safety_training
 from promptops.site import actions as settings
 from promptops.texts.inputs import Line
@@ -201,27 +203,25 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
             act(adaptations.forget, w.provider, "no_temperature", by=w.actor),
         )
     ],
-    "providers.ask_again": [lambda w, act: act(providers.ask_again, w.provider, by=w.actor)],
-    "providers.planned": [lambda w, act: act(providers.planned, NEW)],
-    "providers.edited": [lambda w, act: act(providers.edited, w.provider, FIELDS)],
-    "providers.with_key": [lambda w, act: act(providers.with_key, w.provider, key="k")],
-    "providers.create_provider": [lambda w, act: act(providers.create_provider, NEW, by=w.actor)],
-    "providers.edit_provider": [
-        lambda w, act: act(
-            providers.edit_provider, w.provider, FIELDS, by=w.actor, expected=w.provider.changed_revision
-        )
+    "chain.ask_again": [lambda w, act: act(chain.ask_again, w.provider, by=w.actor)],
+    "chain.planned": [lambda w, act: act(chain.planned, NEW)],
+    "chain.edited": [lambda w, act: act(chain.edited, w.provider, FIELDS)],
+    "chain.with_key": [lambda w, act: act(chain.with_key, w.provider, key="k")],
+    "chain.create_provider": [lambda w, act: act(chain.create_provider, NEW, by=w.actor)],
+    "chain.edit_provider": [
+        lambda w, act: act(chain.edit_provider, w.provider, FIELDS, by=w.actor, expected=w.provider.changed_revision)
     ],
-    "providers.change_key": [
-        lambda w, act: act(providers.change_key, w.provider, key="k", by=w.actor, expected=w.provider.changed_revision)
+    "chain.change_key": [
+        lambda w, act: act(chain.change_key, w.provider, key="k", by=w.actor, expected=w.provider.changed_revision)
     ],
-    "providers.set_enabled": [
-        lambda w, act: act(providers.set_enabled, w.provider, False, by=w.actor),
-        lambda w, act: act(providers.set_enabled, w.off, True, by=w.actor),
+    "chain.set_enabled": [
+        lambda w, act: act(chain.set_enabled, w.provider, False, by=w.actor),
+        lambda w, act: act(chain.set_enabled, w.off, True, by=w.actor),
     ],
-    "providers.remove_provider": [
-        lambda w, act: act(providers.remove_provider, w.off, by=w.actor, expected=w.off.changed_revision)
+    "chain.remove_provider": [
+        lambda w, act: act(chain.remove_provider, w.off, by=w.actor, expected=w.off.changed_revision)
     ],
-    "providers.reorder": [lambda w, act: act(providers.reorder, w.order()[::-1], by=w.actor, expected=w.order())],
+    "chain.reorder": [lambda w, act: act(chain.reorder, w.order()[::-1], by=w.actor, expected=w.order())],
     "releases.publish": [
         lambda w, act: act(releases.publish, w.template, Content("Third."), by=w.actor, expected=w.live.pk)
     ],
@@ -240,22 +240,26 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     ],
     "erasing.erase": [lambda w, act: act(erasing.erase, w.run(), by=w.actor)],
     "erasing.erase_expired": [lambda w, act: (old(w.run()), act(erasing.erase_expired))],
-    "safety.change_safety": [
+    "filter_settings.change_safety": [
         lambda w, act: act(
-            safety.change_safety,
-            safety.SafetyChange(mode="enforce", terms=(safety.Term("deny", "acme", "other"),)),
+            filter_settings.change_safety,
+            filter_settings.SafetyChange(mode="enforce", terms=(filter_settings.Term("deny", "acme", "other"),)),
             by=w.actor,
             expected=0,
         )
     ],
-    "safety.roll_back": [lambda w, act: act(safety.roll_back, 0, by=w.actor, expected=turned_off(w))],
-    "safety.use_model": [lambda w, act: act(safety.use_model, another_model(), by=w.actor, expected=0)],
+    "filter_settings.roll_back": [lambda w, act: act(filter_settings.roll_back, 0, by=w.actor, expected=turned_off(w))],
+    "filter_settings.use_model": [
+        lambda w, act: act(filter_settings.use_model, another_model(), by=w.actor, expected=0)
+    ],
     "masking.reveal": [lambda w, act: act(masking.reveal, masked(w.run()), by=w.actor)],
-    "safety.clean_thresholds": [lambda w, act: act(safety.clean_thresholds, {"hate": 0.5})],
-    "safety.clean_terms": [lambda w, act: act(safety.clean_terms, (safety.Term("allow", "shoot"),))],
+    "filter_settings.clean_thresholds": [lambda w, act: act(filter_settings.clean_thresholds, {"hate": 0.5})],
+    "filter_settings.clean_terms": [
+        lambda w, act: act(filter_settings.clean_terms, (filter_settings.Term("allow", "shoot"),))
+    ],
     "reviews.report": [lambda w, act: act(safety_reviews.report, judged(w.run()).run, "input", by=w.actor)],
     "reviews.review": [lambda w, act: act(safety_reviews.review, judged(w.run()), "wrong", by=w.actor)],
-    "reviews.take_back": [lambda w, act: act(safety_reviews.take_back, reviewed(w), by=w.actor)],
+    "reviews.undo": [lambda w, act: act(safety_reviews.undo, reviewed(w), by=w.actor)],
     "training.start": [lambda w, act: act(safety_training.start, by=w.actor)],
     "training.cancel": [lambda w, act: act(safety_training.cancel, safety_training.start(by=w.actor), by=w.actor)],
     "training.run": [
@@ -276,19 +280,19 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     "templates.make_default": [lambda w, act: act(templates.make_default, w.other, by=w.actor)],
     "templates.archive": [lambda w, act: act(templates.archive, w.other, by=w.actor)],
     "templates.restore": [lambda w, act: act(templates.restore, templates.archive(w.other, by=w.actor), by=w.actor)],
-    "templates.save_draft": [
-        lambda w, act: act(templates.save_draft, w.template, Content("Draft."), user=w.user, base=w.live.pk)
+    "drafts.save_draft": [
+        lambda w, act: act(drafts.save_draft, w.template, Content("Draft."), user=w.user, base=w.live.pk)
     ],
-    "templates.set_aside": [
-        lambda w, act: act(templates.set_aside, w.template, Content("Draft."), user=w.user, base=w.live.pk)
+    "drafts.set_aside": [
+        lambda w, act: act(drafts.set_aside, w.template, Content("Draft."), user=w.user, base=w.live.pk)
     ],
-    "templates.restore_draft": [
+    "drafts.restore_draft": [
         lambda w, act: (
-            kept := templates.set_aside(w.template, Content("Draft."), user=w.user, base=w.live.pk),
-            act(templates.restore_draft, w.template, kept.pk, user=w.user),
+            kept := drafts.set_aside(w.template, Content("Draft."), user=w.user, base=w.live.pk),
+            act(drafts.restore_draft, w.template, kept.pk, user=w.user),
         )
     ],
-    "templates.discard_draft": [lambda w, act: act(templates.discard_draft, w.template, user=w.user)],
+    "drafts.discard_draft": [lambda w, act: act(drafts.discard_draft, w.template, user=w.user)],
     "variables.declare": [lambda w, act: act(variables.declare, "enhance", "season", "winter", by=w.actor)],
     "variables.change": [
         lambda w, act: (
@@ -304,10 +308,10 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     ],
     "variables.clean_value": [lambda w, act: act(variables.clean_value, "winter")],
     "votes.cast": [lambda w, act: act(votes.cast, **w.ballot(), by=w.actor)],
-    "votes.take_back": [
+    "votes.undo": [
         lambda w, act: (
             votes.cast(**(ballot := w.ballot()), by=w.actor),
-            act(votes.take_back, ballot["comparison"], by=w.actor),
+            act(votes.undo, ballot["comparison"], by=w.actor),
         )
     ],
 }
@@ -392,32 +396,34 @@ CHANGES_NOTHING_PROTECTED = {
     "sets.write_set",
     "adaptations.clean",
     "adaptations.listen",
-    "providers.ask_again",  # cooldowns exist only in memory
-    "providers.edited",
-    "providers.planned",
-    "providers.with_key",
+    "chain.ask_again",  # cooldowns exist only in memory
+    "chain.edited",
+    "chain.planned",
+    "chain.with_key",
     "erasing.erase_expired",
     "execution.execute",
     "records.record_run",
-    "safety.clean_terms",
-    "safety.clean_thresholds",
+    "filter_settings.clean_terms",
+    "filter_settings.clean_thresholds",
     "masking.reveal",
     "training.cancel",
     "training.start",
-    "templates.discard_draft",
-    "templates.restore_draft",
-    "templates.set_aside",
-    "templates.save_draft",
+    "drafts.discard_draft",
+    "drafts.restore_draft",
+    "drafts.set_aside",
+    "drafts.save_draft",
     "variables.clean_value",
     # A vote is its own record: everybody reads the audit, and an entry would influence other votes (decision 16).
     "votes.cast",
-    "votes.take_back",
+    "votes.undo",
 }
 
 
 def turned_off(world: World) -> int:
     """Turn the filter off, so that there is something to roll back. Return the revision."""
-    return safety.change_safety(safety.SafetyChange(mode="off"), by=world.actor, expected=0).changed_revision
+    return filter_settings.change_safety(
+        filter_settings.SafetyChange(mode="off"), by=world.actor, expected=0
+    ).changed_revision
 
 
 def watched_calls(name: str, world: World) -> list[Watch]:
@@ -451,22 +457,22 @@ def test_no_change_without_an_entry(name, world):
             assert not watch.unrecorded
         # A call that was refused or changed nothing would prove nothing.
         assert bool(watch.wrote & PROTECTED) is (name not in CHANGES_NOTHING_PROTECTED)
-    assert audit.first_bad_entry() is None
+    assert audit_chain.first_bad_entry() is None
 
 
 @pytest.mark.django_db
 def test_some_action_records_every_registered_sentence_with_all_its_values(world):
-    sentences: dict[str, str] = {}
+    texts: dict[str, str] = {}
     objects: dict[str, str] = {}
     for call in (call for name, calls in CALLS.items() if name != IN_THREADS for call in calls):
         point = transaction.savepoint()
         call(deepcopy(world), run)
-        sentences |= {entry.action: audit.sentence(entry) for entry in AuditEntry.objects.all()}
+        texts |= {entry.action: sentences.sentence(entry) for entry in AuditEntry.objects.all()}
         objects |= {entry.action: entry.object_type for entry in AuditEntry.objects.all()}
         transaction.savepoint_rollback(point)
-    assert set(sentences) == set(registry.names())
+    assert set(texts) == set(registry.names())
     assert objects == {action.name: action.object for action in registry.actions()}
-    assert [sentence for sentence in sentences.values() if "–" in sentence] == []
+    assert [sentence for sentence in texts.values() if "–" in sentence] == []
 
 
 @pytest.mark.django_db

@@ -23,10 +23,10 @@ from promptops.live import snapshots as live
 from promptops.people import actions as accounts
 from promptops.people.enums import LinkPurpose
 from promptops.people.models import OneTimeLink, User
-from promptops.prompts.actions import sets, templates, variables
+from promptops.prompts.actions import drafts, sets, variables
 from promptops.prompts.actions.releases import Content
 from promptops.prompts.models import Template, Variable, Version
-from promptops.providers.actions import providers
+from promptops.providers.actions import chain
 from promptops.providers.key_variables import address_of
 from promptops.providers.models import Provider
 from promptops.runs import plans
@@ -60,7 +60,7 @@ class World:
 
     def outdated(self) -> dict[str, Any]:
         """Make a draft based on the version that was live before. Return the arguments that accept its merge."""
-        draft = templates.save_draft(self.template, Content("Draft."), user=self.user, base=self.first.pk)
+        draft = drafts.save_draft(self.template, Content("Draft."), user=self.user, base=self.first.pk)
         assert draft
         return {"user": self.user, "expected": self.live.pk, "seen": draft.sha256}
 
@@ -206,8 +206,8 @@ def learned_of(provider: Provider) -> tuple[str, str, str, str]:
 
 
 NEW_SET = {"name": "Foxes", "description": "", "inputs": ["a fox", "two foxes"], "expected": 1}
-NEW = providers.ProviderFields("new", "groq", "m")
-FIELDS = providers.ProviderFields("on", "groq", "another-model")
+NEW = chain.ProviderFields("new", "groq", "m")
+FIELDS = chain.ProviderFields("on", "groq", "another-model")
 JOINER = {"username": "new", "name": "New", "password": PASSWORD}
 CHANGED = settings.Settings(timeout_ms=9000, temperature=0.1, max_tokens=99, run_retention_days=9)
 

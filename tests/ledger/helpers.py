@@ -4,12 +4,12 @@ import io
 
 from django.core.management import CommandError, call_command
 
-from promptops.ledger import audit
+from promptops.ledger import chain as audit_chain
 
 
-def head() -> audit.Link:
+def head() -> audit_chain.Link:
     """Return the head of the chain."""
-    return audit.verify().head
+    return audit_chain.verify().head
 
 
 def run_verify(*arguments: str) -> tuple[str, str, int]:

@@ -7,6 +7,7 @@ from django.core.management import call_command
 from django.db import IntegrityError, connection, transaction
 
 from promptops.ledger import audit
+from promptops.ledger import chain as audit_chain
 from promptops.ledger.models import AuditEntry, AuditHead, audit_triggers
 from promptops.site.system_checks import audit_is_protected
 from tests.audit_tools import settle, without_triggers
@@ -28,7 +29,7 @@ def chain(db, actor):
     before = contents()
     yield
     assert contents() == before
-    assert audit.first_bad_entry() is None
+    assert audit_chain.first_bad_entry() is None
 
 
 def contents() -> list[object]:
@@ -116,7 +117,7 @@ def test_pragmas_open_no_way(chain, pragma, seq):
             kept = list(AuditEntry.objects.filter(seq__range=(1, 5)).order_by("seq").values_list("object_name"))
             assert kept == [(f"template {number}",) for number in range(1, 6)]
             if AuditEntry.objects.count() > 5:  # it was added, which the check sees
-                assert audit.first_bad_entry() is not None
+                assert audit_chain.first_bad_entry() is not None
         finally:
             cursor.execute("ROLLBACK TO attack")
             cursor.execute("RELEASE attack")
@@ -327,7 +328,7 @@ def test_the_migration_keeps_every_entry_in_both_directions(actor, caplog):
         call_command("migrate", verbosity=0)
     assert contents() == kept
     assert len(kept) == 6  # and the head
-    assert audit.first_bad_entry() is None
+    assert audit_chain.first_bad_entry() is None
     assert audit_triggers.missing(connection) == []
     assert audit_triggers.is_keyed_by_number(connection)
     assert caplog.text == ""

@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 from django.db import connection, transaction
 
 from promptops.ledger import audit
+from promptops.ledger import chain as audit_chain
 from promptops.ledger.actions.trail import REFUSALS_EVERY, record_refusal
 from promptops.ledger.models import AuditEntry, AuditHead
 from promptops.prompts.models import Template
@@ -20,7 +21,7 @@ def test_entries_are_numbered_from_one_and_linked(chain):
     assert [entry.previous_sha256 for entry in entries] == [audit.GENESIS, *(entry.sha256 for entry in entries[:-1])]
     head = AuditHead.objects.get()
     assert (head.seq, head.sha256) == (5, entries[-1].sha256)
-    assert audit.first_bad_entry() is None
+    assert audit_chain.first_bad_entry() is None
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,7 @@ def test_entries_are_numbered_from_one_and_linked(chain):
 )
 def test_a_changed_field_is_found(chain, changes):
     tamper(3, **changes)
-    assert audit.first_bad_entry().seq == 3
+    assert audit_chain.first_bad_entry().seq == 3
 
 
 @pytest.mark.parametrize(
@@ -55,19 +56,19 @@ def test_a_changed_field_is_found(chain, changes):
 def test_numbers_that_a_database_stores_differently_match_their_hash(db, actor, number, stored):
     """PostgreSQL has no -0.0 and returns large floats as integers."""
     audit.record("settings.changed", by=actor, before={"a": [number]}, after={"b": {"c": number}})
-    assert audit.first_bad_entry() is None
+    assert audit_chain.first_bad_entry() is None
     entry = AuditEntry.objects.get()
     assert audit.canonical_json([entry.before, entry.after]) == f'[{{"a":[{stored}]}},{{"b":{{"c":{stored}}}}}]'
 
 
 def test_a_change_with_a_new_hash_breaks_the_link_after_it(chain):
     reseal(3, note="because")
-    assert audit.first_bad_entry().seq == 4
+    assert audit_chain.first_bad_entry().seq == 4
 
 
 def test_a_change_of_the_last_entry_with_a_new_hash_does_not_match_the_head(chain):
     reseal(5, note="because")
-    assert audit.first_bad_entry().seq == 5
+    assert audit_chain.first_bad_entry().seq == 5
 
 
 @pytest.mark.parametrize(
@@ -75,20 +76,20 @@ def test_a_change_of_the_last_entry_with_a_new_hash_does_not_match_the_head(chai
 )
 def test_a_missing_entry_is_found(chain, missing, bad):
     take_out(*missing)
-    assert audit.first_bad_entry().seq == bad
+    assert audit_chain.first_bad_entry().seq == bad
 
 
 def test_an_inserted_entry_is_found(chain):
     tamper(5, seq=6)
     put_in(4, seq=5)
-    assert audit.first_bad_entry().seq == 5
+    assert audit_chain.first_bad_entry().seq == 5
 
 
 def test_an_entry_after_the_head_is_found_even_if_it_fits_the_chain(chain):
     last = AuditEntry.objects.get(seq=5)
     put_in(5, seq=6, previous_sha256=last.sha256)
     reseal(6)
-    assert audit.first_bad_entry().seq == 6
+    assert audit_chain.first_bad_entry().seq == 6
 
 
 def test_an_entry_cannot_be_saved_again_or_deleted(chain):
@@ -135,7 +136,7 @@ def test_a_rollback_leaves_neither_the_change_nor_the_entry_nor_a_gap(actor):
     with transaction.atomic():
         change("kept")
     assert list(AuditEntry.objects.values_list("seq", "object_name")) == [(1, "kept")]
-    assert audit.first_bad_entry() is None
+    assert audit_chain.first_bad_entry() is None
 
 
 @pytest.mark.django_db(transaction=True)
@@ -163,7 +164,7 @@ def test_concurrent_writers_leave_no_gap(actor):
     seqs = list(AuditEntry.objects.order_by("seq").values_list("seq", flat=True))
     assert seqs == list(range(1, writers * each + 1))
     assert len(set(AuditEntry.objects.values_list("object_name", flat=True))) == writers * each
-    assert audit.first_bad_entry() is None
+    assert audit_chain.first_bad_entry() is None
 
 
 @pytest.mark.django_db(transaction=True)
@@ -181,7 +182,7 @@ def test_a_check_while_others_write_finds_no_fault(actor):
     thread = threading.Thread(target=write)
     thread.start()
     try:
-        assert [audit.first_bad_entry() for _ in range(10)] == [None] * 10
+        assert [audit_chain.first_bad_entry() for _ in range(10)] == [None] * 10
     finally:
         stop.set()
         thread.join(timeout=30)

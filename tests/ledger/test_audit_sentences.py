@@ -2,7 +2,7 @@
 
 import pytest
 
-from promptops.ledger import audit, registry
+from promptops.ledger import registry, sentences
 from promptops.ledger.models import AuditEntry
 
 
@@ -45,8 +45,8 @@ def make_entry(action: str = "template.published", **fields: object) -> AuditEnt
     ids=["plain", "hostile", "braces", "no values", "odd values", "no longer registered"],
 )
 def test_sentences(entry, plain, html):
-    assert audit.sentence(entry) == plain
-    assert audit.sentence_html(entry) == html
+    assert sentences.sentence(entry) == plain
+    assert sentences.sentence_html(entry) == html
 
 
 def test_every_action_is_a_noun_and_a_verb_with_a_sentence_of_known_parts():
@@ -54,5 +54,5 @@ def test_every_action_is_a_noun_and_a_verb_with_a_sentence_of_known_parts():
         noun, verb = action.name.split(".")
         template = action.sentence
         assert (noun + verb).replace("_", "").isalpha()
-        assert template.format(actor="A", object="O", before=audit._Values(), after=audit._Values())
+        assert template.format(actor="A", object="O", before=sentences._Values(), after=sentences._Values())
         assert not set("<>&") & set(template)

@@ -6,7 +6,8 @@ import pytest
 from django.core.management import call_command
 from django.db import IntegrityError, connection, transaction
 
-from promptops.ledger import audit
+from promptops.ledger import chain as audit_chain
+from promptops.ledger import sentences
 from promptops.ledger.models import AuditEntry, audit_triggers
 from promptops.site.system_checks import audit_is_protected
 from tests.audit_tools import settle
@@ -51,7 +52,7 @@ def test_the_database_itself_refuses_changes(chain, which):
         connection.cursor() as cursor,
     ):
         cursor.execute(forbidden[which])
-    assert audit.first_bad_entry() is None
+    assert audit_chain.first_bad_entry() is None
     assert head().seq == 5
 
 
@@ -85,7 +86,7 @@ def test_missing_and_disabled_triggers_are_reported_and_restored(chain, actor):
     call_command("audit_protect", stdout=io.StringIO())
     entry = AuditEntry.objects.first()
     assert entry.action == "audit.protected"
-    assert "audit_entry_update, audit_entry_delete" in audit.sentence(entry)
+    assert "audit_entry_update, audit_entry_delete" in sentences.sentence(entry)
     assert audit_is_protected(databases=["default"]) == []
     with pytest.raises(IntegrityError), transaction.atomic():
         AuditEntry.objects.filter(seq=3).update(note="because")

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from promptops.ledger import audit
+from promptops.ledger import sentences
 from promptops.ledger.actions.exports import NAMES_KEPT, record_counted_exports, record_export
 from promptops.ledger.audit import COMMAND_LINE, Actor
 from promptops.ledger.models import AuditEntry, ExportTally
@@ -52,7 +52,7 @@ def test_counted_exports_are_recorded_without_another_export(viewer: Actor) -> N
     assert record_counted_exports() == 0
     counted = entries()[-1]
     assert (counted.action, counted.actor_name) == ("exports.counted", viewer.name)
-    assert "2 more times" in audit.sentence(counted)
+    assert "2 more times" in sentences.sentence(counted)
     export(viewer)
     assert len(entries()) == 2, "that entry was the one of its minute"
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import connection, models
@@ -16,12 +17,12 @@ from promptops.ledger.models import LiveConfiguration, Release
 from promptops.prompts.actions import releases, templates, variables
 from promptops.prompts.actions.releases import Content
 from promptops.prompts.models import Template, Variable, Version
-from promptops.providers.actions import providers
-from promptops.providers.actions.providers import ProviderFields
+from promptops.providers.actions import chain
+from promptops.providers.actions.chain import ProviderFields
 from promptops.providers.live_part import RELEASED
 from promptops.providers.models import Provider
-from promptops.safety.actions import safety
-from promptops.safety.actions.safety import SafetyChange, Term
+from promptops.safety.actions import filter_settings
+from promptops.safety.actions.filter_settings import SafetyChange, Term
 from promptops.safety.models import SafetySettings, SafetyTerm
 from promptops.site import actions as settings
 from promptops.site.actions import Settings
@@ -38,19 +39,40 @@ def release_everything(actor: Actor) -> Version:
     fast = ProviderFields("fast", "groq", "llama", timeout_ms=900, max_concurrent=4, context_tokens=8000)
     limits = {"price_input": 0.1, "price_output": 0.2, "first_text_ms": 400, "stall_ms": 300}
     fast = ProviderFields(**vars(fast) | limits | {"adaptations": ("no_seed",)})
-    providers.create_provider(fast, by=actor, key="sk-secret")
+    chain.create_provider(fast, by=actor, key="sk-secret")
     off = ProviderFields("off", "openai", base_url="http://127.0.0.1:8080/v1")
-    providers.create_provider(off, by=actor, key_env="MY_API_KEY", enabled=False)
+    chain.create_provider(off, by=actor, key_env="MY_API_KEY", enabled=False)
     settings.change_settings(Settings(9000, 0.5, 99, 7, hedge_enhance="p95"), by=actor, expected=0)
     terms = (Term("deny", "acme cola", "other"), Term("allow", "shoot a sunset"))
     change = SafetyChange(mode="shadow", thresholds={"violence": 0.9}, terms=terms)
-    safety.change_safety(change, by=actor, expected=0)
+    filter_settings.change_safety(change, by=actor, expected=0)
     return version
+
+
+def expected_filter() -> dict[str, Any]:
+    """Return the safety filter as releases stored it before there were parts."""
+    thresholds = SafetySettings.objects.get().model.manifest["thresholds"] | {"violence": 0.9}
+    return {
+        "mode": "shadow",
+        "when_down": "block",
+        "when_language": "block",
+        "model": 1,
+        **{f"{name}_from": round(value, 6) for name, value in sorted(thresholds.items())},
+        "allow_terms": "shoot a sunset",
+        "deny_terms": "acme cola (other)",
+        # Since rollbacks read it; pages show the values above.
+        "stored": {
+            "thresholds": {"violence": 0.9},
+            "terms": [
+                {"kind": "allow", "text": "shoot a sunset", "category": ""},
+                {"kind": "deny", "text": "acme cola", "category": "other"},
+            ],
+        },
+    }
 
 
 def expected(version: Version) -> str:
     """Return the configuration as releases stored it before there were parts. Readers rely on every name."""
-    thresholds = SafetySettings.objects.get().model.manifest["thresholds"] | {"violence": 0.9}
     return json.dumps(
         {
             "templates": [
@@ -93,23 +115,7 @@ def expected(version: Version) -> str:
                 "hedge_auto_extend": "",
                 "hedge_rewrite": "",
             },
-            "safety": {
-                "mode": "shadow",
-                "when_down": "block",
-                "when_language": "block",
-                "model": 1,
-                **{f"{name}_from": round(value, 6) for name, value in sorted(thresholds.items())},
-                "allow_terms": "shoot a sunset",
-                "deny_terms": "acme cola (other)",
-                # Since rollbacks read it; pages show the values above.
-                "stored": {
-                    "thresholds": {"violence": 0.9},
-                    "terms": [
-                        {"kind": "allow", "text": "shoot a sunset", "category": ""},
-                        {"kind": "deny", "text": "acme cola", "category": "other"},
-                    ],
-                },
-            },
+            "safety": expected_filter(),
         }
     )
 

@@ -27,8 +27,8 @@ from promptops.prompts.actions.prompts import export_prompts
 from promptops.prompts.actions.releases import Content
 from promptops.prompts.actions.templates import make_default
 from promptops.prompts.models import Draft, Template
-from promptops.providers.actions import providers
-from promptops.providers.actions.providers import ProviderFields
+from promptops.providers.actions import chain
+from promptops.providers.actions.chain import ProviderFields
 from tests.web.sockets import page_socket
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -67,7 +67,7 @@ async def next_event(socket, event: str, timeout: float = 3.0) -> dict:
 def test_the_snapshot_has_the_live_configuration_and_hides_keys_in_its_repr(publish, actor):
     publish("enhance", "Text", temperature=0.3)
     for name, enabled in (("one", True), ("two", False)):
-        providers.create_provider(
+        chain.create_provider(
             ProviderFields(name, "openai", "m", "http://127.0.0.1:9/v1"), by=actor, key=f"sk-{name}", enabled=enabled
         )
     snapshot = live.load()
@@ -98,13 +98,13 @@ def test_an_older_load_never_replaces_a_newer_one(publish, monkeypatch):
 
 def test_an_unreadable_key_leaves_the_rest_working(publish, actor, settings, caplog):
     publish("enhance", "Text")
-    providers.create_provider(ProviderFields("one", "openai", "m", "http://127.0.0.1:9/v1"), by=actor, key="sk-one")
+    chain.create_provider(ProviderFields("one", "openai", "m", "http://127.0.0.1:9/v1"), by=actor, key="sk-one")
     settings.SECRET_KEY = "another key, as after a loss of the first one"
     assert live.load().providers[0].api_key is None
     assert "Enter it again" not in caplog.text
     assert "Enter the key again" in caplog.text
     with pytest.raises(crypto.UnreadableSecret):
-        crypto.decrypt(providers.Provider.objects.get().key_encrypted)
+        crypto.decrypt(chain.Provider.objects.get().key_encrypted)
 
 
 async def test_another_process_publishes_and_this_one_follows_within_two_seconds(publish, make_user, tmp_path):

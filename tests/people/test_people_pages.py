@@ -128,7 +128,7 @@ def test_the_last_administrator_stays(client_for, administrator, editor):
     removed = browser.post(reverse("people_active", args=[administrator.pk]), {"active": "0", "confirm": "1"})
     for refused in (demoted, removed):
         assert refused.status_code == 409
-        assert "This is the last administrator. Make somebody else an administrator first." in text_of(refused)
+        assert "This is the last administrator. Make someone else an administrator first." in text_of(refused)
     administrator.refresh_from_db()
     assert (administrator.role, administrator.is_active) == ("administrator", True)
 

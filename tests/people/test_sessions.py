@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from promptops.ledger import audit
+from promptops.ledger import sentences
 from promptops.ledger.errors import Stale
 from promptops.ledger.models import AuditEntry
 from promptops.live import polling
@@ -37,7 +37,7 @@ def sign_in(user: User, agent: str = FIREFOX, address: str = "192.0.2.1", **opti
 
 def ended() -> list[str]:
     entries = AuditEntry.objects.filter(action="user.session_ended").order_by("seq")
-    return [audit.sentence(entry) for entry in entries]
+    return [sentences.sentence(entry) for entry in entries]
 
 
 def session_of(client: Client) -> UserSession:

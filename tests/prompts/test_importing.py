@@ -6,8 +6,9 @@ from django.core.management import CommandError, call_command
 from django.urls import reverse
 
 from promptops.ledger.models import AuditEntry, LiveConfiguration
+from promptops.prompts.actions.drafts import save_draft
 from promptops.prompts.actions.importing import NotImported, Text, import_drafts, import_versions
-from promptops.prompts.actions.templates import archive, save_draft
+from promptops.prompts.actions.templates import archive
 from promptops.prompts.content import Content
 from promptops.prompts.models import Draft, Template, Version
 from promptops.prompts.queries.similar import similar_texts

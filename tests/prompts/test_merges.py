@@ -4,7 +4,7 @@ import pytest
 
 from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.models import AuditEntry
-from promptops.prompts.actions import merges, releases, templates
+from promptops.prompts.actions import drafts, merges, releases, templates
 from promptops.prompts.actions.releases import Content
 from promptops.prompts.errors import StaleRelease
 from promptops.prompts.models import Draft, Version
@@ -29,7 +29,7 @@ def draft(enhance, editor):
     def make(body: str, **settings) -> Draft:
         enhance.refresh_from_db()
         content = Content(body, **({"temperature": 0.7} | settings))
-        return templates.save_draft(enhance, content, user=editor, base=enhance.live_version_id)
+        return drafts.save_draft(enhance, content, user=editor, base=enhance.live_version_id)
 
     return make
 
@@ -82,7 +82,7 @@ def test_a_draft_with_an_earlier_text_is_not_deleted(enhance, draft, publish, ed
     live = publish("enhance", "Never begin.")
     merged = take(mine, live, n1="theirs")
     assert merged.body == "Never begin."
-    saved = templates.save_draft(enhance, Content(**live.content), user=editor, base=live.pk)
+    saved = drafts.save_draft(enhance, Content(**live.content), user=editor, base=live.pk)
     assert saved is not None
     assert merges.undo(enhance, user=editor).body == "Keep the whole subject first."
 
@@ -98,7 +98,7 @@ def test_an_outdated_merge_is_refused_and_changes_nothing(enhance, draft, publis
     live = publish("enhance", THEIRS)
     with pytest.raises(StaleRelease):
         merges.take(enhance, {}, user=editor, expected=enhance.live_version_id, seen=seen.sha256)
-    newer = templates.save_draft(enhance, Content(MINE + " More.", 0.7), user=editor, base=seen.base_id)
+    newer = drafts.save_draft(enhance, Content(MINE + " More.", 0.7), user=editor, base=seen.base_id)
     with pytest.raises(Stale, match="another window"):
         take(seen, live)
     assert Draft.objects.get().content == newer.content
@@ -111,7 +111,7 @@ def test_a_save_during_the_merge_wins(draft, publish, editor, monkeypatch):
     merge = merges.merge
 
     def slow(*contents):
-        templates.save_draft(mine.template, Content("Typed meanwhile."), user=editor, base=mine.base_id)
+        drafts.save_draft(mine.template, Content("Typed meanwhile."), user=editor, base=mine.base_id)
         return merge(*contents)
 
     monkeypatch.setattr(merges, "merge", slow)
@@ -130,7 +130,7 @@ def test_a_too_long_merge_is_refused(draft, publish):
 
 def test_a_draft_started_before_the_first_version_merges(actor, editor, publish):
     template = templates.create_template("noir", "enhance", by=actor)
-    mine = templates.save_draft(template, Content("Dark."), user=editor, base=None)
+    mine = drafts.save_draft(template, Content("Dark."), user=editor, base=None)
     live = publish("noir", "Darker.")
     merged = take(mine, live, n1="both")
     assert (merged.body, merged.base) == ("Dark. Darker.", live)

@@ -18,8 +18,8 @@ from promptops.live import snapshots as live
 from promptops.people.models import User
 from promptops.platform import events
 from promptops.prompts.actions import presence
+from promptops.prompts.actions.drafts import save_draft
 from promptops.prompts.actions.releases import Content
-from promptops.prompts.actions.templates import save_draft
 from promptops.prompts.models import Presence, Template
 from promptops.prompts.queries.presence import at, initials
 from tests.web.sockets import page_socket

@@ -7,11 +7,11 @@ from django.core.exceptions import ValidationError
 from django.db import connection
 
 from promptops.engine.types import PromptOperation
-from promptops.ledger import audit
+from promptops.ledger import chain as audit_chain
 from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
 from promptops.live import snapshots as live
-from promptops.prompts.actions import releases, templates
+from promptops.prompts.actions import drafts, releases, templates
 from promptops.prompts.actions.releases import Content
 from promptops.prompts.errors import StaleRelease
 from promptops.prompts.models import Draft, Template, Version
@@ -63,7 +63,7 @@ def test_a_temperature_of_minus_zero_is_zero(enhance, actor):
     version = releases.publish(enhance, Content("New", temperature=-0.0), by=actor, expected=enhance.live_version_id)
     plain = Version(template=enhance, body="New", temperature=0.0)
     assert version.sha256 == content_sha256(plain.content)
-    assert audit.first_bad_entry() is None
+    assert audit_chain.first_bad_entry() is None
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_the_longest_text_is_published(enhance, actor):
 
 def test_publishing_from_an_outdated_base_is_refused_and_the_draft_stays(enhance, actor, editor):
     base = enhance.live_version_id
-    templates.save_draft(enhance, Content("Mine"), user=editor, base=base)
+    drafts.save_draft(enhance, Content("Mine"), user=editor, base=base)
     newer = releases.publish(enhance, Content("Faster"), by=actor, expected=base)
     with pytest.raises(StaleRelease) as caught:
         releases.publish(enhance, Content("Mine"), by=actor, expected=base)
@@ -112,7 +112,7 @@ def test_publishing_from_an_outdated_base_is_refused_and_the_draft_stays(enhance
 
 def test_publishing_deletes_only_the_authors_draft(enhance, actor, editor):
     for user in (actor.user, editor):
-        templates.save_draft(enhance, Content("Draft"), user=user, base=enhance.live_version_id)
+        drafts.save_draft(enhance, Content("Draft"), user=user, base=enhance.live_version_id)
     releases.publish(enhance, Content("Draft"), by=actor, expected=enhance.live_version_id)
     assert list(Draft.objects.values_list("user", flat=True)) == [editor.pk]
 
@@ -166,11 +166,11 @@ def test_bad_template_names_are_refused(enhance, actor, name):
 
 def test_a_draft_equal_to_its_base_is_deleted(enhance, editor):
     base = enhance.live_version
-    assert templates.save_draft(enhance, Content("Changed"), user=editor, base=base.pk)
-    assert templates.save_draft(enhance, Content(base.body + "\n"), user=editor, base=base.pk) is None
+    assert drafts.save_draft(enhance, Content("Changed"), user=editor, base=base.pk)
+    assert drafts.save_draft(enhance, Content(base.body + "\n"), user=editor, base=base.pk) is None
     assert not Draft.objects.exists()
     with pytest.raises(ValidationError, match="NUL"):
-        templates.save_draft(enhance, Content("a\x00"), user=editor, base=base.pk)
+        drafts.save_draft(enhance, Content("a\x00"), user=editor, base=base.pk)
 
 
 @pytest.mark.django_db(transaction=True)

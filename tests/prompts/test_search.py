@@ -7,8 +7,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from promptops.prompts.actions.drafts import save_draft
 from promptops.prompts.actions.releases import Content
-from promptops.prompts.actions.templates import archive, describe, save_draft
+from promptops.prompts.actions.templates import archive, describe
 from promptops.prompts.queries import search as queries
 from promptops.prompts.queries.search import Passage, passage, search
 

@@ -8,12 +8,12 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.urls import reverse
 
-from promptops.ledger.audit import first_bad_entry
+from promptops.ledger.chain import first_bad_entry
 from promptops.ledger.errors import Refused
 from promptops.ledger.models import AuditEntry, LiveConfiguration
 from promptops.prompts.actions import releases, sets, templates, variables
+from promptops.prompts.actions.drafts import save_draft
 from promptops.prompts.actions.releases import Content
-from promptops.prompts.actions.templates import save_draft
 from promptops.prompts.models import Draft, Template, Version
 from tests.prompts.exported import change, live, problems, state, zipped
 from tests.prompts.test_variable_actions import put_live

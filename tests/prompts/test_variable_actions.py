@@ -7,11 +7,11 @@ from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 
 from promptops.engine.types import PromptOperation
-from promptops.ledger import audit
+from promptops.ledger import sentences
 from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
 from promptops.live import snapshots as live
-from promptops.prompts.actions import releases, samples, templates, variables
+from promptops.prompts.actions import drafts, releases, samples, templates, variables
 from promptops.prompts.actions.prompts import export_prompts, import_prompts
 from promptops.prompts.actions.releases import Content
 from promptops.prompts.errors import ChecksFailed, VariableInUse
@@ -52,7 +52,7 @@ def test_declaring_is_a_release_that_runs_use(publish, actor):
     entry = AuditEntry.objects.first()
     assert (entry.action, entry.note, entry.revision) == ("variable.declared", "first snow", before + 1)
     assert entry.after["value"] == "early\nwinter"
-    assert audit.sentence(entry) == "Ada Administrator declared the variable enhance.season"
+    assert sentences.sentence(entry) == "Ada Administrator declared the variable enhance.season"
     live.refresh()
     assert live.current().variables[PromptOperation.ENHANCE] == {"season": "early\nwinter"}
     assert live.current().variables[PromptOperation.REWRITE] == {}
@@ -144,7 +144,7 @@ def test_a_value_cannot_make_a_live_text_invalid(value, season, publish, actor):
 @pytest.mark.parametrize("body", ["{{ sesaon }}", "{{ season", "{{{ season }}}", "{{ x y }}", "\\{{ {{"])
 def test_a_text_that_fails_a_check_is_not_published_and_the_draft_stays(body, season, publish, actor):
     version = publish("enhance", "Plain.")
-    templates.save_draft(version.template, Content(body), user=actor.user, base=version.pk)
+    drafts.save_draft(version.template, Content(body), user=actor.user, base=version.pk)
     before = revision()
     with pytest.raises(ChecksFailed, match=r"The text cannot go live\. Line 1, column "):
         releases.publish(version.template, Content(body), by=actor, expected=version.pk)

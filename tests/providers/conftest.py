@@ -4,8 +4,8 @@ import pytest
 
 from promptops.engine.health import HealthRegistry
 from promptops.live import snapshots as live
-from promptops.providers.actions import providers as actions
-from promptops.providers.actions.providers import ProviderFields
+from promptops.providers.actions import chain as actions
+from promptops.providers.actions.chain import ProviderFields
 from promptops.providers.models import Provider
 
 

@@ -14,8 +14,8 @@ from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused
 from promptops.ledger.models import AuditEntry, LiveConfiguration
 from promptops.live import snapshots as live
-from promptops.providers.actions import adaptations, providers
-from promptops.providers.actions.providers import ProviderFields
+from promptops.providers.actions import adaptations, chain
+from promptops.providers.actions.chain import ProviderFields
 from promptops.providers.models import LearnedAdaptation, Provider
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -38,7 +38,7 @@ def _fresh_memory():
 
 
 def add(name: str = "vllm", model: str = "m", base_url: str = URL) -> Provider:
-    return providers.create_provider(ProviderFields(name, "openai", model, base_url), by=BY)
+    return chain.create_provider(ProviderFields(name, "openai", model, base_url), by=BY)
 
 
 def stored() -> list[tuple[str, str, str]]:
@@ -85,7 +85,7 @@ def test_a_new_address_or_model_forgets_adaptations(fields, is_kept):
     provider = add()
     adaptations.store(URL, "m", "no_temperature", "Unsupported")
     live.refresh()
-    providers.edit_provider(provider, fields, by=BY, expected=provider.changed_revision)
+    chain.edit_provider(provider, fields, by=BY, expected=provider.changed_revision)
     assert bool(stored()) == is_kept
     assert bool(learned.get(URL, "m")) == is_kept
 
@@ -105,10 +105,10 @@ def test_forgetting_reaches_the_engine_and_every_provider_of_the_address():
 
 
 def test_removing_a_provider_forgets_its_adaptations():
-    provider = providers.set_enabled(add(), False, by=BY)
+    provider = chain.set_enabled(add(), False, by=BY)
     adaptations.store(URL, "m", "no_temperature", "Unsupported")
     live.refresh()
-    providers.remove_provider(provider, by=BY, expected=provider.changed_revision)
+    chain.remove_provider(provider, by=BY, expected=provider.changed_revision)
     assert stored() == []
     assert not learned.get(URL, "m")
 
@@ -173,7 +173,7 @@ async def test_a_cooldown_that_was_ended_in_another_process_ends_here(monkeypatc
         assert ended == []
         await database_sync_to_async(end_elsewhere)()
         await until(lambda: ended == ["vllm"])
-        await database_sync_to_async(providers.ask_again)(provider, by=BY)
+        await database_sync_to_async(chain.ask_again)(provider, by=BY)
         await asyncio.sleep(0.3)
         assert ended == ["vllm", "vllm"]  # the process does not follow its own entry
     finally:

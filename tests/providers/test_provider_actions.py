@@ -10,8 +10,8 @@ from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
 from promptops.live import snapshots as live
 from promptops.platform import crypto
 from promptops.providers import following
-from promptops.providers.actions import providers
-from promptops.providers.actions.providers import ProviderFields
+from promptops.providers.actions import chain
+from promptops.providers.actions.chain import ProviderFields
 from promptops.providers.live_part import provider_spec
 from promptops.providers.models import Provider
 
@@ -26,13 +26,13 @@ def groq(**fields) -> ProviderFields:
 
 @pytest.fixture
 def provider(actor) -> Provider:
-    return providers.create_provider(groq(), by=actor, key=KEY)
+    return chain.create_provider(groq(), by=actor, key=KEY)
 
 
 @pytest.fixture
 def three(actor) -> list[int]:
     names = ("one", "two", "three")
-    return [providers.create_provider(groq(name=name), by=actor).pk for name in names]
+    return [chain.create_provider(groq(name=name), by=actor).pk for name in names]
 
 
 def revision() -> int:
@@ -49,7 +49,7 @@ def newest_entry() -> AuditEntry:
 
 def test_a_new_provider_comes_last_and_is_live(actor, three):
     before = revision()
-    made = providers.create_provider(groq(timeout_ms=4000), by=actor, key_env="GROQ_API_KEY", note="spare")
+    made = chain.create_provider(groq(timeout_ms=4000), by=actor, key_env="GROQ_API_KEY", note="spare")
     assert [spec.name for spec in live.load().providers] == ["one", "two", "three", "groq"]
     assert (made.position, made.enabled, made.changed_revision) == (4, True, before + 1)
     entry = newest_entry()
@@ -100,10 +100,10 @@ def test_a_new_provider_comes_last_and_is_live(actor, three):
     ],
 )
 def test_invalid_fields_are_refused_and_change_nothing(fields, key, field, actor):
-    providers.create_provider(groq(name="taken"), by=actor)
+    chain.create_provider(groq(name="taken"), by=actor)
     before, entries = revision(), AuditEntry.objects.count()
     with pytest.raises(ValidationError) as refused:
-        providers.create_provider(fields, by=actor, **key)
+        chain.create_provider(fields, by=actor, **key)
     named = refused.value.error_dict if hasattr(refused.value, "error_dict") else {"__all__": []}
     assert field in named
     assert "hunter2" not in str(refused.value)
@@ -113,7 +113,7 @@ def test_invalid_fields_are_refused_and_change_nothing(fields, key, field, actor
 
 def test_an_edit_is_live_and_audited_with_before_and_after(provider, actor):
     before = revision()
-    providers.edit_provider(
+    chain.edit_provider(
         provider, groq(model="new", timeout_ms=900), by=actor, expected=provider.changed_revision, note="faster"
     )
     spec = live.load().providers[0]
@@ -137,7 +137,7 @@ def test_limits_prices_and_fallback_are_live_and_audited(provider, actor):
         "fall_back_on_refused": False,
     }
     fields = groq(**extras, adaptations=("system_in_user", "no_temperature"))
-    providers.edit_provider(provider, fields, by=actor, expected=provider.changed_revision)
+    chain.edit_provider(provider, fields, by=actor, expected=provider.changed_revision)
     spec = live.load().providers[0]
     assert (spec.max_concurrent, spec.context_tokens, spec.fall_back_on) == (4, 8192, {"not_found"})
     assert (spec.first_text_ms, spec.stall_ms) == (2000, 1500)
@@ -153,17 +153,17 @@ def test_limits_prices_and_fallback_are_live_and_audited(provider, actor):
 
 def test_a_new_provider_falls_back_on_errors_that_another_may_not_have(actor, provider):
     assert live.load().providers[0].fall_back_on == {"auth", "refused"}
-    made = providers.create_provider(ProviderFields("local", "local"), by=actor)
+    made = chain.create_provider(ProviderFields("local", "local"), by=actor)
     assert provider_spec(made).fall_back_on == {"refused"}
 
 
 @pytest.mark.parametrize("pasted", ["https://a.example/v1/chat/completions", "https://a.example/v1/chat/completions//"])
 def test_the_endpoint_is_dropped_from_a_base_url(pasted, actor, provider):
-    assert providers.planned(groq(name="new", base_url=pasted)).base_url == "https://a.example/v1"
-    after = providers.edit_provider(provider, groq(base_url=pasted), by=actor, expected=provider.changed_revision)
+    assert chain.planned(groq(name="new", base_url=pasted)).base_url == "https://a.example/v1"
+    after = chain.edit_provider(provider, groq(base_url=pasted), by=actor, expected=provider.changed_revision)
     assert after.base_url == "https://a.example/v1"
     kept = "https://a.example/v1/"
-    assert providers.planned(groq(name="new", base_url=kept)).base_url == kept
+    assert chain.planned(groq(name="new", base_url=kept)).base_url == kept
 
 
 def test_asking_again_ends_the_cooldown_in_this_process_once(
@@ -172,7 +172,7 @@ def test_asking_again_ends_the_cooldown_in_this_process_once(
     ended = []
     monkeypatch.setattr(live.health, "end_cooldown", ended.append)
     with django_capture_on_commit_callbacks(execute=True):
-        providers.ask_again(provider, by=actor)
+        chain.ask_again(provider, by=actor)
     entry = AuditEntry.objects.first()
     assert (entry.action, entry.revision) == ("provider.cooldown_ended", None)
     following.end_cooldown("groq", entry.seq)  # as following does half a second later
@@ -189,23 +189,21 @@ def test_asking_again_ends_the_cooldown_in_this_process_once(
     ],
 )
 def test_a_stored_key_goes_to_no_other_server(fields, kept, provider, actor):
-    after = providers.edit_provider(provider, fields, by=actor, expected=provider.changed_revision)
+    after = chain.edit_provider(provider, fields, by=actor, expected=provider.changed_revision)
     assert bool(after.key_encrypted) == kept
     assert newest_entry().after["key"] == ("stored key" if kept else "no key")
 
 
 def test_a_new_path_on_the_same_server_keeps_the_key(actor):
-    made = providers.create_provider(groq(base_url="https://a.example/v1"), by=actor, key=KEY)
-    after = providers.edit_provider(
-        made, groq(base_url="https://a.example/v2"), by=actor, expected=made.changed_revision
-    )
+    made = chain.create_provider(groq(base_url="https://a.example/v1"), by=actor, key=KEY)
+    after = chain.edit_provider(made, groq(base_url="https://a.example/v2"), by=actor, expected=made.changed_revision)
     assert crypto.decrypt(after.key_encrypted) == KEY
 
 
 def test_an_edit_that_changes_nothing_is_refused(provider, actor):
     before = revision()
     with pytest.raises(Refused, match="No changes to save"):
-        providers.edit_provider(provider, groq(), by=actor, expected=provider.changed_revision)
+        chain.edit_provider(provider, groq(), by=actor, expected=provider.changed_revision)
     assert revision() == before
 
 
@@ -213,14 +211,14 @@ def test_an_edit_that_changes_nothing_is_refused(provider, actor):
 @pytest.mark.parametrize("meanwhile", ["changed", "removed"])
 def test_the_slower_of_two_is_refused(act, meanwhile, provider, actor):
     expected = provider.changed_revision
-    off = providers.set_enabled(provider, False, by=actor)
+    off = chain.set_enabled(provider, False, by=actor)
     if meanwhile == "removed":
-        providers.remove_provider(off, by=actor, expected=off.changed_revision)
+        chain.remove_provider(off, by=actor, expected=off.changed_revision)
     before = revision()
     acts = {
-        "edit": lambda: providers.edit_provider(provider, groq(model="x"), by=actor, expected=expected),
-        "key": lambda: providers.change_key(provider, by=actor, expected=expected, key="other"),
-        "remove": lambda: providers.remove_provider(provider, by=actor, expected=expected),
+        "edit": lambda: chain.edit_provider(provider, groq(model="x"), by=actor, expected=expected),
+        "key": lambda: chain.change_key(provider, by=actor, expected=expected, key="other"),
+        "remove": lambda: chain.remove_provider(provider, by=actor, expected=expected),
     }
     with pytest.raises(Stale, match=meanwhile):
         acts[act]()
@@ -236,7 +234,7 @@ def test_the_slower_of_two_is_refused(act, meanwhile, provider, actor):
     ],
 )
 def test_a_key_is_replaced(sent, state, api_key, key_env, provider, actor):
-    providers.change_key(provider, by=actor, expected=provider.changed_revision, **sent)
+    chain.change_key(provider, by=actor, expected=provider.changed_revision, **sent)
     spec = live.load().providers[0]
     assert (spec.api_key, spec.key_env) == (api_key, key_env)
     entry = newest_entry()
@@ -244,37 +242,37 @@ def test_a_key_is_replaced(sent, state, api_key, key_env, provider, actor):
 
 
 def test_naming_the_same_variable_again_is_refused(actor):
-    made = providers.create_provider(groq(), by=actor, key_env="GROQ_API_KEY")
+    made = chain.create_provider(groq(), by=actor, key_env="GROQ_API_KEY")
     with pytest.raises(Refused, match="No changes"):
-        providers.change_key(made, by=actor, expected=made.changed_revision, key_env="GROQ_API_KEY")
+        chain.change_key(made, by=actor, expected=made.changed_revision, key_env="GROQ_API_KEY")
 
 
 def test_turning_off_takes_it_out_of_the_chain_and_on_brings_it_back(three, actor):
     second = Provider.objects.get(pk=three[1])
-    providers.set_enabled(second, False, by=actor, note="broken")
+    chain.set_enabled(second, False, by=actor, note="broken")
     assert [spec.name for spec in live.load().providers] == ["one", "three"]
     assert (newest_entry().action, newest_entry().note) == ("provider.disabled", "broken")
     with pytest.raises(Stale, match="already off"):
-        providers.set_enabled(second, False, by=actor)
-    providers.set_enabled(second, True, by=actor)
+        chain.set_enabled(second, False, by=actor)
+    chain.set_enabled(second, True, by=actor)
     assert [spec.name for spec in live.load().providers] == ["one", "two", "three"]
     assert newest_entry().action == "provider.enabled"
 
 
 def test_only_a_provider_that_is_off_can_be_removed(provider, actor):
     with pytest.raises(Refused, match="Turn it off first"):
-        providers.remove_provider(provider, by=actor, expected=provider.changed_revision)
-    off = providers.set_enabled(provider, False, by=actor)
-    providers.remove_provider(off, by=actor, expected=off.changed_revision)
+        chain.remove_provider(provider, by=actor, expected=provider.changed_revision)
+    off = chain.set_enabled(provider, False, by=actor)
+    chain.remove_provider(off, by=actor, expected=off.changed_revision)
     assert not Provider.objects.exists()
     assert (newest_entry().action, newest_entry().before["name"]) == ("provider.removed", "groq")
-    with pytest.raises(Stale, match="removed meanwhile"):
-        providers.set_enabled(off, True, by=actor)
+    with pytest.raises(Stale, match="Someone removed"):
+        chain.set_enabled(off, True, by=actor)
 
 
 def test_reordering_changes_the_chain(three, actor):
     one, two, last = three
-    providers.reorder([last, one, two], by=actor, expected=three, note="cheaper first")
+    chain.reorder([last, one, two], by=actor, expected=three, note="cheaper first")
     assert [spec.name for spec in live.load().providers] == ["three", "one", "two"]
     entry = newest_entry()
     assert (entry.action, entry.note) == ("provider.reordered", "cheaper first")
@@ -295,17 +293,17 @@ def test_reordering_changes_the_chain(three, actor):
 def test_an_order_that_does_not_fit_is_refused(order, expected, error, three, actor):
     before = revision()
     with pytest.raises(error):
-        providers.reorder([three[n] for n in order], by=actor, expected=[three[n] for n in expected])
+        chain.reorder([three[n] for n in order], by=actor, expected=[three[n] for n in expected])
     assert (revision(), list(Provider.objects.values_list("pk", flat=True))) == (before, three)
 
 
 def test_a_key_is_in_no_audit_entry_log_or_repr(provider, actor, caplog):
     caplog.set_level(logging.DEBUG)
-    providers.change_key(provider, by=actor, expected=provider.changed_revision, key=f"{KEY}-2")
+    chain.change_key(provider, by=actor, expected=provider.changed_revision, key=f"{KEY}-2")
     provider.refresh_from_db()
-    off = providers.set_enabled(provider, False, by=actor)
+    off = chain.set_enabled(provider, False, by=actor)
     snapshot = live.load()
-    providers.remove_provider(off, by=actor, expected=off.changed_revision)
+    chain.remove_provider(off, by=actor, expected=off.changed_revision)
     entries = list(AuditEntry.objects.values())
     assert len(entries) == 4
     everything = f"{entries} {list(Release.objects.values())} {provider!r} {snapshot!r} {caplog.text}"

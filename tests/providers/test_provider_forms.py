@@ -15,8 +15,8 @@ from promptops.engine.providers import build_provider
 from promptops.engine.types import LLMMessage, LLMRequest
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import AuditEntry
-from promptops.providers.actions import providers as actions
-from promptops.providers.actions.providers import ProviderFields
+from promptops.providers.actions import chain as actions
+from promptops.providers.actions.chain import ProviderFields
 from promptops.providers.live_part import provider_spec
 from promptops.providers.models import Provider
 from promptops.site.system_checks import keys_are_sent
@@ -243,7 +243,7 @@ def test_a_stale_edit_compares_with_what_is_there_now(confirm, add, client_for, 
     client, url = client_for(administrator, htmx=True), reverse("provider", args=[provider.pk])
     response = client.post(url, sent)
     assert response.status_code == 409
-    assert "Someone changed groq meanwhile. What you typed is kept" in text_of(response)
+    assert "Someone changed groq in the meantime. Your text is kept" in text_of(response)
     assert "Model id theirs mine" in text_of(response)
     handed = re.search(r'name="expected" id="id_expected" value="(\d+)" hx-swap-oob', response.content.decode())
     assert int(handed[1]) == theirs.changed_revision

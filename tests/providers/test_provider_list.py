@@ -131,7 +131,7 @@ def test_an_error_page_for_developers_shows_no_key(client_for, administrator, mo
         raise RuntimeError("The disk is full")
 
     settings.DEBUG = True
-    monkeypatch.setattr("promptops.providers.actions.providers.record_release", breaks)
+    monkeypatch.setattr("promptops.providers.actions.chain.record_release", breaks)
     client = client_for(administrator)
     client.raise_request_exception = False
     page = client.post(reverse("provider_new"), NEW | {"confirm": "1"})
@@ -175,7 +175,7 @@ def test_reordering_passes_the_panel_and_refuses_a_list_that_changed(add, client
     assert [row.name for row in queries.listed()] == ["c", "a", "b"]
     stale = client.post(url, sent | {"confirm": "1"})
     assert stale.status_code == 409
-    assert "The list of providers changed meanwhile" in text_of(stale)
+    assert "Someone changed the providers in the meantime" in text_of(stale)
     nonsense = client.post(url, {"order": ["x"], "expected": "", "confirm": "1"})
     assert nonsense.status_code == 409
 

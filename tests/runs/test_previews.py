@@ -13,7 +13,7 @@ from promptops.live import snapshots as live
 from promptops.people import actions as accounts
 from promptops.platform import events
 from promptops.prompts.models import Template
-from promptops.providers.actions.providers import ProviderFields, create_provider
+from promptops.providers.actions.chain import ProviderFields, create_provider
 from promptops.runs import previews
 from promptops.runs.models import Attempt, Run
 from promptops.runs.socket import MAX_RUNS, running

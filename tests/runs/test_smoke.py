@@ -10,7 +10,7 @@ from promptops.ledger.audit import Actor
 from promptops.ledger.models import LiveConfiguration
 from promptops.prompts.actions import samples, variables
 from promptops.prompts.models import Template
-from promptops.providers.actions.providers import ProviderFields, create_provider
+from promptops.providers.actions.chain import ProviderFields, create_provider
 from promptops.runs.models import Run
 from promptops.runs.socket import running
 from tests.engine.helpers import STREAM_HEAD, Respond, answer_with, delta, http_answer, loopback, part

@@ -5,7 +5,7 @@ import hashlib
 from promptops.engine.safety.guard import SHIPPED, read_manifest
 from promptops.ledger.audit import Actor
 from promptops.runs.models import Run
-from promptops.safety.actions.safety import SafetyChange, change_safety
+from promptops.safety.actions.filter_settings import SafetyChange, change_safety
 from promptops.safety.models import SafetyModelVersion, SafetySettings
 
 BAD = "a man is beheaded and his bloody corpse lies on the floor"

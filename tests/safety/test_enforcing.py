@@ -18,7 +18,7 @@ from promptops.runs.judging import blocked_sentence, masks
 from promptops.runs.models import Run, SafetyCheck
 from promptops.runs.plans import SafetyChecked
 from promptops.runs.queries.outcomes import OUTCOMES
-from promptops.safety.actions.safety import SafetyChange, change_safety
+from promptops.safety.actions.filter_settings import SafetyChange, change_safety
 from promptops.safety.models import SafetySettings
 from promptops.safety.queries.forecast import forecast
 

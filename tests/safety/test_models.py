@@ -14,7 +14,7 @@ from promptops.engine.safety.evaluation import as_markdown, read_figures
 from promptops.ledger.models import AuditEntry
 from promptops.safety import guards
 from promptops.safety.models import SafetyModelVersion, SafetySettings
-from promptops.safety.queries import safety as queries
+from promptops.safety.queries import model_versions
 from tests.safety.helpers import BAD, second_model
 
 pytestmark = pytest.mark.django_db
@@ -29,7 +29,7 @@ def _fresh_models(settings, tmp_path):
 
 def test_the_documented_figures_are_on_the_page_and_in_the_docs(client_for, viewer):
     version = SafetyModelVersion.objects.get(number=1)
-    figures = queries.figures_of(version)
+    figures = model_versions.figures_of(version)
     docs = (settings.BASE_DIR / "docs" / "safety.md").read_text()
     html = client_for(viewer).get(reverse("safety_models")).content.decode()
     assert set(figures["tables"]) >= {"By source", "AUROC", "By sort", "What blocks"}
@@ -39,8 +39,10 @@ def test_the_documented_figures_are_on_the_page_and_in_the_docs(client_for, view
         assert as_markdown(table) in docs
         assert title in html
     assert '<td>enhanced video prompts</td><td>harmless</td><td class="num">944</td>' in html
-    assert queries.figures_of(SafetyModelVersion(manifest=version.manifest, sha256="0" * 64)) is None
-    assert queries.figures_of(SafetyModelVersion(manifest={"file": "../../x.ftz"}, sha256=version.sha256)) is None
+    assert model_versions.figures_of(SafetyModelVersion(manifest=version.manifest, sha256="0" * 64)) is None
+    assert (
+        model_versions.figures_of(SafetyModelVersion(manifest={"file": "../../x.ftz"}, sha256=version.sha256)) is None
+    )
 
 
 def test_models_are_listed_with_their_figures(client_for, viewer, releaser):
@@ -50,15 +52,15 @@ def test_models_are_listed_with_their_figures(client_for, viewer, releaser):
     assert "63.9%" in html
     assert "71.0%" in html
     assert "Trained again" in html
-    assert "Make model 2 current" not in html
-    assert "Make model 2 current" in client_for(releaser).get(reverse("safety_models")).content.decode()
+    assert "Make model 2 live" not in html
+    assert "Make model 2 live" in client_for(releaser).get(reverse("safety_models")).content.decode()
 
 
 def test_a_table_of_figures_may_be_empty(client_for, viewer, monkeypatch):
     """Such as "What blocks", if nothing was blocked."""
-    figures = queries.figures_of(SafetyModelVersion.objects.get(number=1))
+    figures = model_versions.figures_of(SafetyModelVersion.objects.get(number=1))
     tables = figures["tables"] | {"What blocks": []}
-    monkeypatch.setattr(queries, "figures_of", lambda version: figures | {"tables": tables})
+    monkeypatch.setattr(model_versions, "figures_of", lambda version: figures | {"tables": tables})
     assert "What blocks" in client_for(viewer).get(reverse("safety_models")).content.decode()
 
 
@@ -88,7 +90,7 @@ def test_another_model_goes_live_and_back_in_two_clicks(client_for, releaser, ed
     assert AuditEntry.objects.get(action="safety.model_changed").note == "Better"
     assert client.post(address, {"expected": "1"}).status_code == 409
     page = client.get(reverse("safety_models")).content.decode()
-    assert "Make model 1 current again" in page
+    assert "Make model 1 live" in page
     assert "Not evaluated" in page
     back = reverse("safety_model_live", args=[1])
     assert client.post(back, {"expected": "1", "confirm": "1"})["HX-Redirect"]

@@ -5,7 +5,7 @@ import pytest
 from promptops.ledger import parts
 from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.models import AuditEntry, Release
-from promptops.safety.actions.safety import SafetyChange, Term, change_safety, roll_back
+from promptops.safety.actions.filter_settings import SafetyChange, Term, change_safety, roll_back
 from promptops.safety.models import SafetySettings, SafetyTerm
 
 pytestmark = pytest.mark.django_db

@@ -3,11 +3,11 @@
 import pytest
 from django.urls import reverse
 
-from promptops.ledger import audit
+from promptops.ledger import sentences
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import AuditEntry
 from promptops.safety import guards
-from promptops.safety.actions.safety import Term, use_model
+from promptops.safety.actions.filter_settings import Term, use_model
 from promptops.safety.models import SafetySettings, SafetyTerm
 from tests.safety.helpers import change, second_model
 
@@ -48,7 +48,7 @@ def test_a_rollback_to_an_earlier_release_takes_two_clicks(client_for, releaser,
     assert (config.mode, config.when_language, config.thresholds) == ("enforce", "block", {"violence": 0.123456})
     restored = {(term.kind, term.text, term.category) for term in SafetyTerm.objects.all()}
     assert restored == {(term.kind, term.text, term.category) for term in first}
-    assert audit.sentence(AuditEntry.objects.get(action="safety.rolled_back")).endswith(
+    assert sentences.sentence(AuditEntry.objects.get(action="safety.rolled_back")).endswith(
         "rolled the safety filter back (as r1 had it)"
     )
     again = client.post(address, {"expected": "3"})

@@ -19,7 +19,7 @@ from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
 from promptops.live import snapshots as live
 from promptops.runs.enums import SafetyMode
 from promptops.safety import guards
-from promptops.safety.actions.safety import SafetyChange, Term, change_safety, use_model
+from promptops.safety.actions.filter_settings import SafetyChange, Term, change_safety, use_model
 from promptops.safety.enums import WhenUnavailable
 from promptops.safety.models import SafetyModelVersion, SafetySettings, SafetyTerm
 
@@ -95,7 +95,7 @@ def test_a_change_is_one_release_with_an_audit_entry(actor, django_capture_on_co
     assert (spec.mode, spec.blocks_when_down) == ("enforce", False)
     assert spec.policy.thresholds[SafetyCategory.VIOLENCE] == 0.9
     assert spec.policy.thresholds[SafetyCategory.HATE] == OWN[SafetyCategory.HATE]
-    assert spec.guard.check("drink Acme Cola in the sun").reason == 'The text has the deny term "acme cola"'
+    assert spec.guard.check("drink Acme Cola in the sun").reason == 'The text contains the denied term "acme cola"'
 
 
 def test_a_change_leaves_other_parts_unchanged(actor):

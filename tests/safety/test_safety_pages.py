@@ -16,9 +16,9 @@ from promptops.ledger.models import AuditEntry, LiveConfiguration
 from promptops.live import snapshots as live
 from promptops.runs.models import Run, SafetyCheck
 from promptops.safety import guards
-from promptops.safety.actions.safety import SafetyChange, Term, change_safety, use_model
+from promptops.safety.actions.filter_settings import SafetyChange, Term, change_safety, use_model
 from promptops.safety.models import SafetyModelVersion, SafetySettings
-from promptops.safety.queries import safety as queries
+from promptops.safety.queries import filter_state
 from tests.engine.helpers import answer_with, loopback
 from tests.runs.test_previews import frames, message, prepare, streamed
 from tests.web.sockets import page_socket
@@ -134,7 +134,7 @@ async def test_a_blocked_output_never_reaches_the_page(publish, make_user):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"input": "drink acme cola"}, "it has the deny term &quot;acme cola&quot; (other)"),
+        ({"input": "drink acme cola"}, "it contains the denied term &quot;acme cola&quot; (other)"),
         ({"input": "a " * 4097}, "longer than 8,192 bytes"),
         (
             {"input": "ein Fuchs rennt schnell durch frischen Schnee"},
@@ -180,7 +180,7 @@ async def test_a_missing_model(publish, make_user, monkeypatch, tmp_path, unavai
         assert asked == []
     else:
         assert "A fox." in html[-1]
-    alerts = (await database_sync_to_async(queries.state)()).alerts
+    alerts = (await database_sync_to_async(filter_state.state)()).alerts
     assert alerts[0].level == "bad"
     assert "model-1.ftz" in alerts[0].text
 
@@ -390,6 +390,6 @@ def test_a_releaser_reviews_and_releases_the_mode(client_for, releaser, editor):
     assert LiveConfiguration.objects.get(pk=1).revision == 1
     assert "Someone changed the safety filter" in client.get(f"{address}?seen=0").content.decode()
     revision = client_for(editor).get(reverse("revision", args=[1])).content.decode()
-    assert "A text in an unknown language" in revision
-    assert "While the filter is down" in revision
+    assert "If the language is unknown" in revision
+    assert "If the filter is down" in revision
     assert "enforce" in revision

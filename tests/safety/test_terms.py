@@ -7,7 +7,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from promptops.safety import guards
-from promptops.safety.actions.safety import Term
+from promptops.safety.actions.filter_settings import Term
 from promptops.safety.models import SafetyTerm
 from promptops.safety.queries import past
 from tests.safety.helpers import BAD, change, make_run
@@ -90,7 +90,7 @@ def test_a_releaser_adds_and_removes_terms(client_for, releaser, editor, viewer)
     assert "can add and remove terms" in client_for(viewer).get(address).content.decode()
     client = client_for(releaser, htmx=True)
     panel = client.post(address, given).content.decode()
-    assert "They match 1 of the newest 1 run." in panel
+    assert "The new terms match 1 of the newest 1 run." in panel
     assert "deny: Acme Cola (other)" in panel
     assert not SafetyTerm.objects.exists()
     assert client.post(address, given | {"confirm": "1", "note": "Brand"})["HX-Redirect"] == address

@@ -77,7 +77,7 @@ def test_a_model_learns_reviewed_texts_is_evaluated_and_goes_live_by_the_panel(
     assert "Model 2 is trained" in html
     assert "Review model 2" in html
     panel = client.post(reverse("safety_model_live", args=[2]), {"expected": "0"}).content.decode()
-    assert "Make model 2 current" in panel
+    assert "Make model 2 live" in panel
     assert "Recall of violence" in panel
     version = SafetyModelVersion.objects.get(number=2)
     assert (version.user, version.manifest["examples"]) == (releaser, 12)
@@ -91,7 +91,10 @@ def test_a_model_learns_reviewed_texts_is_evaluated_and_goes_live_by_the_panel(
     page = client.get(reverse("safety_models")).content.decode()
     assert "12 reviewed examples" in page
     assert "Review model 2" not in page
-    assert "Measured on 1 of XSTest, 1 of enhanced video prompts, 1 of image prompts, 1 of video prompts." in page
+    assert (
+        "Measured on these texts: 1 of XSTest, 1 of enhanced video prompts, 1 of image prompts, 1 of video prompts."
+        in page
+    )
     assert "72 harmful and 198 harmless held-out texts" in page
 
 

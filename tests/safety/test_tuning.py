@@ -9,7 +9,7 @@ from django.utils import timezone
 from promptops.ledger.models import AuditEntry
 from promptops.runs.models import Run, SafetyCheck
 from promptops.safety import guards
-from promptops.safety.actions.safety import Term
+from promptops.safety.actions.filter_settings import Term
 from promptops.safety.models import SafetyModelVersion, SafetySettings
 from promptops.safety.queries import past
 from tests.safety.helpers import BAD, OWN, change, make_run

@@ -25,13 +25,14 @@ from django.core.management import call_command  # noqa: E402
 from django.db import connection  # noqa: E402
 
 from promptops.engine import PromptOperation  # noqa: E402
-from promptops.ledger import audit  # noqa: E402
+from promptops.ledger import chain as audit_chain  # noqa: E402
 from promptops.ledger.audit import COMMAND_LINE, Actor  # noqa: E402
 from promptops.ledger.models import AuditEntry, LiveConfiguration, Release  # noqa: E402
 from promptops.live import snapshots as live  # noqa: E402
 from promptops.people.models import User  # noqa: E402
+from promptops.prompts.actions.drafts import save_draft  # noqa: E402
 from promptops.prompts.actions.releases import Content, publish  # noqa: E402
-from promptops.prompts.actions.templates import create_template, save_draft  # noqa: E402
+from promptops.prompts.actions.templates import create_template  # noqa: E402
 from promptops.prompts.errors import StaleRelease  # noqa: E402
 from promptops.prompts.models import Draft, Template, Version  # noqa: E402
 
@@ -118,7 +119,7 @@ def _agree() -> int:
         with connection.cursor() as cursor:
             assert cursor.execute("PRAGMA integrity_check").fetchone() == ("ok",)
             assert cursor.execute("PRAGMA foreign_key_check").fetchall() == []
-    assert audit.first_bad_entry() is None
+    assert audit_chain.first_bad_entry() is None
     template = Template.objects.select_related("live_version").get()
     newest = template.live_version
     numbers = list(Version.objects.order_by("number").values_list("number", flat=True))

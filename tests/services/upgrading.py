@@ -12,7 +12,8 @@ from django.core.checks import Tags, run_checks  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 
 from promptops.compare.models import Comparison, Trial  # noqa: E402
-from promptops.ledger import audit  # noqa: E402
+from promptops.ledger import chain as audit_chain  # noqa: E402
+from promptops.ledger import sentences  # noqa: E402
 from promptops.ledger.models import AuditEntry  # noqa: E402
 from promptops.prompts.models import DiscardedDraft, Draft, Template, Version  # noqa: E402
 from promptops.prompts.models.templates import content_sha256  # noqa: E402
@@ -21,14 +22,14 @@ from promptops.runs.models import Run  # noqa: E402
 if __name__ == "__main__":
     call_command("migrate", verbosity=0)
     call_command("makemigrations", check_changes=True, dry_run=True, verbosity=0)
-    verdict = audit.verify()
+    verdict = audit_chain.verify()
     template = Template.objects.get()
     read = {
         "head": str(verdict.head),
         "bad": verdict.bad and str(verdict.bad),
         "warnings": [found.msg for found in run_checks(tags=[Tags.database], databases=["default"])],
         "entries": [[entry.seq, entry.sha256] for entry in AuditEntry.objects.order_by("seq")],
-        "sentence": audit.sentence(AuditEntry.objects.get(seq=1)),
+        "sentence": sentences.sentence(AuditEntry.objects.get(seq=1)),
         "live": template.live_version.number,
         "versions": [[version.number, version.body] for version in Version.objects.order_by("number")],
         "hashes_fit": all(version.sha256 == content_sha256(version.content) for version in Version.objects.all()),

@@ -56,7 +56,7 @@ LINES, BLOCKS, JSONL, CSV, TSV = Format.LINES, Format.BLOCKS, Format.JSONL, Form
 def test_inputs_are_read_with_their_lines(format, text, expected):
     reading = read(text, format)
     assert reading.problems == []
-    assert [(line.number, line.text) for line in reading.found] == expected
+    assert [(line.number, line.text) for line in reading.lines] == expected
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_inputs_are_read_with_their_lines(format, text, expected):
 )
 def test_a_column_can_be_chosen(format, text, column, expected):
     reading = read(text, format, column)
-    assert ([line.text for line in reading.found], reading.problems) == (expected, [])
+    assert ([line.text for line in reading.lines], reading.problems) == (expected, [])
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_reading_a_huge_file_stops_early(format, unit, problems, last):
     assert time.monotonic() - start < 2
     assert len(reading.problems) == problems + 1
     assert last in reading.problems[-1].message
-    assert len(reading.found) <= MAX_FOUND
+    assert len(reading.lines) <= MAX_FOUND
 
 
 def test_reading_a_table_stops_after_many_problems():
@@ -193,7 +193,7 @@ def test_the_size_of_a_set_is_limited(count, size, sentence):
 def test_real_files(name, format, inputs):
     reading = read(decode((DATA / name).read_bytes()), format)
     assert reading.source == "the column “prompt”"
-    checked = check(reading.found)
+    checked = check(reading.lines)
     assert (len(checked.inputs), checked.problems + reading.problems) == (inputs, [])
     assert not any(text.startswith('"') and text.endswith('"') for text in checked.inputs)
 
@@ -207,7 +207,7 @@ def test_any_bytes_give_a_set_or_a_problem(data, format, column):
         reading = read(decode(data), format, column)
     except Unreadable:
         return  # another test checks the sentences
-    checked = check(reading.found)
+    checked = check(reading.lines)
     problems = reading.problems + checked.problems
     assert bool(problems) or checked.inputs
     assert all(str(problem).strip() for problem in problems)
@@ -222,7 +222,7 @@ def test_any_bytes_give_a_set_or_a_problem(data, format, column):
 def test_written_inputs_are_read_again(texts):
     inputs = check(Line(1, text) for text in texts).inputs
     for format in {simplest(inputs), JSONL}:
-        assert [line.text for line in read(write(inputs, format), format).found] == inputs
+        assert [line.text for line in read(write(inputs, format), format).lines] == inputs
 
 
 def test_a_download_is_valid_json():
@@ -233,7 +233,7 @@ def test_a_download_is_valid_json():
 def test_the_starter_set(settings):
     """The starter set has 60 prompts that differ in length, language and difficulty."""
     reading = read(decode((settings.PROMPTS_DIR / "sets" / "starter_set.txt").read_bytes()), LINES)
-    checked = check(reading.found)
+    checked = check(reading.lines)
     assert (len(checked.inputs), checked.repeated, checked.problems) == (60, 0, [])
     words = [len(text.split()) for text in checked.inputs if text.isascii()]
     assert min(words) == 3

@@ -30,7 +30,7 @@ registry.value_labels({"inputs_sha256": "SHA-256 of the inputs"})
 registry.register(
     Action(
         "prompt_set.created",
-        "{actor} made the prompt set {object} (inputs: {after[inputs]})",
+        "{actor} created the prompt set {object} (inputs: {after[inputs]})",
         when="a prompt set was made; the entry has the number of inputs and their SHA-256, not the texts",
         object="promptset",
     ),
@@ -184,7 +184,7 @@ def import_starter_set(folder: Path, *, by: Actor) -> list[str]:
     if PromptSet.objects.exists():
         return []
     try:
-        lines = read(decode((folder / STARTER_SET).read_bytes()), Format.LINES).found
+        lines = read(decode((folder / STARTER_SET).read_bytes()), Format.LINES).lines
         create_set(STARTER_NAME, [line.text for line in lines], by=by, description=STARTER_DESCRIPTION)
     except OSError as error:
         return [f"{STARTER_SET} was not imported: {error.strerror}."]

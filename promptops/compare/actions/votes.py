@@ -48,7 +48,7 @@ def cast(comparison: Comparison, *, input: int, repeat: int, ballot: str, side: 
 
 
 @transaction.atomic
-def take_back(comparison: Comparison, *, by: Actor) -> Vote:
+def undo(comparison: Comparison, *, by: Actor) -> Vote:
     """Delete the person's newest vote in the comparison and return it. Raises Refused if there is none."""
     last = Vote.objects.filter(comparison=comparison, user=_voter(by)).order_by("-pk").first()
     if last is None or not Vote.objects.filter(pk=last.pk).delete()[0]:

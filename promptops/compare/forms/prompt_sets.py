@@ -92,7 +92,7 @@ class PromptSetForm(forms.Form):
                 return
             readings.append(read(text, SUFFIXES.get(_suffix(file.name), format), fields["column"], file=file.name))
             self.source = readings[-1].source
-        self.checked = check(line for reading in readings for line in reading.found)
+        self.checked = check(line for reading in readings for line in reading.lines)
         wrong = [problem for reading in readings for problem in reading.problems]
         # Whether there are too few or too many inputs is known only after every line was read.
         wrong += [problem for problem in self.checked.problems if problem.line or not wrong]

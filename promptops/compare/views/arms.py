@@ -23,7 +23,7 @@ from promptops.prompts.actions.releases import Reason
 from promptops.prompts.checks import failures, run_checks
 from promptops.prompts.content import NOTHING, Content, differences
 from promptops.prompts.live_variables import values_of
-from promptops.providers.actions import providers
+from promptops.providers.actions import chain
 from promptops.providers.models import Provider
 from promptops.texts.numbers import whole_number
 from promptops.web import review
@@ -158,7 +158,7 @@ class PutFirst(ArmChange):
         return self.offer.first.why_not
 
     def apply(self, *, by: Actor, note: str) -> None:
-        providers.reorder(self.order, by=by, expected=self.expected, note=note, because=self.reason)
+        chain.reorder(self.order, by=by, expected=self.expected, note=note, because=self.reason)
 
     def result(self) -> str:
         return f"{self.names[self.order[0]]} is now first in the chain."

@@ -67,12 +67,12 @@ def _number(request: Request, name: str) -> int:
 
 @requires(Permission.EDIT)
 @require_POST
-def take_back(request: Request, pk: int) -> HttpResponse:
+def undo(request: Request, pk: int) -> HttpResponse:
     """Undo the person's newest vote and show its ballot again."""
     comparison = comparison_or_404(pk)
     ballot, announcement = None, ""
     try:
-        ballot = queries.ballot_of(request.user, actions.take_back(comparison, by=actor(request)))
+        ballot = queries.ballot_of(request.user, actions.undo(comparison, by=actor(request)))
         announcement = "Your last vote was undone."
     except Refused as refused:
         messages.warning(request, str(refused))

@@ -34,14 +34,14 @@ _LABEL = re.compile(
     ),
     re.I,
 )
-_GIVEN = "(?:(?:(?:your|the) )?(?:original|initial|user|input)|your) (?:prompt|idea|input)"
+_ORIGINAL = "(?:(?:(?:your|the) )?(?:original|initial|user|input)|your) (?:prompt|idea|input)"
 _ENHANCED = f"{ADJECTIVE} (?:prompt|version)"
 _BEFORE_AFTER = re.compile(
     any_of(
         *(
-            rf"{_MARK}{given}{_MARK} ?:{_MARK}[^\n]{{0,400}}\n+{_HEADING}{_MARK}{enhanced}{_MARK} ?:{_MARK}\s*"
-            for given, enhanced in (
-                (_GIVEN, f"(?:{_ENHANCED}|{ADJECTIVE})"),
+            rf"{_MARK}{original}{_MARK} ?:{_MARK}[^\n]{{0,400}}\n+{_HEADING}{_MARK}{enhanced}{_MARK} ?:{_MARK}\s*"
+            for original, enhanced in (
+                (_ORIGINAL, f"(?:{_ENHANCED}|{ADJECTIVE})"),
                 ("(?:original|input|user)", _ENHANCED),
                 (r"(?<=\*\*)original", rf"(?<=\*\*){ADJECTIVE}"),
             )

@@ -152,7 +152,7 @@ class SafetyGuard:
                 words=tuple(term.split()),
                 allowed=allowed,
                 normalized=normalized,
-                reason=f'The text has the deny term "{term}"',
+                reason=f'The text contains the denied term "{term}"',
             )
         left = [word for word in rest if word]
         if allowed and not left:

@@ -15,8 +15,8 @@ from promptops.engine.operations import OPERATIONS
 from promptops.history.queries import audit as audit_queries
 from promptops.history.queries.audit import EntryPage, Value
 from promptops.ledger import parts, registry
-from promptops.ledger.audit import sentence_html
 from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
+from promptops.ledger.sentences import sentence_html
 from promptops.prompts.content import SETTINGS
 from promptops.prompts.models import Template, Version
 from promptops.runs.models import Run

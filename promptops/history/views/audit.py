@@ -15,10 +15,11 @@ from django.views.decorators.http import require_POST
 
 from promptops.history.forms import AuditFilterForm
 from promptops.history.queries import audit as queries
-from promptops.ledger import audit
+from promptops.ledger import chain as audit_chain
 from promptops.ledger.actions.exports import record_export
-from promptops.ledger.audit import Link, sentence_html
+from promptops.ledger.chain import Link
 from promptops.ledger.models import AuditEntry
+from promptops.ledger.sentences import sentence_html
 from promptops.people.enums import Permission
 from promptops.platform.pages import REACH, page, searched
 from promptops.texts.numbers import whole_number
@@ -75,7 +76,7 @@ def verify(request: Request) -> HttpResponse:
         pin = Link.read(typed_pin) if typed_pin else None
     except ValidationError as error:
         return render(request, "history/audit/verify.html", context | {"refused": " ".join(error.messages)}, status=422)
-    verdict = audit.verify(_checked(request, pin), pin=pin, seconds=STEP_SECONDS)
+    verdict = audit_chain.verify(_checked(request, pin), pin=pin, seconds=STEP_SECONDS)
     context |= {"verdict": verdict, "pinned": pin}
     if verdict.done:
         context["unprotected"] = queries.unprotected()
@@ -103,7 +104,7 @@ def export(request: Request) -> HttpResponseBase:
     if format is None or not form.is_valid():
         messages.error(request, "Nothing was exported, because a filter is invalid. Correct or remove the filter.")
         return redirect(f"{reverse('audit')}?{form.query}")
-    filters = {name: form.data[name].strip() for name in form.given}
+    filters = {name: form.data[name].strip() for name in form.chosen}
     last = record_export(
         "audit.exported", by=actor(request), object_name="the audit", after={"format": format.name, **filters}
     )

@@ -10,7 +10,7 @@ from promptops.ledger import parts
 from promptops.ledger.models import Release
 from promptops.people.enums import Permission
 from promptops.platform.pages import page
-from promptops.safety.queries import safety
+from promptops.safety.queries import filter_state
 from promptops.texts.numbers import whole_number
 from promptops.web.access import requires
 from promptops.web.lists import clean_query, news
@@ -26,12 +26,12 @@ def index(request: Request) -> HttpResponse:
     if (address := clean_query(request)) is not None:
         return redirect(address)
     form = TimelineForm(request.GET)
-    at = form.given.get("at")
+    at = form.chosen.get("at")
     if at and form.address["at"] != request.GET["at"]:
         query = request.GET.copy()
         query["at"] = form.address["at"]
         return redirect(f"{request.path}?{query.urlencode()}")
-    template = form.given.get("template")
+    template = form.chosen.get("template")
     releases = queries.listed(template)
     if "news" in request.GET:
         return news(request, releases, "history/timeline/_news.html", shown=queries.release_rows, form=form)
@@ -59,7 +59,7 @@ def revision(request: Request, revision: int) -> HttpResponse:
         shown = queries.revision_page(revision)
     except Release.DoesNotExist:
         raise Http404 from None
-    config = safety.set_now() if parts.can_roll_back(shown.release.action) else None
+    config = filter_state.set_now() if parts.can_roll_back(shown.release.action) else None
     return render(
         request, "history/timeline/revision.html", {"shown": shown, "release": shown.release, "safety_config": config}
     )

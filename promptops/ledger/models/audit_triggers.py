@@ -101,8 +101,8 @@ def missing(connection: BaseDatabaseWrapper, *, always: bool = True) -> list[str
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
             cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
-            found = dict(cursor.fetchall())
-            return [name for name, trigger in SQLITE.items() if found.get(name) != trigger]
+            present = dict(cursor.fetchall())
+            return [name for name, trigger in SQLITE.items() if present.get(name) != trigger]
         cursor.execute(
             "SELECT t.tgname, pg_get_triggerdef(t.oid, true), p.proname, p.prosrc"
             " FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid"

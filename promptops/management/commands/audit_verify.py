@@ -7,7 +7,7 @@ from django.core.checks import Tags, run_checks
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from promptops.ledger.audit import Link, verify
+from promptops.ledger.chain import Link, verify
 
 
 class Command(BaseCommand):

@@ -9,7 +9,7 @@ from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 
 from promptops.ledger.actions.backups import record_restore
-from promptops.ledger.audit import Link, verify
+from promptops.ledger.chain import Link, verify
 from promptops.management.commands._secret_key import wrong_key_sentence
 from promptops.management.commands._start import start_lock
 from promptops.management.commands.backup import newest_migration

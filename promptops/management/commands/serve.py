@@ -23,7 +23,7 @@ from promptops.management.commands._secret_key import wrong_key_sentence
 from promptops.management.commands._start import refuse_newer_database, start_lock
 from promptops.people import actions as accounts
 from promptops.prompts.actions import prompts
-from promptops.providers.actions import providers
+from promptops.providers.actions import chain
 from promptops.providers.models import Provider
 from promptops.site.actions import secret_key_fits
 
@@ -53,8 +53,8 @@ class Command(BaseCommand):
             raise CommandError(wrong_key_sentence())
         # A database that has never been live gets the embedded model, so that the first preview needs no key.
         if not LiveConfiguration.objects.filter(revision__gt=0).exists() and not Provider.objects.exists():
-            providers.create_provider(
-                providers.ProviderFields(name="local", kind=LOCAL),
+            chain.create_provider(
+                chain.ProviderFields(name="local", kind=LOCAL),
                 by=SYSTEM,
                 note="The embedded model, so that previews work without a key",
             )

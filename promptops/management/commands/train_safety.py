@@ -8,9 +8,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from promptops.engine.safety.training import RUBRIC, TARGET, NotPromoted, train
 from promptops.ledger.audit import COMMAND_LINE
 from promptops.ledger.errors import Refused
-from promptops.safety.actions import safety
+from promptops.safety.actions import filter_settings
 from promptops.safety.actions import training as safety_training
-from promptops.safety.queries import safety as queries
+from promptops.safety.queries import filter_state
 
 
 class Command(BaseCommand):
@@ -45,9 +45,9 @@ class Command(BaseCommand):
         return None
 
     def _make_live(self, outcome: safety_training.Outcome) -> None:
-        version, config = outcome.version, queries.set_now()
+        version, config = outcome.version, filter_state.set_now()
         if config.model_id != version.pk:
-            config = safety.use_model(version, by=COMMAND_LINE, expected=config.changed_revision)
+            config = filter_settings.use_model(version, by=COMMAND_LINE, expected=config.changed_revision)
         if outcome.new:
             held = version.manifest["held_out"]
             self.stdout.write(
@@ -56,8 +56,8 @@ class Command(BaseCommand):
             )
             return
         if config.thresholds != outcome.thresholds:
-            change = safety.SafetyChange(thresholds=outcome.thresholds)
-            config = safety.change_safety(change, by=COMMAND_LINE, expected=config.changed_revision)
+            change = filter_settings.SafetyChange(thresholds=outcome.thresholds)
+            config = filter_settings.change_safety(change, by=COMMAND_LINE, expected=config.changed_revision)
         self.stdout.write(
             f"The model comes out the same as model {version.number}; only its thresholds differ. "
             f"They are live as r{config.changed_revision}."
@@ -82,5 +82,5 @@ class Command(BaseCommand):
                     f"{name}: AUROC {metrics.auroc:.3f}, recall {metrics.recall:.1%} of {metrics.harmful}, "
                     f"over-block {metrics.over_block:.1%} of {metrics.harmless} held-out texts"
                 )
-        what = "is now current" if trained.changed else "is current already and would come out the same"
+        what = "is now live" if trained.changed else "is already live and would come out the same"
         self.stdout.write(f"Version {trained.version} {what} ({trained.manifest.name} in {trained.manifest.parent})")

@@ -104,7 +104,7 @@ def active(request: Request, pk: int) -> HttpResponse:
     if wanted:
         affected = f"They can sign in again, as {Role(person.role).label.lower()}."
     else:
-        affected = "They are signed out at once and cannot sign in. What they wrote stays, with their name."
+        affected = "This person is signed out at once and can't sign in again. Their texts stay, with their name."
     content: dict[str, Any] = {
         "title": f"{'Reactivate' if wanted else 'Deactivate'} {person.name}",
         "confirm": f"{'Reactivate' if wanted else 'Deactivate'} {person.name}",

@@ -16,8 +16,9 @@ from promptops.ledger.errors import Refused
 from promptops.ledger.models import LiveConfiguration
 from promptops.ledger.registry import Action
 from promptops.people.models import User
+from promptops.prompts.actions.drafts import save_draft
 from promptops.prompts.actions.releases import publish
-from promptops.prompts.actions.templates import create_template, save_draft
+from promptops.prompts.actions.templates import create_template
 from promptops.prompts.content import Content
 from promptops.prompts.models import Draft, Template
 

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_POST
 from promptops.ledger.errors import Stale
 from promptops.people.enums import Permission
 from promptops.prompts import queries
-from promptops.prompts.actions import templates as actions
+from promptops.prompts.actions import drafts as draft_actions
 from promptops.prompts.errors import StaleDraft
 from promptops.prompts.forms import ContentForm
 from promptops.prompts.models import DiscardedDraft
@@ -58,7 +58,7 @@ def discard(request: Request, name: str) -> HttpResponse:
     template = template_or_404(name)
     if refusal := save_posted(request, template):
         return refusal
-    discarded = actions.discard_draft(template, user=request.user)
+    discarded = draft_actions.discard_draft(template, user=request.user)
     url = reverse("template", args=[name])
     return reviews.done(request, url, "Draft discarded.", undo=undo_address(discarded, template))
 
@@ -80,7 +80,7 @@ def restore_draft(request: Request, name: str, discarded_id: int) -> HttpRespons
         return refusal
     url = reverse("template", args=[name])
     try:
-        replaced = actions.restore_draft(template, discarded_id, user=request.user)
+        replaced = draft_actions.restore_draft(template, discarded_id, user=request.user)
     except Stale as stale:
         return reviews.done(request, url, str(stale))
     if replaced:
@@ -98,7 +98,7 @@ def set_aside(request: Request, name: str) -> HttpResponse:
     if not form.is_valid():
         return invalid_form(form)
     try:
-        discarded = actions.set_aside(template, form.content, user=request.user, base=form.cleaned_data["base"])
+        discarded = draft_actions.set_aside(template, form.content, user=request.user, base=form.cleaned_data["base"])
     except ValidationError as error:
         return plain_refusal(" ".join(error.messages))
     url, message = reverse("template", args=[name]), "The editor shows the text of your other window."

@@ -92,7 +92,7 @@ def samples(request: Request, name: str) -> HttpResponse:
                 message = f"Pinned. Smoke runs of {template.operation} now use this input."
         except (Refused, ValidationError) as error:
             return plain_refusal(reviews.sentence(error))
-    context = {"template": template, "samples": queries.samples.of(template.operation), "said": message}
+    context = {"template": template, "samples": queries.samples.of(template.operation), "message": message}
     return render(request, "runs/_samples.html", context)
 
 

@@ -7,7 +7,7 @@ from django.views.decorators.http import require_POST
 
 from promptops.people.enums import Permission
 from promptops.prompts import queries
-from promptops.prompts.actions import templates as actions
+from promptops.prompts.actions import drafts as draft_actions
 from promptops.prompts.changes import RollBackVersion, setting_changes, settings_of
 from promptops.prompts.content import Content
 from promptops.prompts.views.lookup import template_or_404, version_or_404
@@ -101,7 +101,9 @@ def edit_from(request: Request, name: str, number: int) -> HttpResponse:
             danger=True,
             without_note=True,
         )
-    discarded = actions.discard_draft(template, user=request.user)
-    actions.save_draft(template, Content(**source.content), user=request.user, base=current.pk if current else None)
+    discarded = draft_actions.discard_draft(template, user=request.user)
+    draft_actions.save_draft(
+        template, Content(**source.content), user=request.user, base=current.pk if current else None
+    )
     message = f"The editor has the text of v{number}. Change it or publish it."
     return reviews.done(request, reverse("template", args=[name]), message, undo=undo_address(discarded, template))

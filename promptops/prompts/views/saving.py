@@ -8,7 +8,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 
-from promptops.prompts.actions.templates import save_draft
+from promptops.prompts.actions.drafts import save_draft
 from promptops.prompts.errors import StaleDraft
 from promptops.prompts.forms import ContentForm
 from promptops.prompts.models import DiscardedDraft, Draft, Template

@@ -153,7 +153,9 @@ class RemoveVariable(ReviewedChange):
 
     @property
     def affected(self) -> str:
-        return "No live text uses this variable. Drafts and older versions that use it can no longer be published."
+        return (
+            "No live text uses this variable. After the removal, drafts and older versions with it can't be published."
+        )
 
     def texts(self) -> tuple[str | None, str | None]:
         return self.variable.value, ""

@@ -74,7 +74,7 @@ def listed(filters: RunFilters) -> QuerySet[Run]:
     return runs
 
 
-def found(pk: int) -> Run:
+def find_run(pk: int) -> Run:
     """Return one run with its attempts and verdicts. Raises Run.DoesNotExist."""
     attempts = Prefetch("attempts", Attempt.objects.order_by("position"))
     checks = Prefetch(

@@ -74,7 +74,7 @@ def review(check: SafetyCheck, answer: str, *, by: Actor, category: str = "") ->
     if answer not in set(SafetyReview):
         raise ValidationError("Choose whether the verdict is right or wrong.")
     if check.review:
-        raise Refused("Somebody has already reviewed this verdict.")
+        raise Refused("Someone has already reviewed this verdict.")
     if getattr(check.run, f"{check.side}_masked") and not _has_unmasked(check.run, by):
         raise Refused("Show the text before you review its verdict.")
     blocked = check.decision == VerdictDecision.BLOCK
@@ -97,7 +97,7 @@ def review(check: SafetyCheck, answer: str, *, by: Actor, category: str = "") ->
 
 
 @transaction.atomic
-def take_back(check: SafetyCheck, *, by: Actor) -> None:
+def undo(check: SafetyCheck, *, by: Actor) -> None:
     """Undo a review and delete its example. Raises Refused if the verdict is not reviewed."""
     check = _locked(pk=check.pk)
     if not check.review:

@@ -2,7 +2,7 @@
 
 fastText holds Python's lock while it trains, so a process of its own does it, outside of any transaction. Pages start
 a training with `start()`. Its row shows its steps and its end; setting the row to canceled ends it. The training
-itself is the engine's (`engine/safety/training.py`), and a release of the model belongs to actions/safety.py.
+itself is the engine's (`engine/safety/training.py`), and a release of the model belongs to actions/filter_settings.py.
 """
 
 import hashlib

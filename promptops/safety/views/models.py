@@ -15,14 +15,14 @@ from promptops.engine.safety.fitting import Step
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused
 from promptops.people.enums import Permission
-from promptops.safety import changes as safety_releases
+from promptops.safety import changes as safety_changes
 from promptops.safety import guards
-from promptops.safety.actions import safety as actions
+from promptops.safety.actions import filter_settings as actions
 from promptops.safety.actions import training as safety_training
 from promptops.safety.changes import FilterChange
 from promptops.safety.enums import TrainingState
 from promptops.safety.models import SafetyModelVersion, SafetySettings, SafetyTraining
-from promptops.safety.queries import safety as queries
+from promptops.safety.queries import filter_state, model_versions, review_queue
 from promptops.texts.numbers import whole_number
 from promptops.web import review
 from promptops.web.access import actor, refused, requires
@@ -59,11 +59,11 @@ class UseModel(FilterChange):
 
     @property
     def title(self) -> str:
-        return f"Make model {self.version.number} current"
+        return f"Make model {self.version.number} live"
 
     @property
     def confirm(self) -> str:
-        return f"Make model {self.version.number} current"
+        return f"Make model {self.version.number} live"
 
     @property
     def page(self) -> str:
@@ -81,8 +81,8 @@ class UseModel(FilterChange):
         return {"action": action, "values": [("expected", self.expected)]}
 
     def preview(self) -> dict[str, Any]:
-        policy = guards.policy_of(self.config, queries.terms(), self.version)
-        return {"warning": safety_releases.self_test(self.version, policy)}
+        policy = guards.policy_of(self.config, filter_state.terms(), self.version)
+        return {"warning": safety_changes.self_test(self.version, policy)}
 
     def refusal(self) -> str:
         return f"Model {self.version.number} is already live." if self.is_live else ""
@@ -96,13 +96,13 @@ class UseModel(FilterChange):
         return f"r{self.revision} is live, with model {self.version.number}."
 
     def undo(self) -> str:
-        return f"To undo, make model {self.config.model.number} current."
+        return f"To undo, make model {self.config.model.number} live again."
 
 
 @requires(Permission.READ)
 def index(request: Request) -> HttpResponse:
     """Show all models with their figures, and the live model's figures on the evaluation sets."""
-    config = queries.set_now()
+    config = filter_state.set_now()
     rows = [
         {
             "version": version,
@@ -110,9 +110,9 @@ def index(request: Request) -> HttpResponse:
             "figures": _figures(version),
             "measured_on": _measured_on(version.manifest.get("held_out") or {}),
         }
-        for version in queries.versions()
+        for version in model_versions.versions()
     ]
-    evaluation = queries.figures_of(config.model)
+    evaluation = model_versions.figures_of(config.model)
     context = _training_card(config) | {
         "rows": rows,
         "names": [name for name, _, _ in FIGURES],
@@ -152,7 +152,7 @@ def _training(request: Request, act: Callable[[], object] = lambda: None) -> Htt
         error = str(refusal)
     if not request.htmx:
         return redirect("safety_models")
-    config = queries.set_now()
+    config = filter_state.set_now()
     return render(
         request, "safety/_training.html", _training_card(config) | {"error": error}, status=409 if error else 200
     )
@@ -160,7 +160,7 @@ def _training(request: Request, act: Callable[[], object] = lambda: None) -> Htt
 
 def _training_card(config: SafetySettings) -> dict[str, Any]:
     """Return the context of the last training's card: its steps, its outcome and the next action."""
-    last = queries.training()
+    last = model_versions.newest_training()
     running = last is not None and last.state == TrainingState.RUNNING
     steps = list(STEPS)
     at = steps.index(Step(last.step)) if last and running and last.step in steps else 0
@@ -173,7 +173,7 @@ def _training_card(config: SafetySettings) -> dict[str, Any]:
             (name, "done" if place < at else "now" if place == at else "") for place, name in enumerate(STEPS.values())
         ],
         "done": at,
-        "examples": queries.example_count(),
+        "examples": review_queue.example_count(),
         "thresholds": urlencode(last.thresholds) if last and same and same.pk == config.model_id else "",
     }
 
@@ -182,8 +182,8 @@ def _training_card(config: SafetySettings) -> dict[str, Any]:
 @require_POST
 def make_live(request: Request, number: int) -> HttpResponse:
     """Review and release the filter with another model, a newer or an older one."""
-    config = queries.set_now()
-    version = next((one for one in queries.versions() if one.number == number), None)
+    config = filter_state.set_now()
+    version = next((one for one in model_versions.versions() if one.number == number), None)
     if version is None:
         raise Http404
     return review.run(request, UseModel(config, version, request.POST.get("expected", "")))

@@ -20,7 +20,7 @@ from promptops.runs.models import Run, SafetyCheck
 from promptops.runs.queries import runs as run_queries
 from promptops.runs.queries import verdicts
 from promptops.safety.actions import reviews as safety_reviews
-from promptops.safety.queries import safety as queries
+from promptops.safety.queries import review_queue
 from promptops.texts.numbers import whole_number
 from promptops.web import review
 from promptops.web.access import actor, requires
@@ -37,7 +37,7 @@ def index(request: Request) -> HttpResponse:
 @require_POST
 def decide(request: Request, pk: int) -> HttpResponse:
     """Unmask the text (which is audited), mark the verdict right or wrong, or undo that; then show the next one."""
-    check = queries.find_check(pk)
+    check = review_queue.find_check(pk)
     if check is None:
         raise Http404
     answer = request.POST.get("say", "")
@@ -46,13 +46,13 @@ def decide(request: Request, pk: int) -> HttpResponse:
             masking.reveal(check.run, by=actor(request))
             return _page(request, check=check, revealed=True)
         if answer == "back":
-            safety_reviews.take_back(check, by=actor(request))
-            return _page(request, check=queries.find_check(pk))
+            safety_reviews.undo(check, by=actor(request))
+            return _page(request, check=review_queue.find_check(pk))
         safety_reviews.review(check, answer, by=actor(request), category=request.POST.get("category", ""))
     except (Refused, ValidationError) as error:
         sentence = " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
         return _page(request, before=pk if check.review else pk + 1, error=sentence)
-    return _page(request, before=pk, done=queries.find_check(pk))
+    return _page(request, before=pk, done=review_queue.find_check(pk))
 
 
 @requires(Permission.EDIT)
@@ -60,7 +60,7 @@ def decide(request: Request, pk: int) -> HttpResponse:
 def report(request: Request, pk: int) -> HttpResponse:
     """Put a verdict of a run into the queue."""
     try:
-        run = run_queries.found(pk)
+        run = run_queries.find_run(pk)
     except Run.DoesNotExist:
         raise Http404 from None
     side = SafetySide.OUTPUT if request.POST.get("side") == SafetySide.OUTPUT else SafetySide.INPUT
@@ -84,7 +84,7 @@ def _page(
 ) -> HttpResponse:
     requested = request.GET.get("queue") or request.POST.get("queue") or ""
     queue = requested if requested in set(SafetyQueue) else ""
-    check = check or queries.next_in_queue(queue, before)
+    check = check or review_queue.next_in_queue(queue, before)
     thresholds = verdicts.thresholds_at(check.run.revision) if check else {}
     masked = check is not None and getattr(check.run, f"{check.side}_masked")
     context: dict[str, Any] = {
@@ -92,7 +92,7 @@ def _page(
         "thresholds": thresholds,
         "scores": verdicts.score_rows(check.scores, thresholds, check.category) if check else [],
         "queue": queue,
-        "counts": [("", "All", (counts := queries.queue_counts())[""])]
+        "counts": [("", "All", (counts := review_queue.queue_counts())[""])]
         + [(kind.value, kind.label, counts[kind.value]) for kind in SafetyQueue],
         "waiting": counts[queue],
         "skipped": before is not None,
@@ -104,7 +104,7 @@ def _page(
         "done": done,
         "done_right": done is not None and done.review == SafetyReview.RIGHT,
         "error": error,
-        "examples": queries.example_count(),
+        "examples": review_queue.example_count(),
     }
     if not request.htmx:
         return render(request, "safety/queue.html", context, status=409 if error else 200)

@@ -12,16 +12,15 @@ from django.views.decorators.http import require_POST
 from promptops.engine.safety.guard import SafetyGuard
 from promptops.ledger.audit import Actor
 from promptops.people.enums import Permission
-from promptops.safety import changes as safety_releases
+from promptops.safety import changes as safety_changes
 from promptops.safety import guards
-from promptops.safety.actions import safety as actions
-from promptops.safety.actions.safety import Term
+from promptops.safety.actions import filter_settings as actions
+from promptops.safety.actions.filter_settings import Term
 from promptops.safety.changes import FilterChange
 from promptops.safety.enums import SafetyTermKind
 from promptops.safety.forms import TermsForm
 from promptops.safety.models import SafetySettings, SafetyTerm
-from promptops.safety.queries import past
-from promptops.safety.queries import safety as queries
+from promptops.safety.queries import filter_state, past
 from promptops.safety.queries.hits import Hits, hits
 from promptops.texts.numbers import whole_number
 from promptops.web import review
@@ -61,12 +60,12 @@ class RemoveTerm(FilterChange):
 
     def preview(self) -> dict[str, Any]:
         matches = _hits(self.config, self.before, self.after, [self.text])
-        warning = safety_releases.self_test(self.config.model, guards.policy_of(self.config, self.after))
+        warning = safety_changes.self_test(self.config.model, guards.policy_of(self.config, self.after))
         return {"affected": f"It matches {_of(matches)}. {review.AFFECTED}", "warning": warning}
 
     def refusal(self) -> str:
         is_gone = len(self.after) == len(self.before)
-        return "Somebody has removed this term already. Reload the page." if is_gone else ""
+        return "Someone has already removed this term. Reload the page." if is_gone else ""
 
     def apply(self, *, by: Actor, note: str) -> None:
         self.revision = _released(self.after, self.expected, by=by, note=note)
@@ -85,7 +84,7 @@ class AddTerms(FilterChange):
     added: list[str]
     expected: str
     title = "Add terms"
-    confirm = "Release"
+    confirm = "Release the terms"
     form_id = "term-form"
 
     @property
@@ -98,8 +97,8 @@ class AddTerms(FilterChange):
     def preview(self) -> dict[str, Any]:
         matches = _hits(self.config, self.before, self.after, self.added)
         return {
-            "affected": f"They match {_of(matches)}. {review.AFFECTED}",
-            "warning": safety_releases.self_test(self.config.model, guards.policy_of(self.config, self.after)),
+            "affected": f"The new terms match {_of(matches)}. {review.AFFECTED}",
+            "warning": safety_changes.self_test(self.config.model, guards.policy_of(self.config, self.after)),
             "template": "_review_warning.html",
         }
 
@@ -113,12 +112,12 @@ class AddTerms(FilterChange):
 @requires(Permission.READ)
 def index(request: Request) -> HttpResponse:
     """Show the terms; a POST reviews and releases new ones."""
-    config = queries.set_now()
+    config = filter_state.set_now()
     if "seen" in request.GET:
         return changed(request, "the safety filter", config.changed_revision)
     if request.method == "POST":
         return _add(request, config)
-    terms = queries.terms()
+    terms = filter_state.terms()
     context = {
         "config": config,
         "form": TermsForm(initial={"kind": SafetyTermKind.DENY}),
@@ -136,14 +135,14 @@ def preview(request: Request) -> HttpResponse:
     if not request.POST.get("terms", "").strip():
         return render(request, "safety/_hits.html", {"blank": True})
     if not form.is_valid():
-        return render(request, "safety/_hits.html", {"error": safety_releases.errors(form)})
-    present = queries.terms()
+        return render(request, "safety/_hits.html", {"error": safety_changes.errors(form)})
+    present = filter_state.terms()
     try:
         new = _cleaned(present, form.new)
     except ValidationError as error:
         return render(request, "safety/_hits.html", {"error": " ".join(error.messages)})
     budget = past.LONG_BUDGET_SECONDS if "score" in request.POST else past.BUDGET_SECONDS
-    matches = _hits(queries.set_now(), present, new, [term.text for term in form.new], budget)
+    matches = _hits(filter_state.set_now(), present, new, [term.text for term in form.new], budget)
     return render(request, "safety/_hits.html", {"hits": matches})
 
 
@@ -152,20 +151,20 @@ def preview(request: Request) -> HttpResponse:
 def remove(request: Request) -> HttpResponse:
     """Review and release the removal of one term."""
     fields = (request.POST.get(name, "") for name in ("kind", "text", "expected"))
-    return review.run(request, RemoveTerm(queries.set_now(), queries.terms(), *fields))
+    return review.run(request, RemoveTerm(filter_state.set_now(), filter_state.terms(), *fields))
 
 
 def _add(request: Request, config: SafetySettings) -> HttpResponse:
     if not request.user.may(Permission.RELEASE):
         raise refused(request, Permission.RELEASE)
-    form, present = TermsForm(request.POST), queries.terms()
-    panel = {"title": AddTerms.title, "confirm": "Release", "form_id": AddTerms.form_id}
+    form, present = TermsForm(request.POST), filter_state.terms()
+    panel = {"title": AddTerms.title, "confirm": AddTerms.confirm, "form_id": AddTerms.form_id}
     if not form.is_valid():
-        return safety_releases.refused(request, safety_releases.errors(form), panel)
+        return safety_changes.refused(request, safety_changes.errors(form), panel)
     try:
         new = _cleaned(present, form.new)
     except ValidationError as error:
-        return safety_releases.refused(request, " ".join(error.messages), panel)
+        return safety_changes.refused(request, " ".join(error.messages), panel)
     texts = [term.text for term in form.new]
     return review.run(request, AddTerms(config, present, new, texts, request.POST.get("expected", "")))
 
@@ -201,7 +200,7 @@ def _hits(
 
 def _of(matches: Hits) -> str:
     so_far = f" read so far ({matches.waiting:,} are still to be read)" if matches.waiting else ""
-    return f"{matches.count:,} of the newest {safety_releases.runs(matches.runs - matches.waiting)}{so_far}"
+    return f"{matches.count:,} of the newest {safety_changes.runs(matches.runs - matches.waiting)}{so_far}"
 
 
 def _one_a_line(terms: list[SafetyTerm]) -> str:

@@ -18,14 +18,13 @@ from promptops.runs.enums import SafetyMode, SafetySide
 from promptops.runs.models import Run
 from promptops.runs.queries import runs as run_queries
 from promptops.runs.queries import verdicts
-from promptops.safety import changes as safety_releases
+from promptops.safety import changes as safety_changes
 from promptops.safety import guards
-from promptops.safety.actions import safety as actions
+from promptops.safety.actions import filter_settings as actions
 from promptops.safety.changes import FilterChange
 from promptops.safety.forms import ThresholdsForm
 from promptops.safety.models import SafetySettings
-from promptops.safety.queries import past
-from promptops.safety.queries import safety as queries
+from promptops.safety.queries import filter_state, past
 from promptops.safety.queries.quality import quality
 from promptops.safety.queries.replay import replay
 from promptops.texts.numbers import whole_number
@@ -51,7 +50,7 @@ class ChangeThresholds(FilterChange):
     config: SafetySettings
     form: ThresholdsForm
     title = "Change the thresholds"
-    confirm = "Release"
+    confirm = "Release the thresholds"
     form_id = "thresholds"
 
     @property
@@ -71,16 +70,16 @@ class ChangeThresholds(FilterChange):
         result = replay(config, form.now, form.proposed, past.LONG_BUDGET_SECONDS)
         unknown = f" ({result.past.waiting:,} of their texts are still to be scored)" if result.past.waiting else ""
         affected = (
-            f"Of the newest {safety_releases.runs(result.past.runs)}, these thresholds would have blocked "
+            f"Of the newest {safety_changes.runs(result.past.runs)}, these thresholds would have blocked "
             f"{result.then:,}; the present ones, {result.now:,}{unknown}. {review.AFFECTED}"
         )
-        policy = guards.policy_of(config, queries.terms())
+        policy = guards.policy_of(config, filter_state.terms())
         policy = SafetyPolicy(
             {SafetyCategory(name): value for name, value in form.proposed.items()},
             policy.allow_terms,
             policy.deny_terms,
         )
-        warning = safety_releases.self_test(config.model, policy)
+        warning = safety_changes.self_test(config.model, policy)
         return {"affected": affected, "warning": warning, "template": "_review_warning.html"}
 
     def refusal(self) -> str:
@@ -113,7 +112,7 @@ def try_text(request: Request) -> HttpResponse:
 @requires(Permission.READ)
 def thresholds(request: Request) -> HttpResponse:
     """Show the thresholds and the effect of those in the address on past runs; a POST reviews and releases them."""
-    config = queries.set_now()
+    config = filter_state.set_now()
     if "seen" in request.GET:
         return changed(request, "the safety filter", config.changed_revision)
     if request.method == "POST":
@@ -144,8 +143,12 @@ def _release_thresholds(request: Request, config: SafetySettings) -> HttpRespons
         raise refused(request, Permission.RELEASE)
     form = ThresholdsForm(config, request.POST)
     if not form.is_valid():
-        panel = {"title": ChangeThresholds.title, "confirm": "Release", "form_id": ChangeThresholds.form_id}
-        return safety_releases.refused(request, safety_releases.errors(form), panel)
+        panel = {
+            "title": ChangeThresholds.title,
+            "confirm": ChangeThresholds.confirm,
+            "form_id": ChangeThresholds.form_id,
+        }
+        return safety_changes.refused(request, safety_changes.errors(form), panel)
     return review.run(request, ChangeThresholds(config, form))
 
 
@@ -186,7 +189,7 @@ def _of_run(request: Request) -> dict[str, Any]:
     if "run" not in request.GET:
         return {}
     try:
-        run = run_queries.found(whole_number(request.GET["run"]) or 0)
+        run = run_queries.find_run(whole_number(request.GET["run"]) or 0)
     except Run.DoesNotExist:
         raise Http404 from None
     side = SafetySide.OUTPUT if request.GET.get("side") == SafetySide.OUTPUT else SafetySide.INPUT

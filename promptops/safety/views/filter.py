@@ -12,15 +12,15 @@ from promptops.history.queries import timeline
 from promptops.ledger.audit import Actor
 from promptops.people.enums import Permission
 from promptops.runs.enums import SafetyMode
-from promptops.safety import changes as safety_releases
+from promptops.safety import changes as safety_changes
 from promptops.safety import guards
-from promptops.safety.actions import safety as actions
+from promptops.safety.actions import filter_settings as actions
 from promptops.safety.changes import FilterChange
 from promptops.safety.earlier import filter_at, shown_at
 from promptops.safety.enums import SafetyTermKind, WhenUnavailable
 from promptops.safety.forms import ModeForm
 from promptops.safety.models import SafetyModelVersion, SafetySettings
-from promptops.safety.queries import safety as queries
+from promptops.safety.queries import filter_state
 from promptops.safety.queries.forecast import forecast
 from promptops.texts.numbers import whole_number
 from promptops.web import review
@@ -160,17 +160,17 @@ class RollBackFilter(FilterChange):
 @requires(Permission.READ)
 def index(request: Request) -> HttpResponse:
     """Show the page; a POST reviews and releases the mode and the choices for texts that can't be judged."""
-    config = queries.set_now()
+    config = filter_state.set_now()
     if "seen" in request.GET:
         return changed(request, "the safety filter", config.changed_revision)
     if request.method != "POST":
         part = "safety/_state.html" if request.htmx and request.htmx.target == "safety-state" else "safety/index.html"
         context = {
-            "safety": queries.state(),
+            "safety": filter_state.state(),
             "config": config,
             "form": ModeForm(config),
             "seen": config.changed_revision,
-            "history": timeline.release_rows(queries.newest_releases()) if part == "safety/index.html" else [],
+            "history": timeline.release_rows(filter_state.newest_releases()) if part == "safety/index.html" else [],
         }
         return render(request, part, context)
     if not request.user.may(Permission.RELEASE):
@@ -183,7 +183,7 @@ def _change(request: Request, config: SafetySettings) -> HttpResponse:
     form = ModeForm(config, request.POST)
     if not form.is_valid():
         panel = {"title": ChangeMode.title, "confirm": "Release", "form_id": ChangeMode.form_id}
-        return safety_releases.refused(request, safety_releases.errors(form), panel)
+        return safety_changes.refused(request, safety_changes.errors(form), panel)
     return review.run(request, ChangeMode(config, form, is_in_panel="in_panel" in request.POST))
 
 
@@ -192,7 +192,11 @@ def _change(request: Request, config: SafetySettings) -> HttpResponse:
 def roll_back(request: Request, revision: int) -> HttpResponse:
     """Review and release a rollback of the filter to an earlier revision (0: the installation)."""
     change = RollBackFilter(
-        revision, queries.set_now(), shown_at(revision), filter_at(revision), whole_number(request.POST.get("expected"))
+        revision,
+        filter_state.set_now(),
+        shown_at(revision),
+        filter_at(revision),
+        whole_number(request.POST.get("expected")),
     )
     return review.run(request, change)
 
@@ -207,7 +211,7 @@ def _warnings(config: SafetySettings, wanted: actions.SafetyChange, model: Safet
     )
     config.thresholds = wanted.thresholds or {}
     policy = guards.policy_of(config, actions.clean_terms(wanted.terms or ()), model)
-    return " ".join(filter(None, (effect, safety_releases.self_test(model, policy))))
+    return " ".join(filter(None, (effect, safety_changes.self_test(model, policy))))
 
 
 def _differences(now: dict[str, Any], then: dict[str, Any]) -> list[Change]:

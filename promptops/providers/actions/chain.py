@@ -29,7 +29,17 @@ from promptops.providers.models import Provider
 
 registry.noun("provider", "Providers")
 registry.object_kind("provider", "Provider")
-registry.value_labels({"base_url": "Base URL"})
+registry.value_labels(
+    {
+        "base_url": "Base URL",
+        "fall_back_on_auth": "Fall back if the key is refused",
+        "fall_back_on_not_found": "Fall back if the model is not found",
+        "fall_back_on_refused": "Fall back if the model declines",
+        "price_cached": "Price of cached input",
+        "price_input": "Price of input",
+        "price_output": "Price of output",
+    }
+)
 registry.register(
     Action("provider.created", "{actor} added the provider {object}", when="a provider was added", object="provider"),
     Action(
@@ -49,7 +59,7 @@ registry.register(
     Action(
         "provider.removed", "{actor} removed the provider {object}", when="a provider was removed", object="provider"
     ),
-    Action("provider.reordered", "{actor} changed the order of the chain", when="the order of the chain changed"),
+    Action("provider.reordered", "{actor} changed the provider order", when="the order of the providers changed"),
     Action(
         "provider.cooldown_ended",
         "{actor} ended the cooldown of {object}",
@@ -220,7 +230,7 @@ def reorder(
     revision = next_revision()
     providers = {provider.pk: provider for provider in Provider.objects.all()}
     if list(providers) != expected or set(order) != set(expected) or len(order) != len(expected):
-        raise Stale("The list of providers changed meanwhile. Check the new order, then move the provider again.")
+        raise Stale("Someone changed the providers in the meantime. Check the new order, then move the provider again.")
     if order == expected:
         raise Refused("No changes to release: the order is the same.")
     for position, pk in enumerate(order, start=1):
@@ -269,7 +279,7 @@ def _current(provider: Provider, expected: int) -> Provider:
 
 
 def _removed_meanwhile(provider: Provider) -> str:
-    return f"{provider.name} was removed meanwhile."
+    return f"Someone removed {provider.name} in the meantime."
 
 
 def _set_key(provider: Provider, *, key: str, key_env: str) -> None:

@@ -1,7 +1,7 @@
 """Changing the safety filter's configuration: mode, thresholds, terms and model, each change as one release.
 
-The audited action of unmasking a text is declared here, too. Training a model belongs to actions/training.py, reviews
-of verdicts to actions/reviews.py, and reading the configuration to queries/safety.py.
+Training a model belongs to actions/training.py, reviews of verdicts to actions/reviews.py, and reading the
+configuration to queries/filter_state.py.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,9 +27,9 @@ registry.noun("safety", "Safety")
 registry.object_kind("safetymodelversion", "Safety model")
 registry.value_labels(
     {
-        "when_down": "While the filter is down",
-        "when_language": "A text in an unknown language",
-        "when_unavailable": "A text that can't be judged",
+        "when_down": "If the filter is down",
+        "when_language": "If the language is unknown",
+        "when_unavailable": "If a text can't be judged",
         **{f"{category}_from": f"Threshold of {category.replace('_', '-')}" for category in SafetyCategory},
     }
 )

@@ -1,26 +1,22 @@
-"""The safety filter as pages show it: its settings, its state, today's counts, its models and its review queue.
+"""The safety filter as pages show it: its settings, its state, its releases and today's counts.
 
 Replays of past runs belong to replay.py, hits.py and quality.py, the forecast of enforcing to forecast.py.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
-from promptops.engine.safety.evaluation import read_figures
-from promptops.engine.safety.guard import SHIPPED
 from promptops.engine.snapshot import SafetySpec
 from promptops.ledger.models import Release
 from promptops.live import snapshots as live
-from promptops.runs.enums import SafetyMode, SafetyQueue
+from promptops.runs.enums import SafetyMode
 from promptops.runs.models import SafetyCheck
 from promptops.runs.queries.outcomes import NOT_JUDGED
-from promptops.safety.enums import TrainingState
-from promptops.safety.models import LOST, SafetyExample, SafetyModelVersion, SafetySettings, SafetyTerm, SafetyTraining
+from promptops.safety.models import SafetySettings, SafetyTerm
 
 
 @dataclass(frozen=True)
@@ -115,65 +111,9 @@ def terms() -> list[SafetyTerm]:
     return list(SafetyTerm.objects.all())
 
 
-def versions() -> list[SafetyModelVersion]:
-    """Return all models, the newest first, without their files."""
-    return list(SafetyModelVersion.objects.defer("data"))
-
-
 HISTORY_SHOWN = 10
 
 
 def newest_releases() -> QuerySet[Release]:
     """Return the newest releases that changed the filter."""
     return Release.objects.filter(action__startswith="safety.").defer("configuration", "evidence")[:HISTORY_SHOWN]
-
-
-def training() -> SafetyTraining | None:
-    """Return the last training that somebody started on a page; it failed if its server ended. One query."""
-    newest = SafetyTraining.objects.select_related("version").defer("version__data").first()
-    if newest and newest.lost:
-        newest.state, newest.said = TrainingState.FAILED, LOST
-    return newest
-
-
-def queue_counts() -> dict[str, int]:
-    """Count the verdicts that wait for a review, by queue; "" counts all of them."""
-    waiting = _waiting().order_by().values_list("queue").annotate(Count("id"))
-    counts = {str(name): 0 for name in SafetyQueue} | dict(waiting)
-    return {"": sum(counts.values()), **counts}
-
-
-def next_in_queue(queue: str = "", before: int | None = None) -> SafetyCheck | None:
-    """Return the newest verdict that waits for a review, with its run; with `before`, the newest of the older ones."""
-    waiting = _waiting().select_related("run", "model", "reported_by").defer("model__data", "run__draft_body")
-    if queue:
-        waiting = waiting.filter(queue=queue)
-    if before is not None:
-        waiting = waiting.filter(pk__lt=before)
-    return waiting.order_by("-id").first()
-
-
-def find_check(pk: int) -> SafetyCheck | None:
-    """Return one verdict with its run, or None."""
-    checks = SafetyCheck.objects.select_related("run", "model", "reported_by").defer("model__data", "run__draft_body")
-    return checks.filter(pk=pk).first()
-
-
-def example_count() -> int:
-    """Count the reviewed texts that the next training adds to the rubric."""
-    return SafetyExample.objects.count()
-
-
-def _waiting() -> QuerySet[SafetyCheck]:
-    return SafetyCheck.objects.filter(review="", queue__in=SafetyQueue.values, run__erased_at=None)
-
-
-def figures_of(version: SafetyModelVersion) -> dict[str, Any] | None:
-    """Return the model's figures on the evaluation sets: `tables` by title; None if it was not evaluated.
-
-    The file beside the model that ships covers one more set, which is not in the repository.
-    """
-    if evaluation := version.manifest.get("evaluation"):
-        return dict(evaluation)
-    file = Path(str(version.manifest.get("file"))).name
-    return read_figures((SHIPPED / file).with_suffix(".evaluation.json"), version.sha256)

@@ -1,0 +1,33 @@
+"""The models of the safety filter, their figures, and the training of the next one."""
+
+from pathlib import Path
+from typing import Any
+
+from promptops.engine.safety.evaluation import read_figures
+from promptops.engine.safety.guard import SHIPPED
+from promptops.safety.enums import TrainingState
+from promptops.safety.models import LOST, SafetyModelVersion, SafetyTraining
+
+
+def versions() -> list[SafetyModelVersion]:
+    """Return all models, the newest first, without their files."""
+    return list(SafetyModelVersion.objects.defer("data"))
+
+
+def newest_training() -> SafetyTraining | None:
+    """Return the last training that somebody started on a page; it failed if its server ended. One query."""
+    newest = SafetyTraining.objects.select_related("version").defer("version__data").first()
+    if newest and newest.lost:
+        newest.state, newest.said = TrainingState.FAILED, LOST
+    return newest
+
+
+def figures_of(version: SafetyModelVersion) -> dict[str, Any] | None:
+    """Return the model's figures on the evaluation sets: `tables` by title; None if it was not evaluated.
+
+    The file beside the model that ships covers one more set, which is not in the repository.
+    """
+    if evaluation := version.manifest.get("evaluation"):
+        return dict(evaluation)
+    file = Path(str(version.manifest.get("file"))).name
+    return read_figures((SHIPPED / file).with_suffix(".evaluation.json"), version.sha256)
