@@ -1,9 +1,12 @@
 """The tables of the live configuration (revision and settings) and of releases."""
 
+from typing import Any
+
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.utils import timezone
 
+from promptops.ledger.configurations import WHOLE_EVERY, DamagedConfiguration, pack, pack_changes, unpack
 from promptops.prompts.content import SETTINGS
 
 HEDGE = "hedge_"
@@ -60,8 +63,11 @@ class Release(models.Model):
     version = models.ForeignKey("Version", models.PROTECT, null=True, blank=True, related_name="releases")
     replaced = models.ForeignKey("Version", models.PROTECT, null=True, blank=True, related_name="+")
     # Made by `ledger.parts.configuration`; texts stay in the versions. Null: an old release, which did not store it.
-    configuration = models.JSONField(
-        null=True, help_text="What was live from this revision on, without texts and keys."
+    packed_configuration = models.BinaryField(
+        null=True, help_text="What was live from this revision on, without texts and keys: see ledger.configurations."
+    )
+    changes_since = models.PositiveIntegerField(
+        null=True, help_text="The revision whose whole configuration these are changes of. Null: it is whole itself."
     )
 
     comparison = models.ForeignKey("Comparison", models.PROTECT, null=True, blank=True, related_name="releases")
@@ -72,3 +78,28 @@ class Release(models.Model):
 
     def __str__(self) -> str:
         return f"r{self.revision}"
+
+    @property
+    def configuration(self) -> dict[str, Any] | None:
+        """Read what was live from this revision on; None if it is not stored. Raises DamagedConfiguration."""
+        if self.packed_configuration is None:
+            return None
+        whole = None
+        if self.changes_since is not None:
+            base = Release.objects.filter(pk=self.changes_since, changes_since=None)
+            whole = bytes(base.values_list("packed_configuration", flat=True).first() or b"")
+        return unpack(bytes(self.packed_configuration), whole)
+
+    def store(self, configuration: dict[str, Any]) -> None:
+        """Set what is live from this revision on: its changes, if a whole one is near. Saving is up to the caller."""
+        self.packed_configuration, self.changes_since = pack(configuration), None
+        near = Release.objects.filter(pk__gt=self.pk - WHOLE_EVERY, pk__lt=self.pk, changes_since=None)
+        whole = near.exclude(packed_configuration=None).only("packed_configuration").first()
+        if whole is None:
+            return
+        try:
+            changes = pack_changes(configuration, bytes(whole.packed_configuration or b""))
+        except DamagedConfiguration:
+            return
+        if len(changes) < len(self.packed_configuration):
+            self.packed_configuration, self.changes_since = changes, whole.pk

@@ -125,7 +125,8 @@ HISTORY_SHOWN = 10
 
 def newest_releases() -> QuerySet[Release]:
     """Return the newest releases that changed the filter."""
-    return Release.objects.filter(action__startswith="safety.").defer("configuration", "evidence")[:HISTORY_SHOWN]
+    releases = Release.objects.filter(action__startswith="safety.")
+    return releases.defer("packed_configuration", "evidence")[:HISTORY_SHOWN]
 
 
 def training() -> SafetyTraining | None:
