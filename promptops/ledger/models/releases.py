@@ -1,5 +1,6 @@
 """The tables of the live configuration (revision and settings) and of releases."""
 
+from secrets import token_hex
 from typing import Any
 
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
@@ -25,10 +26,18 @@ def hedge_field(operation: str) -> models.CharField:
     )
 
 
+def new_epoch() -> str:
+    """Return a random name for a line of history: the revisions and entries that follow each other in a database."""
+    return token_hex(8)
+
+
 class LiveConfiguration(models.Model):
     """The single row (id 1) that every release updates first, so that releases wait for each other."""
 
     revision = models.PositiveIntegerField(default=0)
+    epoch = models.CharField(
+        max_length=32, default=new_epoch, editable=False, help_text="Numbers are comparable only within one epoch."
+    )
     timeout_ms = models.PositiveIntegerField(
         "time limit of a run", default=20_000, validators=[MinValueValidator(500), MaxValueValidator(600_000)]
     )
