@@ -217,7 +217,7 @@ def test_a_damaged_configuration_is_named_on_the_page(client, history, caplog):
     for address in (reverse("revision", args=[2]), reverse("timeline") + "?at=2026-11-23T12:01:30Z"):
         response = client.get(address)
         assert response.status_code == 200
-        assert "The configuration that r2 stored is damaged" in text_of(response)
+        assert "The stored configuration of r2 is damaged" in text_of(response)
         assert "Second." in text_of(response) or "calmer" in text_of(response)
     assert "The stored configuration of revision 2 is damaged (EOFError" in caplog.text
     assert client.get(reverse("revision", args=[3])).status_code == 200

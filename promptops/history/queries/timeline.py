@@ -83,21 +83,21 @@ class Configuration:
 class Moment:
     """The configuration at the end of the second `at`, with its release (None: no release yet) and the next one.
 
-    `damage` says why the stored configuration cannot be read; "" if it can, or if none is stored.
+    `configuration` is None if it is not stored, or if it `is_damaged`.
     """
 
     at: datetime
     release: Release | None
     next: Release | None
     configuration: Configuration | None
-    damage: str
+    is_damaged: bool
 
 
 @dataclass(frozen=True)
 class RevisionPage:
     """A revision: its release and neighbors, its changes, its whole configuration and its runs.
 
-    `configuration` is None if it is not stored, or if it cannot be read; then `damage` says why.
+    `configuration` is None if it is not stored, or if it `is_damaged`.
     """
 
     release: Release
@@ -105,7 +105,7 @@ class RevisionPage:
     next: Release | None
     entries: list[tuple[EntryPage, SafeString]]
     configuration: Configuration | None
-    damage: str
+    is_damaged: bool
     runs: int
     kept_since: int | None
 
@@ -141,7 +141,7 @@ def at(moment: datetime) -> Moment:
     release = Release.objects.filter(at__lt=moment + timedelta(seconds=1)).order_by("-revision").first()
     following = Release.objects.defer("packed_configuration").order_by("revision")
     after = following.filter(revision__gt=release.revision) if release else following
-    return Moment(moment, release, after.first(), *(_readable(release) if release else (None, "")))
+    return Moment(moment, release, after.first(), *(_readable(release) if release else (None, False)))
 
 
 def revision_page(revision: int) -> RevisionPage:
@@ -153,14 +153,14 @@ def revision_page(revision: int) -> RevisionPage:
     ]
     after = Release.objects.defer("packed_configuration").filter(revision__gt=revision).order_by("revision").first()
     before = Release.objects.filter(revision__lt=revision).aggregate(newest=Max("revision"))["newest"]
-    configuration, damage = _readable(release)
+    configuration, is_damaged = _readable(release)
     return RevisionPage(
         release=release,
         previous=before,
         next=after,
         entries=entries,
         configuration=configuration,
-        damage=damage,
+        is_damaged=is_damaged,
         runs=Run.objects.filter(revision=revision)[: RUNS_COUNTED + 1].count(),
         kept_since=kept_since() if release.packed_configuration is None else None,
     )
@@ -172,13 +172,13 @@ def kept_since() -> int | None:
     return complete.order_by("revision").values_list("revision", flat=True).first()
 
 
-def _readable(release: Release) -> tuple[Configuration | None, str]:
-    """Return the configuration at a release, and the damage that makes it unreadable."""
+def _readable(release: Release) -> tuple[Configuration | None, bool]:
+    """Return the configuration at a release, and whether it is damaged; the log has the reason."""
     try:
-        return configuration_of(release), ""
+        return configuration_of(release), False
     except DamagedConfiguration as error:
         log.error("The stored configuration of revision %d is damaged (%s).", release.revision, error)
-        return None, str(error)
+        return None, True
 
 
 def configuration_of(release: Release) -> Configuration | None:
