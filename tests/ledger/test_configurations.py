@@ -2,10 +2,17 @@
 
 import gzip
 import json
+import re
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from hypothesis import given
@@ -178,3 +185,21 @@ def test_the_migration_keeps_every_configuration_forward_and_back() -> None:
         damaged.filter(revision=7).delete()
     finally:
         MigrationExecutor(connection).migrate(newest)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="the script reads SQLite")
+def test_the_script_in_the_documentation_reads_every_release(publish, tmp_path: Path) -> None:
+    for number in range(12):
+        publish(f"noir-{number % 10}", f"Text {number}", operation="enhance")
+    text = (settings.BASE_DIR / "docs" / "architecture.md").read_text()
+    (script,) = re.findall(r"```python\n(.*?)```", text[text.index("### What a release stores") :], re.DOTALL)
+    with closing(sqlite3.connect(tmp_path / "promptops.sqlite3")) as copy:
+        connection.ensure_connection()
+        connection.connection.backup(copy)
+    releases = Release.objects.filter(pk__in=[9, 12])
+    assert releases.exclude(changes_since=None).exists()
+    for release in releases:
+        command = [sys.executable, "-c", script, str(release.pk)]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert json.loads(done.stdout) == release.configuration
