@@ -42,16 +42,16 @@ class Packer:
     """Packs the configurations of releases in their order."""
 
     def __init__(self):
-        self.revision, self.whole = None, ""
+        self.revision, self.whole, self.size = None, "", 0
 
     def pack(self, revision, values, _):
         text = json.dumps(values, separators=(",", ":"))
-        packed = compressed(text)
         if self.revision is not None and revision < self.revision + WHOLE_EVERY:
             changes = changes_of(text, self.whole)
-            if len(changes) < len(packed):
+            if len(changes) < self.size:
                 return changes, self.revision
-        self.revision, self.whole = revision, text
+        packed = compressed(text)
+        self.revision, self.whole, self.size = revision, text, len(packed)
         return packed, None
 
     def unpack(self, revision, packed, since):

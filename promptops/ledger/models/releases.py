@@ -1,5 +1,6 @@
 """The tables of the live configuration (revision and settings) and of releases."""
 
+from contextlib import suppress
 from secrets import token_hex
 from typing import Any
 
@@ -101,14 +102,13 @@ class Release(models.Model):
 
     def store(self, configuration: dict[str, Any]) -> None:
         """Set what is live from this revision on: its changes, if a whole one is near. Saving is up to the caller."""
-        self.packed_configuration, self.changes_since = pack(configuration), None
         near = Release.objects.filter(pk__gt=self.pk - WHOLE_EVERY, pk__lt=self.pk, changes_since=None)
         whole = near.exclude(packed_configuration=None).only("packed_configuration").first()
-        if whole is None:
-            return
-        try:
-            changes = pack_changes(configuration, bytes(whole.packed_configuration or b""))
-        except DamagedConfiguration:
-            return
-        if len(changes) < len(self.packed_configuration):
-            self.packed_configuration, self.changes_since = changes, whole.pk
+        if whole is not None:
+            packed = bytes(whole.packed_configuration or b"")
+            with suppress(DamagedConfiguration):
+                changes = pack_changes(configuration, packed)
+                if len(changes) < len(packed):
+                    self.packed_configuration, self.changes_since = changes, whole.pk
+                    return
+        self.packed_configuration, self.changes_since = pack(configuration), None
