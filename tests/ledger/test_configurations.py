@@ -92,6 +92,8 @@ def test_changes_of_another_configuration_are_damaged(whole: bytes) -> None:
         gzip.compress(b"{"),
         gzip.compress(b"\xff"),
         gzip.compress(b"[" * 100_000),
+        gzip.compress(b'[1,["\\ud800"]]'),
+        gzip.compress(b'[1,[["a",1]]]'),
     ],
 )
 def test_what_no_release_wrote_is_damaged(packed: bytes) -> None:

@@ -182,7 +182,7 @@ def _readable(release: Release) -> tuple[Configuration | None, bool]:
 
 
 def configuration_of(release: Release) -> Configuration | None:
-    """Return the configuration at a release and the release of each part, by five queries; None if it is not stored.
+    """Return the configuration at a release and the release of each part, by at most six queries; None if not stored.
 
     Raises DamagedConfiguration.
     """
