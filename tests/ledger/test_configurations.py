@@ -1,7 +1,9 @@
 """The form in which a release stores the configuration: any value comes back, and damage is found."""
 
 import gzip
+import importlib
 import json
+import random
 import re
 import sqlite3
 import subprocess
@@ -9,6 +11,7 @@ import sys
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -187,6 +190,37 @@ def test_the_migration_keeps_every_configuration_forward_and_back() -> None:
         damaged.filter(revision=7).delete()
     finally:
         MigrationExecutor(connection).migrate(newest)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_space_of_old_releases_is_given_back(monkeypatch, caplog) -> None:
+    module = importlib.import_module("promptops.migrations.0054_give_space_back")
+    monkeypatch.setattr(module, "WORTH_IT", 1)
+    editor = SimpleNamespace(connection=connection)
+
+    def taken() -> int:
+        with connection.cursor() as cursor:
+            if connection.vendor == "postgresql":
+                cursor.execute("SELECT pg_total_relation_size('promptops_release')")
+            else:
+                cursor.execute("PRAGMA page_count")
+            return cursor.fetchone()[0]
+
+    noise = random.Random(3)
+    Release.objects.bulk_create(
+        Release(revision=number, action="a", user_name="Ada", packed_configuration=noise.randbytes(50_000))
+        for number in range(1, 101)
+    )
+    Release.objects.all().delete()
+    before = taken()
+    module.give_space_back(None, editor)
+    assert taken() < before / 2
+    with monkeypatch.context() as failing:
+        failing.setattr(
+            module, f"vacuum_{connection.vendor}", lambda *given: connection.cursor().execute("VACUUM nowhere")
+        )
+        module.give_space_back(None, editor)
+    assert "was not given back" in caplog.text
 
 
 @pytest.mark.django_db(transaction=True)
