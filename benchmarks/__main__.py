@@ -8,6 +8,7 @@ Redis. safety: judging a text. loop: what an event loop feels of it. forecast: w
 100,000 verdicts. verdicts: the verdict page of 18,000 votes. uploads: files that cost much to read, time and memory.
 bombs: hostile answers of a provider. signins: pages of a real server while 200 people sign in.
 migration: the upgrade of a million audit entries on SQLite. backup: backup and restore with 200,000 of them.
+releases: the size and the pages of 9,000 releases of 200 templates, and the migration that packed them.
 `python -m benchmarks chain` runs only the first; `python -m benchmarks audit postgresql://user@host/name` fills and
 measures an empty database there; `python -m benchmarks migration 50000` measures with 50,000 audit entries.
 """
@@ -30,6 +31,7 @@ from benchmarks.comparing import bench_comparing
 from benchmarks.following import bench_following
 from benchmarks.history import bench_history
 from benchmarks.migration import bench_migration
+from benchmarks.releases import RELEASES, bench_releases
 from benchmarks.safety import bench_loop, bench_safety
 from benchmarks.safety_forecast import bench_safety_forecast
 from benchmarks.server import bench_server
@@ -70,6 +72,7 @@ def main() -> None:
         "audit": lambda: bench_audit(entries),
         "migration": lambda: bench_migration(entries),
         "backup": lambda: bench_backup(int(number or BACKED_UP)),
+        "releases": lambda: bench_releases(int(number or RELEASES)),
         "following": bench_following,
         "safety": bench_safety,
         "loop": bench_loop,

@@ -98,7 +98,8 @@ class SafetySpec:
 class Snapshot:
     """The live configuration at one revision.
 
-    `defaults` maps an operation to the id of its default template. `providers` are the providers in order.
+    `defaults` maps an operation to the id of its default template. `providers` are the providers in order. Revisions
+    are comparable only within one `epoch`: a restored database starts another one, in which a lower revision is newer.
     """
 
     revision: int
@@ -109,6 +110,7 @@ class Snapshot:
     variables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """The values of the variables `{{ name }}`, by operation and name. The texts of templates are not filled in."""
     safety: SafetySpec = field(default_factory=SafetySpec)
+    epoch: str = ""
 
     def filled(self, operation: str, text: str) -> str:
         """Return a system prompt of the operation as a model gets it, with its variables filled in."""

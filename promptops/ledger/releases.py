@@ -64,7 +64,7 @@ def record_release(
     # Swapped before any hint is sent. Robust: an error here cannot undo the commit, and `live.follow` swaps later.
     for callback in AT_COMMIT:
         transaction.on_commit(callback, robust=True)
-    release = Release.objects.create(
+    release = Release(
         revision=revision,
         action=action,
         user=by.user,
@@ -73,10 +73,11 @@ def record_release(
         template_id=_pk(template),
         version_id=_pk(version),
         replaced_id=_pk(replaced),
-        configuration=parts.configuration(),
         comparison_id=because.comparison_id if because else None,
         evidence=because.evidence if because else None,
     )
+    release.store(parts.configuration())
+    release.save(force_insert=True)
     audit.record(
         action,
         by=by,

@@ -36,12 +36,18 @@ class Watch:
     """Called with the value after each look."""
 
 
+class Heads(dict[str, int]):
+    """The newest revision, audit entry and run, by event name. Open pages compare these with their own numbers."""
+
+    epoch = ""
+    """The line of history of these numbers. A restore starts a new one, in which lower numbers are news."""
+
+
 @dataclass(frozen=True)
 class Look:
     """The result of one look at the database."""
 
-    heads: dict[str, int]
-    """The newest revision, audit entry and run, by event name. Open pages compare these with their own numbers."""
+    heads: Heads
     values: dict[str, Any]
     """The value of each watch, by name."""
 
@@ -81,25 +87,26 @@ def watches() -> dict[str, Watch]:
     return _watches
 
 
-def _named(revision: int, *newest: int | None) -> dict[str, int]:
-    return {events.REVISION_RELEASED: revision} | {
-        event: number or 0 for event, number in zip(_heads, newest, strict=True)
-    }
+def _named(epoch: str, revision: int, *newest: int | None) -> Heads:
+    named = Heads({events.REVISION_RELEASED: revision})
+    named.update((event, number or 0) for event, number in zip(_heads, newest, strict=True))
+    named.epoch = epoch
+    return named
 
 
-def heads() -> dict[str, int]:
-    """Return the newest revision, audit entry and run, by event name."""
+def heads() -> Heads:
+    """Return the newest revision, audit entry and run, by event name, and their epoch."""
     newest = [query() for query in _heads.values()]
-    return _named(*LiveConfiguration.objects.values_list("revision", *newest).get(pk=1))
+    return _named(*LiveConfiguration.objects.values_list("epoch", "revision", *newest).get(pk=1))
 
 
 def look() -> Look:
     """Read the heads and all watched values in one statement."""
     newest = [query() for query in _heads.values()]
     watched = [each.query() for each in _watches.values()]
-    row = LiveConfiguration.objects.values_list("revision", *newest, *watched).get(pk=1)
-    values = row[1 + len(newest) :]
+    row = LiveConfiguration.objects.values_list("epoch", "revision", *newest, *watched).get(pk=1)
+    values = row[2 + len(newest) :]
     return Look(
-        heads=_named(*row[: 1 + len(newest)]),
+        heads=_named(*row[: 2 + len(newest)]),
         values={name: each.parse(value) for (name, each), value in zip(_watches.items(), values, strict=True)},
     )

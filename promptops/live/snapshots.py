@@ -78,12 +78,15 @@ async def acurrent() -> Snapshot:
 
 
 def refresh() -> Snapshot:
-    """Load the live configuration and swap it in, unless this process has a newer one. Return the current snapshot."""
+    """Load the live configuration and swap it in, unless this process has a newer one. Return the current snapshot.
+
+    In another epoch, which a restore starts, a lower revision is newer.
+    """
     global _current
     loaded = load()
     with _lock:
         before = _current
-        if before is None or loaded.revision >= before.revision:
+        if before is None or loaded.epoch != before.epoch or loaded.revision >= before.revision:
             _current = loaded
             following.loaded_at = time.monotonic()
             if before is not None:
@@ -113,9 +116,10 @@ def load() -> Snapshot:
     """Read the live configuration from the database, all of it at one revision."""
     while True:
         config = LiveConfiguration.objects.get(pk=1)
-        snapshot = Snapshot(revision=config.revision, **parts.snapshot_fields(config))
+        snapshot = Snapshot(revision=config.revision, epoch=config.epoch, **parts.snapshot_fields(config))
         # A release raises the revision first, so an unchanged number means that no release came in between.
-        if LiveConfiguration.objects.values_list("revision", flat=True).get(pk=1) == config.revision:
+        now = LiveConfiguration.objects.values_list("epoch", "revision").get(pk=1)
+        if now == (config.epoch, config.revision):
             return snapshot
 
 
@@ -153,7 +157,8 @@ async def follow(interval: float = FOLLOW_SECONDS) -> None:
 
 async def _take_over(before: Look | None, now: Look, thread: DatabaseThread) -> None:
     """Swap an old snapshot, pass changed values to their features, and send pages the hints that they do not have."""
-    if _current is None or now.heads[events.REVISION_RELEASED] > _current.revision:
+    epoch, revision = now.heads.epoch, now.heads[events.REVISION_RELEASED]
+    if _current is None or epoch != _current.epoch or revision > _current.revision:
         await thread.run(refresh)
     for name, watched in polling.watches().items():
         old, new = before.values[name] if before else watched.parse(None), now.values[name]
@@ -161,8 +166,11 @@ async def _take_over(before: Look | None, now: Look, thread: DatabaseThread) -> 
             await watched.changed(old, new, thread.run)
         if watched.looked:
             watched.looked(new)
-    # Pages that connected before the first look may have missed a release. A restored backup has lower numbers.
-    if before is None or any(now.heads[event] < number for event, number in before.heads.items()):
+    if before is None or epoch != before.heads.epoch:
+        await events.tell_epoch(epoch)
+    # Pages that connected before the first look may have missed a release. A restored backup has lower numbers, or by
+    # chance the same ones.
+    if before is None or epoch != before.heads.epoch or any(now.heads[name] < n for name, n in before.heads.items()):
         events.begin_again()
     for event, number in now.heads.items():
         await events.tell_pages(event, number)

@@ -54,7 +54,7 @@ NAMES = frozenset(
 )
 
 GROWING = frozenset({REVISION_RELEASED, AUDIT_RECORDED, RUN_RECORDED})
-"""Events whose numbers only grow. A hint with a number that is not newer is dropped."""
+"""Events whose numbers only grow within an epoch. A hint with a number that is not newer is dropped."""
 
 
 def message(event: str, number: int) -> dict[str, Any]:
@@ -104,6 +104,11 @@ async def tell_pages(event: str, number: int) -> None:
             return
         sent[event] = number
     await get_channel_layer().group_send(PAGES, message(event, number))
+
+
+async def tell_epoch(epoch: str) -> None:
+    """Tell the sockets of the running loop's pages which line of history their numbers belong to from now on."""
+    await get_channel_layer().group_send(PAGES, {"type": "page.epoch", "epoch": epoch})
 
 
 def send_in_this_process(event: str, number: int) -> None:

@@ -63,6 +63,8 @@ async def _learned_changed(before: frozenset[int], now: frozenset[int], in_threa
 
 
 def _restore_at_swap(before: Snapshot | None, now: Snapshot) -> None:
+    if before is not None and before.epoch != now.epoch:  # the numbers of entries are used again
+        _ended_here.clear()
     restore_learned()
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from promptops.ledger.configurations import DamagedConfiguration
 from promptops.ledger.models import AuditEntry, Release
 from promptops.safety.enums import SafetyTermKind
 from promptops.safety.live_part import STORED
@@ -66,7 +67,11 @@ def filter_at(revision: int) -> SafetyChange | None:
 def _values_at(revision: int) -> dict[str, Any] | None:
     releases = Release.objects.filter(action__startswith="safety.")
     release = releases.filter(pk=revision).first() if revision else releases.order_by("revision").first()
-    values = release and release.configuration and release.configuration.get("safety")
+    try:
+        configuration = release and release.configuration
+    except DamagedConfiguration:  # the page of the revision says so
+        configuration = None
+    values = configuration and configuration.get("safety")
     if not (release and values):
         return None
     if revision:

@@ -27,6 +27,7 @@ Numbers = tuple[int, ...]
 """The newest revision, audit entry and run that a part of a page shows."""
 
 HEADS = (events.REVISION_RELEASED, events.AUDIT_RECORDED, events.RUN_RECORDED)
+NOTHING: Numbers = (0,) * len(HEADS)
 MAX_RENDERINGS = 64
 """Renderings in memory: of 5 parts, 4 roles and a few time zones."""
 

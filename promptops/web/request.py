@@ -3,6 +3,7 @@
 from django.http import HttpRequest
 from django_htmx.middleware import HtmxDetails
 
+from promptops.live.polling import Heads
 from promptops.people.models import User
 
 
@@ -16,4 +17,4 @@ class Request(AnyRequest):
     """A request of a signed-in person, as a view gets it from `access.requires`."""
 
     user: User
-    heads: dict[str, int]
+    heads: Heads

@@ -33,7 +33,7 @@ from promptops.people.models import User
 from promptops.platform import events, outages
 from promptops.platform.addresses import socket_address
 from promptops.web.access import refusal
-from promptops.web.fragments import FRAGMENTS, Numbers, fragments, is_newer, readers, shown_numbers
+from promptops.web.fragments import FRAGMENTS, NOTHING, Numbers, fragments, is_newer, readers, shown_numbers
 from promptops.web.middleware import zone_of
 
 log = logging.getLogger(__name__)
@@ -88,6 +88,7 @@ class PageConsumer(AsyncWebsocketConsumer):
         self.ended = False
         self.user_id = 0  # 0 until the socket counts as somebody's page
         self.heads: dict[str, int] = {}  # what the page got when it connected
+        self.epoch = ""  # the line of history of these numbers
         self.newest_run = 0
         self.announcing: asyncio.Task[None] | None = None
         self.shown: dict[str, Numbers] = {}  # parts that are sent to the page, with the numbers that they show
@@ -123,9 +124,9 @@ class PageConsumer(AsyncWebsocketConsumer):
         self.user_id, self.role = user.pk, user.role
         await self.accept()
         # A page that missed something while it was disconnected sees newer numbers and catches up.
+        self.heads, self.epoch = heads, heads.epoch
         for event, number in heads.items():
-            await self._send_event(event, number=number)
-        self.heads = heads
+            await self._send_event(event, number=number, epoch=self.epoch)
 
     async def send(self, *args: Any, **kwargs: Any) -> None:
         """Send to the page, or drop the message if the page has just disconnected."""
@@ -206,9 +207,11 @@ class PageConsumer(AsyncWebsocketConsumer):
             for part in self.parts:
                 await part.hear(message["event"])
         elif message["event"] != events.USER_CHANGED:
-            await self._send_event(message["event"], number=message["number"], **_spread())
-            if message["event"] in events.GROWING:
-                self._push_soon(message["event"])
+            if message["event"] not in events.GROWING:
+                await self._send_event(message["event"], number=message["number"], **_spread())
+                return
+            await self._send_event(message["event"], number=message["number"], epoch=self.epoch, **_spread())
+            self._push_soon(message["event"])
         elif message["number"] == self.user_id:
             user = await self._user()
             if user is None:
@@ -217,12 +220,18 @@ class PageConsumer(AsyncWebsocketConsumer):
                 self.role = user.role
                 await self._send_event("reload")
 
+    async def page_epoch(self, message: dict[str, Any]) -> None:
+        """Take over another line of history, in which any number is news. The page reloads at its first hint."""
+        if message["epoch"] != self.epoch:
+            self.epoch, self.heads, self.newest_run = message["epoch"], {}, -1
+            self.shown = dict.fromkeys(self.shown, NOTHING)
+
     async def _announce_runs(self) -> None:
         """Announce a new run at once, and then the newest one once a second: runs may come by the hundred."""
         announced = 0
         while announced != self.newest_run and not self.ended:
             announced = self.newest_run
-            await self._send_event(events.RUN_RECORDED, number=announced, **_spread())
+            await self._send_event(events.RUN_RECORDED, number=announced, epoch=self.epoch, **_spread())
             await asyncio.sleep(SECONDS_BETWEEN_RUNS)
 
     def _push_soon(self, event: str = "") -> None:

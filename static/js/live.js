@@ -3,7 +3,7 @@
 import { on, signInPage } from "./dom.js";
 import { hear, showParts } from "./hints.js";
 import { toSignIn } from "./leaving.js";
-import { htmlTargets, isHead, isHint, isOld } from "./protocol.js";
+import { htmlTargets, isHead, isHint, isOfOtherEpoch, isOld, startEpoch } from "./protocol.js";
 import { takeBack } from "./runs.js";
 import { toast } from "./toasts.js";
 import { unsavedForms } from "./unsaved.js";
@@ -23,21 +23,28 @@ function onMessage(event) {
 }
 
 function receive(hint) {
-  if (hint.event === "reload") return reload();
+  if (hint.event === "reload") return reload("Your role was changed. Save");
   if (hint.event === "signed_out") {
     return toSignIn(`${signInPage()}?next=${encodeURIComponent(location.pathname + location.search)}`);
   }
   if (hint.event === "fragment") return showParts(hint.html);
   if (hint.event === "refused") return takeBack(hint.place);
   const shown = document.body.dataset;
+  if (isOfOtherEpoch(hint, shown)) {
+    if (reload("A backup was restored. Copy")) return;
+    startEpoch(hint.epoch, shown);
+  }
   if (isOld(hint, shown)) return;
   if (isHead(hint)) shown[hint.event] = hint.number;
   hear(hint);
 }
 
-function reload() {
-  if (!unsavedForms().length) return location.reload();
-  toast("Your role was changed. Save what you are writing, then reload this page.", "warning");
+/** Reload the page, or ask for it while something is unsaved: `why` begins the sentence. Return whether it reloads. */
+function reload(why) {
+  const isSafe = !unsavedForms().length;
+  if (isSafe) location.reload();
+  else toast(`${why} what you are writing, then reload this page.`, "warning");
+  return isSafe;
 }
 
 export function startLive() {

@@ -24,6 +24,15 @@ export function htmlTargets(message) {
 
 export const isHead = ({ event }) => HEADS.includes(event);
 
+/** Return whether a hint is from another line of history than the page: a backup was restored meanwhile. */
+export const isOfOtherEpoch = ({ epoch }, shown) => Boolean(epoch && shown.epoch && epoch !== shown.epoch);
+
+/** Let the page take any number of the epoch as news. */
+export function startEpoch(epoch, shown) {
+  shown.epoch = epoch;
+  for (const head of HEADS) shown[head] = -1;
+}
+
 /** Return whether a hint is older than what the page shows. Numbers of other hints are ids, which have no order. */
 export const isOld = (hint, shown) => isHead(hint) && Number(hint.number) <= Number(shown[hint.event]);
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
-from django.apps import apps
 from django.db import connection
+from django.db.migrations.loader import MigrationLoader
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
@@ -205,11 +205,22 @@ def test_runs_lead_to_their_revision_and_back(client, history):
 
 
 def test_an_old_release_says_that_its_configuration_is_unknown(client, history):
-    Release.objects.filter(pk__lt=4).update(configuration=None)
+    Release.objects.filter(pk__lt=4).update(packed_configuration=None)
     for address in (reverse("revision", args=[2]), reverse("timeline") + "?at=2026-11-23T12:01:30Z"):
         response = client.get(address)
         assert "This release is older" in text_of(response)
         assert reverse("revision", args=[4]) in response.content.decode()
+
+
+def test_a_damaged_configuration_is_named_on_the_page(client, history, caplog):
+    Release.objects.filter(pk=2).update(packed_configuration=Release.objects.get(pk=2).packed_configuration[:-9])
+    for address in (reverse("revision", args=[2]), reverse("timeline") + "?at=2026-11-23T12:01:30Z"):
+        response = client.get(address)
+        assert response.status_code == 200
+        assert "The stored configuration of r2 is damaged" in text_of(response)
+        assert "Second." in text_of(response) or "calmer" in text_of(response)
+    assert "The stored configuration of revision 2 is damaged (EOFError" in caplog.text
+    assert client.get(reverse("revision", args=[3])).status_code == 200
 
 
 def test_links_lead_to_the_timeline(client, history):
@@ -238,10 +249,16 @@ def test_a_release_stores_no_secrets_and_no_texts(history, actor):
 
 def test_the_migration_stores_the_configuration_of_the_newest_release(history):
     kept = Release.objects.get(pk=6).configuration
-    Release.objects.update(configuration=None)
     module = importlib.import_module("promptops.migrations.0005_timeline")
+    # Before 0053 the column held JSON. The test's transaction undoes this.
+    apps = MigrationLoader(connection).project_state(("promptops", "0047_sampling_settings")).apps
+    older = apps.get_model("promptops", "Release")
+    connection.check_constraints()  # now, because PostgreSQL alters no table with checks that wait
+    with connection.cursor() as cursor:
+        kind = older._meta.get_field("configuration").db_type(connection)
+        cursor.execute(f"ALTER TABLE promptops_release ADD COLUMN configuration {kind}")
     module.keep_the_newest(apps, SimpleNamespace(connection=connection))
-    assert list(Release.objects.exclude(configuration=None).values_list("pk", flat=True)) == [6]
-    assert Release.objects.get(pk=6).configuration | {"variables": [], "safety": kept["safety"]} == kept  # later parts
+    assert list(older.objects.exclude(configuration=None).values_list("pk", flat=True)) == [6]
+    assert older.objects.get(pk=6).configuration | {"variables": [], "safety": kept["safety"]} == kept  # later parts
     LiveConfiguration.objects.all().delete()
     module.keep_the_newest(apps, SimpleNamespace(connection=connection))

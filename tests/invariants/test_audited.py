@@ -380,7 +380,6 @@ CHANGES_NOTHING_PROTECTED = {
     "trail.record_refusal",
     "comparisons.record_download",
     "backups.record_backup",  # the copy is a file
-    "backups.record_restore",  # the database was put back by a program of its own
     "exports.record_counted_exports",
     "exports.record_export",
     "presence.arrive",

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { eventsOf, hintName, htmlTargets, isHead, isHint, isOld, retryDelay } from "../../static/js/protocol.js";
+import { eventsOf, hintName, htmlTargets, isHead, isHint, isOfOtherEpoch, isOld, retryDelay, startEpoch } from "../../static/js/protocol.js";
 
 test("the page connects again at once, then less often, up to 2 seconds", () => {
   assert.deepEqual([0, 1, 2, 3, 4, 5, 99].map((attempts) => retryDelay(attempts, 1006, 0)), [
@@ -35,6 +35,18 @@ test("counters of the server only grow", () => {
   assert.equal(isOld({ event: "revision", number: 9 }, shown), true); // as numbers, not as texts
   assert.equal(isOld({ event: "revision", number: 100 }, shown), false);
   assert.equal(isOld({ event: "runs", number: 8 }, {}), false);
+});
+
+test("after a restore, lower numbers of the other epoch are news", () => {
+  const shown = { epoch: "a1", revision: "12", audit: "40", runs: "7" };
+  const hint = { event: "revision", number: 9, epoch: "b2" };
+  assert.equal(isOfOtherEpoch({ event: "revision", number: 9, epoch: "a1" }, shown), false);
+  assert.equal(isOfOtherEpoch({ event: "comparison", number: 9 }, shown), false);
+  assert.equal(isOfOtherEpoch(hint, {}), false); // a page that shows no numbers
+  assert.equal(isOfOtherEpoch(hint, shown), true);
+  startEpoch(hint.epoch, shown);
+  assert.equal(isOfOtherEpoch(hint, shown), false);
+  assert.equal(isOld(hint, shown), false);
 });
 
 test("numbers of other hints are ids, which are never old", () => {

@@ -150,6 +150,7 @@ def new_column(request: pytest.FixtureRequest, db: None) -> Iterator[None]:
 def test_an_unlisted_column_is_in_no_release_and_no_entry(new_column, actor):
     version = release_everything(actor)
     assert json.dumps(parts.configuration()) == expected(version)
+    assert SECRET not in json.dumps([release.configuration for release in Release.objects.all()])
     tables = ("promptops_release", "promptops_auditentry")
     with connection.cursor() as cursor:
         for table in tables:

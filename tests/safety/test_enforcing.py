@@ -146,9 +146,10 @@ def test_choices_that_are_undone_in_the_panel_leave_nothing_to_confirm(client_fo
 def test_an_older_release_with_one_choice_sets_both_again(client_for, releaser):
     change_safety(SafetyChange(mode="enforce"), by=Actor("Tests"), expected=0)
     older = Release.objects.get(pk=1)
-    kept = older.configuration["safety"]
-    del kept["when_down"], kept["when_language"]
-    kept["when_unavailable"] = "allow"
+    kept = older.configuration
+    del kept["safety"]["when_down"], kept["safety"]["when_language"]
+    kept["safety"]["when_unavailable"] = "allow"
+    older.store(kept)
     older.save()
     change_safety(SafetyChange(when_down="block", mode="shadow"), by=Actor("Tests"), expected=1)
     client, address = client_for(releaser, htmx=True), reverse("safety_roll_back", args=[1])

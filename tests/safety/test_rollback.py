@@ -33,7 +33,7 @@ def terms() -> set[Term]:
 def store_as(revision: int, safety: dict) -> None:
     """Make the release look like one of an earlier PromptOps."""
     release = Release.objects.get(pk=revision)
-    release.configuration["safety"] = safety
+    release.store(release.configuration | {"safety": safety})
     release.save()
 
 
@@ -88,9 +88,10 @@ def test_a_rollback_to_an_unknown_state_is_refused(actor):
     store_as(first, Release.objects.get(pk=first).configuration["safety"] | {"model": 99})
     with pytest.raises(Refused, match="its model is gone"):
         roll_back(first, by=actor, expected=first)
-    Release.objects.filter(pk=first).update(configuration=None)
-    with pytest.raises(Refused, match="is unknown"):
-        roll_back(first, by=actor, expected=first)
+    for packed in (None, b"damaged"):
+        Release.objects.filter(pk=first).update(packed_configuration=packed)
+        with pytest.raises(Refused, match="is unknown"):
+            roll_back(first, by=actor, expected=first)
 
 
 def test_a_rollback_is_refused_if_the_filter_has_changed_since(actor):

@@ -1,14 +1,16 @@
 """Backups of a running server, and putting them back, on both databases and through the real commands."""
 
+import asyncio
 import json
 import shutil
 import sqlite3
+import subprocess
 from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
-from tests.services.server import Server, manage
+from tests.services.server import Server, administrator, hint, manage
 from tests.services.test_upgrade import ENGINES, ENTRIES, database, rows
 
 KEY = {"SECRET_KEY": "a key for tests that is long enough to be accepted"}
@@ -60,7 +62,52 @@ def test_a_backup_of_a_running_server_is_put_back_whole(tmp_path: Path, engine: 
         assert rows(url, "SELECT action FROM promptops_auditentry ORDER BY seq DESC LIMIT 1") == [["backup.restored"]]
         head = json.loads((backup / "manifest.json").read_text())["audit_head"]
         assert manage(tmp_path, "audit_verify", "--pin", head, **command).returncode == 0
+        ((before, after),) = rows(url, "SELECT before, after FROM promptops_auditentry ORDER BY seq DESC LIMIT 1")
+        epochs = [(json.loads(side) if isinstance(side, str) else side)["epoch"] for side in (before, after)]
+        assert epochs[0] != epochs[1]
+        assert rows(url, "SELECT epoch FROM promptops_liveconfiguration") == [[epochs[1]]]
         publish(tmp_path, url, "After the restore.")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+async def test_a_page_and_a_forgotten_server_take_over_the_restored_revision(tmp_path: Path, engine: str) -> None:
+    """The command refuses to restore under a running server; this does what a restore by hand would do."""
+    folder, command = tmp_path / "backup", {"DATABASE_URL": "", **KEY}
+    with ExitStack() as stack:
+        command["DATABASE_URL"] = url = stack.enter_context(database(engine, tmp_path))
+        server = Server(tmp_path, **command)
+        stack.callback(server.kill)
+        server.wait_for("PromptOps is up", seconds=60)
+        browser = administrator(server)
+        stack.callback(browser.close)
+        publish(tmp_path, url, "Before the backup.")
+        done = manage(tmp_path, "backup", str(folder), **command)
+        assert done.returncode == 0, done.stderr
+        ((restored, epoch),) = rows(url, "SELECT revision, epoch FROM promptops_liveconfiguration")
+        publish(tmp_path, url, "After the backup.")
+        async with browser.page() as page:
+            assert await hint(page, "revision", above=restored) == restored + 1
+            await asyncio.to_thread(restore_by_hand, folder, url, engine, tmp_path)
+            async with asyncio.timeout(20):
+                while (told := json.loads(await page.receive_str())).get("epoch", epoch) == epoch:
+                    pass
+        assert told["number"] <= restored + 1
+        live = json.loads(browser.get("/readyz").text)["snapshot"]
+        assert (live["revision"], live["live_revision"]) == (restored, restored)
+        assert f"r{restored} live" in browser.get("/").text
+
+
+def restore_by_hand(folder: Path, url: str, engine: str, state: Path) -> None:
+    """Put the backup back under connections that stay open, and start a new epoch."""
+    if engine == "sqlite":
+        with closing(sqlite3.connect(folder / "database.sqlite3")) as copy, closing(sqlite3.connect(url[10:])) as live:
+            copy.backup(live)
+    else:
+        options = ("--clean", "--if-exists", "--no-owner", "--exit-on-error", "--single-transaction")
+        subprocess.run(["pg_restore", *options, "--dbname", url, str(folder / "database.dump")], check=True)
+    script = "from promptops.ledger.actions.backups import record_restore; record_restore('today', 'by hand')"
+    done = manage(state, "shell", "-c", script, DATABASE_URL=url, **KEY)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_damaged_backup_and_a_folder_in_use_are_refused(tmp_path: Path) -> None:

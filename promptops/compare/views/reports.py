@@ -41,7 +41,7 @@ def report(request: Request, pk: int) -> HttpResponse:
         "verdicts": verdicts(comparison, arms),
         "measured": measured(comparison, arms),
         "matrix": shown,
-        "releases": comparison.releases.defer("configuration", "evidence").order_by("-revision")[:10],
+        "releases": comparison.releases.defer("packed_configuration", "evidence").order_by("-revision")[:10],
     }
     return render(request, "compare/report.html", context)
 

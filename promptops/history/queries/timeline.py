@@ -3,6 +3,7 @@
 The stored values come from the parts of the configuration (`ledger.parts`).
 """
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,12 +16,15 @@ from promptops.engine.operations import OPERATIONS
 from promptops.history.queries import audit as audit_queries
 from promptops.history.queries.audit import EntryPage, Value
 from promptops.ledger import parts, registry
+from promptops.ledger.configurations import DamagedConfiguration
 from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
 from promptops.ledger.sentences import sentence_html
 from promptops.prompts.content import SETTINGS
 from promptops.prompts.models import Template, Version
 from promptops.runs.models import Run
 from promptops.safety.live_part import STORED
+
+log = logging.getLogger(__name__)
 
 RUNS_COUNTED = 1_000
 """Runs of a revision are counted up to this number, so that a page never waits for a long count."""
@@ -77,23 +81,31 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Moment:
-    """The configuration at the end of the second `at`, with its release (None: no release yet) and the next one."""
+    """The configuration at the end of the second `at`, with its release (None: no release yet) and the next one.
+
+    `configuration` is None if it is not stored, or if it `is_damaged`.
+    """
 
     at: datetime
     release: Release | None
     next: Release | None
     configuration: Configuration | None
+    is_damaged: bool
 
 
 @dataclass(frozen=True)
 class RevisionPage:
-    """A revision: its release and neighbors, its changes, its whole configuration (None: not stored) and its runs."""
+    """A revision: its release and neighbors, its changes, its whole configuration and its runs.
+
+    `configuration` is None if it is not stored, or if it `is_damaged`.
+    """
 
     release: Release
     previous: int | None
     next: Release | None
     entries: list[tuple[EntryPage, SafeString]]
     configuration: Configuration | None
+    is_damaged: bool
     runs: int
     kept_since: int | None
 
@@ -127,9 +139,9 @@ def at(moment: datetime) -> Moment:
     Moments are given to the second. A release within that second counts.
     """
     release = Release.objects.filter(at__lt=moment + timedelta(seconds=1)).order_by("-revision").first()
-    following = Release.objects.defer("configuration").order_by("revision")
+    following = Release.objects.defer("packed_configuration").order_by("revision")
     after = following.filter(revision__gt=release.revision) if release else following
-    return Moment(moment, release, after.first(), configuration_of(release) if release else None)
+    return Moment(moment, release, after.first(), *(_readable(release) if release else (None, False)))
 
 
 def revision_page(revision: int) -> RevisionPage:
@@ -139,27 +151,41 @@ def revision_page(revision: int) -> RevisionPage:
         (EntryPage(entry, None, None, *audit_queries.changes(entry)), sentence_html(entry))
         for entry in AuditEntry.objects.filter(revision=revision).order_by("seq")
     ]
-    after = Release.objects.defer("configuration").filter(revision__gt=revision).order_by("revision").first()
+    after = Release.objects.defer("packed_configuration").filter(revision__gt=revision).order_by("revision").first()
     before = Release.objects.filter(revision__lt=revision).aggregate(newest=Max("revision"))["newest"]
+    configuration, is_damaged = _readable(release)
     return RevisionPage(
         release=release,
         previous=before,
         next=after,
         entries=entries,
-        configuration=configuration_of(release),
+        configuration=configuration,
+        is_damaged=is_damaged,
         runs=Run.objects.filter(revision=revision)[: RUNS_COUNTED + 1].count(),
-        kept_since=kept_since() if release.configuration is None else None,
+        kept_since=kept_since() if release.packed_configuration is None else None,
     )
 
 
 def kept_since() -> int | None:
     """Return the first revision whose whole configuration is stored; None if there is none."""
-    complete = Release.objects.filter(configuration__isnull=False)
+    complete = Release.objects.filter(packed_configuration__isnull=False)
     return complete.order_by("revision").values_list("revision", flat=True).first()
 
 
+def _readable(release: Release) -> tuple[Configuration | None, bool]:
+    """Return the configuration at a release, and whether it is damaged; the log has the reason."""
+    try:
+        return configuration_of(release), False
+    except DamagedConfiguration as error:
+        log.error("The stored configuration of revision %d is damaged (%s).", release.revision, error)
+        return None, True
+
+
 def configuration_of(release: Release) -> Configuration | None:
-    """Return the configuration at a release and the release of each part, by five queries; None if it is not stored."""
+    """Return the configuration at a release and the release of each part, by at most six queries; None if not stored.
+
+    Raises DamagedConfiguration.
+    """
     stored = release.configuration
     if stored is None:
         return None
@@ -214,7 +240,7 @@ def _changed(entry: AuditEntry) -> list[Value]:
 def _light(releases: QuerySet[Release]) -> QuerySet[Release]:
     """Load the related objects that a row shows, without long columns."""
     related = releases.select_related("template", "version", "replaced", "comparison")
-    return related.defer("configuration", "evidence", "version__body", "replaced__body")
+    return related.defer("packed_configuration", "evidence", "version__body", "replaced__body")
 
 
 def _entries(releases: list[Release]) -> dict[int, list[AuditEntry]]:

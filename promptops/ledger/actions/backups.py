@@ -4,6 +4,8 @@ from django.db import transaction
 
 from promptops.ledger import audit, registry
 from promptops.ledger.audit import COMMAND_LINE, Actor
+from promptops.ledger.models import LiveConfiguration
+from promptops.ledger.models.releases import new_epoch
 from promptops.ledger.registry import Action
 
 registry.noun("backup", "Backups")
@@ -17,7 +19,7 @@ registry.register(
     Action(
         "backup.restored",
         "{actor} restored the backup of {after[made_at]}",
-        when="`manage.py restore` put a backup back; entries after the backup's head are lost",
+        when="`manage.py restore` put a backup back; entries after the backup's head are lost, and a new epoch began",
     ),
 )
 
@@ -30,5 +32,14 @@ def record_backup(head: str, *, by: Actor = COMMAND_LINE) -> None:
 
 @transaction.atomic
 def record_restore(made_at: str, head: str, *, by: Actor = COMMAND_LINE) -> None:
-    """Record that a backup was put back; its audit ended at `head`."""
-    audit.record("backup.restored", by=by, object_name="the database", after={"made_at": made_at, "audit_head": head})
+    """Start a new epoch, and record that a backup was put back; its audit ended at `head`."""
+    config = LiveConfiguration.objects.select_for_update().get(pk=1)
+    before, config.epoch = config.epoch, new_epoch()
+    config.save(update_fields=["epoch"])
+    audit.record(
+        "backup.restored",
+        by=by,
+        object_name="the database",
+        before={"epoch": before},
+        after={"epoch": config.epoch, "made_at": made_at, "audit_head": head},
+    )

@@ -1,9 +1,14 @@
 """The tables of the live configuration (revision and settings) and of releases."""
 
+from contextlib import suppress
+from secrets import token_hex
+from typing import Any
+
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.utils import timezone
 
+from promptops.ledger.configurations import WHOLE_EVERY, DamagedConfiguration, pack, pack_changes, unpack
 from promptops.prompts.content import SETTINGS
 
 HEDGE = "hedge_"
@@ -22,10 +27,18 @@ def hedge_field(operation: str) -> models.CharField:
     )
 
 
+def new_epoch() -> str:
+    """Return a random name for a line of history: the revisions and entries that follow each other in a database."""
+    return token_hex(8)
+
+
 class LiveConfiguration(models.Model):
     """The single row (id 1) that every release updates first, so that releases wait for each other."""
 
     revision = models.PositiveIntegerField(default=0)
+    epoch = models.CharField(
+        max_length=32, default=new_epoch, editable=False, help_text="Numbers are comparable only within one epoch."
+    )
     timeout_ms = models.PositiveIntegerField(
         "time limit of a run", default=20_000, validators=[MinValueValidator(500), MaxValueValidator(600_000)]
     )
@@ -60,8 +73,11 @@ class Release(models.Model):
     version = models.ForeignKey("Version", models.PROTECT, null=True, blank=True, related_name="releases")
     replaced = models.ForeignKey("Version", models.PROTECT, null=True, blank=True, related_name="+")
     # Made by `ledger.parts.configuration`; texts stay in the versions. Null: an old release, which did not store it.
-    configuration = models.JSONField(
-        null=True, help_text="What was live from this revision on, without texts and keys."
+    packed_configuration = models.BinaryField(
+        null=True, help_text="What was live from this revision on, without texts and keys: see ledger.configurations."
+    )
+    changes_since = models.PositiveIntegerField(
+        null=True, help_text="The revision whose whole configuration these are changes of. Null: it is whole itself."
     )
 
     comparison = models.ForeignKey("Comparison", models.PROTECT, null=True, blank=True, related_name="releases")
@@ -72,3 +88,27 @@ class Release(models.Model):
 
     def __str__(self) -> str:
         return f"r{self.revision}"
+
+    @property
+    def configuration(self) -> dict[str, Any] | None:
+        """Read what was live from this revision on; None if it is not stored. Raises DamagedConfiguration."""
+        if self.packed_configuration is None:
+            return None
+        whole = None
+        if self.changes_since is not None:
+            base = Release.objects.filter(pk=self.changes_since, changes_since=None)
+            whole = bytes(base.values_list("packed_configuration", flat=True).first() or b"")
+        return unpack(bytes(self.packed_configuration), whole)
+
+    def store(self, configuration: dict[str, Any]) -> None:
+        """Set what is live from this revision on: its changes, if a whole one is near. Saving is up to the caller."""
+        near = Release.objects.filter(pk__gt=self.pk - WHOLE_EVERY, pk__lt=self.pk, changes_since=None)
+        whole = near.exclude(packed_configuration=None).only("packed_configuration").first()
+        if whole is not None:
+            packed = bytes(whole.packed_configuration or b"")
+            with suppress(DamagedConfiguration):
+                changes = pack_changes(configuration, packed)
+                if len(changes) < len(packed):
+                    self.packed_configuration, self.changes_since = changes, whole.pk
+                    return
+        self.packed_configuration, self.changes_since = pack(configuration), None

@@ -32,17 +32,17 @@ class Command(BaseCommand):
             backup.refuse_use()
             with start_lock(connection, self.stdout.write):
                 backup.put_back(folder, manifest)
+                call_command("migrate", verbosity=0)
+                record_restore(manifest.made_at, manifest.audit_head)  # before the check, which may take a minute
         except backup.BackupError as error:
             raise CommandError(str(error)) from None
-        call_command("migrate", verbosity=0)
         verdict = verify(pin=Link.read(manifest.audit_head))
-        record_restore(manifest.made_at, manifest.audit_head)
         if verdict.bad:
             raise CommandError(f"The backup is restored, but its audit is not whole: {verdict.bad}")
         self.stdout.write(
             f"Restored the backup of {manifest.made_at}. The audit is whole up to its entry {verdict.head.seq}."
         )
-        self.stdout.write("What happened after the backup is lost. Restart everything that follows releases.")
+        self.stdout.write("What happened after the backup is lost. Start PromptOps; open pages reload by themselves.")
 
     def _refuse(self, manifest: backup.Manifest, replace: bool) -> None:
         """Raise BackupError for a backup that does not fit here."""

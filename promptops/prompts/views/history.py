@@ -38,7 +38,7 @@ def version(request: Request, name: str, number: int) -> HttpResponse:
         "version": shown,
         "tokens": estimate_tokens(shown.body),
         "previous": template.versions.filter(number__lt=number).first(),
-        "releases": list(shown.releases.select_related("comparison").defer("configuration", "evidence")[:20]),
+        "releases": list(shown.releases.select_related("comparison").defer("packed_configuration", "evidence")[:20]),
         "tab": "history",
     }
     return render(request, "prompts/version.html", context)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from promptops.engine.safety.guard import SafetyCategory
+from promptops.ledger.configurations import DamagedConfiguration
 from promptops.ledger.models import Release
 
 
@@ -30,7 +31,11 @@ def score_rows(scores: Mapping[str, float], thresholds: Mapping[str, float], dec
 
 
 def thresholds_at(revision: int) -> dict[str, float]:
-    """Return the thresholds of a revision by category; none if its configuration was not kept."""
-    configuration = Release.objects.filter(revision=revision).values_list("configuration", flat=True).first() or {}
-    safety = configuration.get("safety", {})
+    """Return the thresholds of a revision by category; none if its configuration was not kept or is damaged."""
+    release = Release.objects.filter(revision=revision).only("packed_configuration", "changes_since").first()
+    try:
+        configuration = release and release.configuration
+    except DamagedConfiguration:  # the page of the revision says so
+        configuration = None
+    safety = (configuration or {}).get("safety", {})
     return {category.value: safety[name] for category in SafetyCategory if (name := f"{category.value}_from") in safety}

@@ -55,7 +55,10 @@ MAX_TERMS = 2_000
 SHORTEST_BEGINNING = 3
 """Letters that a term's last word needs before a `*`; with fewer it would match nearly every text."""
 LOWEST, HIGHEST = 0.01, 1.0
-UNKNOWN_THEN = "The filter of that revision is unknown: the revision did not change the filter, or its model is gone."
+UNKNOWN_THEN = (
+    "The filter of that revision is unknown: the revision did not change the filter, what it stored is damaged, or its "
+    "model is gone."
+)
 STALE = "Someone changed the safety filter in the meantime. Reload the page to see its new state, then try again."
 
 

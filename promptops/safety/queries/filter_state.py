@@ -116,4 +116,6 @@ HISTORY_SHOWN = 10
 
 def newest_releases() -> QuerySet[Release]:
     """Return the newest releases that changed the filter."""
-    return Release.objects.filter(action__startswith="safety.").defer("configuration", "evidence")[:HISTORY_SHOWN]
+    return Release.objects.filter(action__startswith="safety.").defer("packed_configuration", "evidence")[
+        :HISTORY_SHOWN
+    ]
