@@ -43,9 +43,19 @@ class PromptOpsConfig(AppConfig):
             addresses.allow_only(addresses.allow_list(settings.PROVIDER_HOSTS))
         except ValueError as error:
             raise ImproperlyConfigured(str(error)) from None
+        pre_migrate.connect(let_file_shrink, sender=self)
         pre_migrate.connect(lift_statement_limit, sender=self)
         post_migrate.connect(ensure_single_rows, sender=self)
         post_migrate.connect(restore_statement_limit, sender=self)
+
+
+def let_file_shrink(using: str, **kwargs: Any) -> None:
+    """Let a new SQLite file give space back (`platform.space`). A file with tables needs `manage.py vacuum`."""
+    connection = connections[using]
+    if connection.vendor == "sqlite" and not connection.introspection.table_names():
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            cursor.execute("VACUUM")  # its header is written, so the setting counts from here on
 
 
 def lift_statement_limit(using: str, **kwargs: Any) -> None:

@@ -20,6 +20,7 @@ from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
 from promptops.prompts.content import SETTINGS
 from promptops.prompts.models import Template, Version
 from promptops.runs.models import Run
+from promptops.runs.queries.expiry import deleted_of_revision
 from promptops.safety.live_part import STORED
 
 RUNS_COUNTED = 1_000
@@ -87,7 +88,10 @@ class Moment:
 
 @dataclass(frozen=True)
 class RevisionPage:
-    """A revision: its release and neighbors, its changes, its whole configuration (None: not stored) and its runs."""
+    """A revision: its release and neighbors, its changes, its whole configuration (None: not stored) and its runs.
+
+    `deleted_runs` are not among `runs`.
+    """
 
     release: Release
     previous: int | None
@@ -95,6 +99,7 @@ class RevisionPage:
     entries: list[tuple[EntryPage, SafeString]]
     configuration: Configuration | None
     runs: int
+    deleted_runs: int
     kept_since: int | None
 
     @property
@@ -148,6 +153,7 @@ def revision_page(revision: int) -> RevisionPage:
         entries=entries,
         configuration=configuration_of(release),
         runs=Run.objects.filter(revision=revision)[: RUNS_COUNTED + 1].count(),
+        deleted_runs=deleted_of_revision(revision),
         kept_since=kept_since() if release.configuration is None else None,
     )
 
