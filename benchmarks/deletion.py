@@ -36,7 +36,7 @@ def measure(runs: int) -> list[dict[str, Any]]:
 
     from promptops.ledger.models import LiveConfiguration
     from promptops.platform import space
-    from promptops.runs.actions import passes
+    from promptops.runs.actions import _passes as passes
     from promptops.runs.actions.deleting import delete_expired
     from promptops.runs.actions.erasing import erase_expired
 
@@ -102,11 +102,10 @@ def copy(cursor: Any, model: Any, values: dict[str, str], source: str, count: in
     """Copy rows of a model once for each row of `source`, with other `values`."""
     table = model._meta.db_table
     columns = [field.column for field in model._meta.concrete_fields if not field.primary_key]
-    chosen = ", ".join(values.get(name, f"{table}.{name}") for name in columns)
+    chosen = ", ".join(values.get(name, f'{table}."{name}"') for name in columns)
+    inserted = ", ".join(f'"{name}"' for name in columns)
     numbers = "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < %s) "
-    cursor.execute(
-        f"{numbers}INSERT INTO {table} ({', '.join(columns)}) SELECT {chosen} FROM {table}, {source}", [count]
-    )
+    cursor.execute(f"{numbers}INSERT INTO {table} ({inserted}) SELECT {chosen} FROM {table}, {source}", [count])
 
 
 def new_run(**fields: Any) -> Any:

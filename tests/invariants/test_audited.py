@@ -33,7 +33,7 @@ from promptops.prompts.models import Template
 from promptops.providers.actions import adaptations, providers
 from promptops.providers.models import Provider
 from promptops.runs import plans
-from promptops.runs.actions import erasing, execution, masking, records
+from promptops.runs.actions import deleting, erasing, execution, masking, records
 from promptops.safety.actions import reviews as safety_reviews
 from promptops.safety.actions import safety
 from promptops.safety.actions import training as safety_training
@@ -54,6 +54,7 @@ from tests.invariants.world import (
     changed_set,
     counted,
     example,
+    expired,
     first_start,
     judged,
     keyless,
@@ -223,6 +224,7 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     ],
     "erasing.erase": [lambda w, act: act(erasing.erase, w.run(), by=w.actor)],
     "erasing.erase_expired": [lambda w, act: (old(w.run()), act(erasing.erase_expired))],
+    "deleting.delete_expired": [lambda w, act: (expired(w.run()), act(deleting.delete_expired))],
     "safety.change_safety": [
         lambda w, act: act(
             safety.change_safety,
@@ -379,6 +381,7 @@ CHANGES_NOTHING_PROTECTED = {
     "providers.edited",
     "providers.planned",
     "providers.with_key",
+    "deleting.delete_expired",
     "erasing.erase_expired",
     "execution.execute",
     "records.record_run",

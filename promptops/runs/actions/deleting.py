@@ -6,10 +6,10 @@ from promptops.ledger import registry
 from promptops.ledger.audit import SYSTEM, Actor
 from promptops.ledger.models import LiveConfiguration
 from promptops.ledger.registry import Action
-from promptops.runs.actions import totals
-from promptops.runs.actions.passes import work_off
+from promptops.runs.actions import _totals
+from promptops.runs.actions._passes import work_off
 from promptops.runs.enums import ExpiryKind
-from promptops.runs.models import Run
+from promptops.runs.models import Attempt, Run, SafetyCheck
 from promptops.runs.queries.expiry import deletable
 
 registry.register(
@@ -34,9 +34,12 @@ def delete_expired(*, by: Actor = SYSTEM) -> int:
     def delete(ids: Sequence[int]) -> list[int]:
         # Locked in order, so that a person who erases one of them waits.
         old = list(runs.select_for_update(of=("self",)).filter(pk__in=ids).order_by("pk").values_list("pk", flat=True))
-        totals.add(old)
-        # Attempts and verdicts go with their runs; an example of the safety filter forgets its run.
-        Run.objects.filter(pk__in=old).only("pk").delete()
+        _totals.add(old)
+        # Not `delete`, which would fetch the runs and look for all that refers to them. The database refuses to delete
+        # a run that something else refers to.
+        for rows in (Attempt.objects.filter(run__in=old), SafetyCheck.objects.filter(run__in=old)):
+            rows._raw_delete(rows.db)
+        Run.objects.filter(pk__in=old)._raw_delete(runs.db)
         return old
 
     return work_off(ExpiryKind.DELETE, days, runs, delete, by=by)

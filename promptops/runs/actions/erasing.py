@@ -11,7 +11,7 @@ from promptops.ledger.audit import SYSTEM, Actor
 from promptops.ledger.models import LiveConfiguration
 from promptops.ledger.registry import Action
 from promptops.platform import events
-from promptops.runs.actions.passes import work_off
+from promptops.runs.actions._passes import work_off
 from promptops.runs.enums import ExpiryKind
 from promptops.runs.erasers import ERASERS
 from promptops.runs.models import Attempt, Run, SafetyCheck

@@ -6,6 +6,7 @@ from django.db.models import Exists, OuterRef, QuerySet, Sum
 from django.utils import timezone
 
 from promptops.runs.enums import ExpiryKind, RunSource
+from promptops.runs.keepers import KEEPERS
 from promptops.runs.models import Run, RunExpiry, RunTotals, SafetyCheck
 
 
@@ -20,10 +21,14 @@ def erasable(days: int) -> QuerySet[Run]:
 def deletable(days: int) -> QuerySet[Run]:
     """Return the runs older than `days` that may be deleted.
 
-    Runs of comparisons stay. So do runs with a reviewed verdict, because reviews measure models and thresholds.
+    Runs of comparisons stay. So do runs with a reviewed verdict, because reviews measure models and thresholds, and
+    runs that another feature needs (`runs.keepers`).
     """
     reviewed = SafetyCheck.objects.filter(run=OuterRef("pk")).exclude(review="")
-    return _older(days).exclude(Exists(reviewed))
+    runs = _older(days).exclude(Exists(reviewed))
+    for keeper in KEEPERS:
+        runs = runs.exclude(keeper())
+    return runs
 
 
 def _older(days: int) -> QuerySet[Run]:
