@@ -13,20 +13,21 @@ from promptops.platform.draining import gate
 PAGES = 500
 """The pages (usually of 4 KiB) of one step, which is one transaction."""
 KEPT_PAGES = 1_000
-"""Free pages that stay in the file for the next runs, so that it need not grow at once."""
+KEPT_SHARE = 0.05
+"""Free pages that stay in the file for the next runs: so many, and at least this share of all its pages."""
 PAUSE = 2.0
 """The pause after a step, in multiples of the time that the step took."""
 LEAST_PAUSE_SECONDS = 0.02
 
 
 def give_back() -> int:
-    """Shrink the file while it has more than KEPT_PAGES free pages. Return the bytes. Ends when the server stops."""
+    """Shrink the file in steps, and return by how many bytes. Ends when the server stops."""
     if not can_shrink():
         return 0
     pages = 0
-    while not gate.closed and (free := free_pages() - KEPT_PAGES) > 0:
+    while not gate.closed and (unused := unused_pages()) > 0:
         began = time.monotonic()
-        step = min(PAGES, free)
+        step = min(PAGES, unused)
         connection.ensure_connection()
         # Not `execute`: the statement frees one page in each step, and sqlite3 makes only the first of them.
         connection.connection.executescript(f"PRAGMA incremental_vacuum({step})")
@@ -40,9 +41,14 @@ def can_shrink() -> bool:
     return connection.vendor == "sqlite" and _number("auto_vacuum") == 2
 
 
-def free_pages() -> int:
-    """Return the number of unused pages of SQLite's file."""
-    return _number("freelist_count")
+def needs_rewriting() -> bool:
+    """Return whether the database is an older SQLite file with unused pages, which it cannot give back."""
+    return connection.vendor == "sqlite" and not can_shrink() and unused_pages() > 0
+
+
+def unused_pages() -> int:
+    """Return the number of free pages beyond those that stay in the file; 0 or less if there are none."""
+    return _number("freelist_count") - max(KEPT_PAGES, int(_number("page_count") * KEPT_SHARE))
 
 
 def rewrite() -> tuple[int, int]:

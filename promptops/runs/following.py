@@ -27,3 +27,5 @@ def delete_old_runs() -> None:
         log.info("Deleted %d expired runs.", deleted)
     if freed := space.give_back():
         log.info("The database file is %.1f MB smaller.", freed / 1e6)
+    elif deleted and space.needs_rewriting():
+        log.info("The database file does not shrink yet. Run `manage.py vacuum` once, when nobody works.")

@@ -1,6 +1,6 @@
 """Pages about deleted runs over HTTP."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from django.urls import reverse
@@ -9,7 +9,6 @@ from django.utils import timezone
 from promptops.ledger.models import LiveConfiguration, Release
 from promptops.runs.actions.deleting import delete_expired
 from promptops.runs.actions.erasing import erase_expired
-from promptops.runs.models import RunExpiry
 from tests.runs.test_run_pages import text_of
 
 pytestmark = pytest.mark.django_db
@@ -26,7 +25,6 @@ def delete(run, days: int = 90) -> None:
 def test_a_deleted_run_has_a_page_that_says_why(client, make_run):
     run = make_run()
     delete(run)
-    RunExpiry.objects.filter(kind="delete").update(ended_at=datetime(2026, 3, 4, 5, 6, tzinfo=UTC))
     response = client.get(reverse("run", args=[run.pk]))
     assert response.status_code == 410
     page = text_of(response)

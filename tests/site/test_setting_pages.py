@@ -77,7 +77,8 @@ def test_deleting_runs_says_how_many_and_what_stays(client_for, administrator):
         make_run(at=timezone.now() - timedelta(days=days), source=source)
     panel = text_of(client.post(URL, NEW | {"run_deletion_days": "90"}))
     assert "Delete runs after, in days never 90" in panel
-    assert "2 runs are older than 90 days now. They are deleted with their attempts and verdicts" in panel
+    assert "The server deletes runs older than 90 days with their attempts and verdicts" in panel
+    assert "beginning within an hour: 2 runs now." in panel
     assert "Runs of comparisons, runs with a reviewed verdict, and hourly totals stay." in panel
     done = client.post(URL, NEW | {"run_deletion_days": "90", "confirm": "1"})
     assert done["HX-Redirect"] == URL
@@ -85,7 +86,7 @@ def test_deleting_runs_says_how_many_and_what_stays(client_for, administrator):
     assert AuditEntry.objects.first().after["run_deletion_days"] == 90
     assert "Delete runs after, in days: never" in text_of(client.get(URL, headers={"HX-Request": "false"}))
     later = NEW | {"expected": str(config().settings_revision)}
-    assert "are older than" not in text_of(client.post(URL, later | {"run_deletion_days": "120"}))
+    assert "The server deletes" not in text_of(client.post(URL, later | {"run_deletion_days": "120"}))
     assert "Delete runs after, in days 90 never" in text_of(client.post(URL, later))
 
 

@@ -27,8 +27,8 @@ STALE = (
 )
 SHORTER = "The texts of older runs are erased within an hour. This cannot be undone."
 DELETES = (
-    "{runs} {are} older than {days} days now. They are deleted with their attempts and verdicts, beginning within an "
-    "hour. This cannot be undone. Runs of comparisons, runs with a reviewed verdict, and hourly totals stay."
+    "The server deletes runs older than {days} with their attempts and verdicts, beginning within an hour: {runs} now. "
+    "This cannot be undone. Runs of comparisons, runs with a reviewed verdict, and hourly totals stay."
 )
 
 
@@ -125,9 +125,11 @@ def _changes(config: LiveConfiguration, form: SettingsForm) -> list[Change]:
 
 
 def _deletes(days: int) -> str:
-    count = deletable(days).count()
-    runs, are = (f"{count:,} runs", "are") if count != 1 else ("1 run", "is")
-    return DELETES.format(runs=runs, are=are, days=f"{days:,}")
+    return DELETES.format(days=_counted(days, "day"), runs=_counted(deletable(days).count(), "run"))
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _in_words(value: float | str | None) -> str:
