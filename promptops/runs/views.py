@@ -76,7 +76,9 @@ def _deleted_or_404(request: Request, pk: int) -> HttpResponse:
     deletion = expiry.deletion_of(pk)
     if deletion is None:
         raise Http404
-    return render(request, "runs/deleted.html", {"pk": pk, "deletion": deletion}, status=410)
+    # An open page of the run fetches itself again, and htmx shows no answer with an error's status.
+    status = 200 if request.htmx else 410
+    return render(request, "runs/deleted.html", {"pk": pk, "deletion": deletion}, status=status)
 
 
 def _run_or_404(pk: int) -> Run:

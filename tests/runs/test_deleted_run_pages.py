@@ -1,5 +1,6 @@
 """Pages about deleted runs over HTTP."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -31,6 +32,14 @@ def test_a_deleted_run_has_a_page_that_says_why(client, make_run):
     assert f"Run {run.pk} was deleted on" in page
     assert "because runs are kept for 90 days." in page
     assert f'href="{reverse("runs")}"' in response.content.decode()
+
+
+def test_an_open_page_of_the_run_shows_that_it_is_deleted(client_for, viewer, make_run):
+    run, open_page = make_run(), client_for(viewer, htmx=True)
+    delete(run)
+    response = open_page.get(reverse("run", args=[run.pk]))
+    assert response.status_code == 200
+    assert re.search(r'id="run">.*This run is deleted', response.content.decode(), re.S)
 
 
 def test_a_run_that_never_was_has_no_page(client, make_run):
