@@ -101,6 +101,9 @@ def fill(runs: int) -> None:
                 run = "promptops_run.id"
                 source = f"promptops_run WHERE run_id = {made.pk} AND promptops_run.id > {newest}"
                 copy(cursor, model, {"run_id": run}, source, 0)
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")  # as autovacuum does; here it would come too late
 
 
 def copy(cursor: Any, model: Any, values: dict[str, str], source: str, count: int) -> None:

@@ -6,7 +6,7 @@ text. Unmasking a text belongs to `promptops.runs`, training to actions/training
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from promptops.engine.safety.guard import SafetyCategory, VerdictDecision
@@ -140,7 +140,7 @@ def _delete_example(check: SafetyCheck) -> None:
 
 @keeps_runs
 def _run_of_an_example() -> Q:
-    return Q(pk__in=SafetyExample.objects.exclude(run=None).order_by().values("run"))
+    return Q(Exists(SafetyExample.objects.filter(run=OuterRef("pk"))))
 
 
 @erases_with_runs
