@@ -41,14 +41,14 @@ def work_off(
     batches = RunExpiry.objects.filter(kind=kind, ended_at=None).values_list("batches", flat=True).first()
     done = 0
     reached: datetime | None = None
-    while not gate.closed and (found := _next(runs, reached)):
+    while not gate.closed and (rows := _next(runs, reached)):
         began = time.monotonic()
-        batch = _batch(kind, days, batches, [pk for pk, _ in found], work)
+        batch = _batch(kind, days, batches, [pk for pk, _ in rows], work)
         if batch is None:
             return done  # another process works on it
         batches, changed = batch
         done += changed
-        reached = found[-1][1]
+        reached = rows[-1][1]
         time.sleep(max(LEAST_PAUSE_SECONDS, PAUSE * (time.monotonic() - began)))
     _end(kind, batches, by)
     return done
@@ -69,19 +69,19 @@ def _batch(
     work: Callable[[Sequence[int]], Sequence[int]],
 ) -> tuple[int, int] | None:
     """Do one batch, and return the pass's number of batches and of changed runs; None if another process did one."""
-    each, is_new = RunExpiry.objects.select_for_update().get_or_create(
+    current, is_new = RunExpiry.objects.select_for_update().get_or_create(
         kind=kind, ended_at=None, defaults={"days": days}
     )
-    if each.batches != (batches or 0) or is_new != (batches is None):
+    if current.batches != (batches or 0) or is_new != (batches is None):
         return None
     changed = work(ids)
-    each.days = days
-    each.batches += 1
-    each.runs += len(changed)
-    each.first_run = min([*changed, *([each.first_run] if each.first_run else [])], default=None)
-    each.last_run = max([*changed, *([each.last_run] if each.last_run else [])], default=None)
-    each.save()
-    return each.batches, len(changed)
+    current.days = days
+    current.batches += 1
+    current.runs += len(changed)
+    current.first_run = min([*changed, *([current.first_run] if current.first_run else [])], default=None)
+    current.last_run = max([*changed, *([current.last_run] if current.last_run else [])], default=None)
+    current.save()
+    return current.batches, len(changed)
 
 
 @transaction.atomic
@@ -90,12 +90,12 @@ def _end(kind: ExpiryKind, batches: int | None, by: Actor) -> None:
     if batches is None:
         return
     ended = RunExpiry.objects.filter(kind=kind, ended_at=None, batches=batches)
-    each = ended.select_for_update().first()
-    if each is None:
+    current = ended.select_for_update().first()
+    if current is None:
         return
-    if each.runs:
+    if current.runs:
         ended.update(ended_at=timezone.now())
-        audit.record(ACTIONS[kind], by=by, object_name="runs", after={"runs": each.runs, "days": each.days})
+        audit.record(ACTIONS[kind], by=by, object_name="runs", after={"runs": current.runs, "days": current.days})
         events.broadcast_on_commit(events.RUN_ERASED, 0)
     else:
         ended.delete()

@@ -39,8 +39,8 @@ def _calls(ids: Sequence[int]) -> dict[int, tuple[int, int, int]]:
     """Return the number of attempts of each run, with their input and output tokens."""
     calls = Attempt.objects.filter(run__in=ids).order_by().values_list("run")
     summed = calls.annotate(Count("id"), Sum("input_tokens"), Sum("output_tokens"))
-    found = {run: (count, given or 0, answered or 0) for run, count, given, answered in summed}
-    return defaultdict(lambda: (0, 0, 0), found)
+    by_run = {run: (count, inputs or 0, outputs or 0) for run, count, inputs, outputs in summed}
+    return defaultdict(lambda: (0, 0, 0), by_run)
 
 
 def _count(total: RunTotals, run: dict[str, Any], calls: tuple[int, int, int]) -> None:

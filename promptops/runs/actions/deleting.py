@@ -33,13 +33,14 @@ def delete_expired(*, by: Actor = SYSTEM) -> int:
 
     def delete(ids: Sequence[int]) -> list[int]:
         # Locked in order, so that a person who erases one of them waits.
-        old = list(runs.select_for_update(of=("self",)).filter(pk__in=ids).order_by("pk").values_list("pk", flat=True))
-        _totals.add(old)
+        locked = runs.select_for_update(of=("self",)).filter(pk__in=ids).order_by("pk")
+        old_ids = list(locked.values_list("pk", flat=True))
+        _totals.add(old_ids)
         # Not `delete`, which would fetch the runs and look for all that refers to them. The database refuses to delete
         # a run that something else refers to.
-        for rows in (Attempt.objects.filter(run__in=old), SafetyCheck.objects.filter(run__in=old)):
+        for rows in (Attempt.objects.filter(run__in=old_ids), SafetyCheck.objects.filter(run__in=old_ids)):
             rows._raw_delete(rows.db)
-        Run.objects.filter(pk__in=old)._raw_delete(runs.db)
-        return old
+        Run.objects.filter(pk__in=old_ids)._raw_delete(runs.db)
+        return old_ids
 
     return work_off(ExpiryKind.DELETE, days, runs, delete, by=by)
