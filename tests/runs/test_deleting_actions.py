@@ -245,7 +245,11 @@ def test_figures_are_the_same_before_and_after(monkeypatch, zone, seed):
 def test_totals_keep_what_cannot_be_counted_again(monkeypatch):
     moment = NOW - timedelta(days=3)
     monkeypatch.setattr(timezone, "now", lambda: NOW)
-    for minute, fields in ((0, {"truncated": True}), (10, {"input_masked": True}), (40, {"cost": 0.5})):
+    for minute, fields in (
+        (0, {"truncated": True}),
+        (10, {"input_masked": True}),
+        (40, {"cost": 0.5, "cost_estimated": True}),
+    ):
         run = old_run(provider="groq", **fields)
         Run.objects.filter(pk=run.pk).update(at=moment + timedelta(minutes=minute))
     erase_expired()
@@ -254,5 +258,5 @@ def test_totals_keep_what_cannot_be_counted_again(monkeypatch):
     assert totals.hour == moment.replace(minute=0)
     counts = {name: getattr(totals, name) for name in ("runs", "truncated", "masked", "attempts", "input_tokens")}
     assert counts == {"runs": 3, "truncated": 1, "masked": 1, "attempts": 3, "input_tokens": 15}
-    assert (totals.output_tokens, totals.cost, totals.provider) == (21, 0.5, "groq")
+    assert (totals.output_tokens, totals.cost, totals.cost_estimated, totals.provider) == (21, 0.5, 1, "groq")
     assert RunTotals.objects.count() == 1
