@@ -50,12 +50,14 @@ class PromptOpsConfig(AppConfig):
 
 
 def let_file_shrink(using: str, **kwargs: Any) -> None:
-    """Let a new SQLite file give space back (`platform.space`). A file with tables needs `manage.py vacuum`."""
+    """Let a new SQLite file give space back (`platform.space`). A file with tables can do so after a VACUUM."""
     connection = connections[using]
-    if connection.vendor == "sqlite" and not connection.introspection.table_names():
-        with connection.cursor() as cursor:
-            cursor.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            cursor.execute("VACUUM")  # its header is written, so the setting counts from here on
+    if connection.vendor != "sqlite":
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA auto_vacuum = INCREMENTAL")  # counts for the next VACUUM of this connection
+        if not connection.introspection.table_names(cursor):
+            cursor.execute("VACUUM")
 
 
 def lift_statement_limit(using: str, **kwargs: Any) -> None:

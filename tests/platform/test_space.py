@@ -54,6 +54,13 @@ def test_a_server_that_stops_gives_nothing_back(quick, monkeypatch):
     assert space.give_back() > 0
 
 
+@pytest.mark.django_db
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL reuses its space by itself")
+def test_a_new_file_can_shrink():
+    assert space.can_shrink()
+    assert not space.needs_rewriting()
+
+
 def test_a_file_of_an_older_version_shrinks_after_the_command(tmp_path):
     path = tmp_path / "promptops.sqlite3"
     with closing(sqlite3.connect(path)) as database:
