@@ -9,6 +9,7 @@ Redis. safety: judging a text. loop: what an event loop feels of it. forecast: w
 bombs: hostile answers of a provider. signins: pages of a real server while 200 people sign in.
 migration: the upgrade of a million audit entries on SQLite. backup: backup and restore with 200,000 of them.
 releases: the size and the pages of 9,000 releases of 200 templates, and the migration that packed them.
+deletion: 100,000 old runs erased and deleted while a writer records new ones.
 `python -m benchmarks chain` runs only the first; `python -m benchmarks audit postgresql://user@host/name` fills and
 measures an empty database there; `python -m benchmarks migration 50000` measures with 50,000 audit entries.
 """
@@ -28,6 +29,8 @@ from benchmarks.backup import bench_backup
 from benchmarks.bombs import bench_bombs
 from benchmarks.chain import bench_chain
 from benchmarks.comparing import bench_comparing
+from benchmarks.deletion import RUNS as DELETED
+from benchmarks.deletion import bench_deletion
 from benchmarks.following import bench_following
 from benchmarks.history import bench_history
 from benchmarks.migration import bench_migration
@@ -73,6 +76,7 @@ def main() -> None:
         "migration": lambda: bench_migration(entries),
         "backup": lambda: bench_backup(int(number or BACKED_UP)),
         "releases": lambda: bench_releases(int(number or RELEASES)),
+        "deletion": lambda: bench_deletion(int(number or DELETED)),
         "following": bench_following,
         "safety": bench_safety,
         "loop": bench_loop,

@@ -43,9 +43,21 @@ class PromptOpsConfig(AppConfig):
             addresses.allow_only(addresses.allow_list(settings.PROVIDER_HOSTS))
         except ValueError as error:
             raise ImproperlyConfigured(str(error)) from None
+        pre_migrate.connect(let_file_shrink, sender=self)
         pre_migrate.connect(lift_statement_limit, sender=self)
         post_migrate.connect(ensure_single_rows, sender=self)
         post_migrate.connect(restore_statement_limit, sender=self)
+
+
+def let_file_shrink(using: str, **kwargs: Any) -> None:
+    """Let a new SQLite file give space back (`platform.space`). A file with tables can do so after a VACUUM."""
+    connection = connections[using]
+    if connection.vendor != "sqlite":
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA auto_vacuum = INCREMENTAL")  # counts for the next VACUUM of this connection
+        if not connection.introspection.table_names(cursor):
+            cursor.execute("VACUUM")
 
 
 def lift_statement_limit(using: str, **kwargs: Any) -> None:

@@ -5,7 +5,7 @@ from promptops.ledger.models import AuditEntry, AuditHead, ExportTally, LiveConf
 from promptops.people.models import OneTimeLink, User, UserSession
 from promptops.prompts.models import DiscardedDraft, Draft, Presence, Sample, Template, Variable, Version
 from promptops.providers.models import LearnedAdaptation, Provider
-from promptops.runs.models import Attempt, Run, SafetyCheck
+from promptops.runs.models import Attempt, Run, RunExpiry, RunTotals, SafetyCheck
 from promptops.safety.models import SafetyExample, SafetyModelVersion, SafetySettings, SafetyTerm, SafetyTraining
 
 __all__ = [
@@ -26,6 +26,8 @@ __all__ = [
     "Provider",
     "Release",
     "Run",
+    "RunExpiry",
+    "RunTotals",
     "SafetyCheck",
     "SafetyExample",
     "SafetyModelVersion",

@@ -20,6 +20,13 @@ class RunStatus(models.TextChoices):
     BLOCKED = "blocked", "Blocked"  # by the safety filter
 
 
+class ExpiryKind(models.TextChoices):
+    """What happens to runs by their age."""
+
+    ERASE = "erase", "Erase the texts"
+    DELETE = "delete", "Delete the runs"
+
+
 class SafetyMode(models.TextChoices):
     """The effect of the safety filter's verdicts."""
 

@@ -1,8 +1,9 @@
-"""The tables of runs, their attempts and verdicts.
+"""The tables of runs, their attempts and verdicts, of what became of old runs, and of the totals of deleted ones.
 
 Viewers' prompts are personal data: the texts of a run can be erased, and its figures stay.
 """
 
+from datetime import datetime
 from hashlib import sha256
 
 from django.db import models
@@ -11,7 +12,7 @@ from django.utils import timezone
 from promptops.engine.operations import OperationSpec, operation_spec
 from promptops.prompts.enums import operation_choices
 from promptops.prompts.models.templates import Parameters
-from promptops.runs.enums import RunSource, RunStatus, SafetyMode, SafetyQueue, SafetyReview, SafetySide
+from promptops.runs.enums import ExpiryKind, RunSource, RunStatus, SafetyMode, SafetyQueue, SafetyReview, SafetySide
 
 
 class Run(Parameters):
@@ -155,3 +156,71 @@ class SafetyCheck(models.Model):
 
     def __str__(self) -> str:
         return f"{self.side} of run {self.run_id}"
+
+
+class RunTotals(models.Model):
+    """The totals of the deleted runs that are alike and ended in the same hour (UTC).
+
+    Figures are those of living runs and of totals together. `latencies` counts runs by bucket of `stats.buckets`.
+    Tokens and cost are those of all attempts; `cost` is None without prices.
+    """
+
+    hour = models.DateTimeField()
+    operation = models.CharField(max_length=20)
+    template = models.ForeignKey("Template", models.PROTECT, null=True, related_name="+", db_index=False)
+    version = models.ForeignKey("Version", models.PROTECT, null=True, related_name="+", db_index=False)
+    revision = models.PositiveIntegerField()
+    source = models.CharField(max_length=20, choices=RunSource)
+    status = models.CharField(max_length=20, choices=RunStatus)
+    provider = models.CharField(max_length=60, blank=True)
+    is_drill = models.BooleanField(default=False)
+    runs = models.PositiveIntegerField(default=0)
+    fallbacks = models.PositiveIntegerField(default=0)
+    truncated = models.PositiveIntegerField(default=0)
+    masked = models.PositiveIntegerField(default=0, help_text="Runs with a text that the safety filter masked.")
+    attempts = models.PositiveIntegerField(default=0)
+    input_tokens = models.PositiveBigIntegerField(default=0)
+    output_tokens = models.PositiveBigIntegerField(default=0)
+    cost = models.FloatField(null=True)
+    cost_estimated = models.PositiveIntegerField(default=0, help_text="Runs whose cost is an estimate.")
+    latencies = models.JSONField(default=dict)
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [
+            models.Index(fields=["hour"], name="run_totals_hour"),
+            models.Index(fields=["revision"], name="run_totals_revision"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.runs} runs of {self.operation}, {self.hour:%Y-%m-%d %H:00}"
+
+
+class RunExpiry(models.Model):
+    """One pass over old runs, which erases or deletes them in batches. It is open until it ends or the server stops.
+
+    Each batch locks the row and raises `batches`, so that two processes never work on the same pass at once.
+    """
+
+    kind = models.CharField(max_length=10, choices=ExpiryKind)
+    days = models.PositiveIntegerField(help_text="The setting at that time.")
+    batches = models.PositiveIntegerField(default=0)
+    runs = models.PositiveIntegerField(default=0)
+    first_run = models.BigIntegerField(null=True, help_text="The lowest id of these runs.")
+    last_run = models.BigIntegerField(null=True, help_text="The highest id of these runs.")
+    started_at = models.DateTimeField(default=timezone.now)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["kind"], condition=models.Q(ended_at=None), name="run_expiry_one_at_a_time")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} runs older than {self.days} days"
+
+    @property
+    def at(self) -> datetime:
+        """Return when it ended, or when it began."""
+        return self.ended_at or self.started_at

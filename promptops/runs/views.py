@@ -12,8 +12,8 @@ from promptops.platform.pages import page
 from promptops.runs.actions import erasing, masking
 from promptops.runs.forms import RunFilterForm
 from promptops.runs.models import Attempt, Run
+from promptops.runs.queries import expiry, verdicts
 from promptops.runs.queries import runs as queries
-from promptops.runs.queries import verdicts
 from promptops.runs.written import pieces
 from promptops.texts.numbers import whole_number
 from promptops.web import review
@@ -32,14 +32,21 @@ def index(request: Request) -> HttpResponse:
     if "news" in request.GET:
         return news(request, runs, "runs/_runs_news.html", form=form)
     shown = page(runs, before=whole_number(request.GET.get("before")), after=whole_number(request.GET.get("after")))
-    context = {"form": form, "page": shown, "retention_days": queries.retention_days()}
+    context = {"form": form, "page": shown, **queries.kept_days()}
     return render(request, "runs/index.html", context)
 
 
 @requires(Permission.READ)
 def detail(request: Request, pk: int) -> HttpResponse:
-    """Show one run with its attempts. Texts that the safety filter blocked, or would have blocked, are masked."""
-    return _page(request, _run_or_404(pk), revealed=False)
+    """Show one run with its attempts. Texts that the safety filter blocked, or would have blocked, are masked.
+
+    A run that was deleted by its age has a page that says so.
+    """
+    try:
+        run = queries.found(pk)
+    except Run.DoesNotExist:
+        return _deleted_or_404(request, pk)
+    return _page(request, run, revealed=False)
 
 
 @requires(Permission.EDIT)
@@ -63,6 +70,15 @@ def erase(request: Request, pk: int) -> HttpResponse:
         return render(request, "runs/_run_erase.html", {"run": run})
     erasing.erase(run, by=actor(request))
     return review.done(request, reverse("run", args=[pk]), f"The text of run {pk} was erased.")
+
+
+def _deleted_or_404(request: Request, pk: int) -> HttpResponse:
+    deletion = expiry.deletion_of(pk)
+    if deletion is None:
+        raise Http404
+    # An open page of the run fetches itself again, and htmx shows no answer with an error's status.
+    status = 200 if request.htmx else 410
+    return render(request, "runs/deleted.html", {"pk": pk, "deletion": deletion}, status=status)
 
 
 def _run_or_404(pk: int) -> Run:

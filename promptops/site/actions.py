@@ -15,12 +15,18 @@ from promptops.providers.models import Provider
 
 registry.noun("settings", "Settings")
 registry.noun("secret_key", "Secret key")
-registry.value_labels({"timeout_ms": "Time limit (ms)", "run_retention_days": "Keep the text of runs (days)"})
+registry.value_labels(
+    {
+        "timeout_ms": "Time limit (ms)",
+        "run_retention_days": "Keep the text of runs (days)",
+        "run_deletion_days": "Delete runs after (days)",
+    }
+)
 registry.register(
     Action(
         "settings.changed",
         "{actor} changed the settings",
-        when="time limit, default temperature or tokens, or retention changed",
+        when="time limit, default temperature or tokens, retention or deletion changed",
     ),
     Action(
         "secret_key.replaced",
@@ -34,15 +40,17 @@ KEY_CHECK = "promptops"
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings that an administrator changes: `run_retention_days` is how long texts of runs are kept.
+    """The settings that an administrator changes.
 
-    The hedging of an operation is "" (off), "p95" or a delay in milliseconds.
+    Texts of runs are kept for `run_retention_days`, runs for `run_deletion_days` (None: forever). The hedging of an
+    operation is "" (off), "p95" or a delay in milliseconds.
     """
 
     timeout_ms: int
     temperature: float
     max_tokens: int
     run_retention_days: int
+    run_deletion_days: int | None = None
     hedge_enhance: str = ""
     hedge_auto_extend: str = ""
     hedge_rewrite: str = ""

@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 
 from promptops.ledger.models import LiveConfiguration
-from promptops.ledger.models.releases import HEDGE
+from promptops.ledger.models.releases import DELETED_TOO_EARLY, HEDGE
 from promptops.prompts.content import LIVE_DEFAULTS, SETTINGS
 from promptops.prompts.forms import setting_field
 from promptops.site.actions import Settings
@@ -57,6 +57,14 @@ class SettingsForm(forms.Form):
         widget=forms.NumberInput(attrs=SHORT),
         help_text="1 to 3,650. Older inputs and outputs are erased; figures stay.",
     )
+    run_deletion_days = forms.IntegerField(
+        label="Delete runs after, in days",
+        required=False,
+        min_value=1,
+        max_value=3650,
+        widget=forms.NumberInput(attrs=SHORT | {"placeholder": "never"}),
+        help_text="Empty: never. At least as long as their text. Comparisons, reviewed runs and totals stay.",
+    )
     expected = forms.IntegerField(widget=forms.HiddenInput())
 
     def __init__(self, config: LiveConfiguration, *args: Any, **kwargs: Any) -> None:
@@ -65,6 +73,12 @@ class SettingsForm(forms.Form):
         self.fields |= {name: default_field(name) for name in LIVE_DEFAULTS}
         self.fields |= {name: hedge_field(name.removeprefix(HEDGE)) for name in HEDGED}
         self.order_fields([*FIELDS, "expected"])
+
+    def clean(self) -> dict[str, Any]:
+        kept, deleted = self.cleaned_data.get("run_retention_days"), self.cleaned_data.get("run_deletion_days")
+        if kept and deleted and deleted < kept:
+            self.add_error("run_deletion_days", DELETED_TOO_EARLY)
+        return self.cleaned_data
 
     @property
     def settings(self) -> Settings:

@@ -14,6 +14,7 @@ RELEASED = (
     "timeout_ms",
     *LIVE_DEFAULTS,
     "run_retention_days",
+    "run_deletion_days",
     *(field.name for field in LiveConfiguration._meta.fields if field.name.startswith(HEDGE)),
 )
 """The columns of the settings that a release keeps. A column that is not named here is never kept."""

@@ -46,7 +46,7 @@ from promptops.prompts.models import Template
 from promptops.providers.actions import adaptations, chain
 from promptops.providers.models import Provider
 from promptops.runs import plans
-from promptops.runs.actions import erasing, execution, masking, records
+from promptops.runs.actions import deleting, erasing, execution, masking, records
 from promptops.safety.actions import filter_settings
 from promptops.safety.actions import reviews as safety_reviews
 from promptops.safety.actions import training as safety_training
@@ -67,6 +67,7 @@ from tests.invariants.world import (
     changed_set,
     counted,
     example,
+    expired,
     first_start,
     judged,
     keyless,
@@ -240,6 +241,7 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     ],
     "erasing.erase": [lambda w, act: act(erasing.erase, w.run(), by=w.actor)],
     "erasing.erase_expired": [lambda w, act: (old(w.run()), act(erasing.erase_expired))],
+    "deleting.delete_expired": [lambda w, act: (expired(w.run()), act(deleting.delete_expired))],
     "filter_settings.change_safety": [
         lambda w, act: act(
             filter_settings.change_safety,
@@ -399,6 +401,7 @@ CHANGES_NOTHING_PROTECTED = {
     "chain.edited",
     "chain.planned",
     "chain.with_key",
+    "deleting.delete_expired",
     "erasing.erase_expired",
     "execution.execute",
     "records.record_run",

@@ -13,7 +13,7 @@ PACKAGE = Path(promptops.__file__).parent
 MAY_WRITE = re.compile(r"\w+/actions(/|\.py)|migrations/|ledger/(audit|releases)\.py|engine/")
 # Saves inside of models, rows that every migrated database has, and statements that change no rows.
 ALLOWED = {
-    "apps.py: cursor.execute",  # sets limits of the session
+    "apps.py: cursor.execute",  # sets limits of the session, and how a new file of SQLite shrinks
     "management/commands/_start.py: cursor.execute",  # takes the lock of the start
     "web/health.py: cursor.execute",  # takes and releases the lock for writing
     "platform/backup.py: cursor.execute",  # counts connections
@@ -24,6 +24,8 @@ ALLOWED = {
     "ledger/models/audit.py: super().save",
     "ledger/models/audit_triggers.py: cursor.execute",
     "prompts/models/templates.py: super().save",
+    "platform/space.py: connection.connection.executescript",  # gives unused pages back
+    "platform/space.py: cursor.execute",  # reads figures of the file, and writes it once more
     "platform/outages.py: connection.connection.execute",  # sets how long SQLite waits for a lock
 }
 

@@ -111,6 +111,7 @@ def expected(version: Version) -> str:
                 "temperature": 0.5,
                 "max_tokens": 99,
                 "run_retention_days": 7,
+                "run_deletion_days": None,
                 "hedge_enhance": "p95",
                 "hedge_auto_extend": "",
                 "hedge_rewrite": "",

@@ -1,14 +1,17 @@
 """The Settings page over HTTP."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
 from promptops.ledger.models import AuditEntry, LiveConfiguration
 from promptops.people.enums import Permission
 from promptops.site import actions
 from promptops.site.actions import Settings
+from tests.factories import make_run
 
 pytestmark = pytest.mark.django_db
 
@@ -66,6 +69,38 @@ def test_a_change_passes_the_panel(client_for, administrator):
 def test_a_shorter_retention_warns(client_for, administrator):
     panel = client_for(administrator, htmx=True).post(URL, NEW | {"run_retention_days": "7"})
     assert "The texts of older runs are erased within an hour. This cannot be undone." in text_of(panel)
+
+
+def test_deleting_runs_says_how_many_and_what_stays(client_for, administrator):
+    client = client_for(administrator, htmx=True)
+    for days, source in ((91, "preview"), (91, "preview"), (91, "comparison"), (89, "preview")):
+        make_run(at=timezone.now() - timedelta(days=days), source=source)
+    panel = text_of(client.post(URL, NEW | {"run_deletion_days": "90"}))
+    assert "Delete runs after, in days never 90" in panel
+    assert "The server deletes runs older than 90 days with their attempts and verdicts" in panel
+    assert "beginning within an hour: 2 runs now." in panel
+    assert "Runs of comparisons, runs with a reviewed verdict, and hourly totals stay." in panel
+    done = client.post(URL, NEW | {"run_deletion_days": "90", "confirm": "1"})
+    assert done["HX-Redirect"] == URL
+    assert config().run_deletion_days == 90
+    assert AuditEntry.objects.first().after["run_deletion_days"] == 90
+    assert "Delete runs after, in days: never" in text_of(client.get(URL, headers={"HX-Request": "false"}))
+    later = NEW | {"expected": str(config().settings_revision)}
+    assert "The server deletes" not in text_of(client.post(URL, later | {"run_deletion_days": "120"}))
+    assert "Delete runs after, in days 90 never" in text_of(client.post(URL, later))
+
+
+def test_everybody_sees_whether_runs_are_deleted(client_for, viewer):
+    assert "Delete runs after, in days never" in text_of(client_for(viewer).get(URL))
+    LiveConfiguration.objects.update(run_deletion_days=1200)
+    assert "Delete runs after, in days 1,200" in text_of(client_for(viewer).get(URL))
+
+
+@pytest.mark.parametrize("days", ["29", "3651", "0", "x"])
+def test_runs_are_deleted_no_earlier_than_their_texts(days, client_for, administrator):
+    response = client_for(administrator, htmx=True).post(URL, NEW | {"run_deletion_days": days})
+    assert response.status_code == 422
+    assert ("Runs are deleted before their texts are erased." in text_of(response)) == (days == "29")
 
 
 @pytest.mark.parametrize(

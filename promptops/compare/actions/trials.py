@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Prefetch, QuerySet
+from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet
 from django.utils import timezone
 
 from promptops.compare.actions.comparisons import finish_if_done
@@ -38,6 +38,7 @@ from promptops.runs.actions.execution import execute
 from promptops.runs.actions.records import record_run
 from promptops.runs.enums import RunSource, RunStatus
 from promptops.runs.erasers import erases_with_runs
+from promptops.runs.keepers import keeps_runs
 from promptops.runs.models import Run
 from promptops.runs.plans import Outcome, RunPlan
 from promptops.stats.measures import measure
@@ -325,6 +326,11 @@ def _measured(run: Run) -> dict[str, Any]:
     input_text = run.input if spec.keeps_subject else None
     fields = asdict(measure(input_text, run.output, alternatives=alternatives)) | {"answer_hash": run.answer_hash}
     return fields | ({"alternatives": min(len(alternatives), 32_767)} if spec.offers_alternatives else {})
+
+
+@keeps_runs
+def _run_of_a_trial() -> Q:
+    return Q(Exists(Trial.objects.filter(run=OuterRef("pk"))))
 
 
 @erases_with_runs

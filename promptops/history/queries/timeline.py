@@ -22,6 +22,7 @@ from promptops.ledger.sentences import sentence_html
 from promptops.prompts.content import SETTINGS
 from promptops.prompts.models import Template, Version
 from promptops.runs.models import Run
+from promptops.runs.queries.expiry import deleted_of_revision
 from promptops.safety.live_part import STORED
 
 log = logging.getLogger(__name__)
@@ -97,7 +98,8 @@ class Moment:
 class RevisionPage:
     """A revision: its release and neighbors, its changes, its whole configuration and its runs.
 
-    `configuration` is None if it is not stored, or if it `is_damaged`.
+    `configuration` is None if it is not stored, or if it `is_damaged`. `deleted_runs` are not
+    among `runs`.
     """
 
     release: Release
@@ -107,6 +109,7 @@ class RevisionPage:
     configuration: Configuration | None
     is_damaged: bool
     runs: int
+    deleted_runs: int
     kept_since: int | None
 
     @property
@@ -162,6 +165,7 @@ def revision_page(revision: int) -> RevisionPage:
         configuration=configuration,
         is_damaged=is_damaged,
         runs=Run.objects.filter(revision=revision)[: RUNS_COUNTED + 1].count(),
+        deleted_runs=deleted_of_revision(revision),
         kept_since=kept_since() if release.packed_configuration is None else None,
     )
 

@@ -4,6 +4,7 @@ from contextlib import suppress
 from secrets import token_hex
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.utils import timezone
@@ -13,6 +14,10 @@ from promptops.prompts.content import SETTINGS
 
 HEDGE = "hedge_"
 """The prefix of the fields that hedge an operation. An operation without such a field is not hedged."""
+
+DELETED_TOO_EARLY = (
+    "Runs are deleted before their texts are erased. Enter at least the number of days that texts are kept."
+)
 
 
 def hedge_field(operation: str) -> models.CharField:
@@ -47,6 +52,13 @@ class LiveConfiguration(models.Model):
     run_retention_days = models.PositiveIntegerField(
         "keep the text of runs for", default=30, validators=[MinValueValidator(1), MaxValueValidator(3650)]
     )
+    run_deletion_days = models.PositiveIntegerField(
+        "delete runs after",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(3650)],
+        help_text="Days; None never deletes a run.",
+    )
     hedge_enhance = hedge_field("enhance")
     hedge_auto_extend = hedge_field("auto_extend")
     hedge_rewrite = hedge_field("rewrite")
@@ -58,6 +70,11 @@ class LiveConfiguration(models.Model):
 
     def __str__(self) -> str:
         return f"r{self.revision}"
+
+    def clean(self) -> None:
+        """Refuse to delete runs whose texts are still to be kept."""
+        if self.run_deletion_days is not None and self.run_deletion_days < self.run_retention_days:
+            raise ValidationError({"run_deletion_days": DELETED_TOO_EARLY})
 
 
 class Release(models.Model):

@@ -1,6 +1,6 @@
 """Erasing the texts of runs: of one run, and of all that are older than the retention setting."""
 
-from datetime import timedelta
+from collections.abc import Sequence
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -11,9 +11,11 @@ from promptops.ledger.audit import SYSTEM, Actor
 from promptops.ledger.models import LiveConfiguration
 from promptops.ledger.registry import Action
 from promptops.platform import events
-from promptops.runs.enums import RunSource
+from promptops.runs.actions._passes import work_off
+from promptops.runs.enums import ExpiryKind
 from promptops.runs.erasers import ERASERS
 from promptops.runs.models import Attempt, Run, SafetyCheck
+from promptops.runs.queries.expiry import erasable
 
 registry.register(
     Action("run.erased", "{actor} erased the text of {object}", when="the text of a run was erased", object="run"),
@@ -28,33 +30,32 @@ registry.register(
 @transaction.atomic
 def erase(run: Run, *, by: Actor) -> None:
     """Erase all texts that a person typed or a model wrote. The figures stay."""
-    if _erase(Run.objects.filter(pk=run.pk), is_expiry=False):
+    if _erase(Run.objects.filter(pk=run.pk, erased_at=None), is_expiry=False):
         audit.record("run.erased", by=by, object=run)
         events.broadcast_on_commit(events.RUN_ERASED, run.pk)
 
 
-@transaction.atomic
 def erase_expired(*, by: Actor = SYSTEM) -> int:
-    """Erase the texts of runs older than the retention setting, and return the number of runs."""
+    """Erase the texts of runs older than the retention setting, in small transactions. Return the number of runs."""
     days = LiveConfiguration.objects.values_list("run_retention_days", flat=True).get(pk=1)
-    # Inputs of a comparison are the operators' own and stay with it. A single run of it can still be erased.
-    old = Run.objects.filter(at__lt=timezone.now() - timedelta(days=days)).exclude(source=RunSource.COMPARISON)
-    erased = _erase(old, is_expiry=True)
-    if erased:
-        audit.record("run.expired", by=by, object_name="runs", after={"runs": erased, "days": days})
-        events.broadcast_on_commit(events.RUN_ERASED, 0)
-    return erased
+    runs = erasable(days)
+
+    def erase_batch(ids: Sequence[int]) -> list[int]:
+        return _erase(runs.filter(pk__in=ids), is_expiry=True)
+
+    return work_off(ExpiryKind.ERASE, days, runs, erase_batch, by=by)
 
 
-def _erase(runs: QuerySet[Run], *, is_expiry: bool) -> int:
-    now = timezone.now()
-    # If two processes do this at once, each counts only the runs that it erased itself.
-    erased = runs.filter(erased_at=None).update(input="", output="", raw="", draft_body="", error="", erased_at=now)
+def _erase(runs: QuerySet[Run], *, is_expiry: bool) -> list[int]:
+    """Erase the texts of `runs`, which are not erased yet, and of all that quotes them. Return the ids of the runs."""
+    # Locked in order: if two processes do this at once, each counts only the runs that it erased itself.
+    ids = list(runs.select_for_update().order_by("pk").values_list("pk", flat=True))
+    erased = Run.objects.filter(pk__in=ids)
+    erased.update(input="", output="", raw="", draft_body="", error="", erased_at=timezone.now())
     # A provider's error may quote the prompt, so messages are erased too.
-    Attempt.objects.filter(run__in=runs.filter(erased_at=now)).update(message="")
+    Attempt.objects.filter(run__in=ids).exclude(message="").update(message="")
     # A verdict names words of the text.
-    quoting = SafetyCheck.objects.filter(run__in=runs.filter(erased_at=now))
-    quoting.update(words=[], window="", reason="", report_note="")
+    SafetyCheck.objects.filter(run__in=ids).update(words=[], window="", reason="", report_note="")
     for eraser in ERASERS:
-        eraser(runs.filter(erased_at=now), is_expiry)
-    return erased
+        eraser(erased, is_expiry)
+    return ids

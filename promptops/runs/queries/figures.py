@@ -1,24 +1,32 @@
-"""Figures of each operation over time: runs, fallback, errors, latency and cost.
+"""Figures of each operation over time: runs, fallback, errors, latency and cost. Deleted runs count by their totals.
 
 Figures of each provider are in `runs.queries.provider_figures`.
 """
 
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.utils import timezone
 
 from promptops.engine.operations import OPERATIONS
 from promptops.runs.enums import RunSource, RunStatus
-from promptops.runs.models import Run
+from promptops.runs.models import Run, RunTotals
 from promptops.stats import charts
-from promptops.stats.percentiles import percentile
+from promptops.stats.buckets import middle
+from promptops.stats.percentiles import counted_percentile
 
 # The choices of hours, each with the minutes of one step of its charts.
 STEP_MINUTES = {1: 5, 24: 60, 168: 360}
 DEFAULT_HOURS = 24
 # Reading this many runs takes a tenth of a second.
 MAX_RUNS = 20_000
+LIVING_HOURS = 24
+"""No younger run is deleted."""
+NOT_COUNTED = [RunSource.TEST, RunSource.COMPARISON]
+NOT_ANSWERED = (RunStatus.CANCELED, RunStatus.BLOCKED)
 
 
 @dataclass(frozen=True)
@@ -35,13 +43,17 @@ class Rate:
 
 @dataclass
 class Tally:
-    """Counts of some runs. `latencies` (ms) are those of runs that were not canceled or blocked."""
+    """Counts of some runs. `latencies` (ms) are those of runs that were not canceled or blocked.
+
+    `deleted_latencies` are those of deleted runs, each with its number of runs, to `stats.buckets.ERROR`.
+    """
 
     runs: int = 0
     answered: int = 0
     fallbacks: int = 0
     failed: int = 0
     latencies: list[float] = field(default_factory=list)
+    deleted_latencies: Counter[float] = field(default_factory=Counter)
     cost: float | None = None
     cost_estimated: bool = False
 
@@ -51,7 +63,7 @@ class Tally:
         if cost is not None:
             self.cost = (self.cost or 0) + cost
             self.cost_estimated |= estimated
-        if status in (RunStatus.CANCELED, RunStatus.BLOCKED):
+        if status in NOT_ANSWERED:
             return
         self.latencies.append(latency_ms)
         if status == RunStatus.FAILED:
@@ -59,6 +71,22 @@ class Tally:
         else:
             self.answered += 1
             self.fallbacks += fallback
+
+    def add_deleted(self, totals: Mapping[str, Any]) -> None:
+        """Count deleted runs by their totals."""
+        self.runs += totals["runs"]
+        if totals["cost"] is not None:
+            self.cost = (self.cost or 0) + totals["cost"]
+            self.cost_estimated |= totals["cost_estimated"] > 0
+        if totals["status"] in NOT_ANSWERED:
+            return
+        for place, count in totals["latencies"].items():
+            self.deleted_latencies[middle(int(place))] += count
+        if totals["status"] == RunStatus.FAILED:
+            self.failed += totals["runs"]
+        else:
+            self.answered += totals["runs"]
+            self.fallbacks += totals["fallbacks"]
 
     @property
     def fallback(self) -> Rate:
@@ -72,11 +100,11 @@ class Tally:
 
     @property
     def p50(self) -> float | None:
-        return percentile(self.latencies, 50)
+        return counted_percentile(self.latencies, self.deleted_latencies, 50)
 
     @property
     def p95(self) -> float | None:
-        return percentile(self.latencies, 95)
+        return counted_percentile(self.latencies, self.deleted_latencies, 95)
 
 
 @dataclass(frozen=True)
@@ -125,18 +153,14 @@ class Figures:
 
 
 def figures(hours: int) -> Figures:
-    """Return the figures of about the last `hours` (a key of STEP_MINUTES), in one query.
+    """Return the figures of about the last `hours` (a key of STEP_MINUTES), in one query, or two if runs are deleted.
 
     All steps are whole, except the last. Drills, comparisons and provider tests do not count. Canceled runs count only
     as runs and in the cost.
     """
     step = timedelta(minutes=STEP_MINUTES[hours])
     times = step_starts(timezone.now(), hours)
-    runs = (
-        Run.objects.filter(at__gte=times[0], drill="")
-        .exclude(source__in=[RunSource.TEST, RunSource.COMPARISON])
-        .order_by("-at")
-    )
+    runs = Run.objects.filter(at__gte=times[0], drill="").exclude(source__in=NOT_COUNTED).order_by("-at")
     rows = list(
         runs.values_list("at", "operation", "status", "fallback_used", "latency_ms", "cost", "cost_estimated")[
             : MAX_RUNS + 1
@@ -151,6 +175,10 @@ def figures(hours: int) -> Figures:
         place = min((at - times[0]) // step, len(times) - 1)
         totals[operation].add(*ran)
         tallies[operation][place].add(*ran)
+    if not capped and hours > LIVING_HOURS:
+        for deleted in _deleted_since(times[0]):
+            totals[deleted["operation"]].add_deleted(deleted)
+            tallies[deleted["operation"]][(deleted["hour"] - times[0]) // step].add_deleted(deleted)
     if capped:
         first = max(0, (rows[-1][0] - times[0]) // step)
         times = times[first:]
@@ -163,13 +191,23 @@ def figures(hours: int) -> Figures:
     )
 
 
+def _deleted_since(start: datetime) -> Iterable[dict[str, Any]]:
+    """Return the totals of the deleted runs that count, from an hour on."""
+    deleted = RunTotals.objects.filter(hour__gte=start, is_drill=False, operation__in=OPERATIONS)
+    names = ("hour", "operation", "status", "runs", "fallbacks", "cost", "cost_estimated", "latencies")
+    return deleted.exclude(source__in=NOT_COUNTED).values(*names)
+
+
 def step_starts(now: datetime, hours: int) -> list[datetime]:
     """Return the start of each step up to the current one, on round times of the reader's clock.
 
-    Round times keep the points of a chart in place when it is drawn again a little later.
+    Round times keep the points of a chart in place when it is drawn again a little later. Long steps begin
+    with an hour of UTC, as totals do; a clock that is half an hour apart from it shows them at half past.
     """
     step = STEP_MINUTES[hours] * 60
     offset = (timezone.localtime(now).utcoffset() or timedelta()).total_seconds()
+    if hours > LIVING_HOURS:
+        offset -= offset % 3600
     last = (now.timestamp() + offset) // step * step - offset
     count = hours * 3600 // step
     return [datetime.fromtimestamp(last - step * back, UTC) for back in range(count - 1, -1, -1)]

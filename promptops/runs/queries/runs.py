@@ -161,9 +161,9 @@ def provider_names() -> list[str]:
     return list(Provider.objects.values_list("name", flat=True))
 
 
-def retention_days() -> int:
-    """Return for how many days the text of a run is kept."""
-    return LiveConfiguration.objects.values_list("run_retention_days", flat=True).get(pk=1)
+def kept_days() -> dict[str, Any]:
+    """Return for how many days texts (`run_retention_days`) and runs (`run_deletion_days`, None: forever) are kept."""
+    return dict(LiveConfiguration.objects.values("run_retention_days", "run_deletion_days").get(pk=1))
 
 
 def recorded_run(outcome: Outcome) -> int | None:

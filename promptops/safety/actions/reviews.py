@@ -6,7 +6,7 @@ text. Unmasking a text belongs to `promptops.runs`, training to actions/training
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from promptops.engine.safety.guard import SafetyCategory, VerdictDecision
@@ -17,6 +17,7 @@ from promptops.ledger.registry import Action
 from promptops.platform import events
 from promptops.runs.enums import SafetyQueue, SafetyReview
 from promptops.runs.erasers import erases_with_runs
+from promptops.runs.keepers import keeps_runs
 from promptops.runs.models import Run, SafetyCheck
 from promptops.safety.models import SafetyExample
 
@@ -135,6 +136,11 @@ def _source(check: SafetyCheck) -> str:
 
 def _delete_example(check: SafetyCheck) -> None:
     SafetyExample.objects.filter(run=check.run_id, source=_source(check)).delete()
+
+
+@keeps_runs
+def _run_of_an_example() -> Q:
+    return Q(Exists(SafetyExample.objects.filter(run=OuterRef("pk"))))
 
 
 @erases_with_runs

@@ -12,6 +12,7 @@ from promptops.ledger.audit import Actor
 from promptops.ledger.models import LiveConfiguration
 from promptops.people.enums import Permission, Role
 from promptops.people.permissions import allows
+from promptops.runs.queries.expiry import deletable
 from promptops.site import actions
 from promptops.site.forms import SettingsForm
 from promptops.web import review
@@ -25,6 +26,10 @@ STALE = (
     "Save to replace those, or reload the page to discard yours."
 )
 SHORTER = "The texts of older runs are erased within an hour. This cannot be undone."
+DELETES = (
+    "The server deletes runs older than {days} with their attempts and verdicts, beginning within an hour: {runs} now. "
+    "This cannot be undone. Runs of comparisons, runs with a reviewed verdict, and hourly totals stay."
+)
 
 
 @dataclass
@@ -52,7 +57,11 @@ class ChangeSettings(ReviewedChange):
     def details(self) -> dict[str, Any]:
         stale = {"template": "site/settings/_stale.html", "expected": self.config.settings_revision}
         is_shorter = self.form.settings.run_retention_days < self.config.run_retention_days
-        return {"warning": SHORTER if is_shorter else "", **(stale if self.is_stale else {})}
+        warnings = [SHORTER] if is_shorter else []
+        before, after = self.config.run_deletion_days, self.form.settings.run_deletion_days
+        if after is not None and (before is None or after < before):
+            warnings.append(_deletes(after))
+        return {"warning": " ".join(warnings), **(stale if self.is_stale else {})}
 
     def refusal(self) -> str:
         if self.is_stale:
@@ -115,5 +124,15 @@ def _changes(config: LiveConfiguration, form: SettingsForm) -> list[Change]:
     return changes
 
 
-def _in_words(value: float | str) -> str:
+def _deletes(days: int) -> str:
+    return DELETES.format(days=_counted(days, "day"), runs=_counted(deletable(days).count(), "run"))
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _in_words(value: float | str | None) -> str:
+    if value is None:
+        return "never"
     return (value or "off") if isinstance(value, str) else f"{value:,}"
