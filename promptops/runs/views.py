@@ -43,7 +43,7 @@ def detail(request: Request, pk: int) -> HttpResponse:
     A run that was deleted by its age has a page that says so.
     """
     try:
-        run = queries.found(pk)
+        run = queries.find_run(pk)
     except Run.DoesNotExist:
         return _deleted_or_404(request, pk)
     return _page(request, run, revealed=False)
