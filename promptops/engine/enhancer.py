@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from promptops.engine.chain import complete_chain
+from promptops.engine.contracts import Contract, LinesContract
 from promptops.engine.events import HedgePolicy
 from promptops.engine.health import HealthRegistry
 from promptops.engine.operations import operation_spec
@@ -30,12 +31,14 @@ def build_request(
     timeout_ms: int | None = None,
     count: int | None = None,
     parameters: Mapping[str, Any] = MappingProxyType({}),
+    contract: Contract | None = None,
 ) -> LLMRequest:
     """Return the request that runs `operation` on `text`.
 
     The user message is exactly `text`. For an operation that offers alternatives, the end of the system message asks
     for `count` of them. `parameters` are further fields of the request's body, such as `top_p`; `None` leaves one out.
     `reasoning_effort` is one of them, which each kind of provider sends under its own names.
+    `contract` is the answer's contract; a contract of alternatives follows `count`.
     Raises `ValueError` if `text` is blank or the operation is unknown.
     """
     spec = operation_spec(operation)
@@ -55,6 +58,9 @@ def build_request(
         reasoning_effort=further.pop("reasoning_effort", None),
         parameters=further,
         answer=spec.answer,
+        contract=LinesContract(max(1, count))
+        if count is not None and isinstance(contract, LinesContract)
+        else contract,
     )
 
 
