@@ -23,6 +23,7 @@ from promptops.engine.contracts.schemas import (
     compiled,
     is_strict,
     keys,
+    required_keys,
     schema_text,
     values,
 )
@@ -288,15 +289,13 @@ class JsonContract(Contract):
         """Return whether vendors accept `schema` as strict."""
         return is_strict(self.schema)
 
-    def keys(self) -> tuple[set[str], set[str]]:
-        """Return the names of all keys, and of those that are required wherever their object is."""
-        named: set[str] = set()
-        required: set[str] = set()
-        for schema in self._schemas:
-            own_named, own_required = keys(schema.tree)
-            named |= own_named
-            required |= own_required
-        return named, required
+    def keys(self) -> set[str]:
+        """Return the names of all keys."""
+        return {key for schema in self._schemas for key in keys(schema.tree)}
+
+    def required_keys(self) -> set[str]:
+        """Return the names of the keys that each answer has, or each item of its lists."""
+        return {key for schema in self._schemas for key in required_keys(schema.tree)}
 
     def values(self) -> set[str]:
         """Return the texts that the contract names as values."""

@@ -246,14 +246,31 @@ def _clipped(words: str) -> str:
 # What a schema says
 
 
-def keys(tree: Schema) -> tuple[set[str], set[str]]:
-    """Return the names of all keys of a schema, and of those that an answer must have wherever their object is."""
-    named: set[str] = set()
+def keys(tree: Schema) -> set[str]:
+    """Return the names of all keys of a schema."""
+    return {
+        key for _, schema in _walked(tree, ()) for key in (*schema.get("properties", ()), *schema.get("required", ()))
+    }
+
+
+def required_keys(tree: Schema) -> set[str]:
+    """Return the names of the keys that each answer has, or each item of its lists."""
+    names = _definitions(tree)
     required: set[str] = set()
-    for _, schema in _walked(tree, ()):
-        named |= set(schema.get("properties", ())) | set(schema.get("required", ()))
-        required |= set(schema.get("required", ()))
-    return named, required
+    seen: set[int] = set()
+    waiting = [tree]
+    while waiting:
+        schema = waiting.pop()
+        if id(schema) in seen:
+            continue
+        seen.add(id(schema))
+        own = set(schema.get("required", ()))
+        required |= own
+        waiting += [each for key, each in schema.get("properties", {}).items() if key in own]
+        waiting += [*schema.get("allOf", ()), *schema.get("prefixItems", ())]
+        waiting += [schema["items"]] if "items" in schema else []
+        waiting += [names[schema["$ref"]]] if "$ref" in schema else []
+    return required
 
 
 def values(tree: Schema) -> set[str]:

@@ -33,7 +33,7 @@ def contradictions(text: str, contract: Contract | None, *, known: Collection[st
     """
     if not isinstance(contract, JsonContract):
         return ()
-    named, required = contract.keys()
+    named, required = contract.keys(), contract.required_keys()
     allowed = {*named, *contract.values(), *known, *_VARIABLE.findall(text)}
     unknown = [key for key in dict.fromkeys(_keys_in(text)) if key not in allowed]
     missing = sorted(key for key in required if not re.search(rf"(?<!\w){re.escape(key)}(?!\w)", text))
