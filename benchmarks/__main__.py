@@ -6,8 +6,9 @@ of 200 versions of a 6,000-word prompt. comparing: pages of a real server while 
 entries, checked and filtered. following: from a commit until other processes run what it released, with and without
 Redis. safety: judging a text. loop: what an event loop feels of it. forecast: what enforcing would have done, among
 100,000 verdicts. verdicts: the verdict page of 18,000 votes. uploads: files that cost much to read, time and memory.
-bombs: hostile answers of a provider. signins: pages of a real server while 200 people sign in.
-migration: the upgrade of a million audit entries on SQLite. backup: backup and restore with 200,000 of them.
+bombs: hostile answers of a provider. contracts: checking usual and the largest answers by their contract.
+signins: pages of a real server while 200 people sign in. migration: the upgrade of a million audit entries on SQLite.
+backup: backup and restore with 200,000 of them.
 `python -m benchmarks chain` runs only the first; `python -m benchmarks audit postgresql://user@host/name` fills and
 measures an empty database there; `python -m benchmarks migration 50000` measures with 50,000 audit entries.
 """
@@ -27,6 +28,7 @@ from benchmarks.backup import bench_backup
 from benchmarks.bombs import bench_bombs
 from benchmarks.chain import bench_chain
 from benchmarks.comparing import bench_comparing
+from benchmarks.contracts import bench_contracts
 from benchmarks.following import bench_following
 from benchmarks.history import bench_history
 from benchmarks.migration import bench_migration
@@ -78,6 +80,7 @@ def main() -> None:
         "uploads": bench_uploads,
         "signins": bench_signins,
         "bombs": lambda: asyncio.run(bench_bombs()),
+        "contracts": bench_contracts,
     }
     asked = set(sys.argv[1:]) - {database, number} or set(parts)
     state = tempfile.TemporaryDirectory(prefix="promptops-bench-")

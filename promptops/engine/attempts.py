@@ -15,6 +15,7 @@ from typing import TypeAlias, cast
 
 from promptops.engine import http
 from promptops.engine.answers import Reading, read_answer
+from promptops.engine.contracts import Contract
 from promptops.engine.contracts.checking import read_by_contract
 from promptops.engine.costs import cost_of, estimated_usage
 from promptops.engine.errors import (
@@ -344,28 +345,27 @@ class RunningAttempt:
         self._is_complete = True
         written = response.raw or response.content
         self._text = [written]
-        reading = await self._reading(response, written)
-        text = reading.text
-        if reading.refusal:
+        text, data, request = response.content, None, self._request
+        reading: Reading | None = None
+        if request.contract is not None:
+            reading = await self._checked(request.contract, response, written)
+        elif request.answer is not None and not request.json_mode:
+            reading = read_answer(written, request.answer)
+        if reading is not None:
+            text, data = reading.text, reading.data
+        if reading is not None and reading.refusal:
             raise self._counted(LLMRefusedError(f"{self.name} refused: {_shortened(text or written)}"), response)
         if not text.strip():
             raise self._counted(LLMEmptyError(f"{self.name} sent an empty answer"), response)
-        if (text, written, reading.data) == (response.content, response.raw, None):
+        if (text, written, data) == (response.content, response.raw, None):
             return response
-        return replace(response, content=text, raw=written, data=reading.data)
+        return replace(response, content=text, raw=written, data=data)
 
-    async def _reading(self, response: LLMResponse, written: str) -> Reading:
-        request = self._request
-        if request.contract is not None:
-            try:
-                return await read_by_contract(
-                    request.contract, written, provider=self.name, truncated=response.truncated
-                )
-            except LLMContractError as breach:
-                raise self._counted(breach, response) from None
-        if request.answer is not None and not request.json_mode:
-            return read_answer(written, request.answer)
-        return Reading(response.content)
+    async def _checked(self, contract: Contract, response: LLMResponse, written: str) -> Reading:
+        try:
+            return await read_by_contract(contract, written, provider=self.name, truncated=response.truncated)
+        except LLMContractError as breach:
+            raise self._counted(breach, response) from None
 
     def _counted(self, error: LLMProviderError, response: LLMResponse) -> LLMProviderError:
         """Return `error` with the usage and the cooldown that came with the answer."""

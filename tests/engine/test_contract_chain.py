@@ -33,6 +33,7 @@ from promptops.engine import (
 )
 from promptops.engine.contracts import checking
 from promptops.engine.contracts.repairs import MAX_ANSWER_CHARACTERS
+from promptops.engine.contracts.schemas import CompiledSchema
 from tests.engine.contracts.shapes import GOOD_SEGMENTS, SEGMENTS
 from tests.engine.helpers import FakeProvider, FakeStream, ask, collect, completion, hang, http_answer, loopback
 
@@ -304,3 +305,29 @@ async def test_invalid_json_that_groq_refuses_itself_is_a_breach():
         asked = server.requests[1].body["messages"][-1]["content"]
     assert shape(response.attempts) == [("a", "failed", "contract", False), ("a", "succeeded", None, True)]
     assert asked.startswith("This answer cannot be used: the JSON is invalid.")
+
+
+@pytest.mark.parametrize(
+    ("schema", "written", "is_at_once"),
+    [
+        (SEGMENTS, GOOD_SEGMENTS, True),
+        ({"items": {"type": "integer"}}, json.dumps([1] * 240), True),
+        ({"items": {"type": "integer"}}, json.dumps([1] * 260), False),
+        ({"items": {"allOf": [{"minimum": 0}] * 10}}, json.dumps([1] * 240), False),
+    ],
+    ids=["usual", "some values", "many values", "much work"],
+)
+async def test_a_check_that_takes_long_is_made_in_a_thread(schema, written, is_at_once, monkeypatch):
+    checked_in: list[threading.Thread] = []
+    check = CompiledSchema.problems
+
+    def watched(self, data):
+        result = check(self, data)
+        checked_in.append(threading.current_thread())
+        return result
+
+    monkeypatch.setattr(CompiledSchema, "problems", watched)
+    contract = JsonContract.of(schema)
+    response = await complete_chain(ask(contract=contract), [FakeProvider("a", written)], timeout_ms=5000)
+    assert response.data == json.loads(written)
+    assert [thread is threading.main_thread() for thread in checked_in] == [is_at_once]

@@ -23,6 +23,9 @@ MAX_DEPTH = 64
 MAX_VALUES = 10_000
 """The most values: objects, lists, texts, numbers, true, false and null. Keys do not count."""
 
+MAX_STARTS = 1_000
+"""The most brackets that begin no JSON. Prose has a few."""
+
 MAX_DIGITS = 300
 """The most digits of a whole number. A larger one is no number for most readers of JSON."""
 
@@ -89,7 +92,7 @@ class _Search:
 
     def find(self, opening: Opening | None) -> _Span | None:
         first: _Span | None = None
-        while self.broken_off is None:
+        for _ in range(MAX_STARTS):
             bracket = _OPENING.search(self.text, self._at)
             self.visited += (bracket.start() if bracket else len(self.text)) - self._at
             if bracket is None:
@@ -99,6 +102,8 @@ class _Search:
                 if opening is None or self.text[span.start] == opening:
                     return span
                 first = first or span
+            elif self.broken_off is not None:
+                return None
         return first
 
     def _take(self, start: int) -> _Span | None:

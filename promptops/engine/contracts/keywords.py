@@ -7,7 +7,6 @@ the sentence is the error's path; `schemas.py` joins both. Every check spends th
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any, TypeAlias
@@ -17,10 +16,7 @@ from jsonschema.exceptions import ValidationError
 
 from promptops.engine.contracts.patterns import pattern
 from promptops.engine.contracts.words import expected, listed, quoted, short
-
-MAX_WORK = 100_000
-"""The most units of work of one check. One keyword at one value is a unit, which takes 3 to 10 microseconds. The
-largest answer, 10,000 texts with four keywords each, needs half of them."""
+from promptops.engine.contracts.work import spend
 
 Errors: TypeAlias = Iterator[ValidationError]
 Keyword: TypeAlias = Callable[[Any, Any, Any, Any], Errors | None]
@@ -34,29 +30,6 @@ TYPES = {
     "boolean": "true or false",
     "null": "null",
 }
-
-
-class TooMuchWork(Exception):
-    """The check of an answer was given up."""
-
-
-class _Work(threading.local):
-    left = MAX_WORK
-
-
-_work = _Work()
-
-
-def spend(units: int) -> None:
-    """Spend work of the check in this thread. Raises `TooMuchWork`."""
-    _work.left -= units
-    if _work.left < 0:
-        raise TooMuchWork
-
-
-def begin() -> None:
-    """Begin a check in this thread, with all of its work left."""
-    _work.left = MAX_WORK
 
 
 def frozen(value: Any) -> Any:

@@ -13,6 +13,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any
 
+from promptops.engine.contracts import work
 from promptops.engine.contracts.json_text import Opening
 from promptops.engine.contracts.patterns import pattern
 from promptops.engine.contracts.words import place, short
@@ -62,12 +63,12 @@ class CompiledSchema:
 
     def problems(self, data: Any) -> list[str]:
         """Return sentences, without full stops, that say where `data` breaks the schema: none if it fits."""
-        from promptops.engine.contracts.keywords import TooMuchWork, begin
-
-        begin()
+        work.begin()
         try:
             errors = list(islice(self._validator.iter_errors(data), MAX_PROBLEMS))
-        except (TooMuchWork, RecursionError):
+        except (work.TooMuchWork, RecursionError):
+            if work.is_limited():
+                raise work.TooMuchWork from None
             return ["the answer takes too much work to check"]
         return list(dict.fromkeys(f"{place(list(error.path))} {error.message}" for error in errors))
 

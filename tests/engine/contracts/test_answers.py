@@ -64,6 +64,7 @@ WRONG_JSON: list[tuple[Contract, str, str]] = [
     (SEGMENT_CONTRACT, '{"title": "Fox"', "the JSON breaks off inside 1 open bracket"),
     (SEGMENT_CONTRACT, '{"title": "Fox", "segment_prompts": ["A fo', "the JSON breaks off inside 2 open brackets"),
     (SEGMENT_CONTRACT, '{"title": "Fox", "segment_prompts": [tru', "the JSON breaks off inside 2 open brackets"),
+    (SEGMENT_CONTRACT, 'In [3] prompts: {"title": "Fox"', "the JSON breaks off inside 1 open bracket"),
     (SEGMENT_CONTRACT, f'{{"title": {GOOD_SEGMENTS}', "the JSON breaks off inside 1 open bracket"),
     (SEGMENT_CONTRACT, '{"title": "A", "title": "B"}', "the key title appears twice in one object"),
     (SEGMENT_CONTRACT, '{"title": NaN}', "the JSON has NaN, which is no number in JSON"),

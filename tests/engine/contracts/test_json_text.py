@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from promptops.engine.contracts.json_text import Unreadable, _Search, find_json
+from promptops.engine.contracts.json_text import MAX_STARTS, Unreadable, _Search, find_json
 
 HOSTILE = {
     "brackets that begin no JSON": "[x",
@@ -35,8 +35,13 @@ def test_the_search_is_linear(unit, length, tail):
 
 
 def test_every_character_of_a_long_prose_is_visited_once():
-    text = "A fox [runs] through {deep} snow. " * 500 + '{"a": 1}'
+    text = "A fox [runs] through {deep} snow. " * 400 + '{"a": 1}'
     assert find_json(text, "{").visited <= len(text)
+
+
+def test_the_search_gives_up_after_many_brackets_that_begin_no_json():
+    with pytest.raises(Unreadable, match="no complete JSON object"):
+        find_json("[x] " * MAX_STARTS + '{"a": 1}', "{")
 
 
 @pytest.mark.parametrize(

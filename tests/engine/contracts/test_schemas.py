@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from promptops.engine import JsonContract, LLMContractError
-from promptops.engine.contracts import keywords, schemas
+from promptops.engine.contracts import schemas, work
 from tests.engine.contracts.shapes import EDIT, SEGMENTS
 
 
@@ -138,7 +138,7 @@ def test_a_check_whose_work_doubles_with_each_level_is_given_up():
 )
 def test_the_work_of_large_answers_is_linear(schema, data):
     assert JsonContract.of(schema).read(json.dumps(data)).data == data
-    assert keywords._work.left > 0
+    assert work.left() > 0
 
 
 def test_a_schema_is_compiled_once():
