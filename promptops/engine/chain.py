@@ -2,7 +2,7 @@
 
 A run calls its providers one after the other until one answers. `runs.py` decides which provider is next,
 `attempts.py` makes the calls, `events.py` declares the events of a run. Without a shared `health` no
-provider is retried, except with a larger token limit after `truncated`.
+provider is retried, except with a larger token limit after `truncated`, and to repair an answer against its contract.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ MAX_VALUES = 10_000
 """The most values: objects, lists, texts, numbers, true, false and null. Keys do not count."""
 
 MAX_STARTS = 1_000
-"""The most brackets that begin no JSON. Prose has a few."""
+"""The most brackets at which the search expects JSON. Prose has a few."""
 
 MAX_DIGITS = 300
 """The most digits of a whole number. A larger one is no number for most readers of JSON."""

@@ -20,7 +20,7 @@ def response_format(request: LLMRequest, mode: JsonMode) -> dict[str, Any] | Non
     if request.json_mode:
         return {"type": "json_object"}
     contract = request.contract
-    if mode == "none" or not isinstance(contract, JsonContract):
+    if contract is None or mode == "none" or not isinstance(contract, JsonContract):
         return None
     if mode == "schema":
         schema = {"name": NAME, "strict": contract.is_strict, "schema": contract.schema}

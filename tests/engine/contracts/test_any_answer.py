@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from promptops.engine import Contract, JsonContract, LinesContract, LLMContractError, TextContract
+from promptops.engine import Contract, JsonContract, LinesContract, LLMContractError, TextContract, contradictions
 from promptops.engine.answers import Reading
+from promptops.engine.contracts import keywords
 from promptops.engine.contracts.json_text import Unreadable, find_json
 from tests.engine.contracts.shapes import EDIT_CONTRACT, GOOD_SEGMENTS, LIST_CONTRACT, SEGMENT_CONTRACT
 
@@ -68,6 +69,39 @@ def test_any_text_is_read_or_is_a_breach(contract, written):
 @given(VALUES, st.booleans())
 def test_any_json_is_read_or_is_a_breach(contract, value, is_ascii):
     check(contract, f"Here: {json.dumps(value, ensure_ascii=is_ascii)}")
+
+
+KEYWORDS = sorted(
+    {*keywords.KEYWORDS, "then", "else", "$defs", "definitions", "minContains", "$id", "$schema", "title"}
+)
+NUMBERS = st.one_of(st.integers(-2, 5), st.sampled_from([0.5, 3.0, 1e300]))
+SCHEMAS = st.recursive(
+    st.one_of(
+        st.booleans(),
+        NUMBERS,
+        st.sampled_from(["object", "array", "string", "integer", "null", "#", "#/$defs/a", "^a", "(a+)+$", "a"]),
+        st.sampled_from([["a"], ["object", "array"], {"a": ["b"]}, {"type": "object"}, {"minItems": 1}]),
+    ),
+    lambda inner: st.one_of(
+        st.dictionaries(st.sampled_from(KEYWORDS), inner, max_size=4),
+        st.dictionaries(st.sampled_from(["a", "b", "#"]), inner, max_size=2),
+        st.lists(inner, max_size=3),
+    ),
+    max_leaves=10,
+)
+
+
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@given(st.dictionaries(st.sampled_from(KEYWORDS), SCHEMAS, max_size=5), VALUES)
+def test_any_schema_is_refused_with_a_sentence_or_checks_any_json(schema, value):
+    try:
+        contract = JsonContract.of(schema)
+    except ValueError as error:
+        assert str(error)[0].isupper()  # noqa: PT017 - a schema may also be accepted
+        return
+    check(contract, json.dumps(value))
+    assert Contract.from_data(contract.to_data()) == contract
+    contradictions('{"a": 1, "key": 2}', contract)
 
 
 @settings(max_examples=300, deadline=None)
