@@ -21,6 +21,7 @@ from promptops.engine.contracts.schemas import (
     MAX_PROBLEMS,
     CompiledSchema,
     compiled,
+    has_free_keys,
     is_strict,
     keys,
     required_keys,
@@ -292,6 +293,11 @@ class JsonContract(Contract):
     def keys(self) -> set[str]:
         """Return the names of all keys."""
         return {key for schema in self._schemas for key in keys(schema.tree)}
+
+    @property
+    def has_free_keys(self) -> bool:
+        """Return whether an object may have keys that the contract describes without their names."""
+        return any(has_free_keys(schema.tree) for schema in self._schemas)
 
     def required_keys(self) -> set[str]:
         """Return the names of the keys that each answer has, or each item of its lists."""

@@ -254,6 +254,14 @@ def keys(tree: Schema) -> set[str]:
     }
 
 
+def has_free_keys(tree: Schema) -> bool:
+    """Return whether an object may have keys that the schema describes without their names."""
+    return any(
+        "patternProperties" in schema or isinstance(schema.get("additionalProperties"), dict)
+        for _, schema in _walked(tree, ())
+    )
+
+
 def required_keys(tree: Schema) -> set[str]:
     """Return the names of the keys that each answer has, or each item of its lists."""
     names = _definitions(tree)

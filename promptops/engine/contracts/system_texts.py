@@ -35,7 +35,8 @@ def contradictions(text: str, contract: Contract | None, *, known: Collection[st
         return ()
     named, required = contract.keys(), contract.required_keys()
     allowed = {*named, *contract.values(), *known, *_VARIABLE.findall(text)}
-    unknown = [key for key in dict.fromkeys(_keys_in(text)) if key not in allowed]
+    named_in_text = () if contract.has_free_keys else dict.fromkeys(_keys_in(text))
+    unknown = [key for key in named_in_text if key not in allowed]
     missing = sorted(key for key in required if not re.search(rf"(?<!\w){re.escape(key)}(?!\w)", text))
     warnings = [
         f"The text names the key {short(key)}, which the contract does not have{_hint(key, named)}."

@@ -99,6 +99,11 @@ def test_a_list_has_no_keys():
     )
 
 
+@pytest.mark.parametrize("free", [{"patternProperties": {"^shot_": {}}}, {"additionalProperties": {"type": "string"}}])
+def test_an_object_with_free_keys_has_no_unknown_ones(free):
+    assert contradictions('{"shot_1": "dawn"}', JsonContract.of(free)) == ()
+
+
 def test_other_contracts_have_no_keys():
     assert contradictions(EXAMPLE, TextContract()) == contradictions(EXAMPLE, None) == ()
 
