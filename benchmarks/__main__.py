@@ -10,6 +10,9 @@ bombs: hostile answers of a provider. signins: pages of a real server while 200 
 migration: the upgrade of a million audit entries on SQLite. backup: backup and restore with 200,000 of them.
 releases: the size and the pages of 9,000 releases of 200 templates, and the migration that packed them.
 deletion: 100,000 old runs erased and deleted while a writer records new ones.
+bombs: hostile answers of a provider. contracts: checking usual and the largest answers by their contract.
+signins: pages of a real server while 200 people sign in. migration: the upgrade of a million audit entries on SQLite.
+backup: backup and restore with 200,000 of them.
 `python -m benchmarks chain` runs only the first; `python -m benchmarks audit postgresql://user@host/name` fills and
 measures an empty database there; `python -m benchmarks migration 50000` measures with 50,000 audit entries.
 """
@@ -31,6 +34,7 @@ from benchmarks.chain import bench_chain
 from benchmarks.comparing import bench_comparing
 from benchmarks.deletion import RUNS as DELETED
 from benchmarks.deletion import bench_deletion
+from benchmarks.contracts import bench_contracts
 from benchmarks.following import bench_following
 from benchmarks.history import bench_history
 from benchmarks.migration import bench_migration
@@ -85,6 +89,7 @@ def main() -> None:
         "uploads": bench_uploads,
         "signins": bench_signins,
         "bombs": lambda: asyncio.run(bench_bombs()),
+        "contracts": bench_contracts,
     }
     asked = set(sys.argv[1:]) - {database, number} or set(parts)
     state = tempfile.TemporaryDirectory(prefix="promptops-bench-")

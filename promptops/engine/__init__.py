@@ -2,6 +2,14 @@
 
 from promptops.engine.auth import AuthHeader
 from promptops.engine.chain import complete_chain, run_chain
+from promptops.engine.contracts import (
+    Contract,
+    JsonContract,
+    LinesContract,
+    TextContract,
+    contract_outcome,
+    contradictions,
+)
 from promptops.engine.drills import FAULTS, Fault, faulty
 from promptops.engine.enhancer import BUILT_IN_PROMPTS, PromptEnhancer, build_request
 from promptops.engine.errors import (
@@ -9,6 +17,7 @@ from promptops.engine.errors import (
     LLMBadRequestError,
     LLMBusyError,
     LLMContextLengthError,
+    LLMContractError,
     LLMEmptyError,
     LLMInterruptedError,
     LLMMalformedError,
@@ -41,6 +50,7 @@ from promptops.engine.safety import PromptSafetyFilter, SafetyDecision, SafetyRe
 from promptops.engine.snapshot import ProviderSpec, SettingsSpec, Snapshot, TemplateSpec
 from promptops.engine.types import (
     Attempt,
+    JsonMode,
     LLMMessage,
     LLMProvider,
     LLMRequest,
@@ -68,17 +78,21 @@ __all__ = [
     "AuthHeader",
     "CerebrasProvider",
     "ChainEvent",
+    "Contract",
     "Delivery",
     "Fault",
     "GroqProvider",
     "HealthRegistry",
     "HealthView",
     "HedgePolicy",
+    "JsonContract",
+    "JsonMode",
     "KindSpec",
     "LLMAuthError",
     "LLMBadRequestError",
     "LLMBusyError",
     "LLMContextLengthError",
+    "LLMContractError",
     "LLMEmptyError",
     "LLMInterruptedError",
     "LLMMalformedError",
@@ -98,6 +112,7 @@ __all__ = [
     "LLMTruncatedError",
     "LLMUnavailableError",
     "LLMUnexpectedError",
+    "LinesContract",
     "LocalProvider",
     "OpenAICompatibleProvider",
     "Policy",
@@ -119,6 +134,7 @@ __all__ = [
     "StreamingProvider",
     "TemplateSpec",
     "TextChunk",
+    "TextContract",
     "Thinking",
     "Usage",
     "base_address",
@@ -127,6 +143,8 @@ __all__ = [
     "build_rewrite",
     "close_client",
     "complete_chain",
+    "contract_outcome",
+    "contradictions",
     "faulty",
     "first_blocked",
     "local_available",

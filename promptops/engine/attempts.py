@@ -14,9 +14,12 @@ from dataclasses import replace
 from typing import TypeAlias, cast
 
 from promptops.engine import http
-from promptops.engine.answers import read_answer
+from promptops.engine.answers import Reading, read_answer
+from promptops.engine.contracts import Contract
+from promptops.engine.contracts.checking import read_by_contract
 from promptops.engine.costs import cost_of, estimated_usage
 from promptops.engine.errors import (
+    LLMContractError,
     LLMEmptyError,
     LLMInterruptedError,
     LLMMalformedError,
@@ -98,6 +101,7 @@ class RunningAttempt:
         happened: asyncio.Queue[Happening],
         queued: float,
         hedge: bool,
+        repair: bool,
     ) -> None:
         self.candidate = candidate
         self.index = index
@@ -118,6 +122,7 @@ class RunningAttempt:
         self._happened = happened
         self._queued = queued
         self._hedge = hedge
+        self._repair = repair
         self._loop = asyncio.get_running_loop()
         self._clock = self._loop.time
         self._run_started = run_started
@@ -191,6 +196,7 @@ class RunningAttempt:
             finish_reason=self.response.finish_reason if self.response else None,
             truncated=self.response.truncated if self.response else False,
             hedge=self._hedge,
+            repair=self._repair,
         )
 
     def _usage(self) -> tuple[Usage | None, bool]:
@@ -302,7 +308,7 @@ class RunningAttempt:
         return self._hands_on or can_stream is None or can_stream(request)
 
     async def _complete(self) -> LLMResponse:
-        response = self._read(await self._provider.complete(self._request))
+        response = await self._read(await self._provider.complete(self._request))
         if self._hands_on:
             self._happened.put_nowait((self, TextChunk(response.content)))
         return response
@@ -317,7 +323,7 @@ class RunningAttempt:
                 elif isinstance(event, Thinking):
                     self._alive()
                 else:
-                    return self._read(event)
+                    return await self._read(event)
         finally:
             if isinstance(events, AsyncGenerator):
                 await events.aclose()
@@ -332,24 +338,34 @@ class RunningAttempt:
 
     # The answer
 
-    def _read(self, response: object) -> LLMResponse:
+    async def _read(self, response: object) -> LLMResponse:
         """Return the response with its answer as read. Raises an `LLMProviderError` for an unusable answer."""
         if not isinstance(response, LLMResponse):
             raise LLMMalformedError(f"{self.name} returned {type(response).__name__}, not an LLMResponse")
         self._is_complete = True
         written = response.raw or response.content
         self._text = [written]
-        text = response.content
-        if self._request.answer is not None and not self._request.json_mode:
-            reading = read_answer(written, self._request.answer)
-            text = reading.text
-            if reading.refusal:
-                raise self._counted(LLMRefusedError(f"{self.name} refused: {_shortened(text or written)}"), response)
+        text, data, request = response.content, None, self._request
+        reading: Reading | None = None
+        if request.contract is not None:
+            reading = await self._checked(request.contract, response, written)
+        elif request.answer is not None and not request.json_mode:
+            reading = read_answer(written, request.answer)
+        if reading is not None:
+            text, data = reading.text, reading.data
+        if reading is not None and reading.refusal:
+            raise self._counted(LLMRefusedError(f"{self.name} refused: {_shortened(text or written)}"), response)
         if not text.strip():
             raise self._counted(LLMEmptyError(f"{self.name} sent an empty answer"), response)
-        if (text, written) == (response.content, response.raw):
+        if (text, written, data) == (response.content, response.raw, None):
             return response
-        return replace(response, content=text, raw=written)
+        return replace(response, content=text, raw=written, data=data)
+
+    async def _checked(self, contract: Contract, response: LLMResponse, written: str) -> Reading:
+        try:
+            return await read_by_contract(contract, written, provider=self.name, truncated=response.truncated)
+        except LLMContractError as breach:
+            raise self._counted(breach, response) from None
 
     def _counted(self, error: LLMProviderError, response: LLMResponse) -> LLMProviderError:
         """Return `error` with the usage and the cooldown that came with the answer."""

@@ -2,7 +2,7 @@
 
 A run calls its providers one after the other until one answers. `runs.py` decides which provider is next,
 `attempts.py` makes the calls, `events.py` declares the events of a run. Without a shared `health` no
-provider is retried, except with a larger token limit after `truncated`.
+provider is retried, except with a larger token limit after `truncated`, and to repair an answer against its contract.
 """
 
 from __future__ import annotations
@@ -43,8 +43,9 @@ async def run_chain(
     first text was handed on, ends the run; `policies.POLICIES` has the exceptions.
 
     With `delivery="stream"` the text arrives as `TextChunk`s; with "whole" there are none, so a broken stream is an
-    ordinary failure. `health` is shared between runs: the run skips blocked providers, and waits for one if no other is
-    left. With `hedge` the next provider starts beside a slow one. `docs/chain.md` has all rules.
+    ordinary failure. An answer that is checked by its contract arrives in one piece, after the check. `health` is
+    shared between runs: the run skips blocked providers, and waits for one if no other is left. With `hedge` the next
+    provider starts beside a slow one. `docs/chain.md` has all rules.
 
     When the run ends, all its attempts are added to `attempts` in the order of their start. Read the events inside
     `contextlib.aclosing`, so that leaving early closes the connection at once.
@@ -70,6 +71,8 @@ async def run_chain(
             elif attempt.response is not None:
                 run.let_win(attempt)
                 await run.close()
+                if run.is_checked and delivery == "stream":
+                    yield TextChunk(attempt.response.content)
                 yield RunDone(run.done(attempt, attempt.response))
                 return
             else:

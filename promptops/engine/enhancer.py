@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from promptops.engine.chain import complete_chain
+from promptops.engine.contracts import Contract, LinesContract
 from promptops.engine.events import HedgePolicy
 from promptops.engine.health import HealthRegistry
 from promptops.engine.operations import operation_spec
@@ -30,12 +31,14 @@ def build_request(
     timeout_ms: int | None = None,
     count: int | None = None,
     parameters: Mapping[str, Any] = MappingProxyType({}),
+    contract: Contract | None = None,
 ) -> LLMRequest:
     """Return the request that runs `operation` on `text`.
 
     The user message is exactly `text`. For an operation that offers alternatives, the end of the system message asks
     for `count` of them. `parameters` are further fields of the request's body, such as `top_p`; `None` leaves one out.
-    `reasoning_effort` is one of them, which each kind of provider sends under its own names.
+    `reasoning_effort` is one of them, which each kind of provider sends under its own names. `contract` is the answer's
+    contract; a contract of alternatives follows `count`.
     Raises `ValueError` if `text` is blank or the operation is unknown.
     """
     spec = operation_spec(operation)
@@ -45,6 +48,8 @@ def build_request(
         wanted = max(1, count)
         system_prompt += f"\n\nWrite exactly {wanted} alternative{'s' if wanted > 1 else ''}, one a line."
     messages = [LLMMessage("system", system_prompt), LLMMessage("user", text)]
+    if count is not None and isinstance(contract, LinesContract):
+        contract = LinesContract(max(1, count))
     further = {name: value for name, value in parameters.items() if value is not None}
     return LLMRequest(
         messages,
@@ -55,6 +60,7 @@ def build_request(
         reasoning_effort=further.pop("reasoning_effort", None),
         parameters=further,
         answer=spec.answer,
+        contract=contract,
     )
 
 

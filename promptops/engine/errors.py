@@ -8,6 +8,7 @@
         ├── LLMQuotaError           kind "quota"           no credit left: 402, or an error that says so
         ├── LLMServerError          kind "server"          5xx, 408, 425, 498, or an error under HTTP 200 without a code
         ├── LLMMalformedError       kind "malformed"       an answer that cannot be read
+        ├── LLMContractError        kind "contract"        an answer that breaks the request's contract
         ├── LLMEmptyError           kind "empty"           an answer without text
         │   └── LLMTruncatedError   kind "truncated"       the token limit was used up before any text
         ├── LLMUnavailableError     kind "unavailable"     the embedded model cannot run here
@@ -89,6 +90,20 @@ class LLMMalformedError(LLMProviderError):
     """The answer is not JSON, has another shape, or is far too long."""
 
     kind = "malformed"
+
+
+class LLMContractError(LLMProviderError):
+    """The answer breaks the request's contract.
+
+    The message says what is wrong, in one sentence that quotes little of the answer. `problems` has this sentence and
+    those of other problems, without the provider's name. `answer` is the answer as the model wrote it ("" if the
+    provider did not send it), `truncated` says that it was cut off at the token limit. A repair needs all three.
+    """
+
+    kind = "contract"
+    problems: tuple[str, ...] = ()
+    answer: str = ""
+    truncated: bool = False
 
 
 class LLMEmptyError(LLMProviderError):

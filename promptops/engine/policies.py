@@ -16,7 +16,7 @@ from promptops.engine.errors import LLMProviderError
 from promptops.engine.types import LLMProvider
 
 Choice: TypeAlias = Literal["auth", "not_found", "refused"]
-Retry: TypeAlias = Literal["same_request", "larger_limit"]
+Retry: TypeAlias = Literal["same_request", "larger_limit", "repair"]
 
 FALL_BACK_CHOICES: frozenset[str] = frozenset(get_args(Choice))
 """The values that an operator can put into a provider's `fall_back_on`."""
@@ -45,8 +45,8 @@ class Policy:
     - `retryable`: the run falls back to the next provider.
     - `larger_context`: it falls back to providers with a larger context only.
     - `choice`: the operator can choose, per provider, that the run falls back.
-    - `retry`: if no other provider may be called, the run calls the same one once more, with the same request or a
-      larger token limit.
+    - `retry`: if no other provider may be called, the run calls the same one once more, with the same request, a larger
+      token limit, or the wrong answer and what is wrong with it.
     - `breaker`: the error counts against the provider.
     - `answered`: the provider works, so the error counts like an answer.
     - `cooldown`: seconds for which runs avoid the provider if it names no time. A time that it names always counts.
@@ -72,6 +72,7 @@ POLICIES: Mapping[str, Policy] = MappingProxyType(
         "quota": Policy(retryable=True, cooldown=QUOTA_COOLDOWN_SECONDS, misconfigured=True),
         "server": Policy(retryable=True, retry="same_request", breaker=True),
         "malformed": Policy(retryable=True, breaker=True),
+        "contract": Policy(retryable=True, retry="repair", answered=True),
         "empty": Policy(retryable=True, breaker=True),
         "truncated": Policy(retryable=True, retry="larger_limit"),
         "unavailable": Policy(retryable=True, breaker=True),

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from promptops.engine.attempts import CLOSING_SECONDS, Candidate, Happening, RunningAttempt
-from promptops.engine.errors import LLMBusyError, LLMProviderError
+from promptops.engine.contracts.repairs import repair_of
+from promptops.engine.errors import LLMBusyError, LLMContractError, LLMProviderError
 from promptops.engine.events import AttemptStarted, Delivery, HedgePolicy
 from promptops.engine.health import HealthRegistry, Permit
 from promptops.engine.policies import LARGER_LIMIT_FACTOR, RETRY_PAUSE_SECONDS, may_follow, policy_for
@@ -36,7 +37,9 @@ class Run:
         self._started = self._loop.time()
         self._deadline = self._started + timeout_ms / 1000
         self._request = request
-        self._delivery = delivery
+        # An answer is checked before anything of it is handed on.
+        self.is_checked = request.contract is not None and request.contract.is_checked
+        self._delivery: Delivery = "whole" if self.is_checked else delivery
         self._health = health or HealthRegistry()
         # In a registry of this run alone, providers with the same name must not share a key.
         self._waiting = [
@@ -46,6 +49,8 @@ class Run:
         # Without a shared registry nothing would limit the retries of all runs together.
         self._may_retry = health is not None
         self._extra_call_made = False
+        self._breach: tuple[Candidate, LLMContractError] | None = None
+        self._repairs = False
         self._first = self._waiting[0]
         self._hedge = hedge
         self._hedge_timer: asyncio.TimerHandle | None = None
@@ -153,6 +158,7 @@ class Run:
             happened=self.happened,
             queued=queued,
             hedge=hedge,
+            repair=self._repairs,
         )
         self._attempts.append(attempt)
         self.running.append(attempt)
@@ -174,8 +180,24 @@ class Run:
             other for other in self._waiting if not attempt.handed_on and may_follow(error, failed, other.provider)
         ]
         self._stop([other for other in self.running if not may_follow(error, failed, other.candidate.provider)])
-        if not (self.goes_on() or self._extra_call_made or attempt.handed_on):
+        if isinstance(error, LLMContractError):
+            self._breach = attempt.candidate, error
+        if self.goes_on() or attempt.handed_on:
+            return
+        if self._breach is not None and may_follow(error, failed, self._breach[0].provider):
+            self._plan_repair(*self._breach)
+        elif not self._extra_call_made:
             self._plan_retry(attempt.candidate, error)
+
+    def _plan_repair(self, candidate: Candidate, breach: LLMContractError) -> None:
+        """Plan the one call that sends a provider its wrong answer and what is wrong with it."""
+        if self._repairs or self._request.contract is None:
+            return
+        self._repairs = self._extra_call_made = True
+        self._request = repair_of(self._request, self._request.contract, breach)
+        if breach.truncated and self._request.max_tokens:
+            self._request = replace(self._request, max_tokens=self._request.max_tokens * LARGER_LIMIT_FACTOR)
+        self._waiting = [candidate]
 
     def _plan_retry(self, candidate: Candidate, error: LLMProviderError) -> None:
         """Plan one more call of the same provider, if that may help after this error."""

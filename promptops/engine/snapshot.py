@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from promptops.engine.safety.guard import SafetyGuard, SafetyPolicy, SafetyVerdict, UnjudgedCause, VerdictDecision
-from promptops.engine.types import Prices
+from promptops.engine.types import JsonMode, Prices
 from promptops.engine.variables import fill
 
 
@@ -18,7 +18,7 @@ class ProviderSpec:
 
     `kind` is a registered provider kind. The key is `api_key` if given, otherwise the value of the environment variable
     `key_env`. `timeout_ms` is the provider's own limit for one attempt. The fields after `key_env` are those of
-    `ProviderOptions`.
+    `ProviderOptions`. A `json_mode` of `None` is that of the kind.
     """
 
     id: int
@@ -37,6 +37,7 @@ class ProviderSpec:
     stall_ms: int | None = None
     adaptations: frozenset[str] = frozenset()
     key_problem: str | None = None
+    json_mode: JsonMode | None = None
 
 
 @dataclass(frozen=True)

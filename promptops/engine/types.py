@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from promptops.engine.answers import AnswerShape
+
+if TYPE_CHECKING:
+    from promptops.engine.contracts import Contract
 
 ReasoningEffort: TypeAlias = Literal["none", "low", "medium", "high"]
 Role: TypeAlias = Literal["system", "user", "assistant"]
 Outcome: TypeAlias = Literal["succeeded", "failed", "canceled"]
+JsonMode: TypeAlias = Literal["none", "object", "schema"]
+"""What a provider is asked for beside a JSON contract: nothing, any JSON object, or JSON of the contract's schema."""
 
 
 class PromptOperation(StrEnum):
@@ -38,7 +43,8 @@ class LLMRequest:
     Fields that are `None` are not sent. `reasoning_effort` limits how long the model thinks, `json_mode` requests a
     JSON object, `parameters` are further fields of the request body. Each provider kind sends them under its own names
     and omits those that it would refuse. `answer` is the shape in which the chain reads the answer. With `None` the
-    chain hands on the answer as it came, without reasoning.
+    chain hands on the answer as it came, without reasoning. With a `contract` the chain reads and checks the answer by
+    it, whatever `answer` says, and hands it on whole. `docs/chain.md` says what follows a breach.
     """
 
     messages: list[LLMMessage]
@@ -50,6 +56,7 @@ class LLMRequest:
     json_mode: bool = False
     parameters: Mapping[str, Any] = field(default_factory=dict)
     answer: AnswerShape | None = None
+    contract: Contract | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,7 @@ class Attempt:
     `usage` is `None` if nothing was used or the usage is unknown; `usage_estimated` marks an estimate. `cost` is in USD
     and `None` for a provider without prices; `cost_estimated` marks a cost that is based on an estimate. `model` is the
     requested model, `answered_model` the model that the provider names in its answer. `hedge` marks an attempt that was
-    started beside a slow one.
+    started beside a slow one, `repair` one that was sent a wrong answer and what is wrong with it.
     """
 
     provider: str
@@ -108,6 +115,7 @@ class Attempt:
     finish_reason: str | None = None
     truncated: bool = False
     hedge: bool = False
+    repair: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,8 +125,9 @@ class LLMResponse:
     `content` is the answer as read, `raw` the answer as the model wrote it; an empty `raw` means that both are the
     same. `finish_reason`, `reasoning` and `answered_model` are as the provider sent them. `truncated` marks a text that
     was cut off at the token limit. `retry_after_s` is the time in seconds for which the provider wants no requests. The
-    chain fills in `attempts` and `cost` (USD for the whole run, losers included; `None` if no provider has prices).
-    They are not part of the answer, so a comparison of two responses ignores them.
+    chain fills in `data`, the value of an answer under a JSON contract (`None` otherwise), `attempts` and `cost` (USD
+    for the whole run, losers included; `None` if no provider has prices). They are not part of the answer, so a
+    comparison of two responses ignores them.
     """
 
     content: str
@@ -136,6 +145,7 @@ class LLMResponse:
     cost: float | None = field(default=None, compare=False)
     cost_estimated: bool = field(default=False, compare=False)
     raw: str = field(default="", compare=False, repr=False)
+    data: Any = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -166,7 +176,7 @@ class ProviderOptions:
     `context_tokens` is the size of the model's context, prompt and answer together. `first_text_ms` limits the time to
     the first text or reasoning of a streamed answer, `stall_ms` each pause after it. With either, an answer that is
     handed over whole is streamed too. `adaptations` are applied to every request to this server. `key_problem` says why
-    the key must not be sent; every call fails then.
+    the key must not be sent; every call fails then. `json_mode` is what the server is asked for beside a JSON contract.
     """
 
     max_concurrent: int | None = None
@@ -177,6 +187,7 @@ class ProviderOptions:
     stall_ms: int | None = None
     adaptations: frozenset[str] = frozenset()
     key_problem: str | None = None
+    json_mode: JsonMode = "object"
 
 
 @runtime_checkable

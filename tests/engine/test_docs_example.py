@@ -11,7 +11,7 @@ from promptops.engine.providers import kinds
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-@pytest.mark.parametrize(("name", "examples"), [("engine.md", 5), ("chain.md", 2)])
+@pytest.mark.parametrize(("name", "examples"), [("engine.md", 7), ("chain.md", 2)])
 def test_the_examples_run(monkeypatch, name, examples):
     monkeypatch.setattr(kinds, "_kinds", dict(kinds.KINDS))
     monkeypatch.setattr(operations, "_specs", dict(operations.OPERATIONS))

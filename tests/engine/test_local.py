@@ -13,6 +13,7 @@ import pytest
 
 from promptops.engine import (
     BUILT_IN_PROMPTS,
+    JsonContract,
     LLMContextLengthError,
     LLMTransportError,
     LLMUnavailableError,
@@ -256,3 +257,22 @@ async def test_a_model_that_does_not_load(monkeypatch, tmp_path):
 async def test_the_answer_names_the_model_and_not_its_file():
     response = await complete_chain(ask("a fox", max_tokens=4), [LocalProvider()], timeout_ms=30_000)
     assert response.answered_model == local.MODEL
+
+
+@needs_model
+async def test_the_model_writes_json_of_the_schema():
+    schema = {
+        "type": "object",
+        "required": ["mood", "shots"],
+        "additionalProperties": False,
+        "properties": {
+            "mood": {"enum": ["calm", "tense"]},
+            "shots": {"type": "array", "minItems": 2, "maxItems": 2, "items": {"enum": ["near", "far"]}},
+        },
+    }
+    asked = request(contract=JsonContract.of(schema), system_prompt="Write a poem.")
+    response = await complete_chain(asked, [LocalProvider()], timeout_ms=20_000)
+    assert [attempt.repair for attempt in response.attempts] == [False]
+    assert response.data["mood"] in ("calm", "tense")
+    assert len(response.data["shots"]) == 2
+    await close_client()

@@ -29,6 +29,12 @@ def test_it_loads_without_django_the_model_and_fasttext():
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
+def test_the_library_for_json_schemas_is_loaded_with_the_first_schema():
+    source = "import sys, promptops.engine; print('jsonschema' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=30)
+    assert (done.stdout, done.stderr) == ("False\n", "")
+
+
 def test_every_public_name_is_there():
     assert all(hasattr(promptops.engine, name) for name in promptops.engine.__all__)
     assert len(set(promptops.engine.__all__)) == len(promptops.engine.__all__)

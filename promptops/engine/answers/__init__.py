@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from promptops.engine.answers.alternatives import parse_alternatives
 from promptops.engine.answers.marking import marked
@@ -17,10 +17,11 @@ AnswerShape: TypeAlias = Literal["text", "lines"]
 
 @dataclass(frozen=True)
 class Reading:
-    """An answer as read. `refusal` marks an answer that declines the request."""
+    """An answer as read. `refusal` marks an answer that declines the request, `data` is the value of JSON."""
 
     text: str
     refusal: bool = False
+    data: Any = None
 
 
 def read_answer(written: str, shape: AnswerShape) -> Reading:

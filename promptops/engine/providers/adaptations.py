@@ -16,6 +16,7 @@ from typing import Any
 
 from promptops.engine.providers.addresses import base_address
 from promptops.engine.providers.finish_reasons import normalized
+from promptops.engine.providers.json_modes import without_schema
 from promptops.engine.providers.reported import ReportedError
 
 logger = logging.getLogger(__name__)
@@ -91,6 +92,7 @@ def _system_in_user(payload: Payload) -> None:
     payload["messages"] = others
 
 
+_JSON_ALIASES = r"json[_ ](?:object|mode|schema)|response format|structured outputs?|grammar"
 _DROPPED = {
     "temperature": ("Temperature left out", ""),
     "top_p": ("top_p left out", ""),
@@ -99,7 +101,7 @@ _DROPPED = {
     "seed": ("Seed left out", ""),
     "stop": ("Stop sequences left out", "stop sequences?"),
     "stream_options": ("Token counts of streams left out", ""),
-    "response_format": ("JSON mode left out", r"json[_ ](?:object|mode)|structured outputs?"),
+    "response_format": ("JSON mode left out", _JSON_ALIASES),
     "reasoning_effort": ("Reasoning effort left out", r"reasoning[ .]?effort|thinking(?: level)?|think value"),
 }
 
@@ -112,6 +114,7 @@ ADAPTATIONS: Mapping[str, Adaptation] = MappingProxyType(
             "Token limit sent as max_tokens", "max_completion_tokens", _renamed("max_completion_tokens", "max_tokens")
         ),
         "no_token_limit": Adaptation("Token limit left out", "max_tokens", _unlimited, "max_completion_tokens"),
+        "json_object": Adaptation("JSON mode without a schema", "response_format", without_schema, _JSON_ALIASES),
         **{f"no_{part}": Adaptation(text, part, _without(part), more) for part, (text, more) in _DROPPED.items()},
         "no_stream": Adaptation("Whole answers instead of streams", "stream", _whole, "streaming"),
         "system_in_user": Adaptation("System prompt moved into the user message", _SYSTEM, _system_in_user),
@@ -140,6 +143,8 @@ _UNSUPPORTED = re.compile(
     r"|extra_forbidden|does not accept|no longer (?:supported|accepted)|is deprecated|is incompatible|cannot be used"
     r"|only the default|may only be set to 1\b"
     r"|only 1(?:\.0)? is allowed|must be verified to stream|must be 'json_schema'"
+    r"|invalid (?:json )?schema|schema conversion failed|failed to (?:parse|initialize|compile) (?:the )?grammar"
+    r"|unavailable now|response_format\.type'? ?: value is not one of the allowed"
     r"|不支持|未知参数|无法识别|不被支持"
 )
 _SYSTEM_REFUSED = re.compile(
@@ -185,12 +190,19 @@ def refused_part(error: ReportedError, status: int, payload: Payload, active: Co
 
 
 def _candidates(payload: Payload, active: Collection[str]) -> Iterator[tuple[str, Adaptation]]:
-    """Yield the possible adaptations. A token limit that was renamed already can only be left out."""
+    """Yield the possible adaptations.
+
+    A token limit that was renamed already can only be left out. A schema is given up before JSON mode.
+    """
     renamed = not {"max_tokens", "max_completion_tokens"}.isdisjoint(active)
     for name, one in ADAPTATIONS.items():
         if name in active:
             continue
-        if name == "no_token_limit":
+        if one.part == "response_format":
+            is_schema = payload.get("response_format", {}).get("type") == "json_schema"
+            if one.concerns(payload) and is_schema == (name == "json_object"):
+                yield name, one
+        elif name == "no_token_limit":
             if renamed and ("max_tokens" in payload or "max_completion_tokens" in payload):
                 part = "max_tokens" if "max_tokens" in payload else "max_completion_tokens"
                 yield name, Adaptation(one.label, part, one.apply)

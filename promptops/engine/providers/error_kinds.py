@@ -13,6 +13,7 @@ from promptops.engine.errors import (
     LLMAuthError,
     LLMBadRequestError,
     LLMContextLengthError,
+    LLMContractError,
     LLMMalformedError,
     LLMNotFoundError,
     LLMProviderError,
@@ -195,6 +196,9 @@ _WRONG_KEY_WORDS = re.compile(
 
 _MISSING_MODEL_WORDS = re.compile(r"\bis not a valid model id\b|\bno models loaded\b")  # OpenRouter, LM Studio
 
+_INVALID_JSON_CODES = frozenset({"json_validate_failed"})
+"""Groq answers with 400 if its model wrote invalid JSON in JSON mode."""
+
 _REFINED = frozenset({401, 404, 429})
 """The statuses that the code of a 400 or 422 may change it to: Gemini answers a wrong key with 400."""
 
@@ -263,6 +267,8 @@ def _class_of_request(status: int, error: ReportedError) -> ErrorClass:
     if status == 413 or is_too_long(error):
         return LLMContextLengthError
     if status in (400, 422):
+        if _has_code(error, _INVALID_JSON_CODES):
+            return LLMContractError
         if _WRONG_KEY_WORDS.search(error.words):  # xAI
             return LLMAuthError
         if _MISSING_MODEL_WORDS.search(error.words):

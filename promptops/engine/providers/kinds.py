@@ -19,7 +19,7 @@ from promptops.engine.providers.groq import GroqProvider
 from promptops.engine.providers.local import LocalProvider
 from promptops.engine.providers.openai_compatible import OpenAICompatibleProvider
 from promptops.engine.snapshot import ProviderSpec
-from promptops.engine.types import LLMProvider, ProviderOptions
+from promptops.engine.types import JsonMode, LLMProvider, ProviderOptions
 
 Factory: TypeAlias = Callable[[ProviderSpec], LLMProvider]
 Need: TypeAlias = Literal["required", "optional"]
@@ -35,7 +35,8 @@ class KindSpec:
     `provider` is a class with the fields of `OpenAICompatibleProvider`. A kind of another shape has a `factory`.
     `base_url` is the default address. Without it, an operator has to enter one if the `address` is required. `key_env`
     is the vendor's own variable, whose key goes to the host of `base_url` only. `auth` is the request header that
-    carries the key. `example_model` is the placeholder of the model field.
+    carries the key. `example_model` is the placeholder of the model field. `json_mode` is what its servers are asked
+    for beside a JSON contract, unless a provider has a mode of its own.
 
     An `embedded` model runs inside this installation. It has no address, no key, no price, and one model, `model`.
     `problem` returns a sentence that says why the kind cannot run here, or `None`. `notice` is shown to a person who
@@ -56,6 +57,7 @@ class KindSpec:
     model: str = ""
     problem: Callable[[], str | None] | None = None
     notice: str = ""
+    json_mode: JsonMode = "object"
 
     def __post_init__(self) -> None:
         if not self.name or len(self.name) > MAX_NAME_CHARACTERS:
@@ -86,7 +88,7 @@ class KindSpec:
             timeout_ms=spec.timeout_ms,
             key_env=spec.key_env or self.key_env or None,
             auth=self.auth,
-            **_options(spec),
+            **_options(spec, self.json_mode),
         )
 
 
@@ -128,12 +130,13 @@ def _unknown(name: str) -> KindSpec:
     )
 
 
-def _options(spec: ProviderSpec) -> dict[str, Any]:
-    return {option.name: getattr(spec, option.name) for option in fields(ProviderOptions)}
+def _options(spec: ProviderSpec, json_mode: JsonMode) -> dict[str, Any]:
+    options = {option.name: getattr(spec, option.name) for option in fields(ProviderOptions)}
+    return options | {"json_mode": spec.json_mode or json_mode}
 
 
 def _local(spec: ProviderSpec) -> LLMProvider:
-    return LocalProvider(name=spec.name, timeout_ms=spec.timeout_ms, **_options(spec))
+    return LocalProvider(name=spec.name, timeout_ms=spec.timeout_ms, **_options(spec, kind_spec(LOCAL).json_mode))
 
 
 register_kind(
@@ -172,6 +175,7 @@ register_kind(
         factory=_local,
         embedded=True,
         model=local.MODEL,
+        json_mode="schema",  # llama.cpp lets the model write only what fits
         problem=lambda: local.local_available(),  # looked up at the call, so that a test can replace it
         notice=(
             "A small model on this server's CPU. It needs no key and no account. Its answers are simple; use it to try"

@@ -18,7 +18,7 @@ import sys
 import threading
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
@@ -26,7 +26,7 @@ from typing import ClassVar
 from promptops.engine.addresses import trust
 from promptops.engine.errors import LLMContextLengthError, LLMTransportError, LLMUnavailableError
 from promptops.engine.providers.openai_compatible import OpenAICompatibleProvider, Profile
-from promptops.engine.types import LLMRequest, LLMResponse, ProviderOptions, StreamEvent
+from promptops.engine.types import JsonMode, LLMRequest, LLMResponse, ProviderOptions, StreamEvent
 
 MODEL = "SmolLM2-135M-Instruct"
 
@@ -79,6 +79,7 @@ class LocalProvider(ProviderOptions):
     name: str = "local"
     model: str | None = None
     timeout_ms: int | None = None
+    json_mode: JsonMode = field(default="schema", kw_only=True)
 
     def __post_init__(self) -> None:
         self.model = self.model or MODEL
@@ -123,7 +124,7 @@ class LocalProvider(ProviderOptions):
         if running is None:
             running = await asyncio.to_thread(_server.start)
         address, key = running
-        return _Endpoint(f"{address}/v1", self.name, key, self.model, self.timeout_ms)
+        return _Endpoint(f"{address}/v1", self.name, key, self.model, self.timeout_ms, json_mode=self.json_mode)
 
     async def _server_died(self, endpoint: _Endpoint) -> bool:
         """Return whether the process of an endpoint has ended. Its connections break a moment before it ends."""

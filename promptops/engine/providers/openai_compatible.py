@@ -38,6 +38,7 @@ from promptops.engine.providers.adaptations import MAX_WORDS, Negotiation
 from promptops.engine.providers.addresses import endpoint
 from promptops.engine.providers.assembly import Answer, StreamedAnswer
 from promptops.engine.providers.finish_reasons import is_broken_off, is_cut_off, is_filtered
+from promptops.engine.providers.json_modes import response_format
 from promptops.engine.providers.masking import clean_detail
 from promptops.engine.providers.reading import parsed
 from promptops.engine.providers.reported import ReportedError, error_of_text, read_error
@@ -61,7 +62,7 @@ REFUSAL_SECONDS = 0.5
 MAX_DETAIL_CHARS = 300
 """The most characters of a provider's own error text in a message."""
 
-_NEVER_LEARNED_FROM = frozenset({"auth", "context_length", "not_found", "quota", "rate_limited", "refused"})
+_NEVER_LEARNED_FROM = frozenset({"auth", "context_length", "contract", "not_found", "quota", "rate_limited", "refused"})
 
 
 def _as_asked(model: str, effort: ReasoningEffort) -> str:
@@ -143,7 +144,7 @@ class ChatCompletions(ProviderOptions):
 
     def can_stream(self, request: LLMRequest) -> bool:
         """Return whether this kind of server can stream the answer to `request`."""
-        return self.profile.streams_json or not request.json_mode
+        return self.profile.streams_json or response_format(request, self.json_mode) is None
 
     async def _complete(self, request: LLMRequest) -> LLMResponse | LLMProviderError:
         limits = [limit for limit in (self.timeout_ms, request.timeout_ms) if limit is not None]
@@ -250,8 +251,8 @@ class ChatCompletions(ProviderOptions):
             payload["temperature"] = request.temperature
         if request.reasoning_effort is not None:
             payload["reasoning_effort"] = profile.effort(self._model(request), request.reasoning_effort)
-        if request.json_mode:
-            payload["response_format"] = {"type": "json_object"}
+        if (wanted := response_format(request, self.json_mode)) is not None:
+            payload["response_format"] = wanted
         if stream and self.can_stream(request):
             payload |= {"stream": True, "stream_options": {"include_usage": True}}
         return payload
