@@ -39,7 +39,6 @@ def frame_context(**more: object) -> dict[str, object]:
         ],
         "heads": {"revision": 12, "audit": 40, "runs": 7},
         "live_note": SimpleNamespace(by="Bob", at=NOW),
-        "commands": [{"label": "enhance", "url": "/prompts/enhance/", "hint": "enhance"}],
         "csrf_token": "a-token",
         **more,
     }
@@ -170,7 +169,7 @@ def test_the_frame_shows_the_current_page_what_is_live_and_the_person() -> None:
     assert "Alice &lt;b&gt;" in html
     assert '{"X-CSRFToken": "a-token"}' in html
     assert '<form method="post" action="/sign-out/"' in html
-    assert 'href="/prompts/enhance/"' in html
+    assert 'data-list="/commands/"' in html
 
 
 def test_messages_become_toasts_and_errors_interrupt() -> None:

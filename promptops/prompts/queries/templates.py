@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Max, QuerySet
+from django.db.models import Max, Q, QuerySet
 
 from promptops.ledger import registry
 from promptops.ledger.models import Release
@@ -12,9 +12,15 @@ from promptops.prompts.models import DiscardedDraft, Draft, Template, Version
 from promptops.texts.numbers import whole_number
 
 
-def open_templates() -> QuerySet[Template]:
-    """Return name and operation of all templates that are not archived, by operation, the default first."""
-    return Template.objects.filter(archived_at=None).only("name", "operation")
+def named(words: list[str]) -> QuerySet[Template]:
+    """Return the templates that are not archived and have all `words` in name or operation, defaults first.
+
+    Only name and operation are read.
+    """
+    found = Template.objects.filter(archived_at=None)
+    for word in words:
+        found = found.filter(Q(name__icontains=word) | Q(operation__icontains=word))
+    return found.order_by("-is_default", "operation", "name").only("name", "operation")
 
 
 def listed(user: User, *, archived: bool = False) -> list[Template]:
