@@ -177,7 +177,7 @@ TEMPLATES = [
             "loaders": [
                 (
                     "django.template.loaders.cached.Loader",
-                    ["django.template.loaders.filesystem.Loader"],
+                    ["promptops.web.template_loader.Loader"],
                 )
             ]
             if not DEBUG
