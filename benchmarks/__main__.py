@@ -7,6 +7,7 @@ entries, checked and filtered. following: from a commit until other processes ru
 Redis. safety: judging a text. loop: what an event loop feels of it. forecast: what enforcing would have done, among
 100,000 verdicts. verdicts: the verdict page of 18,000 votes. uploads: files that cost much to read, time and memory.
 bombs: hostile answers of a provider. signins: pages of a real server while 200 people sign in.
+start: from the start of a process to its first page. idle: statements and memory of a server that nobody uses.
 migration: the upgrade of a million audit entries on SQLite. backup: backup and restore with 200,000 of them.
 `python -m benchmarks chain` runs only the first; `python -m benchmarks audit postgresql://user@host/name` fills and
 measures an empty database there; `python -m benchmarks migration 50000` measures with 50,000 audit entries.
@@ -30,6 +31,7 @@ from benchmarks.comparing import bench_comparing
 from benchmarks.following import bench_following
 from benchmarks.history import bench_history
 from benchmarks.migration import bench_migration
+from benchmarks.resting import bench_idle, bench_start
 from benchmarks.safety import bench_loop, bench_safety
 from benchmarks.safety_forecast import bench_safety_forecast
 from benchmarks.server import bench_server
@@ -77,6 +79,8 @@ def main() -> None:
         "verdicts": bench_verdicts,
         "uploads": bench_uploads,
         "signins": bench_signins,
+        "start": bench_start,
+        "idle": bench_idle,
         "bombs": lambda: asyncio.run(bench_bombs()),
     }
     asked = set(sys.argv[1:]) - {database, number} or set(parts)
