@@ -24,7 +24,7 @@ from typing import Any
 TEMPLATES, VERSIONS, RUNS = 200, 50, 20_000
 STARTS = 5
 SOCKETS = 500
-WARM = 100
+WARM = 200
 """Pages that are open before the others are counted, as the first ones load code and use memory that lies idle."""
 KEY = "a key for benchmarks that is long enough"
 SETTLE_SECONDS = 5.0

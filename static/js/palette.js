@@ -93,22 +93,28 @@ function prepare() {
   if (bar() && asked === null) ask("");
 }
 
+/** Return whether the list in the page has everything that fits the words. */
+function hasAllOf(words) {
+  return state === "" && (asked === words || (asked === "" && !("more" in list().dataset)));
+}
+
 function onInput() {
   clearTimeout(timer);
-  const isWhole = asked === "" && state === "" && !("more" in list().dataset);
   if (!typed() && first.html && asked) {
     asked = "";
     state = "";
     replaceList(first.html);
-  } else if (!isWhole && asked !== typed()) timer = setTimeout(() => ask(typed()), SEARCH_MS);
+  } else if (!hasAllOf(typed()) && asked !== typed()) timer = setTimeout(() => ask(typed()), SEARCH_MS);
   show();
 }
 
-/** Open what is selected; first wait for a list that is on its way, which may have a better match. */
+/** Open what is selected. If nothing is, first wait for a list that is on its way, or ask for one. */
 async function enter() {
   const words = typed();
-  await (shownOptions().length ? null : asking);
-  if (!shownOptions().length && "more" in list().dataset) await ask(words);
+  while (!shownOptions().length && !hasAllOf(words) && typed() === words) {
+    await (state === "loading" && asked !== null ? asking : ask(words));
+    if (state && state !== "loading") break;
+  }
   if (!bar().open || typed() !== words) return;
   const search = $("[data-search]", bar());
   if (selected() || words) (selected() ?? search).click();
