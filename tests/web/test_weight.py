@@ -176,7 +176,7 @@ def test_many_templates_come_in_pages_and_by_operation(client_for, viewer):
     client = client_for(viewer)
     page = client.get("/prompts/").content.decode()
     assert 'aria-label="Operation"' not in page
-    assert 'aria-label="Pages"' not in page
+    assert 'aria-label="Pages of templates"' not in page
     Template.objects.create(name="usual", operation="rewrite")
     assert [row.name for row in client.get("/prompts/?page=2").context["window"].rows] == ["usual"]
     assert [row.name for row in client.get("/prompts/?page=99").context["window"].rows] == ["usual"]
