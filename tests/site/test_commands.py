@@ -65,6 +65,7 @@ def test_a_long_list_begins_with_the_defaults_and_is_searched_on_the_server(list
     assert (templates_in(addresses), more) == (["style-024"], False)
     assert templates_in(listed(viewer, "rewrite")[0]) == ["usual"]
     assert templates_in(listed(viewer, "%")[0]) == []
+    assert templates_in(listed(viewer, "usual \0")[0]) == ["usual"]
     assert "/runs/" in addresses
 
 

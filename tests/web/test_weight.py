@@ -186,6 +186,7 @@ def test_many_templates_come_in_pages_and_by_operation(client_for, viewer):
     one = client.get("/prompts/?operation=rewrite")
     assert [row.name for row in one.context["window"].rows] == ["usual"]
     assert re.search(r'href="/prompts/\?operation=rewrite"\s*aria-current="page"', one.content.decode())
+    assert len(client.get("/prompts/?operation=%00").context["window"].rows) == PAGE_SIZE
     assert "No templates of this operation" in client.get("/prompts/?operation=gone").content.decode()
 
 

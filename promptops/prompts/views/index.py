@@ -33,6 +33,8 @@ def index(request: Request) -> HttpResponse:
         return render(request, page, {"form": form, "results": search(words, request.user)})
     counts = queries.templates.per_operation(archived=archived)
     operation = request.GET.get("operation", "")
+    if not operation.isprintable():  # PostgreSQL refuses a NUL
+        operation = ""
     number = whole_number(request.GET.get("page"))
     context = {
         "form": form,

@@ -29,7 +29,7 @@ class Command:
 @requires(Permission.READ)
 def commands(request: Request) -> HttpResponse:
     """Return the list as a part of the page; with `?q=` only templates whose name or operation has all the words."""
-    words = request.GET.get("q", "").split()[:10]
+    words = [word for word in request.GET.get("q", "").split()[:10] if word.isprintable()]
     found = list(templates.named(words)[: MOST_TEMPLATES + 1])
     listed = [
         Command(template.name, reverse("template", args=[template.name]), template.operation)
