@@ -41,7 +41,9 @@ function show(href = null) {
   for (const option of options()) option.hidden = !matches(option.textContent, typed());
   const shown = shownOptions();
   const isMore = "more" in list().dataset && asked === typed();
-  const sentence = state === "loading" && shown.length ? "" : state || (shown.length ? isMore && "more" : "none");
+  const isComing = state === "loading" || (!state && !hasAllOf(typed()));
+  const fallback = shown.length ? isMore && "more" : "none";
+  const sentence = isComing ? !shown.length && "loading" : state || fallback;
   for (const place of $$("[data-sentence]", bar())) place.hidden = place.dataset.sentence !== sentence;
   for (const link of $$("[data-search]", bar())) link.href = link.dataset.search + encodeURIComponent(typed());
   select(shown.find((option) => option.getAttribute("href") === href) ?? shown[0]);
