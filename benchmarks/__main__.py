@@ -7,6 +7,7 @@ entries, checked and filtered. following: from a commit until other processes ru
 Redis. safety: judging a text. loop: what an event loop feels of it. forecast: what enforcing would have done, among
 100,000 verdicts. verdicts: the verdict page of 18,000 votes. uploads: files that cost much to read, time and memory.
 bombs: hostile answers of a provider. signins: pages of a real server while 200 people sign in.
+start: from the start of a process to its first page. idle: statements and memory of a server that nobody uses.
 migration: the upgrade of a million audit entries on SQLite. backup: backup and restore with 200,000 of them.
 releases: the size and the pages of 9,000 releases of 200 templates, and the migration that packed them.
 deletion: 100,000 old runs erased and deleted while a writer records new ones.
@@ -32,13 +33,14 @@ from benchmarks.backup import bench_backup
 from benchmarks.bombs import bench_bombs
 from benchmarks.chain import bench_chain
 from benchmarks.comparing import bench_comparing
+from benchmarks.contracts import bench_contracts
 from benchmarks.deletion import RUNS as DELETED
 from benchmarks.deletion import bench_deletion
-from benchmarks.contracts import bench_contracts
 from benchmarks.following import bench_following
 from benchmarks.history import bench_history
 from benchmarks.migration import bench_migration
 from benchmarks.releases import RELEASES, bench_releases
+from benchmarks.resting import bench_idle, bench_start
 from benchmarks.safety import bench_loop, bench_safety
 from benchmarks.safety_forecast import bench_safety_forecast
 from benchmarks.server import bench_server
@@ -88,6 +90,8 @@ def main() -> None:
         "verdicts": bench_verdicts,
         "uploads": bench_uploads,
         "signins": bench_signins,
+        "start": bench_start,
+        "idle": bench_idle,
         "bombs": lambda: asyncio.run(bench_bombs()),
         "contracts": bench_contracts,
     }

@@ -7,10 +7,13 @@ import pytest
 from django.template.backends.django import Template
 from django.utils.safestring import SafeString, mark_safe
 
+from promptops.web import template_loader
+
 BLOCKS = (
     "article|aside|blockquote|body|button|caption|dd|details|dialog|div|dl|dt|fieldset|figcaption|figure|footer|form|h1|h2"
     "|h3|header|hr|html|legend|li|main|nav|ol|option|p|pre|section|select|summary|table|tbody|td|template|th|thead|tr|ul"
 )
+template_loader.BREAK = "\n  "  # so that `unwrapped` knows the breaks of templates from those of texts
 BREAK = re.compile(r"\s*\n {2,}\s*")
 BEFORE_BLOCK = re.compile(rf"\0(</?(?:{BLOCKS})\b)")
 AFTER_BLOCK = re.compile(rf"(</?(?:{BLOCKS})\b(?:[^<>\"']|\"[^\"]*\"|'[^']*')*>)\0")

@@ -6,7 +6,7 @@ from promptops.history.queries.audit import AuditFilters
 from promptops.ledger import registry
 from promptops.people.models import User
 from promptops.prompts.models import Template
-from promptops.web.filters import ActorField, FilterForm, MomentField, action_choices, kind_choices
+from promptops.web.filters import ActorField, FilterForm, MomentField, NameField, action_choices, kind_choices
 
 
 class TimelineForm(FilterForm):
@@ -17,9 +17,7 @@ class TimelineForm(FilterForm):
     start = None  # type: ignore[assignment]
     end = None  # type: ignore[assignment]
     at = MomentField("What was live at")
-    template = forms.ModelChoiceField(
-        Template.objects.order_by("name"), required=False, empty_label="All", to_field_name="name"
-    )
+    template = NameField(Template.objects.order_by("name"), suggestions="template_names")
 
     @property
     def address(self) -> dict[str, str]:

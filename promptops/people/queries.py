@@ -24,8 +24,9 @@ class PersonRow:
     last_administrator: bool
 
 
-def listed() -> list[PersonRow]:
-    """Return all people, active people first, then by name, in one query."""
+def listed(search: str = "") -> list[PersonRow]:
+    """Return the people with `search` in a name, in any case; active people first, then by name, in one query."""
+    part = search.casefold()
     people = sorted(User.objects.all(), key=lambda user: (not user.is_active, user.name.casefold(), user.pk))
     administrators = [user.pk for user in people if user.is_active and user.role == Role.ADMINISTRATOR]
     return [
@@ -40,6 +41,7 @@ def listed() -> list[PersonRow]:
             last_administrator=administrators == [user.pk],
         )
         for user in people
+        if part in user.name.casefold() or part in user.username.casefold()
     ]
 
 

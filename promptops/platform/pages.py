@@ -1,10 +1,13 @@
 """Pages of long lists, newest first. They begin at a number, so a page stays the same while new rows arrive.
 
+Lists with another order, which grow slowly, have numbered pages.
+
 Views of lists belong to `web.lists`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from django.db.models import Model, QuerySet
 
@@ -28,22 +31,55 @@ class Page(Generic[Row]):
     reached: int | None = None
 
 
-def page(rows: QuerySet[Row], *, before: int | None = None, after: int | None = None) -> Page[Row]:
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Numbered(Generic[Item]):
+    """One page of a list that has an order of its own. Pages are numbered from 1. `total` counts all rows."""
+
+    rows: Sequence[Item]
+    number: int
+    pages: int
+    total: int
+
+    @property
+    def previous(self) -> int | None:
+        """Return the number of the page before (None: there is none)."""
+        return self.number - 1 if self.number > 1 else None
+
+    @property
+    def next(self) -> int | None:
+        """Return the number of the page after (None: there is none)."""
+        return self.number + 1 if self.number < self.pages else None
+
+
+def numbered(rows: QuerySet[Any] | Sequence[Item], number: int | None, *, size: int = PAGE_SIZE) -> Numbered[Any]:
+    """Return the page of that number, or the nearest one. No number means the first page."""
+    total = rows.count() if isinstance(rows, QuerySet) else len(rows)
+    pages = max(1, -(-total // size))
+    number = min(max(1, number or 1), pages)
+    return Numbered(list(rows[(number - 1) * size : number * size]), number, pages, total)
+
+
+def page(
+    rows: QuerySet[Row], *, before: int | None = None, after: int | None = None, size: int = PAGE_SIZE
+) -> Page[Row]:
     """Return the newest page, or the page directly `before` or `after` the row with that number, by one query.
 
     If the page `after` would not be full, it is the newest page.
     """
     if after is not None:
-        upwards = list(rows.filter(pk__gt=after).order_by("pk")[: PAGE_SIZE + 1])
-        if len(upwards) <= PAGE_SIZE:
-            return page(rows)
-        shown = upwards[:PAGE_SIZE][::-1]
+        upwards = list(rows.filter(pk__gt=after).order_by("pk")[: size + 1])
+        if len(upwards) <= size:
+            return page(rows, size=size)
+        shown = upwards[:size][::-1]
         return Page(shown, newer=shown[0].pk, older=shown[-1].pk)
     wanted = rows.filter(pk__lt=before) if before is not None else rows
-    downwards = list(wanted.order_by("-pk")[: PAGE_SIZE + 1])
-    shown = downwards[:PAGE_SIZE]
+    downwards = list(wanted.order_by("-pk")[: size + 1])
+    shown = downwards[:size]
     newer = None if before is None else shown[0].pk if shown else before - 1
-    return Page(shown, newer=newer, older=shown[-1].pk if len(downwards) > PAGE_SIZE else None)
+    return Page(shown, newer=newer, older=shown[-1].pk if len(downwards) > size else None)
 
 
 def searched(rows: QuerySet[Row], *, newest: int, before: int | None = None, after: int | None = None) -> Page[Row]:

@@ -18,6 +18,7 @@ from promptops.prompts.views import (
 urlpatterns = [
     path("prompts/", index.index, name="prompts"),
     path("prompts/new/", index.new, name="template_new"),
+    path("template-names/", index.names, name="template_names"),
     path("prompts/<slug:name>/", editor.edit, name="template"),
     path("prompts/<slug:name>/draft/", drafts.draft, name="template_draft"),
     path("prompts/<slug:name>/draft/aside/", drafts.set_aside, name="template_set_aside"),

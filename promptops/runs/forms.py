@@ -12,7 +12,7 @@ from promptops.prompts.models import Template
 from promptops.runs.enums import RunSource, RunStatus
 from promptops.runs.plans import MAX_COUNT
 from promptops.runs.queries.runs import RunFilters, provider_names
-from promptops.web.filters import FilterForm
+from promptops.web.filters import FilterForm, NameField
 
 
 class TryForm(forms.Form):
@@ -76,9 +76,7 @@ class RunFilterForm(FilterForm):
         ],
     )
     source = forms.ChoiceField(required=False, choices=[("", "All"), *RunSource.choices])
-    template = forms.ModelChoiceField(
-        Template.objects.order_by("name"), required=False, empty_label="All", to_field_name="name"
-    )
+    template = NameField(Template.objects.order_by("name"), suggestions="template_names")
     user = forms.ModelChoiceField(
         User.objects.order_by("name", "pk"), label="Person", required=False, empty_label="All", to_field_name="username"
     )

@@ -1,4 +1,4 @@
-"""The context of every page's frame: navigation, the live badge and the command bar."""
+"""The context of every page's frame: navigation and the live badge."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,6 @@ from django.utils.functional import SimpleLazyObject
 from promptops.ledger import queries as releases
 from promptops.live import polling
 from promptops.people.enums import Permission
-from promptops.prompts.queries import templates
 from promptops.runs.actions.recording import recorder
 
 
@@ -51,25 +50,5 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         "heads": getattr(request, "heads", None) or SimpleLazyObject(polling.heads),
         "recording": recorder.status,
         "live_note": SimpleLazyObject(releases.latest_release),
-        "commands": SimpleLazyObject(lambda: _commands(user)),
         "may": {permission.value: user.may(permission) for permission in Permission},
     }
-
-
-def _commands(user: Any) -> list[dict[str, str]]:
-    commands = [{"label": item.label, "url": reverse(item.name), "hint": "Page"} for item in NAV]
-    commands.append({"label": "Timeline of releases", "url": reverse("timeline"), "hint": "Page"})
-    for template in templates.open_templates():
-        commands.append(
-            {"label": template.name, "url": reverse("template", args=[template.name]), "hint": template.operation}
-        )
-    commands.append({"label": "Variables", "url": reverse("variables"), "hint": "Page"})
-    if user.may(Permission.EDIT):
-        commands.append({"label": "New template", "url": reverse("template_new"), "hint": "Action"})
-        commands.append({"label": "New prompt set", "url": reverse("prompt_set_new"), "hint": "Action"})
-    if user.may(Permission.ADMINISTER):
-        commands.append({"label": "Add a provider", "url": reverse("provider_new"), "hint": "Action"})
-        commands.append({"label": "People and roles", "url": reverse("people"), "hint": "Page"})
-    commands.append({"label": "Your sessions", "url": reverse("sessions"), "hint": "Page"})
-    commands.append({"label": "Change your password", "url": reverse("password"), "hint": "Action"})
-    return commands

@@ -1,11 +1,12 @@
-"""Addresses of the overview, settings and health."""
+"""Addresses of the overview, the command bar, settings and health."""
 
 from django.urls import path
 
-from promptops.site.views import errors, overview, settings
+from promptops.site.views import commands, errors, overview, settings
 
 urlpatterns = [
     path("", overview.overview, name="overview"),
+    path("commands/", commands.commands, name="commands"),
     path("healthz", errors.health, name="health"),
     path("settings/", settings.index, name="settings"),
 ]

@@ -9,9 +9,12 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db.models import QuerySet
 from django.http import QueryDict
+from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.functional import cached_property
+from django.utils.safestring import SafeString
 
 from promptops.ledger import registry
 from promptops.ledger.audit import SYSTEM_NAMES
@@ -19,6 +22,9 @@ from promptops.ledger.registry import Action
 from promptops.people.models import User
 
 Choices = list[tuple[str, Any]]
+
+FEW_NAMES = 50
+"""A list of more names would make each page of a long list heavier than its rows."""
 
 # Marks a system actor; no user name can contain a colon.
 SYSTEM = "system:"
@@ -55,6 +61,38 @@ class SearchForm(forms.Form):
             attrs={"type": "search", "placeholder": "Search names, notes and texts", "autocomplete": "off"}
         ),
     )
+
+
+class NameSelect(forms.Select):
+    """A list of names; if there are more than FEW_NAMES, a field that suggests names, which it fetches on focus."""
+
+    def __init__(self, suggestions: str) -> None:
+        """`suggestions` is the name of the address that returns all names as options."""
+        super().__init__()
+        self.suggestions = suggestions
+
+    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
+        choices: Any = self.choices  # of a ModelChoiceField
+        if choices.queryset.count() <= FEW_NAMES:
+            return super().render(name, value, attrs, renderer)
+        return render_to_string(
+            "_name_field.html",
+            {"name": name, "value": value or "", "id": (attrs or {}).get("id", ""), "address": self.suggestions},
+        )
+
+
+class NameField(forms.ModelChoiceField):
+    """A row that is chosen by its unique name."""
+
+    def __init__(self, queryset: QuerySet[Any], *, suggestions: str, **kwargs: Any) -> None:
+        super().__init__(
+            queryset,
+            required=False,
+            empty_label="All",
+            to_field_name="name",
+            widget=NameSelect(suggestions),
+            **kwargs,
+        )
 
 
 class MomentField(forms.Field):

@@ -27,7 +27,17 @@ export function showCounts(field) {
   }
 }
 
+/** Give a choice the options of another one. The page carries a long list only once. */
+function borrowOptions() {
+  for (const select of $$("select[data-options-from]")) {
+    const { value } = select;
+    select.replaceChildren(...$(select.dataset.optionsFrom).cloneNode(true).childNodes);
+    select.value = value;
+  }
+}
+
 export function startForms() {
+  borrowOptions();
   on("click", fill);
   // A slider and the number beside it show the same value.
   on("input", (event) => {

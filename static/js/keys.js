@@ -39,3 +39,7 @@ export function rowIndex(key, index, length) {
 
 /** Return -1 or 1 for the arrows that move an item of a list with Alt; undefined for any other key. */
 export const itemStep = ({ key, altKey }) => (altKey ? { ArrowUp: -1, ArrowDown: 1 }[key] : undefined);
+
+/** Return whether a text has all the words, ignoring case. */
+export const matches = (text, words) =>
+  words.toLowerCase().split(/\s+/).every((word) => text.toLowerCase().includes(word));

@@ -1,5 +1,7 @@
 """The pages of comparisons over HTTP."""
 
+import re
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -7,10 +9,11 @@ from django.utils import timezone
 
 from promptops.compare.actions import prompt_sets
 from promptops.compare.models import Comparison, PromptSet, Trial
+from promptops.compare.queries import comparisons as queries
 from promptops.ledger.models import AuditEntry
 from promptops.prompts.actions.drafts import save_draft
 from promptops.prompts.actions.releases import Content
-from promptops.prompts.models import Version
+from promptops.prompts.models import Template, Version
 from promptops.providers.actions.chain import ProviderFields, create_provider
 from promptops.providers.models import Provider
 from promptops.runs.models import Attempt, Run
@@ -180,3 +183,29 @@ def test_the_number_of_queries_does_not_grow(prepared, client_for, editor, actor
                 browser.get(path)
             counts.append(len(queries))
     assert counts[:3] == counts[3:]
+
+
+def test_each_of_many_templates_offers_its_live_version_and_its_newest_ones(prepared, publish, editor, monkeypatch):
+    monkeypatch.setattr(queries, "TEXTS_OFFERED", 5)
+    for text in ("Three.", "Four.", "Five."):
+        publish("enhance", text)
+    publish("noir", "Dark.", operation="enhance")
+    publish("noir", "Darker.", operation="enhance")
+    enhance = Version.objects.get(body="One.").template
+    Template.objects.filter(pk=enhance.pk).update(live_version=Version.objects.get(body="Two."))
+    groups = dict(queries.text_choices("enhance", editor)[1:])
+    assert list(groups) == ["enhance", "noir"]  # the default first
+    assert [value.split(":")[1] for value, _ in groups["enhance"]] == ["5", "4", "2"]
+    assert "(live)" in groups["enhance"][2][1]
+    assert [value.split(":")[1] for value, _ in groups["noir"]] == ["2", "1"]
+
+
+def test_only_arm_a_carries_the_texts_and_the_others_keep_what_was_chosen(prepared, client_for, editor):
+    client = client_for(editor)
+    page = client.get("/compare/new/").content.decode()
+    template = Version.objects.first().template_id
+    assert page.count(f'<option value="{template}:1"') == 2  # of A, and chosen for B
+    assert page.count(f'<option value="{template}:2"') == 1
+    assert page.count('data-options-from="#id_a-text"') == 3
+    refused = client.post("/compare/new/", form(**{"name": "", "c-text": f"{template}:2"})).content.decode()
+    assert re.search(rf'<select name="c-text".*?<option value="{template}:2" selected>', refused, re.S)

@@ -5,7 +5,7 @@ import re
 
 def listed(response) -> list[int]:
     """Return the numbers of the rows of the page, in order."""
-    return [int(seq) for seq in re.findall(r'name="since" value="(\d+)"', response.content.decode())]
+    return [int(seq) for seq in re.findall(r'class="link-plain" href="/audit/(\d+)/"', response.content.decode())]
 
 
 def text_of(response) -> str:

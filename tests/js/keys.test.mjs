@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Sequence, chord, itemStep, listIndex, rowIndex } from "../../static/js/keys.js";
+import { Sequence, chord, itemStep, listIndex, matches, rowIndex } from "../../static/js/keys.js";
 
 test("chords, with and without caps lock", () => {
   assert.equal(chord({ key: "k" }), "bar");
@@ -50,4 +50,11 @@ test("only Alt and an arrow move an item", () => {
   assert.equal(itemStep({ key: "ArrowDown", altKey: true }), 1);
   assert.equal(itemStep({ key: "ArrowUp", altKey: false }), undefined);
   assert.equal(itemStep({ key: "ArrowLeft", altKey: true }), undefined);
+});
+
+test("a text matches if it has all the words, in any case and order", () => {
+  assert.equal(matches("Timeline of releases", "REL time"), true);
+  assert.equal(matches("Timeline of releases", "rel x"), false);
+  assert.equal(matches("Timeline", ""), true);
+  assert.equal(matches("Timeline", " line "), true);
 });

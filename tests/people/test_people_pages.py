@@ -11,6 +11,8 @@ from django.urls import reverse
 from promptops.ledger.models import AuditEntry
 from promptops.people import actions as accounts
 from promptops.people.models import OneTimeLink, User
+from promptops.people.views.people import INVITATIONS, PEOPLE
+from tests.pages import unwrapped
 
 pytestmark = pytest.mark.django_db
 
@@ -33,10 +35,41 @@ def test_the_list_has_the_same_number_of_queries_for_1_and_30(client_for, admini
         client.get(reverse("people"))
         with CaptureQueriesContext(connection) as captured:
             page = client.get(reverse("people")).content.decode()
-        assert page.count('id="role-') == count
-        assert page.count('id="withdraw-') == count
+        assert page.count('id="role-') == min(count, PEOPLE)
+        assert page.count('id="withdraw-') == min(count, INVITATIONS)
         counts.append(len(captured))
     assert counts[0] == counts[1]
+
+
+def test_more_people_than_a_page_holds_are_found_by_name_and_on_further_pages(client_for, administrator, make_user):
+    for number in range(PEOPLE + 5):
+        make_user("viewer", f"person{number:02}", f"Person {number:02}")
+    client = client_for(administrator)
+    first, second = (unwrapped(client.get(f"{reverse('people')}?page={number}").content.decode()) for number in (1, 2))
+    assert "Ada Administrator</b>" in first
+    assert "Person 29</b>" not in first
+    assert "Person 29</b>" in second
+    assert "Page 2 of 2" in second
+    assert f">{PEOPLE + 6}</span>" in second
+    found = client.get(f"{reverse('people')}?q=PERSON%20 29").content.decode()
+    assert "in a name" in found  # no name has two spaces
+    found = client.get(f"{reverse('people')}?q=PERSON 29").content.decode()
+    assert re.findall(r">(Person \d+)</b>", found) == ["Person 29"]
+
+
+def test_a_search_does_not_take_a_person_for_the_last_administrator(client_for, administrator, make_user):
+    make_user("administrator", "other", "Other")
+    found = client_for(administrator).get(f"{reverse('people')}?q=ada").content.decode()
+    assert f'id="role-{administrator.pk}"' in found
+    assert "last administrator" not in found
+
+
+def test_older_invitations_are_on_further_pages(client_for, administrator, actor):
+    links = [accounts.invite("viewer", by=actor)[0] for _ in range(INVITATIONS + 1)]
+    client = client_for(administrator)
+    assert f'id="withdraw-{links[0].pk}"' not in client.get(reverse("people")).content.decode()
+    older = client.get(f"{reverse('people')}?before={links[1].pk}").content.decode()
+    assert f'id="withdraw-{links[0].pk}"' in older
 
 
 def test_the_list_shows_people_and_invitations(client_for, administrator, make_user, actor):

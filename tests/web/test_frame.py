@@ -39,7 +39,6 @@ def frame_context(**more: object) -> dict[str, object]:
         ],
         "heads": {"revision": 12, "audit": 40, "runs": 7},
         "live_note": SimpleNamespace(by="Bob", at=NOW),
-        "commands": [{"label": "enhance", "url": "/prompts/enhance/", "hint": "enhance"}],
         "csrf_token": "a-token",
         **more,
     }
@@ -120,7 +119,8 @@ def test_icons_are_inline_hidden_and_take_the_color_of_the_text() -> None:
     assert 'width="16"' in html
     assert 'class="icon big"' in html
     assert 'aria-hidden="true"' in html
-    assert 'stroke="currentColor"' in html
+    assert "fill" not in html
+    assert re.search(r"svg\.icon {[^}]*fill: none; stroke: currentColor;", CSS)
     with pytest.raises(IconDoesNotExist):
         render('{% icon "no-such-icon" %}')
 
@@ -170,7 +170,7 @@ def test_the_frame_shows_the_current_page_what_is_live_and_the_person() -> None:
     assert "Alice &lt;b&gt;" in html
     assert '{"X-CSRFToken": "a-token"}' in html
     assert '<form method="post" action="/sign-out/"' in html
-    assert 'href="/prompts/enhance/"' in html
+    assert 'data-list="/commands/"' in html
 
 
 def test_messages_become_toasts_and_errors_interrupt() -> None:

@@ -35,9 +35,18 @@ class ArmForm(forms.Form):
         self.fields["text"].required = required
         self.user = user
         self.fields["text"].choices = texts  # type: ignore[attr-defined]
+        if self.prefix != LETTERS[0].lower():
+            self._borrow_options(texts)
         self.fields["provider"].queryset = Provider.objects.all()  # type: ignore[attr-defined]
         if gone:  # do not select another provider silently
             self.fields["provider"].empty_label = "its provider was removed: choose one"  # type: ignore[attr-defined]
+
+    def _borrow_options(self, texts: list[Any]) -> None:
+        """Put only the chosen text into the page. The script adds the options of arm A, which are the same."""
+        chosen = self["text"].value() or ""
+        widget: Any = self.fields["text"].widget
+        widget.choices = [(value, label) for value, label in _flat(texts) if value in ("", chosen)]
+        widget.attrs["data-options-from"] = f"#id_{LETTERS[0].lower()}-text"
 
     def choice(self) -> ArmChoice | None:
         """Return the arm, or None if no text is chosen. Raises ValidationError if the chosen draft no longer exists."""

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, Max, Min, Q, QuerySet
+from django.db.models import Case, Count, F, Max, Min, Q, QuerySet, When, Window
+from django.db.models.functions import RowNumber
 from django.utils import timezone
 
 from promptops.compare.enums import ComparisonState, TrialState
@@ -140,17 +141,24 @@ def prompt_sets() -> QuerySet[PromptSet]:
 
 
 def text_choices(operation: str, user: User) -> list[Any]:
-    """Return the texts of an operation as choices, by template: the person's draft, then versions, newest first."""
+    """Return the texts of an operation as choices, by template: the person's draft, then versions, newest first.
+
+    If there are too many, each template keeps its live version and its newest ones.
+    """
     groups: dict[str, list[tuple[str, str]]] = {}
-    versions = Version.objects.filter(template__operation=operation, template__archived_at=None)
-    rows = versions.order_by("-template__is_default", "template__name", "-number").values_list(
-        "template", "template__name", "number", "note", "template__live_version__number"
+    is_live = Case(When(pk=F("template__live_version"), then=0), default=1)
+    versions = Version.objects.filter(template__operation=operation, template__archived_at=None).annotate(
+        place=Window(RowNumber(), partition_by=F("template"), order_by=[is_live.asc(), F("number").desc()])
     )
+    order = ("-template__is_default", "template__name")
+    columns = ("template", "template__name", "number", "note", "template__live_version__number")
+    rows = list(versions.order_by("place", *order).values_list("template__is_default", *columns)[:TEXTS_OFFERED])
+    rows.sort(key=lambda row: (not row[0], row[2], -row[3]))
     for draft in Draft.objects.filter(user=user, template__operation=operation, template__archived_at=None).values_list(
         "template", "template__name"
     ):
         groups.setdefault(draft[1], []).append((f"{draft[0]}:draft", f"{draft[1]}: your draft"))
-    for template, name, number, note, live in rows[:TEXTS_OFFERED]:
+    for _, template, name, number, note, live in rows:
         label = f"{name} v{number}{' (live)' if number == live else ''}{f': {note[:60]}' if note else ''}"
         groups.setdefault(name, []).append((f"{template}:{number}", label))
     return [("", "none"), *groups.items()]

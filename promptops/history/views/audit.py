@@ -63,7 +63,7 @@ def detail(request: Request, seq: int) -> HttpResponse:
         shown = queries.entry_page(seq)
     except AuditEntry.DoesNotExist:
         raise Http404 from None
-    template = "history/audit/_changes.html" if "changes" in request.GET else "history/audit/detail.html"
+    template = "history/audit/_changes_below.html" if "changes" in request.GET else "history/audit/detail.html"
     return render(request, template, {"shown": shown, "sentence": sentence_html(shown.entry)})
 
 

@@ -9,12 +9,15 @@ from promptops.history.queries import timeline as queries
 from promptops.ledger import parts
 from promptops.ledger.models import Release
 from promptops.people.enums import Permission
-from promptops.platform.pages import page
+from promptops.platform.pages import numbered, page
 from promptops.safety.queries import filter_state
 from promptops.texts.numbers import whole_number
 from promptops.web.access import requires
 from promptops.web.lists import clean_query, news
 from promptops.web.request import Request
+
+OTHERS = 20
+"""Templates that are no default, on one page."""
 
 
 @requires(Permission.READ)
@@ -47,6 +50,11 @@ def index(request: Request) -> HttpResponse:
         "live_template": moment.configuration.of(template) if template and moment and moment.configuration else None,
         "kept_since": queries.kept_since() if moment and moment.release and not moment.configuration else None,
         "page": shown,
+        "window": numbered(
+            moment.configuration.others if moment and moment.configuration else [],
+            whole_number(request.GET.get("page")),
+            size=OTHERS,
+        ),
         "rows": queries.release_rows(shown.rows),
     }
     return render(request, "history/timeline/index.html", context)
@@ -60,6 +68,11 @@ def revision(request: Request, revision: int) -> HttpResponse:
     except Release.DoesNotExist:
         raise Http404 from None
     config = filter_state.set_now() if parts.can_roll_back(shown.release.action) else None
-    return render(
-        request, "history/timeline/revision.html", {"shown": shown, "release": shown.release, "safety_config": config}
-    )
+    others = shown.configuration.others if shown.configuration else []
+    context = {
+        "shown": shown,
+        "release": shown.release,
+        "safety_config": config,
+        "window": numbered(others, whole_number(request.GET.get("page")), size=OTHERS),
+    }
+    return render(request, "history/timeline/revision.html", context)

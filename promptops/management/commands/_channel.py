@@ -49,6 +49,12 @@ class BoundedRequest(WebRequest):
 
     received = 0
 
+    def process(self) -> object:
+        answered = super().process()
+        if self.transport is None:  # which has become a WebSocket's
+            self.channel.requests.clear()  # the channel still counts as a connection, but needs no request
+        return answered
+
     def handleContentChunk(self, data: bytes) -> None:
         self.received += len(data)
         if self.received > self.channel.body_limit:

@@ -9,6 +9,7 @@ from django.conf import settings
 from twisted.internet import defer
 
 from promptops.management.commands._channel import BoundedFactory
+from promptops.management.commands._websocket import LeanFactory
 from promptops.platform import background
 from promptops.platform.draining import gate
 from promptops.runs.actions.recording import recorder
@@ -28,7 +29,9 @@ class DrainingServer(Server):
         self.ports: list[Any] = []
 
     def run(self) -> None:
-        daphne.server.HTTPFactory = BoundedFactory  # Daphne's own `run` makes its factory by this name
+        # Daphne's own `run` makes its factories by these names.
+        daphne.server.HTTPFactory = BoundedFactory
+        daphne.server.WebSocketFactory = LeanFactory
         super().run()
 
     def timeout_checker(self) -> None:

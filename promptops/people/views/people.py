@@ -13,6 +13,8 @@ from promptops.people.enums import LinkPurpose, Permission, Role
 from promptops.people.forms import RoleForm
 from promptops.people.models import OneTimeLink, User
 from promptops.people.permissions import roles_with
+from promptops.platform.pages import numbered, page
+from promptops.texts.numbers import whole_number
 from promptops.web import review
 from promptops.web.access import actor, requires
 from promptops.web.request import Request
@@ -26,11 +28,25 @@ DEACTIVATE_YOURSELF = (
     "This is your own account. You are signed out at once; only another administrator can reactivate you."
 )
 
+PEOPLE, INVITATIONS = 25, 15
+"""Rows on a page. Each person has three buttons."""
+
 
 @requires(Permission.ADMINISTER)
 def index(request: Request) -> HttpResponse:
-    """Show all people and the open invitations; for an htmx request only these lists."""
-    context = {"people": queries.listed(), "invitations": queries.invitations(), "form": RoleForm()}
+    """Show the people and the open invitations; for an htmx request only these lists. `?q=` is part of a name."""
+    search = request.GET.get("q", "").strip()[:100]
+    context = {
+        "window": numbered(queries.listed(search), whole_number(request.GET.get("page")), size=PEOPLE),
+        "search": search,
+        "page": page(
+            queries.invitations(),
+            before=whole_number(request.GET.get("before")),
+            after=whole_number(request.GET.get("after")),
+            size=INVITATIONS,
+        ),
+        "form": RoleForm(),
+    }
     return render(request, "site/settings/_people.html" if request.htmx else "site/settings/people.html", context)
 
 

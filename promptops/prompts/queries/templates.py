@@ -3,33 +3,50 @@
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Max, QuerySet
+from django.db.models import Count, Max, Q, QuerySet
 
 from promptops.ledger import registry
 from promptops.ledger.models import Release
 from promptops.people.models import User
+from promptops.platform.pages import Numbered, numbered
 from promptops.prompts.models import DiscardedDraft, Draft, Template, Version
 from promptops.texts.numbers import whole_number
 
 
-def open_templates() -> QuerySet[Template]:
-    """Return name and operation of all templates that are not archived, by operation, the default first."""
-    return Template.objects.filter(archived_at=None).only("name", "operation")
+def names() -> QuerySet[Template, str]:
+    """Return the names of all templates, archived ones too, in order."""
+    return Template.objects.order_by("name").values_list("name", flat=True)
 
 
-def listed(user: User, *, archived: bool = False) -> list[Template]:
-    """Return templates for the list page, with `has_draft` (by this person) and `release` (of the live version)."""
-    drafts = set(Draft.objects.filter(user=user).values_list("template_id", flat=True))
-    rows = list(
-        Template.objects.filter(archived_at__isnull=not archived)
-        .select_related("live_version")
-        .defer("live_version__body")
-    )
-    releases = newest_release_of([row.live_version_id for row in rows])
-    for row in rows:
-        row.has_draft = row.pk in drafts  # type: ignore[attr-defined]
-        row.release = releases.get(row.live_version_id or 0)  # type: ignore[attr-defined]
-    return rows
+def named(words: list[str]) -> QuerySet[Template]:
+    """Return the templates that are not archived and have all `words` in name or operation, defaults first.
+
+    Only name and operation are read.
+    """
+    found = Template.objects.filter(archived_at=None)
+    for word in words:
+        found = found.filter(Q(name__icontains=word) | Q(operation__icontains=word))
+    return found.order_by("-is_default", "operation", "name").only("name", "operation")
+
+
+def listed(user: User, *, archived: bool = False, operation: str = "", number: int | None = None) -> Numbered[Template]:
+    """Return a page of the templates, with `has_draft` (by this person) and `release` (of the live version)."""
+    templates = Template.objects.filter(archived_at__isnull=not archived)
+    if operation:
+        templates = templates.filter(operation=operation)
+    shown = numbered(templates.select_related("live_version").defer("live_version__body"), number)
+    drafts = set(Draft.objects.filter(user=user, template__in=shown.rows).values_list("template_id", flat=True))
+    releases = newest_release_of([row.live_version_id for row in shown.rows])
+    for row in shown.rows:
+        row.has_draft = row.pk in drafts
+        row.release = releases.get(row.live_version_id or 0)
+    return shown
+
+
+def per_operation(*, archived: bool = False) -> dict[str, int]:
+    """Return the number of templates of each operation that has any, by name."""
+    counted = Template.objects.filter(archived_at__isnull=not archived).values("operation").annotate(count=Count("pk"))
+    return dict(counted.order_by("operation").values_list("operation", "count"))
 
 
 def history(template: Template) -> QuerySet[Version]:

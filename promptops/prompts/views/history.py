@@ -6,6 +6,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from promptops.people.enums import Permission
+from promptops.platform.pages import numbered
 from promptops.prompts import queries
 from promptops.prompts.actions import drafts as draft_actions
 from promptops.prompts.changes import RollBackVersion, setting_changes, settings_of
@@ -21,11 +22,11 @@ from promptops.web.request import Request
 
 @requires(Permission.READ)
 def history(request: Request, name: str) -> HttpResponse:
-    """Show all versions, newest first; a person can choose any two and compare them."""
+    """Show the versions, newest first; a person can choose two of a page and compare them."""
     template = template_or_404(name)
-    page = "prompts/_history.html" if request.htmx else "prompts/history.html"
-    context = {"template": template, "versions": list(queries.templates.history(template)), "tab": "history"}
-    return render(request, page, context)
+    window = numbered(queries.templates.history(template), whole_number(request.GET.get("page")))
+    context = {"template": template, "versions": window.rows, "window": window, "tab": "history"}
+    return render(request, "prompts/_history.html" if request.htmx else "prompts/history.html", context)
 
 
 @requires(Permission.READ)

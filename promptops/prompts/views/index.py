@@ -3,12 +3,15 @@
 from django.core.exceptions import ValidationError
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.html import format_html_join
 
 from promptops.people.enums import Permission
+from promptops.platform.pages import PAGE_SIZE
 from promptops.prompts import queries
 from promptops.prompts.actions.templates import create_template
 from promptops.prompts.forms import TemplateForm
 from promptops.prompts.queries.search import search
+from promptops.texts.numbers import whole_number
 from promptops.web.access import actor, requires
 from promptops.web.filters import SearchForm
 from promptops.web.lists import clean_query
@@ -17,7 +20,10 @@ from promptops.web.request import Request
 
 @requires(Permission.READ)
 def index(request: Request) -> HttpResponse:
-    """Show all templates by operation; with `?archived=1` the archive, with `?q=` the search results."""
+    """Show the templates by operation; with `?archived=1` the archive, with `?q=` the search results.
+
+    `?operation=` leaves out the others, and `?page=` goes on.
+    """
     if (address := clean_query(request)) is not None:
         return redirect(address)
     form = SearchForm(request.GET, auto_id="prompts-%s", label_suffix="")
@@ -25,9 +31,26 @@ def index(request: Request) -> HttpResponse:
     if form.is_valid() and (words := form.cleaned_data["q"]):
         page = "prompts/_results.html" if request.htmx else "prompts/index.html"
         return render(request, page, {"form": form, "results": search(words, request.user)})
-    rows = queries.templates.listed(request.user, archived=archived)
-    page = "prompts/_list.html" if request.htmx else "prompts/index.html"
-    return render(request, page, {"form": form, "rows": rows, "archived": archived})
+    counts = queries.templates.per_operation(archived=archived)
+    operation = request.GET.get("operation", "")
+    if not operation.isprintable():  # PostgreSQL refuses a NUL
+        operation = ""
+    number = whole_number(request.GET.get("page"))
+    context = {
+        "form": form,
+        "archived": archived,
+        "window": queries.templates.listed(request.user, archived=archived, operation=operation, number=number),
+        "operation": operation,
+        "counts": counts if operation or sum(counts.values()) > PAGE_SIZE else {},
+    }
+    return render(request, "prompts/_list.html" if request.htmx else "prompts/index.html", context)
+
+
+@requires(Permission.READ)
+def names(request: Request) -> HttpResponse:
+    """Return the names of all templates, archived ones too, as the options of a filter's suggestions."""
+    listed = queries.templates.names()
+    return HttpResponse(format_html_join("\n", '<option value="{}">', ((name,) for name in listed)))
 
 
 @requires(Permission.EDIT)

@@ -51,8 +51,10 @@ def _icon(name: str, size: int, css_class: str) -> SafeString:
         raise IconDoesNotExist(f"The icon {name!r} does not exist.") from None
     for node in svg.iter():
         node.tag = node.tag.rpartition("}")[2]  # inline SVG needs no namespace
-    svg.attrib |= {"width": str(size), "height": str(size), "class": css_class}
-    svg.attrib |= {"aria-hidden": "true", "focusable": "false"}
+        node.text = node.tail = None
+    # The strokes are in app.css, because a page has dozens of icons.
+    svg.attrib = {"width": str(size), "height": str(size), "viewBox": svg.attrib["viewBox"], "class": css_class}
+    svg.attrib["aria-hidden"] = "true"
     return mark_safe(ElementTree.tostring(svg, encoding="unicode"))  # noqa: S308 -- serialized, so escaped
 
 
@@ -97,13 +99,13 @@ def relative(moment: datetime, now: datetime) -> str:
     return f"{amount} ago" if seconds > 0 else f"in {amount}"
 
 
-def _time(moment: datetime | None, variant: str, text: str) -> SafeString:
+def _time(moment: datetime | None, variant: str, text: str, *, hover: bool = True) -> SafeString:
     if moment is None:
         return mark_safe('<span class="faint">never</span>')
     return format_html(
-        '<time datetime="{}" title="{}" {}>{}</time>',
+        '<time datetime="{}"{} {}>{}</time>',
         f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
-        f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
+        format_html(' title="{}"', f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC") if hover else "",
         variant,
         text,
     )
@@ -116,9 +118,13 @@ def ago(moment: datetime | None) -> SafeString:
 
 
 @register.simple_tag(name="exact_time")
-def exact_time(moment: datetime | None) -> SafeString:
-    """`{% exact_time entry.at %}`: date and time to the second in the reader's zone (UTC without JavaScript)."""
-    return _time(moment, "data-exact", f"{moment.astimezone(UTC):%-d %b %Y, %H:%M:%S} UTC" if moment else "")
+def exact_time(moment: datetime | None, hover: bool = True) -> SafeString:
+    """`{% exact_time entry.at %}`: date and time to the second in the reader's zone (UTC without JavaScript).
+
+    `hover=False` leaves out the time in UTC on hover, in a row that has it already.
+    """
+    text = f"{moment.astimezone(UTC):%-d %b %Y, %H:%M:%S} UTC" if moment else ""
+    return _time(moment, "data-exact", text, hover=hover)
 
 
 @register.filter(name="number")
