@@ -7,6 +7,7 @@ entries, checked and filtered. following: from a commit until other processes ru
 Redis. safety: judging a text. loop: what an event loop feels of it. forecast: what enforcing would have done, among
 100,000 verdicts. verdicts: the verdict page of 18,000 votes. uploads: files that cost much to read, time and memory.
 bombs: hostile answers of a provider. signins: pages of a real server while 200 people sign in.
+runs: runs over the sockets of 64 open editors at once, and pages meanwhile.
 migration: the upgrade of a million audit entries on SQLite. backup: backup and restore with 200,000 of them.
 `python -m benchmarks chain` runs only the first; `python -m benchmarks audit postgresql://user@host/name` fills and
 measures an empty database there; `python -m benchmarks migration 50000` measures with 50,000 audit entries.
@@ -30,6 +31,7 @@ from benchmarks.comparing import bench_comparing
 from benchmarks.following import bench_following
 from benchmarks.history import bench_history
 from benchmarks.migration import bench_migration
+from benchmarks.runs import bench_runs
 from benchmarks.safety import bench_loop, bench_safety
 from benchmarks.safety_forecast import bench_safety_forecast
 from benchmarks.server import bench_server
@@ -77,6 +79,7 @@ def main() -> None:
         "verdicts": bench_verdicts,
         "uploads": bench_uploads,
         "signins": bench_signins,
+        "runs": bench_runs,
         "bombs": lambda: asyncio.run(bench_bombs()),
     }
     asked = set(sys.argv[1:]) - {database, number} or set(parts)
