@@ -19,12 +19,9 @@ from channels.consumer import get_handler_name
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
-from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
-from django.contrib.sessions.backends.db import SessionStore
 from django.core.exceptions import ValidationError
 from django.db import Error
 from django.template.loader import render_to_string
-from django.utils.crypto import constant_time_compare
 
 from promptops.ledger.actions.trail import record_refusal
 from promptops.ledger.audit import Actor
@@ -36,6 +33,7 @@ from promptops.platform.addresses import socket_address
 from promptops.web.access import refusal
 from promptops.web.fragments import FRAGMENTS, Numbers, fragments, is_newer, readers, shown_numbers
 from promptops.web.middleware import zone_of
+from promptops.web.readers import read_for
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +64,7 @@ class PagePart:
     def read(self, user: User, data: dict[str, Any]) -> Any:
         """Return what `do` needs from the database. Raises ValidationError with the reason if the message is refused.
 
-        This is called in the thread that has looked up the person, so that a message needs one thread only once.
+        This is called in the thread that has looked up the person (`web.readers`).
         """
 
     async def do(self, user: User, data: dict[str, Any], read: Any) -> None:
@@ -178,7 +176,7 @@ class PageConsumer(AsyncWebsocketConsumer):
         action = data.get("action")
         action = action if isinstance(action, str) else ""
         part = next((part for part in self.parts if action in part.actions), None)
-        user, read = await database_sync_to_async(self._read)(part, action, data)
+        user, read = await read_for(self.session_key, lambda user: self._read(user, part, action, data))
         if user is None:
             await self._sign_out()
         elif part is not None:
@@ -188,9 +186,10 @@ class PageConsumer(AsyncWebsocketConsumer):
         else:
             raise ValidationError("This page is out of date. Reload it and try again.")
 
-    def _read(self, part: PagePart | None, action: str, data: dict[str, Any]) -> tuple[User | None, Any]:
+    def _read(
+        self, user: User | None, part: PagePart | None, action: str, data: dict[str, Any]
+    ) -> tuple[User | None, Any]:
         """Return the person, and what the part reads for them. Raises ValidationError if they lack the permission."""
-        user = self._session_user()
         if user is None or part is None:
             return user, None
         permission = part.actions[action]
@@ -283,19 +282,8 @@ class PageConsumer(AsyncWebsocketConsumer):
         return self.scope["session"].session_key or ""
 
     async def _user(self) -> User | None:
-        return await database_sync_to_async(self._session_user)()
-
-    def _session_user(self) -> User | None:
         """Return the person of this socket's session: None after sign-out, deactivation or a change of password."""
-        key = self.session_key
-        session = SessionStore(session_key=key) if key else {}
-        user = User.objects.filter(pk=session.get(SESSION_KEY) or 0, is_active=True).first()
-        if user is None:
-            return None
-        # As django.contrib.auth.get_user does; that would give the session a new key without a cookie for it.
-        known = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
-        session_hash = session.get(HASH_SESSION_KEY, "")
-        return user if any(constant_time_compare(session_hash, value) for value in known) else None
+        return await read_for(self.session_key, lambda user: user)
 
 
 def _parse(text: str) -> dict[str, Any]:
