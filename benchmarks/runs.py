@@ -1,8 +1,8 @@
 """Runs over the sockets of 64 open editors at once, against an instant provider, while a reader asks for pages.
 
-The server is `manage.py serve` in a process of its own, on a database of its own; so are the provider and the 64
-editors. The safety filter is enforced. Each editor starts its next run when the last one is shown, for
-`SECONDS`. All processes share the machine, so the processor time of each is reported, too.
+The server is `manage.py serve` in a process of its own, on an empty database; the provider and the 64 editors have
+processes of their own, too. The safety filter is enforced. Each editor starts its next run when the last one has ended.
+All processes share the machine, so the processor time of each is reported, in milliseconds for each run.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def bench_runs() -> list[dict[str, Any]]:
-    """Return one row: runs a second, processor time for each, runs shown and recorded, and the time of pages."""
+    """Return one row: runs a second, processor time, runs that have ended and that are recorded, and times of pages."""
     # A developer's .env decides nothing, nor does the folder of other parts.
     empty = dict.fromkeys(("SECRET_KEY", "ALLOWED_HOSTS", "BEHIND_PROXY", "DEBUG", "REDIS_URL"), "")
     with tempfile.TemporaryDirectory(prefix="promptops-runs-") as folder:

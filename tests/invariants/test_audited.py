@@ -238,6 +238,12 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
         lambda w, act: act(records.record_run, w.plan(), plans.Outcome()),
         lambda w, act: act(records.record_run, replace(w.plan(), drill=plans.Drill("on", "503")), plans.Outcome()),
     ],
+    "records.record_runs": [
+        lambda w, act: act(
+            records.record_runs,
+            [(w.plan(), plans.Outcome()), (replace(w.plan(), drill=plans.Drill("on", "503")), plans.Outcome())],
+        )
+    ],
     "erasing.erase": [lambda w, act: act(erasing.erase, w.run(), by=w.actor)],
     "erasing.erase_expired": [lambda w, act: (old(w.run()), act(erasing.erase_expired))],
     "safety.change_safety": [
@@ -399,6 +405,7 @@ CHANGES_NOTHING_PROTECTED = {
     "erasing.erase_expired",
     "execution.execute",
     "records.record_run",
+    "records.record_runs",
     "safety.clean_terms",
     "safety.clean_thresholds",
     "masking.reveal",
