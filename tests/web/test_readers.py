@@ -11,7 +11,9 @@ from django.db import connection, reset_queries
 
 from promptops.ledger.audit import SYSTEM
 from promptops.people import actions as people
+from promptops.platform import events
 from promptops.web.readers import read_for
+from tests.web.sockets import page_socket
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -86,3 +88,19 @@ async def test_a_page_that_leaves_while_it_waits_stops_no_other(sessions):
     await asyncio.sleep(0)
     go.set()
     assert await asyncio.wait_for(stays, 5) == editor
+
+
+async def test_a_hint_reaches_pages_while_the_thread_of_messages_is_busy(sessions):
+    (editor, _), _ = sessions
+    go = threading.Event()
+    async with page_socket(editor) as socket:
+        busy = asyncio.create_task(read_for("", lambda user: go.wait(10)))
+        await asyncio.sleep(0.05)
+        await events.tell_pages(events.REVISION_RELEASED, 999)
+        try:
+            async with asyncio.timeout(5):
+                while '"number": 999' not in await socket.receive_from(timeout=5):
+                    pass
+        finally:
+            go.set()
+            await busy
