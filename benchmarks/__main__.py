@@ -8,6 +8,7 @@ Redis. safety: judging a text. loop: what an event loop feels of it. forecast: w
 100,000 verdicts. verdicts: the verdict page of 18,000 votes. uploads: files that cost much to read, time and memory.
 bombs: hostile answers of a provider. signins: pages of a real server while 200 people sign in.
 start: from the start of a process to its first page. idle: statements and memory of a server that nobody uses.
+runs: runs over the sockets of 64 open editors at once, and pages meanwhile.
 migration: the upgrade of a million audit entries on SQLite. backup: backup and restore with 200,000 of them.
 releases: the size and the pages of 9,000 releases of 200 templates, and the migration that packed them.
 deletion: 100,000 old runs erased and deleted while a writer records new ones.
@@ -41,6 +42,7 @@ from benchmarks.history import bench_history
 from benchmarks.migration import bench_migration
 from benchmarks.releases import RELEASES, bench_releases
 from benchmarks.resting import bench_idle, bench_start
+from benchmarks.runs import bench_runs
 from benchmarks.safety import bench_loop, bench_safety
 from benchmarks.safety_forecast import bench_safety_forecast
 from benchmarks.server import bench_server
@@ -92,6 +94,7 @@ def main() -> None:
         "signins": bench_signins,
         "start": bench_start,
         "idle": bench_idle,
+        "runs": bench_runs,
         "bombs": lambda: asyncio.run(bench_bombs()),
         "contracts": bench_contracts,
     }

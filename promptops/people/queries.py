@@ -1,10 +1,14 @@
 """People, their sessions and open invitations, as pages show them. Changing them is in `actions`."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.sessions.models import Session
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.crypto import constant_time_compare
 
 from promptops.people.enums import LinkPurpose, Role
 from promptops.people.models import OneTimeLink, User, UserSession
@@ -65,3 +69,28 @@ def roles_of_sessions(keys: list[str]) -> dict[str, str]:
         session_id__in=keys, session__expire_date__gt=timezone.now(), user__is_active=True
     )
     return dict(sessions.values_list("session_id", "user__role"))
+
+
+def people_of_sessions(keys: Iterable[str]) -> dict[str, User]:
+    """Return the person of each session, by the session's key, in two queries.
+
+    A session that has ended, of a deactivated person, or from before a change of the password is left out.
+    """
+    found = Session.objects.filter(session_key__in=set(keys), expire_date__gt=timezone.now())
+    sessions = {session.session_key: session.get_decoded() for session in found}
+    users = User.objects.filter(pk__in={data[SESSION_KEY] for data in sessions.values() if SESSION_KEY in data})
+    by_id = {str(user.pk): user for user in users.filter(is_active=True)}
+    return {
+        key: user
+        for key, data in sessions.items()
+        if (user := by_id.get(data.get(SESSION_KEY, ""))) and _knows(user, data.get(HASH_SESSION_KEY, ""))
+    }
+
+
+def _knows(user: User, session_hash: str) -> bool:
+    """Return whether the session began with the person's password, as `django.contrib.auth.get_user` does.
+
+    That function would give the session a new key, without a cookie for it.
+    """
+    hashes = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
+    return any(constant_time_compare(session_hash, value) for value in hashes)

@@ -15,6 +15,7 @@ import logging
 import time
 import weakref
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 from uuid import uuid4
@@ -28,6 +29,9 @@ from django.db import transaction
 log = logging.getLogger(__name__)
 
 PAGES = "pages"  # the channel group of all open pages
+SECONDS_BETWEEN_RUNS = 1.0
+"""Between two hints that there are new runs: runs may come by the hundred, and each hint goes to every open page."""
+
 RECONNECT_SECONDS = 1.0
 SILENT_SECONDS = 5.0
 
@@ -73,6 +77,16 @@ def broadcast_on_commit(event: str, number: int) -> None:
     transaction.on_commit(lambda: _send(payload), robust=True)
 
 
+@dataclass
+class Pace:
+    """The pace of hints about runs in one event loop, in seconds of its clock."""
+
+    until: float = 0.0  # no hint is sent before
+    held: int | None = None  # the newest number that waits for this moment
+
+
+_paces: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Pace]" = weakref.WeakKeyDictionary()
+
 # By event loop that serves pages: the newest number that its pages got of each event in GROWING.
 _sent: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, int]]" = weakref.WeakKeyDictionary()
 BEGINNING = "beginning"
@@ -88,7 +102,10 @@ def pages_are_in(loop: asyncio.AbstractEventLoop) -> None:
 
 def begin_again() -> None:
     """Forget which numbers the pages of the running loop got, so that the next hints are sent in any case."""
-    _sent[asyncio.get_running_loop()] = {BEGINNING: next(_beginnings)}
+    loop = asyncio.get_running_loop()
+    _sent[loop] = {BEGINNING: next(_beginnings)}
+    if loop in _paces:
+        _paces[loop].held = None
 
 
 def newest_sent() -> dict[str, int]:
@@ -97,10 +114,16 @@ def newest_sent() -> dict[str, int]:
 
 
 async def tell_pages(event: str, number: int) -> None:
-    """Send a hint to the open pages of the running loop, unless they have got it."""
-    sent = _sent.setdefault(asyncio.get_running_loop(), {})
+    """Send a hint to the open pages of the running loop, unless they have got it.
+
+    A hint about runs goes out at once, and then the newest one after `SECONDS_BETWEEN_RUNS`.
+    """
+    loop = asyncio.get_running_loop()
+    sent = _sent.setdefault(loop, {})
     if event in GROWING:
         if number <= sent.get(event, -1):
+            return
+        if event == RUN_RECORDED and _holds(loop, number):
             return
         sent[event] = number
     await get_channel_layer().group_send(PAGES, message(event, number))
@@ -109,6 +132,24 @@ async def tell_pages(event: str, number: int) -> None:
 async def tell_epoch(epoch: str) -> None:
     """Tell the sockets of the running loop's pages which line of history their numbers belong to from now on."""
     await get_channel_layer().group_send(PAGES, {"type": "page.epoch", "epoch": epoch})
+
+
+def _holds(loop: asyncio.AbstractEventLoop, number: int) -> bool:
+    """Return whether a hint about runs has to wait, and send its number later if so."""
+    pace = _paces.setdefault(loop, Pace())
+    if loop.time() >= pace.until:
+        pace.until = loop.time() + SECONDS_BETWEEN_RUNS
+        return False
+    if pace.held is None:
+        loop.call_at(pace.until, _release, pace)
+    pace.held = max(number, pace.held or 0)
+    return True
+
+
+def _release(pace: Pace) -> None:
+    if pace.held is not None:
+        number, pace.held = pace.held, None
+        _send_here(message(RUN_RECORDED, number))
 
 
 def send_in_this_process(event: str, number: int) -> None:

@@ -6,7 +6,7 @@ The threads that answer requests belong to `web.workers`.
 import asyncio
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -51,6 +51,10 @@ class DatabaseThread:
     async def run(self, work: Callable[..., Result], *arguments: Any) -> Result:
         """Call `work` in the thread. Return its result."""
         return await sync_to_async(self._work, thread_sensitive=False, executor=self._executor)(work, *arguments)
+
+    def submit(self, work: Callable[..., Result], *arguments: Any) -> "Future[Result]":
+        """Call `work` in the thread, without an event loop that waits for it. Return its future result."""
+        return self._executor.submit(self._work, work, *arguments)
 
     async def close(self) -> None:
         """Close the connection and end the thread, after the work that was handed in before.

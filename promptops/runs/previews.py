@@ -85,9 +85,10 @@ def plan_try(user: User, data: dict[str, Any], snapshot: Snapshot) -> Preview:
     if not form.is_valid():
         raise ValidationError([message for errors in form.errors.values() for message in errors])
     choices = form.cleaned_data
-    template = Template.objects.filter(name=choices["template"]).first()
-    if template is None:
-        raise ValidationError("This template does not exist. Reload the page.")
+    try:
+        template = Template.objects.get(name=choices["template"])
+    except Template.DoesNotExist:
+        raise ValidationError("This template does not exist. Reload the page.") from None
     operation = template.operation
     version = None
     if choices["what"] == "editor":

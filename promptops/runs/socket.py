@@ -9,7 +9,6 @@ import logging
 from collections import Counter
 from typing import Any
 
-from channels.db import database_sync_to_async
 from django.core.exceptions import ValidationError
 from django.template.loader import render_to_string
 
@@ -51,14 +50,17 @@ class PageRuns(PagePart):
         self.replaced: asyncio.Task[None] | None = None  # the run that a new one is canceling
         self.linking: set[asyncio.Task[None]] = set()
 
-    async def do(self, user: User, data: dict[str, Any]) -> None:
+    def read(self, user: User, data: dict[str, Any]) -> previews.Preview | previews.Smoke | None:
+        """Return the plan of the run that the page asks for, None to cancel one."""
+        planner = previews.PLANNERS.get(data["action"])
+        return planner(user, data, live.current()) if planner else None
+
+    async def do(self, user: User, data: dict[str, Any], read: previews.Preview | previews.Smoke | None) -> None:
         """Start a run for the page, or cancel one."""
-        key = previews.key(data)
-        if data["action"] == "cancel":
+        key, planned = previews.key(data), read
+        if planned is None:
             await self._cancel(key)
             return
-        planner = previews.PLANNERS[data["action"]]
-        planned = await database_sync_to_async(planner)(user, data, await live.acurrent())
         earlier = self.runs.get(key)
         frees = planned.weight if earlier and not earlier.done() else 0
         if running[user.pk] - frees + planned.weight > MAX_RUNS:

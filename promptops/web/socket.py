@@ -15,15 +15,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autobahn.exception import Disconnected
+from channels.consumer import get_handler_name
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
-from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
-from django.contrib.sessions.backends.db import SessionStore
 from django.core.exceptions import ValidationError
 from django.db import Error
 from django.template.loader import render_to_string
-from django.utils.crypto import constant_time_compare
 
 from promptops.ledger.actions.trail import record_refusal
 from promptops.ledger.audit import Actor
@@ -35,6 +33,7 @@ from promptops.platform.addresses import socket_address
 from promptops.web.access import refusal
 from promptops.web.fragments import FRAGMENTS, NOTHING, Numbers, fragments, is_newer, readers, shown_numbers
 from promptops.web.middleware import zone_of
+from promptops.web.readers import read_for
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +43,6 @@ TOO_MANY = 4429  # the close code for one page too many; the page waits longer b
 
 
 pages_of: Counter[int] = Counter()  # by user id: open pages in this process
-SECONDS_BETWEEN_RUNS = 1.0  # between two hints that there are new runs
 SECONDS_BETWEEN_PUSHES = 1.0  # between two times that parts of a page are sent to it
 
 open_pages: "weakref.WeakSet[PageConsumer]" = weakref.WeakSet()  # of this process
@@ -63,8 +61,14 @@ class PagePart:
     def __init__(self, page: "PageConsumer") -> None:
         self.page = page
 
-    async def do(self, user: User, data: dict[str, Any]) -> None:
-        """Do what the message asks. Raises ValidationError with the reason if it is refused."""
+    def read(self, user: User, data: dict[str, Any]) -> Any:
+        """Return what `do` needs from the database. Raises ValidationError with the reason if the message is refused.
+
+        This is called in the thread that has looked up the person (`web.readers`).
+        """
+
+    async def do(self, user: User, data: dict[str, Any], read: Any) -> None:
+        """Do what the message asks, with the result of `read`. Raises ValidationError like `read`."""
 
     async def arrive(self, user: User, data: dict[str, Any]) -> None:
         """Take note of what the page shows."""
@@ -89,12 +93,17 @@ class PageConsumer(AsyncWebsocketConsumer):
         self.user_id = 0  # 0 until the socket counts as somebody's page
         self.heads: dict[str, int] = {}  # what the page got when it connected
         self.epoch = ""  # the line of history of these numbers
-        self.newest_run = 0
-        self.announcing: asyncio.Task[None] | None = None
         self.shown: dict[str, Numbers] = {}  # parts that are sent to the page, with the numbers that they show
         self.pushing: asyncio.Task[None] | None = None
         self.push_again = False
         open_pages.add(self)
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Handle a message. Channels would first close old connections in a thread, for each hint to each page.
+
+        `database_sync_to_async` closes them as well.
+        """
+        await getattr(self, get_handler_name(message))(message)
 
     async def connect(self) -> None:
         try:
@@ -139,9 +148,8 @@ class PageConsumer(AsyncWebsocketConsumer):
             if not pages_of[self.user_id]:
                 del pages_of[self.user_id]
         open_pages.discard(self)
-        for task in (self.announcing, self.pushing):
-            if task:
-                task.cancel()
+        if self.pushing:
+            self.pushing.cancel()
         try:
             for part in self.parts:
                 await part.close()
@@ -166,24 +174,31 @@ class PageConsumer(AsyncWebsocketConsumer):
             await self._refuse(reason, data)
 
     async def _do(self, data: dict[str, Any]) -> None:
-        user = await self._user()
-        if user is None:
-            await self._sign_out()
-            return
         action = data.get("action")
-        if action == "here":
-            await self._arrive(user, data)
-            return
         action = action if isinstance(action, str) else ""
         part = next((part for part in self.parts if action in part.actions), None)
-        if part is None:
+        user, read = await read_for(self.session_key, lambda user: self._read(user, part, action, data))
+        if user is None:
+            await self._sign_out()
+        elif part is not None:
+            await part.do(user, data, read)
+        elif action == "here":
+            await self._arrive(user, data)
+        else:
             raise ValidationError("This page is out of date. Reload it and try again.")
+
+    def _read(
+        self, user: User | None, part: PagePart | None, action: str, data: dict[str, Any]
+    ) -> tuple[User | None, Any]:
+        """Return the person, and what the part reads for them. Raises ValidationError if they lack the permission."""
+        if user is None or part is None:
+            return user, None
         permission = part.actions[action]
         if permission and not user.may(permission):
             by = Actor.person(user, socket_address(self.scope))
-            await database_sync_to_async(record_refusal)(action, by=by, method="WebSocket", permission=permission)
+            record_refusal(action, by=by, method="WebSocket", permission=permission)
             raise ValidationError(refusal(permission))
-        await part.do(user, data)
+        return user, part.read(user, data)
 
     async def _arrive(self, user: User, data: dict[str, Any]) -> None:
         """Take note of the parts that the page shows."""
@@ -198,12 +213,7 @@ class PageConsumer(AsyncWebsocketConsumer):
         """Handle a hint from the channel layer."""
         if self.ended or message["number"] <= self.heads.get(message["event"], -1):
             return
-        if message["event"] == events.RUN_RECORDED:
-            self.newest_run = message["number"]
-            self._push_soon(events.RUN_RECORDED)
-            if self.announcing is None or self.announcing.done():
-                self.announcing = asyncio.create_task(self._announce_runs())
-        elif message["event"] == events.RECORDING_CHANGED:
+        if message["event"] == events.RECORDING_CHANGED:
             for part in self.parts:
                 await part.hear(message["event"])
         elif message["event"] != events.USER_CHANGED:
@@ -223,16 +233,8 @@ class PageConsumer(AsyncWebsocketConsumer):
     async def page_epoch(self, message: dict[str, Any]) -> None:
         """Take over another line of history, in which any number is news. The page reloads at its first hint."""
         if message["epoch"] != self.epoch:
-            self.epoch, self.heads, self.newest_run = message["epoch"], {}, -1
+            self.epoch, self.heads = message["epoch"], {}
             self.shown = dict.fromkeys(self.shown, NOTHING)
-
-    async def _announce_runs(self) -> None:
-        """Announce a new run at once, and then the newest one once a second: runs may come by the hundred."""
-        announced = 0
-        while announced != self.newest_run and not self.ended:
-            announced = self.newest_run
-            await self._send_event(events.RUN_RECORDED, number=announced, epoch=self.epoch, **_spread())
-            await asyncio.sleep(SECONDS_BETWEEN_RUNS)
 
     def _push_soon(self, event: str = "") -> None:
         """Send the outdated parts if the event can change one, at most once in `SECONDS_BETWEEN_PUSHES`."""
@@ -288,18 +290,9 @@ class PageConsumer(AsyncWebsocketConsumer):
     def session_key(self) -> str:
         return self.scope["session"].session_key or ""
 
-    @database_sync_to_async
-    def _user(self) -> User | None:
+    async def _user(self) -> User | None:
         """Return the person of this socket's session: None after sign-out, deactivation or a change of password."""
-        key = self.session_key
-        session = SessionStore(session_key=key) if key else {}
-        user = User.objects.filter(pk=session.get(SESSION_KEY) or 0, is_active=True).first()
-        if user is None:
-            return None
-        # As django.contrib.auth.get_user does; that would give the session a new key without a cookie for it.
-        known = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
-        session_hash = session.get(HASH_SESSION_KEY, "")
-        return user if any(constant_time_compare(session_hash, value) for value in known) else None
+        return await read_for(self.session_key, lambda user: user)
 
 
 def _parse(text: str) -> dict[str, Any]:

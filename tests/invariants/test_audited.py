@@ -239,6 +239,12 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
         lambda w, act: act(records.record_run, w.plan(), plans.Outcome()),
         lambda w, act: act(records.record_run, replace(w.plan(), drill=plans.Drill("on", "503")), plans.Outcome()),
     ],
+    "records.record_runs": [
+        lambda w, act: act(
+            records.record_runs,
+            [(w.plan(), plans.Outcome()), (replace(w.plan(), drill=plans.Drill("on", "503")), plans.Outcome())],
+        )
+    ],
     "erasing.erase": [lambda w, act: act(erasing.erase, w.run(), by=w.actor)],
     "erasing.erase_expired": [lambda w, act: (old(w.run()), act(erasing.erase_expired))],
     "deleting.delete_expired": [lambda w, act: (expired(w.run()), act(deleting.delete_expired))],
@@ -405,6 +411,7 @@ CHANGES_NOTHING_PROTECTED = {
     "erasing.erase_expired",
     "execution.execute",
     "records.record_run",
+    "records.record_runs",
     "filter_settings.clean_terms",
     "filter_settings.clean_thresholds",
     "masking.reveal",

@@ -37,3 +37,20 @@ def test_a_closed_loop_does_not_prevent_a_commit():
     commit(7)  # the loop does not run
     loop.close()
     commit(8)
+
+
+async def test_hints_of_runs_are_spaced_and_forget_numbers_from_before_a_restore(monkeypatch):
+    monkeypatch.setattr(events, "SECONDS_BETWEEN_RUNS", 0.2)
+    layer = get_channel_layer()
+    page = await layer.new_channel()
+    await layer.group_add(events.PAGES, page)
+    for number in (100, 110, 105):
+        await events.tell_pages(events.RUN_RECORDED, number)
+    assert [(await layer.receive(page))["number"] for _ in range(2)] == [100, 110]
+    await events.tell_pages(events.RUN_RECORDED, 120)
+    events.begin_again()  # the database is an older copy now
+    await events.tell_pages(events.RUN_RECORDED, 50)
+    async with asyncio.timeout(5):
+        assert (await layer.receive(page))["number"] == 50
+    assert events.newest_sent()[events.RUN_RECORDED] == 50
+    await layer.group_discard(events.PAGES, page)

@@ -6,7 +6,6 @@ import json
 import pytest
 from autobahn.exception import Disconnected
 from channels.db import database_sync_to_async
-from channels.layers import get_channel_layer
 
 from promptops.ledger.audit import Actor
 from promptops.live import snapshots as live
@@ -17,7 +16,6 @@ from promptops.providers.actions.chain import ProviderFields, create_provider
 from promptops.runs import previews
 from promptops.runs.models import Attempt, Run
 from promptops.runs.socket import MAX_RUNS, running
-from promptops.web import socket as page_sockets
 from promptops.web.socket import PageConsumer
 from tests.engine.helpers import STREAM_END, STREAM_HEAD, answer_with, delta, event, loopback, part
 from tests.web.sockets import page_socket
@@ -244,14 +242,14 @@ async def test_hostile_figures_and_half_characters_of_a_provider_lose_nothing(pu
 
 
 async def test_hints_of_runs_come_once_a_second(publish, make_user, monkeypatch):
-    monkeypatch.setattr(page_sockets, "SECONDS_BETWEEN_RUNS", 0.3)
+    monkeypatch.setattr(events, "SECONDS_BETWEEN_RUNS", 0.3)
     editor = await prepare(publish, make_user)
     async with page_socket(editor) as socket:
         await asyncio.sleep(0.1)
-        while not await socket.receive_nothing(timeout=0.1):
+        while not await socket.receive_nothing(timeout=0.4):  # also the time after the first look at the database
             await socket.receive_from()
         for number in range(101, 111):
-            await get_channel_layer().group_send(events.PAGES, events.message(events.RUN_RECORDED, number))
+            await events.tell_pages(events.RUN_RECORDED, number)
         hints = []
         while not await socket.receive_nothing(timeout=0.6):
             hints.append(json.loads(await socket.receive_from()))

@@ -112,18 +112,18 @@ async def test_runs_wait_and_are_recorded_in_order_when_the_database_answers(out
 
 
 async def test_a_commit_whose_answer_was_lost_records_no_second_run(monkeypatch):
-    original, failures = records.record_run, []
+    original, failures = records.record_runs, []
 
-    def committed_but_cut(*arguments):
-        run_id = original(*arguments)
+    def committed_but_cut(ended):
+        ids = original(ended)
         if not failures:
-            failures.append(run_id)
+            failures.append(ids)
             raise OperationalError("server closed the connection unexpectedly")
-        return run_id
+        return ids
 
-    monkeypatch.setattr(execution, "record_run", committed_but_cut)
+    monkeypatch.setattr(recording, "record_runs", committed_but_cut)
     ended = await run(1)
-    assert ended.run_id == failures[0]
+    assert [ended.run_id] == failures[0]
     assert await database_sync_to_async(recorded)() == ["input 1"]
 
 
@@ -144,7 +144,7 @@ async def test_a_bug_is_not_retried(monkeypatch):
     def broken(*arguments):
         raise ValueError("a bug")
 
-    monkeypatch.setattr(execution, "record_run", broken)
+    monkeypatch.setattr(recording, "record_runs", broken)
     with pytest.raises(ValueError, match="a bug"):
         await run(1)
     assert threading.active_count() < 50

@@ -24,6 +24,7 @@ SUITES = (
         for name in ("merges", "publishing_pages", "releases", "set_files", "sets", "template_pages")
     ),
     "tests/providers/test_adaptations.py",
+    "tests/runs/test_batches.py",
     "tests/safety/test_rollback.py",
     KILLED,
 )

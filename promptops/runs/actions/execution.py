@@ -21,11 +21,9 @@ from promptops.ledger.errors import Refused
 from promptops.live import snapshots as live
 from promptops.platform.draining import gate
 from promptops.runs.actions.recording import PAGE_WAITS_SECONDS, NotRecorded, recorder
-from promptops.runs.actions.records import record_run
 from promptops.runs.enums import RunStatus, SafetyMode, SafetySide
 from promptops.runs.judging import Blocked, judge, judge_the_rest, raise_if_blocked
-from promptops.runs.plans import Outcome, RunEvent, RunPlan, RunRecorded, SafetyChecked, TextHeld, size
-from promptops.runs.queries.runs import recorded_run
+from promptops.runs.plans import Outcome, RunEvent, RunPlan, RunRecorded, SafetyChecked, TextHeld
 
 log = logging.getLogger(__name__)
 
@@ -148,8 +146,4 @@ async def _record(plan: RunPlan, outcome: Outcome) -> int:
     """Record the run. This passes the gate by itself, because the caller may leave before it is done."""
     with gate.passing():
         await judge_the_rest(plan, outcome)
-        return await recorder.record(
-            lambda failed: (failed and recorded_run(outcome)) or record_run(plan, outcome),
-            size=size(plan, outcome),
-            thread=plan.thread,
-        )
+        return await recorder.record(plan, outcome)

@@ -1,4 +1,4 @@
-"""The queue that records runs in the order in which they ended, even if the database is unavailable at that moment.
+"""The queue that records runs in the order in which they ended, many at once, even if the database is unavailable then.
 
 A run then waits in memory, within limits, until the database is back. The rows of a run are built in
 `promptops.runs.actions.records`.
@@ -7,13 +7,19 @@ A run then waits in memory, within limits, until the database is back. The rows 
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+import weakref
+from collections import deque
+from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from django.db import Error, close_old_connections, connection
 
 from promptops.platform import events, outages
 from promptops.platform.threads import DatabaseThread
+from promptops.runs.actions.records import record_runs
+from promptops.runs.plans import Outcome, RunPlan, size
+from promptops.runs.queries.runs import recorded_runs
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +34,8 @@ RETRY_SECONDS = 1.0
 LOCK_WAIT_MS = 2_000
 """The time that one attempt waits for another writer on SQLite. It is short, so that a shutdown does not wait."""
 
-Work = Callable[[bool], int]
-"""Records one run and returns its id. The flag means that an earlier attempt failed, perhaps after its commit."""
+MAX_BATCH = 64
+"""The most runs that one transaction records, so that other writers do not wait long."""
 
 
 class NotRecorded(Exception):
@@ -44,12 +50,25 @@ class RecordingStatus:
     dropped: int = 0
 
 
+class Waiting(NamedTuple):
+    """A run that is not recorded yet. `size` is that of its texts in bytes."""
+
+    plan: RunPlan
+    outcome: Outcome
+    size: int
+    run_id: "Future[int]"
+
+
 class Recorder:
-    """Records runs in threads, one after another in each, and retries while the database is unavailable."""
+    """Records runs in threads, in each in the order in which they ended, and retries while the database is unavailable.
+
+    One transaction records all runs that ended while their thread was busy, so a run never waits for others.
+    """
 
     def __init__(self) -> None:
         self._thread = DatabaseThread("runs")
         self._lock = threading.Lock()
+        self._queues: weakref.WeakKeyDictionary[DatabaseThread, deque[Waiting]] = weakref.WeakKeyDictionary()
         self._waiting = self._bytes = self._dropped = 0
         self._unavailable: set[int] = set()  # threads whose last attempt failed
         self._given_up = threading.Event()
@@ -59,29 +78,17 @@ class Recorder:
         """Return how many runs are not recorded. While the database answers, no run counts as waiting."""
         return RecordingStatus(self._waiting if self._unavailable else 0, self._dropped)
 
-    async def record(self, work: Work, *, size: int, thread: DatabaseThread | None = None) -> int:
-        """Return the id of the run that `work` records, however long that takes. `size` is in bytes of its texts.
+    async def record(self, plan: RunPlan, outcome: Outcome) -> int:
+        """Record an ended run in the plan's thread and return its id, however long that takes.
 
-        Raises NotRecorded, and the errors of `work` except outages.
+        The run is recorded even if the caller is canceled. Raises NotRecorded, and all errors except outages.
         """
-        with self._lock:
-            if self._waiting >= MAX_WAITING or self._bytes + size > MAX_WAITING_BYTES:
-                self._dropped += 1
-                waiting = self._waiting
-                full = True
-            else:
-                self._waiting += 1
-                self._bytes += size
-                full = False
-        if full:
+        run = Waiting(plan, outcome, size(plan, outcome), Future())
+        run.run_id.set_running_or_notify_cancel()  # so that nobody can cancel it
+        if (waiting := self._enqueue(run, plan.thread or self._thread)) is not None:
             log.error("A run was not recorded: %d runs wait for the database already, which is the limit.", waiting)
             raise NotRecorded
-        try:
-            return await (thread or self._thread).run(self._with_retries, work)
-        finally:
-            with self._lock:
-                self._waiting -= 1
-                self._bytes -= size
+        return await asyncio.wrap_future(run.run_id)
 
     def give_up(self) -> int:
         """Stop retrying, because the server shuts down, and return the number of lost runs."""
@@ -91,35 +98,97 @@ class Recorder:
             log.error("%d runs were not recorded: the database was unavailable until the server shut down.", lost)
         return lost
 
-    def _with_retries(self, work: Work) -> int:
+    def _enqueue(self, run: Waiting, thread: DatabaseThread) -> int | None:
+        """Let the thread record the run. If too many wait already, return their number."""
+        with self._lock:
+            if self._waiting >= MAX_WAITING or self._bytes + run.size > MAX_WAITING_BYTES:
+                self._dropped += 1
+                return self._waiting
+            queue = self._queues.setdefault(thread, deque())
+            # Once for each run: nothing is left to do then if a batch before has taken the run.
+            thread.submit(self._record_batch, queue)
+            queue.append(run)
+            self._waiting += 1
+            self._bytes += run.size
+            return None
+
+    def _record_batch(self, queue: deque[Waiting]) -> None:
+        with self._lock:
+            batch = [queue.popleft() for _ in range(min(MAX_BATCH, len(queue)))]
+        if not batch:
+            return
+        try:
+            self._with_retries(batch)
+        except Exception as error:
+            for run in _unsettled(batch):
+                self._settle(run, error)
+
+    def _with_retries(self, batch: list[Waiting]) -> None:
         failed = False
         me = threading.get_ident()
         try:
             while not self._given_up.is_set():
                 try:
                     with outages.short_wait(LOCK_WAIT_MS):
-                        run_id = work(failed)
+                        self._write(_unsettled(batch), failed)
                     if failed:
                         log.info("The database is available again. Waiting runs are being recorded.")
-                    return run_id
+                    return
                 except Error as error:
+                    connection.close()
                     if outages.kind(error) is None:
                         raise
-                    connection.close()
                     if not failed:
                         log.warning("A run waits to be recorded.", exc_info=error)
                     failed = True
                     self._unavailable.add(me)
                     self._tell_pages()
                     self._given_up.wait(RETRY_SECONDS)
-            with self._lock:
-                self._dropped += 1
-            raise NotRecorded
+            for run in _unsettled(batch):
+                with self._lock:
+                    self._dropped += 1
+                self._settle(run, NotRecorded())
         finally:
             if failed:
                 self._unavailable.discard(me)
                 self._tell_pages()
             close_old_connections()
+
+    def _write(self, batch: list[Waiting], failed: bool) -> None:
+        """Record the runs in one transaction, or each alone if one of them is the reason why that fails.
+
+        `failed` means that an earlier attempt failed, perhaps after its commit. Raises outages.
+        """
+        if failed:
+            for run, run_id in zip(batch, recorded_runs([run.outcome for run in batch]), strict=True):
+                if run_id is not None:
+                    self._settle(run, run_id)
+            batch = _unsettled(batch)
+        if not batch:
+            return
+        try:
+            ids = record_runs([(run.plan, run.outcome) for run in batch])
+        except Exception as error:
+            if outages.kind(error) is not None:
+                raise
+            if len(batch) == 1:
+                self._settle(batch[0], error)
+            else:
+                for run in batch:
+                    self._write([run], True)
+        else:
+            for run, recorded_id in zip(batch, ids, strict=True):
+                self._settle(run, recorded_id)
+
+    def _settle(self, run: Waiting, result: int | Exception) -> None:
+        """Return the run's id to the caller of `record`, or raise the error there."""
+        with self._lock:
+            self._waiting -= 1
+            self._bytes -= run.size
+        if isinstance(result, Exception):
+            run.run_id.set_exception(result)
+        else:
+            run.run_id.set_result(result)
 
     def _tell_pages(self) -> None:
         status = self.status
@@ -131,6 +200,10 @@ class Recorder:
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, NotRecorded):
             log.error("A run was not recorded.", exc_info=error)
+
+
+def _unsettled(batch: list[Waiting]) -> list[Waiting]:
+    return [run for run in batch if not run.run_id.done()]
 
 
 recorder = Recorder()  # this process's

@@ -3,6 +3,8 @@
 Waiting for an unavailable database belongs to `promptops.runs.actions.recording`.
 """
 
+from collections.abc import Sequence
+
 from django.db import transaction
 from django.urls import reverse
 from django.utils import timezone
@@ -34,23 +36,31 @@ BORDERLINE = 0.75
 """An allowed text with a score of at least this share of its category's threshold goes into the review queue."""
 
 
-@transaction.atomic
 def record_run(plan: RunPlan, outcome: Outcome) -> int:
-    """Save a run, its attempts and its verdicts, send a hint to open pages on commit, and return the run's id."""
-    run = _run(plan, outcome)
-    run.save()
-    if plan.drill and plan.by:
-        by = Actor.person(plan.by)
-        audit.record("run.drilled", by=by, object=run, object_name=str(run), after={"drill": str(plan.drill)})
-    Attempt.objects.bulk_create(
-        _attempt(run, position, attempt) for position, attempt in enumerate(outcome.attempts, start=1)
-    )
-    SafetyCheck.objects.bulk_create(_safety_check(run, check, plan.snapshot.safety) for check in outcome.checks)
-    if plan.recorded:
-        plan.recorded(run, outcome.error_kind)
-    if plan.source != RunSource.COMPARISON:  # hundreds a second; pages get hints about the comparison instead
-        events.broadcast_on_commit(events.RUN_RECORDED, run.pk)
-    return run.pk
+    """Save a run as `record_runs` does, and return its id."""
+    return record_runs([(plan, outcome)])[0]
+
+
+@transaction.atomic
+def record_runs(ended: Sequence[tuple[RunPlan, Outcome]]) -> list[int]:
+    """Save runs with their attempts and verdicts, send a hint to open pages on commit, and return the runs' ids."""
+    runs = Run.objects.bulk_create([_run(plan, outcome) for plan, outcome in ended])
+    attempts, checks = [], []
+    for run, (plan, outcome) in zip(runs, ended, strict=True):
+        if plan.drill and plan.by:
+            by = Actor.person(plan.by)
+            audit.record("run.drilled", by=by, object=run, object_name=str(run), after={"drill": str(plan.drill)})
+        attempts += [_attempt(run, position, attempt) for position, attempt in enumerate(outcome.attempts, start=1)]
+        checks += [_safety_check(run, check, plan.snapshot.safety) for check in outcome.checks]
+    Attempt.objects.bulk_create(attempts)
+    SafetyCheck.objects.bulk_create(checks)
+    for run, (plan, outcome) in zip(runs, ended, strict=True):
+        if plan.recorded:
+            plan.recorded(run, outcome.error_kind)
+    # Comparisons record hundreds of runs a second; pages get hints about the comparison instead.
+    if shown := [run.pk for run in runs if run.source != RunSource.COMPARISON]:
+        events.broadcast_on_commit(events.RUN_RECORDED, max(shown))
+    return [run.pk for run in runs]
 
 
 def _run(plan: RunPlan, outcome: Outcome) -> Run:

@@ -166,12 +166,14 @@ def kept_days() -> dict[str, Any]:
     return dict(LiveConfiguration.objects.values("run_retention_days", "run_deletion_days").get(pk=1))
 
 
-def recorded_run(outcome: Outcome) -> int | None:
-    """Return the id of the run with exactly this end and latency, or None.
+def recorded_runs(outcomes: Sequence[Outcome]) -> list[int | None]:
+    """Return the ids of the runs with exactly these ends, latencies and states, None for each that is not recorded.
 
-    A connection may break between the commit and its answer. This finds the run then, so that it is not recorded twice.
+    A connection may break between the commit and its answer. This finds the runs then, so that none is recorded twice.
     """
-    if outcome.at is None:
-        return None
-    runs = Run.objects.filter(at=outcome.at, latency_ms=outcome.latency_ms, status=outcome.status)
-    return runs.values_list("pk", flat=True).first()
+    ids: dict[tuple[Any, ...], list[int]] = {}
+    ends = [outcome.at for outcome in outcomes if outcome.at]
+    for *run, pk in Run.objects.filter(at__in=ends).order_by("-pk").values_list("at", "latency_ms", "status", "pk"):
+        ids.setdefault(tuple(run), []).append(pk)
+    found = (ids.get((outcome.at, outcome.latency_ms, outcome.status)) for outcome in outcomes)
+    return [pks.pop() if pks else None for pks in found]
