@@ -16,7 +16,9 @@ def insert(model: Any, columns: Sequence[str], rows: Iterable[Sequence[Any]]) ->
     """
     from django.db import connection
 
-    fields = [field for field in model._meta.concrete_fields if not (field.primary_key and field.attname not in columns)]
+    fields = [
+        field for field in model._meta.concrete_fields if not (field.primary_key and field.attname not in columns)
+    ]
     others = [field for field in fields if field.attname not in columns]
     names = [model._meta.get_field(name).column for name in columns] + [field.column for field in others]
     defaults = [_stored(field.get_default(), connection.vendor) for field in others]

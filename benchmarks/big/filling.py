@@ -57,7 +57,9 @@ def fill(number: int = RUNS) -> dict[str, float]:
     taken: dict[str, float] = {}
     with transaction.atomic():
         _fill(Sizes.of(number), taken)
-    _timed(taken, "statistics", lambda: bulk.settle(Run, Attempt, SafetyCheck, AuditEntry, Release, Version, Comparison))
+    _timed(
+        taken, "statistics", lambda: bulk.settle(Run, Attempt, SafetyCheck, AuditEntry, Release, Version, Comparison)
+    )
     return taken
 
 
@@ -89,7 +91,9 @@ def _fill(sizes: Sizes, taken: dict[str, float]) -> None:
     if parts.configuration() != published.configuration:
         raise AssertionError("The newest release does not store what is live.")
     model_id = SafetySettings.objects.get(pk=1).model_id
-    world = runs.World(templates, published, people, chain, model_id, *quarter, releases.span(ERASED_AFTER_DAYS, now)[0])
+    world = runs.World(
+        templates, published, people, chain, model_id, *quarter, releases.span(ERASED_AFTER_DAYS, now)[0]
+    )
     _timed(taken, "runs", lambda: bulk.insert(Run, runs.RUN_COLUMNS, runs.runs(sizes.runs, world)))
     for model, columns, of in (
         (Attempt, runs.ATTEMPT_COLUMNS, runs.attempts),

@@ -3,6 +3,8 @@
 import statistics
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from benchmarks.big.others import READER
@@ -33,13 +35,13 @@ def measured(rounds: int = ROUNDS) -> list[dict[str, Any]]:
 
 def _row(client: Any, page: Page, rounds: int) -> dict[str, Any]:
     headers = {"HX-Request": "true"} if page.htmx else {}
-    clock, processor = [], []
+    clock, processor, database = [], [], _database_clock()
     for _ in range(rounds + 1):
-        began, worked = time.perf_counter(), time.process_time()
+        began, worked = time.perf_counter(), time.process_time() + database()
         response = client.get(page.address, headers=headers)
         size = len(b"".join(response.streaming_content) if response.streaming else response.content)
         clock.append((time.perf_counter() - began) * 1000)
-        processor.append((time.process_time() - worked) * 1000)
+        processor.append((time.process_time() + database() - worked) * 1000)
         assert response.status_code in (200, 204), f"{page.address}: {response.status_code}"
     median = statistics.median(clock[1:])
     if median > LIMIT_MS:
@@ -52,3 +54,20 @@ def _row(client: Any, page: Page, rounds: int) -> dict[str, Any]:
         "cpu_p50_ms": round(statistics.median(processor[1:]), 1),
         "kib": round(size / 1024),
     }
+
+
+def _database_clock() -> Callable[[], float]:
+    """Return a clock of the processor seconds of PostgreSQL's process for this connection.
+
+    It stays at 0 for SQLite, which works in this process, and for a server on another machine.
+    """
+    from django.db import connection
+
+    if connection.vendor != "postgresql":
+        return lambda: 0.0
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        spent = Path(
+            f"/proc/{cursor.fetchone()[0]}/schedstat"
+        )  # nanoseconds, of which the first is time on a processor
+    return lambda: int(spent.read_text().split()[0]) / 1e9 if spent.exists() else 0.0

@@ -47,7 +47,9 @@ def variables_and_terms() -> None:
         for name in ("style", "tempo", "locale", "audience", "ending"):
             Variable.objects.create(operation=operation, name=name, value="calm and bright")
     SafetyTerm.objects.bulk_create(
-        SafetyTerm(kind="deny" if number % 3 else "allow", text=f"term {number}", category="other" if number % 3 else "")
+        SafetyTerm(
+            kind="deny" if number % 3 else "allow", text=f"term {number}", category="other" if number % 3 else ""
+        )
         for number in range(300)
     )
 

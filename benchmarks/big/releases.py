@@ -14,10 +14,50 @@ OTHERS = ("provider.edited", "variable.changed", "settings.changed", "safety.cha
 ROLLBACKS, OTHER_RELEASES = 0.04, 0.02
 """Shares of the published versions."""
 
-WORDS = (
-    "camera light slow pan close wide fox snow rain city night dawn river glass smoke lens grain color warm cold motion "
-    "still hand face crowd street forest desert ocean mirror shadow neon dust wind the a of and with from into over"
-).split()
+WORDS = [
+    "camera",
+    "light",
+    "slow",
+    "pan",
+    "close",
+    "wide",
+    "fox",
+    "snow",
+    "rain",
+    "city",
+    "night",
+    "dawn",
+    "river",
+    "glass",
+    "smoke",
+    "lens",
+    "grain",
+    "color",
+    "warm",
+    "cold",
+    "motion",
+    "still",
+    "hand",
+    "face",
+    "crowd",
+    "street",
+    "forest",
+    "desert",
+    "ocean",
+    "mirror",
+    "shadow",
+    "neon",
+    "dust",
+    "wind",
+    "the",
+    "a",
+    "of",
+    "and",
+    "with",
+    "from",
+    "into",
+    "over",
+]
 
 
 @dataclass
@@ -79,7 +119,9 @@ def history(
             entry = {"object_type": "template", "object_id": str(template.pk), "object_name": template.name}
             entry |= {"before": _values(old), "after": _values(new)}
             template_id, version_id, replaced_id = template.pk, new.pk, old.pk if old else None
-        published.entries.append({"at": at, "action": action, "actor": person, "note": note, "revision": revision} | entry)
+        published.entries.append(
+            {"at": at, "action": action, "actor": person, "note": note, "revision": revision} | entry
+        )
         published.revised.append(at)
         row = (revision, action, at, person.pk, person.name, note, template_id, version_id, replaced_id)
         yield (*row, published.configuration)

@@ -106,7 +106,9 @@ def runs(count: int, world: World) -> Iterator[tuple[Any, ...]]:
     for number, template in enumerate(chosen, start=1):
         at = world.began + number * step
         chance = dice.random()
-        status = "succeeded" if chance > 0.05 else "failed" if chance > 0.03 else "canceled" if chance > 0.01 else "blocked"
+        status = (
+            "succeeded" if chance > 0.05 else "failed" if chance > 0.03 else "canceled" if chance > 0.01 else "blocked"
+        )
         erased = world.erased_before if at < world.erased_before else None
         source = dice.choices(("preview", "test", "comparison"), (90, 4, 6))[0]
         person = None if dice.random() < 0.1 else dice.choice(world.people)

@@ -68,7 +68,12 @@ def chained(entries: Iterator[dict[str, Any]], head: Any) -> Iterator[tuple[Any,
 
 
 def entries(
-    count: int, releases: list[dict[str, Any]], people: list[Any], templates: list[Any], runs: int, span: tuple[Any, Any]
+    count: int,
+    releases: list[dict[str, Any]],
+    people: list[Any],
+    templates: list[Any],
+    runs: int,
+    span: tuple[Any, Any],
 ) -> Iterator[dict[str, Any]]:
     """Return `count` entries in the order of time, those of the releases among them."""
     daily = _daily(max(0, count - len(releases)), people, templates, runs, span)

@@ -13,7 +13,7 @@ from promptops.ledger.registry import Action
 from promptops.platform import events
 from promptops.runs.enums import RunSource
 from promptops.runs.erasers import ERASERS
-from promptops.runs.models import Attempt, Run, SafetyCheck
+from promptops.runs.models import WAITS, Attempt, Run, SafetyCheck
 
 registry.register(
     Action("run.erased", "{actor} erased the text of {object}", when="the text of a run was erased", object="run"),
@@ -55,6 +55,7 @@ def _erase(runs: QuerySet[Run], *, is_expiry: bool) -> int:
     # A verdict names words of the text.
     quoting = SafetyCheck.objects.filter(run__in=runs.filter(erased_at=now))
     quoting.update(words=[], window="", reason="", report_note="")
+    quoting.filter(WAITS).update(queue="")  # an erased text cannot be reviewed
     for eraser in ERASERS:
         eraser(runs.filter(erased_at=now), is_expiry)
     return erased

@@ -84,7 +84,8 @@ class ProviderRow:
 
 def listed() -> list[ProviderRow]:
     """Return all providers in their order, without figures, in two queries."""
-    newest = counted_attempts().filter(provider=OuterRef("name")).exclude(outcome=RunStatus.CANCELED).order_by("-id")
+    newest = counted_attempts().filter(provider=OuterRef("name")).exclude(outcome=RunStatus.CANCELED)
+    newest = newest.order_by("-run_id", "-position")
     providers = list(Provider.objects.annotate(newest_call=Subquery(newest.values("id")[:1])))
     calls = last_calls([provider.newest_call for provider in providers])
     priorities = {

@@ -1,11 +1,11 @@
 """Runs as pages show them: the list with its filters, one run, and the timeline of its attempts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
+from django.db.models import Exists, Model, OuterRef, Prefetch
 from django.db.models.functions import Left
 
 from promptops.engine.safety.guard import VerdictDecision
@@ -14,9 +14,10 @@ from promptops.people.models import User
 from promptops.prompts.models import Template
 from promptops.providers.models import Provider
 from promptops.runs.enums import RunStatus
-from promptops.runs.models import Attempt, Run, SafetyCheck
+from promptops.runs.models import MASKED, STOPS, Attempt, Run, SafetyCheck
 from promptops.runs.plans import Outcome
-from promptops.runs.queries.outcomes import NOT_JUDGED, OUTCOMES, having
+from promptops.runs.queries.narrowing import Index, RunList, by_column
+from promptops.runs.queries.outcomes import NOT_JUDGED, OUTCOMES, having, verdicts_of
 from promptops.stats import charts
 
 # The list shows the beginning of each input: whole texts could make a page of many megabytes.
@@ -41,7 +42,7 @@ class RunFilters:
     until: datetime | None = None  # inclusive
 
 
-def listed(filters: RunFilters) -> QuerySet[Run]:
+def listed(filters: RunFilters) -> RunList:
     """Return the runs that match, each with `excerpt` (the beginning of its input) and `unjudged`.
 
     `unjudged` means that the run was blocked without a verdict.
@@ -51,27 +52,37 @@ def listed(filters: RunFilters) -> QuerySet[Run]:
         excerpt=Left("input", EXCERPT_CHARACTERS), unjudged=Exists(unjudged)
     )
     runs = runs.defer("input", "output", "raw", "draft_body", "error", "version__body")
-    exact = {name: getattr(filters, name) for name in ("operation", "status", "source", "template", "user", "revision")}
-    runs = runs.filter(**{name: value for name, value in exact.items() if value})
+    return RunList(runs, tuple(_indexes(filters)), tuple(_times(filters)))
+
+
+def _indexes(filters: RunFilters) -> Iterator[Index]:
+    for name in ("operation", "status", "source", "template", "user", "revision"):
+        if value := getattr(filters, name):
+            name, value = (f"{name}_id", value.pk) if isinstance(value, Model) else (name, value)
+            yield by_column(name, value)
     if filters.provider:
-        runs = runs.filter(Exists(Attempt.objects.filter(run=OuterRef("pk"), provider=filters.provider)))
+        calls = Attempt.objects.filter(provider=filters.provider)
+        yield Index(calls, lambda runs: runs.filter(Exists(calls.filter(run=OuterRef("pk")))), "run_id")
     if filters.safety == "blocked":
-        runs = runs.filter(status=RunStatus.BLOCKED)
+        yield by_column("status", RunStatus.BLOCKED)
     elif filters.safety == "masked":
-        runs = runs.filter(Q(input_masked=True) | Q(output_masked=True))
+        yield Index(Run.objects.filter(MASKED), lambda runs: runs.filter(MASKED))
     elif filters.safety == "not_judged":
-        runs = runs.filter(Exists(SafetyCheck.objects.filter(run=OuterRef("pk"), decision__in=NOT_JUDGED)))
+        checks = SafetyCheck.objects.filter(STOPS, decision__in=NOT_JUDGED)
+        yield Index(checks, lambda runs: runs.filter(Exists(checks.filter(run=OuterRef("pk")))), "run_id")
     elif filters.safety in OUTCOMES:
-        runs = runs.filter(having(filters.safety))
-    if filters.start:
-        runs = runs.filter(at__gte=filters.start)
+        outcome = filters.safety
+        is_worst = outcome == OUTCOMES[0]
+        yield Index(verdicts_of(outcome), lambda runs: runs.filter(having(outcome)), "run_id", is_exact=is_worst)
+
+
+def _times(filters: RunFilters) -> Iterator[tuple[str, datetime]]:
+    if starts := [moment for moment in (filters.start, filters.since) if moment]:
+        yield "gte", max(starts)
     if filters.end:
-        runs = runs.filter(at__lt=filters.end)
-    if filters.since:
-        runs = runs.filter(at__gte=filters.since)
+        yield "lt", filters.end
     if filters.until:
-        runs = runs.filter(at__lte=filters.until)
-    return runs
+        yield "lte", filters.until
 
 
 def found(pk: int) -> Run:
