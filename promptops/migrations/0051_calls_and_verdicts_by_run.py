@@ -15,7 +15,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="safetycheck",
             index=models.Index(
-                fields=["decision", "-run"],
+                fields=["decision", "-run", "cause"],
                 name="safety_check_decision",
                 condition=models.Q(("decision__gt", "allow")),
             ),

@@ -54,7 +54,7 @@ class Run(Parameters):
 
     class Meta:
         ordering = ["-id"]
-        # One for each filter of the list, in the order of the list (runs.queries.narrowing).
+        # One for each filter of the list, in the order of the list (platform.narrowing).
         indexes = [
             models.Index(fields=["template", "-id"], name="run_template"),
             models.Index(fields=["user", "-id"], name="run_user"),
@@ -173,7 +173,7 @@ class SafetyCheck(models.Model):
             models.Index(fields=["queue", "-id"], name="safety_check_queue", condition=WAITS),
             models.Index(fields=["model", "-id"], name="safety_check_reviewed", condition=models.Q(review__gt="")),
             models.Index(fields=["-at"], name="safety_check_at"),
-            models.Index(fields=["decision", "-run"], name="safety_check_decision", condition=STOPS),
+            models.Index(fields=["decision", "-run", "cause"], name="safety_check_decision", condition=STOPS),
         ]
 
     def __str__(self) -> str:

@@ -30,8 +30,9 @@ def index(request: Request) -> HttpResponse:
     runs = queries.listed(form.filters())
     if "news" in request.GET:
         arrived = runs.since(whole_number(request.GET.get("since")) or 0)
-        return news(request, arrived, "runs/_runs_news.html", form=form)
+        return news(request, arrived, "runs/_runs_news.html", shown=queries.shown, form=form)
     shown = runs.page(before=whole_number(request.GET.get("before")), after=whole_number(request.GET.get("after")))
+    queries.shown(shown.rows)
     context = {"form": form, "page": shown, "retention_days": queries.retention_days()}
     return render(request, "runs/index.html", context)
 
