@@ -95,12 +95,10 @@ def _fill(sizes: Sizes, taken: dict[str, float]) -> None:
         templates, published, people, chain, model_id, *quarter, releases.span(ERASED_AFTER_DAYS, now)[0]
     )
     _timed(taken, "runs", lambda: bulk.insert(Run, runs.RUN_COLUMNS, runs.runs(sizes.runs, world)))
-    for model, columns, of in (
-        (Attempt, runs.ATTEMPT_COLUMNS, runs.attempts),
-        (SafetyCheck, runs.CHECK_COLUMNS, runs.checks),
-    ):
-        made = of(runs.runs(sizes.runs, world), world)
-        _timed(taken, model._meta.verbose_name_plural, lambda: bulk.insert(model, columns, made))
+    made = runs.attempts(runs.runs(sizes.runs, world), world)
+    _timed(taken, "attempts", lambda: bulk.insert(Attempt, runs.ATTEMPT_COLUMNS, made))
+    judged = runs.checks(runs.runs(sizes.runs, world), world)
+    _timed(taken, "verdicts", lambda: bulk.insert(SafetyCheck, runs.CHECK_COLUMNS, judged))
     bulk.count(Run)
     _timed(taken, "the rest", lambda: _rest(sizes, people, templates, published.versions, chain))
     head = AuditHead.objects.get(pk=1)

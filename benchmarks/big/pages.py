@@ -17,7 +17,7 @@ EXEMPT = {
     "audit_verify": "checks the chain for 0.7 s, then asks for the next step",
     "sign_in": "shown to people who are not signed in",
 }
-"""Pages by the names of their addresses that are not measured, and why. Addresses that only take POST need no reason."""
+"""Pages that are not measured, by the names of their addresses, and why. Those that only take POST need no reason."""
 
 
 @dataclass(frozen=True)
@@ -284,7 +284,7 @@ def _other_lists() -> Iterator[Page]:
 
 
 def _deep(name: str, query: dict[str, Any], middle: int) -> Iterator[Page]:
-    """Yield the first page of a list, one of the middle, the last ones from both sides, and the news of an open page."""
+    """Yield a list's first page, one of the middle, the last ones from both sides, and the news of an open page."""
     yield Page(name, query=query)
     yield Page(name, query={**query, "before": middle})
     yield Page(name, query={**query, "before": 60})

@@ -14,50 +14,11 @@ OTHERS = ("provider.edited", "variable.changed", "settings.changed", "safety.cha
 ROLLBACKS, OTHER_RELEASES = 0.04, 0.02
 """Shares of the published versions."""
 
-WORDS = [
-    "camera",
-    "light",
-    "slow",
-    "pan",
-    "close",
-    "wide",
-    "fox",
-    "snow",
-    "rain",
-    "city",
-    "night",
-    "dawn",
-    "river",
-    "glass",
-    "smoke",
-    "lens",
-    "grain",
-    "color",
-    "warm",
-    "cold",
-    "motion",
-    "still",
-    "hand",
-    "face",
-    "crowd",
-    "street",
-    "forest",
-    "desert",
-    "ocean",
-    "mirror",
-    "shadow",
-    "neon",
-    "dust",
-    "wind",
-    "the",
-    "a",
-    "of",
-    "and",
-    "with",
-    "from",
-    "into",
-    "over",
-]
+TEXT = """
+camera light slow pan close wide fox snow rain city night dawn river glass smoke lens grain color warm cold motion
+still hand face crowd street forest desert ocean mirror shadow neon dust wind the a of and with from into over
+"""
+WORDS = TEXT.split()
 
 
 @dataclass
