@@ -136,6 +136,7 @@ def training() -> SafetyTraining | None:
     return newest
 
 
+MAX_ID = 2**63 - 1
 WAITING_COUNTED = 1_000
 """Waiting verdicts of a queue are counted up to this number: no person reviews more, and the page is fast."""
 
@@ -169,8 +170,8 @@ def queue_counts() -> dict[str, Waiting]:
 def next_in_queue(queue: str = "", before: int | None = None) -> SafetyCheck | None:
     """Return the newest verdict that waits for a review, with its run; with `before`, the newest of the older ones."""
     waiting = _waiting(queue).select_related("run", "model", "reported_by").defer("model__data", "run__draft_body")
-    if before is not None:
-        waiting = waiting.filter(pk__lt=before)
+    # A bound in any case: without one, SQLite sorts all that wait.
+    waiting = waiting.filter(pk__lt=MAX_ID if before is None else before)
     return waiting.order_by("-id").first()
 
 
