@@ -69,6 +69,7 @@ MEANINGS: dict[str, tuple[dict[str, Any], Callable[[Run], bool]]] = {
 MIXES = [
     *([name] for name in MEANINGS),
     ["status", "provider"],
+    ["status", "blocked"],
     ["blocked", "provider"],
     ["template", "operation", "status"],
     ["common template", "provider", "person"],

@@ -100,7 +100,7 @@ def one(provider: Provider) -> ProviderRow:
 
 
 def with_figures() -> list[ProviderRow]:
-    """Return all providers in their order with their figures, in five queries."""
+    """Return all providers in their order with their figures, in seven queries."""
     rows = listed()
     figures = provider_figures.figures(timezone.now(), max(1, len(rows)))
     return [replace(row, figures=figures.get(row.name, row.figures)) for row in rows]
