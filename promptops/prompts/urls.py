@@ -1,4 +1,4 @@
-"""Addresses of the pages of prompts, variables and prompt files."""
+"""Addresses of the pages of prompts, variables, imports and prompt files."""
 
 from django.urls import path
 
@@ -7,6 +7,7 @@ from promptops.prompts.views import (
     drafts,
     editor,
     history,
+    importing,
     index,
     merging,
     prompt_files,
@@ -47,6 +48,10 @@ urlpatterns = [
     path("variables/new/", variables.new, name="variable_new"),
     path("variables/<number:pk>/", variables.edit, name="variable"),
     path("variables/<number:pk>/remove/", variables.remove, name="variable_remove"),
+    path("prompt-import/", importing.index, name="texts_import"),
+    path("prompt-import/read/", importing.read, name="texts_import_read"),
+    path("prompt-import/drafts/", importing.drafts, name="texts_import_drafts"),
+    path("prompt-import/versions/", importing.versions, name="texts_import_versions"),
     path("prompt-files/", prompt_files.index, name="prompt_files"),
     path("prompt-files/export/", prompt_files.export, name="prompts_export"),
     path("prompt-files/import/", prompt_files.import_, name="prompts_import"),
