@@ -126,6 +126,7 @@ PLAIN = (
     "variables",
     "variable_new",
     "prompt_files",
+    "texts_import",
     "providers",
     "provider_new",
     "comparisons",

@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     """Indexes of the few verdicts that wait for a review or have one, in place of indexes of all verdicts."""
 
-    dependencies = [("promptops", "0046_choices_by_function")]
+    dependencies = [("promptops", "0047_sampling_settings")]
 
     operations = [
         migrations.RemoveIndex(model_name="safetycheck", name="safety_check_queue"),
