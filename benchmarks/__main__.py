@@ -15,8 +15,11 @@ deletion: 100,000 old runs erased and deleted while a writer records new ones.
 bombs: hostile answers of a provider. contracts: checking usual and the largest answers by their contract.
 signins: pages of a real server while 200 people sign in. migration: the upgrade of a million audit entries on SQLite.
 backup: backup and restore with 200,000 of them.
+big: each
+page and each filter of a database with 500,000 runs, which `fill` only fills; both take minutes, so only by name.
 `python -m benchmarks chain` runs only the first; `python -m benchmarks audit postgresql://user@host/name` fills and
-measures an empty database there; `python -m benchmarks migration 50000` measures with 50,000 audit entries.
+measures an empty database there; `python -m benchmarks migration 50000` measures with 50,000 audit entries. A folder,
+such as `python -m benchmarks fill ./large`, keeps the SQLite database there; `big ./large` then measures it again.
 """
 
 import asyncio
@@ -31,6 +34,8 @@ from typing import Any
 from benchmarks.audit import ENTRIES, bench_audit
 from benchmarks.backup import ENTRIES as BACKED_UP
 from benchmarks.backup import bench_backup
+from benchmarks.big import bench_big
+from benchmarks.big.filling import RUNS
 from benchmarks.bombs import bench_bombs
 from benchmarks.chain import bench_chain
 from benchmarks.comparing import bench_comparing
@@ -74,6 +79,7 @@ def main() -> None:
     """Run everything that was asked for and print it."""
     database = next((given for given in sys.argv[1:] if given.startswith("postgresql://")), "")
     number = next((given for given in sys.argv[1:] if given.isdecimal()), "")
+    folder = next((given for given in sys.argv[1:] if os.sep in given and given != database), "")
     entries = int(number or ENTRIES)
     parts = {
         "chain": measure_chain,
@@ -97,10 +103,17 @@ def main() -> None:
         "runs": bench_runs,
         "bombs": lambda: asyncio.run(bench_bombs()),
         "contracts": bench_contracts,
+        "fill": lambda: bench_big(int(number or RUNS), only_fill=True),
+        "big": lambda: bench_big(int(number or RUNS)),
     }
-    asked = set(sys.argv[1:]) - {database, number} or set(parts)
+    asked = set(sys.argv[1:]) - {database, number, folder} or set(parts) - {"fill", "big"}
     state = tempfile.TemporaryDirectory(prefix="promptops-bench-")
-    os.environ |= {"VAR_DIR": state.name, "DATABASE_URL": database, "REDIS_URL": "", "ALLOWED_HOSTS": "testserver"}
+    os.environ |= {
+        "VAR_DIR": folder or state.name,
+        "DATABASE_URL": database,
+        "REDIS_URL": "",
+        "ALLOWED_HOSTS": "testserver",
+    }
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "promptops.settings")
     found = {name: run() for name, run in parts.items() if name in asked}
     machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()} {platform.machine()}"

@@ -96,7 +96,7 @@ class Migration(migrations.Migration):
     keep an older process from adding a release meanwhile. Afterwards such a process cannot add one at all.
     """
 
-    dependencies = [("promptops", "0047_sampling_settings")]
+    dependencies = [("promptops", "0052_run_filters")]
 
     operations = [
         migrations.AddField(

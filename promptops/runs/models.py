@@ -14,6 +14,9 @@ from promptops.prompts.enums import operation_choices
 from promptops.prompts.models.templates import Parameters
 from promptops.runs.enums import ExpiryKind, RunSource, RunStatus, SafetyMode, SafetyQueue, SafetyReview, SafetySide
 
+MASKED = models.Q(input_masked=True) | models.Q(output_masked=True)
+"""The condition of runs with a text that the safety filter blocked, or would have blocked."""
+
 
 class Run(Parameters):
     """One executed operation, recorded at its end."""
@@ -21,8 +24,8 @@ class Run(Parameters):
     at = models.DateTimeField(default=timezone.now, db_index=True)
     source = models.CharField(max_length=20, choices=RunSource)
     operation = models.CharField(max_length=20, choices=operation_choices)
-    user = models.ForeignKey("User", models.PROTECT, null=True, blank=True, related_name="+")
-    template = models.ForeignKey("Template", models.PROTECT, null=True, blank=True, related_name="runs")
+    user = models.ForeignKey("User", models.PROTECT, null=True, blank=True, related_name="+", db_index=False)
+    template = models.ForeignKey("Template", models.PROTECT, null=True, blank=True, related_name="runs", db_index=False)
     version = models.ForeignKey("Version", models.PROTECT, null=True, blank=True, related_name="runs")
     draft_body = models.TextField(
         blank=True, help_text="The system prompt of a run on a draft, which no version keeps."
@@ -30,7 +33,7 @@ class Run(Parameters):
     temperature = models.FloatField()
     max_tokens = models.PositiveIntegerField()
     count = models.PositiveSmallIntegerField(null=True, blank=True)
-    revision = models.PositiveIntegerField(db_index=True)
+    revision = models.PositiveIntegerField()
     input = models.TextField(blank=True)
     output = models.TextField(blank=True)
     raw = models.TextField(blank=True, help_text="The answer as the model wrote it, only where it differs from output.")
@@ -52,6 +55,16 @@ class Run(Parameters):
 
     class Meta:
         ordering = ["-id"]
+        # One for each filter of the list, in the order of the list (platform.narrowing).
+        indexes = [
+            models.Index(fields=["template", "-id"], name="run_template"),
+            models.Index(fields=["user", "-id"], name="run_user"),
+            models.Index(fields=["revision", "-id"], name="run_revision"),
+            models.Index(fields=["operation", "-id"], name="run_operation"),
+            models.Index(fields=["status", "-id"], name="run_status"),
+            models.Index(fields=["source", "-id"], name="run_source"),
+            models.Index(fields=["-id"], name="run_masked", condition=MASKED),
+        ]
 
     def __str__(self) -> str:
         return f"run {self.pk}"
@@ -103,10 +116,17 @@ class Attempt(models.Model):
     class Meta:
         ordering = ["position"]
         constraints = [models.UniqueConstraint(fields=["run", "position"], name="attempt_position_unique")]
-        indexes = [models.Index(fields=["provider", "-id"], name="attempt_provider_newest")]
+        indexes = [models.Index(fields=["provider", "-run", "-position"], name="attempt_provider_newest")]
 
     def __str__(self) -> str:
         return f"attempt {self.position} of run {self.run_id}"
+
+
+STOPS = models.Q(decision__gt="allow")
+"""The condition of verdicts other than `allow`, which comes first in the alphabet. `<>` would not find their index."""
+
+WAITS = models.Q(review="", queue__gt="")
+"""The condition of verdicts that wait for a review. Erasing a run takes its verdicts out of the queue."""
 
 
 class SafetyCheck(models.Model):
@@ -149,9 +169,12 @@ class SafetyCheck(models.Model):
         ordering = ["-id"]
         constraints = [models.UniqueConstraint(fields=["run", "side"], name="safety_check_of_a_side")]
         indexes = [
-            models.Index(fields=["review", "queue", "-id"], name="safety_check_queue"),
-            models.Index(fields=["model", "-id"], name="safety_check_of_model"),
+            # The few that wait for a review or have one, so that no page reads the others.
+            models.Index(fields=["-id"], name="safety_check_waiting", condition=WAITS),
+            models.Index(fields=["queue", "-id"], name="safety_check_queue", condition=WAITS),
+            models.Index(fields=["model", "-id"], name="safety_check_reviewed", condition=models.Q(review__gt="")),
             models.Index(fields=["-at"], name="safety_check_at"),
+            models.Index(fields=["decision", "-run", "cause"], name="safety_check_decision", condition=STOPS),
         ]
 
     def __str__(self) -> str:

@@ -8,7 +8,6 @@ from django.views.decorators.http import require_POST
 from promptops.engine.rewrite import parse_alternatives
 from promptops.ledger.errors import Refused
 from promptops.people.enums import Permission
-from promptops.platform.pages import page
 from promptops.runs.actions import erasing, masking
 from promptops.runs.forms import RunFilterForm
 from promptops.runs.models import Attempt, Run
@@ -30,8 +29,10 @@ def index(request: Request) -> HttpResponse:
     form = RunFilterForm(request.GET)
     runs = queries.listed(form.filters())
     if "news" in request.GET:
-        return news(request, runs, "runs/_runs_news.html", form=form)
-    shown = page(runs, before=whole_number(request.GET.get("before")), after=whole_number(request.GET.get("after")))
+        arrived = runs.since(whole_number(request.GET.get("since")) or 0)
+        return news(request, arrived, "runs/_runs_news.html", shown=queries.shown, form=form)
+    shown = runs.page(before=whole_number(request.GET.get("before")), after=whole_number(request.GET.get("after")))
+    queries.shown(shown.rows)
     context = {"form": form, "page": shown, **queries.kept_days()}
     return render(request, "runs/index.html", context)
 

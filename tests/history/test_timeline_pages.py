@@ -252,7 +252,7 @@ def test_the_migration_stores_the_configuration_of_the_newest_release(history):
     del kept["settings"]["run_deletion_days"]  # a later setting
     module = importlib.import_module("promptops.migrations.0005_timeline")
     # Before 0053 the column held JSON. The test's transaction undoes this.
-    apps = MigrationLoader(connection).project_state(("promptops", "0047_sampling_settings")).apps
+    apps = MigrationLoader(connection).project_state(("promptops", "0052_run_filters")).apps
     older = apps.get_model("promptops", "Release")
     connection.check_constraints()  # now, because PostgreSQL alters no table with checks that wait
     with connection.cursor() as cursor:

@@ -146,7 +146,7 @@ def test_damage_of_a_whole_one_is_found_in_its_changes_and_the_next_release_is_w
         assert newest.configuration == parts.configuration()
 
 
-BEFORE, AFTER = ("promptops", "0047_sampling_settings"), ("promptops", "0054_give_space_back")
+BEFORE, AFTER = ("promptops", "0052_run_filters"), ("promptops", "0054_give_space_back")
 
 
 def migrate(target: tuple[str, str]) -> Any:

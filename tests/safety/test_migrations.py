@@ -54,3 +54,30 @@ def test_both_choices_begin_as_the_one_and_checks_get_their_cause(choice):
         assert older.get_model("promptops", "Run").objects.filter(input_masked=True).count() == 7
     finally:
         MigrationExecutor(connection).migrate(newest)
+
+
+def test_verdicts_on_erased_texts_leave_the_queue_and_the_indexes_come_and_go():
+    newest = MigrationExecutor(connection).loader.graph.leaf_nodes("promptops")
+    try:
+        older = migrate(("promptops", "0049_waiting_verdicts"))
+        for number, (queue, review) in enumerate([("blocked", ""), ("blocked", ""), ("reported", "wrong")], start=1):
+            unjudged(older, number, queue=queue, review=review)
+        runs = older.get_model("promptops", "Run").objects
+        runs.filter(pk__gte=2).update(erased_at="2026-01-01T00:00Z")
+        newer = migrate(("promptops", "0052_run_filters"))
+        checks = newer.get_model("promptops", "SafetyCheck").objects
+        assert dict(checks.values_list("run", "queue")) == {1: "blocked", 2: "", 3: "reported"}
+        assert alone() == set()
+        migrate(("promptops", "0049_waiting_verdicts"))
+        assert alone() == {"template_id", "user_id", "revision"}
+    finally:
+        MigrationExecutor(connection).migrate(newest)
+    assert alone() == set()
+
+
+def alone() -> set[str]:
+    """Return the columns of runs among three that have an index of their own."""
+    with connection.cursor() as cursor:
+        found = connection.introspection.get_constraints(cursor, "promptops_run").values()
+    single = {each["columns"][0] for each in found if each["index"] and len(each["columns"]) == 1}
+    return single & {"template_id", "user_id", "revision"}

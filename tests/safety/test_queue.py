@@ -1,5 +1,7 @@
 """The review queue over HTTP: verdicts that wait, reviews, and the examples that they make."""
 
+import re
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -7,6 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from promptops.ledger.models import AuditEntry
+from promptops.runs.actions.erasing import erase
 from promptops.runs.models import Run, SafetyCheck
 from promptops.safety.models import SafetyExample, SafetyModelVersion
 
@@ -182,3 +185,24 @@ def test_the_queue_costs_the_same_queries_however_long(client_for, editor):
     with CaptureQueriesContext(connection) as many:
         client.get(address)
     assert len(many) == len(one)
+
+
+def test_counts_of_waiting_verdicts_end_at_a_bound(client_for, editor, monkeypatch):
+    for queue in ("blocked", "borderline", "borderline", "borderline"):
+        waiting(queue)
+    monkeypatch.setattr("promptops.safety.queries.review_queue.WAITING_COUNTED", 2)
+    html = client_for(editor).get(reverse("safety_queue")).content.decode()
+    html = html.partition('id="queue-counts"')[2].partition("</nav>")[0]
+    counts = re.findall(r'id="queue-(\w+)".*?<span class="num">([^<]*)</span>', html, re.DOTALL)
+    assert counts == [("all", "3+"), ("blocked", "1"), ("borderline", "2+"), ("reported", "0")]
+
+
+def test_an_erased_run_leaves_the_queue_and_its_page_still_says_that_it_was_reported(client_for, editor, actor):
+    check, reviewed = waiting("reported", reported_at=timezone.now()), waiting("blocked", review="right")
+    for each in (check, reviewed):
+        erase(each.run, by=actor)
+        each.refresh_from_db()
+    assert (check.queue, reviewed.queue) == ("", "blocked")
+    client = client_for(editor)
+    assert "Nothing to review" in client.get(reverse("safety_queue")).content.decode()
+    assert "; reported" in client.get(reverse("run", args=[check.run_id])).content.decode()

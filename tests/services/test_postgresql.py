@@ -1,4 +1,4 @@
-"""The tests in which transactions matter, once more on PostgreSQL."""
+"""The tests in which transactions or indexes matter, once more on PostgreSQL."""
 
 import os
 import subprocess
@@ -17,6 +17,7 @@ SUITES = (
     *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/*/test_*_actions.py")),
     "tests/invariants/test_audited.py",
     *(f"tests/ledger/test_{name}.py" for name in ("audit_attacks", "audit_chain", "exports")),
+    "tests/history/test_audit_lists.py",
     "tests/live/test_snapshots.py",
     "tests/people/test_accounts.py",
     *(
@@ -25,6 +26,7 @@ SUITES = (
     ),
     "tests/providers/test_adaptations.py",
     "tests/runs/test_batches.py",
+    "tests/runs/test_run_lists.py",
     "tests/safety/test_rollback.py",
     KILLED,
 )

@@ -12,6 +12,7 @@ from django.db.models import Q, QuerySet
 from promptops.ledger import audit, registry
 from promptops.ledger.models import AuditEntry, audit_triggers
 from promptops.people.models import User
+from promptops.platform.narrowing import Narrowed, by_column
 
 TEXT_CHARACTERS = 160
 """A value that is longer or has several lines is shown as a difference of texts."""
@@ -83,8 +84,26 @@ class EntryPage:
         return pk if isinstance(pk, int) else None
 
 
+def narrowed(filters: AuditFilters) -> Narrowed[AuditEntry]:
+    """Return the entries that match filters without a search, to read by pages."""
+    entries = AuditEntry.objects.all()
+    chosen = []
+    if filters.actor:
+        chosen.append(by_column(entries, "actor_id", filters.actor.pk))
+    if filters.system:
+        nobody = entries.filter(actor=None)
+        chosen.append(by_column(nobody, "actor_name", filters.system))
+        entries = entries.filter(actor=None)
+    if filters.actions:
+        chosen.append(by_column(AuditEntry.objects.all(), "action", *filters.actions))
+    if filters.object_type:
+        chosen.append(by_column(AuditEntry.objects.all(), "object_type", filters.object_type))
+    times = (("gte", filters.start), ("lt", filters.end))
+    return Narrowed(entries, tuple(chosen), tuple((lookup, moment) for lookup, moment in times if moment))
+
+
 def listed(filters: AuditFilters) -> QuerySet[AuditEntry]:
-    """Return the entries that match the filters."""
+    """Return the entries that match the filters, for exports and searches."""
     entries = AuditEntry.objects.all()
     if filters.actor:
         entries = entries.filter(actor=filters.actor)

@@ -141,7 +141,9 @@ def at(moment: datetime) -> Moment:
 
     Moments are given to the second. A release within that second counts.
     """
-    release = Release.objects.filter(at__lt=moment + timedelta(seconds=1)).order_by("-revision").first()
+    # Its number first: to find the newest row, SQLite would sort all releases with their configurations.
+    newest = Release.objects.filter(at__lt=moment + timedelta(seconds=1)).aggregate(newest=Max("revision"))["newest"]
+    release = Release.objects.filter(pk=newest).first()
     following = Release.objects.defer("packed_configuration").order_by("revision")
     after = following.filter(revision__gt=release.revision) if release else following
     return Moment(moment, release, after.first(), *(_readable(release) if release else (None, False)))

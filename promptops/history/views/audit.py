@@ -21,7 +21,7 @@ from promptops.ledger.chain import Link
 from promptops.ledger.models import AuditEntry
 from promptops.ledger.sentences import sentence_html
 from promptops.people.enums import Permission
-from promptops.platform.pages import REACH, page, searched
+from promptops.platform.pages import REACH, searched
 from promptops.texts.numbers import whole_number
 from promptops.web import exports
 from promptops.web.access import actor, requires
@@ -40,17 +40,18 @@ def index(request: Request) -> HttpResponse:
         return redirect(address)
     form = AuditFilterForm(request.GET)
     filters = form.filters()
-    entries = queries.listed(filters)
     newest = queries.newest()
     if "news" in request.GET:
         if filters.is_search:
-            entries = entries.filter(seq__gt=newest - REACH)
+            entries = queries.listed(filters).filter(seq__gt=newest - REACH)
+        else:
+            entries = queries.narrowed(filters).since(whole_number(request.GET.get("since")) or 0)
         return news(request, entries, "history/audit/_news.html", shown=_with_sentences, form=form)
     before, after = whole_number(request.GET.get("before")), whole_number(request.GET.get("after"))
     if filters.is_search:
-        shown = searched(entries, newest=newest, before=before, after=after)
+        shown = searched(queries.listed(filters), newest=newest, before=before, after=after)
     else:
-        shown = page(entries, before=before, after=after)
+        shown = queries.narrowed(filters).page(before=before, after=after)
     return render(
         request, "history/audit/index.html", {"form": form, "page": shown, "lines": _with_sentences(shown.rows)}
     )

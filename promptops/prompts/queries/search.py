@@ -64,7 +64,7 @@ class Results:
 
 
 def search(text: str, user: User) -> Results:
-    """Search names, descriptions, notes, texts of versions and this person's drafts for `text`, in four queries.
+    """Search names, descriptions, notes, texts of versions and this person's drafts for `text`, in five queries.
 
     Archived templates are included. Other people's drafts are private and are not.
     """
@@ -113,8 +113,12 @@ def _versions(text: str) -> list[tuple[int, int]]:
         place=Window(RowNumber(), partition_by=F("template"), order_by=F("number").desc()),
         count=Window(Count("pk"), partition_by=F("template")),
     )
-    newest = matching.filter(place__lte=HITS_OF_A_TEMPLATE).order_by("template__name", "-number")
-    return list(newest.values_list("pk", "count")[: MAX_HITS + 1])
+    newest = matching.filter(place__lte=HITS_OF_A_TEMPLATE).order_by("template_id", "-number")
+    rows = list(newest.values_list("template_id", "pk", "count"))
+    # Sorted here: PostgreSQL expects few matches, and would join each of many with all templates.
+    names = dict(Template.objects.filter(pk__in={template for template, _, _ in rows}).values_list("pk", "name"))
+    rows.sort(key=lambda row: names[row[0]])
+    return [(pk, count) for _, pk, count in rows[: MAX_HITS + 1]]
 
 
 def _contains(column: str, text: str) -> Q:

@@ -120,12 +120,12 @@ def next_number(template: Template) -> int:
 
 def newest_release_of(version_ids: list[int | None]) -> dict[int, Release]:
     """Return the newest release that made each version live, by version id."""
-    releases = Release.objects.filter(
+    releases = Release.objects.select_related("replaced").filter(
         version__in=[pk for pk in version_ids if pk],
         action__in=registry.version_releases(),
     )
     return {
         release.version_id: release
-        for release in releases.select_related("replaced").order_by("revision")
+        for release in releases.defer("packed_configuration", "evidence", "replaced__body").order_by("revision")
         if release.version_id
     }

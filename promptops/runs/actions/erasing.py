@@ -14,7 +14,7 @@ from promptops.platform import events
 from promptops.runs.actions._passes import work_off
 from promptops.runs.enums import ExpiryKind
 from promptops.runs.erasers import ERASERS
-from promptops.runs.models import Attempt, Run, SafetyCheck
+from promptops.runs.models import WAITS, Attempt, Run, SafetyCheck
 from promptops.runs.queries.expiry import erasable
 
 registry.register(
@@ -55,7 +55,9 @@ def _erase(runs: QuerySet[Run], *, is_expiry: bool) -> list[int]:
     # A provider's error may quote the prompt, so messages are erased too.
     Attempt.objects.filter(run__in=ids).exclude(message="").update(message="")
     # A verdict names words of the text.
-    SafetyCheck.objects.filter(run__in=ids).update(words=[], window="", reason="", report_note="")
+    quoting = SafetyCheck.objects.filter(run__in=ids)
+    quoting.update(words=[], window="", reason="", report_note="")
+    quoting.filter(WAITS).update(queue="")  # an erased text cannot be reviewed
     for eraser in ERASERS:
         eraser(erased, is_expiry)
     return ids

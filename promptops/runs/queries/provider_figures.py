@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from typing import Any
 
-from django.db.models import Count, F, Max, Q, QuerySet, Sum, Value, Window
-from django.db.models.functions import Concat, RowNumber
+from django.db.models import Count, F, Max, Min, Q, QuerySet, Sum, Value, Window
+from django.db.models.functions import Coalesce, Concat, RowNumber
 from django.utils import timezone
 
 from promptops.runs.enums import RunStatus
@@ -99,7 +99,10 @@ def _counted_since(moment: datetime) -> QuerySet[Any]:
 
     The name is a copy, because SQLite would group by the index of `provider` and read all of history.
     """
-    attempts = Attempt.objects.filter(run__in=Run.objects.filter(at__gte=moment, drill=""))
+    runs = Run.objects.filter(at__gte=moment)
+    # Without the first number PostgreSQL reads all attempts. It is no plain column, which would make it read all runs.
+    first = runs.aggregate(first=Min(Coalesce("pk", "pk")))["first"]
+    attempts = Attempt.objects.filter(run__in=runs.filter(drill=""), run_id__gte=first or 0)
     return attempts.order_by().annotate(name=Concat("provider", Value("")))
 
 

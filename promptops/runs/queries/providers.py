@@ -84,7 +84,8 @@ class ProviderRow:
 
 def listed() -> list[ProviderRow]:
     """Return all providers in their order, without figures, in two queries."""
-    newest = counted_attempts().filter(provider=OuterRef("name")).exclude(outcome=RunStatus.CANCELED).order_by("-id")
+    newest = counted_attempts().filter(provider=OuterRef("name")).exclude(outcome=RunStatus.CANCELED)
+    newest = newest.order_by("-run_id", "-position")
     providers = list(Provider.objects.annotate(newest_call=Subquery(newest.values("id")[:1])))
     calls = last_calls([provider.newest_call for provider in providers])
     priorities = {
@@ -99,7 +100,7 @@ def one(provider: Provider) -> ProviderRow:
 
 
 def with_figures() -> list[ProviderRow]:
-    """Return all providers in their order with their figures, in five queries."""
+    """Return all providers in their order with their figures, in seven queries."""
     rows = listed()
     figures = provider_figures.figures(timezone.now(), max(1, len(rows)))
     return [replace(row, figures=figures.get(row.name, row.figures)) for row in rows]

@@ -1,22 +1,23 @@
 """Runs as pages show them: the list with its filters, one run, and the timeline of its attempts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
+from django.db.models import Exists, Model, OuterRef, Prefetch
 from django.db.models.functions import Left
 
 from promptops.engine.safety.guard import VerdictDecision
 from promptops.ledger.models import LiveConfiguration
 from promptops.people.models import User
+from promptops.platform.narrowing import Filter, Narrowed, by_column
 from promptops.prompts.models import Template
 from promptops.providers.models import Provider
 from promptops.runs.enums import RunStatus
-from promptops.runs.models import Attempt, Run, SafetyCheck
+from promptops.runs.models import MASKED, STOPS, Attempt, Run, SafetyCheck
 from promptops.runs.plans import Outcome
-from promptops.runs.queries.outcomes import NOT_JUDGED, OUTCOMES, having
+from promptops.runs.queries.outcomes import NOT_JUDGED, OUTCOMES, having, verdicts_of
 from promptops.stats import charts
 
 # The list shows the beginning of each input: whole texts could make a page of many megabytes.
@@ -41,37 +42,52 @@ class RunFilters:
     until: datetime | None = None  # inclusive
 
 
-def listed(filters: RunFilters) -> QuerySet[Run]:
-    """Return the runs that match, each with `excerpt` (the beginning of its input) and `unjudged`.
-
-    `unjudged` means that the run was blocked without a verdict.
-    """
-    unjudged = SafetyCheck.objects.filter(run=OuterRef("pk"), blocked=True, decision=VerdictDecision.UNAVAILABLE.value)
-    runs = Run.objects.select_related("user", "template", "version").annotate(
-        excerpt=Left("input", EXCERPT_CHARACTERS), unjudged=Exists(unjudged)
-    )
+def listed(filters: RunFilters) -> Narrowed[Run]:
+    """Return the runs that match, each with `excerpt`, the beginning of its input."""
+    runs = Run.objects.select_related("user", "template", "version").annotate(excerpt=Left("input", EXCERPT_CHARACTERS))
     runs = runs.defer("input", "output", "raw", "draft_body", "error", "version__body")
-    exact = {name: getattr(filters, name) for name in ("operation", "status", "source", "template", "user", "revision")}
-    runs = runs.filter(**{name: value for name, value in exact.items() if value})
-    if filters.provider:
-        runs = runs.filter(Exists(Attempt.objects.filter(run=OuterRef("pk"), provider=filters.provider)))
-    if filters.safety == "blocked":
-        runs = runs.filter(status=RunStatus.BLOCKED)
-    elif filters.safety == "masked":
-        runs = runs.filter(Q(input_masked=True) | Q(output_masked=True))
-    elif filters.safety == "not_judged":
-        runs = runs.filter(Exists(SafetyCheck.objects.filter(run=OuterRef("pk"), decision__in=NOT_JUDGED)))
-    elif filters.safety in OUTCOMES:
-        runs = runs.filter(having(filters.safety))
-    if filters.start:
-        runs = runs.filter(at__gte=filters.start)
-    if filters.end:
-        runs = runs.filter(at__lt=filters.end)
-    if filters.since:
-        runs = runs.filter(at__gte=filters.since)
-    if filters.until:
-        runs = runs.filter(at__lte=filters.until)
+    return Narrowed(runs, tuple(_filters(filters)), tuple(_times(filters)))
+
+
+def shown(runs: list[Run]) -> list[Run]:
+    """Return the runs of a page, each with `unjudged`: it was blocked without a verdict. One query."""
+    checks = SafetyCheck.objects.filter(blocked=True, decision=VerdictDecision.UNAVAILABLE.value)
+    unjudged = set(checks.filter(run__in=[run.pk for run in runs]).values_list("run_id", flat=True))
+    for run in runs:
+        run.unjudged = run.pk in unjudged  # type: ignore[attr-defined]
     return runs
+
+
+def _filters(filters: RunFilters) -> Iterator[Filter]:
+    for name in ("operation", "status", "source", "template", "user", "revision"):
+        if value := getattr(filters, name):
+            name, value = (f"{name}_id", value.pk) if isinstance(value, Model) else (name, value)
+            yield by_column(Run.objects.all(), name, value)
+    if filters.provider:
+        calls = Attempt.objects.filter(provider=filters.provider)
+        yield Filter((calls,), lambda runs: runs.filter(Exists(calls.filter(run=OuterRef("pk")))), "run_id")
+    if filters.safety == "blocked":
+        yield by_column(Run.objects.all(), "status", RunStatus.BLOCKED)
+    elif filters.safety == "masked":
+        yield Filter((Run.objects.filter(MASKED),), lambda runs: runs.filter(MASKED))
+    elif filters.safety == "not_judged":
+        checks = SafetyCheck.objects.filter(STOPS)
+        parts = tuple(checks.filter(decision=decision) for decision in NOT_JUDGED)
+        is_match = Exists(checks.filter(run=OuterRef("pk"), decision__in=NOT_JUDGED))
+        yield Filter(parts, lambda runs: runs.filter(is_match), "run_id")
+    elif filters.safety in OUTCOMES:
+        outcome = filters.safety
+        is_worst = outcome == OUTCOMES[0]
+        yield Filter((verdicts_of(outcome),), lambda runs: runs.filter(having(outcome)), "run_id", is_exact=is_worst)
+
+
+def _times(filters: RunFilters) -> Iterator[tuple[str, datetime]]:
+    if starts := [moment for moment in (filters.start, filters.since) if moment]:
+        yield "gte", max(starts)
+    if filters.end:
+        yield "lt", filters.end
+    if filters.until:
+        yield "lte", filters.until
 
 
 def find_run(pk: int) -> Run:

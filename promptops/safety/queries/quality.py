@@ -86,7 +86,7 @@ def _held_out(model: SafetyModelVersion) -> list[Labeled] | None:
 
 def _reviewed(model: SafetyModelVersion) -> list[Labeled]:
     """Return this model's reviewed verdicts: the text of a right block or of a wrong pass is harmful."""
-    checks = SafetyCheck.objects.filter(model=model, layer=SafetyLayer.MODEL).exclude(review="").order_by("-id")
+    checks = SafetyCheck.objects.filter(model=model, layer=SafetyLayer.MODEL, review__gt="").order_by("-id")
     reviews = checks.values_list("decision", "review", "scores")[:REVIEWED]
     return [
         ((decision == "block") == (review == SafetyReview.RIGHT), scores)

@@ -1,26 +1,49 @@
 """The verdicts that wait for a review, and the number of reviewed texts."""
 
-from django.db.models import Count, QuerySet
+from dataclasses import dataclass
+
+from django.db.models import QuerySet
 
 from promptops.runs.enums import SafetyQueue
-from promptops.runs.models import SafetyCheck
+from promptops.runs.models import WAITS, SafetyCheck
 from promptops.safety.models import SafetyExample
 
+MAX_ID = 2**63 - 1
+WAITING_COUNTED = 1_000
+"""Waiting verdicts of a queue are counted up to this number: no person reviews more, and the page is fast."""
 
-def queue_counts() -> dict[str, int]:
-    """Count the verdicts that wait for a review, by queue; "" counts all of them."""
-    waiting = _waiting().order_by().values_list("queue").annotate(Count("id"))
-    counts = {str(name): 0 for name in SafetyQueue} | dict(waiting)
-    return {"": sum(counts.values()), **counts}
+
+@dataclass(frozen=True)
+class Waiting:
+    """The number of verdicts that wait for a review, "1,000+" if there are more than were counted."""
+
+    count: int = 0
+    is_more: bool = False
+
+    def __add__(self, other: "Waiting") -> "Waiting":
+        return Waiting(self.count + other.count, self.is_more or other.is_more)
+
+    def __bool__(self) -> bool:
+        return self.count > 0
+
+    def __str__(self) -> str:
+        return f"{self.count:,}{'+' if self.is_more else ''}"
+
+
+def queue_counts() -> dict[str, Waiting]:
+    """Count the verdicts that wait for a review, by queue; "" counts all of them. One query for each queue."""
+    counts = {}
+    for queue in SafetyQueue.values:
+        count = _waiting(queue).order_by("-id")[: WAITING_COUNTED + 1].count()
+        counts[queue] = Waiting(min(count, WAITING_COUNTED), count > WAITING_COUNTED)
+    return {"": sum(counts.values(), Waiting()), **counts}
 
 
 def next_in_queue(queue: str = "", before: int | None = None) -> SafetyCheck | None:
     """Return the newest verdict that waits for a review, with its run; with `before`, the newest of the older ones."""
-    waiting = _waiting().select_related("run", "model", "reported_by").defer("model__data", "run__draft_body")
-    if queue:
-        waiting = waiting.filter(queue=queue)
-    if before is not None:
-        waiting = waiting.filter(pk__lt=before)
+    waiting = _waiting(queue).select_related("run", "model", "reported_by").defer("model__data", "run__draft_body")
+    # A bound in any case: without one, SQLite sorts all that wait.
+    waiting = waiting.filter(pk__lt=MAX_ID if before is None else before)
     return waiting.order_by("-id").first()
 
 
@@ -35,5 +58,6 @@ def example_count() -> int:
     return SafetyExample.objects.count()
 
 
-def _waiting() -> QuerySet[SafetyCheck]:
-    return SafetyCheck.objects.filter(review="", queue__in=SafetyQueue.values, run__erased_at=None)
+def _waiting(queue: str = "") -> QuerySet[SafetyCheck]:
+    waiting = SafetyCheck.objects.filter(WAITS, run__erased_at=None)
+    return waiting.filter(queue=queue) if queue else waiting

@@ -1,0 +1,73 @@
+"""The benchmark's large database, filled with few rows: it is consistent, and every page of it answers."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from psycopg import sql
+
+from tests.services.postgresql import SERVER, connect
+from tests.services.server import ROOT, environment, manage
+
+NAME = "promptops_test_filling"
+PROGRAM = """
+import django; django.setup()
+from benchmarks.big import filling, measuring, pages
+filling.fill(200)
+assert filling.is_filled()
+from promptops.ledger import audit, parts
+from promptops.ledger.models import LiveConfiguration, Release
+from promptops.people.models import User
+from promptops.runs.models import Attempt, Run, SafetyCheck
+assert audit.first_bad_entry() is None
+newest = Release.objects.first()
+assert newest.revision == Release.objects.count() == LiveConfiguration.objects.get().revision
+assert newest.configuration == parts.configuration()
+assert Run.objects.exclude(source="comparison").count() > 150 and Attempt.objects.count() > 190
+assert SafetyCheck.objects.count() == 400
+every = pages.all_pages()
+assert not pages.unmeasured(every), pages.unmeasured(every)
+first = {(page.name, *page.query): page for page in reversed(every)}
+measuring.all_pages = lambda: [*first.values()]
+print(len(measuring.measured(rounds=1)), "pages")
+from promptops.ledger.audit import SYSTEM
+from promptops.providers.actions.providers import ProviderFields, create_provider
+create_provider(ProviderFields("one-more", "openai", "m", "http://127.0.0.1:1/v1"), by=SYSTEM)  # ids go on
+"""
+
+
+@pytest.fixture
+def postgresql() -> Iterator[str]:
+    with connect() as connection:
+        drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(NAME))
+        connection.execute(drop)
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(NAME)))
+        yield f"{SERVER}/{NAME}"
+        connection.execute(drop)
+
+
+def fill_and_ask(folder: Path, **more: str) -> None:
+    more["ALLOWED_HOSTS"] = "testserver"
+    assert manage(folder, "migrate", **more).returncode == 0
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        cwd=ROOT,
+        env=environment(folder, **more),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert int(done.stdout.split()[0]) > 80
+
+
+# About 10 s of processor time: each of some 90 pages is asked for twice.
+def test_a_filled_database_is_consistent_and_all_its_pages_answer(tmp_path: Path) -> None:
+    fill_and_ask(tmp_path)
+
+
+def test_postgresql_is_filled_too(tmp_path: Path, postgresql: str) -> None:
+    fill_and_ask(tmp_path, DATABASE_URL=postgresql)
