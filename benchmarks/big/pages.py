@@ -79,6 +79,9 @@ def _whole_pages() -> Iterator[Page]:
     for name in PLAIN:
         yield Page(name)
     yield Page("safety_training", htmx=True)
+    yield Page("commands")
+    yield Page("commands", query={"q": "1"})
+    yield Page("template_names")
     for hours in (1, 168):
         yield Page("overview", query={"hours": hours})
     template = Template.objects.order_by("pk").first()

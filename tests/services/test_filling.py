@@ -17,11 +17,11 @@ import django; django.setup()
 from benchmarks.big import filling, measuring, pages
 filling.fill(200)
 assert filling.is_filled()
-from promptops.ledger import audit, parts
+from promptops.ledger import chain, parts
 from promptops.ledger.models import LiveConfiguration, Release
 from promptops.people.models import User
 from promptops.runs.models import Attempt, Run, SafetyCheck
-assert audit.first_bad_entry() is None
+assert chain.first_bad_entry() is None
 newest = Release.objects.first()
 assert newest.revision == Release.objects.count() == LiveConfiguration.objects.get().revision
 assert newest.configuration == parts.configuration()
@@ -33,7 +33,7 @@ first = {(page.name, *page.query): page for page in reversed(every)}
 measuring.all_pages = lambda: [*first.values()]
 print(len(measuring.measured(rounds=1)), "pages")
 from promptops.ledger.audit import SYSTEM
-from promptops.providers.actions.providers import ProviderFields, create_provider
+from promptops.providers.actions.chain import ProviderFields, create_provider
 create_provider(ProviderFields("one-more", "openai", "m", "http://127.0.0.1:1/v1"), by=SYSTEM)  # ids go on
 """
 
