@@ -10,7 +10,7 @@ from typing import Any
 from promptops.engine.chain import complete_chain
 from promptops.engine.events import HedgePolicy
 from promptops.engine.health import HealthRegistry
-from promptops.engine.operations import operation_spec
+from promptops.engine.operations import OperationSpec, operation_spec
 from promptops.engine.types import LLMMessage, LLMProvider, LLMRequest, LLMResponse, PromptOperation
 
 BUILT_IN_PROMPTS: Mapping[PromptOperation, str] = MappingProxyType(
@@ -20,7 +20,7 @@ BUILT_IN_PROMPTS: Mapping[PromptOperation, str] = MappingProxyType(
 
 
 def build_request(
-    operation: str,
+    operation: str | OperationSpec,
     text: str,
     *,
     system_prompt: str,
@@ -31,13 +31,13 @@ def build_request(
     count: int | None = None,
     parameters: Mapping[str, Any] = MappingProxyType({}),
 ) -> LLMRequest:
-    """Return the request that runs `operation` on `text`.
+    """Return the request that runs `operation` on `text`. A name is that of a built-in operation.
 
     The user message is exactly `text`. For an operation that offers alternatives, the end of the system message asks
     for `count` of them. `parameters` are further fields of the request's body, such as `top_p`; `None` leaves one out.
     Raises `ValueError` if `text` is blank or the operation is unknown.
     """
-    spec = operation_spec(operation)
+    spec = operation if isinstance(operation, OperationSpec) else operation_spec(operation)
     if not text.strip():
         raise ValueError(f"The input of {spec.name} is empty")
     if spec.offers_alternatives and count is not None:
@@ -51,7 +51,8 @@ def build_request(
         temperature=temperature,
         timeout_ms=timeout_ms,
         parameters={name: value for name, value in parameters.items() if value is not None},
-        answer=spec.answer,
+        # A JSON answer is handed on as it came: reading and checking it belong to the answer's contract.
+        answer=None if spec.answer == "json" else spec.answer,
     )
 
 

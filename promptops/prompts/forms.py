@@ -7,9 +7,9 @@ from django.core.exceptions import ValidationError
 
 from promptops.prompts.actions.variables import clean_value
 from promptops.prompts.content import FIELDS, SETTINGS, Content
-from promptops.prompts.enums import operation_choices
 from promptops.prompts.models import Variable
 from promptops.prompts.models.variables import MAX_VALUE_CHARACTERS
+from promptops.prompts.queries import operations
 
 
 def setting_field(name: str, *, label: str = "", required: bool = False, **options: Any) -> forms.Field:
@@ -69,7 +69,7 @@ class ContentForm(forms.Form):
 class TemplateForm(forms.Form):
     """A new template."""
 
-    operation = forms.ChoiceField(label="Operation", choices=operation_choices)
+    operation = forms.ChoiceField(label="Operation", choices=operations.live_choices)
     name = forms.CharField(
         label="Name",
         max_length=60,
@@ -88,7 +88,7 @@ class DescriptionForm(forms.Form):
 class VariableForm(forms.Form):
     """A variable of an operation. `expected` is the revision of the last change that the page showed."""
 
-    operation = forms.ChoiceField(label="Operation", choices=operation_choices)
+    operation = forms.ChoiceField(label="Operation", choices=operations.live_choices)
     name = forms.CharField(
         label="Name",
         max_length=40,

@@ -10,7 +10,7 @@ from typing import Any, cast
 from django.core.exceptions import ValidationError
 
 from promptops.engine.drills import Fault
-from promptops.engine.operations import first_operation
+from promptops.engine.operations import OperationSpec
 from promptops.engine.snapshot import ProviderSpec, Snapshot
 from promptops.people.models import User
 from promptops.platform.text import clean_input
@@ -108,7 +108,7 @@ def plan_try(user: User, data: dict[str, Any], snapshot: Snapshot) -> Preview:
         by=user,
         template=template,
         version=version,
-        count=template.operation_spec.count_or_default(choices["count"]),
+        count=_open_operation(operation, snapshot).count_or_default(choices["count"]),
         drill=_drill(choices["fault"], choices["faulty"], providers),
         delivery="stream",
     )
@@ -121,6 +121,7 @@ def plan_smoke(user: User, data: dict[str, Any], snapshot: Snapshot) -> Smoke:
     if template is None:
         raise ValidationError("This template does not exist. Reload the page.")
     operation = template.operation
+    spec = _open_operation(operation, snapshot)
     contents: list[tuple[str, Content, Version | None]] = [
         ("new", _editor_content(data, snapshot.variables.get(operation, {})), None)
     ]
@@ -140,7 +141,7 @@ def plan_smoke(user: User, data: dict[str, Any], snapshot: Snapshot) -> Smoke:
                 by=user,
                 template=template,
                 version=version_run,
-                count=template.operation_spec.count_or_default(),
+                count=spec.count_or_default(),
             )
             cells.append(Cell(f"{number}-{column}", plan))
         rows.append((text, cells))
@@ -150,7 +151,7 @@ def plan_smoke(user: User, data: dict[str, Any], snapshot: Snapshot) -> Smoke:
 def plan_test(user: User, data: dict[str, Any], snapshot: Snapshot) -> Preview:
     """Return a short run of the first operation on one provider, which may be off. Raises ValidationError."""
     provider = _provider(data.get("provider"))
-    operation = first_operation()
+    operation = next(iter(snapshot.operations.values()))  # a built-in one
     template = snapshot.template_for(operation.name)
     plan = RunPlan(
         operation=operation.name,
@@ -170,6 +171,14 @@ def plan_test(user: User, data: dict[str, Any], snapshot: Snapshot) -> Preview:
 
 
 PLANNERS: dict[str, Planner] = {"run": plan_try, "smoke": plan_smoke, "test": plan_test}
+
+
+def _open_operation(name: str, snapshot: Snapshot) -> OperationSpec:
+    """Return an operation that is not archived. Raises ValidationError."""
+    try:
+        return snapshot.operation(name)
+    except ValueError:
+        raise ValidationError(f"The operation {name} is archived. Restore it on the Operations page first.") from None
 
 
 def _editor_content(data: dict[str, Any], values: Mapping[str, str]) -> Content:

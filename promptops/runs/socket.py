@@ -14,7 +14,6 @@ from django.core.exceptions import ValidationError
 from django.template.loader import render_to_string
 
 from promptops.engine.chain import AttemptStarted, TextChunk
-from promptops.engine.operations import operation_spec
 from promptops.engine.rewrite import parse_alternatives
 from promptops.engine.types import LLMResponse
 from promptops.ledger.errors import Refused
@@ -222,5 +221,5 @@ def _unrecorded_id(recording: "asyncio.Task[int] | None") -> str:
 
 
 def _alternatives(plan: RunPlan, response: LLMResponse | None) -> list[str]:
-    count = operation_spec(plan.operation).count_or_default(plan.count)
+    count = plan.spec.count_or_default(plan.count)
     return [] if response is None or count is None else parse_alternatives(response.content, count)

@@ -9,6 +9,7 @@ from promptops.engine.rewrite import parse_alternatives
 from promptops.ledger.errors import Refused
 from promptops.people.enums import Permission
 from promptops.platform.pages import page
+from promptops.prompts.queries import operations
 from promptops.runs.actions import erasing, masking
 from promptops.runs.forms import RunFilterForm
 from promptops.runs.models import Attempt, Run
@@ -77,7 +78,7 @@ def _page(request: Request, run: Run, *, revealed: bool) -> HttpResponse:
     output_shown = revealed or not run.output_masked
     raw_shown = output_shown and (revealed or not run.raw_masked)
     alternatives: list[str] = []
-    count = run.operation_spec.count_or_default(run.count)
+    count = operations.of(run.operation).count_or_default(run.count)
     if count is not None and run.output and output_shown:
         alternatives = parse_alternatives(run.output, count)
     shows_written = bool(run.output) and raw_shown

@@ -34,18 +34,12 @@ KEY_CHECK = "promptops"
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings that an administrator changes: `run_retention_days` is how long texts of runs are kept.
-
-    The hedging of an operation is "" (off), "p95" or a delay in milliseconds.
-    """
+    """The settings that an administrator changes: `run_retention_days` is how long texts of runs are kept."""
 
     timeout_ms: int
     temperature: float
     max_tokens: int
     run_retention_days: int
-    hedge_enhance: str = ""
-    hedge_auto_extend: str = ""
-    hedge_rewrite: str = ""
 
 
 @transaction.atomic

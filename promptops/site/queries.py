@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from django.utils.safestring import SafeString
 
-from promptops.engine.operations import OPERATIONS
 from promptops.ledger import audit, registry
 from promptops.ledger.models import AuditEntry, Release
 from promptops.prompts.models import Template
+from promptops.prompts.queries import operations
 from promptops.prompts.queries.templates import newest_release_of
 from promptops.runs.queries.providers import ProviderRow, chain
 from promptops.safety.queries.safety import SafetyState
@@ -86,7 +86,7 @@ def overview() -> Overview:
     providers = chain()
     live_releases = newest_release_of([template.live_version_id for template in defaults.values()])
     return Overview(
-        operations=[_row(name, defaults.get(name), live_releases) for name in OPERATIONS],
+        operations=[_row(spec.name, defaults.get(spec.name), live_releases) for spec in operations.live_operations()],
         providers=providers,
         alarms=alarms(providers),
         changes=[(entry, audit.sentence_html(entry)) for entry in entries],

@@ -242,6 +242,7 @@ def test_the_migration_stores_the_configuration_of_the_newest_release(history):
     module = importlib.import_module("promptops.migrations.0005_timeline")
     module.keep_the_newest(apps, SimpleNamespace(connection=connection))
     assert list(Release.objects.exclude(configuration=None).values_list("pk", flat=True)) == [6]
-    assert Release.objects.get(pk=6).configuration | {"variables": [], "safety": kept["safety"]} == kept  # later parts
+    later = {"variables": [], "safety": kept["safety"], "operations": kept["operations"]}
+    assert Release.objects.get(pk=6).configuration | later == kept
     LiveConfiguration.objects.all().delete()
     module.keep_the_newest(apps, SimpleNamespace(connection=connection))

@@ -27,7 +27,18 @@ from promptops.live import snapshots as live
 from promptops.people import actions as accounts
 from promptops.people.enums import LinkPurpose
 from promptops.people.models import OneTimeLink
-from promptops.prompts.actions import merges, presence, prompts, releases, samples, sets, templates, variables
+from promptops.prompts.actions import (
+    merges,
+    operations,
+    presence,
+    prompts,
+    releases,
+    samples,
+    sets,
+    templates,
+    variables,
+)
+from promptops.prompts.actions.operations import OperationFields
 from promptops.prompts.actions.releases import Content
 from promptops.prompts.models import Template
 from promptops.providers.actions import adaptations, providers
@@ -272,6 +283,16 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
         )
     ],
     "templates.discard_draft": [lambda w, act: act(templates.discard_draft, w.template, user=w.user)],
+    "operations.add": [lambda w, act: act(operations.add, "caption", OperationFields("Names a clip."), by=w.actor)],
+    "operations.change": [
+        lambda w, act: act(
+            operations.change, w.operation(), OperationFields("Names it.", hedge="p95"), by=w.actor, expected=w.revision
+        )
+    ],
+    "operations.archive": [lambda w, act: act(operations.archive, w.operation(), by=w.actor)],
+    "operations.restore": [
+        lambda w, act: act(operations.restore, operations.archive(w.operation(), by=w.actor), by=w.actor)
+    ],
     "variables.declare": [lambda w, act: act(variables.declare, "enhance", "season", "winter", by=w.actor)],
     "variables.change": [
         lambda w, act: (

@@ -172,13 +172,15 @@ def configuration_of(release: Release) -> Configuration | None:
         for row in stored["templates"]
     ]
     defaults = {row.operation: row for default, row in rows if default}
+    # Older releases store no operations: there were the built-in ones only.
+    names = [operation["name"] for operation in stored.get("operations", [])] or list(OPERATIONS)
     # In the order of the form, because PostgreSQL keeps no order of keys.
     order = [field.name for field in LiveConfiguration._meta.concrete_fields]
     settings = sorted(stored["settings"].items(), key=lambda item: order.index(item[0]) if item[0] in order else 99)
     values, _ = audit_queries.changes(AuditEntry(after=dict(settings)))
     until = _light(Release.objects.filter(revision__lte=release.revision))
     return Configuration(
-        operations=[defaults.get(name) or LiveTemplate("", name) for name in OPERATIONS],
+        operations=[defaults.get(name) or LiveTemplate("", name) for name in names],
         others=[row for default, row in rows if not default],
         providers=stored["providers"],
         variables=stored.get("variables", []),

@@ -1,25 +1,10 @@
 """The tables of the live configuration (revision and settings) and of releases."""
 
-from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
 
 from promptops.prompts.content import SETTINGS
-
-HEDGE = "hedge_"
-"""The prefix of the fields that hedge an operation. An operation without such a field is not hedged."""
-
-
-def hedge_field(operation: str) -> models.CharField:
-    """Return a field for when the next provider is called too: "" never, "p95", or after that many milliseconds."""
-    return models.CharField(
-        f"hedging of {operation}",
-        max_length=6,
-        blank=True,
-        validators=[
-            RegexValidator(r"\A(p95|[0-9]{1,5}|)\Z", "Leave it empty, or give p95 or milliseconds up to 99999.")
-        ],
-    )
 
 
 class LiveConfiguration(models.Model):
@@ -34,9 +19,6 @@ class LiveConfiguration(models.Model):
     run_retention_days = models.PositiveIntegerField(
         "keep the text of runs for", default=30, validators=[MinValueValidator(1), MaxValueValidator(3650)]
     )
-    hedge_enhance = hedge_field("enhance")
-    hedge_auto_extend = hedge_field("auto_extend")
-    hedge_rewrite = hedge_field("rewrite")
     settings_revision = models.PositiveIntegerField(default=0)
     key_check = models.TextField(blank=True, help_text="A known word, encrypted: tells a lost secret key.")
 

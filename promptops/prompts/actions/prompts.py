@@ -5,7 +5,6 @@ from pathlib import Path
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from promptops.engine.operations import OPERATIONS
 from promptops.ledger import audit
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import LiveConfiguration
@@ -31,7 +30,7 @@ def import_prompts(folder: Path, *, by: Actor) -> list[str]:
     if Template.objects.exists():
         return []
     problems = []
-    for operation in OPERATIONS.values():
+    for operation in live.load().operations.values():
         path = folder / f"{operation.name}.txt"
         try:
             body = decode_body(path.read_bytes())
@@ -58,7 +57,10 @@ def export_prompts(folder: Path, *, by: Actor, keep_variables: bool = False) -> 
     snapshot = live.load()
     texts = {
         template.name: exported(
-            template.name, template.body, snapshot.variables[template.operation], keep_variables=keep_variables
+            template.name,
+            template.body,
+            snapshot.variables.get(template.operation, {}),
+            keep_variables=keep_variables,
         )
         for template in snapshot.templates
     }

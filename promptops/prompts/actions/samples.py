@@ -10,6 +10,7 @@ from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.models import LiveConfiguration
 from promptops.ledger.registry import Action
 from promptops.platform.text import clean_input
+from promptops.prompts.actions._operations import check_operation
 from promptops.prompts.models import Sample
 
 registry.noun("sample", "Sample inputs")
@@ -41,6 +42,7 @@ def pin(operation: str, text: str, *, by: Actor) -> Sample:
     text = clean_input(text.replace("\r\n", "\n")).strip()
     # Locked, so that two people who pin at the same time do not exceed the limit.
     LiveConfiguration.objects.select_for_update().get(pk=1)
+    check_operation(operation)
     pinned = list(Sample.objects.filter(operation=operation).values_list("text", flat=True))
     if text in pinned:
         raise Refused("This input is already pinned.")

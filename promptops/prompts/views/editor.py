@@ -45,13 +45,14 @@ def edit(request: Request, name: str) -> HttpResponse:
     base = draft.base if draft else template.live_version
     initial = {**source.content, "base": base.pk if base else None} if source else {}
     initial |= {"page": uuid4().hex, "seen": draft.state if draft else ""}
-    snapshot = live.current()
+    defaults = live.current().settings_for(template.operation)
     return render(
         request,
         "prompts/edit.html",
         _state(template, base.pk if base else None)
         | {
-            "form": ContentForm(initial=initial, defaults=snapshot.settings, keep=f"draft-{template.name}"),
+            "operation": queries.operations.of(template.operation),
+            "form": ContentForm(initial=initial, defaults=defaults, keep=f"draft-{template.name}"),
             "draft": draft,
             "discarded": discarded,
             "tokens": estimate_tokens(source.body if source else ""),

@@ -132,7 +132,7 @@ def _chain(plan: RunPlan, attempts: list[EngineAttempt]) -> AsyncGenerator[Chain
         providers = [plan.drill.into(provider) for provider in providers]
         health = health.copy()
         health.forget(plan.drill.provider)
-    timeout_ms = plan.timeout_ms or plan.snapshot.settings.timeout_ms
+    timeout_ms = plan.timeout_ms or plan.snapshot.settings_for(plan.operation).timeout_ms
     return run_chain(
         plan.request(),
         providers,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from django.utils import timezone
 
-from promptops.engine.operations import OPERATIONS
+from promptops.prompts.queries import operations
 from promptops.runs.enums import RunSource, RunStatus
 from promptops.runs.models import Run
 from promptops.stats import charts
@@ -144,7 +144,8 @@ def figures(hours: int) -> Figures:
     )
     capped = len(rows) > MAX_RUNS
     rows = rows[:MAX_RUNS]
-    totals = {name: Tally() for name in OPERATIONS}
+    named = dict.fromkeys(spec.name for spec in operations.live_operations())
+    totals = {name: Tally() for name in named | dict.fromkeys(row[1] for row in rows)}  # some may be archived by now
     tallies = {operation: [Tally() for _ in times] for operation in totals}
     for at, operation, status, fallback_used, latency_ms, cost, cost_estimated in rows:
         ran = status, fallback_used, latency_ms, cost, cost_estimated

@@ -115,5 +115,5 @@ def _changes(config: LiveConfiguration, form: SettingsForm) -> list[Change]:
     return changes
 
 
-def _in_words(value: float | str) -> str:
-    return (value or "off") if isinstance(value, str) else f"{value:,}"
+def _in_words(value: float) -> str:
+    return f"{value:,}"
