@@ -20,18 +20,18 @@ class NavItem:
     name: str  # of the URL
     icon: str
     key: str
-    also: str = ""  # the URL of another page of this item
+    also: tuple[str, ...] = ()  # the URLs of other pages of this item
 
     def for_page(self, path: str) -> dict[str, Any]:
         url = reverse(self.name)
-        below = [url, reverse(self.also)] if self.also else [url]
+        below = [url, *map(reverse, self.also)]
         current = path == url or any(start != "/" and path.startswith(start) for start in below)
         return {"label": self.label, "url": url, "icon": self.icon, "key": self.key, "current": current}
 
 
 NAV = [
     NavItem("Overview", "overview", "layout-dashboard", "g o"),
-    NavItem("Prompts", "prompts", "file-text", "g p", also="variables"),
+    NavItem("Prompts", "prompts", "file-text", "g p", also=("variables", "operations")),
     NavItem("Providers", "providers", "plug", "g v"),
     NavItem("Compare", "comparisons", "scale", "g c"),
     NavItem("Runs", "runs", "play", "g r"),
@@ -64,6 +64,7 @@ def _commands(user: Any) -> list[dict[str, str]]:
             {"label": template.name, "url": reverse("template", args=[template.name]), "hint": template.operation}
         )
     commands.append({"label": "Variables", "url": reverse("variables"), "hint": "Page"})
+    commands.append({"label": "Operations", "url": reverse("operations"), "hint": "Page"})
     if user.may(Permission.EDIT):
         commands.append({"label": "New template", "url": reverse("template_new"), "hint": "Action"})
         commands.append({"label": "New prompt set", "url": reverse("prompt_set_new"), "hint": "Action"})

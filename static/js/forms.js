@@ -19,6 +19,16 @@ function fill(event) {
   field.focus();
 }
 
+/** Show the next hidden row of a form, and put the cursor into it. */
+function reveal(event) {
+  const button = event.target.closest("[data-reveals]");
+  if (!button) return;
+  const row = $(button.dataset.reveals);
+  row.hidden = false;
+  button.hidden = !$(button.dataset.reveals);
+  row.querySelector("input").focus();
+}
+
 /** Show the sizes of all texts, or of the one in `field`. */
 export function showCounts(field) {
   for (const counter of $$("[data-count-for]")) {
@@ -29,6 +39,7 @@ export function showCounts(field) {
 
 export function startForms() {
   on("click", fill);
+  on("click", reveal);
   // A slider and the number beside it show the same value.
   on("input", (event) => {
     const twin = $(event.target.dataset?.twin ?? "#none");

@@ -21,9 +21,10 @@ from promptops.prompts.models import Operation, Sample, Template
 from promptops.prompts.models.operations import FIELD_NAME, text_answer
 from promptops.prompts.operation_needs import needs_operation, why_not
 from promptops.prompts.operation_words import answer_in_words, fields_in_words
+from promptops.prompts.queries import operations as queries
 
 registry.noun("operation", "Operations")
-registry.object_kind("operation", "Operation", url=lambda entry: reverse("operation", args=[entry.object_name]))
+registry.object_kind("operation", "Operation", url=lambda entry: f"{reverse('operations')}#{entry.object_name}")
 registry.value_labels(
     {"hedge": "Hedging", "retention_days": "Keep the text of its runs (days)", "on_failure": "When nobody answers"}
 )
@@ -109,7 +110,8 @@ def change(operation: Operation, fields: OperationFields, *, by: Actor, expected
     _set(operation, fields)
     if _audit_values(operation) == before:
         raise Refused(f"No changes to save: {operation.name} is already like this.")
-    _check_needs(operation.name, spec, operation_spec(operation))
+    if reason := why_not(operation.name, spec, operation_spec(operation)):
+        raise Refused(reason)
     operation.changed_revision = revision
     operation.save()
     record_release(
@@ -134,9 +136,8 @@ def archive(operation: Operation, *, by: Actor, note: str = "") -> Operation:
     operation = Operation.objects.get(pk=operation.pk)
     if operation.archived_at:
         raise Stale(f"{operation.name} is already archived.")
-    if operation.built_in:
-        raise Refused(f"{operation.name} is built in and cannot be archived.")
-    _check_needs(operation.name, operation_spec(operation), None)
+    if reason := queries.why_not_archived(operation):
+        raise Refused(reason)
     _move(operation, timezone.now(), revision)
     record_release(
         revision,
@@ -226,11 +227,6 @@ def _unchanged(operation: Operation, expected: int) -> Operation:
 def _move(operation: Operation, archived_at: Any, revision: int) -> None:
     operation.archived_at, operation.changed_revision = archived_at, revision
     operation.save(update_fields=["archived_at", "changed_revision"])
-
-
-def _check_needs(name: str, before: OperationSpec, after: OperationSpec | None) -> None:
-    if reason := why_not(name, before, after):
-        raise Refused(reason)
 
 
 @needs_operation

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 from promptops.engine.operations import OperationSpec
 from promptops.live import snapshots as live
+from promptops.prompts.enums import AnswerKind
 from promptops.prompts.live_operations import operation_spec
 from promptops.prompts.models import Operation, Template
+from promptops.prompts.operation_needs import why_not
 
 
 def of(name: str) -> OperationSpec:
@@ -41,17 +43,44 @@ class Row:
     default: Template | None
     templates: int
 
+    @property
+    def answer(self) -> str:
+        """Return the kind of the answer in words."""
+        return AnswerKind(self.spec.answer).label
 
-def listed(*, archived: bool = False) -> list[Row]:
-    """Return the operations for the list page, by two queries."""
+    @property
+    def limits(self) -> list[str]:
+        """Return the limits that the operation has of its own, in words."""
+        operation = self.operation
+        words = {
+            "at most {:,} ms": operation.timeout_ms,
+            "at most {:,} tokens": operation.max_tokens,
+            "texts kept for {:,} days": operation.retention_days,
+        }
+        limits = [text.format(value) for text, value in words.items() if value is not None]
+        hedge = operation.hedge and (
+            "hedged at p95" if operation.hedge == "p95" else f"hedged after {operation.hedge} ms"
+        )
+        return [*limits, *([hedge] if hedge else [])]
+
+
+def listed() -> list[Row]:
+    """Return all operations for the list page, archived ones included, by two queries."""
     templates: dict[str, list[Template]] = {}
     for template in (
         Template.objects.filter(archived_at=None).select_related("live_version").defer("live_version__body")
     ):
         templates.setdefault(template.operation, []).append(template)
     rows = []
-    for operation in Operation.objects.filter(archived_at__isnull=not archived):
+    for operation in Operation.objects.all():
         own = templates.get(operation.name, [])
         default = next((template for template in own if template.is_default), None)
         rows.append(Row(operation, operation_spec(operation), default, len(own)))
     return rows
+
+
+def why_not_archived(operation: Operation) -> str:
+    """Return why the operation cannot be archived now, as sentences; "" if it can."""
+    if operation.built_in:
+        return f"{operation.name} is built in and cannot be archived."
+    return why_not(operation.name, operation_spec(operation), None)
