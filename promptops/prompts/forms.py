@@ -1,12 +1,14 @@
 """The forms of the Prompts pages. Models and actions decide what may be stored."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
 
-from promptops.engine.operations import MAX_NAME_CHARACTERS
-from promptops.platform.text import MAX_INPUT_CHARACTERS
+from promptops.engine.inputs import input_of
+from promptops.engine.operations import MAX_NAME_CHARACTERS, OperationSpec
+from promptops.platform.text import MAX_INPUT_CHARACTERS, clean_input
 from promptops.prompts.actions.operations import MAX_COUNT, MAX_FIELDS, OperationFields
 from promptops.prompts.actions.variables import clean_value
 from promptops.prompts.content import FIELDS, SETTINGS, Content
@@ -124,6 +126,21 @@ class VariableForm(forms.Form):
             return clean_value(self.cleaned_data["value"])
         except ValidationError as error:
             raise ValidationError(error.messages) from None
+
+
+FIELD = "field-"
+"""The prefix of the names of the fields of an input, in the form of "Try it"."""
+
+
+def typed_input(spec: OperationSpec, data: Mapping[str, Any]) -> str:
+    """Return the input that a person typed: one text, or the JSON object of the fields. Raises ValidationError."""
+    if spec.input != InputKind.FIELDS:
+        return clean_input(str(data.get("input", "")).replace("\r\n", "\n"))
+    values = {field.name: str(data.get(f"{FIELD}{field.name}", "")).replace("\r\n", "\n") for field in spec.fields}
+    try:
+        return clean_input(input_of(spec, values))
+    except ValueError as error:
+        raise ValidationError(str(error)) from None
 
 
 class InputFieldForm(forms.Form):

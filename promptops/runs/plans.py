@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from promptops.engine.chain import ChainEvent, Delivery, HedgePolicy
 from promptops.engine.drills import Fault, faulty
 from promptops.engine.enhancer import build_request
+from promptops.engine.inputs import judged_text
 from promptops.engine.operations import OperationSpec
 from promptops.engine.safety.guard import SafetyVerdict
 from promptops.engine.snapshot import ProviderSpec, Snapshot
@@ -64,6 +65,11 @@ class RunPlan:
     def spec(self) -> OperationSpec:
         """Return the operation. Raises ValueError if it was archived since."""
         return self.snapshot.operation(self.operation)
+
+    @property
+    def judged_input(self) -> str:
+        """Return the input as the safety filter reads it."""
+        return judged_text(self.spec, self.input)
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -155,6 +161,11 @@ class RunRecorded:
     @property
     def blocked(self) -> bool:
         return self.status == RunStatus.BLOCKED
+
+    @property
+    def unchanged(self) -> bool:
+        """Return whether nobody answered and the input goes on unchanged."""
+        return self.status == RunStatus.UNCHANGED
 
 
 RunEvent: TypeAlias = ChainEvent | TextHeld | SafetyChecked | RunRecorded

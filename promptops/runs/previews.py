@@ -13,11 +13,10 @@ from promptops.engine.drills import Fault
 from promptops.engine.operations import OperationSpec
 from promptops.engine.snapshot import ProviderSpec, Snapshot
 from promptops.people.models import User
-from promptops.platform.text import clean_input
 from promptops.prompts import queries
 from promptops.prompts.checks import failures, run_checks
 from promptops.prompts.content import Content
-from promptops.prompts.forms import ContentForm
+from promptops.prompts.forms import ContentForm, typed_input
 from promptops.prompts.models import Template, Version
 from promptops.providers.live_part import provider_spec
 from promptops.providers.models import Provider
@@ -89,6 +88,7 @@ def plan_try(user: User, data: dict[str, Any], snapshot: Snapshot) -> Preview:
     if template is None:
         raise ValidationError("This template does not exist. Reload the page.")
     operation = template.operation
+    spec = _open_operation(operation, snapshot)
     version = None
     if choices["what"] == "editor":
         content = _editor_content(data, snapshot.variables.get(operation, {}))
@@ -100,7 +100,7 @@ def plan_try(user: User, data: dict[str, Any], snapshot: Snapshot) -> Preview:
     providers = _providers(choices["where"], snapshot)
     plan = RunPlan(
         operation=operation,
-        input=clean_input(choices["input"].replace("\r\n", "\n")),
+        input=typed_input(spec, {**data, "input": choices["input"]}),
         content=content,
         providers=providers,
         snapshot=snapshot,
@@ -108,7 +108,7 @@ def plan_try(user: User, data: dict[str, Any], snapshot: Snapshot) -> Preview:
         by=user,
         template=template,
         version=version,
-        count=_open_operation(operation, snapshot).count_or_default(choices["count"]),
+        count=spec.count_or_default(choices["count"]),
         drill=_drill(choices["fault"], choices["faulty"], providers),
         delivery="stream",
     )
@@ -128,7 +128,10 @@ def plan_smoke(user: User, data: dict[str, Any], snapshot: Snapshot) -> Smoke:
     if version := template.live_version:
         contents.append(("live", Content(**version.content), version))
     rows = []
-    for number, text in enumerate(queries.samples.of(operation).smoke, start=1):
+    inputs = queries.samples.of(operation).smoke
+    if not inputs:
+        raise ValidationError(f"{operation} has no sample input yet. Pin one under “Try it” first.")
+    for number, text in enumerate(inputs, start=1):
         cells = []
         for column, content, version_run in contents:
             plan = RunPlan(

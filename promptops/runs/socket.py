@@ -106,7 +106,7 @@ class PageRuns(PagePart):
                     elif isinstance(event, RunRecorded):
                         await self._render(
                             preview,
-                            state="done" if event.response else "blocked" if event.blocked else "failed",
+                            state=_state(event),
                             checks=event.checks,
                             plan=plan,
                             response=event.response,
@@ -167,6 +167,7 @@ class PageRuns(PagePart):
                     if isinstance(event, RunRecorded):
                         context = vars(event) | {
                             "blocked": event.blocked,
+                            "unchanged": event.unchanged,
                             "unrecorded": _unrecorded_id(event.recording),
                         }
         except Refused as refused:
@@ -213,6 +214,12 @@ def _written(event: RunRecorded, alternatives: list[str]) -> list[tuple[str, boo
     if event.response is None or event.raw_masked:
         return []
     return pieces(event.response.content, event.raw, alternatives)
+
+
+def _state(event: RunRecorded) -> str:
+    if event.response:
+        return "done"
+    return "blocked" if event.blocked else "unchanged" if event.unchanged else "failed"
 
 
 def _unrecorded_id(recording: "asyncio.Task[int] | None") -> str:

@@ -33,7 +33,12 @@ def index(request: Request) -> HttpResponse:
     if "news" in request.GET:
         return news(request, runs, "runs/_runs_news.html", form=form)
     shown = page(runs, before=whole_number(request.GET.get("before")), after=whole_number(request.GET.get("after")))
-    context = {"form": form, "page": shown, "retention_days": queries.retention_days()}
+    context = {
+        "form": form,
+        "page": shown,
+        "retention_days": queries.retention_days(),
+        "own_retention": queries.own_retention(),
+    }
     return render(request, "runs/index.html", context)
 
 

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db import transaction
 
+from promptops.engine.inputs import check_input
 from promptops.ledger import audit, registry
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused, Stale
@@ -11,7 +13,8 @@ from promptops.ledger.models import LiveConfiguration
 from promptops.ledger.registry import Action
 from promptops.platform.text import clean_input
 from promptops.prompts.actions._operations import check_operation
-from promptops.prompts.models import Sample
+from promptops.prompts.live_operations import operation_spec
+from promptops.prompts.models import Operation, Sample
 
 registry.noun("sample", "Sample inputs")
 registry.object_kind("sample", "Sample input")
@@ -43,6 +46,10 @@ def pin(operation: str, text: str, *, by: Actor) -> Sample:
     # Locked, so that two people who pin at the same time do not exceed the limit.
     LiveConfiguration.objects.select_for_update().get(pk=1)
     check_operation(operation)
+    try:
+        check_input(operation_spec(Operation.objects.get(name=operation)), text)
+    except ValueError as error:
+        raise ValidationError(str(error)) from None
     pinned = list(Sample.objects.filter(operation=operation).values_list("text", flat=True))
     if text in pinned:
         raise Refused("This input is already pinned.")

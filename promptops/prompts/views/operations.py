@@ -11,6 +11,7 @@ from django_htmx.http import reswap, retarget
 
 from promptops.ledger import registry
 from promptops.ledger.audit import Actor
+from promptops.ledger.models import LiveConfiguration
 from promptops.live import snapshots as live
 from promptops.people.enums import Permission
 from promptops.prompts.actions import operations as actions
@@ -28,6 +29,7 @@ from promptops.web.request import Request
 from promptops.web.review import Change, ReviewedChange
 from promptops.web.seen import changed
 
+SHORTER = "The texts of older runs of this operation are erased within an hour. This cannot be undone."
 NOT_RUNNING = "Servers can ask for it as soon as a template of it is live."
 
 
@@ -75,6 +77,7 @@ class ChangeOperation(OperationChange):
     wanted: OperationFields
     expected: int
     form_id = "operation-form"
+    template = "_review_warning.html"
 
     @property
     def title(self) -> str:
@@ -93,7 +96,11 @@ class ChangeOperation(OperationChange):
 
     def details(self) -> dict[str, Any]:
         stale = {"template": "site/settings/_stale.html", "expected": self.operation.changed_revision}
-        return stale if self.is_stale else {}
+        return {"warning": SHORTER if self._erases_sooner() else "", **(stale if self.is_stale else {})}
+
+    def _erases_sooner(self) -> bool:
+        setting = LiveConfiguration.objects.get(pk=1).run_retention_days
+        return (self.wanted.retention_days or setting) < (self.operation.retention_days or setting)
 
     def refusal(self) -> str:
         operation = self.operation

@@ -11,6 +11,7 @@ from promptops.ledger.audit import SYSTEM, Actor
 from promptops.ledger.models import LiveConfiguration
 from promptops.ledger.registry import Action
 from promptops.platform import events
+from promptops.prompts.models import Operation
 from promptops.runs.enums import RunSource
 from promptops.runs.erasers import ERASERS
 from promptops.runs.models import Attempt, Run, SafetyCheck
@@ -35,10 +36,20 @@ def erase(run: Run, *, by: Actor) -> None:
 
 @transaction.atomic
 def erase_expired(*, by: Actor = SYSTEM) -> int:
-    """Erase the texts of runs older than the retention setting, and return the number of runs."""
+    """Erase the texts of runs older than their operation's retention or the setting. Return the number of runs."""
     days = LiveConfiguration.objects.values_list("run_retention_days", flat=True).get(pk=1)
+    rows = Operation.objects.exclude(retention_days=None).values_list("name", "retention_days")
+    own = {name: own_days for name, own_days in rows if own_days}
+    erased = _expire(Run.objects.exclude(operation__in=own), days, by)
+    for own_days in sorted(set(own.values())):
+        names = [name for name, each in own.items() if each == own_days]
+        erased += _expire(Run.objects.filter(operation__in=names), own_days, by)
+    return erased
+
+
+def _expire(runs: QuerySet[Run], days: int, by: Actor) -> int:
     # Inputs of a comparison are the operators' own and stay with it. A single run of it can still be erased.
-    old = Run.objects.filter(at__lt=timezone.now() - timedelta(days=days)).exclude(source=RunSource.COMPARISON)
+    old = runs.filter(at__lt=timezone.now() - timedelta(days=days)).exclude(source=RunSource.COMPARISON)
     erased = _erase(old, is_expiry=True)
     if erased:
         audit.record("run.expired", by=by, object_name="runs", after={"runs": erased, "days": days})

@@ -35,12 +35,16 @@ class Rate:
 
 @dataclass
 class Tally:
-    """Counts of some runs. `latencies` (ms) are those of runs that were not canceled or blocked."""
+    """Counts of some runs. `latencies` (ms) are those of runs that were not canceled or blocked.
+
+    `unchanged` are the runs that nobody answered and whose input went on; `failed` are the others without an answer.
+    """
 
     runs: int = 0
     answered: int = 0
     fallbacks: int = 0
     failed: int = 0
+    unchanged: int = 0
     latencies: list[float] = field(default_factory=list)
     cost: float | None = None
     cost_estimated: bool = False
@@ -56,6 +60,8 @@ class Tally:
         self.latencies.append(latency_ms)
         if status == RunStatus.FAILED:
             self.failed += 1
+        elif status == RunStatus.UNCHANGED:
+            self.unchanged += 1
         else:
             self.answered += 1
             self.fallbacks += fallback
@@ -67,8 +73,9 @@ class Tally:
 
     @property
     def errors(self) -> Rate:
-        """Return the share of failed runs, without those that were canceled or blocked."""
-        return Rate(self.failed, self.failed + self.answered)
+        """Return the share of runs that no provider answered, without those that were canceled or blocked."""
+        unanswered = self.failed + self.unchanged
+        return Rate(unanswered, unanswered + self.answered)
 
     @property
     def p50(self) -> float | None:

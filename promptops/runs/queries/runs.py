@@ -11,7 +11,7 @@ from django.db.models.functions import Left
 from promptops.engine.safety.guard import VerdictDecision
 from promptops.ledger.models import LiveConfiguration
 from promptops.people.models import User
-from promptops.prompts.models import Template
+from promptops.prompts.models import Operation, Template
 from promptops.providers.models import Provider
 from promptops.runs.enums import RunStatus
 from promptops.runs.models import Attempt, Run, SafetyCheck
@@ -164,6 +164,12 @@ def provider_names() -> list[str]:
 def retention_days() -> int:
     """Return for how many days the text of a run is kept."""
     return LiveConfiguration.objects.values_list("run_retention_days", flat=True).get(pk=1)
+
+
+def own_retention() -> list[tuple[str, int]]:
+    """Return name and days of the operations that keep the texts of their runs for a time of their own."""
+    rows = Operation.objects.filter(archived_at=None).exclude(retention_days=None)
+    return [(name, days or 0) for name, days in rows.values_list("name", "retention_days")]
 
 
 def recorded_run(outcome: Outcome) -> int | None:
