@@ -100,7 +100,7 @@ SCENE = OperationFields(
 )
 
 
-async def test_fields_reach_the_model_as_one_json_object(publish, make_user):
+async def test_fields_reach_the_model_as_one_json_object(publish, make_user, client_for):
     async with loopback(answer_with(*streamed('{"shots": []}'))) as provider:
         editor = await prepare(publish, make_user, provider.url)
         await set_up(publish, "plan", SCENE)
@@ -113,6 +113,8 @@ async def test_fields_reach_the_model_as_one_json_object(publish, make_user):
     assert json.loads(got.input) == {"scene": 'snow\n"ж"'}
     assert request.body["messages"][1] == {"role": "user", "content": got.input}
     assert got.output == '{"shots": []}'
+    page = await database_sync_to_async(lambda: client_for(editor).get(f"/runs/{got.pk}/").content.decode())()
+    assert "<dt>scene</dt>" in page
 
 
 async def test_a_missing_field_is_refused_and_nothing_runs(publish, make_user):

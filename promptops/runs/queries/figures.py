@@ -19,6 +19,7 @@ STEP_MINUTES = {1: 5, 24: 60, 168: 360}
 DEFAULT_HOURS = 24
 # Reading this many runs takes a tenth of a second.
 MAX_RUNS = 20_000
+DENSE_FROM = 4
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,16 @@ class Figures:
     @property
     def runs(self) -> int:
         return sum(figures.total.runs for figures in self.operations)
+
+    @property
+    def is_dense(self) -> bool:
+        """Return whether there are so many operations that the page shows them in two columns."""
+        return len(self.operations) > DENSE_FROM
+
+    @property
+    def idle(self) -> list[str]:
+        """Return the names of the operations without runs."""
+        return [figures.operation for figures in self.operations if not figures.total.runs]
 
     @property
     def times(self) -> list[datetime]:
