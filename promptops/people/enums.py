@@ -22,7 +22,7 @@ class Permission(models.TextChoices):
     )
     RELEASE = (
         "release",
-        "Change what is live: publish, roll back, operations, variables, templates, safety, order and state of providers",
+        "Change what is live: publish, roll back, operations, variables, templates, safety, the provider chain",
     )
     ADMINISTER = "administer", "Users, roles, providers and their keys, settings, erasing runs"
 
