@@ -8,6 +8,7 @@ from promptops.prompts.enums import AnswerKind
 from promptops.prompts.live_operations import operation_spec
 from promptops.prompts.models import Operation, Template
 from promptops.prompts.operation_needs import why_not
+from promptops.prompts.operation_words import limits_in_words
 
 
 def of(name: str) -> OperationSpec:
@@ -51,17 +52,7 @@ class Row:
     @property
     def limits(self) -> list[str]:
         """Return the limits that the operation has of its own, in words."""
-        operation = self.operation
-        words = {
-            "at most {:,} ms": operation.timeout_ms,
-            "at most {:,} tokens": operation.max_tokens,
-            "texts kept for {:,} days": operation.retention_days,
-        }
-        limits = [text.format(value) for text, value in words.items() if value is not None]
-        hedge = operation.hedge and (
-            "hedged at p95" if operation.hedge == "p95" else f"hedged after {operation.hedge} ms"
-        )
-        return [*limits, *([hedge] if hedge else [])]
+        return limits_in_words(vars(self.operation))
 
 
 def listed() -> list[Row]:
