@@ -69,7 +69,8 @@ class RunPlan:
     @property
     def judged_input(self) -> str:
         """Return the input as the safety filter reads it."""
-        return judged_text(self.spec, self.input)
+        spec = self.snapshot.operations.get(self.operation)  # a run is judged and recorded whatever happened meanwhile
+        return judged_text(spec, self.input) if spec else self.input
 
     @property
     def parameters(self) -> dict[str, Any]:

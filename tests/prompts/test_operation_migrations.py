@@ -8,7 +8,7 @@ from promptops.prompts.live_operations import built_in_operations
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-BEFORE, AFTER = ("promptops", "0046_choices_by_function"), ("promptops", "0063_operations_without_choices")
+BEFORE, AFTER = ("promptops", "0046_choices_by_function"), ("promptops", "0064_input_unchanged")
 
 
 def migrate(target):
@@ -22,7 +22,10 @@ def test_the_hedging_of_the_settings_becomes_the_operations_own_and_returns():
     try:
         older = migrate(BEFORE)
         older.get_model("promptops", "LiveConfiguration").objects.update(hedge_enhance="p95", hedge_rewrite="250")
-        operations = migrate(AFTER).get_model("promptops", "Operation").objects
+        newer = migrate(AFTER)
+        run = {"source": "preview", "operation": "enhance", "temperature": 1, "max_tokens": 1, "latency_ms": 1}
+        newer.get_model("promptops", "Run").objects.create(status="unchanged", revision=0, **run)
+        operations = newer.get_model("promptops", "Operation").objects
         columns = ("purpose", "input", "input_label", "input_heading", "answer", "built_in")
         assert {row["name"]: {name: row[name] for name in columns} for row in operations.values()} == (
             built_in_operations()
@@ -31,7 +34,9 @@ def test_the_hedging_of_the_settings_becomes_the_operations_own_and_returns():
         assert hedges == [("enhance", "p95"), ("auto_extend", ""), ("rewrite", "250")]
         operations.filter(name="auto_extend").update(hedge="70")
         operations.create(name="caption", purpose="Names a clip.")
-        config = migrate(BEFORE).get_model("promptops", "LiveConfiguration").objects.get()
+        older = migrate(BEFORE)
+        assert older.get_model("promptops", "Run").objects.get().status == "failed"
+        config = older.get_model("promptops", "LiveConfiguration").objects.get()
         assert (config.hedge_enhance, config.hedge_auto_extend, config.hedge_rewrite) == ("p95", "70", "250")
     finally:
         MigrationExecutor(connection).migrate(newest)
