@@ -7,8 +7,9 @@ from promptops.prompts.enums import AnswerKind, InputKind, OnFailure
 
 
 def answer_in_words(answer: dict[str, Any]) -> str:
-    """Return the answer's kind, such as "lines, 3"."""
-    return ", ".join(str(value) for value in answer.values())
+    """Return the answer's kind and its further values, such as "lines, 3"."""
+    order = ["kind", *sorted(answer.keys() - {"kind"})]
+    return ", ".join(str(answer[key]) for key in order)
 
 
 def fields_in_words(fields: list[dict[str, Any]]) -> str:

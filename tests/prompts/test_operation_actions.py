@@ -72,6 +72,7 @@ def test_an_operation_is_added_changed_archived_and_restored_by_releases(actor):
         ("caption", {"retention_days": 0}, "retention_days"),
         ("caption", {"on_failure": "shrug"}, "on_failure"),
         ("caption", {"on_failure": "input", "input": "list"}, "on_failure"),
+        ("caption", {"on_failure": "input", "answer": {"kind": "json"}}, "on_failure"),
         ("caption", {"input": "fields"}, "fields"),
         ("caption", {"input": "fields", "fields": [field("Scene")]}, "fields"),
         ("caption", {"input": "fields", "fields": [field("scene"), field("scene")]}, "fields"),
@@ -192,3 +193,23 @@ def test_a_comparison_in_progress_needs_its_operation(actor, publish):
     comparison.state = "done"
     comparison.save()
     operations.archive(caption, by=actor)
+
+
+def test_a_comparison_of_an_archived_operation_is_not_repeated(actor, publish, client_for, editor):
+    caption = operations.add("caption", CAPTION, by=actor)
+    versions = [publish("clip", text, operation="caption") for text in ("Name it.", "Name it well.")]
+    provider = make_provider(by=actor)
+    comparison = start_comparison([arm_of(version, provider) for version in versions], by=actor)
+    comparison.state = "done"
+    comparison.save()
+    templates.archive(versions[0].template, by=actor)
+    operations.archive(caption, by=actor)
+    client = client_for(editor)
+    assert client.get(f"/compare/{comparison.pk}/").status_code == 200
+    assert client.get(f"/compare/new/?repeat={comparison.pk}").status_code == 200
+    arms = {f"{letter}-text": f"arm:{arm.pk}" for letter, arm in zip("ab", comparison.arms.all(), strict=True)}
+    arms |= {f"{letter}-provider": provider.pk for letter in "abcd"}
+    form = {"repeat": comparison.pk, "name": "Again", "repeats": 1, "prompt_set": ""} | arms
+    page = client.post("/compare/new/", form)
+    assert page.status_code == 422
+    assert b"The operation caption is archived" in page.content

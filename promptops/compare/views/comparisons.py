@@ -70,7 +70,7 @@ def new(request: Request) -> HttpResponse:
     if repeated:
         # The arms have their other settings already; the operation's own limit may have changed since.
         pinned = replace(operation, timeout_ms=repeated.timeout_ms)
-        specs = {**snapshot.operations, operation.name: pinned}
+        specs = {name: pinned if name == operation.name else spec for name, spec in snapshot.operations.items()}
         snapshot = replace(snapshot, operations=specs, variables={operation.name: repeated.variables})
     form.fields["name"].required = "estimate" not in data  # the estimate needs no name
     try:

@@ -181,8 +181,11 @@ def _set(operation: Operation, fields: OperationFields) -> None:
     operation.full_clean()
     _check_fields(operation)
     _check_answer(operation)
-    if operation.on_failure == OnFailure.INPUT and operation.input != InputKind.TEXT:
-        raise ValidationError({"on_failure": "Only an input of one text can go on unchanged. Choose another way."})
+    if operation.on_failure == OnFailure.INPUT:
+        if operation.input != InputKind.TEXT:
+            raise ValidationError({"on_failure": "Only an input of one text can go on unchanged. Choose another way."})
+        if operation.answer["kind"] == AnswerKind.JSON:
+            raise ValidationError({"on_failure": "An input cannot stand for a JSON answer. Choose another way."})
 
 
 def _check_fields(operation: Operation) -> None:
