@@ -296,14 +296,17 @@ def test_the_command_lists_the_templates(publish):
     assert "v1 is live, not v7" in done.stderr
 
 
-def test_export_writes_the_live_texts_under_the_names_of_the_templates(publish, tmp_path):
-    publish("enhance", "Polish é 狐")
+def test_export_writes_the_defaults_under_the_names_of_their_operations(publish, tmp_path):
+    publish("polish", "Polish é 狐", operation="enhance")
+    publish("enhance-noir", "In black and white", operation="enhance")
     publish("rewrite", "Offer\ntwo lines")
     folder = tmp_path / "out"
     done = manage("export_prompts", str(folder))
     assert done.returncode == 0, done.stderr
-    assert {path.name: path.read_bytes().decode() for path in folder.iterdir()} == {
+    files = {str(path.relative_to(folder)): path.read_bytes().decode() for path in folder.rglob("*.txt")}
+    assert files == {
         "enhance.txt": "Polish é 狐\n",
+        "templates/enhance-noir.txt": "In black and white\n",
         "rewrite.txt": "Offer\ntwo lines\n",
     }
     assert AuditEntry.objects.first().action == "prompts.exported"

@@ -11,7 +11,7 @@ from promptops.prompts.actions.prompts import export_prompts
 
 
 class Command(BaseCommand):
-    help = "Write every live text to DIR/<template>.txt; no file is ever half written."
+    help = "Write the default texts to DIR/<operation>.txt, other live texts to DIR/templates/<template>.txt."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("dir", type=Path)

@@ -14,20 +14,23 @@ from promptops.prompts.checks import failures, run_checks
 def write_files(folder: Path, files: dict[str, str]) -> list[Path]:
     """Write the texts into the folder, which is created if it is missing, and return the paths.
 
+    A name may begin with one subfolder, as in `templates/noir.txt`.
     All files are written under other names first and then renamed. So a reader never sees half a file, and a full disk
     or a folder with a file's name changes nothing. Raises OSError.
     """
-    if not folder.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o755)  # readable for others like its files, whatever the umask of the process
+    for each in (folder, *sorted({(folder / name).parent for name in files})):
+        if not each.is_dir():
+            each.mkdir(parents=True, exist_ok=True)
+            each.chmod(0o755)  # readable for others like its files, whatever the umask of the process
     for name in files:
         if (folder / name).is_dir():
             raise IsADirectoryError(errno.EISDIR, f"{name} is a folder")
     written: list[tuple[str, Path]] = []
     try:
         for name, text in files.items():
-            descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=f".{name}-", suffix=".tmp")
-            written.append((temporary, folder / name))
+            path = folder / name
+            descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".tmp")
+            written.append((temporary, path))
             with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
                 file.write(text)
                 file.flush()

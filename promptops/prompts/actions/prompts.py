@@ -49,14 +49,18 @@ def import_prompts(folder: Path, *, by: Actor) -> list[str]:
 
 
 def export_prompts(folder: Path, *, by: Actor, keep_variables: bool = False) -> list[Path]:
-    """Write every live text to `<template>.txt` in the folder, which is created if it is missing; return the paths.
+    """Write every live text into the folder, which is created if it is missing, and return the paths.
+
+    The default template of an operation becomes `<operation>.txt`, which an engine reads, whatever the template's name.
+    Other live templates become `templates/<template>.txt`.
 
     No file is ever half written. Variables are filled in unless `keep_variables`. Raises OSError, and Refused when a
     live text uses a variable that is not declared.
     """
     snapshot = live.load()
+    defaults = set(snapshot.defaults.values())
     texts = {
-        template.name: exported(
+        template.operation if template.id in defaults else f"templates/{template.name}": exported(
             template.name,
             template.body,
             snapshot.variables.get(template.operation, {}),
