@@ -14,6 +14,7 @@ from promptops.prompts.actions.variables import clean_value
 from promptops.prompts.content import FIELDS, SETTINGS, Content
 from promptops.prompts.enums import AnswerKind, InputKind, OnFailure
 from promptops.prompts.models import Operation, Variable
+from promptops.prompts.models.operations import FIELD_NAME
 from promptops.prompts.models.variables import MAX_VALUE_CHARACTERS
 from promptops.prompts.queries import operations
 
@@ -150,7 +151,7 @@ class InputFieldForm(forms.Form):
     name = forms.CharField(
         label="Name",
         required=False,
-        max_length=40,
+        validators=[FIELD_NAME],
         widget=forms.TextInput(attrs={"autocapitalize": "none", "autocomplete": "off", "spellcheck": "false"}),
     )
     description = forms.CharField(label="Description", required=False, max_length=200)
@@ -245,6 +246,12 @@ class OperationForm(forms.Form):
         fields = self.cleaned_data
         if fields.get("answer") == AnswerKind.LINES and "count" in fields and not fields["count"]:
             self.add_error("count", f"Ask for 1 to {MAX_COUNT} alternatives.")
+        if fields.get("input") == InputKind.FIELDS and not any(row["name"].value() for row in self.rows):
+            self.add_error("input", "An input of named fields needs at least one field.")
+        if fields.get("on_failure") == OnFailure.INPUT and fields.get("input") in (InputKind.LIST, InputKind.FIELDS):
+            self.add_error("on_failure", "Only an input of one text can go on unchanged. Choose another way.")
+        elif fields.get("on_failure") == OnFailure.INPUT and fields.get("answer") == AnswerKind.JSON:
+            self.add_error("on_failure", "An input cannot stand for a JSON answer. Choose another way.")
 
     @property
     def has_own_limits(self) -> bool:

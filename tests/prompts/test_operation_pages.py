@@ -78,6 +78,10 @@ def test_adding_uses_the_panel(client_for, releaser):
         ({"answer": "lines", "count": ""}, "Ask for 1 to 10 alternatives"),
         ({"hedge": "soon"}, "enter p95 or milliseconds"),
         ({"field-0-description": "What is seen", "input": "fields"}, "Give the field a name"),
+        ({"input": "fields"}, "needs at least one field"),
+        ({"input": "fields", "field-0-name": "Scene"}, "lower-case letters, digits and _, starting with a letter"),
+        ({"input": "list", "on_failure": "input"}, "Only an input of one text can go on unchanged"),
+        ({"answer": "json", "on_failure": "input"}, "An input cannot stand for a JSON answer"),
     ],
 )
 def test_a_bad_form_is_shown_again_with_the_reason(fields, sentence, client_for, releaser):
@@ -93,7 +97,7 @@ def test_a_bad_form_is_shown_again_with_the_reason(fields, sentence, client_for,
     ("fields", "sentence"),
     [
         ({"input": "fields"}, "needs at least one field"),
-        ({"input": "fields", "field-0-name": "Scene"}, "is no name of a field"),
+        ({"input": "fields", "field-0-name": "scene", "field-1-name": "scene"}, "Two fields have the name scene"),
         ({"input": "list", "on_failure": "input"}, "Only an input of one text can go on unchanged"),
         ({"name": "new"}, "reserved for an address"),
     ],
