@@ -35,6 +35,7 @@ def build_request(
 
     The user message is exactly `text`. For an operation that offers alternatives, the end of the system message asks
     for `count` of them. `parameters` are further fields of the request's body, such as `top_p`; `None` leaves one out.
+    `reasoning_effort` is one of them, which each kind of provider sends under its own names.
     Raises `ValueError` if `text` is blank or the operation is unknown.
     """
     spec = operation if isinstance(operation, OperationSpec) else operation_spec(operation)
@@ -44,13 +45,15 @@ def build_request(
         wanted = max(1, count)
         system_prompt += f"\n\nWrite exactly {wanted} alternative{'s' if wanted > 1 else ''}, one a line."
     messages = [LLMMessage("system", system_prompt), LLMMessage("user", text)]
+    further = {name: value for name, value in parameters.items() if value is not None}
     return LLMRequest(
         messages,
         model,
         max_tokens=max_tokens,
         temperature=temperature,
         timeout_ms=timeout_ms,
-        parameters={name: value for name, value in parameters.items() if value is not None},
+        reasoning_effort=further.pop("reasoning_effort", None),
+        parameters=further,
         # A JSON answer is handed on as it came: reading and checking it belong to the answer's contract.
         answer=None if spec.answer == "json" else spec.answer,
     )

@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("promptops", "0046_choices_by_function")]
+    dependencies = [("promptops", "0047_sampling_settings")]
 
     operations = [
         migrations.CreateModel(

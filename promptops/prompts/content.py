@@ -7,15 +7,18 @@ Labels, limits, form fields, files, differences and merges of settings are deriv
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 
+from promptops.engine.types import ReasoningEffort
 from promptops.platform.text import clean_body
 
 BODY = "body"
 UNSET = "default"
 """The word that pages show for a setting without a value."""
+
+OF_THE_MODEL = "the model's own"
 
 Value: TypeAlias = float | int | str | None
 
@@ -24,10 +27,10 @@ Value: TypeAlias = float | int | str | None
 class Setting:
     """One generation setting. It merges and is compared as one value; None or "" leaves it to its default.
 
-    `type` is float, int or str. Numbers have a `minimum` and a `maximum`, texts at most `max_characters`. `step` is
-    that of the number field. `default_words` say what the default is, for a setting that has none among the live
-    settings (`has_live_default`). `words` show a value in a sentence. A parameter (`is_parameter`) is sent with every
-    request and recorded with every run; the model is none, because a provider's own model wins.
+    `type` is float, int or str. Numbers have a `minimum` and a `maximum`, texts at most `max_characters` or some
+    `choices`. `step` is that of the number field. `default_words` say what the default is, for a setting that has none
+    among the live settings (`has_live_default`). `words` show a value in a sentence. A parameter (`is_parameter`) is
+    sent with every request and recorded with every run; the model is none, because a provider's own model wins.
     """
 
     label: str
@@ -36,6 +39,7 @@ class Setting:
     maximum: float | None = None
     step: float | None = None
     max_characters: int | None = None
+    choices: tuple[str, ...] = ()
     default_words: str = UNSET
     has_live_default: bool = True
     words: str = ""
@@ -45,7 +49,7 @@ class Setting:
     @property
     def empty(self) -> Value:
         """Return the value that leaves the setting to its default."""
-        return "" if self.type is str else None
+        return "" if self.type is str and not self.choices else None
 
     @property
     def validators(self) -> list[MinValueValidator | MaxValueValidator]:
@@ -62,7 +66,7 @@ class Setting:
     def cleaned(self, value: Value) -> Value:
         """Return the value as it is stored."""
         if isinstance(value, str):
-            return value.strip()
+            return value.strip() or self.empty
         # -0.0 becomes 0.0: not every database keeps the sign, and the hash of the content must not change.
         return value if value is None or self.type is not float else float(value) + 0.0
 
@@ -95,6 +99,31 @@ class Content:
         default_words="each provider's own",
         has_live_default=False,
         is_parameter=False,
+    )
+    top_p: float | None = _setting(
+        "Top p",
+        float,
+        minimum=0,
+        maximum=1,
+        step=0.05,
+        default_words=OF_THE_MODEL,
+        has_live_default=False,
+    )
+    reasoning_effort: str | None = _setting(
+        "Reasoning effort",
+        str,
+        max_characters=20,
+        choices=get_args(ReasoningEffort),
+        default_words=OF_THE_MODEL,
+        has_live_default=False,
+    )
+    seed: int | None = _setting(
+        "Seed",
+        int,
+        minimum=0,
+        maximum=2_147_483_647,  # of the column, and of most servers
+        default_words="random",
+        has_live_default=False,
     )
 
     def cleaned(self) -> "Content":
@@ -144,8 +173,9 @@ def grouped(value: Value) -> str:
 
 
 def summary(source: Any) -> list[tuple[str, str]]:
-    """Return label and value of each setting of `source`, in words."""
-    pairs = ((setting, getattr(source, name)) for name, setting in SETTINGS.items())
+    """Return label and value of each setting of `source`, in words. A later setting is left out where it is unset."""
+    values = lasting({name: getattr(source, name) for name in SETTINGS})
+    pairs = ((SETTINGS[name], value) for name, value in values.items())
     return [(setting.label, setting.default_words if is_unset(value) else str(value)) for setting, value in pairs]
 
 
@@ -171,8 +201,16 @@ def parameters_in_words(source: Any) -> str:
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Return label, value before and value after of each setting, in words. What is missing is left to the default."""
-    return [(each.label, shown(before.get(name)), shown(after.get(name))) for name, each in SETTINGS.items()]
+    """Return label, value before and value after of each setting, in words. What is missing is left to the default.
+
+    A later setting is left out where it is unset before and after.
+    """
+    pairs = ((name, each, before.get(name), after.get(name)) for name, each in SETTINGS.items())
+    return [
+        (each.label, shown(old), shown(new))
+        for name, each, old, new in pairs
+        if name in ORIGINAL or not (is_unset(old) and is_unset(new))
+    ]
 
 
 def effective(content: Any, defaults: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from promptops.engine.operations import MAX_NAME_CHARACTERS, OperationSpec
 from promptops.platform.text import MAX_INPUT_CHARACTERS, clean_input
 from promptops.prompts.actions.operations import MAX_COUNT, MAX_FIELDS, OperationFields
 from promptops.prompts.actions.variables import clean_value
-from promptops.prompts.content import FIELDS, SETTINGS, Content
+from promptops.prompts.content import FIELDS, ORIGINAL, SETTINGS, Content
 from promptops.prompts.enums import AnswerKind, InputKind, OnFailure
 from promptops.prompts.models import Operation, Variable
 from promptops.prompts.models.operations import FIELD_NAME
@@ -23,11 +23,23 @@ def setting_field(name: str, *, label: str = "", required: bool = False, **optio
     """Return the form field of a generation setting, with its limits."""
     setting = SETTINGS[name]
     label = label or setting.label
+    if setting.choices:
+        choices = [("", setting.default_words), *((each, each) for each in setting.choices)]
+        return forms.ChoiceField(label=label, required=required, choices=choices, **options)
     if setting.type is str:
         return forms.CharField(label=label, required=required, max_length=setting.max_characters, **options)
     kind = forms.FloatField if setting.type is float else forms.IntegerField
     limits: dict[str, Any] = {"min_value": setting.minimum, "max_value": setting.maximum, "step_size": setting.step}
     return kind(label=label, required=required, **limits, **options)
+
+
+def show_when_empty(field: forms.Field, words: str) -> None:
+    """Let an empty field of a setting show `words`."""
+    if isinstance(field, forms.ChoiceField):
+        _, *choices = field.choices  # type: ignore[misc]
+        field.choices = [("", words), *choices]
+    else:
+        field.widget.attrs["placeholder"] = words
 
 
 class ContentForm(forms.Form):
@@ -60,12 +72,22 @@ class ContentForm(forms.Form):
                 self.fields[name].widget.attrs["data-keep"] = f"{keep}-{name}"
         if defaults is not None:
             for name, setting in SETTINGS.items():
-                self.fields[name].widget.attrs["placeholder"] = setting.placeholder(defaults)
+                show_when_empty(self.fields[name], setting.placeholder(defaults))
 
     @property
     def settings(self) -> list[forms.BoundField]:
-        """Return the fields of the generation settings."""
-        return [self[name] for name in SETTINGS]
+        """Return the fields of the settings that most prompts use."""
+        return [self[name] for name in SETTINGS if name in ORIGINAL]
+
+    @property
+    def more_settings(self) -> list[forms.BoundField]:
+        """Return the fields of the other settings, which the editor shows when somebody wants them."""
+        return [self[name] for name in SETTINGS if name not in ORIGINAL]
+
+    @property
+    def more_set(self) -> list[str]:
+        """Return the labels of the other settings that have a value."""
+        return [str(field.label) for field in self.more_settings if field.value() not in (None, "")]
 
     @property
     def content(self) -> Content:

@@ -1,4 +1,4 @@
-"""Addresses of the pages of prompts, variables and prompt files."""
+"""Addresses of the pages of prompts, variables, imports and prompt files."""
 
 from django.urls import path
 
@@ -7,6 +7,7 @@ from promptops.prompts.views import (
     drafts,
     editor,
     history,
+    importing,
     index,
     merging,
     operations,
@@ -53,6 +54,10 @@ urlpatterns = [
     path("operations/<slug:operation>/", operations.edit, name="operation"),
     path("operations/<slug:operation>/archive/", operations.archive, name="operation_archive"),
     path("operations/<slug:operation>/restore/", operations.restore, name="operation_restore"),
+    path("prompt-import/", importing.index, name="texts_import"),
+    path("prompt-import/read/", importing.read, name="texts_import_read"),
+    path("prompt-import/drafts/", importing.drafts, name="texts_import_drafts"),
+    path("prompt-import/versions/", importing.versions, name="texts_import_versions"),
     path("prompt-files/", prompt_files.index, name="prompt_files"),
     path("prompt-files/export/", prompt_files.export, name="prompts_export"),
     path("prompt-files/import/", prompt_files.import_, name="prompts_import"),

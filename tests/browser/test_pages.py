@@ -59,6 +59,7 @@ EVERYWHERE = {
     "own-password": "/account/password/",
     "sessions": "/account/sessions/",
     "prompt-files": "/prompt-files/",
+    "prompt-import": "/prompt-import/",
 }
 OF_A_TEMPLATE = {
     "edit": "/prompts/enhance/",

@@ -287,6 +287,14 @@ def test_only_a_rewrite_has_a_count():
     assert request == LLMRequest([LLMMessage("system", "S"), LLMMessage("user", "x")], "m", answer="text")
 
 
+def test_parameters_without_a_value_are_left_out_and_the_effort_has_its_own_place():
+    parameters = {"top_p": 0.9, "seed": None, "reasoning_effort": "low"}
+    request = build_request(
+        "enhance", "x", system_prompt="S", model="m", temperature=None, max_tokens=None, parameters=parameters
+    )
+    assert (dict(request.parameters), request.reasoning_effort) == ({"top_p": 0.9}, "low")
+
+
 async def test_health_and_hedges_reach_the_chain():
     health = HealthRegistry()
     slow, quick = FakeProvider("slow", hang()), FakeProvider("quick")

@@ -28,6 +28,7 @@ from promptops.people import actions as accounts
 from promptops.people.enums import LinkPurpose
 from promptops.people.models import OneTimeLink
 from promptops.prompts.actions import (
+    importing,
     merges,
     operations,
     presence,
@@ -38,6 +39,7 @@ from promptops.prompts.actions import (
     templates,
     variables,
 )
+from promptops.prompts.actions.importing import Text
 from promptops.prompts.actions.operations import OperationFields
 from promptops.prompts.actions.releases import Content
 from promptops.prompts.models import Template
@@ -160,6 +162,12 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
         lambda w, act: act(prompt_sets.import_starter_set, settings_of_django.PROMPTS_DIR, by=w.actor)
     ],
     "prompts.import_prompts": [lambda w, act: act(prompts.import_prompts, first_start(w), by=w.actor)],
+    "importing.import_drafts": [
+        lambda w, act: act(importing.import_drafts, [Text("segment", "enhance", "Text")], by=w.actor, user=w.actor.user)
+    ],
+    "importing.import_versions": [
+        lambda w, act: act(importing.import_versions, [Text("segment", "enhance", "Text")], by=w.actor)
+    ],
     "sets.export_files": [lambda w, act: act(sets.export_files, by=w.actor)],
     "sets.write_set": [lambda w, act: act(sets.write_set, w.folder, by=w.actor)],
     "sets.read_folder": [lambda w, act: (sets.write_set(w.folder, by=w.actor), act(sets.read_folder, w.folder))],

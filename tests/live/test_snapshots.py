@@ -1,6 +1,7 @@
 """The snapshot in memory: loading, swapping, following other processes, and the socket's hints."""
 
 import asyncio
+import hashlib
 import json
 import os
 import subprocess
@@ -22,7 +23,9 @@ from promptops.live import polling
 from promptops.live import snapshots as live
 from promptops.platform import crypto, events
 from promptops.prompts.actions import releases
+from promptops.prompts.actions.prompts import export_prompts
 from promptops.prompts.actions.releases import Content
+from promptops.prompts.actions.templates import make_default
 from promptops.prompts.models import Draft, Template
 from promptops.providers.actions import providers
 from promptops.providers.actions.providers import ProviderFields
@@ -216,8 +219,13 @@ async def test_a_hint_of_a_release_waits_while_the_database_is_unavailable(publi
 async def test_a_hint_is_sent_once_although_the_follower_sees_it_too(publish, make_user):
     await database_sync_to_async(publish)("enhance", "Before")
     viewer = await database_sync_to_async(make_user)("viewer", "vera")
+    opened = time.monotonic()
     async with page_socket(viewer) as socket:
         first = await next_event(socket, "revision")
+        for _ in range(500):  # the first look gives pages everything again
+            if (live.following.polled_at or 0) > opened:
+                break
+            await asyncio.sleep(0.01)
         await database_sync_to_async(publish)("enhance", "After")
         await events.tell_pages(events.REVISION_RELEASED, first["number"] + 1)  # as if it came late from Redis
         await asyncio.sleep(3 * live.FOLLOW_SECONDS)
@@ -296,25 +304,42 @@ def test_the_command_lists_the_templates(publish):
     assert "v1 is live, not v7" in done.stderr
 
 
-def test_export_writes_the_defaults_under_the_names_of_their_operations(publish, tmp_path):
+def test_export_writes_the_default_under_its_operation_and_others_beside_it(publish, tmp_path, actor):
     publish("polish", "Polish é 狐", operation="enhance")
-    publish("enhance-noir", "In black and white", operation="enhance")
+    publish("enhance", "Another text", operation="enhance")
     publish("rewrite", "Offer\ntwo lines")
     folder = tmp_path / "out"
     done = manage("export_prompts", str(folder))
     assert done.returncode == 0, done.stderr
-    files = {str(path.relative_to(folder)): path.read_bytes().decode() for path in folder.rglob("*.txt")}
-    assert files == {
+    texts = {
         "enhance.txt": "Polish é 狐\n",
-        "templates/enhance-noir.txt": "In black and white\n",
         "rewrite.txt": "Offer\ntwo lines\n",
+        "templates/enhance.txt": "Another text\n",
     }
+    written = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+    manifest = json.loads(written.pop("manifest.json"))
+    assert written == texts
+    assert manifest["revision"] == live.load().revision
+    assert {name: facts["sha256"] for name, facts in manifest["files"].items()} == {
+        name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()
+    }
+    assert manifest["files"]["enhance.txt"]["template"] == "polish"
     assert AuditEntry.objects.first().action == "prompts.exported"
+    make_default(Template.objects.get(name="enhance"), by=actor)
+    manage("export_prompts", str(folder))
+    assert (folder / "enhance.txt").read_text() == "Another text\n"
+
+
+def test_the_manifest_is_renamed_last(publish, tmp_path, monkeypatch, actor):
+    publish("enhance", "New")
+    publish("noir", "Dark", operation="enhance")
+    renamed = []
+    monkeypatch.setattr(os, "replace", lambda source, target: renamed.append(Path(target).name))
+    export_prompts(tmp_path, by=actor)
+    assert renamed == ["enhance.txt", "noir.txt", "manifest.json"]
 
 
 def test_a_failed_export_changes_nothing(publish, tmp_path, monkeypatch, actor):
-    from promptops.prompts.actions.prompts import export_prompts
-
     publish("enhance", "New")
     publish("rewrite", "New")
     (tmp_path / "enhance.txt").write_text("old")

@@ -1,5 +1,6 @@
 """The fields of a version's content are declared once; models, forms and limits follow from the declaration."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -29,6 +30,7 @@ from promptops.prompts.models.templates import content_sha256
 from promptops.runs.models import Run
 from promptops.site.forms import SettingsForm
 
+UNSET_LATER = {"top_p": None, "reasoning_effort": None, "seed": None}
 LIVE = SimpleNamespace(temperature=0.7, max_tokens=256)
 
 
@@ -53,7 +55,10 @@ def test_the_limits_of_a_setting_are_the_same_everywhere(name) -> None:
     for field in (setting_field(name), ContentForm().fields[name]):
         assert field.label == setting.label
         assert not field.required
-        if isinstance(field, forms.CharField):
+        if setting.choices:
+            assert [value for value, _ in field.choices] == ["", *setting.choices]
+            assert [value for value, _ in column.choices] == list(setting.choices)
+        elif isinstance(field, forms.CharField):
             assert field.max_length == setting.max_characters
         else:
             assert (field.min_value, field.max_value) == (setting.minimum, setting.maximum)
@@ -61,7 +66,17 @@ def test_the_limits_of_a_setting_are_the_same_everywhere(name) -> None:
 
 @pytest.mark.parametrize(
     ("name", "outside"),
-    [("temperature", 2.1), ("temperature", -0.1), ("max_tokens", 0), ("max_tokens", 32_769), ("model", "m" * 201)],
+    [
+        ("temperature", 2.1),
+        ("temperature", -0.1),
+        ("max_tokens", 0),
+        ("max_tokens", 32_769),
+        ("model", "m" * 201),
+        ("top_p", 1.1),
+        ("reasoning_effort", "a lot"),
+        ("seed", -1),
+        ("seed", 2**31),
+    ],
 )
 def test_forms_and_models_refuse_a_value_outside_the_limits(name, outside) -> None:
     assert name in ContentForm({"body": "A text.", name: outside}).errors
@@ -74,9 +89,15 @@ def test_the_form_returns_the_typed_content() -> None:
     form = ContentForm({"body": " A text. ", "temperature": "0.5", "max_tokens": "", "model": " m "}, defaults=LIVE)
     assert form.is_valid()
     assert form.content.cleaned() == Content("A text.", 0.5, None, "m")
-    placeholders = [form.fields[name].widget.attrs["placeholder"] for name in SETTINGS]
-    assert placeholders == ["0.7", "256", "each provider's own"]
-    assert [field.name for field in form.settings] == list(SETTINGS)
+    placeholders = [form.fields[name].widget.attrs.get("placeholder") for name in SETTINGS]
+    assert placeholders == ["0.7", "256", "each provider's own", "the model's own", None, "random"]
+    assert form.fields["reasoning_effort"].choices[0] == ("", "the model's own")
+    assert [field.name for field in [*form.settings, *form.more_settings]] == list(SETTINGS)
+    assert form.more_set == []
+    more = ContentForm({"body": "A text.", "top_p": "0", "reasoning_effort": "low", "seed": ""})
+    assert more.is_valid()
+    assert more.content.cleaned() == Content("A text.", top_p=0.0, reasoning_effort="low")
+    assert more.more_set == ["Top p", "Reasoning effort"]
 
 
 def test_the_settings_page_shows_the_same_limits() -> None:
@@ -114,9 +135,14 @@ def test_settings_in_words() -> None:
         ("Max tokens", "default", "default"),
         ("Model", "default", "default"),
     ]
+    assert summary(replace(content, top_p=0.9))[3:] == [("Top p", "0.9")]
+    assert differences({}, {"seed": 7})[3:] == [("Seed", "default", "7")]
+    assert parameters_in_words(replace(content, top_p=0.9, reasoning_effort="low", seed=7)) == (
+        "temperature 0.5, top p 0.9, reasoning effort low, seed 7"
+    )
     assert parameters_in_words(Content("a", 1, 1024, "m")) == "temperature 1, at most 1,024 tokens"
     assert parameters_in_words(content) == "temperature 0.5"
-    assert dict(NOTHING) == {"body": "", "temperature": None, "max_tokens": None, "model": ""}
+    assert dict(NOTHING) == {"body": "", "temperature": None, "max_tokens": None, "model": "", **UNSET_LATER}
 
 
 @pytest.mark.parametrize(
@@ -127,12 +153,13 @@ def test_settings_in_words() -> None:
     ],
 )
 def test_live_settings_fill_in_unset_values(content, decided) -> None:
-    assert effective(content, LIVE) == decided
+    assert effective(content, LIVE) == decided | UNSET_LATER
 
 
 def test_a_later_setting_changes_no_hash_and_no_file_of_a_content_that_leaves_it_open(monkeypatch) -> None:
     monkeypatch.setattr(content, "SETTINGS", SETTINGS | {"extra": Setting("Extra", float, name="extra")})
-    values = values_of(Content("a"))
+    values = {"body": "a", "temperature": None, "max_tokens": None, "model": ""}
+    assert content.lasting(values_of(Content("a"))) == values
     assert content.lasting(values | {"extra": None}) == values
     assert content.lasting(values | {"extra": 0.5}) == values | {"extra": 0.5}
     assert content_sha256(values | {"extra": None}) == content_sha256(values) != content_sha256(values | {"extra": 1.0})

@@ -8,7 +8,7 @@ from promptops.prompts.live_operations import built_in_operations
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-BEFORE, AFTER = ("promptops", "0046_choices_by_function"), ("promptops", "0064_input_unchanged")
+BEFORE, AFTER = ("promptops", "0047_sampling_settings"), ("promptops", "0064_input_unchanged")
 
 
 def migrate(target):

@@ -68,7 +68,8 @@ async def test_text_streams_in_and_the_run_is_recorded(publish, make_user):
     async with loopback(answer_with(*streamed("A red ", "fox <b>", " runs."))) as upstream:
         editor = await prepare(publish, make_user, upstream.url)
         async with page_socket(editor) as socket:
-            await socket.send_to(text_data=message(temperature="0.2", max_tokens="99"))
+            settings = {"temperature": "0.2", "max_tokens": "99", "top_p": "0.9", "reasoning_effort": "low"}
+            await socket.send_to(text_data=message(**settings))
             html = await frames(socket, "/runs/")
     texts = [frame for frame in html if "beforeend:#try-text" in frame]
     assert len(texts) >= 2
@@ -77,10 +78,12 @@ async def test_text_streams_in_and_the_run_is_recorded(publish, make_user):
     sent = upstream.requests[0].body
     assert [part["content"] for part in sent["messages"]] == ["My text.", "a fox"]
     assert (sent["model"], sent["temperature"], sent["max_tokens"]) == ("m1", 0.2, 99)
+    assert (sent["top_p"], sent["reasoning_effort"], "seed" in sent) == (0.9, "low", False)
     run = await Run.objects.select_related("user", "template").aget()
     assert (run.status, run.output, run.input) == ("succeeded", "A red fox <b> runs.", "a fox")
     assert (run.user, run.template.name, run.version, run.draft_body) == (editor, "enhance", None, "My text.")
     assert (run.provider, run.model, run.fallback_used, run.temperature) == ("p1", "m1", False, 0.2)
+    assert (run.top_p, run.reasoning_effort, run.seed) == (0.9, "low", None)
     assert run.revision == (await live.acurrent()).revision
     attempt = await Attempt.objects.aget()
     assert (attempt.outcome, attempt.provider) == ("succeeded", "p1")

@@ -165,7 +165,7 @@ def test_a_comparison_of_fields_checks_each_input(publish, actor):
     assert start_comparison(arms, ['{"scene": "snow"}'], by=actor).inputs.count() == 1
 
 
-def test_an_operation_erases_its_texts_by_its_own_time(actor):
+def test_an_operation_erases_its_texts_by_its_own_time(actor, client_for, viewer):
     caption = operations.add("caption", OperationFields("Names a clip."), by=actor)
     for operation in ("caption", "enhance"):
         for days in (1, 4, 40):
@@ -177,6 +177,8 @@ def test_an_operation_erases_its_texts_by_its_own_time(actor):
     left = Run.objects.filter(erased_at=None).order_by("operation", "input").values_list("operation", "input")
     assert list(left) == [("caption", "1 days"), ("enhance", "1 days"), ("enhance", "4 days")]
     assert erase_expired() == 0
+    page = " ".join(client_for(viewer).get("/runs/").content.decode().split())
+    assert "erased after 30 days (caption: 3); figures stay" in page
 
 
 def test_a_shorter_time_is_warned_of(actor, client_for, releaser):

@@ -14,7 +14,7 @@ from promptops.compare.queries import comparisons as queries
 from promptops.engine.operations import OperationSpec
 from promptops.people.models import User
 from promptops.prompts.content import PARAMETERS, Content, is_unset, parameters_of
-from promptops.prompts.forms import setting_field
+from promptops.prompts.forms import setting_field, show_when_empty
 from promptops.prompts.models import Draft, Template
 from promptops.providers.models import Provider
 from promptops.runs.plans import MAX_COUNT
@@ -31,7 +31,7 @@ class ArmForm(forms.Form):
         super().__init__(*args, **kwargs)
         for name in PARAMETERS:
             self.fields[name] = setting_field(name)
-            self.fields[name].widget.attrs["placeholder"] = "text's own"
+            show_when_empty(self.fields[name], "text's own")
         self.fields["text"].required = required
         self.user = user
         self.fields["text"].choices = texts  # type: ignore[attr-defined]

@@ -11,7 +11,10 @@ from promptops.prompts.actions.prompts import export_prompts
 
 
 class Command(BaseCommand):
-    help = "Write the default texts to DIR/<operation>.txt, other live texts to DIR/templates/<template>.txt."
+    help = (
+        "Write every live text: the default of each operation to DIR/<operation>.txt, others into DIR/templates/, and "
+        "manifest.json last. No file is ever half written."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("dir", type=Path)

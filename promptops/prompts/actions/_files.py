@@ -11,17 +11,15 @@ from promptops.ledger.errors import Refused
 from promptops.prompts.checks import failures, run_checks
 
 
-def write_files(folder: Path, files: dict[str, str]) -> list[Path]:
-    """Write the texts into the folder, which is created if it is missing, and return the paths.
+def write_files(folder: Path, files: Mapping[str, str]) -> list[Path]:
+    """Write the texts into the folder and return the paths. A name may have a folder of its own: `templates/noir.txt`.
 
-    A name may begin with one subfolder, as in `templates/noir.txt`.
-    All files are written under other names first and then renamed. So a reader never sees half a file, and a full disk
-    or a folder with a file's name changes nothing. Raises OSError.
+    All files are written under other names first and then renamed, in their order. So a reader never sees half a file,
+    whoever waits for the last one finds the others, and a full disk or a folder with a file's name changes nothing.
+    Raises OSError.
     """
-    for each in (folder, *sorted({(folder / name).parent for name in files})):
-        if not each.is_dir():
-            each.mkdir(parents=True, exist_ok=True)
-            each.chmod(0o755)  # readable for others like its files, whatever the umask of the process
+    for path in dict.fromkeys((folder / name).parent for name in files):
+        _make_folder(path)
     for name in files:
         if (folder / name).is_dir():
             raise IsADirectoryError(errno.EISDIR, f"{name} is a folder")
@@ -42,6 +40,12 @@ def write_files(folder: Path, files: dict[str, str]) -> list[Path]:
         for temporary, _ in written:
             Path(temporary).unlink(missing_ok=True)
     return [path for _, path in written]
+
+
+def _make_folder(path: Path) -> None:
+    if not path.is_dir():
+        path.mkdir(parents=True, exist_ok=True)
+        path.chmod(0o755)  # readable for others like its files, whatever the umask of the process
 
 
 def exported(name: str, body: str, values: Mapping[str, str], *, keep_variables: bool) -> str:

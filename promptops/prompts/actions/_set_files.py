@@ -20,7 +20,7 @@ from django.core.exceptions import ValidationError
 
 from promptops.ledger.errors import Refused
 from promptops.platform.text import MAX_BODY_BYTES, decode_body
-from promptops.prompts.content import ORIGINAL, SETTINGS, Content, lasting
+from promptops.prompts.content import ORIGINAL, SETTINGS, Content, Setting, lasting
 from promptops.texts.inputs import MAX_PROBLEMS
 
 MAX_FILE_BYTES = 4 * MAX_BODY_BYTES
@@ -231,7 +231,7 @@ def _entry(name: str, data: bytes, body: str) -> Entry:
     filled = facts.get("filled", False)
     _check(file, "filled", filled, isinstance(filled, bool), "must be true or false")
     for key in sorted(SETTINGS):  # before they are cleaned
-        fits, wanted = _SETTING_TYPES[SETTINGS[key].type]
+        fits, wanted = _wanted(SETTINGS[key])
         _check(file, f"settings.{key}", settings[key], fits(settings[key]), wanted)
     values: dict[str, Any] = {each: setting.cleaned(settings[each]) for each, setting in SETTINGS.items()}
     version, sha256 = (base["version"], base["sha256"]) if base else (None, "")
@@ -260,6 +260,13 @@ def _is_whole(value: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     return value is None or (type(value) in (int, float) and math.isfinite(value))
+
+
+def _wanted(setting: Setting) -> tuple[Callable[[Any], bool], str]:
+    """Return what a value of the setting has to be: a test, and the end of a sentence."""
+    if setting.choices:
+        return (*setting.choices, None).__contains__, f"must be {', '.join(setting.choices)} or null"
+    return _SETTING_TYPES[setting.type]
 
 
 _SETTING_TYPES: dict[type, tuple[Callable[[Any], bool], str]] = {

@@ -1,5 +1,7 @@
 """Prompts as plain-text files: imported at the first start, exported on demand. Sets with settings are in `sets`."""
 
+import hashlib
+import json
 from pathlib import Path
 
 from django.core.exceptions import ValidationError
@@ -16,6 +18,8 @@ from promptops.prompts.actions.templates import create_template
 from promptops.prompts.checks import failures, run_checks
 from promptops.prompts.content import Content
 from promptops.prompts.models import Template
+
+MANIFEST = "manifest.json"
 
 
 @transaction.atomic
@@ -49,26 +53,30 @@ def import_prompts(folder: Path, *, by: Actor) -> list[str]:
 
 
 def export_prompts(folder: Path, *, by: Actor, keep_variables: bool = False) -> list[Path]:
-    """Write every live text into the folder, which is created if it is missing, and return the paths.
+    """Write every live text into the folder, which is created if it is missing; return the paths.
 
-    The default template of an operation becomes `<operation>.txt`, which an engine reads, whatever the template's name.
-    Other live templates become `templates/<template>.txt`.
-
-    No file is ever half written. Variables are filled in unless `keep_variables`. Raises OSError, and Refused when a
-    live text uses a variable that is not declared.
+    The default template of an operation is `<operation>.txt`, every other one `templates/<template>.txt`. The last file
+    is MANIFEST: the revision, and the template, version and SHA-256 of each file. No file is ever half written.
+    Variables are filled in unless `keep_variables`. Raises OSError, and Refused when a live text uses a variable that
+    is not declared.
     """
     snapshot = live.load()
+    files: dict[str, str] = {}
+    facts: dict[str, dict[str, object]] = {}
     defaults = set(snapshot.defaults.values())
-    texts = {
-        template.operation if template.id in defaults else f"templates/{template.name}": exported(
-            template.name,
-            template.body,
-            snapshot.variables.get(template.operation, {}),
-            keep_variables=keep_variables,
-        )
-        for template in snapshot.templates
-    }
-    paths = write_files(folder, {f"{name}.txt": text + "\n" for name, text in texts.items()})
+    for template in snapshot.templates:
+        values = snapshot.variables.get(template.operation, {})
+        path = f"{template.operation}.txt" if template.id in defaults else f"templates/{template.name}.txt"
+        files[path] = exported(template.name, template.body, values, keep_variables=keep_variables) + "\n"
+        facts[path] = {
+            "template": template.name,
+            "operation": template.operation,
+            "version": template.version_number,
+            "sha256": hashlib.sha256(files[path].encode()).hexdigest(),
+        }
+    manifest = {"revision": snapshot.revision, "files": facts}
+    files[MANIFEST] = json.dumps(manifest, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
+    paths = write_files(folder, files)
     with transaction.atomic():
         audit.record("prompts.exported", by=by, object_name="the live prompts", after={"files": len(paths)})
     return paths

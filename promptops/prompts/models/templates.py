@@ -33,6 +33,15 @@ class Parameters(models.Model):
     max_tokens = models.PositiveIntegerField(
         null=True, blank=True, validators=SETTINGS["max_tokens"].validators, help_text=SETTINGS["max_tokens"].range
     )
+    top_p = models.FloatField(null=True, blank=True, validators=SETTINGS["top_p"].validators)
+    # Null, not "": SQLite adds a column that may be null without copying the table, which holds all runs.
+    reasoning_effort = models.CharField(  # noqa: DJ001
+        max_length=SETTINGS["reasoning_effort"].max_characters,
+        null=True,
+        blank=True,
+        choices=[(each, each) for each in SETTINGS["reasoning_effort"].choices],
+    )
+    seed = models.PositiveIntegerField(null=True, blank=True, validators=SETTINGS["seed"].validators)
 
     class Meta:
         abstract = True

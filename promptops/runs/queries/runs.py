@@ -166,10 +166,10 @@ def retention_days() -> int:
     return LiveConfiguration.objects.values_list("run_retention_days", flat=True).get(pk=1)
 
 
-def own_retention() -> list[tuple[str, int]]:
-    """Return name and days of the operations that keep the texts of their runs for a time of their own."""
+def own_retention() -> str:
+    """Return the operations that keep texts for days of their own, such as "caption: 3, plan: 90"; "" if none does."""
     rows = Operation.objects.filter(archived_at=None).exclude(retention_days=None)
-    return [(name, days or 0) for name, days in rows.values_list("name", "retention_days")]
+    return ", ".join(f"{name}: {days:,}" for name, days in rows.values_list("name", "retention_days"))
 
 
 def recorded_run(outcome: Outcome) -> int | None:
