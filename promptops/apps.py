@@ -15,7 +15,7 @@ from django.db.models.signals import post_migrate, pre_migrate
 
 PACKAGE = Path(__file__).parent
 # Modules that register something on import: audited actions, parts of the live configuration, tasks, checks.
-REGISTERING = ("audited", "following", "live_part", "live_variables", "signals", "system_checks")
+REGISTERING = ("audited", "following", "live_operations", "live_part", "live_variables", "signals", "system_checks")
 
 
 def registering_modules() -> list[str]:
@@ -80,15 +80,20 @@ def _execute_on_postgresql(using: str, statements: str) -> None:
 def ensure_single_rows(using: str, apps: Apps = present_apps, **kwargs: Any) -> None:
     """Create the row of each table that holds exactly one, after the first migration and after a flush.
 
-    Add the safety model that ships, too; a newer one that an update brings waits to be chosen. `apps` are the models
-    of the migration that has just run, which may be an old one.
+    Add the built-in operations and the safety model that ships; a newer model that an update brings waits to be
+    chosen. `apps` are the models of the migration that has just run, which may be an old one.
     """
+    from promptops.prompts.live_operations import built_in_operations
     from promptops.safety.guards import shipped_model
 
     models: dict[str, Any] = {model.__name__: model for model in apps.get_models()}
     for name in ("LiveConfiguration", "AuditHead"):
-        if model := models.get(name):
+        # Looks at no other column: an old model may have one that this database lacks.
+        if (model := models.get(name)) and not model.objects.using(using).filter(pk=1).exists():
             model.objects.using(using).get_or_create(pk=1)
+    if model := models.get("Operation"):
+        for name, facts in built_in_operations().items():
+            model.objects.using(using).get_or_create(name=name, defaults=facts)
     if "SafetySettings" not in models:
         return
     versions = models["SafetyModelVersion"].objects.using(using)

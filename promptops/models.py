@@ -3,7 +3,7 @@
 from promptops.compare.models import Arm, Comparison, ComparisonInput, PromptSet, Trial, Vote
 from promptops.ledger.models import AuditEntry, AuditHead, ExportTally, LiveConfiguration, Release
 from promptops.people.models import OneTimeLink, User, UserSession
-from promptops.prompts.models import DiscardedDraft, Draft, Presence, Sample, Template, Variable, Version
+from promptops.prompts.models import DiscardedDraft, Draft, Operation, Presence, Sample, Template, Variable, Version
 from promptops.providers.models import LearnedAdaptation, Provider
 from promptops.runs.models import Attempt, Run, RunExpiry, RunTotals, SafetyCheck
 from promptops.safety.models import SafetyExample, SafetyModelVersion, SafetySettings, SafetyTerm, SafetyTraining
@@ -21,6 +21,7 @@ __all__ = [
     "LearnedAdaptation",
     "LiveConfiguration",
     "OneTimeLink",
+    "Operation",
     "Presence",
     "PromptSet",
     "Provider",

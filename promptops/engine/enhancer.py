@@ -11,7 +11,7 @@ from promptops.engine.chain import complete_chain
 from promptops.engine.contracts import Contract, LinesContract
 from promptops.engine.events import HedgePolicy
 from promptops.engine.health import HealthRegistry
-from promptops.engine.operations import operation_spec
+from promptops.engine.operations import OperationSpec, operation_spec
 from promptops.engine.types import LLMMessage, LLMProvider, LLMRequest, LLMResponse, PromptOperation
 
 BUILT_IN_PROMPTS: Mapping[PromptOperation, str] = MappingProxyType(
@@ -21,7 +21,7 @@ BUILT_IN_PROMPTS: Mapping[PromptOperation, str] = MappingProxyType(
 
 
 def build_request(
-    operation: str,
+    operation: str | OperationSpec,
     text: str,
     *,
     system_prompt: str,
@@ -33,7 +33,7 @@ def build_request(
     parameters: Mapping[str, Any] = MappingProxyType({}),
     contract: Contract | None = None,
 ) -> LLMRequest:
-    """Return the request that runs `operation` on `text`.
+    """Return the request that runs `operation` on `text`. A name is that of a built-in operation.
 
     The user message is exactly `text`. For an operation that offers alternatives, the end of the system message asks
     for `count` of them. `parameters` are further fields of the request's body, such as `top_p`; `None` leaves one out.
@@ -41,7 +41,7 @@ def build_request(
     contract; a contract of alternatives follows `count`.
     Raises `ValueError` if `text` is blank or the operation is unknown.
     """
-    spec = operation_spec(operation)
+    spec = operation if isinstance(operation, OperationSpec) else operation_spec(operation)
     if not text.strip():
         raise ValueError(f"The input of {spec.name} is empty")
     if spec.offers_alternatives and count is not None:
@@ -59,7 +59,8 @@ def build_request(
         timeout_ms=timeout_ms,
         reasoning_effort=further.pop("reasoning_effort", None),
         parameters=further,
-        answer=spec.answer,
+        # A JSON answer is handed on as it came: reading and checking it belong to the answer's contract.
+        answer=None if spec.answer == "json" else spec.answer,
         contract=contract,
     )
 

@@ -1,7 +1,7 @@
-"""The operations that a streaming server can request. Everything that depends on an operation is derived from here.
+"""The declaration of an operation, and the registry of the built-in operations for use without PromptOps' pages.
 
-Callers look an operation up by its name with `operation_spec`; no other code compares names. The registry is filled at
-import with the built-in operations. Templates and their live versions do not belong here.
+The registry is filled at import; `PromptEnhancer` reads it. PromptOps itself stores its operations in the database and
+reads them from the snapshot (`Snapshot.operations`). No code compares their names. Templates do not belong here.
 """
 
 from __future__ import annotations
@@ -9,9 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal, TypeAlias
 
 from promptops.engine.answers import AnswerShape
+from promptops.engine.events import HedgePolicy
 from promptops.engine.types import PromptOperation
+
+InputKind: TypeAlias = Literal["text", "list", "fields"]
+"""The form of an input: one prompt, several prompts (one a line), or named fields (one JSON object)."""
+
+OnFailure: TypeAlias = Literal["error", "input", "hold"]
+"""What happens when nobody answers: an error, the input unchanged, or an error that says to keep what runs."""
 
 DEFAULT_COUNT = 3
 """The number of alternatives to request if the caller names none."""
@@ -20,36 +28,72 @@ MAX_NAME_CHARACTERS = 20
 
 
 @dataclass(frozen=True)
+class InputField:
+    """One field of an input. `max_characters` is `None` without a limit of its own."""
+
+    name: str
+    description: str = ""
+    required: bool = True
+    max_characters: int | None = None
+
+
+@dataclass(frozen=True)
 class OperationSpec:
     """One operation.
 
     `purpose` is one sentence. `input_label` is the label of the input's field, `input_heading` the heading of an input
-    that is shown. An input is one prompt, or several, one a line (`input_is_list`). `answer` is the shape of an answer:
-    "lines" are alternatives, and `count` is their default number. `keeps_subject` is true if an answer shows the
-    subject of its input. `default_text` is the default system prompt, `samples` are example inputs.
+    that is shown. `fields` are those of an input of named fields. `answer` is the kind of an answer: "lines" are
+    alternatives, and `count` is their default number. `keeps_subject` is true if an answer shows the subject of its
+    input. `default_text` is the default system prompt, `samples` are example inputs; only built-in operations have
+    these two.
+
+    `timeout_ms`, `max_tokens` and `hedge` ("" for never, "p95", or milliseconds) belong to this operation; `None`
+    leaves the first two to the settings. `keeps_system` is true if a caller's own system text is kept.
     """
 
     name: str
     purpose: str
-    default_text: str
-    samples: tuple[str, ...]
+    default_text: str = ""
+    samples: tuple[str, ...] = ()
     input_label: str = "Viewer's prompt"
     input_heading: str = "Viewer’s prompt"
-    input_is_list: bool = False
-    answer: AnswerShape = "text"
+    input: InputKind = "text"
+    answer: AnswerShape | Literal["json"] = "text"
     count: int | None = None
     keeps_subject: bool = True
+    fields: tuple[InputField, ...] = ()
+    timeout_ms: int | None = None
+    max_tokens: int | None = None
+    hedge: str = ""
+    on_failure: OnFailure = "error"
+    keeps_system: bool = False
 
     def __post_init__(self) -> None:
         if not self.name or len(self.name) > MAX_NAME_CHARACTERS:
             raise ValueError(f"The name of an operation has 1 to {MAX_NAME_CHARACTERS} characters, not {self.name!r}")
         if self.offers_alternatives != (self.count is not None):
             raise ValueError(f"{self.name} needs a count if it answers in lines, and only then")
+        if (self.input == "fields") != bool(self.fields):
+            raise ValueError(f"{self.name} needs fields if its input is made of fields, and only then")
+        if self.on_failure == "input" and self.input != "text":
+            raise ValueError(f"{self.name} can pass its input on only if the input is one text")
+
+    @property
+    def input_is_list(self) -> bool:
+        """Return whether an input is several prompts, one a line."""
+        return self.input == "list"
 
     @property
     def offers_alternatives(self) -> bool:
         """Return whether an answer is a list of alternatives instead of one prompt."""
         return self.answer == "lines"
+
+    @property
+    def hedge_policy(self) -> HedgePolicy | None:
+        """Return when the next provider is called too; `None` for never."""
+        if not self.hedge:
+            return None
+        return HedgePolicy(delay_ms=None if self.hedge == "p95" else int(self.hedge))
 
     def count_or_default(self, wanted: int | None = None) -> int | None:
         """Return the number of alternatives to request: `wanted`, or the default. `None` means one prompt."""
@@ -59,7 +103,7 @@ class OperationSpec:
 _specs: dict[str, OperationSpec] = {}
 
 OPERATIONS: Mapping[str, OperationSpec] = MappingProxyType(_specs)
-"""The operations by name, in the order of the pages. A test of a provider runs the first one."""
+"""The built-in operations by name, in the order of the pages."""
 
 
 def register_operation(spec: OperationSpec) -> None:
@@ -75,11 +119,6 @@ def operation_spec(name: str) -> OperationSpec:
     if spec is None:
         raise ValueError(f"Unknown operation {str(name)!r}; known are {', '.join(_specs)}")
     return spec
-
-
-def first_operation() -> OperationSpec:
-    """Return the operation that a form shows first, and that a test of a provider runs."""
-    return next(iter(_specs.values()))
 
 
 register_operation(
@@ -115,7 +154,7 @@ register_operation(
         ),
         input_label="Prior prompts, one per line",
         input_heading="Prompts so far",
-        input_is_list=True,
+        input="list",
         keeps_subject=False,
     )
 )

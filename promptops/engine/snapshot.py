@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from promptops.engine.operations import OPERATIONS, OperationSpec
 from promptops.engine.safety.guard import SafetyGuard, SafetyPolicy, SafetyVerdict, UnjudgedCause, VerdictDecision
 from promptops.engine.types import JsonMode, Prices
 from promptops.engine.variables import fill
@@ -67,8 +68,6 @@ class SettingsSpec:
     timeout_ms: int = 20_000
     temperature: float = 0.7
     max_tokens: int = 256
-    hedge_after_ms: Mapping[str, int | None] = field(default_factory=dict)
-    """The delay of the hedge, by hedged operation. `None` is the provider's own p95 (see `HedgePolicy`)."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +111,23 @@ class Snapshot:
     """The values of the variables `{{ name }}`, by operation and name. The texts of templates are not filled in."""
     safety: SafetySpec = field(default_factory=SafetySpec)
     epoch: str = ""
+    operations: Mapping[str, OperationSpec] = field(default_factory=lambda: OPERATIONS)
+    """The operations by name, in the order of the pages. Archived ones are not among them."""
+
+    def operation(self, name: str) -> OperationSpec:
+        """Return the operation of that name. Raises `ValueError` for an unknown or archived one."""
+        spec = self.operations.get(name)
+        if spec is None:
+            raise ValueError(f"Unknown operation {str(name)!r}; known are {', '.join(self.operations)}")
+        return spec
+
+    def settings_for(self, operation: str) -> SettingsSpec:
+        """Return the settings, with the limits that the operation has of its own."""
+        spec = self.operations.get(operation)
+        if spec is None:
+            return self.settings
+        limits = {"timeout_ms": spec.timeout_ms, "max_tokens": spec.max_tokens}
+        return replace(self.settings, **{name: limit for name, limit in limits.items() if limit is not None})
 
     def filled(self, operation: str, text: str) -> str:
         """Return a system prompt of the operation as a model gets it, with its variables filled in."""

@@ -30,7 +30,7 @@ class Part:
 RollBack = Callable[..., Any]
 """`roll_back(revision, *, by, expected, note)` rolls a part back to a revision."""
 
-ORDER = ("templates", "providers", "variables", "settings", "safety")
+ORDER = ("operations", "templates", "providers", "variables", "settings", "safety")
 """The order of the parts in a release. Other parts follow."""
 
 _parts: dict[str, Part] = {}

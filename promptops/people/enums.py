@@ -22,7 +22,7 @@ class Permission(models.TextChoices):
     )
     RELEASE = (
         "release",
-        "Change what is live: publish, roll back, variables, templates, safety, provider order, turn providers on, off",
+        "Change what is live: publish, roll back, operations, variables, templates, safety, the provider chain",
     )
     ADMINISTER = "administer", "Users, roles, providers and their keys, settings, erasing runs"
 

@@ -74,7 +74,11 @@ class Archive(TemplateChange):
         return f"Archive {self.template_row.name}"
 
     def changes(self) -> list[Change]:
-        return [Change("State", "in use", "archived (versions and runs are kept)")]
+        changes = [Change("State", "in use", "archived (versions and runs are kept)")]
+        if self.template_row.is_default:  # the last template of an operation that is not built in
+            label = f"Default for {self.template_row.operation}"
+            changes.append(Change(label, self.template_row.name, "none: nothing answers this operation"))
+        return changes
 
     def apply(self, *, by: Actor, note: str) -> None:
         actions.archive(self.template_row, by=by, note=note)

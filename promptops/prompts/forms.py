@@ -1,15 +1,22 @@
 """The forms of the Prompts pages. Models and actions decide what may be stored."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
 
+from promptops.engine.inputs import input_of
+from promptops.engine.operations import MAX_NAME_CHARACTERS, OperationSpec
+from promptops.platform.text import MAX_INPUT_CHARACTERS, clean_input
+from promptops.prompts.actions.operations import MAX_COUNT, MAX_FIELDS, OperationFields
 from promptops.prompts.actions.variables import clean_value
 from promptops.prompts.content import FIELDS, ORIGINAL, SETTINGS, Content
-from promptops.prompts.enums import operation_choices
-from promptops.prompts.models import Variable
+from promptops.prompts.enums import AnswerKind, InputKind, OnFailure
+from promptops.prompts.models import Operation, Variable
+from promptops.prompts.models.operations import FIELD_NAME
 from promptops.prompts.models.variables import MAX_VALUE_CHARACTERS
+from promptops.prompts.queries import operations
 
 
 def setting_field(name: str, *, label: str = "", required: bool = False, **options: Any) -> forms.Field:
@@ -91,7 +98,7 @@ class ContentForm(forms.Form):
 class TemplateForm(forms.Form):
     """A new template."""
 
-    operation = forms.ChoiceField(label="Operation", choices=operation_choices)
+    operation = forms.ChoiceField(label="Operation", choices=operations.live_choices)
     name = forms.CharField(
         label="Name",
         max_length=60,
@@ -110,7 +117,7 @@ class DescriptionForm(forms.Form):
 class VariableForm(forms.Form):
     """A variable of an operation. `expected` is the revision of the last change that the page showed."""
 
-    operation = forms.ChoiceField(label="Operation", choices=operation_choices)
+    operation = forms.ChoiceField(label="Operation", choices=operations.live_choices)
     name = forms.CharField(
         label="Name",
         max_length=40,
@@ -142,3 +149,163 @@ class VariableForm(forms.Form):
             return clean_value(self.cleaned_data["value"])
         except ValidationError as error:
             raise ValidationError(error.messages) from None
+
+
+FIELD = "field-"
+"""The prefix of the names of the fields of an input, in the form of "Try it"."""
+
+
+def typed_input(spec: OperationSpec, data: Mapping[str, Any]) -> str:
+    """Return the input that a person typed: one text, or the JSON object of the fields. Raises ValidationError."""
+    if spec.input != InputKind.FIELDS:
+        return clean_input(str(data.get("input", "")).replace("\r\n", "\n"))
+    values = {field.name: str(data.get(f"{FIELD}{field.name}", "")).replace("\r\n", "\n") for field in spec.fields}
+    try:
+        return clean_input(input_of(spec, values))
+    except ValueError as error:
+        raise ValidationError(str(error)) from None
+
+
+class InputFieldForm(forms.Form):
+    """One field of an input. A row without a name is left out."""
+
+    use_required_attribute = False
+    name = forms.CharField(
+        label="Name",
+        required=False,
+        validators=[FIELD_NAME],
+        widget=forms.TextInput(attrs={"autocapitalize": "none", "autocomplete": "off", "spellcheck": "false"}),
+    )
+    description = forms.CharField(label="Description", required=False, max_length=200)
+    max_characters = forms.IntegerField(label="At most", required=False, min_value=1, max_value=MAX_INPUT_CHARACTERS)
+    optional = forms.BooleanField(label="Optional", required=False)
+
+    def clean(self) -> None:
+        fields = self.cleaned_data
+        if not fields.get("name") and (fields.get("description") or fields.get("max_characters")):
+            self.add_error("name", "Give the field a name, or empty its row.")
+
+    @property
+    def declared(self) -> dict[str, Any] | None:
+        """Return the field as an operation stores it; None for an empty row."""
+        fields = self.cleaned_data
+        if not fields["name"]:
+            return None
+        return {
+            "name": fields["name"],
+            "description": fields["description"],
+            "required": not fields["optional"],
+            "max_characters": fields["max_characters"],
+        }
+
+
+class OperationForm(forms.Form):
+    """An operation, with a row for each field that its input may have. `expected` is as in `VariableForm`."""
+
+    name = forms.CharField(
+        label="Name",
+        max_length=MAX_NAME_CHARACTERS,
+        validators=Operation._meta.get_field("name").validators,
+        widget=forms.TextInput(attrs={"autocapitalize": "none", "autocomplete": "off", "spellcheck": "false"}),
+        help_text="Lower-case letters, digits and _, such as next_segment. Servers ask for it; it cannot change later.",
+    )
+    purpose = forms.CharField(label="Purpose", max_length=200, help_text="One sentence, shown to operators.")
+    input = forms.ChoiceField(label="Input", choices=InputKind.choices)
+    input_label = forms.CharField(label="Label of the input", max_length=60, required=False)
+    input_heading = forms.CharField(label="Heading of a shown input", max_length=60, required=False)
+    answer = forms.ChoiceField(label="Answer", choices=AnswerKind.choices)
+    count = forms.IntegerField(label="Alternatives", required=False, min_value=1, max_value=MAX_COUNT, initial=3)
+    on_failure = forms.ChoiceField(
+        label="When nobody answers",
+        choices=OnFailure.choices,
+        help_text="Only one text can go on unchanged, and never one that the safety filter blocked.",
+    )
+    timeout_ms = forms.IntegerField(
+        label="Time limit of a run, in ms",
+        required=False,
+        min_value=500,
+        max_value=600_000,
+        help_text="500 to 600,000. Empty: the setting.",
+    )
+    max_tokens = setting_field("max_tokens", help_text="If a prompt sets none. Empty: the setting.")
+    hedge = forms.RegexField(
+        r"\A(p95|[0-9]{1,5})\Z",
+        label="Hedge",
+        required=False,
+        widget=forms.TextInput(attrs={"placeholder": "off", "autocomplete": "off"}),
+        error_messages={"invalid": "Leave this empty, or enter p95 or milliseconds up to 99999."},
+        help_text="Also call the next provider if the first hasn't answered after this many ms (or p95).",
+    )
+    retention_days = forms.IntegerField(
+        label="Keep its texts, in days",
+        required=False,
+        min_value=1,
+        max_value=3650,
+        help_text="1 to 3,650: inputs and outputs of its runs. Empty: the setting.",
+    )
+    expected = forms.IntegerField(required=False, widget=forms.HiddenInput())
+
+    def __init__(self, data: Any = None, *, operation: Operation | None = None, settings: Any = None) -> None:
+        """Fill the form. Without `operation` it adds one. Empty fields show the live `settings` as placeholders."""
+        initial = _operation_values(operation) if operation else {}
+        super().__init__(data, initial=initial)
+        declared = operation.fields if operation else []
+        self.rows = [
+            InputFieldForm(data, prefix=f"field-{place}", initial=_row_values(declared, place))
+            for place in range(MAX_FIELDS)
+        ]
+        self.shown_rows = max(3, len(declared) + 1)
+        if operation:
+            del self.fields["name"]
+            self.fields["expected"].required = True
+        for name, value in (settings or {}).items():
+            self.fields[name].widget.attrs["placeholder"] = f"{value:,}"
+
+    def is_valid(self) -> bool:
+        return all([super().is_valid(), *(row.is_valid() for row in self.rows)])
+
+    def clean(self) -> None:
+        fields = self.cleaned_data
+        if fields.get("answer") == AnswerKind.LINES and "count" in fields and not fields["count"]:
+            self.add_error("count", f"Ask for 1 to {MAX_COUNT} alternatives.")
+        if fields.get("input") == InputKind.FIELDS and not any(row["name"].value() for row in self.rows):
+            self.add_error("input", "An input of named fields needs at least one field.")
+        if fields.get("on_failure") == OnFailure.INPUT and fields.get("input") in (InputKind.LIST, InputKind.FIELDS):
+            self.add_error("on_failure", "Only an input of one text can go on unchanged. Choose another way.")
+        elif fields.get("on_failure") == OnFailure.INPUT and fields.get("answer") == AnswerKind.JSON:
+            self.add_error("on_failure", "An input cannot stand for a JSON answer. Choose another way.")
+
+    @property
+    def has_own_limits(self) -> bool:
+        """Return whether a limit or label is set, or wrong, so that the page opens them."""
+        names = ("timeout_ms", "max_tokens", "hedge", "retention_days", "input_label", "input_heading")
+        return any(self[name].value() not in (None, "") or self[name].errors for name in names)
+
+    @property
+    def values(self) -> OperationFields:
+        """Return what a valid form says of the operation."""
+        fields = self.cleaned_data
+        same = ("purpose", "input", "input_label", "input_heading", "on_failure", "timeout_ms", "max_tokens", "hedge")
+        is_lines = fields["answer"] == AnswerKind.LINES
+        has_fields = fields["input"] == InputKind.FIELDS
+        return OperationFields(
+            **{name: fields[name] for name in same},
+            retention_days=fields["retention_days"],
+            answer={"kind": fields["answer"]} | ({"count": fields["count"]} if is_lines else {}),
+            fields=[field for row in self.rows if (field := row.declared)] if has_fields else [],
+        )
+
+
+def _operation_values(operation: Operation) -> dict[str, Any]:
+    same = {
+        name: getattr(operation, name) for name in OperationFields.__annotations__ if name not in ("fields", "answer")
+    }
+    answer = {"answer": operation.answer["kind"], "count": operation.answer.get("count", 3)}
+    return same | answer | {"expected": operation.changed_revision}
+
+
+def _row_values(declared: list[dict[str, Any]], place: int) -> dict[str, Any]:
+    if place >= len(declared):
+        return {}
+    field = declared[place]
+    return field | {"optional": not field["required"]}

@@ -3,7 +3,6 @@
 from types import MappingProxyType
 from typing import Any
 
-from promptops.engine.operations import OPERATIONS
 from promptops.engine.variables import find
 from promptops.ledger import parts
 from promptops.ledger.models import LiveConfiguration
@@ -32,8 +31,8 @@ def variable_users(operation: str | None = None) -> dict[tuple[str, str], list[V
 
 
 def load(config: LiveConfiguration) -> dict[str, Any]:
-    """Read the variables of each operation."""
-    values: dict[str, dict[str, str]] = {operation: {} for operation in OPERATIONS}
+    """Read the variables of each operation that has any."""
+    values: dict[str, dict[str, str]] = {}
     for variable in Variable.objects.all():
         values.setdefault(variable.operation, {})[variable.name] = variable.value
     frozen = {operation: MappingProxyType(of_operation) for operation, of_operation in values.items()}

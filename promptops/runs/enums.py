@@ -18,6 +18,7 @@ class RunStatus(models.TextChoices):
     FAILED = "failed", "Failed"
     CANCELED = "canceled", "Canceled"
     BLOCKED = "blocked", "Blocked"  # by the safety filter
+    UNCHANGED = "unchanged", "Input unchanged"  # nobody answered, and the input goes on (only of a run)
 
 
 class ExpiryKind(models.TextChoices):

@@ -7,8 +7,8 @@ from django.http import QueryDict
 
 from promptops.engine.drills import FAULTS
 from promptops.people.models import User
-from promptops.prompts.enums import operation_choices
 from promptops.prompts.models import Template
+from promptops.prompts.queries import operations
 from promptops.runs.enums import RunSource, RunStatus
 from promptops.runs.plans import MAX_COUNT
 from promptops.runs.queries.runs import RunFilters, provider_names
@@ -60,7 +60,7 @@ class RunFilterForm(FilterForm):
         "since",
         "until",
     ]
-    operation = forms.ChoiceField(required=False, choices=lambda: [("", "All"), *operation_choices()])
+    operation = forms.ChoiceField(required=False, choices=lambda: [("", "All"), *operations.all_choices()])
     status = forms.ChoiceField(required=False, choices=[("", "All"), *RunStatus.choices])
     safety = forms.ChoiceField(
         required=False,

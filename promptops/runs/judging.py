@@ -18,7 +18,7 @@ async def judge_the_rest(plan: RunPlan, outcome: Outcome) -> None:
     if plan.snapshot.safety.mode != SafetyMode.OFF:
         judged = {check.side for check in outcome.checks}
         if SafetySide.INPUT not in judged:
-            await judge(plan, SafetySide.INPUT, plan.input, outcome.checks)
+            await judge(plan, SafetySide.INPUT, plan.judged_input, outcome.checks)
         if outcome.response is not None and SafetySide.OUTPUT not in judged:
             await judge(plan, SafetySide.OUTPUT, outcome.response.content, outcome.checks)
         await judge_raw(plan, outcome)

@@ -9,8 +9,6 @@ from hashlib import sha256
 from django.db import models
 from django.utils import timezone
 
-from promptops.engine.operations import OperationSpec, operation_spec
-from promptops.prompts.enums import operation_choices
 from promptops.prompts.models.templates import Parameters
 from promptops.runs.enums import ExpiryKind, RunSource, RunStatus, SafetyMode, SafetyQueue, SafetyReview, SafetySide
 
@@ -23,7 +21,7 @@ class Run(Parameters):
 
     at = models.DateTimeField(default=timezone.now, db_index=True)
     source = models.CharField(max_length=20, choices=RunSource)
-    operation = models.CharField(max_length=20, choices=operation_choices)
+    operation = models.CharField(max_length=20)
     user = models.ForeignKey("User", models.PROTECT, null=True, blank=True, related_name="+", db_index=False)
     template = models.ForeignKey("Template", models.PROTECT, null=True, blank=True, related_name="runs", db_index=False)
     version = models.ForeignKey("Version", models.PROTECT, null=True, blank=True, related_name="runs")
@@ -68,11 +66,6 @@ class Run(Parameters):
 
     def __str__(self) -> str:
         return f"run {self.pk}"
-
-    @property
-    def operation_spec(self) -> OperationSpec:
-        """Return the specification of the operation. Raises ValueError if the operation was removed."""
-        return operation_spec(self.operation)
 
     @property
     def answer_hash(self) -> int | None:

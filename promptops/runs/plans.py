@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 from promptops.engine.chain import ChainEvent, Delivery, HedgePolicy
 from promptops.engine.drills import Fault, faulty
 from promptops.engine.enhancer import build_request
+from promptops.engine.inputs import judged_text
+from promptops.engine.operations import OperationSpec
 from promptops.engine.safety.guard import SafetyVerdict
 from promptops.engine.snapshot import ProviderSpec, Snapshot
 from promptops.engine.types import Attempt as EngineAttempt
@@ -60,9 +62,20 @@ class RunPlan:
     thread: DatabaseThread | None = None  # that records it; None for the one of all runs
 
     @property
+    def spec(self) -> OperationSpec:
+        """Return the operation. Raises ValueError if it was archived since."""
+        return self.snapshot.operation(self.operation)
+
+    @property
+    def judged_input(self) -> str:
+        """Return the input as the safety filter reads it."""
+        spec = self.snapshot.operations.get(self.operation)  # a run is judged and recorded whatever happened meanwhile
+        return judged_text(spec, self.input) if spec else self.input
+
+    @property
     def parameters(self) -> dict[str, Any]:
-        """Return the parameters by name, decided by the live settings where the content leaves them open."""
-        decided = effective(self.content, self.snapshot.settings)
+        """Return the parameters by name. Operation and live settings decide those that the content leaves open."""
+        decided = effective(self.content, self.snapshot.settings_for(self.operation))
         return {name: decided[name] for name in PARAMETERS}
 
     @property
@@ -71,16 +84,13 @@ class RunPlan:
 
     def hedge(self) -> HedgePolicy | None:
         """Return when a slow run also calls the next provider. A drill never does: it shows the effect of one fault."""
-        settings = self.snapshot.settings.hedge_after_ms
-        if self.drill or self.operation not in settings:
-            return None
-        return HedgePolicy(delay_ms=settings[self.operation])
+        return None if self.drill else self.spec.hedge_policy
 
     def request(self) -> LLMRequest:
         """Return the request to the chain. Its model is for providers that have no model of their own."""
         parameters = self.parameters
         return build_request(
-            self.operation,
+            self.spec,
             self.input,
             system_prompt=self.snapshot.filled(self.operation, self.content.body),
             model=self.content.model,
@@ -152,6 +162,11 @@ class RunRecorded:
     @property
     def blocked(self) -> bool:
         return self.status == RunStatus.BLOCKED
+
+    @property
+    def unchanged(self) -> bool:
+        """Return whether nobody answered and the input goes on unchanged."""
+        return self.status == RunStatus.UNCHANGED
 
 
 RunEvent: TypeAlias = ChainEvent | TextHeld | SafetyChecked | RunRecorded

@@ -10,14 +10,13 @@ from typing import Any, cast
 from django.core.exceptions import ValidationError
 
 from promptops.engine.drills import Fault
-from promptops.engine.operations import first_operation
+from promptops.engine.operations import OperationSpec
 from promptops.engine.snapshot import ProviderSpec, Snapshot
 from promptops.people.models import User
-from promptops.platform.text import clean_input
 from promptops.prompts import queries
 from promptops.prompts.checks import failures, run_checks
 from promptops.prompts.content import Content
-from promptops.prompts.forms import ContentForm
+from promptops.prompts.forms import ContentForm, typed_input
 from promptops.prompts.models import Template, Version
 from promptops.providers.live_part import provider_spec
 from promptops.providers.models import Provider
@@ -90,6 +89,7 @@ def plan_try(user: User, data: dict[str, Any], snapshot: Snapshot) -> Preview:
     except Template.DoesNotExist:
         raise ValidationError("This template does not exist. Reload the page.") from None
     operation = template.operation
+    spec = _open_operation(operation, snapshot)
     version = None
     if choices["what"] == "editor":
         content = _editor_content(data, snapshot.variables.get(operation, {}))
@@ -101,7 +101,7 @@ def plan_try(user: User, data: dict[str, Any], snapshot: Snapshot) -> Preview:
     providers = _providers(choices["where"], snapshot)
     plan = RunPlan(
         operation=operation,
-        input=clean_input(choices["input"].replace("\r\n", "\n")),
+        input=typed_input(spec, {**data, "input": choices["input"]}),
         content=content,
         providers=providers,
         snapshot=snapshot,
@@ -109,7 +109,7 @@ def plan_try(user: User, data: dict[str, Any], snapshot: Snapshot) -> Preview:
         by=user,
         template=template,
         version=version,
-        count=template.operation_spec.count_or_default(choices["count"]),
+        count=spec.count_or_default(choices["count"]),
         drill=_drill(choices["fault"], choices["faulty"], providers),
         delivery="stream",
     )
@@ -122,13 +122,17 @@ def plan_smoke(user: User, data: dict[str, Any], snapshot: Snapshot) -> Smoke:
     if template is None:
         raise ValidationError("This template does not exist. Reload the page.")
     operation = template.operation
+    spec = _open_operation(operation, snapshot)
     contents: list[tuple[str, Content, Version | None]] = [
         ("new", _editor_content(data, snapshot.variables.get(operation, {})), None)
     ]
     if version := template.live_version:
         contents.append(("live", Content(**version.content), version))
     rows = []
-    for number, text in enumerate(queries.samples.of(operation).smoke, start=1):
+    inputs = queries.samples.of(operation).smoke
+    if not inputs:
+        raise ValidationError(f"{operation} has no sample input yet. Pin one under “Try it” first.")
+    for number, text in enumerate(inputs, start=1):
         cells = []
         for column, content, version_run in contents:
             plan = RunPlan(
@@ -141,7 +145,7 @@ def plan_smoke(user: User, data: dict[str, Any], snapshot: Snapshot) -> Smoke:
                 by=user,
                 template=template,
                 version=version_run,
-                count=template.operation_spec.count_or_default(),
+                count=spec.count_or_default(),
             )
             cells.append(Cell(f"{number}-{column}", plan))
         rows.append((text, cells))
@@ -151,7 +155,7 @@ def plan_smoke(user: User, data: dict[str, Any], snapshot: Snapshot) -> Smoke:
 def plan_test(user: User, data: dict[str, Any], snapshot: Snapshot) -> Preview:
     """Return a short run of the first operation on one provider, which may be off. Raises ValidationError."""
     provider = _provider(data.get("provider"))
-    operation = first_operation()
+    operation = next(iter(snapshot.operations.values()))  # a built-in one
     template = snapshot.template_for(operation.name)
     plan = RunPlan(
         operation=operation.name,
@@ -171,6 +175,14 @@ def plan_test(user: User, data: dict[str, Any], snapshot: Snapshot) -> Preview:
 
 
 PLANNERS: dict[str, Planner] = {"run": plan_try, "smoke": plan_smoke, "test": plan_test}
+
+
+def _open_operation(name: str, snapshot: Snapshot) -> OperationSpec:
+    """Return an operation that is not archived. Raises ValidationError."""
+    try:
+        return snapshot.operation(name)
+    except ValueError:
+        raise ValidationError(f"The operation {name} is archived. Restore it on the Operations page first.") from None
 
 
 def _editor_content(data: dict[str, Any], values: Mapping[str, str]) -> Content:

@@ -13,7 +13,6 @@ from django.core.exceptions import ValidationError
 from django.template.loader import render_to_string
 
 from promptops.engine.chain import AttemptStarted, TextChunk
-from promptops.engine.operations import operation_spec
 from promptops.engine.rewrite import parse_alternatives
 from promptops.engine.types import LLMResponse
 from promptops.ledger.errors import Refused
@@ -109,7 +108,7 @@ class PageRuns(PagePart):
                     elif isinstance(event, RunRecorded):
                         await self._render(
                             preview,
-                            state="done" if event.response else "blocked" if event.blocked else "failed",
+                            state=_state(event),
                             checks=event.checks,
                             plan=plan,
                             response=event.response,
@@ -170,6 +169,7 @@ class PageRuns(PagePart):
                     if isinstance(event, RunRecorded):
                         context = vars(event) | {
                             "blocked": event.blocked,
+                            "unchanged": event.unchanged,
                             "unrecorded": _unrecorded_id(event.recording),
                         }
         except Refused as refused:
@@ -218,11 +218,17 @@ def _written(event: RunRecorded, alternatives: list[str]) -> list[tuple[str, boo
     return pieces(event.response.content, event.raw, alternatives)
 
 
+def _state(event: RunRecorded) -> str:
+    if event.response:
+        return "done"
+    return "blocked" if event.blocked else "unchanged" if event.unchanged else "failed"
+
+
 def _unrecorded_id(recording: "asyncio.Task[int] | None") -> str:
     """Return the id of the element that shows that a run is not recorded yet."""
     return f"unrecorded-{recording.get_name()}" if recording else ""
 
 
 def _alternatives(plan: RunPlan, response: LLMResponse | None) -> list[str]:
-    count = operation_spec(plan.operation).count_or_default(plan.count)
+    count = plan.spec.count_or_default(plan.count)
     return [] if response is None or count is None else parse_alternatives(response.content, count)

@@ -14,5 +14,5 @@ register = template.Library()
 @register.filter(name="status_chip")
 def status_chip(status: str) -> SafeString:
     """Return the chip of a run's status."""
-    states = {RunStatus.SUCCEEDED: "ok", RunStatus.FAILED: "bad", RunStatus.CANCELED: "", RunStatus.BLOCKED: "bad"}
-    return chip(RunStatus(status).label.lower(), states[RunStatus(status)])
+    states = {RunStatus.SUCCEEDED: "ok", RunStatus.CANCELED: "", RunStatus.UNCHANGED: "warn"}
+    return chip(RunStatus(status).label.lower(), states.get(RunStatus(status), "bad"))

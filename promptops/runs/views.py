@@ -5,9 +5,11 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
+from promptops.engine.inputs import field_values
 from promptops.engine.rewrite import parse_alternatives
 from promptops.ledger.errors import Refused
 from promptops.people.enums import Permission
+from promptops.prompts.queries import operations
 from promptops.runs.actions import erasing, masking
 from promptops.runs.forms import RunFilterForm
 from promptops.runs.models import Attempt, Run
@@ -94,7 +96,8 @@ def _page(request: Request, run: Run, *, revealed: bool) -> HttpResponse:
     output_shown = revealed or not run.output_masked
     raw_shown = output_shown and (revealed or not run.raw_masked)
     alternatives: list[str] = []
-    count = run.operation_spec.count_or_default(run.count)
+    spec = operations.of(run.operation)
+    count = spec.count_or_default(run.count)
     if count is not None and run.output and output_shown:
         alternatives = parse_alternatives(run.output, count)
     shows_written = bool(run.output) and raw_shown
@@ -113,6 +116,7 @@ def _page(request: Request, run: Run, *, revealed: bool) -> HttpResponse:
         "declined": _declined(run, timeline.rows[-1].attempt if timeline.rows else None),
         "timeline": timeline,
         "input_shown": input_shown,
+        "input_fields": (field_values(run.input) if spec.input == "fields" else None) or {},
         "output_shown": output_shown,
         "revealed": revealed,
     }

@@ -42,8 +42,7 @@ KEY_CHECK = "promptops"
 class Settings:
     """The settings that an administrator changes.
 
-    Texts of runs are kept for `run_retention_days`, runs for `run_deletion_days` (None: forever). The hedging of an
-    operation is "" (off), "p95" or a delay in milliseconds.
+    Texts of runs are kept for `run_retention_days`, runs for `run_deletion_days` (None: forever).
     """
 
     timeout_ms: int
@@ -51,9 +50,6 @@ class Settings:
     max_tokens: int
     run_retention_days: int
     run_deletion_days: int | None = None
-    hedge_enhance: str = ""
-    hedge_auto_extend: str = ""
-    hedge_rewrite: str = ""
 
 
 @transaction.atomic

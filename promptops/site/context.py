@@ -30,7 +30,7 @@ class NavItem:
 
 NAV = [
     NavItem("Overview", "overview", "layout-dashboard", "g o"),
-    NavItem("Prompts", "prompts", "file-text", "g p", also=("variables", "prompt_files")),
+    NavItem("Prompts", "prompts", "file-text", "g p", also=("variables", "operations", "prompt_files")),
     NavItem("Providers", "providers", "plug", "g v"),
     NavItem("Compare", "comparisons", "scale", "g c"),
     NavItem("Runs", "runs", "play", "g r"),

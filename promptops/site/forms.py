@@ -6,26 +6,13 @@ from typing import Any
 from django import forms
 
 from promptops.ledger.models import LiveConfiguration
-from promptops.ledger.models.releases import DELETED_TOO_EARLY, HEDGE
+from promptops.ledger.models.releases import DELETED_TOO_EARLY
 from promptops.prompts.content import LIVE_DEFAULTS, SETTINGS
 from promptops.prompts.forms import setting_field
 from promptops.site.actions import Settings
 
 FIELDS = tuple(field.name for field in fields(Settings))
-HEDGED = tuple(name for name in FIELDS if name.startswith(HEDGE))
 SHORT = {"class": "w-short"}
-
-
-def hedge_field(operation: str) -> forms.RegexField:
-    """Return the field of one operation's hedging."""
-    return forms.RegexField(
-        r"\A(p95|[0-9]{1,5})\Z",
-        label=f"Hedge {operation}",
-        required=False,
-        widget=forms.TextInput(attrs=SHORT | {"placeholder": "off", "autocomplete": "off"}),
-        error_messages={"invalid": "Leave this empty, or enter p95 or a number of ms from 0 to 99,999."},
-        help_text="Also call the next provider if the first hasn't answered after this many ms (or p95).",
-    )
 
 
 def default_field(name: str) -> forms.Field:
@@ -71,7 +58,6 @@ class SettingsForm(forms.Form):
         initial = {name: getattr(config, name) for name in FIELDS} | {"expected": config.settings_revision}
         super().__init__(*args, **kwargs | {"initial": initial})
         self.fields |= {name: default_field(name) for name in LIVE_DEFAULTS}
-        self.fields |= {name: hedge_field(name.removeprefix(HEDGE)) for name in HEDGED}
         self.order_fields([*FIELDS, "expected"])
 
     def clean(self) -> dict[str, Any]:

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 from django.utils.safestring import SafeString
 
-from promptops.engine.operations import OPERATIONS
+from promptops.engine.operations import OperationSpec
 from promptops.ledger import registry, sentences
 from promptops.ledger.models import AuditEntry, Release
 from promptops.prompts.models import Template
+from promptops.prompts.queries import operations
 from promptops.prompts.queries.templates import newest_release_of
 from promptops.runs.queries.providers import ProviderRow, chain
 from promptops.safety.queries.filter_state import SafetyState
@@ -18,9 +19,13 @@ CHANGES_SHOWN = 8
 
 @dataclass(frozen=True)
 class OperationRow:
-    """One operation with its default template and the release that put its version live (None: nothing live)."""
+    """One operation with its default template and the release that put its version live (None: nothing live).
+
+    `has_built_in_text` means that the engine has a text for it. Without one, nothing answers until a version is live.
+    """
 
     operation: str
+    has_built_in_text: bool
     template: Template | None
     release: Release | None
 
@@ -86,7 +91,7 @@ def overview() -> Overview:
     providers = chain()
     live_releases = newest_release_of([template.live_version_id for template in defaults.values()])
     return Overview(
-        operations=[_row(name, defaults.get(name), live_releases) for name in OPERATIONS],
+        operations=[_row(spec, defaults.get(spec.name), live_releases) for spec in operations.live_operations()],
         providers=providers,
         alarms=alarms(providers),
         changes=[(entry, sentences.sentence_html(entry)) for entry in entries],
@@ -94,6 +99,6 @@ def overview() -> Overview:
     )
 
 
-def _row(operation: str, template: Template | None, releases: dict[int, Release]) -> OperationRow:
+def _row(spec: OperationSpec, template: Template | None, releases: dict[int, Release]) -> OperationRow:
     release = releases.get(template.live_version_id) if template and template.live_version_id else None
-    return OperationRow(operation, template, release)
+    return OperationRow(spec.name, bool(spec.default_text), template, release)

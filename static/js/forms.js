@@ -12,11 +12,26 @@ export const dispatchInput = (field) => field.dispatchEvent(new Event("input", {
 function fill(event) {
   const sample = event.target.closest("[data-fill]");
   if (!sample) return;
-  const field = $(sample.dataset.fill);
-  field.value = sample.dataset.value;
-  dispatchInput(field);
+  const target = $(sample.dataset.fill);
+  const fields = target.matches("fieldset") ? $$("textarea", target) : [target];
+  // A sample of several fields is one JSON object.
+  const values = target === fields[0] ? null : JSON.parse(sample.dataset.value);
+  for (const field of fields) {
+    field.value = values ? (values[field.name.replace("field-", "")] ?? "") : sample.dataset.value;
+    dispatchInput(field);
+  }
   closeMenus();
-  field.focus();
+  fields[0].focus();
+}
+
+/** Show the next hidden row of a form, and put the cursor into it. */
+function reveal(event) {
+  const button = event.target.closest("[data-reveals]");
+  if (!button) return;
+  const row = $(button.dataset.reveals);
+  row.hidden = false;
+  button.hidden = !$(button.dataset.reveals);
+  row.querySelector("input").focus();
 }
 
 /** Show the sizes of all texts, or of the one in `field`. */
@@ -39,6 +54,7 @@ function borrowOptions() {
 export function startForms() {
   borrowOptions();
   on("click", fill);
+  on("click", reveal);
   // A slider and the number beside it show the same value.
   on("input", (event) => {
     const twin = $(event.target.dataset?.twin ?? "#none");

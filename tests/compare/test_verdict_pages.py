@@ -330,6 +330,7 @@ def test_arms_are_named_by_what_differs(compare, actor):
 
 def test_the_number_of_queries_does_not_grow(compare, viewer, client_for, actor):
     browser = client_for(viewer)
+    live.current()
     counts = []
     for inputs in (1, 30):
         comparison = compare(arms=4, inputs=inputs, provider=f"groq-{inputs}")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from promptops.engine import BUILT_IN_PROMPTS, PromptOperation, RewriteOptions, build_request, operations
-from promptops.engine.operations import OPERATIONS, OperationSpec, first_operation, operation_spec, register_operation
+from promptops.engine.operations import OPERATIONS, InputField, OperationSpec, operation_spec, register_operation
 
 CAPTION = {"name": "caption", "purpose": "Names a clip.", "default_text": "Name it.", "samples": ("a fox",)}
 
@@ -21,7 +21,6 @@ def unregistered() -> Iterator[None]:
 
 def test_the_operations_of_the_contract_are_registered_in_its_order() -> None:
     assert list(OPERATIONS) == [operation.value for operation in PromptOperation]
-    assert first_operation().name == "enhance"
     assert {name: operation_spec(name).default_text for name in PromptOperation} == dict(BUILT_IN_PROMPTS)
 
 
@@ -46,11 +45,27 @@ def test_the_number_of_alternatives_has_one_default() -> None:
 
 @pytest.mark.parametrize(
     "facts",
-    [{"name": ""}, {"name": "x" * 21}, {"answer": "lines"}, {"count": 3}],
-    ids=["no name", "a name too long for its column", "lines without a count", "a count of one text"],
+    [
+        {"name": ""},
+        {"name": "x" * 21},
+        {"answer": "lines"},
+        {"count": 3},
+        {"input": "fields"},
+        {"fields": (InputField("scene"),)},
+        {"input": "list", "on_failure": "input"},
+    ],
+    ids=[
+        "no name",
+        "a name too long for its column",
+        "lines without a count",
+        "a count of one text",
+        "no fields",
+        "fields of one text",
+        "a list that goes on",
+    ],
 )
 def test_a_spec_that_contradicts_itself_is_refused(facts) -> None:
-    with pytest.raises(ValueError, match=r"name of an operation|needs a count"):
+    with pytest.raises(ValueError, match=r"name of an operation|needs a count|needs fields|pass its input on"):
         OperationSpec(**CAPTION | facts)
 
 
@@ -68,3 +83,17 @@ def test_a_registered_operation_builds_requests() -> None:
     request = build_request("caption", "a fox", **wanted)
     assert request.messages[0].content == "Name it.\n\nWrite exactly 2 alternatives, one a line."
     assert request.answer == "lines"
+
+
+def test_a_json_answer_is_handed_on_as_it_came() -> None:
+    spec = OperationSpec("plan", "Plans a scene.", answer="json")
+    request = build_request(spec, "a fox", system_prompt="Plan.", model="m", temperature=0, max_tokens=9)
+    assert request.answer is None
+
+
+@pytest.mark.parametrize(("hedge", "delay"), [("p95", None), ("70", 70)])
+def test_hedging_is_the_operations_own(hedge, delay) -> None:
+    policy = OperationSpec("plan", "Plans.", hedge=hedge).hedge_policy
+    assert policy is not None
+    assert policy.delay_ms == delay
+    assert OperationSpec("plan", "Plans.").hedge_policy is None

@@ -12,11 +12,14 @@ from django.db.migrations.loader import MigrationLoader
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from promptops.history.queries.timeline import configuration_of
 from promptops.ledger import sentences
 from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
 from promptops.platform.pages import PAGE_SIZE
-from promptops.prompts.actions import templates
+from promptops.prompts.actions import operations, templates
+from promptops.prompts.actions.operations import OperationFields
 from promptops.prompts.actions.releases import roll_back
+from promptops.prompts.models import Operation
 from promptops.providers.actions import chain
 from promptops.providers.actions.chain import ProviderFields
 from promptops.providers.models import Provider
@@ -260,6 +263,31 @@ def test_the_migration_stores_the_configuration_of_the_newest_release(history):
         cursor.execute(f"ALTER TABLE promptops_release ADD COLUMN configuration {kind}")
     module.keep_the_newest(apps, SimpleNamespace(connection=connection))
     assert list(older.objects.exclude(configuration=None).values_list("pk", flat=True)) == [6]
-    assert older.objects.get(pk=6).configuration | {"variables": [], "safety": kept["safety"]} == kept  # later parts
+    later = {"variables": [], "safety": kept["safety"], "operations": kept["operations"]}
+    assert older.objects.get(pk=6).configuration | later == kept
     LiveConfiguration.objects.all().delete()
     module.keep_the_newest(apps, SimpleNamespace(connection=connection))
+
+
+def test_operations_are_shown_as_they_were_and_old_releases_had_the_built_in_ones(actor, client_for, viewer):
+    plan = OperationFields("Plans.", answer={"kind": "json"}, timeout_ms=8000, hedge="p95", on_failure="hold")
+    added = operations.add("plan", plan, by=actor).changed_revision
+    changed = OperationFields("Plans.", answer={"kind": "lines", "count": 2})
+    operations.change(Operation.objects.get(name="plan"), changed, by=actor, expected=added)
+
+    def rows(revision: int) -> list[tuple[str, str]]:
+        configuration = configuration_of(Release.objects.get(pk=revision))
+        return [(row.operation, row.declared) for row in configuration.operations]
+
+    first = (
+        "One text → JSON; at most 8,000 ms; hedged at p95; when nobody answers: An error that says to keep what runs"
+    )
+    assert rows(added)[3] == ("plan", first)
+    assert rows(added + 1)[3] == ("plan", "One text → Alternatives, one a line (2)")
+    page = client_for(viewer).get(f"/revisions/{added}/").content.decode()
+    assert "nothing answers it" in page
+    assert "the engine&#x27;s built-in text" in page or "the engine's built-in text" in page
+    release = Release.objects.get(pk=added)
+    del release.configuration["operations"]
+    release.save()
+    assert rows(added) == [("enhance", ""), ("auto_extend", ""), ("rewrite", "")]

@@ -32,6 +32,7 @@ from promptops.prompts.actions import (
     drafts,
     importing,
     merges,
+    operations,
     presence,
     prompts,
     releases,
@@ -41,6 +42,7 @@ from promptops.prompts.actions import (
     variables,
 )
 from promptops.prompts.actions.importing import Text
+from promptops.prompts.actions.operations import OperationFields
 from promptops.prompts.actions.releases import Content
 from promptops.prompts.models import Template
 from promptops.providers.actions import adaptations, chain
@@ -301,6 +303,16 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
         )
     ],
     "drafts.discard_draft": [lambda w, act: act(drafts.discard_draft, w.template, user=w.user)],
+    "operations.add": [lambda w, act: act(operations.add, "caption", OperationFields("Names a clip."), by=w.actor)],
+    "operations.change": [
+        lambda w, act: act(
+            operations.change, w.operation(), OperationFields("Names it.", hedge="p95"), by=w.actor, expected=w.revision
+        )
+    ],
+    "operations.archive": [lambda w, act: act(operations.archive, w.operation(), by=w.actor)],
+    "operations.restore": [
+        lambda w, act: act(operations.restore, operations.archive(w.operation(), by=w.actor), by=w.actor)
+    ],
     "variables.declare": [lambda w, act: act(variables.declare, "enhance", "season", "winter", by=w.actor)],
     "variables.change": [
         lambda w, act: (

@@ -90,6 +90,7 @@ def world(make_user, actor, publish):
         "people": subject.pk,
         "links": link.pk,
         "variables": variable.pk,
+        "operation": "enhance",
         "session": subject.sessions.get().pk,
         "sets": prompt_sets.create_set("Mine", ["a fox"], by=actor).pk,
         "compare": (comparison := compared(provider, actor)).pk,

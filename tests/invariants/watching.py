@@ -27,6 +27,7 @@ PROTECTED = {
         User,
         OneTimeLink,
         Variable,
+        tables.Operation,
         tables.Sample,
         tables.Comparison,
         tables.SafetySettings,

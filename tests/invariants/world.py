@@ -23,9 +23,9 @@ from promptops.live import snapshots as live
 from promptops.people import actions as accounts
 from promptops.people.enums import LinkPurpose
 from promptops.people.models import OneTimeLink, User
-from promptops.prompts.actions import drafts, sets, variables
+from promptops.prompts.actions import drafts, operations, sets, variables
 from promptops.prompts.actions.releases import Content
-from promptops.prompts.models import Template, Variable, Version
+from promptops.prompts.models import Operation, Template, Variable, Version
 from promptops.providers.actions import chain
 from promptops.providers.key_variables import address_of
 from promptops.providers.models import Provider
@@ -69,6 +69,13 @@ class World:
 
     def variable(self) -> Variable:
         return variables.declare("enhance", "mood", "calm", by=self.actor)
+
+    def operation(self) -> Operation:
+        return operations.add("caption", operations.OperationFields("Names a clip."), by=self.actor)
+
+    @property
+    def revision(self) -> int:
+        return self.config.revision
 
     def order(self) -> list[int]:
         return list(Provider.objects.values_list("pk", flat=True))

@@ -14,9 +14,11 @@ import promptops
 from promptops.ledger import parts
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import LiveConfiguration, Release
-from promptops.prompts.actions import releases, templates, variables
+from promptops.prompts import live_operations
+from promptops.prompts.actions import operations, releases, templates, variables
+from promptops.prompts.actions.operations import OperationFields
 from promptops.prompts.actions.releases import Content
-from promptops.prompts.models import Template, Variable, Version
+from promptops.prompts.models import Operation, Template, Variable, Version
 from promptops.providers.actions import chain
 from promptops.providers.actions.chain import ProviderFields
 from promptops.providers.live_part import RELEASED
@@ -42,11 +44,22 @@ def release_everything(actor: Actor) -> Version:
     chain.create_provider(fast, by=actor, key="sk-secret")
     off = ProviderFields("off", "openai", base_url="http://127.0.0.1:8080/v1")
     chain.create_provider(off, by=actor, key_env="MY_API_KEY", enabled=False)
-    settings.change_settings(Settings(9000, 0.5, 99, 7, hedge_enhance="p95"), by=actor, expected=0)
+    enhance = Operation.objects.get(name="enhance")
+    fields = OperationFields(enhance.purpose, hedge="p95")
+    operations.change(enhance, fields, by=actor, expected=0)
+    settings.change_settings(Settings(9000, 0.5, 99, 7), by=actor, expected=0)
     terms = (Term("deny", "acme cola", "other"), Term("allow", "shoot a sunset"))
     change = SafetyChange(mode="shadow", thresholds={"violence": 0.9}, terms=terms)
     filter_settings.change_safety(change, by=actor, expected=0)
     return version
+
+
+def operation(name: str, purpose: str, answer: dict[str, object], hedge: str = "") -> dict[str, object]:
+    """Return a built-in operation as a release stores it."""
+    form = {"input": "text", "fields": [], "input_label": "", "input_heading": ""}
+    limits = {"timeout_ms": None, "max_tokens": None, "hedge": hedge, "retention_days": None}
+    last = {"on_failure": "error", "keeps_system": False}
+    return {"name": name, "purpose": purpose} | form | {"answer": answer} | limits | last
 
 
 def expected_filter() -> dict[str, Any]:
@@ -73,8 +86,19 @@ def expected_filter() -> dict[str, Any]:
 
 def expected(version: Version) -> str:
     """Return the configuration as releases stored it before there were parts. Readers rely on every name."""
+    text, alternatives = {"kind": "text"}, {"kind": "lines", "count": 3}
     return json.dumps(
         {
+            "operations": [
+                operation("enhance", "Polishes what a viewer typed before it reaches the video model.", text, "p95"),
+                operation("auto_extend", "Invents the next prompt from the ones that came before.", text)
+                | {
+                    "input": "list",
+                    "input_label": "Prior prompts, one per line",
+                    "input_heading": "Prompts so far",
+                },
+                operation("rewrite", "Offers alternatives to a prompt.", alternatives),
+            ],
             "templates": [
                 {
                     "name": "enhance",
@@ -112,9 +136,6 @@ def expected(version: Version) -> str:
                 "max_tokens": 99,
                 "run_retention_days": 7,
                 "run_deletion_days": None,
-                "hedge_enhance": "p95",
-                "hedge_auto_extend": "",
-                "hedge_rewrite": "",
             },
             "safety": expected_filter(),
         }
@@ -144,7 +165,7 @@ def new_column(request: pytest.FixtureRequest, db: None) -> Iterator[None]:
 
 @pytest.mark.parametrize(
     "new_column",
-    [Provider, LiveConfiguration, Variable, Template, Version, SafetySettings, SafetyTerm],
+    [Operation, Provider, LiveConfiguration, Variable, Template, Version, SafetySettings, SafetyTerm],
     indirect=True,
     ids=lambda model: model.__name__,
 )
@@ -164,6 +185,7 @@ def test_an_unlisted_column_is_in_no_release_and_no_entry(new_column, actor):
 def test_a_release_stores_every_field_of_the_forms():
     """A field that people can set must be in a release, or the timeline would not show it."""
     assert {field.name for field in fields(ProviderFields)} == set(RELEASED)
+    assert {field.name for field in fields(OperationFields)} < set(live_operations.RELEASED)
     config = LiveConfiguration()
     assert set(parts.part("settings").release_values(config)) == {field.name for field in fields(Settings)}
 

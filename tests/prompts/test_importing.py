@@ -6,6 +6,7 @@ from django.core.management import CommandError, call_command
 from django.urls import reverse
 
 from promptops.ledger.models import AuditEntry, LiveConfiguration
+from promptops.live import snapshots as live
 from promptops.prompts.actions.drafts import save_draft
 from promptops.prompts.actions.importing import NotImported, Text, import_drafts, import_versions
 from promptops.prompts.actions.templates import archive
@@ -207,6 +208,7 @@ def test_the_number_of_queries_does_not_grow(count, client_for, editor, django_a
     client = client_for(editor)
     files = [(f"t{number}.txt", f"Text {number}".encode()) for number in range(count)]
     client.get(reverse("texts_import"))
+    live.current()
     with django_assert_num_queries(5):
         assert len(send(client, "read", *files).context["rows"]) == count
 
@@ -219,6 +221,8 @@ def test_the_command_imports_versions_or_drafts(tmp_path, editor, capsys):
     assert not Template.objects.exists()
     with pytest.raises(CommandError, match="night is not named like an operation"):
         call_command("import_prompts", *paths)
+    with pytest.raises(CommandError, match="There is no operation dance"):
+        call_command("import_prompts", *paths, operation="dance", only=["night"])
     call_command("import_prompts", *paths, operation="rewrite", only=["night"], drafts_of=editor.username)
     assert state()[:2] == ([("night", "rewrite", None)], [("night", "Dark")])
     call_command("import_prompts", paths[0])

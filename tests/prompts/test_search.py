@@ -149,3 +149,10 @@ def test_queries_do_not_grow_with_hits(publish, client_for, viewer):
 )
 def test_passages(source, text, expected):
     assert passage(source, text) == expected
+
+
+@pytest.mark.django_db
+def test_templates_are_found_by_their_operation(publish, viewer):
+    publish("alternatives", "Offer three.", operation="rewrite")
+    publish("enhance", "Polish it.")
+    assert [group.template.name for group in search("REWR", viewer).groups] == ["alternatives"]

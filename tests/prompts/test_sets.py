@@ -137,7 +137,7 @@ def test_a_template_that_already_matches_the_files_is_no_conflict(folder, actor)
     ("facts", "sentence"),
     [
         ({"operation": "rewrite", "default": False}, "noir serves enhance here, rewrite in its file"),
-        ({"operation": "paint"}, "noir.json: operation: Value 'paint' is not a valid choice"),
+        ({"operation": "paint"}, "noir.json: operation: There is no operation paint"),
         ({"default": True}, "enhance is already the default for enhance in these files"),
         ({"settings": {"max_tokens": 99999, "model": "", "temperature": 3}}, "noir.json: temperature: .*max_tokens: "),
         ({"note": "x" * 501, "description": "Changed"}, "noir.json: note: .*500"),

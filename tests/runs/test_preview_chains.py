@@ -8,8 +8,9 @@ import pytest
 from channels.db import database_sync_to_async
 
 from promptops.engine import FAULTS
-from promptops.ledger.models import AuditEntry, LiveConfiguration
+from promptops.ledger.models import AuditEntry
 from promptops.live import snapshots as live
+from promptops.prompts.models import Operation
 from promptops.providers.models import Provider
 from promptops.runs.models import Attempt, Run
 from tests.engine.helpers import STREAM_HEAD, answer_with, delta, event, http_answer, loopback, part
@@ -160,9 +161,9 @@ async def test_a_hedged_operation_asks_the_next_provider_beside_a_slow_one(publi
         # The budget is a tenth of the calls: ten runs save up one hedge.
         for _ in range(10):
             live.health.count_run(0.1)
-        await LiveConfiguration.objects.aupdate(hedge_enhance="50")
+        await Operation.objects.filter(name="enhance").aupdate(hedge="50")
         await database_sync_to_async(live.refresh)()
-        assert (await live.acurrent()).settings.hedge_after_ms == {"enhance": 50}
+        assert (await live.acurrent()).operation("enhance").hedge == "50"
         async with page_socket(editor) as socket:
             await socket.send_to(text_data=message())
             assert "Quick." in (await frames(socket, "/runs/"))[-1]

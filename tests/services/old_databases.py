@@ -100,6 +100,9 @@ def fill(builder: Builder) -> None:
         )
         builder.record("template.published", ada, revision=number)
     builder.apps.get_model("promptops", "LiveConfiguration").objects.update(revision=len(BODIES), settings_revision=1)
+    if builder.has("ExportTally"):  # from 0045 on
+        settings = builder.apps.get_model("promptops", "LiveConfiguration").objects
+        settings.update(hedge_enhance="p95", hedge_rewrite="250")
     builder.add("Draft", template=template, user=bo, body="Polish it in green.", base=version)
     builder.add("DiscardedDraft", template=template, user=bo, body="Discarded", base=version)
     builder.add("Variable", operation="enhance", name="season", value="winter")

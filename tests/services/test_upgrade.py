@@ -59,7 +59,7 @@ def rows(url: str, query: str) -> list[list[object]]:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("kept", ["0012", "0018", "0024"])
+@pytest.mark.parametrize("kept", ["0012", "0018", "0024", "0046"])
 def test_an_old_database_is_upgraded_with_all_it_holds(tmp_path: Path, engine: str, kept: str) -> None:
     with database(engine, tmp_path, kept) as url:
         before = rows(url, ENTRIES)
@@ -87,6 +87,12 @@ def test_an_old_database_is_upgraded_with_all_it_holds(tmp_path: Path, engine: s
         "versions": [[number, body] for number, body in enumerate(BODIES, start=1)],
         "hashes_fit": True,
         "runs": [[f"a fox, number {number}", f"a fox, number {number}, in color"] for number in range(4)],
+        "operations": [
+            ["enhance", "text", {"kind": "text"}, "p95" if kept == "0046" else ""],
+            ["auto_extend", "list", {"kind": "text"}, ""],
+            ["rewrite", "text", {"kind": "lines", "count": 3}, "250" if kept == "0046" else ""],
+        ],
+        "specs_fit": True,
         "drafts": ["Polish it in green.", "Discarded"],
         "comparisons": [["Warm or cold", "done"]] if has_comparisons else [],
         "answers": [f"{animal} by {arm}, in color" for animal in ("a fox", "a hare") for arm in (0, 1)]

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import django
 
@@ -12,10 +13,12 @@ from django.core.checks import Tags, run_checks  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 
 from promptops.compare.models import Comparison, Trial  # noqa: E402
+from promptops.engine.operations import OPERATIONS  # noqa: E402
 from promptops.ledger import chain as audit_chain  # noqa: E402
 from promptops.ledger import sentences  # noqa: E402
 from promptops.ledger.models import AuditEntry  # noqa: E402
-from promptops.prompts.models import DiscardedDraft, Draft, Template, Version  # noqa: E402
+from promptops.prompts.live_operations import operation_spec  # noqa: E402
+from promptops.prompts.models import DiscardedDraft, Draft, Operation, Template, Version  # noqa: E402
 from promptops.prompts.models.templates import content_sha256  # noqa: E402
 from promptops.runs.models import Run  # noqa: E402
 
@@ -34,6 +37,10 @@ if __name__ == "__main__":
         "versions": [[version.number, version.body] for version in Version.objects.order_by("number")],
         "hashes_fit": all(version.sha256 == content_sha256(version.content) for version in Version.objects.all()),
         "runs": [[run.input, run.output] for run in Run.objects.filter(source="preview").order_by("pk")],
+        "operations": [[each.name, each.input, each.answer, each.hedge] for each in Operation.objects.all()],
+        "specs_fit": all(
+            replace(operation_spec(each), hedge="") == OPERATIONS[each.name] for each in Operation.objects.all()
+        ),
         "drafts": [draft.body for draft in (*Draft.objects.all(), *DiscardedDraft.objects.all())],
         "comparisons": [[comparison.name, comparison.state] for comparison in Comparison.objects.all()],
         "answers": list(Trial.objects.order_by("pk").values_list("run__output", flat=True)),

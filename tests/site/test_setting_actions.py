@@ -52,8 +52,6 @@ def test_a_change_is_live_and_audited(actor):
         (Settings(20_000, 0.7, 256, 0), 0, ValidationError),
         (Settings(20_000, 0.7, 256, 30, run_deletion_days=29), 0, ValidationError),
         (Settings(20_000, 0.7, 256, 30, run_deletion_days=3651), 0, ValidationError),
-        (Settings(20_000, 0.7, 256, 30, hedge_enhance="soon"), 0, ValidationError),
-        (Settings(20_000, 0.7, 256, 30, hedge_rewrite="-1"), 0, ValidationError),
     ],
 )
 def test_what_is_refused_changes_nothing(settings, expected, error, actor):

@@ -14,7 +14,8 @@ from django.utils import timezone
 from promptops.compare.enums import ComparisonState, TrialState
 from promptops.compare.models import Arm, Comparison, ComparisonInput, Trial
 from promptops.compare.models.comparisons import LETTERS
-from promptops.engine.operations import operation_spec
+from promptops.engine.inputs import check_input
+from promptops.engine.operations import OperationSpec
 from promptops.engine.snapshot import Snapshot
 from promptops.ledger import audit, registry
 from promptops.ledger.actions.exports import record_export
@@ -26,6 +27,7 @@ from promptops.platform.text import clean_input
 from promptops.prompts.checks import failures, run_checks
 from promptops.prompts.content import Content, effective
 from promptops.prompts.models import Template, Version
+from promptops.prompts.operation_needs import needs_operation
 from promptops.providers.models import Provider
 from promptops.runs.plans import MAX_COUNT
 
@@ -71,6 +73,7 @@ registry.register(
     ),
 )
 
+STARTED_STATES = (ComparisonState.RUNNING, ComparisonState.PAUSED)
 MIN_ARMS, MAX_ARMS = 2, len(LETTERS)
 MAX_REPEATS = 5
 MAX_INPUTS = 2_000
@@ -105,7 +108,10 @@ def start(
 
     Raises ValidationError if arms are the same, an input cannot be sent, or there are more than 10,000 trials.
     """
-    _check(operation, inputs, arms, repeats, count)
+    spec = snapshot.operations.get(operation)
+    if spec is None:
+        raise ValidationError(f"The operation {operation} is archived. Restore it first.")
+    _check(spec, inputs, arms, repeats, count)
     for arm, letter in zip(arms, LETTERS, strict=False):
         if failed := failures(run_checks(arm.content.body, snapshot.variables.get(operation, {}))):
             raise ValidationError(f"The text of arm {letter} cannot be run. {' '.join(failed)}")
@@ -113,12 +119,12 @@ def start(
         name=name.strip(),
         note=note.strip(),
         operation=operation,
-        count=operation_spec(operation).count_or_default(count),
+        count=spec.count_or_default(count),
         variables=dict(snapshot.variables.get(operation, {})),
         inputs_from=inputs_from,
         repeats=repeats,
         revision=snapshot.revision,
-        timeout_ms=snapshot.settings.timeout_ms,
+        timeout_ms=snapshot.settings_for(operation).timeout_ms,
         user=by.user,
         user_name=by.name,
     )
@@ -175,8 +181,7 @@ def resume(comparison: Comparison, *, by: Actor) -> None:
 @transaction.atomic
 def cancel(comparison: Comparison, *, by: Actor) -> None:
     """Start no more trials, permanently. Existing answers stay and can be voted on."""
-    open_states = [ComparisonState.RUNNING, ComparisonState.PAUSED]
-    changed = Comparison.objects.filter(pk=comparison.pk, state__in=open_states).update(
+    changed = Comparison.objects.filter(pk=comparison.pk, state__in=STARTED_STATES).update(
         state=ComparisonState.CANCELED, finished_at=timezone.now()
     )
     if not changed:
@@ -204,7 +209,9 @@ def _record_step(comparison: Comparison, action: str, by: Actor) -> None:
     events.broadcast_on_commit(events.COMPARISON_CHANGED, comparison.pk)
 
 
-def _check(operation: str, inputs: Sequence[str], arms: Sequence[ArmChoice], repeats: int, count: int | None) -> None:
+def _check(
+    spec: OperationSpec, inputs: Sequence[str], arms: Sequence[ArmChoice], repeats: int, count: int | None
+) -> None:
     if not MIN_ARMS <= len(arms) <= MAX_ARMS:
         raise ValidationError(f"Choose {MIN_ARMS} to {MAX_ARMS} arms; you chose {len(arms)}.")
     if not inputs:
@@ -222,11 +229,13 @@ def _check(operation: str, inputs: Sequence[str], arms: Sequence[ArmChoice], rep
     for position, text in enumerate(inputs, start=1):
         try:
             clean_input(text)
-        except ValidationError as error:
-            raise ValidationError(f"Input {position} cannot be used. {' '.join(error.messages)}") from None
+            check_input(spec, text)
+        except (ValidationError, ValueError) as error:
+            reason = " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
+            raise ValidationError(f"Input {position} cannot be used. {reason}") from None
     for arm in arms:
-        if arm.template.operation != operation:
-            raise ValidationError(f"{arm.template.name} is for {arm.template.operation}, not for {operation}.")
+        if arm.template.operation != spec.name:
+            raise ValidationError(f"{arm.template.name} is for {arm.template.operation}, not for {spec.name}.")
         if arm.version is not None and arm.version.template_id != arm.template.pk:
             raise ValidationError(f"This version does not belong to {arm.template.name}.")
     seen: dict[tuple[Content, int], int] = {}
@@ -244,13 +253,25 @@ def _pinned(arm: ArmChoice, snapshot: Snapshot) -> dict[str, object]:
         "template": arm.template,
         "version": arm.version,
         "body": content.body,
-        **effective(content, snapshot.settings),
+        **effective(content, snapshot.settings_for(arm.template.operation)),
         "provider": provider,
         "provider_name": provider.name,
         "provider_kind": provider.kind,
         "provider_url": provider.base_url,
         "provider_model": provider.model,
     }
+
+
+@needs_operation
+def _comparisons(name: str, before: OperationSpec, after: OperationSpec | None) -> str:
+    """Comparisons in progress need the input and the answer of their operation as they are."""
+    shape = (before.input, before.fields, before.answer)
+    if after is not None and shape == (after.input, after.fields, after.answer):
+        return ""
+    running = Comparison.objects.filter(operation=name, state__in=STARTED_STATES).first()
+    if running is None:
+        return ""
+    return f"The comparison {running.name} of {name} is in progress. Cancel it, or wait for its end."
 
 
 @transaction.atomic

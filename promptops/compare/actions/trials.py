@@ -32,6 +32,7 @@ from promptops.live import snapshots as live
 from promptops.platform import events
 from promptops.platform.draining import gate
 from promptops.platform.threads import DatabaseThread
+from promptops.prompts.queries import operations
 from promptops.providers.live_part import provider_spec
 from promptops.providers.models import Provider
 from promptops.runs.actions.execution import execute
@@ -321,7 +322,7 @@ def _measured(run: Run) -> dict[str, Any]:
 
     "Subject kept" is measured only if the answers of the operation should keep the subject of their input.
     """
-    spec = run.operation_spec
+    spec = operations.of(run.operation)
     alternatives = parse_alternatives(run.output, len(run.output)) if spec.offers_alternatives else []
     input_text = run.input if spec.keeps_subject else None
     fields = asdict(measure(input_text, run.output, alternatives=alternatives)) | {"answer_hash": run.answer_hash}

@@ -7,7 +7,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from promptops.compare.actions.prompt_sets import MAX_BYTES, MAX_INPUTS, Checked, check
-from promptops.prompts.enums import operation_choices
+from promptops.prompts.queries import operations
 from promptops.texts.inputs import SUFFIXES, Format, Problem, Unreadable, decode, read
 
 SEPARATORS = [
@@ -105,7 +105,9 @@ class PromptSetForm(forms.Form):
 class FromRunsForm(forms.Form):
     """The past runs whose inputs fill the box of a new set."""
 
-    operation = forms.ChoiceField(choices=operation_choices, error_messages={"invalid_choice": "Choose an operation."})
+    operation = forms.ChoiceField(
+        choices=operations.all_choices, error_messages={"invalid_choice": "Choose an operation."}
+    )
     newest = forms.IntegerField(
         label="Newest distinct inputs",
         initial=100,

@@ -11,9 +11,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from promptops.compare.enums import Choice, ComparisonState, TrialState
-from promptops.engine.operations import OperationSpec, operation_spec
 from promptops.prompts.content import Content, values_of
-from promptops.prompts.enums import operation_choices
 from promptops.prompts.models.templates import Parameters
 
 LETTERS = "ABCD"
@@ -35,7 +33,7 @@ class Comparison(models.Model):
 
     name = models.CharField(max_length=100)
     note = models.CharField("why", max_length=300, blank=True)
-    operation = models.CharField(max_length=20, choices=operation_choices)
+    operation = models.CharField(max_length=20)
     count = models.PositiveSmallIntegerField(null=True, blank=True, help_text="Alternatives asked for by rewrite.")
     variables = models.JSONField(
         default=dict, blank=True, help_text="The operation's variables, by name, as they were then."
@@ -55,11 +53,6 @@ class Comparison(models.Model):
 
     def __str__(self) -> str:
         return self.name
-
-    @property
-    def operation_spec(self) -> OperationSpec:
-        """Return the operation with all that depends on it. Raises ValueError when it was removed."""
-        return operation_spec(self.operation)
 
 
 class Arm(Parameters):

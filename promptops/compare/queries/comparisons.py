@@ -17,6 +17,7 @@ from promptops.compare.models import Arm, Comparison, PromptSet, Trial
 from promptops.compare.models.comparisons import delayed
 from promptops.people.models import User
 from promptops.prompts.models import Draft, Version
+from promptops.prompts.queries import operations
 from promptops.runs.enums import RunStatus
 from promptops.texts.numbers import estimate_tokens
 
@@ -70,8 +71,10 @@ def listed() -> QuerySet[Comparison]:
 
 
 def comparison_by_id(pk: int) -> Comparison:
-    """Return the comparison. Raises Comparison.DoesNotExist."""
-    return Comparison.objects.select_related("user").get(pk=pk)
+    """Return the comparison, with `spec` (its operation as it is now). Raises Comparison.DoesNotExist."""
+    comparison = Comparison.objects.select_related("user").get(pk=pk)
+    comparison.spec = operations.of(comparison.operation)  # type: ignore[attr-defined]
+    return comparison
 
 
 def arms(comparison: Comparison) -> list[ArmProgress]:

@@ -6,7 +6,8 @@ The releases themselves are made in `views.arms`.
 from dataclasses import dataclass
 
 from promptops.compare.models import Arm, Comparison
-from promptops.ledger.models import LiveConfiguration
+from promptops.engine.snapshot import SettingsSpec
+from promptops.live import snapshots as live
 from promptops.prompts.content import effective
 from promptops.prompts.models import Version
 from promptops.providers.models import Provider
@@ -31,14 +32,14 @@ class Offer:
 
 
 def offers(comparison: Comparison) -> list[Offer]:
-    """Return the steps of each arm as of now, in three queries."""
+    """Return the steps of each arm as of now, in two queries."""
     arms = comparison.arms.select_related("template__live_version", "version", "provider")
-    settings = LiveConfiguration.objects.get(pk=1)
+    settings = live.current().settings_for(comparison.operation)
     chain = list(Provider.objects.filter(enabled=True))
     return [_offer(arm, settings, chain) for arm in arms]
 
 
-def _offer(arm: Arm, settings: LiveConfiguration, chain: list[Provider]) -> Offer:
+def _offer(arm: Arm, settings: SettingsSpec, chain: list[Provider]) -> Offer:
     live = arm.template.live_version
     version = arm.version if arm.version and _is_same(arm.version, arm, settings) else None
     label = (
@@ -52,7 +53,7 @@ def _offer(arm: Arm, settings: LiveConfiguration, chain: list[Provider]) -> Offe
     return Offer(arm, Step(label, why_not), Step(f"Make {arm.provider_name} first", _not_first(arm, chain)), version)
 
 
-def _is_same(version: Version, arm: Arm, settings: LiveConfiguration) -> bool:
+def _is_same(version: Version, arm: Arm, settings: SettingsSpec) -> bool:
     """Return whether the version has the text and the effective settings of the arm."""
     return {"body": version.body, **effective(version, settings)} == vars(arm.content)
 

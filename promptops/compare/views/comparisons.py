@@ -16,13 +16,14 @@ from promptops.compare.forms.comparisons import ComparisonForm
 from promptops.compare.models import Comparison
 from promptops.compare.queries import comparisons as queries
 from promptops.compare.queries.offers import offers
-from promptops.engine.operations import OPERATIONS, OperationSpec, first_operation
+from promptops.engine.operations import OperationSpec
 from promptops.engine.snapshot import Snapshot
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused
 from promptops.live import snapshots as live
 from promptops.people.enums import Permission
 from promptops.platform.pages import page
+from promptops.prompts.queries import operations
 from promptops.texts.numbers import whole_number
 from promptops.web.access import actor, requires
 from promptops.web.request import Request
@@ -58,17 +59,19 @@ def new(request: Request) -> HttpResponse:
     With `estimate`, return the number of trials and the cost instead of starting.
     """
     repeated = _repeated(request)
-    operation = repeated.operation_spec if repeated else _operation(request)
+    operation = operations.of(repeated.operation) if repeated else _operation(request)
     data = request.POST if request.method == "POST" else None
     form = ComparisonForm(data, operation=operation, user=request.user, repeated=repeated)
-    context = {"form": form, "operation": operation, "operations": list(OPERATIONS.values()), "repeated": repeated}
+    context = {"form": form, "operation": operation, "operations": operations.live_operations(), "repeated": repeated}
     if data is None:
         context["changed"] = queries.changed_since(repeated) if repeated else []
         return render(request, "compare/new.html", context)
     snapshot = live.current()
     if repeated:
-        pinned = replace(snapshot.settings, timeout_ms=repeated.timeout_ms)
-        snapshot = replace(snapshot, settings=pinned, variables={operation.name: repeated.variables})
+        # The arms have their other settings already; the operation's own limit may have changed since.
+        pinned = replace(operation, timeout_ms=repeated.timeout_ms)
+        specs = {name: pinned if name == operation.name else spec for name, spec in snapshot.operations.items()}
+        snapshot = replace(snapshot, operations=specs, variables={operation.name: repeated.variables})
     form.fields["name"].required = "estimate" not in data  # the estimate needs no name
     try:
         arms = form.choices() if form.is_valid() else []
@@ -103,14 +106,15 @@ def _repeated(request: Request) -> Comparison | None:
 
 def _operation(request: Request) -> OperationSpec:
     name = request.POST.get("operation") or request.GET.get("operation") or ""
-    return OPERATIONS.get(name) or first_operation()
+    known = live.current().operations
+    return known.get(name) or next(iter(known.values()))
 
 
 def _estimate(form: ComparisonForm, arms: list[ArmChoice], snapshot: Snapshot) -> queries.Estimate | None:
     fields = getattr(form, "cleaned_data", {})
     if not arms or "prompt_set" not in fields or "repeats" not in fields:
         return None
-    return queries.estimate(arms, form.inputs, fields["repeats"], snapshot.settings.max_tokens)
+    return queries.estimate(arms, form.inputs, fields["repeats"], snapshot.settings_for(form.operation.name).max_tokens)
 
 
 STEPS: dict[str, tuple[Callable[..., None], str]] = {

@@ -5,7 +5,7 @@ The stored values come from the parts of the configuration (`ledger.parts`).
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,6 +21,7 @@ from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
 from promptops.ledger.sentences import sentence_html
 from promptops.prompts.content import SETTINGS
 from promptops.prompts.models import Template, Version
+from promptops.prompts.operation_words import summary
 from promptops.runs.models import Run
 from promptops.runs.queries.expiry import deleted_of_revision
 from promptops.safety.live_part import STORED
@@ -47,13 +48,20 @@ class ReleaseRow:
 class LiveTemplate:
     """A template at a revision, and the release that made its version live (None: unknown, or no version was live).
 
-    `version` is None if the operation had no default template with a live version.
+    `version` is None if the operation had no default template with a live version. `declared` is the operation in one
+    line, "" for old releases, which did not store it.
     """
 
     name: str
     operation: str
     version: int | None = None
     release: Release | None = None
+    declared: str = ""
+
+    @property
+    def has_built_in_text(self) -> bool:
+        """Return whether the engine has a text for the operation."""
+        return self.operation in OPERATIONS
 
 
 @dataclass(frozen=True)
@@ -204,13 +212,18 @@ def configuration_of(release: Release) -> Configuration | None:
         for row in stored["templates"]
     ]
     defaults = {row.operation: row for default, row in rows if default}
+    # Older releases store no operations: there were the built-in ones only.
+    declared = {operation["name"]: summary(operation) for operation in stored.get("operations", [])}
+    names = declared or dict.fromkeys(OPERATIONS, "")
     # In the order of the form, because PostgreSQL keeps no order of keys.
     order = [field.name for field in LiveConfiguration._meta.concrete_fields]
     settings = sorted(stored["settings"].items(), key=lambda item: order.index(item[0]) if item[0] in order else 99)
     values, _ = audit_queries.changes(AuditEntry(after=dict(settings)))
     until = _light(Release.objects.filter(revision__lte=release.revision))
     return Configuration(
-        operations=[defaults.get(name) or LiveTemplate("", name) for name in OPERATIONS],
+        operations=[
+            replace(defaults.get(name) or LiveTemplate("", name), declared=line) for name, line in names.items()
+        ],
         others=[row for default, row in rows if not default],
         providers=stored["providers"],
         variables=stored.get("variables", []),

@@ -5,31 +5,16 @@ from secrets import token_hex
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
 
 from promptops.ledger.configurations import WHOLE_EVERY, DamagedConfiguration, pack, pack_changes, unpack
 from promptops.prompts.content import SETTINGS
 
-HEDGE = "hedge_"
-"""The prefix of the fields that hedge an operation. An operation without such a field is not hedged."""
-
 DELETED_TOO_EARLY = (
     "Runs are deleted before their texts are erased. Enter at least the number of days that texts are kept."
 )
-
-
-def hedge_field(operation: str) -> models.CharField:
-    """Return a field for when the next provider is called too: "" never, "p95", or after that many milliseconds."""
-    return models.CharField(
-        f"hedging of {operation}",
-        max_length=6,
-        blank=True,
-        validators=[
-            RegexValidator(r"\A(p95|[0-9]{1,5}|)\Z", "Leave it empty, or give p95 or milliseconds up to 99999.")
-        ],
-    )
 
 
 def new_epoch() -> str:
@@ -59,9 +44,6 @@ class LiveConfiguration(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(3650)],
         help_text="Days; None never deletes a run.",
     )
-    hedge_enhance = hedge_field("enhance")
-    hedge_auto_extend = hedge_field("auto_extend")
-    hedge_rewrite = hedge_field("rewrite")
     settings_revision = models.PositiveIntegerField(default=0)
     key_check = models.TextField(blank=True, help_text="A known word, encrypted: tells a lost secret key.")
 

@@ -9,8 +9,8 @@ from promptops.ledger.audit import COMMAND_LINE
 from promptops.management.commands._secret_key import warn_of_wrong_key
 from promptops.people.models import User
 from promptops.prompts.actions.importing import NotImported, Text, import_drafts, import_versions
-from promptops.prompts.enums import operation_choices
 from promptops.prompts.models import Template
+from promptops.prompts.queries.operations import live_choices
 from promptops.texts import sources
 from promptops.texts.sources import Candidate, UnreadableSource
 
@@ -22,11 +22,9 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        operations = [name for name, _ in operation_choices()]
         parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
-        parser.add_argument(
-            "--operation", choices=operations, help="the operation of new templates that are not named like one"
-        )
+        # Without choices: they are in the database, and --help needs none. The import refuses an unknown name.
+        parser.add_argument("--operation", help="the operation of new templates that are not named like one")
         parser.add_argument("--only", action="append", metavar="NAME", help="import only the text of this name")
         parser.add_argument("--drafts-of", metavar="USER", help="make them drafts of this person instead")
         parser.add_argument("--note", default="", help="the reason, shown in the history")
@@ -80,7 +78,7 @@ class Command(BaseCommand):
     def _operation(each: Candidate, chosen: str | None) -> str:
         if chosen:
             return chosen
-        if each.name in dict(operation_choices()):
+        if each.name in dict(live_choices()):
             return each.name
         if template := Template.objects.filter(name=each.name).first():
             return template.operation

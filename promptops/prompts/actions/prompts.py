@@ -7,7 +7,6 @@ from pathlib import Path
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from promptops.engine.operations import OPERATIONS
 from promptops.ledger import audit
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import LiveConfiguration
@@ -35,7 +34,7 @@ def import_prompts(folder: Path, *, by: Actor) -> list[str]:
     if Template.objects.exists():
         return []
     problems = []
-    for operation in OPERATIONS.values():
+    for operation in live.load().operations.values():
         path = folder / f"{operation.name}.txt"
         try:
             body = decode_body(path.read_bytes())
@@ -66,7 +65,7 @@ def export_prompts(folder: Path, *, by: Actor, keep_variables: bool = False) -> 
     facts: dict[str, dict[str, object]] = {}
     defaults = set(snapshot.defaults.values())
     for template in snapshot.templates:
-        values = snapshot.variables[template.operation]
+        values = snapshot.variables.get(template.operation, {})
         path = f"{template.operation}.txt" if template.id in defaults else f"templates/{template.name}.txt"
         files[path] = exported(template.name, template.body, values, keep_variables=keep_variables) + "\n"
         facts[path] = {

@@ -2,15 +2,19 @@
 
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db import transaction
 
+from promptops.engine.inputs import check_input
 from promptops.ledger import audit, registry
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.models import LiveConfiguration
 from promptops.ledger.registry import Action
 from promptops.platform.text import clean_input
-from promptops.prompts.models import Sample
+from promptops.prompts.actions._operations import check_operation
+from promptops.prompts.live_operations import operation_spec
+from promptops.prompts.models import Operation, Sample
 
 registry.noun("sample", "Sample inputs")
 registry.object_kind("sample", "Sample input")
@@ -41,6 +45,11 @@ def pin(operation: str, text: str, *, by: Actor) -> Sample:
     text = clean_input(text.replace("\r\n", "\n")).strip()
     # Locked, so that two people who pin at the same time do not exceed the limit.
     LiveConfiguration.objects.select_for_update().get(pk=1)
+    check_operation(operation)
+    try:
+        check_input(operation_spec(Operation.objects.get(name=operation)), text)
+    except ValueError as error:
+        raise ValidationError(str(error)) from None
     pinned = list(Sample.objects.filter(operation=operation).values_list("text", flat=True))
     if text in pinned:
         raise Refused("This input is already pinned.")

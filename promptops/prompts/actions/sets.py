@@ -16,6 +16,7 @@ from promptops.ledger.registry import Action
 from promptops.live import snapshots as live
 from promptops.prompts.actions import _set_files
 from promptops.prompts.actions._files import exported, write_files
+from promptops.prompts.actions._operations import check_operation
 from promptops.prompts.actions._set_files import BadSet, Entry, state_sha256
 from promptops.prompts.actions.releases import publish
 from promptops.prompts.actions.templates import RESERVED_NAMES, create_template, describe, make_default
@@ -228,6 +229,7 @@ def _invalid(entry: Entry) -> str:
     try:
         if entry.name in RESERVED_NAMES:
             raise ValidationError({"name": "This name is reserved for an address. Choose another name."})
+        check_operation(entry.operation)
         template.clean_fields(exclude={"live_version"})
         version.clean_fields(exclude={"template", "author", "sha256"})
     except ValidationError as error:
@@ -249,7 +251,7 @@ def _files(keep_variables: bool) -> dict[str, str]:
     for template in templates:
         version = template.live_version
         assert version is not None  # by the filter above
-        known = values[template.operation]
+        known = values.get(template.operation, {})
         body = exported(template.name, version.body, known, keep_variables=keep_variables)
         entry = Entry(
             name=template.name,

@@ -13,8 +13,10 @@ from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.models import LiveConfiguration
 from promptops.ledger.registry import Action
 from promptops.ledger.releases import next_revision, record_release
+from promptops.prompts.actions._operations import check_operation
 from promptops.prompts.actions._texts import check_text
 from promptops.prompts.models import Template
+from promptops.prompts.queries import templates
 
 registry.register(
     Action(
@@ -51,12 +53,13 @@ RESERVED_NAMES = {"new"}  # /prompts/new/ is the page that creates a template
 def create_template(name: str, operation: str, *, by: Actor, description: str = "") -> Template:
     """Create a template without a version. The first template of an operation is its default.
 
-    Raises ValidationError for a name that is taken or invalid.
+    Raises ValidationError for a name that is taken or invalid, and for an unknown or archived operation.
     """
     # Locked like a release, so that one of two people who choose the same name gets an error message.
     LiveConfiguration.objects.select_for_update().get(pk=1)
     if name.strip() in RESERVED_NAMES:
         raise ValidationError({"name": "This name is reserved for an address. Choose another name."})
+    check_operation(operation)
     default_exists = Template.objects.filter(operation=operation, is_default=True).exists()
     template = Template(
         name=name.strip(), operation=operation, description=description.strip(), is_default=not default_exists
@@ -111,14 +114,20 @@ def make_default(template: Template, *, by: Actor, note: str = "") -> Template:
 
 @transaction.atomic
 def archive(template: Template, *, by: Actor, note: str = "") -> Template:
-    """Remove the template from what is live and from the lists; nothing is deleted. Refuses a default."""
+    """Remove the template from what is live and from the lists; nothing is deleted.
+
+    Refuses a default, except the last template of an operation that is not built in: that is the way to archive the
+    operation. Nothing answers the operation from then on.
+    """
     revision = next_revision()
     template = Template.objects.get(pk=template.pk)
-    if template.is_default:
+    if template.is_default and not templates.is_last(template):
         raise Refused(
             f"{template.name} is the default for {template.operation}. Make another template the default first."
         )
-    if not Template.objects.filter(pk=template.pk, archived_at=None).update(archived_at=timezone.now()):
+    if not Template.objects.filter(pk=template.pk, archived_at=None).update(
+        archived_at=timezone.now(), is_default=False
+    ):
         raise Stale(f"{template.name} is already archived.")
     record_release(
         revision,
@@ -135,9 +144,16 @@ def archive(template: Template, *, by: Actor, note: str = "") -> Template:
 
 @transaction.atomic
 def restore(template: Template, *, by: Actor, note: str = "") -> Template:
-    """Restore an archived template. Raises ChecksFailed when its live text uses a removed variable."""
+    """Restore an archived template, as the default if its operation has none.
+
+    Raises ChecksFailed when its live text uses a removed variable, and ValidationError for an archived operation.
+    """
     revision = next_revision()
-    if not Template.objects.filter(pk=template.pk, archived_at__isnull=False).update(archived_at=None):
+    check_operation(template.operation)
+    is_default = not Template.objects.filter(operation=template.operation, is_default=True).exists()
+    if not Template.objects.filter(pk=template.pk, archived_at__isnull=False).update(
+        archived_at=None, is_default=is_default
+    ):
         raise Stale(f"{template.name} is not archived.")
     template = Template.objects.select_related("live_version").get(pk=template.pk)
     if template.live_version:

@@ -10,6 +10,7 @@ from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.registry import Action
 from promptops.ledger.releases import next_revision, record_release
+from promptops.prompts.actions._operations import check_operation
 from promptops.prompts.checks import failures, run_checks
 from promptops.prompts.errors import VariableInUse
 from promptops.prompts.live_variables import values_of, variable_users
@@ -41,11 +42,12 @@ registry.register(
 def declare(operation: str, name: str, value: str, *, by: Actor, description: str = "", note: str = "") -> Variable:
     """Declare a variable of the operation, which runs fill in from now on.
 
-    Raises ValidationError for an invalid name or value, Refused when a live text would fail its checks.
+    Raises ValidationError for an invalid name, value or operation, Refused when a live text would fail its checks.
     """
     revision = next_revision()
     variable = Variable(operation=operation, name=name.strip(), value=clean_value(value), changed_revision=revision)
     variable.description = description.strip()
+    check_operation(operation)
     variable.full_clean()
     variable.save()
     _check_live_texts(variable)

@@ -3,13 +3,11 @@
 from django.db import models
 from django.utils import timezone
 
-from promptops.prompts.enums import operation_choices
-
 
 class Sample(models.Model):
     """An input that smoke runs of an operation use, kept until somebody unpins it."""
 
-    operation = models.CharField(max_length=20, choices=operation_choices)
+    operation = models.CharField(max_length=20)
     text = models.TextField()
     pinned_at = models.DateTimeField(default=timezone.now)
 

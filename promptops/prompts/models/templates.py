@@ -10,7 +10,6 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.utils import timezone
 
-from promptops.engine.operations import OperationSpec, operation_spec
 from promptops.prompts.content import (
     SETTINGS,
     grouped,
@@ -20,7 +19,6 @@ from promptops.prompts.content import (
     parameters_of,
     values_of,
 )
-from promptops.prompts.enums import operation_choices
 
 
 class Parameters(models.Model):
@@ -94,7 +92,7 @@ class Template(models.Model):
         ],
         error_messages={"unique": "A template of that name exists. Choose another name."},
     )
-    operation = models.CharField(max_length=20, choices=operation_choices)
+    operation = models.CharField(max_length=20)
     description = models.CharField(max_length=200, blank=True)
     is_default = models.BooleanField(default=False)
     live_version = models.ForeignKey("Version", models.PROTECT, null=True, blank=True, related_name="+")
@@ -114,11 +112,6 @@ class Template(models.Model):
 
     def __str__(self) -> str:
         return self.name
-
-    @property
-    def operation_spec(self) -> OperationSpec:
-        """Return the declaration of the operation. Raises ValueError when it was removed."""
-        return operation_spec(self.operation)
 
 
 class Version(Content):

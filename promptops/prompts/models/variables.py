@@ -3,15 +3,13 @@
 from django.core.validators import RegexValidator
 from django.db import models
 
-from promptops.prompts.enums import operation_choices
-
 MAX_VALUE_CHARACTERS = 4000  # as `actions.variables.clean_value` enforces
 
 
 class Variable(models.Model):
     """The value of `{{ name }}` in the system prompts of one operation. Variables are part of what is live."""
 
-    operation = models.CharField(max_length=20, choices=operation_choices)
+    operation = models.CharField(max_length=20)
     name = models.CharField(
         max_length=40,
         validators=[

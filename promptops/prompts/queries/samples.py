@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from promptops.engine.operations import operation_spec
 from promptops.prompts.models import Sample
+from promptops.prompts.queries import operations
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,12 @@ class Samples:
 
     @property
     def first(self) -> str:
-        """Return the input with which "Try it" starts."""
-        return self.smoke[0]
+        """Return the input with which "Try it" starts; "" if the operation has no sample yet."""
+        return next(iter(self.smoke), "")
 
 
 def of(operation: str) -> Samples:
     """Return the sample inputs of the operation, pinned ones in the order of pinning."""
     pinned = list(Sample.objects.filter(operation=operation))
     texts = {sample.text for sample in pinned}
-    return Samples(pinned, [text for text in operation_spec(operation).samples if text not in texts])
+    return Samples(pinned, [text for text in operations.of(operation).samples if text not in texts])

@@ -64,8 +64,9 @@ class Results:
 
 
 def search(text: str, user: User) -> Results:
-    """Search names, descriptions, notes, texts of versions and this person's drafts for `text`, in five queries.
+    """Search templates, the notes and texts of versions, and this person's drafts for `text`, in four queries.
 
+    A template matches by its name, its operation or its description.
     Archived templates are included. Other people's drafts are private and are not.
     """
     groups: dict[int, Group] = {}
@@ -73,7 +74,8 @@ def search(text: str, user: User) -> Results:
     def group(template: Template) -> Group:
         return groups.setdefault(template.pk, Group(template))
 
-    templates = list(Template.objects.filter(_contains("name", text) | _contains("description", text))[: MAX_HITS + 1])
+    matching = _contains("name", text) | _contains("operation", text) | _contains("description", text)
+    templates = list(Template.objects.filter(matching)[: MAX_HITS + 1])
     for template in templates[:MAX_HITS]:
         results = group(template)
         results.name, results.description = passage(template.name, text), passage(template.description, text)

@@ -9,7 +9,7 @@ from promptops.ledger import registry
 from promptops.ledger.models import Release
 from promptops.people.models import User
 from promptops.platform.pages import Numbered, numbered
-from promptops.prompts.models import DiscardedDraft, Draft, Template, Version
+from promptops.prompts.models import DiscardedDraft, Draft, Operation, Template, Version
 from promptops.texts.numbers import whole_number
 
 
@@ -129,3 +129,10 @@ def newest_release_of(version_ids: list[int | None]) -> dict[int, Release]:
         for release in releases.defer("packed_configuration", "evidence", "replaced__body").order_by("revision")
         if release.version_id
     }
+
+
+def is_last(template: Template) -> bool:
+    """Return whether this is the only template in use of an operation that is not built in."""
+    others = Template.objects.filter(operation=template.operation, archived_at=None).exclude(pk=template.pk)
+    is_built_in = Operation.objects.filter(name=template.operation, built_in=True).exists()
+    return not is_built_in and not others.exists()

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from promptops.engine.operations import OPERATIONS
 from promptops.prompts.live_variables import variable_users
 from promptops.prompts.models import Variable, Version
+from promptops.prompts.queries import operations
 
 
 @dataclass(frozen=True)
@@ -16,10 +16,10 @@ class Row:
 
 
 def by_operation() -> list[tuple[str, list[Row]]]:
-    """Return all variables: for each operation, its variables by name."""
-    rows: dict[str, list[Row]] = {name: [] for name in OPERATIONS}
+    """Return the variables of each operation that is not archived, by name."""
+    rows: dict[str, list[Row]] = {spec.name: [] for spec in operations.live_operations()}
     users = variable_users()
-    for variable in Variable.objects.all():
+    for variable in Variable.objects.filter(operation__in=rows):
         rows[variable.operation].append(Row(variable, users.get((variable.operation, variable.name), [])))
     return list(rows.items())
 

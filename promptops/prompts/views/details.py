@@ -6,6 +6,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
 from promptops.people.enums import Permission
+from promptops.prompts import queries
 from promptops.prompts.actions import templates as actions
 from promptops.prompts.changes import Archive, MakeDefault, Restore
 from promptops.prompts.forms import DescriptionForm
@@ -30,6 +31,8 @@ def details(request: Request, name: str) -> HttpResponse:
             return redirect("template_details", name=name)
     default = Template.objects.filter(operation=template.operation, is_default=True).first()
     context = {"template": template, "form": form, "default": default, "tab": "details"}
+    context["has_built_in_text"] = bool(queries.operations.of(template.operation).default_text)
+    context["is_last"] = queries.templates.is_last(template)  # then archiving leaves the operation without an answer
     return render(request, "prompts/details.html", context, status=422 if form.is_bound else 200)
 
 

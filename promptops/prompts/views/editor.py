@@ -11,6 +11,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_POST
 
+from promptops.engine.inputs import field_values
 from promptops.engine.variables import Piece, filled_bytes, pieces
 from promptops.ledger.errors import Refused
 from promptops.live import snapshots as live
@@ -19,7 +20,7 @@ from promptops.platform.text import MAX_BODY_BYTES
 from promptops.prompts import queries
 from promptops.prompts.actions import samples as sample_actions
 from promptops.prompts.checks import failures, run_checks
-from promptops.prompts.forms import ContentForm
+from promptops.prompts.forms import ContentForm, typed_input
 from promptops.prompts.models import Template
 from promptops.prompts.views.lookup import template_or_404
 from promptops.prompts.views.saving import invalid_form, plain_refusal
@@ -45,13 +46,17 @@ def edit(request: Request, name: str) -> HttpResponse:
     base = draft.base if draft else template.live_version
     initial = {**source.content, "base": base.pk if base else None} if source else {}
     initial |= {"page": uuid4().hex, "seen": draft.state if draft else ""}
-    snapshot = live.current()
+    samples = queries.samples.of(template.operation)
+    first = field_values(samples.first) or {}
+    defaults = live.current().settings_for(template.operation)
     return render(
         request,
         "prompts/edit.html",
         _state(template, base.pk if base else None)
         | {
-            "form": ContentForm(initial=initial, defaults=snapshot.settings, keep=f"draft-{template.name}"),
+            "operation": (operation := queries.operations.of(template.operation)),
+            "try_fields": [(field, first.get(field.name, "")) for field in operation.fields],
+            "form": ContentForm(initial=initial, defaults=defaults, keep=f"draft-{template.name}"),
             "draft": draft,
             "discarded": discarded,
             "tokens": estimate_tokens(source.body if source else ""),
@@ -59,7 +64,7 @@ def edit(request: Request, name: str) -> HttpResponse:
             "providers": provider_queries.listed(),
             "company": queries.presence.at(template, request.user),
             "published": _published(request, template),
-            "samples": queries.samples.of(template.operation),
+            "samples": samples,
         }
         | checked_text(template, source.body if source else None),
     )
@@ -88,11 +93,17 @@ def samples(request: Request, name: str) -> HttpResponse:
                 sample_actions.unpin(template.operation, sample, by=actor(request))
                 message = "The input is unpinned."
             else:
-                sample_actions.pin(template.operation, request.POST.get("input", ""), by=actor(request))
+                text = typed_input(queries.operations.of(template.operation), request.POST.dict())
+                sample_actions.pin(template.operation, text, by=actor(request))
                 message = f"Pinned. Smoke runs of {template.operation} now use this input."
         except (Refused, ValidationError) as error:
             return plain_refusal(reviews.sentence(error))
-    context = {"template": template, "samples": queries.samples.of(template.operation), "message": message}
+    context = {
+        "template": template,
+        "operation": queries.operations.of(template.operation),
+        "samples": queries.samples.of(template.operation),
+        "message": message,
+    }
     return render(request, "runs/_samples.html", context)
 
 

@@ -17,8 +17,8 @@ from promptops.people.enums import Permission
 from promptops.platform.text import MAX_BODY_BYTES
 from promptops.prompts.actions import importing
 from promptops.prompts.actions.importing import NotImported, Text
-from promptops.prompts.enums import operation_choices
 from promptops.prompts.models import Template
+from promptops.prompts.queries.operations import live_choices
 from promptops.prompts.queries.similar import Similar, similar_texts
 from promptops.texts import sources
 from promptops.texts.sources import SUFFIXES, Candidate, UnreadableSource
@@ -185,7 +185,7 @@ def _chosen_rows(request: Request) -> tuple[list[Row], str]:
 def _rows(request: Request, candidates: list[Candidate], digest: str) -> list[Row]:
     """Return a row for each text, with the choices that were sent for it, or as it is first shown."""
     sent = request.POST if request.POST.get("digest") == digest else None
-    operations = [name for name, _ in operation_choices()]
+    operations = [name for name, _ in live_choices()]
     names: set[str] = set()
     rows = []
     for number, candidate in enumerate(candidates):
@@ -230,5 +230,5 @@ def _compared(rows: list[Row]) -> list[Row]:
 
 
 def _found(request: Request, rows: list[Row], digest: str, problems: list[str] | None = None) -> HttpResponse:
-    context = {"rows": rows, "digest": digest, "problems": problems, "operations": operation_choices()}
+    context = {"rows": rows, "digest": digest, "problems": problems, "operations": live_choices()}
     return render(request, "prompts/_import_texts.html", context, status=422 if problems else 200)

@@ -36,7 +36,7 @@ def erase(run: Run, *, by: Actor) -> None:
 
 
 def erase_expired(*, by: Actor = SYSTEM) -> int:
-    """Erase the texts of runs older than the retention setting, in small transactions. Return the number of runs."""
+    """Erase the texts of runs older than the retention setting, or their operation's own. Return the number of runs."""
     days = LiveConfiguration.objects.values_list("run_retention_days", flat=True).get(pk=1)
     runs = erasable(days)
 

@@ -24,6 +24,7 @@ from promptops.runs.actions.recording import PAGE_WAITS_SECONDS, NotRecorded, re
 from promptops.runs.enums import RunStatus, SafetyMode, SafetySide
 from promptops.runs.judging import Blocked, judge, judge_the_rest, raise_if_blocked
 from promptops.runs.plans import Outcome, RunEvent, RunPlan, RunRecorded, SafetyChecked, TextHeld
+from promptops.runs.unanswered import settle
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ async def _execute(plan: RunPlan) -> AsyncGenerator[RunEvent, None]:
         except Blocked as stopped:
             outcome.status, outcome.error, outcome.error_kind = RunStatus.BLOCKED, str(stopped), "blocked"
         except LLMProviderError as failure:
-            outcome.status, outcome.error, outcome.error_kind = RunStatus.FAILED, str(failure), failure.kind
+            settle(plan, outcome, failure)
         except Exception:
             outcome.status = RunStatus.FAILED
             outcome.error = "PromptOps failed on this run. The server's log has the details."
@@ -99,7 +100,7 @@ async def _answer(plan: RunPlan, outcome: Outcome) -> AsyncGenerator[ChainEvent 
     """Yield the events up to the answer, and put the answer into `outcome`. Raises `Blocked` and `LLMProviderError`."""
     enforced = plan.snapshot.safety.mode == SafetyMode.ENFORCE
     if enforced:
-        yield await judge(plan, SafetySide.INPUT, plan.input, outcome.checks)
+        yield await judge(plan, SafetySide.INPUT, plan.judged_input, outcome.checks)
         raise_if_blocked(plan, outcome.checks)
     provider, is_held = "", False
     async with aclosing(_chain(plan, outcome.attempts)) as happenings:
@@ -130,7 +131,7 @@ def _chain(plan: RunPlan, attempts: list[EngineAttempt]) -> AsyncGenerator[Chain
         providers = [plan.drill.into(provider) for provider in providers]
         health = health.copy()
         health.forget(plan.drill.provider)
-    timeout_ms = plan.timeout_ms or plan.snapshot.settings.timeout_ms
+    timeout_ms = plan.timeout_ms or plan.snapshot.settings_for(plan.operation).timeout_ms
     return run_chain(
         plan.request(),
         providers,

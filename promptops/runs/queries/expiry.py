@@ -1,21 +1,27 @@
 """Old runs: which texts are to be erased, which runs are to be deleted, and what became of a run that is missing."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from django.db.models import Exists, OuterRef, QuerySet, Sum
+from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 from django.utils import timezone
 
+from promptops.prompts.models import Operation
 from promptops.runs.enums import ExpiryKind, RunSource
 from promptops.runs.keepers import KEEPERS
 from promptops.runs.models import Run, RunExpiry, RunTotals, SafetyCheck
 
 
 def erasable(days: int) -> QuerySet[Run]:
-    """Return the runs older than `days` whose texts are still there.
+    """Return the runs older than `days`, or than their operation keeps texts, whose texts are still there.
 
     Inputs of a comparison are the operators' own and stay with it. A single run of it can still be erased.
     """
-    return _older(days).filter(erased_at=None)
+    rows = Operation.objects.exclude(retention_days=None).values_list("name", "retention_days")
+    own = {name: own_days for name, own_days in rows if own_days}
+    old = Q(at__lt=_before(days)) & ~Q(operation__in=own)
+    for name, own_days in own.items():
+        old |= Q(at__lt=_before(own_days), operation=name)
+    return Run.objects.filter(old, erased_at=None).exclude(source=RunSource.COMPARISON)
 
 
 def deletable(days: int) -> QuerySet[Run]:
@@ -33,8 +39,11 @@ def deletable(days: int) -> QuerySet[Run]:
 
 
 def _older(days: int) -> QuerySet[Run]:
-    old = Run.objects.filter(at__lt=timezone.now() - timedelta(days=days))
-    return old.exclude(source=RunSource.COMPARISON)
+    return Run.objects.filter(at__lt=_before(days)).exclude(source=RunSource.COMPARISON)
+
+
+def _before(days: int) -> datetime:
+    return timezone.now() - timedelta(days=days)
 
 
 def deletion_of(pk: int) -> RunExpiry | None:

@@ -4,14 +4,14 @@ Figures of each provider are in `runs.queries.provider_figures`.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
 
-from promptops.engine.operations import OPERATIONS
+from promptops.prompts.queries import operations
 from promptops.runs.enums import RunSource, RunStatus
 from promptops.runs.models import Run, RunTotals
 from promptops.stats import charts
@@ -27,6 +27,7 @@ LIVING_HOURS = 24
 """No younger run is deleted."""
 NOT_COUNTED = [RunSource.TEST, RunSource.COMPARISON]
 NOT_ANSWERED = (RunStatus.CANCELED, RunStatus.BLOCKED)
+DENSE_FROM = 4
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,14 @@ class Tally:
     """Counts of some runs. `latencies` (ms) are those of runs that were not canceled or blocked.
 
     `deleted_latencies` are those of deleted runs, each with its number of runs, to `stats.buckets.ERROR`.
+    `unchanged` are the runs that nobody answered and whose input went on; `failed` are the others without an answer.
     """
 
     runs: int = 0
     answered: int = 0
     fallbacks: int = 0
     failed: int = 0
+    unchanged: int = 0
     latencies: list[float] = field(default_factory=list)
     deleted_latencies: Counter[float] = field(default_factory=Counter)
     cost: float | None = None
@@ -68,6 +71,8 @@ class Tally:
         self.latencies.append(latency_ms)
         if status == RunStatus.FAILED:
             self.failed += 1
+        elif status == RunStatus.UNCHANGED:
+            self.unchanged += 1
         else:
             self.answered += 1
             self.fallbacks += fallback
@@ -84,6 +89,8 @@ class Tally:
             self.deleted_latencies[middle(int(place))] += count
         if totals["status"] == RunStatus.FAILED:
             self.failed += totals["runs"]
+        elif totals["status"] == RunStatus.UNCHANGED:
+            self.unchanged += totals["runs"]
         else:
             self.answered += totals["runs"]
             self.fallbacks += totals["fallbacks"]
@@ -95,8 +102,9 @@ class Tally:
 
     @property
     def errors(self) -> Rate:
-        """Return the share of failed runs, without those that were canceled or blocked."""
-        return Rate(self.failed, self.failed + self.answered)
+        """Return the share of runs that no provider answered, without those that were canceled or blocked."""
+        unanswered = self.failed + self.unchanged
+        return Rate(unanswered, unanswered + self.answered)
 
     @property
     def p50(self) -> float | None:
@@ -146,6 +154,16 @@ class Figures:
         return sum(figures.total.runs for figures in self.operations)
 
     @property
+    def is_dense(self) -> bool:
+        """Return whether there are so many operations that the page shows them in two columns."""
+        return len(self.operations) > DENSE_FROM
+
+    @property
+    def idle(self) -> list[str]:
+        """Return the names of the operations without runs."""
+        return [figures.operation for figures in self.operations if not figures.total.runs]
+
+    @property
     def times(self) -> list[datetime]:
         """Return the starts of the first, the middle and the last step, for the labels of the axis."""
         steps = [at for at, _ in self.operations[0].steps]
@@ -168,7 +186,8 @@ def figures(hours: int) -> Figures:
     )
     capped = len(rows) > MAX_RUNS
     rows = rows[:MAX_RUNS]
-    totals = {name: Tally() for name in OPERATIONS}
+    named = dict.fromkeys(spec.name for spec in operations.live_operations())
+    totals = {name: Tally() for name in named | dict.fromkeys(row[1] for row in rows)}  # some may be archived by now
     tallies = {operation: [Tally() for _ in times] for operation in totals}
     for at, operation, status, fallback_used, latency_ms, cost, cost_estimated in rows:
         ran = status, fallback_used, latency_ms, cost, cost_estimated
@@ -176,7 +195,7 @@ def figures(hours: int) -> Figures:
         totals[operation].add(*ran)
         tallies[operation][place].add(*ran)
     if not capped and hours > LIVING_HOURS:
-        for deleted in _deleted_since(times[0]):
+        for deleted in _deleted_since(times[0], totals):
             totals[deleted["operation"]].add_deleted(deleted)
             tallies[deleted["operation"]][(deleted["hour"] - times[0]) // step].add_deleted(deleted)
     if capped:
@@ -191,9 +210,9 @@ def figures(hours: int) -> Figures:
     )
 
 
-def _deleted_since(start: datetime) -> Iterable[dict[str, Any]]:
-    """Return the totals of the deleted runs that count, from an hour on."""
-    deleted = RunTotals.objects.filter(hour__gte=start, is_drill=False, operation__in=OPERATIONS)
+def _deleted_since(start: datetime, names_of_operations: Collection[str]) -> Iterable[dict[str, Any]]:
+    """Return the totals of the deleted runs of some operations that count, from an hour on."""
+    deleted = RunTotals.objects.filter(hour__gte=start, is_drill=False, operation__in=names_of_operations)
     names = ("hour", "operation", "status", "runs", "fallbacks", "cost", "cost_estimated", "latencies")
     return deleted.exclude(source__in=NOT_COUNTED).values(*names)
 

@@ -12,7 +12,7 @@ from promptops.engine.safety.guard import VerdictDecision
 from promptops.ledger.models import LiveConfiguration
 from promptops.people.models import User
 from promptops.platform.narrowing import Filter, Narrowed, by_column
-from promptops.prompts.models import Template
+from promptops.prompts.models import Operation, Template
 from promptops.providers.models import Provider
 from promptops.runs.enums import RunStatus
 from promptops.runs.models import MASKED, STOPS, Attempt, Run, SafetyCheck
@@ -178,8 +178,18 @@ def provider_names() -> list[str]:
 
 
 def kept_days() -> dict[str, Any]:
-    """Return for how many days texts (`run_retention_days`) and runs (`run_deletion_days`, None: forever) are kept."""
-    return dict(LiveConfiguration.objects.values("run_retention_days", "run_deletion_days").get(pk=1))
+    """Return for how many days texts (`run_retention_days`) and runs (`run_deletion_days`, None: forever) are kept.
+
+    `own_retention` has the operations that keep texts for other days, in words.
+    """
+    days = LiveConfiguration.objects.values("run_retention_days", "run_deletion_days").get(pk=1)
+    return {**days, "own_retention": own_retention()}
+
+
+def own_retention() -> str:
+    """Return the operations that keep texts for days of their own, such as "caption: 3, plan: 90"; "" if none does."""
+    rows = Operation.objects.filter(archived_at=None).exclude(retention_days=None)
+    return ", ".join(f"{name}: {days:,}" for name, days in rows.values_list("name", "retention_days"))
 
 
 def recorded_runs(outcomes: Sequence[Outcome]) -> list[int | None]:

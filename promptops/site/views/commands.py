@@ -46,7 +46,7 @@ def _pages() -> list[Command]:
 
 def _more(user: User) -> list[Command]:
     """Return the entries below the templates. Each is left out for a person whom its page would refuse."""
-    more = [Command("Variables", reverse("variables"))]
+    more = [Command("Variables", reverse("variables")), Command("Operations", reverse("operations"))]
     if user.may(Permission.EDIT):
         more.append(Command("New template", reverse("template_new"), "Action"))
         more.append(Command("New prompt set", reverse("prompt_set_new"), "Action"))

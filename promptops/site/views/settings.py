@@ -132,7 +132,5 @@ def _counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def _in_words(value: float | str | None) -> str:
-    if value is None:
-        return "never"
-    return (value or "off") if isinstance(value, str) else f"{value:,}"
+def _in_words(value: float | None) -> str:
+    return "never" if value is None else f"{value:,}"

@@ -1,0 +1,46 @@
+"""The answer and the fields of an operation in words, for audit entries, review panels and lists."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from promptops.prompts.enums import AnswerKind, InputKind, OnFailure
+
+
+def answer_in_words(answer: dict[str, Any]) -> str:
+    """Return the answer's kind and its further values, such as "lines, 3"."""
+    order = ["kind", *sorted(answer.keys() - {"kind"})]
+    return ", ".join(str(answer[key]) for key in order)
+
+
+def fields_in_words(fields: list[dict[str, Any]]) -> str:
+    """Return the fields of an input in one line, such as "scene (at most 200 characters): A place; mood (optional)"."""
+    lines = []
+    for each in fields:
+        facts = [] if each["required"] else ["optional"]
+        facts += [f"at most {each['max_characters']:,} characters"] if each["max_characters"] else []
+        line = f"{each['name']} ({', '.join(facts)})" if facts else each["name"]
+        lines.append(f"{line}: {each['description']}" if each["description"] else line)
+    return "; ".join(lines)
+
+
+def limits_in_words(values: Mapping[str, Any]) -> list[str]:
+    """Return the limits that an operation has of its own, such as "at most 8,000 ms". `values` are its columns."""
+    words = {
+        "at most {:,} ms": values["timeout_ms"],
+        "at most {:,} tokens": values["max_tokens"],
+        "texts kept for {:,} days": values["retention_days"],
+    }
+    limits = [text.format(value) for text, value in words.items() if value is not None]
+    hedge = values["hedge"]
+    return [*limits, *(["hedged at p95" if hedge == "p95" else f"hedged after {hedge} ms"] if hedge else [])]
+
+
+def summary(values: Mapping[str, Any]) -> str:
+    """Return an operation in one line, such as "One text → JSON; at most 8,000 ms". `values` are its columns."""
+    input, answer = InputKind(values["input"]).label, AnswerKind(values["answer"]["kind"]).label
+    shape = f"{input} ({', '.join(field['name'] for field in values['fields'])})" if values["fields"] else input
+    count = values["answer"].get("count")
+    facts = [f"{shape} → {answer}" + (f" ({count})" if count else ""), *limits_in_words(values)]
+    if values["on_failure"] != OnFailure.ERROR:
+        facts.append(f"when nobody answers: {OnFailure(values['on_failure']).label}")
+    return "; ".join(facts)
