@@ -4,7 +4,7 @@ import json
 
 import pytest
 from playwright.sync_api import expect
-from promptops.providers.actions.providers import ProviderFields, create_provider
+from promptops.providers.actions.chain import ProviderFields, create_provider
 
 from promptops.live import snapshots as live
 from promptops.prompts.models import Sample
