@@ -181,8 +181,8 @@ def prepare(upstream_port: str) -> list[str]:
 
     call_command("migrate", verbosity=0)
     from django.test import Client
-    from promptops.providers.actions.providers import ProviderFields, create_provider
-    from promptops.safety.actions.safety import change_safety
+    from promptops.providers.actions.chain import ProviderFields, create_provider
+    from promptops.safety.actions.filter_settings import change_safety
 
     from promptops.engine.operations import OPERATIONS
     from promptops.ledger.audit import Actor
