@@ -11,7 +11,7 @@ from promptops.engine.operations import MAX_NAME_CHARACTERS, OperationSpec
 from promptops.platform.text import MAX_INPUT_CHARACTERS, clean_input
 from promptops.prompts.actions.operations import MAX_COUNT, MAX_FIELDS, OperationFields
 from promptops.prompts.actions.variables import clean_value
-from promptops.prompts.content import FIELDS, ORIGINAL, SETTINGS, Content
+from promptops.prompts.content import FIELDS, ORIGINAL, SETTINGS, TEXTS, Content
 from promptops.prompts.enums import AnswerKind, InputKind, OnFailure
 from promptops.prompts.models import Operation, Variable
 from promptops.prompts.models.operations import FIELD_NAME
@@ -26,6 +26,12 @@ def setting_field(name: str, *, label: str = "", required: bool = False, **optio
     if setting.choices:
         choices = [("", setting.default_words), *((each, each) for each in setting.choices)]
         return forms.ChoiceField(label=label, required=required, choices=choices, **options)
+    if setting.rows:
+        text_area = forms.Textarea(attrs={"rows": setting.rows, "dir": "auto", "spellcheck": "false"})
+        options |= {"strip": False, "widget": text_area, "help_text": setting.help_text}
+        field = forms.CharField(label=label, required=required, max_length=setting.max_characters, **options)
+        field.widget.attrs.pop("maxlength", None)  # a browser would cut a pasted text without a word
+        return field
     if setting.type is str:
         return forms.CharField(label=label, required=required, max_length=setting.max_characters, **options)
     kind = forms.FloatField if setting.type is float else forms.IntegerField
@@ -82,12 +88,19 @@ class ContentForm(forms.Form):
     @property
     def more_settings(self) -> list[forms.BoundField]:
         """Return the fields of the other settings, which the editor shows when somebody wants them."""
-        return [self[name] for name in SETTINGS if name not in ORIGINAL]
+        return [self[name] for name in SETTINGS if name not in ORIGINAL and name not in TEXTS]
+
+    @property
+    def more_texts(self) -> list[forms.BoundField]:
+        """Return the fields of the texts beside the system prompt, which the editor shows with the other settings."""
+        return [self[name] for name in TEXTS]
 
     @property
     def more_set(self) -> list[str]:
         """Return the labels of the other settings that have a value."""
-        return [str(field.label) for field in self.more_settings if field.value() not in (None, "")]
+        return [
+            str(field.label) for field in [*self.more_settings, *self.more_texts] if field.value() not in (None, "")
+        ]
 
     @property
     def content(self) -> Content:
