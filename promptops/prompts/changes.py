@@ -159,7 +159,7 @@ class RollBackVersion(TemplateChange):
 
 def settings_of(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
     """Return the generation settings of two contents, in words."""
-    return [Change(label, old, new, is_text=is_text) for label, old, new, is_text in differences(before, after)]
+    return [Change(*difference, is_text=difference.is_text) for difference in differences(before, after)]
 
 
 def setting_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:

@@ -246,7 +246,11 @@ class Difference(NamedTuple):
     label: str
     before: str
     after: str
-    is_text: bool
+
+    @property
+    def is_text(self) -> bool:
+        """Return whether the values are texts of several lines."""
+        return any(SETTINGS[name].label == self.label for name in TEXTS)
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Difference]:
@@ -256,9 +260,7 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Dif
     """
     pairs = ((name, each, before.get(name), after.get(name)) for name, each in SETTINGS.items())
     return [
-        Difference(each.label, old or "", new or "", True)
-        if each.rows
-        else Difference(each.label, shown(old), shown(new), False)
+        Difference(each.label, old or "", new or "") if each.rows else Difference(each.label, shown(old), shown(new))
         for name, each, old, new in pairs
         if name in ORIGINAL or not (is_unset(old) and is_unset(new))
     ]

@@ -65,9 +65,10 @@ class Part:
 
     @property
     def choices(self) -> dict[str, Any]:
-        """Return the results of a contested part by choice: `mine`, `theirs`, and for passages `both`, mine first."""
+        """Return the results of a contested part by choice: `mine`, `theirs`, and for texts `both`, mine first."""
         results = {"mine": self.mine, "theirs": self.theirs}
-        if not self.is_setting and self.mine and self.theirs:
+        are_texts = isinstance(self.mine, str) and isinstance(self.theirs, str)
+        if are_texts and not self.is_setting and self.mine and self.theirs:
             space = "" if self.mine[-1].isspace() or self.theirs[0].isspace() else " "
             results["both"] = self.mine + space + self.theirs
         return results
