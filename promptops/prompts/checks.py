@@ -60,6 +60,10 @@ def _template_problems(template: str, values: Mapping[str, str], spec: Operation
     wanted = " or ".join(f"{{{{ {name} }}}}" for name in inputs)
     if not set(inputs) & set(used):
         problems.append(f"it does not use the input. Add {wanted}.")
+    optional = {field.name for field in spec.fields if not field.required}
+    fewest = {name: "" if name in optional else "x" for name in template_names(spec)}
+    if not problems and not variables.fill(template, {**values, **fewest}).strip():
+        problems.append("it is empty when no optional field is filled in. Add text, or a required field.")
     uses = sum(piece.name in inputs for piece in variables.pieces(template))
     if uses > MAX_USES:
         problems.append(f"it uses the input {uses:,} times; at most {MAX_USES} are allowed.")

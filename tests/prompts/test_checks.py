@@ -56,8 +56,9 @@ def test_many_mistakes_give_few_sentences():
 
 TEXT = OperationSpec("polish", "Polishes.")
 LINES = OperationSpec("name", "Names.", input="list", answer="lines", count=3)
-PLAN = OperationSpec("plan", "Plans.", input="fields", fields=(InputField("scene"), InputField("mood")))
-NOIR = {"style": "noir", "input": "old"}
+MORE = InputField("more", required=False)
+PLAN = OperationSpec("plan", "Plans.", input="fields", fields=(InputField("scene"), InputField("mood"), MORE))
+NOIR = {"style": "noir", "input": "old", "none": ""}
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,9 @@ NOIR = {"style": "noir", "input": "old"}
         (LINES, "{{ prompts }}{{ scene }}", ["Line 1, column 14: {{ scene }} is not declared."]),
         (PLAN, "{{ mood }}", []),
         (PLAN, "{{ scene }} {{ count }}", ["Line 1, column 13: {{ count }} is not declared."]),
-        (PLAN, "{{ style }}", ["it does not use the input. Add {{ scene }} or {{ mood }}."]),
+        (PLAN, "{{ style }}", ["it does not use the input. Add {{ scene }} or {{ mood }} or {{ more }}."]),
+        (PLAN, "{{ more }} {{ none }}", ["it is empty when no optional field is filled in. Add text, or a required"]),
+        (PLAN, "More: {{ more }}", []),
         (PLAN, "{{ scene }}" * 21, ["it uses the input 21 times; at most 20 are allowed."]),
         (PLAN, "{{ scene }} {{ a", ["Line 1, column 13: {{ is never closed."]),
         (PLAN, "{{ scene }}" + "x" * 65_536, ["the text is 65,547 bytes; at most 65,536 (64 KiB) are allowed."]),

@@ -20,9 +20,8 @@ from promptops.ledger.audit import Actor
 from promptops.people.enums import Permission
 from promptops.prompts.actions import releases
 from promptops.prompts.actions.releases import Reason
-from promptops.prompts.changes import setting_changes
 from promptops.prompts.checks import check_content, failures
-from promptops.prompts.content import NOTHING, Content
+from promptops.prompts.content import NOTHING, Content, differences
 from promptops.prompts.live_operations import spec_of
 from promptops.prompts.live_variables import values_of
 from promptops.providers.actions import chain
@@ -88,7 +87,8 @@ class PublishArm(ArmChange):
         after = f"v{version.number}" if version else "the next version"
         changes = [Change("Live version", f"v{live.number}" if live else "none", after)]
         wanted = version.content if version else vars(self.content)
-        changes += setting_changes(live.content if live else NOTHING, wanted)
+        settings = differences(live.content if live else NOTHING, wanted)
+        changes += [Change(*each, is_text=each.is_text) for each in settings if each.before != each.after]
         return changes
 
     def texts(self) -> tuple[str | None, str | None]:
