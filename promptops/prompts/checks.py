@@ -38,7 +38,7 @@ def check_content(content: Any, values: Mapping[str, str], spec: OperationSpec) 
     checks = run_checks(content.body, values)
     if content.user_template:
         problems = _template_problems(content.user_template, values, spec)
-        found = ", ".join(name for name in variables.find(content.user_template))
+        found = ", ".join(variables.find(content.user_template))
         checks.append(_check(USER_TEMPLATE, [f"User template: {each}" for each in problems], f"Uses {found}."))
     if content.examples:
         checks.append(_examples(content.examples))

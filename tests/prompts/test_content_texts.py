@@ -16,7 +16,7 @@ from promptops.prompts.content import Content
 from promptops.prompts.errors import ChecksFailed, VariableInUse
 from promptops.prompts.models import Draft, Template, Variable, Version
 from tests.prompts.exported import change, state
-from tests.prompts.pages import form, post, restore, text_of
+from tests.prompts.pages import form, post, restore, text_of, window
 
 pytestmark = pytest.mark.django_db
 
@@ -212,3 +212,20 @@ def test_an_operation_keeps_the_fields_that_a_live_user_template_uses(publish, a
         with pytest.raises(Refused, match=sentence):
             operations.change(plan, fields, by=actor, expected=plan.changed_revision)
     operations.change(plan, scene("scene", "mood", "more"), by=actor, expected=plan.changed_revision)
+
+
+def test_two_windows_that_differ_in_a_user_template_show_it(enhance, client_for, editor):
+    client = client_for(editor, htmx=True)
+    first, second = (window(client_for(editor), enhance) for _ in range(2))
+    post(client, "template_draft", enhance, "Same.", user_template="First: {{ input }}", **first)
+    answer = post(client, "template_draft", enhance, "Same.", user_template="Second: {{ input }}", **second)
+    assert answer.status_code == 409
+    assert re.search(r'class="of-text" colspan="2">.*First.*Second', answer.content.decode(), re.DOTALL)
+
+
+def test_discarded_drafts_show_both(enhance, client_for, editor):
+    client = client_for(editor, htmx=True)
+    post(client, "template_draft", enhance, "Mine", **TYPED)
+    post(client, "template_discard", enhance)
+    page = client.get(reverse("template_discarded", args=["enhance"])).content.decode()
+    assert f">{USER}</pre>" in page
