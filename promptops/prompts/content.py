@@ -135,7 +135,7 @@ class Content:
         str,
         max_characters=MAX_DRAFT_CHARACTERS,
         rows=5,
-        help_text="What the model gets as the user's message, such as: Prompt: {{ input }}. Variables work here, too.",
+        help_text="What the model gets as the user's message. Variables work here, too.",
         default_words="exactly the input",
         has_live_default=False,
         is_parameter=False,

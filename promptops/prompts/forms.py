@@ -1,6 +1,6 @@
 """The forms of the Prompts pages. Models and actions decide what may be stored."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django import forms
@@ -64,10 +64,13 @@ class ContentForm(forms.Form):
     seen = forms.CharField(required=False, max_length=40, widget=forms.HiddenInput(attrs={"autocomplete": "off"}))
     overwrite = forms.CharField(required=False, max_length=1, widget=forms.HiddenInput(attrs={"autocomplete": "off"}))
 
-    def __init__(self, *args: Any, defaults: Any = None, keep: str = "", **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, defaults: Any = None, keep: str = "", inputs: Sequence[str] = (), **kwargs: Any
+    ) -> None:
         """Take the live settings as `defaults`; empty fields show their values as placeholders.
 
-        `keep` is the name under which the browser keeps text that is not saved yet.
+        `keep` is the name under which the browser keeps text that is not saved yet. `inputs` are the names that a user
+        template can use beside variables.
         """
         super().__init__(*args, **kwargs)
         self.fields |= {name: setting_field(name) for name in SETTINGS}
@@ -76,6 +79,11 @@ class ContentForm(forms.Form):
         if keep:
             for name in FIELDS:
                 self.fields[name].widget.attrs["data-keep"] = f"{keep}-{name}"
+        if inputs:
+            template = self.fields["user_template"]
+            template.widget.attrs["data-inputs"] = " ".join(inputs)
+            names = ", ".join(f"{{{{ {name} }}}}" for name in inputs)
+            template.help_text = f"{template.help_text} From the input: {names}."
         if defaults is not None:
             for name, setting in SETTINGS.items():
                 show_when_empty(self.fields[name], setting.placeholder(defaults))

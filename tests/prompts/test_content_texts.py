@@ -54,6 +54,7 @@ def test_an_unfinished_draft_is_saved_and_the_page_says_what_is_missing(enhance,
     assert "User template: Line 1, column 8: {{ inptu }} is not declared. Did you mean {{ input }}?" in page
     assert "Example 1 has no line =&gt; between" in page
     assert texts(Draft.objects.get()) == {"user_template": "Polish {{ inptu }}", "examples": "a fox"}
+    assert re.search(r"<b>User template</b>.*Polish.*inptu.*<b>Examples</b>", saved.content.decode(), re.DOTALL)
 
 
 def test_publishing_shows_the_differences_line_by_line_and_records_them(enhance, client_for, releaser):
@@ -139,6 +140,7 @@ def test_the_merge_panel_shows_both_sides(publish, client_for, releaser):
     assert 'name="choice-user_template" value="mine"' in page
     assert 'name="choice-user_template" value="both"' not in page
     assert "Theirs: {{ input }}" in page
+    assert "was <del>exactly the input</del>" in page
 
 
 def test_files_hold_both_and_come_back(enhance, publish, actor, tmp_path):
@@ -229,3 +231,18 @@ def test_discarded_drafts_show_both(enhance, client_for, editor):
     post(client, "template_discard", enhance)
     page = client.get(reverse("template_discarded", args=["enhance"])).content.decode()
     assert f">{USER}</pre>" in page
+
+
+@pytest.mark.parametrize(
+    ("name", "hint", "inputs"),
+    [
+        ("enhance", "From the input: {{ input }}.", "input"),
+        ("auto_extend", "From the input: {{ prompts }}.", "prompts"),
+        ("rewrite", "From the input: {{ input }}, {{ count }}.", "input count"),
+    ],
+)
+def test_the_editor_names_the_inputs(publish, client_for, editor, name, hint, inputs):
+    publish(name, "Text.")
+    page = client_for(editor).get(reverse("template", args=[name])).content.decode()
+    assert hint in page
+    assert f'data-inputs="{inputs}"' in page

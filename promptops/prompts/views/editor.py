@@ -12,6 +12,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_POST
 
 from promptops.engine.inputs import field_values
+from promptops.engine.messages import template_names
 from promptops.engine.variables import Piece, filled_bytes, pieces
 from promptops.ledger.errors import Refused
 from promptops.live import snapshots as live
@@ -50,14 +51,20 @@ def edit(request: Request, name: str) -> HttpResponse:
     samples = queries.samples.of(template.operation)
     first = field_values(samples.first) or {}
     defaults = live.current().settings_for(template.operation)
+    operation = queries.operations.of(template.operation)
     return render(
         request,
         "prompts/edit.html",
         _state(template, base.pk if base else None)
         | {
-            "operation": (operation := queries.operations.of(template.operation)),
+            "operation": operation,
             "try_fields": [(field, first.get(field.name, "")) for field in operation.fields],
-            "form": ContentForm(initial=initial, defaults=defaults, keep=f"draft-{template.name}"),
+            "form": ContentForm(
+                initial=initial,
+                defaults=defaults,
+                keep=f"draft-{template.name}",
+                inputs=template_names(operation),
+            ),
             "draft": draft,
             "discarded": discarded,
             "tokens": estimate_tokens(source.body if source else ""),
