@@ -52,7 +52,7 @@ def _template_problems(template: str, values: Mapping[str, str], spec: Operation
         return error.messages
     inputs, used = input_names(spec), variables.find(template)
     problems = [
-        f"{name} is the input and a variable. Remove the variable and declare it under another name."
+        f"{name} is the name of an input and of a variable. Declare the variable under another name, then remove it."
         for name in template_names(spec)
         if name in used and name in values
     ]

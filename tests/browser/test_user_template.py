@@ -18,11 +18,11 @@ def enhance(publish, actor) -> Template:
 
 
 def user_template(page: Page):
-    return page.get_by_label("User template")
+    return page.get_by_role("textbox", name="User template")
 
 
 def examples(page: Page):
-    return page.get_by_label("Examples")
+    return page.get_by_role("textbox", name="Examples")
 
 
 def test_both_are_written_kept_and_published(enhance, publish, releaser, page_for, pages) -> None:

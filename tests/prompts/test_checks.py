@@ -64,7 +64,7 @@ NOIR = {"style": "noir", "input": "old", "none": ""}
 @pytest.mark.parametrize(
     ("spec", "template", "sentences"),
     [
-        (TEXT, "{{ input }}", ["input is the input and a variable. Remove the variable and declare it under"]),
+        (TEXT, "{{ input }}", ["input is the name of an input and of a variable. Declare"]),
         (LINES, "{{ prompts }} {{ count }} {{ style }}", []),
         (LINES, "{{ prompts }}{{ scene }}", ["Line 1, column 14: {{ scene }} is not declared."]),
         (PLAN, "{{ mood }}", []),

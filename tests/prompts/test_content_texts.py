@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -10,7 +11,7 @@ from django.urls import reverse
 from promptops.ledger.errors import Refused
 from promptops.ledger.models import AuditEntry
 from promptops.live import snapshots as live
-from promptops.prompts.actions import drafts, merges, operations, releases, sets, variables
+from promptops.prompts.actions import drafts, importing, merges, operations, releases, sets, variables
 from promptops.prompts.actions.operations import OperationFields
 from promptops.prompts.content import Content
 from promptops.prompts.errors import ChecksFailed, VariableInUse
@@ -192,7 +193,7 @@ def test_a_variable_of_a_user_template_is_in_use(publish, actor):
 def test_an_older_variable_named_like_the_input_is_named_at_the_check(publish, actor):
     Variable.objects.create(operation="enhance", name="input", value="old", changed_revision=1)
     publish("enhance", "Text with {{ input }}.")  # as before
-    with pytest.raises(ChecksFailed, match="input is the input and a variable"):
+    with pytest.raises(ChecksFailed, match="input is the name of an input and of a variable"):
         publish("enhance", "Text.", user_template="{{ input }}")
 
 
@@ -207,8 +208,10 @@ def test_an_operation_keeps_the_fields_that_a_live_user_template_uses(publish, a
     variables.declare("plan", "style", "noir", by=actor)
     with pytest.raises(ValidationError, match="mood is reserved"):
         variables.declare("plan", "mood", "x", by=actor)
+    both = scene("scene", "mood")
     for fields, sentence in [
         (scene("scene"), r"plan is live and would no longer fit\. User template: Line 1, column 13: \{\{ mood \}\}"),
+        (replace(both, fields=[each | {"required": False} for each in both.fields]), "it is empty when no optional"),
         (scene("scene", "mood", "style"), "plan has a variable style. Rename the field"),
     ]:
         with pytest.raises(Refused, match=sentence):
@@ -246,3 +249,10 @@ def test_the_editor_names_the_inputs(publish, client_for, editor, name, hint, in
     page = client_for(editor).get(reverse("template", args=[name])).content.decode()
     assert hint in page
     assert f'data-inputs="{inputs}"' in page
+
+
+def test_a_text_imported_as_a_draft_keeps_the_rest_of_the_live_version(publish, actor, editor):
+    publish("enhance", "Text.", temperature=0.4, **BOTH)
+    importing.import_drafts([importing.Text("enhance", "enhance", "New text.")], by=actor, user=editor)
+    draft = Draft.objects.get()
+    assert (draft.body, draft.temperature, texts(draft)) == ("New text.", 0.4, BOTH)

@@ -1,6 +1,5 @@
 """Enforcing the checks of a text before it goes live. The checks themselves are in `prompts.checks`."""
 
-from promptops.engine.messages import template_names
 from promptops.engine.operations import OperationSpec
 from promptops.prompts.checks import USER_TEMPLATE, check_content, failures
 from promptops.prompts.errors import ChecksFailed
@@ -22,7 +21,7 @@ def check_text(version: Version, operation: str) -> None:
 @needs_operation
 def _user_templates(name: str, before: OperationSpec, after: OperationSpec | None) -> str:
     """Live user templates must fit the input, and no variable may have the name of a field. Archiving keeps them."""
-    if after is None or template_names(before) == template_names(after):
+    if after is None or (before.input, before.fields, before.answer) == (after.input, after.fields, after.answer):
         return ""
     values = values_of(name)
     if clash := next((field.name for field in after.fields if field.name in values), None):
