@@ -2,13 +2,14 @@
 
 import pytest
 
+from promptops.engine.variables import rename
 from promptops.ledger.audit import SYSTEM
 from promptops.ledger.models import AuditEntry
 from promptops.live import snapshots as live
 from promptops.management.commands.serve import Command
 from promptops.prompts.actions import drafts, operations, variables
 from promptops.prompts.actions.operations import OperationFields
-from promptops.prompts.actions.renaming import rename_reserved, renamed
+from promptops.prompts.actions.renaming import rename_reserved
 from promptops.prompts.content import Content
 from promptops.prompts.models import DiscardedDraft, Draft, Template, Variable, Version
 
@@ -35,7 +36,7 @@ def bodies() -> dict[str, str]:
     ],
 )
 def test_only_the_variable_is_renamed(text, result):
-    assert renamed(text, "input", "input_var") == result
+    assert rename(text, "input", "input_var") == result
 
 
 def test_declaration_live_texts_and_drafts_are_renamed(publish, actor, editor):

@@ -4,7 +4,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from promptops.engine.messages import reserved_names
-from promptops.engine.variables import pieces
+from promptops.engine.variables import rename
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused
 from promptops.prompts.actions.releases import publish
@@ -41,23 +41,15 @@ def _rename(variable: Variable, by: Actor) -> None:
     declare(operation, new, variable.value, by=by, description=variable.description, note=note)
     rebased: dict[int, Version] = {}
     for version in variable_users(operation).get((operation, old), []):
-        if (body := renamed(version.body, old, new)) == version.body:
+        if (body := rename(version.body, old, new)) == version.body:
             continue  # its user template gets the input
         content = Content(**version.content | {"body": body})
         rebased[version.pk] = publish(version.template, content, by=by, expected=version.pk, note=note)
     remove(variable, by=by, expected=variable.changed_revision, note=note)
     for model in (Draft, DiscardedDraft):
         for draft in model.objects.filter(template__operation=operation, body__contains="{{"):
-            body, base = renamed(draft.body, old, new), rebased.get(draft.base_id or 0, draft.base)
+            body, base = rename(draft.body, old, new), rebased.get(draft.base_id or 0, draft.base)
             model.objects.filter(pk=draft.pk).update(body=body, base=base)
-
-
-def renamed(text: str, old: str, new: str) -> str:
-    """Return the text with the variable `old` under the name `new`, as it is written otherwise."""
-    return "".join(
-        piece.text.replace(old, new, 1) if piece.kind == "variable" and piece.name == old else piece.text
-        for piece in pieces(text)
-    )
 
 
 def _free_name(variable: Variable) -> str:
