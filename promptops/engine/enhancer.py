@@ -11,6 +11,7 @@ from promptops.engine.chain import complete_chain
 from promptops.engine.contracts import Contract, LinesContract
 from promptops.engine.events import HedgePolicy
 from promptops.engine.health import HealthRegistry
+from promptops.engine.messages import Example, example_messages, user_message
 from promptops.engine.operations import OperationSpec, operation_spec
 from promptops.engine.types import LLMMessage, LLMProvider, LLMRequest, LLMResponse, PromptOperation
 
@@ -32,14 +33,18 @@ def build_request(
     count: int | None = None,
     parameters: Mapping[str, Any] = MappingProxyType({}),
     contract: Contract | None = None,
+    user_template: str = "",
+    examples: Sequence[Example] = (),
+    variables: Mapping[str, str] = MappingProxyType({}),
 ) -> LLMRequest:
     """Return the request that runs `operation` on `text`. A name is that of a built-in operation.
 
-    The user message is exactly `text`. For an operation that offers alternatives, the end of the system message asks
-    for `count` of them. `parameters` are further fields of the request's body, such as `top_p`; `None` leaves one out.
-    `reasoning_effort` is one of them, which each kind of provider sends under its own names. `contract` is the answer's
-    contract; a contract of alternatives follows `count`.
-    Raises `ValueError` if `text` is blank or the operation is unknown.
+    The user message is exactly `text`, or `user_template` with the input and the `variables` filled in. `examples` come
+    between the system message and the user message, as they are. For an operation that offers alternatives, the end of
+    the system message asks for `count` of them. `parameters` are further fields of the request's body, such as `top_p`;
+    `None` leaves one out. `reasoning_effort` is one of them, which each kind of provider sends under its own names.
+    `contract` is the answer's contract; a contract of alternatives follows `count`.
+    Raises `ValueError` if `text` or the user message is blank, or the operation is unknown.
     """
     spec = operation if isinstance(operation, OperationSpec) else operation_spec(operation)
     if not text.strip():
@@ -47,7 +52,8 @@ def build_request(
     if spec.offers_alternatives and count is not None:
         wanted = max(1, count)
         system_prompt += f"\n\nWrite exactly {wanted} alternative{'s' if wanted > 1 else ''}, one a line."
-    messages = [LLMMessage("system", system_prompt), LLMMessage("user", text)]
+    user = user_message(spec, text, template=user_template, variables=variables, count=count)
+    messages = [LLMMessage("system", system_prompt), *example_messages(examples), LLMMessage("user", user)]
     if count is not None and isinstance(contract, LinesContract):
         contract = LinesContract(max(1, count))
     further = {name: value for name, value in parameters.items() if value is not None}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from promptops.engine.messages import Example
 from promptops.engine.operations import OPERATIONS, OperationSpec
 from promptops.engine.safety.guard import SafetyGuard, SafetyPolicy, SafetyVerdict, UnjudgedCause, VerdictDecision
 from promptops.engine.types import JsonMode, Prices
@@ -45,7 +46,8 @@ class ProviderSpec:
 class TemplateSpec:
     """One template with its live version. For settings that are `None`, the snapshot's settings apply.
 
-    `parameters` are further fields of a request's body.
+    `parameters` are further fields of a request's body. `user_template` ("" for exactly the input) and `examples` are
+    as `build_request` takes them.
     """
 
     id: int
@@ -59,6 +61,8 @@ class TemplateSpec:
     model: str | None
     sha256: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    user_template: str = ""
+    examples: tuple[Example, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,11 @@ def fill(text: str, values: Mapping[str, str]) -> str:
     return "".join(piece.filled(values) for piece in pieces(text))
 
 
+def rename(text: str, old: str, new: str) -> str:
+    """Return the text with the variable `old` under the name `new`, as it is written otherwise."""
+    return "".join(piece.text.replace(old, new, 1) if piece.name == old else piece.text for piece in pieces(text))
+
+
 def filled_bytes(text: str, values: Mapping[str, str]) -> int:
     """Return the length of the filled text in bytes of UTF-8, without building the text, which may be huge."""
     return sum(len(piece.filled(values).encode(errors="replace")) for piece in pieces(text))

@@ -5,28 +5,28 @@ from django.core.exceptions import ValidationError
 MAX_BODY_BYTES = 64 * 1024
 
 
-def clean_body(text: str) -> str:
+def clean_body(text: str, what: str = "The prompt") -> str:
     """Return the system prompt with plain newlines and without blank ends. Raises ValidationError with the reason.
 
     Refused are blank texts, more than 64 KiB of UTF-8, NUL characters, lone surrogates, and U+FFFD, into which forms
-    and editors turn broken UTF-8.
+    and editors turn broken UTF-8. `what` is the subject of the sentence.
     """
     body = text.replace("\r\n", "\n").replace("\r", "\n").strip()
     if not body:
-        raise ValidationError("The prompt is blank. Write at least one sentence.", code="blank")
+        raise ValidationError(f"{what} is blank. Write at least one sentence.", code="blank")
     if "\x00" in body:
-        raise ValidationError("The prompt holds a NUL character. Remove it; it cannot be seen or stored.", code="nul")
+        raise ValidationError(f"{what} holds a NUL character. Remove it; it cannot be seen or stored.", code="nul")
     try:
         size = len(body.encode())
     except UnicodeEncodeError:
         size = -1
     if size < 0 or "\ufffd" in body:
         raise ValidationError(
-            "The prompt holds broken UTF-8 (shown as \ufffd). Paste the text again from its source.", code="utf8"
+            f"{what} holds broken UTF-8 (shown as \ufffd). Paste the text again from its source.", code="utf8"
         )
     if size > MAX_BODY_BYTES:
         raise ValidationError(
-            f"The prompt is {size:,} bytes; at most {MAX_BODY_BYTES:,} (64 KiB) are allowed. Shorten it.", code="long"
+            f"{what} is {size:,} bytes; at most {MAX_BODY_BYTES:,} (64 KiB) are allowed. Shorten it.", code="long"
         )
     return body
 

@@ -14,8 +14,9 @@ from django_htmx.http import HttpResponseClientRedirect
 from promptops.ledger.audit import Actor
 from promptops.prompts.actions import releases
 from promptops.prompts.actions import templates as actions
-from promptops.prompts.checks import failures, run_checks
+from promptops.prompts.checks import check_content, failures
 from promptops.prompts.content import differences
+from promptops.prompts.live_operations import spec_of
 from promptops.prompts.live_variables import values_of
 from promptops.prompts.models import Template, Version
 from promptops.web.request import Request
@@ -143,7 +144,8 @@ class RollBackVersion(TemplateChange):
         return live.body if live else "", self.version.body
 
     def details(self) -> dict[str, Any]:
-        checks = run_checks(self.version.body, values_of(self.template_row.operation))
+        operation = self.template_row.operation
+        checks = check_content(self.version, values_of(operation), spec_of(operation))
         return {"checks": checks, "failed": bool(failures(checks))}
 
     def apply(self, *, by: Actor, note: str) -> None:
@@ -157,7 +159,7 @@ class RollBackVersion(TemplateChange):
 
 def settings_of(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
     """Return the generation settings of two contents, in words."""
-    return [Change(*difference) for difference in differences(before, after)]
+    return [Change(*difference, is_text=difference.is_text) for difference in differences(before, after)]
 
 
 def setting_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:

@@ -2,14 +2,23 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from django.core.exceptions import ValidationError
 
 from promptops.engine import variables
+from promptops.engine.messages import COUNT, input_names, template_names
+from promptops.engine.operations import OperationSpec
 from promptops.platform.text import MAX_BODY_BYTES, clean_body
+from promptops.prompts.examples import read_examples
 from promptops.texts.numbers import estimate_tokens
 
 MAX_SENTENCES = 5  # of one check
+MAX_USES = 20
+"""How often a user template may use the input, so that a long input cannot make the message huge."""
+
+USER_TEMPLATE = "User template"
+EXAMPLES = "Examples"
 
 # Error code of `clean_body` -> name of the check.
 _PLACES = {"blank": "Not blank", "nul": "Readable", "utf8": "Readable", "long": "Length"}
@@ -22,6 +31,57 @@ class Check:
     name: str
     passed: bool
     sentences: tuple[str, ...]
+
+
+def check_content(content: Any, values: Mapping[str, str], spec: OperationSpec) -> list[Check]:
+    """Check the texts of a version, a draft or an arm for the operation. Texts that are not set have no check."""
+    checks = run_checks(content.body, values)
+    if content.user_template:
+        problems = _template_problems(content.user_template, values, spec)
+        found = ", ".join(variables.find(content.user_template))
+        checks.append(_check(USER_TEMPLATE, [f"User template: {each}" for each in problems], f"Uses {found}."))
+    if content.examples:
+        checks.append(_examples(content.examples))
+    return checks
+
+
+def _template_problems(template: str, values: Mapping[str, str], spec: OperationSpec) -> list[str]:
+    try:
+        clean_body(template, "the text")
+    except ValidationError as error:
+        return error.messages
+    inputs, used = input_names(spec), variables.find(template)
+    problems = [
+        f"{name} is the name of an input and of a variable. Declare the variable under another name, then remove it."
+        for name in template_names(spec)
+        if name in used and name in values
+    ]
+    problems += [problem.message for problem in variables.check(template, {*values, *template_names(spec)})]
+    wanted = " or ".join(f"{{{{ {name} }}}}" for name in inputs)
+    if not set(inputs) & set(used):
+        problems.append(f"it does not use the input. Add {wanted}.")
+    optional = {field.name for field in spec.fields if not field.required}
+    fewest = {name: "" if name in optional else "x" for name in template_names(spec)}
+    if not problems and not variables.fill(template, {**values, **fewest}).strip():
+        problems.append("it is empty when no optional field is filled in. Add text, or a required field.")
+    uses = sum(piece.name in inputs for piece in variables.pieces(template))
+    if uses > MAX_USES:
+        problems.append(f"it uses the input {uses:,} times; at most {MAX_USES} are allowed.")
+    size = variables.filled_bytes(template, {**values, **dict.fromkeys((*inputs, COUNT), "")})
+    if size > MAX_BODY_BYTES:
+        problems.append(f"with its variables filled in it is {size:,} bytes; at most {MAX_BODY_BYTES:,} are allowed.")
+    return problems
+
+
+def _examples(text: str) -> Check:
+    try:
+        clean_body(text, "The text of the examples")
+        pairs = read_examples(text)
+    except ValidationError as error:
+        return _check(EXAMPLES, error.messages, "")
+    except ValueError as error:
+        return _check(EXAMPLES, str(error), "")
+    return _check(EXAMPLES, None, f"{len(pairs)} pair{'' if len(pairs) == 1 else 's'}, sent as they are.")
 
 
 def run_checks(body: str, values: Mapping[str, str]) -> list[Check]:

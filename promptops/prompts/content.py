@@ -7,18 +7,20 @@ Labels, limits, form fields, files, differences and merges of settings are deriv
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from types import MappingProxyType
-from typing import Any, TypeAlias, get_args
+from typing import Any, NamedTuple, TypeAlias, get_args
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 
 from promptops.engine.types import ReasoningEffort
-from promptops.platform.text import clean_body
+from promptops.platform.text import MAX_BODY_BYTES, clean_body
 
 BODY = "body"
 UNSET = "default"
 """The word that pages show for a setting without a value."""
 
 OF_THE_MODEL = "the model's own"
+
+MAX_DRAFT_CHARACTERS = 4 * MAX_BODY_BYTES  # a draft may be unfinished; checks limit what goes live
 
 Value: TypeAlias = float | int | str | None
 
@@ -30,7 +32,8 @@ class Setting:
     `type` is float, int or str. Numbers have a `minimum` and a `maximum`, texts at most `max_characters` or some
     `choices`. `step` is that of the number field. `default_words` say what the default is, for a setting that has none
     among the live settings (`has_live_default`). `words` show a value in a sentence. A parameter (`is_parameter`) is
-    sent with every request and recorded with every run; the model is none, because a provider's own model wins.
+    sent with every request and recorded with every run; the model is none, because a provider's own model wins. A
+    setting with `rows` is a text of several lines: pages show it by itself and its differences line by line.
     """
 
     label: str
@@ -40,6 +43,8 @@ class Setting:
     step: float | None = None
     max_characters: int | None = None
     choices: tuple[str, ...] = ()
+    rows: int = 0  # of the text field
+    help_text: str = ""
     default_words: str = UNSET
     has_live_default: bool = True
     words: str = ""
@@ -49,7 +54,7 @@ class Setting:
     @property
     def empty(self) -> Value:
         """Return the value that leaves the setting to its default."""
-        return "" if self.type is str and not self.choices else None
+        return "" if self.type is str and not self.choices and not self.rows else None
 
     @property
     def validators(self) -> list[MinValueValidator | MaxValueValidator]:
@@ -66,7 +71,7 @@ class Setting:
     def cleaned(self, value: Value) -> Value:
         """Return the value as it is stored."""
         if isinstance(value, str):
-            return value.strip() or self.empty
+            return value.replace("\r\n", "\n").replace("\r", "\n").strip() or self.empty
         # -0.0 becomes 0.0: not every database keeps the sign, and the hash of the content must not change.
         return value if value is None or self.type is not float else float(value) + 0.0
 
@@ -125,6 +130,27 @@ class Content:
         default_words="random",
         has_live_default=False,
     )
+    user_template: str | None = _setting(
+        "User template",
+        str,
+        max_characters=MAX_DRAFT_CHARACTERS,
+        rows=5,
+        help_text="What the model gets as the user's message. Variables work here, too.",
+        default_words="exactly the input",
+        has_live_default=False,
+        is_parameter=False,
+    )
+    examples: str | None = _setting(
+        "Examples",
+        str,
+        max_characters=MAX_DRAFT_CHARACTERS,
+        rows=7,
+        help_text="At most 10 pairs, sent before the input as they are. A line => comes between the user's text and "
+        "the answer, a line --- between two pairs.",
+        default_words="none",
+        has_live_default=False,
+        is_parameter=False,
+    )
 
     def cleaned(self) -> "Content":
         """Return the same with a clean body and clean settings; raises ValidationError with the reason."""
@@ -145,6 +171,7 @@ ORIGINAL = frozenset({"temperature", "max_tokens", "model"})
 """The settings of the first release: hashes and files hold them even where they are unset (see `lasting`)."""
 
 FIELDS = (BODY, *SETTINGS)
+TEXTS = tuple(name for name, setting in SETTINGS.items() if setting.rows)
 PARAMETERS = tuple(name for name, setting in SETTINGS.items() if setting.is_parameter)
 LIVE_DEFAULTS = tuple(name for name, setting in SETTINGS.items() if setting.has_live_default)
 
@@ -155,6 +182,11 @@ NOTHING: Mapping[str, Any] = MappingProxyType(asdict(Content("")))
 def values_of(source: Any) -> dict[str, Any]:
     """Return the content of `source`, which has its fields as attributes, by name."""
     return {name: getattr(source, name) for name in FIELDS}
+
+
+def long_fields(prefix: str) -> list[str]:
+    """Return the names of the fields with long texts after a prefix, such as "live_version__", for `defer`."""
+    return [f"{prefix}{name}" for name in (BODY, *TEXTS)]
 
 
 def is_unset(value: Value) -> bool:
@@ -173,10 +205,18 @@ def grouped(value: Value) -> str:
 
 
 def summary(source: Any) -> list[tuple[str, str]]:
-    """Return label and value of each setting of `source`, in words. A later setting is left out where it is unset."""
-    values = lasting({name: getattr(source, name) for name in SETTINGS})
+    """Return label and value of each setting of `source`, in words. A later setting is left out where it is unset.
+
+    Texts are left out; `texts` returns them.
+    """
+    values = lasting({name: getattr(source, name) for name in SETTINGS if name not in TEXTS})
     pairs = ((SETTINGS[name], value) for name, value in values.items())
     return [(setting.label, setting.default_words if is_unset(value) else str(value)) for setting, value in pairs]
+
+
+def texts(source: Any) -> list[tuple[str, str]]:
+    """Return label and text of each text beside the body that `source` has."""
+    return [(SETTINGS[name].label, value) for name in TEXTS if (value := getattr(source, name))]
 
 
 def lasting(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -200,14 +240,27 @@ def parameters_in_words(source: Any) -> str:
     return ", ".join(SETTINGS[name].in_words(value) for name, value in values if not is_unset(value))
 
 
-def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Return label, value before and value after of each setting, in words. What is missing is left to the default.
+class Difference(NamedTuple):
+    """The label of a setting with its values before and after, in words. Those of a text are the text, or ""."""
+
+    label: str
+    before: str
+    after: str
+
+    @property
+    def is_text(self) -> bool:
+        """Return whether the values are texts of several lines."""
+        return any(SETTINGS[name].label == self.label for name in TEXTS)
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Difference]:
+    """Return the values of each setting before and after. What is missing is left to the default.
 
     A later setting is left out where it is unset before and after.
     """
     pairs = ((name, each, before.get(name), after.get(name)) for name, each in SETTINGS.items())
     return [
-        (each.label, shown(old), shown(new))
+        Difference(each.label, old or "", new or "") if each.rows else Difference(each.label, shown(old), shown(new))
         for name, each, old, new in pairs
         if name in ORIGINAL or not (is_unset(old) and is_unset(new))
     ]

@@ -1,6 +1,6 @@
 """The forms of the Prompts pages. Models and actions decide what may be stored."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django import forms
@@ -11,7 +11,7 @@ from promptops.engine.operations import MAX_NAME_CHARACTERS, OperationSpec
 from promptops.platform.text import MAX_INPUT_CHARACTERS, clean_input
 from promptops.prompts.actions.operations import MAX_COUNT, MAX_FIELDS, OperationFields
 from promptops.prompts.actions.variables import clean_value
-from promptops.prompts.content import FIELDS, ORIGINAL, SETTINGS, Content
+from promptops.prompts.content import FIELDS, ORIGINAL, SETTINGS, TEXTS, Content
 from promptops.prompts.enums import AnswerKind, InputKind, OnFailure
 from promptops.prompts.models import Operation, Variable
 from promptops.prompts.models.operations import FIELD_NAME
@@ -26,6 +26,12 @@ def setting_field(name: str, *, label: str = "", required: bool = False, **optio
     if setting.choices:
         choices = [("", setting.default_words), *((each, each) for each in setting.choices)]
         return forms.ChoiceField(label=label, required=required, choices=choices, **options)
+    if setting.rows:
+        text_area = forms.Textarea(attrs={"rows": setting.rows, "dir": "auto", "spellcheck": "false"})
+        options |= {"strip": False, "widget": text_area, "help_text": setting.help_text}
+        field = forms.CharField(label=label, required=required, max_length=setting.max_characters, **options)
+        field.widget.attrs.pop("maxlength", None)  # a browser would cut a pasted text without a word
+        return field
     if setting.type is str:
         return forms.CharField(label=label, required=required, max_length=setting.max_characters, **options)
     kind = forms.FloatField if setting.type is float else forms.IntegerField
@@ -58,10 +64,13 @@ class ContentForm(forms.Form):
     seen = forms.CharField(required=False, max_length=40, widget=forms.HiddenInput(attrs={"autocomplete": "off"}))
     overwrite = forms.CharField(required=False, max_length=1, widget=forms.HiddenInput(attrs={"autocomplete": "off"}))
 
-    def __init__(self, *args: Any, defaults: Any = None, keep: str = "", **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, defaults: Any = None, keep: str = "", inputs: Sequence[str] = (), **kwargs: Any
+    ) -> None:
         """Take the live settings as `defaults`; empty fields show their values as placeholders.
 
-        `keep` is the name under which the browser keeps text that is not saved yet.
+        `keep` is the name under which the browser keeps text that is not saved yet. `inputs` are the names that a user
+        template can use beside variables.
         """
         super().__init__(*args, **kwargs)
         self.fields |= {name: setting_field(name) for name in SETTINGS}
@@ -70,6 +79,11 @@ class ContentForm(forms.Form):
         if keep:
             for name in FIELDS:
                 self.fields[name].widget.attrs["data-keep"] = f"{keep}-{name}"
+        if inputs:
+            template = self.fields["user_template"]
+            template.widget.attrs["data-inputs"] = " ".join(inputs)
+            names = ", ".join(f"{{{{ {name} }}}}" for name in inputs)
+            template.help_text = f"{template.help_text} From the input: {names}."
         if defaults is not None:
             for name, setting in SETTINGS.items():
                 show_when_empty(self.fields[name], setting.placeholder(defaults))
@@ -82,12 +96,19 @@ class ContentForm(forms.Form):
     @property
     def more_settings(self) -> list[forms.BoundField]:
         """Return the fields of the other settings, which the editor shows when somebody wants them."""
-        return [self[name] for name in SETTINGS if name not in ORIGINAL]
+        return [self[name] for name in SETTINGS if name not in ORIGINAL and name not in TEXTS]
+
+    @property
+    def more_texts(self) -> list[forms.BoundField]:
+        """Return the fields of the texts beside the system prompt, which the editor shows with the other settings."""
+        return [self[name] for name in TEXTS]
 
     @property
     def more_set(self) -> list[str]:
         """Return the labels of the other settings that have a value."""
-        return [str(field.label) for field in self.more_settings if field.value() not in (None, "")]
+        return [
+            str(field.label) for field in [*self.more_settings, *self.more_texts] if field.value() not in (None, "")
+        ]
 
     @property
     def content(self) -> Content:

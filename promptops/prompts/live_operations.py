@@ -78,6 +78,12 @@ def operation_spec(row: Operation) -> OperationSpec:
     )
 
 
+def spec_of(name: str) -> OperationSpec:
+    """Read an operation from the database, which may be archived. An unknown one takes and gives a text."""
+    row = Operation.objects.filter(name=name).first()
+    return operation_spec(row) if row else OperationSpec(name or "-", "")
+
+
 def load(config: LiveConfiguration) -> dict[str, Any]:
     """Read the operations that are not archived."""
     rows = Operation.objects.filter(archived_at=None)

@@ -8,6 +8,7 @@ from django.db.models import QuerySet
 from promptops.engine.snapshot import TemplateSpec
 from promptops.ledger import parts
 from promptops.ledger.models import LiveConfiguration
+from promptops.prompts.examples import read_examples
 from promptops.prompts.models import Template, Version
 
 
@@ -26,6 +27,8 @@ def template_spec(template: Template, version: Version) -> TemplateSpec:
         model=version.model or None,
         sha256=version.sha256,
         parameters=MappingProxyType({name: value for name, value in parameters.items() if value is not None}),
+        user_template=version.user_template or "",
+        examples=read_examples(version.examples),
     )
 
 

@@ -3,6 +3,8 @@
 from types import MappingProxyType
 from typing import Any
 
+from django.db.models import Q
+
 from promptops.engine.variables import find
 from promptops.ledger import parts
 from promptops.ledger.models import LiveConfiguration
@@ -19,13 +21,14 @@ def values_of(operation: str) -> dict[str, str]:
 
 def variable_users(operation: str | None = None) -> dict[tuple[str, str], list[Version]]:
     """Read the live versions that use a variable, by operation and name of the variable."""
-    templates = Template.objects.filter(archived_at=None, live_version__body__contains="{{")
+    in_texts = Q(live_version__body__contains="{{") | Q(live_version__user_template__contains="{{")
+    templates = Template.objects.filter(in_texts, archived_at=None)
     if operation:
         templates = templates.filter(operation=operation)
     users: dict[tuple[str, str], list[Version]] = {}
     for template in templates.select_related("live_version__template"):
         if version := template.live_version:
-            for name in find(version.body):
+            for name in dict.fromkeys([*find(version.body), *find(version.user_template or "")]):
                 users.setdefault((template.operation, name), []).append(version)
     return users
 

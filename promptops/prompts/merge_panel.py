@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from promptops.prompts.content import SETTINGS, shown
+from promptops.prompts.content import SETTINGS, TEXTS, shown
 from promptops.texts.merge import Kind, Merge, Part
 
 # Unchanged text longer than LONG characters is folded, except SHOWN characters at each end.
@@ -58,7 +58,7 @@ def panel(merge: Merge, theirs: str, chosen: Mapping[str, str]) -> Panel:
     names = {id(part): name for name, part in merge.contested.items()}
     text = tuple(_row(part, names.get(id(part), ""), theirs, chosen) for part in merge.parts)
     settings = {
-        SETTINGS[name].label: _row(part, names.get(id(part), ""), theirs, chosen, words=shown)
+        SETTINGS[name].label: _row(part, names.get(id(part), ""), theirs, chosen, words=_words(name))
         for name, part in merge.settings.items()
         if part.kind != "same"
     }
@@ -70,6 +70,12 @@ def panel(merge: Merge, theirs: str, chosen: Mapping[str, str]) -> Panel:
     ]
     automatic = ", ".join(f"{counts[kind]:,} {whose}" for kind, whose in sides if counts[kind])
     return Panel(text, settings, len(names), automatic)
+
+
+def _words(name: str) -> Callable[[Any], str]:
+    """Return what shows a value of a setting: for a text that is not set, what happens then."""
+    unset = SETTINGS[name].default_words
+    return (lambda text: text or unset) if name in TEXTS else shown
 
 
 def _row(part: Part, name: str, theirs: str, chosen: Mapping[str, str], words: Callable[[Any], str] = str) -> Row:

@@ -28,6 +28,9 @@ class Run(Parameters):
     draft_body = models.TextField(
         blank=True, help_text="The system prompt of a run on a draft, which no version keeps."
     )
+    # Null, not "": SQLite adds a column that may be null without copying the table.
+    draft_user_template = models.TextField(null=True, blank=True)  # noqa: DJ001
+    draft_examples = models.TextField(null=True, blank=True)  # noqa: DJ001
     temperature = models.FloatField()
     max_tokens = models.PositiveIntegerField()
     count = models.PositiveSmallIntegerField(null=True, blank=True)

@@ -18,6 +18,7 @@ from promptops.engine.types import LLMProvider, LLMRequest, LLMResponse
 from promptops.people.models import User
 from promptops.platform.threads import DatabaseThread
 from promptops.prompts.content import PARAMETERS, Content, effective
+from promptops.prompts.examples import read_examples
 from promptops.prompts.models import Template, Version
 from promptops.runs.enums import RunSource, RunStatus, SafetySide
 from promptops.runs.models import Run
@@ -93,6 +94,9 @@ class RunPlan:
             self.spec,
             self.input,
             system_prompt=self.snapshot.filled(self.operation, self.content.body),
+            user_template=self.content.user_template or "",
+            examples=read_examples(self.content.examples),
+            variables=self.snapshot.variables.get(self.operation, {}),
             model=self.content.model,
             temperature=parameters.pop("temperature"),
             max_tokens=parameters.pop("max_tokens"),
@@ -174,7 +178,9 @@ RunEvent: TypeAlias = ChainEvent | TextHeld | SafetyChecked | RunRecorded
 
 def size(plan: RunPlan, outcome: Outcome) -> int:
     """Return the size of a run's texts in bytes."""
-    texts = [plan.input, plan.content.body, outcome.error, *(attempt.message or "" for attempt in outcome.attempts)]
+    content = plan.content
+    texts = [plan.input, content.body, content.user_template or "", content.examples or "", outcome.error]
+    texts += [attempt.message or "" for attempt in outcome.attempts]
     if outcome.response:
         texts += [outcome.response.content, outcome.response.reasoning or "", outcome.response.raw]
     return sum(len(text.encode(errors="replace")) for text in texts)

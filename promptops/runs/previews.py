@@ -14,7 +14,7 @@ from promptops.engine.operations import OperationSpec
 from promptops.engine.snapshot import ProviderSpec, Snapshot
 from promptops.people.models import User
 from promptops.prompts import queries
-from promptops.prompts.checks import failures, run_checks
+from promptops.prompts.checks import check_content, failures
 from promptops.prompts.content import Content
 from promptops.prompts.forms import ContentForm, typed_input
 from promptops.prompts.models import Template, Version
@@ -92,7 +92,7 @@ def plan_try(user: User, data: dict[str, Any], snapshot: Snapshot) -> Preview:
     spec = _open_operation(operation, snapshot)
     version = None
     if choices["what"] == "editor":
-        content = _editor_content(data, snapshot.variables.get(operation, {}))
+        content = _editor_content(data, snapshot.variables.get(operation, {}), spec)
     else:
         version = template.versions.filter(number=choices["what"]).first()
         if version is None:
@@ -124,7 +124,7 @@ def plan_smoke(user: User, data: dict[str, Any], snapshot: Snapshot) -> Smoke:
     operation = template.operation
     spec = _open_operation(operation, snapshot)
     contents: list[tuple[str, Content, Version | None]] = [
-        ("new", _editor_content(data, snapshot.variables.get(operation, {})), None)
+        ("new", _editor_content(data, snapshot.variables.get(operation, {}), spec), None)
     ]
     if version := template.live_version:
         contents.append(("live", Content(**version.content), version))
@@ -185,12 +185,12 @@ def _open_operation(name: str, snapshot: Snapshot) -> OperationSpec:
         raise ValidationError(f"The operation {name} is archived. Restore it on the Operations page first.") from None
 
 
-def _editor_content(data: dict[str, Any], values: Mapping[str, str]) -> Content:
+def _editor_content(data: dict[str, Any], values: Mapping[str, str], spec: OperationSpec) -> Content:
     """Return the editor's text and settings. They must pass the checks, as for publishing. Raises ValidationError."""
     form = ContentForm(data)
     if not form.is_valid():
         raise ValidationError([message for errors in form.errors.values() for message in errors])
-    if failed := failures(run_checks(form.content.body, values)):
+    if failed := failures(check_content(form.content, values, spec)):
         raise ValidationError(failed)
     return form.content.cleaned()
 

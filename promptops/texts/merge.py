@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from operator import attrgetter
 from typing import Any, Literal, NamedTuple
@@ -53,6 +53,7 @@ class Part:
     base: Any
     mine: Any
     theirs: Any
+    is_setting: bool = field(default=False, kw_only=True)
 
     @property
     def kind(self) -> Kind:
@@ -64,9 +65,10 @@ class Part:
 
     @property
     def choices(self) -> dict[str, Any]:
-        """Return the results of a contested part by choice: `mine`, `theirs`, and for two texts `both`, mine first."""
+        """Return the results of a contested part by choice: `mine`, `theirs`, and for texts `both`, mine first."""
         results = {"mine": self.mine, "theirs": self.theirs}
-        if self.mine and self.theirs and isinstance(self.mine, str) and isinstance(self.theirs, str):
+        are_texts = isinstance(self.mine, str) and isinstance(self.theirs, str)
+        if are_texts and not self.is_setting and self.mine and self.theirs:
             space = "" if self.mine[-1].isspace() or self.theirs[0].isspace() else " "
             results["both"] = self.mine + space + self.theirs
         return results
@@ -114,7 +116,7 @@ def merge(base: Mapping[str, Any], mine: Mapping[str, Any], theirs: Mapping[str,
     Blank ends of bodies are ignored. A setting is merged as one value.
     """
     parts = merge_texts(*(content["body"].strip() for content in (base, mine, theirs)))
-    settings = {name: Part(base[name], mine[name], theirs[name]) for name in base if name != "body"}
+    settings = {name: Part(base[name], mine[name], theirs[name], is_setting=True) for name in base if name != "body"}
     return Merge(tuple(parts), settings)
 
 

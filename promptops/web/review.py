@@ -5,7 +5,7 @@ posts with htmx into `#review`; the panel stays until the request carries `confi
 note belong to the page's own form (`form="..."`), so no typed value, such as a key, is ever sent back to the page.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.contrib import messages
@@ -24,11 +24,15 @@ AFFECTED = "Every server switches within a second. Runs already started finish w
 
 @dataclass(frozen=True)
 class Change:
-    """One line of the panel: a field's label, with its values before and after, in words."""
+    """One line of the panel: a field's label, with its values before and after, in words.
+
+    Those of a text (`is_text`) are shown as a difference, line by line.
+    """
 
     label: str
     before: Any
     after: Any
+    is_text: bool = field(default=False, kw_only=True)
 
 
 class ReviewedChange:

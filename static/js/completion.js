@@ -1,4 +1,5 @@
 // Variables in the prompt editor: buttons that insert a variable, and a list of completions while a person types one.
+// A field with data-inputs, the user template, offers the names of the input, too.
 
 import { $, $$, on } from "./dom.js";
 import { dispatchInput } from "./forms.js";
@@ -11,7 +12,10 @@ const ARIA = ["aria-controls", "aria-autocomplete", "aria-activedescendant"];
 
 let completion = null; // while it is open: {field, box, list, start, end}
 
+const FIELDS = "textarea.editor, textarea[data-inputs]";
+
 const variables = () => $$("[data-insert]").map(({ dataset }) => ({ name: dataset.insert, value: dataset.value }));
+const inputsOf = (field) => (field.dataset.inputs?.split(" ") ?? []).map((name) => ({ name, value: "from the input" }));
 
 /** Replace the text between two positions with a variable, like typing, so that the browser can undo it. */
 function insert(field, name, start, end) {
@@ -28,7 +32,7 @@ function complete(field) {
   close();
   const caret = field.selectionStart;
   const typed = caret === field.selectionEnd && variableAtCaret(field.value, caret);
-  const offered = typed ? matching(variables(), typed.part) : [];
+  const offered = typed ? matching([...inputsOf(field), ...variables()], typed.part) : [];
   if (!offered.length) return;
   const { box, list } = listOf(offered);
   $("#main").append(box);
@@ -132,7 +136,7 @@ export function startCompletion() {
     const field = button && $("textarea.editor");
     if (field) insert(field, button.dataset.insert, field.selectionStart, field.selectionEnd);
   });
-  on("input", (event) => event.target.matches("textarea.editor") && complete(event.target));
+  on("input", (event) => event.target.matches(FIELDS) && complete(event.target));
   on("keydown", onKey);
   on("pointerdown", (event) => {
     const option = completion && event.target.closest?.("#completion [role=option]");

@@ -36,6 +36,7 @@ from promptops.prompts.actions import (
     presence,
     prompts,
     releases,
+    renaming,
     samples,
     sets,
     templates,
@@ -44,7 +45,7 @@ from promptops.prompts.actions import (
 from promptops.prompts.actions.importing import Text
 from promptops.prompts.actions.operations import OperationFields
 from promptops.prompts.actions.releases import Content
-from promptops.prompts.models import Template
+from promptops.prompts.models import Template, Variable
 from promptops.providers.actions import adaptations, chain
 from promptops.providers.models import Provider
 from promptops.runs import plans
@@ -110,6 +111,13 @@ def world(actor, editor, publish, tmp_path) -> World:
 
 # How to call each action. `act(function, *args)` runs it under watch; its arguments are prepared before.
 Act = Callable[..., Any]
+
+
+def clashing_variable() -> None:
+    """Store a variable as an older version did, with a name that is an input's now."""
+    Variable.objects.create(operation="enhance", name="input", value="old", changed_revision=1)
+
+
 CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     "people.find_link": [lambda w, act: act(accounts.find_link, w.link(LinkPurpose.JOIN)[1], LinkPurpose.JOIN)],
     "people.make_setup_link": [lambda w, act: (without_administrator(w), act(accounts.make_setup_link))],
@@ -313,6 +321,7 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     "operations.restore": [
         lambda w, act: act(operations.restore, operations.archive(w.operation(), by=w.actor), by=w.actor)
     ],
+    "renaming.rename_reserved": [lambda w, act: (clashing_variable(), act(renaming.rename_reserved, by=w.actor))],
     "variables.declare": [lambda w, act: act(variables.declare, "enhance", "season", "winter", by=w.actor)],
     "variables.change": [
         lambda w, act: (

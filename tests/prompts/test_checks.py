@@ -2,7 +2,9 @@
 
 import pytest
 
-from promptops.prompts.checks import failures, run_checks
+from promptops.engine.operations import InputField, OperationSpec
+from promptops.prompts.checks import check_content, failures, run_checks
+from promptops.prompts.content import Content
 
 VALUES = {"season": "winter", "long": "x" * 4000, "empty": ""}
 NAMES = ["Not blank", "Readable", "Length", "Braces", "Variables"]
@@ -50,3 +52,56 @@ def test_many_mistakes_give_few_sentences():
     sentences = failures(run_checks("{{ x }} " * 50, {}))
     assert len(sentences) == 6
     assert sentences[-1] == "There are more problems like these."
+
+
+TEXT = OperationSpec("polish", "Polishes.")
+LINES = OperationSpec("name", "Names.", input="list", answer="lines", count=3)
+MORE = InputField("more", required=False)
+PLAN = OperationSpec("plan", "Plans.", input="fields", fields=(InputField("scene"), InputField("mood"), MORE))
+NOIR = {"style": "noir", "input": "old", "none": ""}
+
+
+@pytest.mark.parametrize(
+    ("spec", "template", "sentences"),
+    [
+        (TEXT, "{{ input }}", ["input is the name of an input and of a variable. Declare"]),
+        (LINES, "{{ prompts }} {{ count }} {{ style }}", []),
+        (LINES, "{{ prompts }}{{ scene }}", ["Line 1, column 14: {{ scene }} is not declared."]),
+        (PLAN, "{{ mood }}", []),
+        (PLAN, "{{ scene }} {{ count }}", ["Line 1, column 13: {{ count }} is not declared."]),
+        (PLAN, "{{ style }}", ["it does not use the input. Add {{ scene }} or {{ mood }} or {{ more }}."]),
+        (PLAN, "{{ more }} {{ none }}", ["it is empty when no optional field is filled in. Add text, or a required"]),
+        (PLAN, "More: {{ more }}", []),
+        (PLAN, "{{ scene }}" * 21, ["it uses the input 21 times; at most 20 are allowed."]),
+        (PLAN, "{{ scene }} {{ a", ["Line 1, column 13: {{ is never closed."]),
+        (PLAN, "{{ scene }}" + "x" * 65_536, ["the text is 65,547 bytes; at most 65,536 (64 KiB) are allowed."]),
+        (PLAN, "{{ scene }}" + "{{ style }}" * 5_900, []),
+        (PLAN, "{{ scene }} \ufffd", ["the text holds broken UTF-8"]),
+    ],
+)
+def test_a_user_template_is_checked_for_its_operation(spec, template, sentences):
+    checks = check_content(Content("Text.", user_template=template), NOIR, spec)
+    (check,) = [check for check in checks if check.name == "User template"]
+    assert (check.passed, failures(checks)) == (not sentences, list(check.sentences) if sentences else [])
+    if sentences:
+        assert len(check.sentences) == len(sentences)
+        for shown, wanted in zip(check.sentences, sentences, strict=True):
+            assert shown.startswith(f"User template: {wanted}")
+
+
+def test_long_values_count_in_a_user_template():
+    content = Content("Text.", user_template="{{ scene }}" + "{{ style }}" * 20)
+    (sentence,) = failures(check_content(content, {"style": "x" * 4_000}, PLAN))
+    assert sentence == ("User template: with its variables filled in it is 80,000 bytes; at most 65,536 are allowed.")
+
+
+def test_examples_are_checked():
+    assert failures(check_content(Content("Text.", examples="a fox"), {}, TEXT)) == [
+        "Example 1 has no line => between the user's text and the assistant's."
+    ]
+    checks = check_content(Content("Text.", examples="a\n=>\nb {{ x }}"), {}, TEXT)
+    assert (failures(checks), checks[-1].sentences) == ([], ("1 pair, sent as they are.",))
+
+
+def test_what_is_not_set_has_no_check():
+    assert check_content(Content("Text."), {}, TEXT) == run_checks("Text.", {})

@@ -16,12 +16,14 @@ from promptops.prompts.content import (
     NOTHING,
     PARAMETERS,
     SETTINGS,
+    TEXTS,
     Content,
     Setting,
     differences,
     effective,
     parameters_in_words,
     summary,
+    texts,
     values_of,
 )
 from promptops.prompts.forms import ContentForm, setting_field
@@ -30,7 +32,7 @@ from promptops.prompts.models.templates import content_sha256
 from promptops.runs.models import Run
 from promptops.site.forms import SettingsForm
 
-UNSET_LATER = {"top_p": None, "reasoning_effort": None, "seed": None}
+UNSET_LATER = {"top_p": None, "reasoning_effort": None, "seed": None, "user_template": None, "examples": None}
 LIVE = SimpleNamespace(temperature=0.7, max_tokens=256)
 
 
@@ -90,14 +92,20 @@ def test_the_form_returns_the_typed_content() -> None:
     assert form.is_valid()
     assert form.content.cleaned() == Content("A text.", 0.5, None, "m")
     placeholders = [form.fields[name].widget.attrs.get("placeholder") for name in SETTINGS]
-    assert placeholders == ["0.7", "256", "each provider's own", "the model's own", None, "random"]
+    assert placeholders[:6] == ["0.7", "256", "each provider's own", "the model's own", None, "random"]
+    assert placeholders[6:] == ["exactly the input", "none"]
     assert form.fields["reasoning_effort"].choices[0] == ("", "the model's own")
-    assert [field.name for field in [*form.settings, *form.more_settings]] == list(SETTINGS)
+    assert [field.name for field in [*form.settings, *form.more_settings, *form.more_texts]] == list(SETTINGS)
     assert form.more_set == []
     more = ContentForm({"body": "A text.", "top_p": "0", "reasoning_effort": "low", "seed": ""})
     assert more.is_valid()
     assert more.content.cleaned() == Content("A text.", top_p=0.0, reasoning_effort="low")
     assert more.more_set == ["Top p", "Reasoning effort"]
+    texts = ContentForm({"body": "A text.", "user_template": "\r\n Say: {{ input }}\r\nNow. \n", "examples": " \n"})
+    assert texts.is_valid()
+    assert texts.content.cleaned() == Content("A text.", user_template="Say: {{ input }}\nNow.")
+    assert texts.more_set == ["User template", "Examples"]
+    assert all("maxlength" not in texts.fields[name].widget.attrs for name in TEXTS)
 
 
 def test_the_settings_page_shows_the_same_limits() -> None:
@@ -135,7 +143,10 @@ def test_settings_in_words() -> None:
         ("Max tokens", "default", "default"),
         ("Model", "default", "default"),
     ]
-    assert summary(replace(content, top_p=0.9))[3:] == [("Top p", "0.9")]
+    assert summary(replace(content, top_p=0.9, examples="a\n=>\nb"))[3:] == [("Top p", "0.9")]
+    assert texts(replace(content, examples="a\n=>\nb")) == [("Examples", "a\n=>\nb")]
+    (added,) = differences({}, {"user_template": "{{ input }}"})[3:]
+    assert (added, added.is_text) == (("User template", "", "{{ input }}"), True)
     assert differences({}, {"seed": 7})[3:] == [("Seed", "default", "7")]
     assert parameters_in_words(replace(content, top_p=0.9, reasoning_effort="low", seed=7)) == (
         "temperature 0.5, top p 0.9, reasoning effort low, seed 7"
@@ -163,3 +174,11 @@ def test_a_later_setting_changes_no_hash_and_no_file_of_a_content_that_leaves_it
     assert content.lasting(values | {"extra": None}) == values
     assert content.lasting(values | {"extra": 0.5}) == values | {"extra": 0.5}
     assert content_sha256(values | {"extra": None}) == content_sha256(values) != content_sha256(values | {"extra": 1.0})
+
+
+def test_the_hashes_of_versions_without_later_settings_stay_as_they_were() -> None:
+    # Taken from the release before the user template and the examples.
+    stored = "2b80ac7d0302fa210a15be845cbbde2bfffac5f4e2d161a72fd365750d8dda07"
+    assert content_sha256(values_of(Content("Polish it.", 0.5, 256, "m"))) == stored
+    with_both = Content("Polish it.", 0.5, 256, "m", user_template="{{ input }}", examples="a\n=>\nb")
+    assert content_sha256(values_of(with_both)) != stored

@@ -23,7 +23,7 @@ HOSTILE = {
     "no facts": (lambda f: (f / "enhance.json").unlink(), "enhance.json is missing"),
     "no JSON": (lambda f: (f / "enhance.json").write_text("{"), "enhance.json is not JSON"),
     "deep JSON": (lambda f: (f / "enhance.json").write_text("[" * 60_000), "enhance.json is not JSON"),
-    "huge JSON": (lambda f: (f / "enhance.json").write_text(" " * 70_000), "enhance.json is too large"),
+    "huge JSON": (lambda f: (f / "enhance.json").write_text(" " * 300_000), "enhance.json is too large"),
     "a list": (lambda f: (f / "enhance.json").write_text("[]"), "enhance.json: the file must be an object"),
     "unknown key": (lambda f: change(f, "enhance", role="admin"), "enhance.json: role is unknown"),
     "key twice": (lambda f: (f / "enhance.json").write_text('{"a": 1, "a": 2}'), "enhance.json: a occurs twice"),

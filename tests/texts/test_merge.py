@@ -95,10 +95,11 @@ def test_choices_of_a_contested_part() -> None:
     assert Part("soft", "hard", "dark").choices == {"mine": "hard", "theirs": "dark", "both": "hard dark"}
     assert Part("soft", "", "dark").choices == {"mine": "", "theirs": "dark"}
     assert Part(1, 2, 3).choices == {"mine": 2, "theirs": 3}
+    assert Part("", "a", "b", is_setting=True).choices == {"mine": "a", "theirs": "b"}
 
 
 def content(body: str, temperature: float | None = None, max_tokens: int | None = None, model: str = "") -> dict:
-    return {**NOTHING, "body": body, "temperature": temperature, "max_tokens": max_tokens, "model": model}
+    return NOTHING | {"body": body, "temperature": temperature, "max_tokens": max_tokens, "model": model}
 
 
 @pytest.mark.parametrize(

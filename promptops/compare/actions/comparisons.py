@@ -24,7 +24,7 @@ from promptops.ledger.errors import Stale
 from promptops.ledger.registry import Action
 from promptops.platform import events
 from promptops.platform.text import clean_input
-from promptops.prompts.checks import failures, run_checks
+from promptops.prompts.checks import check_content, failures
 from promptops.prompts.content import Content, effective
 from promptops.prompts.models import Template, Version
 from promptops.prompts.operation_needs import needs_operation
@@ -113,7 +113,7 @@ def start(
         raise ValidationError(f"The operation {operation} is archived. Restore it first.")
     _check(spec, inputs, arms, repeats, count)
     for arm, letter in zip(arms, LETTERS, strict=False):
-        if failed := failures(run_checks(arm.content.body, snapshot.variables.get(operation, {}))):
+        if failed := failures(check_content(arm.content, snapshot.variables.get(operation, {}), spec)):
             raise ValidationError(f"The text of arm {letter} cannot be run. {' '.join(failed)}")
     comparison = Comparison(
         name=name.strip(),

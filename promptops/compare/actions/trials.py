@@ -32,6 +32,7 @@ from promptops.live import snapshots as live
 from promptops.platform import events
 from promptops.platform.draining import gate
 from promptops.platform.threads import DatabaseThread
+from promptops.prompts.content import long_fields
 from promptops.prompts.queries import operations
 from promptops.providers.live_part import provider_spec
 from promptops.providers.models import Provider
@@ -226,7 +227,9 @@ def _claim_some(claim: str, busy: Counter[int | None]) -> list[Trial]:
     """Claim the next trials of all running comparisons, as many as each provider has room for."""
     now = timezone.now()
     arms: dict[int | None, list[Arm]] = {}
-    running = Arm.objects.filter(comparison__state=ComparisonState.RUNNING).select_related("provider").defer("body")
+    running = (
+        Arm.objects.filter(comparison__state=ComparisonState.RUNNING).select_related("provider").defer(*long_fields(""))
+    )
     for arm in running:
         arms.setdefault(arm.provider_id, []).append(arm)
     wanted: list[int] = []
@@ -243,7 +246,7 @@ def _claim_some(claim: str, busy: Counter[int | None]) -> list[Trial]:
     waiting.filter(pk__in=wanted).update(state=TrialState.RUNNING, claim=claim, not_before=ends)
     claimed = Trial.objects.filter(pk__in=wanted, state=TrialState.RUNNING, claim=claim, not_before=ends)
     # There are many trials of few arms with long texts, so each arm is loaded once.
-    arms_with = Arm.objects.select_related("template", "version", "provider").defer("version__body")
+    arms_with = Arm.objects.select_related("template", "version", "provider").defer(*long_fields("version__"))
     related = claimed.select_related("input").prefetch_related(
         Prefetch("arm", arms_with), Prefetch("comparison", Comparison.objects.select_related("user"))
     )

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from promptops.compare.enums import Choice, ComparisonState, TrialState
 from promptops.prompts.content import Content, values_of
-from promptops.prompts.models.templates import Parameters
+from promptops.prompts.models.templates import Parameters, Texts
 
 LETTERS = "ABCD"
 
@@ -55,7 +55,7 @@ class Comparison(models.Model):
         return self.name
 
 
-class Arm(Parameters):
+class Arm(Parameters, Texts):
     """A prompt text with its settings on one provider. `version` is None for a draft."""
 
     comparison = models.ForeignKey(Comparison, models.CASCADE, related_name="arms")

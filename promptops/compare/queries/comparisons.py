@@ -207,7 +207,10 @@ def estimate(arms: list[Any], inputs: list[str], repeats: int, max_tokens: int) 
         if cost is None or provider.price_input is None or provider.price_output is None:
             cost = None
             continue
-        tokens_in = sum(estimate_tokens(text) for text in inputs) + len(inputs) * estimate_tokens(arm.content.body)
+        content = arm.content
+        texts = (content.body, content.user_template or "", content.examples or "")
+        tokens_in = sum(estimate_tokens(text) for text in inputs)
+        tokens_in += len(inputs) * sum(estimate_tokens(text) for text in texts if text)
         tokens_out = len(inputs) * (arm.content.max_tokens or max_tokens) / 2
         cost += repeats * (tokens_in * provider.price_input + tokens_out * provider.price_output) / 1_000_000
     return Estimate(trials=len(arms) * len(inputs) * repeats, cost=cost)

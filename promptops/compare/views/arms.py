@@ -20,8 +20,9 @@ from promptops.ledger.audit import Actor
 from promptops.people.enums import Permission
 from promptops.prompts.actions import releases
 from promptops.prompts.actions.releases import Reason
-from promptops.prompts.checks import failures, run_checks
+from promptops.prompts.checks import check_content, failures
 from promptops.prompts.content import NOTHING, Content, differences
+from promptops.prompts.live_operations import spec_of
 from promptops.prompts.live_variables import values_of
 from promptops.providers.actions import chain
 from promptops.providers.models import Provider
@@ -87,7 +88,7 @@ class PublishArm(ArmChange):
         changes = [Change("Live version", f"v{live.number}" if live else "none", after)]
         wanted = version.content if version else vars(self.content)
         settings = differences(live.content if live else NOTHING, wanted)
-        changes += [Change(label, before, after) for label, before, after in settings if before != after]
+        changes += [Change(*each, is_text=each.is_text) for each in settings if each.before != each.after]
         return changes
 
     def texts(self) -> tuple[str | None, str | None]:
@@ -95,7 +96,8 @@ class PublishArm(ArmChange):
         return live.body if live else "", self.offer.arm.body
 
     def details(self) -> dict[str, Any]:
-        checks = run_checks(self.offer.arm.body, values_of(self.offer.arm.template.operation))
+        operation = self.offer.arm.template.operation
+        checks = check_content(self.offer.arm, values_of(operation), spec_of(operation))
         return {
             **super().details(),
             "action": reverse("arm_publish", args=[self.comparison.pk, self.offer.arm.pk]),

@@ -212,7 +212,7 @@ def _entry(name: str, data: bytes, body: str) -> Entry:
     def refuse(word: str) -> Any:
         raise ValidationError(f"{file}: {word} is not a number.")
 
-    if len(data) > MAX_BODY_BYTES:
+    if len(data) > MAX_FILE_BYTES:
         raise ValidationError(f"{file} is too large.")
     try:
         facts = json.loads(data.decode("utf-8-sig"), object_pairs_hook=unique, parse_constant=refuse)
@@ -264,6 +264,8 @@ def _is_number(value: Any) -> bool:
 
 def _wanted(setting: Setting) -> tuple[Callable[[Any], bool], str]:
     """Return what a value of the setting has to be: a test, and the end of a sentence."""
+    if setting.rows:
+        return lambda value: value is None or _is_text(value), "must be text or null"
     if setting.choices:
         return (*setting.choices, None).__contains__, f"must be {', '.join(setting.choices)} or null"
     return _SETTING_TYPES[setting.type]

@@ -69,7 +69,7 @@ def import_drafts(texts: Sequence[Text], *, by: Actor, user: User) -> list[Templ
     ]
     for template, text in zip(templates, texts, strict=True):
         try:
-            save_draft(template, Content(text.body), user=user, base=template.live_version_id)
+            save_draft(template, _content(template, text), user=user, base=template.live_version_id)
         except ValidationError as error:
             problems.append(f"{text.name}: {' '.join(error.messages)}")
     if problems:
@@ -88,10 +88,8 @@ def import_versions(texts: Sequence[Text], *, by: Actor, note: str = "") -> list
     templates = _templates(texts, by=by)
     problems = []
     for template, text in zip(templates, texts, strict=True):
-        live = template.live_version
-        content = Content(**(live.content if live else {}) | {"body": text.body})
         try:
-            publish(template, content, by=by, expected=template.live_version_id, note=note)
+            publish(template, _content(template, text), by=by, expected=template.live_version_id, note=note)
         except ValidationError as error:
             problems.append(f"{text.name}: {' '.join(error.messages)}")
         except Refused as refused:
@@ -131,6 +129,12 @@ def _templates(texts: Sequence[Text], *, by: Actor) -> list[Template]:
     if problems:
         raise NotImported(problems)
     return templates
+
+
+def _content(template: Template, text: Text) -> Content:
+    """Return the imported text with everything else of the live version."""
+    live = template.live_version
+    return Content(**(live.content if live else {}) | {"body": text.body})
 
 
 def _record(action: str, templates: Sequence[Template], *, by: Actor) -> None:

@@ -52,7 +52,7 @@ def undo(template: Template, *, user: User) -> Draft:
         raise Refused("There is no merge to undo. Your draft is unchanged.")
     *older, before = draft.before_merges
     base = Version.objects.filter(pk=before["base"], template=template).first()
-    return _replace(draft, {field: before[field] for field in FIELDS}, base, older)
+    return _replace(draft, {field: before.get(field, NOTHING[field]) for field in FIELDS}, base, older)
 
 
 def _draft(template: Template, user: User) -> Draft:

@@ -5,14 +5,16 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
+from promptops.engine.messages import reserved_names
 from promptops.ledger import registry
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.registry import Action
 from promptops.ledger.releases import next_revision, record_release
 from promptops.prompts.actions._operations import check_operation
-from promptops.prompts.checks import failures, run_checks
+from promptops.prompts.checks import USER_TEMPLATE, check_content, failures
 from promptops.prompts.errors import VariableInUse
+from promptops.prompts.live_operations import spec_of
 from promptops.prompts.live_variables import values_of, variable_users
 from promptops.prompts.models import Variable, Version
 from promptops.prompts.models.variables import MAX_VALUE_CHARACTERS
@@ -49,6 +51,9 @@ def declare(operation: str, name: str, value: str, *, by: Actor, description: st
     variable.description = description.strip()
     check_operation(operation)
     variable.full_clean()
+    if variable.name in reserved_names(spec_of(operation)):
+        reason = f"{variable.name} is reserved for inputs. Use another name, such as {variable.name[:36]}_var."
+        raise ValidationError({"name": reason})
     variable.save()
     _check_live_texts(variable)
     record_release(revision, "variable.declared", by=by, object=variable, after=_audit_values(variable), note=note)
@@ -118,9 +123,10 @@ def _users(variable: Variable) -> list[Version]:
 
 def _check_live_texts(variable: Variable) -> None:
     """Raise Refused if a live text that uses the variable would be blank or too long."""
-    values = values_of(variable.operation)
+    values, spec = values_of(variable.operation), spec_of(variable.operation)
     for version in _users(variable):
-        checks = [check for check in run_checks(version.body, values) if check.name in {"Not blank", "Length"}]
+        checks = check_content(version, values, spec)
+        checks = [check for check in checks if check.name in {"Not blank", "Length", USER_TEMPLATE}]
         if failed := failures(checks):
             raise Refused(f"{version} is live and uses {variable.name}. {' '.join(failed)}")
 

@@ -63,7 +63,22 @@ class Parameters(models.Model):
         return [(SETTINGS[name].label.lower(), grouped(value)) for name, value in values if not is_unset(value)]
 
 
-class Content(Parameters):
+class Texts(models.Model):
+    """The columns of the texts beside the system prompt, of whatever holds a content (None: not set)."""
+
+    # Null, not "": see `reasoning_effort`.
+    user_template = models.TextField(  # noqa: DJ001
+        max_length=SETTINGS["user_template"].max_characters, null=True, blank=True
+    )
+    examples = models.TextField(  # noqa: DJ001
+        max_length=SETTINGS["examples"].max_characters, null=True, blank=True
+    )
+
+    class Meta:
+        abstract = True
+
+
+class Content(Parameters, Texts):
     """The content of a version or a draft: its text and generation settings (None or blank: the default applies)."""
 
     body = models.TextField()

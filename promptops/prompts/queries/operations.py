@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from promptops.engine.operations import OperationSpec
 from promptops.live import snapshots as live
+from promptops.prompts.content import long_fields
 from promptops.prompts.enums import AnswerKind
 from promptops.prompts.live_operations import operation_spec
 from promptops.prompts.models import Operation, Template
@@ -59,7 +60,7 @@ def listed() -> list[Row]:
     """Return all operations for the list page, archived ones included, by two queries."""
     templates: dict[str, list[Template]] = {}
     for template in (
-        Template.objects.filter(archived_at=None).select_related("live_version").defer("live_version__body")
+        Template.objects.filter(archived_at=None).select_related("live_version").defer(*long_fields("live_version__"))
     ):
         templates.setdefault(template.operation, []).append(template)
     rows = []

@@ -9,6 +9,7 @@ from promptops.ledger import registry
 from promptops.ledger.models import Release
 from promptops.people.models import User
 from promptops.platform.pages import Numbered, numbered
+from promptops.prompts.content import long_fields
 from promptops.prompts.models import DiscardedDraft, Draft, Operation, Template, Version
 from promptops.texts.numbers import whole_number
 
@@ -34,7 +35,7 @@ def listed(user: User, *, archived: bool = False, operation: str = "", number: i
     templates = Template.objects.filter(archived_at__isnull=not archived)
     if operation:
         templates = templates.filter(operation=operation)
-    shown = numbered(templates.select_related("live_version").defer("live_version__body"), number)
+    shown = numbered(templates.select_related("live_version").defer(*long_fields("live_version__")), number)
     drafts = set(Draft.objects.filter(user=user, template__in=shown.rows).values_list("template_id", flat=True))
     releases = newest_release_of([row.live_version_id for row in shown.rows])
     for row in shown.rows:

@@ -48,7 +48,7 @@ def draft(request: Request, name: str) -> HttpResponse:
         "discarded": queries.templates.discarded_count(template, request.user),
         "next_number": queries.templates.next_number(template),
     }
-    return render(request, "prompts/_saved.html", context | checked_text(template, form.content.body))
+    return render(request, "prompts/_saved.html", context | checked_text(template, form.content))
 
 
 @requires(Permission.EDIT)

@@ -12,6 +12,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_POST
 
 from promptops.engine.inputs import field_values
+from promptops.engine.messages import template_names
 from promptops.engine.variables import Piece, filled_bytes, pieces
 from promptops.ledger.errors import Refused
 from promptops.live import snapshots as live
@@ -19,8 +20,9 @@ from promptops.people.enums import Permission
 from promptops.platform.text import MAX_BODY_BYTES
 from promptops.prompts import queries
 from promptops.prompts.actions import samples as sample_actions
-from promptops.prompts.checks import failures, run_checks
+from promptops.prompts.checks import check_content, failures
 from promptops.prompts.forms import ContentForm, typed_input
+from promptops.prompts.live_operations import spec_of
 from promptops.prompts.models import Template
 from promptops.prompts.views.lookup import template_or_404
 from promptops.prompts.views.saving import invalid_form, plain_refusal
@@ -49,14 +51,20 @@ def edit(request: Request, name: str) -> HttpResponse:
     samples = queries.samples.of(template.operation)
     first = field_values(samples.first) or {}
     defaults = live.current().settings_for(template.operation)
+    operation = queries.operations.of(template.operation)
     return render(
         request,
         "prompts/edit.html",
         _state(template, base.pk if base else None)
         | {
-            "operation": (operation := queries.operations.of(template.operation)),
+            "operation": operation,
             "try_fields": [(field, first.get(field.name, "")) for field in operation.fields],
-            "form": ContentForm(initial=initial, defaults=defaults, keep=f"draft-{template.name}"),
+            "form": ContentForm(
+                initial=initial,
+                defaults=defaults,
+                keep=f"draft-{template.name}",
+                inputs=template_names(operation),
+            ),
             "draft": draft,
             "discarded": discarded,
             "tokens": estimate_tokens(source.body if source else ""),
@@ -66,7 +74,7 @@ def edit(request: Request, name: str) -> HttpResponse:
             "published": _published(request, template),
             "samples": samples,
         }
-        | checked_text(template, source.body if source else None),
+        | checked_text(template, source),
     )
 
 
@@ -78,7 +86,7 @@ def check(request: Request, name: str) -> HttpResponse:
     form = ContentForm(request.POST)
     if not form.is_valid():
         return invalid_form(form)
-    return render(request, "prompts/_checked.html", {"template": template} | checked_text(template, form.content.body))
+    return render(request, "prompts/_checked.html", {"template": template} | checked_text(template, form.content))
 
 
 @requires(Permission.EDIT)
@@ -115,17 +123,18 @@ def presence(request: Request, name: str) -> HttpResponse:
     return render(request, "prompts/_presence.html", context)
 
 
-def checked_text(template: Template, body: str | None) -> dict[str, Any]:
-    """Return the context of a checked text (None: no text): variables, failed checks, the filled-in text."""
+def checked_text(template: Template, content: Any) -> dict[str, Any]:
+    """Return the context of a checked content (None: no text): variables, failed checks, the filled-in text."""
     variables = queries.variables.of(template.operation)
     values = {variable.name: variable.value for variable in variables}
-    parts = list(pieces(body or ""))
+    body = content.body if content else ""
+    parts = list(pieces(body))
     # Long values can make a short text huge. A text that is too long is not shown filled in; its failed check is.
-    if filled_bytes(body or "", values) > MAX_BODY_BYTES:
+    if filled_bytes(body, values) > MAX_BODY_BYTES:
         parts = []
     return {
         "variables": variables,
-        "findings": failures(run_checks(body, values)) if body is not None else [],
+        "findings": failures(check_content(content, values, spec_of(template.operation))) if content else [],
         "filled": [_filled(piece, values) for piece in parts] if any(piece.kind != "plain" for piece in parts) else [],
     }
 

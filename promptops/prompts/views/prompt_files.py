@@ -13,7 +13,7 @@ from django.views.decorators.http import require_POST
 from promptops.ledger.errors import Refused
 from promptops.people.enums import Permission
 from promptops.prompts.actions import sets
-from promptops.prompts.content import SETTINGS, UNSET
+from promptops.prompts.content import SETTINGS, TEXTS, UNSET
 from promptops.web import review
 from promptops.web.access import actor, requires, takes_file
 from promptops.web.request import Request
@@ -87,7 +87,12 @@ LABELS = {
 def _changes(planned: sets.Planned) -> list[Change]:
     """Return every change except that of the text, in words; for a new template the values that are not empty."""
     shown = [change for change in planned.changes if planned.template or change[2] not in (None, "", False)]
-    return [Change(LABELS[key], _words(key, before), _words(key, after)) for key, before, after in shown]
+    return [
+        Change(LABELS[key], before or "", after or "", is_text=True)
+        if key in TEXTS
+        else Change(LABELS[key], _words(key, before), _words(key, after))
+        for key, before, after in shown
+    ]
 
 
 def _words(key: str, value: object) -> str:

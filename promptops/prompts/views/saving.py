@@ -9,6 +9,8 @@ from django.shortcuts import render
 from django.urls import reverse
 
 from promptops.prompts.actions.drafts import save_draft
+from promptops.prompts.changes import setting_changes
+from promptops.prompts.content import SETTINGS
 from promptops.prompts.errors import StaleDraft
 from promptops.prompts.forms import ContentForm
 from promptops.prompts.models import DiscardedDraft, Draft, Template
@@ -55,7 +57,9 @@ def save_posted(request: Request, template: Template) -> HttpResponse | None:
 
 def changed_elsewhere(request: Request, template: Template, form: ContentForm, other: Draft) -> HttpResponse:
     """Show that another window of the same person has saved since: both texts, and the choice between them."""
+    yours = {name: setting.cleaned(getattr(form.content, name)) for name, setting in SETTINGS.items()}
     context = {"template": template, "other": other, "yours": form.content}
+    context["changes"] = setting_changes(other.content, yours)
     response = render(request, "prompts/_elsewhere.html", context, status=409)
     response["X-Reason"] = "your draft was changed in another window. Choose a text below"
     return response

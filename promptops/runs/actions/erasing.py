@@ -1,6 +1,7 @@
 """Erasing the texts of runs: of one run, and of all that are older than the retention setting."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -51,7 +52,8 @@ def _erase(runs: QuerySet[Run], *, is_expiry: bool) -> list[int]:
     # Locked in order: if two processes do this at once, each counts only the runs that it erased itself.
     ids = list(runs.select_for_update().order_by("pk").values_list("pk", flat=True))
     erased = Run.objects.filter(pk__in=ids)
-    erased.update(input="", output="", raw="", draft_body="", error="", erased_at=timezone.now())
+    drafts: dict[str, Any] = {"draft_body": "", "draft_user_template": None, "draft_examples": None}
+    erased.update(input="", output="", raw="", **drafts, error="", erased_at=timezone.now())
     # A provider's error may quote the prompt, so messages are erased too.
     Attempt.objects.filter(run__in=ids).exclude(message="").update(message="")
     # A verdict names words of the text.

@@ -74,6 +74,8 @@ def _run(plan: RunPlan, outcome: Outcome) -> Run:
         template=plan.template,
         version=plan.version,
         draft_body="" if plan.version else plan.content.body,
+        draft_user_template=None if plan.version else plan.content.user_template,
+        draft_examples=None if plan.version else plan.content.examples,
         **plan.parameters,
         count=plan.count,
         revision=plan.snapshot.revision,

@@ -12,6 +12,7 @@ from promptops.engine.safety.guard import VerdictDecision
 from promptops.ledger.models import LiveConfiguration
 from promptops.people.models import User
 from promptops.platform.narrowing import Filter, Narrowed, by_column
+from promptops.prompts.content import long_fields
 from promptops.prompts.models import Operation, Template
 from promptops.providers.models import Provider
 from promptops.runs.enums import RunStatus
@@ -45,7 +46,7 @@ class RunFilters:
 def listed(filters: RunFilters) -> Narrowed[Run]:
     """Return the runs that match, each with `excerpt`, the beginning of its input."""
     runs = Run.objects.select_related("user", "template", "version").annotate(excerpt=Left("input", EXCERPT_CHARACTERS))
-    runs = runs.defer("input", "output", "raw", "draft_body", "error", "version__body")
+    runs = runs.defer("input", "output", "raw", "error", *long_fields("draft_"), *long_fields("version__"))
     return Narrowed(runs, tuple(_filters(filters)), tuple(_times(filters)))
 
 

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 from django.db.models.functions import Left
 
 from promptops.engine.safety.guard import worst_of
+from promptops.prompts.content import long_fields
 from promptops.runs.enums import SafetySide
 from promptops.runs.models import Run
 
@@ -82,7 +83,9 @@ def texts_of(run_ids: set[int]) -> dict[tuple[int, str], str]:
 
 def runs_with_excerpts(run_ids: list[int]) -> dict[int, Run]:
     """Return the runs that are not erased, by id, with the beginnings of their texts. One query."""
-    runs = Run.objects.filter(pk__in=run_ids, erased_at=None).defer("input", "output", "raw", "draft_body", "error")
+    runs = Run.objects.filter(pk__in=run_ids, erased_at=None).defer(
+        "input", "output", "raw", "error", *long_fields("draft_")
+    )
     excerpts = {f"{side}_excerpt": Left(side, EXCERPT_CHARACTERS) for side in SafetySide.values}
     return {run.pk: run for run in runs.annotate(**excerpts)}
 

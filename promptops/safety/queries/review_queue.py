@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from django.db.models import QuerySet
 
+from promptops.prompts.content import long_fields
 from promptops.runs.enums import SafetyQueue
 from promptops.runs.models import WAITS, SafetyCheck
 from promptops.safety.models import SafetyExample
@@ -41,7 +42,9 @@ def queue_counts() -> dict[str, Waiting]:
 
 def next_in_queue(queue: str = "", before: int | None = None) -> SafetyCheck | None:
     """Return the newest verdict that waits for a review, with its run; with `before`, the newest of the older ones."""
-    waiting = _waiting(queue).select_related("run", "model", "reported_by").defer("model__data", "run__draft_body")
+    waiting = (
+        _waiting(queue).select_related("run", "model", "reported_by").defer("model__data", *long_fields("run__draft_"))
+    )
     # A bound in any case: without one, SQLite sorts all that wait.
     waiting = waiting.filter(pk__lt=MAX_ID if before is None else before)
     return waiting.order_by("-id").first()
@@ -49,7 +52,9 @@ def next_in_queue(queue: str = "", before: int | None = None) -> SafetyCheck | N
 
 def find_check(pk: int) -> SafetyCheck | None:
     """Return one verdict with its run, or None."""
-    checks = SafetyCheck.objects.select_related("run", "model", "reported_by").defer("model__data", "run__draft_body")
+    checks = SafetyCheck.objects.select_related("run", "model", "reported_by").defer(
+        "model__data", *long_fields("run__draft_")
+    )
     return checks.filter(pk=pk).first()
 
 
