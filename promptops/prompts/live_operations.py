@@ -3,6 +3,7 @@
 from types import MappingProxyType
 from typing import Any
 
+from promptops.engine.contracts import Contract
 from promptops.engine.operations import OPERATIONS, InputField, OperationSpec
 from promptops.ledger import parts
 from promptops.ledger.models import LiveConfiguration
@@ -75,7 +76,16 @@ def operation_spec(row: Operation) -> OperationSpec:
         hedge=row.hedge,
         on_failure=row.on_failure,  # type: ignore[arg-type]
         keeps_system=row.keeps_system,
+        contract=contract_of(row.answer),
     )
+
+
+def contract_of(answer: dict[str, Any]) -> Contract | None:
+    """Return the contract of a stored answer. Raises ValueError for one that is invalid.
+
+    None for JSON without a schema, which operations had before contracts. Such an answer is not checked.
+    """
+    return None if answer == {"kind": AnswerKind.JSON} else Contract.from_data(answer)
 
 
 def load(config: LiveConfiguration) -> dict[str, Any]:

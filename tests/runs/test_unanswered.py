@@ -7,7 +7,6 @@ import pytest
 from channels.db import database_sync_to_async
 from django.core.exceptions import ValidationError
 from django.utils import timezone
-from promptops.safety.actions.safety import SafetyChange, Term
 
 from promptops.ledger.audit import SYSTEM
 from promptops.ledger.models import LiveConfiguration
@@ -17,7 +16,7 @@ from promptops.prompts.models import Operation
 from promptops.runs.actions.erasing import erase_expired
 from promptops.runs.models import Run
 from promptops.runs.queries.figures import Tally, figures
-from promptops.safety.actions import safety
+from promptops.safety.actions.filter_settings import SafetyChange, Term, change_safety
 from tests.engine.helpers import answer_with, http_answer, loopback
 from tests.factories import arm_of, make_provider, make_run, start_comparison
 from tests.runs.test_previews import frames, message, prepare, streamed
@@ -82,7 +81,7 @@ async def test_a_text_that_a_provider_declined_does_not_go_on(publish, make_user
 async def test_a_text_that_the_safety_filter_blocked_does_not_go_on(publish, make_user):
     def block() -> None:
         term = Term("deny", "a fox", "violence")
-        safety.change_safety(SafetyChange(mode="enforce", terms=(term,)), by=SYSTEM, expected=0)
+        change_safety(SafetyChange(mode="enforce", terms=(term,)), by=SYSTEM, expected=0)
 
     await database_sync_to_async(block)()
     got, _ = await run(publish, make_user, OperationFields("Names.", on_failure="input"), BROKEN)
@@ -96,7 +95,7 @@ SCENE = OperationFields(
         {"name": "scene", "description": "What is seen", "required": True, "max_characters": 40},
         {"name": "mood", "description": "", "required": False, "max_characters": None},
     ],
-    answer={"kind": "json"},
+    answer={"kind": "json", "schema": {"type": "object"}},
 )
 
 
@@ -129,7 +128,7 @@ async def test_a_missing_field_is_refused_and_nothing_runs(publish, make_user):
 async def test_the_safety_filter_reads_the_values(publish, make_user):
     def block() -> None:
         term = Term("deny", 'the "red" fox', "violence")
-        safety.change_safety(SafetyChange(mode="enforce", terms=(term,)), by=SYSTEM, expected=0)
+        change_safety(SafetyChange(mode="enforce", terms=(term,)), by=SYSTEM, expected=0)
 
     await database_sync_to_async(block)()
     got, _ = await run(publish, make_user, SCENE, BROKEN, **{"field-scene": 'See the "red" fox.'})

@@ -8,6 +8,7 @@ from django.db import transaction
 from django.urls import reverse
 from django.utils import timezone
 
+from promptops.engine.contracts import Contract
 from promptops.engine.inputs import check_input
 from promptops.engine.operations import OperationSpec
 from promptops.ledger import registry
@@ -20,13 +21,18 @@ from promptops.prompts.live_operations import operation_spec
 from promptops.prompts.models import Operation, Sample, Template
 from promptops.prompts.models.operations import FIELD_NAME, text_answer
 from promptops.prompts.operation_needs import needs_operation, why_not
-from promptops.prompts.operation_words import answer_in_words, fields_in_words
+from promptops.prompts.operation_words import answer_in_words, fields_in_words, schema_in_words
 from promptops.prompts.queries import operations as queries
 
 registry.noun("operation", "Operations")
 registry.object_kind("operation", "Operation", url=lambda entry: f"{reverse('operations')}#{entry.object_name}")
 registry.value_labels(
-    {"hedge": "Hedging", "retention_days": "Keep the text of its runs (days)", "on_failure": "When nobody answers"}
+    {
+        "hedge": "Hedging",
+        "retention_days": "Keep the text of its runs (days)",
+        "on_failure": "When nobody answers",
+        "schema": "JSON Schema",
+    }
 )
 registry.register(
     Action(
@@ -169,6 +175,8 @@ def _audit_values(operation: Operation) -> dict[str, Any]:
     shown = asdict(OperationFields(**{name: getattr(operation, name) for name in OperationFields.__annotations__}))
     shown["answer"] = answer_in_words(operation.answer)
     shown["fields"] = fields_in_words(operation.fields)
+    if schema := schema_in_words(operation.answer):
+        shown["schema"] = schema
     return shown
 
 
@@ -203,21 +211,20 @@ def _check_fields(operation: Operation) -> None:
 
 
 def _check_answer(operation: Operation) -> None:
-    """Check the kind of the answer and the number of alternatives.
+    operation.answer = checked_answer(operation.answer)
 
-    This is the place for the answer's contract: it checks further values of the answer, such as a JSON Schema.
-    """
-    answer = operation.answer
-    kind, count = answer.get("kind"), answer.get("count")
-    if kind not in AnswerKind.values:
+
+def checked_answer(answer: Any) -> dict[str, Any]:
+    """Return an answer's contract without what is left at its default. Raises ValidationError with a sentence."""
+    if not isinstance(answer, dict) or answer.get("kind") not in AnswerKind.values:
         raise ValidationError({"answer": "Choose the kind of the answer."})
-    if kind == AnswerKind.LINES:
-        if type(count) is not int or not 1 <= count <= MAX_COUNT:
-            raise ValidationError({"answer": f"Ask for 1 to {MAX_COUNT} alternatives."})
-    elif count is not None:
-        raise ValidationError({"answer": "Only alternatives have a number."})
-    if unknown := answer.keys() - {"kind", "count"}:
-        raise ValidationError({"answer": f"The answer has the unknown value {min(unknown)}."})
+    count = answer.get("count")
+    if answer["kind"] == AnswerKind.LINES and (type(count) is not int or not 1 <= count <= MAX_COUNT):
+        raise ValidationError({"answer": f"Ask for 1 to {MAX_COUNT} alternatives."})
+    try:
+        return Contract.from_data(answer).to_data()
+    except ValueError as error:
+        raise ValidationError({"answer": f"{error}."}) from None
 
 
 def _unchanged(operation: Operation, expected: int) -> Operation:

@@ -21,7 +21,7 @@ from promptops.prompts.forms import OperationForm
 from promptops.prompts.live_operations import operation_spec
 from promptops.prompts.models import Operation
 from promptops.prompts.operation_needs import why_not
-from promptops.prompts.operation_words import answer_in_words, fields_in_words
+from promptops.prompts.operation_words import answer_in_words, fields_in_words, schema_in_words
 from promptops.prompts.queries import operations as queries
 from promptops.web import review
 from promptops.web.access import requires
@@ -62,6 +62,9 @@ class AddOperation(OperationChange):
         words = in_words(self.wanted).items()
         return [Change(label, "–", value) for label, value in words if value not in ("", "off", "the setting")]
 
+    def texts(self) -> tuple[str | None, str | None]:
+        return _schemas({}, self.wanted.answer)
+
     def apply(self, *, by: Actor, note: str) -> None:
         actions.add(self.name, self.wanted, by=by, note=note)
 
@@ -94,6 +97,9 @@ class ChangeOperation(OperationChange):
     def changes(self) -> list[Change]:
         return _changes(in_words(stored(self.operation)), in_words(self.wanted))
 
+    def texts(self) -> tuple[str | None, str | None]:
+        return _schemas(self.operation.answer, self.wanted.answer)
+
     def details(self) -> dict[str, Any]:
         stale = {"template": "site/settings/_stale.html", "expected": self.operation.changed_revision}
         return {"warning": SHORTER if self._erases_sooner() else "", **(stale if self.is_stale else {})}
@@ -111,7 +117,7 @@ class ChangeOperation(OperationChange):
                 f"Someone else changed {operation.name} in the meantime. Your values are kept, and compared below with "
                 "the current ones. Save to replace those, or reload the page to discard yours."
             )
-        if not self.changes():
+        if not self.changes() and self.texts() == (None, None):
             return f"No changes to save: {operation.name} is already like this."
         wanted = Operation(name=operation.name, built_in=operation.built_in, **vars(self.wanted))
         try:
@@ -266,6 +272,12 @@ def _changes(before: dict[str, str], after: dict[str, str]) -> list[Change]:
     return [
         Change(label, before[label] or "–", value or "–") for label, value in after.items() if value != before[label]
     ]
+
+
+def _schemas(before: dict[str, Any], after: dict[str, Any]) -> tuple[str | None, str | None]:
+    """Return the JSON Schema before and after, as the panel shows their difference; None if they are the same."""
+    old, new = schema_in_words(before), schema_in_words(after)
+    return (old, new) if old != new else (None, None)
 
 
 def _settings() -> dict[str, int]:
