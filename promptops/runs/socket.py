@@ -117,6 +117,7 @@ class PageRuns(PagePart):
                             written_masked=event.raw_masked,
                             attempts=event.attempts,
                             calls=with_retries(event.attempts),
+                            contract=plan.contract_outcome(event.attempts),
                             error=event.error,
                             latency_ms=event.latency_ms,
                             run_id=event.run_id,
@@ -170,6 +171,7 @@ class PageRuns(PagePart):
                         context = vars(event) | {
                             "blocked": event.blocked,
                             "unchanged": event.unchanged,
+                            "contract": cell.plan.contract_outcome(event.attempts),
                             "unrecorded": _unrecorded_id(event.recording),
                         }
         except Refused as refused:
