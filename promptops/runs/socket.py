@@ -25,6 +25,7 @@ from promptops.runs.actions.execution import execute
 from promptops.runs.actions.recording import recorder
 from promptops.runs.plans import RunPlan, RunRecorded, TextHeld
 from promptops.runs.queries.runs import with_retries
+from promptops.runs.trees import tree_of
 from promptops.runs.written import pieces
 from promptops.web.socket import PagePart
 
@@ -112,6 +113,7 @@ class PageRuns(PagePart):
                             checks=event.checks,
                             plan=plan,
                             response=event.response,
+                            tree=tree_of(event.response.data) if event.response else "",
                             alternatives=(alternatives := _alternatives(plan, event.response)),
                             written=_written(event, alternatives),
                             written_masked=event.raw_masked,

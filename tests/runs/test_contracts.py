@@ -79,7 +79,9 @@ async def test_a_breach_falls_back_and_both_pages_say_why(publish, make_user, cl
     for text in (shown, page):
         assert f"p1 {PROBLEM}" in text
         assert "<b>snow</b>" not in text
-        assert html.escape("Fox & <b>snow</b>") in text
+        assert '<dt dir="auto">scenes</dt><dd><details open><summary>2 items</summary>' in text
+        assert f'<span class="pre" dir="auto">{html.escape("Fox & <b>snow</b>")}</span>' in text
+        assert html.escape(GOOD) in text
     assert "Answered after a fallback" in page
 
 
