@@ -3,10 +3,13 @@
 import asyncio
 import html
 import json
+import re
 from collections.abc import Callable
 
 import pytest
 from channels.db import database_sync_to_async
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from promptops.engine.contracts import TextContract
 from promptops.ledger.audit import SYSTEM
@@ -16,8 +19,9 @@ from promptops.prompts.actions.operations import OperationFields
 from promptops.prompts.models import Operation
 from promptops.runs.models import Run
 from promptops.runs.previews import plan_test
+from promptops.runs.queries.contracts import contract_figures
 from tests.engine.helpers import Respond, completion, http_answer, loopback
-from tests.factories import make_provider
+from tests.factories import make_provider, make_run
 from tests.runs.test_previews import frames, message, prepare
 from tests.web.sockets import page_socket
 
@@ -154,5 +158,40 @@ def test_a_test_of_a_provider_shows_any_answer(publish, make_user, actor):
     assert plan.request().contract is None
 
 
-def test_a_text_without_rules_is_not_checked(publish, actor):
+def test_the_page_of_a_template_counts_how_its_runs_met_the_contract(publish, client_for, viewer, actor):
+    operations.add("plan", PLAN, by=actor)
+    plan = publish("plan", "Write a plan as JSON.", operation="plan")
+    other = publish("other", "Write a plan as JSON.", operation="plan")
+    client = client_for(viewer)
+    assert "No run of this template was checked yet" in client.get("/prompts/plan/details/").content.decode()
+    for contract, number in (("at_once", 5), ("fell_back", 0), ("repaired", 2), ("breached", 1), (None, 3)):
+        for _ in range(number):
+            make_run(operation="plan", template=plan.template, version=plan, contract=contract)
+    make_run(operation="plan", template=plan.template, version=plan, contract="breached", drill="down in p1")
+    make_run(operation="plan", template=other.template, version=other, contract="breached")
+    with CaptureQueriesContext(connection) as captured:
+        figures = contract_figures(plan.template)
+    assert len(captured) == 1
+    assert figures.checked == 8
+    assert [(label, number) for label, number, _ in figures.rows] == [
+        ("Answered at once", 5),
+        ("Answered after a fallback", 0),
+        ("Repaired", 2),
+        ("Breached", 1),
+    ]
+    page = " ".join(client.get("/prompts/plan/details/").content.decode().split())
+    assert re.search(r'Repaired</th>\s*<td class="num">2</td>\s*<td class="num">25%</td>', page)
+
+
+def test_the_figures_read_only_the_newest_runs(publish, actor, monkeypatch):
+    monkeypatch.setattr("promptops.runs.queries.contracts.NEWEST", 2)
+    version = publish("enhance", "Polish.")
+    for contract in ("breached", "at_once", "repaired"):
+        make_run(template=version.template, version=version, contract=contract)
+    assert [number for _, number, _ in contract_figures(version.template).rows] == [1, 0, 1, 0]
+
+
+def test_a_text_without_rules_is_not_checked(publish, client_for, viewer):
     assert live.load().operation("enhance").contract == TextContract()
+    publish("enhance", "Polish.")
+    assert "contract-figures" not in client_for(viewer).get("/prompts/enhance/details/").content.decode()
