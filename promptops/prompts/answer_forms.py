@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 
 from promptops.engine.contracts.kinds import MAX_PHRASE_CHARACTERS, MAX_PHRASES, MAX_WORDS
 from promptops.engine.contracts.schemas import MAX_SCHEMA_BYTES
-from promptops.prompts.actions.operations import MAX_COUNT, checked_answer
+from promptops.prompts.contracts import MAX_COUNT, checked_answer
 from promptops.prompts.enums import AnswerKind
 from promptops.prompts.operation_words import schema_in_words
 

@@ -14,10 +14,10 @@ from django_htmx.http import HttpResponseClientRedirect
 from promptops.ledger.audit import Actor
 from promptops.prompts.actions import releases
 from promptops.prompts.actions import templates as actions
-from promptops.prompts.checks import failures, run_checks
+from promptops.prompts.checks import failures
 from promptops.prompts.content import differences
-from promptops.prompts.live_variables import values_of
 from promptops.prompts.models import Template, Version
+from promptops.prompts.release_checks import release_checks
 from promptops.web.request import Request
 from promptops.web.review import Change, ReviewedChange
 
@@ -143,7 +143,7 @@ class RollBackVersion(TemplateChange):
         return live.body if live else "", self.version.body
 
     def details(self) -> dict[str, Any]:
-        checks = run_checks(self.version.body, values_of(self.template_row.operation))
+        checks = release_checks(self.version.body, self.template_row.operation)
         return {"checks": checks, "failed": bool(failures(checks))}
 
     def apply(self, *, by: Actor, note: str) -> None:

@@ -3,10 +3,10 @@
 from types import MappingProxyType
 from typing import Any
 
-from promptops.engine.contracts import Contract
 from promptops.engine.operations import OPERATIONS, InputField, OperationSpec
 from promptops.ledger import parts
 from promptops.ledger.models import LiveConfiguration
+from promptops.prompts.contracts import contract_of
 from promptops.prompts.enums import AnswerKind, InputKind
 from promptops.prompts.models import Operation
 
@@ -78,14 +78,6 @@ def operation_spec(row: Operation) -> OperationSpec:
         keeps_system=row.keeps_system,
         contract=contract_of(row.answer),
     )
-
-
-def contract_of(answer: dict[str, Any]) -> Contract | None:
-    """Return the contract of a stored answer. Raises ValueError for one that is invalid.
-
-    None for JSON without a schema, which operations had before contracts. Such an answer is not checked.
-    """
-    return None if answer == {"kind": AnswerKind.JSON} else Contract.from_data(answer)
 
 
 def load(config: LiveConfiguration) -> dict[str, Any]:

@@ -20,9 +20,9 @@ from promptops.ledger.audit import Actor
 from promptops.people.enums import Permission
 from promptops.prompts.actions import releases
 from promptops.prompts.actions.releases import Reason
-from promptops.prompts.checks import failures, run_checks
+from promptops.prompts.checks import failures
 from promptops.prompts.content import NOTHING, Content, differences
-from promptops.prompts.live_variables import values_of
+from promptops.prompts.release_checks import release_checks
 from promptops.providers.actions import chain
 from promptops.providers.models import Provider
 from promptops.texts.numbers import whole_number
@@ -95,7 +95,7 @@ class PublishArm(ArmChange):
         return live.body if live else "", self.offer.arm.body
 
     def details(self) -> dict[str, Any]:
-        checks = run_checks(self.offer.arm.body, values_of(self.offer.arm.template.operation))
+        checks = release_checks(self.offer.arm.body, self.offer.arm.template.operation)
         return {
             **super().details(),
             "action": reverse("arm_publish", args=[self.comparison.pk, self.offer.arm.pk]),

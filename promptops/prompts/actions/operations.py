@@ -8,7 +8,6 @@ from django.db import transaction
 from django.urls import reverse
 from django.utils import timezone
 
-from promptops.engine.contracts import Contract
 from promptops.engine.inputs import check_input
 from promptops.engine.operations import OperationSpec
 from promptops.ledger import registry
@@ -16,6 +15,7 @@ from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.registry import Action
 from promptops.ledger.releases import next_revision, record_release
+from promptops.prompts.contracts import checked_answer
 from promptops.prompts.enums import AnswerKind, InputKind, OnFailure
 from promptops.prompts.live_operations import operation_spec
 from promptops.prompts.models import Operation, Sample, Template
@@ -62,7 +62,6 @@ registry.register(
 )
 
 MAX_FIELDS = 12
-MAX_COUNT = 10
 RESERVED_NAMES = {"new"}  # /operations/new/ is the page that adds an operation
 
 
@@ -188,7 +187,7 @@ def _set(operation: Operation, fields: OperationFields) -> None:
         operation.fields = []
     operation.full_clean()
     _check_fields(operation)
-    _check_answer(operation)
+    operation.answer = checked_answer(operation.answer)
     if operation.on_failure == OnFailure.INPUT:
         if operation.input != InputKind.TEXT:
             raise ValidationError({"on_failure": "Only an input of one text can go on unchanged. Choose another way."})
@@ -208,23 +207,6 @@ def _check_fields(operation: Operation) -> None:
         raise ValidationError({"fields": f"Two fields have the name {repeated}. Rename one."})
     if wrong := next((name for name in names if not FIELD_NAME.regex.search(name)), None):  # type: ignore[union-attr]
         raise ValidationError({"fields": f"{wrong!r} is no name of a field. {FIELD_NAME.message}"})
-
-
-def _check_answer(operation: Operation) -> None:
-    operation.answer = checked_answer(operation.answer)
-
-
-def checked_answer(answer: Any) -> dict[str, Any]:
-    """Return an answer's contract without what is left at its default. Raises ValidationError with a sentence."""
-    if not isinstance(answer, dict) or answer.get("kind") not in AnswerKind.values:
-        raise ValidationError({"answer": "Choose the kind of the answer."})
-    count = answer.get("count")
-    if answer["kind"] == AnswerKind.LINES and (type(count) is not int or not 1 <= count <= MAX_COUNT):
-        raise ValidationError({"answer": f"Ask for 1 to {MAX_COUNT} alternatives."})
-    try:
-        return Contract.from_data(answer).to_data()
-    except ValueError as error:
-        raise ValidationError({"answer": f"{error}."}) from None
 
 
 def _unchanged(operation: Operation, expected: int) -> Operation:

@@ -16,9 +16,11 @@ from promptops.live import snapshots as live
 from promptops.people.enums import Permission
 from promptops.prompts.actions import operations as actions
 from promptops.prompts.actions.operations import OperationFields
+from promptops.prompts.checks import contract_checks
 from promptops.prompts.enums import InputKind, OnFailure
 from promptops.prompts.forms import OperationForm
 from promptops.prompts.live_operations import operation_spec
+from promptops.prompts.live_variables import values_of
 from promptops.prompts.models import Operation
 from promptops.prompts.operation_needs import why_not
 from promptops.prompts.operation_words import answer_in_words, fields_in_words, schema_in_words
@@ -30,6 +32,8 @@ from promptops.web.review import Change, ReviewedChange
 from promptops.web.seen import changed
 
 SHORTER = "The texts of older runs of this operation are erased within an hour. This cannot be undone."
+MAX_CONTRADICTIONS = 5
+"""The most live texts that the panel names."""
 NOT_RUNNING = "Servers can ask for it as soon as a template of it is live."
 
 
@@ -102,7 +106,28 @@ class ChangeOperation(OperationChange):
 
     def details(self) -> dict[str, Any]:
         stale = {"template": "site/settings/_stale.html", "expected": self.operation.changed_revision}
-        return {"warning": SHORTER if self._erases_sooner() else "", **(stale if self.is_stale else {})}
+        warnings = [SHORTER] if self._erases_sooner() else []
+        return {"warning": " ".join([*warnings, *self._contradictions()]), **(stale if self.is_stale else {})}
+
+    def _contradictions(self) -> list[str]:
+        """Return sentences that say which live texts would contradict the new contract."""
+        if self.wanted.answer == self.operation.answer:
+            return []
+        try:
+            spec = operation_spec(self._after())
+        except ValueError:
+            return []
+        found = [
+            f"{template.name} v{template.version_number}: {' '.join(check.sentences)}"
+            for template in live.current().templates
+            if template.operation == spec.name
+            for check in contract_checks(template.body, values_of(spec.name), spec)
+            if check.warns
+        ]
+        return found[:MAX_CONTRADICTIONS]
+
+    def _after(self) -> Operation:
+        return Operation(name=self.operation.name, built_in=self.operation.built_in, **vars(self.wanted))
 
     def _erases_sooner(self) -> bool:
         setting = LiveConfiguration.objects.get(pk=1).run_retention_days
@@ -119,9 +144,8 @@ class ChangeOperation(OperationChange):
             )
         if not self.changes() and self.texts() == (None, None):
             return f"No changes to save: {operation.name} is already like this."
-        wanted = Operation(name=operation.name, built_in=operation.built_in, **vars(self.wanted))
         try:
-            after = operation_spec(wanted)
+            after = operation_spec(self._after())
         except ValueError:
             return ""  # the action says which value contradicts another
         return why_not(operation.name, operation_spec(operation), after)
