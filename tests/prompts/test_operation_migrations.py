@@ -40,3 +40,27 @@ def test_the_hedging_of_the_settings_becomes_the_operations_own_and_returns():
         assert (config.hedge_enhance, config.hedge_auto_extend, config.hedge_rewrite) == ("p95", "70", "250")
     finally:
         MigrationExecutor(connection).migrate(newest)
+
+
+def test_contracts_and_repairs_keep_what_is_stored_forward_and_back():
+    newest = MigrationExecutor(connection).loader.graph.leaf_nodes("promptops")
+    answer = {"kind": "json", "schema": {"type": "object", "required": ["a"], "properties": {"bb": {}, "a": {}}}}
+    run = {"source": "preview", "operation": "plan", "temperature": 1, "max_tokens": 1, "latency_ms": 1}
+    attempt = {"position": 1, "provider": "p1", "outcome": "succeeded", "started_ms": 0, "latency_ms": 1}
+    try:
+        older = migrate(AFTER)
+        older.get_model("promptops", "Operation").objects.create(name="plan", purpose="Plans.", answer=answer)
+        made = older.get_model("promptops", "Run").objects.create(status="succeeded", revision=0, **run)
+        older.get_model("promptops", "Attempt").objects.create(run=made, **attempt)
+        newer = migrate(("promptops", "0068_json_mode"))
+        operations = newer.get_model("promptops", "Operation").objects
+        assert operations.get(name="plan").answer == answer
+        assert newer.get_model("promptops", "Run").objects.get().contract is None
+        assert newer.get_model("promptops", "Attempt").objects.get().repair is None
+        assert operations.get(name="enhance").answer == {"kind": "text"}
+        newer.get_model("promptops", "Run").objects.update(contract="repaired")
+        older = migrate(AFTER)
+        assert older.get_model("promptops", "Operation").objects.get(name="plan").answer == answer
+        assert older.get_model("promptops", "Attempt").objects.get().provider == "p1"
+    finally:
+        MigrationExecutor(connection).migrate(newest)

@@ -18,6 +18,7 @@ class ContractFigures:
 
     checked: int
     rows: list[tuple[str, int, float]]
+    newest: int = NEWEST
 
 
 def contract_figures(template: Template) -> ContractFigures:
