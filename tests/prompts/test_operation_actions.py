@@ -1,12 +1,15 @@
 """Adding, changing, archiving and restoring operations."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
+from django.conf import settings
 from django.core.exceptions import ValidationError
 
-from promptops.engine.contracts import JsonContract, LinesContract, TextContract
+from promptops.engine.contracts import JsonContract, LinesContract, TextContract, contradictions
+from promptops.engine.errors import LLMContractError
 from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.models import AuditEntry, Release
 from promptops.live import snapshots as live
@@ -266,3 +269,21 @@ def test_a_comparison_of_an_archived_operation_is_not_repeated(actor, publish, c
     page = client.post("/compare/new/", form)
     assert page.status_code == 422
     assert b"The operation caption is archived" in page.content
+
+
+def test_the_documented_contracts_are_accepted_and_break_as_documented():
+    page = (settings.BASE_DIR / "docs/prompt-operations.md").read_text()
+    plan = JsonContract.of(json.loads(re.search(r"```json\n(.*?)```", page, re.S)[1]))
+    prompts = ["A fox trots along a frozen creek."] * 5
+    text = TextContract(one_paragraph=True, max_words=80, excludes=("Translation:",))
+    for contract, answer in (
+        (plan, json.dumps({"reasoning": "Go on.", "segment_prompts": prompts})),
+        (LinesContract(4), "1. One\n2. Two\n3. Three"),
+        (text, "Translation: a fox in the snow."),
+        (text, "A fox.\n\nIt runs."),
+    ):
+        with pytest.raises(LLMContractError) as breach:
+            contract.read(answer)
+        assert f'"{breach.value}"' in page
+    template = " ".join(re.search(r"Template `next-segment`: \"(.*?)\"\n", page, re.S)[1].split())
+    assert contradictions(template, plan, known=["scene", "mood"]) == ()
