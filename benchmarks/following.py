@@ -112,7 +112,7 @@ async def follow(lost_after: float) -> None:
         try:
             async with asyncio.timeout(lost_after):
                 hint = await layer.receive(page)
-                while hint["event"] != events.REVISION_RELEASED or hint["number"] <= shown:
+                while hint.get("event") != events.REVISION_RELEASED or hint["number"] <= shown:
                     hint = await layer.receive(page)
         except TimeoutError:
             sys.exit(f"No release was heard of within {lost_after:g} s.")

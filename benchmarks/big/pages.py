@@ -79,6 +79,7 @@ def _whole_pages() -> Iterator[Page]:
     for name in PLAIN:
         yield Page(name)
     yield Page("safety_training", htmx=True)
+    yield Page("operation", ("enhance",))
     yield Page("commands")
     yield Page("commands", query={"q": "1"})
     yield Page("template_names")
@@ -128,6 +129,8 @@ PLAIN = (
     "template_new",
     "variables",
     "variable_new",
+    "operations",
+    "operation_new",
     "prompt_files",
     "texts_import",
     "providers",

@@ -1,6 +1,6 @@
 // Drafts: forms with data-autosave save while a person types, show their state, and retry after a failure.
 
-import { $, $$, on } from "./dom.js";
+import { $, $$, on, setSentValue } from "./dom.js";
 import { forget, forgetForm, keep } from "./kept.js";
 import { saveFailure, succeeded } from "./responses.js";
 import { cookie } from "./storage.js";
@@ -80,7 +80,7 @@ function settleSave(form, save, parameters) {
   for (const field of form.elements) {
     if (!field.dataset.keep) continue;
     // This is what the server would show now. Only text that was typed later needs restoring.
-    field.defaultValue = parameters[field.name];
+    setSentValue(field, parameters[field.name]);
     forget(field);
     if (hasMore) keep(field);
   }

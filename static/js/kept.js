@@ -2,7 +2,7 @@
 // data-keep, fields of guarded forms, the note of the review panel. Passwords and keys are never kept. See
 // docs/decisions/0017-what-is-typed-is-kept.md.
 
-import { $, $$, on } from "./dom.js";
+import { $, $$, on, sentValue } from "./dom.js";
 import { dispatchInput } from "./forms.js";
 import { fieldPlace, keptName, noteName, otherName, read, readJson, remove, write, writeJson } from "./storage.js";
 import { toast } from "./toasts.js";
@@ -32,7 +32,7 @@ export const forgetForm = (form) => keptFieldsOf(form).forEach(forget);
 /** Keep the text of a field, with the text that it started from. */
 export function keep(field) {
   const { base, seen } = field.form?.elements ?? {}; // of an editor: what its text started from
-  const from = readJson(nameFor(field))?.from ?? field.defaultValue; // a refused form shows the sent text
+  const from = readJson(nameFor(field))?.from ?? sentValue(field); // a refused form shows the sent text
   if (field.value === from) return forget(field);
   return writeJson(nameFor(field), { from, text: field.value, base: base?.value, seen: seen?.value });
 }
@@ -49,13 +49,13 @@ export function restoreKept(root) {
     const kept = readJson(nameFor(field));
     const notice = field.form && $(`[data-kept-of="#${field.form.id}"]`);
     if (kept?.text === field.value) {
-      if (notice && field.value === field.defaultValue) forget(field); // it is saved
-    } else if (kept && notice && kept.from !== field.defaultValue) {
+      if (notice && field.value === sentValue(field)) forget(field); // it is saved
+    } else if (kept && notice && kept.from !== sentValue(field)) {
       // The text started from something other than the saved text of now, so ask before restoring it.
       writeJson(otherNameFor(field), kept);
       forget(field);
     } else if (kept) {
-      if (field.form?.matches("[data-guard]")) restored.push({ field, isOver: kept.from !== field.defaultValue });
+      if (field.form?.matches("[data-guard]")) restored.push({ field, isOver: kept.from !== sentValue(field) });
       putBack(field, kept);
     }
     if (notice) offerOther(field, notice);

@@ -5,7 +5,7 @@
 import { startCompletion } from "./completion.js";
 import { startConnection, takeOverSocket } from "./connection.js";
 import { startDialogs } from "./dialogs.js";
-import { on } from "./dom.js";
+import { on, sentValue } from "./dom.js";
 import { startDrafts } from "./drafts.js";
 import { showCounts, startForms, dispatchInput } from "./forms.js";
 import { startHints } from "./hints.js";
@@ -38,7 +38,7 @@ function refresh(root) {
 function reportEarlyInput() {
   if (performance.getEntriesByType("navigation")[0]?.type !== "navigate") return;
   for (const field of keptFields()) {
-    if (field.form && !isUnsaved(field.form) && field.value !== field.defaultValue) dispatchInput(field);
+    if (field.form && !isUnsaved(field.form) && field.value !== sentValue(field)) dispatchInput(field);
   }
 }
 

@@ -112,8 +112,8 @@ def test_shortcuts(enhance, providers, editor, page_for, pages: Pages) -> None:
     assert Run.objects.get().draft_body == "The first text. g p?"
 
 
-def test_ctrl_s_saves_at_once(enhance, editor, page_for) -> None:
-    page = page_for(editor, "/prompts/enhance/")
+def test_ctrl_s_saves_at_once(enhance, editor, page_for, pages: Pages) -> None:
+    page = pages.connected(page_for(editor, "/prompts/enhance/"))
     page.clock.install()
     page.clock.pause_at("2040-01-01")  # the autosave's delay never ends
     body(page).fill("Save me.")

@@ -20,6 +20,23 @@ def enhance(publish) -> Template:
     return publish("enhance", "The first text.", note="First").template
 
 
+def test_an_editor_that_is_opened_saves_nothing_until_somebody_chooses(enhance, editor, page_for, pages: Pages) -> None:
+    page = page_for(editor)
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url) if request.url.endswith("/draft/") else None)
+    page.goto("/prompts/enhance/")
+    pages.connected(page)
+    page.wait_for_timeout(800)  # longer than the autosave waits
+    assert sent == []
+    page.get_by_text("More settings").click()
+    page.get_by_label("Reasoning effort").select_option("low")
+    expect(saved(page)).to_have_text("Saved")
+    assert Draft.objects.get().reasoning_effort == "low"
+    page.reload()
+    expect(page.get_by_text("More settings: Reasoning effort set")).to_be_visible()
+    assert len(sent) == 1
+
+
 def test_leaving_with_unsaved_text_asks_first(enhance, editor, page_for) -> None:
     page = page_for(editor, "/prompts/enhance/details/")
     asked: list[str] = []

@@ -161,6 +161,9 @@ async def test_a_cooldown_that_was_ended_in_another_process_ends_here(monkeypatc
     provider = await database_sync_to_async(add)()
     ended: list[str] = []
     monkeypatch.setattr(live.health, "end_cooldown", ended.append)
+    monkeypatch.setattr(
+        "promptops.providers.following._ended_here", set()
+    )  # the numbers of entries begin anew with each test
 
     def end_elsewhere() -> None:
         with transaction.atomic():

@@ -16,7 +16,8 @@ from promptops.prompts.models import Operation
 from promptops.runs.actions.erasing import erase_expired
 from promptops.runs.models import Run
 from promptops.runs.queries.figures import Tally, figures
-from promptops.safety.actions.filter_settings import SafetyChange, Term, change_safety
+from promptops.safety.actions import filter_settings
+from promptops.safety.actions.filter_settings import SafetyChange, Term
 from tests.engine.helpers import answer_with, http_answer, loopback
 from tests.factories import arm_of, make_provider, make_run, start_comparison
 from tests.runs.test_previews import frames, message, prepare, streamed
@@ -81,7 +82,7 @@ async def test_a_text_that_a_provider_declined_does_not_go_on(publish, make_user
 async def test_a_text_that_the_safety_filter_blocked_does_not_go_on(publish, make_user):
     def block() -> None:
         term = Term("deny", "a fox", "violence")
-        change_safety(SafetyChange(mode="enforce", terms=(term,)), by=SYSTEM, expected=0)
+        filter_settings.change_safety(SafetyChange(mode="enforce", terms=(term,)), by=SYSTEM, expected=0)
 
     await database_sync_to_async(block)()
     got, _ = await run(publish, make_user, OperationFields("Names.", on_failure="input"), BROKEN)
@@ -128,7 +129,7 @@ async def test_a_missing_field_is_refused_and_nothing_runs(publish, make_user):
 async def test_the_safety_filter_reads_the_values(publish, make_user):
     def block() -> None:
         term = Term("deny", 'the "red" fox', "violence")
-        change_safety(SafetyChange(mode="enforce", terms=(term,)), by=SYSTEM, expected=0)
+        filter_settings.change_safety(SafetyChange(mode="enforce", terms=(term,)), by=SYSTEM, expected=0)
 
     await database_sync_to_async(block)()
     got, _ = await run(publish, make_user, SCENE, BROKEN, **{"field-scene": 'See the "red" fox.'})

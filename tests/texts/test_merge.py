@@ -98,7 +98,7 @@ def test_choices_of_a_contested_part() -> None:
 
 
 def content(body: str, temperature: float | None = None, max_tokens: int | None = None, model: str = "") -> dict:
-    return {"body": body, "temperature": temperature, "max_tokens": max_tokens, "model": model}
+    return {**NOTHING, "body": body, "temperature": temperature, "max_tokens": max_tokens, "model": model}
 
 
 @pytest.mark.parametrize(
