@@ -49,7 +49,7 @@ def build_request(
         system_prompt += f"\n\nWrite exactly {wanted} alternative{'s' if wanted > 1 else ''}, one a line."
     messages = [LLMMessage("system", system_prompt), LLMMessage("user", text)]
     if count is not None and isinstance(contract, LinesContract):
-        contract = LinesContract(max(1, count))
+        contract = contract.of(max(1, count))
     further = {name: value for name, value in parameters.items() if value is not None}
     return LLMRequest(
         messages,

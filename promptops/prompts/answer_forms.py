@@ -26,6 +26,13 @@ class AnswerFields(forms.Form):
 
     answer = forms.ChoiceField(label="Answer", choices=AnswerKind.choices)
     count = forms.IntegerField(label="Alternatives", required=False, min_value=1, max_value=MAX_COUNT, initial=3)
+    at_least = forms.IntegerField(
+        label="At least",
+        required=False,
+        min_value=1,
+        max_value=MAX_COUNT,
+        help_text="Fewer fall back. Empty: all of them.",
+    )
     one_paragraph = forms.BooleanField(label="One paragraph, without line breaks", required=False)
     max_words = forms.IntegerField(
         label="Words, at most",
@@ -63,6 +70,8 @@ class AnswerFields(forms.Form):
         kind = fields.get("answer")
         if kind == AnswerKind.LINES and "count" in fields and not fields["count"]:
             self.add_error("count", f"Ask for 1 to {MAX_COUNT} alternatives.")
+        elif kind == AnswerKind.LINES and {"count", "at_least"} <= fields.keys():
+            self._check("at_least")
         elif kind == AnswerKind.TEXT and {"max_words", "contains", "excludes"} <= fields.keys():
             self._check(None)
         elif kind == AnswerKind.JSON and "schema" in fields:
@@ -80,7 +89,8 @@ class AnswerFields(forms.Form):
         fields = self.cleaned_data
         kind = fields["answer"]
         if kind == AnswerKind.LINES:
-            return {"kind": kind, "count": fields["count"]}
+            least = fields["at_least"]
+            return {"kind": kind, "count": fields["count"]} | ({"at_least": least} if least else {})
         if kind == AnswerKind.JSON:
             return {"kind": kind} | ({"schema": fields["schema"]} if fields["schema"] is not None else {})
         rules = {
@@ -102,6 +112,7 @@ def answer_values(answer: dict[str, Any]) -> dict[str, Any]:
     return {
         "answer": answer["kind"],
         "count": answer.get("count", 3),
+        "at_least": answer.get("at_least"),
         "one_paragraph": answer.get("one_paragraph", False),
         "max_words": answer.get("max_words"),
         "contains": "\n".join(answer.get("contains", [])),

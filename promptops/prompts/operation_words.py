@@ -10,7 +10,9 @@ from promptops.prompts.enums import AnswerKind, InputKind, OnFailure
 def answer_in_words(answer: dict[str, Any]) -> str:
     """Return the answer's kind and its rules, such as "lines, 3" or "text, one paragraph, at most 80 words"."""
     count, words = answer.get("count"), answer.get("max_words")
-    facts = [answer["kind"], str(count or ""), "one paragraph" if answer.get("one_paragraph") else ""]
+    least = answer.get("at_least")
+    facts = [answer["kind"], str(count or ""), f"at least {least}" if least else ""]
+    facts.append("one paragraph" if answer.get("one_paragraph") else "")
     facts.append(f"at most {words:,} word{'' if words == 1 else 's'}" if words else "")
     for key, verb in (("contains", "contains"), ("excludes", "does not contain")):
         facts += [f"{verb} “{phrase}”" for phrase in answer.get(key, [])]

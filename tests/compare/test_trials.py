@@ -26,6 +26,7 @@ from promptops.ledger.audit import Actor
 from promptops.live import snapshots as live
 from promptops.people.models import User
 from promptops.prompts.actions.releases import Content
+from promptops.prompts.models import Operation
 from promptops.providers.actions.chain import ProviderFields, create_provider
 from promptops.providers.models import Provider
 from promptops.runs.models import Attempt, Run
@@ -147,6 +148,7 @@ async def test_an_answer_that_breaks_the_contract_is_repaired_once_or_fails(publ
         return respond
 
     right, wrong = "1. A fox\n2. A hare", "1. A fox"
+    await Operation.objects.filter(name="rewrite").aupdate(answer={"kind": "lines", "count": 2})
     async with loopback(server(answers(wrong, right))) as one, loopback(server(answers(wrong, wrong))) as other:
         await prepare(publish, one.url, other.url, inputs=1)
         await Comparison.objects.aupdate(operation="rewrite", count=2)

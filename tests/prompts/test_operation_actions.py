@@ -69,6 +69,7 @@ def test_an_operation_is_added_changed_archived_and_restored_by_releases(actor):
         ("caption", {"answer": {"kind": "lines"}}, "answer"),
         ("caption", {"answer": {"kind": "lines", "count": 11}}, "answer"),
         ("caption", {"answer": {"kind": "lines", "count": True}}, "answer"),
+        ("caption", {"answer": {"kind": "lines", "count": 2, "at_least": 3}}, "answer"),
         ("caption", {"answer": {"kind": "text", "count": 2}}, "answer"),
         ("caption", {"answer": {"kind": "text", "color": 2}}, "answer"),
         ("caption", {"answer": {"kind": "text", "max_words": 0}}, "answer"),
@@ -130,7 +131,11 @@ def test_json_without_a_schema_from_before_contracts_is_not_checked():
 
 def test_built_in_operations_have_contracts():
     contracts = {name: spec.contract for name, spec in live.load().operations.items()}
-    assert contracts == {"enhance": TextContract(), "auto_extend": TextContract(), "rewrite": LinesContract(3)}
+    assert contracts == {
+        "enhance": TextContract(),
+        "auto_extend": TextContract(),
+        "rewrite": LinesContract(3, at_least=1),
+    }
 
 
 def test_a_comparison_in_progress_needs_the_contract_as_it_is(actor, publish):

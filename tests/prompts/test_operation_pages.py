@@ -83,6 +83,7 @@ def test_adding_uses_the_panel(client_for, releaser):
         ({"input": "fields", "field-0-name": "Scene"}, "lower-case letters, digits and _, starting with a letter"),
         ({"input": "list", "on_failure": "input"}, "Only an input of one text can go on unchanged"),
         ({"answer": "json", "schema": "{}", "on_failure": "input"}, "An input cannot stand for a JSON answer"),
+        ({"answer": "lines", "count": "2", "at_least": "3"}, "at_least is a whole number from 1 to 2"),
         ({"answer": "json", "schema": ""}, "A json contract needs a schema."),
         ({"answer": "json", "schema": '{"type": }'}, "This is no valid JSON at line 1, column 10. Correct it."),
         ({"answer": "json", "schema": "[" * 60_000}, "nested too deeply"),
@@ -141,7 +142,7 @@ def test_changing_shows_the_differences_and_notices_another_change(caption, clie
 
 def test_the_form_shows_what_is_stored(client_for, releaser, actor):
     fields = [{"name": "scene", "description": "", "required": False, "max_characters": 9}]
-    answer = {"kind": "lines", "count": 5}
+    answer = {"kind": "lines", "count": 5, "at_least": 2}
     operations.add(
         "plan", OperationFields("Plans.", input="fields", fields=fields, answer=answer, hedge="70"), by=actor
     )
@@ -149,7 +150,14 @@ def test_the_form_shows_what_is_stored(client_for, releaser, actor):
     for words in ('value="scene"', 'value="5"', 'value="70"', 'placeholder="20,000"', '<details class="own" open>'):
         assert words in page
     row = Operation.objects.get(name="plan")
-    wanted = FORM | {"purpose": "Plans.", "input": "fields", "answer": "lines", "count": "5", "hedge": "70"}
+    wanted = FORM | {
+        "purpose": "Plans.",
+        "input": "fields",
+        "answer": "lines",
+        "count": "5",
+        "at_least": "2",
+        "hedge": "70",
+    }
     wanted |= {"field-0-name": "scene", "field-0-optional": "on", "field-0-max_characters": "9"}
     same = client_for(releaser, htmx=True).post("/operations/plan/", wanted | {"expected": row.changed_revision})
     assert "No changes to save" in text_of(same)

@@ -121,6 +121,8 @@ async def test_an_answer_that_stays_wrong_is_a_breach(publish, make_user, client
         ({"kind": "text", "max_words": 2}, "A fox runs.", "breached"),
         ({"kind": "lines", "count": 2}, "1. A fox\n2. A hare", "at_once"),
         ({"kind": "lines", "count": 3}, "1. A fox\n2. A hare", "breached"),
+        ({"kind": "lines", "count": 3, "at_least": 2}, "1. A fox\n2. A hare", "at_once"),
+        ({"kind": "lines", "count": 3, "at_least": 2}, "1. A fox", "breached"),
         ({"kind": "json", "schema": SCHEMA}, f"Sure:\n```json\n{GOOD}\n```", "at_once"),
     ],
 )

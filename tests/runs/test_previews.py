@@ -168,12 +168,13 @@ async def test_a_run_in_flight_keeps_its_snapshot(publish, make_user):
 
 
 async def test_rewrite_asks_for_the_count_and_lists_the_alternatives(publish, make_user):
-    async with loopback(answer_with(*streamed("1. First way\n2) Second way\n3. Third\n4. Fourth"))) as upstream:
+    async with loopback(answer_with(*streamed("1. First way\n2) Second way\n"))) as upstream:
         editor = await prepare(publish, make_user, upstream.url)
         async with page_socket(editor) as socket:
             await socket.send_to(text_data=message(template="rewrite", what="1", count="4"))
             html = (await frames(socket, "/runs/"))[-1]
     assert '<li dir="auto">First way</li><li dir="auto">Second way</li>' in html
+    assert "2 of 4 alternatives arrived" in html
     system, user = (part["content"] for part in upstream.requests[0].body["messages"])
     assert "4" in system.removeprefix("The rewrite prompt.")
     assert user == "a fox"
