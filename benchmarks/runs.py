@@ -181,15 +181,15 @@ def prepare(upstream_port: str) -> list[str]:
 
     call_command("migrate", verbosity=0)
     from django.test import Client
-    from promptops.providers.actions.chain import ProviderFields, create_provider
-    from promptops.safety.actions.filter_settings import change_safety
 
     from promptops.engine.operations import OPERATIONS
     from promptops.ledger.audit import Actor
     from promptops.people.models import User
     from promptops.prompts.actions.releases import Content, publish
     from promptops.prompts.actions.templates import create_template
+    from promptops.providers.actions.chain import ProviderFields, create_provider
     from promptops.runs.enums import SafetyMode
+    from promptops.safety.actions.filter_settings import change_safety
     from promptops.safety.earlier import SafetyChange
     from promptops.safety.models import SafetySettings
 

@@ -45,6 +45,7 @@ TRIAL_COLUMNS = (
     "cost_estimated",
     "finish_reason",
     "cut",
+    "contract",
     "run",
     "finished_at",
 )
@@ -119,6 +120,7 @@ def _trial(trial: Trial) -> dict[str, Any]:
         "cost_estimated": run.cost_estimated if run else None,
         "finish_reason": trial.finish_reason,  # type: ignore[attr-defined]
         "cut": run.truncated if run else None,
+        "contract": run.contract if run else None,
         "run": run.pk if run else None,
         "finished_at": trial.finished_at.isoformat() if trial.finished_at else None,
     }

@@ -55,7 +55,7 @@ def build_request(
     user = user_message(spec, text, template=user_template, variables=variables, count=count)
     messages = [LLMMessage("system", system_prompt), *example_messages(examples), LLMMessage("user", user)]
     if count is not None and isinstance(contract, LinesContract):
-        contract = LinesContract(max(1, count))
+        contract = contract.of(max(1, count))
     further = {name: value for name, value in parameters.items() if value is not None}
     return LLMRequest(
         messages,

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 from promptops.engine.answers import AnswerShape
+from promptops.engine.contracts import Contract
 from promptops.engine.events import HedgePolicy
 from promptops.engine.types import PromptOperation
 
@@ -48,7 +49,8 @@ class OperationSpec:
     these two.
 
     `timeout_ms`, `max_tokens` and `hedge` ("" for never, "p95", or milliseconds) belong to this operation; `None`
-    leaves the first two to the settings. `keeps_system` is true if a caller's own system text is kept.
+    leaves the first two to the settings. `keeps_system` is true if a caller's own system text is kept. `contract` is
+    what an answer must be; without one nothing is checked.
     """
 
     name: str
@@ -67,6 +69,7 @@ class OperationSpec:
     hedge: str = ""
     on_failure: OnFailure = "error"
     keeps_system: bool = False
+    contract: Contract | None = None
 
     def __post_init__(self) -> None:
         if not self.name or len(self.name) > MAX_NAME_CHARACTERS:
@@ -77,6 +80,10 @@ class OperationSpec:
             raise ValueError(f"{self.name} needs fields if its input is made of fields, and only then")
         if self.on_failure == "input" and self.input != "text":
             raise ValueError(f"{self.name} can pass its input on only if the input is one text")
+        if self.contract is not None and self.contract.kind != self.answer:
+            raise ValueError(
+                f"{self.name} answers with {self.answer}, and its contract is of the kind {self.contract.kind}"
+            )
 
     @property
     def input_is_list(self) -> bool:

@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('promptops', '0064_input_unchanged'),
+        ('promptops', '0069_fewer_alternatives'),
     ]
 
     operations = [

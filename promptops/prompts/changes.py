@@ -14,11 +14,10 @@ from django_htmx.http import HttpResponseClientRedirect
 from promptops.ledger.audit import Actor
 from promptops.prompts.actions import releases
 from promptops.prompts.actions import templates as actions
-from promptops.prompts.checks import check_content, failures
+from promptops.prompts.checks import failures
 from promptops.prompts.content import differences
-from promptops.prompts.live_operations import spec_of
-from promptops.prompts.live_variables import values_of
 from promptops.prompts.models import Template, Version
+from promptops.prompts.release_checks import release_checks
 from promptops.web.request import Request
 from promptops.web.review import Change, ReviewedChange
 
@@ -144,8 +143,7 @@ class RollBackVersion(TemplateChange):
         return live.body if live else "", self.version.body
 
     def details(self) -> dict[str, Any]:
-        operation = self.template_row.operation
-        checks = check_content(self.version, values_of(operation), spec_of(operation))
+        checks = release_checks(self.version, self.template_row.operation)
         return {"checks": checks, "failed": bool(failures(checks))}
 
     def apply(self, *, by: Actor, note: str) -> None:

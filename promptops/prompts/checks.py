@@ -7,6 +7,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 
 from promptops.engine import variables
+from promptops.engine.contracts import JsonContract, contradictions
 from promptops.engine.messages import COUNT, input_names, template_names
 from promptops.engine.operations import OperationSpec
 from promptops.platform.text import MAX_BODY_BYTES, clean_body
@@ -26,11 +27,15 @@ _PLACES = {"blank": "Not blank", "nul": "Readable", "utf8": "Readable", "long": 
 
 @dataclass(frozen=True)
 class Check:
-    """One check: its name, whether the text passed it, and at least one sentence that explains the result."""
+    """One check: its name, whether the text passed it, and at least one sentence that explains the result.
+
+    `warns` marks a check that the text passed although it may be wrong.
+    """
 
     name: str
     passed: bool
     sentences: tuple[str, ...]
+    warns: bool = False
 
 
 def check_content(content: Any, values: Mapping[str, str], spec: OperationSpec) -> list[Check]:
@@ -114,6 +119,18 @@ def run_checks(body: str, values: Mapping[str, str]) -> list[Check]:
         _check("Braces", stray, "Every {{ is closed and has a name."),
         _check("Variables", unknown, f"Declared: {', '.join(used)}." if used else "No variables used."),
     ]
+
+
+def contract_checks(body: str, values: Mapping[str, str], spec: OperationSpec) -> list[Check]:
+    """Return a check that warns where a text contradicts the JSON contract of its operation; none without one.
+
+    `body` has passed the other checks. Nothing fails here, because the check does not understand all right texts.
+    """
+    if not isinstance(spec.contract, JsonContract):
+        return []
+    known = {*(field.name for field in spec.fields), *values}
+    warnings = contradictions(variables.fill(body, values), spec.contract, known=known)
+    return [Check("Contract", True, warnings or ("The prompt names each key that the JSON needs.",), bool(warnings))]
 
 
 def failures(checks: list[Check]) -> list[str]:

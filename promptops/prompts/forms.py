@@ -9,8 +9,9 @@ from django.core.exceptions import ValidationError
 from promptops.engine.inputs import input_of
 from promptops.engine.operations import MAX_NAME_CHARACTERS, OperationSpec
 from promptops.platform.text import MAX_INPUT_CHARACTERS, clean_input
-from promptops.prompts.actions.operations import MAX_COUNT, MAX_FIELDS, OperationFields
+from promptops.prompts.actions.operations import MAX_FIELDS, OperationFields
 from promptops.prompts.actions.variables import clean_value
+from promptops.prompts.answer_forms import AnswerFields, answer_values
 from promptops.prompts.content import FIELDS, ORIGINAL, SETTINGS, TEXTS, Content
 from promptops.prompts.enums import AnswerKind, InputKind, OnFailure
 from promptops.prompts.models import Operation, Variable
@@ -220,7 +221,7 @@ class InputFieldForm(forms.Form):
         }
 
 
-class OperationForm(forms.Form):
+class OperationForm(AnswerFields):
     """An operation, with a row for each field that its input may have. `expected` is as in `VariableForm`."""
 
     name = forms.CharField(
@@ -234,8 +235,6 @@ class OperationForm(forms.Form):
     input = forms.ChoiceField(label="Input", choices=InputKind.choices)
     input_label = forms.CharField(label="Label of the input", max_length=60, required=False)
     input_heading = forms.CharField(label="Heading of a shown input", max_length=60, required=False)
-    answer = forms.ChoiceField(label="Answer", choices=AnswerKind.choices)
-    count = forms.IntegerField(label="Alternatives", required=False, min_value=1, max_value=MAX_COUNT, initial=3)
     on_failure = forms.ChoiceField(
         label="When nobody answers",
         choices=OnFailure.choices,
@@ -286,9 +285,8 @@ class OperationForm(forms.Form):
         return all([super().is_valid(), *(row.is_valid() for row in self.rows)])
 
     def clean(self) -> None:
+        super().clean()
         fields = self.cleaned_data
-        if fields.get("answer") == AnswerKind.LINES and "count" in fields and not fields["count"]:
-            self.add_error("count", f"Ask for 1 to {MAX_COUNT} alternatives.")
         if fields.get("input") == InputKind.FIELDS and not any(row["name"].value() for row in self.rows):
             self.add_error("input", "An input of named fields needs at least one field.")
         if fields.get("on_failure") == OnFailure.INPUT and fields.get("input") in (InputKind.LIST, InputKind.FIELDS):
@@ -307,12 +305,11 @@ class OperationForm(forms.Form):
         """Return what a valid form says of the operation."""
         fields = self.cleaned_data
         same = ("purpose", "input", "input_label", "input_heading", "on_failure", "timeout_ms", "max_tokens", "hedge")
-        is_lines = fields["answer"] == AnswerKind.LINES
         has_fields = fields["input"] == InputKind.FIELDS
         return OperationFields(
             **{name: fields[name] for name in same},
             retention_days=fields["retention_days"],
-            answer={"kind": fields["answer"]} | ({"count": fields["count"]} if is_lines else {}),
+            answer=self.contract,
             fields=[field for row in self.rows if (field := row.declared)] if has_fields else [],
         )
 
@@ -321,8 +318,7 @@ def _operation_values(operation: Operation) -> dict[str, Any]:
     same = {
         name: getattr(operation, name) for name in OperationFields.__annotations__ if name not in ("fields", "answer")
     }
-    answer = {"answer": operation.answer["kind"], "count": operation.answer.get("count", 3)}
-    return same | answer | {"expected": operation.changed_revision}
+    return same | answer_values(operation.answer) | {"expected": operation.changed_revision}
 
 
 def _row_values(declared: list[dict[str, Any]], place: int) -> dict[str, Any]:

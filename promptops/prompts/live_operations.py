@@ -6,6 +6,7 @@ from typing import Any
 from promptops.engine.operations import OPERATIONS, InputField, OperationSpec
 from promptops.ledger import parts
 from promptops.ledger.models import LiveConfiguration
+from promptops.prompts.contracts import contract_of
 from promptops.prompts.enums import AnswerKind, InputKind
 from promptops.prompts.models import Operation
 
@@ -42,7 +43,8 @@ def built_in_operations() -> dict[str, dict[str, Any]]:
             "input": spec.input,
             "input_label": "" if (spec.input_label, spec.input_heading) == LABELS[spec.input] else spec.input_label,
             "input_heading": "" if (spec.input_label, spec.input_heading) == LABELS[spec.input] else spec.input_heading,
-            "answer": {"kind": spec.answer} | ({"count": spec.count} if spec.count else {}),
+            # A small model often writes fewer alternatives. One of them is better than an error.
+            "answer": {"kind": spec.answer} | ({"count": spec.count, "at_least": 1} if spec.count else {}),
             "built_in": True,
         }
         for spec in OPERATIONS.values()
@@ -75,6 +77,7 @@ def operation_spec(row: Operation) -> OperationSpec:
         hedge=row.hedge,
         on_failure=row.on_failure,  # type: ignore[arg-type]
         keeps_system=row.keeps_system,
+        contract=contract_of(row.answer),
     )
 
 

@@ -1,5 +1,6 @@
 """The answer and the fields of an operation in words, for audit entries, review panels and lists."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,9 +8,21 @@ from promptops.prompts.enums import AnswerKind, InputKind, OnFailure
 
 
 def answer_in_words(answer: dict[str, Any]) -> str:
-    """Return the answer's kind and its further values, such as "lines, 3"."""
-    order = ["kind", *sorted(answer.keys() - {"kind"})]
-    return ", ".join(str(answer[key]) for key in order)
+    """Return the answer's kind and its rules, such as "lines, 3" or "text, one paragraph, at most 80 words"."""
+    count, words = answer.get("count"), answer.get("max_words")
+    least = answer.get("at_least")
+    facts = [answer["kind"], str(count or ""), f"at least {least}" if least else ""]
+    facts.append("one paragraph" if answer.get("one_paragraph") else "")
+    facts.append(f"at most {words:,} word{'' if words == 1 else 's'}" if words else "")
+    for key, verb in (("contains", "contains"), ("excludes", "does not contain")):
+        facts += [f"{verb} “{phrase}”" for phrase in answer.get(key, [])]
+    return ", ".join(fact for fact in facts if fact)
+
+
+def schema_in_words(answer: Mapping[str, Any]) -> str:
+    """Return the JSON Schema of an answer as text of several lines; "" if it has none."""
+    schemas = [answer[key] for key in ("schema", "also") if key in answer]
+    return "\n".join(json.dumps(schema, ensure_ascii=False, indent=2) for schema in schemas)
 
 
 def fields_in_words(fields: list[dict[str, Any]]) -> str:
@@ -39,8 +52,8 @@ def summary(values: Mapping[str, Any]) -> str:
     """Return an operation in one line, such as "One text → JSON; at most 8,000 ms". `values` are its columns."""
     input, answer = InputKind(values["input"]).label, AnswerKind(values["answer"]["kind"]).label
     shape = f"{input} ({', '.join(field['name'] for field in values['fields'])})" if values["fields"] else input
-    count = values["answer"].get("count")
-    facts = [f"{shape} → {answer}" + (f" ({count})" if count else ""), *limits_in_words(values)]
+    _, _, rules = answer_in_words(values["answer"]).partition(", ")
+    facts = [f"{shape} → {answer}" + (f" ({rules})" if rules else ""), *limits_in_words(values)]
     if values["on_failure"] != OnFailure.ERROR:
         facts.append(f"when nobody answers: {OnFailure(values['on_failure']).label}")
     return "; ".join(facts)

@@ -313,6 +313,7 @@ def _shown_fields(provider: Provider) -> dict[str, str]:
         "Longest pause": f"{provider.stall_ms:,} ms" if provider.stall_ms else "–",
         "Calls at once": f"{provider.max_concurrent:,}" if provider.max_concurrent else "–",
         "Context": f"{provider.context_tokens:,} tokens" if provider.context_tokens else "–",
+        "For a JSON answer": provider.get_json_mode_display() or "–",
         "Price of input": _price(provider.price_input),
         "Price of cached input": _price(provider.price_cached),
         "Price of output": _price(provider.price_output),

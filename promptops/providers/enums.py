@@ -1,6 +1,16 @@
 """Closed sets of providers. The kinds themselves are declared in `engine.providers.kinds`."""
 
+from django.db import models
+
 from promptops.engine.providers.kinds import KINDS
+
+
+class JsonModeChoice(models.TextChoices):
+    """What a provider is asked for beside a JSON contract; "" for the choice of its kind."""
+
+    NONE = "none", "Nothing"
+    OBJECT = "object", "A JSON object"
+    SCHEMA = "schema", "JSON that fits the schema"
 
 
 def provider_kind_choices() -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from promptops.engine.providers.addresses import base_address
 from promptops.engine.providers.kinds import KINDS, KindSpec
 from promptops.providers.actions import chain as actions
 from promptops.providers.actions.chain import NOT_EMBEDDED, ProviderFields
-from promptops.providers.enums import provider_kind_choices
+from promptops.providers.enums import JsonModeChoice, provider_kind_choices
 from promptops.providers.key_variables import key_variable, permitted
 from promptops.providers.models import Provider
 from promptops.providers.queries import set_or_not
@@ -19,7 +19,7 @@ from promptops.providers.queries import set_or_not
 ENVIRONMENT, STORED, NO_KEY = "environment", "stored", "none"
 PRICES = ("price_input", "price_cached", "price_output")
 CHOICES = ("fall_back_on_auth", "fall_back_on_not_found", "fall_back_on_refused")
-LIMITS = ("first_text_ms", "stall_ms", "max_concurrent", "context_tokens")
+LIMITS = ("first_text_ms", "stall_ms", "max_concurrent", "context_tokens", "json_mode")
 # The section of these fields stays closed until one of them is used.
 EXTRAS = (*LIMITS, *PRICES, *CHOICES, "adaptations")
 PLAIN = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
@@ -172,6 +172,12 @@ class MainFields(ShapedForm):
         widget=forms.NumberInput(attrs={"placeholder": "unknown"}),
         help_text="A prompt too long for another provider goes to one with a larger context.",
     )
+    json_mode = forms.ChoiceField(
+        label="For a JSON answer, ask for",
+        required=False,
+        choices=JsonModeChoice.choices,
+        help_text="PromptOps verifies each answer itself, whatever you choose.",
+    )
     price_input = _price("Input")
     price_cached = _price("Cached input")
     price_output = _price("Output")
@@ -194,6 +200,8 @@ class MainFields(ShapedForm):
     def shape(self) -> KindSpec:
         """Keep the fields that the kind uses, and return the kind (the first one if the value is unknown)."""
         kind = self.kind_spec = KINDS.get(self.held("kind")) or next(iter(KINDS.values()))
+        usual = f"The usual for this kind: {JsonModeChoice(kind.json_mode).label}"
+        cast("forms.ChoiceField", self.fields["json_mode"]).choices = [("", usual), *JsonModeChoice.choices]
         if kind.embedded:
             for name in ("base_url", "model", "fall_back_on_auth", *NOT_EMBEDDED):
                 del self.fields[name]
@@ -216,7 +224,7 @@ class MainFields(ShapedForm):
 
     @property
     def limits(self) -> list[forms.BoundField]:
-        """Return the kind's limits on a call's duration, number and size."""
+        """Return the kind's limits on a call's duration, number and size, and its form of JSON answers."""
         return self._present(*LIMITS)
 
     @property

@@ -1,10 +1,10 @@
 """Providers and their order (the chain) as a part of the live configuration: how they load, what a release keeps."""
 
 import logging
-from typing import Any
+from typing import Any, cast
 
 from promptops.engine.snapshot import ProviderSpec
-from promptops.engine.types import Prices
+from promptops.engine.types import JsonMode, Prices
 from promptops.ledger import parts
 from promptops.ledger.models import LiveConfiguration
 from promptops.platform import crypto
@@ -30,6 +30,7 @@ RELEASED = (
     "fall_back_on_not_found",
     "fall_back_on_refused",
     "adaptations",
+    "json_mode",
 )
 """The columns of a provider that a release and the audit keep. Other columns are never kept, since one may hold a
 secret. Of the key they keep only its source."""
@@ -70,6 +71,7 @@ def provider_spec(provider: Provider) -> ProviderSpec:
         first_text_ms=provider.first_text_ms,
         stall_ms=provider.stall_ms,
         adaptations=frozenset(provider.adaptations),
+        json_mode=cast("JsonMode", provider.json_mode) or None,
     )
 
 

@@ -8,7 +8,7 @@ from django.db import models
 from django.utils import timezone
 
 from promptops.engine.providers.kinds import KindSpec, kind_spec
-from promptops.providers.enums import provider_kind_choices
+from promptops.providers.enums import JsonModeChoice, provider_kind_choices
 
 TIME_VALIDATORS = [MinValueValidator(100), MaxValueValidator(600_000)]  # milliseconds
 PRICE_VALIDATORS = [MinValueValidator(0.0), MaxValueValidator(100_000.0)]  # USD per million tokens
@@ -92,6 +92,14 @@ class Provider(models.Model):
         default=list,
         blank=True,
         help_text="Names of engine.providers.adaptations: what requests to this server leave out or rename.",
+    )
+    json_mode = models.CharField(
+        "JSON answers",
+        max_length=6,
+        blank=True,
+        default="",
+        choices=JsonModeChoice,
+        help_text="What the server is asked for beside a JSON contract; empty: the choice of its kind.",
     )
     enabled = models.BooleanField(default=True)
     position = models.PositiveIntegerField()

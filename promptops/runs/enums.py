@@ -21,6 +21,15 @@ class RunStatus(models.TextChoices):
     UNCHANGED = "unchanged", "Input unchanged"  # nobody answered, and the input goes on (only of a run)
 
 
+class ContractOutcome(models.TextChoices):
+    """How a run met the contract of its answer. The values are those of `engine.contracts.contract_outcome`."""
+
+    AT_ONCE = "at_once", "Answered at once"
+    FELL_BACK = "fell_back", "Answered after a fallback"
+    REPAIRED = "repaired", "Repaired"
+    BREACHED = "breached", "Breached"
+
+
 class ExpiryKind(models.TextChoices):
     """What happens to runs by their age."""
 

@@ -10,7 +10,16 @@ from django.db import models
 from django.utils import timezone
 
 from promptops.prompts.models.templates import Parameters
-from promptops.runs.enums import ExpiryKind, RunSource, RunStatus, SafetyMode, SafetyQueue, SafetyReview, SafetySide
+from promptops.runs.enums import (
+    ContractOutcome,
+    ExpiryKind,
+    RunSource,
+    RunStatus,
+    SafetyMode,
+    SafetyQueue,
+    SafetyReview,
+    SafetySide,
+)
 
 MASKED = models.Q(input_masked=True) | models.Q(output_masked=True)
 """The condition of runs with a text that the safety filter blocked, or would have blocked."""
@@ -52,6 +61,13 @@ class Run(Parameters):
     # Every page masks texts that the safety filter blocked or would have blocked (see docs/safety.md).
     input_masked = models.BooleanField(default=False)
     output_masked = models.BooleanField(default=False)
+    contract = models.CharField(  # noqa: DJ001
+        max_length=10,
+        null=True,  # a column with a default would copy the whole table on SQLite
+        blank=True,
+        choices=ContractOutcome,
+        help_text="How the run met its answer's contract; None if nothing was checked.",
+    )
     raw_masked = models.BooleanField(default=False, help_text="The answer as written is masked; output need not be.")
 
     class Meta:
@@ -107,6 +123,9 @@ class Attempt(models.Model):
     finish_reason = models.CharField(max_length=40, blank=True)
     truncated = models.BooleanField(default=False)
     hedge = models.BooleanField(default=False)
+    repair = models.BooleanField(
+        null=True, help_text="It was sent a wrong answer and what is wrong with it. None: recorded before repairs."
+    )
     status = models.PositiveSmallIntegerField(null=True, blank=True, help_text="HTTP status that meant failure.")
 
     class Meta:

@@ -1,12 +1,13 @@
 """The values of a run before, during and after its execution: plan, events, outcome. They do no work."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias
 
 from promptops.engine.chain import ChainEvent, Delivery, HedgePolicy
+from promptops.engine.contracts import Contract, ContractOutcome, contract_outcome
 from promptops.engine.drills import Fault, faulty
 from promptops.engine.enhancer import build_request
 from promptops.engine.inputs import judged_text
@@ -68,6 +69,16 @@ class RunPlan:
         return self.snapshot.operation(self.operation)
 
     @property
+    def contract(self) -> Contract | None:
+        """Return what the answer must be. A provider's test shows any answer."""
+        spec = self.snapshot.operations.get(self.operation)
+        return spec.contract if spec and self.source != RunSource.TEST else None
+
+    def contract_outcome(self, attempts: Sequence[EngineAttempt]) -> ContractOutcome | None:
+        """Return how the run met its contract. None without an answer to check, or without a contract that checks."""
+        return contract_outcome(attempts) if self.contract and self.contract.is_checked else None
+
+    @property
     def judged_input(self) -> str:
         """Return the input as the safety filter reads it."""
         spec = self.snapshot.operations.get(self.operation)  # a run is judged and recorded whatever happened meanwhile
@@ -102,6 +113,7 @@ class RunPlan:
             max_tokens=parameters.pop("max_tokens"),
             count=self.count,
             parameters=parameters,
+            contract=self.contract,
         )
 
 

@@ -25,6 +25,7 @@ from promptops.runs.actions.execution import execute
 from promptops.runs.actions.recording import recorder
 from promptops.runs.plans import RunPlan, RunRecorded, TextHeld
 from promptops.runs.queries.runs import with_retries
+from promptops.runs.trees import tree_of
 from promptops.runs.written import pieces
 from promptops.web.socket import PagePart
 
@@ -112,11 +113,13 @@ class PageRuns(PagePart):
                             checks=event.checks,
                             plan=plan,
                             response=event.response,
+                            tree=tree_of(event.response.data) if event.response else "",
                             alternatives=(alternatives := _alternatives(plan, event.response)),
                             written=_written(event, alternatives),
                             written_masked=event.raw_masked,
                             attempts=event.attempts,
                             calls=with_retries(event.attempts),
+                            contract=plan.contract_outcome(event.attempts),
                             error=event.error,
                             latency_ms=event.latency_ms,
                             run_id=event.run_id,
@@ -170,6 +173,7 @@ class PageRuns(PagePart):
                         context = vars(event) | {
                             "blocked": event.blocked,
                             "unchanged": event.unchanged,
+                            "contract": cell.plan.contract_outcome(event.attempts),
                             "unrecorded": _unrecorded_id(event.recording),
                         }
         except Refused as refused:

@@ -15,6 +15,7 @@ from promptops.runs.forms import RunFilterForm
 from promptops.runs.models import Attempt, Run
 from promptops.runs.queries import expiry, verdicts
 from promptops.runs.queries import runs as queries
+from promptops.runs.trees import read_tree
 from promptops.runs.written import pieces
 from promptops.texts.numbers import whole_number
 from promptops.web import review
@@ -111,6 +112,7 @@ def _page(request: Request, run: Run, *, revealed: bool) -> HttpResponse:
         ],
         "unjudged": any(check.blocked and check.decision == "unavailable" for check in run.safety_checks.all()),
         "alternatives": alternatives,
+        "tree": read_tree(run.output) if spec.answer == "json" and run.output and output_shown else "",
         "written": pieces(run.output, run.raw, alternatives) if shows_written else [],
         "written_masked": bool(run.raw) and output_shown and not raw_shown,
         "declined": _declined(run, timeline.rows[-1].attempt if timeline.rows else None),

@@ -26,9 +26,10 @@ from promptops.ledger.audit import Actor
 from promptops.live import snapshots as live
 from promptops.people.models import User
 from promptops.prompts.actions.releases import Content
+from promptops.prompts.models import Operation
 from promptops.providers.actions.chain import ProviderFields, create_provider
 from promptops.providers.models import Provider
-from promptops.runs.models import Run
+from promptops.runs.models import Attempt, Run
 from promptops.safety.actions.filter_settings import SafetyChange, Term, change_safety
 from tests.engine.helpers import answer_with, http_answer, loopback
 from tests.live.test_snapshots import database_url
@@ -121,7 +122,7 @@ async def test_an_answer_is_measured_when_its_trial_ends(publish, operation, ans
     body = json.dumps({"choices": [{"message": {"content": answer}, "finish_reason": "stop"}]})
     async with loopback(answer_with(http_answer(body))) as good, loopback(answer_with(http_answer("{}", 500))) as bad:
         await prepare(publish, good.url, bad.url, inputs=1)
-        await Comparison.objects.aupdate(operation=operation, count=3 if operation == "rewrite" else None)
+        await Comparison.objects.aupdate(operation=operation, count=2 if operation == "rewrite" else None)
         async with running():
             await ended(await Comparison.objects.aget())
     fields = "characters", "words", "subject_kept", "repetition", "alternatives"
@@ -133,6 +134,30 @@ async def test_an_answer_is_measured_when_its_trial_ends(publish, operation, ans
         run.answer_hash,
         None,
     ]
+
+
+async def test_an_answer_that_breaks_the_contract_is_repaired_once_or_fails(publish):
+    def answers(*texts: str):
+        return iter([http_answer({"choices": [{"message": {"content": text}}]}) for text in texts])
+
+    def server(texts):
+        async def respond(writer: asyncio.StreamWriter) -> None:
+            writer.write(next(texts))
+            await writer.drain()
+
+        return respond
+
+    right, wrong = "1. A fox\n2. A hare", "1. A fox"
+    await Operation.objects.filter(name="rewrite").aupdate(answer={"kind": "lines", "count": 2})
+    async with loopback(server(answers(wrong, right))) as one, loopback(server(answers(wrong, wrong))) as other:
+        await prepare(publish, one.url, other.url, inputs=1)
+        await Comparison.objects.aupdate(operation="rewrite", count=2)
+        async with running():
+            await ended(await Comparison.objects.aget())
+    trials = Trial.objects.order_by("arm").values_list("state", "run__contract")
+    assert [row async for row in trials] == [("succeeded", "repaired"), ("failed", "breached")]
+    repairs = Attempt.objects.order_by("run__trial__arm", "position").values_list("repair", flat=True)
+    assert [row async for row in repairs] == [False, True, False, True]
 
 
 async def test_a_failing_arm_affects_only_its_own_cells(publish):

@@ -280,6 +280,29 @@ def test_rewrites_with_the_requested_number_of_alternatives_are_counted(compare,
     )
 
 
+def test_the_arms_are_compared_by_how_they_met_the_contract(compare, viewer, client_for):
+    comparison = compare(inputs=3)
+    outcomes = ["at_once", "repaired", "breached", "at_once", "at_once", None]
+    for trial, contract in zip(comparison.trials.order_by("arm", "input"), outcomes, strict=True):
+        answer(trial, "a fox", error="p1 broke the contract" if contract == "breached" else "")
+        Run.objects.filter(trial=trial).update(contract=contract)
+    _, measures = figures(comparison)
+    assert [(row.at_once.count, row.at_once.of, row.repaired, row.breached) for row in measures.arms] == [
+        (1, 3, 1, 1),
+        (2, 2, 0, 0),
+    ]
+    page = client_for(viewer).get(f"/compare/{comparison.pk}/verdict/").content.decode()
+    for words in ("Contract met at once", "Answer repaired", "Contract breached"):
+        assert words in page
+
+
+def test_without_a_contract_the_verdict_has_no_such_rows(compare, viewer, client_for):
+    comparison = compare(inputs=1)
+    for trial in comparison.trials.all():
+        answer(trial, "a fox")
+    assert "Contract met" not in client_for(viewer).get(f"/compare/{comparison.pk}/verdict/").content.decode()
+
+
 @pytest.mark.parametrize(
     ("state", "answers", "sentence"),
     [

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from promptops.engine import BUILT_IN_PROMPTS, PromptOperation, RewriteOptions, build_request, operations
+from promptops.engine.contracts import LinesContract
 from promptops.engine.operations import OPERATIONS, InputField, OperationSpec, operation_spec, register_operation
 
 CAPTION = {"name": "caption", "purpose": "Names a clip.", "default_text": "Name it.", "samples": ("a fox",)}
@@ -53,6 +54,7 @@ def test_the_number_of_alternatives_has_one_default() -> None:
         {"input": "fields"},
         {"fields": (InputField("scene"),)},
         {"input": "list", "on_failure": "input"},
+        {"contract": LinesContract(2)},
     ],
     ids=[
         "no name",
@@ -62,10 +64,13 @@ def test_the_number_of_alternatives_has_one_default() -> None:
         "no fields",
         "fields of one text",
         "a list that goes on",
+        "a contract of another kind",
     ],
 )
 def test_a_spec_that_contradicts_itself_is_refused(facts) -> None:
-    with pytest.raises(ValueError, match=r"name of an operation|needs a count|needs fields|pass its input on"):
+    with pytest.raises(
+        ValueError, match=r"name of an operation|needs a count|needs fields|pass its input on|its contract is"
+    ):
         OperationSpec(**CAPTION | facts)
 
 

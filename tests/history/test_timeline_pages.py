@@ -275,7 +275,8 @@ def test_the_migration_stores_the_configuration_of_the_newest_release(history):
 
 
 def test_operations_are_shown_as_they_were_and_old_releases_had_the_built_in_ones(actor, client_for, viewer):
-    plan = OperationFields("Plans.", answer={"kind": "json"}, timeout_ms=8000, hedge="p95", on_failure="hold")
+    answer = {"kind": "json", "schema": {"type": "object"}}
+    plan = OperationFields("Plans.", answer=answer, timeout_ms=8000, hedge="p95", on_failure="hold")
     added = operations.add("plan", plan, by=actor).changed_revision
     changed = OperationFields("Plans.", answer={"kind": "lines", "count": 2})
     operations.change(Operation.objects.get(name="plan"), changed, by=actor, expected=added)

@@ -47,7 +47,7 @@ def test_the_form_has_its_label_placeholders_and_variable(vendor, client_for, ad
         "VENDOR_API_KEY is not set",
     ]
     assert [words for words in expected if words not in page] == []
-    assert 'value="none"' not in page  # its key is required
+    assert "id_key_source_none" not in page  # its key is required
 
 
 @pytest.mark.parametrize(

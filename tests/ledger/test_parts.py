@@ -126,6 +126,7 @@ def expected(version: Version) -> str:
                     "fall_back_on_not_found": False,
                     "fall_back_on_refused": True,
                     "adaptations": ["no_seed"],
+                    "json_mode": "",
                     "key": "stored key",
                 }
             ],

@@ -2,8 +2,9 @@
 
 import pytest
 
+from promptops.engine.contracts import JsonContract
 from promptops.engine.operations import InputField, OperationSpec
-from promptops.prompts.checks import check_content, failures, run_checks
+from promptops.prompts.checks import check_content, contract_checks, failures, run_checks
 from promptops.prompts.content import Content
 
 VALUES = {"season": "winter", "long": "x" * 4000, "empty": ""}
@@ -105,3 +106,34 @@ def test_examples_are_checked():
 
 def test_what_is_not_set_has_no_check():
     assert check_content(Content("Text."), {}, TEXT) == run_checks("Text.", {})
+
+
+SCENES = OperationSpec(
+    "plan",
+    "Plans.",
+    input="fields",
+    fields=(InputField("old_scene"),),
+    answer="json",
+    contract=JsonContract.of({"type": "object", "required": ["scenes"], "properties": {"scenes": {"type": "array"}}}),
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ('Write JSON: {"scenes": ["..."]}', ""),
+        ('The field "old_scene" is the last one. Write JSON: {"scenes": ["..."]}', ""),
+        ('Write JSON. {{ keys }} The key "season" is no key.', ""),
+        ('Write JSON: {"scene_list": []}', "names the key scene_list, which the contract does not have"),
+        ("Write a list of scene.", "never names the key scenes, which the contract requires"),
+    ],
+)
+def test_a_text_that_contradicts_its_contract_passes_with_a_warning(body, sentence):
+    [check] = contract_checks(body, {"keys": 'Use the key "scenes".', "season": "winter"}, SCENES)
+    assert (check.name, check.passed, check.warns) == ("Contract", True, bool(sentence))
+    assert sentence in " ".join(check.sentences)
+    assert failures([check]) == []
+
+
+def test_other_contracts_have_no_such_check():
+    assert contract_checks("Polish.", {}, OperationSpec("enhance", "Polishes.")) == []

@@ -1,10 +1,15 @@
 """Adding, changing, archiving and restoring operations."""
 
+import json
+import re
 from dataclasses import replace
 
 import pytest
+from django.conf import settings
 from django.core.exceptions import ValidationError
 
+from promptops.engine.contracts import JsonContract, LinesContract, TextContract, contradictions
+from promptops.engine.errors import LLMContractError
 from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.models import AuditEntry, Release
 from promptops.live import snapshots as live
@@ -64,15 +69,20 @@ def test_an_operation_is_added_changed_archived_and_restored_by_releases(actor):
         ("caption", {"answer": {"kind": "lines"}}, "answer"),
         ("caption", {"answer": {"kind": "lines", "count": 11}}, "answer"),
         ("caption", {"answer": {"kind": "lines", "count": True}}, "answer"),
+        ("caption", {"answer": {"kind": "lines", "count": 2, "at_least": 3}}, "answer"),
         ("caption", {"answer": {"kind": "text", "count": 2}}, "answer"),
         ("caption", {"answer": {"kind": "text", "color": 2}}, "answer"),
+        ("caption", {"answer": {"kind": "text", "max_words": 0}}, "answer"),
+        ("caption", {"answer": {"kind": "json"}}, "answer"),
+        ("caption", {"answer": {"kind": "json", "schema": {"type": "string"}}}, "answer"),
+        ("caption", {"answer": {"kind": "json", "schema": {"$ref": "http://example.com/"}}}, "answer"),
         ("caption", {"timeout_ms": 499}, "timeout_ms"),
         ("caption", {"max_tokens": 0}, "max_tokens"),
         ("caption", {"hedge": "soon"}, "hedge"),
         ("caption", {"retention_days": 0}, "retention_days"),
         ("caption", {"on_failure": "shrug"}, "on_failure"),
         ("caption", {"on_failure": "input", "input": "list"}, "on_failure"),
-        ("caption", {"on_failure": "input", "answer": {"kind": "json"}}, "on_failure"),
+        ("caption", {"on_failure": "input", "answer": {"kind": "json", "schema": {}}}, "on_failure"),
         ("caption", {"input": "fields"}, "fields"),
         ("caption", {"input": "fields", "fields": [field("Scene")]}, "fields"),
         ("caption", {"input": "fields", "fields": [field("scene"), field("scene")]}, "fields"),
@@ -85,6 +95,57 @@ def test_an_invalid_operation_is_refused(name, wanted, at, actor):
     assert at in refused.value.message_dict
     assert Operation.objects.count() == 3
     assert not Release.objects.exists()
+
+
+PLAN = {
+    "type": "object",
+    "required": ["title", "scenes"],
+    "properties": {"title": {"type": "string"}, "scenes": {"type": "array", "minItems": 2, "maxItems": 2}, "id": {}},
+}
+
+
+def test_an_answer_is_stored_and_loaded_as_a_contract_with_its_keys_in_order(actor):
+    wanted = OperationFields("Plans.", answer={"kind": "json", "schema": PLAN})
+    operations.add("plan", wanted, by=actor)
+    assert live.current().operation("plan").contract == JsonContract.of(PLAN)
+    stored = Operation.objects.get(name="plan").answer
+    assert json.dumps(stored) == json.dumps({"kind": "json", "schema": PLAN})
+    released = Release.objects.get().configuration["operations"][-1]["answer"]
+    assert json.dumps(released) == json.dumps(stored)
+    assert json.loads(AuditEntry.objects.get(action="operation.added").after["schema"]) == PLAN
+
+
+def test_a_text_has_rules_and_defaults_are_left_out(actor):
+    answer = {"kind": "text", "one_paragraph": False, "max_words": 80, "excludes": ["Here is"]}
+    row = operations.add("caption", replace(CAPTION, answer=answer), by=actor)
+    assert row.answer == {"kind": "text", "max_words": 80, "excludes": ["Here is"]}
+    assert live.current().operation("caption").contract == TextContract(max_words=80, excludes=("Here is",))
+    words = AuditEntry.objects.get(action="operation.added").after["answer"]
+    assert words == "text, at most 80 words, does not contain “Here is”"
+
+
+def test_json_without_a_schema_from_before_contracts_is_not_checked():
+    Operation.objects.create(name="plan", purpose="Plans.", answer={"kind": "json"})
+    assert live.load().operation("plan").contract is None
+
+
+def test_built_in_operations_have_contracts():
+    contracts = {name: spec.contract for name, spec in live.load().operations.items()}
+    assert contracts == {
+        "enhance": TextContract(),
+        "auto_extend": TextContract(),
+        "rewrite": LinesContract(3, at_least=1),
+    }
+
+
+def test_a_comparison_in_progress_needs_the_contract_as_it_is(actor, publish):
+    row = operations.add("caption", CAPTION, by=actor)
+    version = publish("short", "Name it.", operation="caption")
+    arms = [arm_of(version, make_provider("a")), arm_of(version, make_provider("b"))]
+    start_comparison(arms, by=actor)
+    wanted = replace(CAPTION, answer={"kind": "text", "max_words": 5})
+    with pytest.raises(Refused, match="is in progress"):
+        operations.change(row, wanted, by=actor, expected=row.changed_revision)
 
 
 def test_a_built_in_operation_is_changed_but_never_archived(actor):
@@ -213,3 +274,21 @@ def test_a_comparison_of_an_archived_operation_is_not_repeated(actor, publish, c
     page = client.post("/compare/new/", form)
     assert page.status_code == 422
     assert b"The operation caption is archived" in page.content
+
+
+def test_the_documented_contracts_are_accepted_and_break_as_documented():
+    page = (settings.BASE_DIR / "docs/prompt-operations.md").read_text()
+    plan = JsonContract.of(json.loads(re.search(r"```json\n(.*?)```", page, re.S)[1]))
+    prompts = ["A fox trots along a frozen creek."] * 5
+    text = TextContract(one_paragraph=True, max_words=80, excludes=("Translation:",))
+    for contract, answer in (
+        (plan, json.dumps({"reasoning": "Go on.", "segment_prompts": prompts})),
+        (LinesContract(4), "1. One\n2. Two\n3. Three"),
+        (text, "Translation: a fox in the snow."),
+        (text, "A fox.\n\nIt runs."),
+    ):
+        with pytest.raises(LLMContractError) as breach:
+            contract.read(answer)
+        assert f'"{breach.value}"' in page
+    template = " ".join(re.search(r"Template `next-segment`: \"(.*?)\"\n", page, re.S)[1].split())
+    assert contradictions(template, plan, known=["scene", "mood"]) == ()

@@ -1,6 +1,7 @@
 """The pages of operations."""
 
 import html
+import json
 import re
 
 import pytest
@@ -81,7 +82,15 @@ def test_adding_uses_the_panel(client_for, releaser):
         ({"input": "fields"}, "needs at least one field"),
         ({"input": "fields", "field-0-name": "Scene"}, "lower-case letters, digits and _, starting with a letter"),
         ({"input": "list", "on_failure": "input"}, "Only an input of one text can go on unchanged"),
-        ({"answer": "json", "on_failure": "input"}, "An input cannot stand for a JSON answer"),
+        ({"answer": "json", "schema": "{}", "on_failure": "input"}, "An input cannot stand for a JSON answer"),
+        ({"answer": "lines", "count": "2", "at_least": "3"}, "at_least is a whole number from 1 to 2"),
+        ({"answer": "json", "schema": ""}, "A json contract needs a schema."),
+        ({"answer": "json", "schema": '{"type": }'}, "This is no valid JSON at line 1, column 10. Correct it."),
+        ({"answer": "json", "schema": "[" * 60_000}, "nested too deeply"),
+        ({"answer": "json", "schema": '{"required": ["a"], "requird": []}'}, "unknown keyword requird"),
+        ({"answer": "json", "schema": '{"properties": {"a": {"pattern": "(?=a)"}}}'}, "The pattern (?=a)"),
+        ({"answer": "text", "contains": "a fox", "excludes": "fox"}, 'No text can contain "a fox"'),
+        ({"answer": "text", "max_words": "0"}, "greater than or equal to 1"),
     ],
 )
 def test_a_bad_form_is_shown_again_with_the_reason(fields, sentence, client_for, releaser):
@@ -133,7 +142,7 @@ def test_changing_shows_the_differences_and_notices_another_change(caption, clie
 
 def test_the_form_shows_what_is_stored(client_for, releaser, actor):
     fields = [{"name": "scene", "description": "", "required": False, "max_characters": 9}]
-    answer = {"kind": "lines", "count": 5}
+    answer = {"kind": "lines", "count": 5, "at_least": 2}
     operations.add(
         "plan", OperationFields("Plans.", input="fields", fields=fields, answer=answer, hedge="70"), by=actor
     )
@@ -141,10 +150,44 @@ def test_the_form_shows_what_is_stored(client_for, releaser, actor):
     for words in ('value="scene"', 'value="5"', 'value="70"', 'placeholder="20,000"', '<details class="own" open>'):
         assert words in page
     row = Operation.objects.get(name="plan")
-    wanted = FORM | {"purpose": "Plans.", "input": "fields", "answer": "lines", "count": "5", "hedge": "70"}
+    wanted = FORM | {
+        "purpose": "Plans.",
+        "input": "fields",
+        "answer": "lines",
+        "count": "5",
+        "at_least": "2",
+        "hedge": "70",
+    }
     wanted |= {"field-0-name": "scene", "field-0-optional": "on", "field-0-max_characters": "9"}
     same = client_for(releaser, htmx=True).post("/operations/plan/", wanted | {"expected": row.changed_revision})
     assert "No changes to save" in text_of(same)
+
+
+def test_a_contract_is_typed_reviewed_and_shown_again(client_for, releaser, viewer):
+    client = client_for(releaser, htmx=True)
+    schema = '{"type": "object", "required": ["title"], "properties": {"title": {"type": "string"}}}'
+    wanted = FORM | {"answer": "json", "schema": schema}
+    panel = client.post("/operations/new/", wanted)
+    assert "&quot;required&quot;" in panel.content.decode()
+    client.post("/operations/new/", wanted | {"confirm": "1"})
+    row = Operation.objects.get(name="caption")
+    assert row.answer == {"kind": "json", "schema": json.loads(schema)}
+    page = html.unescape(client_for(releaser).get("/operations/caption/").content.decode())
+    assert '"required": [' in page
+    wanted |= {"expected": row.changed_revision}
+    assert "No changes to save" in text_of(client.post("/operations/caption/", wanted))
+    panel = client.post("/operations/caption/", wanted | {"schema": '{"type": "object"}'})
+    assert "Change the operation caption" in text_of(panel)
+    assert "No changes to save" not in text_of(panel)
+    wanted |= {"answer": "text", "one_paragraph": "on", "max_words": "5", "contains": "fox\r\n\r\n snow "}
+    client.post("/operations/caption/", wanted | {"confirm": "1"})
+    row.refresh_from_db()
+    assert row.answer == {"kind": "text", "one_paragraph": True, "max_words": 5, "contains": ["fox", "snow"]}
+    listed = text_of(client_for(viewer).get("/operations/"))
+    assert "One text (one paragraph, at most 5 words, contains “fox”, contains “snow”)" in listed
+    entry = AuditEntry.objects.get(action="operation.changed")
+    shown = client_for(viewer).get(f"/audit/{entry.seq}/").content.decode()
+    assert "JSON Schema" in shown
 
 
 def test_archiving_and_restoring(caption, publish, client_for, releaser, actor):

@@ -1,10 +1,13 @@
 """Publishing from the editor, and the notice that another version went live."""
 
+import json
 import re
 
 import pytest
 from django.urls import reverse
 
+from promptops.prompts.actions import operations
+from promptops.prompts.actions.operations import OperationFields
 from promptops.prompts.models import Draft, Template, Version
 from tests.prompts.pages import form, text_of
 
@@ -72,3 +75,33 @@ def test_the_state_shows_that_somebody_else_published(enhance, publish, client_f
     assert "Ada Administrator published v2 while you were editing" in text_of(fragment)
     assert "quick fix" in text_of(fragment)
     assert "<textarea" not in fragment.content.decode()
+
+
+def test_a_contradiction_of_the_contract_warns_and_does_not_block(publish, client_for, releaser, actor):
+    schema = {"type": "object", "required": ["scenes"], "properties": {"scenes": {"type": "array"}}}
+    operations.add("plan", OperationFields("Plans.", answer={"kind": "json", "schema": schema}), by=actor)
+    plan = publish("plan", 'Write JSON: {"scenes": []}', operation="plan").template
+    client = client_for(releaser, htmx=True)
+    wanted = form(plan, 'Write JSON: {"scene_list": []}')
+    panel = client.post(reverse("template_review", args=["plan"]), wanted)
+    shown = text_of(panel)
+    assert "Contract warning: The text names the key scene_list, which the contract does not have" in shown
+    assert "The text never names the key scenes, which the contract requires." in shown
+    assert "not ready to publish" not in shown
+    done = client.post(reverse("template_publish", args=["plan"]), wanted)
+    assert done["HX-Redirect"] == "/prompts/plan/?published=2"
+    first = plan.versions.get(number=1)
+    panel = text_of(client.post(reverse("version_live", args=["plan", first.number])))
+    assert "Contract passed: The prompt names each key that the JSON needs." in panel
+
+
+def test_changing_a_contract_warns_of_live_texts_that_contradict_it(publish, client_for, releaser, actor):
+    schema = {"type": "object", "required": ["scenes"], "properties": {"scenes": {"type": "array"}}}
+    row = operations.add("plan", OperationFields("Plans.", answer={"kind": "json", "schema": schema}), by=actor)
+    publish("plan", 'Write JSON: {"scenes": []}', operation="plan")
+    wanted = {"purpose": "Plans.", "input": "text", "answer": "json", "on_failure": "error"}
+    wanted |= {"schema": json.dumps(schema).replace("scenes", "shots"), "expected": row.changed_revision}
+    client = client_for(releaser, htmx=True)
+    panel = text_of(client.post("/operations/plan/", wanted))
+    assert "plan v1: The text names the key scenes, which the contract does not have" in panel
+    assert client.post("/operations/plan/", wanted | {"confirm": "1"})["HX-Redirect"] == "/operations/"

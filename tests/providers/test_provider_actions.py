@@ -97,6 +97,7 @@ def test_a_new_provider_comes_last_and_is_live(actor, three):
         (groq(stall_ms=600_001), {}, "stall_ms"),
         (groq(timeout_ms=1000, stall_ms=1001), {}, "stall_ms"),
         (groq(adaptations=("no_such_thing",)), {}, "adaptations"),
+        (groq(json_mode="yaml"), {}, "json_mode"),
     ],
 )
 def test_invalid_fields_are_refused_and_change_nothing(fields, key, field, actor):
@@ -135,6 +136,7 @@ def test_limits_prices_and_fallback_are_live_and_audited(provider, actor):
         "fall_back_on_auth": False,
         "fall_back_on_not_found": True,
         "fall_back_on_refused": False,
+        "json_mode": "none",
     }
     fields = groq(**extras, adaptations=("system_in_user", "no_temperature"))
     chain.edit_provider(provider, fields, by=actor, expected=provider.changed_revision)
@@ -142,6 +144,7 @@ def test_limits_prices_and_fallback_are_live_and_audited(provider, actor):
     assert (spec.max_concurrent, spec.context_tokens, spec.fall_back_on) == (4, 8192, {"not_found"})
     assert (spec.first_text_ms, spec.stall_ms) == (2000, 1500)
     assert spec.adaptations == {"no_temperature", "system_in_user"}
+    assert spec.json_mode == "none"
     assert (spec.prices.input, spec.prices.cached, spec.prices.output) == (0.35, 0.0, 0.75)
     entry = newest_entry()
     assert {name: entry.after[name] for name in extras} == extras

@@ -6,6 +6,8 @@ import pytest
 from django.urls import reverse
 
 from promptops.engine.providers.adaptations import ADAPTATIONS
+from promptops.engine.providers.kinds import build_provider
+from promptops.live import snapshots as live
 from promptops.providers.models import Provider
 from tests.providers.pages import KEY, NEW, fields_of, text_of
 
@@ -132,9 +134,32 @@ def test_limits_of_a_stream_and_adaptations_are_saved_and_shown(client_for, admi
     assert re.findall(r'name="adaptations" value="(\w+)"[^>]* checked', reshaped.content.decode()) == made.adaptations
 
 
+def test_the_form_of_json_answers_is_saved_shown_and_used(client_for, administrator):
+    client = client_for(administrator, htmx=True)
+    wanted = NEW | {"json_mode": "schema"}
+    panel = text_of(client.post(reverse("provider_new"), wanted))
+    assert "For a JSON answer – JSON that fits the schema" in panel
+    client.post(reverse("provider_new"), wanted | {"confirm": "1"})
+    made = Provider.objects.get()
+    assert made.json_mode == "schema"
+    spec = live.load().providers[0]
+    assert (spec.json_mode, build_provider(spec).json_mode) == ("schema", "schema")
+    url = reverse("provider", args=[made.pk])
+    page = client.get(url).content.decode()
+    assert '<option value="schema" selected>' in page
+    assert "The usual for this kind: A JSON object" in page
+    client.post(url, fields_of(made) | {"json_mode": "", "confirm": "1"})
+    spec = live.load().providers[0]
+    assert (spec.json_mode, build_provider(spec).json_mode) == (None, "object")
+    assert "The usual for this kind: JSON that fits the schema" in text_of(
+        client.post(reverse("provider_new"), NEW | {"kind": "local", "reshape": "1"})
+    )
+
+
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
+        ({"json_mode": "yaml"}, "not one of the available choices"),
         ({"stall_ms": "99"}, "greater than or equal to 100"),
         ({"first_text_ms": "600001"}, "less than or equal to 600000"),
         ({"timeout_ms": "1000", "first_text_ms": "1001"}, "at most the time limit of one call, 1,000 ms"),

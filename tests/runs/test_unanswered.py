@@ -96,7 +96,7 @@ SCENE = OperationFields(
         {"name": "scene", "description": "What is seen", "required": True, "max_characters": 40},
         {"name": "mood", "description": "", "required": False, "max_characters": None},
     ],
-    answer={"kind": "json"},
+    answer={"kind": "json", "schema": {"type": "object"}},
 )
 
 

@@ -265,8 +265,8 @@ def _pinned(arm: ArmChoice, snapshot: Snapshot) -> dict[str, object]:
 @needs_operation
 def _comparisons(name: str, before: OperationSpec, after: OperationSpec | None) -> str:
     """Comparisons in progress need the input and the answer of their operation as they are."""
-    shape = (before.input, before.fields, before.answer)
-    if after is not None and shape == (after.input, after.fields, after.answer):
+    shape = (before.input, before.fields, before.answer, before.contract)
+    if after is not None and shape == (after.input, after.fields, after.answer, after.contract):
         return ""
     running = Comparison.objects.filter(operation=name, state__in=STARTED_STATES).first()
     if running is None:

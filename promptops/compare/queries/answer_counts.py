@@ -19,6 +19,7 @@ from promptops.compare.models import Comparison, Trial
 from promptops.compare.queries.arm_names import NamedArm
 from promptops.compare.queries.rates import Mean, mean_of, mean_of_sums, rate_of_scores
 from promptops.engine.safety.guard import VerdictDecision
+from promptops.runs.enums import ContractOutcome
 from promptops.runs.models import Attempt, SafetyCheck
 from promptops.stats.percentiles import percentile
 
@@ -53,11 +54,13 @@ class _Trial(NamedTuple):
     alternatives: int | None
     alternatives_asked: int | None
     answer_hash: int | None
+    contract: str | None
 
 
 TRIAL_FIELDS = (
     "input", "repeat", "state", "run__latency_ms", "run__truncated", "run__cost", "run__cost_estimated",
     "characters", "words", "subject_kept", "repetition", "alternatives", "comparison__count", "answer_hash",
+    "run__contract",
 )  # fmt: skip
 
 
@@ -159,6 +162,11 @@ def _measures(rows: list[_Trial], tokens: list[_Tokens], judged: tuple[int, int]
             for row in answers
             if row.alternatives is not None
         ),
+        "at_once": rate_of_scores(
+            (row.input, float(row.contract == ContractOutcome.AT_ONCE)) for row in ended if row.contract
+        ),
+        "repaired": sum(row.contract == ContractOutcome.REPAIRED for row in ended),
+        "breached": sum(row.contract == ContractOutcome.BREACHED for row in ended),
         "finish_reasons": reasons.most_common(),
         "judged": judged[0],
         "flagged": judged[1],

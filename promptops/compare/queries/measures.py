@@ -42,6 +42,12 @@ class ArmMeasures:
     obeyed: Rate
     finish_reasons: list[tuple[str, int]]
 
+    at_once: Rate
+    """Trials that met the contract of the answer at once, of those that were checked."""
+
+    repaired: int
+    breached: int
+
     judged: int
     """Trials that the safety filter judged."""
 
@@ -65,6 +71,11 @@ class Measured:
     def obedience(self) -> bool:
         """Return whether any answer is a rewrite whose alternatives were counted."""
         return any(row.obeyed.of for row in self.arms)
+
+    @property
+    def has_contract(self) -> bool:
+        """Return whether any trial was checked by a contract."""
+        return any(row.at_once.of for row in self.arms)
 
     @property
     def judged(self) -> int:

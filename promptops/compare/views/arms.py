@@ -20,10 +20,9 @@ from promptops.ledger.audit import Actor
 from promptops.people.enums import Permission
 from promptops.prompts.actions import releases
 from promptops.prompts.actions.releases import Reason
-from promptops.prompts.checks import check_content, failures
+from promptops.prompts.checks import failures
 from promptops.prompts.content import NOTHING, Content, differences
-from promptops.prompts.live_operations import spec_of
-from promptops.prompts.live_variables import values_of
+from promptops.prompts.release_checks import release_checks
 from promptops.providers.actions import chain
 from promptops.providers.models import Provider
 from promptops.texts.numbers import whole_number
@@ -96,8 +95,7 @@ class PublishArm(ArmChange):
         return live.body if live else "", self.offer.arm.body
 
     def details(self) -> dict[str, Any]:
-        operation = self.offer.arm.template.operation
-        checks = check_content(self.offer.arm, values_of(operation), spec_of(operation))
+        checks = release_checks(self.offer.arm, self.offer.arm.template.operation)
         return {
             **super().details(),
             "action": reverse("arm_publish", args=[self.comparison.pk, self.offer.arm.pk]),

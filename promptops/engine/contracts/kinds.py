@@ -193,19 +193,30 @@ class TextContract(Contract):
 
 @dataclass(frozen=True)
 class LinesContract(Contract):
-    """`count` alternatives, in any form that `parse_alternatives` reads. Further ones are left out."""
+    """`count` alternatives, in any form that `parse_alternatives` reads. Further ones are left out.
+
+    With `at_least`, fewer than `count` keep the contract, too, down to this number.
+    """
 
     kind = "lines"
     shape = "lines"
 
     count: int
+    at_least: int | None = None
 
     def __post_init__(self) -> None:
         _check_number("count", self.count, MAX_COUNT)
+        if self.at_least is not None:
+            _check_number("at_least", self.at_least, self.count)
 
     def to_data(self) -> dict[str, Any]:
-        """Return the contract as plain JSON data."""
-        return {"kind": self.kind, "count": self.count}
+        """Return the contract as plain JSON data, without what is left at its default."""
+        data = {"kind": self.kind, "count": self.count}
+        return data | ({"at_least": self.at_least} if self.at_least is not None else {})
+
+    def of(self, count: int) -> LinesContract:
+        """Return the contract with another number of alternatives, of which at least as many are needed as here."""
+        return LinesContract(count, None if self.at_least is None else min(self.at_least, count))
 
     @property
     def wanted(self) -> str:
@@ -218,8 +229,10 @@ class LinesContract(Contract):
         if reading.refusal or not reading.text.strip():
             return reading
         number = len(parse_alternatives(reading.text, self.count))
-        if number != self.count:
-            _raise_if([f"the answer has {counted(number, 'alternative')}, {self.count} expected"])
+        least = self.count if self.at_least is None else self.at_least
+        if number < least:
+            wanted = f"{least}" if least == self.count else f"at least {least}"
+            _raise_if([f"the answer has {counted(number, 'alternative')}, {wanted} expected"])
         return reading
 
     def _narrowed_by(self, other: LinesContract) -> LinesContract:
@@ -227,13 +240,14 @@ class LinesContract(Contract):
             raise ValueError(
                 f"The version answers with {other.count} alternatives, and the operation with {self.count}"
             )
-        return self
+        needed = (self.count if each.at_least is None else each.at_least for each in (self, other))
+        return LinesContract(self.count, least if (least := max(needed)) < self.count else None)
 
     @classmethod
     def _from(cls, values: dict[str, Any]) -> Contract:
         if "count" not in values:
             raise ValueError("A lines contract needs a count")
-        return cls(values["count"])
+        return cls(**values)
 
 
 @dataclass(frozen=True)

@@ -15,18 +15,24 @@ from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.registry import Action
 from promptops.ledger.releases import next_revision, record_release
+from promptops.prompts.contracts import checked_answer
 from promptops.prompts.enums import AnswerKind, InputKind, OnFailure
 from promptops.prompts.live_operations import operation_spec
 from promptops.prompts.models import Operation, Sample, Template
 from promptops.prompts.models.operations import FIELD_NAME, text_answer
 from promptops.prompts.operation_needs import needs_operation, why_not
-from promptops.prompts.operation_words import answer_in_words, fields_in_words
+from promptops.prompts.operation_words import answer_in_words, fields_in_words, schema_in_words
 from promptops.prompts.queries import operations as queries
 
 registry.noun("operation", "Operations")
 registry.object_kind("operation", "Operation", url=lambda entry: f"{reverse('operations')}#{entry.object_name}")
 registry.value_labels(
-    {"hedge": "Hedging", "retention_days": "Keep the text of its runs (days)", "on_failure": "When nobody answers"}
+    {
+        "hedge": "Hedging",
+        "retention_days": "Keep the text of its runs (days)",
+        "on_failure": "When nobody answers",
+        "schema": "JSON Schema",
+    }
 )
 registry.register(
     Action(
@@ -56,7 +62,6 @@ registry.register(
 )
 
 MAX_FIELDS = 12
-MAX_COUNT = 10
 RESERVED_NAMES = {"new"}  # /operations/new/ is the page that adds an operation
 
 
@@ -169,6 +174,8 @@ def _audit_values(operation: Operation) -> dict[str, Any]:
     shown = asdict(OperationFields(**{name: getattr(operation, name) for name in OperationFields.__annotations__}))
     shown["answer"] = answer_in_words(operation.answer)
     shown["fields"] = fields_in_words(operation.fields)
+    if schema := schema_in_words(operation.answer):
+        shown["schema"] = schema
     return shown
 
 
@@ -180,7 +187,7 @@ def _set(operation: Operation, fields: OperationFields) -> None:
         operation.fields = []
     operation.full_clean()
     _check_fields(operation)
-    _check_answer(operation)
+    operation.answer = checked_answer(operation.answer)
     if operation.on_failure == OnFailure.INPUT:
         if operation.input != InputKind.TEXT:
             raise ValidationError({"on_failure": "Only an input of one text can go on unchanged. Choose another way."})
@@ -200,24 +207,6 @@ def _check_fields(operation: Operation) -> None:
         raise ValidationError({"fields": f"Two fields have the name {repeated}. Rename one."})
     if wrong := next((name for name in names if not FIELD_NAME.regex.search(name)), None):  # type: ignore[union-attr]
         raise ValidationError({"fields": f"{wrong!r} is no name of a field. {FIELD_NAME.message}"})
-
-
-def _check_answer(operation: Operation) -> None:
-    """Check the kind of the answer and the number of alternatives.
-
-    This is the place for the answer's contract: it checks further values of the answer, such as a JSON Schema.
-    """
-    answer = operation.answer
-    kind, count = answer.get("kind"), answer.get("count")
-    if kind not in AnswerKind.values:
-        raise ValidationError({"answer": "Choose the kind of the answer."})
-    if kind == AnswerKind.LINES:
-        if type(count) is not int or not 1 <= count <= MAX_COUNT:
-            raise ValidationError({"answer": f"Ask for 1 to {MAX_COUNT} alternatives."})
-    elif count is not None:
-        raise ValidationError({"answer": "Only alternatives have a number."})
-    if unknown := answer.keys() - {"kind", "count"}:
-        raise ValidationError({"answer": f"The answer has the unknown value {min(unknown)}."})
 
 
 def _unchanged(operation: Operation, expected: int) -> Operation:

@@ -1,5 +1,8 @@
 """Operations: what a streaming server can ask for, and what it gets."""
 
+import json
+from typing import Any
+
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 
@@ -10,6 +13,16 @@ from promptops.prompts.enums import AnswerKind, InputKind, OnFailure
 FIELD_NAME = RegexValidator(
     r"\A[a-z][a-z0-9_]{0,39}\Z", "Use at most 40 lower-case letters, digits and _, starting with a letter."
 )
+
+
+class OrderedJSONField(models.JSONField):
+    """JSON whose keys keep their order, because a model writes keys in the order of its schema. `jsonb` sorts them."""
+
+    def get_internal_type(self) -> str:
+        return "TextField"
+
+    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
+        return None if value is None else json.dumps(value)
 
 
 def text_answer() -> dict[str, str]:
@@ -38,7 +51,7 @@ class Operation(models.Model):
     )
     input_label = models.CharField(max_length=60, blank=True)
     input_heading = models.CharField(max_length=60, blank=True)
-    answer = models.JSONField(default=text_answer, help_text="Its kind, and for lines their count.")
+    answer = OrderedJSONField(default=text_answer, help_text="The contract: `Contract.to_data()` of the engine.")
     timeout_ms = models.PositiveIntegerField(
         "time limit of a run",
         null=True,

@@ -9,7 +9,7 @@ from promptops.prompts.enums import AnswerKind
 from promptops.prompts.live_operations import operation_spec
 from promptops.prompts.models import Operation, Template
 from promptops.prompts.operation_needs import why_not
-from promptops.prompts.operation_words import limits_in_words
+from promptops.prompts.operation_words import answer_in_words, limits_in_words
 
 
 def of(name: str) -> OperationSpec:
@@ -49,6 +49,11 @@ class Row:
     def answer(self) -> str:
         """Return the kind of the answer in words."""
         return AnswerKind(self.spec.answer).label
+
+    @property
+    def rules(self) -> str:
+        """Return the rules that an answer must keep, in words."""
+        return answer_in_words(self.operation.answer).partition(", ")[2]
 
     @property
     def limits(self) -> list[str]:

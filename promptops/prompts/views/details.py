@@ -12,6 +12,7 @@ from promptops.prompts.changes import Archive, MakeDefault, Restore
 from promptops.prompts.forms import DescriptionForm
 from promptops.prompts.models import Template
 from promptops.prompts.views.lookup import template_or_404
+from promptops.runs.queries.contracts import contract_figures
 from promptops.web import review as reviews
 from promptops.web.access import actor, refused, requires
 from promptops.web.request import Request
@@ -31,7 +32,10 @@ def details(request: Request, name: str) -> HttpResponse:
             return redirect("template_details", name=name)
     default = Template.objects.filter(operation=template.operation, is_default=True).first()
     context = {"template": template, "form": form, "default": default, "tab": "details"}
-    context["has_built_in_text"] = bool(queries.operations.of(template.operation).default_text)
+    spec = queries.operations.of(template.operation)
+    context["has_built_in_text"] = bool(spec.default_text)
+    if spec.contract and spec.contract.is_checked:
+        context["contract"] = contract_figures(template)
     context["is_last"] = queries.templates.is_last(template)  # then archiving leaves the operation without an answer
     return render(request, "prompts/details.html", context, status=422 if form.is_bound else 200)
 

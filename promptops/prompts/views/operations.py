@@ -16,12 +16,14 @@ from promptops.live import snapshots as live
 from promptops.people.enums import Permission
 from promptops.prompts.actions import operations as actions
 from promptops.prompts.actions.operations import OperationFields
+from promptops.prompts.checks import contract_checks
 from promptops.prompts.enums import InputKind, OnFailure
 from promptops.prompts.forms import OperationForm
 from promptops.prompts.live_operations import operation_spec
+from promptops.prompts.live_variables import values_of
 from promptops.prompts.models import Operation
 from promptops.prompts.operation_needs import why_not
-from promptops.prompts.operation_words import answer_in_words, fields_in_words
+from promptops.prompts.operation_words import answer_in_words, fields_in_words, schema_in_words
 from promptops.prompts.queries import operations as queries
 from promptops.web import review
 from promptops.web.access import requires
@@ -30,6 +32,8 @@ from promptops.web.review import Change, ReviewedChange
 from promptops.web.seen import changed
 
 SHORTER = "The texts of older runs of this operation are erased within an hour. This cannot be undone."
+MAX_CONTRADICTIONS = 5
+"""The most live texts that the panel names."""
 NOT_RUNNING = "Servers can ask for it as soon as a template of it is live."
 
 
@@ -61,6 +65,9 @@ class AddOperation(OperationChange):
     def changes(self) -> list[Change]:
         words = in_words(self.wanted).items()
         return [Change(label, "–", value) for label, value in words if value not in ("", "off", "the setting")]
+
+    def texts(self) -> tuple[str | None, str | None]:
+        return _schemas({}, self.wanted.answer)
 
     def apply(self, *, by: Actor, note: str) -> None:
         actions.add(self.name, self.wanted, by=by, note=note)
@@ -94,9 +101,33 @@ class ChangeOperation(OperationChange):
     def changes(self) -> list[Change]:
         return _changes(in_words(stored(self.operation)), in_words(self.wanted))
 
+    def texts(self) -> tuple[str | None, str | None]:
+        return _schemas(self.operation.answer, self.wanted.answer)
+
     def details(self) -> dict[str, Any]:
         stale = {"template": "site/settings/_stale.html", "expected": self.operation.changed_revision}
-        return {"warning": SHORTER if self._erases_sooner() else "", **(stale if self.is_stale else {})}
+        warnings = [SHORTER] if self._erases_sooner() else []
+        return {"warning": " ".join([*warnings, *self._contradictions()]), **(stale if self.is_stale else {})}
+
+    def _contradictions(self) -> list[str]:
+        """Return sentences that say which live texts would contradict the new contract."""
+        if self.wanted.answer == self.operation.answer:
+            return []
+        try:
+            spec = operation_spec(self._after())
+        except ValueError:
+            return []
+        found = [
+            f"{template.name} v{template.version_number}: {' '.join(check.sentences)}"
+            for template in live.current().templates
+            if template.operation == spec.name
+            for check in contract_checks(template.body, values_of(spec.name), spec)
+            if check.warns
+        ]
+        return found[:MAX_CONTRADICTIONS]
+
+    def _after(self) -> Operation:
+        return Operation(name=self.operation.name, built_in=self.operation.built_in, **vars(self.wanted))
 
     def _erases_sooner(self) -> bool:
         setting = LiveConfiguration.objects.get(pk=1).run_retention_days
@@ -111,11 +142,10 @@ class ChangeOperation(OperationChange):
                 f"Someone else changed {operation.name} in the meantime. Your values are kept, and compared below with "
                 "the current ones. Save to replace those, or reload the page to discard yours."
             )
-        if not self.changes():
+        if not self.changes() and self.texts() == (None, None):
             return f"No changes to save: {operation.name} is already like this."
-        wanted = Operation(name=operation.name, built_in=operation.built_in, **vars(self.wanted))
         try:
-            after = operation_spec(wanted)
+            after = operation_spec(self._after())
         except ValueError:
             return ""  # the action says which value contradicts another
         return why_not(operation.name, operation_spec(operation), after)
@@ -266,6 +296,12 @@ def _changes(before: dict[str, str], after: dict[str, str]) -> list[Change]:
     return [
         Change(label, before[label] or "–", value or "–") for label, value in after.items() if value != before[label]
     ]
+
+
+def _schemas(before: dict[str, Any], after: dict[str, Any]) -> tuple[str | None, str | None]:
+    """Return the JSON Schema before and after, as the panel shows their difference; None if they are the same."""
+    old, new = schema_in_words(before), schema_in_words(after)
+    return (old, new) if old != new else (None, None)
 
 
 def _settings() -> dict[str, int]:

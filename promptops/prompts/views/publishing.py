@@ -11,12 +11,11 @@ from promptops.people.enums import Permission
 from promptops.prompts import queries
 from promptops.prompts.actions import releases
 from promptops.prompts.changes import setting_changes
-from promptops.prompts.checks import check_content, failures
+from promptops.prompts.checks import failures
 from promptops.prompts.errors import StaleRelease
 from promptops.prompts.forms import ContentForm
-from promptops.prompts.live_operations import spec_of
-from promptops.prompts.live_variables import values_of
 from promptops.prompts.models import Template
+from promptops.prompts.release_checks import release_checks
 from promptops.prompts.views.lookup import template_or_404
 from promptops.prompts.views.merging import show_conflict
 from promptops.prompts.views.saving import invalid_form, save_if_storable
@@ -66,7 +65,7 @@ def _review(request: Request, template: Template, error: str = "") -> HttpRespon
         return show_conflict(request, template, form, current)
     save_if_storable(request, template, form)
     number = queries.templates.next_number(template)
-    checks = check_content(form.content, values_of(template.operation), spec_of(template.operation))
+    checks = release_checks(form.content, template.operation)
     failed = bool(failures(checks))
     content = form.content if failed else form.content.cleaned()
     return reviews.panel(

@@ -35,6 +35,7 @@ registry.value_labels(
         "fall_back_on_auth": "Fall back if the key is refused",
         "fall_back_on_not_found": "Fall back if the model is not found",
         "fall_back_on_refused": "Fall back if the model declines",
+        "json_mode": "JSON answers",
         "price_cached": "Price of cached input",
         "price_input": "Price of input",
         "price_output": "Price of output",
@@ -45,7 +46,7 @@ registry.register(
     Action(
         "provider.edited",
         "{actor} changed the provider {object}",
-        when="name, kind, model, address, limits, prices, fallback or adaptations of a provider changed",
+        when="name, kind, model, address, limits, prices, fallback, JSON answers or adaptations of a provider changed",
         object="provider",
     ),
     Action(
@@ -96,6 +97,7 @@ class ProviderFields:
     fall_back_on_not_found: bool = False
     fall_back_on_refused: bool = True
     adaptations: tuple[str, ...] = ()
+    json_mode: str = ""
 
 
 def planned(fields: ProviderFields, *, key: str = "", key_env: str = "") -> Provider:

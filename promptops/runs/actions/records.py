@@ -16,7 +16,7 @@ from promptops.ledger import audit, registry
 from promptops.ledger.audit import Actor
 from promptops.ledger.registry import Action
 from promptops.platform import events
-from promptops.runs.enums import RunSource, SafetyQueue, SafetySide
+from promptops.runs.enums import RunSource, RunStatus, SafetyQueue, SafetySide
 from promptops.runs.judging import masks
 from promptops.runs.models import Attempt, Run, SafetyCheck
 from promptops.runs.plans import Outcome, RunPlan, SafetyChecked
@@ -96,6 +96,7 @@ def _run(plan: RunPlan, outcome: Outcome) -> Run:
         # An answer to a harmful input repeats it.
         output_masked=bool(masked and response),
         raw_masked=outcome.raw_masked,
+        contract=None if outcome.status == RunStatus.CANCELED else plan.contract_outcome(attempts),
     )
 
 
@@ -124,6 +125,7 @@ def _attempt(run: Run, position: int, attempt: EngineAttempt) -> Attempt:
         finish_reason=(attempt.finish_reason or "")[:40],
         truncated=attempt.truncated,
         hedge=attempt.hedge,
+        repair=attempt.repair,
         status=attempt.status,
     )
 

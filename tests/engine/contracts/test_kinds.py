@@ -128,3 +128,18 @@ def test_a_provider_is_sent_the_narrowest_schema_that_stands_alone():
     whole = SEGMENTS | {"required": ["title", "segment_prompts"], "maxProperties": 2}
     assert JsonContract.of(SEGMENTS).narrowed_by(JsonContract.of(whole)).schema["maxProperties"] == 2
     assert JsonContract.of(SEGMENTS).narrowed_by(JsonContract.of({"maxProperties": 2})).schema == SEGMENTS
+
+
+@pytest.mark.parametrize(("answer", "kept"), [("1. A\n2. B\n3. C", True), ("1. A\n2. B", True), ("1. A fox", False)])
+def test_fewer_lines_are_kept_down_to_the_least_number(answer, kept):
+    contract = Contract.from_data({"kind": "lines", "count": 3, "at_least": 2})
+    assert Contract.from_data(contract.to_data()) == contract == LinesContract(3, 2)
+    if kept:
+        assert contract.read(answer).text == answer
+    else:
+        with pytest.raises(LLMContractError, match="the answer has 1 alternative, at least 2 expected"):
+            contract.read(answer)
+    assert (contract.of(5), contract.of(1)) == (LinesContract(5, 2), LinesContract(1, 1))
+    assert contract.narrowed_by(LinesContract(3)) == LinesContract(3)
+    with pytest.raises(ValueError, match="at_least is a whole number from 1 to 3"):
+        LinesContract(3, 4)
