@@ -86,7 +86,7 @@ def expected_filter() -> dict[str, Any]:
 
 def expected(version: Version) -> str:
     """Return the configuration as releases stored it before there were parts. Readers rely on every name."""
-    text, alternatives = {"kind": "text"}, {"kind": "lines", "count": 3}
+    text, alternatives = {"kind": "text"}, {"kind": "lines", "count": 3, "at_least": 1}
     return json.dumps(
         {
             "operations": [
