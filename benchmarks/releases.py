@@ -57,7 +57,7 @@ def measure(releases: int) -> list[dict[str, Any]]:
 
 def fill(releases: int) -> None:
     """Make the templates and the providers, and the releases of `releases` further versions in bulk."""
-    from promptops.ledger import audit, parts
+    from promptops.ledger import chain, parts
     from promptops.ledger.audit import Actor
     from promptops.ledger.models import LiveConfiguration
     from promptops.people.models import User
@@ -84,7 +84,7 @@ def fill(releases: int) -> None:
     chosen = iter([dice.choice(templates) for _ in range(rest)])
     while bulk := list(islice(chosen, BULK)):
         _release(bulk, configuration, person)
-    verdict = audit.verify()
+    verdict = chain.verify()
     assert verdict.bad is None, verdict.bad
     assert configuration == parts.configuration()
 
