@@ -131,6 +131,11 @@ def comparisons(count: int, inputs: int, made: list[Any], providers: list[Any], 
         _answers(comparison, inputs * 4 if is_last else inputs, made, providers, reader)
 
 
+def _trial_values(run: Any, dice: random.Random) -> dict[str, Any]:
+    measures = {"words": 60, "characters": 300, "subject_kept": dice.random(), "repetition": 0.1}
+    return {"state": "succeeded", "finished_at": run.at, "answer_hash": run.answer_hash, **measures}
+
+
 def _answers(comparison: Any, inputs: int, versions: list[Any], providers: list[Any], reader: Any) -> None:
     """Give the comparison arms, inputs, trials with runs of its own, and votes on half of the pairs."""
     from django.utils import timezone
@@ -166,19 +171,7 @@ def _answers(comparison: Any, inputs: int, versions: list[Any], providers: list[
     )
     Trial.objects.bulk_create(
         [
-            Trial(
-                comparison=comparison,
-                arm=arm,
-                input=text,
-                state="succeeded",
-                run=run,
-                finished_at=run.at,
-                answer_hash=run.answer_hash,
-                words=60,
-                characters=300,
-                subject_kept=dice.random(),
-                repetition=0.1,
-            )
+            Trial(comparison=comparison, arm=arm, input=text, run=run, **_trial_values(run, dice))
             for (text, arm), run in zip(pairs, runs, strict=True)
         ],
         batch_size=500,

@@ -40,16 +40,13 @@ async def run_chain(
 
     `timeout_ms` is the deadline of the run. An attempt gets its provider's `timeout_ms`, and at most an equal share of
     the time that is left. A retryable error falls back to the next provider. Any other error, and any error after the
-    first text was handed on, ends the run; `policies.POLICIES` has the exceptions.
-
-    With `delivery="stream"` the text arrives as `TextChunk`s; with "whole" there are none, so a broken stream is an
-    ordinary failure. An answer that is checked by its contract arrives in one piece, after the check. `health` is
-    shared between runs: the run skips blocked providers, and waits for one if no other is left. With `hedge` the next
-    provider starts beside a slow one. `docs/chain.md` has all rules.
+    first text was handed on, ends the run; `policies.POLICIES` has the exceptions. With `delivery="stream"` the text
+    arrives as `TextChunk`s; with "whole" there are none, so a broken stream is an ordinary failure. An answer that is
+    checked by its contract arrives in one piece, after the check. `health` is shared between runs: the run skips
+    blocked providers, and waits for one if no other is left. With `hedge` the next provider starts beside a slow one.
 
     When the run ends, all its attempts are added to `attempts` in the order of their start. Read the events inside
     `contextlib.aclosing`, so that leaving early closes the connection at once.
-
     Raises the last `LLMProviderError`, with all attempts in its `attempts`, and `ValueError` without providers.
     """
     if not providers:
