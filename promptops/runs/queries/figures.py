@@ -11,6 +11,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from promptops.platform.at_once import rows_at_once
 from promptops.prompts.queries import operations
 from promptops.runs.enums import RunSource, RunStatus
 from promptops.runs.models import Run, RunTotals
@@ -179,11 +180,8 @@ def figures(hours: int) -> Figures:
     step = timedelta(minutes=STEP_MINUTES[hours])
     times = step_starts(timezone.now(), hours)
     runs = Run.objects.filter(at__gte=times[0], drill="").exclude(source__in=NOT_COUNTED).order_by("-at")
-    rows = list(
-        runs.values_list("at", "operation", "status", "fallback_used", "latency_ms", "cost", "cost_estimated")[
-            : MAX_RUNS + 1
-        ]
-    )
+    columns = ("at", "operation", "status", "fallback_used", "latency_ms", "cost", "cost_estimated")
+    rows = rows_at_once(runs[: MAX_RUNS + 1], *columns)
     capped = len(rows) > MAX_RUNS
     rows = rows[:MAX_RUNS]
     named = dict.fromkeys(spec.name for spec in operations.live_operations())
