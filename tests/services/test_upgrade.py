@@ -90,7 +90,7 @@ def test_an_old_database_is_upgraded_with_all_it_holds(tmp_path: Path, engine: s
         "operations": [
             ["enhance", "text", {"kind": "text"}, "p95" if kept == "0046" else ""],
             ["auto_extend", "list", {"kind": "text"}, ""],
-            ["rewrite", "text", {"kind": "lines", "count": 3}, "250" if kept == "0046" else ""],
+            ["rewrite", "text", {"kind": "lines", "count": 3, "at_least": 1}, "250" if kept == "0046" else ""],
         ],
         "specs_fit": True,
         "drafts": ["Polish it in green.", "Discarded"],
