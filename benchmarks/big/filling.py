@@ -15,7 +15,7 @@ DAYS, RUN_DAYS, ERASED_AFTER_DAYS = 365, 90, 60
 
 @dataclass(frozen=True)
 class Sizes:
-    """How many rows of each kind. There are two verdicts for each run."""
+    """Numbers of rows of each kind. There are two verdicts for each run."""
 
     runs: int
     templates: int

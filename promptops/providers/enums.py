@@ -6,7 +6,7 @@ from promptops.engine.providers.kinds import KINDS
 
 
 class JsonModeChoice(models.TextChoices):
-    """What a provider is asked for beside a JSON contract; "" for the choice of its kind."""
+    """The part of a request that asks for JSON; "" leaves the choice to the provider's kind."""
 
     NONE = "none", "Nothing"
     OBJECT = "object", "A JSON object"

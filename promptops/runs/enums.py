@@ -31,7 +31,7 @@ class ContractOutcome(models.TextChoices):
 
 
 class ExpiryKind(models.TextChoices):
-    """What happens to runs by their age."""
+    """The kinds of passes over old runs."""
 
     ERASE = "erase", "Erase the texts"
     DELETE = "delete", "Delete the runs"

@@ -64,15 +64,15 @@ def _enum(validator: Any, allowed: list[Any], value: Any, schema: Any) -> Errors
     if isinstance(value, str) and value in allowed:
         return
     if frozen(value) not in {frozen(each) for each in allowed}:
-        yield ValidationError(f"is {_told(value)}, {listed(map(quoted, allowed))} expected")
+        yield ValidationError(f"is {_in_words(value)}, {listed(map(quoted, allowed))} expected")
 
 
 def _const(validator: Any, wanted: Any, value: Any, schema: Any) -> Errors:
     if frozen(value) != frozen(wanted):
-        yield ValidationError(f"is {_told(value)}, {quoted(wanted)} expected")
+        yield ValidationError(f"is {_in_words(value)}, {quoted(wanted)} expected")
 
 
-def _told(value: Any) -> str:
+def _in_words(value: Any) -> str:
     return "another text" if isinstance(value, str) and len(value) > 40 else quoted(value)
 
 

@@ -45,7 +45,7 @@ Own = TypeVar("Own", bound="Contract")
 
 
 class Contract(ABC):
-    """What an answer must be. Immutable, and made from and written as plain JSON data.
+    """A rule for answers. It is immutable, made from and written as plain JSON data.
 
     `kind` is its name in this data. `shape` is the shape in which the answer is read; `None` for JSON.
     """

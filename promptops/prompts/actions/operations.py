@@ -67,7 +67,7 @@ RESERVED_NAMES = {"new"}  # /operations/new/ is the page that adds an operation
 
 @dataclass(frozen=True)
 class OperationFields:
-    """What a person sets of an operation, as `Operation` stores it."""
+    """The values of an operation that a person sets, as `Operation` stores it."""
 
     purpose: str
     input: str = InputKind.TEXT
