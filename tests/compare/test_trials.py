@@ -5,97 +5,22 @@ import json
 import os
 import random
 import sys
-import time
-from collections.abc import Callable
-from contextlib import asynccontextmanager
-from datetime import timedelta
 
 import pytest
 from channels.db import database_sync_to_async
 from django.conf import settings
-from django.db import OperationalError
-from django.utils import timezone
 
-from promptops.compare.actions import comparisons, trials
-from promptops.compare.actions.comparisons import ArmChoice
-from promptops.compare.actions.trials import Runner
+from promptops.compare.actions import comparisons
 from promptops.compare.models import Arm, Comparison, Trial
-from promptops.compare.queries.comparisons import progress
-from promptops.engine.types import PromptOperation
-from promptops.ledger.audit import Actor
-from promptops.live import snapshots as live
-from promptops.people.models import User
-from promptops.prompts.actions.releases import Content
 from promptops.prompts.models import Operation
-from promptops.providers.actions.chain import ProviderFields, create_provider
 from promptops.providers.models import Provider
 from promptops.runs.models import Attempt, Run
 from promptops.safety.actions.filter_settings import SafetyChange, Term, change_safety
+from tests.compare.trial_runs import ANSWER, BY, ended, prepare, running, states, until
 from tests.engine.helpers import answer_with, http_answer, loopback
 from tests.live.test_snapshots import database_url
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-ANSWER = json.dumps({"choices": [{"message": {"content": "A red fox."}, "finish_reason": "stop"}]})
-BY = Actor("Tests")
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr(trials, "POLL_SECONDS", 0.02)
-    monkeypatch.setattr(trials, "IDLE_SECONDS", 0.02)  # nothing wakes the runner in these tests
-    # As in a server, a query in the event loop is an error.
-    monkeypatch.delenv("DJANGO_ALLOW_ASYNC_UNSAFE")
-
-
-async def prepare(publish, *urls: str, inputs: int = 3, **fields) -> Comparison:
-    """Start a comparison of one version on several providers, by a person."""
-
-    def work():
-        by = Actor.person(User.objects.create(username="eddie", name="Eddie", role="editor"))
-        version = publish("enhance", "Polish it.")
-        for number, url in enumerate(urls, start=1):
-            create_provider(ProviderFields(f"p{number}", "openai", f"m{number}", url, **fields), by=BY)
-        return comparisons.start(
-            "Which provider",
-            PromptOperation.ENHANCE,
-            [f"a fox, number {number}" for number in range(inputs)],
-            [
-                ArmChoice(version.template, version, Content(**version.content), provider)
-                for provider in Provider.objects.all()
-            ],
-            by=by,
-            snapshot=live.load(),
-            inputs_from="Foxes",
-        )
-
-    return await database_sync_to_async(work)()
-
-
-@asynccontextmanager
-async def running(count: int = 1, clock: Callable[[], float] = time.monotonic):
-    tasks = [asyncio.create_task(Runner(clock).run()) for _ in range(count)]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def until(condition, seconds: float = 15) -> None:
-    async with asyncio.timeout(seconds):
-        while not await database_sync_to_async(condition)():  # noqa: ASYNC110 -- what the database says, in a test
-            await asyncio.sleep(0.02)
-
-
-async def ended(comparison: Comparison) -> None:
-    await until(lambda: Comparison.objects.get(pk=comparison.pk).state == "done")
-
-
-async def states(comparison: Comparison) -> list[tuple[int, str]]:
-    rows = Trial.objects.filter(comparison=comparison).order_by("arm", "input")
-    return [row async for row in rows.values_list("arm__position", "state")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("quick")]
 
 
 async def test_several_servers_run_every_trial_once(publish):
@@ -235,113 +160,6 @@ async def test_a_server_that_shuts_down_releases_its_trials(publish):
     assert {state for _, state in await states(comparison)} == {"waiting"}
     assert not await Trial.objects.exclude(claim="").aexists()
     assert not await Run.objects.exclude(status="canceled").aexists()
-
-
-class Clock:
-    """A monotonic clock that a test moves forward."""
-
-    seconds = 100.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
-def shift_time(monkeypatch, by: timedelta) -> None:
-    """Set the machine's clock forward or back."""
-    real = timezone.now
-    monkeypatch.setattr(timezone, "now", lambda: real() + by)
-
-
-HOUR = timedelta(hours=1)
-
-
-@pytest.mark.parametrize("by", [timedelta(0), -HOUR, HOUR], ids=["clock right", "set back", "set forward"])
-async def test_a_claim_that_nobody_renews_is_freed(publish, monkeypatch, by):
-    clock = Clock()
-    async with loopback(answer_with(http_answer(ANSWER))) as one, loopback(answer_with(http_answer(ANSWER))) as two:
-        comparison = await prepare(publish, one.url, two.url)
-        await database_sync_to_async(trials._claim_some)("somebody who died", trials.Counter())
-        assert await Trial.objects.filter(claim="somebody who died").acount() == 6
-        shift_time(monkeypatch, by)
-        async with running(clock=clock):
-            await asyncio.sleep(0.2)
-            clock.seconds += trials.CLAIM_SECONDS - 0.1
-            await asyncio.sleep(0.2)
-            assert not one.requests
-            clock.seconds += 0.2
-            await ended(comparison)
-        assert [len(one.requests), len(two.requests)] == [3, 3]
-
-
-@pytest.mark.parametrize("by", [-HOUR, HOUR], ids=["set back", "set forward"])
-async def test_a_renewed_claim_is_not_freed_when_the_clock_is_changed(publish, monkeypatch, by):
-    clock = Clock()
-    async with loopback(answer_with(http_answer(ANSWER))) as one, loopback(answer_with(http_answer(ANSWER))) as two:
-        await prepare(publish, one.url, two.url)
-        await database_sync_to_async(trials._claim_some)("somebody alive", trials.Counter())
-        shift_time(monkeypatch, by)
-        async with running(clock=clock):
-            for _ in range(5):
-                await asyncio.sleep(0.1)
-                clock.seconds += trials.CLAIM_SECONDS - 1
-                await database_sync_to_async(trials._renew)("somebody alive")
-                await asyncio.sleep(0.1)
-        assert not one.requests + two.requests
-    assert await Trial.objects.filter(claim="somebody alive", state="running").acount() == 6
-
-
-async def test_a_database_outage_frees_no_claim(publish, monkeypatch):
-    clock, free_dead_claims = Clock(), trials._free_dead_claims
-    monkeypatch.setattr(trials, "RENEW_SECONDS", 0.2)
-
-    def unavailable(watch) -> None:
-        raise OperationalError("connection refused")
-
-    async with loopback(answer_with(http_answer(ANSWER))) as one, loopback(answer_with(http_answer(ANSWER))) as two:
-        await prepare(publish, one.url, two.url)
-        await database_sync_to_async(trials._claim_some)("somebody alive", trials.Counter())
-        async with running(clock=clock):
-            await asyncio.sleep(0.3)
-            monkeypatch.setattr(trials, "_free_dead_claims", unavailable)
-            await asyncio.sleep(0.5)
-            clock.seconds += trials.CLAIM_SECONDS + 1
-            monkeypatch.setattr(trials, "_free_dead_claims", free_dead_claims)
-            await asyncio.sleep(0.3)
-        assert not one.requests + two.requests
-    assert await Trial.objects.filter(claim="somebody alive", state="running").acount() == 6
-
-
-async def test_comparisons_continue_when_the_clock_is_set_back(publish, monkeypatch):
-    """Waiting trials seem to start in an hour, which is later than any retry waits."""
-    async with loopback(answer_with(http_answer(ANSWER))) as one, loopback(answer_with(http_answer(ANSWER))) as two:
-        comparison = await prepare(publish, one.url, two.url)
-        shift_time(monkeypatch, -HOUR)
-        async with running():
-            await ended(comparison)
-        assert [len(one.requests), len(two.requests)] == [3, 3]
-
-
-@pytest.mark.parametrize(("ahead", "due"), [(-1, True), (29, False), (31, True), (3600, True)])
-def test_a_trial_is_due_at_its_time_or_if_its_time_is_too_far_ahead(publish, monkeypatch, ahead, due):
-    comparison = asyncio.run(prepare(publish, "http://127.0.0.1:1/v1", "http://127.0.0.1:2/v1", inputs=1))
-    now = timezone.now()
-    monkeypatch.setattr(timezone, "now", lambda: now)
-    Trial.objects.update(not_before=now + timedelta(seconds=ahead), tries=1)
-    assert progress(comparison).delayed == (0 if due else 2)
-    assert len(trials._claim_some("me", trials.Counter())) == (2 if due else 0)
-
-
-async def test_a_server_that_lost_its_claim_saves_no_answer(publish, caplog):
-    async def respond(writer):
-        await Trial.objects.filter(state="running").aupdate(claim="somebody else")
-        await answer_with(http_answer(ANSWER))(writer)
-
-    async with loopback(respond) as one, loopback(respond) as two:
-        await prepare(publish, one.url, two.url, inputs=1)
-        async with running():
-            await until(lambda: caplog.text.count("lost its claim") == 2)
-    assert not await Run.objects.aexists()
-    assert [record.levelname for record in caplog.records if record.name.startswith("promptops")] == ["WARNING"] * 2
 
 
 @pytest.mark.parametrize("change", [{"base_url": "http://127.0.0.1:9/v1"}, {"kind": "groq"}, None])

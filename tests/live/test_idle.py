@@ -14,7 +14,8 @@ from promptops.asgi import application
 from promptops.compare.actions import comparisons, trials
 from promptops.compare.models import Trial
 from promptops.platform import background
-from tests.compare.test_trials import ANSWER, BY, Clock, ended, prepare, running, until
+from tests.compare.test_trial_claims import Clock
+from tests.compare.trial_runs import ANSWER, BY, ended, prepare, running, until
 from tests.engine.helpers import answer_with, http_answer, loopback
 
 pytestmark = pytest.mark.django_db(transaction=True)
