@@ -12,7 +12,7 @@ SHOWN = 25
 
 
 def bench_big(number: int, *, only_fill: bool = False) -> list[dict[str, Any]]:
-    """Fill the database for so many runs, unless it is filled, and return its slowest pages."""
+    """Fill the database with some runs, unless it is filled, and return its slowest pages."""
     import django
 
     # Statistics of a large table take longer than a page may.

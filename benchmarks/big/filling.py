@@ -26,7 +26,7 @@ class Sizes:
 
     @classmethod
     def of(cls, number: int) -> "Sizes":
-        """Return the sizes for so many runs; numbers that would become too small shrink by the square root."""
+        """Return the sizes for a number of runs; numbers that would become too small shrink by the square root."""
         share = number / RUNS
         return cls(
             runs=number,

@@ -23,7 +23,7 @@ WORDS = TEXT.split()
 
 @dataclass
 class Published:
-    """What `history` has made: audit entries and versions, oldest first, and what was live when, by template."""
+    """The rows of `history`: audit entries and versions, oldest first, and what was live when, by template."""
 
     entries: list[dict[str, Any]] = field(default_factory=list)
     versions: list[Any] = field(default_factory=list)
@@ -184,5 +184,5 @@ def applied(configuration: dict[str, Any]) -> None:
 
 
 def span(days: int, now: datetime) -> tuple[datetime, datetime]:
-    """Return the first and the last moment of so many days until now."""
+    """Return the first and the last moment of a number of days that end now."""
     return now - timedelta(days=days), now - timedelta(seconds=5)

@@ -85,7 +85,7 @@ LANGUAGES = ("Chinese", "Spanish", "Arabic", "Hindi", "")
 
 @dataclass(frozen=True)
 class World:
-    """What the runs refer to."""
+    """The rows to which the runs refer."""
 
     templates: list[Any]
     published: Published

@@ -14,7 +14,7 @@ import zlib
 from typing import Any
 
 WHOLE_EVERY = 20
-"""At most so many releases rely on one whole configuration, and are lost with it."""
+"""The most releases that rely on one whole configuration, and are lost with it."""
 
 LEVEL = 9
 """A tenth smaller than level 6, for a quarter of a millisecond more."""

@@ -14,7 +14,7 @@ PAGES = 500
 """The pages (usually of 4 KiB) of one step, which is one transaction."""
 KEPT_PAGES = 1_000
 KEPT_SHARE = 0.05
-"""Free pages that stay in the file for the next runs: so many, and at least this share of all its pages."""
+"""Free pages that stay in the file for the next runs: this number, and at least this share of all its pages."""
 PAUSE = 2.0
 """The pause after a step, in multiples of the time that the step took."""
 LEAST_PAUSE_SECONDS = 0.02

@@ -22,7 +22,7 @@ class RunStatus(models.TextChoices):
 
 
 class ContractOutcome(models.TextChoices):
-    """How a run met the contract of its answer. The values are those of `engine.contracts.contract_outcome`."""
+    """The ways in which a run met its contract, with the values of `engine.contracts.contract_outcome`."""
 
     AT_ONCE = "at_once", "Answered at once"
     FELL_BACK = "fell_back", "Answered after a fallback"
