@@ -40,6 +40,7 @@ class Run(Parameters):
     # Null, not "": SQLite adds a column that may be null without copying the table.
     draft_user_template = models.TextField(null=True, blank=True)  # noqa: DJ001
     draft_examples = models.TextField(null=True, blank=True)  # noqa: DJ001
+    draft_answer_rules = models.TextField(null=True, blank=True)  # noqa: DJ001
     temperature = models.FloatField()
     max_tokens = models.PositiveIntegerField()
     count = models.PositiveSmallIntegerField(null=True, blank=True)
