@@ -56,6 +56,7 @@ class Smoke:
 
     template: Template
     next_number: int
+    spec: OperationSpec
     rows: list[tuple[str, list[Cell]]]  # each input with its runs, which are executed at once
 
     weight = 2
@@ -150,7 +151,7 @@ def plan_smoke(user: User, data: dict[str, Any], snapshot: Snapshot) -> Smoke:
             )
             cells.append(Cell(f"{number}-{column}", plan))
         rows.append((text, cells))
-    return Smoke(template, queries.templates.next_number(template), rows)
+    return Smoke(template, queries.templates.next_number(template), spec, rows)
 
 
 def plan_test(user: User, data: dict[str, Any], snapshot: Snapshot) -> Preview:
