@@ -174,7 +174,7 @@ def _run_lists() -> Iterator[Page]:
     from promptops.engine.operations import OPERATIONS
     from promptops.prompts.models import Template
     from promptops.providers.models import Provider
-    from promptops.runs.enums import RunSource, RunStatus
+    from promptops.runs.enums import ContractOutcome, RunSource, RunStatus
     from promptops.runs.forms import RunFilterForm
     from promptops.runs.models import Run
 
@@ -188,6 +188,7 @@ def _run_lists() -> Iterator[Page]:
         *({"status": value} for value in RunStatus.values),
         *({"source": value} for value in RunSource.values),
         *({"safety": value} for value in safety),
+        *({"contract": value} for value in ContractOutcome.values),
         *({"template": name} for name in (templates[0], templates[len(templates) // 2], templates[-1])),
         *({"user": name} for name in ("person-7", "bench")),
         *({"provider": name} for name in (providers[0], providers[-1], REMOVED, "never-called")),
@@ -197,6 +198,7 @@ def _run_lists() -> Iterator[Page]:
         {"template": templates[0], "status": "failed"},
         {"template": templates[-1], "provider": REMOVED},
         {"operation": "rewrite", "safety": "harmful"},
+        {"template": templates[0], "contract": "breached"},
         {"user": "person-7", "provider": "never-called"},
         {"status": "blocked", "provider": providers[0]},
         {"provider": REMOVED, "start": _day(ends["last"])},

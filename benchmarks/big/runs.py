@@ -1,7 +1,8 @@
 """Runs of some months with their attempts and the safety filter's verdicts.
 
-Of a hundred runs, 7 fall back, 2 fail, 2 are canceled and 1 is blocked; of a hundred texts, 3 are found harmful, 4 come
-close to it, and 2 are not judged. Most of the older verdicts that wanted a review have one.
+Of a hundred runs, 7 fall back, 2 fail, 2 are canceled and 1 is blocked; 33 are checked by a contract. Of a hundred
+texts, 3 are found harmful, 4 come close to it, and 2 are not judged. Most of the older verdicts that wanted a review
+have one.
 """
 
 import random
@@ -40,6 +41,7 @@ RUN_COLUMNS = (
     "erased_at",
     "input_masked",
     "output_masked",
+    "contract",
 )
 ATTEMPT_COLUMNS = (
     "run_id",
@@ -142,7 +144,15 @@ def runs(count: int, world: World) -> Iterator[tuple[Any, ...]]:
             erased,
             masked,
             masked and answered,
+            _outcome(status, dice),
         )
+
+
+def _outcome(status: str, dice: random.Random) -> str | None:
+    """Return how the run met its contract. The answers of a third of the runs are checked."""
+    if status not in ("succeeded", "failed") or dice.random() < 0.67:
+        return None
+    return "breached" if status == "failed" else dice.choices(("at_once", "fell_back", "repaired"), (92, 5, 3))[0]
 
 
 def _provider(number: int, count: int, world: World, dice: random.Random) -> tuple[str, bool]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from promptops.engine.contracts import Contract
 from promptops.engine.messages import Example
 from promptops.engine.operations import OPERATIONS, OperationSpec
 from promptops.engine.safety.guard import SafetyGuard, SafetyPolicy, SafetyVerdict, UnjudgedCause, VerdictDecision
@@ -47,7 +48,8 @@ class TemplateSpec:
     """One template with its live version. For settings that are `None`, the snapshot's settings apply.
 
     `parameters` are further fields of a request's body. `user_template` ("" for exactly the input) and `examples` are
-    as `build_request` takes them.
+    as `build_request` takes them. `contract` is the contract of the operation, narrowed by this version. It is `None`
+    for a version that narrows nothing; `Snapshot.contract_for` returns the contract of both.
     """
 
     id: int
@@ -63,6 +65,7 @@ class TemplateSpec:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     user_template: str = ""
     examples: tuple[Example, ...] = ()
+    contract: Contract | None = None
 
 
 @dataclass(frozen=True)
@@ -141,3 +144,7 @@ class Snapshot:
         """Return the operation's default template, or `None` if it has none."""
         wanted = self.defaults.get(operation)
         return next((template for template in self.templates if template.id == wanted), None)
+
+    def contract_for(self, template: TemplateSpec) -> Contract | None:
+        """Return what an answer of the template must be, or `None` if nothing is checked."""
+        return template.contract or self.operation(template.operation).contract

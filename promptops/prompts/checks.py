@@ -11,7 +11,9 @@ from promptops.engine.contracts import JsonContract, contradictions
 from promptops.engine.messages import COUNT, input_names, template_names
 from promptops.engine.operations import OperationSpec
 from promptops.platform.text import MAX_BODY_BYTES, clean_body
+from promptops.prompts.answer_rules import fitting, narrowed
 from promptops.prompts.examples import read_examples
+from promptops.prompts.operation_words import answer_in_words
 from promptops.texts.numbers import estimate_tokens
 
 MAX_SENTENCES = 5  # of one check
@@ -20,6 +22,7 @@ MAX_USES = 20
 
 USER_TEMPLATE = "User template"
 EXAMPLES = "Examples"
+ANSWER_RULES = "Answer rules"
 
 # Error code of `clean_body` -> name of the check.
 _PLACES = {"blank": "Not blank", "nul": "Readable", "utf8": "Readable", "long": "Length"}
@@ -47,6 +50,8 @@ def check_content(content: Any, values: Mapping[str, str], spec: OperationSpec) 
         checks.append(_check(USER_TEMPLATE, [f"User template: {each}" for each in problems], f"Uses {found}."))
     if content.examples:
         checks.append(_examples(content.examples))
+    if content.answer_rules and content.answer_rules.strip():
+        checks.append(_answer_rules(content.answer_rules, spec))
     return checks
 
 
@@ -89,6 +94,19 @@ def _examples(text: str) -> Check:
     return _check(EXAMPLES, None, f"{len(pairs)} pair{'' if len(pairs) == 1 else 's'}, sent as they are.")
 
 
+def _answer_rules(text: str, spec: OperationSpec) -> Check:
+    try:
+        clean_body(text, "The text of the answer rules")
+        contract = narrowed(spec, text)
+    except ValidationError as error:
+        return _check(ANSWER_RULES, error.messages, "")
+    except ValueError as error:
+        return _check(ANSWER_RULES, f"Answer rules: {error}", "")
+    if contract is None or isinstance(contract, JsonContract):
+        return _check(ANSWER_RULES, None, "Each answer must fit this schema, beside the operation's.")
+    return _check(ANSWER_RULES, None, f"Each answer must be {answer_in_words(contract.to_data())}.")
+
+
 def run_checks(body: str, values: Mapping[str, str]) -> list[Check]:
     """Check a text with the operation's variables (`values` by name). Checks and order are always the same."""
     refused: dict[str, str] = {}
@@ -121,15 +139,16 @@ def run_checks(body: str, values: Mapping[str, str]) -> list[Check]:
     ]
 
 
-def contract_checks(body: str, values: Mapping[str, str], spec: OperationSpec) -> list[Check]:
-    """Return a check that warns where a text contradicts the JSON contract of its operation; none without one.
+def contract_checks(content: Any, values: Mapping[str, str], spec: OperationSpec) -> list[Check]:
+    """Return a check that warns where a text contradicts the JSON contract of its answers; none without one.
 
-    `body` has passed the other checks. Nothing fails here, because the check does not understand all right texts.
+    `content` has passed the other checks. Nothing fails here, because the check does not understand all right texts.
     """
-    if not isinstance(spec.contract, JsonContract):
+    contract = fitting(spec, content.answer_rules)
+    if not isinstance(contract, JsonContract):
         return []
     known = {*(field.name for field in spec.fields), *values}
-    warnings = contradictions(variables.fill(body, values), spec.contract, known=known)
+    warnings = contradictions(variables.fill(content.body, values), contract, known=known)
     return [Check("Contract", True, warnings or ("The prompt names each key that the JSON needs.",), bool(warnings))]
 
 

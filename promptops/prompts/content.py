@@ -151,6 +151,15 @@ class Content:
         has_live_default=False,
         is_parameter=False,
     )
+    answer_rules: str | None = _setting(
+        "Answer rules",
+        str,
+        max_characters=MAX_DRAFT_CHARACTERS,
+        rows=4,
+        default_words="only the operation's",
+        has_live_default=False,
+        is_parameter=False,
+    )
 
     def cleaned(self) -> "Content":
         """Return the same with a clean body and clean settings; raises ValidationError with the reason."""

@@ -1,17 +1,19 @@
 """The forms of the Prompts pages. Models and actions decide what may be stored."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
 
 from promptops.engine.inputs import input_of
+from promptops.engine.messages import template_names
 from promptops.engine.operations import MAX_NAME_CHARACTERS, OperationSpec
 from promptops.platform.text import MAX_INPUT_CHARACTERS, clean_input
 from promptops.prompts.actions.operations import MAX_FIELDS, OperationFields
 from promptops.prompts.actions.variables import clean_value
 from promptops.prompts.answer_forms import AnswerFields, answer_values
+from promptops.prompts.answer_rules import hint as answer_rules_hint
 from promptops.prompts.content import FIELDS, ORIGINAL, SETTINGS, TEXTS, Content
 from promptops.prompts.enums import AnswerKind, InputKind, OnFailure
 from promptops.prompts.models import Operation, Variable
@@ -66,12 +68,12 @@ class ContentForm(forms.Form):
     overwrite = forms.CharField(required=False, max_length=1, widget=forms.HiddenInput(attrs={"autocomplete": "off"}))
 
     def __init__(
-        self, *args: Any, defaults: Any = None, keep: str = "", inputs: Sequence[str] = (), **kwargs: Any
+        self, *args: Any, defaults: Any = None, keep: str = "", spec: OperationSpec | None = None, **kwargs: Any
     ) -> None:
         """Take the live settings as `defaults`; empty fields show their values as placeholders.
 
-        `keep` is the name under which the browser keeps text that is not saved yet. `inputs` are the names that a user
-        template can use beside variables.
+        `keep` is the name under which the browser keeps text that is not saved yet. `spec` is the operation: hints
+        say what its user template can use, and what its answer rules can be.
         """
         super().__init__(*args, **kwargs)
         self.fields |= {name: setting_field(name) for name in SETTINGS}
@@ -80,14 +82,18 @@ class ContentForm(forms.Form):
         if keep:
             for name in FIELDS:
                 self.fields[name].widget.attrs["data-keep"] = f"{keep}-{name}"
-        if inputs:
-            template = self.fields["user_template"]
-            template.widget.attrs["data-inputs"] = " ".join(inputs)
-            names = ", ".join(f"{{{{ {name} }}}}" for name in inputs)
-            template.help_text = f"{template.help_text} From the input: {names}."
+        if spec is not None:
+            self._explain(spec)
         if defaults is not None:
             for name, setting in SETTINGS.items():
                 show_when_empty(self.fields[name], setting.placeholder(defaults))
+
+    def _explain(self, spec: OperationSpec) -> None:
+        template, inputs = self.fields["user_template"], template_names(spec)
+        template.widget.attrs["data-inputs"] = " ".join(inputs)
+        names = ", ".join(f"{{{{ {name} }}}}" for name in inputs)
+        template.help_text = f"{template.help_text} From the input: {names}."
+        self.fields["answer_rules"].help_text = answer_rules_hint(spec)
 
     @property
     def settings(self) -> list[forms.BoundField]:

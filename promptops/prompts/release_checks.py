@@ -11,4 +11,4 @@ def release_checks(content: Any, operation: str) -> list[Check]:
     """Return the checks of the texts. If they pass, the prompt is checked for contradictions of its contract, too."""
     values, spec = values_of(operation), spec_of(operation)
     checks = check_content(content, values, spec)
-    return checks if failures(checks) else [*checks, *contract_checks(content.body, values, spec)]
+    return checks if failures(checks) else [*checks, *contract_checks(content, values, spec)]

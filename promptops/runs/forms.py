@@ -9,7 +9,7 @@ from promptops.engine.drills import FAULTS
 from promptops.people.models import User
 from promptops.prompts.models import Template
 from promptops.prompts.queries import operations
-from promptops.runs.enums import RunSource, RunStatus
+from promptops.runs.enums import ContractOutcome, RunSource, RunStatus
 from promptops.runs.plans import MAX_COUNT
 from promptops.runs.queries.runs import RunFilters, provider_names
 from promptops.web.filters import FilterForm, NameField
@@ -51,6 +51,7 @@ class RunFilterForm(FilterForm):
         "template",
         "status",
         "safety",
+        "contract",
         "source",
         "user",
         "provider",
@@ -75,6 +76,7 @@ class RunFilterForm(FilterForm):
             ("down", "Not judged: filter down"),
         ],
     )
+    contract = forms.ChoiceField(required=False, choices=[("", "All"), *ContractOutcome.choices])
     source = forms.ChoiceField(required=False, choices=[("", "All"), *RunSource.choices])
     template = NameField(Template.objects.order_by("name"), suggestions="template_names")
     user = forms.ModelChoiceField(

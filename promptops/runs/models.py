@@ -24,6 +24,9 @@ from promptops.runs.enums import (
 MASKED = models.Q(input_masked=True) | models.Q(output_masked=True)
 """The condition of runs with a text that the safety filter blocked, or would have blocked."""
 
+CHECKED = models.Q(contract__isnull=False)
+"""The condition of runs whose answer was checked by a contract."""
+
 
 class Run(Parameters):
     """One executed operation, recorded at its end."""
@@ -40,6 +43,7 @@ class Run(Parameters):
     # Null, not "": SQLite adds a column that may be null without copying the table.
     draft_user_template = models.TextField(null=True, blank=True)  # noqa: DJ001
     draft_examples = models.TextField(null=True, blank=True)  # noqa: DJ001
+    draft_answer_rules = models.TextField(null=True, blank=True)  # noqa: DJ001
     temperature = models.FloatField()
     max_tokens = models.PositiveIntegerField()
     count = models.PositiveSmallIntegerField(null=True, blank=True)
@@ -81,6 +85,9 @@ class Run(Parameters):
             models.Index(fields=["status", "-id"], name="run_status"),
             models.Index(fields=["source", "-id"], name="run_source"),
             models.Index(fields=["-id"], name="run_masked", condition=MASKED),
+            models.Index(fields=["contract", "-id"], name="run_contract", condition=CHECKED),
+            # It has all columns that counting the outcomes of a template needs.
+            models.Index(fields=["template", "version", "contract", "drill"], name="run_outcomes", condition=CHECKED),
         ]
 
     def __str__(self) -> str:
@@ -222,12 +229,18 @@ class RunTotals(models.Model):
     cost = models.FloatField(null=True)
     cost_estimated = models.PositiveIntegerField(default=0, help_text="Runs whose cost is an estimate.")
     latencies = models.JSONField(default=dict)
+    # By `ContractOutcome`; runs without a checked answer are in none of them.
+    at_once = models.PositiveIntegerField(default=0)
+    fell_back = models.PositiveIntegerField(default=0)
+    repaired = models.PositiveIntegerField(default=0)
+    breached = models.PositiveIntegerField(default=0)
 
     class Meta:
         ordering = ["id"]
         indexes = [
             models.Index(fields=["hour"], name="run_totals_hour"),
             models.Index(fields=["revision"], name="run_totals_revision"),
+            models.Index(fields=["template", "version"], name="run_totals_template"),
         ]
 
     def __str__(self) -> str:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any, TypeAlias
 
 from promptops.engine.chain import ChainEvent, Delivery, HedgePolicy
@@ -18,7 +19,8 @@ from promptops.engine.types import Attempt as EngineAttempt
 from promptops.engine.types import LLMProvider, LLMRequest, LLMResponse
 from promptops.people.models import User
 from promptops.platform.threads import DatabaseThread
-from promptops.prompts.content import PARAMETERS, Content, effective
+from promptops.prompts.answer_rules import fitting
+from promptops.prompts.content import PARAMETERS, TEXTS, Content, effective
 from promptops.prompts.examples import read_examples
 from promptops.prompts.models import Template, Version
 from promptops.runs.enums import RunSource, RunStatus, SafetySide
@@ -68,11 +70,14 @@ class RunPlan:
         """Return the operation. Raises ValueError if it was archived since."""
         return self.snapshot.operation(self.operation)
 
-    @property
+    @cached_property
     def contract(self) -> Contract | None:
-        """Return what the answer must be. A provider's test shows any answer."""
+        """Return what the answer must be: the operation's contract, narrowed by the content's rules.
+
+        A provider's test shows any answer.
+        """
         spec = self.snapshot.operations.get(self.operation)
-        return spec.contract if spec and self.source != RunSource.TEST else None
+        return fitting(spec, self.content.answer_rules) if spec and self.source != RunSource.TEST else None
 
     def contract_outcome(self, attempts: Sequence[EngineAttempt]) -> ContractOutcome | None:
         """Return how the run met its contract. None without an answer to check, or without a contract that checks."""
@@ -191,7 +196,7 @@ RunEvent: TypeAlias = ChainEvent | TextHeld | SafetyChecked | RunRecorded
 def size(plan: RunPlan, outcome: Outcome) -> int:
     """Return the size of a run's texts in bytes."""
     content = plan.content
-    texts = [plan.input, content.body, content.user_template or "", content.examples or "", outcome.error]
+    texts = [plan.input, content.body, outcome.error, *(getattr(content, name) or "" for name in TEXTS)]
     texts += [attempt.message or "" for attempt in outcome.attempts]
     if outcome.response:
         texts += [outcome.response.content, outcome.response.reasoning or "", outcome.response.raw]

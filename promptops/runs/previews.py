@@ -14,6 +14,7 @@ from promptops.engine.operations import OperationSpec
 from promptops.engine.snapshot import ProviderSpec, Snapshot
 from promptops.people.models import User
 from promptops.prompts import queries
+from promptops.prompts.answer_rules import narrowed
 from promptops.prompts.checks import check_content, failures
 from promptops.prompts.content import Content
 from promptops.prompts.forms import ContentForm, typed_input
@@ -55,6 +56,7 @@ class Smoke:
 
     template: Template
     next_number: int
+    spec: OperationSpec
     rows: list[tuple[str, list[Cell]]]  # each input with its runs, which are executed at once
 
     weight = 2
@@ -97,7 +99,7 @@ def plan_try(user: User, data: dict[str, Any], snapshot: Snapshot) -> Preview:
         version = template.versions.filter(number=choices["what"]).first()
         if version is None:
             raise ValidationError(f"{template.name} has no v{choices['what']}.")
-        content = Content(**version.content)
+        content = _version_content(version, spec)
     providers = _providers(choices["where"], snapshot)
     plan = RunPlan(
         operation=operation,
@@ -149,7 +151,7 @@ def plan_smoke(user: User, data: dict[str, Any], snapshot: Snapshot) -> Smoke:
             )
             cells.append(Cell(f"{number}-{column}", plan))
         rows.append((text, cells))
-    return Smoke(template, queries.templates.next_number(template), rows)
+    return Smoke(template, queries.templates.next_number(template), spec, rows)
 
 
 def plan_test(user: User, data: dict[str, Any], snapshot: Snapshot) -> Preview:
@@ -193,6 +195,15 @@ def _editor_content(data: dict[str, Any], values: Mapping[str, str], spec: Opera
     if failed := failures(check_content(form.content, values, spec)):
         raise ValidationError(failed)
     return form.content.cleaned()
+
+
+def _version_content(version: Version, spec: OperationSpec) -> Content:
+    """Return the content of a version. Raises ValidationError if the operation no longer fits its answer rules."""
+    try:
+        narrowed(spec, version.answer_rules)
+    except ValueError as error:
+        raise ValidationError(f"The answer rules of v{version.number} no longer fit {spec.name}. {error}") from None
+    return Content(**version.content)
 
 
 def _providers(where: str, snapshot: Snapshot) -> tuple[ProviderSpec, ...]:

@@ -174,6 +174,7 @@ class PageRuns(PagePart):
                             "blocked": event.blocked,
                             "unchanged": event.unchanged,
                             "contract": cell.plan.contract_outcome(event.attempts),
+                            "tree": tree_of(event.response.data) if event.response else "",
                             "unrecorded": _unrecorded_id(event.recording),
                         }
         except Refused as refused:

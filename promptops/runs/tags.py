@@ -5,10 +5,25 @@ from __future__ import annotations
 from django import template
 from django.utils.safestring import SafeString
 
+from promptops.engine.inputs import field_values
+from promptops.engine.operations import OperationSpec
 from promptops.runs.enums import RunStatus
+from promptops.runs.trees import read_tree
 from promptops.web.templatetags.ui import chip
 
 register = template.Library()
+
+
+@register.filter(name="input_fields")
+def input_fields(text: str, spec: OperationSpec) -> dict[str, str]:
+    """Return the fields of an input by name; none for an input of another kind."""
+    return (field_values(text) if spec.input == "fields" else None) or {}
+
+
+@register.filter(name="answer_tree")
+def answer_tree(text: str, spec: OperationSpec) -> SafeString:
+    """Return the tree of a JSON answer; "" for another answer."""
+    return read_tree(text) if spec.answer == "json" else SafeString("")
 
 
 @register.filter(name="status_chip")

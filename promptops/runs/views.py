@@ -5,7 +5,6 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from promptops.engine.inputs import field_values
 from promptops.engine.rewrite import parse_alternatives
 from promptops.ledger.errors import Refused
 from promptops.people.enums import Permission
@@ -118,7 +117,7 @@ def _page(request: Request, run: Run, *, revealed: bool) -> HttpResponse:
         "declined": _declined(run, timeline.rows[-1].attempt if timeline.rows else None),
         "timeline": timeline,
         "input_shown": input_shown,
-        "input_fields": (field_values(run.input) if spec.input == "fields" else None) or {},
+        "spec": spec,
         "output_shown": output_shown,
         "revealed": revealed,
     }

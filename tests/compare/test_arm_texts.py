@@ -8,6 +8,7 @@ from django.urls import reverse
 
 from promptops.compare.actions import trials
 from promptops.compare.models import Trial
+from promptops.engine.contracts import TextContract
 from promptops.live import snapshots as live
 from promptops.prompts.actions import variables
 from tests.factories import arm_of, make_provider, start_comparison
@@ -47,6 +48,22 @@ def test_an_arm_whose_texts_cannot_be_sent_is_refused(arms, actor):
     broken = replace(arms[1], version=None, content=replace(arms[1].content, examples="a cat"))
     with pytest.raises(ValidationError, match=r"The text of arm B cannot be run\. Example 1 has no line"):
         start_comparison([arms[0], broken], by=actor)
+
+
+def test_an_arm_keeps_its_answer_rules_and_answers_are_checked_by_them(publish, actor):
+    provider = make_provider()
+    plain = arm_of(publish("enhance", "Text."), provider)
+    ruled = arm_of(publish("enhance", "Text.", answer_rules="at most 60 words"), provider)
+    comparison = start_comparison([plain, ruled], by=actor)
+    contracts = [
+        trials._plan(trial, None, live.load(), "claim").request().contract
+        for trial in Trial.objects.order_by("arm__position")
+    ]
+    assert contracts == [TextContract(), TextContract(max_words=60)]
+    assert [arm.answer_rules for arm in comparison.arms.all()] == [None, "at most 60 words"]
+    broken = replace(ruled, version=None, content=replace(ruled.content, answer_rules="be brief"))
+    with pytest.raises(ValidationError, match=r"The text of arm B cannot be run\. Answer rules: Line 1 is no rule"):
+        start_comparison([plain, broken], by=actor)
 
 
 def test_the_report_and_the_panel_of_an_arm_show_its_texts(arms, actor, client_for, releaser):

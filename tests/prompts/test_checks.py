@@ -129,11 +129,21 @@ SCENES = OperationSpec(
     ],
 )
 def test_a_text_that_contradicts_its_contract_passes_with_a_warning(body, sentence):
-    [check] = contract_checks(body, {"keys": 'Use the key "scenes".', "season": "winter"}, SCENES)
+    [check] = contract_checks(Content(body), {"keys": 'Use the key "scenes".', "season": "winter"}, SCENES)
     assert (check.name, check.passed, check.warns) == ("Contract", True, bool(sentence))
     assert sentence in " ".join(check.sentences)
     assert failures([check]) == []
 
 
 def test_other_contracts_have_no_such_check():
-    assert contract_checks("Polish.", {}, OperationSpec("enhance", "Polishes.")) == []
+    assert contract_checks(Content("Polish."), {}, OperationSpec("enhance", "Polishes.")) == []
+
+
+def test_the_answer_rules_of_a_version_count_as_a_part_of_its_contract():
+    text = 'Write JSON: {"scenes": ["..."], "style": "noir"}'
+    [check] = contract_checks(Content(text), {}, SCENES)
+    assert "names the key style, which the contract does not have" in check.sentences[0]
+    [check] = contract_checks(Content(text, answer_rules='{"properties": {"style": {}}}'), {}, SCENES)
+    assert not check.warns
+    [check] = contract_checks(Content("Write JSON: scenes", answer_rules='{"required": ["style"]}'), {}, SCENES)
+    assert check.sentences == ("The text never names the key style, which the contract requires.",)

@@ -32,7 +32,14 @@ from promptops.prompts.models.templates import content_sha256
 from promptops.runs.models import Run
 from promptops.site.forms import SettingsForm
 
-UNSET_LATER = {"top_p": None, "reasoning_effort": None, "seed": None, "user_template": None, "examples": None}
+UNSET_LATER = {
+    "top_p": None,
+    "reasoning_effort": None,
+    "seed": None,
+    "user_template": None,
+    "examples": None,
+    "answer_rules": None,
+}
 LIVE = SimpleNamespace(temperature=0.7, max_tokens=256)
 
 
@@ -93,7 +100,7 @@ def test_the_form_returns_the_typed_content() -> None:
     assert form.content.cleaned() == Content("A text.", 0.5, None, "m")
     placeholders = [form.fields[name].widget.attrs.get("placeholder") for name in SETTINGS]
     assert placeholders[:6] == ["0.7", "256", "each provider's own", "the model's own", None, "random"]
-    assert placeholders[6:] == ["exactly the input", "none"]
+    assert placeholders[6:] == ["exactly the input", "none", "only the operation's"]
     assert form.fields["reasoning_effort"].choices[0] == ("", "the model's own")
     assert [field.name for field in [*form.settings, *form.more_settings, *form.more_texts]] == list(SETTINGS)
     assert form.more_set == []
@@ -181,4 +188,9 @@ def test_the_hashes_of_versions_without_later_settings_stay_as_they_were() -> No
     stored = "2b80ac7d0302fa210a15be845cbbde2bfffac5f4e2d161a72fd365750d8dda07"
     assert content_sha256(values_of(Content("Polish it.", 0.5, 256, "m"))) == stored
     with_both = Content("Polish it.", 0.5, 256, "m", user_template="{{ input }}", examples="a\n=>\nb")
-    assert content_sha256(values_of(with_both)) != stored
+    hashed_with_both = (
+        "3cc74e7d28fc67e17f698664d2d7f709e85743a914a0e806b15409a4c32104fb"  # from the release before the answer rules
+    )
+    assert content_sha256(values_of(with_both)) == hashed_with_both != stored
+    with_rules = replace(with_both, answer_rules="at most 60 words")
+    assert content_sha256(values_of(with_rules)) not in (stored, hashed_with_both)

@@ -150,6 +150,52 @@ async def test_a_smoke_run_checks_the_contract(publish, make_user):
     assert {run.contract async for run in Run.objects.all()} == {"breached"}
 
 
+@pytest.mark.parametrize(("what", "outcome"), [("editor", "breached"), ("1", None), ("2", "breached")])
+async def test_try_it_checks_the_rules_of_what_it_runs(what, outcome, publish, make_user):
+    rules = "at most 2 words"
+    async with loopback(answers("A fox runs.")) as server:
+        editor = await prepare(publish, make_user, server.url)
+        await database_sync_to_async(publish)("enhance", "Text.", answer_rules=rules)
+        async with page_socket(editor) as socket:
+            await socket.send_to(text_data=message(what=what, answer_rules=rules))
+            shown = "".join(await frames(socket, "/runs/", 9))
+    run = await Run.objects.aget()
+    assert (run.contract, run.draft_answer_rules) == (outcome, rules if what == "editor" else None)
+    assert ("has 3 words, at most 2 expected" in shown) is (outcome is not None)
+
+
+async def test_a_version_whose_rules_no_longer_fit_is_not_run(publish, make_user):
+    def set_up() -> None:
+        publish("enhance", "Text.", answer_rules="at most 9 words")
+        publish("enhance", "Text.")
+        wanted = OperationFields("Polishes.", answer={"kind": "text", "max_words": 5})
+        operations.change(Operation.objects.get(name="enhance"), wanted, by=SYSTEM, expected=0)
+
+    async with loopback(answers("A fox runs.")) as server:
+        editor = await prepare(publish, make_user, server.url)
+        await database_sync_to_async(set_up)()
+        async with page_socket(editor) as socket:
+            await socket.send_to(text_data=message(what="2"))
+            sentence = "The answer rules of v2 no longer fit enhance. The version allows 9 words"
+            assert sentence in (await frames(socket, sentence))[-1]
+    assert server.requests == []
+
+
+async def test_a_smoke_run_checks_the_rules_of_each_text(publish, make_user):
+    def set_up() -> None:
+        publish("enhance", "Text.", answer_rules="must contain: hare")
+        samples.pin("enhance", "a fox", by=SYSTEM)
+
+    async with loopback(answers("A fox runs.")) as server:
+        editor = await prepare(publish, make_user, server.url)
+        await database_sync_to_async(set_up)()
+        async with page_socket(editor) as socket:
+            await socket.send_to(text_data=message(action="smoke", answer_rules="must contain: fox"))
+            await frames(socket, "runs failed", 9)
+    outcomes = {(run.version_id is None, run.contract) async for run in Run.objects.all()}
+    assert outcomes == {(True, "at_once"), (False, "breached")}
+
+
 def test_a_test_of_a_provider_shows_any_answer(publish, make_user, actor):
     row = Operation.objects.get(name="enhance")
     wanted = OperationFields(row.purpose, answer={"kind": "json", "schema": SCHEMA})
@@ -173,24 +219,39 @@ def test_the_page_of_a_template_counts_how_its_runs_met_the_contract(publish, cl
     make_run(operation="plan", template=other.template, version=other, contract="breached")
     with CaptureQueriesContext(connection) as captured:
         figures = contract_figures(plan.template)
-    assert len(captured) == 1
-    assert figures.checked == 8
-    assert [(label, number) for label, number, _ in figures.rows] == [
+    assert len(captured) == 3
+    assert figures.total.checked == 8
+    assert [(label, number) for label, number, _ in figures.total.outcomes] == [
         ("Answered at once", 5),
         ("Answered after a fallback", 0),
         ("Repaired", 2),
         ("Breached", 1),
     ]
     page = " ".join(client.get("/prompts/plan/details/").content.decode().split())
-    assert re.search(r'Repaired</th>\s*<td class="num">2</td>\s*<td class="num">25%</td>', page)
+    assert re.search(r'data-label="Repaired">\s*2\s*<span class="faint">25%</span>\s*</td>', page)
 
 
-def test_the_figures_read_only_the_newest_runs(publish, actor, monkeypatch):
-    monkeypatch.setattr("promptops.runs.queries.contracts.NEWEST", 2)
-    version = publish("enhance", "Polish.")
-    for contract in ("breached", "at_once", "repaired"):
-        make_run(template=version.template, version=version, contract=contract)
-    assert [number for _, number, _ in contract_figures(version.template).rows] == [1, 0, 1, 0]
+def test_the_figures_of_a_template_are_split_by_version(publish, client_for, viewer, monkeypatch):
+    monkeypatch.setattr("promptops.runs.queries.contracts.SHOWN_VERSIONS", 2)
+    versions = [publish("enhance", f"Polish {number}.") for number in range(5)]
+    counts = {0: ("breached", 3), 1: ("breached", 1), 2: ("at_once", 2), 4: ("repaired", 1)}
+    for place, (contract, number) in counts.items():
+        for _ in range(number):
+            make_run(template=versions[0].template, version=versions[place], contract=contract)
+    make_run(template=versions[0].template, contract="fell_back")
+    with CaptureQueriesContext(connection) as captured:
+        figures = contract_figures(versions[0].template)
+    assert len(captured) == 3
+    rows = [(row.label, row.checked, [number for _, number, _ in row.outcomes]) for row in figures.rows]
+    assert rows == [
+        ("v5", 1, [0, 0, 1, 0]),
+        ("v3", 2, [2, 0, 0, 0]),
+        ("Older versions", 4, [0, 0, 0, 4]),
+        ("Drafts", 1, [0, 1, 0, 0]),
+    ]
+    assert [number for _, number, _ in figures.total.outcomes] == [2, 1, 1, 4]
+    page = " ".join(client_for(viewer).get("/prompts/enhance/details/").content.decode().split())
+    assert re.search(r'/prompts/enhance/v5/">v5</a>\s*<span class="chip ok">.{0,20}live', page)
 
 
 def test_a_text_without_rules_is_not_checked(publish, client_for, viewer):

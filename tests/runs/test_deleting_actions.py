@@ -8,13 +8,16 @@ import pytest
 from django.utils import timezone
 
 from promptops.history.queries import timeline
-from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
+from promptops.ledger.models import AuditEntry, LiveConfiguration
 from promptops.platform.draining import gate
+from promptops.prompts.models import Version
 from promptops.runs.actions import _passes as passes
 from promptops.runs.actions.deleting import delete_expired
 from promptops.runs.actions.erasing import erase_expired
+from promptops.runs.enums import ContractOutcome
 from promptops.runs.models import Attempt, Run, RunExpiry, RunTotals, SafetyCheck
 from promptops.runs.queries import figures
+from promptops.runs.queries.contracts import contract_figures
 from promptops.runs.queries.expiry import deletion_of
 from promptops.safety.models import SafetyExample
 from promptops.stats.buckets import ERROR
@@ -186,10 +189,11 @@ def test_a_process_gives_way_to_one_that_is_in_the_middle_of_a_pass(monkeypatch)
     assert Run.objects.filter(erased_at=None).count() == 8
 
 
-def recorded_runs(seed: int) -> None:
-    """Record runs of the last ten days, of all kinds, with latencies of every size."""
+def recorded_runs(seed: int, versions: list[Version]) -> None:
+    """Record runs of the last ten days, of all kinds, with latencies of every size, on versions, drafts and neither."""
     generator = random.Random(seed)
     for _ in range(120):
+        version = generator.choice([*versions, None])
         status = generator.choice(["succeeded"] * 6 + ["failed", "canceled", "blocked"])
         run = old_run(
             generator.uniform(0, 10),
@@ -203,6 +207,9 @@ def recorded_runs(seed: int) -> None:
             cost_estimated=generator.random() < 0.1,
             drill=generator.choice([""] * 6 + ["503 on p1"]),
             revision=generator.choice([1, 2]),
+            template=version.template if version else None,
+            version=version if generator.random() < 0.8 else None,
+            contract=generator.choice([None, *ContractOutcome.values]),
         )
         if generator.random() < 0.1:
             run.safety_checks.update(review="right")
@@ -218,13 +225,15 @@ def assert_same(before: figures.Tally, after: figures.Tally) -> None:
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata", "America/St_Johns"])
 @pytest.mark.parametrize("seed", [1, 2])
-def test_figures_are_the_same_before_and_after(monkeypatch, zone, seed):
+def test_figures_are_the_same_before_and_after(monkeypatch, publish, zone, seed):
     monkeypatch.setattr(timezone, "now", lambda: NOW)
     monkeypatch.setattr(passes, "BATCH", 20)
-    recorded_runs(seed)
-    Release.objects.create(revision=2, action="settings.changed", user_name="Ada")
+    versions = [publish(name, text) for name in ("enhance", "rewrite") for text in ("First.", "Second.")]
+    recorded_runs(seed, versions)
+    templates = {version.template for version in versions}
     with timezone.override(ZoneInfo(zone)):
         before = {hours: figures.figures(hours) for hours in figures.STEP_MINUTES}
+        met = [contract_figures(template) for template in templates]
         began = timeline.revision_page(2).runs
         erase_expired()
         deleted = delete_expired()
@@ -233,6 +242,8 @@ def test_figures_are_the_same_before_and_after(monkeypatch, zone, seed):
     assert deleted > 60
     assert page.deleted_runs
     assert page.runs + page.deleted_runs == began
+    assert [contract_figures(template) for template in templates] == met
+    assert all(len(figures.rows) == 3 and figures.total.checked > 10 for figures in met)
     assert after[168].runs == before[168].runs
     for hours, was in before.items():
         for then, now in zip(was.operations, after[hours].operations, strict=True):
@@ -246,8 +257,8 @@ def test_totals_keep_what_cannot_be_counted_again(monkeypatch):
     moment = NOW - timedelta(days=3)
     monkeypatch.setattr(timezone, "now", lambda: NOW)
     for minute, fields in (
-        (0, {"truncated": True}),
-        (10, {"input_masked": True}),
+        (0, {"truncated": True, "contract": "repaired"}),
+        (10, {"input_masked": True, "contract": "repaired"}),
         (40, {"cost": 0.5, "cost_estimated": True}),
     ):
         run = old_run(provider="groq", **fields)
@@ -259,4 +270,5 @@ def test_totals_keep_what_cannot_be_counted_again(monkeypatch):
     counts = {name: getattr(totals, name) for name in ("runs", "truncated", "masked", "attempts", "input_tokens")}
     assert counts == {"runs": 3, "truncated": 1, "masked": 1, "attempts": 3, "input_tokens": 15}
     assert (totals.output_tokens, totals.cost, totals.cost_estimated, totals.provider) == (21, 0.5, 1, "groq")
+    assert (totals.at_once, totals.fell_back, totals.repaired, totals.breached) == (0, 0, 2, 0)
     assert RunTotals.objects.count() == 1

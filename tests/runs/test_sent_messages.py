@@ -31,21 +31,24 @@ async def test_the_editors_texts_are_sent_and_kept_with_the_run(publish, make_us
     async with loopback(answer_with(*streamed("A fox."))) as upstream:
         editor = await prepare(publish, make_user, upstream.url)
         await database_sync_to_async(variables.declare)("enhance", "style", "noir", by=SYSTEM)
+        rules = "at most 9 words"
+        typed = {"input": "a {{ style }} fox", "user_template": USER, "examples": EXAMPLES, "answer_rules": rules}
         async with page_socket(editor) as socket:
-            await socket.send_to(text_data=message(input="a {{ style }} fox", user_template=USER, examples=EXAMPLES))
+            await socket.send_to(text_data=message(**typed))
             await frames(socket, "/runs/")
     assert messages(upstream.requests[0]) == SENT
     run = await Run.objects.aget()
-    kept = (run.draft_body, run.draft_user_template, run.draft_examples)
-    assert kept == ("My text.", USER, EXAMPLES.replace("\r\n", "\n"))
+    kept = (run.draft_body, run.draft_user_template, run.draft_examples, run.draft_answer_rules)
+    assert kept == ("My text.", USER, EXAMPLES.replace("\r\n", "\n"), rules)
 
     def pages() -> None:
         page = client_for(editor).get(f"/runs/{run.pk}/").content.decode()
         assert "In {{ style }}: {{ input }}</div>" in page
         assert "Examples of the draft" in page
+        assert "at most 9 words</div>" in page
         erasing.erase(run, by=SYSTEM)
         run.refresh_from_db()
-        assert (run.draft_user_template, run.draft_examples) == (None, None)
+        assert (run.draft_user_template, run.draft_examples, run.draft_answer_rules) == (None, None, None)
 
     await database_sync_to_async(pages)()
 

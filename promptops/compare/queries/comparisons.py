@@ -77,6 +77,11 @@ def comparison_by_id(pk: int) -> Comparison:
     return comparison
 
 
+def answers_in_json(comparison: Comparison) -> bool:
+    """Return whether the answers of a comparison with `spec` are JSON."""
+    return bool(comparison.spec.answer == "json")  # type: ignore[attr-defined]
+
+
 def arms(comparison: Comparison) -> list[ArmProgress]:
     """Return the arms with the counts of their trials and their last errors, in three queries."""
     counts: dict[int, Counter[str]] = {}

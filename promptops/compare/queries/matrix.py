@@ -17,9 +17,10 @@ from promptops.compare.models import Arm, Comparison, ComparisonInput, Trial
 from promptops.compare.models.comparisons import LETTERS
 from promptops.engine.safety.guard import VerdictDecision
 from promptops.prompts.content import PARAMETERS
-from promptops.runs.enums import RunStatus
+from promptops.runs.enums import ContractOutcome, RunStatus
 from promptops.runs.models import Attempt, SafetyCheck
 from promptops.texts.diffs import Budget, Piece, marked
+from promptops.texts.json_lines import indented
 
 ROWS = 20
 """The rows on one page, one for each repeat of an input: up to 80 answers of a few hundred words."""
@@ -36,6 +37,7 @@ SHOWS = {
     "": "all inputs",
     "different": "arms that answered differently",
     "failed": "an arm failed",
+    "breached": "an arm broke the contract",
     "blocked": "an answer was blocked",
     "disagreeing": "voters disagree",
 }
@@ -71,6 +73,7 @@ class Answer(NamedTuple):
     input_tokens: int | None
     output_tokens: int | None
     finish_reason: str | None
+    contract: str | None
 
     @property
     def readable(self) -> bool:
@@ -92,6 +95,7 @@ FIELDS = (
     "pk", "input", "repeat", "arm", "state", "run", "run__status", Left("run__output", SHOWN_CHARACTERS + 1),
     "run__error", "run__erased_at", "run__input_masked", "run__output_masked", "run__latency_ms", "run__truncated",
     "run__cost", "run__cost_estimated", "input_tokens", "output_tokens", "finish_reason",
+    "run__contract",
 )  # fmt: skip
 
 
@@ -184,6 +188,9 @@ def inputs(comparison: Comparison, filters: Filters) -> QuerySet[ComparisonInput
         matching = matching.filter((Q(text__icontains=filters.search) & ~Exists(masked)) | Exists(answered))
     if filters.show == "failed":
         matching = matching.filter(pk__in=ended.filter(state=TrialState.FAILED).values("input"))
+    elif filters.show == "breached":
+        breached = ended.filter(run__contract=ContractOutcome.BREACHED)
+        matching = matching.filter(pk__in=breached.values("input"))
     elif filters.show == "blocked":
         matching = matching.filter(pk__in=ended.filter(run__status=RunStatus.BLOCKED).values("input"))
     elif filters.show == "different":
@@ -195,22 +202,28 @@ def inputs(comparison: Comparison, filters: Filters) -> QuerySet[ComparisonInput
     return matching
 
 
-def matrix(comparison: Comparison, filters: Filters, *, number: int = 1, base: str = "A") -> Matrix:
-    """Return a page of the answers, in eight queries; `base` is an arm's letter, or "" for no marks."""
+def matrix(
+    comparison: Comparison, filters: Filters, *, number: int = 1, base: str = "A", is_json: bool = False
+) -> Matrix:
+    """Return a page of the answers, in eight queries; `base` is an arm's letter, or "" for no marks.
+
+    Answers in JSON (`is_json`) are shown with one value a line.
+    """
     arms = _arms(comparison)
     paged = Paginator(inputs(comparison, filters), max(1, ROWS // comparison.repeats)).get_page(number)
     shown = list(paged.object_list)
     base_arm = next((arm for arm in arms if arm.letter == base), None)
-    rows = _rows(comparison, shown, arms, base_arm)
+    rows = _rows(comparison, shown, arms, base_arm, is_json)
     return Matrix(arms, rows, paged.paginator.count, paged.number, paged.paginator.num_pages, base_arm)
 
 
-def cells(comparison: Comparison, trial_ids: Iterable[int], *, base: str) -> list[Cell]:
+def cells(comparison: Comparison, trial_ids: Iterable[int], *, base: str, is_json: bool = False) -> list[Cell]:
     """Return those cells of the trials that no longer wait, to update a page that shows them as waiting."""
     wanted = set(trial_ids)
     shown = ComparisonInput.objects.filter(comparison=comparison, trials__in=wanted).distinct()
     arms = _arms(comparison)
-    rows = _rows(comparison, list(shown), arms, next((arm for arm in arms if arm.letter == base), None))
+    base_arm = next((arm for arm in arms if arm.letter == base), None)
+    rows = _rows(comparison, list(shown), arms, base_arm, is_json)
     every = [cell for row in rows for cell in row.cells]
     return [cell for cell in every if cell.answer and cell.answer.trial in wanted and not cell.waits]
 
@@ -273,9 +286,13 @@ def _disagreeing(comparison: Comparison) -> QuerySet[Any]:
     return pairs.annotate(choices=Count("choice", distinct=True)).filter(choices__gt=1)
 
 
-def _rows(comparison: Comparison, shown: list[ComparisonInput], arms: list[Arm], base: Arm | None) -> list[Row]:
+def _rows(
+    comparison: Comparison, shown: list[ComparisonInput], arms: list[Arm], base: Arm | None, is_json: bool
+) -> list[Row]:
     trial_rows = _with_attempts(Trial.objects.filter(input__in=shown).order_by()).values_list(*FIELDS)
     answers = {(answer.input, answer.repeat, answer.arm): answer for answer in map(Answer._make, trial_rows)}
+    if is_json:
+        answers = {place: each._replace(text=indented(each.text or "")) for place, each in answers.items()}
     votes = comparison.votes.order_by().filter(input__in=shown).values_list("input", "repeat")
     counts = {(input_id, repeat): count for input_id, repeat, count in votes.annotate(votes=Count("id"))}
     unlike = set(_disagreeing(comparison).filter(input__in=shown).values_list("input", "repeat"))
@@ -319,7 +336,7 @@ def _compared(answer: Answer | None, base: Answer | None, budget: Budget) -> tup
     return marked(base.shown, answer.shown, budget), False
 
 
-def selection(comparison: Comparison, numbers: Iterable[int] = (), *, count: int = 6) -> Matrix:
+def selection(comparison: Comparison, numbers: Iterable[int] = (), *, count: int = 6, is_json: bool = False) -> Matrix:
     """Return some inputs with all repeats: those with these numbers (from 1), or `count` spread evenly over all."""
     wanted = sorted({number - 1 for number in numbers})[:ROWS]
     arms = list(comparison.arms.select_related("template", "version", "provider"))
@@ -328,7 +345,7 @@ def selection(comparison: Comparison, numbers: Iterable[int] = (), *, count: int
         count = min(count, total)
         wanted = [place * total // count for place in range(count)]
     shown = list(comparison.inputs.filter(position__in=wanted))
-    return Matrix(arms, _rows(comparison, shown, arms, None), total, 1, 1, None)
+    return Matrix(arms, _rows(comparison, shown, arms, None, is_json), total, 1, 1, None)
 
 
 def letter(parameter: str, usual: str) -> str:

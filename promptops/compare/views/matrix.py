@@ -8,10 +8,12 @@ from django.shortcuts import render
 from promptops.compare import blindness
 from promptops.compare.enums import ComparisonState
 from promptops.compare.queries import matrix as queries
+from promptops.compare.queries.comparisons import answers_in_json
 from promptops.compare.queries.matrix import SHOWS, Filters
 from promptops.compare.queries.offers import offers
 from promptops.compare.views.comparisons import comparison_or_404
 from promptops.people.enums import Permission
+from promptops.texts.json_lines import indented
 from promptops.texts.numbers import whole_number
 from promptops.web.access import requires
 from promptops.web.request import Request
@@ -35,13 +37,14 @@ def index(request: Request, pk: int) -> HttpResponse:
     base = queries.letter(request.GET.get("base", ""), "A")
     if "news" in request.GET:
         waiting = [number for each in request.GET.getlist("open")[:MOST_CELLS] if (number := whole_number(each))]
-        arrived = queries.cells(comparison, waiting, base=base)
+        arrived = queries.cells(comparison, waiting, base=base, is_json=answers_in_json(comparison))
         if not arrived:
             return HttpResponse(status=204)
         as_rows = request.GET["news"] == "rows"
         context = {"comparison": comparison, "cells": arrived, "as_rows": as_rows, "query": _query(request)}
         return render(request, "compare/_cells.html", context)
-    shown = queries.matrix(comparison, filters, number=whole_number(request.GET.get("page")) or 1, base=base)
+    number = whole_number(request.GET.get("page")) or 1
+    shown = queries.matrix(comparison, filters, number=number, base=base, is_json=answers_in_json(comparison))
     context = {
         "comparison": comparison,
         "matrix": shown,
@@ -71,9 +74,11 @@ def pair(request: Request, pk: int, input: int) -> HttpResponse:
     )
     if shown is None:
         raise Http404
+    outputs = [trial.run.output if trial.run else "" for trial in (shown.first, shown.second)]
     context: dict[str, Any] = {
         "comparison": comparison,
         "pair": shown,
+        "texts": [indented(output) if answers_in_json(comparison) else output for output in outputs],
         "number": input,
         "repeats": range(comparison.repeats),
         "sides": [("a", shown.first), ("b", shown.second)],

@@ -31,7 +31,7 @@ def report(request: Request, pk: int) -> HttpResponse:
         return blindness.warning(request, comparison, left=left, tab="report")
     wanted = request.GET.get("inputs", "").split(",")
     numbers = [number for each in wanted if (number := whole_number(each)) is not None]
-    shown = matrix.selection(comparison, numbers)
+    shown = matrix.selection(comparison, numbers, is_json=progress.answers_in_json(comparison))
     used = {name for arm in shown.arms for name in find(arm.body)}
     arms = named_arms(comparison)
     context = {

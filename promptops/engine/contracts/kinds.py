@@ -7,7 +7,6 @@ a breach belong to the chain.
 from __future__ import annotations
 
 import json
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -20,6 +19,7 @@ from promptops.engine.contracts.json_text import Opening, Unreadable, find_json
 from promptops.engine.contracts.schemas import (
     MAX_PROBLEMS,
     CompiledSchema,
+    closed_out,
     compiled,
     has_free_keys,
     is_strict,
@@ -28,7 +28,7 @@ from promptops.engine.contracts.schemas import (
     schema_text,
     values,
 )
-from promptops.engine.contracts.words import counted, expected, quoted, short
+from promptops.engine.contracts.words import count_words, counted, expected, quoted, short
 from promptops.engine.errors import LLMContractError
 
 MAX_WORDS = 10_000
@@ -37,9 +37,6 @@ MAX_PHRASES = 20
 MAX_PHRASE_CHARACTERS = 200
 MAX_SCHEMAS = 4
 """The most schemas of one contract: the operation's, and those that narrow it."""
-
-_CJK = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
-_WORDS = re.compile(rf"[{_CJK}]|[^\s{_CJK}]+")
 
 Own = TypeVar("Own", bound="Contract")
 
@@ -219,6 +216,11 @@ class LinesContract(Contract):
         return LinesContract(count, None if self.at_least is None else min(self.at_least, count))
 
     @property
+    def least(self) -> int:
+        """Return the number of alternatives that an answer needs."""
+        return self.count if self.at_least is None else self.at_least
+
+    @property
     def wanted(self) -> str:
         """Return what a model has to answer with."""
         return f"exactly {counted(self.count, 'alternative')}, one a line"
@@ -229,9 +231,8 @@ class LinesContract(Contract):
         if reading.refusal or not reading.text.strip():
             return reading
         number = len(parse_alternatives(reading.text, self.count))
-        least = self.count if self.at_least is None else self.at_least
-        if number < least:
-            wanted = f"{least}" if least == self.count else f"at least {least}"
+        if number < self.least:
+            wanted = f"{self.least}" if self.least == self.count else f"at least {self.least}"
             _raise_if([f"the answer has {counted(number, 'alternative')}, {wanted} expected"])
         return reading
 
@@ -240,8 +241,11 @@ class LinesContract(Contract):
             raise ValueError(
                 f"The version answers with {other.count} alternatives, and the operation with {self.count}"
             )
-        needed = (self.count if each.at_least is None else each.at_least for each in (self, other))
-        return LinesContract(self.count, least if (least := max(needed)) < self.count else None)
+        if other.least < self.least:
+            raise ValueError(
+                f"The version accepts {counted(other.least, 'alternative')}, and the operation needs {self.least}"
+            )
+        return LinesContract(self.count, other.least if other.least < self.count else None)
 
     @classmethod
     def _from(cls, values: dict[str, Any]) -> Contract:
@@ -295,9 +299,12 @@ class JsonContract(Contract):
 
     @property
     def schema(self) -> dict[str, Any]:
-        """Return the schema to send to a provider: the narrowest one that names a type, and may stand alone."""
-        trees = [schema.tree for schema in self._schemas]
-        return next((tree for tree in reversed(trees) if "type" in tree), trees[0])
+        """Return the schema to send to a provider: the last one that may stand alone, otherwise the first.
+
+        A schema may stand alone if it names a type and each key that the contract requires.
+        """
+        trees, required = [schema.tree for schema in self._schemas], self.required_keys()
+        return next((tree for tree in reversed(trees) if "type" in tree and required <= keys(tree)), trees[0])
 
     @property
     def is_strict(self) -> bool:
@@ -336,7 +343,12 @@ class JsonContract(Contract):
         return Reading(found.text, data=found.data)
 
     def _narrowed_by(self, other: JsonContract) -> JsonContract:
-        return JsonContract(tuple(dict.fromkeys(self.texts + other.texts)))
+        both = JsonContract(tuple(dict.fromkeys(self.texts + other.texts)))
+        trees = [schema.tree for schema in both._schemas]
+        forbidden = {key for one in trees for another in trees for key in closed_out(one, another)}
+        if both.opening == "{" and forbidden:
+            raise ValueError(f"No answer fits: one schema requires {short(min(forbidden))}, and the other forbids it")
+        return both
 
     @classmethod
     def _names(cls) -> tuple[str, ...]:
@@ -356,11 +368,6 @@ CONTRACTS: Mapping[str, type[Contract]] = MappingProxyType(
     {own.kind: own for own in (TextContract, LinesContract, JsonContract)}
 )
 """The kinds of contract, by name."""
-
-
-def count_words(text: str) -> int:
-    """Count the words of a text. Each character of Chinese and Japanese is a word; punctuation alone is none."""
-    return sum(any(map(str.isalnum, run)) for run in _WORDS.findall(text))
 
 
 def _raise_if(problems: list[str]) -> None:

@@ -282,6 +282,13 @@ def required_keys(tree: Schema) -> set[str]:
     return required
 
 
+def closed_out(tree: Schema, other: Schema) -> set[str]:
+    """Return the keys that each object of `other` needs and none of `tree` may have, at the top of the answer."""
+    if tree.get("additionalProperties") is not False or "patternProperties" in tree:
+        return set()
+    return set(other.get("required", ())) - set(tree.get("properties", ()))
+
+
 def values(tree: Schema) -> set[str]:
     """Return the texts that a schema names as values."""
     named: set[str] = set()

@@ -1,7 +1,8 @@
-"""Words for people about values of an answer. They are short, whatever the answer contains."""
+"""Words for people about values of an answer, short whatever the answer contains, and the number of its words."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -10,6 +11,9 @@ MAX_QUOTED = 40
 
 MAX_NAMED = 5
 """The most values of a list that are named."""
+
+_CJK = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+_WORDS = re.compile(rf"[{_CJK}]|[^\s{_CJK}]+")
 
 
 def short(text: str) -> str:
@@ -51,6 +55,11 @@ def expected(number: int, noun: str, least: int | None, most: int | None) -> str
     else:
         wanted = f"at most {most:,}"
     return f"has {counted(number, noun)}, {wanted} expected"
+
+
+def count_words(text: str) -> int:
+    """Count the words of a text. Each character of Chinese and Japanese is a word; punctuation alone is none."""
+    return sum(any(map(str.isalnum, run)) for run in _WORDS.findall(text))
 
 
 def place(path: Sequence[str | int]) -> str:

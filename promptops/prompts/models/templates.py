@@ -73,6 +73,9 @@ class Texts(models.Model):
     examples = models.TextField(  # noqa: DJ001
         max_length=SETTINGS["examples"].max_characters, null=True, blank=True
     )
+    answer_rules = models.TextField(  # noqa: DJ001
+        max_length=SETTINGS["answer_rules"].max_characters, null=True, blank=True
+    )
 
     class Meta:
         abstract = True

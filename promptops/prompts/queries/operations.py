@@ -7,7 +7,7 @@ from promptops.live import snapshots as live
 from promptops.prompts.content import long_fields
 from promptops.prompts.enums import AnswerKind
 from promptops.prompts.live_operations import operation_spec
-from promptops.prompts.models import Operation, Template
+from promptops.prompts.models import Operation, Template, Version
 from promptops.prompts.operation_needs import why_not
 from promptops.prompts.operation_words import answer_in_words, limits_in_words
 
@@ -74,6 +74,13 @@ def listed() -> list[Row]:
         default = next((template for template in own if template.is_default), None)
         rows.append(Row(operation, operation_spec(operation), default, len(own)))
     return rows
+
+
+def live_versions(name: str) -> list[Version]:
+    """Return the live versions of the operation's templates, with their templates, by one query."""
+    templates = Template.objects.filter(operation=name, archived_at=None, live_version__isnull=False)
+    rows = Version.objects.filter(pk__in=templates.values("live_version")).select_related("template")
+    return list(rows.order_by("template__name"))
 
 
 def why_not_archived(operation: Operation) -> str:

@@ -8,6 +8,7 @@ from django.views.decorators.http import require_POST
 from promptops.people.enums import Permission
 from promptops.prompts import queries
 from promptops.prompts.actions import templates as actions
+from promptops.prompts.answer_rules import fitting
 from promptops.prompts.changes import Archive, MakeDefault, Restore
 from promptops.prompts.forms import DescriptionForm
 from promptops.prompts.models import Template
@@ -34,8 +35,10 @@ def details(request: Request, name: str) -> HttpResponse:
     context = {"template": template, "form": form, "default": default, "tab": "details"}
     spec = queries.operations.of(template.operation)
     context["has_built_in_text"] = bool(spec.default_text)
-    if spec.contract and spec.contract.is_checked:
-        context["contract"] = contract_figures(template)
+    figures = contract_figures(template)
+    contract = fitting(spec, template.live_version.answer_rules if template.live_version else None)
+    if figures.total.checked or (contract and contract.is_checked):
+        context["contract"] = figures
     context["is_last"] = queries.templates.is_last(template)  # then archiving leaves the operation without an answer
     return render(request, "prompts/details.html", context, status=422 if form.is_bound else 200)
 

@@ -12,7 +12,6 @@ from django.shortcuts import render
 from django.views.decorators.http import require_POST
 
 from promptops.engine.inputs import field_values
-from promptops.engine.messages import template_names
 from promptops.engine.variables import Piece, filled_bytes, pieces
 from promptops.ledger.errors import Refused
 from promptops.live import snapshots as live
@@ -63,7 +62,7 @@ def edit(request: Request, name: str) -> HttpResponse:
                 initial=initial,
                 defaults=defaults,
                 keep=f"draft-{template.name}",
-                inputs=template_names(operation),
+                spec=operation,
             ),
             "draft": draft,
             "discarded": discarded,

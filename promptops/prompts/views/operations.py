@@ -117,11 +117,11 @@ class ChangeOperation(OperationChange):
             spec = operation_spec(self._after())
         except ValueError:
             return []
+        values = values_of(spec.name)
         found = [
-            f"{template.name} v{template.version_number}: {' '.join(check.sentences)}"
-            for template in live.current().templates
-            if template.operation == spec.name
-            for check in contract_checks(template.body, values_of(spec.name), spec)
+            f"{version}: {' '.join(check.sentences)}"
+            for version in queries.live_versions(spec.name)
+            for check in contract_checks(version, values, spec)
             if check.warns
         ]
         return found[:MAX_CONTRADICTIONS]

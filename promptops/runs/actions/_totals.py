@@ -6,12 +6,23 @@ from typing import Any
 
 from django.db.models import Count, Sum
 
+from promptops.runs.enums import ContractOutcome
 from promptops.runs.models import Attempt, Run, RunTotals
 from promptops.stats.buckets import bucket
 
 ALIKE = ("operation", "template_id", "version_id", "revision", "source", "status", "provider")
 MASKS = ("input_masked", "output_masked", "raw_masked")
-SUMS = ("runs", "fallbacks", "truncated", "masked", "attempts", "input_tokens", "output_tokens", "cost_estimated")
+SUMS = (
+    "runs",
+    "fallbacks",
+    "truncated",
+    "masked",
+    "attempts",
+    "input_tokens",
+    "output_tokens",
+    "cost_estimated",
+    *ContractOutcome.values,
+)
 
 
 def add(ids: Sequence[int]) -> None:
@@ -19,7 +30,17 @@ def add(ids: Sequence[int]) -> None:
     calls = _calls(ids)
     added: dict[tuple[Any, ...], RunTotals] = {}
     for run in Run.objects.filter(pk__in=ids).values(
-        "pk", "at", *ALIKE, "fallback_used", "truncated", *MASKS, "cost", "cost_estimated", "drill", "latency_ms"
+        "pk",
+        "at",
+        *ALIKE,
+        "fallback_used",
+        "truncated",
+        *MASKS,
+        "cost",
+        "cost_estimated",
+        "drill",
+        "latency_ms",
+        "contract",
     ):
         hour = run["at"].replace(minute=0, second=0, microsecond=0)
         alike = {"hour": hour, **{name: run[name] for name in ALIKE}, "is_drill": bool(run["drill"])}
@@ -52,6 +73,8 @@ def _count(total: RunTotals, run: dict[str, Any], calls: tuple[int, int, int]) -
     total.attempts += attempts
     total.input_tokens += input_tokens
     total.output_tokens += output_tokens
+    if outcome := run["contract"]:
+        setattr(total, outcome, getattr(total, outcome) + 1)
     if run["cost"] is not None:
         total.cost = (total.cost or 0.0) + run["cost"]
         total.cost_estimated += run["cost_estimated"]

@@ -12,6 +12,7 @@ from promptops.ledger.audit import SYSTEM, Actor
 from promptops.ledger.models import LiveConfiguration
 from promptops.ledger.registry import Action
 from promptops.platform import events
+from promptops.prompts.content import TEXTS
 from promptops.runs.actions._passes import work_off
 from promptops.runs.enums import ExpiryKind
 from promptops.runs.erasers import ERASERS
@@ -52,7 +53,7 @@ def _erase(runs: QuerySet[Run], *, is_expiry: bool) -> list[int]:
     # Locked in order: if two processes do this at once, each counts only the runs that it erased itself.
     ids = list(runs.select_for_update().order_by("pk").values_list("pk", flat=True))
     erased = Run.objects.filter(pk__in=ids)
-    drafts: dict[str, Any] = {"draft_body": "", "draft_user_template": None, "draft_examples": None}
+    drafts: dict[str, Any] = {"draft_body": "", **{f"draft_{name}": None for name in TEXTS}}
     erased.update(input="", output="", raw="", **drafts, error="", erased_at=timezone.now())
     # A provider's error may quote the prompt, so messages are erased too.
     Attempt.objects.filter(run__in=ids).exclude(message="").update(message="")

@@ -76,6 +76,7 @@ def _run(plan: RunPlan, outcome: Outcome) -> Run:
         draft_body="" if plan.version else plan.content.body,
         draft_user_template=None if plan.version else plan.content.user_template,
         draft_examples=None if plan.version else plan.content.examples,
+        draft_answer_rules=None if plan.version else plan.content.answer_rules,
         **plan.parameters,
         count=plan.count,
         revision=plan.snapshot.revision,

@@ -35,6 +35,7 @@ class RunFilters:
     template: Template | None = None
     user: User | None = None
     provider: str = ""
+    contract: str = ""
     safety: str = ""  # blocked, masked, not_judged or one of OUTCOMES
     revision: int | None = None
     start: datetime | None = None
@@ -60,7 +61,7 @@ def shown(runs: list[Run]) -> list[Run]:
 
 
 def _filters(filters: RunFilters) -> Iterator[Filter]:
-    for name in ("operation", "status", "source", "template", "user", "revision"):
+    for name in ("operation", "status", "source", "template", "user", "contract", "revision"):
         if value := getattr(filters, name):
             name, value = (f"{name}_id", value.pk) if isinstance(value, Model) else (name, value)
             yield by_column(Run.objects.all(), name, value)

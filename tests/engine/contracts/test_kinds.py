@@ -71,6 +71,7 @@ def test_only_a_plain_text_is_not_checked():
 
 
 OPERATION = TextContract(max_words=80, excludes=("cut to",))
+CLOSED = {"type": "object", "properties": {"a": {}}, "additionalProperties": False}
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,10 @@ def test_a_version_narrows_the_contract_of_its_operation(operation, version, bot
         (OPERATION, TextContract(contains=("cut to",)), 'No text can contain "cut to"'),
         (OPERATION, LinesContract(3), "A lines contract does not narrow a text contract"),
         (LinesContract(3), LinesContract(2), "The version answers with 2 alternatives, and the operation with 3"),
+        (LinesContract(3, 2), LinesContract(3, 1), "The version accepts 1 alternative, and the operation needs 2"),
         (JsonContract.of(SEGMENTS), JsonContract.of(PROMPTS), "No answer is both an object and a list"),
+        (JsonContract.of(CLOSED), JsonContract.of({"required": ["b"]}), "one schema requires b, and the other forbids"),
+        (JsonContract.of({"type": "object", "required": ["b"]}), JsonContract.of(CLOSED), "one schema requires b"),
     ],
 )
 def test_a_version_does_not_widen_the_contract_of_its_operation(operation, version, sentence):
@@ -128,6 +132,8 @@ def test_a_provider_is_sent_the_narrowest_schema_that_stands_alone():
     whole = SEGMENTS | {"required": ["title", "segment_prompts"], "maxProperties": 2}
     assert JsonContract.of(SEGMENTS).narrowed_by(JsonContract.of(whole)).schema["maxProperties"] == 2
     assert JsonContract.of(SEGMENTS).narrowed_by(JsonContract.of({"maxProperties": 2})).schema == SEGMENTS
+    part = {"type": "object", "properties": {"title": {"maxLength": 40}}}
+    assert JsonContract.of(SEGMENTS).narrowed_by(JsonContract.of(part)).schema == SEGMENTS
 
 
 @pytest.mark.parametrize(("answer", "kept"), [("1. A\n2. B\n3. C", True), ("1. A\n2. B", True), ("1. A fox", False)])
