@@ -34,7 +34,8 @@ class Passage:
 class Hit:
     """A version (None: the reader's own draft) that contains the words in its note, in a text, or in both.
 
-    `passages` has the first match in each text, by the label of the text ("" for the system prompt); `times` counts the matches in all of them.
+    `passages` has the first match in each text, by the label of the text ("" for the system prompt). `times` counts
+    the matches in all texts.
     """
 
     version: Version | None
