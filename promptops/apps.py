@@ -9,7 +9,8 @@ from django.apps import apps as present_apps
 from django.apps.registry import Apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Max
 from django.db.models.signals import post_migrate, pre_migrate
 
@@ -46,6 +47,7 @@ class PromptOpsConfig(AppConfig):
         pre_migrate.connect(let_file_shrink, sender=self)
         pre_migrate.connect(lift_statement_limit, sender=self)
         post_migrate.connect(ensure_single_rows, sender=self)
+        post_migrate.connect(rename_clashing_variables, sender=self)
         post_migrate.connect(restore_statement_limit, sender=self)
 
 
@@ -101,3 +103,18 @@ def ensure_single_rows(using: str, apps: Apps = present_apps, **kwargs: Any) -> 
     sha256, fields = shipped_model()
     version, _ = versions.get_or_create(sha256=sha256, defaults=fields | {"number": newest + 1})
     models["SafetySettings"].objects.using(using).get_or_create(pk=1, defaults={"model": version})
+
+
+def rename_clashing_variables(using: str, plan: Any = None, **kwargs: Any) -> None:
+    """Rename variables of older databases that have the name of an input, once all migrations are applied.
+
+    No migration does it: a release stores the whole configuration with the models of today, which an old state of the
+    tables may not fit. A flush has no `plan`.
+    """
+    from promptops.ledger.audit import SYSTEM
+    from promptops.prompts.actions.renaming import rename_reserved
+
+    executor = MigrationExecutor(connections[using])
+    is_newest = not executor.migration_plan(executor.loader.graph.leaf_nodes("promptops"))
+    if using == DEFAULT_DB_ALIAS and plan is not None and is_newest:
+        rename_reserved(by=SYSTEM)

@@ -25,7 +25,7 @@ OnFailure: TypeAlias = Literal["error", "input", "hold"]
 DEFAULT_COUNT = 3
 """The number of alternatives to request if the caller names none."""
 
-MAX_NAME_CHARACTERS = 20
+MAX_NAME_CHARACTERS = 40
 
 
 @dataclass(frozen=True)

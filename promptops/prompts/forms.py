@@ -246,6 +246,11 @@ class OperationForm(AnswerFields):
         choices=OnFailure.choices,
         help_text="Only one text can go on unchanged, and never one that the safety filter blocked.",
     )
+    keeps_system = forms.BooleanField(
+        label="Keep a caller's system text",
+        required=False,
+        help_text="Otherwise the live prompt replaces the system text of an OpenAI-compatible request.",
+    )
     timeout_ms = forms.IntegerField(
         label="Time limit of a run, in ms",
         required=False,
@@ -310,11 +315,10 @@ class OperationForm(AnswerFields):
     def values(self) -> OperationFields:
         """Return what a valid form says of the operation."""
         fields = self.cleaned_data
-        same = ("purpose", "input", "input_label", "input_heading", "on_failure", "timeout_ms", "max_tokens", "hedge")
+        own = ("fields", "answer")
         has_fields = fields["input"] == InputKind.FIELDS
         return OperationFields(
-            **{name: fields[name] for name in same},
-            retention_days=fields["retention_days"],
+            **{name: fields[name] for name in OperationFields.__annotations__ if name not in own},
             answer=self.contract,
             fields=[field for row in self.rows if (field := row.declared)] if has_fields else [],
         )

@@ -56,4 +56,6 @@ def summary(values: Mapping[str, Any]) -> str:
     facts = [f"{shape} → {answer}" + (f" ({rules})" if rules else ""), *limits_in_words(values)]
     if values["on_failure"] != OnFailure.ERROR:
         facts.append(f"when nobody answers: {OnFailure(values['on_failure']).label}")
+    if values.get("keeps_system"):
+        facts.append("keeps a caller's system text")
     return "; ".join(facts)

@@ -9,6 +9,7 @@ from hashlib import sha256
 from django.db import models
 from django.utils import timezone
 
+from promptops.engine.operations import MAX_NAME_CHARACTERS
 from promptops.prompts.models.templates import Parameters
 from promptops.runs.enums import (
     ContractOutcome,
@@ -33,7 +34,7 @@ class Run(Parameters):
 
     at = models.DateTimeField(default=timezone.now, db_index=True)
     source = models.CharField(max_length=20, choices=RunSource)
-    operation = models.CharField(max_length=20)
+    operation = models.CharField(max_length=MAX_NAME_CHARACTERS)
     user = models.ForeignKey("User", models.PROTECT, null=True, blank=True, related_name="+", db_index=False)
     template = models.ForeignKey("Template", models.PROTECT, null=True, blank=True, related_name="runs", db_index=False)
     version = models.ForeignKey("Version", models.PROTECT, null=True, blank=True, related_name="runs")
@@ -211,7 +212,7 @@ class RunTotals(models.Model):
     """
 
     hour = models.DateTimeField()
-    operation = models.CharField(max_length=20)
+    operation = models.CharField(max_length=MAX_NAME_CHARACTERS)
     template = models.ForeignKey("Template", models.PROTECT, null=True, related_name="+", db_index=False)
     version = models.ForeignKey("Version", models.PROTECT, null=True, related_name="+", db_index=False)
     revision = models.PositiveIntegerField()

@@ -48,7 +48,7 @@ def test_the_number_of_alternatives_has_one_default() -> None:
     "facts",
     [
         {"name": ""},
-        {"name": "x" * 21},
+        {"name": "x" * 41},
         {"answer": "lines"},
         {"count": 3},
         {"input": "fields"},

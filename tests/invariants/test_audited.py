@@ -176,6 +176,7 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     "importing.import_drafts": [
         lambda w, act: act(importing.import_drafts, [Text("segment", "enhance", "Text")], by=w.actor, user=w.actor.user)
     ],
+    "importing.new_operation": [lambda w, act: act(importing.new_operation, "caption", {"kind": "text"})],
     "importing.import_versions": [
         lambda w, act: act(importing.import_versions, [Text("segment", "enhance", "Text")], by=w.actor)
     ],
@@ -417,6 +418,7 @@ CHANGES_NOTHING_PROTECTED = {
     "prompt_sets.check",
     "prompt_sets.record_download",
     "prompts.export_prompts",
+    "importing.new_operation",
     "sets.export_files",
     "sets.plan_import",
     "sets.read_folder",

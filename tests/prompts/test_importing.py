@@ -105,11 +105,11 @@ def test_what_resembles_a_text_is_found(publish):
     ]
 
 
-def send(client, action: str, *files: tuple[str, bytes], **fields):
-    """Post files with the form's fields, whose names have hyphens instead of underscores."""
+def send(client, action: str, *files: tuple[str, bytes], more: dict[str, str] | None = None, **fields):
+    """Post files with the form's fields, whose names have hyphens instead of underscores, and `more` as it is."""
     uploads = [SimpleUploadedFile(name, data) for name, data in files]
     data = {name.replace("_", "-"): value for name, value in fields.items()}
-    return client.post(reverse(f"texts_import_{action}"), {"files": uploads, **data})
+    return client.post(reverse(f"texts_import_{action}"), {"files": uploads, **data, **(more or {})})
 
 
 def test_an_editor_finds_chooses_and_imports(client_for, editor):

@@ -62,7 +62,7 @@ def test_an_operation_is_added_changed_archived_and_restored_by_releases(actor):
         ("", {}, "name"),
         ("enhance", {}, "name"),
         ("new", {}, "name"),
-        ("a" * 21, {}, "name"),
+        ("a" * 41, {}, "name"),
         ("caption", {"purpose": "  "}, "purpose"),
         ("caption", {"input": "picture"}, "input"),
         ("caption", {"answer": {"kind": "picture"}}, "answer"),

@@ -48,6 +48,7 @@ def test_adding_uses_the_panel(client_for, releaser):
         "field-1-max_characters": "200",
         "timeout_ms": "5000",
         "hedge": "p95",
+        "keeps_system": "on",
     }
     panel = client.post("/operations/new/", wanted)
     shown = text_of(panel)
@@ -63,6 +64,7 @@ def test_adding_uses_the_panel(client_for, releaser):
         ("mood", False, 200),
     ]
     assert (spec.answer, spec.count, spec.timeout_ms, spec.hedge) == ("lines", 4, 5000, "p95")
+    assert spec.keeps_system
     assert AuditEntry.objects.first().note == "asked for"
     again = client.post("/operations/new/", wanted | {"confirm": "1"})
     assert again.status_code == 409

@@ -65,6 +65,23 @@ def test_the_case_of_other_alphabets(publish, viewer, text, matches):
     assert bool(labels(text, viewer)) is matches
 
 
+def test_user_templates_and_examples_are_searched(publish, editor, client_for):
+    texts = {"user_template": "Scene: {{ input }}, in soft light", "examples": "a fox\n=>\nA fox in soft light."}
+    template = publish("enhance", "Keep it short.", **texts).template
+    save_draft(template, Content("x", user_template="{{ input }} at dusk"), user=editor, base=template.live_version_id)
+    assert labels("dusk", editor) == {"enhance": ["draft"]}
+    assert labels("A FOX", editor) == {"enhance": ["v1"]}
+    (group,) = search("soft light", editor).groups
+    (hit,) = group.hits
+    assert [(label, match.match) for label, match in hit.passages] == [
+        ("User template", "soft light"),
+        ("Examples", "soft light"),
+    ]
+    assert hit.times == 2
+    page = client_for(editor).get(reverse("prompts"), {"q": "soft light"}).content.decode()
+    assert page.count("<mark>soft light</mark>") == 2
+
+
 def test_only_the_author_finds_a_draft(enhance, editor, viewer, make_user):
     save_draft(enhance, Content("a secret plan"), user=editor, base=enhance.live_version_id)
     assert labels("secret", editor) == {"enhance": ["draft"]}

@@ -256,6 +256,30 @@ def test_a_filled_in_text_does_not_replace_a_text_with_variables(seasonal, folde
     assert problems(folder) == ['noir.json: filled must be true or false, not "yes".']
 
 
+def test_a_user_template_is_filled_in_too_and_keeps_the_names_of_its_input(seasonal, folder, publish, actor):
+    variables.declare("enhance", "braces", "{{ input }}", by=actor)
+    template = "{{ season }} {{ braces }} {{ input }} \\{{ x }}"
+    publish("noir", "Dark.", operation="enhance", user_template=template, examples="a\n=>\n{{ b }}")
+    sets.write_set(folder, by=actor)
+    facts = json.loads((folder / "noir.json").read_text())
+    assert facts["filled"] is True
+    assert facts["settings"]["user_template"] == "winter \\{{ input }} {{ input }} \\{{ x }}"
+    assert facts["settings"]["examples"] == "a\n=>\n{{ b }}"
+    assert "noir" in sets.plan_import(sets.read_folder(folder)).unchanged
+    sets.write_set(folder, by=actor, keep_variables=True)
+    assert json.loads((folder / "noir.json").read_text())["settings"]["user_template"] == template
+
+
+@pytest.mark.parametrize(
+    ("variable", "template"), [("{", "{{ v }}{ input }} {{ input }}"), ("\\", "{{ v }}{{ input }}")]
+)
+def test_a_user_template_that_would_change_its_meaning_is_not_exported(variable, template, folder, publish, actor):
+    variables.declare("enhance", "v", variable, by=actor)
+    publish("noir", "Dark.", operation="enhance", user_template=template)
+    with pytest.raises(Refused, match="a variable of noir ends in a brace or a backslash"):
+        sets.export_files(by=actor)
+
+
 def test_a_filled_in_text_can_create_a_template(seasonal, folder, publish, actor):
     publish("noir", "Dark in {{ season }}.", operation="enhance")
     sets.write_set(folder, by=actor)

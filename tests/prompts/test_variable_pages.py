@@ -177,6 +177,25 @@ def test_the_editor_opens_with_variables_and_the_filled_in_text(enhance, season,
     assert re.search(r'<section id="text"[^>]* hidden', client_for(editor).get("/prompts/enhance/").content.decode())
 
 
+def test_user_template_and_examples_are_shown_as_they_are_sent(enhance, season, client_for, editor):
+    content = {
+        "body": "Plain.",
+        "user_template": "In {{ season }}: {{ input }} {{ x }}",
+        "examples": "{{ season }}\n=>\n\\=>\n---\nb\n=>\nc",
+    }
+    page = client_for(editor, htmx=True).post("/prompts/enhance/check/", form(enhance, "") | content).content.decode()
+    shown = re.findall(r'aria-label="([^"]*), filled in">(.*?)</div>', page, re.S)
+    assert [(label, html.unescape(re.sub(r"<[^>]+>", "", text))) for label, text in shown] == [
+        ("Example 1, user", "{{ season }}"),
+        ("Example 1, assistant", "=>"),
+        ("Example 2, user", "b"),
+        ("Example 2, assistant", "c"),
+        ("User template", "In <b>winter</b>: {{ input }} {{ x }}"),
+    ]
+    assert re.search(r'<mark\s+class="input" title="From the input">\{\{ input \}\}</mark>', shown[-1][1])
+    assert re.search(r'<mark\s+class="bad" title="Not declared">\{\{ x \}\}</mark>', shown[-1][1])
+
+
 def test_a_changed_variable_refreshes_the_filled_in_text(enhance, season, actor, client_for, editor):
     variables.change(season, "high summer", by=actor, expected=season.changed_revision)
     response = client_for(editor, htmx=True).post("/prompts/enhance/check/", form(enhance, "In {{ season }}."))

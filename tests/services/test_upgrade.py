@@ -11,12 +11,14 @@ import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from psycopg import sql
 
 from promptops.management.commands._start import ADVISORY_LOCK
+from promptops.prompts.models.templates import content_sha256
 from promptops.settings import _secret_key
 from tests.services.old_databases import BODIES
 from tests.services.postgresql import SERVER, connect
@@ -58,23 +60,39 @@ def rows(url: str, query: str) -> list[list[object]]:
         return [list(row) for row in own.execute(query)]
 
 
+def upgraded(folder: Path, url: str) -> dict[str, Any]:
+    """Upgrade the database in a process of its own, and return what is in it then."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.services.upgrading"],
+        cwd=ROOT,
+        env=environment(folder, DATABASE_URL=url, **KEY),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    read: dict[str, Any] = json.loads(done.stdout)
+    return read
+
+
+def change(url: str, statement: str) -> None:
+    """Run a statement by the database's own driver."""
+    if url.startswith("sqlite"):
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as own, own:
+            own.execute(statement)
+        return
+    with psycopg.connect(url) as server:
+        server.execute(statement)
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("kept", ["0012", "0018", "0024", "0046"])
 def test_an_old_database_is_upgraded_with_all_it_holds(tmp_path: Path, engine: str, kept: str) -> None:
     with database(engine, tmp_path, kept) as url:
         before = rows(url, ENTRIES)
         assert len(before) == 7
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.services.upgrading"],
-            cwd=ROOT,
-            env=environment(tmp_path, DATABASE_URL=url, **KEY),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        read = json.loads(done.stdout)
+        read = upgraded(tmp_path, url)
         assert rows(url, ENTRIES) == before
     assert read.pop("entries") == before
     assert read.pop("head") == f"7:{before[-1][1]}"
@@ -82,6 +100,7 @@ def test_an_old_database_is_upgraded_with_all_it_holds(tmp_path: Path, engine: s
     assert read == {
         "bad": None,
         "warnings": [],
+        "newest": "Bo changed the description of enhance",
         "sentence": "Ada Lovelace published enhance v1",
         "live": 3,
         "versions": [[number, body] for number, body in enumerate(BODIES, start=1)],
@@ -94,12 +113,50 @@ def test_an_old_database_is_upgraded_with_all_it_holds(tmp_path: Path, engine: s
         ],
         "specs_fit": True,
         "drafts": ["Polish it in green.", "Discarded"],
+        "before_merges": [[]],
+        "variables": [["enhance.season", "winter"]],
         "comparisons": [["Warm or cold", "done"]] if has_comparisons else [],
         "answers": [f"{animal} by {arm}, in color" for animal in ("a fox", "a hare") for arm in (0, 1)]
         if has_comparisons
         else [],
         "answer_hashes_fit": True,
     }
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("kept", ["0012", "0046"])
+def test_an_upgrade_renames_variables_with_names_of_inputs_in_one_release(
+    tmp_path: Path, engine: str, kept: str
+) -> None:
+    with database(engine, tmp_path, kept) as url:
+        content = {"body": "Polish {{ input }} {{ count }} times.", "temperature": 0.7, "max_tokens": None, "model": ""}
+        merge = json.dumps([content | {"body": "Mine, {{ input }}.", "base": 3, "merged_with": 3}])
+        sha256 = content_sha256(content)
+        change(url, f"UPDATE promptops_version SET body = '{content['body']}', sha256 = '{sha256}' WHERE number = 3")
+        change(url, f"UPDATE promptops_draft SET body = '{{{{ input }}}} in green.', before_merges = '{merge}'")
+        change(url, "UPDATE promptops_discardeddraft SET body = '{{ count }} gone.'")
+        for name in ("input", "count"):
+            change(
+                url,
+                "INSERT INTO promptops_variable (operation, name, value, description, changed_revision) "
+                f"VALUES ('enhance', '{name}', 'the {name}', '', 1)",
+            )
+        read = upgraded(tmp_path, url)
+        revisions = rows(url, "SELECT revision, action FROM promptops_release ORDER BY revision")
+        bases = rows(url, "SELECT base_id FROM promptops_draft UNION ALL SELECT base_id FROM promptops_discardeddraft")
+    assert [len(read["entries"]), read["bad"], read["hashes_fit"]] == [8, None, True]
+    assert read["newest"] == ("PromptOps renamed variables that had the name of an input: enhance.count, enhance.input")
+    assert revisions[3:] == [[4, "variable.renamed"]]
+    assert read["variables"] == [
+        ["enhance.count_var", "the count"],
+        ["enhance.input_var", "the input"],
+        ["enhance.season", "winter"],
+    ]
+    assert read["live"] == 4
+    assert read["versions"][2:] == [[3, content["body"]], [4, "Polish {{ input_var }} {{ count_var }} times."]]
+    assert read["drafts"] == ["{{ input_var }} in green.", "{{ count_var }} gone."]
+    assert read["before_merges"] == [["Mine, {{ input_var }}."]]
+    assert bases == [[4], [4]]
 
 
 # Three starts on two cores, one of which makes all tables: 5 to 10 s.

@@ -18,7 +18,7 @@ from promptops.ledger import chain as audit_chain  # noqa: E402
 from promptops.ledger import sentences  # noqa: E402
 from promptops.ledger.models import AuditEntry  # noqa: E402
 from promptops.prompts.live_operations import operation_spec  # noqa: E402
-from promptops.prompts.models import DiscardedDraft, Draft, Operation, Template, Version  # noqa: E402
+from promptops.prompts.models import DiscardedDraft, Draft, Operation, Template, Variable, Version  # noqa: E402
 from promptops.prompts.models.templates import content_sha256  # noqa: E402
 from promptops.runs.models import Run  # noqa: E402
 
@@ -32,6 +32,7 @@ if __name__ == "__main__":
         "bad": verdict.bad and str(verdict.bad),
         "warnings": [found.msg for found in run_checks(tags=[Tags.database], databases=["default"])],
         "entries": [[entry.seq, entry.sha256] for entry in AuditEntry.objects.order_by("seq")],
+        "newest": sentences.sentence(AuditEntry.objects.latest("seq")),
         "sentence": sentences.sentence(AuditEntry.objects.get(seq=1)),
         "live": template.live_version.number,
         "versions": [[version.number, version.body] for version in Version.objects.order_by("number")],
@@ -44,6 +45,8 @@ if __name__ == "__main__":
             for each in Operation.objects.all()
         ),
         "drafts": [draft.body for draft in (*Draft.objects.all(), *DiscardedDraft.objects.all())],
+        "before_merges": [[each["body"] for each in draft.before_merges] for draft in Draft.objects.all()],
+        "variables": [[str(each), each.value] for each in Variable.objects.all()],
         "comparisons": [[comparison.name, comparison.state] for comparison in Comparison.objects.all()],
         "answers": list(Trial.objects.order_by("pk").values_list("run__output", flat=True)),
         "answer_hashes_fit": all(trial.answer_hash == trial.run.answer_hash for trial in Trial.objects.all()),

@@ -11,6 +11,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from promptops.compare.enums import Choice, ComparisonState, TrialState
+from promptops.engine.operations import MAX_NAME_CHARACTERS
 from promptops.prompts.content import Content, values_of
 from promptops.prompts.models.templates import Parameters, Texts
 
@@ -33,7 +34,7 @@ class Comparison(models.Model):
 
     name = models.CharField(max_length=100)
     note = models.CharField("why", max_length=300, blank=True)
-    operation = models.CharField(max_length=20)
+    operation = models.CharField(max_length=MAX_NAME_CHARACTERS)
     count = models.PositiveSmallIntegerField(null=True, blank=True, help_text="Alternatives asked for by rewrite.")
     variables = models.JSONField(
         default=dict, blank=True, help_text="The operation's variables, by name, as they were then."

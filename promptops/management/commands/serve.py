@@ -23,7 +23,6 @@ from promptops.management.commands._secret_key import wrong_key_sentence
 from promptops.management.commands._start import refuse_newer_database, start_lock
 from promptops.people import actions as accounts
 from promptops.prompts.actions import prompts
-from promptops.prompts.actions.renaming import rename_reserved
 from promptops.providers.actions import chain
 from promptops.providers.models import Provider
 from promptops.site.actions import secret_key_fits
@@ -59,8 +58,7 @@ class Command(BaseCommand):
                 by=SYSTEM,
                 note="The embedded model, so that previews work without a key",
             )
-        problems = rename_reserved(by=SYSTEM)
-        problems += prompts.import_prompts(settings.PROMPTS_DIR, by=SYSTEM)
+        problems = prompts.import_prompts(settings.PROMPTS_DIR, by=SYSTEM)
         problems += prompt_sets.import_starter_set(settings.PROMPTS_DIR, by=SYSTEM)
         for problem in problems:
             self._say(f"Warning: {problem}")

@@ -6,7 +6,9 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from promptops.engine.variables import fill
+from promptops.engine.messages import template_names
+from promptops.engine.operations import OperationSpec
+from promptops.engine.variables import check, fill, pieces
 from promptops.ledger.errors import Refused
 from promptops.prompts.checks import failures, run_checks
 
@@ -58,3 +60,26 @@ def exported(name: str, body: str, values: Mapping[str, str], *, keep_variables:
     if failed := failures(run_checks(body, values)):
         raise Refused(f"Nothing was exported, because {name} is not ready: {' '.join(failed)}")
     return fill(body, values)
+
+
+def exported_template(
+    name: str, template: str, values: Mapping[str, str], spec: OperationSpec, *, keep_variables: bool
+) -> str:
+    """Return a live user template for export, with variables filled in unless `keep_variables`.
+
+    The names of the input stay. Braces in the values are escaped, so that they stay plain text. Raises Refused when the
+    template uses a variable that is not declared.
+    """
+    if keep_variables or not template:
+        return template
+    inputs = template_names(spec)
+    if problems := check(template, {*values, *inputs}):
+        raise Refused(f"Nothing was exported, because the user template of {name} is not ready: {problems[0].message}")
+    result = "".join(
+        values[piece.name].replace("{{", r"\{{") if piece.name and piece.name not in inputs else piece.text
+        for piece in pieces(template)
+    )
+    marks = {each: f"\x00{each}\x00" for each in inputs}  # no text contains NUL
+    if fill(result, marks) != fill(template, {**values, **marks}):
+        raise Refused(f"Nothing was exported, because a variable of {name} ends in a brace or a backslash.")
+    return result

@@ -31,6 +31,7 @@ registry.value_labels(
         "hedge": "Hedging",
         "retention_days": "Keep the text of its runs (days)",
         "on_failure": "When nobody answers",
+        "keeps_system": "Caller's system text is kept",
         "schema": "JSON Schema",
     }
 )
@@ -80,6 +81,7 @@ class OperationFields:
     hedge: str = ""
     retention_days: int | None = None
     on_failure: str = OnFailure.ERROR
+    keeps_system: bool = False
 
 
 @transaction.atomic

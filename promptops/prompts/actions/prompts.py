@@ -7,16 +7,18 @@ from pathlib import Path
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
+from promptops.engine.snapshot import TemplateSpec
 from promptops.ledger import audit
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import LiveConfiguration
 from promptops.live import snapshots as live
 from promptops.platform.text import decode_body
-from promptops.prompts.actions._files import exported, write_files
+from promptops.prompts.actions._files import exported, exported_template, write_files
 from promptops.prompts.actions.releases import publish
 from promptops.prompts.actions.templates import create_template
 from promptops.prompts.checks import failures, run_checks
 from promptops.prompts.content import Content
+from promptops.prompts.live_operations import spec_of
 from promptops.prompts.models import Template
 
 MANIFEST = "manifest.json"
@@ -56,9 +58,9 @@ def export_prompts(folder: Path, *, by: Actor, keep_variables: bool = False) -> 
     """Write every live text into the folder, which is created if it is missing; return the paths.
 
     The default template of an operation is `<operation>.txt`, every other one `templates/<template>.txt`. The last file
-    is MANIFEST: the revision, and the template, version and SHA-256 of each file. No file is ever half written.
-    Variables are filled in unless `keep_variables`. Raises OSError, and Refused when a live text uses a variable that
-    is not declared.
+    is MANIFEST: the revision, and for each file its template, version and SHA-256, and what the version has beside its
+    system prompt. No file is ever half written. Variables are filled in unless `keep_variables`. Raises OSError, and
+    Refused when a live text uses a variable that is not declared.
     """
     snapshot = live.load()
     files: dict[str, str] = {}
@@ -74,9 +76,35 @@ def export_prompts(folder: Path, *, by: Actor, keep_variables: bool = False) -> 
             "version": template.version_number,
             "sha256": hashlib.sha256(files[path].encode()).hexdigest(),
         }
+        facts[path] |= _more(
+            template,
+            exported_template(
+                template.name,
+                template.user_template,
+                values,
+                spec_of(template.operation),
+                keep_variables=keep_variables,
+            ),
+        )
     manifest = {"revision": snapshot.revision, "files": facts}
     files[MANIFEST] = json.dumps(manifest, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
     paths = write_files(folder, files)
     with transaction.atomic():
         audit.record("prompts.exported", by=by, object_name="the live prompts", after={"files": len(paths)})
     return paths
+
+
+def _more(template: TemplateSpec, user_template: str) -> dict[str, object]:
+    """Return what a version has beside its system prompt, without what is left to its default."""
+    settings: dict[str, object] = {
+        "temperature": template.temperature,
+        "max_tokens": template.max_tokens,
+        "model": template.model or None,
+        **template.parameters,
+    }
+    more = {
+        "settings": {name: value for name, value in settings.items() if value is not None},
+        "user_template": user_template,
+        "examples": [{"user": user, "assistant": assistant} for user, assistant in template.examples],
+    }
+    return {name: value for name, value in more.items() if value}

@@ -7,6 +7,8 @@ from typing import IO, Any
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
+from promptops.engine.snapshot import Snapshot, TemplateSpec
+from promptops.engine.variables import fill
 from promptops.ledger import audit, registry
 from promptops.ledger.actions.exports import record_export
 from promptops.ledger.audit import Actor
@@ -15,12 +17,13 @@ from promptops.ledger.models import LiveConfiguration
 from promptops.ledger.registry import Action
 from promptops.live import snapshots as live
 from promptops.prompts.actions import _set_files
-from promptops.prompts.actions._files import exported, write_files
+from promptops.prompts.actions._files import exported, exported_template, write_files
 from promptops.prompts.actions._operations import check_operation
 from promptops.prompts.actions._set_files import BadSet, Entry, state_sha256
 from promptops.prompts.actions.releases import publish
 from promptops.prompts.actions.templates import RESERVED_NAMES, create_template, describe, make_default
 from promptops.prompts.content import Content
+from promptops.prompts.live_operations import spec_of
 from promptops.prompts.models import Template, Version
 
 registry.noun("prompts", "Prompt files")
@@ -187,14 +190,25 @@ def _as_edited(entries: list[Entry], here: dict[str, Template]) -> list[Entry]:
     if not any(entry.filled for entry in entries):
         return entries
     snapshot = live.load()
-    bodies = {spec.name: (spec.body, snapshot.filled(spec.operation, spec.body)) for spec in snapshot.templates}
+    live_here = {spec.name: spec for spec in snapshot.templates}
     edited = []
     for entry in entries:
-        body, filled = bodies.get(entry.name, ("", ""))
-        if entry.filled and body and filled.strip() == entry.content.body:
-            entry = replace(entry, content=replace(entry.content, body=body), filled=False)
+        spec = live_here.get(entry.name) if entry.filled else None
+        if spec and _filled(spec, snapshot) == (entry.content.body, entry.content.user_template or ""):
+            content = replace(entry.content, body=spec.body, user_template=spec.user_template or None)
+            entry = replace(entry, content=content, filled=False)
         edited.append(entry)
     return edited
+
+
+def _filled(spec: TemplateSpec, snapshot: Snapshot) -> tuple[str, str] | None:
+    """Return body and user template of a live template as an export fills them in; None if it would refuse them."""
+    values, operation = snapshot.variables.get(spec.operation, {}), spec_of(spec.operation)
+    try:
+        template = exported_template(spec.name, spec.user_template, values, operation, keep_variables=False)
+    except Refused:
+        return None
+    return fill(spec.body, values).strip(), template
 
 
 def _conflict(planned: Planned, defaults: dict[str, str]) -> str:
@@ -252,17 +266,22 @@ def _files(keep_variables: bool) -> dict[str, str]:
         version = template.live_version
         assert version is not None  # by the filter above
         known = values.get(template.operation, {})
-        body = exported(template.name, version.body, known, keep_variables=keep_variables)
+        texts = {"body": exported(template.name, version.body, known, keep_variables=keep_variables)}
+        if version.user_template:
+            spec = spec_of(template.operation)
+            texts["user_template"] = exported_template(
+                template.name, version.user_template, known, spec, keep_variables=keep_variables
+            )
         entry = Entry(
             name=template.name,
             operation=template.operation,
             description=template.description,
             default=template.is_default,
-            content=Content(**version.content | {"body": body}),
+            content=Content(**version.content | texts),
             note=version.note,
             base_version=version.number,
             base_sha256=state_sha256(_state(template)),
-            filled=body != version.body,
+            filled=any(text != getattr(version, name) for name, text in texts.items()),
         )
         files |= _set_files.render(entry)
     return files

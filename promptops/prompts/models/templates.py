@@ -10,6 +10,7 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.utils import timezone
 
+from promptops.engine.operations import MAX_NAME_CHARACTERS
 from promptops.prompts.content import (
     SETTINGS,
     grouped,
@@ -110,7 +111,7 @@ class Template(models.Model):
         ],
         error_messages={"unique": "A template of that name exists. Choose another name."},
     )
-    operation = models.CharField(max_length=20)
+    operation = models.CharField(max_length=MAX_NAME_CHARACTERS)
     description = models.CharField(max_length=200, blank=True)
     is_default = models.BooleanField(default=False)
     live_version = models.ForeignKey("Version", models.PROTECT, null=True, blank=True, related_name="+")

@@ -3,13 +3,15 @@
 from django.core.validators import RegexValidator
 from django.db import models
 
+from promptops.engine.operations import MAX_NAME_CHARACTERS
+
 MAX_VALUE_CHARACTERS = 4000  # as `actions.variables.clean_value` enforces
 
 
 class Variable(models.Model):
     """The value of `{{ name }}` in the system prompts of one operation. Variables are part of what is live."""
 
-    operation = models.CharField(max_length=20)
+    operation = models.CharField(max_length=MAX_NAME_CHARACTERS)
     name = models.CharField(
         max_length=40,
         validators=[

@@ -1,4 +1,4 @@
-"""The search on the Prompts page: exact words in templates, notes and texts, ignoring case, grouped and bounded."""
+"""The search on the Prompts page: exact words in templates, notes and all texts of versions, ignoring case."""
 
 import re
 from dataclasses import dataclass, field
@@ -8,6 +8,7 @@ from django.db.models import Count, F, Q, Window
 from django.db.models.functions import RowNumber
 
 from promptops.people.models import User
+from promptops.prompts.content import long_fields, texts
 from promptops.prompts.models import Draft, Template, Version
 
 MAX_HITS = 50
@@ -31,12 +32,16 @@ class Passage:
 
 @dataclass(frozen=True)
 class Hit:
-    """A version (None: the reader's own draft) that contains the words in its note, its text, or both."""
+    """A version (None: the reader's own draft) that contains the words in its note, in a text, or in both.
+
+    `passages` has the first match in each text, by the label of the text ("" for the system prompt). `times` counts
+    the matches in all texts.
+    """
 
     version: Version | None
     note: Passage | None
-    body: Passage | None
-    times: int  # in the text
+    passages: list[tuple[str, Passage]]
+    times: int
 
 
 @dataclass
@@ -79,17 +84,15 @@ def search(text: str, user: User) -> Results:
     for template in templates[:MAX_HITS]:
         results = group(template)
         results.name, results.description = passage(template.name, text), passage(template.description, text)
-    drafts = list(Draft.objects.filter(_contains("body", text), user=user).select_related("template")[: MAX_HITS + 1])
+    drafts = list(Draft.objects.filter(_in_texts(text), user=user).select_related("template")[: MAX_HITS + 1])
     for draft in drafts[:MAX_HITS]:
-        group(draft.template).hits.append(Hit(None, None, passage(draft.body, text), _times(draft.body, text)))
+        group(draft.template).hits.append(Hit(None, None, *_matches(draft, text)))
     numbers = _versions(text)
     versions = Version.objects.select_related("template").in_bulk([pk for pk, _ in numbers[:MAX_HITS]])
     for pk, count in numbers[:MAX_HITS]:
         version = versions[pk]
         results = group(version.template)
-        results.hits.append(
-            Hit(version, passage(version.note, text), passage(version.body, text), _times(version.body, text))
-        )
+        results.hits.append(Hit(version, passage(version.note, text), *_matches(version, text)))
         results.more = count - sum(hit.version is not None for hit in results.hits)
     ordered = sorted(groups.values(), key=lambda each: (each.name is None, each.template.name))
     return Results(text, ordered, is_cut=any(len(rows) > MAX_HITS for rows in (templates, drafts, numbers)))
@@ -111,7 +114,7 @@ def passage(source: str, text: str) -> Passage | None:
 
 def _versions(text: str) -> list[tuple[int, int]]:
     """Return the newest matching versions of each template: id, and the number of matching versions of the template."""
-    matching = Version.objects.filter(_contains("body", text) | _contains("note", text)).annotate(
+    matching = Version.objects.filter(_in_texts(text) | _contains("note", text)).annotate(
         place=Window(RowNumber(), partition_by=F("template"), order_by=F("number").desc()),
         count=Window(Count("pk"), partition_by=F("template")),
     )
@@ -121,6 +124,21 @@ def _versions(text: str) -> list[tuple[int, int]]:
     names = dict(Template.objects.filter(pk__in={template for template, _, _ in rows}).values_list("pk", "name"))
     rows.sort(key=lambda row: names[row[0]])
     return [(pk, count) for _, pk, count in rows[: MAX_HITS + 1]]
+
+
+def _matches(content: Version | Draft, text: str) -> tuple[list[tuple[str, Passage]], int]:
+    """Return the first match in each text of the content, and the number of all matches."""
+    sources = [("", content.body), *texts(content)]
+    passages = [(label, match) for label, source in sources if (match := passage(source, text))]
+    return passages, sum(_times(source, text) for _, source in sources)
+
+
+def _in_texts(text: str) -> Q:
+    """Return the condition that a text of the content contains the text."""
+    condition = Q()
+    for column in long_fields(""):
+        condition |= _contains(column, text)
+    return condition
 
 
 def _contains(column: str, text: str) -> Q:

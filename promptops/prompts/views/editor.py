@@ -12,14 +12,13 @@ from django.shortcuts import render
 from django.views.decorators.http import require_POST
 
 from promptops.engine.inputs import field_values
-from promptops.engine.variables import Piece, filled_bytes, pieces
 from promptops.ledger.errors import Refused
 from promptops.live import snapshots as live
 from promptops.people.enums import Permission
-from promptops.platform.text import MAX_BODY_BYTES
 from promptops.prompts import queries
 from promptops.prompts.actions import samples as sample_actions
 from promptops.prompts.checks import check_content, failures
+from promptops.prompts.filled_texts import filled_texts
 from promptops.prompts.forms import ContentForm, typed_input
 from promptops.prompts.live_operations import spec_of
 from promptops.prompts.models import Template
@@ -126,22 +125,12 @@ def checked_text(template: Template, content: Any) -> dict[str, Any]:
     """Return the context of a checked content (None: no text): variables, failed checks, the filled-in text."""
     variables = queries.variables.of(template.operation)
     values = {variable.name: variable.value for variable in variables}
-    body = content.body if content else ""
-    parts = list(pieces(body))
-    # Long values can make a short text huge. A text that is too long is not shown filled in; its failed check is.
-    if filled_bytes(body, values) > MAX_BODY_BYTES:
-        parts = []
+    spec = spec_of(template.operation)
     return {
         "variables": variables,
-        "findings": failures(check_content(content, values, spec_of(template.operation))) if content else [],
-        "filled": [_filled(piece, values) for piece in parts] if any(piece.kind != "plain" for piece in parts) else [],
+        "findings": failures(check_content(content, values, spec)) if content else [],
+        "filled": filled_texts(content, values, spec) if content else [],
     }
-
-
-def _filled(piece: Piece, values: dict[str, str]) -> dict[str, str]:
-    """Return a piece of the filled-in text, with its state: `known`, `unknown`, `stray` or ""."""
-    state = {"variable": "known" if piece.name in values else "unknown", "stray": "stray"}.get(piece.kind, "")
-    return {"text": piece.filled(values), "state": state, "name": piece.name}
 
 
 def _state(template: Template, base: int | None) -> dict[str, Any]:

@@ -5,21 +5,20 @@ fields that are numbered in the order of the texts; a digest shows whether they 
 """
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import Any
 
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
+from django_htmx.http import reswap, retarget
 
 from promptops.people.enums import Permission
-from promptops.platform.text import MAX_BODY_BYTES
 from promptops.prompts.actions import importing
-from promptops.prompts.actions.importing import NotImported, Text
-from promptops.prompts.models import Template
+from promptops.prompts.actions.importing import NotImported
+from promptops.prompts.import_rows import NEW, Row, operations_of, rows_of
+from promptops.prompts.operation_words import schema_in_words, summary
 from promptops.prompts.queries.operations import live_choices
-from promptops.prompts.queries.similar import Similar, similar_texts
 from promptops.texts import sources
 from promptops.texts.sources import SUFFIXES, Candidate, UnreadableSource
 from promptops.web import review
@@ -29,43 +28,7 @@ from promptops.web.request import Request
 MAX_BYTES = 4 * 1024 * 1024
 MAX_TEXTS = 100
 PASTED = "Pasted text"
-
-
-@dataclass(frozen=True)
-class Row:
-    """A text that was found, with the person's choices. `template` is the one of this name, if there is one."""
-
-    number: int
-    candidate: Candidate
-    chosen: bool
-    name: str
-    operation: str
-    keeps_invisible: bool
-    variables: frozenset[str]
-    """The placeholders to write as variables, as they are written in the text."""
-    similar: tuple[Similar, ...] = ()
-    template: Template | None = None
-
-    @property
-    def prefix(self) -> str:
-        """Return the beginning of the names of this row's fields."""
-        return f"text-{self.number}"
-
-    @property
-    def body(self) -> str:
-        """Return the text to import."""
-        text = sources.with_variables(self.candidate.text, set(self.variables))
-        return text if self.keeps_invisible else sources.without_invisible(text)
-
-    @property
-    def size(self) -> int:
-        """Return the size of the text in bytes of UTF-8."""
-        return len(self.body.encode(errors="replace"))
-
-    @property
-    def is_too_long(self) -> bool:
-        """Return whether the text is longer than a prompt may be."""
-        return self.size > MAX_BODY_BYTES
+NOT_RUNNING = "Nothing goes live but the new operations. Servers can ask for them as soon as a text of them is live."
 
 
 class Unreadable(Exception):
@@ -98,14 +61,30 @@ def read(request: Request) -> HttpResponse:
 @requires(Permission.EDIT)
 @require_POST
 def drafts(request: Request) -> HttpResponse:
-    """Import the chosen texts as drafts of the person."""
+    """Import the chosen texts as drafts of the person. Operations to make are shown in the panel first."""
     try:
         rows, digest = _chosen_rows(request)
     except Unreadable as unreadable:
         return _found(request, [], "", unreadable.problems)
+    operations, problems = operations_of(rows)
+    if problems and not review.confirmed(request):
+        return _found(request, rows, digest, problems)
+    chosen = [row for row in rows if row.chosen]
+    if operations and not review.confirmed(request):
+        return reswap(retarget(_draft_panel(request, chosen), "#review"), "innerHTML")
     try:
-        templates = importing.import_drafts(_texts(rows), by=actor(request), user=request.user)
+        if problems:
+            raise NotImported(problems)
+        templates = importing.import_drafts(
+            [row.text for row in chosen],
+            by=actor(request),
+            user=request.user,
+            operations=operations,
+            note=review.note(request),
+        )
     except NotImported as refused:
+        if review.confirmed(request):
+            return _draft_panel(request, chosen, refused.problems)
         return _found(request, rows, digest, refused.problems)
     if len(templates) == 1:
         return review.done(request, reverse("template", args=[templates[0].name]), "Imported as your draft.")
@@ -121,31 +100,61 @@ def versions(request: Request) -> HttpResponse:
     rows: list[Row] = []
     try:
         rows, _ = _chosen_rows(request)
-        if not any(row.chosen for row in rows):
+        chosen = [row for row in rows if row.chosen]
+        operations, problems = operations_of(rows)
+        if not chosen:
             problems = ["Choose at least one text."]
-        elif review.confirmed(request):
-            templates = importing.import_versions(_texts(rows), by=actor(request), note=review.note(request))
+        elif review.confirmed(request) and not problems:
+            templates = importing.import_versions(
+                [row.text for row in chosen], by=actor(request), note=review.note(request), operations=operations
+            )
             count = len(templates)
             message = f"{count} text{' is' if count == 1 else 's are'} imported and live."
             return review.done(request, reverse("prompts"), f"{message} To undo, roll back to the earlier versions.")
     except (Unreadable, NotImported) as error:
         problems = error.problems
     chosen = [row for row in rows if row.chosen]
-    return review.panel(
+    return _panel(
         request,
+        chosen,
+        problems,
+        address=reverse("texts_import_versions"),
         title="Publish imported texts",
-        confirm=f"Publish {len(chosen)} text{'' if len(chosen) == 1 else 's'}",
-        form_id="texts-form",
-        template="prompts/_import_versions.html",
-        rows=chosen,
-        problems=problems,
-        without_note=bool(problems),
+        confirm=f"Publish {_texts(len(chosen))}",
+        shows_texts=True,
         affected="Nothing has changed." if problems else review.AFFECTED,
     )
 
 
-def _texts(rows: Iterable[Row]) -> list[Text]:
-    return [Text(row.name, row.operation, row.body) for row in rows if row.chosen]
+def _draft_panel(request: Request, rows: list[Row], problems: list[str] | None = None) -> HttpResponse:
+    return _panel(
+        request,
+        rows,
+        problems or [],
+        address=reverse("texts_import_drafts"),
+        title="Make operations and import drafts",
+        confirm=f"Import {_texts(len(rows))} as my draft{'' if len(rows) == 1 else 's'}",
+        affected="Nothing has changed." if problems else NOT_RUNNING,
+    )
+
+
+def _panel(request: Request, rows: list[Row], problems: list[str], **context: Any) -> HttpResponse:
+    """Return the panel with the operations to make, and the texts if they go live."""
+    made = [] if problems else operations_of(rows)[0]
+    return review.panel(
+        request,
+        form_id="texts-form",
+        template="prompts/_import_review.html",
+        rows=[] if problems else rows,
+        operations=[(each, summary(vars(each.fields)), schema_in_words(each.fields.answer)) for each in made],
+        problems=problems,
+        without_note=bool(problems),
+        **context,
+    )
+
+
+def _texts(count: int) -> str:
+    return f"{count} text{'' if count == 1 else 's'}"
 
 
 def _candidates(request: Request) -> tuple[list[Candidate], str]:
@@ -183,52 +192,10 @@ def _chosen_rows(request: Request) -> tuple[list[Row], str]:
 
 
 def _rows(request: Request, candidates: list[Candidate], digest: str) -> list[Row]:
-    """Return a row for each text, with the choices that were sent for it, or as it is first shown."""
     sent = request.POST if request.POST.get("digest") == digest else None
-    operations = [name for name, _ in live_choices()]
-    names: set[str] = set()
-    rows = []
-    for number, candidate in enumerate(candidates):
-        prefix = f"text-{number}"
-        name = _free(candidate.name, names) if sent is None else sent.get(f"{prefix}-name", "").strip()
-        operation = candidate.name if candidate.name in operations else operations[0]
-        if sent is not None and sent.get(f"{prefix}-operation") in operations:
-            operation = sent[f"{prefix}-operation"]
-        names.add(name)
-        rows.append(
-            Row(
-                number,
-                candidate,
-                chosen=not candidate.is_short if sent is None else f"{prefix}-chosen" in sent,
-                name=name,
-                operation=operation,
-                keeps_invisible=sent is None or not candidate.invisible or f"{prefix}-invisible" in sent,
-                variables=frozenset() if sent is None else frozenset(sent.getlist(f"{prefix}-variable")),
-            )
-        )
-    return _compared(rows)
-
-
-def _free(name: str, taken: set[str]) -> str:
-    """Return the name, with a number at its end if another text has it already."""
-    number, free = 1, name
-    while free in taken:
-        number += 1
-        free = f"{name[: sources.MAX_NAME_CHARACTERS - 4]}-{number}"
-    return free
-
-
-def _compared(rows: list[Row]) -> list[Row]:
-    """Return the rows with the templates of their names and with what resembles them."""
-    existing = Template.objects.filter(name__in=[row.name for row in rows]).select_related("live_version")
-    by_name = {template.name: template for template in existing}
-    similar = similar_texts([(row.name, row.candidate.text) for row in rows])
-    return [
-        Row(**vars(row) | {"similar": tuple(resembling), "template": by_name.get(row.name)})
-        for row, resembling in zip(rows, similar, strict=True)
-    ]
+    return rows_of(candidates, sent, may_make=request.user.may(Permission.RELEASE))
 
 
 def _found(request: Request, rows: list[Row], digest: str, problems: list[str] | None = None) -> HttpResponse:
-    context = {"rows": rows, "digest": digest, "problems": problems, "operations": live_choices()}
+    context = {"rows": rows, "digest": digest, "problems": problems, "operations": live_choices(), "new": NEW}
     return render(request, "prompts/_import_texts.html", context, status=422 if problems else 200)

@@ -64,7 +64,7 @@ class AddOperation(OperationChange):
 
     def changes(self) -> list[Change]:
         words = in_words(self.wanted).items()
-        return [Change(label, "–", value) for label, value in words if value not in ("", "off", "the setting")]
+        return [Change(label, "–", value) for label, value in words if value not in ("", "off", "no", "the setting")]
 
     def texts(self) -> tuple[str | None, str | None]:
         return _schemas({}, self.wanted.answer)
@@ -287,6 +287,7 @@ def in_words(fields: OperationFields) -> dict[str, str]:
         "fields": fields_in_words(fields.fields),
         "on_failure": OnFailure(fields.on_failure).label,
         "hedge": fields.hedge or "off",
+        "keeps_system": "yes" if fields.keeps_system else "no",
     }
     limits = {name: "the setting" for name in ("timeout_ms", "max_tokens", "retention_days") if words[name] is None}
     return {registry.value_label(name): str(value) for name, value in (words | limits).items()}
