@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps
+COMPILE := UV_PYTHON_DOWNLOADS=never uv pip compile --quiet --universal --generate-hashes --no-emit-index-url pyproject.toml \
+	--extra server --group model
 OXLINT := $(BIN)/oxlint --deny-warnings static tests/js
 export HOST PORT SCREENSHOTS
 # Without compiled files each of the many processes of the tests would compile all modules again.
@@ -35,8 +37,8 @@ fix: $(VENV)/.dev ## Format, and fix what the linters can fix
 	@find templates -name '*.html' -exec $(BIN)/djade {} +
 
 lock: ## Renew the locked dependencies (needs uv)
-	@UV_PYTHON_DOWNLOADS=never uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --upgrade pyproject.toml -o requirements.txt
-	@UV_PYTHON_DOWNLOADS=never uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --upgrade pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+	@$(COMPILE) --upgrade -o requirements.txt
+	@$(COMPILE) --upgrade --group dev -c requirements.txt -o requirements-dev.txt
 
 clean: ## Remove generated files (never var/)
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis screenshots

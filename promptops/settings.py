@@ -1,6 +1,6 @@
 """The one settings module. Everything comes from the environment or from `.env`; docs/configuration.md lists it all.
 
-An invalid value raises ImproperlyConfigured with one sentence, which manage.py prints without a traceback.
+An invalid value raises ImproperlyConfigured with one sentence, which the command prints without a traceback.
 """
 
 import logging
@@ -18,8 +18,20 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from dotenv import load_dotenv
 
-BASE_DIR = Path(__file__).resolve().parent.parent
-load_dotenv(BASE_DIR / ".env")
+PACKAGE = Path(__file__).resolve().parent
+INSTALLED = (PACKAGE / "shipped").is_dir()
+"""True in a package that pip installed, False in a checkout."""
+
+BASE_DIR = PACKAGE / "shipped" if INSTALLED else PACKAGE.parent
+"""Holds the folders templates, static and prompts."""
+
+WORK_DIR = Path.cwd() if INSTALLED else BASE_DIR
+"""Holds `.env` and, unless VAR_DIR names another folder, `var`."""
+
+COMMAND = "promptops" if INSTALLED else "manage.py"
+"""What starts a command; messages name it."""
+
+load_dotenv(WORK_DIR / ".env")
 
 
 LEAST_SECRET_KEY = 32
@@ -54,7 +66,7 @@ def _state_folder() -> Path:
     sticky bit, such as /tmp. Files that PromptOps writes are open to their owner only in either case.
     """
     os.umask(0o077)
-    folder = Path(os.environ.get("VAR_DIR") or BASE_DIR / "var")
+    folder = Path(os.environ.get("VAR_DIR") or WORK_DIR / "var")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         probe = folder / f".write-test-{os.getpid()}"
@@ -81,7 +93,7 @@ def _secret_key(folder: Path) -> str:
         if len(chosen) < LEAST_SECRET_KEY:
             raise ImproperlyConfigured(
                 f"SECRET_KEY has {len(chosen)} characters; use {LEAST_SECRET_KEY} or more. To change it, put the old "
-                "key into SECRET_KEY_FALLBACKS, start PromptOps, and run `manage.py replace_secret_key`."
+                f"key into SECRET_KEY_FALLBACKS, start PromptOps, and run `{COMMAND} replace_secret_key`."
             )
         return chosen
     path = folder / "secret_key"
@@ -103,7 +115,7 @@ def _secret_key(folder: Path) -> str:
     if len(key) < LEAST_SECRET_KEY:
         raise ImproperlyConfigured(
             f"The secret key in {path} is damaged or too short. Restore the file from your backup; "
-            "if it is lost for good, delete the file and run `manage.py replace_secret_key`."
+            f"if it is lost for good, delete the file and run `{COMMAND} replace_secret_key`."
         )
     return key
 

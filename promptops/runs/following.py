@@ -2,6 +2,8 @@
 
 import logging
 
+from django.conf import settings
+
 from promptops.live import polling
 from promptops.platform import background, events, space
 from promptops.runs.actions.deleting import delete_expired
@@ -28,4 +30,4 @@ def delete_old_runs() -> None:
     if freed := space.give_back():
         log.info("The database file is %.1f MB smaller.", freed / 1e6)
     elif deleted and space.needs_rewriting():
-        log.info("The database file does not shrink yet. Run `manage.py vacuum` once, when nobody works.")
+        log.info("The database file does not shrink yet. Run `%s vacuum` once, when nobody works.", settings.COMMAND)

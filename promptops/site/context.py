@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
@@ -46,6 +47,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
     if user is None or not user.is_authenticated:
         return {}
     return {
+        "command": settings.COMMAND,
         "nav": [item.for_page(request.path) for item in NAV],
         "heads": getattr(request, "heads", None) or SimpleLazyObject(polling.heads),
         "recording": recorder.status,

@@ -8,6 +8,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
 
+from django.conf import settings
 from django.core.checks import CheckMessage, Tags, Warning, register
 from django.db import connections
 from django.db.migrations.loader import MigrationLoader
@@ -30,7 +31,7 @@ def audit_is_protected(databases: Sequence[str] | None = None, **kwargs: Any) ->
             problems.append(
                 Warning(
                     "The audit can be changed: its table was rebuilt, and seq is no longer SQLite's rowid.",
-                    hint="Find out who rebuilt it, check the entries with `manage.py audit_verify --pin …`, "
+                    hint=f"Find out who rebuilt it, check the entries with `{settings.COMMAND} audit_verify --pin …`, "
                     "and restore the table from a backup.",
                     id="promptops.W002",
                 )
@@ -42,8 +43,9 @@ def audit_is_protected(databases: Sequence[str] | None = None, **kwargs: Any) ->
                 Warning(
                     f"The audit can be changed: the database's triggers that refuse it are missing "
                     f"({', '.join(missing)}).",
-                    hint="Find out who removed them, check the entries with `manage.py audit_verify --pin …`, "
-                    "and restore the triggers with `manage.py audit_protect`.",
+                    hint="Find out who removed them, check the entries with "
+                    f"`{settings.COMMAND} audit_verify --pin …`, and restore the triggers with "
+                    f"`{settings.COMMAND} audit_protect`.",
                     id="promptops.W001",
                 )
             )

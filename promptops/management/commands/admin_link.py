@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.urls import reverse
 
@@ -39,4 +40,4 @@ class Command(BaseCommand):
         if username:
             raise CommandError(f"There is no active administrator {username!r}.")
         names = ", ".join(user.username for user in administrators)
-        raise CommandError(f"There are several administrators: {names}. Name one: manage.py admin_link NAME")
+        raise CommandError(f"There are several administrators: {names}. Name one: {settings.COMMAND} admin_link NAME")

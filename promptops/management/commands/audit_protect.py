@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from promptops.ledger.actions.trail import protect
@@ -14,6 +15,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         missing = protect(by=COMMAND_LINE)
         if missing:
-            self.stdout.write(f"Restored: {', '.join(missing)}. Check the entries with `manage.py audit_verify`.")
+            verify = f"{settings.COMMAND} audit_verify"
+            self.stdout.write(f"Restored: {', '.join(missing)}. Check the entries with `{verify}`.")
         else:
             self.stdout.write("No trigger is missing. Nothing was changed.")

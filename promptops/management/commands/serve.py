@@ -38,6 +38,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         host, port = settings.HOST, _port()
         _check_free(host, port)
+        if settings.INSTALLED:
+            self._say(f"PromptOps keeps its state in {settings.VAR_DIR.resolve()} (VAR_DIR).")
         try:
             with start_lock(connection, self._say):
                 refuse_newer_database(connection)
@@ -136,9 +138,10 @@ def _check_free(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
+                other = f"PORT={port % 65535 + 1}"
+                start = f"{other} promptops serve" if settings.INSTALLED else f"make run {other}"
                 raise CommandError(
-                    f"Port {port} on {host} is in use. Stop what uses it, or choose another: "
-                    f"make run PORT={port % 65535 + 1}"
+                    f"Port {port} on {host} is in use. Stop what uses it, or choose another: {start}"
                 ) from None
             raise CommandError(f"Cannot listen on {host} port {port}: {error.strerror}. Set HOST and PORT.") from None
 
