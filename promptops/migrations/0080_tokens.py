@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('promptops', '0071_texts_of_draft_runs'),
+        ('promptops', '0076_longer_operation_names'),
     ]
 
     operations = [
