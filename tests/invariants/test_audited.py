@@ -389,6 +389,7 @@ def run(function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
 
 def test_every_action_is_called_here():
     assert set(CALLS) == set(public_functions())
+    assert IN_THREADS in CALLS
 
 
 # Actions that write to no protected table. All others must write to one.
@@ -474,8 +475,8 @@ def watched_calls(name: str, world: World) -> list[Watch]:
     return watches
 
 
-# This action records in a thread of Channels, which closes the connection and with it the transaction of a test.
-IN_THREADS = "runs.execute"
+# This action records in a thread of its own, which would wait for the transaction of a test until that test has ended.
+IN_THREADS = "execution.execute"
 
 
 @pytest.mark.parametrize(
