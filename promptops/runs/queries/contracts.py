@@ -36,8 +36,8 @@ class ContractFigures:
 
     @property
     def labels(self) -> list[str]:
-        """Return the outcomes in words."""
-        return [outcome.label for outcome in ContractOutcome]
+        """Return the outcomes in words that are short enough for the heads of columns."""
+        return [outcome.label.removeprefix("Answered ").capitalize() for outcome in ContractOutcome]
 
 
 def contract_figures(template: Template) -> ContractFigures:
