@@ -39,6 +39,7 @@ TYPES = {
         ProblemType("token-invalid", 401, "Token invalid", "the token is unknown, expired or revoked"),
         ProblemType("scope-missing", 403, "Scope missing", "the token lacks the scope that the route needs"),
         ProblemType("not-found", 404, "Not found", "the address or the object does not exist"),
+        ProblemType("model-missing", 404, "Model file missing", "the file of a safety model is missing or damaged"),
         ProblemType("method-not-allowed", 405, "Method not allowed", "the address does not take this method"),
         ProblemType("not-acceptable", 406, "Not acceptable", "the route has no answer of a type that `Accept` names"),
         ProblemType("refused", 409, "Refused", "the change cannot be made; the detail says why and what to do"),
