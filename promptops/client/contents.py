@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -67,6 +67,8 @@ class Contents:
         self._cache, self._permitted, self._clock, self._left_epoch = cache, permitted, clock, left_epoch
         self._left: dict[str, float] = {}
         self._current = Content(built_in({}), "", "code")
+        self.swaps = 0
+        """The number of swaps. A fetch notes it when it begins."""
 
     @property
     def current(self) -> Content:
@@ -100,20 +102,19 @@ class Contents:
             return True
         return revision > mine.head[1] if epoch == mine.head[0] else not self._has_left(epoch)
 
-    async def take(self, body: bytes, prepare: Callable[[Snapshot], object] | None = None) -> bool:
+    async def take(self, body: bytes, asked_after: int, prepare: Callable[[Snapshot], Awaitable[None]]) -> bool:
         """Swap in a document, write the cache file, and return whether the content changed.
 
-        `prepare` may be a coroutine function that fetches what the content needs before it is used. Raises
-        `RefusedDocument` for an invalid document and `OlderDocument`; the content stays then.
+        `asked_after` is the number of swaps before the document was asked for. `prepare` fetches what the content needs
+        before it is used. Raises `RefusedDocument` for an invalid document and `OlderDocument`; the content stays then.
         """
         content = await asyncio.to_thread(self._read, body, "control room")
-        self._check_age(content)
+        self._check_age(content, asked_after)
         before = self._current
         if content.sha256 == before.sha256 and content.head == before.head:
             return False
-        if prepare is not None and asyncio.iscoroutinefunction(prepare):
-            await prepare(content.snapshot)
-            content = self._guarded(content)
+        await prepare(content.snapshot)
+        content = self._guarded(content)
         self._swap(content)
         if self._cache is not None:
             try:
@@ -150,8 +151,11 @@ class Contents:
         problem = self._permitted.problem(variable, address) if variable else None
         return replace(provider, key_problem=problem or provider.key_problem)
 
-    def _check_age(self, content: Content) -> None:
-        """Raise `OlderDocument` for a lower revision, and for an epoch that this server left a moment ago."""
+    def _check_age(self, content: Content, asked_after: int) -> None:
+        """Raise `OlderDocument` for a lower revision, and for an epoch that this server left a moment ago.
+
+        Two epochs have no order. A document of another one counts only if it was asked for after the last swap.
+        """
         epoch, revision = content.head
         mine = self._current
         if not mine.sha256:
@@ -159,7 +163,7 @@ class Contents:
         if epoch == mine.head[0]:
             if revision < mine.head[1]:
                 raise OlderDocument(f"r{revision} is older than r{mine.head[1]}.")
-        elif self._has_left(epoch):
+        elif self._has_left(epoch) or asked_after != self.swaps:
             raise OlderDocument("The document belongs to a life of the database that ended.")
 
     def _has_left(self, epoch: str) -> bool:
@@ -178,6 +182,7 @@ class Contents:
             recent.pop(content.head[0], None)
             self._left = {**recent, before.head[0]: now}
         self._current = content
+        self.swaps += 1
         self.swapped(before, content)
 
 

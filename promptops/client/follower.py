@@ -104,12 +104,13 @@ class Follower:
             await self._together(self._hear(socket), socket.send)
 
     async def _without_socket(self) -> None:
+        swaps = self.contents.swaps
         body = await self.wire.live(known=self.contents.current.sha256)
         self._heard(None)
         self._backoff.reset()
         self.contact.way = "long poll"
         if body is not None:
-            await self._take(body, None)
+            await self._take(body, swaps, None)
         self.answered.set()
         await self._post(self._registration())
         await self._together(self._poll(), self._post)
@@ -177,7 +178,7 @@ class Follower:
         """Poll until a socket is due again: long polls first, plain ones after the first that failed."""
         ends = self.clock.monotonic() + self.timing.socket_retry
         while (began := self.clock.monotonic()) < ends:
-            current = self.contents.current
+            current, swaps = self.contents.current, self.contents.swaps
             if self.contact.way == "long poll":
                 wait = min(self.timing.long_poll, ends - began)
                 try:
@@ -190,7 +191,7 @@ class Follower:
             else:
                 body = await self.wire.live(known=current.sha256)
             self._heard(None)
-            taken = body is not None and await self._take(body, self._post)
+            taken = body is not None and await self._take(body, swaps, self._post)
             is_quick = self.clock.monotonic() - began < 1.0
             if not taken and is_quick:  # also a control room that does not wait
                 await asyncio.sleep(self.timing.poll * (1 + self.clock.random()) / 2)
@@ -236,25 +237,27 @@ class Follower:
             for _ in range(FETCH_TRIES):
                 if self._wanted is None or not self.contents.is_news(self._wanted):
                     break
+                swaps = self.contents.swaps
                 try:
                     body = await self.wire.live(known=self.contents.current.sha256)
                 except Unauthorized:
                     raise
                 except WireError as error:
                     self.contact.failure = str(error)
-                else:
-                    self._heard(None)
-                    if body is not None:
-                        await self._take(body, send)
-                    if self._wanted is None or not self.contents.is_news(self._wanted):
-                        break
+                    await asyncio.sleep(max(backoff.next(), error.retry_after))
+                    continue
+                self._heard(None)
+                if body is not None:
+                    await self._take(body, swaps, send)
+                if self._wanted is None or not self.contents.is_news(self._wanted):
+                    break
                 await asyncio.sleep(backoff.next())
 
-    async def _take(self, body: bytes, send: Send | None) -> bool:
+    async def _take(self, body: bytes, asked_after: int, send: Send | None) -> bool:
         """Swap in a document and acknowledge it, or report why not. Return whether the content changed."""
         async with self._taking:
             try:
-                changed = await self.contents.take(body, self._prepare)
+                changed = await self.contents.take(body, asked_after, self._prepare)
             except OlderDocument as error:
                 log.info("An older document is not used: %s", error)
                 return False

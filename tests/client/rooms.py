@@ -179,6 +179,8 @@ class MemoryWire:
     async def post(self, path: str, message: dict[str, Any]) -> dict[str, Any]:
         """Take a message or a batch of reports."""
         self.network.check()
+        if not path.endswith("/reports"):
+            self.sending(message)
         await asyncio.sleep(LINK_SECONDS)
         self.network.check()
         if path.endswith("/reports"):
@@ -186,7 +188,6 @@ class MemoryWire:
                 raise self.room.report_error
             self.room.batches.append(json.loads(json.dumps(message)))
             return {}
-        self.sending(message)
         self.room.received.append((asyncio.get_running_loop().time(), message))
         return {"epoch": self.room.head[0], "revision": self.room.head[1]}
 
