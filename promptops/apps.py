@@ -15,7 +15,10 @@ from django.db.models.signals import post_migrate, pre_migrate
 
 PACKAGE = Path(__file__).parent
 # Modules that register something on import: audited actions, parts of the live configuration, tasks, checks.
-REGISTERING = ("audited", "following", "live_operations", "live_part", "live_variables", "signals", "system_checks")
+REGISTERING = (
+    *("audited", "following", "live_operations", "live_part", "live_variables"),
+    *("signals", "system_checks", "tokens"),
+)
 
 
 def registering_modules() -> list[str]:

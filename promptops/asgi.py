@@ -1,4 +1,4 @@
-"""The ASGI application: pages and sockets in one process, and the tasks that run in the background."""
+"""The ASGI application: pages, machines and sockets in one process, and the tasks that run in the background."""
 
 import os
 
@@ -13,6 +13,8 @@ django_application = get_asgi_application()
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.sessions import SessionMiddlewareStack  # noqa: E402
 
+from promptops.api.app import machines  # noqa: E402
+from promptops.api.door import with_api  # noqa: E402
 from promptops.platform.background import with_background_tasks  # noqa: E402
 from promptops.urls import websocket_urlpatterns  # noqa: E402
 from promptops.web.health import with_health  # noqa: E402
@@ -22,7 +24,7 @@ from promptops.web.workers import with_workers  # noqa: E402
 application = with_background_tasks(
     ProtocolTypeRouter(
         {
-            "http": with_health(with_workers(django_application, settings.DATABASE_THREADS)),
+            "http": with_health(with_api(with_workers(django_application, settings.DATABASE_THREADS), machines)),
             "websocket": same_origin(SessionMiddlewareStack(URLRouter(websocket_urlpatterns))),
         }
     )

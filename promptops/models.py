@@ -2,7 +2,7 @@
 
 from promptops.compare.models import Arm, Comparison, ComparisonInput, PromptSet, Trial, Vote
 from promptops.ledger.models import AuditEntry, AuditHead, ExportTally, LiveConfiguration, Release
-from promptops.people.models import OneTimeLink, User, UserSession
+from promptops.people.models import OneTimeLink, Token, User, UserSession
 from promptops.prompts.models import DiscardedDraft, Draft, Operation, Presence, Sample, Template, Variable, Version
 from promptops.providers.models import LearnedAdaptation, Provider
 from promptops.runs.models import Attempt, Run, RunExpiry, RunTotals, SafetyCheck
@@ -37,6 +37,7 @@ __all__ = [
     "SafetyTraining",
     "Sample",
     "Template",
+    "Token",
     "Trial",
     "User",
     "UserSession",

@@ -122,6 +122,7 @@ PROVIDER_HOSTS = _list("PROVIDER_HOSTS")
 GRACE_SECONDS = _number("GRACE_SECONDS", default=20, least=0, most=600)
 REQUEST_SECONDS = _number("REQUEST_SECONDS", default=30, least=1, most=3600)
 CONNECTIONS_PER_ADDRESS = _number("CONNECTIONS_PER_ADDRESS", default=1000, least=1, most=100_000)
+API_REQUESTS_PER_MINUTE = _number("API_REQUESTS_PER_MINUTE", default=60_000, least=60, most=10_000_000)
 SOCKETS_PER_PERSON = _number("SOCKETS_PER_PERSON", default=200, least=1, most=100_000)
 
 INSTALLED_APPS = [

@@ -26,17 +26,22 @@ from promptops.platform import events
 if TYPE_CHECKING:
     from promptops.people.models import User
 
+ACTOR_CHARACTERS = 100  # of AuditEntry.actor_name
 GENESIS = "0" * 64  # the previous hash of the first entry
 BATCH = 500  # entries that a check or an export reads at a time; each may hold two prompts of 64 KiB
 
 
 @dataclass(frozen=True)
 class Actor:
-    """A person at an address, or a part of PromptOps (`user` is None) under a name such as "Command line"."""
+    """A person at an address, a token, or a part of PromptOps (neither) under a name such as "Command line"."""
 
     name: str
     user: "User | None" = None
     address: str = ""
+    token: int | None = None
+    """The id of the token that acts. Its `name` is "token NAME, made by PERSON"."""
+    request_id: str = ""
+    """The id of the request of a machine. Its log lines and its answer have the same."""
 
     @classmethod
     def person(cls, user: "User", address: str = "") -> "Actor":
@@ -85,6 +90,8 @@ def record(
         after=_storable(after),
         note=note,
         revision=revision,
+        token_id=by.token,
+        request_id=by.request_id or None,
         previous_sha256=head.sha256,
     )
     entry.sha256 = entry_sha256(entry)
@@ -111,7 +118,8 @@ def _storable(value: Any) -> Any:
     return value
 
 
-# The values that the hash covers, by their names in the canonical JSON: the fields of AuditEntry (`actor` is an id).
+# The values that the hash covers, by their names in the canonical JSON: the fields of AuditEntry (`actor` and `token`
+# are ids).
 HASHED = (
     "seq",
     "at",
@@ -126,9 +134,13 @@ HASHED = (
     "after",
     "note",
     "revision",
+    "token",
+    "request_id",
     "previous_sha256",
 )
-FIELDS = tuple("actor_id" if name == "actor" else name for name in HASHED)
+LATER = ("token", "request_id")
+"""The values that entries of earlier releases lack. The canonical JSON leaves them out where there are none."""
+FIELDS = tuple(f"{name}_id" if name in {"actor", "token"} else name for name in HASHED)
 canonical_json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 """JSON with sorted keys, no spaces, and characters as they are."""
 
@@ -137,7 +149,7 @@ def hashed(values: Iterable[Any]) -> dict[str, Any]:
     """Return the values of FIELDS by their names in the canonical JSON; the time is in UTC with microseconds."""
     by_name = dict(zip(HASHED, values, strict=True))
     by_name["at"] = by_name["at"].astimezone(UTC).isoformat(timespec="microseconds")
-    return by_name
+    return {name: value for name, value in by_name.items() if value is not None or name not in LATER}
 
 
 def entry_sha256(entry: AuditEntry) -> str:

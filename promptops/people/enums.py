@@ -33,3 +33,13 @@ class LinkPurpose(models.TextChoices):
     SETUP = "setup", "create the first administrator"
     JOIN = "join", "create an account"
     PASSWORD = "password", "set a new password"
+
+
+class Scope(models.TextChoices):
+    """A scope of a token: which routes of the machine interface it opens."""
+
+    READ = "read", "Read what is live, templates, revisions, operations and servers"
+    FOLLOW = "follow", "Follow what is live: the socket of servers, their reports, reloading"
+    RUN = "run", "Run operations and the OpenAI-compatible routes, and open sessions"
+    RELEASE = "release", "Publish and roll back templates"
+    AUDIT = "audit", "Read the audit"

@@ -1,12 +1,14 @@
-"""People, their sessions, and the one-time links with which they join or set a password."""
+"""People, their sessions, the one-time links with which they join or set a password, and the tokens of machines."""
 
 import re
+from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.validators import ASCIIUsernameValidator
 from django.contrib.sessions.models import Session
 from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Lower
 from django.utils import timezone
@@ -15,6 +17,12 @@ from promptops.people.enums import LinkPurpose, Permission, Role
 from promptops.people.permissions import allows
 
 USERNAME = re.compile(r"[a-z0-9@.+_-]{1,60}")
+MACHINE_NAME = r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,39}\Z"
+MACHINE_NAME_RULE = "Use up to 40 letters, digits and . _ - for the name of a token, and begin with a letter or digit."
+SERVER_NAME = r"\A[A-Za-z0-9][A-Za-z0-9._:-]{0,59}\Z"
+SERVER_NAME_RULE = (
+    "Use up to 60 letters, digits and . _ : - for the name of a server, and begin with a letter or digit."
+)
 
 
 def canonical_username(typed: str) -> str:
@@ -116,3 +124,41 @@ class OneTimeLink(models.Model):
     def usable(self) -> bool:
         """True while the link is neither used nor expired."""
         return self.used_at is None and self.expires_at > timezone.now()
+
+
+class Token(models.Model):
+    """The credentials of a machine. Only the SHA-256 of its text is stored.
+
+    Tokens are revoked, never deleted: the audit refers to them.
+    A rotated token is a second row of the same name: `replaces` is the older one, which works until it expires.
+    """
+
+    name = models.CharField(max_length=40, validators=[RegexValidator(MACHINE_NAME, MACHINE_NAME_RULE)])
+    token_sha256 = models.CharField(max_length=64, unique=True)
+    scopes = models.JSONField()
+    server = models.CharField(
+        max_length=60,
+        blank=True,
+        validators=[RegexValidator(SERVER_NAME, SERVER_NAME_RULE)],
+        help_text="The only server that may use the token; empty for any.",
+    )
+    made_by = models.ForeignKey("User", models.PROTECT, null=True, blank=True, related_name="tokens")
+    made_by_name = models.CharField(max_length=100)
+    made_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    replaces = models.OneToOneField("self", models.PROTECT, null=True, blank=True, related_name="replaced_by")
+    changed_in = models.PositiveBigIntegerField(
+        default=0, db_index=True, help_text="The audit entry of its last change; processes watch the newest one."
+    )
+
+    def __str__(self) -> str:
+        return self.name
+
+    def delete(self, *args: Any, **kwargs: Any) -> Any:
+        raise ValidationError("A token cannot be deleted: the audit names it. Revoke it instead.")
+
+    def is_usable(self, now: datetime) -> bool:
+        """Return whether the token is neither revoked nor expired."""
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)

@@ -6,7 +6,7 @@ from axes.signals import user_locked_out
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.dispatch import receiver
 
-from promptops.people import actions as accounts
+from promptops.people.actions import accounts
 from promptops.people.browsers import browser_name
 from promptops.platform.addresses import client_address
 

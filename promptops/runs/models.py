@@ -32,6 +32,10 @@ class Run(Parameters):
     source = models.CharField(max_length=20, choices=RunSource)
     operation = models.CharField(max_length=20)
     user = models.ForeignKey("User", models.PROTECT, null=True, blank=True, related_name="+", db_index=False)
+    token = models.ForeignKey(
+        "Token", models.PROTECT, null=True, blank=True, related_name="+", db_index=False, db_constraint=False
+    )
+    request_id = models.CharField(max_length=64, null=True, blank=True)  # noqa: DJ001 -- null as below
     template = models.ForeignKey("Template", models.PROTECT, null=True, blank=True, related_name="runs", db_index=False)
     version = models.ForeignKey("Version", models.PROTECT, null=True, blank=True, related_name="runs")
     draft_body = models.TextField(

@@ -56,6 +56,9 @@ class RunPlan:
     snapshot: Snapshot
     source: RunSource
     by: User | None = None
+    token: int | None = None
+    """The id of the token that runs it, in place of a person."""
+    request_id: str = ""
     template: Template | None = None
     version: Version | None = None  # None for a draft, whose text the run keeps
     count: int | None = None

@@ -23,7 +23,7 @@ from django_htmx.http import HttpResponseClientRedirect
 from promptops.ledger.actions.trail import record_refusal
 from promptops.ledger.audit import Actor
 from promptops.live import polling
-from promptops.people import actions as accounts
+from promptops.people.actions import accounts
 from promptops.people.enums import Permission
 from promptops.people.models import canonical_username
 from promptops.people.permissions import roles_with

@@ -8,7 +8,7 @@ from promptops.compare.models import Comparison, Trial, Vote
 from promptops.engine.types import PromptOperation
 from promptops.ledger.audit import Actor
 from promptops.live import snapshots as live
-from promptops.people import actions as accounts
+from promptops.people.actions import accounts
 from promptops.people.models import User
 from promptops.prompts.actions.drafts import save_draft, set_aside
 from promptops.prompts.actions.releases import Content, publish, roll_back

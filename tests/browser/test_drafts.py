@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from promptops.ledger.audit import SYSTEM
-from promptops.people.actions import end_session
+from promptops.people.actions.accounts import end_session
 from promptops.prompts.actions import presence
 from promptops.prompts.models import Draft, Template
 from promptops.web import socket

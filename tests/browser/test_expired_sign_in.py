@@ -7,7 +7,7 @@ from django.contrib.sessions.models import Session
 from playwright.sync_api import Page, expect
 
 from promptops.ledger.audit import SYSTEM
-from promptops.people.actions import end_session
+from promptops.people.actions.accounts import end_session
 from promptops.prompts.actions.templates import describe
 from promptops.prompts.models import Draft, Template
 from tests.browser.conftest import Pages, snap

@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 from promptops.compare.models import Comparison, PromptSet
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import AuditEntry
-from promptops.people import actions as accounts
+from promptops.people.actions import accounts
 from promptops.people.models import User
 from promptops.prompts.models import Variable
 from promptops.providers.models import Provider

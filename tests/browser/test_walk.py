@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from promptops.engine.providers.local import local_available
 from promptops.ledger.audit import SYSTEM
 from promptops.ledger.models import AuditEntry
-from promptops.people import actions as accounts
+from promptops.people.actions import accounts
 from promptops.prompts.actions.prompts import import_prompts
 from promptops.prompts.models import Template
 from promptops.providers.actions.chain import ProviderFields, create_provider

@@ -29,14 +29,15 @@ SCENES = OperationSpec(
     keeps_system=True,
 )
 
+POLICY = SafetyPolicy(
+    {SafetyCategory.VIOLENCE: 0.79, SafetyCategory.OTHER: 1.0},
+    ("killer whale",),
+    (DenyTerm("gore*", SafetyCategory.VIOLENCE),),
+)
+
 
 def full_snapshot() -> Snapshot:
     """Return a snapshot that uses every part of the document."""
-    policy = SafetyPolicy(
-        {SafetyCategory.VIOLENCE: 0.79, SafetyCategory.OTHER: 1.0},
-        ("killer whale",),
-        (DenyTerm("gore*", SafetyCategory.VIOLENCE),),
-    )
     return Snapshot(
         revision=128,
         epoch="3f0c",
@@ -84,12 +85,12 @@ def full_snapshot() -> Snapshot:
         safety=SafetySpec(
             mode="enforce",
             blocks_languages=False,
-            policy=policy,
+            policy=POLICY,
             model_id=3,
             model_number=2,
             model_sha256="c" * 64,
             model_labels={"safe": None, "violence": SafetyCategory.VIOLENCE},
-            guard=SafetyGuard(None, policy),
+            guard=SafetyGuard(None, POLICY),
         ),
         levers=(Lever("pass_through", "enhance", NOON, "vendor is down", "ada"), Lever("freeze", "", NOON)),
     )

@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from promptops.ledger import audit, registry, sentences
 from promptops.ledger.models import AuditEntry
-from promptops.people import actions as accounts
+from promptops.people.actions import accounts
 from promptops.platform.pages import PAGE_SIZE
 from promptops.providers.actions import chain
 from promptops.providers.models import Provider

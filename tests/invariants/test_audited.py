@@ -25,7 +25,7 @@ from promptops.ledger import registry, sentences
 from promptops.ledger.actions import backups, exports, trail
 from promptops.ledger.models import AuditEntry
 from promptops.live import snapshots as live
-from promptops.people import actions as accounts
+from promptops.people.actions import accounts
 from promptops.people.enums import LinkPurpose
 from promptops.people.models import OneTimeLink
 from promptops.prompts.actions import (

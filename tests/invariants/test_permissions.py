@@ -16,8 +16,8 @@ from promptops.compare.actions import prompt_sets
 from promptops.compare.models import Comparison
 from promptops.ledger.audit import Actor, record
 from promptops.ledger.models import AuditEntry
-from promptops.people import actions as accounts
 from promptops.people import permissions
+from promptops.people.actions import accounts
 from promptops.people.enums import Permission, Role
 from promptops.people.models import User
 from promptops.people.permissions import TABLE, allows

@@ -20,7 +20,7 @@ from promptops.ledger import audit
 from promptops.ledger.actions import exports
 from promptops.ledger.models import LiveConfiguration
 from promptops.live import snapshots as live
-from promptops.people import actions as accounts
+from promptops.people.actions import accounts
 from promptops.people.enums import LinkPurpose
 from promptops.people.models import OneTimeLink, User
 from promptops.prompts.actions import drafts, operations, sets, variables

@@ -32,9 +32,10 @@ def chain(db, actor):
     assert audit_chain.first_bad_entry() is None
 
 
-def contents() -> list[object]:
-    """Return every value of the audit: of its entries in order, and of its head."""
-    return [*AuditEntry.objects.order_by("seq").values_list(), *AuditHead.objects.values_list()]
+def contents(left_out: tuple[str, ...] = ()) -> list[object]:
+    """Return every value of the audit: of its entries in order, without the fields `left_out`, and of its head."""
+    names = [field.name for field in AuditEntry._meta.fields if field.name not in left_out]
+    return [*AuditEntry.objects.order_by("seq").values_list(*names), *AuditHead.objects.values_list()]
 
 
 def attack(*statements: str) -> None:
@@ -308,11 +309,11 @@ def test_the_migration_keeps_every_entry_in_both_directions(actor, caplog):
     with transaction.atomic():
         for number in range(1, 6):
             audit.record("template.described", by=actor, object_name=f"template {number}", after={"a": [1.5, "ж"]})
-    kept = contents()
+    kept = contents(audit.LATER)  # columns that the old table lacks
     (parent,) = import_module("promptops.migrations.0030_audit_row_number").Migration.dependencies
     try:
         call_command("migrate", *parent, verbosity=0)
-        assert contents() == kept
+        assert contents(audit.LATER) == kept
         assert audit_triggers.missing(connection) == []
         assert audit_triggers.is_keyed_by_number(connection) == (connection.vendor == "postgresql")
         if connection.vendor == "postgresql":  # as the triggers were before
@@ -326,7 +327,7 @@ def test_the_migration_keeps_every_entry_in_both_directions(actor, caplog):
             cursor.execute("DROP TABLE aside")
     finally:
         call_command("migrate", verbosity=0)
-    assert contents() == kept
+    assert contents(audit.LATER) == kept
     assert len(kept) == 6  # and the head
     assert audit_chain.first_bad_entry() is None
     assert audit_triggers.missing(connection) == []

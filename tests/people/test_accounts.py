@@ -9,8 +9,8 @@ from django.utils import timezone
 from promptops.ledger.audit import SYSTEM, Actor
 from promptops.ledger.errors import LastAdministrator, Refused, Stale
 from promptops.ledger.models import AuditEntry, LiveConfiguration
-from promptops.people import actions as accounts
-from promptops.people.actions import LinkUsed
+from promptops.people.actions import accounts
+from promptops.people.actions.accounts import LinkUsed
 from promptops.people.enums import LinkPurpose, Role
 from promptops.people.models import OneTimeLink, User
 

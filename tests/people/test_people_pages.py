@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from promptops.ledger.models import AuditEntry
-from promptops.people import actions as accounts
+from promptops.people.actions import accounts
 from promptops.people.models import OneTimeLink, User
 from promptops.people.views.people import INVITATIONS, PEOPLE
 from tests.pages import unwrapped

@@ -17,8 +17,8 @@ from promptops.ledger import sentences
 from promptops.ledger.errors import Stale
 from promptops.ledger.models import AuditEntry
 from promptops.live import polling
-from promptops.people import actions as accounts
 from promptops.people import following
+from promptops.people.actions import accounts
 from promptops.people.browsers import browser_name
 from promptops.people.models import User, UserSession
 from tests.conftest import PASSWORD

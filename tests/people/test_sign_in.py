@@ -20,7 +20,7 @@ from promptops.asgi import django_application
 from promptops.ledger.audit import SYSTEM, Actor
 from promptops.ledger.errors import LastAdministrator
 from promptops.ledger.models import AuditEntry
-from promptops.people import actions as accounts
+from promptops.people.actions import accounts
 from promptops.people.enums import LinkPurpose, Role
 from promptops.people.models import OneTimeLink, User
 from promptops.web.workers import with_workers

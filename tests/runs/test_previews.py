@@ -9,7 +9,7 @@ from channels.db import database_sync_to_async
 
 from promptops.ledger.audit import Actor
 from promptops.live import snapshots as live
-from promptops.people import actions as accounts
+from promptops.people.actions import accounts
 from promptops.platform import events
 from promptops.prompts.models import Template
 from promptops.providers.actions.chain import ProviderFields, create_provider

@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import reverse
 
 from promptops.compare.actions import prompt_sets
-from promptops.people import actions as accounts
+from promptops.people.actions import accounts
 from promptops.web.compression import MOST_PADDING, accepts_gzip
 from tests.factories import make_run
 

@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db import connection, reset_queries
 
 from promptops.ledger.audit import SYSTEM
-from promptops.people import actions as people
+from promptops.people.actions import accounts as people
 from promptops.platform import events
 from promptops.web.readers import read_for
 from tests.web.sockets import page_socket

@@ -63,6 +63,11 @@ class AuditEntry(models.Model):
     after = models.JSONField(null=True)
     note = models.CharField(max_length=500, blank=True)
     revision = models.PositiveIntegerField(null=True, blank=True)
+    # Null and without a constraint: SQLite adds and removes such a column without copying the table and its triggers.
+    token = models.ForeignKey(
+        "Token", models.PROTECT, null=True, blank=True, related_name="+", db_index=False, db_constraint=False
+    )
+    request_id = models.CharField(max_length=64, null=True, blank=True)  # noqa: DJ001
     previous_sha256 = models.CharField(max_length=64)
     sha256 = models.CharField(max_length=64)
 

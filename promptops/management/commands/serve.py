@@ -21,7 +21,7 @@ from promptops.ledger.models import LiveConfiguration
 from promptops.management.commands._address import server_address
 from promptops.management.commands._secret_key import wrong_key_sentence
 from promptops.management.commands._start import refuse_newer_database, start_lock
-from promptops.people import actions as accounts
+from promptops.people.actions import accounts
 from promptops.prompts.actions import prompts
 from promptops.prompts.actions.renaming import rename_reserved
 from promptops.providers.actions import chain

@@ -14,8 +14,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
-from promptops.people import actions as accounts
-from promptops.people.actions import LinkUsed
+from promptops.people.actions import accounts
+from promptops.people.actions.accounts import LinkUsed
 from promptops.people.browsers import browser_name
 from promptops.people.enums import LinkPurpose, Permission, Role
 from promptops.people.forms import JoinForm, OwnPasswordForm, PasswordForm, SignInForm

@@ -8,7 +8,8 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from promptops.ledger.errors import Refused
-from promptops.people import actions, queries
+from promptops.people import queries
+from promptops.people.actions import accounts as actions
 from promptops.people.enums import LinkPurpose, Permission, Role
 from promptops.people.forms import RoleForm
 from promptops.people.models import OneTimeLink, User

@@ -6,7 +6,8 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from promptops.ledger.errors import Stale
-from promptops.people import actions, queries
+from promptops.people import queries
+from promptops.people.actions import accounts as actions
 from promptops.people.enums import Permission
 from promptops.people.models import User
 from promptops.web import review

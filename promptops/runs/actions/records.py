@@ -72,6 +72,8 @@ def _run(plan: RunPlan, outcome: Outcome) -> Run:
         source=plan.source,
         operation=plan.operation,
         user=plan.by,
+        token_id=plan.token,
+        request_id=plan.request_id or None,
         template=plan.template,
         version=plan.version,
         draft_body="" if plan.version else plan.content.body,

@@ -4,6 +4,7 @@ Pages and forms are in `views` and `forms`, the bound on hashing in `passwords`.
 """
 
 import hashlib
+import re
 import secrets
 import unicodedata
 from datetime import timedelta
@@ -21,7 +22,7 @@ from promptops.ledger import audit
 from promptops.ledger.audit import COMMAND_LINE, SOMEBODY, SYSTEM, Actor
 from promptops.ledger.errors import LastAdministrator, Refused, Stale
 from promptops.ledger.models import AuditEntry, LiveConfiguration
-from promptops.people import audited  # noqa: F401 -- declares the audited actions of this module
+from promptops.people import audited  # noqa: F401 -- declares the audited actions of these verbs
 from promptops.people.enums import LinkPurpose, Role
 from promptops.people.models import OneTimeLink, User, UserSession
 from promptops.platform import events
@@ -34,6 +35,7 @@ FAILURES_PER_ADDRESS = 50
 Many people may share an address. Five failures for one name lock that name well before (AXES_FAILURE_LIMIT)."""
 
 HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+TOKEN_ACTOR = re.compile(r"token\b", re.IGNORECASE)
 JOINERS = {"\u200c", "\u200d"}  # parts of names in some scripts
 
 LINK_LIFETIME = timedelta(days=7)
@@ -283,6 +285,8 @@ def clean_name(name: str) -> str:
         raise ValidationError({"name": "Enter a name with at least one letter."})
     if any(unicodedata.category(character) in HIDDEN and character not in JOINERS for character in name):
         raise ValidationError({"name": "The name contains an invisible character. Type it again."})
+    if TOKEN_ACTOR.match(name):
+        raise ValidationError({"name": 'A name cannot begin with "token": the audit names machines so.'})
     system = {actor.name.casefold() for actor in (COMMAND_LINE, SYSTEM, SOMEBODY)}
     if name.casefold() in system or User.objects.filter(name__iexact=name).exists():
         raise ValidationError({"name": "That name is taken. Add something, such as a second initial."})

@@ -1,0 +1,90 @@
+"""Problems: every error of the machine interface, as RFC 9457 describes. One table has their stable names.
+
+The `detail` of a problem is the sentence that a page would show. No problem repeats what the client sent, except the
+names of fields.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from promptops.platform.requests import request_id
+
+ADDRESS = "/api/v1/problems"
+MEDIA_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True)
+class ProblemType:
+    """A kind of problem. Clients may rely on its name."""
+
+    name: str
+    status: int
+    title: str
+    when: str
+    """When a client gets it. The API page and docs/api.md show it."""
+
+    @property
+    def uri(self) -> str:
+        """Return the `type` of a problem document."""
+        return f"{ADDRESS}#{self.name}"
+
+
+TYPES = {
+    each.name: each
+    for each in (
+        ProblemType("malformed", 400, "Malformed request", "the request is no valid HTTP or JSON"),
+        ProblemType("token-missing", 401, "Token missing", "the header `Authorization: Bearer po_...` is missing"),
+        ProblemType("token-invalid", 401, "Token invalid", "the token is unknown, expired or revoked"),
+        ProblemType("scope-missing", 403, "Scope missing", "the token lacks the scope that the route needs"),
+        ProblemType("not-found", 404, "Not found", "the address or the object does not exist"),
+        ProblemType("model-missing", 404, "Model file missing", "the file of a safety model is missing or damaged"),
+        ProblemType("method-not-allowed", 405, "Method not allowed", "the address does not take this method"),
+        ProblemType("not-acceptable", 406, "Not acceptable", "the route has no answer of a type that `Accept` names"),
+        ProblemType("refused", 409, "Refused", "the change cannot be made; the detail says why and what to do"),
+        ProblemType("conflict", 409, "Changed meanwhile", "another version than `expected` is live"),
+        ProblemType("in-progress", 409, "In progress", "a request with this `Idempotency-Key` is still in progress"),
+        ProblemType("stale", 412, "Changed meanwhile", "another version than that of `If-Match` is live"),
+        ProblemType("too-large", 413, "Request too large", "the body is larger than the server takes"),
+        ProblemType("unsupported-media-type", 415, "Unsupported media type", "the body is not `application/json`"),
+        ProblemType("invalid", 422, "Invalid request", "a field or parameter is missing or invalid; `errors` names it"),
+        ProblemType("key-reused", 422, "Key reused", "the `Idempotency-Key` came with another request before"),
+        ProblemType("expected-missing", 428, "Expected version missing", "neither `If-Match` nor `expected` was sent"),
+        ProblemType("rate-limited", 429, "Too many requests", "the token has used up its quota; see `Retry-After`"),
+        ProblemType("internal", 500, "Internal error", "PromptOps failed; its log has the request id"),
+        ProblemType("busy", 503, "Busy", "too many requests wait for the database; see `Retry-After`"),
+        ProblemType("unavailable", 503, "Database unavailable", "the database cannot be used now; see `Retry-After`"),
+        ProblemType("stopping", 503, "Server stopping", "the process is stopping; ask again, another one answers"),
+    )
+}
+"""All kinds of problems, by name."""
+
+
+class Problem(Exception):
+    """An error answer. `type` is a name of TYPES, `extra` further members of the document."""
+
+    def __init__(
+        self, status: int, type: str, detail: str, *, headers: Mapping[str, str] | None = None, **extra: Any
+    ) -> None:
+        super().__init__(detail)
+        if TYPES[type].status != status:
+            raise ValueError(f"{type} has the status {TYPES[type].status}, not {status}.")
+        self.status, self.type, self.detail = status, TYPES[type], detail
+        self.headers, self.extra = dict(headers or {}), extra
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return the problem as RFC 9457 describes."""
+        facts = {"type": self.type.uri, "title": self.type.title, "status": self.status, "detail": self.detail}
+        return facts | {"request_id": request_id.get()} | self.extra
+
+    @property
+    def body(self) -> bytes:
+        """Return the document as JSON."""
+        return json.dumps(self.document, ensure_ascii=True).encode()
+
+
+def later(type: str, detail: str, seconds: int) -> Problem:
+    """Return a problem that is over after about so many seconds."""
+    return Problem(TYPES[type].status, type, detail, headers={"Retry-After": str(max(1, seconds))})
