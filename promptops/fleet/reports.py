@@ -6,7 +6,7 @@ within `WRITE_SECONDS`; times and rates are written every `HEARD_SECONDS`.
 
 import copy
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -70,6 +70,8 @@ class Reports:
         self.wake: Callable[[], object] = lambda: None
         """Called when there is something to write. `fleet.following` sets it."""
         self.dropped = 0
+        self._held: set[Key] = set()
+        """Those with a socket here: they report to no other process."""
         self._heard: set[Key] = set()
         self._news: set[Key] = set()
         self._newcomers: set[Key] = set()
@@ -77,7 +79,14 @@ class Reports:
         self._unverified: dict[Key, datetime] = {}
 
     def register(
-        self, message: Register, *, now: datetime, address: str = "", token: int | None = None, is_process: bool = False
+        self,
+        message: Register,
+        *,
+        now: datetime,
+        address: str = "",
+        token: int | None = None,
+        is_process: bool = False,
+        has_socket: bool = False,
     ) -> Server:
         """Take in a server. Raises InvalidMessage if there are too many."""
         key = (message.server, message.instance)
@@ -94,6 +103,8 @@ class Reports:
         server.state, server.runs_a_minute = message.state, message.runs_a_minute
         self.servers[key] = server
         self._newcomers.add(key)
+        if has_socket or is_process:
+            self._held.add(key)
         self._news.add(key)
         self._take_content(server, message, now)
         self._heard_from(server, now)
@@ -122,6 +133,7 @@ class Reports:
     def leave(self, server: Server, *, now: datetime) -> None:
         """Note that the server has disconnected."""
         server.is_connected = False
+        self._held.discard((server.name, server.instance))
         self._is_news(server, now)
 
     def settle(self, *, now: datetime) -> None:
@@ -160,13 +172,15 @@ class Reports:
     def drop_those_gone(self, *, now: datetime) -> None:
         """Drop servers that left, or that stopped posting, once everything about them is written."""
         for key, server in list(self.servers.items()):
-            if not server.is_connected and now - server.heard_at > KEPT_FOR and key not in self._news | self._heard:
+            if now - server.heard_at > KEPT_FOR and not self.has_newest(key):
                 del self.servers[key]
 
-    def adopt(self, rows: Iterable[Server]) -> None:
-        """Take over servers as they are in the database: those that reported to another process."""
-        for row in rows:
-            self.servers.setdefault((row.name, row.instance), row)
+    def has_newest(self, key: Key) -> bool:
+        """Return whether this process knows the newest state of a server, because of its socket or its last message.
+
+        Otherwise the database has it: a server without a socket reports to any process.
+        """
+        return key in self._held or key in self._news or key in self._heard
 
     def forget(self) -> None:
         """Forget everything. For tests."""

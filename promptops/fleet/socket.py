@@ -104,7 +104,9 @@ class ServerSocket(Connection):
         if self.bound_to and message.server != self.bound_to:
             await self.end(NOT_ALLOWED, f"This token belongs to the server {self.bound_to}. Use that name.")
             return
-        server = reports.register(message, now=timezone.now(), address=self.address, token=self.token_id)
+        server = reports.register(
+            message, now=timezone.now(), address=self.address, token=self.token_id, has_socket=True
+        )
         self.connected_at = server.connected_at
         revision, epoch = await _live()
         self.server = server  # hints come from now on

@@ -123,6 +123,11 @@ def _row(server: Server, live: Live, released: dict[int, datetime], now: datetim
     return ServerRow(server, standing, live, behind_since)
 
 
+def find(name: str, instance: str) -> Server | None:
+    """Return a server as it last reported itself to any process, or None."""
+    return Server.objects.filter(name=name, instance=instance).first()
+
+
 def acknowledgements(server: Server) -> list[Acknowledgement]:
     """Return the newest acknowledgements of a server, in all its lives."""
     return list(
