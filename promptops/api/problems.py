@@ -40,6 +40,7 @@ TYPES = {
         ProblemType("scope-missing", 403, "Scope missing", "the token lacks the scope that the route needs"),
         ProblemType("server-mismatch", 403, "Another server", "the token belongs to a server of another name"),
         ProblemType("not-found", 404, "Not found", "the address or the object does not exist"),
+        ProblemType("model-missing", 404, "Model file missing", "the file of a safety model is missing or damaged"),
         ProblemType("method-not-allowed", 405, "Method not allowed", "the address does not take this method"),
         ProblemType("not-acceptable", 406, "Not acceptable", "the route has no answer of a type that `Accept` names"),
         ProblemType("refused", 409, "Refused", "the change cannot be made; the detail says why and what to do"),

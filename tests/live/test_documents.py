@@ -25,13 +25,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def making(monkeypatch):
-    """Return a list of the threads in which documents were made."""
-    threads = []
+    """Return a list that gets the revision of each document that is made."""
+    revisions = []
     make = documents._make
-    monkeypatch.setattr(
-        documents, "_make", lambda snapshot: threads.append(threading.current_thread()) or make(snapshot)
-    )
-    return threads
+    monkeypatch.setattr(documents, "_make", lambda snapshot: revisions.append(snapshot.revision) or make(snapshot))
+    return revisions
 
 
 def test_a_document_is_made_once_for_each_snapshot(making):
