@@ -140,7 +140,7 @@ def versions(request: Request) -> HttpResponse:
         rows=chosen,
         problems=problems,
         without_note=bool(problems),
-        affected="Nothing has changed." if problems else review.AFFECTED,
+        affected="Nothing has changed." if problems else review.affected_by_release(),
     )
 
 
