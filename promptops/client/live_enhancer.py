@@ -30,7 +30,7 @@ from promptops.engine.types import LLMProvider
 log = logging.getLogger(__name__)
 
 State: TypeAlias = Literal["ready", "stale", "offline", "refused"]
-Kind: TypeAlias = Literal["library", "files", "process"]
+Kind: TypeAlias = Literal["library", "files"]
 CLOSE_SECONDS = 2.0
 
 
