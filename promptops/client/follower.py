@@ -74,6 +74,8 @@ class Follower:
                 pause = self.timing.unauthorized * (1 + self.clock.random()) / 2
                 log.error("%s It is tried again.", error)
             except WireError as error:
+                if not self._backoff.failures:
+                    log.warning("%s Following goes on.", error)
                 self.contact.failure = str(error)
                 pause = max(self._backoff.next(), error.retry_after)
             except Exception as error:
