@@ -38,6 +38,7 @@ TYPES = {
         ProblemType("token-missing", 401, "Token missing", "the header `Authorization: Bearer po_...` is missing"),
         ProblemType("token-invalid", 401, "Token invalid", "the token is unknown, expired or revoked"),
         ProblemType("scope-missing", 403, "Scope missing", "the token lacks the scope that the route needs"),
+        ProblemType("server-mismatch", 403, "Another server", "the token belongs to a server of another name"),
         ProblemType("not-found", 404, "Not found", "the address or the object does not exist"),
         ProblemType("model-missing", 404, "Model file missing", "the file of a safety model is missing or damaged"),
         ProblemType("method-not-allowed", 405, "Method not allowed", "the address does not take this method"),

@@ -36,6 +36,7 @@ PROTECTED = {
         tables.SafetyModelVersion,
         tables.SafetyExample,
         tables.LearnedAdaptation,
+        tables.Server,
     )
 }
 AUDIT = AuditEntry._meta.db_table
