@@ -1,6 +1,6 @@
 """Types of fields and parameters that several routes share."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Path
 from pydantic import AfterValidator, BaseModel, ConfigDict
@@ -27,3 +27,8 @@ class Body(BaseModel):
     """The body of a request. Unknown fields are refused by name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def example(body: dict[str, Any]) -> ConfigDict:
+    """Return the configuration of a `Body` with an example, which the API page and its curl and Python show."""
+    return ConfigDict(json_schema_extra={"examples": [body]})

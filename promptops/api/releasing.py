@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, create_model, model_validator
 from promptops.api.access import Caller, needs
 from promptops.api.actions import change_once
 from promptops.api.database import in_database
-from promptops.api.fields import Body, TemplateName, Text
+from promptops.api.fields import Body, TemplateName, Text, example
 from promptops.api.openapi import problems
 from promptops.api.problems import Problem
 from promptops.ledger.models import Release
@@ -51,6 +51,8 @@ SystemPrompt = Annotated[
 class Publication(Body):
     """What to publish: a text, a whole content, or the number of an older version."""
 
+    model_config = example({"text": "You polish prompts for video.", "note": "Shorter", "expected": 12})
+
     text: SystemPrompt = None
     content: VersionContent | None = None
     version: Annotated[Number | None, Field(description="An existing version, which goes live again.")] = None
@@ -67,6 +69,8 @@ class Publication(Body):
 
 class Rollback(Body):
     """The version to roll back to."""
+
+    model_config = example({"version": 11, "note": "Answers were too long", "expected": 12})
 
     version: Annotated[Number | None, Field(description="The version. Left out: the one that was live before.")] = None
     note: Note = ""
