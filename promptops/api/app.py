@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.responses import JSONResponse
 
-from promptops.api import reading, tokens
+from promptops.api import auditing, reading, releasing, tokens
 from promptops.api.access import Caller, needs
 from promptops.api.door import with_door
 from promptops.api.errors import add_handlers
@@ -18,11 +18,13 @@ from promptops.people.enums import Scope
 
 about = APIRouter(tags=["Interface"])
 
-ROUTERS = (tokens.router, reading.router, about)
+ROUTERS = (tokens.router, reading.router, releasing.router, auditing.router, about)
 
 TAGS = [
     {"name": "Token", "description": "The token that you send."},
     {"name": "Live", "description": "What is live, and what was."},
+    {"name": "Releases", "description": "Publish and roll back."},
+    {"name": "Audit", "description": "The record of all changes."},
     {"name": "Interface", "description": "The interface itself."},
 ]
 

@@ -278,7 +278,7 @@ polling.watch(
 )
 
 
-async def for_ever(seconds: float, work: Callable[[], None], *, in_thread: bool) -> None:
+async def for_ever(seconds: float, work: Callable[[], object], *, in_thread: bool) -> None:
     """Do the work every so many seconds, for ever. While the database is unavailable, it is tried again."""
     while True:
         await asyncio.sleep(seconds)
