@@ -4,6 +4,7 @@ The texts are generated here. The embedded model and a scripted server on loopba
 """
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -59,14 +60,34 @@ FILES = {
 UPLOADS = [{"name": name, "mimeType": "text/plain", "buffer": text.encode()} for name, text in FILES.items()]
 
 
+class Requests(list):
+    """All requests. Each thread of the server finds its own in `current`, because several may arrive at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.of_thread = threading.local()
+
+    def append(self, request: dict) -> None:
+        self.of_thread.request = request
+        super().append(request)
+
+    @property
+    def current(self) -> dict:
+        return self.of_thread.request
+
+
 class Scripted(Upstream):
     """Answers with what `script` returns for a request."""
 
     script: Callable[[dict], object] = staticmethod(lambda request: {})
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = Requests()
+
     @property
     def texts(self) -> list[str]:
-        return [json.dumps(self.script(self.asked[-1]))]
+        return [json.dumps(self.script(self.asked.current))]
 
     @texts.setter
     def texts(self, texts: list[str]) -> None:
