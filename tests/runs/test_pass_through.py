@@ -7,7 +7,6 @@ from django.utils import timezone
 
 from promptops.engine.snapshot import Lever, Snapshot
 from promptops.prompts.content import Content
-from promptops.runs.actions.execution import judged_run
 from promptops.runs.enums import RunSource
 from promptops.runs.plans import RunPlan
 
@@ -21,7 +20,7 @@ def plan(source: RunSource | str, ends: timedelta = HELD, operation: str = "enha
 
 
 def test_a_servers_run_goes_on_unpolished_and_names_the_lever():
-    sentence = judged_run(plan("api")).pass_through
+    sentence = plan("api").pass_through(timezone.now())
     assert "Rita" in sentence
     assert "Groq writes nonsense" in sentence
 
