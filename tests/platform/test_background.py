@@ -57,7 +57,8 @@ async def test_the_tasks_start_once_in_a_loop_and_end_with_it(monkeypatch):
         started.append(1)
 
     names = {function.__name__ for function in background.TASKS}
-    assert names == {"keep_up", "relay_hints", "run_trials", "heartbeat"}
+    of_tokens = {"_keep_recording_uses", "close_expired", "keep_rechecking"}
+    assert names == {"keep_up", "relay_hints", "run_trials", "heartbeat", *of_tokens}
     monkeypatch.setattr(background, "TASKS", [task] * 4)
     monkeypatch.setattr(background, "_housekeeping", task)
 
