@@ -160,7 +160,6 @@ class Fleet(RuleBasedStateMachine):
 
     @rule(revision=st.integers(1, 30), lags=st.sampled_from([0.0, 0.5, LAG_SECONDS]))
     def restore(self, revision: int, lags: float) -> None:
-        self.run(asyncio.sleep(LAG_SECONDS))  # nobody restores two backups within a moment
         self.epochs += 1
         self.run(self._change(lambda: self.room.restore(f"e{self.epochs}", revision), lags))
 
