@@ -33,8 +33,8 @@ class Timing:
     the time until a socket is tried again. `unauthorized` is the pause after a refused token. `refused` is the pause
     before an invalid document is read again. `first_pause` and `longest_pause` limit the back-off; the longest is under
     a heartbeat, so that every lag heals within two. After a change of the epoch no other one is used for `epoch_pause`:
-    the processes of a control room notice a restore within a second. `watch` is the pause between two looks at the state,
-    `reports` the one between two batches, `model` the longest time that content waits for its safety model.
+    the processes of a control room notice a restore within a second. `watch` is the pause between two looks at the
+    state, `reports` the one between two batches, `model` the longest time that content waits for its safety model.
     """
 
     heartbeat: float = 10.0
