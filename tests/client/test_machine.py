@@ -175,6 +175,8 @@ class Fleet(RuleBasedStateMachine):
     def proxy(self, number: int, opens: bool, waits: bool) -> None:
         network = self.servers[number].network
         network.opens_sockets, network.waits = opens, waits
+        if not opens:
+            self.run(self._drop(number))
 
     @rule(number=clients, fate=delays, fetch=st.sampled_from([0.001, 0.01, 1.0, 4.0]))
     def weather(self, number: int, fate: list[float], fetch: float) -> None:
@@ -183,12 +185,12 @@ class Fleet(RuleBasedStateMachine):
 
     @rule(number=clients)
     def drop_sockets(self, number: int) -> None:
-        async def drop() -> None:
-            for socket in list(self.room.sockets):
-                if socket.network is self.servers[number].network:
-                    socket.drop()
+        self.run(self._drop(number))
 
-        self.run(drop())
+    async def _drop(self, number: int) -> None:
+        for socket in list(self.room.sockets):
+            if socket.network is self.servers[number].network:
+                socket.drop()
 
     @precondition(lambda self: any(server.live for server in self.servers))
     @rule(number=clients)
