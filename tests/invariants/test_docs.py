@@ -125,9 +125,8 @@ def test_every_kind_of_problem_has_its_row(problem: ProblemType) -> None:
 
 
 def test_the_api_page_of_the_docs_has_the_table_of_scopes() -> None:
-    assert [row for row in API if re.match(r"\| `[a-z]+` \| [A-Z]", row)] == [
-        f"| `{scope.value}` | {scope.label} |" for scope in Scope
-    ]
+    first = API.index("| scope | opens |") + 2
+    assert API[first : API.index("", first)] == [f"| `{scope.value}` | {scope.label} |" for scope in Scope]
 
 
 CHANGES = [
