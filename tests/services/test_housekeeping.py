@@ -42,7 +42,8 @@ def two_processes(url: str, folder: Path, seconds: float) -> Iterator[list["subp
     ]
     try:
         for process in processes:
-            assert process.stdout and process.stdout.readline() == "up\n"
+            assert process.stdout is not None
+            assert process.stdout.readline() == "up\n"
         yield processes
     finally:
         for process in processes:

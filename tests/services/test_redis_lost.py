@@ -48,7 +48,7 @@ async def hearing() -> AsyncIterator[Hints]:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 -- Redis is outside of this loop
             await asyncio.sleep(0.01)
 
 
