@@ -8,6 +8,7 @@ Redis. safety: judging a text. loop: what an event loop feels of it. forecast: w
 100,000 verdicts. verdicts: the verdict page of 18,000 votes. uploads: files that cost much to read, time and memory.
 bombs: hostile answers of a provider. signins: pages of a real server while 200 people sign in.
 start: from the start of a process to its first page. idle: statements and memory of a server that nobody uses.
+live: the live document for servers that follow.
 runs: runs over the sockets of 64 open editors at once, and pages meanwhile.
 migration: the upgrade of a million audit entries on SQLite. backup: backup and restore with 200,000 of them.
 releases: the size and the pages of 9,000 releases of 200 templates, and the migration that packed them.
@@ -44,6 +45,7 @@ from benchmarks.deletion import RUNS as DELETED
 from benchmarks.deletion import bench_deletion
 from benchmarks.following import bench_following
 from benchmarks.history import bench_history
+from benchmarks.live import bench_live
 from benchmarks.migration import bench_migration
 from benchmarks.releases import RELEASES, bench_releases
 from benchmarks.resting import bench_idle, bench_start
@@ -101,6 +103,7 @@ def main() -> None:
         "start": bench_start,
         "idle": bench_idle,
         "runs": bench_runs,
+        "live": bench_live,
         "bombs": lambda: asyncio.run(bench_bombs()),
         "contracts": bench_contracts,
         "fill": lambda: bench_big(int(number or RUNS), only_fill=True),

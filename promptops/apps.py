@@ -36,12 +36,14 @@ class PromptOpsConfig(AppConfig):
 
     def ready(self) -> None:
         from promptops.engine import addresses
+        from promptops.fleet import fragments as fleet_fragments
         from promptops.providers import key_variables
         from promptops.site import fragments
 
         for name in registering_modules():
             import_module(name)
         fragments.register()
+        fleet_fragments.register()
         try:
             key_variables.permitted()
             addresses.allow_only(addresses.allow_list(settings.PROVIDER_HOSTS))

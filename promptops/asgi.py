@@ -15,6 +15,7 @@ from channels.sessions import SessionMiddlewareStack  # noqa: E402
 
 from promptops.api.app import machines  # noqa: E402
 from promptops.api.door import with_api  # noqa: E402
+from promptops.fleet.socket import with_fleet  # noqa: E402
 from promptops.platform.background import with_background_tasks  # noqa: E402
 from promptops.urls import websocket_urlpatterns  # noqa: E402
 from promptops.web.health import with_health  # noqa: E402
@@ -25,7 +26,7 @@ application = with_background_tasks(
     ProtocolTypeRouter(
         {
             "http": with_health(with_api(with_workers(django_application, settings.DATABASE_THREADS), machines)),
-            "websocket": same_origin(SessionMiddlewareStack(URLRouter(websocket_urlpatterns))),
+            "websocket": with_fleet(same_origin(SessionMiddlewareStack(URLRouter(websocket_urlpatterns)))),
         }
     )
 )

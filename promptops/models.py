@@ -1,6 +1,7 @@
 """The models of all features, for Django and migrations. All other code imports them from their feature."""
 
 from promptops.compare.models import Arm, Comparison, ComparisonInput, PromptSet, Trial, Vote
+from promptops.fleet.models import Acknowledgement, Server
 from promptops.ledger.models import AuditEntry, AuditHead, ExportTally, LiveConfiguration, Release
 from promptops.people.models import OneTimeLink, Token, User, UserSession
 from promptops.prompts.models import DiscardedDraft, Draft, Operation, Presence, Sample, Template, Variable, Version
@@ -9,6 +10,7 @@ from promptops.runs.models import Attempt, Run, RunExpiry, RunTotals, SafetyChec
 from promptops.safety.models import SafetyExample, SafetyModelVersion, SafetySettings, SafetyTerm, SafetyTraining
 
 __all__ = [
+    "Acknowledgement",
     "Arm",
     "Attempt",
     "AuditEntry",
@@ -36,6 +38,7 @@ __all__ = [
     "SafetyTerm",
     "SafetyTraining",
     "Sample",
+    "Server",
     "Template",
     "Token",
     "Trial",

@@ -35,9 +35,13 @@ def pytest_collection_finish() -> None:
 def _fresh_process_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What the process keeps in memory belongs to one test's database."""
     from promptops.engine import HealthRegistry
+    from promptops.fleet import contents, now
+    from promptops.fleet.reports import reports
     from promptops.live import snapshots as live
 
     live.forget()
+    for part in (contents, now, reports):
+        part.forget()
     monkeypatch.setattr(live, "health", HealthRegistry())
     yield
     live.forget()

@@ -5,14 +5,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from datetime import datetime
+from typing import Any, Literal, TypeAlias
 
 from promptops.engine.contracts import Contract
 from promptops.engine.messages import Example
 from promptops.engine.operations import OPERATIONS, OperationSpec
-from promptops.engine.safety.guard import SafetyGuard, SafetyPolicy, SafetyVerdict, UnjudgedCause, VerdictDecision
+from promptops.engine.safety.guard import (
+    SafetyCategory,
+    SafetyGuard,
+    SafetyPolicy,
+    SafetyVerdict,
+    UnjudgedCause,
+    VerdictDecision,
+)
 from promptops.engine.types import JsonMode, Prices
 from promptops.engine.variables import fill
+
+LeverKind: TypeAlias = Literal["freeze", "pass_through"]
+"""The kinds of lever: nothing is released, or the inputs of an operation go on without a model."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +92,9 @@ class SettingsSpec:
 class SafetySpec:
     """The safety filter: `mode` is off, shadow (verdicts are only recorded) or enforce.
 
-    `guard` judges by `policy` with the model of that number and file. In enforce mode `blocks_when_down` blocks texts
-    that a failing filter cannot judge, and `blocks_languages` blocks texts in a language that its model does not know.
+    `guard` judges by `policy` with the model of that number and file. `model_labels` maps the labels of the model to
+    categories, or to `None` for harmless. In enforce mode `blocks_when_down` blocks texts that a failing filter cannot
+    judge, and `blocks_languages` blocks texts in a language that its model does not know.
     """
 
     mode: str = "off"
@@ -92,6 +104,7 @@ class SafetySpec:
     model_id: int | None = None
     model_number: int = 0
     model_sha256: str = ""
+    model_labels: Mapping[str, SafetyCategory | None] = field(default_factory=dict)
     guard: SafetyGuard = field(default_factory=lambda: SafetyGuard(None), repr=False, compare=False)
 
     def stops(self, verdict: SafetyVerdict) -> bool:
@@ -99,6 +112,24 @@ class SafetySpec:
         if verdict.decision is VerdictDecision.UNAVAILABLE:
             return self.blocks_languages if verdict.cause is UnjudgedCause.LANGUAGE else self.blocks_when_down
         return verdict.decision is not VerdictDecision.ALLOW
+
+
+@dataclass(frozen=True)
+class Lever:
+    """One incident lever. It ends by itself at `expires_at`, an aware time in UTC, also on a server that is offline.
+
+    `operation` is that of a pass-through, and "" for a freeze. `by` names the person who set it.
+    """
+
+    kind: LeverKind
+    operation: str
+    expires_at: datetime
+    note: str = ""
+    by: str = ""
+
+    def holds(self, now: datetime) -> bool:
+        """Return whether the lever still holds at this aware time."""
+        return now < self.expires_at
 
 
 @dataclass(frozen=True)
@@ -120,6 +151,8 @@ class Snapshot:
     epoch: str = ""
     operations: Mapping[str, OperationSpec] = field(default_factory=lambda: OPERATIONS)
     """The operations by name, in the order of the pages. Archived ones are not among them."""
+    levers: tuple[Lever, ...] = ()
+    """The levers, including those that ended since. `frozen` and `passes_through` take the time into account."""
 
     def operation(self, name: str) -> OperationSpec:
         """Return the operation of that name. Raises `ValueError` for an unknown or archived one."""
@@ -148,3 +181,15 @@ class Snapshot:
     def contract_for(self, template: TemplateSpec) -> Contract | None:
         """Return what an answer of the template must be, or `None` if nothing is checked."""
         return template.contract or self.operation(template.operation).contract
+
+    def frozen(self, now: datetime) -> Lever | None:
+        """Return the freeze that holds at this aware time, the last to end, or `None`."""
+        return self._lever("freeze", "", now)
+
+    def passes_through(self, operation: str, now: datetime) -> Lever | None:
+        """Return the pass-through of the operation that holds at this aware time, the last to end, or `None`."""
+        return self._lever("pass_through", operation, now)
+
+    def _lever(self, kind: LeverKind, operation: str, now: datetime) -> Lever | None:
+        holding = [each for each in self.levers if (each.kind, each.operation) == (kind, operation) and each.holds(now)]
+        return max(holding, key=lambda lever: lever.expires_at, default=None)

@@ -1,7 +1,7 @@
 """Draining: when the server stops, runs in progress may end and are recorded."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 
@@ -10,6 +10,8 @@ class Gate:
 
     def __init__(self) -> None:
         self.closed = False
+        self.when_closed: list[Callable[[], None]] = []
+        """Called in the event loop when the gate closes. They end what only waits."""
         self._in_progress: dict[object, asyncio.Task[object] | None] = {}
 
     @contextmanager
@@ -24,6 +26,8 @@ class Gate:
     async def drain(self, seconds: float) -> int:
         """Close the gate and wait for the runs in progress, at most `seconds`. Return how many are left."""
         self.closed = True
+        for callback in self.when_closed:
+            callback()
         return await self.emptied(seconds)
 
     async def cut_off(self, seconds: float) -> int:

@@ -43,6 +43,7 @@ PRESENCE_CHANGED = "presence"  # number: the template's id; somebody opened or l
 USER_CHANGED = "user"  # number: the user's id; their sockets check the permissions again
 COMPARISON_CHANGED = "comparison"  # number: the comparison's id
 RECORDING_CHANGED = "recording"  # number: runs that are not in the database yet; sent only within a process
+FLEET_CHANGED = "fleet"  # number: 0; a server came, left, switched, refused or drifted, or has become silent
 
 NAMES = frozenset(
     {
@@ -54,6 +55,7 @@ NAMES = frozenset(
         USER_CHANGED,
         COMPARISON_CHANGED,
         RECORDING_CHANGED,
+        FLEET_CHANGED,
     }
 )
 

@@ -121,7 +121,7 @@ class AddProvider(ProviderChange):
 
     @property
     def affected(self) -> str:
-        return f"It comes last in the chain: runs call it when all others have failed. {review.AFFECTED}"
+        return f"It comes last in the chain: runs call it when all others have failed. {review.affected_by_release()}"
 
     def changes(self) -> list[Change]:
         fields = _shown_fields(actions.planned(self.form.provider_fields, **self.form.chosen_key))
@@ -329,7 +329,7 @@ def _price(usd: float | None) -> str:
 
 
 def _affected(provider: Provider) -> str:
-    return review.AFFECTED if provider.enabled else "It is off, so no run is affected."
+    return review.affected_by_release() if provider.enabled else "It is off, so no run is affected."
 
 
 def unencrypted(provider: Provider) -> str:

@@ -1,19 +1,22 @@
-"""The values of a run before, during and after its execution: plan, events, outcome. They do no work."""
+"""The values of a run before and after its execution: its plan and its last event. They do no work.
+
+The events and the outcome of a run are in `engine.judged_runs`.
+"""
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
 
-from promptops.engine.chain import ChainEvent, Delivery, HedgePolicy
+from promptops.engine.chain import Delivery, HedgePolicy
 from promptops.engine.contracts import Contract, ContractOutcome, contract_outcome
 from promptops.engine.drills import Fault, faulty
 from promptops.engine.enhancer import build_request
 from promptops.engine.inputs import judged_text
-from promptops.engine.operations import OperationSpec
-from promptops.engine.safety.guard import SafetyVerdict
+from promptops.engine.judged_runs import JudgedEvent, Outcome
+from promptops.engine.judging import SafetyChecked
+from promptops.engine.operations import OnFailure, OperationSpec
 from promptops.engine.snapshot import ProviderSpec, Snapshot
 from promptops.engine.types import Attempt as EngineAttempt
 from promptops.engine.types import LLMProvider, LLMRequest, LLMResponse
@@ -23,7 +26,7 @@ from promptops.prompts.answer_rules import fitting
 from promptops.prompts.content import PARAMETERS, TEXTS, Content, effective
 from promptops.prompts.examples import read_examples
 from promptops.prompts.models import Template, Version
-from promptops.runs.enums import RunSource, RunStatus, SafetySide
+from promptops.runs.enums import RunSource, RunStatus
 from promptops.runs.models import Run
 
 MAX_COUNT = 10
@@ -93,6 +96,16 @@ class RunPlan:
         return judged_text(spec, self.input) if spec else self.input
 
     @property
+    def on_failure(self) -> OnFailure:
+        """Return what happens when nobody answers.
+
+        Only a preview and a server's run follow the operation: a comparison asks for the arm's own answer, and a test
+        for the provider's.
+        """
+        spec = self.snapshot.operations.get(self.operation)
+        return "error" if spec is None or self.source in (RunSource.COMPARISON, RunSource.TEST) else spec.on_failure
+
+    @property
     def parameters(self) -> dict[str, Any]:
         """Return the parameters by name. Operation and live settings decide those that the content leaves open."""
         decided = effective(self.content, self.snapshot.settings_for(self.operation))
@@ -126,44 +139,6 @@ class RunPlan:
 
 
 @dataclass(frozen=True)
-class TextHeld:
-    """The answer has begun. Its text is withheld until the safety filter has judged all of it."""
-
-    provider: str
-
-
-@dataclass(frozen=True)
-class SafetyChecked:
-    """The verdict on one side of a run. `blocked` means that the text is withheld."""
-
-    side: SafetySide
-    verdict: SafetyVerdict
-    blocked: bool
-
-
-@dataclass
-class Outcome:
-    """The result of a run, filled in during the run. A run that never ends by itself counts as canceled."""
-
-    status: RunStatus = RunStatus.CANCELED
-    response: LLMResponse | None = None
-    error: str = ""
-    error_kind: str = ""
-    latency_ms: float = 0.0
-    attempts: list[EngineAttempt] = field(default_factory=list)
-    checks: list[SafetyChecked] = field(default_factory=list)
-    at: datetime | None = None  # the end of the run
-    raw_masked: bool = False  # also while it is not judged yet
-
-    @property
-    def raw(self) -> str:
-        """Return the answer as the model wrote it, "" if only blank ends differ from the answer as read."""
-        if self.response is None or self.response.raw.strip() == self.response.content.strip():
-            return ""
-        return self.response.raw
-
-
-@dataclass(frozen=True)
 class RunRecorded:
     """The last event of a run that ended by itself: its id, and the error if it failed or was blocked.
 
@@ -193,7 +168,7 @@ class RunRecorded:
         return self.status == RunStatus.UNCHANGED
 
 
-RunEvent: TypeAlias = ChainEvent | TextHeld | SafetyChecked | RunRecorded
+RunEvent: TypeAlias = JudgedEvent | RunRecorded
 
 
 def size(plan: RunPlan, outcome: Outcome) -> int:

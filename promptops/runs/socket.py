@@ -13,6 +13,7 @@ from django.core.exceptions import ValidationError
 from django.template.loader import render_to_string
 
 from promptops.engine.chain import AttemptStarted, TextChunk
+from promptops.engine.judged_runs import TextHeld
 from promptops.engine.rewrite import parse_alternatives
 from promptops.engine.types import LLMResponse
 from promptops.ledger.errors import Refused
@@ -23,7 +24,7 @@ from promptops.platform import events
 from promptops.runs import previews
 from promptops.runs.actions.execution import execute
 from promptops.runs.actions.recording import recorder
-from promptops.runs.plans import RunPlan, RunRecorded, TextHeld
+from promptops.runs.plans import RunPlan, RunRecorded
 from promptops.runs.queries.runs import with_retries
 from promptops.runs.trees import tree_of
 from promptops.runs.written import pieces

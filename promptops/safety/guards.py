@@ -14,6 +14,7 @@ import threading
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from django.conf import settings
@@ -102,8 +103,17 @@ def load() -> SafetySpec:
         model_id=config.model_id,
         model_number=config.model.number,
         model_sha256=config.model.sha256,
+        model_labels=_labels_of(config.model),
         guard=SafetyGuard(model, policy),
     )
+
+
+def _labels_of(version: SafetyModelVersion) -> Mapping[str, SafetyCategory | None]:
+    """Return what the model's labels mean; nothing for a manifest with which no model is loaded either."""
+    try:
+        return MappingProxyType(dict(spec_of({**version.manifest, "sha256": "", "version": ""}, Path()).labels))
+    except ValueError:
+        return MappingProxyType({})
 
 
 def warm_up(spec: SafetySpec) -> None:

@@ -1,17 +1,24 @@
 """The context of every page's frame: navigation and the live badge."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
+from promptops.fleet import now as fleet
+from promptops.fleet.queries.rollouts import Rollout, rollout
 from promptops.ledger import queries as releases
 from promptops.live import polling
 from promptops.people.enums import Permission
 from promptops.runs.actions.recording import recorder
+
+ROLLOUT_SHOWN_FOR = timedelta(seconds=60)
+"""After their own release, people see on the next page how it reaches the servers."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +43,18 @@ NAV = [
     NavItem("Compare", "comparisons", "scale", "g c"),
     NavItem("Runs", "runs", "play", "g r"),
     NavItem("Safety", "safety", "shield", "g s"),
+    NavItem("Fleet", "fleet", "server", "g f"),
     NavItem("Audit", "audit", "scroll-text", "g a"),
     NavItem("Settings", "settings", "settings", "g ,"),
 ]
+
+
+def own_rollout(newest: Any, user: Any) -> Rollout | None:
+    """Return the roll-out of the newest release if this person has just made it, and there are servers."""
+    if not newest or newest["user"] != user.pk or timezone.now() - newest["at"] > ROLLOUT_SHOWN_FOR:
+        return None
+    shown = rollout(newest["revision"])
+    return shown if shown.total else None
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:
@@ -46,11 +62,14 @@ def frame(request: HttpRequest) -> dict[str, Any]:
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated:
         return {}
+    newest = SimpleLazyObject(releases.latest_release)
     return {
         "command": settings.COMMAND,
         "nav": [item.for_page(request.path) for item in NAV],
         "heads": getattr(request, "heads", None) or SimpleLazyObject(polling.heads),
         "recording": recorder.status,
-        "live_note": SimpleLazyObject(releases.latest_release),
+        "fleet": SimpleLazyObject(fleet.counts),
+        "own_rollout": SimpleLazyObject(lambda: own_rollout(newest, user)),
+        "live_note": newest,
         "may": {permission.value: user.may(permission) for permission in Permission},
     }

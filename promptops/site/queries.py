@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from django.utils.safestring import SafeString
 
 from promptops.engine.operations import OperationSpec
+from promptops.fleet.queries.servers import ServerRow, picture
 from promptops.ledger import registry, sentences
 from promptops.ledger.models import AuditEntry, Release
 from promptops.prompts.models import Template
@@ -39,6 +40,7 @@ class Overview:
     alarms: list["Alarm"]
     changes: list[tuple[AuditEntry, SafeString]]
     safety: SafetyState
+    fleet_troubles: list[ServerRow]
 
 
 ALARMS = {
@@ -96,6 +98,7 @@ def overview() -> Overview:
         alarms=alarms(providers),
         changes=[(entry, sentences.sentence_html(entry)) for entry in entries],
         safety=safety_state(),
+        fleet_troubles=picture().troubles,
     )
 
 

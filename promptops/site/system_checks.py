@@ -14,8 +14,9 @@ from django.db import connections
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
+from promptops.engine.providers.key_variables import SETTING
 from promptops.ledger.models import audit_triggers
-from promptops.providers.key_variables import SETTING, problem_of
+from promptops.providers.key_variables import problem_of
 from promptops.providers.models import Provider
 
 

@@ -5,6 +5,7 @@ posts with htmx into `#review`; the panel stays until the request carries `confi
 note belong to the page's own form (`form="..."`), so no typed value, such as a key, is ever sent back to the page.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +20,14 @@ from promptops.ledger.errors import Refused
 from promptops.web.access import actor
 from promptops.web.request import AnyRequest, Request
 
-AFFECTED = "Every server switches within a second. Runs already started finish with the old configuration."
+SWITCHES = "Every server switches within a second. Runs already started finish with the old configuration."
+RECIPIENTS: list[Callable[[], str]] = []
+"""Return a sentence about who gets a release, or "". Features add theirs in `AppConfig.ready`."""
+
+
+def affected_by_release() -> str:
+    """Return who gets a release, and when."""
+    return " ".join(filter(None, [SWITCHES, *(sentence_of() for sentence_of in RECIPIENTS)]))
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,7 @@ class ReviewedChange:
     @property
     def affected(self) -> str:
         """A sentence about who is affected."""
-        return AFFECTED
+        return affected_by_release()
 
     def changes(self) -> list[Change]:
         """Return the fields that change, with their values before and after."""
@@ -158,13 +166,14 @@ def panel(
     changes: list[Change] | None = None,
     old: str | None = None,
     new: str | None = None,
-    affected: str = AFFECTED,
+    affected: str | None = None,
     error: str = "",
     danger: bool = False,
     template: str = "_review.html",
     **context: Any,
 ) -> HttpResponse:
     """Return the panel for `#review`. `old` and `new` are texts to show as a difference; `confirm` is the button.
+    Without `affected`, the panel says who gets a release.
 
     With `error` (a refused action) the status is 409, which htmx swaps in too.
     """
@@ -175,7 +184,7 @@ def panel(
         "changes": changes or [],
         "old": old,
         "new": new,
-        "affected": affected,
+        "affected": affected_by_release() if affected is None else affected,
         "error": error,
         "danger": danger,
         "note": note(request),

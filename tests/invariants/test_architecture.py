@@ -17,10 +17,10 @@ PACKAGE = settings.BASE_DIR / "promptops"
 
 # A folder may import those before it. A folder that is missing here fails the test.
 ORDER = [
-    *("texts", "stats", "engine", "platform", "ledger", "live", "people"),
-    *("providers", "prompts", "runs", "safety", "compare", "history", "site", "api"),
+    *("texts", "stats", "engine", "client", "platform", "ledger", "live", "people"),
+    *("providers", "prompts", "runs", "safety", "compare", "fleet", "history", "site", "api"),
 ]
-PURE = {"engine", "texts", "stats"}
+PURE = {"engine", "texts", "stats", "client"}
 FRAME = "web"  # above people, below every page; it knows no feature
 TOP = {"management", "apps", "asgi", "urls", "__main__"}
 # Outside the order: code reads settings through django.conf, and only Django imports the models of all features.
@@ -99,6 +99,8 @@ def refusal(importer: str, target: str) -> str | None:
         return _inside(importer, target) if unit in ORDER and unit != "engine" else None
     if (importer, target) in EXCEPTIONS:
         return None
+    if other == "client":
+        return None if unit in TOP else "the client is for other servers"
     if other in TOP:
         return "no module imports those that start the program"
     if unit in TOP:
@@ -170,6 +172,9 @@ def test_only_package_files_are_outside_folders() -> None:
         ("prompts.models.templates", "prompts.actions.releases", False),
         ("prompts.forms", "prompts.actions.releases", True),
         ("engine.chain", "platform.crypto", False),
+        ("client.runs", "engine.chain", True),
+        ("client.runs", "platform.crypto", False),
+        ("runs.plans", "client.runs", False),
         ("management.commands.serve", "urls", False),
         ("management.commands.serve", "asgi", False),
         ("platform.crypto", "settings", False),
@@ -179,11 +184,11 @@ def test_the_rule_itself(importer: str, target: str, allowed: bool) -> None:
     assert (refusal(importer, target) is None) is allowed
 
 
-def test_only_one_module_imports_http_clients() -> None:
-    """One module pools clients, sets timeouts and maps errors, so tests can replace it."""
+def test_only_two_modules_import_http_clients() -> None:
+    """One module calls providers and one the control room. They set all limits and map errors; tests replace them."""
     clients = {"httpx", "httpx_aiohttp", "aiohttp", "requests", "urllib3"}
     users = {module for module, path in MODULES.items() if clients & {name.split(".")[0] for name in imports(path)}}
-    assert users == {"engine.http"}
+    assert users == {"engine.http", "client.wire"}
 
 
 @pytest.mark.parametrize("package", sorted(PURE))

@@ -20,6 +20,8 @@ from promptops import models as tables
 from promptops.apps import registering_modules
 from promptops.compare.actions import comparisons, prompt_sets, votes
 from promptops.engine.types import PromptOperation
+from promptops.fleet import actions as fleet
+from promptops.fleet.reports import Batch
 from promptops.ledger import chain as audit_chain
 from promptops.ledger import registry, sentences
 from promptops.ledger.actions import backups, exports, trail
@@ -56,6 +58,7 @@ from promptops.safety.actions import training as safety_training
 from promptops.site import actions as settings
 from promptops.texts.inputs import Line
 from tests.factories import make_provider
+from tests.fleet.servers import save_server, unsaved_server
 from tests.invariants.watching import PROTECTED, Watch, watched
 from tests.invariants.world import (
     CHANGED,
@@ -88,6 +91,8 @@ from tests.invariants.world import (
 WITHOUT_ENTRY = {
     "people.make_setup_link": "made at each start until somebody joins with it, which is recorded; nobody acts yet",
     "adaptations.store": "runs learn it from a provider; nobody decides anything",
+    "fleet.prune": "servers that left long ago are deleted by their age; nobody decides anything",
+    "fleet.write": "servers report what they run, many times a minute; nobody decides anything",
     "site.secret_key_fits": "a new database stores which key it was made with; no setting changes",
 }
 
@@ -337,6 +342,9 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
         )
     ],
     "variables.clean_value": [lambda w, act: act(variables.clean_value, "winter")],
+    "fleet.forget": [lambda w, act: act(fleet.forget, save_server(silent_for=60), by=w.actor)],
+    "fleet.prune": [lambda w, act: (save_server(silent_for=100 * 86400), act(fleet.prune))],
+    "fleet.write": [lambda w, act: act(fleet.write, Batch([unsaved_server()], {("gpu-7", "1")}))],
     "votes.cast": [lambda w, act: act(votes.cast, **w.ballot(), by=w.actor)],
     "votes.undo": [
         lambda w, act: (

@@ -31,6 +31,7 @@ from promptops.urls import PAGE_PARTS
 from promptops.web import socket
 from promptops.web.origin import allowed
 from tests.factories import arm_of, make_provider, make_run, start_comparison
+from tests.fleet.servers import save_server
 from tests.web.sockets import page_socket
 
 ROLES = [*Role, None]
@@ -96,6 +97,7 @@ def world(make_user, actor, publish):
         "compare": (comparison := compared(provider, actor)).pk,
         "input": 1,
         "arm": comparison.arms.first().pk,
+        "servers": save_server().pk,
     }
 
 
@@ -105,7 +107,18 @@ def arguments(pattern: URLPattern, world: dict) -> dict:
         route = str(pattern.pattern)
         key = name
         if name == "pk":
-            words = ("links", "people", "provider", "queue", "run", "sets", "variables", "compare", "training")
+            words = (
+                "links",
+                "people",
+                "provider",
+                "queue",
+                "run",
+                "sets",
+                "variables",
+                "compare",
+                "training",
+                "servers",
+            )
             key = next(word for word in words if word in route)
         found[name] = world[key]
     return found

@@ -35,6 +35,7 @@ PROTECTED = {
         tables.SafetyModelVersion,
         tables.SafetyExample,
         tables.LearnedAdaptation,
+        tables.Server,
     )
 }
 AUDIT = AuditEntry._meta.db_table

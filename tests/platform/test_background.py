@@ -57,7 +57,10 @@ async def test_the_tasks_start_once_in_a_loop_and_end_with_it(monkeypatch):
         started.append(1)
 
     names = {function.__name__ for function in background.TASKS}
-    assert names == {"keep_up", "relay_hints", "run_trials", "heartbeat"}
+    assert names == {
+        *("keep_up", "relay_hints", "run_trials", "heartbeat"),
+        *("follow_releases", "write_reports", "keep_picture", "watch_connections"),
+    }
     monkeypatch.setattr(background, "TASKS", [task] * 4)
     monkeypatch.setattr(background, "_housekeeping", task)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from promptops.engine.providers import cerebras, groq
-from promptops.providers.key_variables import NEVER, Permitted, vendor_hosts
+from promptops.engine.providers.key_variables import NEVER, Permitted, vendor_hosts
 
 NOTHING = Permitted.read([])
 

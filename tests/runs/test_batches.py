@@ -11,6 +11,8 @@ from channels.db import database_sync_to_async
 from django.db import DatabaseError, OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
+from promptops.engine.judged_runs import Outcome
+from promptops.engine.judging import SafetyChecked
 from promptops.engine.safety.guard import SafetyVerdict, VerdictDecision
 from promptops.engine.types import Attempt, PromptOperation
 from promptops.live import snapshots as live
@@ -21,7 +23,7 @@ from promptops.runs.actions.execution import execute
 from promptops.runs.actions.recording import MAX_BATCH, NotRecorded, Recorder
 from promptops.runs.enums import RunSource, RunStatus, SafetySide
 from promptops.runs.models import Run
-from promptops.runs.plans import Outcome, RunPlan, RunRecorded, SafetyChecked
+from promptops.runs.plans import RunPlan, RunRecorded
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -14,9 +14,9 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from promptops.engine import judged_runs
 from promptops.engine.types import LLMRequest, LLMResponse, StreamEvent, TextChunk
 from promptops.ledger.models import AuditEntry
-from promptops.runs import judging
 from promptops.runs.actions import erasing, execution
 from promptops.runs.models import Run, SafetyCheck
 from promptops.safety import guards
@@ -199,13 +199,13 @@ def test_voters_see_the_answers_that_are_used(actor, client_for, editor):
 
 async def test_it_is_masked_on_the_page_as_long_as_it_is_not_judged(publish, make_user, monkeypatch):
     monkeypatch.setattr(execution, "PAGE_WAITS_SECONDS", 0.05)
-    judge = judging.judge
+    judge = judged_runs.judge
 
     async def judge_slowly(*arguments):
         await asyncio.sleep(0.5)
         return await judge(*arguments)
 
-    monkeypatch.setattr(judging, "judge", judge_slowly)
+    monkeypatch.setattr(judged_runs, "judge", judge_slowly)
     monkeypatch.setattr(execution, "build_provider", lambda spec: Writing(READ, f"<think>{BAD}</think>{READ}"))
     editor = await prepare(publish, make_user, "http://127.0.0.1:9/v1")
     async with page_socket(editor) as socket:

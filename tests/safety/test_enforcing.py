@@ -8,15 +8,14 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from promptops.engine.judging import SafetyChecked, blocked_sentence, masks
 from promptops.engine.safety.guard import SafetyVerdict, UnjudgedCause, VerdictDecision
 from promptops.engine.snapshot import SafetySpec
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import AuditEntry, Release
 from promptops.live import snapshots as live
 from promptops.runs.enums import SafetySide
-from promptops.runs.judging import blocked_sentence, masks
 from promptops.runs.models import Run, SafetyCheck
-from promptops.runs.plans import SafetyChecked
 from promptops.runs.queries.outcomes import OUTCOMES
 from promptops.safety.actions.filter_settings import SafetyChange, change_safety
 from promptops.safety.models import SafetySettings

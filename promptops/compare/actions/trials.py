@@ -25,6 +25,7 @@ from promptops.compare.actions.comparisons import finish_if_done
 from promptops.compare.enums import ComparisonState, TrialState
 from promptops.compare.models import Arm, Comparison, Trial
 from promptops.compare.models.comparisons import LONGEST_DELAY, delayed
+from promptops.engine.judged_runs import Outcome
 from promptops.engine.rewrite import parse_alternatives
 from promptops.engine.snapshot import ProviderSpec, Snapshot
 from promptops.ledger.errors import Refused
@@ -42,7 +43,7 @@ from promptops.runs.enums import RunSource, RunStatus
 from promptops.runs.erasers import erases_with_runs
 from promptops.runs.keepers import keeps_runs
 from promptops.runs.models import Run
-from promptops.runs.plans import Outcome, RunPlan
+from promptops.runs.plans import RunPlan
 from promptops.stats.measures import measure
 
 log = logging.getLogger(__name__)
@@ -185,7 +186,7 @@ class Runner:
             spec = _spec(trial)
             plan = replace(_plan(trial, spec, snapshot, self._claim), thread=self._thread)
             if spec is None:
-                await self._thread.run(record_run, plan, Outcome(RunStatus.FAILED, error=CHANGED))
+                await self._thread.run(record_run, plan, Outcome("failed", error=CHANGED))
             else:
                 async with aclosing(execute(plan)) as run_events:
                     async for _ in run_events:

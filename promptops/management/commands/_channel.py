@@ -3,7 +3,7 @@
 Daphne reads a whole request before the application hears of it, so these bounds have to be here.
 """
 
-from functools import cache
+from functools import cache, partial
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -50,9 +50,11 @@ class BoundedRequest(WebRequest):
     received = 0
 
     def process(self) -> object:
+        transport, channel = self.transport, self.channel
         answered = super().process()
         if self.transport is None:  # which has become a WebSocket's
-            self.channel.requests.clear()  # the channel still counts as a connection, but needs no request
+            channel.requests.clear()  # the channel still counts as a connection, but needs no request
+            transport.protocol.uncount = partial(channel.factory.connections.assign, channel, "")
         return answered
 
     def handleContentChunk(self, data: bytes) -> None:

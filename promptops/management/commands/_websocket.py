@@ -1,19 +1,39 @@
-"""WebSockets of open pages that keep only what they need: hundreds of pages may be open all day."""
+"""WebSockets that keep only what they need: hundreds of pages and a thousand servers may be connected all day."""
+
+from collections.abc import Callable
+from typing import Any
 
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 
 KEPT_HEADERS = {b"x-forwarded-for"}
 """Headers that are read after the handshake: the address of the person, for the audit."""
+STANDARD_CODES = {1012, 1013}
+"""Close codes that Autobahn refuses to send, although they are registered: the service restarts; try again later."""
 
 
 class LeanProtocol(WebSocketProtocol):
     """A socket that forgets the handshake. A browser's headers take about 4 KiB, in three forms."""
+
+    uncount: Callable[[], object] | None = None
+    """Stops counting the connection for its address: all servers of a fleet may come from one."""
 
     def onOpen(self) -> None:
         super().onOpen()
         self.clean_headers[:] = [(name, value) for name, value in self.clean_headers if name in KEPT_HEADERS]
         self.request.headers.clear()  # the same as `http_headers`
         self.http_request_data = b""
+
+    def handle_reply(self, message: dict[str, Any]) -> None:
+        """Do what the application says. `is_machine` marks a socket whose token was verified (`fleet.socket`)."""
+        if message.get("is_machine") and self.uncount is not None:
+            self.uncount()
+        super().handle_reply(message)
+
+    def serverClose(self, code: int | None = None) -> None:
+        if code in STANDARD_CODES:
+            self.sendCloseFrame(code=code, isReply=False)
+        else:
+            super().serverClose(code=code)
 
 
 class LeanFactory(WebSocketFactory):

@@ -122,7 +122,7 @@ def versions(request: Request) -> HttpResponse:
         title="Publish imported texts",
         confirm=f"Publish {_texts(len(chosen))}",
         shows_texts=True,
-        affected="Nothing has changed." if problems else review.AFFECTED,
+        affected="Nothing has changed." if problems else review.affected_by_release(),
     )
 
 

@@ -118,5 +118,5 @@ def _panel(
         digest=digest,
         problems=problems or (["No changes to import: the files match what is live."] if nothing else []),
         without_note=bool(problems) or nothing,
-        affected="Nothing has changed." if problems or nothing else review.AFFECTED,
+        affected="Nothing has changed." if problems or nothing else review.affected_by_release(),
     )

@@ -245,4 +245,4 @@ def _affected(operation: str, name: str) -> str:
     used = ", ".join(str(version) for version in queries.used_by(operation, name))
     if not used:
         return f"No live text of {operation} uses this variable, so no run is affected."
-    return f"Used by {used}. {review.AFFECTED}"
+    return f"Used by {used}. {review.affected_by_release()}"

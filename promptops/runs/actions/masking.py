@@ -1,4 +1,4 @@
-"""Unmasking a run's texts, which the audit records. The rule for masking a text is `runs.judging.masks`."""
+"""Unmasking a run's texts, which the audit records. The rule for masking a text is `engine.judging.masks`."""
 
 from django.db import transaction
 

@@ -15,10 +15,11 @@ from typing import NamedTuple
 
 from django.db import Error, close_old_connections, connection
 
+from promptops.engine.judged_runs import Outcome
 from promptops.platform import events, outages
 from promptops.platform.threads import DatabaseThread
 from promptops.runs.actions.records import record_runs
-from promptops.runs.plans import Outcome, RunPlan, size
+from promptops.runs.plans import RunPlan, size
 from promptops.runs.queries.runs import recorded_runs
 
 log = logging.getLogger(__name__)

@@ -9,6 +9,8 @@ from django.db import transaction
 from django.urls import reverse
 from django.utils import timezone
 
+from promptops.engine.judged_runs import Outcome
+from promptops.engine.judging import SafetyChecked, masks
 from promptops.engine.safety.guard import VerdictDecision
 from promptops.engine.snapshot import SafetySpec
 from promptops.engine.types import Attempt as EngineAttempt
@@ -17,9 +19,8 @@ from promptops.ledger.audit import Actor
 from promptops.ledger.registry import Action
 from promptops.platform import events
 from promptops.runs.enums import RunSource, RunStatus, SafetyQueue, SafetySide
-from promptops.runs.judging import masks
 from promptops.runs.models import Attempt, Run, SafetyCheck
-from promptops.runs.plans import Outcome, RunPlan, SafetyChecked
+from promptops.runs.plans import RunPlan
 
 registry.noun("run", "Runs")
 registry.object_kind("run", "Run", url=lambda entry: reverse("run", args=[entry.object_id]))

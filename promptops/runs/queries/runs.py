@@ -8,6 +8,7 @@ from typing import Any
 from django.db.models import Exists, Model, OuterRef, Prefetch
 from django.db.models.functions import Left
 
+from promptops.engine.judged_runs import Outcome
 from promptops.engine.safety.guard import VerdictDecision
 from promptops.ledger.models import LiveConfiguration
 from promptops.people.models import User
@@ -17,7 +18,6 @@ from promptops.prompts.models import Operation, Template
 from promptops.providers.models import Provider
 from promptops.runs.enums import RunStatus
 from promptops.runs.models import MASKED, STOPS, Attempt, Run, SafetyCheck
-from promptops.runs.plans import Outcome
 from promptops.runs.queries.outcomes import NOT_JUDGED, OUTCOMES, having, verdicts_of
 from promptops.stats import charts
 

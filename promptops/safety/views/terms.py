@@ -61,7 +61,7 @@ class RemoveTerm(FilterChange):
     def preview(self) -> dict[str, Any]:
         matches = _hits(self.config, self.before, self.after, [self.text])
         warning = safety_changes.self_test(self.config.model, guards.policy_of(self.config, self.after))
-        return {"affected": f"It matches {_of(matches)}. {review.AFFECTED}", "warning": warning}
+        return {"affected": f"It matches {_of(matches)}. {review.affected_by_release()}", "warning": warning}
 
     def refusal(self) -> str:
         is_gone = len(self.after) == len(self.before)
@@ -97,7 +97,7 @@ class AddTerms(FilterChange):
     def preview(self) -> dict[str, Any]:
         matches = _hits(self.config, self.before, self.after, self.added)
         return {
-            "affected": f"The new terms match {_of(matches)}. {review.AFFECTED}",
+            "affected": f"The new terms match {_of(matches)}. {review.affected_by_release()}",
             "warning": safety_changes.self_test(self.config.model, guards.policy_of(self.config, self.after)),
             "template": "_review_warning.html",
         }

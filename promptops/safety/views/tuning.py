@@ -71,7 +71,7 @@ class ChangeThresholds(FilterChange):
         unknown = f" ({result.past.waiting:,} of their texts are still to be scored)" if result.past.waiting else ""
         affected = (
             f"Of the newest {safety_changes.runs(result.past.runs)}, these thresholds would have blocked "
-            f"{result.then:,}; the present ones, {result.now:,}{unknown}. {review.AFFECTED}"
+            f"{result.then:,}; the present ones, {result.now:,}{unknown}. {review.affected_by_release()}"
         )
         policy = guards.policy_of(config, filter_state.terms())
         policy = SafetyPolicy(

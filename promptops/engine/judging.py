@@ -1,62 +1,57 @@
 """The safety filter's judgment of a run's texts: verdicts, masking, and the sentence for a blocked text.
 
-The filter itself is in `promptops.safety` and `engine.safety`.
+The filter itself is in `engine.safety`. The order of judging and answering belongs to `judged_runs`.
 """
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from promptops.engine.safety.guard import MAX_BYTES, SafetyLayer, SafetyVerdict, UnjudgedCause, VerdictDecision
 from promptops.engine.snapshot import SafetySpec
-from promptops.runs.enums import SafetyMode, SafetySide
-from promptops.runs.plans import Outcome, RunPlan, SafetyChecked
+
+Side: TypeAlias = Literal["input", "output"]
+"""The text of a run that is judged."""
+
+OFF, ENFORCE = "off", "enforce"
+"""The modes of the filter in which it does nothing, and in which it withholds texts."""
+
+
+@dataclass(frozen=True)
+class SafetyChecked:
+    """The verdict on one side of a run. `blocked` means that the text is withheld."""
+
+    side: Side
+    verdict: SafetyVerdict
+    blocked: bool
 
 
 class Blocked(Exception):
     """The safety filter withholds a text. The message is a sentence for operators that does not quote the text."""
 
 
-async def judge_the_rest(plan: RunPlan, outcome: Outcome) -> None:
-    """Judge the texts that the run did not wait for: all in shadow mode, or the input of a run canceled at once."""
-    if plan.snapshot.safety.mode != SafetyMode.OFF:
-        judged = {check.side for check in outcome.checks}
-        if SafetySide.INPUT not in judged:
-            await judge(plan, SafetySide.INPUT, plan.judged_input, outcome.checks)
-        if outcome.response is not None and SafetySide.OUTPUT not in judged:
-            await judge(plan, SafetySide.OUTPUT, outcome.response.content, outcome.checks)
-        await judge_raw(plan, outcome)
-
-
-async def judge_raw(plan: RunPlan, outcome: Outcome) -> None:
-    """Judge the answer as written, which pages show beside the answer as read.
-
-    It may contain more than the answer as read, so it can be masked alone. It blocks no run: callers never get it.
-    """
-    if any(masks(check) for check in outcome.checks):
-        outcome.raw_masked = bool(outcome.raw)
-    elif outcome.raw:
-        outcome.raw_masked = masks(await judge(plan, SafetySide.OUTPUT, outcome.raw, []))
-
-
-async def judge(plan: RunPlan, side: SafetySide, text: str, checks: list[SafetyChecked]) -> SafetyChecked:
-    """Return the verdict on a text of the run, and add it to `checks`. Never raises."""
+async def judge(safety: SafetySpec, side: Side, text: str, checks: list[SafetyChecked]) -> SafetyChecked:
+    """Return the verdict on a text of a run, and add it to `checks`. Never raises."""
     try:
-        verdict = await plan.snapshot.safety.guard.check_async(text)
+        verdict = await safety.guard.check_async(text)
     except Exception as exc:  # such as while the process shuts down and takes no more work
         reason = f"The safety filter is unavailable: {type(exc).__name__}"
         verdict = SafetyVerdict(VerdictDecision.UNAVAILABLE, reason=reason, cause=UnjudgedCause.OTHER)
-    safety = plan.snapshot.safety
-    checked = SafetyChecked(side, verdict, safety.mode == SafetyMode.ENFORCE and safety.stops(verdict))
+    checked = SafetyChecked(side, verdict, safety.mode == ENFORCE and safety.stops(verdict))
     checks.append(checked)
     return checked
 
 
-def raise_if_blocked(plan: RunPlan, checks: list[SafetyChecked]) -> None:
-    """Raise Blocked if the newest verdict withholds its text."""
-    if checks[-1].blocked:
-        raise Blocked(blocked_sentence(checks[-1], plan.snapshot.safety))
+def raise_if_blocked(safety: SafetySpec, checked: SafetyChecked) -> None:
+    """Raise Blocked if the verdict withholds its text."""
+    if checked.blocked:
+        raise Blocked(blocked_sentence(checked, safety))
 
 
 def blocked_sentence(check: SafetyChecked, safety: SafetySpec) -> str:
     """Return why the text is withheld, for operators. It quotes operators' terms, never the text itself."""
-    verdict, side = check.verdict, check.side.value
+    verdict, side = check.verdict, check.side
     if verdict.decision is VerdictDecision.UNAVAILABLE:
         return _unjudged_sentence(verdict, side)
     if verdict.decision is VerdictDecision.TOO_LONG:
@@ -91,6 +86,6 @@ def masks(check: SafetyChecked) -> bool:
 
     An unjudged input stays readable, because a mask would suggest that it is harmful.
     """
-    if check.verdict.decision is VerdictDecision.UNAVAILABLE and check.side is SafetySide.INPUT:
+    if check.verdict.decision is VerdictDecision.UNAVAILABLE and check.side == "input":
         return False
     return check.verdict.decision is VerdictDecision.BLOCK or check.blocked

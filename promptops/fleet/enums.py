@@ -1,0 +1,44 @@
+"""The closed sets of words about servers."""
+
+from django.db import models
+
+
+class ServerKind(models.TextChoices):
+    """How a server follows the live configuration."""
+
+    LIBRARY = "library", "Library"
+    FILES = "files", "Files"
+    PROCESS = "process", "PromptOps"
+
+
+class ReportedState(models.TextChoices):
+    """The state that a server reports of itself."""
+
+    READY = "ready", "Ready"
+    STALE = "stale", "Stale"
+    OFFLINE = "offline", "Offline"
+    REFUSED = "refused", "Refused"
+
+
+class Outcome(models.TextChoices):
+    """What a server made of a revision."""
+
+    APPLIED = "applied", "Applied"
+    REFUSED = "refused", "Refused"
+    DRIFTED = "drifted", "Drifted"
+
+
+class Standing(models.TextChoices):
+    """How a server stands to what is live now, worst first."""
+
+    REFUSED = "refused", "Refused"
+    DRIFTED = "drifted", "Drifted"
+    LAGGING = "lagging", "Lagging"
+    SILENT = "silent", "Silent"
+    UPDATING = "updating", "Updating"
+    CURRENT = "current", "Current"
+
+    @property
+    def tone(self) -> str:
+        """Return the look of the chip."""
+        return {"current": "ok", "updating": "accent", "silent": "warn", "lagging": "warn"}.get(self.value, "bad")

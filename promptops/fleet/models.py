@@ -1,0 +1,65 @@
+"""The tables of servers and of their acknowledgements. No heartbeat writes: `fleet.reports` collects them."""
+
+from django.db import models
+from django.utils import timezone
+
+from promptops.fleet.enums import Outcome, ReportedState, ServerKind
+
+
+class Server(models.Model):
+    """A process that follows the live configuration, as it last reported itself. Two instances may share a name."""
+
+    name = models.CharField(max_length=100)
+    instance = models.CharField(max_length=64, help_text="Names one life of the process.")
+    kind = models.CharField(max_length=10, choices=ServerKind.choices)
+    version = models.CharField(max_length=50, blank=True)
+    labels = models.JSONField(default=dict)
+    address = models.CharField(max_length=64, blank=True)
+    token = models.PositiveBigIntegerField(null=True, help_text="The id of the token; null for PromptOps itself.")
+    first_heard_at = models.DateTimeField(default=timezone.now)
+    connected_at = models.DateTimeField(default=timezone.now)
+    heard_at = models.DateTimeField(default=timezone.now)
+    is_connected = models.BooleanField(default=True)
+    revision = models.PositiveIntegerField(null=True)
+    epoch = models.CharField(max_length=32, blank=True)
+    sha256 = models.CharField(max_length=64, blank=True)
+    since = models.DateTimeField(null=True, help_text="When it began to run this content.")
+    has_other_content = models.BooleanField(default=False, help_text="Its hash is not that of its revision.")
+    state = models.CharField(max_length=10, choices=ReportedState.choices)
+    refused_revision = models.PositiveIntegerField(null=True)
+    refused_at = models.DateTimeField(null=True)
+    refusal = models.CharField(max_length=500, blank=True)
+    drift = models.CharField(max_length=500, blank=True)
+    drifted_at = models.DateTimeField(null=True)
+    runs_a_minute = models.FloatField(null=True)
+    is_filtered = models.BooleanField(default=False, help_text="It judges texts with the safety filter.")
+    changed_at = models.DateTimeField(default=timezone.now, db_index=True, help_text="Heartbeats leave it.")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["name", "instance"], name="server_instance")]
+        ordering = ["name", "pk"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Acknowledgement(models.Model):
+    """What one server made of one revision. The table is bounded (`actions.prune`)."""
+
+    revision = models.PositiveIntegerField()
+    server = models.CharField(max_length=100)
+    instance = models.CharField(max_length=64)
+    kind = models.CharField(max_length=10, choices=ServerKind.choices)
+    outcome = models.CharField(max_length=10, choices=Outcome.choices)
+    at = models.DateTimeField()
+    seconds = models.FloatField(help_text="After the release.")
+    was_away = models.BooleanField(default=False, help_text="It connected after the release.")
+    why = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["revision", "server", "instance"], name="acknowledgement_of_instance")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.server}: r{self.revision} {self.outcome}"
