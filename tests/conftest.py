@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
+import pytest_django
 
-pytest_plugins = ["tests.pages"]
+pytest_plugins = ["tests.pages", "tests.locks"]
 
 PASSWORD = "correct horse battery"
 
@@ -48,13 +49,14 @@ def _fresh_process_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None) -> None:
+def django_db_setup(django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker) -> None:
     """Between tests that commit, all tables are emptied, which the audit's triggers would refuse."""
     from django.contrib.contenttypes.management import create_contenttypes
     from django.db import connection
     from django.db.models.signals import post_migrate
 
     from tests.audit_tools import without_triggers
+    from tests.locks import locks
 
     operations = type(connection.ops)
     flush = operations.execute_sql_flush
@@ -72,6 +74,8 @@ def django_db_setup(django_db_setup: None) -> None:
     # Django would fill its own tables again each time; nothing here reads them.
     post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
     post_migrate.disconnect(create_contenttypes)
+    with django_db_blocker.unblock():
+        locks.start()
 
 
 @pytest.fixture

@@ -3,8 +3,13 @@
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
+
+# Without compiled files, each process of the tests would compile all modules again and rewrite all their assertions.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 _state = tempfile.mkdtemp(prefix="promptops-test-")
 atexit.register(shutil.rmtree, _state, True)

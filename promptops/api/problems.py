@@ -47,7 +47,6 @@ TYPES = {
         ProblemType("not-acceptable", 406, "Not acceptable", "the route has no answer of a type that `Accept` names"),
         ProblemType("refused", 409, "Refused", "the change cannot be made; the detail says why and what to do"),
         ProblemType("conflict", 409, "Changed meanwhile", "another version than `expected` is live"),
-        ProblemType("in-progress", 409, "In progress", "a request with this `Idempotency-Key` is still in progress"),
         ProblemType("session-ended", 410, "Session ended", "the session is unknown or has ended; begin a new one"),
         ProblemType("stale", 412, "Changed meanwhile", "another version than that of `If-Match` is live"),
         ProblemType("too-large", 413, "Request too large", "the body is larger than the server takes"),

@@ -38,6 +38,7 @@ FOLLOWS, READS, RELOADS = needs(Scope.READ, Scope.FOLLOW), needs(Scope.READ), ne
 Follower = Annotated[Caller, Depends(FOLLOWS)]
 Reader = Annotated[Caller, Depends(READS)]
 Number = Annotated[int, PathParameter(ge=1, le=MAX_NUMBER)]
+Name = Annotated[str, PathParameter(max_length=60, pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 KnownTag = Annotated[str | None, Header(alias="If-None-Match", description="The `ETag` of what you have")]
 
 NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "You have what is live."}}
@@ -140,7 +141,7 @@ async def templates(caller: Reader) -> Response:
     response_class=Response,
     responses=AN_OBJECT | problems("not-found"),
 )
-async def version(caller: Reader, name: str, number: Number) -> Response:
+async def version(caller: Reader, name: Name, number: Number) -> Response:
     """Return one version, live or not. Its text is filled in with today's variables."""
     values = await in_database(version_values, name, number)
     if values is None:
@@ -154,7 +155,7 @@ async def version(caller: Reader, name: str, number: Number) -> Response:
     response_class=Response,
     responses=AN_OBJECT | problems("not-found"),
 )
-async def template(caller: Reader, name: str) -> Response:
+async def template(caller: Reader, name: Name) -> Response:
     """Return the live version of a template, as the live document has it."""
     document = await _current()
     found = next((each for each in document.values["templates"] if each["name"] == name), None)

@@ -16,8 +16,8 @@ from promptops.engine.chain import ChainEvent, run_chain
 from promptops.engine.errors import LLMProviderError
 from promptops.engine.health import HealthRegistry
 from promptops.engine.inputs import judged_text
-from promptops.engine.judged_runs import JudgedRun, Outcome, judge_the_rest, run_judged
-from promptops.engine.live_runs import Input, input_text, lever_sentence, live_request, template_of
+from promptops.engine.judged_runs import JudgedRun, Outcome, judge_the_rest, lever_sentence, run_judged
+from promptops.engine.live_runs import Input, input_text, live_request, template_of
 from promptops.engine.operations import OnFailure, OperationSpec
 from promptops.engine.providers import build_provider
 from promptops.engine.snapshot import Snapshot, TemplateSpec

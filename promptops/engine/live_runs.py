@@ -12,7 +12,7 @@ from typing import TypeAlias, TypeVar
 from promptops.engine.enhancer import build_request
 from promptops.engine.inputs import check_input, input_of
 from promptops.engine.operations import OperationSpec
-from promptops.engine.snapshot import Lever, Snapshot, TemplateSpec
+from promptops.engine.snapshot import Snapshot, TemplateSpec
 from promptops.engine.types import LLMRequest
 
 Number = TypeVar("Number", int, float)
@@ -103,13 +103,6 @@ def live_request(
         parameters=template.parameters,
         contract=snapshot.contract_for(template),
     )
-
-
-def lever_sentence(lever: Lever) -> str:
-    """Return why the input goes on unpolished."""
-    until = f"until {lever.expires_at:%Y-%m-%d %H:%M} UTC"
-    note = f": {lever.note}" if lever.note else ""
-    return f"{lever.by or 'PromptOps'} lets the inputs of {lever.operation} pass through {until}{note}."
 
 
 def _first(*values: Number | None) -> Number | None:

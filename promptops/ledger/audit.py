@@ -157,6 +157,11 @@ def entry_sha256(entry: AuditEntry) -> str:
     return sha256_of(hashed(getattr(entry, name) for name in FIELDS))
 
 
+def entry_values(entry: AuditEntry) -> dict[str, Any]:
+    """Return an entry as exports have it: the values that its hash covers, and the hash."""
+    return hashed(getattr(entry, name) for name in FIELDS) | {"sha256": entry.sha256}
+
+
 def sha256_of(values: dict[str, Any]) -> str:
     """Return the SHA-256 (hex) of the canonical JSON of these values."""
     return hashlib.sha256(canonical_json(values).encode()).hexdigest()

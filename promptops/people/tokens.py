@@ -14,11 +14,11 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.db import Error
-from django.db.models import Q, Subquery
+from django.db.models import Subquery
 from django.utils import timezone
 
 from promptops.ledger.audit import ACTOR_CHARACTERS, Actor
@@ -39,8 +39,6 @@ RECHECK_SECONDS = 10.0
 """All tokens in memory are read again this often, in one query: a restored backup may not have them."""
 EXPIRY_SECONDS = 1.0
 """How often sockets of expired tokens are looked for."""
-USED_SECONDS = 60.0
-"""How often the last uses are written, all in one statement."""
 UNKNOWN_SECONDS = 10.0
 UNKNOWN_KEPT = 1_024
 """Refused tokens in memory, so that a client that repeats a wrong one costs no query."""
@@ -241,35 +239,30 @@ def recheck() -> None:
             _verified[key] = _Verified(known.identity, now)
 
 
-def write_uses() -> None:
-    """Write when the tokens were last used, all in one statement with the newest of the times."""
-    used = dict(_used)
-    if not used:
-        return
-    newest = max(used.values())
-    stale = Q(last_used_at=None) | Q(last_used_at__lt=newest - timedelta(seconds=USED_SECONDS / 2))
-    Token.objects.filter(stale, pk__in=used).update(last_used_at=newest)
-    for id, at in used.items():
-        if _used.get(id) == at:
-            del _used[id]
+def take_uses() -> dict[int, datetime]:
+    """Return when each token was last used since the call before, by id."""
+    uses: dict[int, datetime] = {}
+    while _used:
+        with contextlib.suppress(KeyError):  # dicts of other threads shrink
+            id, at = _used.popitem()
+            uses[id] = at
+    return uses
+
+
+def give_back_uses(uses: dict[int, datetime]) -> None:
+    """Take back uses that could not be written."""
+    for id, at in uses.items():
+        _used.setdefault(id, at)
 
 
 def _newest_change() -> Any:
     return Subquery(Token.objects.order_by("-changed_in").values("changed_in")[:1])
 
 
-def _changed_after(entry: int) -> list[int]:
-    return list(Token.objects.filter(changed_in__gt=entry).values_list("pk", flat=True))
-
-
 async def _drop_changed(old: int, new: int, in_thread: polling.InThread) -> None:
-    if new < old:  # a backup was restored
+    """Read the tokens in memory again. Those that only have been made since stay, and so do their connections."""
+    if _verified:
         await in_thread(recheck)
-        return
-    known = {verified.identity.id for verified in tuple(_verified.values())}
-    for id in await in_thread(_changed_after, old) if known else []:
-        if id in known:
-            forget(id)
 
 
 polling.watch(
@@ -277,28 +270,23 @@ polling.watch(
 )
 
 
-async def _for_ever(seconds: float, work: Callable[[], None], *, in_thread: bool) -> None:
+async def for_ever(seconds: float, work: Callable[[], object], *, in_thread: bool) -> None:
+    """Do the work every so many seconds, for ever. While the database is unavailable, it is tried again."""
     while True:
         await asyncio.sleep(seconds)
         try:
             await in_background(work) if in_thread else work()
-        except Error as error:  # the database is unavailable; the next round tries again
+        except Error as error:
             log.warning("Tokens could not be read or written.", exc_info=error)
 
 
 @background.task
 async def close_expired() -> None:
     """Look for expired tokens for ever."""
-    await _for_ever(EXPIRY_SECONDS, forget_expired, in_thread=False)
+    await for_ever(EXPIRY_SECONDS, forget_expired, in_thread=False)
 
 
 @background.task
 async def keep_rechecking() -> None:
     """Read the tokens in memory again, for ever."""
-    await _for_ever(RECHECK_SECONDS, recheck, in_thread=True)
-
-
-@background.task
-async def keep_writing_uses() -> None:
-    """Write last uses for ever."""
-    await _for_ever(USED_SECONDS, write_uses, in_thread=True)
+    await for_ever(RECHECK_SECONDS, recheck, in_thread=True)

@@ -15,7 +15,7 @@ from promptops.engine.contracts.schemas import MAX_SCHEMA_BYTES
 from promptops.engine.operations import OperationSpec
 
 FORMS: Mapping[str, str] = {
-    "text": "one paragraph · at most 80 words · must contain: … · must not contain: …",
+    "text": "must contain: … · must not contain: … · one paragraph · at most 80 words",
     "lines": "at least 2",
 }
 """The rules for each kind of answer but JSON, as pages explain them."""

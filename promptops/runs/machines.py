@@ -8,11 +8,10 @@ from typing import Any
 from uuid import uuid4
 
 from django.core.exceptions import ValidationError
-from django.utils import timezone
 
 from promptops.engine.chain import Delivery
 from promptops.engine.contracts import Contract
-from promptops.engine.live_runs import Input, input_text, lever_sentence, live_request, template_of
+from promptops.engine.live_runs import Input, input_text, live_request, template_of
 from promptops.engine.operations import OnFailure
 from promptops.engine.snapshot import Snapshot, TemplateSpec
 from promptops.engine.types import LLMRequest
@@ -72,11 +71,6 @@ class MachinePlan(RunPlan):
     @property
     def on_failure(self) -> OnFailure:
         return self.wishes.on_failure or self.spec.on_failure
-
-    @property
-    def pass_through(self) -> str:
-        lever = self.snapshot.passes_through(self.operation, timezone.now())
-        return lever_sentence(lever) if lever else ""
 
     @property
     def deadline_ms(self) -> int:

@@ -6,6 +6,7 @@ The events and the outcome of a run are in `engine.judged_runs`.
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -15,7 +16,7 @@ from promptops.engine.contracts import Contract, ContractOutcome, contract_outco
 from promptops.engine.drills import Fault, faulty
 from promptops.engine.enhancer import build_request
 from promptops.engine.inputs import judged_text
-from promptops.engine.judged_runs import JudgedEvent, Outcome
+from promptops.engine.judged_runs import JudgedEvent, Outcome, lever_sentence
 from promptops.engine.judging import SafetyChecked
 from promptops.engine.operations import OnFailure, OperationSpec
 from promptops.engine.snapshot import ProviderSpec, Snapshot
@@ -108,6 +109,16 @@ class RunPlan:
         spec = self.snapshot.operations.get(self.operation)
         return "error" if spec is None or self.source in (RunSource.COMPARISON, RunSource.TEST) else spec.on_failure
 
+    def pass_through(self, now: datetime) -> str:
+        """Return why the input goes on unpolished at this aware time; "" if it does not.
+
+        Levers are about live traffic: a preview, a comparison and a test run all the same, to find out what is wrong.
+        """
+        if self.source in (RunSource.PREVIEW, RunSource.COMPARISON, RunSource.TEST):
+            return ""
+        lever = self.snapshot.passes_through(self.operation, now)
+        return lever_sentence(lever) if lever else ""
+
     @property
     def parameters(self) -> dict[str, Any]:
         """Return the parameters by name. Operation and live settings decide those that the content leaves open."""
@@ -123,11 +134,6 @@ class RunPlan:
     def version_id(self) -> int | None:
         """Return the id of the version whose text is run; None for another text, which the run keeps."""
         return self.version.pk if self.version else None
-
-    @property
-    def pass_through(self) -> str:
-        """Return why the input goes on without a model; "" if it does not. Levers do not change tests of a text."""
-        return ""
 
     @property
     def chain_ms(self) -> int:

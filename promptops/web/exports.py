@@ -46,21 +46,17 @@ def _part(rows: QuerySet[Any], format: Format, last: int) -> tuple[int | None, b
     return (getattr(part[-1], format.key) if part else None), format.write(part).encode(errors="replace")
 
 
-def _audit_values(entry: AuditEntry) -> dict[str, Any]:
-    return audit.hashed(getattr(entry, name) for name in audit.FIELDS) | {"sha256": entry.sha256}
-
-
 def _jsonl(entries: list[AuditEntry]) -> str:
     """Return one object a line: the values that the hash covers, as canonical JSON, and the hash."""
-    return "".join(f"{audit.canonical_json(_audit_values(entry))}\n" for entry in entries)
+    return "".join(f"{audit.canonical_json(audit.entry_values(entry))}\n" for entry in entries)
 
 
 def _csv(entries: list[AuditEntry]) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     for entry in entries:
-        values = _audit_values(entry) | {"sentence": sentences.sentence(entry)}
-        writer.writerow(cell(values[name]) for name in COLUMNS)
+        values = audit.entry_values(entry) | {"sentence": sentences.sentence(entry)}
+        writer.writerow(cell(values.get(name)) for name in COLUMNS)
     return text.getvalue()
 
 

@@ -73,6 +73,11 @@ class ControlRoom:
         self.runs += (await request.json())["runs"]
         return web.json_response({})
 
+    async def completions(self, request: web.Request) -> web.StreamResponse:
+        """Answer as a provider does."""
+        text = (await request.json())["messages"][-1]["content"]
+        return web.json_response({"choices": [{"message": {"content": f"{text}, polished"}, "finish_reason": "stop"}]})
+
     async def fleet(self, request: web.Request) -> web.StreamResponse:
         if not self.opens_sockets:
             raise web.HTTPNotFound
@@ -101,6 +106,7 @@ async def control_room(**values: Any) -> AsyncGenerator[ControlRoom, None]:
     app.router.add_get("/api/v1/live", room.live)
     app.router.add_post("/api/v1/servers", room.servers)
     app.router.add_post("/api/v1/reports", room.reports)
+    app.router.add_post("/llm/chat/completions", room.completions)
     app.router.add_get("/ws/v1/fleet", room.fleet)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -237,3 +238,11 @@ def test_the_document_is_json_data():
     document = live_document(full_snapshot())
     assert json.loads(document_bytes(document)) == document
     assert parse_document(document_bytes(document)) == document
+
+
+def test_every_key_is_in_the_docs():
+    text = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+    section = text.split("\n## The live document\n")[1].split("\n## ")[0]
+    keys = {entry.name for part in PARTS for entry in part.entries} | set(live_document(full_snapshot()))
+    keys |= {"default", *document_parts.Example.KEYS}
+    assert {key for key in keys if f"`{key}`" not in section} == set()

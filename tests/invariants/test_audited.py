@@ -15,8 +15,10 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.conf import settings as settings_of_django
 from django.db import connection, models, transaction
+from django.utils import timezone
 
 from promptops import models as tables
+from promptops.api import actions as api
 from promptops.apps import registering_modules
 from promptops.compare.actions import comparisons, prompt_sets, votes
 from promptops.engine.types import PromptOperation
@@ -27,9 +29,10 @@ from promptops.ledger import registry, sentences
 from promptops.ledger.actions import backups, exports, trail
 from promptops.ledger.models import AuditEntry
 from promptops.live import snapshots as live
-from promptops.people.actions import accounts
+from promptops.people import tokens as used_tokens
+from promptops.people.actions import accounts, tokens
 from promptops.people.enums import LinkPurpose
-from promptops.people.models import OneTimeLink
+from promptops.people.models import OneTimeLink, Token
 from promptops.prompts.actions import (
     drafts,
     importing,
@@ -89,8 +92,9 @@ from tests.invariants.world import (
 
 # Actions that write to a protected table and need no entry, with the reason.
 WITHOUT_ENTRY = {
-    "people.make_setup_link": "made at each start until somebody joins with it, which is recorded; nobody acts yet",
+    "accounts.make_setup_link": "made at each start until somebody joins with it, which is recorded; nobody acts yet",
     "adaptations.store": "runs learn it from a provider; nobody decides anything",
+    "tokens.record_uses": "a request with a token changes nothing of it",
     "fleet.prune": "servers that left long ago are deleted by their age; nobody decides anything",
     "fleet.write": "servers report what they run, many times a minute; nobody decides anything",
     "site.secret_key_fits": "a new database stores which key it was made with; no setting changes",
@@ -123,34 +127,50 @@ def clashing_variable() -> None:
     Variable.objects.create(operation="enhance", name="input", value="old", changed_revision=1)
 
 
+def token_of(world: World) -> Token:
+    return tokens.make_token("fleet", ["read"], by=world.actor)[0]
+
+
 CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
-    "people.find_link": [lambda w, act: act(accounts.find_link, w.link(LinkPurpose.JOIN)[1], LinkPurpose.JOIN)],
-    "people.make_setup_link": [lambda w, act: (without_administrator(w), act(accounts.make_setup_link))],
-    "people.invite": [lambda w, act: act(accounts.invite, "viewer", by=w.actor)],
-    "people.withdraw_invitation": [
+    "api.change_once": [lambda w, act: act(api.change_once, token_of(w).pk, "key", {"a": 1}, lambda: {"b": 2})],
+    "api.delete_old_answers": [lambda w, act: act(api.delete_old_answers)],
+    "tokens.make_token": [lambda w, act: act(tokens.make_token, "fleet", ["read"], by=w.actor)],
+    "tokens.rotate_token": [lambda w, act: act(tokens.rotate_token, token_of(w), by=w.actor)],
+    "tokens.revoke_token": [lambda w, act: act(tokens.revoke_token, token_of(w), by=w.actor)],
+    "tokens.record_uses": [
+        lambda w, act: (used_tokens.give_back_uses({token_of(w).pk: timezone.now()}), act(tokens.record_uses))
+    ],
+    "accounts.find_link": [lambda w, act: act(accounts.find_link, w.link(LinkPurpose.JOIN)[1], LinkPurpose.JOIN)],
+    "accounts.make_setup_link": [lambda w, act: (without_administrator(w), act(accounts.make_setup_link))],
+    "accounts.invite": [lambda w, act: act(accounts.invite, "viewer", by=w.actor)],
+    "accounts.withdraw_invitation": [
         lambda w, act: act(accounts.withdraw_invitation, w.link(LinkPurpose.JOIN)[0], by=w.actor)
     ],
-    "people.make_password_link": [lambda w, act: act(accounts.make_password_link, w.user, by=w.actor)],
-    "people.join": [lambda w, act: act(accounts.join, w.link(LinkPurpose.JOIN)[0], **JOINER)],
-    "people.set_password_by_link": [
+    "accounts.make_password_link": [lambda w, act: act(accounts.make_password_link, w.user, by=w.actor)],
+    "accounts.join": [lambda w, act: act(accounts.join, w.link(LinkPurpose.JOIN)[0], **JOINER)],
+    "accounts.set_password_by_link": [
         lambda w, act: act(accounts.set_password_by_link, w.link(LinkPurpose.PASSWORD, user=w.user)[0], PASSWORD)
     ],
-    "people.change_password": [lambda w, act: act(accounts.change_password, w.user, PASSWORD)],
-    "people.change_role": [lambda w, act: act(accounts.change_role, w.user, "viewer", by=w.actor)],
-    "people.deactivate": [lambda w, act: act(accounts.deactivate, w.user, by=w.actor)],
-    "people.reactivate": [lambda w, act: act(accounts.reactivate, accounts.deactivate(w.user, by=w.actor), by=w.actor)],
-    "people.record_sign_in": [lambda w, act: act(accounts.record_sign_in, w.user, address="192.0.2.1")],
-    "people.record_sign_out": [lambda w, act: act(accounts.record_sign_out, w.user, address="192.0.2.1")],
-    "people.record_failed_sign_in": [lambda w, act: act(accounts.record_failed_sign_in, "eddie", address="192.0.2.1")],
-    "people.record_lockout": [lambda w, act: act(accounts.record_lockout, "eddie", address="192.0.2.1")],
-    "people.remember_session": [
+    "accounts.change_password": [lambda w, act: act(accounts.change_password, w.user, PASSWORD)],
+    "accounts.change_role": [lambda w, act: act(accounts.change_role, w.user, "viewer", by=w.actor)],
+    "accounts.deactivate": [lambda w, act: act(accounts.deactivate, w.user, by=w.actor)],
+    "accounts.reactivate": [
+        lambda w, act: act(accounts.reactivate, accounts.deactivate(w.user, by=w.actor), by=w.actor)
+    ],
+    "accounts.record_sign_in": [lambda w, act: act(accounts.record_sign_in, w.user, address="192.0.2.1")],
+    "accounts.record_sign_out": [lambda w, act: act(accounts.record_sign_out, w.user, address="192.0.2.1")],
+    "accounts.record_failed_sign_in": [
+        lambda w, act: act(accounts.record_failed_sign_in, "eddie", address="192.0.2.1")
+    ],
+    "accounts.record_lockout": [lambda w, act: act(accounts.record_lockout, "eddie", address="192.0.2.1")],
+    "accounts.remember_session": [
         lambda w, act: act(accounts.remember_session, w.user, signed_in(w).session_id, address="", browser="")
     ],
-    "people.session_seen": [lambda w, act: act(accounts.session_seen, old_session(w).session_id, address="")],
-    "people.end_session": [lambda w, act: act(accounts.end_session, signed_in(w), by=w.actor)],
-    "people.end_sessions": [lambda w, act: (signed_in(w), act(accounts.end_sessions, w.user, by=w.actor))],
-    "people.too_many_failures": [lambda w, act: act(accounts.too_many_failures, "eddie", "192.0.2.1")],
-    "people.clean_name": [lambda w, act: act(accounts.clean_name, "Grace Hopper")],
+    "accounts.session_seen": [lambda w, act: act(accounts.session_seen, old_session(w).session_id, address="")],
+    "accounts.end_session": [lambda w, act: act(accounts.end_session, signed_in(w), by=w.actor)],
+    "accounts.end_sessions": [lambda w, act: (signed_in(w), act(accounts.end_sessions, w.user, by=w.actor))],
+    "accounts.too_many_failures": [lambda w, act: act(accounts.too_many_failures, "eddie", "192.0.2.1")],
+    "accounts.clean_name": [lambda w, act: act(accounts.clean_name, "Grace Hopper")],
     "backups.record_backup": [lambda w, act: act(backups.record_backup, "7:ab")],
     "backups.record_restore": [lambda w, act: act(backups.record_restore, "2026-01-02T03:04:05+00:00", "7:ab")],
     "exports.record_export": [
@@ -397,21 +417,24 @@ def run(function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
 
 def test_every_action_is_called_here():
     assert set(CALLS) == set(public_functions())
+    assert IN_THREADS in CALLS
 
 
 # Actions that write to no protected table. All others must write to one.
 CHANGES_NOTHING_PROTECTED = {
-    "people.clean_name",
-    "people.find_link",
-    "people.record_failed_sign_in",
-    "people.record_lockout",
-    "people.record_sign_in",
-    "people.record_sign_out",
-    "people.remember_session",
-    "people.session_seen",
-    "people.end_session",
-    "people.end_sessions",
-    "people.too_many_failures",
+    "api.change_once",  # what it changes is recorded by its own action
+    "api.delete_old_answers",
+    "accounts.clean_name",
+    "accounts.find_link",
+    "accounts.record_failed_sign_in",
+    "accounts.record_lockout",
+    "accounts.record_sign_in",
+    "accounts.record_sign_out",
+    "accounts.remember_session",
+    "accounts.session_seen",
+    "accounts.end_session",
+    "accounts.end_sessions",
+    "accounts.too_many_failures",
     "merges.take",
     "merges.undo",
     "trail.protect",
@@ -482,8 +505,8 @@ def watched_calls(name: str, world: World) -> list[Watch]:
     return watches
 
 
-# This action records in a thread of Channels, which closes the connection and with it the transaction of a test.
-IN_THREADS = "runs.execute"
+# This action records in a thread of its own, which would wait for the transaction of a test until that test has ended.
+IN_THREADS = "execution.execute"
 
 
 @pytest.mark.parametrize(

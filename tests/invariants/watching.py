@@ -26,6 +26,7 @@ PROTECTED = {
         PromptSet,
         User,
         OneTimeLink,
+        tables.Token,
         Variable,
         tables.Operation,
         tables.Sample,

@@ -3,10 +3,13 @@
 import asyncio
 import gzip
 import time
+from datetime import UTC, datetime
 
 import pytest
 
 from promptops.engine.live_document import InvalidDocument, parse_document, read_live_document
+from promptops.engine.snapshot import Lever
+from promptops.ledger import parts
 from promptops.live import documents
 from promptops.live import snapshots as live
 from promptops.live.waiting import Ended, Reason, TooManyWaiting, Waiting
@@ -104,6 +107,15 @@ def test_a_document_that_servers_would_refuse_is_not_handed_out(monkeypatch, cap
     with pytest.raises(InvalidDocument):
         documents.current()
     assert "Servers cannot follow revision" in caplog.text
+
+
+def test_a_part_can_fill_in_levers(monkeypatch):
+    lever = Lever("freeze", "", datetime(2100, 1, 1, tzinfo=UTC), "the vendor is down", "Ada")
+    part = parts.Part("levers", "lever", lambda config: {"levers": (lever,)}, lambda config: [])
+    monkeypatch.setitem(parts._parts, part.name, part)
+    read = read_live_document(documents.current().values)
+    assert read.levers == (lever,)
+    assert read.frozen(datetime.now(UTC)) == lever
 
 
 # Waiting

@@ -53,7 +53,7 @@ def test_rules_narrow_the_contract_of_their_operation(spec, text, contract):
     [
         (TEXT, "at most 90 words", "The version allows 90 words, and the operation 80"),
         (TEXT, "must contain: Cut To", "No text can contain"),
-        (TEXT, "be brief", "Line 1 is no rule: “be brief”. Write: one paragraph"),
+        (TEXT, "be brief", "Line 1 is no rule: “be brief”. Write: must contain: …"),
         (TEXT, '\n{"type": "object"}', "Line 2 is no rule"),
         (TEXT, "x" * 100, "Line 1 is no rule: “" + "x" * 59 + "…”"),
         (TEXT, "at most 0 words", "Line 1 needs a number of words from 1 to 10,000"),

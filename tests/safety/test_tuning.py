@@ -81,6 +81,7 @@ def test_try_shows_the_category_that_decided_first(client_for, editor):
     assert scores.index("self-harm") < scores.index("dangerous")
 
 
+@pytest.mark.django_db(transaction=True)  # the thread that loads the model looks for it in the database, too
 def test_try_shows_that_a_model_cannot_judge(client_for, editor, monkeypatch, tmp_path):
     monkeypatch.setattr(guards, "SHIPPED", tmp_path)
     guards.forget_models()

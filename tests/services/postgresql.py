@@ -6,15 +6,17 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
 
 from tests.conftest import missing
-from tests.services.server import free_port, manage
+from tests.services.server import SECRET_KEY, free_port, manage
 
 SERVER = os.environ.get("TEST_POSTGRES_URL") or "postgresql://postgres@127.0.0.1:5432"
 
@@ -26,6 +28,33 @@ def connect() -> psycopg.Connection:
     except psycopg.OperationalError as error:
         missing(f"no PostgreSQL answers (set TEST_POSTGRES_URL): {str(error).splitlines()[0]}")
         raise  # missing() raises
+
+
+@contextmanager
+def own_database(*, has_tables: bool = False, prefix: str = "") -> Iterator[str]:
+    """Yield the address of a database of the server, empty or with all its tables. It is dropped afterwards."""
+    name = f"{prefix}promptops_{uuid.uuid4().hex[:12]}"
+    with connect() as server:
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+            sql.Identifier(name), sql.Identifier(_template() if has_tables else "template1")
+        )
+        server.execute(statement)
+        try:
+            yield f"{SERVER}/{name}"
+        finally:
+            server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@cache
+def _template() -> str:
+    """Return the name of a database with all its tables, which is made once for this process: that takes seconds."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    url = stack.enter_context(own_database())
+    with tempfile.TemporaryDirectory() as folder:
+        done = manage(Path(folder), "migrate", "--verbosity=0", DATABASE_URL=url, SECRET_KEY=SECRET_KEY)
+    assert done.returncode == 0, done.stderr
+    return url.rpartition("/")[2]
 
 
 class OwnPostgreSQL:
@@ -108,9 +137,8 @@ def _migrated(programs: Path) -> OwnPostgreSQL:
     server.make()
     server.start()
     try:
-        key = "a key for tests that is long enough to be accepted"
         with tempfile.TemporaryDirectory() as folder:
-            done = manage(Path(folder), "migrate", "--verbosity=0", DATABASE_URL=server.url, SECRET_KEY=key)
+            done = manage(Path(folder), "migrate", "--verbosity=0", DATABASE_URL=server.url, SECRET_KEY=SECRET_KEY)
         assert done.returncode == 0, done.stderr
     finally:
         server.stop("fast")  # not "immediate": each copy would begin with a recovery

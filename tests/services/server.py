@@ -26,6 +26,7 @@ from tests.conftest import PASSWORD
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCOUNT = {"name": "Ada Lovelace", "username": "ada", "password": PASSWORD, "password_again": PASSWORD}
+SECRET_KEY = "a key for tests that is long enough to be accepted"
 LINK = re.compile(r"http://\S+/(?:setup|join|password)/\S+")
 
 
@@ -124,7 +125,7 @@ def _migrated() -> Path:
     """An empty database with all its tables, made once: making them takes longer than most of what is tested."""
     folder = Path(tempfile.mkdtemp(prefix="promptops-migrated-"))
     atexit.register(shutil.rmtree, folder, True)
-    done = manage(folder, "migrate", "--verbosity=0", SECRET_KEY="a key for tests that is long enough to be accepted")
+    done = manage(folder, "migrate", "--verbosity=0", SECRET_KEY=SECRET_KEY)
     assert done.returncode == 0, done.stderr
     return folder / "promptops.sqlite3"
 

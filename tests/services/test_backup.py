@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.services.server import Server, administrator, hint, manage
+from tests.services.server import SECRET_KEY, Server, administrator, hint, make_database, manage
 from tests.services.test_upgrade import ENGINES, ENTRIES, database, rows
 
-KEY = {"SECRET_KEY": "a key for tests that is long enough to be accepted"}
+KEY = {"SECRET_KEY": SECRET_KEY}
 
 
 def publish(folder: Path, url: str, text: str) -> None:
@@ -30,7 +30,7 @@ def test_a_backup_of_a_running_server_is_put_back_whole(tmp_path: Path, engine: 
     backup = tmp_path / "backup"
     command = {"DATABASE_URL": "", **KEY}
     with ExitStack() as stack:
-        command["DATABASE_URL"] = url = stack.enter_context(database(engine, tmp_path))
+        command["DATABASE_URL"] = url = stack.enter_context(database(engine, tmp_path, has_tables=True))
         server = Server(tmp_path, **command)
         stack.callback(server.kill)
         server.wait_for("PromptOps is up", seconds=60)
@@ -74,7 +74,7 @@ async def test_a_page_and_a_forgotten_server_take_over_the_restored_revision(tmp
     """The command refuses to restore under a running server; this does what a restore by hand would do."""
     folder, command = tmp_path / "backup", {"DATABASE_URL": "", **KEY}
     with ExitStack() as stack:
-        command["DATABASE_URL"] = url = stack.enter_context(database(engine, tmp_path))
+        command["DATABASE_URL"] = url = stack.enter_context(database(engine, tmp_path, has_tables=True))
         server = Server(tmp_path, **command)
         stack.callback(server.kill)
         server.wait_for("PromptOps is up", seconds=60)
@@ -112,7 +112,7 @@ def restore_by_hand(folder: Path, url: str, engine: str, state: Path) -> None:
 
 def test_a_damaged_backup_and_a_folder_in_use_are_refused(tmp_path: Path) -> None:
     backup = tmp_path / "backup"
-    assert manage(tmp_path, "migrate", **KEY).returncode == 0
+    make_database(tmp_path)
     assert manage(tmp_path, "backup", str(backup), **KEY).returncode == 0
     again = manage(tmp_path, "backup", str(backup), **KEY)
     assert "is not empty" in again.stderr

@@ -2,16 +2,11 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-from psycopg import sql
+from tests.services.postgresql import own_database
+from tests.services.server import ROOT, environment, make_database
 
-from tests.services.postgresql import SERVER, connect
-from tests.services.server import ROOT, environment, manage
-
-NAME = "promptops_test_filling"
 PROGRAM = """
 import django; django.setup()
 from benchmarks.big import filling, measuring, pages
@@ -38,19 +33,8 @@ create_provider(ProviderFields("one-more", "openai", "m", "http://127.0.0.1:1/v1
 """
 
 
-@pytest.fixture
-def postgresql() -> Iterator[str]:
-    with connect() as connection:
-        drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(NAME))
-        connection.execute(drop)
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(NAME)))
-        yield f"{SERVER}/{NAME}"
-        connection.execute(drop)
-
-
 def fill_and_ask(folder: Path, **more: str) -> None:
     more["ALLOWED_HOSTS"] = "testserver"
-    assert manage(folder, "migrate", **more).returncode == 0
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         cwd=ROOT,
@@ -66,8 +50,10 @@ def fill_and_ask(folder: Path, **more: str) -> None:
 
 # About 10 s of processor time: each of some 90 pages is asked for twice.
 def test_a_filled_database_is_consistent_and_all_its_pages_answer(tmp_path: Path) -> None:
+    make_database(tmp_path)
     fill_and_ask(tmp_path)
 
 
-def test_postgresql_is_filled_too(tmp_path: Path, postgresql: str) -> None:
-    fill_and_ask(tmp_path, DATABASE_URL=postgresql)
+def test_postgresql_is_filled_too(tmp_path: Path) -> None:
+    with own_database(has_tables=True) as url:
+        fill_and_ask(tmp_path, DATABASE_URL=url)

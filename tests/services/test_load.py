@@ -5,7 +5,6 @@ import json
 import random
 import re
 import time
-import uuid
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +12,8 @@ from typing import Any
 
 import aiohttp
 import pytest
-from psycopg import sql
 
-from tests.services.postgresql import SERVER, connect
+from tests.services.postgresql import connect, own_database
 from tests.services.server import Browser, administrator, serving
 
 PARTS = re.compile(r'data-fragment="([\w-]+)"\s+data-version="([\d-]+)"')
@@ -28,19 +26,14 @@ BESIDE = 13
 
 
 @pytest.fixture
-def database() -> Iterator[str]:
-    """The name of an empty database on the PostgreSQL server, gone afterwards."""
-    name = f"promptops_{uuid.uuid4().hex[:12]}"
-    with connect() as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        try:
-            yield name
-        finally:
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+def database_url() -> Iterator[str]:
+    """Yield the address of a PostgreSQL database with all its tables and without rows, which is gone afterwards."""
+    with own_database(has_tables=True) as url:
+        yield url
 
 
 def connections_of(database: str) -> int:
-    """How many connections the database has now."""
+    """How many connections the database of this name has now."""
     with connect() as connection:
         row = connection.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = %s", [database]).fetchone()
     assert row
@@ -55,11 +48,9 @@ def client_of(browser: Browser) -> aiohttp.ClientSession:
 
 @pytest.mark.parametrize("count", [60, pytest.param(250, marks=pytest.mark.proof, id="proof: 250")])
 async def test_requests_at_once_are_all_answered_over_few_connections(
-    tmp_path: Path, database: str, count: int
+    tmp_path: Path, database_url: str, count: int
 ) -> None:
-    with serving(
-        tmp_path, makes_tables=True, DATABASE_URL=f"{SERVER}/{database}", DATABASE_THREADS=str(THREADS)
-    ) as server:
+    with serving(tmp_path, DATABASE_URL=database_url, DATABASE_THREADS=str(THREADS)) as server:
         browser = administrator(server)
         async with client_of(browser) as client:
 
@@ -69,7 +60,7 @@ async def test_requests_at_once_are_all_answered_over_few_connections(
                     return answer.status
 
             most = [0]
-            watching = asyncio.create_task(watch_connections(database, most))
+            watching = asyncio.create_task(watch_connections(database_url, most))
             began = time.monotonic()
             statuses = Counter(await asyncio.gather(*map(get, range(count))))
             print(f"{count} requests at once: {time.monotonic() - began:.1f} s, at most {most[0]} connections")
@@ -132,11 +123,11 @@ class OpenPage:
 
 
 @pytest.mark.parametrize("count", [40, pytest.param(500, marks=pytest.mark.proof, id="proof: 500")])
-async def test_open_pages_are_all_current_soon_after_a_release(tmp_path: Path, database: str, count: int) -> None:
+async def test_open_pages_are_all_current_soon_after_a_release(tmp_path: Path, database_url: str, count: int) -> None:
     """Nine of ten show the overview; the others fetch by themselves, as most pages do."""
     # One person at one address has all these pages open.
     limits = {"SOCKETS_PER_PERSON": str(count + 1), "CONNECTIONS_PER_ADDRESS": str(3 * count)}
-    with serving(tmp_path, makes_tables=True, DATABASE_URL=f"{SERVER}/{database}", **limits) as server:
+    with serving(tmp_path, DATABASE_URL=database_url, **limits) as server:
         browser = administrator(server)
         html = {path: html_of(browser, path) for path in ("/", "/prompts/", "/providers/", "/safety/", "/variables/")}
         others = [path for path in html if path != "/"]
@@ -151,7 +142,7 @@ async def test_open_pages_are_all_current_soon_after_a_release(tmp_path: Path, d
                 await asyncio.wait_for(opened.acquire(), 60)
             await asyncio.sleep(1 + count / 100)  # the server has read what they show
             most = [0]
-            watching = asyncio.create_task(watch_connections(database, most))
+            watching = asyncio.create_task(watch_connections(database_url, most))
             form = {"body": "New.", "base": base_of(browser), "note": "load"}
             answer = await asyncio.to_thread(browser.post, "/prompts/enhance/publish/", form)
             began = time.monotonic()
@@ -180,8 +171,8 @@ def base_of(browser: Browser) -> str:
     return found[1]
 
 
-async def watch_connections(database: str, most: list[int]) -> None:
+async def watch_connections(database_url: str, most: list[int]) -> None:
     """Keep the highest number of connections in `most[0]`, until canceled."""
     while True:
-        most[0] = max(most[0], await asyncio.to_thread(connections_of, database))
+        most[0] = max(most[0], await asyncio.to_thread(connections_of, database_url.rpartition("/")[2]))
         await asyncio.sleep(0.05)

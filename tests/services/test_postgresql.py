@@ -3,13 +3,11 @@
 import os
 import subprocess
 import sys
-import uuid
 from collections.abc import Iterator
 
 import pytest
-from psycopg import sql
 
-from tests.services.postgresql import SERVER, connect
+from tests.services.postgresql import own_database
 from tests.services.server import ROOT
 
 KILLED = "tests/compare/test_trials.py::test_after_a_kill_the_next_server_continues_without_loss_or_duplicates"
@@ -32,19 +30,21 @@ SUITES = (
 )
 # Slow, and about files, pages, sentences and the actions' own statements rather than transactions.
 SLOW = ("without_an_entry", "bad_file", "export", "templates_there_are", "do_not_grow", "pair_comes_once")
-SLOW += ("registered_sentence", "many_versions", "queries_for_1_and_30", "hostile_folder", "cannot_be_imported")
+SLOW += (
+    "command_lists_the_templates",
+    "registered_sentence",
+    "many_versions",
+    "queries_for_1_and_30",
+    "hostile_folder",
+    "cannot_be_imported",
+)
 
 
 @pytest.fixture
 def database_url() -> Iterator[str]:
-    """An address whose test database is this run's own, and gone afterwards."""
-    name = f"promptops_{uuid.uuid4().hex[:12]}"
-    with connect() as connection:
-        yield f"{SERVER}/{name}"
-        # Django's test run makes `test_<name>`, and leaves it where it is cut off.
-        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(f"test_{name}")))
-        left = connection.execute("SELECT datname FROM pg_database WHERE datname LIKE %s", [f"%{name}"]).fetchall()
-    assert left == []
+    """Yield an address whose test database has all its tables, and is gone afterwards."""
+    with own_database(has_tables=True, prefix="test_") as url:
+        yield url.replace("/test_", "/")  # Django's test run adds it
 
 
 # About a minute: several hundred tests, in a process and a database of their own.
@@ -57,7 +57,8 @@ def test_what_depends_on_transactions_passes_on_postgresql(database_url: str) ->
             "-p",
             "no:cacheprovider",
             "--no-header",
-            # The fixture drops the database; pytest-django would wait for connections of threads that are ending.
+            # The fixture makes and drops the database. Making tables takes seconds, and for dropping pytest-django
+            # would wait for connections of threads that are ending.
             "--reuse-db",
             "-k",
             f"not ({' or '.join(SLOW)})",

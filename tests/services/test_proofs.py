@@ -3,30 +3,23 @@
 import json
 import subprocess
 import sys
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from psycopg import sql
 
-from tests.services.postgresql import SERVER, connect
-from tests.services.server import ROOT, environment
+from tests.services.postgresql import own_database
+from tests.services.server import ROOT, environment, make_database
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty database, gone afterwards."""
+    """Yield the address of a database with all its tables and without rows, which is gone afterwards."""
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'proof.sqlite3'}"
+        yield f"sqlite:///{make_database(tmp_path)}"
         return
-    name = f"promptops_{uuid.uuid4().hex[:12]}"
-    with connect() as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        try:
-            yield f"{SERVER}/{name}"
-        finally:
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    with own_database(has_tables=True) as url:
+        yield url
 
 
 def proven(database_url: str, folder: Path, *arguments: object) -> dict[str, int]:

@@ -7,7 +7,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -15,40 +14,36 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg import sql
 
 from promptops.management.commands._start import ADVISORY_LOCK
 from promptops.prompts.models.templates import content_sha256
 from promptops.settings import _secret_key
 from tests.services.old_databases import BODIES
-from tests.services.postgresql import SERVER, connect
-from tests.services.server import ROOT, Browser, Server, environment, free_port, make_database, manage
+from tests.services.postgresql import own_database
+from tests.services.server import ROOT, SECRET_KEY, Browser, Server, environment, free_port, make_database, manage
 
 KEPT = ROOT / "tests" / "data" / "databases"
 ENGINES = ["sqlite", "postgresql"]
-KEY = {"SECRET_KEY": "a key for tests that is long enough to be accepted"}
+KEY = {"SECRET_KEY": SECRET_KEY}
 ENTRIES = "SELECT seq, sha256 FROM promptops_auditentry ORDER BY seq"
 
 
 @contextmanager
-def database(engine: str, folder: Path, kept: str = "") -> Iterator[str]:
-    """The address of a database: empty, or a kept one by the number of its newest migration."""
+def database(engine: str, folder: Path, kept: str = "", *, has_tables: bool = False) -> Iterator[str]:
+    """Yield the address of a database: empty, with all its tables, or a kept one by its newest migration."""
     if engine == "sqlite":
         path = folder / "promptops.sqlite3"
         if kept:
             path.write_bytes(gzip.decompress((KEPT / f"{kept}.sqlite3.gz").read_bytes()))
+        elif has_tables:
+            make_database(folder)
         yield f"sqlite:///{path}"
         return
-    name = f"promptops_{uuid.uuid4().hex[:12]}"
-    with connect() as server:
-        server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        try:
-            if kept:
-                with psycopg.connect(f"{SERVER}/{name}", autocommit=True) as own:
-                    own.execute(gzip.decompress((KEPT / f"{kept}.postgresql.sql.gz").read_bytes()))
-            yield f"{SERVER}/{name}"
-        finally:
-            server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    with own_database(has_tables=has_tables) as url:
+        if kept:
+            with psycopg.connect(url, autocommit=True) as own:
+                own.execute(gzip.decompress((KEPT / f"{kept}.postgresql.sql.gz").read_bytes()))
+        yield url
 
 
 def rows(url: str, query: str) -> list[list[object]]:

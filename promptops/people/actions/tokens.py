@@ -8,7 +8,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import Error, transaction
 from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
@@ -21,6 +21,7 @@ from promptops.ledger.registry import Action
 from promptops.people import tokens
 from promptops.people.enums import Scope
 from promptops.people.models import Token
+from promptops.platform import background
 
 MOST_TOKENS = 1_000
 """Usable tokens of an installation. All of them may be in the memory of each process."""
@@ -28,6 +29,8 @@ MOST_DAYS = 3_650
 OVERLAP_DAYS = 7
 """How long a rotated token works beside the new one, unless an administrator says otherwise."""
 MOST_OVERLAP_DAYS = 90
+USES_SECONDS = 60.0
+"""How often last uses are written."""
 
 registry.noun("token", "Tokens")
 registry.object_kind("token", "Token", url=lambda entry: reverse("tokens"))
@@ -104,6 +107,27 @@ def revoke_token(token: Token, *, by: Actor, note: str = "") -> Token:
     token.save(update_fields=["revoked_at"])
     _record("token.revoked", token, by=by, before=_audit_values(token), note=note)
     return token
+
+
+def record_uses() -> int:
+    """Write when tokens were last used, in one statement with the newest of the times. Return how many were used."""
+    uses = tokens.take_uses()
+    if not uses:
+        return 0
+    newest = max(uses.values())
+    earlier = Q(last_used_at=None) | Q(last_used_at__lt=newest)
+    try:
+        Token.objects.filter(earlier, pk__in=uses).update(last_used_at=newest)
+    except Error:
+        tokens.give_back_uses(uses)
+        raise
+    return len(uses)
+
+
+@background.task
+async def _keep_recording_uses() -> None:
+    """Write last uses for ever."""
+    await tokens.for_ever(USES_SECONDS, record_uses, in_thread=True)
 
 
 def _usable(now: datetime) -> Q:

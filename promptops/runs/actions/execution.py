@@ -46,7 +46,7 @@ async def execute(plan: RunPlan) -> AsyncGenerator[RunEvent, None]:
 
 async def _execute(plan: RunPlan) -> AsyncGenerator[RunEvent, None]:
     began = time.monotonic()
-    run, outcome = judged_run(plan), Outcome()
+    run, outcome = _judged_run(plan), Outcome()
     run_id = 0
     try:
         async with aclosing(run_judged(run, outcome)) as happenings:
@@ -84,10 +84,14 @@ async def _execute(plan: RunPlan) -> AsyncGenerator[RunEvent, None]:
     )
 
 
-def judged_run(plan: RunPlan) -> JudgedRun:
+def _judged_run(plan: RunPlan) -> JudgedRun:
     """Return the plan as the engine runs it."""
     return JudgedRun(
-        plan.snapshot.safety, plan.judged_input, partial(_chain, plan), plan.on_failure, pass_through=plan.pass_through
+        plan.snapshot.safety,
+        plan.judged_input,
+        partial(_chain, plan),
+        plan.on_failure,
+        pass_through=plan.pass_through(timezone.now()),
     )
 
 

@@ -1,0 +1,131 @@
+"""The library against the real application: a server process, its socket, its routes, its tokens."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from promptops.client import LiveEnhancer, Timing
+from promptops.engine.safety.guard import SHIPPED
+from tests.client.loopback import until
+from tests.client.test_client_runs import Model
+from tests.services.server import make_database, manage, serving
+
+MAKE = """
+from promptops.ledger.audit import COMMAND_LINE
+from promptops.people.actions.tokens import make_token
+for name in ("any", "gpu-7", "gpu-8"):
+    scopes, bound_to = ("follow", "read"), "" if name == "any" else name
+    print(make_token(name, scopes, by=COMMAND_LINE, server=bound_to)[1])
+"""
+REVOKE = """
+from promptops.ledger.audit import COMMAND_LINE
+from promptops.people.actions.tokens import revoke_token
+from promptops.people.models import Token
+revoke_token(Token.objects.get(name="gpu-7"), by=COMMAND_LINE)
+"""
+
+
+@dataclass
+class Real:
+    """A server process, its folder, and its tokens by name."""
+
+    address: str
+    folder: Path
+    tokens: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
+    """Start once for all tests here: starting takes longer than most of them."""
+    folder = tmp_path_factory.mktemp("real")
+    make_database(folder)
+    with serving(folder) as running:
+        texts = shell(folder, MAKE).splitlines()
+        yield Real(running.address, folder, dict(zip(("any", "gpu-7", "gpu-8"), texts, strict=True)))
+
+
+def shell(folder: Path, code: str) -> str:
+    done = manage(folder, "shell", "--no-imports", "-c", code)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+async def publish(folder: Path, text: str) -> None:
+    (folder / "text").write_text(text)
+    done: subprocess.CompletedProcess[str] = await asyncio.to_thread(
+        manage, folder, "publish", "enhance", "--file", str(folder / "text")
+    )
+    assert done.returncode == 0, done.stderr
+
+
+async def test_a_release_reaches_the_server_and_its_acknowledgement_the_list(server):
+    token = server.tokens["any"]
+    values = {"server": "gpu-7", "cache": server.folder / "live.cache", "providers": [Model()], "labels": {"zone": "a"}}
+    async with LiveEnhancer(server.address, token, **values) as live:
+        assert (live.state.state, live.state.way) == ("ready", "socket")
+        before = live.state.revision
+        await publish(server.folder, "Polish it.")
+        await until(lambda: live.state.revision == before + 1)
+        response = await live.enhance("a fox")
+        assert (response.content, response.revision) == ("a fox by Polish it.", before + 1)
+        async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as session:
+
+            async def row() -> dict:
+                async with session.get(f"{server.address}/api/v1/servers") as answer:
+                    servers = (await answer.json())["servers"]
+                return next((each for each in servers if each["name"] == "gpu-7"), {})
+
+            for _ in range(200):
+                if (shown := await row()).get("sha256") == live.state.sha256:
+                    break
+                await asyncio.sleep(0.02)
+        assert (shown["sha256"], shown["revision"]) == (live.state.sha256, live.state.revision)
+        assert (shown["standing"], shown["labels"], shown["filtered"]) == ("current", {"zone": "a"}, True)
+    offline = LiveEnhancer(server.address, "", server="gpu-7", cache=server.folder / "live.cache", offline=True)
+    async with offline:
+        assert offline.state.sha256 == response.sha256
+
+
+async def test_polls_follow_and_acknowledge_too(server, monkeypatch):
+    from promptops.client import wire
+    from promptops.client.wire import WireError
+
+    def closed(self):
+        raise WireError("This proxy opens no sockets.")
+
+    monkeypatch.setattr(wire.HttpWire, "socket", closed)
+    token = server.tokens["gpu-8"]
+    async with LiveEnhancer(server.address, token, server="gpu-8", providers=[Model()]) as live:
+        assert (live.state.state, live.state.way) == ("ready", "long poll")
+        before = live.state.revision
+        await publish(server.folder, "Polish it well.")
+        await until(lambda: live.state.revision == before + 1)
+
+
+async def test_the_safety_model_of_the_control_room_is_the_one_that_its_document_names(server):
+    token = server.tokens["any"]
+    async with LiveEnhancer(server.address, token, server="gpu-9") as live:
+        data = await live._following.wire.model(live.snapshot.safety.model_number)
+    assert data == (SHIPPED / json.loads((SHIPPED / "current.json").read_text())["file"]).read_bytes()
+
+
+async def test_a_token_of_another_server_and_a_revoked_one_are_refused_and_runs_go_on(server):
+    token = server.tokens["gpu-7"]
+    states = []
+    async with LiveEnhancer(server.address, token, server="gpu-1", timing=Timing(unauthorized=0.1)) as other:
+        await until(lambda: other.state.state == "refused")
+    values = {"providers": [Model()], "on_state": lambda state: states.append(state.state)}
+    async with LiveEnhancer(server.address, token, server="gpu-7", timing=Timing(watch=0.01), **values) as live:
+        assert live.state.state == "ready"
+        await asyncio.to_thread(shell, server.folder, REVOKE)
+        await until(lambda: live.state.state == "refused")
+        assert (await live.enhance("a fox")).revision == live.state.revision
+    assert states[-1] == "refused"
