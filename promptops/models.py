@@ -1,7 +1,7 @@
 """The models of all features, for Django and migrations. All other code imports them from their feature."""
 
 from promptops.compare.models import Arm, Comparison, ComparisonInput, PromptSet, Trial, Vote
-from promptops.fleet.models import Acknowledgement, Server
+from promptops.fleet.models import Acknowledgement, Lever, Server
 from promptops.ledger.models import AuditEntry, AuditHead, ExportTally, LiveConfiguration, Release
 from promptops.people.models import OneTimeLink, Token, User, UserSession
 from promptops.prompts.models import DiscardedDraft, Draft, Operation, Presence, Sample, Template, Variable, Version
@@ -21,6 +21,7 @@ __all__ = [
     "Draft",
     "ExportTally",
     "LearnedAdaptation",
+    "Lever",
     "LiveConfiguration",
     "OneTimeLink",
     "Operation",

@@ -20,7 +20,7 @@ from promptops.engine.inputs import check_input, input_of, judged_text
 from promptops.engine.judged_runs import JudgedRun, Outcome, judge_the_rest, run_judged
 from promptops.engine.operations import OnFailure, OperationSpec
 from promptops.engine.providers import build_provider
-from promptops.engine.snapshot import Lever, Snapshot, TemplateSpec
+from promptops.engine.snapshot import Snapshot, TemplateSpec
 from promptops.engine.types import Attempt, LLMProvider, LLMRequest
 
 Input = str | Sequence[str] | Mapping[str, str]
@@ -169,7 +169,7 @@ class Runner:
             judged_text(plan.operation, plan.text),
             chain,
             plan.on_failure,
-            pass_through=lever_sentence(lever) if lever else "",
+            pass_through=lever.sentence if lever else "",
         )
         outcome = Outcome()
         try:
@@ -208,13 +208,6 @@ class Runner:
             "epoch": epoch,
         }
         self.reports.add(self.reports.report(values, outcome, self.clock.now(), plan.text))
-
-
-def lever_sentence(lever: Lever) -> str:
-    """Return why the input goes on unpolished."""
-    until = f"until {lever.expires_at:%Y-%m-%d %H:%M} UTC"
-    note = f": {lever.note}" if lever.note else ""
-    return f"{lever.by or 'PromptOps'} lets the inputs of {lever.operation} pass through {until}{note}."
 
 
 def result(plan: Plan, outcome: Outcome, failure: list[LLMProviderError]) -> LiveResponse:

@@ -6,6 +6,7 @@ The events and the outcome of a run are in `engine.judged_runs`.
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -104,6 +105,26 @@ class RunPlan:
         """
         spec = self.snapshot.operations.get(self.operation)
         return "error" if spec is None or self.source in (RunSource.COMPARISON, RunSource.TEST) else spec.on_failure
+
+    def pass_through(self, now: datetime) -> str:
+        """Return why the input goes on unpolished at this aware time, as a sentence that names the lever; "" if not.
+
+        A comparison asks for the arm's own answer, a test for the provider's, and a preview of a text that is not live
+        for that of the text: somebody tries the mend while the lever holds.
+        """
+        if self.source in (RunSource.COMPARISON, RunSource.TEST):
+            return ""
+        if self.source == RunSource.PREVIEW and not self.is_of_live_text:
+            return ""
+        lever = self.snapshot.passes_through(self.operation, now)
+        return lever.sentence if lever else ""
+
+    @property
+    def is_of_live_text(self) -> bool:
+        """Return whether the text is a live version, and not a draft or another version."""
+        return self.version is not None and any(
+            template.version_id == self.version.pk for template in self.snapshot.templates
+        )
 
     @property
     def parameters(self) -> dict[str, Any]:

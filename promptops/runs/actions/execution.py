@@ -88,7 +88,13 @@ async def _execute(plan: RunPlan) -> AsyncGenerator[RunEvent, None]:
 
 def judged_run(plan: RunPlan) -> JudgedRun:
     """Return the plan as the engine runs it."""
-    return JudgedRun(plan.snapshot.safety, plan.judged_input, partial(_chain, plan), plan.on_failure)
+    return JudgedRun(
+        plan.snapshot.safety,
+        plan.judged_input,
+        partial(_chain, plan),
+        plan.on_failure,
+        pass_through=plan.pass_through(timezone.now()),
+    )
 
 
 def _chain(plan: RunPlan, attempts: list[EngineAttempt]) -> AsyncGenerator[ChainEvent, None]:
