@@ -1,5 +1,6 @@
 """The models of all features, for Django and migrations. All other code imports them from their feature."""
 
+from promptops.api.models import IdempotentAnswer
 from promptops.compare.models import Arm, Comparison, ComparisonInput, PromptSet, Trial, Vote
 from promptops.fleet.models import Acknowledgement, Lever, Server
 from promptops.ledger.models import AuditEntry, AuditHead, ExportTally, LiveConfiguration, Release
@@ -20,6 +21,7 @@ __all__ = [
     "DiscardedDraft",
     "Draft",
     "ExportTally",
+    "IdempotentAnswer",
     "LearnedAdaptation",
     "Lever",
     "LiveConfiguration",

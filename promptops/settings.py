@@ -186,7 +186,7 @@ TEMPLATES = [
             ],
             "builtins": [
                 "promptops.web.templatetags.ui",
-                *(f"promptops.{feature}.tags" for feature in ("prompts", "runs", "compare")),
+                *(f"promptops.{feature}.tags" for feature in ("prompts", "runs", "compare", "api")),
             ],
             "loaders": [
                 (

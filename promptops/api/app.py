@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.responses import JSONResponse
 
-from promptops.api import reading, servers, tokens
+from promptops.api import auditing, reading, releasing, servers, tokens
 from promptops.api.access import Caller, needs
 from promptops.api.door import with_door
 from promptops.api.errors import add_handlers
@@ -18,12 +18,14 @@ from promptops.people.enums import Scope
 
 about = APIRouter(tags=["Interface"])
 
-ROUTERS = (tokens.router, reading.router, servers.router, about)
+ROUTERS = (tokens.router, reading.router, servers.router, releasing.router, auditing.router, about)
 
 TAGS = [
     {"name": "Token", "description": "The token that you send."},
     {"name": "Live", "description": "What is live, and what was."},
     {"name": "Servers", "description": "The servers that follow what is live."},
+    {"name": "Releases", "description": "Publish and roll back."},
+    {"name": "Audit", "description": "The record of all changes."},
     {"name": "Interface", "description": "The interface itself."},
 ]
 

@@ -45,7 +45,6 @@ TYPES = {
         ProblemType("not-acceptable", 406, "Not acceptable", "the route has no answer of a type that `Accept` names"),
         ProblemType("refused", 409, "Refused", "the change cannot be made; the detail says why and what to do"),
         ProblemType("conflict", 409, "Changed meanwhile", "another version than `expected` is live"),
-        ProblemType("in-progress", 409, "In progress", "a request with this `Idempotency-Key` is still in progress"),
         ProblemType("stale", 412, "Changed meanwhile", "another version than that of `If-Match` is live"),
         ProblemType("frozen", 423, "Releases are frozen", "a person froze releases; the detail says who, until when"),
         ProblemType("too-large", 413, "Request too large", "the body is larger than the server takes"),

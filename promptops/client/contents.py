@@ -115,6 +115,7 @@ class Contents:
             return False
         await prepare(content.snapshot)
         content = self._guarded(content)
+        await asyncio.to_thread(self.filters.warm_up, content.snapshot.safety)
         self._swap(content)
         if self._cache is not None:
             try:

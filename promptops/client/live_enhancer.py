@@ -147,7 +147,6 @@ class LiveEnhancer(Operating):
         following, self._following = self._following, None
         if following is not None:
             await following.close()
-        self._contents.filters.close()
 
     @property
     def state(self) -> LiveState:

@@ -24,7 +24,7 @@ class Permission(models.TextChoices):
         "release",
         "Change what is live: publish, roll back, operations, variables, templates, safety, the provider chain",
     )
-    ADMINISTER = "administer", "Users, roles, providers and their keys, settings, erasing runs"
+    ADMINISTER = "administer", "Users, roles, tokens, providers and their keys, settings, erasing runs"
 
 
 class LinkPurpose(models.TextChoices):

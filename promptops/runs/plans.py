@@ -107,24 +107,14 @@ class RunPlan:
         return "error" if spec is None or self.source in (RunSource.COMPARISON, RunSource.TEST) else spec.on_failure
 
     def pass_through(self, now: datetime) -> str:
-        """Return why the input goes on unpolished at this aware time, as a sentence that names the lever; "" if not.
+        """Return why the input goes on unpolished at this aware time; "" if it does not.
 
-        A comparison asks for the arm's own answer, a test for the provider's, and a preview of a text that is not live
-        for that of the text: somebody tries the mend while the lever holds.
+        Levers are about live traffic: a preview, a comparison and a test run all the same, to find out what is wrong.
         """
-        if self.source in (RunSource.COMPARISON, RunSource.TEST):
-            return ""
-        if self.source == RunSource.PREVIEW and not self.is_of_live_text:
+        if self.source in (RunSource.PREVIEW, RunSource.COMPARISON, RunSource.TEST):
             return ""
         lever = self.snapshot.passes_through(self.operation, now)
         return lever.sentence if lever else ""
-
-    @property
-    def is_of_live_text(self) -> bool:
-        """Return whether the text is a live version, and not a draft or another version."""
-        return self.version is not None and any(
-            template.version_id == self.version.pk for template in self.snapshot.templates
-        )
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -46,7 +46,7 @@ async def execute(plan: RunPlan) -> AsyncGenerator[RunEvent, None]:
 
 async def _execute(plan: RunPlan) -> AsyncGenerator[RunEvent, None]:
     began = time.monotonic()
-    run, outcome = judged_run(plan), Outcome()
+    run, outcome = _judged_run(plan), Outcome()
     run_id = 0
     try:
         async with aclosing(run_judged(run, outcome)) as happenings:
@@ -86,7 +86,7 @@ async def _execute(plan: RunPlan) -> AsyncGenerator[RunEvent, None]:
     )
 
 
-def judged_run(plan: RunPlan) -> JudgedRun:
+def _judged_run(plan: RunPlan) -> JudgedRun:
     """Return the plan as the engine runs it."""
     return JudgedRun(
         plan.snapshot.safety,
