@@ -103,7 +103,7 @@ class LiveEnhancer(Operating):
             filters=Filters(folder),
             permitted=Permitted.read(_entries() if key_variables is None else key_variables),
             clock=self._clock,
-            left_epoch=self._timing.left_epoch,
+            epoch_pause=self._timing.epoch_pause,
         )
         self._contents.swapped = self._swapped
         self._reports = Reports(self._clock, texts=report_texts)

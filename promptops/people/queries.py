@@ -137,7 +137,7 @@ def _warnings(token: Token, now: datetime, is_rotated: bool) -> list[str]:
         warnings.append(f"{token.made_by.name}, who made it, is deactivated. The token still works.")
     if is_rotated:
         warnings.append("It was rotated. Move its machines to the new token before it expires.")
-    elif token.expires_at and token.expires_at < now + EXPIRES_SOON:
+    elif token.expires_at and token.expires_at - now < min(EXPIRES_SOON, (token.expires_at - token.made_at) / 2):
         warnings.append("It expires soon. Rotate it.")
     if token.last_used_at is None and token.made_at < now - UNUSED_AFTER:
         warnings.append("It was never used. Revoke it if nobody needs it.")

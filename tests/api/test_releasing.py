@@ -1,6 +1,9 @@
 """Publishing and rolling back by machines."""
 
+import asyncio
+
 import pytest
+from asgiref.sync import async_to_sync
 
 from promptops.ledger import chain as audit_chain
 from promptops.ledger.models import AuditEntry, Release
@@ -86,6 +89,18 @@ def test_a_repeated_request_gets_the_first_answer(releaser_token):
     again = releaser_token.post(PUBLISH, **sent)
     assert first.status_code == again.status_code == 200, again.text
     assert first.json() == again.json()
+    assert Version.objects.count() == 3
+
+
+def test_of_two_requests_with_one_key_at_once_one_is_made(releaser_token):
+    sent = {"json": {"text": "Third.", "expected": 2}, "headers": {"Idempotency-Key": "job-1"}}
+
+    async def both():
+        return await asyncio.gather(*(releaser_token.arequest("POST", PUBLISH, **sent) for _ in range(2)))
+
+    first, second = async_to_sync(both)()
+    assert first.status_code == second.status_code == 200, (first.text, second.text)
+    assert first.json() == second.json()
     assert Version.objects.count() == 3
 
 

@@ -270,3 +270,13 @@ async def test_the_document_comes_with_the_hint_where_it_is_wanted_and_short(
         hint = await server.receive_json_from(timeout=5)
         assert hint["revision"] == live.current().revision
         assert hint.get("document") == (dict(documents.current().values) if has_document else None)
+
+
+async def test_a_token_that_is_used_at_once_keeps_its_socket(first, make_token):
+    """The next look at the database finds a new token, not a change of one."""
+    async with tasks():
+        await until(lambda: Server.objects.filter(kind="process").exists())
+        _, text = await database_sync_to_async(make_token)()
+        async with connected(text) as server:
+            await register(server)
+            assert await server.receive_nothing(timeout=2 * live.FOLLOW_SECONDS)
