@@ -9,7 +9,9 @@ import inspect
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -54,7 +56,7 @@ from promptops.prompts.models import Template, Variable
 from promptops.providers.actions import adaptations, chain
 from promptops.providers.models import Provider
 from promptops.runs import plans
-from promptops.runs.actions import deleting, erasing, execution, masking, records
+from promptops.runs.actions import deleting, erasing, execution, masking, records, reports
 from promptops.safety.actions import filter_settings
 from promptops.safety.actions import reviews as safety_reviews
 from promptops.safety.actions import training as safety_training
@@ -96,6 +98,8 @@ WITHOUT_ENTRY = {
     "adaptations.store": "runs learn it from a provider; nobody decides anything",
     "tokens.record_uses": "a request with a token changes nothing of it",
     "fleet.prune": "servers that left long ago are deleted by their age; nobody decides anything",
+    "reports.count_reports": "servers report their runs, many times a minute; nobody decides anything",
+    "reports.forget_old": "old counts of runs are deleted by their age; nobody decides anything",
     "fleet.write": "servers report what they run, many times a minute; nobody decides anything",
     "site.secret_key_fits": "a new database stores which key it was made with; no setting changes",
 }
@@ -364,6 +368,8 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     "variables.clean_value": [lambda w, act: act(variables.clean_value, "winter")],
     "fleet.forget": [lambda w, act: act(fleet.forget, save_server(silent_for=60), by=w.actor)],
     "fleet.prune": [lambda w, act: (save_server(silent_for=100 * 86400), act(fleet.prune))],
+    "reports.count_reports": [lambda w, act: act(reports.count_reports, uuid4(), "gpu-7", [], 3)],
+    "reports.forget_old": [lambda w, act: act(reports.forget_old, timezone.now() + timedelta(days=500))],
     "fleet.write": [lambda w, act: act(fleet.write, Batch([unsaved_server()], {("gpu-7", "1")}))],
     "votes.cast": [lambda w, act: act(votes.cast, **w.ballot(), by=w.actor)],
     "votes.undo": [
