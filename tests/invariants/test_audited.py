@@ -98,8 +98,6 @@ WITHOUT_ENTRY = {
     "adaptations.store": "runs learn it from a provider; nobody decides anything",
     "tokens.record_uses": "a request with a token changes nothing of it",
     "fleet.prune": "servers that left long ago are deleted by their age; nobody decides anything",
-    "reports.count_reports": "servers report their runs, many times a minute; nobody decides anything",
-    "reports.forget_old": "old counts of runs are deleted by their age; nobody decides anything",
     "fleet.write": "servers report what they run, many times a minute; nobody decides anything",
     "site.secret_key_fits": "a new database stores which key it was made with; no setting changes",
 }
