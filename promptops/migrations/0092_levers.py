@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('promptops', '0085_acknowledgements'),
+        ('promptops', '0089_reported_runs'),
     ]
 
     operations = [
