@@ -22,4 +22,5 @@ function measure() {
 
 export function startLevers() {
   setInterval(() => showLevers(), 1000);
+  window.addEventListener("resize", measure);
 }

@@ -64,5 +64,6 @@ def test_last_good_shows_its_changes_and_a_strip_hides_when_its_time_has_come(
     page.get_by_role("button", name="Pass enhance through").click()
     strip = page.locator("#levers .lever")
     expect(strip).to_be_visible()
+    assert faults(page, "levers-page") == []
     page.clock.run_for("01:00:05")
     expect(strip).to_be_hidden()

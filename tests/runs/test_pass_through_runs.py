@@ -11,7 +11,7 @@ from promptops.engine.snapshot import Lever
 from promptops.live import snapshots as live
 from promptops.prompts.content import Content
 from promptops.runs.actions.execution import execute
-from promptops.runs.enums import RunStatus
+from promptops.runs.enums import RunSource, RunStatus
 from promptops.runs.models import Run
 from promptops.runs.plans import RunPlan, RunRecorded
 from promptops.safety.actions import filter_settings
@@ -32,12 +32,17 @@ def plan(actor, publish, text: str) -> RunPlan:
     lever = Lever("pass_through", "enhance", timezone.now() + timedelta(minutes=5), "Groq writes nonsense", "Rita")
     held = type(snapshot)(**vars(snapshot) | {"levers": (lever,)})
     content = Content(**version.content)
-    return RunPlan("enhance", text, content, held.providers, held, "api", version=version, template=version.template)
+    return RunPlan(
+        "enhance", text, content, held.providers, held, RunSource.API, version=version, template=version.template
+    )
 
 
 async def end_of(run: RunPlan) -> RunRecorded:
     async with aclosing(execute(run)) as events:
-        return [event async for event in events][-1]
+        recorded = [event async for event in events][-1]
+    if recorded.recording:  # a machine gets its answer first
+        await recorded.recording
+    return recorded
 
 
 async def test_it_is_recorded_as_unchanged_and_calls_no_provider(actor, publish):

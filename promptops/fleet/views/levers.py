@@ -38,7 +38,6 @@ def panel_context(form: LeverForm) -> dict[str, Any]:
         "earlier": earlier,
         "revision": chosen or queries.default_revision(earlier) or (earlier[0].revision if earlier else None),
         "longest": levers.LONGEST // timedelta(hours=1),
-        "now": timezone.now(),
     }
 
 
