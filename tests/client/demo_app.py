@@ -17,6 +17,7 @@ KEYS = (
     "rewrite_window_system_prompt",
     "rewrite_user_system_prompt",
 )
+LIE = "Write about cats."
 LAYOUT = {
     "next_segment_system_prompt.md": "enhance",
     "auto_extension_system_prompt.md": "auto_extend",
@@ -53,7 +54,7 @@ class DemoApp:
             return web.json_response(["nothing"])
         if self.fault == "moves":
             raise web.HTTPFound("https://elsewhere.example/")
-        texts = self.used | ({KEYS[0]: "another text"} if self.fault == "lies" else {})
+        texts = self.used | ({KEYS[0]: LIE} if self.fault == "lies" else {})
         paths = {f"{key}_path": str(self.folder / f"{key}.md") for key in KEYS}
         return web.json_response(texts | paths | {"rewrite_temperature": 1.0})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +66,19 @@ async def publish(folder: Path, text: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+async def shown_server(server: Real, name: str, is_there: Callable[[dict], bool]) -> dict:
+    """Return the server as the list of servers shows it, once the condition holds or four seconds are over."""
+    row: dict = {}
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {server.tokens['any']}"}) as session:
+        for _ in range(200):
+            async with session.get(f"{server.address}/api/v1/servers") as answer:
+                servers = (await answer.json())["servers"]
+            if is_there(row := next((each for each in servers if each["name"] == name), {})):
+                break
+            await asyncio.sleep(0.02)
+    return row
+
+
 async def test_a_release_reaches_the_server_and_its_acknowledgement_the_list(server):
     token = server.tokens["any"]
     values = {"server": "gpu-7", "cache": server.folder / "live.cache", "providers": [Model()], "labels": {"zone": "a"}}
@@ -76,17 +89,7 @@ async def test_a_release_reaches_the_server_and_its_acknowledgement_the_list(ser
         await until(lambda: live.state.revision == before + 1)
         response = await live.enhance("a fox")
         assert (response.content, response.revision) == ("a fox by Polish it.", before + 1)
-        async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as session:
-
-            async def row() -> dict:
-                async with session.get(f"{server.address}/api/v1/servers") as answer:
-                    servers = (await answer.json())["servers"]
-                return next((each for each in servers if each["name"] == "gpu-7"), {})
-
-            for _ in range(200):
-                if (shown := await row()).get("sha256") == live.state.sha256:
-                    break
-                await asyncio.sleep(0.02)
+        shown = await shown_server(server, "gpu-7", lambda row: row.get("sha256") == live.state.sha256)
         assert (shown["sha256"], shown["revision"]) == (live.state.sha256, live.state.revision)
         assert (shown["standing"], shown["labels"], shown["filtered"]) == ("current", {"zone": "a"}, True)
     offline = LiveEnhancer(server.address, "", server="gpu-7", cache=server.folder / "live.cache", offline=True)
@@ -108,6 +111,29 @@ async def test_polls_follow_and_acknowledge_too(server, monkeypatch):
         before = live.state.revision
         await publish(server.folder, "Polish it well.")
         await until(lambda: live.state.revision == before + 1)
+
+
+async def test_a_release_reaches_the_files_and_their_acknowledgement_the_list(server, tmp_path):
+    from tests.client.test_follow_command import start
+
+    await publish(server.folder, "Polish it again.")
+    process = await start(tmp_path, server.address, "--check", "0.2", token=server.tokens["any"])
+    try:
+        await until(lambda: (tmp_path / "enhance.txt").exists(), 20)
+        assert (tmp_path / "enhance.txt").read_text() == "Polish it again.\n"
+        await publish(server.folder, "Polish it once more.")
+        await until(lambda: (tmp_path / "enhance.txt").read_text() == "Polish it once more.\n")
+        revision = json.loads((tmp_path / "manifest.json").read_text())["revision"]
+        expected = {"kind": "files", "standing": "current", "revision": revision, "filtered": False}
+        row = await shown_server(server, "gpu-7", lambda row: expected.items() <= row.items())
+        assert expected.items() <= row.items()
+        (tmp_path / "enhance.txt").write_text("By hand")
+        row = await shown_server(server, "gpu-7", lambda row: row.get("standing") == "drifted")
+        assert (row["standing"], "enhance.txt" in json.dumps(row)) == ("drifted", True)
+    finally:
+        process.terminate()
+        await process.communicate()
+    assert process.returncode == 0
 
 
 async def test_the_safety_model_of_the_control_room_is_the_one_that_its_document_names(server):

@@ -171,12 +171,12 @@ def _token(path: Path | None) -> Callable[[], str]:
 def _read_token(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            text = file.read(MAX_TOKEN_BYTES).decode().strip()
+            text = file.read(MAX_TOKEN_BYTES + 1).decode().strip()
     except OSError as error:
         raise Usage(f"The token file {path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
         text = ""
-    if not text or not text.isascii() or not text.isprintable() or " " in text:
+    if not text or not text.isascii() or not text.isprintable() or " " in text or len(text) > MAX_TOKEN_BYTES:
         raise Usage(f"The token file {path} must have one line with the token.")
     return text
 
