@@ -4,8 +4,9 @@ chain: calls to a loopback provider in a process of its own, through the engine'
 publishing, loading the snapshot, and each page with a full data set, through the whole middleware. history: the pages
 of 200 versions of a 6,000-word prompt. comparing: pages of a real server while 2,000 trials run. audit: a million audit
 entries, checked and filtered. following: from a commit until other processes run what it released, with and without
-Redis. safety: judging a text. loop: what an event loop feels of it. forecast: what enforcing would have done, among
-100,000 verdicts. verdicts: the verdict page of 18,000 votes. uploads: files that cost much to read, time and memory.
+Redis. fleet: from publish until 200 and 1,000 servers have acknowledged, and the memory of a socket. safety: judging
+a text. loop: what an event loop feels of it. forecast: what enforcing would have done, among 100,000 verdicts.
+verdicts: the verdict page of 18,000 votes. uploads: files that cost much to read, time and memory.
 bombs: hostile answers of a provider. signins: pages of a real server while 200 people sign in.
 start: from the start of a process to its first page. idle: statements and memory of a server that nobody uses.
 live: the live document for servers that follow.
@@ -43,6 +44,7 @@ from benchmarks.comparing import bench_comparing
 from benchmarks.contracts import bench_contracts
 from benchmarks.deletion import RUNS as DELETED
 from benchmarks.deletion import bench_deletion
+from benchmarks.fleet import bench_fleet
 from benchmarks.following import bench_following
 from benchmarks.history import bench_history
 from benchmarks.live import bench_live
@@ -94,6 +96,7 @@ def main() -> None:
         "releases": lambda: bench_releases(int(number or RELEASES)),
         "deletion": lambda: bench_deletion(int(number or DELETED)),
         "following": bench_following,
+        "fleet": bench_fleet,
         "safety": bench_safety,
         "loop": bench_loop,
         "forecast": bench_safety_forecast,

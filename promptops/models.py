@@ -1,9 +1,11 @@
 """The models of all features, for Django and migrations. All other code imports them from their feature."""
 
+from promptops.api.models import IdempotentAnswer
 from promptops.compare.models import Arm, Comparison, ComparisonInput, PromptSet, Trial, Vote
 from promptops.fleet.models import Acknowledgement, Server
 from promptops.ledger.models import AuditEntry, AuditHead, ExportTally, LiveConfiguration, Release
 from promptops.people.models import OneTimeLink, Token, User, UserSession
+from promptops.platform.models import Lease
 from promptops.prompts.models import DiscardedDraft, Draft, Operation, Presence, Sample, Template, Variable, Version
 from promptops.providers.models import LearnedAdaptation, Provider
 from promptops.runs.models import Attempt, Run, RunExpiry, RunTotals, SafetyCheck
@@ -20,7 +22,9 @@ __all__ = [
     "DiscardedDraft",
     "Draft",
     "ExportTally",
+    "IdempotentAnswer",
     "LearnedAdaptation",
+    "Lease",
     "LiveConfiguration",
     "OneTimeLink",
     "Operation",

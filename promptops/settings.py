@@ -186,7 +186,7 @@ TEMPLATES = [
             ],
             "builtins": [
                 "promptops.web.templatetags.ui",
-                *(f"promptops.{feature}.tags" for feature in ("prompts", "runs", "compare")),
+                *(f"promptops.{feature}.tags" for feature in ("prompts", "runs", "compare", "api")),
             ],
             "loaders": [
                 (
@@ -337,12 +337,19 @@ LOGGING = {
     "disable_existing_loggers": False,
     "filters": {
         "outages": {"()": "promptops.platform.logs.OutagesInOneLine"},
+        "request_ids": {"()": "promptops.platform.logs.RequestIds"},
         "redact": {"()": "promptops.platform.logs.RedactOneTimeLinks"},
         "one_line": {"()": "promptops.platform.logs.WithoutTraceback"},
         "warnings_one_line": {"()": "promptops.platform.logs.WithoutTraceback", "below": logging.ERROR},
     },
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["outages", "redact"]}},
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}{request}", "style": "{"}},
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "filters": ["outages", "redact", "request_ids"],
+        }
+    },
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
         "django": {"handlers": [], "level": "WARNING"},

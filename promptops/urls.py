@@ -10,7 +10,7 @@ from promptops.web.socket import PageConsumer
 
 register_converter(NumberConverter, "number")
 
-FEATURES = ("site", "people", "prompts", "providers", "compare", "runs", "safety", "fleet", "history")
+FEATURES = ("site", "people", "prompts", "providers", "compare", "runs", "safety", "fleet", "history", "api")
 
 urlpatterns = [path("", include(f"promptops.{feature}.urls")) for feature in FEATURES]
 

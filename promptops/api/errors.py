@@ -126,7 +126,10 @@ def add_handlers(application: FastAPI) -> None:
     """Let the application answer every exception with a problem."""
 
     async def answered(request: Request, error: Exception) -> Response:
-        return answer_of(problem_of(error))
+        problem = problem_of(error)
+        if request.scope["path"].startswith("/v1"):
+            problem.extra["error"] = problem.openai_error
+        return answer_of(problem)
 
     for kind in (Problem, RequestValidationError, ValidationError, Refused, HTTPException, Error, Exception):
         application.add_exception_handler(kind, answered)

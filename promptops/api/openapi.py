@@ -89,7 +89,8 @@ def document_of(application: FastAPI, routes: Sequence[APIRoute]) -> dict[str, A
 def _complete(operation: dict[str, Any], scopes: tuple[Scope, ...]) -> None:
     """Add the scopes and the problems of every route to an operation."""
     answers = operation["responses"]
-    answers.pop("422", None)
+    if "x-problems" not in answers.get("422", {}):
+        answers.pop("422", None)  # the framework's own description of an invalid request
     problems = dict(ALWAYS) | (GUARDED if scopes else {"503": ("stopping",)})
     if operation.get("parameters") or operation.get("requestBody"):
         problems["422"] = ("invalid",)

@@ -59,13 +59,13 @@ class Contents:
     """The content of one server. `current` may be read from any thread; one task at a time may replace it."""
 
     def __init__(
-        self, *, cache: Path | None, filters: Filters, permitted: Permitted, clock: Clock, left_epoch: float
+        self, *, cache: Path | None, filters: Filters, permitted: Permitted, clock: Clock, epoch_pause: float
     ) -> None:
         self.filters = filters
         self.swapped: Callable[[Content, Content], None] = lambda before, after: None
         """Called after each swap with the content before and after."""
-        self._cache, self._permitted, self._clock, self._left_epoch = cache, permitted, clock, left_epoch
-        self._left: dict[str, float] = {}
+        self._cache, self._permitted, self._clock, self._epoch_pause = cache, permitted, clock, epoch_pause
+        self._entered_at: float | None = None
         self._current = Content(built_in({}), "", "code")
         self.swaps = 0
         """The number of swaps. A fetch notes it when it begins."""
@@ -100,7 +100,7 @@ class Contents:
         mine = self._current
         if not mine.sha256:
             return True
-        return revision > mine.head[1] if epoch == mine.head[0] else not self._has_left(epoch)
+        return revision > mine.head[1] if epoch == mine.head[0] else self._may_leave()
 
     async def take(self, body: bytes, asked_after: int, prepare: Callable[[Snapshot], Awaitable[None]]) -> bool:
         """Swap in a document, write the cache file, and return whether the content changed.
@@ -115,6 +115,7 @@ class Contents:
             return False
         await prepare(content.snapshot)
         content = self._guarded(content)
+        await asyncio.to_thread(self.filters.warm_up, content.snapshot.safety)
         self._swap(content)
         if self._cache is not None:
             try:
@@ -152,7 +153,7 @@ class Contents:
         return replace(provider, key_problem=problem or provider.key_problem)
 
     def _check_age(self, content: Content, asked_after: int) -> None:
-        """Raise `OlderDocument` for a lower revision, and for an epoch that this server left a moment ago.
+        """Raise `OlderDocument` for a lower revision, and for an epoch that may be an older one.
 
         Two epochs have no order. A document of another one counts only if it was asked for after the last swap.
         """
@@ -163,24 +164,20 @@ class Contents:
         if epoch == mine.head[0]:
             if revision < mine.head[1]:
                 raise OlderDocument(f"r{revision} is older than r{mine.head[1]}.")
-        elif self._has_left(epoch) or asked_after != self.swaps:
-            raise OlderDocument("The document belongs to a life of the database that ended.")
+        elif asked_after != self.swaps or not self._may_leave():
+            raise OlderDocument("The document may belong to a life of the database that ended.")
 
-    def _has_left(self, epoch: str) -> bool:
-        """Return whether this server left the epoch a moment ago.
+    def _may_leave(self) -> bool:
+        """Return whether another epoch may be used now: not within a few seconds after the last change of the epoch.
 
-        While the processes of a control room take over a restored backup, one of them may still have the old epoch.
+        While the processes of a control room take over a restored backup, one of them may still have an old epoch.
         """
-        left_at = self._left.get(epoch)
-        return left_at is not None and self._clock.monotonic() - left_at < self._left_epoch
+        return self._entered_at is None or self._clock.monotonic() - self._entered_at >= self._epoch_pause
 
     def _swap(self, content: Content) -> None:
         before = self._current
-        if before.sha256 and before.head[0] != content.head[0]:
-            now = self._clock.monotonic()
-            recent = {epoch: at for epoch, at in self._left.items() if now - at < self._left_epoch}
-            recent.pop(content.head[0], None)
-            self._left = {**recent, before.head[0]: now}
+        if before.head[0] != content.head[0] and content.source == "control room":
+            self._entered_at = self._clock.monotonic()
         self._current = content
         self.swaps += 1
         self.swapped(before, content)

@@ -14,6 +14,7 @@ import logging
 import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from promptops.client.cache import write_whole
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 MODELS_KEPT = 2
 
 
+@cache
 def can_judge() -> bool:
     """Return whether the packages of the safety extra are installed."""
     try:
@@ -42,6 +44,7 @@ class Filters:
         self._folder = folder
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._models: dict[str, SafetyModel] = {}
+        self._warm = ""
 
     def guarded(self, safety: SafetySpec) -> SafetySpec:
         """Return the filter with its guard. Reads files, and calls nobody."""
@@ -49,7 +52,9 @@ class Filters:
 
     def lacks_file(self, safety: SafetySpec) -> bool:
         """Return whether the model's file has to be fetched."""
-        return bool(safety.mode != OFF and safety.model_sha256 and can_judge() and self._file(safety) is None)
+        if safety.mode == OFF or not safety.model_sha256 or safety.model_sha256 in self._models:
+            return False
+        return can_judge() and self._file(safety) is None
 
     def is_filtered(self, safety: SafetySpec) -> bool:
         """Return whether texts are judged as soon as the operators turn the filter on."""
@@ -64,11 +69,13 @@ class Filters:
             )
         await asyncio.to_thread(write_whole, self._path(safety), data)
 
-    def close(self) -> None:
-        """Remove the temporary folder."""
-        if self._temporary is not None:
-            self._temporary.cleanup()
-            self._temporary = None
+    def warm_up(self, safety: SafetySpec) -> None:
+        """Load the model and test the filter once, so that no run waits for it. Logs what is wrong. Blocks."""
+        if safety.mode == OFF or safety.model_sha256 not in self._models or safety.model_sha256 == self._warm:
+            return
+        self._warm = safety.model_sha256
+        for problem in safety.guard.self_test():
+            log.error("The safety filter fails its self-test: %s.", problem)
 
     def _model(self, safety: SafetySpec) -> SafetyModel | None:
         if safety.mode == OFF or not safety.model_sha256:

@@ -119,14 +119,12 @@ class Follower:
             await socket.send(self._registration())
             await self._hear_one(socket, self.timing.answer)
             self.contact.way = "socket"
-            self._backoff.reset()
             await self._together(self._hear(socket), socket.send)
 
     async def _without_socket(self) -> None:
         swaps = self.contents.swaps
         body = await self.wire.live(known=self.contents.current.sha256)
         self._heard(None)
-        self._backoff.reset()
         self.contact.way = "long poll"
         if body is not None:
             await self._take(body, swaps, None)
@@ -228,6 +226,7 @@ class Follower:
             await self._fetch_model()
             running = {**self._running(), "runs_a_minute": round(self.runs_a_minute(), 1)}
             await send({"type": "heartbeat", **running})
+            self._backoff.reset()  # not earlier: a connection that breaks off at once is no success
 
     def _registration(self) -> dict[str, Any]:
         is_filtered = self.contents.filters.is_filtered(self.contents.current.snapshot.safety)

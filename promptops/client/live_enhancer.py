@@ -102,7 +102,7 @@ class LiveEnhancer(Operating):
             filters=Filters(folder),
             permitted=Permitted.read(_entries() if key_variables is None else key_variables),
             clock=self._clock,
-            left_epoch=self._timing.left_epoch,
+            epoch_pause=self._timing.epoch_pause,
         )
         self._contents.swapped = self._swapped
         self._reports = Reports(self._clock, texts=report_texts)
@@ -146,7 +146,6 @@ class LiveEnhancer(Operating):
         following, self._following = self._following, None
         if following is not None:
             await following.close()
-        self._contents.filters.close()
 
     @property
     def state(self) -> LiveState:

@@ -32,9 +32,9 @@ class Timing:
     registration. `long_poll` is the time that a long poll waits, `poll` the pause between two polls. `socket_retry` is
     the time until a socket is tried again. `unauthorized` is the pause after a refused token. `refused` is the pause
     before an invalid document is read again. `first_pause` and `longest_pause` limit the back-off; the longest is under
-    a heartbeat, so that every lag heals within two. An epoch that was left is not used again for `left_epoch`: the
-    processes of a control room notice a restore within a second. `watch` is the pause between two looks at the state,
-    `reports` the one between two batches, `model` the longest time that content waits for its safety model.
+    a heartbeat, so that every lag heals within two. After a change of the epoch no other one is used for `epoch_pause`:
+    the processes of a control room notice a restore within a second. `watch` is the pause between two looks at the
+    state, `reports` the one between two batches, `model` the longest time that content waits for its safety model.
     """
 
     heartbeat: float = 10.0
@@ -48,7 +48,7 @@ class Timing:
     refused: float = 60.0
     first_pause: float = 0.5
     longest_pause: float = 6.0
-    left_epoch: float = 8.0
+    epoch_pause: float = 8.0
     watch: float = 1.0
     reports: float = 5.0
     model: float = 10.0

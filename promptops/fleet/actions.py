@@ -6,7 +6,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from promptops.fleet.enums import Outcome, ServerKind
+from promptops.fleet.enums import ServerKind
 from promptops.fleet.models import Acknowledgement, Server
 from promptops.fleet.reports import Acknowledged, Batch
 from promptops.fleet.standing import SILENT_AFTER
@@ -93,14 +93,12 @@ def _write_acknowledgements(acknowledged: list[Acknowledged]) -> None:
         for each in acknowledged
         if each.revision in released
     ]
-    # A server that reconnects runs the revision already: its first acknowledgement counts. A server that refused or
-    # drifted may apply the revision later.
+    # The first of several equal answers counts: a server that reconnects runs the revision already, and one that
+    # refused tries again. A server that refused or drifted may apply the revision later.
     keys = ["revision", "server", "instance"]
     before = Acknowledgement.objects.filter(revision__in=released, server__in={row.server for row in rows})
-    applied = set(before.filter(outcome=Outcome.APPLIED).values_list(*keys))
-    news = [
-        row for row in rows if row.outcome != Outcome.APPLIED or (row.revision, row.server, row.instance) not in applied
-    ]
+    known = set(before.values_list(*keys, "outcome"))
+    news = [row for row in rows if (row.revision, row.server, row.instance, row.outcome) not in known]
     Acknowledgement.objects.bulk_create(
         news, update_conflicts=True, unique_fields=keys, update_fields=["outcome", "why", "at", "seconds", "was_away"]
     )

@@ -1,12 +1,15 @@
 """The open sockets of servers in this process. What a socket says and hears is in `fleet.socket`."""
 
 import asyncio
+import json
 from datetime import datetime
 
 from promptops.fleet.standing import HEARTBEAT_SECONDS
 
 BAD_MESSAGE, BAD_TOKEN, NOT_ALLOWED, SILENT, RESTARTING, TRY_AGAIN = 4400, 4401, 4403, 4408, 1012, 1013
 """Close codes."""
+MOST_PUSHED = 256 * 1024
+"""Bytes of a live document that is sent with the hint. Servers fetch a longer one."""
 AT_ONCE = 50
 """Sockets that get a hint before other work of the event loop has its turn."""
 
@@ -21,8 +24,10 @@ class Connection:
     """The time of the last message, by the clock of the loop."""
     is_registered = False
 
-    async def hint(self, revision: int, epoch: str) -> None:
-        """Tell the server that the revision is live."""
+    wants_documents = False
+
+    async def send_text(self, text: str) -> None:
+        """Send a message, unless the socket has ended."""
         raise NotImplementedError
 
     async def end(self, code: int, detail: str) -> None:
@@ -39,11 +44,22 @@ def of_running_loop() -> list[Connection]:
     return [connection for connection in open_connections if connection.loop is loop]
 
 
-async def hint_all(revision: int, epoch: str) -> None:
-    """Tell all registered servers that the revision is live."""
+def hint(revision: int, epoch: str, document: str = "") -> str:
+    """Return the message that says that the revision is live. `document` is its live document as JSON."""
+    head = json.dumps({"type": "revision", "revision": revision, "epoch": epoch})
+    return f'{head[:-1]}, "document": {document}}}' if document else head
+
+
+async def hint_all(revision: int, epoch: str, body: bytes) -> None:
+    """Tell all registered servers that the revision is live. `body` is its live document.
+
+    Hundreds of servers that fetch the document at once take several times as long as one message to each.
+    """
+    short = hint(revision, epoch)
+    whole = hint(revision, epoch, body.decode()) if len(body) <= MOST_PUSHED else short
     for number, connection in enumerate(of_running_loop(), start=1):
         if connection.is_registered:
-            await connection.hint(revision, epoch)
+            await connection.send_text(whole if connection.wants_documents else short)
         if number % AT_ONCE == 0:
             await asyncio.sleep(0)
 

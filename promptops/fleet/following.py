@@ -111,7 +111,7 @@ async def follow_releases() -> None:
                 document = await documents.acurrent()
                 contents.remember(document.epoch, document.revision, document.sha256)
                 if hinted != (document.epoch, document.revision):
-                    await connections.hint_all(document.revision, document.epoch)
+                    await connections.hint_all(document.revision, document.epoch, document.body)
                     hinted = document.epoch, document.revision
                 own = _report_own(own, document)
                 reports.settle(now=timezone.now())

@@ -57,6 +57,8 @@ class Register(Content, Message):
     labels: dict[str, str] = field(default_factory=dict)
     filtered: bool = False
     runs_a_minute: float | None = None
+    documents: bool = False
+    """Send the live document with each new revision, so that the server need not fetch it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,6 +190,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "sha256": _hash,
     "why": _words,
     "filtered": _flag,
+    "documents": _flag,
     "runs_a_minute": _rate,
 }
 REQUIRED = {

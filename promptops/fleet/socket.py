@@ -68,15 +68,15 @@ class ServerSocket(Connection):
             if self.server is not None and self.server.connected_at == self.connected_at:
                 reports.leave(self.server, now=timezone.now())
 
-    async def hint(self, revision: int, epoch: str) -> None:
+    async def send_text(self, text: str) -> None:
         if not self.has_ended:
-            await self._say({"type": "revision", "revision": revision, "epoch": epoch})
+            await self._say(text)
 
     async def end(self, code: int, detail: str) -> None:
         if self.has_ended:
             return
         self.has_ended = True
-        await self._say({"type": "error", "detail": detail})
+        await self._say(json.dumps({"type": "error", "detail": detail}))
         await self._send({"type": "websocket.close", "code": code})
 
     async def _answer(self, text: str | None) -> None:
@@ -96,7 +96,7 @@ class ServerSocket(Connection):
             else:
                 reports.hear(self.server, message, now=timezone.now())
                 if isinstance(message, Heartbeat):
-                    await self.hint(*await _live())
+                    await self.send_text(connections.hint(*await _live()))
         except InvalidMessage as error:
             await self.end(BAD_MESSAGE, str(error))
 
@@ -109,14 +109,13 @@ class ServerSocket(Connection):
         )
         self.connected_at = server.connected_at
         revision, epoch = await _live()
-        self.server = server  # hints come from now on
-        await self._say(
-            {"type": "registered", "revision": revision, "epoch": epoch, "heartbeat_seconds": HEARTBEAT_SECONDS}
-        )
+        self.server, self.wants_documents = server, message.documents  # hints come from now on
+        answer = {"type": "registered", "revision": revision, "epoch": epoch, "heartbeat_seconds": HEARTBEAT_SECONDS}
+        await self._say(json.dumps(answer))
 
-    async def _say(self, message: dict[str, Any]) -> None:
+    async def _say(self, text: str) -> None:
         try:
-            await self._send({"type": "websocket.send", "text": json.dumps(message)})
+            await self._send({"type": "websocket.send", "text": text})
         except Exception:  # the server has just gone; its disconnect is on the way
             log.debug("A message could not be sent to a server.", exc_info=True)
 

@@ -15,6 +15,7 @@ from promptops.fleet.queries import rollouts, servers
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import Release
 from promptops.people.enums import Permission
+from promptops.platform import events
 from promptops.platform.pages import numbered
 from promptops.texts.numbers import whole_number
 from promptops.web import review
@@ -67,6 +68,7 @@ def index(request: Request) -> HttpResponse:
     context = {
         "form": form,
         "picture": shown,
+        "is_redis_lost": events.is_redis_lost(),
         "window": numbered(form.matching(shown.rows), whole_number(request.GET.get("page"))),
     }
     return render(request, "fleet/index.html", context)
@@ -98,7 +100,8 @@ def count(request: Request) -> HttpResponse:
 @requires(Permission.READ)
 def notices(request: Request) -> HttpResponse:
     """Return the notices about servers that need a person."""
-    return render(request, "fleet/_notices.html", {"fleet_troubles": servers.picture().troubles})
+    context = {"fleet_troubles": servers.picture().troubles, "is_redis_lost": events.is_redis_lost()}
+    return render(request, "fleet/_notices.html", context)
 
 
 @requires(Permission.READ)

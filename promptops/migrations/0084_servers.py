@@ -5,7 +5,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('promptops', '0081_requests_of_tokens'),
+        ('promptops', '0082_idempotent_answers'),
     ]
 
     operations = [

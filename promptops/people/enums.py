@@ -15,7 +15,7 @@ class Role(models.TextChoices):
 class Permission(models.TextChoices):
     """A permission that a view or a socket message can require."""
 
-    READ = "read", "Read prompts, providers, comparisons, runs, safety, the timeline, the audit and settings"
+    READ = "read", "Read prompts, providers, comparisons, runs, safety, the fleet, the timeline, the audit and settings"
     EDIT = (
         "edit",
         "Write drafts and prompt sets, run previews, test providers, compare and vote, see and review blocked texts",
@@ -24,7 +24,10 @@ class Permission(models.TextChoices):
         "release",
         "Change what is live: publish, roll back, operations, variables, templates, safety, the provider chain",
     )
-    ADMINISTER = "administer", "Users, roles, providers and their keys, settings, erasing runs"
+    ADMINISTER = (
+        "administer",
+        "Users, roles, tokens, providers and their keys, settings, erasing runs, removing servers",
+    )
 
 
 class LinkPurpose(models.TextChoices):

@@ -8,7 +8,8 @@ from django.contrib.auth.forms import AuthenticationForm
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
-from promptops.people.enums import Role
+from promptops.people.actions.tokens import MOST_DAYS, MOST_OVERLAP_DAYS, OVERLAP_DAYS
+from promptops.people.enums import Role, Scope
 from promptops.people.models import canonical_username
 
 
@@ -97,3 +98,40 @@ class RoleForm(forms.Form):
     """A choice of role."""
 
     role = forms.ChoiceField(label="Role", choices=Role.choices, error_messages={"invalid_choice": "Choose a role."})
+
+
+def _days(label: str, least: int, most: int, **facts: Any) -> forms.IntegerField:
+    widget = forms.NumberInput(attrs={"class": "w-short", "min": least, "max": most})
+    return forms.IntegerField(label=label, min_value=least, max_value=most, widget=widget, **facts)
+
+
+class TokenForm(forms.Form):
+    """A new token."""
+
+    name = forms.CharField(
+        label="Name",
+        max_length=40,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+        help_text="Of the machine or the job, such as gpu-fleet.",
+    )
+    scopes = forms.MultipleChoiceField(
+        label="Scopes",
+        choices=Scope.choices,
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={"required": "Choose at least one scope.", "invalid_choice": "Choose scopes of the list."},
+    )
+    server = forms.CharField(
+        label="Server",
+        required=False,
+        max_length=60,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+        help_text="The only server that may use it. Empty: any.",
+    )
+    days = _days("Lifetime, in days", 1, MOST_DAYS, required=False, help_text="Empty: it does not expire.")
+
+
+class RotationForm(forms.Form):
+    """The overlap of a rotated token with the new one, and the new one's lifetime."""
+
+    overlap_days = _days("The old token works for, in days", 0, MOST_OVERLAP_DAYS, initial=OVERLAP_DAYS)
+    days = _days("Lifetime of the new token, in days", 1, MOST_DAYS, required=False, help_text="Empty: no end.")

@@ -1,8 +1,8 @@
-"""People, their sessions and open invitations, as pages show them. Changing them is in `actions`."""
+"""People, their sessions, open invitations and tokens, as pages show them. Changing them is in `actions`."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.models import Session
@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
 from promptops.people.enums import LinkPurpose, Role
-from promptops.people.models import OneTimeLink, User, UserSession
+from promptops.people.models import OneTimeLink, Token, User, UserSession
 
 
 @dataclass(frozen=True)
@@ -94,3 +94,51 @@ def _knows(user: User, session_hash: str) -> bool:
     """
     hashes = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
     return any(constant_time_compare(session_hash, value) for value in hashes)
+
+
+@dataclass(frozen=True)
+class TokenRow:
+    """One row of the Tokens page. `warnings` are sentences about a usable token."""
+
+    token: Token
+    state: str
+    is_usable: bool
+    is_rotated: bool
+    warnings: list[str]
+
+
+MOST_LISTED = 2_000
+EXPIRES_SOON = timedelta(days=14)
+UNUSED_AFTER = timedelta(days=7)
+
+
+def tokens(now: datetime) -> list[TokenRow]:
+    """Return the tokens, usable ones first, then by name, the newest of a name first; in one query."""
+    rows = list(Token.objects.select_related("made_by").order_by("-pk")[:MOST_LISTED])
+    replaced = {row.replaces_id for row in rows}
+    listed = [
+        TokenRow(row, _state(row, now), row.is_usable(now), row.pk in replaced, _warnings(row, now, row.pk in replaced))
+        for row in rows
+    ]
+    return sorted(listed, key=lambda row: (not row.is_usable, row.token.name.casefold()))
+
+
+def _state(token: Token, now: datetime) -> str:
+    if token.revoked_at:
+        return "revoked"
+    return "usable" if token.is_usable(now) else "expired"
+
+
+def _warnings(token: Token, now: datetime, is_rotated: bool) -> list[str]:
+    if not token.is_usable(now):
+        return []
+    warnings = []
+    if token.made_by and not token.made_by.is_active:
+        warnings.append(f"{token.made_by.name}, who made it, is deactivated. The token still works.")
+    if is_rotated:
+        warnings.append("It was rotated. Move its machines to the new token before it expires.")
+    elif token.expires_at and token.expires_at - now < min(EXPIRES_SOON, (token.expires_at - token.made_at) / 2):
+        warnings.append("It expires soon. Rotate it.")
+    if token.last_used_at is None and token.made_at < now - UNUSED_AFTER:
+        warnings.append("It was never used. Revoke it if nobody needs it.")
+    return warnings

@@ -259,18 +259,10 @@ def _newest_change() -> Any:
     return Subquery(Token.objects.order_by("-changed_in").values("changed_in")[:1])
 
 
-def _changed_after(entry: int) -> list[int]:
-    return list(Token.objects.filter(changed_in__gt=entry).values_list("pk", flat=True))
-
-
 async def _drop_changed(old: int, new: int, in_thread: polling.InThread) -> None:
-    if new < old:  # a backup was restored
+    """Read the tokens in memory again. Those that only have been made since stay, and so do their connections."""
+    if _verified:
         await in_thread(recheck)
-        return
-    known = {verified.identity.id for verified in tuple(_verified.values())}
-    for id in await in_thread(_changed_after, old) if known else []:
-        if id in known:
-            forget(id)
 
 
 polling.watch(

@@ -1,8 +1,8 @@
-"""Addresses of signing in, sessions and people."""
+"""Addresses of signing in, sessions, people and tokens."""
 
 from django.urls import path
 
-from promptops.people.views import accounts, people, sessions
+from promptops.people.views import accounts, people, sessions, tokens
 
 urlpatterns = [
     path("sign-in/", accounts.sign_in, name="sign_in"),
@@ -14,6 +14,10 @@ urlpatterns = [
     path("account/sessions/", sessions.own, name="sessions"),
     path("account/sessions/end/", sessions.end_others, name="sessions_end"),
     path("account/sessions/<number:session>/end/", sessions.end_own, name="session_end"),
+    path("settings/tokens/", tokens.index, name="tokens"),
+    path("settings/tokens/make/", tokens.make, name="token_make"),
+    path("settings/tokens/<number:pk>/rotate/", tokens.rotate, name="token_rotate"),
+    path("settings/tokens/<number:pk>/revoke/", tokens.revoke, name="token_revoke"),
     path("settings/people/", people.index, name="people"),
     path("settings/people/invite/", people.invite, name="people_invite"),
     path("settings/people/links/<number:pk>/withdraw/", people.withdraw, name="people_withdraw"),

@@ -13,6 +13,7 @@ from django.http import HttpRequest
 from django.views.debug import SafeExceptionReporterFilter
 
 from promptops.platform import outages
+from promptops.platform.requests import request_id
 
 
 class RedactOneTimeLinks(logging.Filter):
@@ -65,6 +66,15 @@ class OutagesInOneLine(logging.Filter):
                 return None
             self._lines[line] = (now, 0)
             return left_out
+
+
+class RequestIds(logging.Filter):
+    """Give each record `request`: the id of the request of a machine, in words, or "". Every record passes."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        id = request_id.get()
+        record.request = f" [request {id}]" if id else ""
+        return True
 
 
 class WithoutTraceback(logging.Filter):

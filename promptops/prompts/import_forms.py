@@ -28,7 +28,12 @@ class NewOperationForm(AnswerFields):
         widget=forms.TextInput(attrs=TEXT_ATTRIBUTES),
         help_text="Servers ask for it; it cannot change later.",
     )
-    purpose = forms.CharField(label="Purpose", max_length=200, required=False)
+    purpose = forms.CharField(
+        label="Purpose",
+        max_length=200,
+        required=False,
+        widget=forms.TextInput(attrs={"placeholder": "One sentence, shown to operators"}),
+    )
     input = forms.ChoiceField(label="Input", choices=InputKind.choices)
     field_names = forms.CharField(
         label="Names of the fields",

@@ -9,6 +9,7 @@ class RunSource(models.TextChoices):
     PREVIEW = "preview", "Preview"
     TEST = "test", "Provider test"
     COMPARISON = "comparison", "Comparison"
+    API = "api", "Machine"  # a run that a machine asked for with its token
 
 
 class RunStatus(models.TextChoices):

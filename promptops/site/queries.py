@@ -8,6 +8,7 @@ from promptops.engine.operations import OperationSpec
 from promptops.fleet.queries.servers import ServerRow, picture
 from promptops.ledger import registry, sentences
 from promptops.ledger.models import AuditEntry, Release
+from promptops.platform import events
 from promptops.prompts.models import Template
 from promptops.prompts.queries import operations
 from promptops.prompts.queries.templates import newest_release_of
@@ -41,6 +42,8 @@ class Overview:
     changes: list[tuple[AuditEntry, SafeString]]
     safety: SafetyState
     fleet_troubles: list[ServerRow]
+    is_redis_lost: bool
+    """This process gets no hints of others, and finds releases by comparing numbers."""
 
 
 ALARMS = {
@@ -99,6 +102,7 @@ def overview() -> Overview:
         changes=[(entry, sentences.sentence_html(entry)) for entry in entries],
         safety=safety_state(),
         fleet_troubles=picture().troubles,
+        is_redis_lost=events.is_redis_lost(),
     )
 
 

@@ -31,13 +31,15 @@ delays = st.lists(st.sampled_from([0.01, 0.3, 2.0, 7.0]), max_size=3)
 
 
 class LaggingWire(MemoryWire):
-    """A wire whose fetches may reach a process that lags behind."""
+    """A wire whose fetches reach a process that lags behind, every other time."""
+
+    chance: Any
 
     async def live(self, **further: Any) -> bytes | None:
-        """Return the document of now, or for a while the one before."""
+        """Return the document of now, or while a process lags perhaps the one before."""
         body = await super().live(**further)
         older = self.room.older  # type: ignore[attr-defined]
-        return older if body is not None and older is not None else body
+        return older if older is not None and self.chance() < 0.5 else body
 
 
 class Server:
@@ -78,13 +80,19 @@ class Server:
             "po_x",
             server=f"gpu-{self.number}",
             cache=machine.folder / f"{self.number}.cache",
-            wire=lambda: LaggingWire(machine.room, self.network, self.sending),
+            wire=self.wire,
             clock=machine.loop.clock(machine.chance),
             on_change=lambda _: self.check(),
             start_timeout=0.0,
         )
         machine.run(self.live.start())
         self.check()
+
+    def wire(self) -> LaggingWire:
+        """Return a wire to the room."""
+        wire = LaggingWire(self.machine.room, self.network, self.sending)
+        wire.chance = self.machine.chance
+        return wire
 
     def kill(self) -> None:
         """End the server at once: nothing is sent, nothing closed in order."""
@@ -152,7 +160,6 @@ class Fleet(RuleBasedStateMachine):
 
     @rule(revision=st.integers(1, 30), lags=st.sampled_from([0.0, 0.5, LAG_SECONDS]))
     def restore(self, revision: int, lags: float) -> None:
-        self.run(asyncio.sleep(LAG_SECONDS))  # nobody restores two backups within a moment
         self.epochs += 1
         self.run(self._change(lambda: self.room.restore(f"e{self.epochs}", revision), lags))
 
@@ -168,6 +175,8 @@ class Fleet(RuleBasedStateMachine):
     def proxy(self, number: int, opens: bool, waits: bool) -> None:
         network = self.servers[number].network
         network.opens_sockets, network.waits = opens, waits
+        if not opens:
+            self.run(self._drop(number))
 
     @rule(number=clients, fate=delays, fetch=st.sampled_from([0.001, 0.01, 1.0, 4.0]))
     def weather(self, number: int, fate: list[float], fetch: float) -> None:
@@ -176,12 +185,12 @@ class Fleet(RuleBasedStateMachine):
 
     @rule(number=clients)
     def drop_sockets(self, number: int) -> None:
-        async def drop() -> None:
-            for socket in list(self.room.sockets):
-                if socket.network is self.servers[number].network:
-                    socket.drop()
+        self.run(self._drop(number))
 
-        self.run(drop())
+    async def _drop(self, number: int) -> None:
+        for socket in list(self.room.sockets):
+            if socket.network is self.servers[number].network:
+                socket.drop()
 
     @precondition(lambda self: any(server.live for server in self.servers))
     @rule(number=clients)

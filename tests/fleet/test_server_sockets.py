@@ -252,3 +252,31 @@ async def test_pages_still_need_their_origin(first, make_token):
     page = WebsocketCommunicator(application, "/ws/", headers=[(b"host", b"testserver")])
     is_open, _ = await page.connect(timeout=5)
     assert not is_open
+
+
+@pytest.mark.parametrize(
+    ("wants", "most", "has_document"), [(True, None, True), (False, None, False), (True, 10, False)]
+)
+async def test_the_document_comes_with_the_hint_where_it_is_wanted_and_short(
+    first, make_token, monkeypatch, wants, most, has_document
+):
+    if most:
+        monkeypatch.setattr(connections, "MOST_PUSHED", most)
+    _, text = await database_sync_to_async(make_token)()
+    async with tasks(), connected(text) as server:
+        await server.send_json_to(REGISTER | {"documents": wants})
+        await server.receive_json_from(timeout=5)
+        await database_sync_to_async(publish_now)("enhance", "Second", by=SYSTEM)
+        hint = await server.receive_json_from(timeout=5)
+        assert hint["revision"] == live.current().revision
+        assert hint.get("document") == (dict(documents.current().values) if has_document else None)
+
+
+async def test_a_token_that_is_used_at_once_keeps_its_socket(first, make_token):
+    """The next look at the database finds a new token, not a change of one."""
+    async with tasks():
+        await until(lambda: Server.objects.filter(kind="process").exists())
+        _, text = await database_sync_to_async(make_token)()
+        async with connected(text) as server:
+            await register(server)
+            assert await server.receive_nothing(timeout=2 * live.FOLLOW_SECONDS)

@@ -8,10 +8,14 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 from django.core.management import get_commands
+from fastapi.routing import APIRoute
 
+from promptops.api.app import ROUTERS
+from promptops.api.openapi import routes_of, scopes_of
+from promptops.api.problems import TYPES, ProblemType
 from promptops.engine import KINDS, KindSpec
 from promptops.ledger import registry
-from promptops.people.enums import Permission, Role
+from promptops.people.enums import Permission, Role, Scope
 from promptops.people.permissions import TABLE
 from promptops.platform import events
 
@@ -100,6 +104,29 @@ def test_the_table_of_audited_actions_is_the_registry() -> None:
 @pytest.mark.parametrize("event", sorted(events.NAMES))
 def test_every_event_is_documented(event: str) -> None:
     assert re.search(rf"^\| `{event}` \|", TEXT, re.MULTILINE)
+
+
+API = (ROOT / "docs" / "api.md").read_text().splitlines()
+
+
+@pytest.mark.parametrize("route", routes_of(ROUTERS), ids=lambda route: route.path)
+def test_every_route_of_the_api_has_its_row(route: APIRoute) -> None:
+    scopes = scopes_of(route)
+    words = (
+        "none" if not scopes else "any" if set(scopes) == set(Scope) else " or ".join(f"`{name}`" for name in scopes)
+    )
+    for method in route.methods or ():
+        assert [row for row in API if row.startswith(f"| `{method} {route.path_format}` | {words} |")]
+
+
+@pytest.mark.parametrize("problem", TYPES.values(), ids=TYPES)
+def test_every_kind_of_problem_has_its_row(problem: ProblemType) -> None:
+    assert f"| `{problem.name}` | {problem.status} | {problem.when} |" in API
+
+
+def test_the_api_page_of_the_docs_has_the_table_of_scopes() -> None:
+    first = API.index("| scope | opens |") + 2
+    assert API[first : API.index("", first)] == [f"| `{scope.value}` | {scope.label} |" for scope in Scope]
 
 
 CHANGES = [

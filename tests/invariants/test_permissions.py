@@ -18,6 +18,7 @@ from promptops.ledger.audit import Actor, record
 from promptops.ledger.models import AuditEntry
 from promptops.people import permissions
 from promptops.people.actions import accounts
+from promptops.people.actions.tokens import make_token
 from promptops.people.enums import Permission, Role
 from promptops.people.models import User
 from promptops.people.permissions import TABLE, allows
@@ -89,6 +90,7 @@ def world(make_user, actor, publish):
         "queue": SafetyCheck.objects.create(run=run, side="input", decision="allow", mode="shadow").pk,
         "training": SafetyTraining.objects.create(user_name="Ada").pk,
         "people": subject.pk,
+        "tokens": make_token("fleet", ["read"], by=actor)[0].pk,
         "links": link.pk,
         "variables": variable.pk,
         "operation": "enhance",
@@ -110,6 +112,7 @@ def arguments(pattern: URLPattern, world: dict) -> dict:
             words = (
                 "links",
                 "people",
+                "tokens",
                 "provider",
                 "queue",
                 "run",

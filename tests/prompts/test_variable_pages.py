@@ -184,7 +184,9 @@ def test_user_template_and_examples_are_shown_as_they_are_sent(enhance, season, 
         "examples": "{{ season }}\n=>\n\\=>\n---\nb\n=>\nc",
     }
     page = client_for(editor, htmx=True).post("/prompts/enhance/check/", form(enhance, "") | content).content.decode()
-    shown = re.findall(r'aria-label="([^"]*), filled in">(.*?)</div>', page, re.S)
+    labels = re.findall(r'class="filled-label">([^<]*)<', page)
+    texts = re.findall(r'aria-label="Filled in, part \d">(.*?)</div>', page, re.S)
+    shown = list(zip(labels, texts, strict=True))
     assert [(label, html.unescape(re.sub(r"<[^>]+>", "", text))) for label, text in shown] == [
         ("Example 1, user", "{{ season }}"),
         ("Example 1, assistant", "=>"),

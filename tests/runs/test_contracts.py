@@ -258,3 +258,17 @@ def test_a_text_without_rules_is_not_checked(publish, client_for, viewer):
     assert live.load().operation("enhance").contract == TextContract()
     publish("enhance", "Polish.")
     assert "contract-figures" not in client_for(viewer).get("/prompts/enhance/details/").content.decode()
+
+
+def test_the_list_of_runs_is_filtered_by_an_address(publish, client_for, viewer):
+    version = publish("enhance", "Polish.")
+    runs = {
+        each: make_run(template=version.template, version=version, contract=each)
+        for each in (None, "at_once", "fell_back", "repaired", "breached")
+    }
+    for outcome in ("at_once", "fell_back", "repaired", "breached"):
+        page = client_for(viewer).get(f"/runs/?contract={outcome}").content.decode()
+        assert re.findall(r'href="/runs/(\d+)/"', page) == [str(runs[outcome].pk)]
+        assert f'<option value="{outcome}" selected>' in page
+    page = client_for(viewer).get("/runs/?contract=nonsense").content.decode()
+    assert all(f'href="/runs/{run.pk}/"' in page for run in runs.values())

@@ -226,7 +226,7 @@ def assembled(options: Options, files: FileSet, clock: Clock, timing: Timing) ->
         filters=NoFilters(),
         permitted=Permitted.read([]),
         clock=clock,
-        left_epoch=timing.left_epoch,
+        epoch_pause=timing.epoch_pause,
     )
     contents.load_first(bootstrap=None, texts={})
     contact = Contact()

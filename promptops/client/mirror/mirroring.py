@@ -65,6 +65,9 @@ class NoFilters(Filters):
         """Return the filter without a guard."""
         return safety
 
+    def warm_up(self, safety: SafetySpec) -> None:
+        """Do nothing: there is no guard."""
+
     def lacks_file(self, safety: SafetySpec) -> bool:
         """Return that no file is needed."""
         return False

@@ -110,7 +110,7 @@ TEMPLATE = Part(
         Entry("body", Text(), "text"),
         Entry("user_template", Text()),
         Entry("examples", Items(Example(), most=100)),
-        Entry("contract", Maybe(ContractData())),
+        Entry("contract", Maybe(ContractData()), default=None),
         Entry("temperature", Maybe(Number(0, 100))),
         Entry("max_tokens", Maybe(TOKENS)),
         Entry("model", Maybe(LABEL)),

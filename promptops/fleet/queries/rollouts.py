@@ -42,7 +42,9 @@ class Rollout:
     def seconds(self) -> list[float]:
         """Return how long the servers took that were connected at the release, shortest first."""
         return sorted(
-            each.seconds for each in self.acknowledged if each.outcome == Outcome.APPLIED and not each.was_away
+            each.seconds
+            for each in self.acknowledged
+            if each.outcome == Outcome.APPLIED and not each.was_away and each.kind != ServerKind.PROCESS
         )
 
     @property

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from promptops.ledger import audit, registry
 from promptops.ledger.audit import Actor
-from promptops.ledger.models import AuditHead, ExportTally
+from promptops.ledger.models import AuditEntry, AuditHead, ExportTally
 from promptops.ledger.registry import Action
 from promptops.platform import background
 
@@ -45,9 +45,11 @@ def record_export(
     """Record an export before it begins. Return the number of the newest audit entry that the export may contain.
 
     Further exports of the same person and kind within `EXPORTS_EVERY` are only counted. The next entry has the count
-    and the names as `also_exported`.
+    and the names as `also_exported`. A token makes at most one entry in that time, too; its others are not counted.
     """
     head = AuditHead.objects.select_for_update().get(pk=1)  # two exports of one person wait for each other, too
+    if by.token is not None and _exported_lately(action, by.token):
+        return head.seq
     if by.user is None:
         audit.record(action, by=by, object=object, object_name=object_name, after=after)
         return head.seq
@@ -80,6 +82,12 @@ def record_counted_exports() -> int:
         # The next `EXPORTS_EVERY` starts with this entry.
         ExportTally.objects.filter(pk=tally.pk).update(since=timezone.now(), count=F("count") - tally.count, names=[])
     return len(tallies)
+
+
+def _exported_lately(action: str, token: int) -> bool:
+    # The index on `at` finds the few entries of that time.
+    lately = AuditEntry.objects.filter(at__gt=timezone.now() - EXPORTS_EVERY)
+    return (action, token) in lately.values_list("action", "token_id")
 
 
 def _also(tally: ExportTally) -> dict[str, Any]:

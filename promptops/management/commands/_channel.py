@@ -16,6 +16,8 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
+from promptops.api.door import is_for_machines
+from promptops.api.problems import MEDIA_TYPE, Problem
 from promptops.management.commands._connections import Connections, most_connections
 from promptops.platform.addresses import address_of, client_network
 
@@ -25,6 +27,11 @@ LINGER_SECONDS = 5
 """How long a refused body is still read and dropped: a browser shows the answer only if it can keep sending."""
 MULTIPART_OVERHEAD = 64 * 1024
 """Bytes for the boundaries and headers of a form's parts, which Django does not count as data."""
+REASONS = {
+    "too-large": "The body is larger than the server takes, which is 1 MiB. Send less.",
+    "rate-limited": "Too many connections from your address are open. Close some, and try again in 10 seconds.",
+}
+"""The sentences for machines, by the name of their problem."""
 
 
 class BodyTooLong(Exception):
@@ -110,7 +117,7 @@ class BoundedChannel(HTTPChannel):
 
     def allHeadersReceived(self) -> None:
         if settings.BEHIND_PROXY and not self.factory.connections.assign(self, self._forwarded_network()):
-            self._refuse(HTTPStatus.TOO_MANY_REQUESTS, _too_many_page(), "Retry-After: 10\r\n")
+            self._refuse(HTTPStatus.TOO_MANY_REQUESTS, _too_many_page(), "rate-limited", "Retry-After: 10\r\n")
             return
         if self.length != 0:
             self.body_limit = body_limit(self._path)
@@ -153,17 +160,22 @@ class BoundedChannel(HTTPChannel):
         return client_network(address_of(self.transport.getPeer().host, last)) if last else ""
 
     def _refuse_body(self) -> None:
-        self._refuse(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_long_page((self.body_limit - MULTIPART_OVERHEAD) // 2**20)
-        )
+        mebibytes = (self.body_limit - MULTIPART_OVERHEAD) // 2**20
+        self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_long_page(mebibytes), "too-large")
 
-    def _refuse(self, status: HTTPStatus, page: bytes, more_headers: str = "") -> None:
-        """Answer in place of the application, and drop what the client still sends, for at most LINGER_SECONDS."""
+    def _refuse(self, status: HTTPStatus, page: bytes, problem: str, more_headers: str = "") -> None:
+        """Answer in place of the application, and drop what the client still sends, for at most LINGER_SECONDS.
+
+        Machines get the problem of that name instead of the page.
+        """
+        media_type = "text/html; charset=utf-8"
+        if is_for_machines(self._path.split(b"?", 1)[0].decode("latin-1")):
+            page, media_type = Problem(status.value, problem, REASONS[problem]).body, MEDIA_TYPE
         self._refused = True
         self.length = None  # no end of a body, at which the request would go on to the application
         head = (
             f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\nContent-Length: {len(page)}\r\n"
-            f"Content-Type: text/html; charset=utf-8\r\nCache-Control: no-store\r\nX-Frame-Options: DENY\r\n"
+            f"Content-Type: {media_type}\r\nCache-Control: no-store\r\nX-Frame-Options: DENY\r\n"
             f"X-Content-Type-Options: nosniff\r\nContent-Security-Policy: default-src 'self'\r\n{more_headers}\r\n"
         )
         self.transport.write(head.encode() + page)

@@ -149,6 +149,7 @@ def _panel(request: Request, rows: list[Row], problems: list[str], **context: An
         operations=[(each, summary(vars(each.fields)), schema_in_words(each.fields.answer)) for each in made],
         problems=problems,
         without_note=bool(problems),
+        in_panel=len(rows) + len(made) > 1,  # the focus on the note would scroll to the end of a long panel
         **context,
     )
 

@@ -44,7 +44,7 @@ def contract_figures(template: Template) -> ContractFigures:
     """Return the figures of a template by three queries. Deleted runs count, drills and provider tests do not."""
     counts: dict[int | None, Counter[str]] = {}
     living = Run.objects.filter(CHECKED, template=template, drill="").order_by()
-    for version, outcome, runs in living.values_list("version_id", "contract").annotate(runs=Count("pk")):
+    for version, outcome, runs in living.values_list("version_id", "contract").annotate(runs=Count("*")):
         counts.setdefault(version, Counter())[outcome] += runs
     deleted = RunTotals.objects.filter(template=template, is_drill=False).order_by().values("version_id")
     for sums in deleted.annotate(**{name: Sum(name) for name in ContractOutcome.values}):

@@ -1,0 +1,219 @@
+"""A release on its way to many servers: raw sockets of one client process at a real server.
+
+Each client gets the live document with the hint, reads it as JSON and acknowledges it. Times run from the call of
+publish until PromptOps has the acknowledgement, both by its own clock. All clients share one process and its processor.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+RELEASES = {200: 40, 1_000: 8}
+"""Releases that are measured, by the number of servers."""
+PORT = 8977
+KEY = "a key for benchmarks that is long enough"
+ROOT = Path(__file__).resolve().parents[1]
+AT_ONCE = 50
+"""Servers that connect at the same time."""
+SETTLE_SECONDS = 3.0
+LOST_SECONDS = 30.0
+
+
+def bench_fleet() -> list[dict[str, Any]]:
+    """Return the times from publish until all servers have acknowledged, and the memory of a socket."""
+    rows = []
+    for servers, releases in RELEASES.items():
+        env = os.environ | {
+            "PORT": str(PORT),
+            "HOST": "127.0.0.1",
+            "SECRET_KEY": KEY,
+            "ALLOWED_HOSTS": "",
+            "API_REQUESTS_PER_MINUTE": "1000000",
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.fleet", str(servers)],
+            cwd=ROOT,
+            env=env,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        try:
+            token = next(line.split()[1] for line in process.stdout if line.startswith("token "))
+            rows += asyncio.run(_measure(process, token, servers, releases))
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+    return rows
+
+
+async def _measure(process: "subprocess.Popen[str]", token: str, servers: int, releases: int) -> list[dict[str, Any]]:
+    headers = {"Authorization": f"Bearer {token}"}
+    base = f"http://127.0.0.1:{PORT}"
+    async with aiohttp.ClientSession(base, headers=headers, connector=aiohttp.TCPConnector(limit=0)) as session:
+        await _until_up(session)
+        document = await _fetch(session)
+        await asyncio.sleep(SETTLE_SECONDS)
+        before, connected = _rss(process.pid), asyncio.Semaphore(AT_ONCE)
+        tasks = [
+            asyncio.create_task(_serve(session, f"gpu-{number}", document, connected)) for number in range(servers)
+        ]
+        started = [await asyncio.wait_for(task, 120) for task in tasks]
+        await asyncio.sleep(SETTLE_SECONDS)
+        kib = (_rss(process.pid) - before) / servers
+        each, lasts = [], []
+        for _ in range(releases):
+            process.send_signal(signal.SIGUSR1)
+            assert process.stdout is not None
+            times = [float(word) * 1000 for word in (await asyncio.to_thread(process.stdout.readline)).split()[1:]]
+            assert len(times) == servers, "some servers have not acknowledged the release"
+            each += times
+            lasts.append(max(times))
+            await asyncio.sleep(0.5)
+        for task in started:
+            task.cancel()
+        await asyncio.gather(*started, return_exceptions=True)
+    lasts.sort()
+    return [
+        {
+            "what": f"{servers} servers",
+            "releases": releases,
+            "each_p50_ms": round(statistics.median(each), 1),
+            "all_p50_ms": round(statistics.median(lasts), 1),
+            "all_p99_ms": round(lasts[min(len(lasts) - 1, int(0.99 * len(lasts)))], 1),
+            "KiB_a_socket": round(kib, 1),
+        }
+    ]
+
+
+async def _serve(
+    session: aiohttp.ClientSession,
+    name: str,
+    document: dict[str, Any],
+    connecting: asyncio.Semaphore,
+) -> "asyncio.Task[None]":
+    """Connect and register. Return the task that follows."""
+    async with connecting:
+        socket = await session.ws_connect("/ws/v1/fleet", compress=0)
+        facts = {
+            "server": name,
+            "instance": name,
+            "kind": "library",
+            "state": "ready",
+            "filtered": True,
+            "documents": True,
+        }
+        await socket.send_json({"type": "register", **facts, **document})
+        assert (await socket.receive_json())["type"] == "registered"
+    return asyncio.create_task(_follow(session, socket, document["revision"]))
+
+
+async def _follow(
+    session: aiohttp.ClientSession,
+    socket: aiohttp.ClientWebSocketResponse,
+    revision: int,
+) -> None:
+    runs: dict[str, Any] = {"revision": revision}
+
+    async def beat() -> None:
+        while True:
+            await asyncio.sleep(10)
+            if "sha256" in runs:
+                await socket.send_json({"type": "heartbeat", "state": "ready", **runs})
+
+    beating = asyncio.create_task(beat())
+    try:
+        async for message in socket:
+            hint = json.loads(message.data)
+            if hint["type"] == "revision" and hint["revision"] > runs["revision"]:
+                # The answer to a heartbeat has no document, and may come just before the hint.
+                runs = _content(hint["document"]) if "document" in hint else await _fetch(session)
+                await socket.send_json({"type": "applied", **runs})
+    finally:
+        beating.cancel()
+
+
+async def _fetch(session: aiohttp.ClientSession) -> dict[str, Any]:
+    async with session.get("/api/v1/live") as answer:
+        return _content(await answer.json())
+
+
+def _content(document: dict[str, Any]) -> dict[str, Any]:
+    return {name: document[name] for name in ("revision", "epoch", "sha256")}
+
+
+async def _until_up(session: aiohttp.ClientSession) -> None:
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                async with session.get("/readyz") as answer:
+                    if answer.status == 200:
+                        return
+            except aiohttp.ClientError:
+                pass
+            await asyncio.sleep(0.2)
+
+
+def _rss(pid: int) -> float:
+    """Return the memory of a process in KiB."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1024
+
+
+def serve(servers: int) -> None:
+    """Serve, print a token, and publish at each SIGUSR1. Print the seconds until each server has acknowledged."""
+    import threading
+
+    import django
+
+    django.setup()
+    from django.core.management import call_command
+
+    call_command("migrate", verbosity=0)
+    from django.utils import timezone
+
+    from promptops.fleet.models import Acknowledgement
+    from promptops.ledger.audit import COMMAND_LINE, Actor
+    from promptops.live import snapshots as live
+    from promptops.people.actions.tokens import make_token
+    from promptops.people.models import User
+    from promptops.prompts.actions.releases import Content, publish
+    from promptops.prompts.actions.templates import create_template
+    from promptops.prompts.models import Template
+
+    user, _ = User.objects.get_or_create(username="bench", defaults={"name": "Bench", "role": "administrator"})
+    by = Actor.person(user)
+    name = f"bench-{time.time():.0f}"
+    print("token", make_token(name, ["follow", "read"], by=by)[1], flush=True)
+    if not Template.objects.filter(name="enhance").exists():
+        publish(create_template("enhance", "enhance", by=by), Content("word " * 2000), by=COMMAND_LINE, expected=None)
+
+    wanted = threading.Semaphore(0)
+
+    def publish_when_wanted() -> None:
+        while wanted.acquire():
+            template, began = Template.objects.get(name="enhance"), timezone.now()
+            publish(template, Content(f"{'word ' * 2000}{began}"), by=by, expected=template.live_version_id)
+            rows = Acknowledgement.objects.filter(revision=live.current().revision, kind="library")
+            until = time.monotonic() + LOST_SECONDS
+            while rows.count() < servers and time.monotonic() < until:
+                time.sleep(0.1)
+            times = [(at - began).total_seconds() for at in rows.values_list("at", flat=True)]
+            print("acknowledged", *times, flush=True)
+
+    threading.Thread(target=publish_when_wanted, daemon=True).start()
+    signal.signal(signal.SIGUSR1, lambda *_: wanted.release())
+    call_command("serve", stdout=sys.stderr)
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]))

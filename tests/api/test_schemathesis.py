@@ -1,0 +1,73 @@
+"""Requests made up from the OpenAPI document never end in an error of the server."""
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from schemathesis.core import NOT_SET
+
+from promptops.api.app import ROUTERS, api
+from promptops.api.openapi import document_of, routes_of
+from promptops.people.actions.tokens import make_token
+from promptops.people.enums import Scope
+from tests.api.conftest import Machine
+
+QUIET = [*HealthCheck]
+
+
+def operations():
+    """Return every operation of the document, and for each a strategy for its requests."""
+    schema = schemathesis.openapi.from_dict(document_of(api, routes_of(ROUTERS)))
+    return [operation.ok() for operation in schema.get_all_operations()]
+
+
+def send(machine: Machine, case) -> int:
+    """Send a made-up request, and return the status of its answer."""
+    path = case.formatted_path
+    body = {} if case.body is NOT_SET else {"json": case.body}
+    headers = {name: str(value) for name, value in (case.headers or {}).items() if name.lower() != "authorization"}
+    try:
+        response = machine.request(case.method, path, params=case.query or {}, headers=headers, **body)
+    except (ValueError, UnicodeError):  # a client cannot send it
+        return 0
+    assert response.status_code < 500, (case, response.text)
+    assert response.status_code < 400 or response.headers["content-type"] == "application/problem+json"
+    return response.status_code
+
+
+def walk(machine: Machine, examples: int) -> None:
+    for operation in operations():
+
+        @seed(18)
+        @settings(
+            max_examples=examples, deadline=None, database=None, suppress_health_check=QUIET, phases=[Phase.generate]
+        )
+        @given(case=operation.as_strategy())
+        def asks(case) -> None:
+            send(machine, case)
+
+        asks()
+
+
+@pytest.fixture
+def caller(actor, publish):
+    publish("enhance", "First.")
+    return Machine(make_token("walker", [*Scope], by=actor)[1])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_made_up_requests_never_break_the_server(caller, monkeypatch):
+    monkeypatch.setattr("promptops.api.limits.policy_of", _no_limit)
+    walk(caller, 4)
+
+
+@pytest.mark.proof
+@pytest.mark.django_db(transaction=True)
+def test_thousands_of_made_up_requests_never_break_the_server(caller, monkeypatch):
+    monkeypatch.setattr("promptops.api.limits.policy_of", _no_limit)
+    walk(caller, 500)
+
+
+def _no_limit(scope):
+    from promptops.api.limits import Policy
+
+    return Policy("all", 10_000_000)
