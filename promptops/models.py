@@ -2,7 +2,7 @@
 
 from promptops.api.models import IdempotentAnswer
 from promptops.compare.models import Arm, Comparison, ComparisonInput, PromptSet, Trial, Vote
-from promptops.fleet.models import Acknowledgement, Server
+from promptops.fleet.models import Acknowledgement, Lever, Server
 from promptops.ledger.models import AuditEntry, AuditHead, ExportTally, LiveConfiguration, Release
 from promptops.people.models import OneTimeLink, Token, User, UserSession
 from promptops.platform.models import Lease
@@ -25,6 +25,7 @@ __all__ = [
     "IdempotentAnswer",
     "LearnedAdaptation",
     "Lease",
+    "Lever",
     "LiveConfiguration",
     "OneTimeLink",
     "Operation",

@@ -8,7 +8,18 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.responses import JSONResponse
 
-from promptops.api import auditing, reading, releasing, servers, tokens
+from promptops.api import (
+    auditing,
+    completions,
+    curating,
+    reading,
+    releasing,
+    reporting,
+    running,
+    servers,
+    sessions,
+    tokens,
+)
 from promptops.api.access import Caller, needs
 from promptops.api.door import with_door
 from promptops.api.errors import add_handlers
@@ -18,11 +29,26 @@ from promptops.people.enums import Scope
 
 about = APIRouter(tags=["Interface"])
 
-ROUTERS = (tokens.router, reading.router, servers.router, releasing.router, auditing.router, about)
+ROUTERS = (
+    tokens.router,
+    reading.router,
+    running.router,
+    curating.router,
+    sessions.router,
+    completions.router,
+    servers.router,
+    reporting.router,
+    releasing.router,
+    auditing.router,
+    about,
+)
 
 TAGS = [
     {"name": "Token", "description": "The token that you send."},
     {"name": "Live", "description": "What is live, and what was."},
+    {"name": "Runs", "description": "Running operations for servers and tools."},
+    {"name": "Sessions", "description": "Sessions that keep the revision they began with."},
+    {"name": "OpenAI", "description": "The same runs for tools that speak OpenAI's protocol."},
     {"name": "Servers", "description": "The servers that follow what is live."},
     {"name": "Releases", "description": "Publish and roll back."},
     {"name": "Audit", "description": "The record of all changes."},

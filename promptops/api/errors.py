@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from promptops.api.problems import MEDIA_TYPE, Problem, later
-from promptops.ledger.errors import Refused, Stale
+from promptops.ledger.errors import Frozen, Refused, Stale
 from promptops.platform import outages
 
 log = logging.getLogger("promptops.api")
@@ -62,6 +62,8 @@ def problem_of(error: Exception) -> Problem:
             return _of_fields(_validation_errors(error))
         case Stale():
             return Problem(409, "conflict", str(error))
+        case Frozen():
+            return Problem(423, "frozen", str(error))
         case Refused():
             return Problem(409, "refused", str(error))
         case HTTPException():
@@ -126,7 +128,10 @@ def add_handlers(application: FastAPI) -> None:
     """Let the application answer every exception with a problem."""
 
     async def answered(request: Request, error: Exception) -> Response:
-        return answer_of(problem_of(error))
+        problem = problem_of(error)
+        if request.scope["path"].startswith("/v1"):
+            problem.extra["error"] = problem.openai_error
+        return answer_of(problem)
 
     for kind in (Problem, RequestValidationError, ValidationError, Refused, HTTPException, Error, Exception):
         application.add_exception_handler(kind, answered)

@@ -12,6 +12,8 @@ from typing import Any
 from promptops.platform.requests import request_id
 
 ADDRESS = "/api/v1/problems"
+OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+"""The types of errors in OpenAI's protocol, by status. Others are invalid requests, or errors of the server."""
 MEDIA_TYPE = "application/problem+json"
 
 
@@ -45,15 +47,22 @@ TYPES = {
         ProblemType("not-acceptable", 406, "Not acceptable", "the route has no answer of a type that `Accept` names"),
         ProblemType("refused", 409, "Refused", "the change cannot be made; the detail says why and what to do"),
         ProblemType("conflict", 409, "Changed meanwhile", "another version than `expected` is live"),
+        ProblemType("session-ended", 410, "Session ended", "the session is unknown or has ended; begin a new one"),
         ProblemType("stale", 412, "Changed meanwhile", "another version than that of `If-Match` is live"),
+        ProblemType("frozen", 423, "Releases are frozen", "a person froze releases; the detail says who, until when"),
         ProblemType("too-large", 413, "Request too large", "the body is larger than the server takes"),
         ProblemType("unsupported-media-type", 415, "Unsupported media type", "the body is not `application/json`"),
         ProblemType("invalid", 422, "Invalid request", "a field or parameter is missing or invalid; `errors` names it"),
+        ProblemType(
+            "blocked", 422, "Text blocked", "the safety filter withholds the input or the answer; see `safety`"
+        ),
         ProblemType("key-reused", 422, "Key reused", "the `Idempotency-Key` came with another request before"),
         ProblemType("expected-missing", 428, "Expected version missing", "neither `If-Match` nor `expected` was sent"),
         ProblemType("rate-limited", 429, "Too many requests", "the token has used up its quota; see `Retry-After`"),
         ProblemType("internal", 500, "Internal error", "PromptOps failed; its log has the request id"),
-        ProblemType("busy", 503, "Busy", "too many requests wait for the database; see `Retry-After`"),
+        ProblemType("unanswered", 502, "No answer", "no provider answered; `run` has the attempts"),
+        ProblemType("keep-running", 502, "Keep what runs", "no provider answered, and the stream keeps what runs"),
+        ProblemType("busy", 503, "Busy", "too many requests are in progress or wait; see `Retry-After`"),
         ProblemType("unavailable", 503, "Database unavailable", "the database cannot be used now; see `Retry-After`"),
         ProblemType("stopping", 503, "Server stopping", "the process is stopping; ask again, another one answers"),
     )
@@ -78,6 +87,16 @@ class Problem(Exception):
         """Return the problem as RFC 9457 describes."""
         facts = {"type": self.type.uri, "title": self.type.title, "status": self.status, "detail": self.detail}
         return facts | {"request_id": request_id.get()} | self.extra
+
+    @property
+    def openai_error(self) -> dict[str, Any]:
+        """Return the problem as an error of OpenAI's protocol."""
+        kind = OPENAI_TYPES.get(
+            self.type.status, "server_error" if self.type.status >= 500 else "invalid_request_error"
+        )
+        fields = [each["field"] for each in self.extra.get("errors", ())]
+        param = self.extra.get("param") or (fields[0] if fields else None)
+        return {"message": self.detail, "type": kind, "param": param, "code": self.type.name}
 
     @property
     def body(self) -> bytes:

@@ -9,9 +9,10 @@ from dataclasses import replace
 
 from promptops.client.contents import Content
 from promptops.client.results import BlockedText, CuratedPrompt, Curation, LiveResponse
-from promptops.client.runs import Input, Runner, Wishes, plan_run
+from promptops.client.runs import Runner, Wishes, plan_run
 from promptops.client.sessions import Pins, Policy
 from promptops.engine.errors import LLMProviderError
+from promptops.engine.live_runs import Input
 from promptops.engine.operations import OnFailure
 from promptops.engine.snapshot import Snapshot
 from promptops.engine.types import PromptOperation

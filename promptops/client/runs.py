@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -13,18 +13,15 @@ from promptops.client.reports import Reports
 from promptops.client.results import ANSWER_FIELDS, BlockedText, KeepRunning, LiveResponse
 from promptops.client.timing import Clock
 from promptops.engine.chain import ChainEvent, run_chain
-from promptops.engine.enhancer import build_request
 from promptops.engine.errors import LLMProviderError
 from promptops.engine.health import HealthRegistry
-from promptops.engine.inputs import check_input, input_of, judged_text
-from promptops.engine.judged_runs import JudgedRun, Outcome, judge_the_rest, lever_sentence, run_judged
+from promptops.engine.inputs import judged_text
+from promptops.engine.judged_runs import JudgedRun, Outcome, judge_the_rest, run_judged
+from promptops.engine.live_runs import Input, input_text, live_request, template_of
 from promptops.engine.operations import OnFailure, OperationSpec
 from promptops.engine.providers import build_provider
 from promptops.engine.snapshot import Snapshot, TemplateSpec
 from promptops.engine.types import Attempt, LLMProvider, LLMRequest
-
-Input = str | Sequence[str] | Mapping[str, str]
-"""A text, the prompts of a list, or fields by name."""
 
 
 @dataclass(frozen=True)
@@ -69,22 +66,8 @@ class Plan:
 
     def request(self) -> LLMRequest:
         """Return the request, exactly as PromptOps itself would send it."""
-        template, name = self.template, self.operation.name
-        settings = self.snapshot.settings_for(name)
-        temperature = template.temperature if self.wishes.temperature is None else self.wishes.temperature
-        return build_request(
-            self.operation,
-            self.text,
-            system_prompt=self.snapshot.filled(name, template.body),
-            user_template=template.user_template,
-            examples=template.examples,
-            variables=self.snapshot.variables.get(name, {}),
-            model=template.model or "",
-            temperature=settings.temperature if temperature is None else temperature,
-            max_tokens=settings.max_tokens if template.max_tokens is None else template.max_tokens,
-            count=self.count,
-            parameters=template.parameters,
-            contract=self.snapshot.contract_for(self.template),
+        return live_request(
+            self.snapshot, self.template, self.text, count=self.count, temperature=self.wishes.temperature
         )
 
 
@@ -105,37 +88,6 @@ def plan_run(content: Content, operation: str, given: Input, wishes: Wishes) -> 
             f"{'is' if spec.offers_alternatives else 'is not'}"
         )
     return Plan(content, spec, template_of(snapshot, spec, wishes.template), text, wishes)
-
-
-def input_text(spec: OperationSpec, given: Input) -> str:
-    """Return the input as one text. Raises `ValueError`."""
-    if isinstance(given, str):
-        text = given
-    elif isinstance(given, Mapping):
-        if spec.input != "fields":
-            raise ValueError(f"{spec.name} takes no fields")
-        text = input_of(spec, given)
-    else:
-        if not spec.input_is_list:
-            raise ValueError(f"{spec.name} takes one text, not a list")
-        text = "\n".join(given)
-    if not text.strip():
-        raise ValueError(f"The input of {spec.name} is empty")
-    check_input(spec, text)
-    return text
-
-
-def template_of(snapshot: Snapshot, spec: OperationSpec, name: str | None) -> TemplateSpec:
-    """Return the template of that name, or the operation's default one. Raises `ValueError`."""
-    if name is None:
-        template = snapshot.template_for(spec.name)
-        if template is None:
-            raise ValueError(f"{spec.name} has no live template. Publish one in PromptOps.")
-        return template
-    template = next((each for each in snapshot.templates if each.name == name), None)
-    if template is None or template.operation != spec.name:
-        raise ValueError(f"{spec.name} has no live template {name!r}")
-    return template
 
 
 @dataclass
@@ -169,7 +121,7 @@ class Runner:
             judged_text(plan.operation, plan.text),
             chain,
             plan.on_failure,
-            pass_through=lever_sentence(lever) if lever else "",
+            pass_through=lever.sentence if lever else "",
         )
         outcome = Outcome()
         try:

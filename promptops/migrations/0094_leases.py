@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('promptops', '0085_acknowledgements'),
+        ('promptops', '0092_levers'),
     ]
 
     operations = [

@@ -3,11 +3,13 @@
 import logging
 
 from django.conf import settings
+from django.utils import timezone
 
 from promptops.live import polling
 from promptops.platform import background, events, space
 from promptops.runs.actions.deleting import delete_expired
 from promptops.runs.actions.erasing import erase_expired
+from promptops.runs.actions.reports import forget_old
 from promptops.runs.models import Run
 
 log = logging.getLogger(__name__)
@@ -20,6 +22,12 @@ def erase_old_texts() -> None:
     """Erase the texts of runs that are older than the retention setting."""
     if erased := erase_expired():
         log.info("Erased the texts of %d expired runs.", erased)
+
+
+@background.hourly
+def forget_old_reports() -> None:
+    """Delete the counts of runs on servers that are too old."""
+    forget_old(timezone.now())
 
 
 @background.hourly

@@ -78,6 +78,9 @@ class Run(Parameters):
         help_text="How the run met its answer's contract; None if nothing was checked.",
     )
     raw_masked = models.BooleanField(default=False, help_text="The answer as written is masked; output need not be.")
+    public_id = models.UUIDField(
+        null=True, blank=True, help_text="Its id in the answer to a machine, which does not wait until it is recorded."
+    )
 
     class Meta:
         ordering = ["-id"]
@@ -91,6 +94,7 @@ class Run(Parameters):
             models.Index(fields=["source", "-id"], name="run_source"),
             models.Index(fields=["-id"], name="run_masked", condition=MASKED),
             models.Index(fields=["contract", "-id"], name="run_contract", condition=CHECKED),
+            models.Index(fields=["public_id"], name="run_public_id", condition=models.Q(public_id__isnull=False)),
             # It has all columns that counting the outcomes of a template needs.
             models.Index(fields=["template", "version", "contract", "drill"], name="run_outcomes", condition=CHECKED),
         ]
@@ -280,3 +284,47 @@ class RunExpiry(models.Model):
     def at(self) -> datetime:
         """Return when it ended, or when it began."""
         return self.ended_at or self.started_at
+
+
+class ReportBatch(models.Model):
+    """A batch of reports that is counted already. A server sends a batch again if it got no answer."""
+
+    id = models.UUIDField(primary_key=True)
+    at = models.DateTimeField(default=timezone.now, db_index=True)
+
+    class Meta:
+        ordering = ["-at"]
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
+class ReportedRuns(models.Model):
+    """The runs that one server made itself and reported, as far as they are alike and ended in the same hour (UTC).
+
+    They are in no other figure. `template` is a name and `version` its number, as the server reported them. A status of
+    "" counts runs that the server did not report, because too many waited. `latencies` are as those of `RunTotals`.
+    """
+
+    hour = models.DateTimeField()
+    server = models.CharField(max_length=100)
+    operation = models.CharField(max_length=MAX_NAME_CHARACTERS, blank=True)
+    template = models.CharField(max_length=100, blank=True)
+    version = models.PositiveIntegerField(default=0)
+    status = models.CharField(max_length=20, choices=RunStatus, blank=True)
+    runs = models.PositiveBigIntegerField(default=0)
+    fallbacks = models.PositiveBigIntegerField(default=0)
+    attempts = models.PositiveBigIntegerField(default=0)
+    latencies = models.JSONField(default=dict)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["hour", "server", "operation", "template", "version", "status"], name="reported_runs_alike"
+            )
+        ]
+        indexes = [models.Index(fields=["template", "hour"], name="reported_runs_template")]
+
+    def __str__(self) -> str:
+        return f"{self.runs} runs of {self.operation} on {self.server}, {self.hour:%Y-%m-%d %H:00}"

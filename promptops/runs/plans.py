@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any, TypeAlias
+from uuid import UUID
 
 from promptops.engine.chain import Delivery, HedgePolicy
 from promptops.engine.contracts import Contract, ContractOutcome, contract_outcome
 from promptops.engine.drills import Fault, faulty
 from promptops.engine.enhancer import build_request
 from promptops.engine.inputs import judged_text
-from promptops.engine.judged_runs import JudgedEvent, Outcome, lever_sentence
+from promptops.engine.judged_runs import JudgedEvent, Outcome
 from promptops.engine.judging import SafetyChecked
 from promptops.engine.operations import OnFailure, OperationSpec
 from promptops.engine.snapshot import ProviderSpec, Snapshot
@@ -69,7 +70,9 @@ class RunPlan:
     timeout_ms: int | None = None  # None for the snapshot's
     recorded: Callable[[Run, str], None] | None = None
     """A function for the run and the kind of its error ("" for none), called in the transaction that records it."""
-    delivery: Delivery = "whole"  # "stream" if a person reads along
+    delivery: Delivery = "whole"  # "stream" if somebody reads along
+    public_id: UUID | None = None
+    """The id of the run in the answer to a machine."""
     thread: DatabaseThread | None = None  # that records it; None for the one of all runs
 
     @property
@@ -114,13 +117,28 @@ class RunPlan:
         if self.source in (RunSource.PREVIEW, RunSource.COMPARISON, RunSource.TEST):
             return ""
         lever = self.snapshot.passes_through(self.operation, now)
-        return lever_sentence(lever) if lever else ""
+        return lever.sentence if lever else ""
 
     @property
     def parameters(self) -> dict[str, Any]:
         """Return the parameters by name. Operation and live settings decide those that the content leaves open."""
         decided = effective(self.content, self.snapshot.settings_for(self.operation))
         return {name: decided[name] for name in PARAMETERS}
+
+    @property
+    def template_id(self) -> int | None:
+        """Return the id of the template that the run counts for."""
+        return self.template.pk if self.template else None
+
+    @property
+    def version_id(self) -> int | None:
+        """Return the id of the version whose text is run; None for another text, which the run keeps."""
+        return self.version.pk if self.version else None
+
+    @property
+    def chain_ms(self) -> int:
+        """Return the time that the chain has if it starts now."""
+        return self.timeout_ms or self.snapshot.settings_for(self.operation).timeout_ms
 
     @property
     def max_tokens(self) -> int:

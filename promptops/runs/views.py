@@ -1,5 +1,7 @@
 """Pages of runs: the list, one run, unmasking and erasing its texts. Runs in progress belong to `runs.socket`."""
 
+from uuid import UUID
+
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -50,6 +52,15 @@ def detail(request: Request, pk: int) -> HttpResponse:
     except Run.DoesNotExist:
         return _deleted_or_404(request, pk)
     return _page(request, run, revealed=False)
+
+
+@requires(Permission.READ)
+def of_machine(request: Request, public_id: UUID) -> HttpResponse:
+    """Lead from the id in a machine's answer to the page of the run, which exists once the run is recorded."""
+    pk = queries.number_of(public_id)
+    if pk is None:
+        raise Http404
+    return redirect("run", pk)
 
 
 @requires(Permission.EDIT)

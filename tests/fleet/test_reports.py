@@ -7,7 +7,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from promptops.fleet import actions, contents
+from promptops.fleet import contents
+from promptops.fleet.actions import servers as actions
 from promptops.fleet.enums import Outcome
 from promptops.fleet.messages import Applied, Drifted, InvalidMessage, Refused
 from promptops.fleet.models import Acknowledgement, Server

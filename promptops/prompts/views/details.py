@@ -14,6 +14,7 @@ from promptops.prompts.forms import DescriptionForm
 from promptops.prompts.models import Template
 from promptops.prompts.views.lookup import template_or_404
 from promptops.runs.queries.contracts import contract_figures
+from promptops.runs.queries.reported import reported_by_servers
 from promptops.web import review as reviews
 from promptops.web.access import actor, refused, requires
 from promptops.web.request import Request
@@ -39,6 +40,7 @@ def details(request: Request, name: str) -> HttpResponse:
     contract = fitting(spec, template.live_version.answer_rules if template.live_version else None)
     if figures.total.checked or (contract and contract.is_checked):
         context["contract"] = figures
+    context["reported"] = reported_by_servers(template.name)
     context["is_last"] = queries.templates.is_last(template)  # then archiving leaves the operation without an answer
     return render(request, "prompts/details.html", context, status=422 if form.is_bound else 200)
 

@@ -22,7 +22,7 @@ from promptops.ledger.errors import Refused
 from promptops.live import snapshots as live
 from promptops.platform.draining import gate
 from promptops.runs.actions.recording import PAGE_WAITS_SECONDS, NotRecorded, recorder
-from promptops.runs.enums import RunStatus
+from promptops.runs.enums import RunSource, RunStatus
 from promptops.runs.plans import RunEvent, RunPlan, RunRecorded
 
 
@@ -62,10 +62,8 @@ async def _execute(plan: RunPlan) -> AsyncGenerator[RunEvent, None]:
         # Masked until it is judged, which may take longer than the page waits.
         outcome.raw_masked = bool(outcome.raw) and plan.snapshot.safety.mode != OFF
         recording = asyncio.create_task(_record(plan, run, outcome))
-        # Shielded: a run is recorded even while its caller is canceled. A trial waits until its run is recorded.
-        wait = None if plan.thread else PAGE_WAITS_SECONDS
         try:
-            await asyncio.shield(asyncio.ensure_future(asyncio.wait({recording}, timeout=wait)))
+            await _wait(plan, recording)
         finally:
             if not recording.done():  # a recording that is done raises its error to the caller
                 recording.add_done_callback(recorder.log_failure)
@@ -107,16 +105,27 @@ def _chain(plan: RunPlan, attempts: list[EngineAttempt]) -> AsyncGenerator[Chain
         providers = [plan.drill.into(provider) for provider in providers]
         health = health.copy()
         health.forget(plan.drill.provider)
-    timeout_ms = plan.timeout_ms or plan.snapshot.settings_for(plan.operation).timeout_ms
     return run_chain(
         plan.request(),
         providers,
-        timeout_ms=timeout_ms,
+        timeout_ms=plan.chain_ms,
         delivery=plan.delivery,
         attempts=attempts,
         health=health,
         hedge=plan.hedge(),
     )
+
+
+async def _wait(plan: RunPlan, recording: "asyncio.Task[int]") -> None:
+    """Wait until the run is recorded: a trial as long as that takes, a page for a while, a machine not at all.
+
+    A machine waits like a page while runs come faster than the database takes them, so that none is dropped.
+    """
+    if plan.source == RunSource.API and not recorder.is_crowded:
+        return
+    # Shielded: a run is recorded even while its caller is canceled.
+    wait = None if plan.thread else PAGE_WAITS_SECONDS
+    await asyncio.shield(asyncio.ensure_future(asyncio.wait({recording}, timeout=wait)))
 
 
 async def _record(plan: RunPlan, run: JudgedRun, outcome: Outcome) -> int:

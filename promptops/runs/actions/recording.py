@@ -79,6 +79,12 @@ class Recorder:
         """Return how many runs are not recorded. While the database answers, no run counts as waiting."""
         return RecordingStatus(self._waiting if self._unavailable else 0, self._dropped)
 
+    @property
+    def is_crowded(self) -> bool:
+        """Return whether half as many runs wait as may wait, although the database answers."""
+        is_half_full = self._waiting > MAX_WAITING // 2 or self._bytes > MAX_WAITING_BYTES // 2
+        return is_half_full and not self._unavailable
+
     async def record(self, plan: RunPlan, outcome: Outcome) -> int:
         """Record an ended run in the plan's thread and return its id, however long that takes.
 

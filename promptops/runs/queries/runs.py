@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.db.models import Exists, Model, OuterRef, Prefetch
 from django.db.models.functions import Left
@@ -46,7 +47,9 @@ class RunFilters:
 
 def listed(filters: RunFilters) -> Narrowed[Run]:
     """Return the runs that match, each with `excerpt`, the beginning of its input."""
-    runs = Run.objects.select_related("user", "template", "version").annotate(excerpt=Left("input", EXCERPT_CHARACTERS))
+    runs = Run.objects.select_related("user", "token", "template", "version").annotate(
+        excerpt=Left("input", EXCERPT_CHARACTERS)
+    )
     runs = runs.defer("input", "output", "raw", "error", *long_fields("draft_"), *long_fields("version__"))
     return Narrowed(runs, tuple(_filters(filters)), tuple(_times(filters)))
 
@@ -92,13 +95,20 @@ def _times(filters: RunFilters) -> Iterator[tuple[str, datetime]]:
         yield "lte", filters.until
 
 
+def number_of(public_id: UUID) -> int | None:
+    """Return the number of the run with this id in the answer to a machine; None if it is not recorded."""
+    return Run.objects.filter(public_id=public_id).values_list("pk", flat=True).first()
+
+
 def find_run(pk: int) -> Run:
     """Return one run with its attempts and verdicts. Raises Run.DoesNotExist."""
     attempts = Prefetch("attempts", Attempt.objects.order_by("position"))
     checks = Prefetch(
         "safety_checks", SafetyCheck.objects.select_related("model").defer("model__data").order_by("side")
     )
-    return Run.objects.select_related("user", "template", "version").prefetch_related(attempts, checks).get(pk=pk)
+    return (
+        Run.objects.select_related("user", "token", "template", "version").prefetch_related(attempts, checks).get(pk=pk)
+    )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from promptops.fleet import actions, now
+from promptops.fleet import now
+from promptops.fleet.actions import servers as actions
 from promptops.fleet.forms import FleetFilterForm
 from promptops.fleet.models import Server
 from promptops.fleet.queries import rollouts, servers
