@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -23,7 +24,6 @@ RELEASES = {200: 40, 1_000: 8}
 RELEASES_OF_TWO = {200: 100}
 """The same for two processes with Redis and PostgreSQL."""
 REDIS_URL = "redis://127.0.0.1:6379/0"
-PORT = 8977
 KEY = "a key for benchmarks that is long enough"
 ROOT = Path(__file__).resolve().parents[1]
 AT_ONCE = 50
@@ -46,12 +46,13 @@ def bench_fleet() -> list[dict[str, Any]]:
 
 def _bench(count: int, servers: int, releases: int) -> dict[str, Any]:
     started: list[Process] = []
+    ports = [_free_port() for _ in range(count)]
     try:
-        started.append(_start(0, "-m", "benchmarks.fleet", str(servers), together=count))
+        started.append(_start(ports[0], "-m", "benchmarks.fleet", str(servers), together=count))
         assert started[0].stdout is not None
         token = next(line.split()[1] for line in started[0].stdout if line.startswith("token "))
-        started += [_start(place, "manage.py", "serve", together=count) for place in range(1, count)]
-        return asyncio.run(_measure(started, token, servers, releases))
+        started += [_start(port, "manage.py", "serve", together=count) for port in ports[1:]]
+        return asyncio.run(_measure(started, ports, token, servers, releases))
     finally:
         for process in started:
             process.send_signal(signal.SIGTERM)
@@ -59,9 +60,15 @@ def _bench(count: int, servers: int, releases: int) -> dict[str, Any]:
             process.wait()
 
 
-def _start(place: int, *arguments: str, together: int) -> Process:
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _start(port: int, *arguments: str, together: int) -> Process:
     env = os.environ | {
-        "PORT": str(PORT + place),
+        "PORT": str(port),
         "HOST": "127.0.0.1",
         "SECRET_KEY": KEY,
         "ALLOWED_HOSTS": "",
@@ -71,17 +78,19 @@ def _start(place: int, *arguments: str, together: int) -> Process:
     return subprocess.Popen([sys.executable, *arguments], cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True)
 
 
-async def _measure(processes: list[Process], token: str, servers: int, releases: int) -> dict[str, Any]:
+async def _measure(
+    processes: list[Process], ports: list[int], token: str, servers: int, releases: int
+) -> dict[str, Any]:
     headers = {"Authorization": f"Bearer {token}"}
     publisher = processes[0]
     async with contextlib.AsyncExitStack() as stack:
         sessions = [
             await stack.enter_async_context(
                 aiohttp.ClientSession(
-                    f"http://127.0.0.1:{PORT + place}", headers=headers, connector=aiohttp.TCPConnector(limit=0)
+                    f"http://127.0.0.1:{port}", headers=headers, connector=aiohttp.TCPConnector(limit=0)
                 )
             )
-            for place in range(len(processes))
+            for port in ports
         ]
         for session in sessions:
             await _until_up(session)

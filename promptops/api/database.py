@@ -19,8 +19,8 @@ LONGEST_SECONDS = 30.0
 """After this time, as with a database that hangs, the caller gets an answer without a result."""
 BUSY = "The server is busy. Try again in a few seconds."
 SILENT = (
-    "The database does not answer at the moment. A change that you asked for may still be made. Repeat the request with "
-    "its Idempotency-Key."
+    "The database does not answer at the moment. A change that you asked for may still be made, so repeat the request "
+    "with its Idempotency-Key."
 )
 
 _threads = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="api")

@@ -18,7 +18,7 @@ async def test_a_caller_does_not_wait_for_a_database_that_hangs(monkeypatch):
 
     with pytest.raises(Problem) as refusal:
         await database.in_database(change)
-    assert (refusal.value.status, refusal.value.name) == (503, "unavailable")
+    assert (refusal.value.status, refusal.value.type.name) == (503, "unavailable")
     assert refusal.value.headers["Retry-After"] == "5"
     answers.set()
     assert is_done.wait(10), "a change that has begun is finished"
