@@ -4,12 +4,11 @@ import asyncio
 import json
 from datetime import datetime
 
+from promptops.engine.live_document import MAX_PUSHED_BYTES
 from promptops.fleet.standing import HEARTBEAT_SECONDS
 
 BAD_MESSAGE, BAD_TOKEN, NOT_ALLOWED, SILENT, RESTARTING, TRY_AGAIN = 4400, 4401, 4403, 4408, 1012, 1013
 """Close codes."""
-MOST_PUSHED = 256 * 1024
-"""Bytes of a live document that is sent with the hint. Servers fetch a longer one."""
 AT_ONCE = 50
 """Sockets that get a hint before other work of the event loop has its turn."""
 
@@ -56,7 +55,7 @@ async def hint_all(revision: int, epoch: str, body: bytes) -> None:
     Hundreds of servers that fetch the document at once take several times as long as one message to each.
     """
     short = hint(revision, epoch)
-    whole = hint(revision, epoch, body.decode()) if len(body) <= MOST_PUSHED else short
+    whole = hint(revision, epoch, body.decode()) if len(body) <= MAX_PUSHED_BYTES else short
     for number, connection in enumerate(of_running_loop(), start=1):
         if connection.is_registered:
             await connection.send_text(whole if connection.wants_documents else short)
