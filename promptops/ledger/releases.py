@@ -1,19 +1,37 @@
 """The steps that every release has in common. The verbs that release something belong to their features."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
 from django.db import models, transaction
 from django.db.models import F
 
-from promptops.ledger import audit, parts
+from promptops.ledger import audit, parts, registry
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import LiveConfiguration, Release
 from promptops.platform import events
 
 AT_COMMIT: list[Callable[[], object]] = []
 """Called when a release commits: `live.snapshots` swaps the snapshot of this process."""
+
+registry.value_labels({"override_pins": "Applied to pinned sessions too"})
+_overrides_pins: ContextVar[bool] = ContextVar("overrides_pins", default=False)
+
+
+@contextmanager
+def overriding_pins(wanted: bool) -> Iterator[None]:
+    """Let the releases that the body makes apply to pinned sessions too, if this is wanted.
+
+    As with a transaction, each verb that releases something takes part without a parameter of its own.
+    """
+    token = _overrides_pins.set(wanted)
+    try:
+        yield
+    finally:
+        _overrides_pins.reset(token)
 
 
 @dataclass(frozen=True)
@@ -59,11 +77,15 @@ def record_release(
     """Store the release and its audit entry, and make the revision live in every process on commit.
 
     `because` links the comparison that is the reason. Call this last in the transaction: the live configuration at
-    this point is stored as that of the revision.
+    this point is stored as that of the revision. `overriding_pins` adds that it applies to pinned sessions too.
     """
     # Swapped before any hint is sent. Robust: an error here cannot undo the commit, and `live.follow` swaps later.
     for callback in AT_COMMIT:
         transaction.on_commit(callback, robust=True)
+    overrides_pins = _overrides_pins.get()
+    if overrides_pins:
+        LiveConfiguration.objects.filter(pk=1).update(pins_from=revision)
+        after = {**(after or {}), "override_pins": True}
     release = Release(
         revision=revision,
         action=action,
@@ -73,6 +95,7 @@ def record_release(
         template_id=_pk(template),
         version_id=_pk(version),
         replaced_id=_pk(replaced),
+        overrides_pins=overrides_pins,
         comparison_id=because.comparison_id if because else None,
         evidence=because.evidence if because else None,
     )

@@ -166,6 +166,20 @@ async def test_the_document_of_an_older_hint_is_not_used_for_a_newer_one():
 
 
 @virtually
+async def test_a_release_for_pinned_sessions_moves_them_once():
+    room, network = Room(), Network()
+    async with enhancer(room, network) as live:
+        session, segment = live.session("s"), live.session("t", "segment")
+        for revision, pins_from, runs in ((2, 0, 1), (3, 3, 3), (4, 3, 3), (5, 5, 5)):
+            room.put(snapshot(revision, pins_from=pins_from))
+            await asyncio.sleep(0.1)
+            assert live.state.revision == revision
+            assert (session.revision, segment.revision) == (runs, runs)
+            text = session.snapshot.template_for("enhance").body
+            assert text == f"enhance e1 r{runs}"
+
+
+@virtually
 async def test_a_lower_revision_is_not_used_unless_the_epoch_changed():
     room, network = Room(head=("e1", 9)), Network(opens_sockets=False)
     async with enhancer(room, network) as live:
