@@ -25,8 +25,8 @@ class Connection:
 
     wants_documents = False
 
-    async def send_text(self, text: str) -> None:
-        """Send a message, unless the socket has ended."""
+    async def send_text(self, text: str, *, is_shared: bool = False) -> None:
+        """Send a message, unless the socket has ended. `is_shared` says that many sockets get this very text."""
         raise NotImplementedError
 
     async def end(self, code: int, detail: str) -> None:
@@ -56,9 +56,11 @@ async def hint_all(revision: int, epoch: str, body: bytes) -> None:
     """
     short = hint(revision, epoch)
     whole = hint(revision, epoch, body.decode()) if len(body) <= MAX_PUSHED_BYTES else short
-    for number, connection in enumerate(of_running_loop(), start=1):
+    # One text after the other: the frame of a text is made once (management/commands/_websocket.py).
+    in_order = sorted(of_running_loop(), key=lambda connection: connection.wants_documents)
+    for number, connection in enumerate(in_order, start=1):
         if connection.is_registered:
-            await connection.send_text(whole if connection.wants_documents else short)
+            await connection.send_text(whole if connection.wants_documents else short, is_shared=True)
         if number % AT_ONCE == 0:
             await asyncio.sleep(0)
 
