@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias
 from promptops.client.contents import Contents, Head, OlderDocument, RefusedDocument
 from promptops.client.timing import Backoff, Clock, Timing
 from promptops.client.wire import Socket, Unauthorized, Wire, WireError
+from promptops.engine.live_document import InvalidDocument, document_bytes
 from promptops.engine.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,15 @@ class Contact:
         return "ready", ""
 
 
+@dataclass(frozen=True)
+class Pushed:
+    """The document of a head that came with its hint, and the number of swaps at that time."""
+
+    head: Head
+    document: dict[str, Any]
+    swaps: int
+
+
 @dataclass
 class Follower:
     """Follows the control room with one wire, in one task. `introduction` are the fixed values of a registration."""
@@ -73,6 +83,7 @@ class Follower:
 
     def __post_init__(self) -> None:
         self._wanted: Head | None = None
+        self._pushed: Pushed | None = None
         self._hinted = asyncio.Event()
         self._taking = asyncio.Lock()
         self._refused: tuple[Head | None, float] | None = None
@@ -116,7 +127,7 @@ class Follower:
 
     async def _over_socket(self) -> None:
         async with self.wire.socket() as socket:
-            await socket.send(self._registration())
+            await socket.send({**self._registration(), "documents": True})
             await self._hear_one(socket, self.timing.answer)
             self.contact.way = "socket"
             await self._together(self._hear(socket), socket.send)
@@ -185,13 +196,25 @@ class Follower:
             self._caught_up()
         elif self.contents.is_news(head) and not self._was_refused(head):
             self._wanted = head
+            self._keep_pushed(head, message.get("document"))
             self.contact.behind_since = self.contact.behind_since or self.clock.monotonic()
             self._hinted.set()
         else:
             self.answered.set()
 
+    def _keep_pushed(self, head: Head, document: Any) -> None:
+        """Keep the document that came with a hint, if it may be used without asking for it.
+
+        One of another epoch may be older than the content, so the control room is asked. A hint without a document
+        leaves the kept one: the answer to a heartbeat may overtake its use.
+        """
+        mine = self.contents.current
+        is_whole = isinstance(document, dict) and head == (document.get("epoch"), document.get("revision"))
+        if is_whole and (not mine.sha256 or mine.head[0] == head[0]):
+            self._pushed = Pushed(head, document, self.contents.swaps)
+
     def _caught_up(self) -> None:
-        self._wanted = None
+        self._wanted = self._pushed = None
         self.contact.behind_since = None
         self.contact.document_refusal = ""
         self.answered.set()
@@ -260,6 +283,8 @@ class Follower:
             for _ in range(FETCH_TRIES):
                 if self._wanted is None or not self.contents.is_news(self._wanted):
                     break
+                if await self._take_pushed(send):
+                    break
                 swaps = self.contents.swaps
                 try:
                     body = await self.wire.live(known=self.contents.current.sha256)
@@ -275,6 +300,19 @@ class Follower:
                 if self._wanted is None or not self.contents.is_news(self._wanted):
                     break
                 await asyncio.sleep(backoff.next())
+
+    async def _take_pushed(self, send: Send) -> bool:
+        """Take the document that came with the hint. Return whether nothing is left to fetch."""
+        pushed, self._pushed = self._pushed, None
+        if pushed is None or pushed.head != self._wanted:
+            return False
+        try:
+            body = await asyncio.to_thread(document_bytes, pushed.document)
+        except InvalidDocument as error:
+            await self._refuse(RefusedDocument(str(error), pushed.head), send)
+            return True
+        await self._take(body, pushed.swaps, send)
+        return self._wanted is None or not self.contents.is_news(self._wanted)
 
     async def _take(self, body: bytes, asked_after: int, send: Send | None) -> bool:
         """Swap in a document and acknowledge it, or report why not. Return whether the content changed."""
@@ -303,7 +341,7 @@ class Follower:
         head = error.head or self._wanted
         is_new = self._refused is None or self._refused[0] != head
         self._refused = head, self.clock.monotonic()
-        self._wanted = None
+        self._wanted = self._pushed = None
         self.contact.document_refusal = str(error)
         self.answered.set()
         log.error("The control room's document is not used: %s", error)

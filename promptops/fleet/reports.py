@@ -4,11 +4,12 @@ A heartbeat changes only an object in memory. Everything that a page shows at on
 within `WRITE_SECONDS`; times and rates are written every `HEARD_SECONDS`.
 """
 
-import copy
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+
+from django.db.models.base import ModelState
 
 from promptops.fleet import contents
 from promptops.fleet.enums import Outcome, ReportedState, ServerKind
@@ -153,7 +154,7 @@ class Reports:
         """Return what has to be written and take it as written. Heartbeats are in it only with `everything`."""
         keys = self._news | self._heard if everything else set(self._news)
         batch = Batch(
-            [copy.copy(self.servers[key]) for key in keys if key in self.servers],
+            [_copy_of(self.servers[key]) for key in keys if key in self.servers],
             self._newcomers,
             list(self._acknowledged.values()),
             has_news=bool(self._news or self._acknowledged),
@@ -268,6 +269,13 @@ class Reports:
             self.dropped += 1
             if self.dropped == 1:
                 log.warning("Acknowledgements of servers are dropped, because the database is unavailable.")
+
+
+def _copy_of(server: Server) -> Server:
+    """Return a copy to write, which later reports leave as it is. `copy.copy` of a model takes four times as long."""
+    copied = Server.__new__(Server)
+    copied.__dict__.update(server.__dict__, _state=ModelState())
+    return copied
 
 
 reports = Reports()
