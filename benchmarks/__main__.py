@@ -4,7 +4,8 @@ chain: calls to a loopback provider in a process of its own, through the engine'
 publishing, loading the snapshot, and each page with a full data set, through the whole middleware. history: the pages
 of 200 versions of a 6,000-word prompt. comparing: pages of a real server while 2,000 trials run. audit: a million audit
 entries, checked and filtered. following: from a commit until other processes run what it released, with and without
-Redis. fleet: from publish until 200 and 1,000 servers have acknowledged, and the memory of a socket. safety: judging
+Redis. fleet: from publish until 200 and 1,000 servers have acknowledged, and the memory of a socket; on PostgreSQL with
+two processes and Redis. safety: judging
 a text. loop: what an event loop feels of it. forecast: what enforcing would have done, among 100,000 verdicts.
 verdicts: the verdict page of 18,000 votes. uploads: files that cost much to read, time and memory.
 bombs: hostile answers of a provider. signins: pages of a real server while 200 people sign in.

@@ -2,9 +2,10 @@
 
 from promptops.api.models import IdempotentAnswer
 from promptops.compare.models import Arm, Comparison, ComparisonInput, PromptSet, Trial, Vote
-from promptops.fleet.models import Acknowledgement, Server
+from promptops.fleet.models import Acknowledgement, Lever, Server
 from promptops.ledger.models import AuditEntry, AuditHead, ExportTally, LiveConfiguration, Release
 from promptops.people.models import OneTimeLink, Token, User, UserSession
+from promptops.platform.models import Lease
 from promptops.prompts.models import DiscardedDraft, Draft, Operation, Presence, Sample, Template, Variable, Version
 from promptops.providers.models import LearnedAdaptation, Provider
 from promptops.runs.models import Attempt, Run, RunExpiry, RunTotals, SafetyCheck
@@ -23,6 +24,8 @@ __all__ = [
     "ExportTally",
     "IdempotentAnswer",
     "LearnedAdaptation",
+    "Lease",
+    "Lever",
     "LiveConfiguration",
     "OneTimeLink",
     "Operation",

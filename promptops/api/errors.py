@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from promptops.api.problems import MEDIA_TYPE, Problem, later
-from promptops.ledger.errors import Refused, Stale
+from promptops.ledger.errors import Frozen, Refused, Stale
 from promptops.platform import outages
 
 log = logging.getLogger("promptops.api")
@@ -62,6 +62,8 @@ def problem_of(error: Exception) -> Problem:
             return _of_fields(_validation_errors(error))
         case Stale():
             return Problem(409, "conflict", str(error))
+        case Frozen():
+            return Problem(423, "frozen", str(error))
         case Refused():
             return Problem(409, "refused", str(error))
         case HTTPException():

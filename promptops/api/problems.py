@@ -49,6 +49,7 @@ TYPES = {
         ProblemType("conflict", 409, "Changed meanwhile", "another version than `expected` is live"),
         ProblemType("session-ended", 410, "Session ended", "the session is unknown or has ended; begin a new one"),
         ProblemType("stale", 412, "Changed meanwhile", "another version than that of `If-Match` is live"),
+        ProblemType("frozen", 423, "Releases are frozen", "a person froze releases; the detail says who, until when"),
         ProblemType("too-large", 413, "Request too large", "the body is larger than the server takes"),
         ProblemType("unsupported-media-type", 415, "Unsupported media type", "the body is not `application/json`"),
         ProblemType("invalid", 422, "Invalid request", "a field or parameter is missing or invalid; `errors` names it"),

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from promptops.client.contents import Contents, Head, OlderDocument, RefusedDocument
 from promptops.client.timing import Backoff, Clock, Timing
@@ -24,6 +24,8 @@ FETCH_TRIES = 8
 """Fetches in a row for one hint. The next heartbeat brings the hint again."""
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
+Work = Coroutine[Any, Any, None]
+State: TypeAlias = Literal["ready", "stale", "offline", "refused"]
 
 
 @dataclass
@@ -37,6 +39,21 @@ class Contact:
     failure: str = ""
     way: str = ""
     """The way in use: "socket", "long poll", "poll", or "" for none."""
+
+    def age(self, now: float) -> float | None:
+        """Return the seconds since the control room was heard, or `None` if it never was."""
+        return None if self.heard_at is None else now - self.heard_at
+
+    def judged(self, now: float, timing: Timing) -> tuple[State, str]:
+        """Return the state of following, and the reason as a sentence; "" if all is well."""
+        if refusal := self.token_refusal or self.document_refusal:
+            return "refused", refusal
+        age = self.age(now)
+        if age is None or age > timing.stale:
+            return "stale", self.failure or "The control room has not been heard."
+        if self.behind_since is not None and now - self.behind_since > timing.heartbeat:
+            return "stale", self.failure or "The newest content has not arrived."
+        return "ready", ""
 
 
 @dataclass
@@ -115,9 +132,10 @@ class Follower:
         await self._post(self._registration())
         await self._together(self._poll(), self._post)
 
-    async def _together(self, hearing: Coroutine[Any, Any, None], send: Send) -> None:
+    async def _together(self, hearing: Work, send: Send) -> None:
         """Hear, beat and fetch until the first of them ends, and raise its error."""
-        tasks = [asyncio.ensure_future(each) for each in (hearing, self._beat(send), self._fetch(send))]
+        works = hearing, self._beat(send), self._fetch(send), *self._further_work(send)
+        tasks = [asyncio.ensure_future(each) for each in works]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -127,6 +145,10 @@ class Follower:
         for result in results:
             if isinstance(result, Exception):
                 raise result
+
+    def _further_work(self, send: Send) -> list[Work]:
+        """Return what else is done while there is a way to the control room."""
+        return []
 
     # Hearing
 
@@ -223,7 +245,7 @@ class Follower:
 
     async def _post(self, message: dict[str, Any]) -> None:
         """Send a message without a socket, and take the answer as a hint."""
-        if message["type"] not in ("register", "heartbeat", "applied", "refused"):
+        if message["type"] not in ("register", "heartbeat", "applied", "refused", "drifted"):
             raise ValueError(f"Unknown message {message['type']!r}")
         names = {name: self.introduction[name] for name in ("server", "instance")}
         self._heard(await self.wire.post(SERVERS, {**names, **message}))
@@ -268,10 +290,14 @@ class Follower:
             if self._wanted is None or not self.contents.is_news(self._wanted):
                 self._caught_up()
             if changed and send is not None:
-                epoch, revision = self.contents.current.head
-                sha256 = self.contents.current.sha256
-                await send({"type": "applied", "revision": revision, "epoch": epoch, "sha256": sha256})
+                await self._acknowledge(send)
             return changed
+
+    async def _acknowledge(self, send: Send) -> None:
+        """Report that the content that was swapped in is what runs now."""
+        epoch, revision = self.contents.current.head
+        sha256 = self.contents.current.sha256
+        await send({"type": "applied", "revision": revision, "epoch": epoch, "sha256": sha256})
 
     async def _refuse(self, error: RefusedDocument, send: Send | None) -> None:
         head = error.head or self._wanted

@@ -16,7 +16,7 @@ from promptops.engine.chain import ChainEvent, run_chain
 from promptops.engine.errors import LLMProviderError
 from promptops.engine.health import HealthRegistry
 from promptops.engine.inputs import judged_text
-from promptops.engine.judged_runs import JudgedRun, Outcome, judge_the_rest, lever_sentence, run_judged
+from promptops.engine.judged_runs import JudgedRun, Outcome, judge_the_rest, run_judged
 from promptops.engine.live_runs import Input, input_text, live_request, template_of
 from promptops.engine.operations import OnFailure, OperationSpec
 from promptops.engine.providers import build_provider
@@ -121,7 +121,7 @@ class Runner:
             judged_text(plan.operation, plan.text),
             chain,
             plan.on_failure,
-            pass_through=lever_sentence(lever) if lever else "",
+            pass_through=lever.sentence if lever else "",
         )
         outcome = Outcome()
         try:

@@ -17,7 +17,7 @@ from promptops.engine.errors import LLMProviderError
 from promptops.engine.events import AttemptStarted, ChainEvent, RunDone
 from promptops.engine.judging import ENFORCE, OFF, Blocked, SafetyChecked, judge, masks, raise_if_blocked
 from promptops.engine.operations import OnFailure
-from promptops.engine.snapshot import Lever, SafetySpec
+from promptops.engine.snapshot import SafetySpec
 from promptops.engine.types import Attempt, LLMResponse, TextChunk
 
 RunStatus: TypeAlias = Literal["succeeded", "failed", "canceled", "blocked", "unchanged"]
@@ -75,13 +75,6 @@ class Outcome:
         if self.response is None or self.response.raw.strip() == self.response.content.strip():
             return ""
         return self.response.raw
-
-
-def lever_sentence(lever: Lever) -> str:
-    """Return why the input goes on unpolished."""
-    until = f"until {lever.expires_at:%Y-%m-%d %H:%M} UTC"
-    note = f": {lever.note}" if lever.note else ""
-    return f"{lever.by or 'PromptOps'} lets the inputs of {lever.operation} pass through {until}{note}."
 
 
 async def run_judged(run: JudgedRun, outcome: Outcome) -> AsyncGenerator[JudgedEvent, None]:

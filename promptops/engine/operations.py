@@ -91,6 +91,11 @@ class OperationSpec:
         return self.input == "list"
 
     @property
+    def can_pass_through(self) -> bool:
+        """Return whether an input can go on in place of its answer: it is one text, and the answer is no JSON."""
+        return self.input == "text" and self.answer != "json"
+
+    @property
     def offers_alternatives(self) -> bool:
         """Return whether an answer is a list of alternatives instead of one prompt."""
         return self.answer == "lines"

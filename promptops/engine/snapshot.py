@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
 from promptops.engine.contracts import Contract
@@ -130,6 +130,18 @@ class Lever:
     def holds(self, now: datetime) -> bool:
         """Return whether the lever still holds at this aware time."""
         return now < self.expires_at
+
+    @property
+    def sentence(self) -> str:
+        """Return who set the lever, what it does, until when and why, as one sentence."""
+        does = "froze releases" if self.kind == "freeze" else f"lets the inputs of {self.operation} pass through"
+        note = f": {self.note.rstrip('.')}" if self.note else ""
+        return f"{self.by or 'PromptOps'} {does} until {self.until}{note}."
+
+    @property
+    def until(self) -> str:
+        """Return the end of the lever in words."""
+        return f"{self.expires_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The closed sets of words about servers."""
+"""The closed sets of words about servers and levers."""
 
 from django.db import models
 
@@ -42,3 +42,10 @@ class Standing(models.TextChoices):
     def tone(self) -> str:
         """Return the look of the chip."""
         return {"current": "ok", "updating": "accent", "silent": "warn", "lagging": "warn"}.get(self.value, "bad")
+
+
+class LeverKind(models.TextChoices):
+    """The levers that hold until they end. "Last good" is a release and has no end."""
+
+    FREEZE = "freeze", "Freeze"
+    PASS_THROUGH = "pass_through", "Pass-through"

@@ -20,7 +20,8 @@ from django.utils import timezone
 
 from promptops.engine.live_document import InvalidDocument
 from promptops.engine.snapshot import Snapshot
-from promptops.fleet import actions, connections, contents, now
+from promptops.fleet import connections, contents, now
+from promptops.fleet.actions import levers, servers
 from promptops.fleet.messages import Heartbeat, Register
 from promptops.fleet.models import Server
 from promptops.fleet.reports import HEARD_SECONDS, WRITE_SECONDS, Batch, reports
@@ -37,6 +38,8 @@ PICTURE_SECONDS = 5.0
 """Between two looks at the fleet without news: servers that have become silent send none."""
 SECONDS_BETWEEN_HINTS = 0.3
 RETRY_SECONDS = 1.0
+LEVER_SECONDS = 1.0
+"""Between two looks, in memory, at whether a lever has expired."""
 INSTANCE = uuid4().hex
 """Names this life of the process."""
 
@@ -171,7 +174,7 @@ async def write_reports() -> None:
 
 async def _write(batch: Batch, thread: DatabaseThread) -> None:
     try:
-        await thread.run(actions.write, batch)
+        await thread.run(servers.write, batch)
     except asyncio.CancelledError:
         reports.give_back(batch)
         raise
@@ -188,7 +191,7 @@ async def _write(batch: Batch, thread: DatabaseThread) -> None:
 def _write_last(batch: Batch) -> None:
     with contextlib.suppress(Exception):  # the process ends; the servers connect to another one
         if batch.servers or batch.acknowledgements:
-            actions.write(batch)
+            servers.write(batch)
 
 
 @background.task
@@ -240,10 +243,27 @@ async def watch_connections() -> None:
         gate.when_closed.remove(end_all)
 
 
+@background.task
+async def end_levers() -> None:
+    """End levers that have expired, for ever. One of all processes ends each, by a release."""
+    is_failing = False
+    while True:
+        snapshot = snapshots.loaded_snapshot()
+        if snapshot and any(not lever.holds(timezone.now()) for lever in snapshot.levers):
+            try:
+                await in_background(levers.end_expired)
+                is_failing = False
+            except Exception as error:  # the lever no longer holds, whether its end is released or not
+                if not is_failing:
+                    log.error("The end of a lever could not be released (%s). Retrying.", type(error).__name__)
+                is_failing = True
+        await asyncio.sleep(LEVER_SECONDS)
+
+
 @background.hourly
 def prune() -> None:
     """Delete what is too old or too much."""
-    if deleted := actions.prune():
+    if deleted := servers.prune():
         log.info("Deleted %d old rows of servers and their acknowledgements.", deleted)
 
 

@@ -1,9 +1,10 @@
-"""The tables of servers and of their acknowledgements. No heartbeat writes: `fleet.reports` collects them."""
+"""The tables of servers, their acknowledgements and levers. No heartbeat writes: `fleet.reports` collects them."""
 
 from django.db import models
 from django.utils import timezone
 
-from promptops.fleet.enums import Outcome, ReportedState, ServerKind
+from promptops.engine.operations import MAX_NAME_CHARACTERS
+from promptops.fleet.enums import LeverKind, Outcome, ReportedState, ServerKind
 
 
 class Server(models.Model):
@@ -44,7 +45,7 @@ class Server(models.Model):
 
 
 class Acknowledgement(models.Model):
-    """What one server made of one revision. The table is bounded (`actions.prune`)."""
+    """What one server made of one revision. The table is bounded (`actions.servers.prune`)."""
 
     revision = models.PositiveIntegerField()
     server = models.CharField(max_length=100)
@@ -63,3 +64,30 @@ class Acknowledgement(models.Model):
 
     def __str__(self) -> str:
         return f"{self.server}: r{self.revision} {self.outcome}"
+
+
+class Lever(models.Model):
+    """An incident lever that somebody pulled. It holds until `expires_at`, and is live until a release ends it."""
+
+    kind = models.CharField(max_length=12, choices=LeverKind.choices)
+    operation = models.CharField(max_length=MAX_NAME_CHARACTERS, blank=True, help_text="Of a pass-through.")
+    note = models.CharField(max_length=500)
+    user = models.ForeignKey("User", models.PROTECT, null=True, blank=True, related_name="+")
+    user_name = models.CharField(max_length=100)
+    pulled_at = models.DateTimeField(default=timezone.now)
+    pulled_revision = models.PositiveIntegerField()
+    expires_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+    ended_revision = models.PositiveIntegerField(null=True, blank=True)
+    ended_by = models.CharField(max_length=100, blank=True)
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["kind", "operation"], condition=models.Q(ended_at=None), name="lever_pulled_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{LeverKind(self.kind).label.lower()} of {self.operation}" if self.operation else "freeze"

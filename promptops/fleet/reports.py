@@ -121,8 +121,12 @@ class Reports:
             self._refuse(server, message, now)
         elif isinstance(message, Drifted):
             server.drift, server.drifted_at = message.why or "Somebody else has changed what it runs.", now
+            if server.refused_revision == message.revision:
+                server.refused_revision, server.refused_at, server.refusal = None, None, ""
             self._is_news(server, now)
         elif isinstance(message, Applied):
+            if server.drift or server.refusal:
+                self._is_news(server, now)
             server.drift, server.drifted_at = "", None
             server.refused_revision, server.refused_at, server.refusal = None, None, ""
             server.state = ReportedState.READY if server.state == ReportedState.REFUSED else server.state

@@ -2,6 +2,7 @@
 
 Refused (ValueError)
 |-- Stale               somebody else changed it first
+|-- Frozen              somebody froze releases
 `-- LastAdministrator
 Features add their own, such as `prompts.errors`.
 """
@@ -13,6 +14,10 @@ class Refused(ValueError):
 
 class Stale(Refused):
     """The object has changed since the person loaded it."""
+
+
+class Frozen(Refused):
+    """Nothing is released now. The message says who froze releases, until when, and what is still possible."""
 
 
 class LastAdministrator(Refused):

@@ -30,11 +30,16 @@ class Part:
 RollBack = Callable[..., Any]
 """`roll_back(revision, *, by, expected, note)` rolls a part back to a revision."""
 
-ORDER = ("operations", "templates", "providers", "variables", "settings", "safety")
+Restore = Callable[[Any, int], list[str]]
+"""`restore(values, revision)` sets a part to values that an earlier release stored, as a piece of release `revision`.
+Returns a sentence for each thing that stays as it is because it cannot be restored. The caller records the release."""
+
+ORDER = ("operations", "templates", "providers", "variables", "settings", "safety", "levers")
 """The order of the parts in a release. Other parts follow."""
 
 _parts: dict[str, Part] = {}
 _roll_backs: dict[str, RollBack] = {}
+_restores: dict[str, Restore] = {}
 
 
 def register(part: Part) -> None:
@@ -54,6 +59,35 @@ def rolls_back(name: str) -> Callable[[RollBack], RollBack]:
         return verb
 
     return decorate
+
+
+def restores(name: str) -> Callable[[Restore], Restore]:
+    """Decorate the function that restores the part from the values that an earlier release stored."""
+
+    def decorate(function: Restore) -> Restore:
+        _restores[name] = function
+        return function
+
+    return decorate
+
+
+def restore(stored: Mapping[str, Any], revision: int) -> list[str]:
+    """Set every part that can be restored to the stored values, as release `revision`.
+
+    Return a sentence for each thing that stays as it is. Older releases do not store every part.
+    """
+    sentences = []
+    for each in _parts.values():
+        if each.name in _restores and each.name in stored:
+            sentences += _restores[each.name](stored[each.name], revision)
+        elif each.name in _restores:
+            sentences.append(f"{each.name.capitalize()} stay as they are: that release did not store them.")
+    return sentences
+
+
+def restorable() -> tuple[str, ...]:
+    """Return the names of the parts that can be restored, in their order."""
+    return tuple(name for name in _parts if name in _restores)
 
 
 def part(name: str) -> Part:

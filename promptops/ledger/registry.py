@@ -6,12 +6,14 @@ docs/audit.md are derived from these declarations. No action is declared here, a
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from django.urls import NoReverseMatch
 
 if TYPE_CHECKING:
     from promptops.ledger.models import AuditEntry
+
+Values: TypeAlias = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,17 @@ class Action:
     """True: the overview lists it among the latest changes. Sign-ins, refusals, exports and views are no changes."""
     makes_version_live: bool = False
     """True: its release makes a version of a template live."""
+    passes_freeze: bool | Callable[[Values, Values], bool] = False
+    """Whether its release is possible during a freeze. A function gets the values before and after the release."""
 
     @property
     def noun(self) -> str:
         """Return the part of the name before the dot."""
         return self.name.partition(".")[0]
+
+    def may_pass_freeze(self, before: Values, after: Values) -> bool:
+        """Return whether a release with these values is possible during a freeze."""
+        return self.passes_freeze(before, after) if callable(self.passes_freeze) else self.passes_freeze
 
     @property
     def label(self) -> str:

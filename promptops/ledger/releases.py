@@ -7,13 +7,17 @@ from typing import Any
 from django.db import models, transaction
 from django.db.models import F
 
-from promptops.ledger import audit, parts
+from promptops.ledger import audit, parts, registry
 from promptops.ledger.audit import Actor
+from promptops.ledger.errors import Frozen
 from promptops.ledger.models import LiveConfiguration, Release
 from promptops.platform import events
 
 AT_COMMIT: list[Callable[[], object]] = []
 """Called when a release commits: `live.snapshots` swaps the snapshot of this process."""
+
+FREEZES: list[Callable[[], str]] = []
+"""Return why nothing is released now, as sentences, or "". They read the database in the transaction of the release."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,9 @@ def record_release(
     """Store the release and its audit entry, and make the revision live in every process on commit.
 
     `because` links the comparison that is the reason. Call this last in the transaction: the live configuration at
-    this point is stored as that of the revision.
+    this point is stored as that of the revision. Raises Frozen during a freeze, unless the action passes it.
     """
+    refuse_if_frozen(action, before or {}, after or {})
     # Swapped before any hint is sent. Robust: an error here cannot undo the commit, and `live.follow` swaps later.
     for callback in AT_COMMIT:
         transaction.on_commit(callback, robust=True)
@@ -90,6 +95,17 @@ def record_release(
     )
     events.broadcast_on_commit(events.REVISION_RELEASED, revision)
     return release
+
+
+def refuse_if_frozen(action: str, before: dict[str, Any], after: dict[str, Any]) -> None:
+    """Raise Frozen if there is a freeze and a release with this action does not pass it.
+
+    Every release comes here in its transaction, so a refused one leaves nothing behind.
+    """
+    if registry.action(action).may_pass_freeze(before, after):
+        return
+    if sentence := " ".join(filter(None, (freeze() for freeze in FREEZES))):
+        raise Frozen(sentence)
 
 
 def _pk(row: models.Model | None) -> int | None:

@@ -4,18 +4,25 @@ Daphne has no lifespan events, so the tasks start with the application's first c
 """
 
 import asyncio
+import contextlib
 import logging
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from promptops.platform import events
+from django.db import Error
+
+from promptops.platform import events, leases
 from promptops.platform.draining import gate
 from promptops.platform.threads import in_background
 
 log = logging.getLogger(__name__)
 
 HOUSEKEEPING_SECONDS = 3600.0
+HOUSEKEEPING = "housekeeping"
+"""The lease of the process that does the hourly chores of the installation."""
+RELEASE_SECONDS = 2.0
+"""How long the end of the process waits to give its lease back."""
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 Task = Callable[[], Coroutine[Any, Any, None]]
@@ -34,7 +41,10 @@ def task(function: Task) -> Task:
 
 
 def hourly(function: Chore) -> Chore:
-    """Register a function that is called in a thread when the server starts and then every hour."""
+    """Register a function that one process of the installation calls, in a thread: when it starts, then every hour.
+
+    A second process may call it too if the first one hangs. So it must stay correct when two call it at once.
+    """
     HOURLY.append(function)
     return function
 
@@ -74,10 +84,45 @@ async def stop() -> None:
 
 
 async def _housekeeping() -> None:
-    while True:
-        for chore in HOURLY:
-            try:
-                await in_background(chore)
-            except Exception:
-                log.exception("Housekeeping failed. Retrying in an hour.")
-        await asyncio.sleep(HOUSEKEEPING_SECONDS)
+    """Do the hourly chores for ever, while this process has the lease. The next holder begins with all of them."""
+    loop = asyncio.get_running_loop()
+    is_holder, due = False, loop.time()
+    try:
+        while True:
+            was_holder, is_holder = is_holder, await _keeps_lease(is_holder)
+            if is_holder and (not was_holder or loop.time() >= due):
+                due = loop.time() + HOUSEKEEPING_SECONDS
+                is_holder = await _do_chores()
+            await asyncio.sleep(leases.SECONDS / 3)
+    finally:
+        if is_holder:
+            with contextlib.suppress(Exception):  # else it ends by itself
+                async with asyncio.timeout(RELEASE_SECONDS):
+                    await in_background(leases.release, HOUSEKEEPING)
+
+
+async def _keeps_lease(is_holder: bool) -> bool:
+    """Take or renew the lease, and return whether this process has it. An outage of the database changes nothing."""
+    try:
+        return await in_background(_take_lease)
+    except Error:  # whoever follows the database logs it
+        return is_holder
+
+
+def _take_lease() -> bool:
+    return leases.take(HOUSEKEEPING, seconds=leases.SECONDS)
+
+
+async def _do_chores() -> bool:
+    """Do each chore, and renew the lease meanwhile. Stop when another process has it, and return whether none has."""
+    for chore in tuple(HOURLY):
+        work = asyncio.ensure_future(in_background(chore))
+        while not (await asyncio.wait({work}, timeout=leases.SECONDS / 3))[0]:
+            await _keeps_lease(True)
+        try:
+            work.result()
+        except Exception:
+            log.exception("Housekeeping failed. Retrying in an hour.")
+        if not await _keeps_lease(True):
+            return False
+    return True

@@ -14,7 +14,7 @@ import json
 import logging
 import time
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -34,6 +34,8 @@ SECONDS_BETWEEN_RUNS = 1.0
 
 RECONNECT_SECONDS = 1.0
 SILENT_SECONDS = 5.0
+PING_SECONDS = 5.0
+"""Without a hint for this long, the process asks Redis for a sign of life, and gives up after the same time again."""
 
 REVISION_RELEASED = "revision"  # number: the revision
 AUDIT_RECORDED = "audit"  # number: the entry's number
@@ -43,7 +45,7 @@ PRESENCE_CHANGED = "presence"  # number: the template's id; somebody opened or l
 USER_CHANGED = "user"  # number: the user's id; their sockets check the permissions again
 COMPARISON_CHANGED = "comparison"  # number: the comparison's id
 RECORDING_CHANGED = "recording"  # number: runs that are not in the database yet; sent only within a process
-FLEET_CHANGED = "fleet"  # number: 0; a server came, left, switched, refused or drifted, or has become silent
+FLEET_CHANGED = "fleet"  # number: 0; a server came, left, switched, refused, drifted or fell silent, or Redis did
 
 NAMES = frozenset(
     {
@@ -179,6 +181,12 @@ def _send_here(payload: dict[str, Any]) -> None:
 
 
 _silent_until = 0.0
+_is_deaf = False  # no hints of other processes come
+
+
+def is_redis_lost() -> bool:
+    """Return whether hints between processes fail. Then processes find releases by comparing numbers."""
+    return bool(settings.REDIS_URL) and (_is_deaf or time.monotonic() < _silent_until)
 
 
 def _tell_other_processes(payload: dict[str, Any]) -> None:
@@ -208,19 +216,50 @@ async def relay(hear: Callable[[str, int], Awaitable[None]]) -> None:
 
     Pages always use the channel layer in memory, so an unavailable Redis only delays hints.
     """
-    is_logged = False
+    global _silent_until
     while settings.REDIS_URL:
         try:
-            async with redis.asyncio.Redis.from_url(settings.REDIS_URL) as server, server.pubsub() as subscription:
+            async with _subscriber() as server, server.pubsub() as subscription:
                 await subscription.subscribe(channel())
-                is_logged = False
-                async for received in subscription.listen():
-                    if received["type"] == "message":
-                        hint = json.loads(received["data"])
-                        if hint.get("from") != _process:
-                            await hear(hint["event"], hint["number"])
+                _silent_until = 0.0
+                await _set_deaf(False)
+                async for hint in _hints(subscription):
+                    await hear(hint["event"], hint["number"])
         except Exception as error:  # an invalid hint must not end the listening
-            if not is_logged:
+            if not _is_deaf:
                 log.warning("Redis is unavailable for hints of other processes (%s). Retrying every second.", error)
-                is_logged = True
+            await _set_deaf(True)
         await asyncio.sleep(RECONNECT_SECONDS)
+
+
+def _subscriber() -> redis.asyncio.Redis:
+    return redis.asyncio.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=PING_SECONDS)
+
+
+async def _hints(subscription: Any) -> AsyncIterator[dict[str, Any]]:
+    """Yield the hints of other processes. Raises an error if Redis gives no sign of life.
+
+    A host that is cut off ends no connection, so without pings the process would wait for ever.
+    """
+    is_asked = False
+    while True:
+        received = await subscription.get_message(timeout=PING_SECONDS)
+        if received is None:
+            if is_asked:
+                raise redis.TimeoutError(f"no answer within {PING_SECONDS} s")
+            await subscription.ping()
+            is_asked = True
+            continue
+        is_asked = False
+        if received["type"] == "message":
+            hint = json.loads(received["data"])
+            if hint.get("from") != _process:
+                yield hint
+
+
+async def _set_deaf(is_deaf: bool) -> None:
+    """Note whether hints come, and let open pages show it."""
+    global _is_deaf
+    if is_deaf != _is_deaf:
+        _is_deaf = is_deaf
+        await tell_pages(FLEET_CHANGED, 0)

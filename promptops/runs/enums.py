@@ -19,7 +19,7 @@ class RunStatus(models.TextChoices):
     FAILED = "failed", "Failed"
     CANCELED = "canceled", "Canceled"
     BLOCKED = "blocked", "Blocked"  # by the safety filter
-    UNCHANGED = "unchanged", "Input unchanged"  # nobody answered, and the input goes on (only of a run)
+    UNCHANGED = "unchanged", "Input unchanged"  # the input goes on: nobody answered, or a lever says so (only of a run)
 
 
 class ContractOutcome(models.TextChoices):

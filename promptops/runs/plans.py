@@ -16,7 +16,7 @@ from promptops.engine.contracts import Contract, ContractOutcome, contract_outco
 from promptops.engine.drills import Fault, faulty
 from promptops.engine.enhancer import build_request
 from promptops.engine.inputs import judged_text
-from promptops.engine.judged_runs import JudgedEvent, Outcome, lever_sentence
+from promptops.engine.judged_runs import JudgedEvent, Outcome
 from promptops.engine.judging import SafetyChecked
 from promptops.engine.operations import OnFailure, OperationSpec
 from promptops.engine.snapshot import ProviderSpec, Snapshot
@@ -117,7 +117,7 @@ class RunPlan:
         if self.source in (RunSource.PREVIEW, RunSource.COMPARISON, RunSource.TEST):
             return ""
         lever = self.snapshot.passes_through(self.operation, now)
-        return lever_sentence(lever) if lever else ""
+        return lever.sentence if lever else ""
 
     @property
     def parameters(self) -> dict[str, Any]:

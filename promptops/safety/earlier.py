@@ -50,8 +50,17 @@ def filter_at(revision: int) -> SafetyChange | None:
     Returns None if the values are unknown or the model is gone.
     """
     values = _values_at(revision)
-    model = values and SafetyModelVersion.objects.filter(number=values["model"]).defer("data").first()
-    if not (values and model):
+    return change_of(values) if values else None
+
+
+def change_of(values: Mapping[str, Any]) -> SafetyChange | None:
+    """Return the change that restores the filter that a release stored, in any of its older shapes.
+
+    Returns None if the model is gone.
+    """
+    values = _in_two_choices(values)
+    model = SafetyModelVersion.objects.filter(number=values["model"]).defer("data").first()
+    if model is None:
         return None
     stored = values.get(STORED)
     return SafetyChange(

@@ -1,10 +1,12 @@
 """The settings of the whole installation, and the change of its secret key."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from django.db import transaction
 
-from promptops.ledger import registry
+from promptops.ledger import parts, registry
 from promptops.ledger.audit import SYSTEM, Actor
 from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.models import LiveConfiguration
@@ -12,6 +14,7 @@ from promptops.ledger.registry import Action
 from promptops.ledger.releases import next_revision, record_release
 from promptops.platform import crypto
 from promptops.providers.models import Provider
+from promptops.site.live_part import RELEASED
 
 registry.noun("settings", "Settings")
 registry.noun("secret_key", "Secret key")
@@ -32,10 +35,13 @@ registry.register(
         "secret_key.replaced",
         "{actor} replaced the secret key (stored provider keys dropped: {after[keys_lost]})",
         when="a new secret key was accepted after the old one was lost",
+        passes_freeze=True,  # without it the server does not start
     ),
 )
 
 KEY_CHECK = "promptops"
+KEEPING = {"run_retention_days", "run_deletion_days"}
+"""The settings that decide what is deleted."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,24 @@ def change_settings(settings: Settings, *, by: Actor, expected: int, note: str =
     config.save()
     record_release(revision, "settings.changed", by=by, object_name="settings", before=before, after=wanted, note=note)
     return config
+
+
+@parts.restores("settings")
+def restore_settings(values: Mapping[str, Any], revision: int) -> list[str]:
+    """Set what runs use to the settings that an earlier release stored, in the transaction of that release.
+
+    How long runs are kept stays as it is, because a shorter time deletes runs for good.
+    """
+    config = LiveConfiguration.objects.get(pk=1)
+    wanted = {name: value for name, value in values.items() if name in RELEASED}
+    changed = {name for name, value in wanted.items() if getattr(config, name) != value}
+    if changed - KEEPING:
+        for name in changed - KEEPING:
+            setattr(config, name, wanted[name])
+        config.settings_revision = revision
+        config.full_clean()
+        config.save()
+    return ["How long runs are kept stays as it is. Change it on the Settings page."] if changed & KEEPING else []
 
 
 def secret_key_fits() -> bool:

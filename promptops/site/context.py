@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
 from promptops.fleet import now as fleet
+from promptops.fleet.queries.levers import holding
 from promptops.fleet.queries.rollouts import Rollout, rollout
 from promptops.ledger import queries as releases
 from promptops.live import polling
@@ -69,6 +70,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         "heads": getattr(request, "heads", None) or SimpleLazyObject(polling.heads),
         "recording": recorder.status,
         "fleet": SimpleLazyObject(fleet.counts),
+        "levers": SimpleLazyObject(holding),
         "own_rollout": SimpleLazyObject(lambda: own_rollout(newest, user)),
         "live_note": newest,
         "may": {permission.value: user.may(permission) for permission in Permission},

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from django.utils.safestring import SafeString
 
 from promptops.engine.operations import OperationSpec
+from promptops.fleet.now import Losses, losses
 from promptops.fleet.queries.servers import ServerRow, picture
 from promptops.ledger import registry, sentences
 from promptops.ledger.models import AuditEntry, Release
@@ -41,6 +42,7 @@ class Overview:
     changes: list[tuple[AuditEntry, SafeString]]
     safety: SafetyState
     fleet_troubles: list[ServerRow]
+    losses: Losses
 
 
 ALARMS = {
@@ -99,6 +101,7 @@ def overview() -> Overview:
         changes=[(entry, sentences.sentence_html(entry)) for entry in entries],
         safety=safety_state(),
         fleet_troubles=picture().troubles,
+        losses=losses(),
     )
 
 

@@ -29,7 +29,7 @@ Numbers = tuple[int, ...]
 HEADS = (events.REVISION_RELEASED, events.AUDIT_RECORDED, events.RUN_RECORDED)
 NOTHING: Numbers = (0,) * len(HEADS)
 MAX_RENDERINGS = 64
-"""Renderings in memory: of 5 parts, 4 roles and a few time zones."""
+"""Renderings in memory: of 6 parts, 4 roles and a few time zones."""
 
 
 @dataclass(frozen=True)

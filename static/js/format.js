@@ -31,6 +31,14 @@ function amountOf(seconds) {
   return days === 1 ? "1 day" : `${days} days`;
 }
 
+/** Return a time that is left, in milliseconds, to the second below an hour: "1 h 5 min", "14 min 2 s", "9 s". */
+export function timeLeft(milliseconds) {
+  const seconds = Math.max(0, Math.ceil(milliseconds / 1000));
+  if (seconds >= HOUR) return `${Math.floor(seconds / HOUR)} h ${Math.floor((seconds % HOUR) / MINUTE)} min`;
+  if (seconds >= MINUTE) return `${Math.floor(seconds / MINUTE)} min ${seconds % MINUTE} s`;
+  return `${seconds} s`;
+}
+
 /** Return a number of things: "1 token", "1,200 tokens". */
 export const counted = (count, noun) => `${count.toLocaleString("en-US")} ${noun}${count === 1 ? "" : "s"}`;
 

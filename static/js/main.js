@@ -12,6 +12,7 @@ import { startHints } from "./hints.js";
 import { keptFields, restoreKept, startKept } from "./kept.js";
 import { showKeys, startKeyboard } from "./keyboard.js";
 import { restoreFocus, settleSent, startLeaving } from "./leaving.js";
+import { showLevers, startLevers } from "./levers.js";
 import { startLists } from "./lists.js";
 import { startLive } from "./live.js";
 import { startMenus } from "./menus.js";
@@ -28,6 +29,7 @@ import { isUnsaved, startUnsaved } from "./unsaved.js";
 /** Show what depends on the browser, in the whole page or in a part that has just arrived. */
 function refresh(root) {
   showTimes(root);
+  showLevers();
   showCounts();
   restoreKept(root);
   letScroll();
@@ -48,6 +50,7 @@ startCompletion();
 startMenus();
 startDialogs();
 startTimes();
+startLevers();
 startUnsaved(); // before the modules that use it
 startKept();
 startLeaving();
@@ -76,6 +79,7 @@ if (window.htmx) {
 startKeepingScroll(); // after dialogs, hints and lists, which may stop a swap
 on("htmx:oobAfterSwap", (event) => refresh(event.detail.target?.parentElement ?? document));
 showTimes();
+showLevers();
 showCounts();
 letScroll();
 showCurrent();

@@ -9,6 +9,7 @@ from promptops.ledger import chain as audit_chain
 from promptops.ledger.models import AuditEntry, Release
 from promptops.prompts.models import Template, Version
 from tests.api.test_door import problem
+from tests.fleet.levers import freeze
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -40,6 +41,15 @@ def test_a_token_publishes_a_text_and_keeps_the_settings(releaser_token):
     assert (entry.actor_name, entry.actor, entry.address, entry.request_id) == (name, None, "192.0.2.9", "job-1")
     assert entry.token.name == "ci"
     assert audit_chain.first_bad_entry() is None
+
+
+def test_a_freeze_refuses_with_its_sentence(releaser_token):
+    lever = freeze(note="Bad prompts")
+    for address in (PUBLISH, ROLLBACK):
+        refused = problem(releaser_token.post(address, json={"version": 1, "expected": 2}), "frozen")
+        assert "PromptOps froze releases until" in refused["detail"]
+        assert lever.note in refused["detail"]
+    assert live().number == 2
 
 
 def test_a_whole_content_replaces_the_settings(releaser_token):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from promptops.fleet import actions, contents
+from promptops.fleet import contents
+from promptops.fleet.actions import servers as actions
 from promptops.fleet.models import Acknowledgement, Server
 from promptops.fleet.reports import reports
 from promptops.live import documents

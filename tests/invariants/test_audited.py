@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -24,12 +24,15 @@ from promptops.api import actions as api
 from promptops.apps import registering_modules
 from promptops.compare.actions import comparisons, prompt_sets, votes
 from promptops.engine.types import PromptOperation
-from promptops.fleet import actions as fleet
+from promptops.fleet.actions import last_good, levers
+from promptops.fleet.actions import servers as fleet
+from promptops.fleet.enums import LeverKind
+from promptops.fleet.models import Lever
 from promptops.fleet.reports import Batch
 from promptops.ledger import chain as audit_chain
 from promptops.ledger import registry, sentences
 from promptops.ledger.actions import backups, exports, trail
-from promptops.ledger.models import AuditEntry
+from promptops.ledger.models import AuditEntry, Release
 from promptops.live import snapshots as live
 from promptops.people import tokens as used_tokens
 from promptops.people.actions import accounts, tokens
@@ -44,6 +47,7 @@ from promptops.prompts.actions import (
     prompts,
     releases,
     renaming,
+    restoring,
     samples,
     sets,
     templates,
@@ -54,6 +58,7 @@ from promptops.prompts.actions.operations import OperationFields
 from promptops.prompts.actions.releases import Content
 from promptops.prompts.models import Template, Variable
 from promptops.providers.actions import adaptations, chain
+from promptops.providers.actions import restoring as restoring_chain
 from promptops.providers.models import Provider
 from promptops.runs import plans
 from promptops.runs.actions import deleting, erasing, execution, masking, records, reports
@@ -97,8 +102,20 @@ WITHOUT_ENTRY = {
     "accounts.make_setup_link": "made at each start until somebody joins with it, which is recorded; nobody acts yet",
     "adaptations.store": "runs learn it from a provider; nobody decides anything",
     "tokens.record_uses": "a request with a token changes nothing of it",
-    "fleet.prune": "servers that left long ago are deleted by their age; nobody decides anything",
-    "fleet.write": "servers report what they run, many times a minute; nobody decides anything",
+    "servers.prune": "servers that left long ago are deleted by their age; nobody decides anything",
+    "servers.write": "servers report what they run, many times a minute; nobody decides anything",
+    "last_good.preview": "what it writes is rolled back",
+    **dict.fromkeys(
+        (
+            "restoring.restore_chain",
+            "restoring.restore_operations",
+            "restoring.restore_templates",
+            "restoring.restore_variables",
+            "filter_settings.restore_filter",
+            "site.restore_settings",
+        ),
+        "one part of last good, which records the entry",
+    ),
     "site.secret_key_fits": "a new database stores which key it was made with; no setting changes",
 }
 
@@ -122,6 +139,21 @@ def world(actor, editor, publish, tmp_path) -> World:
 
 # How to call each action. `act(function, *args)` runs it under watch; its arguments are prepared before.
 Act = Callable[..., Any]
+
+
+def an_hour_on() -> datetime:
+    return timezone.now() + timedelta(hours=1)
+
+
+def frozen(world: World) -> Lever:
+    return levers.pull(LeverKind.FREEZE, by=world.actor, note="Why", expires_at=an_hour_on())
+
+
+def stored(revision: int, part: str) -> Any:
+    """Return the values of a part that a release stored."""
+    configuration = Release.objects.get(pk=revision).configuration
+    assert configuration
+    return configuration[part]
 
 
 def clashing_variable() -> None:
@@ -364,11 +396,36 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
         )
     ],
     "variables.clean_value": [lambda w, act: act(variables.clean_value, "winter")],
-    "fleet.forget": [lambda w, act: act(fleet.forget, save_server(silent_for=60), by=w.actor)],
-    "fleet.prune": [lambda w, act: (save_server(silent_for=100 * 86400), act(fleet.prune))],
+    "servers.forget": [lambda w, act: act(fleet.forget, save_server(silent_for=60), by=w.actor)],
+    "servers.prune": [lambda w, act: (save_server(silent_for=100 * 86400), act(fleet.prune))],
+    "servers.write": [lambda w, act: act(fleet.write, Batch([unsaved_server()], {("gpu-7", "1")}))],
+    "levers.pull": [lambda w, act: act(levers.pull, "freeze", by=w.actor, note="Why", expires_at=an_hour_on())],
+    "levers.end": [lambda w, act: act(levers.end, frozen(w), by=w.actor)],
+    "levers.end_expired": [
+        lambda w, act: (
+            frozen(w),
+            Lever.objects.update(expires_at=timezone.now()),
+            act(levers.end_expired),
+        )
+    ],
+    "last_good.preview": [lambda w, act: act(last_good.preview, w.revision - 1)],
+    "last_good.restore_all": [
+        lambda w, act: act(last_good.restore_all, w.revision - 1, by=w.actor, note="Why", expected=w.revision)
+    ],
+    "restoring.restore_chain": [lambda w, act: act(restoring_chain.restore_chain, [], 99)],
+    "restoring.restore_operations": [
+        lambda w, act: (w.operation(), act(restoring.restore_operations, stored(w.revision - 1, "operations"), 99))
+    ],
+    "restoring.restore_templates": [lambda w, act: act(restoring.restore_templates, [], 99)],
+    "restoring.restore_variables": [lambda w, act: (w.variable(), act(restoring.restore_variables, [], 99))],
+    "filter_settings.restore_filter": [
+        lambda w, act: act(filter_settings.restore_filter, stored(1, "safety") | {"mode": "off"}, 99)
+    ],
+    "site.restore_settings": [
+        lambda w, act: act(settings.restore_settings, stored(1, "settings") | {"timeout_ms": 1234}, 99)
+    ],
     "reports.count_reports": [lambda w, act: act(reports.count_reports, uuid4(), "gpu-7", [], 3)],
     "reports.forget_old": [lambda w, act: act(reports.forget_old, timezone.now() + timedelta(days=500))],
-    "fleet.write": [lambda w, act: act(fleet.write, Batch([unsaved_server()], {("gpu-7", "1")}))],
     "votes.cast": [lambda w, act: act(votes.cast, **w.ballot(), by=w.actor)],
     "votes.undo": [
         lambda w, act: (

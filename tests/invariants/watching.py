@@ -37,6 +37,7 @@ PROTECTED = {
         tables.SafetyExample,
         tables.LearnedAdaptation,
         tables.Server,
+        tables.Lever,
     )
 }
 AUDIT = AuditEntry._meta.db_table

@@ -11,6 +11,7 @@ import pytest
 from django.db import connection, models
 
 import promptops
+from promptops.fleet.models import Lever
 from promptops.ledger import parts
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import LiveConfiguration, Release
@@ -28,6 +29,7 @@ from promptops.safety.actions.filter_settings import SafetyChange, Term
 from promptops.safety.models import SafetySettings, SafetyTerm
 from promptops.site import actions as settings
 from promptops.site.actions import Settings
+from tests.fleet.levers import pass_through
 
 SECRET = "hunter2"
 
@@ -51,6 +53,7 @@ def release_everything(actor: Actor) -> Version:
     terms = (Term("deny", "acme cola", "other"), Term("allow", "shoot a sunset"))
     change = SafetyChange(mode="shadow", thresholds={"violence": 0.9}, terms=terms)
     filter_settings.change_safety(change, by=actor, expected=0)
+    pass_through(by=actor, note="The model writes nonsense")
     return version
 
 
@@ -139,6 +142,15 @@ def expected(version: Version) -> str:
                 "run_deletion_days": None,
             },
             "safety": expected_filter(),
+            "levers": [
+                {
+                    "kind": "pass_through",
+                    "operation": "enhance",
+                    "note": "The model writes nonsense",
+                    "expires_at": Lever.objects.get().expires_at.isoformat(),
+                    "by": "Ada Administrator",
+                }
+            ],
         }
     )
 
@@ -166,7 +178,7 @@ def new_column(request: pytest.FixtureRequest, db: None) -> Iterator[None]:
 
 @pytest.mark.parametrize(
     "new_column",
-    [Operation, Provider, LiveConfiguration, Variable, Template, Version, SafetySettings, SafetyTerm],
+    [Operation, Provider, LiveConfiguration, Variable, Template, Version, SafetySettings, SafetyTerm, Lever],
     indirect=True,
     ids=lambda model: model.__name__,
 )

@@ -15,6 +15,8 @@ SUITES = (
     *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/*/test_*_actions.py")),
     "tests/invariants/test_audited.py",
     *(f"tests/ledger/test_{name}.py" for name in ("audit_attacks", "audit_chain", "exports")),
+    "tests/fleet/test_levers.py",
+    "tests/fleet/test_last_good.py",
     "tests/history/test_audit_lists.py",
     "tests/live/test_snapshots.py",
     "tests/people/test_accounts.py",

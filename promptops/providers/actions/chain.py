@@ -55,8 +55,20 @@ registry.register(
         when="the key of a provider, or where the key comes from, changed",
         object="provider",
     ),
-    Action("provider.enabled", "{actor} turned {object} on", when="a provider was turned on", object="provider"),
-    Action("provider.disabled", "{actor} turned {object} off", when="a provider was turned off", object="provider"),
+    Action(
+        "provider.enabled",
+        "{actor} turned {object} on",
+        when="a provider was turned on",
+        object="provider",
+        passes_freeze=True,
+    ),
+    Action(
+        "provider.disabled",
+        "{actor} turned {object} off",
+        when="a provider was turned off",
+        object="provider",
+        passes_freeze=True,
+    ),
     Action(
         "provider.removed", "{actor} removed the provider {object}", when="a provider was removed", object="provider"
     ),

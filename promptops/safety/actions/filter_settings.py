@@ -18,10 +18,11 @@ from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.registry import Action
 from promptops.ledger.releases import next_revision, record_release
-from promptops.safety.earlier import SafetyChange, Term, filter_at
+from promptops.safety.earlier import SafetyChange, Term, change_of, filter_at
 from promptops.safety.enums import SafetyTermKind
 from promptops.safety.live_part import THRESHOLD_DIGITS, shown_values
 from promptops.safety.models import SafetyModelVersion, SafetySettings, SafetyTerm
+from promptops.safety.strictness import is_stricter
 
 registry.noun("safety", "Safety")
 registry.object_kind("safetymodelversion", "Safety model")
@@ -38,11 +39,13 @@ registry.register(
         "safety.changed",
         "{actor} changed the safety filter",
         when="somebody changed the mode, thresholds or terms of the safety filter, or what it does with unjudged texts",
+        passes_freeze=is_stricter,
     ),
     Action(
         "safety.rolled_back",
         "{actor} rolled the safety filter back ({after[again]})",
         when="somebody rolled the safety filter back to an earlier revision",
+        passes_freeze=is_stricter,
     ),
     Action(
         "safety.model_changed",
@@ -86,11 +89,33 @@ def roll_back(revision: int, *, by: Actor, expected: int, note: str = "") -> Saf
     return _change(change, "safety.rolled_back", audited, by=by, expected=expected, note=note)
 
 
+@parts.restores("safety")
+def restore_filter(values: Mapping[str, Any], revision: int) -> list[str]:
+    """Set the filter to the values that an earlier release stored, in the transaction of that release."""
+    change = change_of(values)
+    if change is None:
+        return ["The safety filter stays as it is: its model of that time is gone."]
+    config, before = SafetySettings.objects.select_related("model").defer("model__data").get(pk=1), shown_values()
+    _set(config, change, revision)
+    config.full_clean()
+    config.save()
+    if shown_values() != before:
+        SafetySettings.objects.filter(pk=1).update(changed_revision=revision)
+    return []
+
+
 def _change(
     change: SafetyChange, action: str, audited: dict[str, Any], *, by: Actor, expected: int, note: str
 ) -> SafetySettings:
     revision = next_revision()
     config, before = _current(expected), shown_values()
+    _set(config, change, revision)
+    _release(config, revision, action, before, by=by, note=note, audited=audited)
+    return config
+
+
+def _set(config: SafetySettings, change: SafetyChange, revision: int) -> None:
+    """Set the change on the row, without saving the row, and save the terms."""
     if change.model is not None:
         config.model = change.model
     if change.mode is not None:
@@ -103,8 +128,6 @@ def _change(
         config.thresholds = clean_thresholds(change.thresholds)
     if change.terms is not None and _replace_terms(change.terms):
         config.terms_revision = revision
-    _release(config, revision, action, before, by=by, note=note, audited=audited)
-    return config
 
 
 @transaction.atomic

@@ -8,7 +8,8 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from promptops.fleet import actions, now
+from promptops.fleet import now
+from promptops.fleet.actions import servers as actions
 from promptops.fleet.forms import FleetFilterForm
 from promptops.fleet.models import Server
 from promptops.fleet.queries import rollouts, servers
@@ -67,6 +68,7 @@ def index(request: Request) -> HttpResponse:
     context = {
         "form": form,
         "picture": shown,
+        "losses": now.losses(),
         "window": numbered(form.matching(shown.rows), whole_number(request.GET.get("page"))),
     }
     return render(request, "fleet/index.html", context)
@@ -98,7 +100,8 @@ def count(request: Request) -> HttpResponse:
 @requires(Permission.READ)
 def notices(request: Request) -> HttpResponse:
     """Return the notices about servers that need a person."""
-    return render(request, "fleet/_notices.html", {"fleet_troubles": servers.picture().troubles})
+    context = {"fleet_troubles": servers.picture().troubles, "losses": now.losses()}
+    return render(request, "fleet/_notices.html", context)
 
 
 @requires(Permission.READ)

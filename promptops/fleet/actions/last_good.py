@@ -1,0 +1,100 @@
+"""Last good: restoring everything that an earlier revision had live, as one release.
+
+Each part of the live configuration restores itself (`ledger.parts.restores`). Levers, keys and what decides how long
+runs are kept stay as they are.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from promptops.ledger import parts, registry
+from promptops.ledger.audit import Actor
+from promptops.ledger.configurations import DamagedConfiguration
+from promptops.ledger.errors import Refused, Stale
+from promptops.ledger.models import Release
+from promptops.ledger.registry import Action
+from promptops.ledger.releases import next_revision, record_release
+
+registry.value_labels({"stays": "Stays as it is", "parts": "Changed parts"})
+registry.register(
+    Action(
+        "lever.last_good",
+        "{actor} restored everything as r{after[revision]} had it",
+        when="somebody restored everything that an earlier revision had live",
+        passes_freeze=True,
+    )
+)
+
+NO_NOTE = "Type a note that says why. It is in the history."
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What restoring changes: the configuration before and after it, and a sentence for each thing that stays."""
+
+    before: dict[str, Any]
+    after: dict[str, Any]
+    stays: list[str]
+
+    @property
+    def changed_parts(self) -> list[str]:
+        """Return the names of the parts that differ."""
+        return [name for name in parts.restorable() if self.before.get(name) != self.after.get(name)]
+
+
+@transaction.atomic
+def restore_all(revision: int, *, by: Actor, note: str, expected: int) -> Restored:
+    """Restore everything that `revision` had live, as one release.
+
+    `expected` is the newest revision that the person saw; raises Stale if there is a newer one. Raises Refused for a
+    revision that stored no configuration, or if nothing would change, and ValidationError without a note.
+    """
+    note = note.strip()
+    if not note:
+        raise ValidationError({"note": NO_NOTE})
+    new = next_revision()
+    if new != expected + 1:
+        raise Stale(f"r{new - 1} was released in the meantime. Look at the changes again, then restore r{revision}.")
+    restored = _restored(revision, new)
+    if not restored.changed_parts:
+        raise Refused(f"Nothing to restore: everything is as r{revision} had it. {' '.join(restored.stays)}".strip())
+    record_release(
+        new,
+        "lever.last_good",
+        by=by,
+        object_name=f"r{revision}",
+        before={"revision": expected},
+        after={
+            "revision": revision,
+            "parts": ", ".join(restored.changed_parts),
+            **({"stays": "\n".join(restored.stays)} if restored.stays else {}),
+        },
+        note=note,
+    )
+    return restored
+
+
+def preview(revision: int) -> Restored:
+    """Return what `restore_all` would change. It changes nothing. Raises Refused as `restore_all` does."""
+    with transaction.atomic():
+        restored = _restored(revision, next_revision())
+        transaction.set_rollback(True)
+    return restored
+
+
+def _restored(revision: int, new: int) -> Restored:
+    release = Release.objects.filter(pk=revision).first()
+    if release is None or revision >= new - 1:
+        raise Refused(f"r{revision} is no earlier revision. Choose one from the list.")
+    try:
+        stored = release.configuration
+    except DamagedConfiguration:
+        raise Refused(f"The stored configuration of r{revision} is damaged. Choose another revision.") from None
+    if stored is None:
+        raise Refused(f"r{revision} is too old: it did not store what was live. Choose a newer revision.")
+    before = parts.configuration()
+    stays = parts.restore(stored, new)
+    return Restored(before, parts.configuration(), stays)
