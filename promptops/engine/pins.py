@@ -27,4 +27,9 @@ def pinned(pin: Snapshot, live: Snapshot) -> Snapshot:
     """
     if pin is live or is_overridden(pin.epoch, pin.revision, live):
         return live
-    return replace(pin, providers=live.providers, safety=live.safety, levers=live.levers, pins_from=live.pins_from)
+    return with_live_protection(pin, live)
+
+
+def with_live_protection(content: Snapshot, live: Snapshot) -> Snapshot:
+    """Return texts, settings and contracts of `content` with the chain, the safety filter and the levers of `live`."""
+    return replace(content, providers=live.providers, safety=live.safety, levers=live.levers, pins_from=live.pins_from)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -154,10 +154,3 @@ def _content(snapshot: Snapshot, live: TemplateSpec, wishes: Wishes) -> Content:
         model=live.model or "",
         **parameters,
     )
-
-
-def pinned(content: Snapshot, live: Snapshot) -> Snapshot:
-    """Return texts, settings and contracts of one snapshot with the chain, the safety filter and levers of `live`."""
-    if content is live:
-        return live
-    return replace(content, providers=live.providers, safety=live.safety, levers=live.levers)
