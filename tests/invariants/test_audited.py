@@ -527,6 +527,8 @@ CHANGES_NOTHING_PROTECTED = {
     "execution.execute",
     "records.record_run",
     "records.record_runs",
+    "reports.count_reports",  # the counts are the record
+    "reports.forget_old",
     "filter_settings.clean_terms",
     "filter_settings.clean_thresholds",
     "masking.reveal",
