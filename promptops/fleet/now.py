@@ -22,6 +22,10 @@ class Losses:
     acknowledgements: int
     """Answers of servers that were dropped, because too many waited for the database."""
 
+    def __bool__(self) -> bool:
+        """Return whether there is something to show."""
+        return self.is_redis_lost or self.acknowledgements > 0
+
 
 def losses() -> Losses:
     """Return what this process lacks and has lost. Reads memory only."""

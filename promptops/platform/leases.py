@@ -23,14 +23,14 @@ HOLDER = f"{socket.gethostname()[:80]}:{os.getpid()}:{uuid4().hex}"
 def take(name: str, *, holder: str = HOLDER, seconds: float = SECONDS) -> bool:
     """Take or renew the lease, and return whether `holder` has it from now on. Raises errors of the database."""
     until = Now() + timedelta(seconds=seconds)
-    free = Lease.objects.filter(Q(holder=holder) | Q(until__lte=Now()), name=name)
-    if free.update(holder=holder, until=until):
+    rows = Lease.objects.filter(Q(holder=holder) | Q(until__lte=Now()), name=name)
+    if rows.update(holder=holder, until=until):
         return True
     if Lease.objects.filter(name=name).exists():
         return False
     # Of two processes that meet a new name, both insert, one row stays, and one update finds it free.
     Lease.objects.bulk_create([Lease(name=name, holder="", until=Now())], ignore_conflicts=True)
-    return bool(free.update(holder=holder, until=until))
+    return bool(rows.update(holder=holder, until=until))
 
 
 def release(name: str, *, holder: str = HOLDER) -> None:
