@@ -95,7 +95,7 @@ class LiveEnhancer(Operating):
         self._on_change, self._on_state = on_change, on_state
         self._bootstrap = Path(bootstrap) if bootstrap else None
         self._texts = dict(texts or {})
-        self._named = {"server": server, "version": _version(), "kind": kind, "labels": dict(labels or {})}
+        self._named = {"server": server, "version": installed_version(), "kind": kind, "labels": dict(labels or {})}
         folder = Path(cache).with_name(f"{Path(cache).name}.models") if cache else None
         self._contents = Contents(
             cache=Path(cache) if cache else None,
@@ -263,7 +263,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def _version() -> str:
+def installed_version() -> str:
     """Return the version of this package; "" if it runs without being installed."""
     try:
         return version("promptops")

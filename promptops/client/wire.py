@@ -1,4 +1,4 @@
-"""The way to the control room: its HTTP addresses and its socket.
+"""The way to the control room: its HTTP addresses and its socket. And one call of a server that reloads its files.
 
 This module and `engine.http` are the only ones that import an HTTP library. The token goes to the address that the
 server's owner gave and nowhere else: no redirect is followed, no cookie kept, no proxy variable read. Every call has a
@@ -215,6 +215,38 @@ class HttpSocket:
         if self._opened.close_code in (INVALID_TOKEN, NOT_ALLOWED):
             raise Unauthorized("The control room refuses the token, or the token is another server's.")
         raise WireError("The socket was closed.")
+
+
+async def call_server(method: str, url: str, *, seconds: float, limit: int) -> tuple[int, bytes]:
+    """Call an address of the streaming server, without a token, and return status and body.
+
+    A POST sends an empty JSON object. Raises `WireError`, and `TimeoutError` after `seconds`.
+    """
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=shared_ssl_context(), socket_factory=guarded_socket, force_close=True),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+    )
+    sent: dict[str, str] | None = {} if method == "POST" else None
+    body = bytearray()
+    try:
+        async with (
+            asyncio.timeout(seconds),
+            session,
+            session.request(method, url, json=sent, allow_redirects=False) as response,
+        ):
+            async for chunk in response.content.iter_any():
+                body += chunk
+                if len(body) > limit:
+                    raise WireError(f"The server's answer to {method} is too long.")
+    except (WireError, TimeoutError):
+        raise
+    except aiohttp.ClientConnectorError:
+        raise WireError("The server's reload address cannot be reached.") from None
+    except Exception as error:
+        raise WireError(f"The server's answer to {method} broke off ({type(error).__name__}).") from None
+    return response.status, bytes(body)
 
 
 def checked_url(url: str) -> str:

@@ -19,11 +19,9 @@ from pathlib import Path, PurePath
 from typing import Protocol
 from urllib.parse import urlsplit
 
-import aiohttp
-
 from promptops.client.mirror.layouts import LiveText
-from promptops.engine.addresses import guarded_socket, refusal_of_url
-from promptops.engine.http import CONNECT_SECONDS, shared_ssl_context
+from promptops.client.wire import WireError, call_server
+from promptops.engine.addresses import refusal_of_url
 
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 WITHHELD_VARIABLE = "PROMPTOPS_TOKEN"
@@ -154,37 +152,15 @@ class HttpReload:
 
     async def _call(self, method: str) -> bytes:
         """Return the body of a successful answer."""
-        connector = aiohttp.TCPConnector(ssl=shared_ssl_context(), socket_factory=guarded_socket, force_close=True)
-        session = aiohttp.ClientSession(
-            connector=connector,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,
-        )
-        body = bytearray()
         try:
-            async with (
-                asyncio.timeout(self.seconds),
-                session,
-                session.request(
-                    method, self.url, json={} if method == "POST" else None, allow_redirects=False
-                ) as response,
-            ):
-                async for chunk in response.content.iter_any():
-                    body += chunk
-                    if len(body) > MAX_ANSWER_BYTES:
-                        raise NotReloaded(f"The server's answer to {method} is too long.")
-        except NotReloaded:
-            raise
+            status, body = await call_server(method, self.url, seconds=self.seconds, limit=MAX_ANSWER_BYTES)
+        except WireError as error:
+            raise NotReloaded(str(error)) from None
         except TimeoutError:
             raise NotReloaded(f"The server did not answer {method} within {self.seconds:g} seconds.") from None
-        except aiohttp.ClientConnectorError:
-            raise NotReloaded("The server's reload address cannot be reached.") from None
-        except Exception as error:
-            raise NotReloaded(f"The server's answer to {method} broke off ({type(error).__name__}).") from None
-        if not 200 <= response.status < 300:
-            raise NotReloaded(f"The server answered {method} with HTTP {response.status}.")
-        return bytes(body)
+        if not 200 <= status < 300:
+            raise NotReloaded(f"The server answered {method} with HTTP {status}.")
+        return body
 
 
 def _normal(text: str) -> str:
