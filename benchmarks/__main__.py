@@ -4,13 +4,15 @@ chain: calls to a loopback provider in a process of its own, through the engine'
 publishing, loading the snapshot, and each page with a full data set, through the whole middleware. history: the pages
 of 200 versions of a 6,000-word prompt. comparing: pages of a real server while 2,000 trials run. audit: a million audit
 entries, checked and filtered. following: from a commit until other processes run what it released, with and without
-Redis. fleet: from publish until 200 and 1,000 servers have acknowledged, and the memory of a socket. safety: judging
+Redis. fleet: from publish until 200 and 1,000 servers have acknowledged, and the memory of a socket; on PostgreSQL with
+two processes and Redis. safety: judging
 a text. loop: what an event loop feels of it. forecast: what enforcing would have done, among 100,000 verdicts.
 verdicts: the verdict page of 18,000 votes. uploads: files that cost much to read, time and memory.
 bombs: hostile answers of a provider. signins: pages of a real server while 200 people sign in.
 start: from the start of a process to its first page. idle: statements and memory of a server that nobody uses.
 live: the live document for servers that follow.
 runs: runs over the sockets of 64 open editors at once, and pages meanwhile.
+api_runs: runs over HTTP from 64 machines at once, and pages meanwhile.
 migration: the upgrade of a million audit entries on SQLite. backup: backup and restore with 200,000 of them.
 releases: the size and the pages of 9,000 releases of 200 templates, and the migration that packed them.
 deletion: 100,000 old runs erased and deleted while a writer records new ones.
@@ -33,6 +35,7 @@ import sys
 import tempfile
 from typing import Any
 
+from benchmarks.api_runs import bench_api_runs
 from benchmarks.audit import ENTRIES, bench_audit
 from benchmarks.backup import ENTRIES as BACKED_UP
 from benchmarks.backup import bench_backup
@@ -106,6 +109,7 @@ def main() -> None:
         "start": bench_start,
         "idle": bench_idle,
         "runs": bench_runs,
+        "api_runs": bench_api_runs,
         "live": bench_live,
         "bombs": lambda: asyncio.run(bench_bombs()),
         "contracts": bench_contracts,

@@ -15,14 +15,20 @@ Result = TypeVar("Result")
 THREADS = 4
 """Each has a connection of its own. Pages have other threads (`web.workers`), so neither waits for the other."""
 MOST_WAITING = 200
+LONGEST_SECONDS = 30.0
+"""After this time, as with a database that hangs, the caller gets an answer without a result."""
 BUSY = "The server is busy. Try again in a few seconds."
+SILENT = (
+    "The database does not answer at the moment. A change that you asked for may still be made, so repeat the request "
+    "with its Idempotency-Key."
+)
 
 _threads = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="api")
 _waiting = 0
 
 
 async def in_database(work: Callable[..., Result], *arguments: Any, **named: Any) -> Result:
-    """Call `work` in one of the threads and return its result. Raises a problem if too many requests wait.
+    """Call `work` in one of the threads and return its result. Raises a problem if too many wait, or one for too long.
 
     A caller that goes away does not stop `work`: a change that has begun is finished.
     """
@@ -33,7 +39,13 @@ async def in_database(work: Callable[..., Result], *arguments: Any, **named: Any
     call = database_sync_to_async(work, thread_sensitive=False, executor=_threads)
     task = asyncio.ensure_future(call(*arguments, **named))
     task.add_done_callback(_count_down)
-    result: Result = await asyncio.shield(task)
+    try:
+        async with asyncio.timeout(LONGEST_SECONDS):
+            result: Result = await asyncio.shield(task)
+    except TimeoutError:
+        if task.done():  # it is an error of `work`
+            raise
+        raise later("unavailable", SILENT, outages.RETRY_SECONDS) from None
     return result
 
 

@@ -19,12 +19,14 @@ import aiohttp
 
 from promptops.engine.addresses import guarded_socket, refusal_of_url
 from promptops.engine.http import CONNECT_SECONDS, shared_ssl_context
-from promptops.engine.live_document import MAX_BYTES
+from promptops.engine.live_document import MAX_BYTES, MAX_PUSHED_BYTES
 
 MAX_MODEL_BYTES = 4 * 1024 * 1024
 MAX_ANSWER_BYTES = 256 * 1024
-MAX_FRAME_BYTES = 16 * 1024
-"""The longest frame of the socket, as the control room sends and takes it."""
+MAX_FRAME_BYTES = MAX_PUSHED_BYTES + 16 * 1024
+"""The longest frame that the control room sends: a hint with its live document."""
+SHORT_FRAME = 16 * 1024
+"""Characters of a frame that is read at once. A longer one is read in a thread, so that runs do not wait."""
 
 CALL_SECONDS = 10.0
 """The longest time of a call, beyond the time that it asked to wait. It ends an answer that drips, too."""
@@ -208,7 +210,8 @@ class HttpSocket:
         """Return the next message."""
         frame = await self._opened.receive()
         if frame.type is aiohttp.WSMsgType.TEXT:
-            return parsed(frame.data)
+            is_short = len(frame.data) <= SHORT_FRAME
+            return parsed(frame.data) if is_short else await asyncio.to_thread(parsed, frame.data)
         if self._opened.close_code in (INVALID_TOKEN, NOT_ALLOWED):
             raise Unauthorized("The control room refuses the token, or the token is another server's.")
         raise WireError("The socket was closed.")

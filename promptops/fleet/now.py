@@ -1,13 +1,31 @@
-"""The newest picture of the fleet in memory, for the top bar of every page."""
+"""The newest picture of the fleet in memory, for the top bar of every page, and what this process has lost."""
 
 import time
+from dataclasses import dataclass
 
 from promptops.fleet.queries.servers import Counts, Picture, picture
+from promptops.fleet.reports import reports
+from promptops.platform import events
 
 FRESH_SECONDS = 15.0
 """`following.keep_picture` reads every few seconds. Without it, as in tests, each page reads for itself."""
 
 _newest: tuple[float, Picture] | None = None
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What this process lacks now, and what it has lost since its start."""
+
+    is_redis_lost: bool
+    """It gets no hints of other processes, and finds their releases by comparing numbers."""
+    acknowledgements: int
+    """Answers of servers that were dropped, because too many waited for the database."""
+
+
+def losses() -> Losses:
+    """Return what this process lacks and has lost. Reads memory only."""
+    return Losses(events.is_redis_lost(), reports.dropped)
 
 
 def refresh() -> bool:

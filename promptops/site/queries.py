@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from django.utils.safestring import SafeString
 
 from promptops.engine.operations import OperationSpec
+from promptops.fleet.now import Losses, losses
 from promptops.fleet.queries.servers import ServerRow, picture
 from promptops.ledger import registry, sentences
 from promptops.ledger.models import AuditEntry, Release
-from promptops.platform import events
 from promptops.prompts.models import Template
 from promptops.prompts.queries import operations
 from promptops.prompts.queries.templates import newest_release_of
@@ -42,8 +42,7 @@ class Overview:
     changes: list[tuple[AuditEntry, SafeString]]
     safety: SafetyState
     fleet_troubles: list[ServerRow]
-    is_redis_lost: bool
-    """This process gets no hints of others, and finds releases by comparing numbers."""
+    losses: Losses
 
 
 ALARMS = {
@@ -102,7 +101,7 @@ def overview() -> Overview:
         changes=[(entry, sentences.sentence_html(entry)) for entry in entries],
         safety=safety_state(),
         fleet_troubles=picture().troubles,
-        is_redis_lost=events.is_redis_lost(),
+        losses=losses(),
     )
 
 

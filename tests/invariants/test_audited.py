@@ -11,6 +11,7 @@ from copy import deepcopy
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -60,7 +61,7 @@ from promptops.providers.actions import adaptations, chain
 from promptops.providers.actions import restoring as restoring_chain
 from promptops.providers.models import Provider
 from promptops.runs import plans
-from promptops.runs.actions import deleting, erasing, execution, masking, records
+from promptops.runs.actions import deleting, erasing, execution, masking, records, reports
 from promptops.safety.actions import filter_settings
 from promptops.safety.actions import reviews as safety_reviews
 from promptops.safety.actions import training as safety_training
@@ -423,6 +424,8 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     "site.restore_settings": [
         lambda w, act: act(settings.restore_settings, stored(1, "settings") | {"timeout_ms": 1234}, 99)
     ],
+    "reports.count_reports": [lambda w, act: act(reports.count_reports, uuid4(), "gpu-7", [], 3)],
+    "reports.forget_old": [lambda w, act: act(reports.forget_old, timezone.now() + timedelta(days=500))],
     "votes.cast": [lambda w, act: act(votes.cast, **w.ballot(), by=w.actor)],
     "votes.undo": [
         lambda w, act: (

@@ -5,152 +5,38 @@ The test decides what fails and when. This module counts every read, and checks 
 
 import asyncio
 import contextlib
-import itertools
+import json
 import random
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import psycopg
 
-from promptops.client import Clock, LiveEnhancer
-from promptops.engine import LLMResponse
+from tests.services.followers import Follower, Line
 from tests.services.postgresql import OwnPostgreSQL, own_postgresql
 from tests.services.redis_server import OwnRedis, own_redis
-from tests.services.server import SECRET_KEY, Server, manage
+from tests.services.server import ROOT, SECRET_KEY, Server, environment
 
-READ_SECONDS = 0.02
 LOOK_SECONDS = 0.05
-SCOPES = ("read", "follow", "release", "audit")
-
-
-class Line:
-    """What a server's connections go through. It leads to the first process that takes them, and can be cut."""
-
-    def __init__(self, ports: list[int], first: int) -> None:
-        self._ports, self._first = ports, first
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._is_cut = False
-
-    async def open(self) -> str:
-        """Return the address for the server."""
-        self._listener = await asyncio.start_server(self._carry, "127.0.0.1", 0)
-        return f"http://127.0.0.1:{self._listener.sockets[0].getsockname()[1]}"
-
-    def close(self) -> None:
-        self._listener.close()
-        self._drop()
-
-    @contextlib.contextmanager
-    def cut(self) -> Any:
-        """Break all connections, and take no new one."""
-        self._is_cut = True
-        self._drop()
-        try:
-            yield
-        finally:
-            self._is_cut = False
-
-    def _drop(self) -> None:
-        for writer in tuple(self._writers):
-            writer.transport.abort()
-
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        upstream = None if self._is_cut else await self._process()
-        if upstream is None:
-            writer.transport.abort()
-            return
-        self._writers |= {writer, upstream[1]}
-        try:
-            await asyncio.gather(_copy(reader, upstream[1]), _copy(upstream[0], writer))
-        finally:
-            self._writers -= {writer, upstream[1]}
-
-    async def _process(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
-        ports = list(self._ports)
-        for place in range(len(ports)):
-            with contextlib.suppress(OSError):
-                return await asyncio.open_connection("127.0.0.1", ports[(self._first + place) % len(ports)])
-        return None
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(65_536):
-            writer.write(data)
-            await writer.drain()
-    with contextlib.suppress(Exception):
-        writer.transport.abort()  # as a dead process ends both directions
-
-
-class Model:
-    """The provider of a server. It answers with the system prompt that it got."""
-
-    name = "own"
-
-    async def complete(self, request: Any) -> LLMResponse:
-        return LLMResponse(request.messages[0].content, self.name, "m", 0.1)
-
-
-@dataclass
-class Shift:
-    """A clock that jumps ahead."""
-
-    seconds: float = 0.0
-
-    def clock(self) -> Clock:
-        return Clock(
-            monotonic=lambda: time.monotonic() + self.seconds,
-            now=lambda: datetime.now(UTC) + timedelta(seconds=self.seconds),
-        )
-
-
-@dataclass
-class Follower:
-    """A streaming server: it follows, and reads all the time."""
-
-    name: str
-    line: Line
-    url: str
-    token: str
-    cache: Path
-    shift: Shift = field(default_factory=Shift)
-    reads: int = 0
-    failures: list[str] = field(default_factory=list)
-    texts: set[tuple[int, str]] = field(default_factory=set)
-    """Each revision that a read used, with the system prompt."""
-
-    async def start(self) -> None:
-        self.live = LiveEnhancer(
-            self.url,
-            self.token,
-            server=self.name,
-            cache=self.cache,
-            providers=[Model()],
-            start_timeout=0.5,
-            clock=self.shift.clock(),
-        )
-        await self.live.start()
-
-    async def restart(self) -> None:
-        """Start again from the cache, as a new process of the server does."""
-        await self.live.close()
-        await self.start()
-
-    async def read_for_ever(self) -> None:
-        while True:
-            self.reads += 1
-            try:
-                response = await self.live.enhance("a fox")
-                self.texts.add((response.revision, response.content))
-            except Exception as error:
-                self.failures.append(f"{self.name}: {error!r}")
-            await asyncio.sleep(READ_SECONDS)
+RUN_SECONDS = 0.1
+RECORD_SECONDS = 2.0
+"""A run of a process that is killed within this time of its answer may not be recorded."""
+SETUP = """
+import sys, django
+django.setup()
+from promptops.ledger.audit import COMMAND_LINE
+from promptops.people.actions.tokens import make_token
+from promptops.providers.actions.chain import ProviderFields, create_provider
+fields = ProviderFields(name="own", kind="openai", model="m", base_url=f"http://127.0.0.1:{sys.argv[1]}/0/v1")
+create_provider(fields, by=COMMAND_LINE, key="sk-own")
+print(make_token("proof", ["read", "follow", "run", "release", "audit"], by=COMMAND_LINE)[1])
+"""
 
 
 class ControlRoom:
@@ -167,7 +53,10 @@ class ControlRoom:
         self.unexpected: list[str] = []
         self.looks = 0
         self.output = ""
-        self._keys = itertools.count()
+        self.runs: dict[str, tuple[int, float]] = {}
+        """The runs that a process answered: by id, its place and the time."""
+        self.uncertain: set[str] = set()
+        """Runs that were answered just before their process was killed."""
         self._environment = {
             "DATABASE_URL": database.url,
             "REDIS_URL": redis.url,
@@ -177,10 +66,9 @@ class ControlRoom:
         }
 
     async def prepare(self, servers: int) -> None:
-        arguments = [word for scope in SCOPES for word in ("--scope", scope)]
-        token = asyncio.to_thread(manage, self.folder, "create_token", "proof", *arguments, **self._environment)
-        made, _ = await asyncio.gather(token, self.start_processes(0, 1))
-        self.token = made.stdout.split()[-1]
+        self._upstream, port = _provider()
+        self.token = (await asyncio.to_thread(self._python, "-c", SETUP, port)).split()[-1]
+        await self.start_processes(0, 1)
         self.session = aiohttp.ClientSession(
             headers={"Authorization": f"Bearer {self.token}"}, timeout=aiohttp.ClientTimeout(total=10)
         )
@@ -198,6 +86,22 @@ class ControlRoom:
             follower.line.close()
         await self.session.close()
         self.kill_processes()
+        self._upstream.terminate()
+        self._upstream.wait()
+
+    def _python(self, *arguments: str) -> str:
+        """Return what a program with the environment of the processes prints."""
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=ROOT,
+            env=environment(self.folder, **self._environment),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
     async def start_processes(self, *places: int) -> None:
         started = {place: Server(self.folder / f"process-{place}", **self._environment) for place in places}
@@ -210,6 +114,10 @@ class ControlRoom:
         """Kill the process without a warning (SIGKILL)."""
         server = self.processes.pop(place)
         server.kill()
+        killed = time.monotonic()
+        self.uncertain |= {
+            run for run, (where, at) in self.runs.items() if where == place and killed - at < RECORD_SECONDS
+        }
         self.output += server.output
 
     def kill_processes(self) -> None:
@@ -265,19 +173,37 @@ class ControlRoom:
     async def look_for_ever(self) -> None:
         """Read what is live from each process. As long as a process lives, it answers."""
         while True:
-            for place, process in tuple(self.processes.items()):
-                if process.process.poll() is not None or process.port not in self.ports:
-                    continue
-                try:
-                    async with self.session.get(f"{process.address}/api/v1/live") as answer:
-                        self.looks += 1
-                        if answer.status != 200:
-                            self.unexpected.append(f"/live: {answer.status} {await answer.text()}")
-                        await answer.read()
-                except (aiohttp.ClientError, TimeoutError) as error:
-                    if self.processes.get(place) is process:  # else it was killed meanwhile
-                        self.unexpected.append(f"/live: {error!r}")
+            for place, process in self._serving():
+                if await self._asked(place, process, "GET", "live") is not None:
+                    self.looks += 1
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def run_for_ever(self) -> None:
+        """Run an operation at each process. As long as a process lives, it answers."""
+        while True:
+            for place, process in self._serving():
+                answer = await self._asked(place, process, "POST", "run/enhance", json={"input": "a fox"})
+                if answer is not None:
+                    self.runs[json.loads(answer)["run"]] = place, time.monotonic()
+            await asyncio.sleep(RUN_SECONDS)
+
+    def _serving(self) -> list[tuple[int, Server]]:
+        return [each for each in self.processes.items() if each[1].port in self.ports]
+
+    async def _asked(self, place: int, process: Server, method: str, path: str, **further: Any) -> bytes | None:
+        """Return the answer of a process; None if there is none, which counts unless the process was killed."""
+        try:
+            async with self.session.request(method, f"{process.address}/api/v1/{path}", **further) as answer:
+                body = await answer.read()
+                if answer.status == 200:
+                    return body
+                failure = f"{path}: {answer.status} {body.decode()}"
+        except (aiohttp.ClientError, TimeoutError) as error:
+            if self.processes.get(place) is not process:
+                return None
+            failure = f"{path}: {error!r}"
+        self.unexpected.append(failure)
+        return None
 
     async def refusal(self, method: str, path: str, **further: Any) -> tuple[int, str, str | None]:
         """Return status, problem type and Retry-After of a request that this moment refuses."""
@@ -293,12 +219,12 @@ class ControlRoom:
 
     async def check_chain(self) -> None:
         """Check that the chain of the audit is whole."""
-        verified = await asyncio.to_thread(manage, self.folder, "audit_verify", **self._environment)
-        assert verified.returncode == 0, verified.stdout + verified.stderr
+        await asyncio.to_thread(self._python, "manage.py", "audit_verify")
 
     async def check_records(self) -> None:
         """Check that the database has all that was confirmed, once, and that all servers stand there as current."""
         newest = max(self.published)
+        await asyncio.sleep(RECORD_SECONDS)  # the newest runs
         await until(lambda: self._acknowledged(newest) == len(self.servers), 30)
         with psycopg.connect(self.database.url) as connection:
             rows = connection.execute(
@@ -307,8 +233,12 @@ class ControlRoom:
             ).fetchall()
             entries = connection.execute("SELECT count(*) FROM promptops_auditentry WHERE note LIKE 'Release %%'")
             assert entries.fetchone() == (len(self.published),)
+            recorded = connection.execute("SELECT public_id FROM promptops_run WHERE public_id IS NOT NULL").fetchall()
         assert dict(rows) == self.published
         assert len(rows) == len(self.published)
+        lost = set(self.runs) - {str(row[0]) for row in recorded}
+        assert lost <= self.uncertain, f"{len(lost - self.uncertain)} runs are lost"
+        self.lost_with_a_process = len(lost)
         for follower in self.servers:
             for revision, text in follower.texts:
                 assert self.published.get(revision, text).strip() == text.strip()
@@ -321,6 +251,15 @@ class ControlRoom:
                 [revision],
             )
             return int(rows.fetchone()[0])
+
+
+def _provider() -> "tuple[subprocess.Popen[str], str]":
+    """Start a provider that answers at once. Return its process and port."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.upstream"], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    return process, process.stdout.readline().strip()
 
 
 async def until(condition: Callable[[], bool], seconds: float) -> None:
@@ -339,7 +278,7 @@ async def control_room(folder: Path, servers: int) -> AsyncIterator[ControlRoom]
         try:
             await room.prepare(servers)
             tasks = [asyncio.create_task(each.read_for_ever()) for each in room.servers]
-            tasks.append(asyncio.create_task(room.look_for_ever()))
+            tasks += [asyncio.create_task(each) for each in (room.look_for_ever(), room.run_for_ever())]
             yield room
         finally:
             for task in tasks:

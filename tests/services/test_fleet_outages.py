@@ -47,14 +47,15 @@ async def a_process_is_killed(room: ControlRoom) -> None:
 
 async def postgresql_is_restarted(room: ControlRoom) -> None:
     await asyncio.to_thread(room.database.stop)
-    looks = room.looks
+    looks, runs = room.looks, len(room.runs)
     publication = {"text": "No.", "expected": 1}
     assert await room.refusal("POST", "templates/enhance/publish", json=publication) == UNAVAILABLE
     assert await room.refusal("POST", "templates/enhance/rollback", json={"expected": 1}) == UNAVAILABLE
     assert await room.refusal("GET", "audit") == UNAVAILABLE
     await asyncio.sleep(1.0)
-    await asyncio.to_thread(room.database.start)
     assert room.looks > looks, "nobody could read what is live meanwhile"
+    assert len(room.runs) > runs, "nobody could run an operation meanwhile"
+    await asyncio.to_thread(room.database.start)
 
 
 async def a_server_is_cut_off(room: ControlRoom, seconds: float = 1.0) -> None:
@@ -118,7 +119,9 @@ async def proven(room: ControlRoom, releases: int, faults: list[tuple[int, Fault
         "reads": sum(each.reads for each in room.servers),
         "failed_reads": len(failures),
         "looks_at_live": room.looks,
-        "failed_looks": len(room.unexpected),
+        "runs": len(room.runs),
+        "failed_looks_and_runs": len(room.unexpected),
+        "runs_lost_with_a_killed_process": room.lost_with_a_process,
         "refused_and_repeated": len(room.refusals),
         "seconds_until_all_ran_the_newest": round(took, 1),
     }

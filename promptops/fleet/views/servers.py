@@ -16,7 +16,6 @@ from promptops.fleet.queries import rollouts, servers
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import Release
 from promptops.people.enums import Permission
-from promptops.platform import events
 from promptops.platform.pages import numbered
 from promptops.texts.numbers import whole_number
 from promptops.web import review
@@ -69,7 +68,7 @@ def index(request: Request) -> HttpResponse:
     context = {
         "form": form,
         "picture": shown,
-        "is_redis_lost": events.is_redis_lost(),
+        "losses": now.losses(),
         "window": numbered(form.matching(shown.rows), whole_number(request.GET.get("page"))),
     }
     return render(request, "fleet/index.html", context)
@@ -101,7 +100,7 @@ def count(request: Request) -> HttpResponse:
 @requires(Permission.READ)
 def notices(request: Request) -> HttpResponse:
     """Return the notices about servers that need a person."""
-    context = {"fleet_troubles": servers.picture().troubles, "is_redis_lost": events.is_redis_lost()}
+    context = {"fleet_troubles": servers.picture().troubles, "losses": now.losses()}
     return render(request, "fleet/_notices.html", context)
 
 
