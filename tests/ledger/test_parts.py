@@ -87,6 +87,12 @@ def expected_filter() -> dict[str, Any]:
     }
 
 
+def expected_lever() -> dict[str, str]:
+    """Return the lever as a release stores it."""
+    named = {"kind": "pass_through", "operation": "enhance", "note": "The model writes nonsense"}
+    return named | {"expires_at": Lever.objects.get().expires_at.isoformat(), "by": "Ada Administrator"}
+
+
 def expected(version: Version) -> str:
     """Return the configuration as releases stored it before there were parts. Readers rely on every name."""
     text, alternatives = {"kind": "text"}, {"kind": "lines", "count": 3, "at_least": 1}
@@ -142,15 +148,7 @@ def expected(version: Version) -> str:
                 "run_deletion_days": None,
             },
             "safety": expected_filter(),
-            "levers": [
-                {
-                    "kind": "pass_through",
-                    "operation": "enhance",
-                    "note": "The model writes nonsense",
-                    "expires_at": Lever.objects.get().expires_at.isoformat(),
-                    "by": "Ada Administrator",
-                }
-            ],
+            "levers": [expected_lever()],
         }
     )
 
