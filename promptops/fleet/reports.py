@@ -135,6 +135,11 @@ class Reports:
             self._take_content(server, message, now)
         self._heard_from(server, now)
 
+    def filters(self, server: Server, is_filtered: bool, *, now: datetime) -> None:
+        """Note that the server began or ceased to judge texts."""
+        server.is_filtered = is_filtered
+        self._is_news(server, now)
+
     def leave(self, server: Server, *, now: datetime) -> None:
         """Note that the server has disconnected."""
         server.is_connected = False
