@@ -16,6 +16,7 @@ import { startLists } from "./lists.js";
 import { startLive } from "./live.js";
 import { startMenus } from "./menus.js";
 import { startPalette } from "./palette.js";
+import { startPrinting } from "./printing.js";
 import { startReading } from "./reading.js";
 import { startReorder } from "./reorder.js";
 import { startRequests } from "./requests.js";
@@ -60,6 +61,7 @@ startRuns();
 startPalette();
 startKeyboard(); // after completion and menus, which handle their keys first
 startLists();
+startPrinting();
 startReading();
 startReorder();
 startScrolling();

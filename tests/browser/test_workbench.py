@@ -1,5 +1,7 @@
 """The prompt page as a workbench: publishing leaves everything in place, and nothing moves under the typist."""
 
+import re
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -73,3 +75,27 @@ def test_publishing_does_not_cancel_a_run_in_progress(enhance, beta, upstream, r
     publish_it(page, 2)
     upstream.release()
     expect(page.locator("#try-text")).to_have_text("A red fox runs through fresh snow.")
+
+
+# ---------------------------------------------------------------- printing
+
+
+def test_printing_the_editor_prints_the_whole_prompt(publish, editor, page_for) -> None:
+    publish("enhance", "\n".join(f"Line number {number} of a long prompt." for number in range(1, 301)))
+    page = page_for(editor, "/prompts/enhance/")
+    body(page).press("ControlOrMeta+End")
+    page.keyboard.type(" Typed just now.")
+    expect(saved(page)).to_have_text("Saved")
+    sheets = len(re.findall(rb"/Type /Page\b", page.pdf(format="A4")))  # Chromium itself sends beforeprint
+    assert sheets >= 5  # one sheet has about 60 lines
+    expect(page.locator(".printed")).to_have_count(0)
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    expect(body(page)).to_be_hidden()
+    whole = page.locator(".printed").first
+    assert whole.inner_text() == body(page).input_value()
+    assert whole.evaluate("text => text.scrollHeight <= text.clientHeight")
+    snap(page, "workbench-printed")
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    page.emulate_media(media="screen")
+    expect(body(page)).to_be_visible()
