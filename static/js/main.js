@@ -21,6 +21,7 @@ import { startReading } from "./reading.js";
 import { startReorder } from "./reorder.js";
 import { startRequests } from "./requests.js";
 import { startRuns } from "./runs.js";
+import { startSamePage } from "./samepage.js";
 import { letScroll, showCurrent, startKeepingScroll, startScrolling } from "./scrolling.js";
 import { showTimes, startTimes } from "./times.js";
 import { startToasts } from "./toasts.js";
@@ -62,6 +63,7 @@ startPalette();
 startKeyboard(); // after completion and menus, which handle their keys first
 startLists();
 startPrinting();
+startSamePage();
 startReading();
 startReorder();
 startScrolling();

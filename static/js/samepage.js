@@ -1,7 +1,7 @@
 // A redirect to the page that is open, as after publishing: the new content replaces the old one in place. Elements
 // marked with hx-preserve stay as they are, such as "Try it" with its fields, its answer and a run in progress.
 
-import { $ } from "./dom.js";
+import { $, on } from "./dom.js";
 import { restoreFocus } from "./leaving.js";
 
 /** Return whether a redirect to `address` leads to the page that is open, with something to preserve. */
@@ -43,4 +43,13 @@ function renewChoices(page) {
     select.value = value;
     if (select.selectedIndex < 0) select.selectedIndex = 0;
   }
+}
+
+export function startSamePage() {
+  on("click", (event) => {
+    const link = event.target.closest("a[data-in-place]");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    showInPlace(link.href);
+  });
 }

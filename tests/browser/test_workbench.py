@@ -3,14 +3,18 @@
 import re
 
 import pytest
+from django.contrib.sessions.models import Session
 from playwright.sync_api import Page, expect
 
 from promptops.ledger.audit import SYSTEM
+from promptops.people.enums import Role
+from promptops.people.models import User
+from promptops.prompts.actions import variables
 from promptops.prompts.models import Template
 from promptops.providers.actions.chain import ProviderFields, create_provider
 from promptops.providers.models import Provider
 from tests.browser.conftest import Pages, snap
-from tests.browser.editor import body, saved
+from tests.browser.editor import BROKEN, LOST, body, saved
 from tests.browser.upstream import Upstream
 
 
@@ -75,6 +79,91 @@ def test_publishing_does_not_cancel_a_run_in_progress(enhance, beta, upstream, r
     publish_it(page, 2)
     upstream.release()
     expect(page.locator("#try-text")).to_have_text("A red fox runs through fresh snow.")
+
+
+# ---------------------------------------------------------------- nothing moves under the typist
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_no_news_moves_the_text_under_the_cursor(
+    width, enhance, publish, editor, releaser, site, page_for, pages: Pages
+) -> None:
+    pages.expect_errors(LOST, BROKEN, "status of 409|Status Error Code 409")
+    page = pages.connected(page_for(releaser, "/prompts/enhance/", viewport={"width": width, "height": 900}))
+    body(page).focus()
+    tops: dict[str, float] = {}
+
+    def note(event: str) -> None:
+        tops[event] = body(page).evaluate("field => field.getBoundingClientRect().top + scrollY")
+        snap(page, f"workbench-{width}-{event}", full_page=False)
+
+    note("opened")
+    other = pages.connected(page_for(editor, "/prompts/enhance/"))
+    expect(page.locator("#presence")).to_contain_text("Eddie Editor")
+    note("presence")
+    page.keyboard.type("One. ")
+    expect(page.get_by_role("button", name="Discard draft")).to_be_visible()
+    note("saved")
+    page.route("**/draft/", lambda route: route.fulfill(status=500))
+    page.keyboard.type("Two. ")
+    expect(saved(page)).to_contain_text("the server had an error")
+    note("failed")
+    page.unroute("**/draft/")
+    expect(saved(page)).to_have_text("Saved")
+    publish("enhance", "Another's text.", note="A note that is long enough to fill the line on any screen. " * 3)
+    expect(page.locator("#release-news")).to_contain_text("published v2 while you were editing")
+    note("news")
+    second = page.context.new_page()
+    second.goto("/prompts/enhance/")
+    body(second).fill("From the second window.")
+    expect(saved(second)).to_have_text("Saved")
+    page.keyboard.type("Three. ")
+    expect(page.locator("#elsewhere")).to_contain_text("Your draft was changed in another window")
+    note("elsewhere")
+    site.drop_sockets(refuse=True)
+    expect(page.locator("#connection")).to_be_visible()
+    note("disconnected")
+    site.accept_sockets()
+    expect(page.locator("#connection")).to_be_hidden()
+    note("connected")
+    other.close()
+    expect(page.locator("#presence")).not_to_contain_text("Eddie Editor")
+    note("alone")
+    assert set(tops.values()) == {tops["opened"]}, tops
+
+
+def test_saved_never_stands_alone_beside_a_text_that_cannot_be_published(enhance, releaser, page_for, pages) -> None:
+    page = pages.connected(page_for(releaser, "/prompts/enhance/"))
+    body(page).fill("A {{ season }} text.")
+    expect(saved(page)).to_have_text("Saved, but not ready to publish: 1 problem below")
+    snap(page, "workbench-not-ready")
+    page.reload()
+    expect(saved(page)).to_have_text("Saved, but not ready to publish: 1 problem below")
+    pages.connected(page)
+    variables.declare("enhance", "season", "winter", by=SYSTEM)
+    expect(saved(page)).to_have_text("Saved")
+    body(page).fill("A {{ season }} text, {{ and.")
+    expect(saved(page)).to_contain_text("not ready to publish")
+    body(page).fill("A winter text.")
+    expect(saved(page)).to_have_text("Saved")
+
+
+def test_a_session_that_ended_and_a_role_that_changed_have_sentences_of_their_own(
+    enhance, editor, page_for, pages: Pages
+) -> None:
+    pages.expect_errors("status of 403|Status Error Code 403")
+    page = page_for(editor, "/prompts/enhance/")
+    User.objects.filter(pk=editor.pk).update(role=Role.VIEWER)
+    body(page).fill("Typed as a viewer.")
+    expect(saved(page)).to_contain_text("Your role does not allow this.")
+    expect(saved(page)).to_contain_text("Your text is kept in this tab.")
+    snap(page, "workbench-role")
+    User.objects.filter(pk=editor.pk).update(role=Role.EDITOR)
+    Session.objects.all().delete()
+    body(page).fill("Typed after the session.")
+    page.wait_for_url("**/sign-in/**")
+    expect(page.locator("#ended")).to_contain_text("Your session has ended. What you typed is kept in this tab.")
+    snap(page, "workbench-ended")
 
 
 # ---------------------------------------------------------------- printing
