@@ -7,6 +7,7 @@ import hashlib
 import re
 import secrets
 import unicodedata
+from collections.abc import Callable
 from datetime import timedelta
 
 from django.conf import settings
@@ -108,8 +109,31 @@ def make_password_link(user: User, *, by: Actor) -> str:
 def join(link: OneTimeLink, *, username: str, name: str, password: str, address: str = "") -> User:
     """Create the account of a set-up or invitation link. Raises LinkUsed, or ValidationError for the fields."""
     user = User(username=User.normalize_username(username), name=name, role=link.role)
+    if errors := account_errors(username=username, name=name, password=password):
+        raise ValidationError(errors)
     user.password = _hashed(password, user)
     return _join(link, user, address)
+
+
+def account_errors(**typed: str) -> dict[str, list[ValidationError]]:
+    """Return all errors of the typed fields of a new account, by field: `username`, `name` and `password`.
+
+    A field that is not given is not checked.
+    """
+    user = User(username=User.normalize_username(typed.get("username", "")), name=typed.get("name", ""))
+    errors: dict[str, list[ValidationError]] = {}
+    checks: dict[str, Callable[[], object]] = {
+        "name": lambda: clean_name(user.name),
+        "username": lambda: user.full_clean(exclude={"name", "password"}),
+        "password": lambda: validate_password(typed["password"], user),
+    }
+    for field in filter(typed.__contains__, checks):
+        try:
+            checks[field]()
+        except ValidationError as error:
+            named = error.error_dict if hasattr(error, "error_dict") else {field: error.error_list}
+            errors |= named
+    return errors
 
 
 @transaction.atomic
