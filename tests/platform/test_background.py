@@ -59,7 +59,7 @@ async def test_the_tasks_start_once_in_a_loop_and_end_with_it(monkeypatch):
     names = {function.__name__ for function in background.TASKS}
     assert names == {
         *("keep_up", "relay_hints", "run_trials", "heartbeat"),
-        *("follow_releases", "write_reports", "keep_picture", "watch_connections"),
+        *("follow_releases", "write_reports", "keep_picture", "watch_connections", "end_levers"),
         *("_keep_recording_uses", "close_expired", "keep_rechecking"),
     }
     monkeypatch.setattr(background, "TASKS", [task] * 4)

@@ -61,6 +61,7 @@ async def postgresql_is_restarted(room: ControlRoom) -> None:
 async def a_server_is_cut_off(room: ControlRoom, seconds: float = 1.0) -> None:
     follower = room.servers[-1]
     with follower.line.cut():
+        await until(lambda: not follower.live.state.way, 20)  # it has read what was on its way
         follower.shift.seconds += 60.0 - seconds
         await room.another_release()
         await asyncio.sleep(seconds)
@@ -73,6 +74,7 @@ async def a_server_is_cut_off_for_a_minute(room: ControlRoom) -> None:
 
 async def the_control_room_is_dead_for_an_hour(room: ControlRoom) -> None:
     room.kill_processes()
+    await until(lambda: not any(each.live.state.way for each in room.servers), 20)  # all have noticed
     for follower in room.servers:
         follower.shift.seconds += HOUR
     await room.servers[0].restart()
