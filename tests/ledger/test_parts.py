@@ -93,6 +93,30 @@ def expected_lever() -> dict[str, str]:
     return named | {"expires_at": Lever.objects.get().expires_at.isoformat(), "by": "Ada Administrator"}
 
 
+def expected_provider() -> dict[str, Any]:
+    """Return the provider that is on, as a release stores it."""
+    return {
+        "name": "fast",
+        "kind": "groq",
+        "base_url": "",
+        "model": "llama",
+        "timeout_ms": 900,
+        "max_concurrent": 4,
+        "context_tokens": 8000,
+        "price_input": 0.1,
+        "price_cached": None,
+        "price_output": 0.2,
+        "first_text_ms": 400,
+        "stall_ms": 300,
+        "fall_back_on_auth": True,
+        "fall_back_on_not_found": False,
+        "fall_back_on_refused": True,
+        "adaptations": ["no_seed"],
+        "json_mode": "",
+        "key": "stored key",
+    }
+
+
 def expected(version: Version) -> str:
     """Return the configuration as releases stored it before there were parts. Readers rely on every name."""
     text, alternatives = {"kind": "text"}, {"kind": "lines", "count": 3, "at_least": 1}
@@ -117,28 +141,7 @@ def expected(version: Version) -> str:
                     "version_id": version.pk,
                 }
             ],
-            "providers": [
-                {
-                    "name": "fast",
-                    "kind": "groq",
-                    "base_url": "",
-                    "model": "llama",
-                    "timeout_ms": 900,
-                    "max_concurrent": 4,
-                    "context_tokens": 8000,
-                    "price_input": 0.1,
-                    "price_cached": None,
-                    "price_output": 0.2,
-                    "first_text_ms": 400,
-                    "stall_ms": 300,
-                    "fall_back_on_auth": True,
-                    "fall_back_on_not_found": False,
-                    "fall_back_on_refused": True,
-                    "adaptations": ["no_seed"],
-                    "json_mode": "",
-                    "key": "stored key",
-                }
-            ],
+            "providers": [expected_provider()],
             "variables": [{"operation": "enhance", "name": "mood", "value": "calm"}],
             "settings": {
                 "timeout_ms": 9000,
