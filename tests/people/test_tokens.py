@@ -22,6 +22,7 @@ from promptops.people.actions import accounts
 from promptops.people.actions import tokens as actions
 from promptops.people.enums import Scope
 from promptops.people.models import Token
+from promptops.people.new_accounts import clean_name
 from promptops.people.tokens import InvalidToken
 
 in_process = pytest.mark.django_db(transaction=True)
@@ -251,7 +252,7 @@ def test_the_name_of_an_actor_fits_into_the_audit():
 @pytest.mark.parametrize("name", ["token fleet, made by Ada", "Token", "TOKEN x"])
 def test_nobody_is_called_like_a_token(name):
     with pytest.raises(ValidationError):
-        accounts.clean_name(name)
+        clean_name(name)
 
 
 @pytest.mark.django_db

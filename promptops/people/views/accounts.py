@@ -20,6 +20,7 @@ from promptops.people.browsers import browser_name
 from promptops.people.enums import LinkPurpose, Permission, Role
 from promptops.people.forms import JoinForm, OwnPasswordForm, PasswordForm, SignInForm
 from promptops.people.models import OneTimeLink, User, canonical_username
+from promptops.people.new_accounts import account_errors
 from promptops.platform.addresses import client_address
 from promptops.web.access import hashes_password, public, requires
 from promptops.web.request import Request
@@ -157,7 +158,7 @@ def _join(request: HttpRequest, token: str, purpose: LinkPurpose, page: str) -> 
             return redirect("overview")
         if form.is_bound:  # all errors at once
             typed = {name: text for name, text in form.cleaned_data.items() if name in ACCOUNT_FIELDS}
-            if errors := accounts.account_errors(**typed):
+            if errors := account_errors(**typed):
                 _show(form, ValidationError(errors))
     except LinkUsed as refused:
         return _dead_link(request, refused)
