@@ -3,10 +3,12 @@
 import json
 import re
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.utils import timezone
 
 from promptops.engine.contracts import JsonContract, LinesContract, TextContract, contradictions
 from promptops.engine.errors import LLMContractError
@@ -16,7 +18,9 @@ from promptops.live import snapshots as live
 from promptops.prompts.actions import operations, samples, templates, variables
 from promptops.prompts.actions.operations import OperationFields
 from promptops.prompts.models import Operation, Sample, Template
-from tests.factories import arm_of, make_provider, start_comparison
+from promptops.runs.enums import RunSource
+from promptops.runs.models import ReportedRuns
+from tests.factories import arm_of, make_provider, make_run, start_comparison
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -193,6 +197,22 @@ def test_archiving_waits_for_the_templates_and_the_last_default_can_go(actor, pu
     operations.restore(caption, by=actor)
     assert templates.restore(long, by=actor).is_default
     assert not templates.restore(short, by=actor).is_default
+
+
+@pytest.mark.parametrize(("hours", "is_needed"), [(1, True), (30, False)])
+@pytest.mark.parametrize("is_reported", [True, False])
+def test_archiving_waits_for_the_servers_that_use_an_operation(actor, hours, is_needed, is_reported):
+    caption = operations.add("caption", CAPTION, by=actor)
+    lately = timezone.now() - timedelta(hours=hours)
+    if is_reported:
+        ReportedRuns.objects.create(hour=lately, server="gpu-7", operation="caption", status="succeeded", runs=1)
+    else:
+        make_run(operation="caption", source=RunSource.API, at=lately)
+    if is_needed:
+        with pytest.raises(Refused, match="ran caption in the last 24 hours"):
+            operations.archive(caption, by=actor)
+    else:
+        operations.archive(caption, by=actor)
 
 
 def test_the_default_of_a_built_in_operation_stays(actor, publish):
