@@ -12,6 +12,7 @@ bombs: hostile answers of a provider. signins: pages of a real server while 200 
 start: from the start of a process to its first page. idle: statements and memory of a server that nobody uses.
 live: the live document for servers that follow.
 runs: runs over the sockets of 64 open editors at once, and pages meanwhile.
+api_runs: runs over HTTP from 64 machines at once, and pages meanwhile.
 migration: the upgrade of a million audit entries on SQLite. backup: backup and restore with 200,000 of them.
 releases: the size and the pages of 9,000 releases of 200 templates, and the migration that packed them.
 deletion: 100,000 old runs erased and deleted while a writer records new ones.
@@ -34,6 +35,7 @@ import sys
 import tempfile
 from typing import Any
 
+from benchmarks.api_runs import bench_api_runs
 from benchmarks.audit import ENTRIES, bench_audit
 from benchmarks.backup import ENTRIES as BACKED_UP
 from benchmarks.backup import bench_backup
@@ -107,6 +109,7 @@ def main() -> None:
         "start": bench_start,
         "idle": bench_idle,
         "runs": bench_runs,
+        "api_runs": bench_api_runs,
         "live": bench_live,
         "bombs": lambda: asyncio.run(bench_bombs()),
         "contracts": bench_contracts,

@@ -35,7 +35,14 @@ def show_help(arguments: list[str]) -> int:
     return 0
 
 
-OWN_COMMANDS: dict[str, OwnCommand] = {"help": show_help, "version": show_version}
+def follow(arguments: list[str]) -> int:
+    """Keep files as what is live. `promptops follow --help` explains it."""
+    from promptops.client.mirror.command import main as run_follow
+
+    return run_follow(arguments)
+
+
+OWN_COMMANDS: dict[str, OwnCommand] = {"follow": follow, "help": show_help, "version": show_version}
 OPTIONS = {"-h": "help", "--help": "help", "--version": "version"}
 
 

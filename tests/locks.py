@@ -69,8 +69,8 @@ locks = Locks()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
-    """Check after all fixtures of the test have ended."""
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """Check after all fixtures of the test have ended. With the last test, the database of the tests has ended too."""
     yield
-    if fault := locks.fault(item):
+    if nextitem is not None and (fault := locks.fault(item)):
         pytest.fail(fault, pytrace=False)

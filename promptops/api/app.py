@@ -29,10 +29,11 @@ from promptops.people.enums import Scope
 
 about = APIRouter(tags=["Interface"])
 
+# Routes are tried in this order, and runs come most often.
 ROUTERS = (
+    running.router,
     tokens.router,
     reading.router,
-    running.router,
     curating.router,
     sessions.router,
     completions.router,

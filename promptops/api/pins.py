@@ -16,11 +16,11 @@ from django.core import signing
 
 from promptops.api.database import in_database
 from promptops.api.problems import Problem
+from promptops.engine.pins import is_overridden, with_live_protection
 from promptops.engine.snapshot import SafetySpec, Snapshot
 from promptops.history.queries.snapshots import earlier_snapshot
 from promptops.ledger.configurations import DamagedConfiguration
 from promptops.live import snapshots
-from promptops.runs.machines import pinned
 
 Policy = Literal["session", "segment"]
 
@@ -73,13 +73,18 @@ def begin(policy: Policy, live: Snapshot) -> Session:
 
 
 def read(id: str, live: Snapshot) -> Session:
-    """Return the session with this id. Raises a problem for one that is unknown or has ended."""
+    """Return the session with this id. Raises a problem for one that is unknown or has ended.
+
+    A session that began before a release for pinned sessions is pinned to that release.
+    """
     try:
         session = Session(*signing.loads(id, salt=SALT))
     except (signing.BadSignature, TypeError, ValueError):
         raise Problem(410, "session-ended", f"The session is unknown. {ENDED.partition('. ')[2]}") from None
     if session.epoch != live.epoch or session.expires_at.timestamp() <= time.time():
         raise Problem(410, "session-ended", ENDED)
+    if is_overridden(session.epoch, session.revision, live):
+        return replace(session, revision=live.pins_from)
     return session
 
 
@@ -138,7 +143,7 @@ async def pinned_snapshot(revision: int, live: Snapshot) -> Snapshot:
             detail = f"Revision {revision} is unknown, or too old to be run. Leave it out to run what is live."
             raise Problem(404, "not-found", detail)
         kept.keep(content)
-    return pinned(content, live)
+    return with_live_protection(content, live)
 
 
 def _keep_swapped(before: Snapshot | None, after: Snapshot) -> None:

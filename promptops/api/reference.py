@@ -6,8 +6,32 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-EXAMPLES = {"name": "enhance", "operation": "enhance", "number": "3", "n": "3", "revision": "128"}
-"""Values of parameters in the examples. Others have 1."""
+
+@dataclass(frozen=True)
+class Examples:
+    """What the examples name, so that they work as they are: what is live here."""
+
+    template: str = "enhance"
+    version: int = 1
+    operation: str = "enhance"
+    revision: int = 1
+    model: int = 1
+
+    def in_path(self, name: str, path: str) -> str:
+        """Return the value of a parameter in a path. Unknown ones have 1."""
+        if "/safety/models/" in path:
+            return str(self.model)
+        values = {"name": self.template, "operation": self.operation, "number": self.version, "revision": self.revision}
+        return str(values.get(name, 1))
+
+    def in_body(self, body: Any) -> Any:
+        """Return an example of a body with the versions of what is live."""
+        if not isinstance(body, dict):
+            return body
+        values = {"expected": self.version, "version": max(1, self.version - 1), "revision": None}
+        return {name: values.get(name, value) for name, value in body.items()}
+
+
 SHOWN_METHODS = ("get", "post", "put", "patch", "delete")
 
 
@@ -58,19 +82,23 @@ class Group:
     operations: list[Operation]
 
 
-def groups(document: dict[str, Any], address: str) -> list[Group]:
+def groups(document: dict[str, Any], address: str, examples: Examples) -> list[Group]:
     """Return the operations by tag, in the document's order."""
     by_tag: dict[str, list[Operation]] = {tag["name"]: [] for tag in document.get("tags", [])}
     for path, methods in document["paths"].items():
         for method in SHOWN_METHODS:
             if method in methods:
                 for tag in methods[method].get("tags", ["Other"]):
-                    by_tag.setdefault(tag, []).append(_operation(document, path, method, methods[method], address))
+                    by_tag.setdefault(tag, []).append(
+                        _operation(document, path, method, methods[method], address, examples)
+                    )
     words = {tag["name"]: tag.get("description", "") for tag in document.get("tags", [])}
     return [Group(name, words.get(name, ""), operations) for name, operations in by_tag.items() if operations]
 
 
-def _operation(document: dict[str, Any], path: str, method: str, facts: dict[str, Any], address: str) -> Operation:
+def _operation(
+    document: dict[str, Any], path: str, method: str, facts: dict[str, Any], address: str, examples: Examples
+) -> Operation:
     parameters = [
         Field(
             each["name"],
@@ -82,8 +110,9 @@ def _operation(document: dict[str, Any], path: str, method: str, facts: dict[str
         for each in facts.get("parameters", [])
     ]
     schema = _schema(facts.get("requestBody"))
-    example = _example(document, schema) if schema else None
-    url = address + _filled(path)
+    example = examples.in_body(_example(document, schema)) if schema else None
+    url = address + _filled(path, examples)
+    is_file = "application/octet-stream" in facts["responses"].get("200", {}).get("content", {})
     return Operation(
         id=facts["operationId"],
         method=method.upper(),
@@ -95,8 +124,8 @@ def _operation(document: dict[str, Any], path: str, method: str, facts: dict[str
         body=_fields(document, schema),
         result=_fields(document, _schema(facts["responses"].get("200"))),
         answers=[_answer(status, answer) for status, answer in sorted(facts["responses"].items())],
-        curl=_curl(method, url, "x-scopes" in facts, example),
-        python=_python(method, url, "x-scopes" in facts, example),
+        curl=_curl(method, url, "x-scopes" in facts, example, is_file),
+        python=_python(method, url, "x-scopes" in facts, example, is_file),
     )
 
 
@@ -158,28 +187,31 @@ def _example(document: dict[str, Any], schema: dict[str, Any]) -> Any:
     return "a fox in the snow"
 
 
-def _filled(path: str) -> str:
+def _filled(path: str, examples: Examples) -> str:
     parts = []
     for part in path.split("{"):
         name, closed, rest = part.partition("}")
-        parts.append(quote(EXAMPLES.get(name.partition(":")[0], "1")) + rest if closed else part)
+        parts.append(quote(examples.in_path(name.partition(":")[0], path)) + rest if closed else part)
     return "".join(parts)
 
 
-def _curl(method: str, url: str, is_guarded: bool, body: Any) -> str:
+def _curl(method: str, url: str, is_guarded: bool, body: Any, is_file: bool) -> str:
     lines = [f"curl {shlex.quote(url)}" if method == "get" else f"curl -X {method.upper()} {shlex.quote(url)}"]
     if is_guarded:
         lines.append('-H "Authorization: Bearer $PROMPTOPS_TOKEN"')
     if body is not None:
         lines += ["-H 'Content-Type: application/json'", f"-d {shlex.quote(json.dumps(body, ensure_ascii=False))}"]
+    if is_file:
+        lines.append("-o model.bin")
     return " \\\n  ".join(lines)
 
 
-def _python(method: str, url: str, is_guarded: bool, body: Any) -> str:
+def _python(method: str, url: str, is_guarded: bool, body: Any, is_file: bool) -> str:
     arguments = [f"    {url!r},"]
     if is_guarded:
         arguments.append('    headers={"Authorization": f"Bearer {os.environ[\'PROMPTOPS_TOKEN\']}"},')
     if body is not None:
         arguments.append(f"    json={body!r},")
     call = "\n".join([f"answer = httpx.{method}(", *arguments, ")"])
-    return f"import os\n\nimport httpx\n\n{call}\nanswer.raise_for_status()\nprint(answer.json())"
+    result = 'open("model.bin", "wb").write(answer.content)' if is_file else "print(answer.json())"
+    return f"import os\n\nimport httpx\n\n{call}\nanswer.raise_for_status()\n{result}"

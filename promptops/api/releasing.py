@@ -12,6 +12,7 @@ from promptops.api.fields import Body, TemplateName, Text, example
 from promptops.api.openapi import problems
 from promptops.api.problems import Problem
 from promptops.ledger.models import Release
+from promptops.ledger.releases import overriding_pins
 from promptops.people.enums import Scope
 from promptops.prompts.actions import releases
 from promptops.prompts.content import SETTINGS, Content
@@ -32,6 +33,10 @@ Expected = Annotated[
     Field(description="The version that is live as far as you know: its number (0: none) or its sha256."),
 ]
 Note = Annotated[Text, Field(max_length=500, description="The reason; the history shows it.")]
+
+OverridePins = Annotated[
+    bool, Field(strict=True, description="Apply the release to pinned sessions too. They keep their texts otherwise.")
+]
 
 _FIELDS: dict[str, Any] = {"body": (Annotated[Text, Field(description="The system prompt.")], ...)}
 for _name, _setting in SETTINGS.items():
@@ -57,6 +62,7 @@ class Publication(Body):
     content: VersionContent | None = None
     version: Annotated[Number | None, Field(description="An existing version, which goes live again.")] = None
     note: Note = ""
+    override_pins: OverridePins = False
     expected: Expected = None
 
     @model_validator(mode="after")
@@ -74,6 +80,7 @@ class Rollback(Body):
 
     version: Annotated[Number | None, Field(description="The version. Left out: the one that was live before.")] = None
     note: Note = ""
+    override_pins: OverridePins = False
     expected: Expected = None
 
 
@@ -156,7 +163,7 @@ def _publish(name: str, body: Publication, caller: Caller, if_match: str) -> dic
         content = Content(**{key: _value(key, value) for key, value in body.content.model_dump().items()})
     else:
         content = Content(**{**(live.content if live else {}), "body": body.text or ""})
-    with _expecting(live, body.expected, if_match):
+    with _expecting(live, body.expected, if_match), overriding_pins(body.override_pins):
         version = releases.publish(
             template, content, by=caller.actor, expected=live.pk if live else None, note=body.note
         )
@@ -178,7 +185,7 @@ def _make_live(
     template: Template, version: Version, body: Publication | Rollback, caller: Caller, if_match: str
 ) -> dict[str, Any]:
     live = template.live_version
-    with _expecting(live, body.expected, if_match):
+    with _expecting(live, body.expected, if_match), overriding_pins(body.override_pins):
         version = releases.roll_back(version, by=caller.actor, expected=live.pk if live else None, note=body.note)
     return _facts(template, version, live)
 

@@ -79,7 +79,8 @@ async def list_servers(
     )
 
 
-EXAMPLE = {"type": "heartbeat", "server": "gpu-7", "instance": "1", "revision": None, "state": "ready"}
+# FastAPI leaves null out of examples. The API page puts it in for the revision.
+EXAMPLE = {"type": "register", "server": "gpu-7", "instance": "1", "kind": "library", "state": "ready", "revision": 0}
 
 
 @router.post("/servers", summary="Report what a server runs")

@@ -10,11 +10,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from promptops.client.contents import Contents, Head, OlderDocument, RefusedDocument
 from promptops.client.timing import Backoff, Clock, Timing
 from promptops.client.wire import Socket, Unauthorized, Wire, WireError
+from promptops.engine.live_document import InvalidDocument, document_bytes
 from promptops.engine.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,8 @@ FETCH_TRIES = 8
 """Fetches in a row for one hint. The next heartbeat brings the hint again."""
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
+Work = Coroutine[Any, Any, None]
+State: TypeAlias = Literal["ready", "stale", "offline", "refused"]
 
 
 @dataclass
@@ -37,6 +40,30 @@ class Contact:
     failure: str = ""
     way: str = ""
     """The way in use: "socket", "long poll", "poll", or "" for none."""
+
+    def age(self, now: float) -> float | None:
+        """Return the seconds since the control room was heard, or `None` if it never was."""
+        return None if self.heard_at is None else now - self.heard_at
+
+    def judged(self, now: float, timing: Timing) -> tuple[State, str]:
+        """Return the state of following, and the reason as a sentence; "" if all is well."""
+        if refusal := self.token_refusal or self.document_refusal:
+            return "refused", refusal
+        age = self.age(now)
+        if age is None or age > timing.stale:
+            return "stale", self.failure or "The control room has not been heard."
+        if self.behind_since is not None and now - self.behind_since > timing.heartbeat:
+            return "stale", self.failure or "The newest content has not arrived."
+        return "ready", ""
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """The document of a head that came with its hint, and the number of swaps at that time."""
+
+    head: Head
+    document: dict[str, Any]
+    swaps: int
 
 
 @dataclass
@@ -56,6 +83,7 @@ class Follower:
 
     def __post_init__(self) -> None:
         self._wanted: Head | None = None
+        self._pushed: Pushed | None = None
         self._hinted = asyncio.Event()
         self._taking = asyncio.Lock()
         self._refused: tuple[Head | None, float] | None = None
@@ -99,7 +127,7 @@ class Follower:
 
     async def _over_socket(self) -> None:
         async with self.wire.socket() as socket:
-            await socket.send(self._registration())
+            await socket.send({**self._registration(), "documents": True})
             await self._hear_one(socket, self.timing.answer)
             self.contact.way = "socket"
             await self._together(self._hear(socket), socket.send)
@@ -115,9 +143,10 @@ class Follower:
         await self._post(self._registration())
         await self._together(self._poll(), self._post)
 
-    async def _together(self, hearing: Coroutine[Any, Any, None], send: Send) -> None:
+    async def _together(self, hearing: Work, send: Send) -> None:
         """Hear, beat and fetch until the first of them ends, and raise its error."""
-        tasks = [asyncio.ensure_future(each) for each in (hearing, self._beat(send), self._fetch(send))]
+        works = hearing, self._beat(send), self._fetch(send), *self._further_work(send)
+        tasks = [asyncio.ensure_future(each) for each in works]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -127,6 +156,10 @@ class Follower:
         for result in results:
             if isinstance(result, Exception):
                 raise result
+
+    def _further_work(self, send: Send) -> list[Work]:
+        """Return what else is done while there is a way to the control room."""
+        return []
 
     # Hearing
 
@@ -163,13 +196,25 @@ class Follower:
             self._caught_up()
         elif self.contents.is_news(head) and not self._was_refused(head):
             self._wanted = head
+            self._keep_pushed(head, message.get("document"))
             self.contact.behind_since = self.contact.behind_since or self.clock.monotonic()
             self._hinted.set()
         else:
             self.answered.set()
 
+    def _keep_pushed(self, head: Head, document: Any) -> None:
+        """Keep the document that came with a hint, if it may be used without asking for it.
+
+        One of another epoch may be older than the content, so the control room is asked. A hint without a document
+        leaves the kept one: the answer to a heartbeat may overtake its use.
+        """
+        mine = self.contents.current
+        is_whole = isinstance(document, dict) and head == (document.get("epoch"), document.get("revision"))
+        if is_whole and (not mine.sha256 or mine.head[0] == head[0]):
+            self._pushed = Pushed(head, document, self.contents.swaps)
+
     def _caught_up(self) -> None:
-        self._wanted = None
+        self._wanted = self._pushed = None
         self.contact.behind_since = None
         self.contact.document_refusal = ""
         self.answered.set()
@@ -223,7 +268,7 @@ class Follower:
 
     async def _post(self, message: dict[str, Any]) -> None:
         """Send a message without a socket, and take the answer as a hint."""
-        if message["type"] not in ("register", "heartbeat", "applied", "refused"):
+        if message["type"] not in ("register", "heartbeat", "applied", "refused", "drifted"):
             raise ValueError(f"Unknown message {message['type']!r}")
         names = {name: self.introduction[name] for name in ("server", "instance")}
         self._heard(await self.wire.post(SERVERS, {**names, **message}))
@@ -237,6 +282,8 @@ class Follower:
             backoff = Backoff(self.clock, 0.2, 2.0)
             for _ in range(FETCH_TRIES):
                 if self._wanted is None or not self.contents.is_news(self._wanted):
+                    break
+                if await self._take_pushed(send):
                     break
                 swaps = self.contents.swaps
                 try:
@@ -254,6 +301,19 @@ class Follower:
                     break
                 await asyncio.sleep(backoff.next())
 
+    async def _take_pushed(self, send: Send) -> bool:
+        """Take the document that came with the hint. Return whether nothing is left to fetch."""
+        pushed, self._pushed = self._pushed, None
+        if pushed is None or pushed.head != self._wanted:
+            return False
+        try:
+            body = await asyncio.to_thread(document_bytes, pushed.document)
+        except InvalidDocument as error:
+            await self._refuse(RefusedDocument(str(error), pushed.head), send)
+            return True
+        await self._take(body, pushed.swaps, send)
+        return self._wanted is None or not self.contents.is_news(self._wanted)
+
     async def _take(self, body: bytes, asked_after: int, send: Send | None) -> bool:
         """Swap in a document and acknowledge it, or report why not. Return whether the content changed."""
         async with self._taking:
@@ -268,16 +328,20 @@ class Follower:
             if self._wanted is None or not self.contents.is_news(self._wanted):
                 self._caught_up()
             if changed and send is not None:
-                epoch, revision = self.contents.current.head
-                sha256 = self.contents.current.sha256
-                await send({"type": "applied", "revision": revision, "epoch": epoch, "sha256": sha256})
+                await self._acknowledge(send)
             return changed
+
+    async def _acknowledge(self, send: Send) -> None:
+        """Report that the content that was swapped in is what runs now."""
+        epoch, revision = self.contents.current.head
+        sha256 = self.contents.current.sha256
+        await send({"type": "applied", "revision": revision, "epoch": epoch, "sha256": sha256})
 
     async def _refuse(self, error: RefusedDocument, send: Send | None) -> None:
         head = error.head or self._wanted
         is_new = self._refused is None or self._refused[0] != head
         self._refused = head, self.clock.monotonic()
-        self._wanted = None
+        self._wanted = self._pushed = None
         self.contact.document_refusal = str(error)
         self.answered.set()
         log.error("The control room's document is not used: %s", error)

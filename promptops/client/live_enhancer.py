@@ -16,7 +16,7 @@ from typing import Any, Literal, Self, TypeAlias
 
 from promptops.client.contents import Content, Contents, Source
 from promptops.client.filters import Filters
-from promptops.client.follower import Contact, Follower
+from promptops.client.follower import Contact, Follower, State
 from promptops.client.operating import Operating, Session
 from promptops.client.reports import Reports
 from promptops.client.runs import Runner
@@ -29,7 +29,6 @@ from promptops.engine.types import LLMProvider
 
 log = logging.getLogger(__name__)
 
-State: TypeAlias = Literal["ready", "stale", "offline", "refused"]
 Kind: TypeAlias = Literal["library", "files"]
 CLOSE_SECONDS = 2.0
 
@@ -96,7 +95,7 @@ class LiveEnhancer(Operating):
         self._on_change, self._on_state = on_change, on_state
         self._bootstrap = Path(bootstrap) if bootstrap else None
         self._texts = dict(texts or {})
-        self._named = {"server": server, "version": _version(), "kind": kind, "labels": dict(labels or {})}
+        self._named = {"server": server, "version": installed_version(), "kind": kind, "labels": dict(labels or {})}
         folder = Path(cache).with_name(f"{Path(cache).name}.models") if cache else None
         self._contents = Contents(
             cache=Path(cache) if cache else None,
@@ -154,10 +153,11 @@ class LiveEnhancer(Operating):
         content = self._contents.current
         contact = self._following.follower.contact if self._following else Contact()
         now = self._clock.monotonic()
-        age = None if contact.heard_at is None else now - contact.heard_at
-        state, reason = self._judged(contact, age, now)
+        state, reason = contact.judged(now, self._timing)
+        if self._following is None:
+            state, reason = "offline", "This process does not follow the control room."
         epoch, revision = content.head
-        return LiveState(state, age, reason, revision, epoch, content.sha256, content.source, contact.way)
+        return LiveState(state, contact.age(now), reason, revision, epoch, content.sha256, content.source, contact.way)
 
     def session(self, id: str, policy: Policy = "session") -> Session:
         """Return a session that is pinned to what is live now, or the one of that id with its pin.
@@ -171,17 +171,6 @@ class LiveEnhancer(Operating):
             self._contents.load_first(bootstrap=self._bootstrap, texts=self._texts)
             self._is_loaded = True
         return self._contents.current
-
-    def _judged(self, contact: Contact, age: float | None, now: float) -> tuple[State, str]:
-        if self._following is None:
-            return "offline", "This process does not follow the control room."
-        if refusal := contact.token_refusal or contact.document_refusal:
-            return "refused", refusal
-        if age is None or age > self._timing.stale:
-            return "stale", contact.failure or "The control room has not been heard."
-        if contact.behind_since is not None and now - contact.behind_since > self._timing.heartbeat:
-            return "stale", contact.failure or "The newest content has not arrived."
-        return "ready", ""
 
     def _swapped(self, before: Content, after: Content) -> None:
         known = {provider.name: provider for provider in before.snapshot.providers}
@@ -274,7 +263,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def _version() -> str:
+def installed_version() -> str:
     """Return the version of this package; "" if it runs without being installed."""
     try:
         return version("promptops")

@@ -1,6 +1,7 @@
 """Pinned sessions: a viewer's session keeps the texts, settings and contracts that it began with.
 
-The chain, its keys, the safety filter and the levers are always the newest, because they protect the stream.
+The chain, its keys, the safety filter and the levers are always the newest (`engine.pins`). A release that applies to
+pinned sessions too moves their pins to what is live.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Literal, TypeAlias, get_args
 
 from promptops.client.contents import Content
 from promptops.client.timing import Clock
+from promptops.engine.pins import pinned
 
 Policy: TypeAlias = Literal["session", "segment", "call"]
 """When a session takes what is live: once, at each segment, or at each call."""
@@ -64,14 +66,10 @@ class Pins:
             self._pins.move_to_end(session)
             if pin.policy == "call":
                 pin.content = newest
-            pinned = pin.content
-        if pinned is newest:
-            return newest
-        live = newest.snapshot
-        return replace(
-            pinned,
-            snapshot=replace(pinned.snapshot, providers=live.providers, safety=live.safety, levers=live.levers),
-        )
+            snapshot = pinned(pin.content.snapshot, newest.snapshot)
+            if snapshot is newest.snapshot:
+                pin.content = newest
+            return replace(pin.content, snapshot=snapshot)
 
     def move_on(self, session: str) -> None:
         """Pin the session to what is live now."""

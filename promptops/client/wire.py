@@ -1,4 +1,4 @@
-"""The way to the control room: its HTTP addresses and its socket.
+"""The way to the control room: its HTTP addresses and its socket. And one call of a server that reloads its files.
 
 This module and `engine.http` are the only ones that import an HTTP library. The token goes to the address that the
 server's owner gave and nowhere else: no redirect is followed, no cookie kept, no proxy variable read. Every call has a
@@ -19,12 +19,14 @@ import aiohttp
 
 from promptops.engine.addresses import guarded_socket, refusal_of_url
 from promptops.engine.http import CONNECT_SECONDS, shared_ssl_context
-from promptops.engine.live_document import MAX_BYTES
+from promptops.engine.live_document import MAX_BYTES, MAX_PUSHED_BYTES
 
 MAX_MODEL_BYTES = 4 * 1024 * 1024
 MAX_ANSWER_BYTES = 256 * 1024
-MAX_FRAME_BYTES = 16 * 1024
-"""The longest frame of the socket, as the control room sends and takes it."""
+MAX_FRAME_BYTES = MAX_PUSHED_BYTES + 16 * 1024
+"""The longest frame that the control room sends: a hint with its live document."""
+SHORT_FRAME = 16 * 1024
+"""Characters of a frame that is read at once. A longer one is read in a thread, so that runs do not wait."""
 
 CALL_SECONDS = 10.0
 """The longest time of a call, beyond the time that it asked to wait. It ends an answer that drips, too."""
@@ -208,10 +210,43 @@ class HttpSocket:
         """Return the next message."""
         frame = await self._opened.receive()
         if frame.type is aiohttp.WSMsgType.TEXT:
-            return parsed(frame.data)
+            is_short = len(frame.data) <= SHORT_FRAME
+            return parsed(frame.data) if is_short else await asyncio.to_thread(parsed, frame.data)
         if self._opened.close_code in (INVALID_TOKEN, NOT_ALLOWED):
             raise Unauthorized("The control room refuses the token, or the token is another server's.")
         raise WireError("The socket was closed.")
+
+
+async def call_server(method: str, url: str, *, seconds: float, limit: int) -> tuple[int, bytes]:
+    """Call an address of the streaming server, without a token, and return status and body.
+
+    A POST sends an empty JSON object. Raises `WireError`, and `TimeoutError` after `seconds`.
+    """
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=shared_ssl_context(), socket_factory=guarded_socket, force_close=True),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+    )
+    sent: dict[str, str] | None = {} if method == "POST" else None
+    body = bytearray()
+    try:
+        async with (
+            asyncio.timeout(seconds),
+            session,
+            session.request(method, url, json=sent, allow_redirects=False) as response,
+        ):
+            async for chunk in response.content.iter_any():
+                body += chunk
+                if len(body) > limit:
+                    raise WireError(f"The server's answer to {method} is too long.")
+    except (WireError, TimeoutError):
+        raise
+    except aiohttp.ClientConnectorError:
+        raise WireError("The server's reload address cannot be reached.") from None
+    except Exception as error:
+        raise WireError(f"The server's answer to {method} broke off ({type(error).__name__}).") from None
+    return response.status, bytes(body)
 
 
 def checked_url(url: str) -> str:

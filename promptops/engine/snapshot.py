@@ -165,6 +165,8 @@ class Snapshot:
     """The operations by name, in the order of the pages. Archived ones are not among them."""
     levers: tuple[Lever, ...] = ()
     """The levers, including those that ended since. `frozen` and `passes_through` take the time into account."""
+    pins_from: int = 0
+    """The newest revision of this epoch that applies to pinned sessions too; 0 if none does (`engine.pins`)."""
 
     def operation(self, name: str) -> OperationSpec:
         """Return the operation of that name. Raises `ValueError` for an unknown or archived one."""

@@ -4,12 +4,11 @@ import asyncio
 import json
 from datetime import datetime
 
+from promptops.engine.live_document import MAX_PUSHED_BYTES
 from promptops.fleet.standing import HEARTBEAT_SECONDS
 
 BAD_MESSAGE, BAD_TOKEN, NOT_ALLOWED, SILENT, RESTARTING, TRY_AGAIN = 4400, 4401, 4403, 4408, 1012, 1013
 """Close codes."""
-MOST_PUSHED = 256 * 1024
-"""Bytes of a live document that is sent with the hint. Servers fetch a longer one."""
 AT_ONCE = 50
 """Sockets that get a hint before other work of the event loop has its turn."""
 
@@ -26,8 +25,8 @@ class Connection:
 
     wants_documents = False
 
-    async def send_text(self, text: str) -> None:
-        """Send a message, unless the socket has ended."""
+    async def send_text(self, text: str, *, is_shared: bool = False) -> None:
+        """Send a message, unless the socket has ended. `is_shared` says that many sockets get this very text."""
         raise NotImplementedError
 
     async def end(self, code: int, detail: str) -> None:
@@ -56,10 +55,12 @@ async def hint_all(revision: int, epoch: str, body: bytes) -> None:
     Hundreds of servers that fetch the document at once take several times as long as one message to each.
     """
     short = hint(revision, epoch)
-    whole = hint(revision, epoch, body.decode()) if len(body) <= MOST_PUSHED else short
-    for number, connection in enumerate(of_running_loop(), start=1):
+    whole = hint(revision, epoch, body.decode()) if len(body) <= MAX_PUSHED_BYTES else short
+    # One text after the other: the frame of a text is made once (management/commands/_websocket.py).
+    in_order = sorted(of_running_loop(), key=lambda connection: connection.wants_documents)
+    for number, connection in enumerate(in_order, start=1):
         if connection.is_registered:
-            await connection.send_text(whole if connection.wants_documents else short)
+            await connection.send_text(whole if connection.wants_documents else short, is_shared=True)
         if number % AT_ONCE == 0:
             await asyncio.sleep(0)
 

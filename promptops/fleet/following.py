@@ -6,6 +6,7 @@ A release reaches the servers in this order: the snapshot is swapped, its docume
 import asyncio
 import contextlib
 import importlib.metadata
+import importlib.util
 import logging
 import re
 import socket
@@ -18,6 +19,7 @@ from django.db.models import CharField, Count, Max, Subquery, Value
 from django.db.models.functions import Cast, Concat
 from django.utils import timezone
 
+from promptops.engine.judging import OFF
 from promptops.engine.live_document import InvalidDocument
 from promptops.engine.snapshot import Snapshot
 from promptops.fleet import connections, contents, now
@@ -31,6 +33,7 @@ from promptops.people import tokens
 from promptops.platform import background, events
 from promptops.platform.draining import gate
 from promptops.platform.threads import DatabaseThread, in_background
+from promptops.runs.actions.recording import recorder
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +81,8 @@ class Signal:
             self._events.pop(asyncio.get_running_loop(), None)
 
 
+_self_tests: dict[str, Any] = {}
+"""The guard that was tested last, and whether it passed."""
 _swapped, _to_write, _to_look = Signal(), Signal(), Signal()
 reports.wake = _to_write.set
 
@@ -116,7 +121,7 @@ async def follow_releases() -> None:
                 if hinted != (document.epoch, document.revision):
                     await connections.hint_all(document.revision, document.epoch, document.body)
                     hinted = document.epoch, document.revision
-                own = _report_own(own, document)
+                own = await _report_own(own, document)
                 reports.settle(now=timezone.now())
             except InvalidDocument:
                 pass  # servers keep what they run, and the log has the reason
@@ -130,21 +135,35 @@ async def follow_releases() -> None:
             reports.leave(own, now=timezone.now())
 
 
-def _report_own(own: Server | None, document: "documents.LiveDocument") -> Server:
+async def _report_own(own: Server | None, document: "documents.LiveDocument") -> Server:
     """Report what this process runs, as a server does."""
+    is_filtered = await in_background(_judges_texts)
     runs: dict[str, Any] = {
         "revision": document.revision,
         "epoch": document.epoch,
         "sha256": document.sha256,
         "state": "ready",
+        "runs_a_minute": float(recorder.rate.a_minute()),
     }
     if own is None:
         register = Register(
-            server=process_name(), instance=INSTANCE, kind="process", version=_version(), filtered=True, **runs
+            server=process_name(), instance=INSTANCE, kind="process", version=_version(), filtered=is_filtered, **runs
         )
         return reports.register(register, now=timezone.now(), is_process=True)
+    if own.is_filtered != is_filtered:
+        reports.filters(own, is_filtered, now=timezone.now())
     reports.hear(own, Heartbeat(**runs), now=timezone.now())
     return own
+
+
+def _judges_texts() -> bool:
+    """Return whether this process judges texts as soon as the filter is on. Loads the model only while it is on."""
+    safety = snapshots.current().safety
+    if safety.mode == OFF:
+        return importlib.util.find_spec("fasttext") is not None
+    if _self_tests.get("guard") is not safety.guard:
+        _self_tests.update(guard=safety.guard, passes=not safety.guard.self_test())
+    return bool(_self_tests["passes"])
 
 
 @background.task

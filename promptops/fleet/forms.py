@@ -32,7 +32,7 @@ class FleetFilterForm(FilterForm):
         choices=[
             ("", "All"),
             *Standing.choices,
-            ("trouble", "Refused, drifted or lagging"),
+            ("trouble", "All problems"),
             ("unfiltered", "Unfiltered"),
         ],
     )

@@ -200,6 +200,15 @@ REQUIRED = {
     Drifted: ("revision", "epoch"),
     Heartbeat: ("revision", "state"),
 }
+KEYS = {
+    (shape, is_registered): (
+        frozenset(shape.__dataclass_fields__) - frozenset(IDENTITY if is_registered else ()),
+        REQUIRED[shape] + (() if is_registered else IDENTITY),
+    )
+    for shape in TYPES.values()
+    for is_registered in (True, False)
+}
+"""The keys of a message, and those that it needs."""
 
 
 def parse_text(text: str | bytes | None, *, is_registered: bool) -> Message:
@@ -228,13 +237,12 @@ def parse(data: Any, *, is_registered: bool) -> Message:
     shape = TYPES[kind]
     if is_registered and shape is Register:
         raise InvalidMessage("The server is registered already. Open a new connection to register again.")
-    known = set(shape.__dataclass_fields__) - (set(IDENTITY) if is_registered else set())
-    required = REQUIRED[shape] + (() if is_registered else IDENTITY)
-    if unknown := sorted(str(name) for name in data.keys() - known - {"type"}):
+    known, required = KEYS[shape, is_registered]
+    if unknown := sorted(str(name) for name in data if name not in known and name != "type"):
         raise InvalidMessage(f"A message of the type {kind} has no {_quoted(unknown[0])}. Leave it out.")
     if missing := [name for name in required if name not in data]:
         raise InvalidMessage(f"A message of the type {kind} needs {', '.join(missing)}.")
-    values = {name: _read(name, data[name], shape) for name in known if name in data}
+    values = {name: _read(name, value, shape) for name, value in data.items() if name != "type"}
     message = shape(**values)
     if isinstance(message, Content) and message.revision is not None and not (message.sha256 and message.epoch):
         raise InvalidMessage("A message with a revision needs the sha256 and the epoch of its live document.")

@@ -4,11 +4,12 @@ A heartbeat changes only an object in memory. Everything that a page shows at on
 within `WRITE_SECONDS`; times and rates are written every `HEARD_SECONDS`.
 """
 
-import copy
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+
+from django.db.models.base import ModelState
 
 from promptops.fleet import contents
 from promptops.fleet.enums import Outcome, ReportedState, ServerKind
@@ -121,14 +122,23 @@ class Reports:
             self._refuse(server, message, now)
         elif isinstance(message, Drifted):
             server.drift, server.drifted_at = message.why or "Somebody else has changed what it runs.", now
+            if server.refused_revision == message.revision:
+                server.refused_revision, server.refused_at, server.refusal = None, None, ""
             self._is_news(server, now)
         elif isinstance(message, Applied):
+            if server.drift or server.refusal:
+                self._is_news(server, now)
             server.drift, server.drifted_at = "", None
             server.refused_revision, server.refused_at, server.refusal = None, None, ""
             server.state = ReportedState.READY if server.state == ReportedState.REFUSED else server.state
         if isinstance(message, Content):
             self._take_content(server, message, now)
         self._heard_from(server, now)
+
+    def filters(self, server: Server, is_filtered: bool, *, now: datetime) -> None:
+        """Note that the server began or ceased to judge texts."""
+        server.is_filtered = is_filtered
+        self._is_news(server, now)
 
     def leave(self, server: Server, *, now: datetime) -> None:
         """Note that the server has disconnected."""
@@ -149,7 +159,7 @@ class Reports:
         """Return what has to be written and take it as written. Heartbeats are in it only with `everything`."""
         keys = self._news | self._heard if everything else set(self._news)
         batch = Batch(
-            [copy.copy(self.servers[key]) for key in keys if key in self.servers],
+            [_copy_of(self.servers[key]) for key in keys if key in self.servers],
             self._newcomers,
             list(self._acknowledged.values()),
             has_news=bool(self._news or self._acknowledged),
@@ -264,6 +274,13 @@ class Reports:
             self.dropped += 1
             if self.dropped == 1:
                 log.warning("Acknowledgements of servers are dropped, because the database is unavailable.")
+
+
+def _copy_of(server: Server) -> Server:
+    """Return a copy to write, which later reports leave as it is. `copy.copy` of a model takes four times as long."""
+    copied = Server.__new__(Server)
+    copied.__dict__.update(server.__dict__, _state=ModelState())
+    return copied
 
 
 reports = Reports()

@@ -68,9 +68,9 @@ class ServerSocket(Connection):
             if self.server is not None and self.server.connected_at == self.connected_at:
                 reports.leave(self.server, now=timezone.now())
 
-    async def send_text(self, text: str) -> None:
+    async def send_text(self, text: str, *, is_shared: bool = False) -> None:
         if not self.has_ended:
-            await self._say(text)
+            await self._say(text, is_shared=is_shared)
 
     async def end(self, code: int, detail: str) -> None:
         if self.has_ended:
@@ -113,9 +113,9 @@ class ServerSocket(Connection):
         answer = {"type": "registered", "revision": revision, "epoch": epoch, "heartbeat_seconds": HEARTBEAT_SECONDS}
         await self._say(json.dumps(answer))
 
-    async def _say(self, text: str) -> None:
+    async def _say(self, text: str, *, is_shared: bool = False) -> None:
         try:
-            await self._send({"type": "websocket.send", "text": text})
+            await self._send({"type": "websocket.send", "text": text, "is_shared": is_shared})
         except Exception:  # the server has just gone; its disconnect is on the way
             log.debug("A message could not be sent to a server.", exc_info=True)
 

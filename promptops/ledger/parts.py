@@ -34,7 +34,7 @@ Restore = Callable[[Any, int], list[str]]
 """`restore(values, revision)` sets a part to values that an earlier release stored, as a piece of release `revision`.
 Returns a sentence for each thing that stays as it is because it cannot be restored. The caller records the release."""
 
-ORDER = ("operations", "templates", "providers", "variables", "settings", "safety")
+ORDER = ("operations", "templates", "providers", "variables", "settings", "safety", "levers")
 """The order of the parts in a release. Other parts follow."""
 
 _parts: dict[str, Part] = {}

@@ -1,6 +1,8 @@
 """The steps that every release has in common. The verbs that release something belong to their features."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +20,22 @@ AT_COMMIT: list[Callable[[], object]] = []
 
 FREEZES: list[Callable[[], str]] = []
 """Return why nothing is released now, as sentences, or "". They read the database in the transaction of the release."""
+
+registry.value_labels({"override_pins": "Applied to pinned sessions too"})
+_overrides_pins: ContextVar[bool] = ContextVar("overrides_pins", default=False)
+
+
+@contextmanager
+def overriding_pins(wanted: bool) -> Iterator[None]:
+    """Let the releases that the body makes apply to pinned sessions too, if this is wanted.
+
+    As with a transaction, each verb that releases something takes part without a parameter of its own.
+    """
+    token = _overrides_pins.set(wanted)
+    try:
+        yield
+    finally:
+        _overrides_pins.reset(token)
 
 
 @dataclass(frozen=True)
@@ -63,12 +81,17 @@ def record_release(
     """Store the release and its audit entry, and make the revision live in every process on commit.
 
     `because` links the comparison that is the reason. Call this last in the transaction: the live configuration at
-    this point is stored as that of the revision. Raises Frozen during a freeze, unless the action passes it.
+    this point is stored as that of the revision. `overriding_pins` adds that it applies to pinned sessions too. Raises
+    Frozen during a freeze, unless the action passes it.
     """
     refuse_if_frozen(action, before or {}, after or {})
     # Swapped before any hint is sent. Robust: an error here cannot undo the commit, and `live.follow` swaps later.
     for callback in AT_COMMIT:
         transaction.on_commit(callback, robust=True)
+    overrides_pins = _overrides_pins.get()
+    if overrides_pins:
+        LiveConfiguration.objects.filter(pk=1).update(pins_from=revision)
+        after = {**(after or {}), "override_pins": True}
     release = Release(
         revision=revision,
         action=action,
@@ -78,6 +101,7 @@ def record_release(
         template_id=_pk(template),
         version_id=_pk(version),
         replaced_id=_pk(replaced),
+        overrides_pins=overrides_pins,
         comparison_id=because.comparison_id if because else None,
         evidence=because.evidence if because else None,
     )

@@ -116,7 +116,8 @@ def load() -> Snapshot:
     """Read the live configuration from the database, all of it at one revision."""
     while True:
         config = LiveConfiguration.objects.get(pk=1)
-        snapshot = Snapshot(revision=config.revision, epoch=config.epoch, **parts.snapshot_fields(config))
+        fields = parts.snapshot_fields(config)
+        snapshot = Snapshot(config.revision, epoch=config.epoch, pins_from=config.pins_from, **fields)
         # A release raises the revision first, so an unchanged number means that no release came in between.
         now = LiveConfiguration.objects.values_list("epoch", "revision").get(pk=1)
         if now == (config.epoch, config.revision):

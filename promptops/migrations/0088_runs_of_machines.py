@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('promptops', '0085_acknowledgements'),
+        ('promptops', '0087_releases_for_pinned_sessions'),
     ]
 
     operations = [

@@ -106,6 +106,11 @@ class TokenRow:
     is_rotated: bool
     warnings: list[str]
 
+    @property
+    def words(self) -> str:
+        """Return the name; of two usable tokens with one name, it says which is the older one."""
+        return words_of(self.token, self.is_rotated)
+
 
 MOST_LISTED = 2_000
 EXPIRES_SOON = timedelta(days=14)
@@ -115,12 +120,22 @@ UNUSED_AFTER = timedelta(days=7)
 def tokens(now: datetime) -> list[TokenRow]:
     """Return the tokens, usable ones first, then by name, the newest of a name first; in one query."""
     rows = list(Token.objects.select_related("made_by").order_by("-pk")[:MOST_LISTED])
-    replaced = {row.replaces_id for row in rows}
+    newer = {row.replaces_id: row for row in rows if row.replaces_id}
     listed = [
-        TokenRow(row, _state(row, now), row.is_usable(now), row.pk in replaced, _warnings(row, now, row.pk in replaced))
+        TokenRow(row, _state(row, now), row.is_usable(now), row.pk in newer, _warnings(row, now, newer.get(row.pk)))
         for row in rows
     ]
     return sorted(listed, key=lambda row: (not row.is_usable, row.token.name.casefold()))
+
+
+def words_of(token: Token, is_rotated: bool) -> str:
+    """Return the name of a token for buttons and panels: two usable tokens may have one name."""
+    return f"the older {token.name}" if is_rotated else token.name
+
+
+def is_rotated(token: Token) -> bool:
+    """Return whether a newer token replaces this one."""
+    return Token.objects.filter(replaces=token).exists()
 
 
 def _state(token: Token, now: datetime) -> str:
@@ -129,14 +144,18 @@ def _state(token: Token, now: datetime) -> str:
     return "usable" if token.is_usable(now) else "expired"
 
 
-def _warnings(token: Token, now: datetime, is_rotated: bool) -> list[str]:
+def _warnings(token: Token, now: datetime, newer: Token | None) -> list[str]:
     if not token.is_usable(now):
         return []
     warnings = []
     if token.made_by and not token.made_by.is_active:
         warnings.append(f"{token.made_by.name}, who made it, is deactivated. The token still works.")
-    if is_rotated:
+    if newer and newer.is_usable(now):
         warnings.append("It was rotated. Move its machines to the new token before it expires.")
+    elif newer:
+        warnings.append(
+            "It was rotated, but the new token no longer works. Make another token before this one expires."
+        )
     elif token.expires_at and token.expires_at - now < min(EXPIRES_SOON, (token.expires_at - token.made_at) / 2):
         warnings.append("It expires soon. Rotate it.")
     if token.last_used_at is None and token.made_at < now - UNUSED_AFTER:

@@ -26,6 +26,7 @@ from promptops.web.review import Change, ReviewedChange
 class TemplateChange(ReviewedChange):
     """A change of a template whose result its Details page shows."""
 
+    is_pinned = True
     template_row: Template
 
     @property

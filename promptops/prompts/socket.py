@@ -1,6 +1,7 @@
 """Presence over the socket: other people see who has an editor open, until its page closes."""
 
 import logging
+import re
 from typing import Any
 
 from channels.db import database_sync_to_async
@@ -14,6 +15,8 @@ from promptops.web.socket import PagePart
 
 log = logging.getLogger(__name__)
 
+PAGE_NAME = re.compile(r"[0-9a-f]{1,64}")
+
 
 class PagePresence(PagePart):
     """The template whose editor an open page shows."""
@@ -21,6 +24,7 @@ class PagePresence(PagePart):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.template = ""
+        self.key = ""
 
     async def arrive(self, user: User, data: dict[str, Any]) -> None:
         """Register the page as an editor of the template that it names, if there is such a template."""
@@ -29,15 +33,19 @@ class PagePresence(PagePart):
             return
         template = await Template.objects.filter(name=name).afirst()
         if template is not None:
-            self.template = name
-            await database_sync_to_async(presence.arrive)(template, user=user, channel=self.page.channel_name)
+            self.template, connection = name, self.page.channel_name
+            # The page names itself, so that it is the same page after a reconnect, also to another process.
+            page = data.get("page")
+            is_named = isinstance(page, str) and PAGE_NAME.fullmatch(page)
+            self.key = f"{user.pk}:{page}" if is_named else connection
+            await database_sync_to_async(presence.arrive)(template, user=user, channel=self.key, connection=connection)
 
     async def close(self) -> None:
         """Remove the page from the template's presence."""
         if not self.template:
             return
         try:
-            await database_sync_to_async(presence.leave)(self.page.channel_name)
+            await database_sync_to_async(presence.leave)(self.key, connection=self.page.channel_name)
         except Error as error:  # the heartbeat removes it later
             if outages.kind(error) is None:
                 raise

@@ -2,10 +2,9 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
-from uuid import uuid4
 
 from django.core.exceptions import ValidationError
 
@@ -15,6 +14,7 @@ from promptops.engine.live_runs import Input, input_text, live_request, template
 from promptops.engine.operations import OnFailure
 from promptops.engine.snapshot import Snapshot, TemplateSpec
 from promptops.engine.types import LLMRequest
+from promptops.platform.ids import new_uuid
 from promptops.platform.text import clean_input
 from promptops.prompts.content import Content
 from promptops.runs.enums import RunSource
@@ -135,7 +135,7 @@ def plan_run(
         count=spec.count_or_default(wishes.count),
         timeout_ms=wishes.deadline_ms,
         delivery=delivery,
-        public_id=uuid4(),
+        public_id=new_uuid(),
         live=live,
         wishes=wishes,
     )
@@ -154,10 +154,3 @@ def _content(snapshot: Snapshot, live: TemplateSpec, wishes: Wishes) -> Content:
         model=live.model or "",
         **parameters,
     )
-
-
-def pinned(content: Snapshot, live: Snapshot) -> Snapshot:
-    """Return texts, settings and contracts of one snapshot with the chain, the safety filter and levers of `live`."""
-    if content is live:
-        return live
-    return replace(content, providers=live.providers, safety=live.safety, levers=live.levers)

@@ -19,15 +19,18 @@ from django.utils.safestring import SafeString
 from promptops.ledger import registry
 from promptops.ledger.audit import SYSTEM_NAMES
 from promptops.ledger.registry import Action
-from promptops.people.models import User
+from promptops.people.models import Token, User
+from promptops.people.tokens import actor_name
 
 Choices = list[tuple[str, Any]]
 
 FEW_NAMES = 50
 """A list of more names would make each page of a long list heavier than its rows."""
 
-# Marks a system actor; no user name can contain a colon.
+# Marks an actor that is not a person; no user name can contain a colon.
 SYSTEM = "system:"
+MOST_TOKEN_NAMES = 500
+"""Tokens in the list of actors. A token that was rotated has one name."""
 
 
 class DayField(forms.DateField):
@@ -174,11 +177,14 @@ class FilterForm(forms.Form):
 def _actors() -> Choices:
     users = User.objects.order_by("name", "pk").values_list("username", "name")
     system = [(f"{SYSTEM}{name}", name) for name in SYSTEM_NAMES]
-    return [("", "All"), ("People", list(users)), ("Not a person", system)]
+    pairs = Token.objects.order_by("name", "made_by_name").values_list("name", "made_by_name").distinct()
+    tokens = [(f"{SYSTEM}{name}", name) for name in (actor_name(*pair) for pair in pairs[:MOST_TOKEN_NAMES])]
+    groups: Choices = [("", "All"), ("People", list(users)), ("Not a person", system)]
+    return [*groups, ("Tokens", tokens)] if tokens else groups
 
 
 class ActorField(forms.ChoiceField):
-    """A person, by user name, or a part of the system. Cleans to a User, a name, or None."""
+    """A person, by user name, a token, or a part of the system. Cleans to a User, a name, or None."""
 
     def __init__(self) -> None:
         super().__init__(label="Who", required=False, choices=_actors)

@@ -17,6 +17,7 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused
+from promptops.ledger.releases import overriding_pins
 from promptops.web.access import actor
 from promptops.web.request import AnyRequest, Request
 
@@ -52,6 +53,8 @@ class ReviewedChange:
     form_id: str = ""
     """The form that the panel's button submits."""
     template: str = "_review.html"
+    is_pinned: bool = False
+    """Pinned sessions keep what this changes (`engine.pins`), so the panel offers to change it for them too."""
 
     @property
     def title(self) -> str:
@@ -114,6 +117,7 @@ class ReviewedChange:
             "form_id": self.form_id,
             "template": self.template,
             "affected": self.affected,
+            "is_pinned": self.is_pinned,
             "changes": self.changes(),
             "old": old,
             "new": new,
@@ -136,7 +140,8 @@ def run(request: Request, change: ReviewedChange) -> HttpResponse:
     try:
         if not confirmed(request):
             return panel(request, **{**change.shown(), **change.preview()})
-        change.apply(by=actor(request), note=note(request))
+        with overriding_pins(change.is_pinned and overrides_pins(request)):
+            change.apply(by=actor(request), note=note(request))
     except (Refused, ValidationError) as error:
         return change.refused(request, sentence(error))
     return change.finish(request)
@@ -157,6 +162,11 @@ def note(request: Request) -> str:
     return request.POST.get("note", "").replace("\x00", "").strip()[:500]
 
 
+def overrides_pins(request: Request) -> bool:
+    """Return whether the person wants the release to apply to pinned sessions too."""
+    return "override_pins" in request.POST
+
+
 def panel(
     request: Request,
     *,
@@ -169,11 +179,13 @@ def panel(
     affected: str | None = None,
     error: str = "",
     danger: bool = False,
+    is_pinned: bool = False,
     template: str = "_review.html",
     **context: Any,
 ) -> HttpResponse:
     """Return the panel for `#review`. `old` and `new` are texts to show as a difference; `confirm` is the button.
-    Without `affected`, the panel says who gets a release.
+    Without `affected`, the panel says who gets a release. With `is_pinned` it offers to apply the release to pinned
+    sessions too.
 
     With `error` (a refused action) the status is 409, which htmx swaps in too.
     """
@@ -187,6 +199,8 @@ def panel(
         "affected": affected_by_release() if affected is None else affected,
         "error": error,
         "danger": danger,
+        "is_pinned": is_pinned,
+        "override_pins": overrides_pins(request),
         "note": note(request),
     }
     return render(request, template, context, status=409 if error else 200)

@@ -7,6 +7,8 @@ import { giveMissed, listens, miss } from "./hints.js";
 import { isSignedOut } from "./leaving.js";
 import { retryDelay } from "./protocol.js";
 
+/** Names this page, so that the server does not count it twice after a reconnect. */
+const PAGE = Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(16)).join("");
 const CHIP_AFTER_MS = 700; // a page that is being left, or a short interruption, shows nothing
 
 let socket = null;
@@ -54,7 +56,7 @@ function onOpen(event) {
   const template = $("[data-here]")?.dataset.here; // other people see who has this template open
   // Parts that the server sends with a hint; it sends those at once that have changed since they were rendered.
   const shown = Object.fromEntries($$("[data-fragment]").map(({ dataset }) => [dataset.fragment, dataset.version]));
-  socket.send(JSON.stringify({ action: "here", template, shown }));
+  socket.send(JSON.stringify({ action: "here", template, shown, page: PAGE }));
   saveUnsaved();
 }
 

@@ -1,6 +1,7 @@
 // Drafts: forms with data-autosave save while a person types, show their state, and retry after a failure.
 
 import { $, $$, on, setSentValue } from "./dom.js";
+import { counted } from "./format.js";
 import { forget, forgetForm, keep } from "./kept.js";
 import { saveFailure, succeeded } from "./responses.js";
 import { cookie } from "./storage.js";
@@ -20,13 +21,29 @@ export function saveUnsaved() {
   for (const form of $$("form[data-autosave]")) if (isUnsaved(form)) saveNow(form);
 }
 
+/** Return what the save state of a saved form says. A text that cannot be published has more than "Saved". */
+function savedText(place) {
+  if (!$("#discard")) return place.dataset.clean;
+  const problems = $$(place.dataset.problems).length;
+  return problems ? `Saved, but not ready to publish: ${counted(problems, "problem")} below` : "Saved";
+}
+
+/** Show the number of problems again after the checks of a saved form have changed, as with a variable. */
+function showChecked({ target }) {
+  if (target.id !== "text") return;
+  for (const form of $$("form[data-autosave]")) if (!isUnsaved(form) && !saveOf(form).failed) showSave(form, "saved");
+}
+
 /** Show the save state of a form. Without a text, the form is saved or has no changes. */
 function showSave(form, state, text) {
   const places = [...$$("[data-save-state]", form), ...(form.id ? $$(`[data-save-state="#${form.id}"]`) : [])];
   for (const place of places) {
     place.dataset.state = state;
-    const shown = text ?? ($("#discard") ? "Saved" : place.dataset.clean);
-    if (place.textContent !== shown) place.textContent = shown;
+    const shown = text ?? savedText(place);
+    place.toggleAttribute("data-has-problems", !text && $("#discard") && shown !== "Saved");
+    if (place.textContent === shown) continue;
+    place.textContent = shown;
+    place.title = shown; // a narrow line cuts a long sentence off
   }
 }
 
@@ -116,4 +133,5 @@ export function startDrafts() {
   });
   on("htmx:beforeRequest", beforeSave);
   on("htmx:afterRequest", afterSave);
+  on("htmx:oobAfterSwap", (event) => showChecked(event.detail));
 }

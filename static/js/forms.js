@@ -51,10 +51,16 @@ function borrowOptions() {
   }
 }
 
+/** Empty a form after the server accepted it. */
+function empty({ target: form, detail }) {
+  if (detail.successful && form.matches?.("form[data-empties]")) form.reset();
+}
+
 export function startForms() {
   borrowOptions();
   on("click", fill);
   on("click", reveal);
+  on("htmx:afterRequest", empty);
   // A slider and the number beside it show the same value.
   on("input", (event) => {
     const twin = $(event.target.dataset?.twin ?? "#none");

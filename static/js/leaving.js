@@ -19,10 +19,12 @@ export const isSignedOut = () => signedOut;
 export function toSignIn(address) {
   if (signedOut) return;
   signedOut = true;
+  const ended = new URL(address, location.href);
+  ended.searchParams.set("ended", "1"); // the sign-in page then says why it is shown
   const go = () => {
     const left = typedAt + TYPING_MS - Date.now();
     if (left > 0) setTimeout(go, left);
-    else location.assign(address);
+    else location.assign(ended);
   };
   go();
 }

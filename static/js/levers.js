@@ -11,8 +11,16 @@ export function showLevers(root = document, now = Date.now()) {
     const text = `(${timeLeft(left)} left)`;
     if (ends.textContent !== text) ends.textContent = text;
   }
+  measure();
+}
+
+/** Say how high the strip is, so that what sticks to the bottom of the page comes above it. */
+function measure() {
+  const height = document.getElementById("levers")?.offsetHeight ?? 0;
+  if (height) document.documentElement.style.setProperty("--levers", `${height}px`);
 }
 
 export function startLevers() {
   setInterval(() => showLevers(), 1000);
+  window.addEventListener("resize", measure);
 }

@@ -1,4 +1,4 @@
-// Buttons for reading a page: copy, print, and unfold the unchanged lines of a difference.
+// Buttons for reading a page: copy, print, remove a notice, and unfold the unchanged lines of a difference.
 
 import { $, $$, on } from "./dom.js";
 import { toast } from "./toasts.js";
@@ -25,4 +25,5 @@ export function startReading() {
   on("toggle", unfoldBoth, true); // the event does not bubble
   on("click", (event) => event.target.closest("[data-print]") && print());
   on("click", copy);
+  on("click", ({ target }) => $(target.closest("[data-removes]")?.dataset.removes ?? "#none")?.remove());
 }

@@ -5,6 +5,7 @@ import { hintOf, miss } from "./hints.js";
 import { forgetForm, forgetNote } from "./kept.js";
 import { rememberFocus, toSignIn } from "./leaving.js";
 import { failureReason, loginExpired, redirect, succeeded } from "./responses.js";
+import { isSamePage, showInPlace } from "./samepage.js";
 import { cookie } from "./storage.js";
 import { toast } from "./toasts.js";
 import { markSaved } from "./unsaved.js";
@@ -45,9 +46,15 @@ function settle({ elt: form, xhr, target, requestConfig }) {
 
 function onAnswer(event) {
   const { xhr } = event.detail;
-  if (!loginExpired(xhr)) return settle(event.detail);
-  event.preventDefault(); // htmx would leave at once, in the middle of a word
-  toSignIn(redirect(xhr));
+  const address = redirect(xhr);
+  if (loginExpired(xhr)) {
+    event.preventDefault(); // htmx would leave at once, in the middle of a word
+    return toSignIn(address);
+  }
+  settle(event.detail);
+  if (!isSamePage(address)) return;
+  event.preventDefault(); // htmx would load the whole page again
+  showInPlace(address);
 }
 
 function onFailure(event) {

@@ -4,7 +4,7 @@ import { signInPage } from "./dom.js";
 
 const REASONS = {
   0: "The server could not be reached. Your text is still here.",
-  403: "Your role or your sign-in has changed, so this was not allowed. Your text is still here. Reload the page.",
+  403: "You signed in again in another tab. Your text is still here. Reload the page and try again.",
   404: "This no longer exists. Reload the page.",
   413: "The text is too long for the server. Shorten it and try again.",
   429: "There were too many requests. Wait a moment and try again.",

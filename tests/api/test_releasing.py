@@ -7,8 +7,10 @@ from asgiref.sync import async_to_sync
 
 from promptops.ledger import chain as audit_chain
 from promptops.ledger.models import AuditEntry, Release
+from promptops.live import snapshots
 from promptops.prompts.models import Template, Version
 from tests.api.test_door import problem
+from tests.fleet.levers import freeze
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -42,6 +44,15 @@ def test_a_token_publishes_a_text_and_keeps_the_settings(releaser_token):
     assert audit_chain.first_bad_entry() is None
 
 
+def test_a_freeze_refuses_with_its_sentence(releaser_token):
+    lever = freeze(note="Bad prompts")
+    for address in (PUBLISH, ROLLBACK):
+        refused = problem(releaser_token.post(address, json={"version": 1, "expected": 2}), "frozen")
+        assert "PromptOps froze releases until" in refused["detail"]
+        assert lever.note in refused["detail"]
+    assert live().number == 2
+
+
 def test_a_whole_content_replaces_the_settings(releaser_token):
     content = {"body": "Third.", "max_tokens": 99}
     assert releaser_token.post(PUBLISH, json={"content": content, "expected": 2}).status_code == 200
@@ -52,6 +63,17 @@ def test_a_whole_content_replaces_the_settings(releaser_token):
 def test_a_rollback_makes_the_older_version_live(releaser_token, body):
     response = releaser_token.post(ROLLBACK, json=body | {"expected": 2})
     assert response.json()["version"] == live().number == 1
+
+
+@pytest.mark.parametrize("route", ["publish", "rollback"])
+def test_a_release_applies_to_pinned_sessions_only_if_it_says_so(releaser_token, route):
+    url = PUBLISH if route == "publish" else ROLLBACK
+    sent = [{"version": 1, "expected": 2}, {"version": 2, "expected": 1, "override_pins": True}]
+    first, second = (releaser_token.post(url, json=each).json()["revision"] for each in sent)
+    assert "override_pins" not in AuditEntry.objects.get(revision=first).after
+    assert AuditEntry.objects.get(revision=second).after["override_pins"] is True
+    assert list(Release.objects.filter(overrides_pins=True).values_list("revision", flat=True)) == [second]
+    assert snapshots.current().pins_from == second
 
 
 def test_publishing_a_number_makes_that_version_live_again(releaser_token):
@@ -143,6 +165,7 @@ def test_old_and_surplus_answers_are_deleted(releaser_token, monkeypatch):
         ({"text": "a", "note": "x" * 501}, "note"),
         ({"text": "a", "expected": -1}, "expected"),
         ({"version": 0}, "version"),
+        ({"text": "a", "override_pins": "yes"}, "override_pins"),
         ({"text": "a", "unknown": 1}, "unknown"),
         ({"content": {"body": "a", "temperature": "hot"}}, "content.temperature"),
         ({"content": {"body": "a", "temperature": 99}}, "temperature"),

@@ -9,6 +9,7 @@ from django.db import OperationalError
 from promptops.api import pins
 from promptops.engine.snapshot import Snapshot
 from promptops.ledger.models import LiveConfiguration
+from promptops.ledger.releases import overriding_pins
 from promptops.live import snapshots as live
 from promptops.prompts.actions import operations, variables
 from promptops.prompts.actions.operations import OperationFields
@@ -69,6 +70,25 @@ async def test_only_a_segment_session_moves_on_and_only_at_a_segment(machine, po
         following = (await caller.arequest("POST", SEGMENT, json={"session": session})).json()
         await run(caller, following["session"])
         assert system(upstream) == ("A newer text." if moves else "The enhance text.")
+
+
+@pytest.mark.parametrize("is_other_process", [False, True])
+async def test_a_release_for_pinned_sessions_moves_a_session_to_its_text(machine, is_other_process):
+    caller = await in_database(machine, "run")
+    async with providers(FOX) as [upstream]:
+        session = (await caller.arequest("POST", SESSIONS, json={})).json()["session"]
+        await in_database(publish_for_pinned_sessions, "The corrected text.")
+        await in_database(publish, "enhance", "A newer text.")
+        if is_other_process:
+            restarted()
+        response = await run(caller, session)
+        assert response.json()["revision"] == live.current().pins_from
+        assert system(upstream) == "The corrected text."
+
+
+def publish_for_pinned_sessions(text: str) -> None:
+    with overriding_pins(True):
+        publish("enhance", text)
 
 
 async def test_the_chain_of_a_session_is_the_newest(machine):

@@ -45,7 +45,7 @@ def test_what_others_do_appears_and_moves_nothing(enhance, publish, releaser, ed
     expect(overview.locator("#overview")).to_contain_text("Shorter")
     expect(audit.locator("#rows > li").first).to_contain_text("published enhance v2")
     expect(history.locator("tbody tr").first).to_contain_text("v2 live")
-    expect(editing.locator("#state")).to_contain_text("published v2 while you were editing")
+    expect(editing.locator("#release-news")).to_contain_text("published v2 while you were editing")
     expect(body(editing)).to_have_value("What I am writing.")
     assert body(editing).evaluate("field => [document.activeElement === field, field.selectionStart]") == [True, 3]
     for page in (overview, audit, history, editing):

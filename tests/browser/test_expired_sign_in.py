@@ -93,7 +93,7 @@ def test_an_expired_login_and_a_release_meanwhile_lose_nothing(enhance, publish,
     expect(body(page)).to_have_value("The first text, and mine.")
     expect(saved(page)).to_have_text("Saved")
     expect(notice).to_be_hidden()
-    expect(page.locator("#state")).to_contain_text("published v2 while you were editing")
+    expect(page.locator("#release-news")).to_contain_text("published v2 while you were editing")
     draft = Draft.objects.get()
     assert (draft.body, draft.base.number) == ("The first text, and mine.", 1)
 

@@ -53,7 +53,7 @@ def test_edits_of_different_sentences_both_go_live(both) -> None:
     write(ada, BASE.replace("the camera", "the camera and the lens"))
     write(rita, BASE.replace("Keep the subject", "Keep the main subject"))
     publish(ada, 2)
-    expect(rita.locator("#state")).to_contain_text("Ada Administrator published v2 while you were editing")
+    expect(rita.locator("#release-news")).to_contain_text("Ada Administrator published v2 while you were editing")
     rita.get_by_role("button", name="Publish v3").click()
     expect(panel(rita)).to_contain_text("No conflicts. Merged automatically: 1 of your edits, 1 from v2.")
     expect(panel(rita).locator("ins.mine")).to_contain_text("main")
@@ -75,7 +75,7 @@ def test_conflicts_are_decided_with_the_keyboard_and_the_merge_is_undone(both) -
     write(ada, BASE + " Be brief.")
     publish(ada, 2)
     # The editor shows what happened and offers the merge.
-    rita.locator("#state").get_by_role("button", name="See the merge").click()
+    rita.locator("#release-news").get_by_role("button", name="See the merge").click()
     expect(panel(rita)).to_contain_text("1 conflict:")
     take = panel(rita).get_by_role("button", name="Use the merged text")
     passage = panel(rita).get_by_role("group", name="Conflict 1")
@@ -109,5 +109,5 @@ def test_conflicts_are_decided_with_the_keyboard_and_the_merge_is_undone(both) -
     rita.get_by_role("button", name="Undo the merge").click()
     panel(rita).get_by_role("button", name="Restore my text").click()
     expect(body(rita)).to_have_value(mine)
-    expect(rita.locator("#state")).to_contain_text("published v3 while you were editing")
+    expect(rita.locator("#release-news")).to_contain_text("published v3 while you were editing")
     assert live() == BASE + " Be brief. Be bold."

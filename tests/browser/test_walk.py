@@ -145,7 +145,7 @@ def follows_the_release(overview: Page, editing: Page) -> None:
     expect(card).to_contain_text("One sentence")
     expect(card).to_contain_text("v2")
     expect(overview.locator("#live-badge")).to_contain_text("by Ada Lovelace")
-    expect(editing.locator("#state")).to_contain_text("Ada Lovelace published v2 while you were editing")
+    expect(editing.locator("#release-news")).to_contain_text("Ada Lovelace published v2 while you were editing")
     expect(editing.get_by_label("System prompt")).to_have_value("What Rita is typing.")
 
 

@@ -24,10 +24,14 @@ class ControlRoom:
     url: str = ""
     body: bytes = field(default_factory=lambda: body_of(snapshot(1)))
     opens_sockets: bool = True
+    pushes: bool = True
     fault: Handler | None = None
     received: list[dict[str, Any]] = field(default_factory=list)
     authorizations: set[str] = field(default_factory=set)
     sockets: set[web.WebSocketResponse] = field(default_factory=set)
+    wanting: set[web.WebSocketResponse] = field(default_factory=set)
+    """The sockets that want the document with the hint."""
+    fetches: int = 0
     runs: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -39,7 +43,8 @@ class ControlRoom:
         """Make a document live, and send hints."""
         self.body = body
         for socket in list(self.sockets):
-            await socket.send_json({"type": "revision", **self.numbers})
+            hint = {"type": "revision", **self.numbers}
+            await socket.send_json(hint | {"document": json.loads(body)} if socket in self.wanting else hint)
 
     def _check(self, request: web.Request) -> None:
         self.authorizations.add(request.headers.get("Authorization", ""))
@@ -49,6 +54,7 @@ class ControlRoom:
 
     async def live(self, request: web.Request) -> web.StreamResponse:
         self._check(request)
+        self.fetches += 1
         if self.fault is not None:
             return await self.fault(request)
         if "wait" in request.query:
@@ -90,6 +96,8 @@ class ControlRoom:
                 message = json.loads(frame.data)
                 self.received.append(message)
                 if message["type"] == "register":
+                    if message.get("documents") and self.pushes:
+                        self.wanting.add(socket)
                     await socket.send_json({"type": "registered", **self.numbers, "heartbeat_seconds": 10})
                 elif message["type"] == "heartbeat":
                     await socket.send_json({"type": "revision", **self.numbers})

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -57,6 +57,8 @@ class Network:
     is_cut: bool = False
     opens_sockets: bool = True
     waits: bool = True
+    pushes: bool = True
+    """Hints of a release have its document, for those who ask for it."""
     token_is_valid: bool = True
     fate: Callable[[], list[float]] = lambda: [LINK_SECONDS]
     fetch_delay: Callable[[], float] = lambda: LINK_SECONDS
@@ -96,7 +98,7 @@ class Room:
         self.changed.set()
         self.changed = asyncio.Event()
         for socket in list(self.sockets):
-            socket.hint("revision")
+            socket.hint("revision", with_document=True)
 
     def release(self, **further: Any) -> None:
         """Release the next revision."""
@@ -118,12 +120,16 @@ class MemorySocket:
     def __init__(self, room: Room, network: Network) -> None:
         self.room, self.network = room, network
         self.inbox: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+        self.wants_documents = False
 
-    def hint(self, type: str) -> None:
+    def hint(self, type: str, with_document: bool = False) -> None:
         """Send the numbers of now, if the network lets them through."""
         if self.network.is_cut:
             return
         message = {"type": type, "epoch": self.room.head[0], "revision": self.room.head[1], "heartbeat_seconds": 10}
+        if with_document and self.wants_documents and self.network.pushes:
+            with suppress(ValueError):
+                message["document"] = json.loads(self.room.body)
         loop = asyncio.get_running_loop()
         for delay in self.network.fate():
             loop.call_later(delay, self._arrive, message)
@@ -142,6 +148,7 @@ class MemorySocket:
             return
         self.room.received.append((asyncio.get_running_loop().time(), json.loads(json.dumps(message))))
         if message["type"] == "register":
+            self.wants_documents = message.get("documents") is True
             self.hint("registered")
         elif message["type"] == "heartbeat":
             self.hint("revision")

@@ -12,6 +12,7 @@ from aiohttp import web
 from promptops.client import LiveEnhancer, Timing
 from promptops.client import wire as wires
 from promptops.client.wire import HttpWire, Unauthorized, WireError, checked_url
+from promptops.engine.live_document import MAX_PUSHED_BYTES
 from tests.client.loopback import TOKEN, ControlRoom, control_room, until
 from tests.client.rooms import body_of, sha_of, snapshot
 from tests.client.test_client_runs import Model
@@ -36,6 +37,17 @@ async def test_a_release_arrives_and_is_acknowledged(opens_sockets):
         assert (await live.enhance("a fox")).sha256 == sha_of(room.body)
         await until(lambda: room.runs)
     assert room.runs[0]["revision"] == 2
+
+
+async def test_a_long_document_comes_with_its_hint():
+    long = body_of(snapshot(2, text="Ein roter Fuchs läuft. " * 1_500))
+    assert 64 * 1024 < len(long) <= MAX_PUSHED_BYTES
+    async with control_room() as room, following(room) as live:
+        fetches = room.fetches
+        await room.release(long)
+        await until(lambda: any(message["type"] == "applied" and message["revision"] == 2 for message in room.received))
+        assert live.state.sha256 == sha_of(long)
+        assert room.fetches == fetches
 
 
 async def test_a_control_room_that_comes_back_finds_the_server_again():
@@ -101,7 +113,8 @@ FAULTS = {
 async def test_a_fault_changes_nothing_and_heals(fault, opens_sockets, monkeypatch):
     monkeypatch.setattr(wires, "CALL_SECONDS", 0.2)
     monkeypatch.setattr(wires, "MAX_BYTES", 256 * 1024)
-    async with control_room(body=body_of(snapshot(5)), opens_sockets=opens_sockets) as room, following(room) as live:
+    room_at_r5 = control_room(body=body_of(snapshot(5)), opens_sockets=opens_sockets, pushes=False)
+    async with room_at_r5 as room, following(room) as live:
         assert live.state.revision == 5
         room.fault = FAULTS[fault]
         await room.release(body_of(snapshot(6)))

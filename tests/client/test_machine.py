@@ -171,10 +171,10 @@ class Fleet(RuleBasedStateMachine):
     def partition(self, number: int, cut: bool) -> None:
         self.servers[number].network.is_cut = cut
 
-    @rule(number=clients, opens=st.booleans(), waits=st.booleans())
-    def proxy(self, number: int, opens: bool, waits: bool) -> None:
+    @rule(number=clients, opens=st.booleans(), waits=st.booleans(), pushes=st.booleans())
+    def proxy(self, number: int, opens: bool, waits: bool, pushes: bool) -> None:
         network = self.servers[number].network
-        network.opens_sockets, network.waits = opens, waits
+        network.opens_sockets, network.waits, network.pushes = opens, waits, pushes
         if not opens:
             self.run(self._drop(number))
 

@@ -40,6 +40,13 @@ def test_without_servers_the_page_says_how_to_connect_one(client):
     assert "docs/servers.md" in text_of(response)
 
 
+def test_names_with_numbers_are_in_the_order_of_the_numbers(client, publish):
+    publish("enhance", "Text")
+    for name in ("gpu-10", "gpu-2", "7", "Gpu-1", "mirror"):
+        save_server(name)
+    assert names(client.get(reverse("fleet"))) == ["7", "Gpu-1", "gpu-2", "gpu-10", "mirror"]
+
+
 @pytest.mark.parametrize(
     ("query", "shown"),
     [
@@ -183,7 +190,7 @@ def test_the_next_page_after_a_release_counts_the_servers_for_its_author_only(cl
     assert "rollout-banner" not in mine.get(reverse("prompts")).content.decode()
     save_server("gpu-1")
     save_server("gpu-2", revision=0)
-    assert "1 of 2 run" in text_of(mine.get(reverse("prompts")))
+    assert "1 of 2 servers" in text_of(mine.get(reverse("prompts")))
     assert "rollout-banner" not in client_for(viewer).get(reverse("prompts")).content.decode()
     Release.objects.update(at=timezone.now() - timedelta(minutes=5))
     assert "rollout-banner" not in mine.get(reverse("prompts")).content.decode()

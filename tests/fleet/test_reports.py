@@ -90,8 +90,17 @@ def test_a_drifted_server_stays_drifted_through_heartbeats(reports, released):
     write(reports)
     assert Server.objects.get().drift == "enhance.txt was changed"
     reports.hear(server, applied(document), now=timezone.now())
+    assert reports.batch(everything=False).servers[0].drift == "", "the end of a drift waits for no heartbeat"
+
+
+def test_a_server_that_drifts_on_a_revision_refuses_it_no_longer(reports, released):
+    document = released()
+    server = reports.register(register(kind="files"), now=timezone.now())
+    reports.hear(server, Refused(revision=document.revision, epoch=document.epoch, why="No reload"), now=timezone.now())
+    reports.hear(server, Drifted(**runs(document), why="Other texts"), now=timezone.now())
     write(reports)
-    assert Server.objects.get().drift == ""
+    saved = Server.objects.get()
+    assert (saved.refused_revision, saved.refusal, saved.drift) == (None, "", "Other texts")
 
 
 def test_a_revision_that_this_process_does_not_have_yet_is_judged_when_it_has(reports, released):

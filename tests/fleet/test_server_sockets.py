@@ -261,7 +261,7 @@ async def test_the_document_comes_with_the_hint_where_it_is_wanted_and_short(
     first, make_token, monkeypatch, wants, most, has_document
 ):
     if most:
-        monkeypatch.setattr(connections, "MOST_PUSHED", most)
+        monkeypatch.setattr(connections, "MAX_PUSHED_BYTES", most)
     _, text = await database_sync_to_async(make_token)()
     async with tasks(), connected(text) as server:
         await server.send_json_to(REGISTER | {"documents": wants})

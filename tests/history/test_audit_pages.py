@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from html import unescape
 
 import pytest
 from django.db import connection
@@ -11,6 +12,8 @@ from django.urls import reverse
 from promptops.ledger import audit, registry, sentences
 from promptops.ledger.models import AuditEntry
 from promptops.people.actions import accounts
+from promptops.people.actions.tokens import make_token
+from promptops.people.tokens import actor_name
 from promptops.platform.pages import PAGE_SIZE
 from promptops.providers.actions import chain
 from promptops.providers.models import Provider
@@ -99,6 +102,16 @@ def test_filters(client, actor, releaser, record, publish, query, expected):
     assert sorted(listed(response)) == ([1, 2, 3, 4, 5, 6, 7] if expected == "all" else expected)
     if expected == "all":
         assert "This filter is left out" in text_of(response)
+
+
+def test_entries_of_a_token_are_found_by_it_and_name_their_request(client, actor, record):
+    token, _ = make_token("ci", ["release"], by=actor)
+    by = audit.Actor(actor_name("ci", actor.name), token=token.pk, request_id="request-1")
+    entry = record("template.archived", by=by, object_name="noir")
+    response = client.get(reverse("audit_entry", args=[entry.seq]))
+    assert "request-1" in text_of(response)
+    (link,) = set(re.findall(r'href="([^"]*actor=system[^"]*)"', response.content.decode()))
+    assert listed(client.get(unescape(link))) == [entry.seq]
 
 
 @pytest.mark.parametrize(

@@ -266,7 +266,7 @@ def test_the_migration_stores_the_configuration_of_the_newest_release(history):
         cursor.execute(f"ALTER TABLE promptops_release ADD COLUMN configuration {kind}")
     module.keep_the_newest(apps, SimpleNamespace(connection=connection))
     assert list(older.objects.exclude(configuration=None).values_list("pk", flat=True)) == [6]
-    later = {"variables": [], "safety": kept["safety"], "operations": kept["operations"]}
+    later = {"variables": [], "safety": kept["safety"], "operations": kept["operations"], "levers": []}
     made = older.objects.get(pk=6).configuration | later
     made["settings"] = {name: made["settings"][name] for name in kept["settings"]}  # the migration keeps every column
     assert made == kept

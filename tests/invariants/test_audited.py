@@ -11,6 +11,7 @@ from copy import deepcopy
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -60,7 +61,7 @@ from promptops.providers.actions import adaptations, chain
 from promptops.providers.actions import restoring as restoring_chain
 from promptops.providers.models import Provider
 from promptops.runs import plans
-from promptops.runs.actions import deleting, erasing, execution, masking, records
+from promptops.runs.actions import deleting, erasing, execution, masking, records, reports
 from promptops.safety.actions import filter_settings
 from promptops.safety.actions import reviews as safety_reviews
 from promptops.safety.actions import training as safety_training
@@ -203,7 +204,6 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     "accounts.end_session": [lambda w, act: act(accounts.end_session, signed_in(w), by=w.actor)],
     "accounts.end_sessions": [lambda w, act: (signed_in(w), act(accounts.end_sessions, w.user, by=w.actor))],
     "accounts.too_many_failures": [lambda w, act: act(accounts.too_many_failures, "eddie", "192.0.2.1")],
-    "accounts.clean_name": [lambda w, act: act(accounts.clean_name, "Grace Hopper")],
     "backups.record_backup": [lambda w, act: act(backups.record_backup, "7:ab")],
     "backups.record_restore": [lambda w, act: act(backups.record_restore, "2026-01-02T03:04:05+00:00", "7:ab")],
     "exports.record_export": [
@@ -423,6 +423,8 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     "site.restore_settings": [
         lambda w, act: act(settings.restore_settings, stored(1, "settings") | {"timeout_ms": 1234}, 99)
     ],
+    "reports.count_reports": [lambda w, act: act(reports.count_reports, uuid4(), "gpu-7", [], 3)],
+    "reports.forget_old": [lambda w, act: act(reports.forget_old, timezone.now() + timedelta(days=500))],
     "votes.cast": [lambda w, act: act(votes.cast, **w.ballot(), by=w.actor)],
     "votes.undo": [
         lambda w, act: (
@@ -482,7 +484,6 @@ def test_every_action_is_called_here():
 CHANGES_NOTHING_PROTECTED = {
     "api.change_once",  # what it changes is recorded by its own action
     "api.delete_old_answers",
-    "accounts.clean_name",
     "accounts.find_link",
     "accounts.record_failed_sign_in",
     "accounts.record_lockout",
@@ -524,6 +525,8 @@ CHANGES_NOTHING_PROTECTED = {
     "execution.execute",
     "records.record_run",
     "records.record_runs",
+    "reports.count_reports",  # the counts are the record
+    "reports.forget_old",
     "filter_settings.clean_terms",
     "filter_settings.clean_thresholds",
     "masking.reveal",

@@ -5,6 +5,7 @@ import inspect
 import json
 import re
 from itertools import pairwise
+from uuid import uuid4
 
 import pytest
 from channels.db import database_sync_to_async
@@ -72,7 +73,7 @@ def world(make_user, actor, publish):
     publish("enhance", "First")
     version = publish("enhance", "Second")
     provider = make_provider("local", "local", "", by=actor)
-    run = make_run(status="failed")
+    run = make_run(status="failed", public_id=uuid4())
     link, _ = accounts.invite(Role.VIEWER, by=actor)
     entry = record("settings.changed", by=actor)
     variable = declare("enhance", "season", "winter", by=actor)
@@ -87,6 +88,7 @@ def world(make_user, actor, publish):
         "revision": 1,
         "provider": provider.pk,
         "run": run.pk,
+        "public_id": str(run.public_id),
         "queue": SafetyCheck.objects.create(run=run, side="input", decision="allow", mode="shadow").pk,
         "training": SafetyTraining.objects.create(user_name="Ada").pk,
         "people": subject.pk,

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { counted, exactTime, relativeTime, textSize } from "../../static/js/format.js";
+import { counted, exactTime, relativeTime, textSize, timeLeft } from "../../static/js/format.js";
 
 // The borders between units are compared with the server's rule in tests/web/test_javascript.py.
 test("relative times read like speech", () => {
@@ -13,6 +13,20 @@ test("relative times read like speech", () => {
   assert.equal(ago(21 * 3600), "21 h ago");
   assert.equal(ago(23 * 3600), "1 day ago");
   assert.equal(ago(40 * 86400), "13 Oct 2026");
+});
+
+test("a time that is left is exact near its end", () => {
+  for (const [seconds, words] of [
+    [86_400, "24 h 0 min"],
+    [3660, "1 h 1 min"],
+    [3599.2, "1 h 0 min"],
+    [61, "1 min 1 s"],
+    [0.4, "1 s"],
+    [0, "0 s"],
+    [-5, "0 s"],
+  ]) {
+    assert.equal(timeLeft(seconds * 1000), words);
+  }
 });
 
 test("exact times show seconds", () => {

@@ -11,6 +11,7 @@ import pytest
 from django.db import connection, models
 
 import promptops
+from promptops.fleet.models import Lever
 from promptops.ledger import parts
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import LiveConfiguration, Release
@@ -28,6 +29,7 @@ from promptops.safety.actions.filter_settings import SafetyChange, Term
 from promptops.safety.models import SafetySettings, SafetyTerm
 from promptops.site import actions as settings
 from promptops.site.actions import Settings
+from tests.fleet.levers import pass_through
 
 SECRET = "hunter2"
 
@@ -51,6 +53,7 @@ def release_everything(actor: Actor) -> Version:
     terms = (Term("deny", "acme cola", "other"), Term("allow", "shoot a sunset"))
     change = SafetyChange(mode="shadow", thresholds={"violence": 0.9}, terms=terms)
     filter_settings.change_safety(change, by=actor, expected=0)
+    pass_through(by=actor, note="The model writes nonsense")
     return version
 
 
@@ -84,6 +87,36 @@ def expected_filter() -> dict[str, Any]:
     }
 
 
+def expected_lever() -> dict[str, str]:
+    """Return the lever as a release stores it."""
+    named = {"kind": "pass_through", "operation": "enhance", "note": "The model writes nonsense"}
+    return named | {"expires_at": Lever.objects.get().expires_at.isoformat(), "by": "Ada Administrator"}
+
+
+def expected_provider() -> dict[str, Any]:
+    """Return the provider that is on, as a release stores it."""
+    return {
+        "name": "fast",
+        "kind": "groq",
+        "base_url": "",
+        "model": "llama",
+        "timeout_ms": 900,
+        "max_concurrent": 4,
+        "context_tokens": 8000,
+        "price_input": 0.1,
+        "price_cached": None,
+        "price_output": 0.2,
+        "first_text_ms": 400,
+        "stall_ms": 300,
+        "fall_back_on_auth": True,
+        "fall_back_on_not_found": False,
+        "fall_back_on_refused": True,
+        "adaptations": ["no_seed"],
+        "json_mode": "",
+        "key": "stored key",
+    }
+
+
 def expected(version: Version) -> str:
     """Return the configuration as releases stored it before there were parts. Readers rely on every name."""
     text, alternatives = {"kind": "text"}, {"kind": "lines", "count": 3, "at_least": 1}
@@ -108,28 +141,7 @@ def expected(version: Version) -> str:
                     "version_id": version.pk,
                 }
             ],
-            "providers": [
-                {
-                    "name": "fast",
-                    "kind": "groq",
-                    "base_url": "",
-                    "model": "llama",
-                    "timeout_ms": 900,
-                    "max_concurrent": 4,
-                    "context_tokens": 8000,
-                    "price_input": 0.1,
-                    "price_cached": None,
-                    "price_output": 0.2,
-                    "first_text_ms": 400,
-                    "stall_ms": 300,
-                    "fall_back_on_auth": True,
-                    "fall_back_on_not_found": False,
-                    "fall_back_on_refused": True,
-                    "adaptations": ["no_seed"],
-                    "json_mode": "",
-                    "key": "stored key",
-                }
-            ],
+            "providers": [expected_provider()],
             "variables": [{"operation": "enhance", "name": "mood", "value": "calm"}],
             "settings": {
                 "timeout_ms": 9000,
@@ -139,6 +151,7 @@ def expected(version: Version) -> str:
                 "run_deletion_days": None,
             },
             "safety": expected_filter(),
+            "levers": [expected_lever()],
         }
     )
 
@@ -166,7 +179,7 @@ def new_column(request: pytest.FixtureRequest, db: None) -> Iterator[None]:
 
 @pytest.mark.parametrize(
     "new_column",
-    [Operation, Provider, LiveConfiguration, Variable, Template, Version, SafetySettings, SafetyTerm],
+    [Operation, Provider, LiveConfiguration, Variable, Template, Version, SafetySettings, SafetyTerm, Lever],
     indirect=True,
     ids=lambda model: model.__name__,
 )

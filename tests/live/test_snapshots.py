@@ -78,12 +78,12 @@ def test_the_snapshot_has_the_live_configuration_and_hides_keys_in_its_repr(publ
     assert "sk-one" not in repr(snapshot)
 
 
-def test_reading_the_snapshot_takes_no_query_and_loading_it_eight(publish, django_assert_num_queries):
+def test_reading_the_snapshot_takes_no_query_and_loading_it_nine(publish, django_assert_num_queries):
     publish("enhance", "Text")
     live.current()
     with django_assert_num_queries(0):
         live.current()
-    with django_assert_num_queries(8):
+    with django_assert_num_queries(9):
         live.load()
 
 

@@ -50,6 +50,31 @@ def test_a_setup_link_creates_the_first_administrator_and_then_stops_working():
     assert accounts.make_setup_link() is None
 
 
+def test_setup_reports_all_errors_in_one_round():
+    url = reverse("setup", args=[accounts.make_setup_link()])
+    typed = {"name": "!", "username": "ada lovelace", "password": "short", "password_again": "other"}
+    answer = Client().post(url, typed)
+    assert answer.status_code == 422
+    assert set(answer.context["form"].errors) == {"name", "username", "password", "password_again"}
+    typed = {"name": "Ada", "username": "ada lovelace", "password": "short", "password_again": "short"}
+    assert set(Client().post(url, typed).context["form"].errors) == {"username", "password"}
+
+
+def test_the_first_page_says_how_to_set_up_until_somebody_has():
+    page = Client().get("/", follow=True)
+    assert b'id="not-set-up"' in page.content
+    assert b'name="password"' not in page.content
+    Client().post(reverse("setup", args=[accounts.make_setup_link()]), ACCOUNT)
+    page = Client().get("/", follow=True)
+    assert b'id="not-set-up"' not in page.content
+    assert b'name="password"' in page.content
+
+
+def test_the_sign_in_page_says_that_a_session_has_ended(editor):
+    assert b'id="ended"' not in Client().get("/sign-in/?next=/prompts/").content
+    assert b'id="ended"' in Client().get("/sign-in/?next=/prompts/&ended=1").content
+
+
 def test_each_start_prints_a_new_setup_link_and_the_old_one_stops_working():
     first, second = accounts.make_setup_link(), accounts.make_setup_link()
     assert Client().get(reverse("setup", args=[first])).status_code == 410

@@ -17,11 +17,12 @@ from promptops.ledger.audit import COMMAND_LINE, Actor
 from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.models import AuditEntry
 from promptops.live import polling
-from promptops.people import tokens
+from promptops.people import queries, tokens
 from promptops.people.actions import accounts
 from promptops.people.actions import tokens as actions
 from promptops.people.enums import Scope
 from promptops.people.models import Token
+from promptops.people.new_accounts import clean_name
 from promptops.people.tokens import InvalidToken
 
 in_process = pytest.mark.django_db(transaction=True)
@@ -251,7 +252,7 @@ def test_the_name_of_an_actor_fits_into_the_audit():
 @pytest.mark.parametrize("name", ["token fleet, made by Ada", "Token", "TOKEN x"])
 def test_nobody_is_called_like_a_token(name):
     with pytest.raises(ValidationError):
-        accounts.clean_name(name)
+        clean_name(name)
 
 
 @pytest.mark.django_db
@@ -301,6 +302,20 @@ def test_the_page_warns(administrator, client_for, make_user):
     (row,) = page.context["window"].rows
     assert len(row.warnings) == 3
     assert page.content.decode().count("data-warning") == 3
+
+
+@pytest.mark.django_db
+def test_the_page_tells_the_two_tokens_of_a_rotation_apart(administrator, client_for, actor):
+    older, _ = actions.make_token("fleet", ["read"], by=actor)
+    newer, _ = actions.rotate_token(older, by=actor)
+    client = client_for(administrator, htmx=True)
+    panels = [client.post(f"/settings/tokens/{token.pk}/revoke/").content.decode() for token in (older, newer)]
+    assert ["the older fleet" in panel for panel in panels] == [True, False]
+    row = next(row for row in queries.tokens(timezone.now()) if row.token == older)
+    (moves,) = row.warnings
+    actions.revoke_token(newer, by=actor)
+    row = next(row for row in queries.tokens(timezone.now()) if row.token == older)
+    assert row.warnings != [moves], "nobody can move to a token that no longer works"
 
 
 @pytest.mark.django_db

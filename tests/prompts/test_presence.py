@@ -157,6 +157,38 @@ def test_rows_of_a_dead_process_are_deleted(publish, editor):
     presence.leave("c")
 
 
+def test_a_page_that_reconnects_is_one_window(publish, editor, monkeypatch):
+    template = publish("enhance", "First").template
+    presence.arrive(template, user=editor, channel="page", connection="before")
+    presence.arrive(template, user=editor, channel="page", connection="after")
+    assert at(template, editor).own_pages == 1
+    presence.leave("page", connection="before")  # the server hears late that the first connection is gone
+    assert at(template, editor).own_pages == 1
+    monkeypatch.setattr(presence, "_process", "restarted")
+    monkeypatch.setattr(presence, "_connections", {})
+    presence.arrive(template, user=editor, channel="page", connection="new")
+    assert at(template, editor).own_pages == 1
+    monkeypatch.undo()
+    presence.leave("page", connection="after")  # the old process stops after the page has a new one
+    assert at(template, editor).own_pages == 1
+
+
+async def test_a_page_keeps_its_name_over_a_reconnect_and_cannot_take_that_of_another_person(publish, editor, releaser):
+    template = (await in_thread(publish)("enhance", "First")).template
+    here = {"action": "here", "template": "enhance", "page": "abc123"}
+    async with page_socket(editor) as old, page_socket(editor) as new, page_socket(releaser) as other:
+        for socket in (old, new, other):
+            await socket.send_to(text_data=json.dumps(here))
+        await until(lambda: Presence.objects.count() == 2)
+        assert await in_thread(lambda: at(template, editor).own_pages)() == 1
+        assert await in_thread(others)(template, editor) == [("Rita Releaser", False)]
+        for name in ({"a": 1}, "x" * 200, "", None, 7):  # no name of a page: the connection counts as one
+            async with page_socket(editor) as unnamed:
+                await unnamed.send_to(text_data=json.dumps(here | {"page": name}))
+                await until(lambda: at(template, editor).own_pages == 2)
+            await until(lambda: at(template, editor).own_pages == 1)
+
+
 def test_the_company_takes_one_query_for_1_and_30(publish, editor, make_user):
     template = publish("enhance", "First").template
     for count in (1, 30):

@@ -6,6 +6,7 @@ import re
 import pytest
 from django.urls import reverse
 
+from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
 from promptops.prompts.actions import operations
 from promptops.prompts.actions.operations import OperationFields
 from promptops.prompts.models import Draft, Template, Version
@@ -31,6 +32,29 @@ def test_publishing_takes_one_review_panel(enhance, client_for, releaser):
     version = Version.objects.get(number=2)
     assert (version.note, version.author) == ("why <i>", releaser)
     assert not Draft.objects.exists()
+
+
+BOX = 'name="override_pins"'
+
+
+def test_a_release_applies_to_pinned_sessions_where_the_box_is_ticked(enhance, client_for, releaser):
+    client = client_for(releaser, htmx=True)
+    panel = client.post(reverse("template_review", args=["enhance"]), form(enhance, "Other text."))
+    box = re.search(rf"<input[^>]*{BOX}[^>]*>", panel.content.decode())
+    assert box
+    assert "checked" not in box[0]
+    client.post(reverse("template_publish", args=["enhance"]), form(enhance, "Other text."))
+    back = reverse("version_live", args=["enhance", 1])
+    wanted = {"expected": Template.objects.get(name="enhance").live_version_id, "override_pins": "1"}
+    panel = client.post(back, wanted).content.decode()
+    assert "checked" in re.search(rf"<input[^>]*{BOX}[^>]*>", panel)[0]
+    client.post(back, wanted | {"confirm": "1"})
+    newest, before = Release.objects.order_by("-revision")[:2]
+    assert (newest.overrides_pins, before.overrides_pins) == (True, False)
+    assert LiveConfiguration.objects.get(pk=1).pins_from == newest.revision
+    assert AuditEntry.objects.get(revision=newest.revision).after["override_pins"] is True
+    assert "Pinned sessions" in client.get(reverse("revision", args=[newest.revision])).content.decode()
+    assert "Pinned sessions" not in client.get(reverse("revision", args=[before.revision])).content.decode()
 
 
 @pytest.mark.parametrize(

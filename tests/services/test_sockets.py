@@ -39,6 +39,21 @@ def test_the_server_makes_its_own_protocols(monkeypatch) -> None:
     assert LeanFactory.protocol is LeanProtocol
 
 
+def test_the_frame_of_a_text_for_many_sockets_is_made_once() -> None:
+    factory, text = LeanFactory(SimpleNamespace()), "a hint " * 100
+    written: list[bytes] = []
+    for _ in range(3):
+        protocol = LeanProtocol()
+        protocol.factory, protocol.state, protocol.send_queue = factory, LeanProtocol.STATE_OPEN, []
+        protocol._perMessageCompress = None
+        protocol.transport = SimpleNamespace(write=written.append)
+        protocol.handle_reply({"type": "websocket.send", "text": text, "is_shared": True})
+    assert written[0] is written[1] is written[2]
+    assert written[0].endswith(text.encode())
+    other = factory.prepared("another hint")
+    assert other.payload == b"another hint"
+
+
 async def test_an_open_socket_still_answers_and_the_next_request_is_served(tmp_path) -> None:
     with serving(tmp_path) as server:
         browser = administrator(server)

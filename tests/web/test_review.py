@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.test import RequestFactory
 from django.urls import reverse
 
+from promptops.ledger import releases
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused
 from promptops.web import review
@@ -86,6 +87,19 @@ def test_a_confirmed_change_is_applied_once_and_says_how_to_undo_it(request_of, 
     assert change.applied == [(releaser.name, "because")]
     assert [str(message) for message in get_messages(request)] == ["The wall is red. Paint it white to undo."]
     assert change.previews == 0  # it may take long, and nobody would see it
+
+
+@pytest.mark.parametrize("is_pinned", [True, False])
+def test_only_a_change_of_what_sessions_keep_offers_to_apply_to_them(request_of, is_pinned):
+    change = Paint()
+    change.is_pinned = is_pinned
+    assert ("override_pins" in review.run(request_of(), change).content.decode()) is is_pinned
+    wanted = []
+    change.apply = lambda **_: wanted.append(releases._overrides_pins.get())
+    for box in ({"override_pins": "1"}, {}):
+        review.run(request_of(confirm="1", **box), change)
+    assert wanted == [is_pinned, False]
+    assert not releases._overrides_pins.get()
 
 
 @pytest.mark.parametrize("posted", [{}, {"confirm": "1"}])

@@ -39,6 +39,7 @@ class ArmChange(ReviewedChange):
     offer: Offer
     left: int
     form_id = "arm-form"
+    is_pinned = True
     template = "compare/_release.html"
 
     @property

@@ -29,6 +29,7 @@ from promptops.engine.snapshot import Lever, ProviderSpec, SafetySpec, Snapshot,
 __all__ = [
     "FORMAT",
     "MAX_BYTES",
+    "MAX_PUSHED_BYTES",
     "InvalidDocument",
     "check_sha256",
     "document_bytes",
@@ -44,6 +45,9 @@ FORMAT = 1
 
 MAX_BYTES = 64 * 1024 * 1024
 """The most bytes of a document. One with 200 templates of 8 KB has 2 MB."""
+
+MAX_PUSHED_BYTES = 256 * 1024
+"""The most bytes of a document that comes with the hint of its revision. A server fetches a longer one."""
 
 STORED_KEY = "its key is stored in PromptOps, which hands out no keys. Give the provider the name of a key's variable."
 """The reason why a server that follows cannot call a provider with a stored key."""

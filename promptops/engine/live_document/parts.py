@@ -236,6 +236,7 @@ SNAPSHOT = Part(
         Entry("settings", SETTINGS),
         Entry("levers", Items(LEVER, most=1_000)),
         Entry("safety", SAFETY),
+        Entry("pins_from", Whole(), default=0),
     ),
     {"defaults": "each operation names its default template"},
 )

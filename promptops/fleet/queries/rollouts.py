@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from promptops.fleet.enums import Outcome, ServerKind
+from promptops.fleet.enums import Outcome, ServerKind, Standing
 from promptops.fleet.models import Acknowledgement
 from promptops.fleet.queries.servers import ServerRow, picture
 from promptops.ledger.models import Release
@@ -92,6 +92,10 @@ def bars(seconds: Sequence[float]) -> list[Bar]:
     return drawn
 
 
+def _worst_first(row: ServerRow) -> int:
+    return list(Standing).index(row.standing)
+
+
 def rollout(revision: int) -> Rollout:
     """Return the roll-out of a revision. Raises Release.DoesNotExist."""
     released_at = Release.objects.values_list("at", flat=True).get(revision=revision)
@@ -106,7 +110,7 @@ def rollout(revision: int) -> Rollout:
         released_at,
         is_live,
         acknowledged,
-        [row for row in shown.rows if row.standing != "current"] if is_live else [],
+        sorted((row for row in shown.rows if row.standing != "current"), key=_worst_first) if is_live else [],
         counts.current if is_live else applied,
         counts.total if is_live else len(servers),
     )

@@ -1,5 +1,6 @@
 """The servers with how they stand to what is live."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,6 +13,7 @@ from promptops.fleet.standing import Live, is_current, standing_of
 from promptops.ledger.models import LiveConfiguration, Release
 
 ACKNOWLEDGEMENTS_SHOWN = 20
+DIGITS = re.compile(r"([0-9]+)")
 NAMED = 3
 """Servers that a sentence names before it only counts the rest."""
 
@@ -86,6 +88,11 @@ class Picture:
         return Counter(row.standing for row in self.rows)
 
     @property
+    def standings_shown(self) -> list[tuple[Standing, int]]:
+        """Return how many servers and processes do not run what is live, by kind, worst first."""
+        return [(each, count) for each in Standing if each != Standing.CURRENT and (count := self.standings[each])]
+
+    @property
     def troubles(self) -> list[ServerRow]:
         """Return the servers and processes that refuse, drift or lag, by kind of trouble."""
         order = [Standing.REFUSED, Standing.DRIFTED, Standing.LAGGING]
@@ -101,10 +108,10 @@ class Picture:
 
 
 def picture() -> Picture:
-    """Return all servers, by name, with how they stand. Three queries."""
+    """Return all servers, by name (gpu-2 before gpu-10), with how they stand. Three queries."""
     epoch, revision = LiveConfiguration.objects.values_list("epoch", "revision").get(pk=1)
     live, now = Live(revision, epoch), timezone.now()
-    servers = list(Server.objects.all())
+    servers = sorted(Server.objects.all(), key=_by_name)
     behind = {
         server.revision + 1
         for server in servers
@@ -112,6 +119,11 @@ def picture() -> Picture:
     }
     released = dict(Release.objects.filter(revision__in=behind).values_list("revision", "at")) if servers else {}
     return Picture(live, [_row(server, live, released, now) for server in servers])
+
+
+def _by_name(server: Server) -> tuple[object, ...]:
+    parts = DIGITS.split(server.name.casefold())
+    return tuple(int(part) if index % 2 else part for index, part in enumerate(parts)), server.pk
 
 
 def _row(server: Server, live: Live, released: dict[int, datetime], now: datetime) -> ServerRow:

@@ -14,7 +14,6 @@ from django.views.decorators.http import require_POST
 from promptops.fleet.actions import last_good, levers
 from promptops.fleet.enums import LeverKind
 from promptops.fleet.forms import LAST_GOOD, LeverForm
-from promptops.fleet.live_part import lever_of
 from promptops.fleet.models import Lever
 from promptops.fleet.queries import levers as queries
 from promptops.ledger.audit import Actor
@@ -39,7 +38,6 @@ def panel_context(form: LeverForm) -> dict[str, Any]:
         "earlier": earlier,
         "revision": chosen or queries.default_revision(earlier) or (earlier[0].revision if earlier else None),
         "longest": levers.LONGEST // timedelta(hours=1),
-        "now": timezone.now(),
     }
 
 
@@ -98,8 +96,7 @@ class PullLever(LeverChange):
         )
 
     def result(self) -> str:
-        end = lever_of(self.lever).until if self.lever else ""
-        return f"You pulled the lever {self.lever} until {end}. To undo, end it in the red strip."
+        return f"You pulled the lever {self.lever}. To undo, end it in the red strip."
 
 
 @dataclass

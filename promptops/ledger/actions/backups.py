@@ -34,8 +34,8 @@ def record_backup(head: str, *, by: Actor = COMMAND_LINE) -> None:
 def record_restore(made_at: str, head: str, *, by: Actor = COMMAND_LINE) -> None:
     """Start a new epoch, and record that a backup was put back; its audit ended at `head`."""
     config = LiveConfiguration.objects.select_for_update().get(pk=1)
-    before, config.epoch = config.epoch, new_epoch()
-    config.save(update_fields=["epoch"])
+    before, config.epoch, config.pins_from = config.epoch, new_epoch(), 0
+    config.save(update_fields=["epoch", "pins_from"])
     audit.record(
         "backup.restored",
         by=by,

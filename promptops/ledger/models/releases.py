@@ -29,6 +29,9 @@ class LiveConfiguration(models.Model):
     epoch = models.CharField(
         max_length=32, default=new_epoch, editable=False, help_text="Numbers are comparable only within one epoch."
     )
+    pins_from = models.PositiveIntegerField(
+        default=0, editable=False, help_text="The newest revision of this epoch that applies to pinned sessions too."
+    )
     timeout_ms = models.PositiveIntegerField(
         "time limit of a run", default=20_000, validators=[MinValueValidator(500), MaxValueValidator(600_000)]
     )
@@ -79,6 +82,7 @@ class Release(models.Model):
         null=True, help_text="The revision whose whole configuration these are changes of. Null: it is whole itself."
     )
 
+    overrides_pins = models.BooleanField(default=False, help_text="It applies to pinned sessions too.")
     comparison = models.ForeignKey("Comparison", models.PROTECT, null=True, blank=True, related_name="releases")
     evidence = models.JSONField(null=True, blank=True, help_text="What the comparison said at that moment.")
 

@@ -44,8 +44,11 @@ def body_limit(path: bytes) -> int:
     It is that of a form (DATA_UPLOAD_MAX_MEMORY_SIZE), plus that of a file if the view takes one (`takes_file`).
     """
     most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE + MULTIPART_OVERHEAD
+    name = unquote_to_bytes(path.split(b"?", 1)[0]).decode(errors="replace")
+    if is_for_machines(name):  # a run of a machine need not wait for the search among all pages
+        return most
     try:
-        view = resolve(unquote_to_bytes(path.split(b"?", 1)[0]).decode(errors="replace")).func
+        view = resolve(name).func
     except Resolver404:
         return most
     return most + getattr(view, "file_limit", 0)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from autobahn.websocket.protocol import PreparedMessage
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 
 KEPT_HEADERS = {b"x-forwarded-for"}
@@ -24,10 +25,27 @@ class LeanProtocol(WebSocketProtocol):
         self.http_request_data = b""
 
     def handle_reply(self, message: dict[str, Any]) -> None:
-        """Do what the application says. `is_machine` marks a socket whose token was verified (`fleet.socket`)."""
+        """Do what the application says.
+
+        Of `fleet.socket`: `is_machine` marks a socket whose token was verified, `is_shared` a text for many sockets.
+        """
         if message.get("is_machine") and self.uncount is not None:
             self.uncount()
+        if message.get("is_shared") and self.state == self.STATE_OPEN:
+            self.sendPreparedMessage(self.factory.prepared(message["text"]))
+            return
         super().handle_reply(message)
+
+    def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
+        """Write to the connection. Autobahn would also format colored words for a line of its log that nobody reads."""
+        if sync or chopsize or self.send_queue:
+            super().sendData(data, sync, chopsize)
+        else:
+            self.transport.write(data)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Read what arrived, without such a line of the log."""
+        self._dataReceived(data)
 
     def serverClose(self, code: int | None = None) -> None:
         if code in STANDARD_CODES:
@@ -40,3 +58,10 @@ class LeanFactory(WebSocketFactory):
     """Daphne's factory of sockets."""
 
     protocol = LeanProtocol
+    _newest: tuple[str, PreparedMessage] | None = None
+
+    def prepared(self, text: str) -> PreparedMessage:
+        """Return the frame of a text that many sockets get one after the other. It is made once."""
+        if self._newest is None or self._newest[0] is not text:
+            self._newest = text, self.prepareMessage(text.encode())
+        return self._newest[1]

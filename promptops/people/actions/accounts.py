@@ -4,9 +4,7 @@ Pages and forms are in `views` and `forms`, the bound on hashing in `passwords`.
 """
 
 import hashlib
-import re
 import secrets
-import unicodedata
 from datetime import timedelta
 
 from django.conf import settings
@@ -19,10 +17,13 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from promptops.ledger import audit
-from promptops.ledger.audit import COMMAND_LINE, SOMEBODY, SYSTEM, Actor
+from promptops.ledger.audit import SOMEBODY, Actor
 from promptops.ledger.errors import LastAdministrator, Refused, Stale
 from promptops.ledger.models import AuditEntry, LiveConfiguration
-from promptops.people import audited  # noqa: F401 -- declares the audited actions of these verbs
+from promptops.people import (
+    audited,  # noqa: F401 -- declares the audited actions of these verbs
+    new_accounts,
+)
 from promptops.people.enums import LinkPurpose, Role
 from promptops.people.models import OneTimeLink, User, UserSession
 from promptops.platform import events
@@ -33,10 +34,6 @@ FAILURES_PER_ADDRESS = 50
 """Failed sign-ins from one address, in the time of a lockout, after which it may try no other name.
 
 Many people may share an address. Five failures for one name lock that name well before (AXES_FAILURE_LIMIT)."""
-
-HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-TOKEN_ACTOR = re.compile(r"token\b", re.IGNORECASE)
-JOINERS = {"\u200c", "\u200d"}  # parts of names in some scripts
 
 LINK_LIFETIME = timedelta(days=7)
 KNOWN_ADDRESS_LIFETIME = timedelta(days=30)
@@ -108,6 +105,8 @@ def make_password_link(user: User, *, by: Actor) -> str:
 def join(link: OneTimeLink, *, username: str, name: str, password: str, address: str = "") -> User:
     """Create the account of a set-up or invitation link. Raises LinkUsed, or ValidationError for the fields."""
     user = User(username=User.normalize_username(username), name=name, role=link.role)
+    if errors := new_accounts.account_errors(username=username, name=name, password=password):
+        raise ValidationError(errors)
     user.password = _hashed(password, user)
     return _join(link, user, address)
 
@@ -117,7 +116,7 @@ def _join(link: OneTimeLink, user: User, address: str) -> User:
     _use(link)
     # Locked, so that two people who choose the same name at once cannot both get it.
     LiveConfiguration.objects.select_for_update().get(pk=1)
-    user.name = clean_name(user.name)
+    user.name = new_accounts.clean_name(user.name)
     user.full_clean()
     user.save()
     audit.record(
@@ -272,25 +271,6 @@ def too_many_failures(username: str, address: str) -> bool:
     lately = timezone.now() - KNOWN_ADDRESS_LIFETIME
     known = AuditEntry.objects.filter(action="user.signed_in", address=address, at__gt=lately)
     return not known.filter(actor__in=User.objects.named(username)).exists()
-
-
-def clean_name(name: str) -> str:
-    """Return a person's name as the audit can show it, or raise ValidationError.
-
-    Refused: names without a letter or digit, names with control or direction-changing characters, and names of another
-    person or of the system.
-    """
-    name = " ".join(name.split())
-    if not any(unicodedata.category(character)[0] in "LN" for character in name):
-        raise ValidationError({"name": "Enter a name with at least one letter."})
-    if any(unicodedata.category(character) in HIDDEN and character not in JOINERS for character in name):
-        raise ValidationError({"name": "The name contains an invisible character. Type it again."})
-    if TOKEN_ACTOR.match(name):
-        raise ValidationError({"name": 'A name cannot begin with "token": the audit names machines so.'})
-    system = {actor.name.casefold() for actor in (COMMAND_LINE, SYSTEM, SOMEBODY)}
-    if name.casefold() in system or User.objects.filter(name__iexact=name).exists():
-        raise ValidationError({"name": "That name is taken. Add something, such as a second initial."})
-    return name
 
 
 def _record_refusal(action: str, username: str, address: str) -> None:

@@ -93,7 +93,7 @@ def rotate_token(
     before = _audit_values(older)
     older.expires_at = min(end, older.expires_at or end)
     older.save(update_fields=["expires_at"])
-    until = older.expires_at.isoformat(timespec="seconds")
+    until = f"{older.expires_at:%Y-%m-%d %H:%M} UTC"
     _record("token.rotated", newer, by=by, before=before, after=_audit_values(newer) | {"older_works_until": until})
     _changed(older, newer.changed_in)
     return newer, text

@@ -19,13 +19,15 @@ from promptops.people.actions.accounts import LinkUsed
 from promptops.people.browsers import browser_name
 from promptops.people.enums import LinkPurpose, Permission, Role
 from promptops.people.forms import JoinForm, OwnPasswordForm, PasswordForm, SignInForm
-from promptops.people.models import OneTimeLink, canonical_username
+from promptops.people.models import OneTimeLink, User, canonical_username
+from promptops.people.new_accounts import account_errors
 from promptops.platform.addresses import client_address
 from promptops.web.access import hashes_password, public, requires
 from promptops.web.request import Request
 
 MAX_NEXT = 2000
 """Characters of the address to go to after signing in; Django redirects to at most 2,048."""
+ACCOUNT_FIELDS = ("username", "name", "password")
 MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
@@ -46,7 +48,13 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         login(request, form.get_user())
         return HttpResponseRedirect(target)
     status = 422 if form.is_bound else 200
-    return render(request, "people/auth/sign_in.html", {"form": form, "next": target}, status=status)
+    context = {
+        "form": form,
+        "next": target,
+        "has_ended": "ended" in request.GET,
+        "is_set_up": User.objects.exists(),
+    }
+    return render(request, "people/auth/sign_in.html", context, status=status)
 
 
 def locked_out(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -148,6 +156,10 @@ def _join(request: HttpRequest, token: str, purpose: LinkPurpose, page: str) -> 
             logout(request)
             login(request, user, backend=MODEL_BACKEND)
             return redirect("overview")
+        if form.is_bound:  # all errors at once
+            typed = {name: text for name, text in form.cleaned_data.items() if name in ACCOUNT_FIELDS}
+            if errors := account_errors(**typed):
+                _show(form, ValidationError(errors))
     except LinkUsed as refused:
         return _dead_link(request, refused)
     except ValidationError as error:

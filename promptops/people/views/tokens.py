@@ -88,9 +88,10 @@ def rotate(request: Request, pk: int) -> HttpResponse:
 def revoke(request: Request, pk: int) -> HttpResponse:
     """Show the panel of a revocation, then revoke the token."""
     token = get_object_or_404(Token, pk=pk)
+    words = queries.words_of(token, queries.is_rotated(token))
     content: dict[str, Any] = {
-        "title": f"Revoke {token.name}",
-        "confirm": f"Revoke {token.name}",
+        "title": f"Revoke {words}",
+        "confirm": f"Revoke {words}",
         "form_id": "revocation-form",
         "affected": "Its connections end at once, and its requests are refused. This cannot be undone.",
         "danger": True,
@@ -104,7 +105,7 @@ def revoke(request: Request, pk: int) -> HttpResponse:
         actions.revoke_token(token, by=actor(request), note=review.note(request))
     except Refused as refused:
         return review.panel(request, error=str(refused), **content)
-    return review.done(request, reverse("tokens"), f"The token {token.name} is revoked. Make a new one if you need it.")
+    return review.done(request, reverse("tokens"), f"{words[0].upper()}{words[1:]} is revoked.")
 
 
 def _sentences(form: Any) -> list[str]:

@@ -40,7 +40,7 @@ def edit(request: Request, name: str) -> HttpResponse:
     if request.htmx:
         # The label of the publish button has the next number, which changes with what is live.
         state = _state(template, whole_number(request.GET.get("base")))
-        state |= {"draft": draft, "discarded": discarded, "oob": True}
+        state |= {"draft": draft, "discarded": discarded, "published": _published(request, template), "oob": True}
         return render(request, "prompts/_state.html", state)
     source = draft or template.live_version
     base = draft.base if draft else template.live_version

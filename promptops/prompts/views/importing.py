@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 from django_htmx.http import reswap, retarget
 
+from promptops.ledger.releases import overriding_pins
 from promptops.people.enums import Permission
 from promptops.prompts.actions import importing
 from promptops.prompts.actions.importing import NotImported
@@ -105,9 +106,10 @@ def versions(request: Request) -> HttpResponse:
         if not chosen:
             problems = ["Choose at least one text."]
         elif review.confirmed(request) and not problems:
-            templates = importing.import_versions(
-                [row.text for row in chosen], by=actor(request), note=review.note(request), operations=operations
-            )
+            with overriding_pins(review.overrides_pins(request)):
+                templates = importing.import_versions(
+                    [row.text for row in chosen], by=actor(request), note=review.note(request), operations=operations
+                )
             count = len(templates)
             message = f"{count} text{' is' if count == 1 else 's are'} imported and live."
             return review.done(request, reverse("prompts"), f"{message} To undo, roll back to the earlier versions.")
@@ -122,6 +124,7 @@ def versions(request: Request) -> HttpResponse:
         title="Publish imported texts",
         confirm=f"Publish {_texts(len(chosen))}",
         shows_texts=True,
+        is_pinned=True,
         affected="Nothing has changed." if problems else review.affected_by_release(),
     )
 

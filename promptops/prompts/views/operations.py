@@ -40,6 +40,8 @@ NOT_RUNNING = "Servers can ask for it as soon as a template of it is live."
 class OperationChange(ReviewedChange):
     """A change of an operation whose result the list shows."""
 
+    is_pinned = True
+
     @property
     def page(self) -> str:
         return reverse("operations")

@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from promptops.ledger.errors import Refused
+from promptops.ledger.releases import overriding_pins
 from promptops.people.enums import Permission
 from promptops.prompts.actions import sets
 from promptops.prompts.content import SETTINGS, TEXTS, UNSET
@@ -66,7 +67,8 @@ def import_(request: Request) -> HttpResponse:
         if not review.confirmed(request) or request.POST.get("digest") != digest:
             plan = sets.plan_import(entries)
             return _panel(request, plan=plan, digest=digest, problems=plan.problems)
-        plan = sets.import_set(entries, by=actor(request), note=review.note(request))
+        with overriding_pins(review.overrides_pins(request)):
+            plan = sets.import_set(entries, by=actor(request), note=review.note(request))
     except sets.BadSet as bad:
         return _panel(request, problems=bad.problems)
     except Refused as refused:
@@ -116,6 +118,7 @@ def _panel(
         plan=plan,
         plans=[(planned, _changes(planned)) for planned in plan.changes],
         digest=digest,
+        is_pinned=True,
         problems=problems or (["No changes to import: the files match what is live."] if nothing else []),
         without_note=bool(problems) or nothing,
         affected="Nothing has changed." if problems or nothing else review.affected_by_release(),

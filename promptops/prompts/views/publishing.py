@@ -7,6 +7,7 @@ from django.views.decorators.http import require_POST
 from django_htmx.http import HttpResponseClientRedirect
 
 from promptops.ledger.errors import Refused
+from promptops.ledger.releases import overriding_pins
 from promptops.people.enums import Permission
 from promptops.prompts import queries
 from promptops.prompts.actions import releases
@@ -42,13 +43,14 @@ def publish(request: Request, name: str) -> HttpResponse:
     if not form.is_valid():
         return invalid_form(form)
     try:
-        version = releases.publish(
-            template,
-            form.content,
-            by=actor(request),
-            expected=form.cleaned_data["base"],
-            note=reviews.note(request),
-        )
+        with overriding_pins(reviews.overrides_pins(request)):
+            version = releases.publish(
+                template,
+                form.content,
+                by=actor(request),
+                expected=form.cleaned_data["base"],
+                note=reviews.note(request),
+            )
     except StaleRelease as stale:
         return show_conflict(request, template, form, stale.live)
     except (Refused, ValidationError) as error:
@@ -78,6 +80,7 @@ def _review(request: Request, template: Template, error: str = "") -> HttpRespon
         new=content.body,
         error=NOT_PUBLISHED if error and failed else error,
         template="prompts/_publish.html",
+        is_pinned=True,
         checks=checks,
         failed=failed,
         samples=queries.samples.of(template.operation),

@@ -30,6 +30,7 @@ class DeclareVariable(ReviewedChange):
 
     wanted: dict[str, Any]
     form_id = "variable-form"
+    is_pinned = True
 
     @property
     def title(self) -> str:
@@ -73,6 +74,7 @@ class ChangeVariable(ReviewedChange):
     variable: Variable
     wanted: dict[str, Any]
     form_id = "variable-form"
+    is_pinned = True
 
     @property
     def title(self) -> str:
@@ -137,6 +139,7 @@ class RemoveVariable(ReviewedChange):
     variable: Variable
     expected: str
     form_id = "remove-form"
+    is_pinned = True
     template = "_review_form.html"
 
     @property

@@ -21,6 +21,7 @@ from promptops.platform.threads import DatabaseThread
 from promptops.runs.actions.records import record_runs
 from promptops.runs.plans import RunPlan, size
 from promptops.runs.queries.runs import recorded_runs
+from promptops.stats.rates import Rate
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,8 @@ class Recorder:
         self._waiting = self._bytes = self._dropped = 0
         self._unavailable: set[int] = set()  # threads whose last attempt failed
         self._given_up = threading.Event()
+        self.rate = Rate()
+        """The runs of this process that ended in the last minute."""
 
     @property
     def status(self) -> RecordingStatus:
@@ -91,6 +94,7 @@ class Recorder:
         The run is recorded even if the caller is canceled. Raises NotRecorded, and all errors except outages.
         """
         run = Waiting(plan, outcome, size(plan, outcome), Future())
+        self.rate.add()
         run.run_id.set_running_or_notify_cancel()  # so that nobody can cancel it
         if (waiting := self._enqueue(run, plan.thread or self._thread)) is not None:
             log.error("A run was not recorded: %d runs wait for the database already, which is the limit.", waiting)

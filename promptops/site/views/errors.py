@@ -51,6 +51,9 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Return 403 with the sentence that says whose roles allow it."""
+    if request.headers.get("HX-Request"):  # the page shows the sentence beside the text that it keeps
+        reason = f"Your role does not allow this. {exception} Your text is kept in this tab."
+        return HttpResponse(reason, content_type="text/plain; charset=utf-8", status=403)
     return _page("403.html", 403, reason=str(exception))
 
 

@@ -40,6 +40,7 @@ class ChangeSettings(ReviewedChange):
     form: SettingsForm
     form_id = "settings-form"
     template = "_review_warning.html"
+    is_pinned = True
     title = "Change the settings"
     confirm = "Save the settings"
 

@@ -104,7 +104,7 @@ def _time(moment: datetime | None, variant: str, text: str, *, hover: bool = Tru
         return mark_safe('<span class="faint">never</span>')
     return format_html(
         '<time datetime="{}"{} {}>{}</time>',
-        f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
+        f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z",  # browsers know no microseconds
         format_html(' title="{}"', f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC") if hover else "",
         variant,
         text,
