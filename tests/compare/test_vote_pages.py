@@ -249,8 +249,10 @@ TELLTALE = re.compile(
     r"data-(arm|version|run|trial|position)\b",
     re.I,
 )
-# The frame: the command bar, the live badge, and the names of scripts and styles.
-FRAME = re.compile(r'<dialog id="commands".*?</dialog>|<head>.*?</head>|<header class="top">.*?</header>', re.S)
+# The frame: the command bar, the live badge, the strip of levers, and the names of scripts and styles.
+FRAME = re.compile(
+    r'<dialog id="commands".*?</dialog>|<head>.*?</head>|<header class="top">.*?</header>|<div id="levers"[^>]*>', re.S
+)
 
 
 def everything(response) -> str:

@@ -104,6 +104,7 @@ def make_password_link(user: User, *, by: Actor) -> str:
 
 def join(link: OneTimeLink, *, username: str, name: str, password: str, address: str = "") -> User:
     """Create the account of a set-up or invitation link. Raises LinkUsed, or ValidationError for the fields."""
+    _refuse_used(link)
     user = User(username=User.normalize_username(username), name=name, role=link.role)
     if errors := new_accounts.account_errors(username=username, name=name, password=password):
         raise ValidationError(errors)
@@ -304,11 +305,20 @@ def _make_link(
 
 def _use(link: OneTimeLink) -> None:
     """Mark the link as used. If two people try at once, one of them gets LinkUsed."""
-    now = timezone.now()
-    if not OneTimeLink.objects.filter(pk=link.pk, used_at=None, expires_at__gt=now).update(used_at=now):
+    _refuse_used(link)
+    if not _unused(link).update(used_at=timezone.now()):
         raise LinkUsed
-    if link.purpose == LinkPurpose.SETUP and _administrators().exists():
+
+
+def _refuse_used(link: OneTimeLink) -> None:
+    """Raise LinkUsed if the link was used or has expired, or if somebody has set PromptOps up already."""
+    is_set_up = link.purpose == LinkPurpose.SETUP and _administrators().exists()
+    if is_set_up or not _unused(link).exists():
         raise LinkUsed
+
+
+def _unused(link: OneTimeLink) -> QuerySet[OneTimeLink]:
+    return OneTimeLink.objects.filter(pk=link.pk, used_at=None, expires_at__gt=timezone.now())
 
 
 def _withdraw_links_of(user: User) -> None:
