@@ -10,10 +10,10 @@ import weakref
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
 
+import promptops
 from promptops.client.contents import Content, Contents, Source
 from promptops.client.filters import Filters
 from promptops.client.follower import Contact, Follower, State
@@ -95,7 +95,7 @@ class LiveEnhancer(Operating):
         self._on_change, self._on_state = on_change, on_state
         self._bootstrap = Path(bootstrap) if bootstrap else None
         self._texts = dict(texts or {})
-        self._named = {"server": server, "version": installed_version(), "kind": kind, "labels": dict(labels or {})}
+        self._named = {"server": server, "version": promptops.__version__, "kind": kind, "labels": dict(labels or {})}
         folder = Path(cache).with_name(f"{Path(cache).name}.models") if cache else None
         self._contents = Contents(
             cache=Path(cache) if cache else None,
@@ -261,14 +261,6 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
-
-
-def installed_version() -> str:
-    """Return the version of this package; "" if it runs without being installed."""
-    try:
-        return version("promptops")
-    except PackageNotFoundError:
-        return ""
 
 
 def _entries() -> list[str]:

@@ -5,7 +5,6 @@ A release reaches the servers in this order: the snapshot is swapped, its docume
 
 import asyncio
 import contextlib
-import importlib.metadata
 import importlib.util
 import logging
 import re
@@ -19,6 +18,7 @@ from django.db.models import CharField, Count, Max, Subquery, Value
 from django.db.models.functions import Cast, Concat
 from django.utils import timezone
 
+import promptops
 from promptops.engine.judging import OFF
 from promptops.engine.live_document import InvalidDocument
 from promptops.engine.snapshot import Snapshot
@@ -100,12 +100,6 @@ def process_name() -> str:
     return f"{host}:{settings.PORT}"
 
 
-def _version() -> str:
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        return importlib.metadata.version("promptops")
-    return ""
-
-
 @background.task
 async def follow_releases() -> None:
     """Send each revision to the servers, and report that this process runs it."""
@@ -147,7 +141,12 @@ async def _report_own(own: Server | None, document: "documents.LiveDocument") ->
     }
     if own is None:
         register = Register(
-            server=process_name(), instance=INSTANCE, kind="process", version=_version(), filtered=is_filtered, **runs
+            server=process_name(),
+            instance=INSTANCE,
+            kind="process",
+            version=promptops.__version__,
+            filtered=is_filtered,
+            **runs,
         )
         return reports.register(register, now=timezone.now(), is_process=True)
     if own.is_filtered != is_filtered:

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+import promptops
 from promptops.client.contents import Contents
 from promptops.client.follower import Contact
-from promptops.client.live_enhancer import installed_version
 from promptops.client.mirror.files import CACHE, FileSet, FolderInUse
 from promptops.client.mirror.layouts import LAYOUTS, InvalidLayout, Layout, read_layout
 from promptops.client.mirror.mirroring import FileFollower, Mirror, NoFilters, OnDrift
@@ -243,7 +243,7 @@ def assembled(options: Options, files: FileSet, clock: Clock, timing: Timing) ->
     )
     introduction = {
         "server": options.server,
-        "version": installed_version(),
+        "version": promptops.__version__,
         "kind": "files",
         "labels": options.labels,
         "instance": str(uuid.uuid4()),
