@@ -2,6 +2,7 @@
 
 from django.urls import include, path, register_converter
 
+from promptops.fleet.fragments import PageFleet
 from promptops.prompts.socket import PagePresence
 from promptops.runs.socket import PageRuns
 from promptops.site.views import errors
@@ -19,5 +20,5 @@ handler403 = errors.permission_denied
 handler404 = errors.not_found
 handler500 = errors.server_error
 
-PAGE_PARTS = (PageRuns, PagePresence)
+PAGE_PARTS = (PageRuns, PagePresence, PageFleet)
 websocket_urlpatterns = [path("ws/", PageConsumer.as_asgi(parts=PAGE_PARTS))]

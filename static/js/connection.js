@@ -56,7 +56,8 @@ function onOpen(event) {
   const template = $("[data-here]")?.dataset.here; // other people see who has this template open
   // Parts that the server sends with a hint; it sends those at once that have changed since they were rendered.
   const shown = Object.fromEntries($$("[data-fragment]").map(({ dataset }) => [dataset.fragment, dataset.version]));
-  socket.send(JSON.stringify({ action: "here", template, shown, page: PAGE }));
+  const fleet = $("#fleet-count")?.dataset.picture; // the server sends a hint if servers have changed since
+  socket.send(JSON.stringify({ action: "here", template, shown, fleet, page: PAGE }));
   saveUnsaved();
 }
 

@@ -42,7 +42,7 @@ def test_a_variable_is_completed_filled_in_checked_and_published(enhance, releas
     filled = page.get_by_role("group", name="Filled in")
     expect(filled).to_have_text("It is early winter. {{ hous }}")
     expect(filled.locator("mark.bad")).to_have_text("{{ hous }}")
-    expect(page.get_by_text("Not ready to publish")).to_be_visible()
+    expect(page.get_by_text("Not ready to publish", exact=True)).to_be_visible()
 
     page.get_by_role("button", name="Publish v2").click()
     panel = page.get_by_role("dialog", name="Review")
@@ -56,7 +56,7 @@ def test_a_variable_is_completed_filled_in_checked_and_published(enhance, releas
     expect(body(page)).to_be_focused()
     expect(body(page)).to_have_value("It is {{ season }}. {{ house_style }}")
     expect(filled).to_have_text("It is early winter. Muted colors, 35 mm.")
-    expect(page.get_by_text("Not ready to publish")).to_be_hidden()
+    expect(page.get_by_text("Not ready to publish", exact=True)).to_be_hidden()
     page.get_by_role("button", name="Publish v2").click()
     panel.get_by_role("button", name="Publish v2").click()
     expect(page.get_by_text("v2 is live since revision 4")).to_be_visible()

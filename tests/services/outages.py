@@ -113,8 +113,8 @@ class ControlRoom:
     def kill_process(self, place: int) -> None:
         """Kill the process without a warning (SIGKILL)."""
         server = self.processes.pop(place)
-        server.kill()
         killed = time.monotonic()
+        server.kill()
         self.uncertain |= {
             run for run, (where, at) in self.runs.items() if where == place and killed - at < RECORD_SECONDS
         }
@@ -184,7 +184,10 @@ class ControlRoom:
             for place, process in self._serving():
                 answer = await self._asked(place, process, "POST", "run/enhance", json={"input": "a fox"})
                 if answer is not None:
-                    self.runs[json.loads(answer)["run"]] = place, time.monotonic()
+                    run = json.loads(answer)["run"]
+                    self.runs[run] = place, time.monotonic()
+                    if self.processes.get(place) is not process:  # its answer was on its way when it was killed
+                        self.uncertain.add(run)
             await asyncio.sleep(RUN_SECONDS)
 
     def _serving(self) -> list[tuple[int, Server]]:
@@ -223,8 +226,8 @@ class ControlRoom:
 
     async def check_records(self) -> None:
         """Check that the database has all that was confirmed, once, and that all servers stand there as current."""
-        newest = max(self.published)
-        await asyncio.sleep(RECORD_SECONDS)  # the newest runs
+        newest, answered = max(self.published), set(self.runs)
+        await asyncio.sleep(RECORD_SECONDS)  # until these runs are recorded; further runs are answered meanwhile
         await until(lambda: self._acknowledged(newest) == len(self.servers), 30)
         with psycopg.connect(self.database.url) as connection:
             rows = connection.execute(
@@ -236,7 +239,7 @@ class ControlRoom:
             recorded = connection.execute("SELECT public_id FROM promptops_run WHERE public_id IS NOT NULL").fetchall()
         assert dict(rows) == self.published
         assert len(rows) == len(self.published)
-        lost = set(self.runs) - {str(row[0]) for row in recorded}
+        lost = answered - {str(row[0]) for row in recorded}
         assert lost <= self.uncertain, f"{len(lost - self.uncertain)} runs are lost"
         self.lost_with_a_process = len(lost)
         for follower in self.servers:

@@ -136,7 +136,7 @@ async def proven(room: ControlRoom, releases: int, faults: list[tuple[int, Fault
     assert "Traceback" not in room.output, room.output
 
 
-# 12 s beside the tables, which all tests share: three starts of a process (two at once), and 1 to 3 s for each fault.
+# 23 s alone, with the tables that tests share: three starts of a process (two at once), and 1 to 5 s for each fault.
 async def test_every_fault_amid_releases(tmp_path: Path) -> None:
     faults = random.Random(18).sample(SHORT, len(SHORT))
     async with control_room(tmp_path, servers=3) as room:

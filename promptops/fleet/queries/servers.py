@@ -1,9 +1,11 @@
 """The servers with how they stand to what is live."""
 
+import hashlib
 import re
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from django.utils import timezone
 
@@ -57,6 +59,8 @@ class Counts:
 
     total: int
     current: int
+    version: str
+    """Names the picture that was counted (`Picture.version`)."""
 
     @property
     def is_complete(self) -> bool:
@@ -76,11 +80,11 @@ class Picture:
         """Return the servers without the processes of PromptOps."""
         return [row for row in self.rows if not row.is_process]
 
-    @property
+    @cached_property
     def counts(self) -> Counts:
         """Return how many servers run what is live."""
         servers = self.servers
-        return Counts(len(servers), sum(row.standing == Standing.CURRENT for row in servers))
+        return Counts(len(servers), sum(row.standing == Standing.CURRENT for row in servers), self.version)
 
     @property
     def standings(self) -> "Counter[Standing]":
@@ -105,6 +109,11 @@ class Picture:
             (row.server.pk, row.standing, row.server.revision, row.server.changed_at, row.server.is_connected)
             for row in self.rows
         )
+
+    @cached_property
+    def version(self) -> str:
+        """Return a name of what open pages show of it, the same in every process."""
+        return hashlib.sha256(repr(self.digest).encode()).hexdigest()[:16]
 
 
 def picture() -> Picture:
