@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any
+from uuid import UUID
 
 BULK = 20_000
 
@@ -12,7 +13,7 @@ BULK = 20_000
 def insert(model: Any, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
     """Insert rows of the named columns (attnames), the fields' defaults in all others. Returns how many there were.
 
-    Values are dates, numbers, texts, None, and lists or dicts for JSON. The caller holds the transaction.
+    Values are dates, numbers, texts, None, ids, and lists or dicts for JSON. The caller holds the transaction.
     """
     from django.db import connection
 
@@ -63,6 +64,8 @@ def settle(*models: Any) -> None:
 def _stored(value: Any, vendor: str) -> Any:
     if isinstance(value, dict | list):
         return json.dumps(value)
+    if isinstance(value, UUID) and vendor == "sqlite":
+        return value.hex
     if isinstance(value, datetime) and vendor == "sqlite":
         return value.replace(tzinfo=None).isoformat(" ", "microseconds")
     return value

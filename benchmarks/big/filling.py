@@ -4,9 +4,10 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from benchmarks.big import bulk, others, releases, runs, trail
+from benchmarks.big import bulk, fleet, others, releases, runs, trail
 
 RUNS = 500_000
 DAYS, RUN_DAYS, ERASED_AFTER_DAYS = 365, 90, 60
@@ -23,6 +24,7 @@ class Sizes:
     entries: int
     comparisons: int
     inputs: int
+    servers: int
 
     @classmethod
     def of(cls, number: int) -> "Sizes":
@@ -35,6 +37,7 @@ class Sizes:
             entries=max(100, number),
             comparisons=max(2, round(60 * share)),
             inputs=max(4, round(60 * share**0.5)),
+            servers=max(4, round(200 * share**0.5)),
         )
 
 
@@ -101,6 +104,7 @@ def _fill(sizes: Sizes, taken: dict[str, float]) -> None:
     _timed(taken, "verdicts", lambda: bulk.insert(SafetyCheck, runs.CHECK_COLUMNS, judged))
     bulk.count(Run)
     _timed(taken, "the rest", lambda: _rest(sizes, people, templates, published.versions, chain))
+    _timed(taken, "fleet", lambda: _fleet(sizes, people, templates, len(published.revised), now))
     head = AuditHead.objects.get(pk=1)
     entries = trail.entries(sizes.entries, published.entries, people, templates, sizes.runs, year)
     _timed(taken, "audit", lambda: bulk.insert(AuditEntry, trail.COLUMNS, trail.chained(entries, head)))
@@ -112,6 +116,13 @@ def _rest(sizes: Sizes, people: list[Any], templates: list[Any], versions: list[
     others.prompt_sets(max(3, sizes.inputs // 2), sizes.inputs * 8)
     same = [version for version in versions if version.template_id == templates[0].pk][-3:]
     others.comparisons(sizes.comparisons, sizes.inputs, same, chain, people[-1])
+
+
+def _fleet(sizes: Sizes, people: list[Any], templates: list[Any], revision: int, now: datetime) -> None:
+    fleet.tokens(sizes.servers, people)
+    fleet.servers(sizes.servers, revision, now)
+    fleet.reported_runs(sizes.servers, templates, now)
+    fleet.levers(60, revision, people[-1], now)
 
 
 def _timed(taken: dict[str, float], what: str, work: Callable[[], object]) -> None:

@@ -22,12 +22,16 @@ EXEMPT = {
 
 @dataclass(frozen=True)
 class Page:
-    """A page to ask for: the name of its address with arguments, and a query. `htmx` asks for a part of it."""
+    """A page to ask for: the name of its address with arguments, and a query. `htmx` asks for a part of it.
+
+    `leads` is true for an address that redirects to another page.
+    """
 
     name: str
     args: tuple[Any, ...] = ()
     query: dict[str, Any] = field(default_factory=dict)
     htmx: bool = False
+    leads: bool = False
 
     @property
     def address(self) -> str:
@@ -40,7 +44,7 @@ class Page:
 
 def all_pages() -> list[Page]:
     """Return every page, for the rows that are in the database."""
-    return [*_whole_pages(), *_run_lists(), *_audit_lists(), *_other_lists()]
+    return [*_whole_pages(), *_run_lists(), *_audit_lists(), *_other_lists(), *_fleet_pages()]
 
 
 def unmeasured(pages: list[Page]) -> list[str]:
@@ -148,6 +152,14 @@ PLAIN = (
     "safety_terms",
     "safety_queue",
     "safety_models",
+    "fleet",
+    "fleet_count",
+    "fleet_notices",
+    "levers",
+    "lever_panel",
+    "tokens",
+    "api",
+    "api_document",
 )
 OF_TEMPLATE = (
     "template",
@@ -290,6 +302,27 @@ def _other_lists() -> Iterator[Page]:
     yield Page("prompt_sets", query={"q": "scenes"})
     yield Page("prompt_sets", query={"archived": 1})
     yield Page("prompt_set", (prompt_set,), {"q": "fox", "page": 2})
+
+
+def _fleet_pages() -> Iterator[Page]:
+    """Yield the pages of servers, levers, tokens and runs of machines."""
+    from promptops.fleet.enums import Standing
+    from promptops.fleet.models import Server
+    from promptops.ledger.models import Release
+    from promptops.people.models import Token
+    from promptops.runs.models import Run
+
+    newest = Release.objects.count()
+    for query in ({"q": "gpu-7"}, {"label": "zone=a"}, {"page": 2}, *({"state": each} for each in Standing.values)):
+        yield Page("fleet", query=query)
+    yield Page("server", (Server.objects.values_list("pk", flat=True)[0],))
+    yield Page("rollout", (newest,), htmx=True)
+    yield Page("rollout", (newest,), {"banner": 1}, htmx=True)
+    for revision in (newest // 2, newest - 1):
+        yield Page("lever_changes", query={"revision": revision}, htmx=True)
+    yield Page("token_rotate", (Token.objects.filter(revoked_at=None).values_list("pk", flat=True)[0],), htmx=True)
+    made = Run.objects.exclude(public_id=None).values_list("public_id", flat=True)
+    yield Page("run_by_public_id", (made[0],), leads=True)
 
 
 def _deep(name: str, query: dict[str, Any], middle: int) -> Iterator[Page]:

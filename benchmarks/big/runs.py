@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from benchmarks.big.releases import WORDS, Published
 
@@ -42,6 +43,7 @@ RUN_COLUMNS = (
     "input_masked",
     "output_masked",
     "contract",
+    "public_id",
 )
 ATTEMPT_COLUMNS = (
     "run_id",
@@ -112,7 +114,7 @@ def runs(count: int, world: World) -> Iterator[tuple[Any, ...]]:
             "succeeded" if chance > 0.05 else "failed" if chance > 0.03 else "canceled" if chance > 0.01 else "blocked"
         )
         erased = world.erased_before if at < world.erased_before else None
-        source = dice.choices(("preview", "test", "comparison"), (90, 4, 6))[0]
+        source = dice.choices(("preview", "test", "comparison", "api"), (50, 4, 6, 40))[0]
         person = None if dice.random() < 0.1 else dice.choice(world.people)
         changes = world.published.live[template.pk]
         live = changes[max(0, bisect_right(changes, at, key=lambda change: change[0]) - 1)][1]
@@ -145,6 +147,7 @@ def runs(count: int, world: World) -> Iterator[tuple[Any, ...]]:
             masked,
             masked and answered,
             _outcome(status, dice),
+            UUID(int=dice.getrandbits(128), version=4) if source == "api" else None,
         )
 
 

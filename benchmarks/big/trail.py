@@ -35,6 +35,8 @@ COLUMNS = (
     "after",
     "note",
     "revision",
+    "token_id",
+    "request_id",
     "previous_sha256",
     "sha256",
 )
@@ -60,6 +62,8 @@ def chained(entries: Iterator[dict[str, Any]], head: Any) -> Iterator[tuple[Any,
             entry.get("after"),
             entry.get("note", ""),
             entry.get("revision"),
+            entry.get("token"),
+            entry.get("request_id"),
             head.sha256,
         )
         head.seq += 1

@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 from promptops.api.access import Caller, needs
 from promptops.api.database import in_database
+from promptops.api.fields import example
 from promptops.api.openapi import problems
 from promptops.api.problems import Problem
 from promptops.engine.judged_runs import RunStatus
@@ -47,6 +48,22 @@ class RunReport(BaseModel):
 
 class Reports(BaseModel):
     """A batch of reports."""
+
+    model_config = example(
+        {
+            "batch": "0b9f6c1e-6d0a-4c39-9a51-6f2f3f1f7a10",
+            "server": "gpu-7",
+            "runs": [
+                {
+                    "operation": "enhance",
+                    "at": "2026-01-31T12:00:00Z",
+                    "status": "succeeded",
+                    "latency_ms": 412.5,
+                    "attempts": 1,
+                }
+            ],
+        }
+    )
 
     batch: UUID = Field(description="Its id. Send the same batch again if you get no answer: it counts once.")
     server: str = Field(pattern=NAME, max_length=100)

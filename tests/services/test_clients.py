@@ -38,9 +38,11 @@ from promptops.people.models import Token
 revoke_token(Token.objects.get(name="gpu-7"), by=COMMAND_LINE)
 """
 
-ADD_PROVIDER = """
+REPLACE_EMBEDDED_MODEL = """
 from promptops.ledger.audit import COMMAND_LINE
-from promptops.providers.actions.chain import ProviderFields, create_provider
+from promptops.providers.actions.chain import ProviderFields, create_provider, set_enabled
+from promptops.providers.models import Provider
+set_enabled(Provider.objects.get(name="local"), False, by=COMMAND_LINE)  # where it is installed, it would answer
 create_provider(ProviderFields("farm", "openai", "m", base_url="%s/llm"), by=COMMAND_LINE)
 """
 
@@ -173,7 +175,7 @@ async def test_the_examples_of_the_page_run_an_operation_over_http(server):
         missing("curl is not installed")
     async with control_room() as provider:
         await publish(server.folder, "Polish it over HTTP.")
-        await asyncio.to_thread(shell, server.folder, ADD_PROVIDER % provider.url)
+        await asyncio.to_thread(shell, server.folder, REPLACE_EMBEDDED_MODEL % provider.url)
         await live_has_provider(server, "farm")
         answers = []
         for program in (("bash", "-c", block("HTTP", "sh")), (sys.executable, "-c", block("HTTP", "python"))):

@@ -48,7 +48,7 @@ def fill_and_ask(folder: Path, **more: str) -> None:
     assert int(done.stdout.split()[0]) > 80
 
 
-# About 10 s of processor time: each of some 90 pages is asked for twice.
+# About 15 s of processor time: each of some 250 pages is asked for twice.
 def test_a_filled_database_is_consistent_and_all_its_pages_answer(tmp_path: Path) -> None:
     make_database(tmp_path)
     fill_and_ask(tmp_path)

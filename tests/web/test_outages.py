@@ -54,6 +54,16 @@ def test_every_page_can_be_read_while_nothing_can_be_written(request, administra
     assert broken == {}
 
 
+def test_last_good_says_why_it_cannot_show_what_would_change(releaser, client_for, publish, read_only):
+    publish("enhance", "Good")
+    publish("enhance", "Bad")
+    client = client_for(releaser)
+    read_only(True)
+    answer = client.get(reverse("lever_changes"), {"revision": 1})
+    assert answer.status_code == 200
+    assert outages.SENTENCES["read-only"] in answer.content.decode()
+
+
 def test_a_refusal_stands_while_nothing_can_be_written(viewer, client_for, read_only, caplog):
     client = client_for(viewer)
     read_only(True)
@@ -156,4 +166,4 @@ def test_a_flood_of_errors_is_one_line_that_counts_the_rest(monkeypatch):
 
 
 def test_that_filter_is_in_use():
-    assert settings.LOGGING["handlers"]["stderr"]["filters"] == ["outages", "redact"]
+    assert settings.LOGGING["handlers"]["stderr"]["filters"] == ["outages", "redact", "request_ids"]
