@@ -16,12 +16,20 @@ export async function showInPlace(address) {
   history.replaceState(history.state, "", address);
   document.title = page.title;
   $("#review").close();
+  dropReads();
   htmx.swap($("main"), $("main", page).innerHTML, { swapStyle: "innerHTML", settleDelay: 0, swapDelay: 0 });
   renewChoices(page);
   $("#toasts").replaceChildren(...$("#toasts", page).childNodes); // as on a new page
   htmx.process($("#toasts"));
   window.scrollTo(scrollX, scrollY);
   restoreFocus();
+}
+
+/** End the requests that read for parts of this page: their answers would find no place. Preserved parts go on. */
+function dropReads() {
+  for (const part of document.querySelectorAll("main [hx-get].htmx-request")) {
+    if (!part.closest("[hx-preserve]")) htmx.trigger(part, "htmx:abort");
+  }
 }
 
 /** Return the page at `address` as a document; null if this address has no page now. */
