@@ -1,4 +1,4 @@
-"""How a chat of OpenAI's protocol becomes a run: its operation, its input and what the caller may lower."""
+"""The way from a chat of OpenAI's protocol to a run: its operation, its input and what the caller may lower."""
 
 from typing import Annotated, Any, Literal
 

@@ -1,4 +1,4 @@
-"""What surrounds every answer of the machine interface: the request id, headers, draining, and errors that escape."""
+"""The frame of every answer of the machine interface: the request id, headers, draining, and errors that escape."""
 
 import asyncio
 import logging

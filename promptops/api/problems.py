@@ -105,5 +105,5 @@ class Problem(Exception):
 
 
 def later(type: str, detail: str, seconds: int) -> Problem:
-    """Return a problem that is over after about so many seconds."""
+    """Return a problem that ends after about this number of seconds."""
     return Problem(TYPES[type].status, type, detail, headers={"Retry-After": str(max(1, seconds))})

@@ -53,7 +53,7 @@ tokens.REVOKED.append(documents.waiting.revoke)
 
 
 class Reloaded(BaseModel):
-    """What the process runs after reading the database again."""
+    """The revision that the process runs after it has read the database again."""
 
     revision: int
     epoch: str

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 @dataclass(frozen=True)
 class Examples:
-    """What the examples name, so that they work as they are: what is live here."""
+    """The names of live objects that the examples use, so that the examples work here."""
 
     template: str = "enhance"
     version: int = 1

@@ -54,7 +54,7 @@ SystemPrompt = Annotated[
 
 
 class Publication(Body):
-    """What to publish: a text, a whole content, or the number of an older version."""
+    """The content to publish: a text, a whole content, or the number of an older version."""
 
     model_config = example({"text": "You polish prompts for video.", "note": "Shorter", "expected": 12})
 

@@ -73,7 +73,7 @@ class Reports(BaseModel):
 
 
 class Counted(BaseModel):
-    """What became of a batch."""
+    """The result of a batch."""
 
     batch: UUID
     is_new: bool = Field(description="False for a batch that was counted before.")

@@ -43,7 +43,7 @@ Text = Annotated[str, Field(max_length=MAX_INPUT_CHARACTERS)]
 
 
 class Pinned(BaseModel):
-    """What runs may ask for beside their input."""
+    """The wishes of a run beside its input."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -54,7 +54,7 @@ class ServerList(BaseModel):
 
 
 class Answer(BaseModel):
-    """What is live, for a server that compares it with what it runs."""
+    """The live revision, for a server that compares it with its own."""
 
     revision: int
     epoch: str

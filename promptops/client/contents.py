@@ -1,4 +1,4 @@
-"""What a server runs: one immutable content at a time, swapped as a whole.
+"""The content that a server runs: one immutable content at a time, swapped as a whole.
 
 Reading files and documents, and the rules for what may replace what, belong here. Calls belong to `follower`.
 """
@@ -31,7 +31,7 @@ Head: TypeAlias = tuple[str, int]
 
 @dataclass(frozen=True)
 class Content:
-    """What runs use: a snapshot, the SHA-256 of its document ("" for texts in code), and where it came from."""
+    """The content of runs: a snapshot, the SHA-256 of its document ("" for texts in code), and where it came from."""
 
     snapshot: Snapshot
     sha256: str

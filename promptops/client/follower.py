@@ -31,7 +31,7 @@ State: TypeAlias = Literal["ready", "stale", "offline", "refused"]
 
 @dataclass
 class Contact:
-    """What following knows of the control room. Times are those of the clock's `monotonic`."""
+    """The state of the contact with the control room. Times are those of the clock's `monotonic`."""
 
     heard_at: float | None = None
     behind_since: float | None = None

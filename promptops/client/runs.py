@@ -26,7 +26,7 @@ from promptops.engine.types import Attempt, LLMProvider, LLMRequest
 
 @dataclass(frozen=True)
 class Wishes:
-    """What a caller asks for beside the input; `None` leaves it to what is live."""
+    """The wishes of a caller beside the input; `None` leaves it to what is live."""
 
     count: int | None = None
     template: str | None = None

@@ -4,7 +4,7 @@ from django.db import models
 
 
 class ServerKind(models.TextChoices):
-    """How a server follows the live configuration."""
+    """The way in which a server follows the live configuration."""
 
     LIBRARY = "library", "Library"
     FILES = "files", "Files"
@@ -21,7 +21,7 @@ class ReportedState(models.TextChoices):
 
 
 class Outcome(models.TextChoices):
-    """What a server made of a revision."""
+    """The reaction of a server to a revision."""
 
     APPLIED = "applied", "Applied"
     REFUSED = "refused", "Refused"
@@ -29,7 +29,7 @@ class Outcome(models.TextChoices):
 
 
 class Standing(models.TextChoices):
-    """How a server stands to what is live now, worst first."""
+    """The standing of a server against what is live now, worst first."""
 
     REFUSED = "refused", "Refused"
     DRIFTED = "drifted", "Drifted"

@@ -120,7 +120,7 @@ async def follow_releases() -> None:
             except InvalidDocument:
                 pass  # servers keep what they run, and the log has the reason
             except Exception:
-                log.exception("The servers cannot be told of the newest revision. Trying again.")
+                log.exception("The newest revision cannot be sent to the servers. Retrying.")
                 await asyncio.sleep(RETRY_SECONDS)
             await _swapped.wait(HEARTBEAT_SECONDS)
     finally:

@@ -32,7 +32,7 @@ class InvalidMessage(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """What a server runs: the revision (None: nothing yet) of an epoch, and the hash of its live document."""
+    """The content of a server: the revision (None: nothing yet) of an epoch, and the hash of its live document."""
 
     revision: int | None
     epoch: str = ""

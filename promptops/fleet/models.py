@@ -45,7 +45,7 @@ class Server(models.Model):
 
 
 class Acknowledgement(models.Model):
-    """What one server made of one revision. The table is bounded (`actions.servers.prune`)."""
+    """The reaction of one server to one revision. The table is bounded (`actions.servers.prune`)."""
 
     revision = models.PositiveIntegerField()
     server = models.CharField(max_length=100)

@@ -15,7 +15,7 @@ _newest: tuple[float, Picture] | None = None
 
 @dataclass(frozen=True)
 class Losses:
-    """What this process lacks now, and what it has lost since its start."""
+    """The services that this process lacks now, and its losses since its start."""
 
     is_redis_lost: bool
     """It gets no hints of other processes, and finds their releases by comparing numbers."""

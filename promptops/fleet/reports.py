@@ -1,4 +1,4 @@
-"""What the servers have reported to this process, in memory. `fleet.following` writes it in batches.
+"""The reports of servers to this process, in memory. `fleet.following` writes it in batches.
 
 A heartbeat changes only an object in memory. Everything that a page shows at once counts as a change and is written
 within `WRITE_SECONDS`; times and rates are written every `HEARD_SECONDS`.
@@ -35,7 +35,7 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class Acknowledged:
-    """What a server made of a revision, and when. `connected_at` says whether it was there at the release."""
+    """The reaction of a server to a revision, and its time. `connected_at` says whether it was there at the release."""
 
     revision: int
     server: str

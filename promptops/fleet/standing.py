@@ -1,4 +1,4 @@
-"""How a server stands to what is live: a pure rule that pages, the top bar and notices share."""
+"""The standing of a server against what is live: a pure rule that pages, the top bar and notices share."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,14 +13,14 @@ LAGS_AFTER = timedelta(seconds=2 * HEARTBEAT_SECONDS)
 
 @dataclass(frozen=True)
 class Live:
-    """What is live."""
+    """The live revision and its content."""
 
     revision: int
     epoch: str
 
 
 class Reported(Protocol):
-    """What is known of a server."""
+    """The known facts of a server."""
 
     heard_at: datetime
     revision: int | None

@@ -67,7 +67,7 @@ async def acurrent() -> LiveDocument:
 
 
 async def next_document(is_news: Callable[[LiveDocument], bool], *, seconds: float, token: int) -> LiveDocument:
-    """Return the current document as soon as it is news, or after so many seconds. It reads no database meanwhile.
+    """Return the current document as soon as it is news, or after `seconds`. It reads no database meanwhile.
 
     Raises `waiting.TooManyWaiting`, and `waiting.Ended` when the process stops or the token is revoked.
     """

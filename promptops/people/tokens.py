@@ -271,7 +271,7 @@ polling.watch(
 
 
 async def for_ever(seconds: float, work: Callable[[], object], *, in_thread: bool) -> None:
-    """Do the work every so many seconds, for ever. While the database is unavailable, it is tried again."""
+    """Do the work at this interval, for ever. While the database is unavailable, retry."""
     while True:
         await asyncio.sleep(seconds)
         try:

@@ -33,7 +33,7 @@ class InvalidRun(ValueError):
 
 @dataclass(frozen=True)
 class Wishes:
-    """What a machine asks for beside the input; `None` leaves it to what is live.
+    """The wishes of a machine beside the input; `None` leaves it to what is live.
 
     `temperature` and `max_tokens` can only lower those of the template. `system_prompt` replaces the template's text.
     """

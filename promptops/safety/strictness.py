@@ -1,4 +1,4 @@
-"""Whether a change of the safety filter only makes it stricter. Such a change is possible during a freeze."""
+"""The rule for changes of the safety filter that only make it stricter. Such a change is possible during a freeze."""
 
 from typing import Any
 

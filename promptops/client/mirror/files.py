@@ -32,7 +32,7 @@ class FolderInUse(Exception):
 
 @dataclass(frozen=True)
 class Manifest:
-    """What the manifest names: the live document, and the SHA-256 of each file."""
+    """The entries of the manifest: the live document, and the SHA-256 of each file."""
 
     revision: int
     epoch: str

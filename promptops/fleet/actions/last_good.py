@@ -33,7 +33,7 @@ NO_NOTE = "Type a note that says why. It is in the history."
 
 @dataclass(frozen=True)
 class Restored:
-    """What restoring changes: the configuration before and after it, and a sentence for each thing that stays."""
+    """The effect of restoring: the configuration before and after it, and a sentence for each thing that stays."""
 
     before: dict[str, Any]
     after: dict[str, Any]

@@ -55,7 +55,7 @@ class ServerRow:
 
 @dataclass(frozen=True)
 class Counts:
-    """How many servers there are, and how many of them run what is live. Processes of PromptOps do not count."""
+    """The number of servers, and how many of them run what is live. Processes of PromptOps do not count."""
 
     total: int
     current: int

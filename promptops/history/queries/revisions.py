@@ -1,4 +1,4 @@
-"""What a release stored, with the texts that were live then, for machines. The pages about releases use `timeline`."""
+"""Stored releases with the texts that were live then, for machines. The pages about releases use `timeline`."""
 
 from typing import Any
 

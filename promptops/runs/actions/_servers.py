@@ -1,4 +1,4 @@
-"""What servers still need: an operation that they use is not archived."""
+"""The needs of servers: an operation that they use is not archived."""
 
 from datetime import timedelta
 
