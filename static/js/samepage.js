@@ -4,6 +4,8 @@
 import { $, on } from "./dom.js";
 import { restoreFocus } from "./leaving.js";
 
+const READ_MS = 1_000;
+
 /** Return whether a redirect to `address` leads to the page that is open, with something to preserve. */
 export const isSamePage = (address) =>
   Boolean(address && $("main [hx-preserve]")) && new URL(address, location.href).pathname === location.pathname;
@@ -12,11 +14,11 @@ export const isSamePage = (address) =>
 export async function showInPlace(address) {
   const page = await fetchPage(address);
   if (!page) return location.assign(address);
-  const { scrollX, scrollY } = window;
   history.replaceState(history.state, "", address);
   document.title = page.title;
+  await readsEnd();
+  const { scrollX, scrollY } = window;
   $("#review").close();
-  dropReads();
   htmx.swap($("main"), $("main", page).innerHTML, { swapStyle: "innerHTML", settleDelay: 0, swapDelay: 0 });
   renewChoices(page);
   $("#toasts").replaceChildren(...$("#toasts", page).childNodes); // as on a new page
@@ -25,11 +27,19 @@ export async function showInPlace(address) {
   restoreFocus();
 }
 
-/** End the requests that read for parts of this page: their answers would find no place. Preserved parts go on. */
-function dropReads() {
-  for (const part of document.querySelectorAll("main [hx-get].htmx-request")) {
-    if (!part.closest("[hx-preserve]")) htmx.trigger(part, "htmx:abort");
-  }
+const isOver = (part) => part.closest("[hx-preserve]") || !part.classList.contains("htmx-request");
+
+/** Wait until the parts of this page that read now have their answers, which would find no place later. */
+async function readsEnd() {
+  const ends = Date.now() + READ_MS;
+  const reads = [...document.querySelectorAll("main [hx-get].htmx-request")];
+  await new Promise((over) => {
+    const timer = setInterval(() => {
+      if (Date.now() < ends && !reads.every(isOver)) return;
+      clearInterval(timer);
+      over();
+    }, 10);
+  });
 }
 
 /** Return the page at `address` as a document; null if this address has no page now. */
