@@ -34,7 +34,7 @@ class Action:
     makes_version_live: bool = False
     """True: its release makes a version of a template live."""
     passes_freeze: bool | Callable[[Values, Values], bool] = False
-    """Whether its release is possible during a freeze. A function gets the values before and after the release."""
+    """True if its release is possible during a freeze. A function gets the values before and after the release."""
 
     @property
     def noun(self) -> str:

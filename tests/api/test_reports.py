@@ -164,7 +164,7 @@ def test_many_servers_make_a_short_table_under_one_query(db, django_assert_num_q
 
 
 def test_the_library_and_the_route_agree(machine):
-    """What the library for servers sends is what the route takes."""
+    """The route takes the reports that the library for servers sends."""
     sender = Reports(Clock(), texts=True)
     values = {"operation": "enhance", "template": "enhance", "version": 1, "revision": 1, "epoch": "e"}
     for _ in range(MAX_BATCH + 1):

@@ -52,7 +52,7 @@ def sha_of(body: bytes) -> str:
 
 @dataclass
 class Network:
-    """What happens to messages. `fate` returns what becomes of a hint: its copies, each with a delay in seconds."""
+    """The fate of messages. `fate` returns what becomes of a hint: its copies, each with a delay in seconds."""
 
     is_cut: bool = False
     opens_sockets: bool = True

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.django_db
 
 
 def pass_time(seconds: float) -> None:
-    """Let so many seconds pass for the leases."""
+    """Let this number of seconds pass for the leases."""
     Lease.objects.update(until=F("until") - timedelta(seconds=seconds))
 
 

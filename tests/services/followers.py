@@ -15,7 +15,7 @@ READ_SECONDS = 0.02
 
 
 class Line:
-    """What a server's connections go through. It leads to the first process that takes them, and can be cut."""
+    """The line of a server's connections. It leads to the first process that takes them, and can be cut."""
 
     def __init__(self, ports: list[int], first: int) -> None:
         self._ports, self._first = ports, first

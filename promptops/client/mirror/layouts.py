@@ -43,7 +43,7 @@ class InvalidLayout(ValueError):
 
 
 class MissingText(Exception):
-    """What is live has no text for a file of the layout. The message is a sentence."""
+    """The live configuration has no text for a file of the layout. The message is a sentence."""
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class Verdict:
     sha256: str
     why: str = ""
     needs_operations: bool = False
-    """Whether it was refused because what is live has no text for a file."""
+    """True if the live configuration has no text for a file."""
 
     @property
     def message(self) -> dict[str, Any]:
