@@ -12,7 +12,7 @@ from django.urls import reverse
 from promptops.engine.providers.adaptations import ADAPTATIONS
 from promptops.ledger.audit import Actor
 from promptops.providers.actions import chain as actions
-from promptops.providers.forms import EditProviderForm, KeyForm, NewProviderForm
+from promptops.providers.forms import EditProviderForm, KeyForm, NewProviderForm, in_seconds
 from promptops.providers.key_variables import address_of, is_sent_in_the_clear
 from promptops.providers.models import Provider
 from promptops.runs.queries import providers as queries
@@ -308,9 +308,9 @@ def _shown_fields(provider: Provider) -> dict[str, str]:
         "Model id": provider.model or "–",
         "Base URL": address_of(provider) or "–",
         "Key": "–" if provider.kind_spec.embedded else queries.key_sentence(provider),
-        "Time limit": f"{provider.timeout_ms:,} ms" if provider.timeout_ms else "–",
-        "First text within": f"{provider.first_text_ms:,} ms" if provider.first_text_ms else "–",
-        "Longest pause": f"{provider.stall_ms:,} ms" if provider.stall_ms else "–",
+        "Time limit": _seconds(provider.timeout_ms),
+        "First text within": _seconds(provider.first_text_ms),
+        "Longest pause": _seconds(provider.stall_ms),
         "Calls at once": f"{provider.max_concurrent:,}" if provider.max_concurrent else "–",
         "Context": f"{provider.context_tokens:,} tokens" if provider.context_tokens else "–",
         "For a JSON answer": provider.get_json_mode_display() or "–",
@@ -326,6 +326,10 @@ def _shown_fields(provider: Provider) -> dict[str, str]:
 
 def _price(usd: float | None) -> str:
     return "–" if usd is None else f"${usd:,.15g} per million tokens"
+
+
+def _seconds(milliseconds: int | None) -> str:
+    return f"{in_seconds(milliseconds)} s" if milliseconds else "–"
 
 
 def _affected(provider: Provider) -> str:

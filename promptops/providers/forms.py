@@ -19,9 +19,11 @@ from promptops.providers.queries import set_or_not
 ENVIRONMENT, STORED, NO_KEY = "environment", "stored", "none"
 PRICES = ("price_input", "price_cached", "price_output")
 CHOICES = ("fall_back_on_auth", "fall_back_on_not_found", "fall_back_on_refused")
-LIMITS = ("first_text_ms", "stall_ms", "max_concurrent", "context_tokens", "json_mode")
+LIMITS = ("first_text_s", "stall_s", "max_concurrent", "context_tokens", "json_mode")
 # The section of these fields stays closed until one of them is used.
 EXTRAS = (*LIMITS, *PRICES, *CHOICES, "adaptations")
+TIMES = {"timeout_s": "timeout_ms", "first_text_s": "first_text_ms", "stall_s": "stall_ms"}
+"""The fields in seconds, as people enter them, and the columns in milliseconds behind them."""
 PLAIN = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
 
 
@@ -40,7 +42,9 @@ class ShapedForm(forms.Form):
         if not hasattr(error, "error_dict"):
             self.add_error(None, error)
             return
-        for field, errors in error.error_dict.items():
+        fields = {column: name for name, column in TIMES.items()}
+        for column, errors in error.error_dict.items():
+            field = fields.get(column, column)
             self.add_error(field if field in self.fields else None, errors)
 
 
@@ -102,12 +106,18 @@ class KeyFields(ShapedForm):
         return {"key": self.cleaned_data.get("key", ""), "key_env": self.cleaned_data.get("key_env", "")}
 
 
-def _milliseconds(label: str, help_text: str) -> forms.IntegerField:
-    """Return the field of a time limit for a part of one call."""
-    widget = forms.NumberInput(attrs={"placeholder": "no limit"})
-    return forms.IntegerField(
-        label=label, required=False, min_value=100, max_value=600_000, widget=widget, help_text=help_text
+def _seconds(label: str, help_text: str, **look: str) -> forms.FloatField:
+    """Return the field of a time limit in seconds. It is kept in milliseconds."""
+    attributes = {"step": "any", "inputmode": "decimal", "placeholder": "no limit"} | look
+    widget = forms.NumberInput(attrs=attributes)
+    return forms.FloatField(
+        label=label, required=False, min_value=0.1, max_value=600, widget=widget, help_text=help_text
     )
+
+
+def in_seconds(milliseconds: int) -> str:
+    """Return milliseconds as a person enters seconds: 1500 as "1.5"."""
+    return f"{milliseconds / 1000:g}"
 
 
 def _price(label: str) -> forms.FloatField:
@@ -139,22 +149,19 @@ class MainFields(ShapedForm):
         required=False,
         widget=forms.TextInput(attrs=PLAIN | {"inputmode": "url"}),
     )
-    timeout_ms = forms.IntegerField(
-        label="Time limit of one call, in ms",
-        required=False,
-        min_value=100,
-        max_value=600_000,
-        widget=forms.NumberInput(attrs={"class": "w-short", "placeholder": "none"}),
-        help_text="100 to 600,000. Leave empty to give a call its share of the run's time limit.",
+    timeout_s = _seconds(
+        "Time limit of one call, in seconds",
+        "0.1 to 600. Leave empty to give a call its share of the run's time limit.",
+        placeholder="none",
+        **{"class": "w-short"},
     )
-
-    first_text_ms = _milliseconds(
-        "First text within, in ms",
-        "100 to 600,000. If no text or reasoning arrives in time, the next provider is called.",
+    first_text_s = _seconds(
+        "First text within, in seconds",
+        "0.1 to 600. If no text or reasoning arrives in time, the next provider is called.",
     )
-    stall_ms = _milliseconds(
-        "Longest pause, in ms",
-        "100 to 600,000. If an answer pauses longer after its first text, the next provider is called.",
+    stall_s = _seconds(
+        "Longest pause, in seconds",
+        "0.1 to 600. If an answer pauses longer after its first text, the next provider is called.",
     )
     max_concurrent = forms.IntegerField(
         label="Calls at once",
@@ -265,8 +272,8 @@ class MainFields(ShapedForm):
             kind=data["kind"],
             model=data.get("model", ""),
             base_url=data.get("base_url", ""),
-            timeout_ms=data["timeout_ms"],
-            **{name: data[name] for name in EXTRAS if name in data and name != "adaptations"},
+            **{column: round(data[name] * 1000) if data.get(name) else None for name, column in TIMES.items()},
+            **{name: data[name] for name in EXTRAS if name in data and name not in {*TIMES, "adaptations"}},
             adaptations=tuple(data.get("adaptations", ())),
         )
 
@@ -285,7 +292,7 @@ def reshaped(posted: QueryDict) -> dict[str, Any]:
 class NewProviderForm(MainFields, KeyFields):
     """A new provider with its key."""
 
-    field_order = ["kind", "name", "model", "base_url", "key_source", "key_env", "key", "timeout_ms"]
+    field_order = ["kind", "name", "model", "base_url", "key_source", "key_env", "key", "timeout_s"]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -306,8 +313,10 @@ class EditProviderForm(MainFields):
     expected = forms.IntegerField(widget=forms.HiddenInput())
 
     def __init__(self, provider: Provider, *args: Any, **kwargs: Any) -> None:
-        names = ("kind", "name", "model", "base_url", "timeout_ms", *EXTRAS)
+        names = {"kind", "name", "model", "base_url", *EXTRAS} - TIMES.keys()
         initial = {name: getattr(provider, name) for name in names}
+        times = {name: getattr(provider, column) for name, column in TIMES.items()}
+        initial |= {name: in_seconds(milliseconds) for name, milliseconds in times.items() if milliseconds}
         initial["expected"] = provider.changed_revision
         kwargs["initial"] = initial | kwargs.get("initial", {})
         super().__init__(*args, **kwargs)

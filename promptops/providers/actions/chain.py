@@ -318,7 +318,9 @@ def _check(provider: Provider) -> None:
     provider.full_clean(exclude=["key_encrypted"])
     for name in ("first_text_ms", "stall_ms"):
         if provider.timeout_ms is not None and (getattr(provider, name) or 0) > provider.timeout_ms:
-            raise ValidationError({name: f"Enter at most the time limit of one call, {provider.timeout_ms:,} ms."})
+            raise ValidationError(
+                {name: f"Enter at most the time limit of one call, {provider.timeout_ms / 1000:g} s."}
+            )
     if provider.kind_spec.embedded:
         if provider.base_url or provider.key_env or provider.key_encrypted:
             raise ValidationError("The embedded model needs neither a base URL nor a key. Leave them empty.")
