@@ -15,7 +15,7 @@ from promptops.providers.actions import chain as actions
 from promptops.providers.forms import EditProviderForm, KeyForm, NewProviderForm, in_seconds
 from promptops.providers.key_variables import address_of, is_sent_in_the_clear
 from promptops.providers.models import Provider
-from promptops.runs.queries import providers as queries
+from promptops.providers.queries import key_sentence
 from promptops.texts.numbers import whole_number
 from promptops.web import review
 from promptops.web.review import Change, ReviewedChange
@@ -124,7 +124,7 @@ class AddProvider(ProviderChange):
         return f"It comes last in the chain: runs call it when all others have failed. {review.affected_by_release()}"
 
     def changes(self) -> list[Change]:
-        fields = _shown_fields(actions.planned(self.form.provider_fields, **self.form.chosen_key))
+        fields = shown_fields(actions.planned(self.form.provider_fields, **self.form.chosen_key))
         return [Change(label, "–", after) for label, after in fields.items() if after != "–"]
 
     def details(self) -> dict[str, Any]:
@@ -162,7 +162,7 @@ class EditProvider(SeenProviderChange):
         return reverse("provider", args=[self.provider.pk]) if self.form.drops_key else reverse("providers")
 
     def changes(self) -> list[Change]:
-        before, after = _shown_fields(self.provider), _shown_fields(self.form.after)
+        before, after = shown_fields(self.provider), shown_fields(self.form.after)
         return [Change(label, before[label], after[label]) for label in after if after[label] != before[label]]
 
     def warning(self) -> str:
@@ -203,7 +203,7 @@ class ChangeKey(SeenProviderChange):
 
     def changes(self) -> list[Change]:
         typed = " (the one you typed)" if self.form.chosen_key["key"] else ""
-        before, after = (queries.key_sentence(provider) for provider in (self.provider, self.form.after))
+        before, after = (key_sentence(provider) for provider in (self.provider, self.form.after))
         return [Change("Key", before, f"{after}{typed}")]
 
     def apply(self, *, by: Actor, note: str) -> None:
@@ -283,7 +283,7 @@ class RemoveProvider(ProviderChange):
         return "It is off, so no run is affected. Runs keep its name. Its stored key is deleted permanently."
 
     def changes(self) -> list[Change]:
-        return [Change(label, before, "–") for label, before in _shown_fields(self.provider).items() if before != "–"]
+        return [Change(label, before, "–") for label, before in shown_fields(self.provider).items() if before != "–"]
 
     def details(self) -> dict[str, Any]:
         action = reverse("provider_remove", args=[self.provider.pk])
@@ -300,14 +300,14 @@ class RemoveProvider(ProviderChange):
         return "To undo, add it again. The audit has its fields."
 
 
-def _shown_fields(provider: Provider) -> dict[str, str]:
+def shown_fields(provider: Provider) -> dict[str, str]:
     """Return a provider's fields as labels and values for pages. Of the key they show only its source."""
     return {
         "Name": provider.name,
         "Kind": provider.get_kind_display(),
         "Model id": provider.model or "–",
         "Base URL": address_of(provider) or "–",
-        "Key": "–" if provider.kind_spec.embedded else queries.key_sentence(provider),
+        "Key": "–" if provider.kind_spec.embedded else key_sentence(provider),
         "Time limit": _seconds(provider.timeout_ms),
         "First text within": _seconds(provider.first_text_ms),
         "Longest pause": _seconds(provider.stall_ms),

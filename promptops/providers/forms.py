@@ -267,12 +267,15 @@ class MainFields(ShapedForm):
     def provider_fields(self) -> ProviderFields:
         """Return the values of a valid form."""
         data = self.cleaned_data
+        times: dict[str, Any] = {
+            column: round(data[name] * 1000) if data[name] else None for name, column in TIMES.items()
+        }
         return ProviderFields(
             name=data["name"],
             kind=data["kind"],
             model=data.get("model", ""),
             base_url=data.get("base_url", ""),
-            **{column: round(data[name] * 1000) if data.get(name) else None for name, column in TIMES.items()},
+            **times,
             **{name: data[name] for name in EXTRAS if name in data and name not in {*TIMES, "adaptations"}},
             adaptations=tuple(data.get("adaptations", ())),
         )

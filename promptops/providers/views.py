@@ -27,6 +27,7 @@ from promptops.providers.changes import (
     TurnProvider,
     unencrypted,
 )
+from promptops.providers.context import address, lines
 from promptops.providers.forms import EditProviderForm, KeyForm, NewProviderForm, reshaped
 from promptops.providers.key_variables import problem_of
 from promptops.providers.models import Provider
@@ -41,13 +42,17 @@ from promptops.web.seen import changed
 
 @requires(Permission.READ)
 def index(request: Request) -> HttpResponse:
-    """Show the chain in its order. An htmx request gets only the list, or with `states` only each state."""
+    """Show the chain in its order; the rows whose ids are in `open` show their details.
+
+    An htmx request gets only the list, or with `states` only each state.
+    """
     if request.htmx and "states" in request.GET:
         rows = queries.listed()
         return render(request, "providers/_states.html", {"rows": rows, "passing": _passing(rows)})
     rows = queries.with_figures()
     context = {
-        "rows": rows,
+        "lines": lines(rows, _ids(request.GET.getlist("open"))),
+        "address": address(_ids(request.GET.getlist("open"))),
         "passing": _passing(rows),
         "order": ",".join(str(row.id) for row in rows),
         "none_on": not any(row.enabled for row in rows),

@@ -36,5 +36,6 @@ def _rows(document: Any) -> list[Any] | None:
 
 def _id(row: Any) -> str:
     value = row.get("id") or row.get("name") if isinstance(row, dict) else row
-    is_id = isinstance(value, str) and value.isprintable() and len(value) <= MAX_ID_CHARACTERS
-    return value.strip() if is_id else ""
+    if not isinstance(value, str) or not value.isprintable() or len(value) > MAX_ID_CHARACTERS:
+        return ""
+    return value.strip()
