@@ -11,8 +11,10 @@ from django.urls import reverse
 
 from promptops.engine.providers.adaptations import ADAPTATIONS
 from promptops.ledger.audit import Actor
+from promptops.providers import trials
 from promptops.providers.actions import chain as actions
-from promptops.providers.forms import EditProviderForm, KeyForm, NewProviderForm, in_seconds
+from promptops.providers.forms.fields import in_seconds
+from promptops.providers.forms.whole import EditProviderForm, KeyForm, NewProviderForm
 from promptops.providers.key_variables import address_of, is_sent_in_the_clear
 from promptops.providers.models import Provider
 from promptops.providers.queries import key_sentence
@@ -22,6 +24,7 @@ from promptops.web.review import Change, ReviewedChange
 
 KEY_DROPPED = "This change removes the key, because it was entered for another server. Enter the key again afterwards."
 UNENCRYPTED = "The key is sent to {host} unencrypted. Use an https:// address, or a network that you trust."
+UNTESTED = "No test has passed with these values. Press Cancel, then Test, to see whether it answers."
 ALL_OFF = "This turns off the last provider. Every run fails until a provider is turned on again."
 
 
@@ -105,9 +108,10 @@ class ReorderChain(ProviderChange):
 
 @dataclass
 class AddProvider(ProviderChange):
-    """A new provider at the end of the chain."""
+    """A new provider at the end of the chain. `proof` is what the page got when it was tested (`trials.seal`)."""
 
     form: NewProviderForm
+    proof: str = ""
     form_id = "provider-form"
     template = "_review_warning.html"
 
@@ -117,27 +121,36 @@ class AddProvider(ProviderChange):
 
     @property
     def confirm(self) -> str:
-        return f"Add {self.form.provider_fields.name}"
+        return self.title if self.form.starts_live else f"{self.title}, off"
 
     @property
     def affected(self) -> str:
+        if not self.form.starts_live:
+            return "It begins off, so no run is affected."
         return f"It comes last in the chain: runs call it when all others have failed. {review.affected_by_release()}"
 
     def changes(self) -> list[Change]:
-        fields = shown_fields(actions.planned(self.form.provider_fields, **self.form.chosen_key))
+        fields = shown_fields(self.form.planned)
         return [Change(label, "–", after) for label, after in fields.items() if after != "–"]
 
     def details(self) -> dict[str, Any]:
-        return {"warning": self.form.dropped_endpoint}
+        is_tested = trials.is_tested(self.form.planned, self.form.chosen_key["key"], self.proof)
+        warning = "" if is_tested else UNTESTED
+        return {"warning": f"{warning} {self.form.dropped_endpoint}".strip()}
 
     def apply(self, *, by: Actor, note: str) -> None:
-        actions.create_provider(self.form.provider_fields, by=by, note=note, **self.form.chosen_key)
+        fields, enabled = self.form.provider_fields, self.form.starts_live
+        actions.create_provider(fields, by=by, note=note, enabled=enabled, **self.form.chosen_key)
 
     def result(self) -> str:
-        return f"{self.form.provider_fields.name} was added at the end of the chain."
+        name = self.form.provider_fields.name
+        if self.form.starts_live:
+            return f"{name} was added at the end of the chain."
+        return f"{name} was added and is off. Turn it on in its menu."
 
     def undo(self) -> str:
-        return f"To undo, turn it off. {self.form.dropped_endpoint}"
+        undo = "To undo, turn it off." if self.form.starts_live else ""
+        return f"{undo} {self.form.dropped_endpoint}".strip()
 
 
 @dataclass

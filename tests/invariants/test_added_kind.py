@@ -70,7 +70,7 @@ async def test_it_is_saved_and_called_with_its_own_header(vendor, client_for, ad
             assert client.post(reverse("provider_new"), sent).status_code in {200, 204, 302}
             made = Provider.objects.get()
             assert keys_are_sent(databases=["default"]) == []
-            assert (one(made).kind, one(made).state) == ("Vendor & Sons", "ready")
+            assert (one(made).kind, one(made).state) == ("Vendor & Sons", "unknown")
             assert client.get(reverse("provider", args=[made.pk])).status_code == 200
             return made
 

@@ -121,6 +121,15 @@ def planned(fields: ProviderFields, *, key: str = "", key_env: str = "") -> Prov
     return provider
 
 
+def connection(fields: ProviderFields, *, key: str = "", key_env: str = "") -> Provider:
+    """Return an unsaved provider to ask for its models; it needs no name yet. Raises ValidationError."""
+    provider = Provider(position=0)
+    _fill(provider, fields)
+    _set_key(provider, key=key, key_env=key_env)
+    _check(provider, but="name")
+    return provider
+
+
 def edited(provider: Provider, fields: ProviderFields) -> Provider:
     """Return the provider as `edit_provider` would save it, unsaved. Raises ValidationError for invalid fields.
 
@@ -314,8 +323,8 @@ def _server(provider: Provider) -> tuple[str, str, str]:
     return (address.scheme, address.netloc.lower(), "" if provider.base_url else provider.kind)
 
 
-def _check(provider: Provider) -> None:
-    provider.full_clean(exclude=["key_encrypted"])
+def _check(provider: Provider, *, but: str = "") -> None:
+    provider.full_clean(exclude=["key_encrypted", but])
     for name in ("first_text_ms", "stall_ms"):
         if provider.timeout_ms is not None and (getattr(provider, name) or 0) > provider.timeout_ms:
             raise ValidationError(

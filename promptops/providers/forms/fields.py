@@ -1,4 +1,4 @@
-"""Forms of the Providers pages: fields and their shape. The rules for storing are in `providers.actions.chain`."""
+"""Fields of providers and of their keys, and the shape that a kind gives them. Whole forms are in `forms.whole`."""
 
 from typing import Any, cast
 
@@ -9,11 +9,9 @@ from django.http import QueryDict
 from promptops.engine.providers.adaptations import ADAPTATIONS
 from promptops.engine.providers.addresses import base_address
 from promptops.engine.providers.kinds import KINDS, KindSpec
-from promptops.providers.actions import chain as actions
 from promptops.providers.actions.chain import NOT_EMBEDDED, ProviderFields
 from promptops.providers.enums import JsonModeChoice, provider_kind_choices
-from promptops.providers.key_variables import key_variable, permitted
-from promptops.providers.models import Provider
+from promptops.providers.key_variables import permitted
 from promptops.providers.queries import set_or_not
 
 ENVIRONMENT, STORED, NO_KEY = "environment", "stored", "none"
@@ -24,6 +22,17 @@ LIMITS = ("first_text_s", "stall_s", "max_concurrent", "context_tokens", "json_m
 EXTRAS = (*LIMITS, *PRICES, *CHOICES, "adaptations")
 TIMES = {"timeout_s": "timeout_ms", "first_text_s": "first_text_ms", "stall_s": "stall_ms"}
 """The fields in seconds, as people enter them, and the columns in milliseconds behind them."""
+WHERE = ("kind", "base_url", "key_source", "key_env", "key")
+"""The fields that a provider is reached with."""
+
+LOCAL_SERVERS = (
+    ("http://127.0.0.1:1234/v1", "LM Studio"),
+    ("http://127.0.0.1:11434/v1", "Ollama"),
+    ("http://127.0.0.1:8080/v1", "llama.cpp"),
+    ("http://127.0.0.1:8000/v1", "vLLM"),
+)
+"""The usual addresses of servers on the same machine, none of which needs a key."""
+
 PLAIN = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
 
 
@@ -74,11 +83,11 @@ class KeyFields(ShapedForm):
             return
         sources = [(ENVIRONMENT, "Environment variable"), (STORED, "Stored key")]
         if kind.key == "optional":
-            sources.append((NO_KEY, "No key"))
+            sources.insert(0, (NO_KEY, "No key"))
         cast("forms.ChoiceField", self.fields["key_source"]).choices = sources
         source = self.held("key_source")
         if source not in dict(sources):
-            source = self.initial["key_source"] = ENVIRONMENT
+            source = self.initial["key_source"] = sources[0][0]
         if source == STORED:
             self.fields["key"].required = True
         else:
@@ -220,14 +229,16 @@ class MainFields(ShapedForm):
         base_url.help_text = (
             "Leave empty to use the vendor's own address."
             if kind.base_url
-            else "The address up to, but without, /chat/completions."
+            else "The address up to, but without, /chat/completions. LM Studio, Ollama, llama.cpp and vLLM need no key."
         )
+        if kind.needs_address:
+            base_url.widget.attrs["list"] = "local-servers"
         return kind
 
     @property
     def main_fields(self) -> list[forms.BoundField]:
         """Return the fields outside the closed section."""
-        return [field for field in self if field.name not in EXTRAS]
+        return [field for field in self if field.name not in {*EXTRAS, "start"}]
 
     @property
     def limits(self) -> list[forms.BoundField]:
@@ -290,85 +301,3 @@ def reshaped(posted: QueryDict) -> dict[str, Any]:
     if typed.get("key_env") in {kind.key_env for kind in KINDS.values() if kind.key_env}:
         del typed["key_env"]  # a vendor's default, not typed by a person
     return typed
-
-
-class NewProviderForm(MainFields, KeyFields):
-    """A new provider with its key."""
-
-    field_order = ["kind", "name", "model", "base_url", "key_source", "key_env", "key", "timeout_s"]
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.shape_key(self.shape(), self.held("base_url") if "base_url" in self.fields else "")
-
-    def clean(self) -> dict[str, Any]:
-        if not self.errors:
-            try:
-                actions.planned(self.provider_fields, **self.chosen_key)
-            except ValidationError as error:
-                self.show(error)
-        return self.cleaned_data
-
-
-class EditProviderForm(MainFields):
-    """A provider's fields. `expected` is the revision of the newest change that the person saw."""
-
-    expected = forms.IntegerField(widget=forms.HiddenInput())
-
-    def __init__(self, provider: Provider, *args: Any, **kwargs: Any) -> None:
-        names = {"kind", "name", "model", "base_url", *EXTRAS} - TIMES.keys()
-        initial = {name: getattr(provider, name) for name in names}
-        times = {name: getattr(provider, column) for name, column in TIMES.items()}
-        initial |= {name: in_seconds(milliseconds) for name, milliseconds in times.items() if milliseconds}
-        initial["expected"] = provider.changed_revision
-        kwargs["initial"] = initial | kwargs.get("initial", {})
-        super().__init__(*args, **kwargs)
-        self.provider = provider
-        self.shape()
-
-    def clean(self) -> dict[str, Any]:
-        if not self.errors:
-            try:
-                self.after = actions.edited(self.provider, self.provider_fields)
-            except ValidationError as error:
-                self.show(error)
-        return self.cleaned_data
-
-    @property
-    def drops_key(self) -> bool:
-        """Return whether a valid edit drops the key although the provider may need one (see `actions.edited`)."""
-        had_key = self.provider.key_encrypted or self.provider.key_env
-        has_key = self.after.key_encrypted or self.after.key_env
-        return bool(had_key and not has_key and not self.after.kind_spec.embedded)
-
-
-class KeyForm(KeyFields):
-    """A new key for a provider. `expected` is the revision of the newest change that the person saw."""
-
-    expected = forms.IntegerField(widget=forms.HiddenInput())
-
-    def __init__(self, provider: Provider, *args: Any, **kwargs: Any) -> None:
-        initial = {
-            "key_source": source_of(provider),
-            "key_env": provider.key_env,
-            "expected": provider.changed_revision,
-        }
-        kwargs |= {"initial": initial | kwargs.get("initial", {}), "auto_id": "key_%s"}
-        super().__init__(*args, **kwargs)
-        self.provider = provider
-        self.shape_key(provider.kind_spec, provider.base_url)
-
-    def clean(self) -> dict[str, Any]:
-        if not self.errors:
-            try:
-                self.after = actions.with_key(self.provider, **self.chosen_key)
-            except ValidationError as error:
-                self.show(error)
-        return self.cleaned_data
-
-
-def source_of(provider: Provider) -> str:
-    """Return the current source of the provider's key, as a choice of the form."""
-    if provider.key_encrypted:
-        return STORED
-    return ENVIRONMENT if key_variable(provider) else NO_KEY
