@@ -31,7 +31,8 @@ def typed(upstream: Upstream, **changes: str) -> dict[str, str]:
 
 def test_a_local_server_needs_no_key_and_lists_its_models(upstream, client_for, administrator):
     client = client_for(administrator, htmx=True)
-    page = client.post(reverse("provider_new"), {"kind": "openai", "reshape": "1"}).content.decode()
+    cerebras = {"kind": "openai", "key_source": "environment", "key_env": "CEREBRAS_API_KEY", "reshape": "1"}
+    page = client.post(reverse("provider_new"), cerebras).content.decode()
     assert re.search(r'name="key_source"[^>]*value="none"\s+checked', page)
     assert '<option value="http://127.0.0.1:11434/v1">Ollama</option>' in page
     response = client.post(reverse("provider_models"), typed(upstream, name="", model=""))
@@ -49,7 +50,7 @@ def test_a_local_server_needs_no_key_and_lists_its_models(upstream, client_for, 
             200,
             "metadata service, which PromptOps never calls. You can still",
         ),
-        ({"base_url": ""}, 200, "This field is required. You can still"),
+        ({"base_url": ""}, 200, "Base URL: This field is required. You can still"),
         ({"key_source": "environment", "key_env": "SECRET_KEY"}, 200, "a secret of PromptOps itself"),
         ({"key_source": "stored", "key": "two words"}, 200, "A key has no spaces"),
         ({"base_url": f"http://127.0.0.1:{closed_port()}/v1"}, 200, "Studio could not be reached: the connection was"),

@@ -300,4 +300,6 @@ def reshaped(posted: QueryDict) -> dict[str, Any]:
     typed["adaptations"] = posted.getlist("adaptations")
     if typed.get("key_env") in {kind.key_env for kind in KINDS.values() if kind.key_env}:
         del typed["key_env"]  # a vendor's default, not typed by a person
+        if typed.get("key_source") == ENVIRONMENT:
+            del typed["key_source"]  # the other kind may need no key
     return typed

@@ -60,7 +60,9 @@ class NewProviderForm(MainFields, KeyFields):
 
         Other fields may be empty or wrong: they come later on the page.
         """
-        if wrong := [message for name in WHERE for message in self.errors.get(name, [])]:
+        if wrong := [
+            f"{self.fields[name].label}: {message}" for name in WHERE for message in self.errors.get(name, [])
+        ]:
             raise ValidationError(wrong)
         data = self.cleaned_data
         fields = ProviderFields(data.get("name") or "the provider", data["kind"], base_url=data.get("base_url", ""))
