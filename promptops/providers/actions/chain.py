@@ -112,21 +112,15 @@ class ProviderFields:
     json_mode: str = ""
 
 
-def planned(fields: ProviderFields, *, key: str = "", key_env: str = "") -> Provider:
-    """Return the provider that `create_provider` would save, unsaved. Raises ValidationError for invalid fields."""
+def planned(fields: ProviderFields, *, key: str = "", key_env: str = "", is_named: bool = True) -> Provider:
+    """Return the provider that `create_provider` would save, unsaved. Raises ValidationError for invalid fields.
+
+    A provider that is only asked for its models may have any name (`is_named`).
+    """
     provider = Provider(position=0)
     _fill(provider, fields)
     _set_key(provider, key=key, key_env=key_env)
-    _check(provider)
-    return provider
-
-
-def connection(fields: ProviderFields, *, key: str = "", key_env: str = "") -> Provider:
-    """Return an unsaved provider to ask for its models; it needs no name yet. Raises ValidationError."""
-    provider = Provider(position=0)
-    _fill(provider, fields)
-    _set_key(provider, key=key, key_env=key_env)
-    _check(provider, but="name")
+    _check(provider, but="" if is_named else "name")
     return provider
 
 

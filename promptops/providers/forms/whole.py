@@ -66,7 +66,7 @@ class NewProviderForm(MainFields, KeyFields):
             raise ValidationError(wrong)
         data = self.cleaned_data
         fields = ProviderFields(data.get("name") or "the provider", data["kind"], base_url=data.get("base_url", ""))
-        return actions.connection(fields, **self.chosen_key)
+        return actions.planned(fields, is_named=False, **self.chosen_key)
 
     @property
     def starts_live(self) -> bool:
