@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.http import HttpResponse
 from django.urls import reverse
 
 from promptops.engine.providers.adaptations import ADAPTATIONS
@@ -20,6 +21,7 @@ from promptops.providers.models import Provider
 from promptops.providers.queries import key_sentence
 from promptops.texts.numbers import whole_number
 from promptops.web import review
+from promptops.web.request import Request
 from promptops.web.review import Change, ReviewedChange
 
 KEY_DROPPED = "This change removes the key, because it was entered for another server. Enter the key again afterwards."
@@ -34,6 +36,15 @@ class ProviderChange(ReviewedChange):
     @property
     def page(self) -> str:
         return reverse("providers")
+
+    def finish(self, request: Request) -> HttpResponse:
+        return review.done(request, as_it_was(request, self.page), f"{self.result()} {self.undo()}".strip())
+
+
+def as_it_was(request: Request, page: str) -> str:
+    """Return the address of the page, with the rows open that are open there now if the person comes from it."""
+    current = request.htmx.current_url_abs_path or ""
+    return current if urlsplit(current).path == page else page
 
 
 class SeenProviderChange(ProviderChange):

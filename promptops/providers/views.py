@@ -28,6 +28,7 @@ from promptops.providers.changes import (
     RemoveProvider,
     ReorderChain,
     TurnProvider,
+    as_it_was,
     unencrypted,
 )
 from promptops.providers.context import address, lines
@@ -145,7 +146,9 @@ def ask_again(request: Request, pk: int) -> HttpResponse:
     provider = get_object_or_404(Provider, pk=pk)
     actions.ask_again(provider, by=actor(request))
     page = reverse("provider", args=[pk]) if request.POST.get("page") == "provider" else reverse("providers")
-    return review.done(request, page, f"The cooldown of {provider.name} is over. The next run may call it.")
+    return review.done(
+        request, as_it_was(request, page), f"The cooldown of {provider.name} is over. The next run may call it."
+    )
 
 
 @requires(Permission.ADMINISTER)

@@ -62,9 +62,10 @@ def test_an_open_row_a_menu_and_a_test_stay_in_place_while_the_page_is_live(
 
 
 def test_a_provider_is_added_in_steps(administrator, upstream, page_for, pages: Pages) -> None:
-    pages.expect_errors(r"422")  # a form with an error
+    pages.expect_errors(r"422", r"htmx:(sendAbort|afterRequest)")  # a form with an error, and a canceled test
     page = pages.connected(page_for(administrator, "/providers/new/"))
     page.get_by_label("Kind").select_option("openai")
+    expect(page.get_by_label("No key")).to_be_checked()
     page.get_by_label("Base URL").fill(upstream.url)
     page.get_by_text("Stored key", exact=True).click()
     page.get_by_label("Key", exact=True).fill("sk-typed-once")
@@ -80,6 +81,12 @@ def test_a_provider_is_added_in_steps(administrator, upstream, page_for, pages: 
     expect(page.locator("#trial")).to_contain_text("Studio answered with status 401: Wrong key [key].")
     expect(page.get_by_label("Key", exact=True)).to_have_value("sk-typed-once")
     upstream.status = 200
+    upstream.hold()
+    page.get_by_role("button", name="Test", exact=True).click()
+    cancel = page.locator("#try-provider + button")
+    cancel.click()
+    expect(cancel).to_be_hidden()
+    upstream.release()
     page.get_by_role("button", name="Test", exact=True).click()
     expect(page.locator("#trial")).to_contain_text("A red fox runs through fresh snow.")
     found = faults(page, "provider-new-tested")
