@@ -148,10 +148,18 @@ async def post_json(url: str, payload: Mapping[str, Any], *, key: BearerKey | No
 
     The overall time limit is the caller's. Raises `CallFailed` when there is no answer.
     """
+    # A stream, because httpx adds headers to content that aiohttp adds too, for 6% of a call's CPU time.
+    return await _ask("POST", url, lambda: httpx.ByteStream(json.dumps(payload).encode()), key)
+
+
+async def get(url: str, *, key: BearerKey | None) -> Reply:
+    """Get a document like `post_json`, with the same rules for addresses."""
+    return await _ask("GET", url, lambda: httpx.ByteStream(b""), key)
+
+
+async def _ask(method: str, url: str, body: Callable[[], httpx.ByteStream], key: BearerKey | None) -> Reply:
     try:
-        # A stream, because httpx adds headers to content that aiohttp adds too, for 6% of a call's CPU time.
-        body = httpx.ByteStream(json.dumps(payload).encode())
-        request = httpx.Request("POST", _url(url), headers=_HEADERS, stream=body)
+        request = httpx.Request(method, _url(url), headers=_HEADERS, stream=body())
         if key is not None:
             name, value = key.header()
             request.headers[name] = value

@@ -7,21 +7,26 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.http import HttpResponse
 from django.urls import reverse
 
 from promptops.engine.providers.adaptations import ADAPTATIONS
 from promptops.ledger.audit import Actor
+from promptops.providers import trials
 from promptops.providers.actions import chain as actions
-from promptops.providers.forms import EditProviderForm, KeyForm, NewProviderForm
+from promptops.providers.forms.fields import in_seconds
+from promptops.providers.forms.whole import EditProviderForm, KeyForm, NewProviderForm
 from promptops.providers.key_variables import address_of, is_sent_in_the_clear
 from promptops.providers.models import Provider
-from promptops.runs.queries import providers as queries
+from promptops.providers.queries import key_sentence
 from promptops.texts.numbers import whole_number
 from promptops.web import review
+from promptops.web.request import Request
 from promptops.web.review import Change, ReviewedChange
 
 KEY_DROPPED = "This change removes the key, because it was entered for another server. Enter the key again afterwards."
 UNENCRYPTED = "The key is sent to {host} unencrypted. Use an https:// address, or a network that you trust."
+UNTESTED = "No test has passed with these values. Press Cancel, then Test, to see whether it answers."
 ALL_OFF = "This turns off the last provider. Every run fails until a provider is turned on again."
 
 
@@ -31,6 +36,15 @@ class ProviderChange(ReviewedChange):
     @property
     def page(self) -> str:
         return reverse("providers")
+
+    def finish(self, request: Request) -> HttpResponse:
+        return review.done(request, as_it_was(request, self.page), f"{self.result()} {self.undo()}".strip())
+
+
+def as_it_was(request: Request, page: str) -> str:
+    """Return the address of the page, with the rows open that are open there now if the person comes from it."""
+    current = request.htmx.current_url_abs_path or ""
+    return current if urlsplit(current).path == page else page
 
 
 class SeenProviderChange(ProviderChange):
@@ -105,9 +119,10 @@ class ReorderChain(ProviderChange):
 
 @dataclass
 class AddProvider(ProviderChange):
-    """A new provider at the end of the chain."""
+    """A new provider at the end of the chain. `proof` is what the page got when it was tested (`trials.seal`)."""
 
     form: NewProviderForm
+    proof: str = ""
     form_id = "provider-form"
     template = "_review_warning.html"
 
@@ -117,27 +132,36 @@ class AddProvider(ProviderChange):
 
     @property
     def confirm(self) -> str:
-        return f"Add {self.form.provider_fields.name}"
+        return self.title if self.form.starts_live else f"{self.title}, off"
 
     @property
     def affected(self) -> str:
+        if not self.form.starts_live:
+            return "It begins off, so no run is affected."
         return f"It comes last in the chain: runs call it when all others have failed. {review.affected_by_release()}"
 
     def changes(self) -> list[Change]:
-        fields = _shown_fields(actions.planned(self.form.provider_fields, **self.form.chosen_key))
+        fields = shown_fields(self.form.planned)
         return [Change(label, "–", after) for label, after in fields.items() if after != "–"]
 
     def details(self) -> dict[str, Any]:
-        return {"warning": self.form.dropped_endpoint}
+        is_tested = trials.is_tested(self.form.planned, self.form.chosen_key["key"], self.proof)
+        warning = "" if is_tested else UNTESTED
+        return {"warning": f"{warning} {self.form.dropped_endpoint}".strip()}
 
     def apply(self, *, by: Actor, note: str) -> None:
-        actions.create_provider(self.form.provider_fields, by=by, note=note, **self.form.chosen_key)
+        fields, enabled = self.form.provider_fields, self.form.starts_live
+        actions.create_provider(fields, by=by, note=note, enabled=enabled, **self.form.chosen_key)
 
     def result(self) -> str:
-        return f"{self.form.provider_fields.name} was added at the end of the chain."
+        name = self.form.provider_fields.name
+        if self.form.starts_live:
+            return f"{name} was added at the end of the chain."
+        return f"{name} was added and is off. Turn it on in its menu."
 
     def undo(self) -> str:
-        return f"To undo, turn it off. {self.form.dropped_endpoint}"
+        undo = "To undo, turn it off." if self.form.starts_live else ""
+        return f"{undo} {self.form.dropped_endpoint}".strip()
 
 
 @dataclass
@@ -162,7 +186,7 @@ class EditProvider(SeenProviderChange):
         return reverse("provider", args=[self.provider.pk]) if self.form.drops_key else reverse("providers")
 
     def changes(self) -> list[Change]:
-        before, after = _shown_fields(self.provider), _shown_fields(self.form.after)
+        before, after = shown_fields(self.provider), shown_fields(self.form.after)
         return [Change(label, before[label], after[label]) for label in after if after[label] != before[label]]
 
     def warning(self) -> str:
@@ -203,7 +227,7 @@ class ChangeKey(SeenProviderChange):
 
     def changes(self) -> list[Change]:
         typed = " (the one you typed)" if self.form.chosen_key["key"] else ""
-        before, after = (queries.key_sentence(provider) for provider in (self.provider, self.form.after))
+        before, after = (key_sentence(provider) for provider in (self.provider, self.form.after))
         return [Change("Key", before, f"{after}{typed}")]
 
     def apply(self, *, by: Actor, note: str) -> None:
@@ -283,7 +307,7 @@ class RemoveProvider(ProviderChange):
         return "It is off, so no run is affected. Runs keep its name. Its stored key is deleted permanently."
 
     def changes(self) -> list[Change]:
-        return [Change(label, before, "–") for label, before in _shown_fields(self.provider).items() if before != "–"]
+        return [Change(label, before, "–") for label, before in shown_fields(self.provider).items() if before != "–"]
 
     def details(self) -> dict[str, Any]:
         action = reverse("provider_remove", args=[self.provider.pk])
@@ -300,17 +324,17 @@ class RemoveProvider(ProviderChange):
         return "To undo, add it again. The audit has its fields."
 
 
-def _shown_fields(provider: Provider) -> dict[str, str]:
+def shown_fields(provider: Provider) -> dict[str, str]:
     """Return a provider's fields as labels and values for pages. Of the key they show only its source."""
     return {
         "Name": provider.name,
         "Kind": provider.get_kind_display(),
         "Model id": provider.model or "–",
         "Base URL": address_of(provider) or "–",
-        "Key": "–" if provider.kind_spec.embedded else queries.key_sentence(provider),
-        "Time limit": f"{provider.timeout_ms:,} ms" if provider.timeout_ms else "–",
-        "First text within": f"{provider.first_text_ms:,} ms" if provider.first_text_ms else "–",
-        "Longest pause": f"{provider.stall_ms:,} ms" if provider.stall_ms else "–",
+        "Key": "–" if provider.kind_spec.embedded else key_sentence(provider),
+        "Time limit": _seconds(provider.timeout_ms),
+        "First text within": _seconds(provider.first_text_ms),
+        "Longest pause": _seconds(provider.stall_ms),
         "Calls at once": f"{provider.max_concurrent:,}" if provider.max_concurrent else "–",
         "Context": f"{provider.context_tokens:,} tokens" if provider.context_tokens else "–",
         "For a JSON answer": provider.get_json_mode_display() or "–",
@@ -326,6 +350,10 @@ def _shown_fields(provider: Provider) -> dict[str, str]:
 
 def _price(usd: float | None) -> str:
     return "–" if usd is None else f"${usd:,.15g} per million tokens"
+
+
+def _seconds(milliseconds: int | None) -> str:
+    return f"{in_seconds(milliseconds)} s" if milliseconds else "–"
 
 
 def _affected(provider: Provider) -> str:

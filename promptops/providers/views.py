@@ -7,6 +7,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
+from django.core.exceptions import ValidationError
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -14,8 +15,10 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 from django_htmx.http import HttpResponseClientRedirect, reswap, retarget
 
+from promptops.engine.errors import LLMProviderError
 from promptops.ledger.errors import Refused
 from promptops.people.enums import Permission
+from promptops.providers import trials
 from promptops.providers.actions import adaptations
 from promptops.providers.actions import chain as actions
 from promptops.providers.changes import (
@@ -25,9 +28,12 @@ from promptops.providers.changes import (
     RemoveProvider,
     ReorderChain,
     TurnProvider,
+    as_it_was,
     unencrypted,
 )
-from promptops.providers.forms import EditProviderForm, KeyForm, NewProviderForm, reshaped
+from promptops.providers.context import address, lines
+from promptops.providers.forms.fields import LOCAL_SERVERS, reshaped
+from promptops.providers.forms.whole import EditProviderForm, KeyForm, NewProviderForm
 from promptops.providers.key_variables import problem_of
 from promptops.providers.models import Provider
 from promptops.providers.queries import key_sentence, learned
@@ -41,13 +47,17 @@ from promptops.web.seen import changed
 
 @requires(Permission.READ)
 def index(request: Request) -> HttpResponse:
-    """Show the chain in its order. An htmx request gets only the list, or with `states` only each state."""
+    """Show the chain in its order; the rows whose ids are in `open` show their details.
+
+    An htmx request gets only the list, or with `states` only each state.
+    """
     if request.htmx and "states" in request.GET:
         rows = queries.listed()
         return render(request, "providers/_states.html", {"rows": rows, "passing": _passing(rows)})
     rows = queries.with_figures()
     context = {
-        "rows": rows,
+        "lines": lines(rows, _ids(request.GET.getlist("open"))),
+        "address": address(_ids(request.GET.getlist("open"))),
         "passing": _passing(rows),
         "order": ",".join(str(row.id) for row in rows),
         "none_on": not any(row.enabled for row in rows),
@@ -75,7 +85,38 @@ def new(request: Request) -> HttpResponse:
     form = NewProviderForm(request.POST)
     if not form.is_valid():
         return _invalid(request, "new", form, {"form": form})
-    return review.run(request, AddProvider(form))
+    return review.run(request, AddProvider(form, request.POST.get("proof", "")))
+
+
+@requires(Permission.ADMINISTER)
+@sensitive_post_parameters("key")
+@require_POST
+def models(request: Request) -> HttpResponse:
+    """Ask the provider of the form for its models, and show them as choices; nothing is saved."""
+    form = NewProviderForm(request.POST)
+    context: dict[str, Any] = {}
+    try:
+        context["models"] = trials.models_of(form.connection())
+    except (ValidationError, LLMProviderError) as error:
+        context["problem"] = _sentence(error)
+    return render(request, "providers/_models.html", context)
+
+
+@requires(Permission.ADMINISTER)
+@sensitive_post_parameters("key")
+@require_POST
+def trial(request: Request) -> HttpResponse:
+    """Test the provider of the form with one call; nothing is saved."""
+    form = NewProviderForm(request.POST)
+    if not form.is_valid():
+        return _invalid(request, "new", form, {"form": form})
+    context: dict[str, Any] = {"name": form.planned.name}
+    try:
+        context["response"] = trials.try_call(form.planned)
+        context["proof"] = trials.seal(form.planned, form.chosen_key["key"])
+    except LLMProviderError as error:
+        context["problem"] = _sentence(error)
+    return render(request, "providers/_trial.html", context)
 
 
 @requires(Permission.ADMINISTER)
@@ -105,7 +146,9 @@ def ask_again(request: Request, pk: int) -> HttpResponse:
     provider = get_object_or_404(Provider, pk=pk)
     actions.ask_again(provider, by=actor(request))
     page = reverse("provider", args=[pk]) if request.POST.get("page") == "provider" else reverse("providers")
-    return review.done(request, page, f"The cooldown of {provider.name} is over. The next run may call it.")
+    return review.done(
+        request, as_it_was(request, page), f"The cooldown of {provider.name} is over. The next run may call it."
+    )
 
 
 @requires(Permission.ADMINISTER)
@@ -153,6 +196,12 @@ def remove(request: Request, pk: int) -> HttpResponse:
     return review.run(request, RemoveProvider(provider, request.POST.get("expected", "")))
 
 
+def _sentence(error: ValidationError | LLMProviderError) -> str:
+    """Return the error in words that begin with a capital letter and end with a full stop."""
+    words = " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
+    return f"{words[:1].upper()}{words[1:].rstrip('.')}."
+
+
 def _passing(rows: list[queries.ProviderRow]) -> bool:
     return any(row.passing for row in rows)
 
@@ -161,6 +210,7 @@ def _page(
     request: Request, page: str, context: dict[str, Any], *, part: str = "provider", status: int = 200
 ) -> HttpResponse:
     """Show the page; an htmx request gets only its form `part`, which replaces itself."""
+    context["local_servers"] = LOCAL_SERVERS
     if not request.htmx:
         return render(request, f"providers/{page}.html", context, status=status)
     fragment = "_key_form.html" if part == "key" else f"_{page}_form.html"

@@ -100,6 +100,28 @@ def _line(name: str, values: Sequence[float | None], y: Callable[[float], float]
     )
 
 
+SPARK_WIDTH, SPARK_HEIGHT = 88, 20
+
+
+def sparkline(values: Sequence[float | None]) -> str:
+    """Return SVG path data of a line without axes, from 0 to the largest value; None is a gap in the line.
+
+    A point without a neighbor is a dash. The path is empty without values.
+    """
+    highest = max((value for value in values if value is not None), default=0) or 1
+    step = SPARK_WIDTH / max(1, len(values) - 1)
+    path, pen = "", "M"
+    for index, value in enumerate(values):
+        if value is None:
+            pen = "M"
+            continue
+        path += f"{pen}{index * step:.1f},{1 + (SPARK_HEIGHT - 2) * (1 - value / highest):.1f}"
+        if pen == "M" and (index + 1 == len(values) or values[index + 1] is None):
+            path += f"h{step / 2 if index + 1 < len(values) else -step / 2:.1f}"
+        pen = "L"
+    return path
+
+
 def _path(points: list[tuple[float, float]]) -> str:
     return "M" + "L".join(f"{x:g},{y:g}" for x, y in points)
 

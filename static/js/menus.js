@@ -32,6 +32,12 @@ export function startMenus() {
   });
   showTheme();
   on("click", (event) => closeMenus(event.target.closest("details.menu")));
+  on("click", ({ target }) => {
+    const menu = target.closest(".choice[hx-post]")?.closest("details.menu[open]");
+    if (!menu) return; // such a choice opens the review panel, which gives the focus back to what has it now
+    menu.open = false;
+    $("summary", menu).focus();
+  });
   on("keydown", (event) => {
     const menu = event.key === "Escape" && $("details.menu[open]");
     if (!menu) return;

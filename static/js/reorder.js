@@ -4,7 +4,10 @@ import { $, on } from "./dom.js";
 import { itemStep } from "./keys.js";
 import { announce } from "./toasts.js";
 
-const place = (item) => [...item.parentElement.children].indexOf(item);
+const isItem = (element) => Boolean(element) && element.tagName !== "THEAD"; // a table's rows are below its head
+const items = (item) => [...item.parentElement.children].filter(isItem);
+const place = (item) => items(item).indexOf(item);
+const itemBefore = (item) => (isItem(item.previousElementSibling) ? item.previousElementSibling : null);
 
 /** Return the item whose handle is the target of an event, or null. */
 function itemAt(target) {
@@ -16,7 +19,7 @@ function itemAt(target) {
 
 function sayMoved(item) {
   const name = item.dataset.label ?? item.textContent.trim().slice(0, 40);
-  announce(`${name}: position ${place(item) + 1} of ${item.parentElement.children.length}`);
+  announce(`${name}: position ${place(item) + 1} of ${items(item).length}`);
   item.parentElement.dispatchEvent(new CustomEvent("reordered", { bubbles: true }));
 }
 
@@ -25,7 +28,7 @@ function onKey(event) {
   const item = step && itemAt(event.target);
   if (!item) return;
   event.preventDefault();
-  const other = step < 0 ? item.previousElementSibling : item.nextElementSibling;
+  const other = step < 0 ? itemBefore(item) : item.nextElementSibling;
   if (!other) return announce(step < 0 ? "This is already the first." : "This is already the last.");
   if (step < 0) other.before(item);
   else other.after(item);
@@ -37,7 +40,7 @@ const middle = (element) => element.getBoundingClientRect().top + element.offset
 
 /** Swap an item with its neighbors until the pointer is between their middles. */
 function follow(item, clientY) {
-  const previous = () => item.previousElementSibling;
+  const previous = () => itemBefore(item);
   const next = () => item.nextElementSibling;
   while (previous() && clientY < middle(previous())) previous().before(item);
   while (next() && clientY > middle(next())) next().after(item);

@@ -73,5 +73,9 @@ export function startRequests() {
   on("htmx:beforeRequest", (event) => setBusy(event, true));
   on("htmx:afterRequest", (event) => setBusy(event, false));
   on("htmx:beforeOnLoad", onAnswer);
+  on("click", ({ target }) => {
+    const asking = $(target.closest("[data-aborts]")?.dataset.aborts ?? "#none");
+    if (asking) htmx.trigger(asking, "htmx:abort");
+  });
   ["htmx:responseError", "htmx:sendError", "htmx:timeout"].forEach((name) => on(name, onFailure));
 }

@@ -128,6 +128,7 @@ def test_pages_of_single_things(full: User, page_for, pages: Pages) -> None:
     published = AuditEntry.objects.filter(action="template.published", object_name="enhance").first()
     details = {
         "provider": f"/providers/{providers.filter(kind='openai', enabled=True).first().pk}/",
+        "providers-open": f"/providers/?open={providers.first().pk}&open={providers.last().pk}",
         "provider-off": f"/providers/{providers.filter(enabled=False).first().pk}/",
         "variable": f"/variables/{Variable.objects.get(name='mood_1').pk}/",
         "comparison": f"/compare/{Comparison.objects.get().pk}/",
@@ -233,6 +234,13 @@ def test_dialogs(full: User, page_for, pages: Pages) -> None:
         page.get_by_role("button", name="Start the smoke run").click()
         expect(page.locator("#smoke-1-live")).not_to_have_text("waiting", timeout=3 * WAIT_MS)
 
+    def provider_menu() -> None:
+        page.get_by_label("More for provider-1", exact=True).click()
+
+    def turn_off() -> None:
+        provider_menu()
+        page.get_by_role("button", name="Turn provider-1 off").click()
+
     opened("command-bar", "/", lambda: page.keyboard.press("Control+k"), "#commands[open]")
     opened("shortcuts", "/", lambda: page.keyboard.press("?"), "#shortcuts[open]")
     opened("account", "/", lambda: page.locator("details.menu summary").last.click(), "details.menu[open] .panel")
@@ -244,7 +252,8 @@ def test_dialogs(full: User, page_for, pages: Pages) -> None:
     opened("roll-back", "/prompts/enhance/v2/", button("Roll back to v2"), "#review[open]")
     opened("invitation", "/settings/people/", button("Make an invitation link"), "#review[open]")
     opened("role", "/settings/people/", button("Change the role of"), "#review[open]")
-    opened("turn-off", "/providers/", button("Turn provider-1 off"), "#review[open]")
+    opened("provider-menu", "/providers/", provider_menu, ".provider .menu[open] .panel")
+    opened("turn-off", "/providers/", turn_off, "#review[open]")
     compared = f"/compare/{Comparison.objects.get().pk}/"
     opened("release-arm", compared, button("Make v3 of enhance live"), "#review[open]")
     opened("provider-first", compared, button("Make provider-4 first"), "#review[open]")

@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Upstream:
-    """Streams `texts` as an OpenAI-compatible server does, or answers `status` with `message`.
+    """Streams `texts` as an OpenAI-compatible server does, and lists `models`; or answers `status` with `message`.
 
     While `held`, an answer stops after its first text.
     """
@@ -16,6 +16,8 @@ class Upstream:
         self.texts = ["A red fox ", "runs through ", "fresh snow."]
         self.status = 200
         self.message = ""
+        self.models = ["fox-large", "fox-small"]
+        self.keys: list[str | None] = []
         self.asked: list[dict[str, Any]] = []
         self.go_on = threading.Event()
         self.go_on.set()
@@ -40,6 +42,11 @@ class Upstream:
         upstream = self
 
         class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                upstream.keys.append(self.headers["Authorization"])
+                listed = {"data": [{"id": name} for name in upstream.models]}
+                self._send(listed if upstream.status == 200 else {"error": {"message": upstream.message}})
+
             def do_POST(self) -> None:
                 upstream.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
                 try:
@@ -49,12 +56,7 @@ class Upstream:
 
             def _answer(self) -> None:
                 if upstream.status != 200:
-                    body = json.dumps({"error": {"message": upstream.message}}).encode()
-                    self.send_response(upstream.status)
-                    self.send_header("Content-Type", "application/json")
-                    self.send_header("Content-Length", str(len(body)))
-                    self.end_headers()
-                    self.wfile.write(body)
+                    self._send({"error": {"message": upstream.message}})
                     return
                 self.send_response(200)
                 self.send_header("Content-Type", "text/event-stream")
@@ -64,6 +66,14 @@ class Upstream:
                     upstream.go_on.wait(20)
                 self._event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
                 self.wfile.write(b"data: [DONE]\n\n")
+
+            def _send(self, answer: dict[str, Any]) -> None:
+                body = json.dumps(answer).encode()
+                self.send_response(upstream.status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
 
             def _event(self, data: dict[str, Any]) -> None:
                 self.wfile.write(b"data: %s\n\n" % json.dumps(data).encode())

@@ -166,8 +166,8 @@ class Loopback:
             while not writer.is_closing():
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
                 headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in head[1:])}
-                body = await reader.readexactly(int(headers["content-length"]))
-                self.requests.append(Received(head[0].split()[1], headers, json.loads(body)))
+                body = await reader.readexactly(int(headers.get("content-length", 0)))
+                self.requests.append(Received(head[0].split()[1], headers, json.loads(body or "{}")))
                 responding = asyncio.ensure_future(self.respond(writer))
                 while not responding.done():
                     if reader.at_eof() or reader.exception():  # the client hung up, or reset the connection

@@ -64,13 +64,13 @@ async def test_it_is_saved_and_called_with_its_own_header(vendor, client_for, ad
     async with loopback(answer_with(http_answer(completion("A red fox runs.")))) as upstream:
 
         def save() -> Provider:
-            sent = {"kind": "vendor", "name": "v", "model": "m", "base_url": upstream.url, "timeout_ms": ""}
+            sent = {"kind": "vendor", "name": "v", "model": "m", "base_url": upstream.url, "timeout_s": ""}
             sent |= {"key_source": "environment", "key_env": "VENDOR_API_KEY", "confirm": "1"}
             client = client_for(administrator, htmx=True)
             assert client.post(reverse("provider_new"), sent).status_code in {200, 204, 302}
             made = Provider.objects.get()
             assert keys_are_sent(databases=["default"]) == []
-            assert (one(made).kind, one(made).state) == ("Vendor & Sons", "ready")
+            assert (one(made).kind, one(made).state) == ("Vendor & Sons", "unknown")
             assert client.get(reverse("provider", args=[made.pk])).status_code == 200
             return made
 

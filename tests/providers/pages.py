@@ -20,7 +20,7 @@ NEW = {
     "name": "groq",
     "model": "m",
     "base_url": "",
-    "timeout_ms": "",
+    "timeout_s": "",
     "key_source": "stored",
     "key": KEY,
 }
@@ -54,7 +54,9 @@ def fields_of(provider: Provider, **changes: str) -> dict:
     fields = {"kind": provider.kind, "name": provider.name, "model": provider.model, "base_url": provider.base_url}
     boxes = ("fall_back_on_auth", "fall_back_on_not_found", "fall_back_on_refused")
     fields |= {name: "on" for name in boxes if getattr(provider, name)} | {"adaptations": provider.adaptations}
-    return fields | {"timeout_ms": provider.timeout_ms or "", "expected": provider.changed_revision} | changes
+    return (
+        fields | {"timeout_s": (provider.timeout_ms or 0) / 1000 or "", "expected": provider.changed_revision} | changes
+    )
 
 
 class Chosen:

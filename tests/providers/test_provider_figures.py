@@ -78,19 +78,19 @@ def test_each_provider_keeps_its_newest_latencies(add, noon, monkeypatch):
 
 
 def test_today_is_the_readers_day_and_estimates_are_marked(add, noon, client_for, viewer):
-    add(key=KEY)
+    opened = {"open": add(key=KEY).pk}
     at(noon, input_tokens=1000, output_tokens=20, cost=0.5)
     at(noon - timedelta(hours=11.5), "canceled", input_tokens=200, output_tokens=3, cost=0.25)
     at(noon - timedelta(hours=12.5), input_tokens=50_000, output_tokens=4, cost=9, cost_estimated=True)
     at(noon, drill="401 in groq", input_tokens=7, output_tokens=7, cost=7)
     client = client_for(viewer)
-    page = text_of(client.get(reverse("providers")))
+    page = text_of(client.get(reverse("providers"), opened))
     assert "$0.75 1,200 tokens in , 23 out" in page
     client.cookies["tz"] = "Europe/Berlin"  # where it is an hour later, and the day began an hour earlier
-    page = text_of(client.get(reverse("providers")))
+    page = text_of(client.get(reverse("providers"), opened))
     assert "~$9.75 51,200 tokens in , 27 out" in page
     Attempt.objects.update(cost=None, usage_estimated=True)
-    page = text_of(client.get(reverse("providers")))
+    page = text_of(client.get(reverse("providers"), opened))
     assert "$" not in page
     assert "~51,200 tokens in , ~27 out" in page
 
@@ -110,13 +110,13 @@ def test_costs_are_shown_with_the_digits_that_matter(cost, estimated, shown):
 
 
 def test_the_plot_has_its_figures_in_words_too(add, client_for, viewer):
-    add(key=KEY)
+    opened = {"open": add(key=KEY).pk}
     call("groq", "failed", "groq answered 503: <b>busy</b>")
     call("groq", "succeeded")
-    response = client_for(viewer).get(reverse("providers"))
+    response = client_for(viewer).get(reverse("providers"), opened)
     page, text = response.content.decode(), text_of(response)
     words = "half of the answers within 812 ms, 95% within 812 ms; 1 answered, 1 failed."
     assert f'role="img" aria-label="Latencies of the last hour: {words}"' in page
     assert "50% answered, 1 of 2" in text
     assert "p50 812 ms , p95 812 ms , 1 failed" in text
-    assert "last error just now : groq answered 503: &lt;b&gt;busy&lt;/b&gt;" in text
+    assert "just now : groq answered 503: &lt;b&gt;busy&lt;/b&gt;" in text

@@ -51,7 +51,7 @@ def test_adding_passes_the_panel_and_never_shows_the_key(client_for, administrat
         ({"name": "taken"}, "A provider of that name exists"),
         ({"kind": "openai", "base_url": ""}, "required"),
         ({"base_url": "https://me:pw@api.example/v1"}, "no password"),
-        ({"timeout_ms": "5"}, "greater than or equal to 100"),
+        ({"timeout_s": "0.05"}, "greater than or equal to 0.1"),
         ({"key": ""}, "required"),
         ({"key_source": "environment", "key_env": ""}, "required"),
         ({"key_source": "environment", "key_env": "SECRET_KEY"}, "a secret of PromptOps itself"),
@@ -60,13 +60,13 @@ def test_adding_passes_the_panel_and_never_shows_the_key(client_for, administrat
 )
 def test_a_form_with_errors_keeps_what_was_typed_but_not_the_key(wrong, sentence, add, client_for, administrator):
     add("taken", key="other")
-    sent = NEW | {"timeout_ms": "1500"} | wrong
+    sent = NEW | {"timeout_s": "1.5"} | wrong
     response = client_for(administrator, htmx=True).post(reverse("provider_new"), sent)
     page = response.content.decode()
     assert response.status_code == 422
     assert (response["HX-Retarget"], response["HX-Reswap"]) == ("#provider-form", "outerHTML")
     assert sentence in text_of(response)
-    assert f'value="{sent["timeout_ms"]}"' in page
+    assert f'value="{sent["timeout_s"]}"' in page
     assert KEY not in page
     assert Provider.objects.count() == 1
     plain = client_for(administrator).post(reverse("provider_new"), sent)
@@ -81,7 +81,7 @@ def test_a_form_with_errors_keeps_what_was_typed_but_not_the_key(wrong, sentence
         ("groq", "environment", {"model", "base_url", "key_source", "key_env"}, {"key"}),
         ("groq", "stored", {"key"}, {"key_env"}),
         ("openai", "none", {"base_url", "key_source"}, {"key", "key_env"}),
-        ("local", "environment", {"name", "timeout_ms"}, {"model", "base_url", "key_source", "key_env", "key"}),
+        ("local", "environment", {"name", "timeout_s"}, {"model", "base_url", "key_source", "key_env", "key"}),
     ],
 )
 @pytest.mark.parametrize("htmx", [True, False])
@@ -107,7 +107,7 @@ def test_another_kind_brings_its_own_variable_and_address(client_for, administra
 
 
 def test_the_embedded_model_needs_nothing_but_a_name(client_for, administrator):
-    sent = {"kind": "local", "name": "tiny", "timeout_ms": "", "confirm": "1"}
+    sent = {"kind": "local", "name": "tiny", "timeout_s": "", "confirm": "1"}
     client_for(administrator, htmx=True).post(reverse("provider_new"), sent)
     made = Provider.objects.get()
     assert (made.kind, made.name, made.model, made.key_state) == ("local", "tiny", "", "no key")
@@ -124,9 +124,9 @@ def test_a_name_taken_while_the_panel_is_open_is_shown_in_the_panel(add, client_
 def test_an_edit_shows_what_changes_then_saves_it(add, client_for, administrator):
     provider = add(key=KEY)
     client, url = client_for(administrator, htmx=True), reverse("provider", args=[provider.pk])
-    panel = text_of(client.post(url, fields_of(provider, model="n", timeout_ms="900")))
+    panel = text_of(client.post(url, fields_of(provider, model="n", timeout_s="0.9")))
     assert "Model id m n" in panel
-    assert "Time limit – 900 ms" in panel
+    assert "Time limit – 0.9 s" in panel
     assert "Name" not in panel
     done = client.post(url, fields_of(provider, model="n", confirm="1"))
     assert done["HX-Redirect"] == reverse("providers")

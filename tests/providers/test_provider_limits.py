@@ -85,7 +85,7 @@ def test_the_embedded_model_has_only_a_limit(client_for, administrator):
     names = set(
         re.findall(r' name="(\w+)"', client.post(reverse("provider_new"), sent | {"reshape": "1"}).content.decode())
     )
-    assert names & (set(EXTRAS) | {"adaptations", "stall_ms"}) == {"max_concurrent", "stall_ms"}
+    assert names & (set(EXTRAS) | {"adaptations", "stall_s"}) == {"max_concurrent", "stall_s"}
     client.post(reverse("provider_new"), sent | {"confirm": "1"})
     made = Provider.objects.get()
     assert (made.max_concurrent, made.price_input, made.context_tokens, made.fall_back_on_auth) == (
@@ -114,22 +114,29 @@ def test_a_box_that_a_kind_did_not_have_is_ticked_when_the_kind_changes(client_f
     assert re.findall(r'<input type="checkbox" name="(\w+)"[^>]* checked', page) == ["fall_back_on_auth"]
 
 
-STREAM = {"first_text_ms": "2000", "stall_ms": "1500", "adaptations": ["no_temperature", "system_in_user"]}
+STREAM = {
+    "timeout_s": "2.5",
+    "first_text_s": "2",
+    "stall_s": "1.5",
+    "adaptations": ["no_temperature", "system_in_user"],
+}
 
 
 def test_limits_of_a_stream_and_adaptations_are_saved_and_shown(client_for, administrator):
     client = client_for(administrator, htmx=True)
     panel = text_of(client.post(reverse("provider_new"), NEW | STREAM))
-    assert "First text within – 2,000 ms" in panel
-    assert "Longest pause – 1,500 ms" in panel
+    assert "First text within – 2 s" in panel
+    assert "Longest pause – 1.5 s" in panel
     labels = [ADAPTATIONS[name].label for name in STREAM["adaptations"]]
     assert f"Adapted requests – {'; '.join(labels)}" in panel
     client.post(reverse("provider_new"), NEW | STREAM | {"confirm": "1"})
     made = Provider.objects.get()
-    assert (made.first_text_ms, made.stall_ms, made.adaptations) == (2000, 1500, STREAM["adaptations"])
+    assert (made.timeout_ms, made.first_text_ms, made.stall_ms) == (2500, 2000, 1500)
+    assert made.adaptations == STREAM["adaptations"]
     page = client.get(reverse("provider", args=[made.pk])).content.decode()
     assert '<details class="extras" open>' in page
     assert re.findall(r'name="adaptations" value="(\w+)"[^>]* checked', page) == STREAM["adaptations"]
+    assert re.findall(r'name="\w+_s" value="([\d.]+)"', page) == ["2.5", "2", "1.5"]
     reshaped = client.post(reverse("provider", args=[made.pk]), fields_of(made, kind="cerebras", reshape="1"))
     assert re.findall(r'name="adaptations" value="(\w+)"[^>]* checked', reshaped.content.decode()) == made.adaptations
 
@@ -160,9 +167,9 @@ def test_the_form_of_json_answers_is_saved_shown_and_used(client_for, administra
     ("wrong", "sentence"),
     [
         ({"json_mode": "yaml"}, "not one of the available choices"),
-        ({"stall_ms": "99"}, "greater than or equal to 100"),
-        ({"first_text_ms": "600001"}, "less than or equal to 600000"),
-        ({"timeout_ms": "1000", "first_text_ms": "1001"}, "at most the time limit of one call, 1,000 ms"),
+        ({"stall_s": "0.09"}, "greater than or equal to 0.1"),
+        ({"first_text_s": "600.1"}, "less than or equal to 600"),
+        ({"timeout_s": "1", "first_text_s": "1.001"}, "at most the time limit of one call, 1 s"),
         ({"adaptations": "no_such_thing"}, "not one of the available choices"),
     ],
 )

@@ -22,21 +22,23 @@ from tests.providers.pages import KEY, call, fail, limited, state_of, text_of
 
 pytestmark = pytest.mark.django_db
 
+UNKNOWN = ("unknown", "", "No call yet. Press Test to find out.")
+
 
 @pytest.mark.parametrize(
     ("kind", "key", "environment", "expected"),
     [
-        ("groq", {"key": KEY}, {}, ("ready", "ok", "")),
-        ("groq", {"key_env": "MY_API_KEY"}, {"MY_API_KEY": "x"}, ("ready", "ok", "")),
+        ("groq", {"key": KEY}, {}, UNKNOWN),
+        ("groq", {"key_env": "MY_API_KEY"}, {"MY_API_KEY": "x"}, UNKNOWN),
         (
             "groq",
             {"key_env": "MY_API_KEY"},
             {"MY_API_KEY": " "},
             ("no key", "bad", "MY_API_KEY is not set in the server's environment."),
         ),
-        ("groq", {}, {"GROQ_API_KEY": "x"}, ("ready", "ok", "")),
+        ("groq", {}, {"GROQ_API_KEY": "x"}, UNKNOWN),
         ("cerebras", {}, {}, ("no key", "bad", "CEREBRAS_API_KEY is not set in the server's environment.")),
-        ("openai", {}, {}, ("ready", "ok", "")),
+        ("openai", {}, {}, UNKNOWN),
     ],
 )
 def test_the_state_of_a_key(kind, key, environment, expected, add, monkeypatch):
@@ -56,7 +58,7 @@ def test_other_states(add, monkeypatch, settings):
     assert state_of("local") == ("not installed", "bad", "The embedded model needs xllamacpp.")
     assert state_of("lost")[:2] == ("key unreadable", "bad")
     monkeypatch.setattr(local, "local_available", lambda: None)
-    assert state_of("local") == ("ready", "ok", "")
+    assert state_of("local") == UNKNOWN
 
 
 def test_the_newest_call_that_was_not_canceled_counts(add):
@@ -68,7 +70,7 @@ def test_the_newest_call_that_was_not_canceled_counts(add):
     call("other", "failed", error_kind="rate_limited")
     call("other", "succeeded")
     assert state_of("groq") == ("last call failed", "warn", "groq answered 429: too many requests")
-    assert state_of("other") == ("ready", "ok", "")
+    assert state_of("other") == ("live", "ok", "")
     Attempt.objects.update(message="", error_kind="rate_limited")  # like those of an erased run
     assert state_of("groq")[2] == "rate limited"
 
@@ -98,15 +100,16 @@ def test_only_enabled_providers_have_a_place_in_the_chain(add):
 
 def test_an_open_breaker_and_its_probe(add, health):
     add(key=KEY)
+    call("groq", "succeeded")
     fail(health, LLMServerError("answered 503: busy"), 4)
-    assert state_of("groq")[0] == "ready"
+    assert state_of("groq")[0] == "live"
     fail(health, LLMServerError("answered 503: busy"))
     assert state_of("groq") == ("open: last 5 calls failed", "bad", "answered 503: busy")
     health.now += 60
     probe = health.admit("groq")
     assert state_of("groq") == ("probing", "warn", "answered 503: busy")
     health.succeeded(probe, latency_ms=5, streamed=False)
-    assert state_of("groq") == ("ready", "ok", "")
+    assert state_of("groq") == ("live", "ok", "")
 
 
 @pytest.mark.parametrize(
@@ -159,7 +162,7 @@ def test_a_full_provider(add, health):
     permits = [health.admit("groq", 2) for _ in range(2)]
     assert state_of("groq")[:2] == ("full 2/2", "warn")
     health.canceled(permits[0])
-    assert state_of("groq")[0] == "ready"
+    assert state_of("groq") == UNKNOWN
 
 
 def test_being_off_or_without_key_comes_before_other_states(add, health, monkeypatch):
@@ -177,11 +180,11 @@ def test_the_page_looks_again_by_itself_only_while_a_state_will_pass(add, health
     fail(health, limited(60))
     page = client.get(reverse("providers")).content.decode()
     assert f'hx-get="{reverse("providers")}?states=1" hx-trigger="every 5s"' in page
-    assert f'<div id="state-{provider.pk}">' in page
+    assert f'<div class="state" id="state-{provider.pk}" title="' in page
     health.now += 1
     states = client.get(f"{reverse('providers')}?states=1").content.decode()
     assert "every 5s" in states
-    assert f'<div id="state-{provider.pk}" hx-swap-oob="true">' in states
+    assert f'<div class="state" id="state-{provider.pk}" hx-swap-oob="true"' in states
     assert "cooling down 59 s" in states
     assert "test-result" not in states
     health.now += 60

@@ -17,5 +17,14 @@ def base_address(url: str) -> str:
 @lru_cache(maxsize=256)
 def endpoint(url: str) -> str:
     """Return the address of requests for a base URL. A query, such as Azure's, stays at the end."""
-    path, mark, query = base_address(url).partition("?")
-    return path.rstrip("/") + ENDPOINT + mark + query
+    return _below(url, ENDPOINT)
+
+
+def models_endpoint(url: str) -> str:
+    """Return the address of the list of models for a base URL."""
+    return _below(url, "/models")
+
+
+def _below(url: str, path: str) -> str:
+    base, mark, query = base_address(url).partition("?")
+    return base.rstrip("/") + path + mark + query

@@ -35,13 +35,14 @@ from promptops.engine.errors import (
 )
 from promptops.engine.providers import error_kinds
 from promptops.engine.providers.adaptations import MAX_WORDS, Negotiation
-from promptops.engine.providers.addresses import endpoint
+from promptops.engine.providers.addresses import endpoint, models_endpoint
 from promptops.engine.providers.assembly import Answer, StreamedAnswer
 from promptops.engine.providers.finish_reasons import is_broken_off, is_cut_off, is_filtered
 from promptops.engine.providers.json_modes import response_format
 from promptops.engine.providers.masking import clean_detail
-from promptops.engine.providers.reading import parsed
-from promptops.engine.providers.reported import ReportedError, error_of_text, read_error
+from promptops.engine.providers.model_ids import MODELS_SECONDS, model_ids
+from promptops.engine.providers.refusals import reported_refusal
+from promptops.engine.providers.reported import ReportedError
 from promptops.engine.rate_limits import cooldown_seconds, reported_cooldown_seconds
 from promptops.engine.types import (
     LLMRequest,
@@ -55,9 +56,6 @@ from promptops.engine.types import (
 
 DEFAULT_TIMEOUT_MS = 20_000
 """The limit of a call if neither provider nor request has one: the engine contract's default for a whole run."""
-
-REFUSAL_SECONDS = 0.5
-"""The longest wait for the body of a refusal. Its status and headers have decided already what follows."""
 
 MAX_DETAIL_CHARS = 300
 """The most characters of a provider's own error text in a message."""
@@ -142,6 +140,13 @@ class ChatCompletions(ProviderOptions):
                     raise result
                 yield result
 
+    async def models(self) -> list[str]:
+        """Return the ids of the models that the server lists, sorted. Raises `LLMProviderError`."""
+        result = self._key_missing() or await self._models()
+        if isinstance(result, LLMProviderError):
+            raise result
+        return result
+
     def can_stream(self, request: LLMRequest) -> bool:
         """Return whether this kind of server can stream the answer to `request`."""
         return self.profile.streams_json or response_format(request, self.json_mode) is None
@@ -205,7 +210,7 @@ class ChatCompletions(ProviderOptions):
             async with await self._post(payload) as reply:
                 headers = reply.headers
                 if not 200 <= reply.status < 300:
-                    return self._refused(reply.status, await _reported_refusal(reply), headers)
+                    return self._refused(reply.status, await reported_refusal(reply), headers)
                 await answer.take_whole(reply)
             return self._result(request, answer, headers, started)
         except http.CallFailed as failed:
@@ -220,7 +225,7 @@ class ChatCompletions(ProviderOptions):
             async with await self._post(payload) as reply:
                 headers = reply.headers
                 if not 200 <= reply.status < 300:
-                    yield self._refused(reply.status, await _reported_refusal(reply), headers)
+                    yield self._refused(reply.status, await reported_refusal(reply), headers)
                     return
                 async with aclosing(answer.take(reply)) as pieces:
                     async for text in pieces:
@@ -232,9 +237,24 @@ class ChatCompletions(ProviderOptions):
             yield TextChunk(result.content)
         yield result
 
+    async def _models(self) -> list[str] | LLMProviderError:
+        try:
+            url = models_endpoint(self.base_url)
+            async with asyncio.timeout(MODELS_SECONDS), await http.get(url, key=self._key()) as reply:
+                if not 200 <= reply.status < 300:
+                    return self._refused(reply.status, await reported_refusal(reply), reply.headers).error
+                ids = model_ids(await reply.read())
+        except TimeoutError:
+            return LLMTimeoutError(f"{self.name} did not list its models within {MODELS_SECONDS} s")
+        except http.CallFailed as failed:
+            return self._call_failed(failed)
+        return LLMMalformedError(f"{self.name} answered, but not with a list of models") if ids is None else ids
+
     def _post(self, payload: dict[str, Any]) -> Awaitable[http.Reply]:
-        key = BearerKey(self.api_key, self.auth) if self.api_key else None
-        return http.post_json(endpoint(self.base_url), payload, key=key)
+        return http.post_json(endpoint(self.base_url), payload, key=self._key())
+
+    def _key(self) -> BearerKey | None:
+        return BearerKey(self.api_key, self.auth) if self.api_key else None
 
     def _payload(self, request: LLMRequest, *, stream: bool) -> dict[str, Any]:
         """Return the body of the request for this kind of server."""
@@ -376,16 +396,3 @@ class OpenAICompatibleProvider(ChatCompletions):
     timeout_ms: int | None = None
     key_env: str | None = None
     auth: AuthHeader = BEARER
-
-
-async def _reported_refusal(reply: http.Reply) -> ReportedError | None:
-    """Return the error in the body of a refusal, or `None` if the body stalls, breaks off or is unreadable."""
-    try:
-        async with asyncio.timeout(REFUSAL_SECONDS):
-            body = await reply.read()
-    except (TimeoutError, http.CallFailed):
-        return None
-    data = parsed(body)
-    if data is None and "text/plain" in reply.headers.get("content-type", ""):
-        return error_of_text(body.decode("utf-8", "replace").strip())
-    return read_error(data)

@@ -112,12 +112,15 @@ class ProviderFields:
     json_mode: str = ""
 
 
-def planned(fields: ProviderFields, *, key: str = "", key_env: str = "") -> Provider:
-    """Return the provider that `create_provider` would save, unsaved. Raises ValidationError for invalid fields."""
+def planned(fields: ProviderFields, *, key: str = "", key_env: str = "", is_named: bool = True) -> Provider:
+    """Return the provider that `create_provider` would save, unsaved. Raises ValidationError for invalid fields.
+
+    A provider that is only asked for its models may have any name (`is_named`).
+    """
     provider = Provider(position=0)
     _fill(provider, fields)
     _set_key(provider, key=key, key_env=key_env)
-    _check(provider)
+    _check(provider, but="" if is_named else "name")
     return provider
 
 
@@ -314,11 +317,13 @@ def _server(provider: Provider) -> tuple[str, str, str]:
     return (address.scheme, address.netloc.lower(), "" if provider.base_url else provider.kind)
 
 
-def _check(provider: Provider) -> None:
-    provider.full_clean(exclude=["key_encrypted"])
+def _check(provider: Provider, *, but: str = "") -> None:
+    provider.full_clean(exclude=["key_encrypted", but])
     for name in ("first_text_ms", "stall_ms"):
         if provider.timeout_ms is not None and (getattr(provider, name) or 0) > provider.timeout_ms:
-            raise ValidationError({name: f"Enter at most the time limit of one call, {provider.timeout_ms:,} ms."})
+            raise ValidationError(
+                {name: f"Enter at most the time limit of one call, {provider.timeout_ms / 1000:g} s."}
+            )
     if provider.kind_spec.embedded:
         if provider.base_url or provider.key_env or provider.key_encrypted:
             raise ValidationError("The embedded model needs neither a base URL nor a key. Leave them empty.")

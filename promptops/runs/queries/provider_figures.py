@@ -2,6 +2,7 @@
 
 import math
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from typing import Any
@@ -13,11 +14,18 @@ from django.utils import timezone
 from promptops.runs.enums import RunStatus
 from promptops.runs.models import Attempt, Run
 from promptops.runs.queries.provider_calls import LastCall, last_calls
+from promptops.stats.charts import sparkline
 from promptops.stats.percentiles import percentile
 
 HOUR = timedelta(hours=1)
 LATENCIES_READ = 5_000
 """The number of latencies that are read for a page at most: the newest of each provider, in equal parts."""
+
+STEPS = 12
+"""The points of a sparkline: medians of five minutes."""
+
+FAILURES_SHOWN = 3
+DAY = timedelta(days=1)
 
 SHORTEST_MS, BARS_PER_DECADE, BARS = 10, 4, 16
 """The scale of every plot: 16 bars from 10 ms to 100 s, each 1.8 times as long as the one before."""
@@ -47,7 +55,8 @@ class Figures:
     """A provider in numbers: calls and latencies of the last hour, tokens and cost of the reader's day.
 
     Drills never count; canceled calls count only in tokens and cost. The percentiles are those of answered calls, None
-    if there are none. `cost` is in USD, None without prices. `last_error` is the newest one of the hour and the day.
+    if there are none; `spark` is the path of the medians of five minutes each. `cost` is in USD, None without prices.
+    `last_error` is the newest one of the hour and the day.
     """
 
     answered: int = 0
@@ -55,6 +64,7 @@ class Figures:
     p50_ms: float | None = None
     p95_ms: float | None = None
     bars: tuple[Bar, ...] = ()
+    spark: str = ""
     input_tokens: int = 0
     output_tokens: int = 0
     tokens_estimated: bool = False
@@ -128,7 +138,7 @@ def figures(now: datetime, providers: int) -> dict[str, Figures]:
         )
     )
     errors = last_calls([row["newest_error"] for row in rows])
-    latencies = _latencies(hour, LATENCIES_READ // providers)
+    latencies, medians = _latencies(hour, LATENCIES_READ // providers)
     return {
         row["name"]: Figures(
             answered=row["answered"],
@@ -136,6 +146,7 @@ def figures(now: datetime, providers: int) -> dict[str, Figures]:
             p50_ms=percentile(latencies[row["name"]][True], 50),
             p95_ms=percentile(latencies[row["name"]][True], 95),
             bars=_bars(latencies[row["name"]]),
+            spark=sparkline(medians[row["name"]]),
             input_tokens=row["input"] or 0,
             output_tokens=row["output"] or 0,
             tokens_estimated=row["guessed"] > 0,
@@ -147,18 +158,40 @@ def figures(now: datetime, providers: int) -> dict[str, Figures]:
     }
 
 
-def _latencies(since: datetime, each: int) -> dict[str, dict[bool, list[float]]]:
-    """Return the latencies of each provider's newest calls, at most `each`: of answered (True) and of failed ones."""
+def last_failures(providers: Collection[str], now: datetime) -> dict[str, list[LastCall]]:
+    """Return the newest failed calls of the last day of each named provider, newest first, in three queries."""
+    failed = _counted_since(now - DAY).filter(outcome=RunStatus.FAILED, provider__in=providers)
+    newest = failed.annotate(place=Window(RowNumber(), partition_by="name", order_by=F("id").desc()))
+    rows = list(newest.filter(place__lte=FAILURES_SHOWN).order_by("-id").values_list("name", "id"))
+    calls = last_calls([pk for _, pk in rows])
+    failures: dict[str, list[LastCall]] = defaultdict(list)
+    for name, pk in rows:
+        failures[name].append(calls[pk])
+    return failures
+
+
+Latencies = dict[str, dict[bool, list[float]]]
+
+
+def _latencies(since: datetime, each: int) -> tuple[Latencies, dict[str, list[float | None]]]:
+    """Return the latencies of each provider's newest calls, at most `each`: of answered (True) and of failed ones.
+
+    With them come the medians of the answered ones in each of `STEPS` steps of an hour; None without an answer.
+    """
     newest = (
         _counted_since(since)
         .exclude(outcome=RunStatus.CANCELED)
         .annotate(place=Window(RowNumber(), partition_by="name", order_by=F("id").desc()))
         .filter(place__lte=each)
     )
-    latencies: dict[str, dict[bool, list[float]]] = defaultdict(lambda: {True: [], False: []})
-    for provider, outcome, latency_ms in newest.values_list("provider", "outcome", "latency_ms"):
+    latencies: Latencies = defaultdict(lambda: {True: [], False: []})
+    steps: dict[str, list[list[float]]] = defaultdict(lambda: [[] for _ in range(STEPS)])
+    for provider, outcome, latency_ms, at in newest.values_list("provider", "outcome", "latency_ms", "run__at"):
         latencies[provider][outcome == RunStatus.SUCCEEDED].append(latency_ms)
-    return latencies
+        if outcome == RunStatus.SUCCEEDED:
+            steps[provider][min(int((at - since) / (HOUR / STEPS)), STEPS - 1)].append(latency_ms)
+    medians = {name: [percentile(values, 50) for values in of_name] for name, of_name in steps.items()}
+    return latencies, defaultdict(list, medians)
 
 
 def _place(latency_ms: float) -> float:

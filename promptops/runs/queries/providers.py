@@ -15,7 +15,7 @@ from promptops.live import snapshots as live
 from promptops.platform import crypto
 from promptops.providers.key_variables import key_variable, problem_of
 from promptops.providers.models import Provider
-from promptops.providers.queries import is_set, key_sentence
+from promptops.providers.queries import is_set
 from promptops.runs.enums import RunStatus
 from promptops.runs.queries import provider_figures
 from promptops.runs.queries.provider_calls import LastCall, counted_attempts, last_calls
@@ -39,8 +39,8 @@ class ProviderRow:
     kind: str
     base_url: str
     model_shown: str
-    key: str
-    timeout_ms: int | None
+    takes_key: bool
+    changed_revision: int
     enabled: bool
     priority: int | None
     state: str
@@ -50,6 +50,14 @@ class ProviderRow:
     health: HealthView = field(default_factory=HealthView)
     figures: Figures = field(default_factory=Figures)
     stops_runs: bool = False  # it is misconfigured, and its error ends a run, by the operator's choice
+
+    @property
+    def icon(self) -> str:
+        """Return the name of the icon of its state."""
+        if self.state.startswith("cooling"):
+            return "timer"
+        fallback = "circle-off" if not self.enabled else "circle-question-mark"
+        return {"ok": "circle-check", "warn": "triangle-alert", "bad": "circle-alert"}.get(self.tone, fallback)
 
     @property
     def alone_until(self) -> datetime | None:
@@ -120,8 +128,8 @@ def _row(provider: Provider, priority: int | None, last: LastCall | None) -> Pro
         kind=provider.get_kind_display(),
         base_url=provider.base_url,
         model_shown=provider.model or provider.kind_spec.model or "the prompt's own",
-        key="no key needed" if provider.kind_spec.embedded else key_sentence(provider),
-        timeout_ms=provider.timeout_ms,
+        takes_key=not provider.kind_spec.embedded,
+        changed_revision=provider.changed_revision,
         enabled=provider.enabled,
         priority=priority,
         state=state,
@@ -149,7 +157,7 @@ def _state(provider: Provider, last: LastCall | None, health: HealthView) -> tup
         return hindered
     if last and not last.succeeded:
         return "last call failed", "warn", last.reason
-    return "ready", "ok", ""
+    return ("live", "ok", "") if last else ("unknown", "", "No call yet. Press Test to find out.")
 
 
 def _hindered(health: HealthView, last: LastCall | None) -> tuple[str, str, str] | None:

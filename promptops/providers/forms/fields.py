@@ -1,4 +1,4 @@
-"""Forms of the Providers pages: fields and their shape. The rules for storing are in `providers.actions.chain`."""
+"""Fields of providers and of their keys, and the shape that a kind gives them. Whole forms are in `forms.whole`."""
 
 from typing import Any, cast
 
@@ -9,19 +9,30 @@ from django.http import QueryDict
 from promptops.engine.providers.adaptations import ADAPTATIONS
 from promptops.engine.providers.addresses import base_address
 from promptops.engine.providers.kinds import KINDS, KindSpec
-from promptops.providers.actions import chain as actions
 from promptops.providers.actions.chain import NOT_EMBEDDED, ProviderFields
 from promptops.providers.enums import JsonModeChoice, provider_kind_choices
-from promptops.providers.key_variables import key_variable, permitted
-from promptops.providers.models import Provider
+from promptops.providers.key_variables import permitted
 from promptops.providers.queries import set_or_not
 
 ENVIRONMENT, STORED, NO_KEY = "environment", "stored", "none"
 PRICES = ("price_input", "price_cached", "price_output")
 CHOICES = ("fall_back_on_auth", "fall_back_on_not_found", "fall_back_on_refused")
-LIMITS = ("first_text_ms", "stall_ms", "max_concurrent", "context_tokens", "json_mode")
+LIMITS = ("first_text_s", "stall_s", "max_concurrent", "context_tokens", "json_mode")
 # The section of these fields stays closed until one of them is used.
 EXTRAS = (*LIMITS, *PRICES, *CHOICES, "adaptations")
+TIMES = {"timeout_s": "timeout_ms", "first_text_s": "first_text_ms", "stall_s": "stall_ms"}
+"""The fields in seconds, as people enter them, and the columns in milliseconds behind them."""
+WHERE = ("kind", "base_url", "key_source", "key_env", "key")
+"""The fields that a provider is reached with."""
+
+LOCAL_SERVERS = (
+    ("http://127.0.0.1:1234/v1", "LM Studio"),
+    ("http://127.0.0.1:11434/v1", "Ollama"),
+    ("http://127.0.0.1:8080/v1", "llama.cpp"),
+    ("http://127.0.0.1:8000/v1", "vLLM"),
+)
+"""The usual addresses of servers on the same machine, none of which needs a key."""
+
 PLAIN = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
 
 
@@ -40,7 +51,9 @@ class ShapedForm(forms.Form):
         if not hasattr(error, "error_dict"):
             self.add_error(None, error)
             return
-        for field, errors in error.error_dict.items():
+        fields = {column: name for name, column in TIMES.items()}
+        for column, errors in error.error_dict.items():
+            field = fields.get(column, column)
             self.add_error(field if field in self.fields else None, errors)
 
 
@@ -70,11 +83,11 @@ class KeyFields(ShapedForm):
             return
         sources = [(ENVIRONMENT, "Environment variable"), (STORED, "Stored key")]
         if kind.key == "optional":
-            sources.append((NO_KEY, "No key"))
+            sources.insert(0, (NO_KEY, "No key"))
         cast("forms.ChoiceField", self.fields["key_source"]).choices = sources
         source = self.held("key_source")
         if source not in dict(sources):
-            source = self.initial["key_source"] = ENVIRONMENT
+            source = self.initial["key_source"] = sources[0][0]
         if source == STORED:
             self.fields["key"].required = True
         else:
@@ -102,12 +115,18 @@ class KeyFields(ShapedForm):
         return {"key": self.cleaned_data.get("key", ""), "key_env": self.cleaned_data.get("key_env", "")}
 
 
-def _milliseconds(label: str, help_text: str) -> forms.IntegerField:
-    """Return the field of a time limit for a part of one call."""
-    widget = forms.NumberInput(attrs={"placeholder": "no limit"})
-    return forms.IntegerField(
-        label=label, required=False, min_value=100, max_value=600_000, widget=widget, help_text=help_text
+def _seconds(label: str, help_text: str, **look: str) -> forms.FloatField:
+    """Return the field of a time limit in seconds. It is kept in milliseconds."""
+    attributes = {"step": "any", "inputmode": "decimal", "placeholder": "no limit"} | look
+    widget = forms.NumberInput(attrs=attributes)
+    return forms.FloatField(
+        label=label, required=False, min_value=0.1, max_value=600, widget=widget, help_text=help_text
     )
+
+
+def in_seconds(milliseconds: int) -> str:
+    """Return milliseconds as a person enters seconds: 1500 as "1.5"."""
+    return f"{milliseconds / 1000:g}"
 
 
 def _price(label: str) -> forms.FloatField:
@@ -139,22 +158,19 @@ class MainFields(ShapedForm):
         required=False,
         widget=forms.TextInput(attrs=PLAIN | {"inputmode": "url"}),
     )
-    timeout_ms = forms.IntegerField(
-        label="Time limit of one call, in ms",
-        required=False,
-        min_value=100,
-        max_value=600_000,
-        widget=forms.NumberInput(attrs={"class": "w-short", "placeholder": "none"}),
-        help_text="100 to 600,000. Leave empty to give a call its share of the run's time limit.",
+    timeout_s = _seconds(
+        "Time limit of one call, in seconds",
+        "0.1 to 600. Leave empty to give a call its share of the run's time limit.",
+        placeholder="none",
+        **{"class": "w-short"},
     )
-
-    first_text_ms = _milliseconds(
-        "First text within, in ms",
-        "100 to 600,000. If no text or reasoning arrives in time, the next provider is called.",
+    first_text_s = _seconds(
+        "First text within, in seconds",
+        "0.1 to 600. If no text or reasoning arrives in time, the next provider is called.",
     )
-    stall_ms = _milliseconds(
-        "Longest pause, in ms",
-        "100 to 600,000. If an answer pauses longer after its first text, the next provider is called.",
+    stall_s = _seconds(
+        "Longest pause, in seconds",
+        "0.1 to 600. If an answer pauses longer after its first text, the next provider is called.",
     )
     max_concurrent = forms.IntegerField(
         label="Calls at once",
@@ -213,14 +229,16 @@ class MainFields(ShapedForm):
         base_url.help_text = (
             "Leave empty to use the vendor's own address."
             if kind.base_url
-            else "The address up to, but without, /chat/completions."
+            else "The address up to, but without, /chat/completions. LM Studio, Ollama, llama.cpp and vLLM need no key."
         )
+        if kind.needs_address:
+            base_url.widget.attrs["list"] = "local-servers"
         return kind
 
     @property
     def main_fields(self) -> list[forms.BoundField]:
         """Return the fields outside the closed section."""
-        return [field for field in self if field.name not in EXTRAS]
+        return [field for field in self if field.name not in {*EXTRAS, "start"}]
 
     @property
     def limits(self) -> list[forms.BoundField]:
@@ -260,13 +278,16 @@ class MainFields(ShapedForm):
     def provider_fields(self) -> ProviderFields:
         """Return the values of a valid form."""
         data = self.cleaned_data
+        times: dict[str, Any] = {
+            column: round(data[name] * 1000) if data[name] else None for name, column in TIMES.items()
+        }
         return ProviderFields(
             name=data["name"],
             kind=data["kind"],
             model=data.get("model", ""),
             base_url=data.get("base_url", ""),
-            timeout_ms=data["timeout_ms"],
-            **{name: data[name] for name in EXTRAS if name in data and name != "adaptations"},
+            **times,
+            **{name: data[name] for name in EXTRAS if name in data and name not in {*TIMES, "adaptations"}},
             adaptations=tuple(data.get("adaptations", ())),
         )
 
@@ -279,84 +300,6 @@ def reshaped(posted: QueryDict) -> dict[str, Any]:
     typed["adaptations"] = posted.getlist("adaptations")
     if typed.get("key_env") in {kind.key_env for kind in KINDS.values() if kind.key_env}:
         del typed["key_env"]  # a vendor's default, not typed by a person
+        if typed.get("key_source") == ENVIRONMENT:
+            del typed["key_source"]  # the other kind may need no key
     return typed
-
-
-class NewProviderForm(MainFields, KeyFields):
-    """A new provider with its key."""
-
-    field_order = ["kind", "name", "model", "base_url", "key_source", "key_env", "key", "timeout_ms"]
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.shape_key(self.shape(), self.held("base_url") if "base_url" in self.fields else "")
-
-    def clean(self) -> dict[str, Any]:
-        if not self.errors:
-            try:
-                actions.planned(self.provider_fields, **self.chosen_key)
-            except ValidationError as error:
-                self.show(error)
-        return self.cleaned_data
-
-
-class EditProviderForm(MainFields):
-    """A provider's fields. `expected` is the revision of the newest change that the person saw."""
-
-    expected = forms.IntegerField(widget=forms.HiddenInput())
-
-    def __init__(self, provider: Provider, *args: Any, **kwargs: Any) -> None:
-        names = ("kind", "name", "model", "base_url", "timeout_ms", *EXTRAS)
-        initial = {name: getattr(provider, name) for name in names}
-        initial["expected"] = provider.changed_revision
-        kwargs["initial"] = initial | kwargs.get("initial", {})
-        super().__init__(*args, **kwargs)
-        self.provider = provider
-        self.shape()
-
-    def clean(self) -> dict[str, Any]:
-        if not self.errors:
-            try:
-                self.after = actions.edited(self.provider, self.provider_fields)
-            except ValidationError as error:
-                self.show(error)
-        return self.cleaned_data
-
-    @property
-    def drops_key(self) -> bool:
-        """Return whether a valid edit drops the key although the provider may need one (see `actions.edited`)."""
-        had_key = self.provider.key_encrypted or self.provider.key_env
-        has_key = self.after.key_encrypted or self.after.key_env
-        return bool(had_key and not has_key and not self.after.kind_spec.embedded)
-
-
-class KeyForm(KeyFields):
-    """A new key for a provider. `expected` is the revision of the newest change that the person saw."""
-
-    expected = forms.IntegerField(widget=forms.HiddenInput())
-
-    def __init__(self, provider: Provider, *args: Any, **kwargs: Any) -> None:
-        initial = {
-            "key_source": source_of(provider),
-            "key_env": provider.key_env,
-            "expected": provider.changed_revision,
-        }
-        kwargs |= {"initial": initial | kwargs.get("initial", {}), "auto_id": "key_%s"}
-        super().__init__(*args, **kwargs)
-        self.provider = provider
-        self.shape_key(provider.kind_spec, provider.base_url)
-
-    def clean(self) -> dict[str, Any]:
-        if not self.errors:
-            try:
-                self.after = actions.with_key(self.provider, **self.chosen_key)
-            except ValidationError as error:
-                self.show(error)
-        return self.cleaned_data
-
-
-def source_of(provider: Provider) -> str:
-    """Return the current source of the provider's key, as a choice of the form."""
-    if provider.key_encrypted:
-        return STORED
-    return ENVIRONMENT if key_variable(provider) else NO_KEY
