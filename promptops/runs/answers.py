@@ -28,6 +28,9 @@ from promptops.runs.written import pieces
 from promptops.texts.diffs import MAX_STEPS, Budget, Piece, marked
 from promptops.texts.json_lines import indented
 
+UNLIKE = 0.7
+"""The share of new words from which on an answer counts as another one."""
+
 STATES = {
     RunStatus.SUCCEEDED: "done",
     RunStatus.BLOCKED: "blocked",
@@ -39,15 +42,19 @@ STATES = {
 
 @dataclass(frozen=True)
 class Ran:
-    """The text that a run used, such as "Draft" or "v12", and its input. `provider` is "" for the whole chain."""
+    """The text that a run used, such as "Draft" or "v12", and its input.
+
+    `turn` is its place among runs of the same text, such as "2 of 3". `provider` is "" for the whole chain.
+    """
 
     text: str
     input: str
+    turn: str = ""
     is_live: bool = False
     provider: str = ""
 
     def __str__(self) -> str:
-        return f"{self.text} (live)" if self.is_live else self.text
+        return f"{self.text}{' (live)' if self.is_live else ''}{f', {self.turn}' if self.turn else ''}"
 
 
 @dataclass(frozen=True)
@@ -97,6 +104,7 @@ class Answer:
     max_tokens: int | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
+    are_tokens_estimated: bool = False
     cost: float | None = None
     cost_estimated: bool = False
     latency_ms: float | None = None
@@ -115,6 +123,11 @@ class Answer:
         return bool(self.checks) and self.checks[-1].decision == "unavailable"
 
     @property
+    def rough(self) -> str:
+        """Return the sign before tokens that are an estimate."""
+        return "~" if self.are_tokens_estimated else ""
+
+    @property
     def lines(self) -> str:
         """Return the text as its differences are shown: JSON with one value a line."""
         return indented(self.text) if self.tree else self.text
@@ -129,11 +142,20 @@ class Answer:
         return self.base is not None and self.lines.split() == self.base_lines.split()
 
     @cached_property
-    def pieces(self) -> tuple[Piece, ...]:
+    def marked_pieces(self) -> tuple[Piece, ...]:
         """Return the text in pieces that mark the words that the base does not have."""
-        if self.base is None:
-            return (Piece("equal", self.text),)
-        return marked(self.base.text, self.text, Budget(MAX_STEPS))
+        return marked(self.base.text, self.text, Budget(MAX_STEPS)) if self.base else ()
+
+    @property
+    def is_unlike(self) -> bool:
+        """Return whether most of the text is not in the base, so that marks would only be in the way."""
+        new = sum(len(piece.text) for piece in self.marked_pieces if piece.kind == "insert")
+        return new > UNLIKE * len(self.text)
+
+    @property
+    def pieces(self) -> tuple[Piece, ...]:
+        """Return the text in pieces as the card shows it, with marks or without."""
+        return (Piece("equal", self.text),) if self.base is None or self.is_unlike else self.marked_pieces
 
 
 def against(answer: Answer, base: Base | None) -> Answer:
@@ -180,6 +202,7 @@ def ended(plan: RunPlan, ran: Ran, event: RunRecorded, *, has_streamed: bool) ->
         max_tokens=plan.max_tokens,
         input_tokens=_total(attempt.usage.input_tokens if attempt.usage else None for attempt in attempts),
         output_tokens=_total(attempt.usage.output_tokens if attempt.usage else None for attempt in attempts),
+        are_tokens_estimated=any(attempt.usage_estimated for attempt in attempts),
         cost=sum(costs) if costs else None,
         cost_estimated=any(attempt.cost_estimated for attempt in attempts),
         latency_ms=event.latency_ms,
@@ -237,6 +260,7 @@ def stored(run: Run, spec: OperationSpec) -> Answer:
         max_tokens=run.max_tokens,
         input_tokens=_total(attempt.input_tokens for attempt in attempts),
         output_tokens=_total(attempt.output_tokens for attempt in attempts),
+        are_tokens_estimated=any(attempt.usage_estimated for attempt in attempts),
         cost=run.cost,
         cost_estimated=run.cost_estimated,
         latency_ms=run.latency_ms,

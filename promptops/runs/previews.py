@@ -252,21 +252,22 @@ PLANNERS: dict[str, Planner] = {"run": plan_try, "again": plan_again, "smoke": p
 
 def _cards(place: str, plans: list[RunPlan], provider: str) -> list[Preview]:
     """Return the runs of a group with their cards. `provider` is that of all runs, "" for the chain."""
+    turns = str(len(plans)) if len(plans) > 1 and plans[0] is plans[-1] else ""
     return [
         Preview(
             plan,
             "runs/_try_answer.html",
             streams=True,
-            context={"card": f"{place}-{number}", "ran": _ran(plan, provider)},
+            context={"card": f"{place}-{number}", "ran": _ran(plan, provider, turn=turns and f"{number} of {turns}")},
         )
         for number, plan in enumerate(plans, start=1)
     ]
 
 
-def _ran(plan: RunPlan, provider: str) -> Ran:
+def _ran(plan: RunPlan, provider: str, turn: str) -> Ran:
     version, template = plan.version, plan.template
     is_live = version is not None and template is not None and template.live_version_id == version.pk
-    return Ran(f"v{version.number}" if version else "Draft", plan.input, is_live, provider)
+    return Ran(f"v{version.number}" if version else "Draft", plan.input, turn, is_live, provider)
 
 
 def _base(numbers: Sequence[int], operation: str, text: str) -> Base | None:
