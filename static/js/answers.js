@@ -11,6 +11,8 @@ const isPinned = (card) => Boolean(card.closest("#try-pinned"));
 const isRunning = (card) => Boolean($("[data-running]", card));
 const cards = () => $$("#try-result .answer");
 
+let rest = { id: "", by: 0 }; // pixels by which an answer is off, because a box scrolls by whole pixels
+
 /** Return the box in which the answers scroll. */
 function scroller(element) {
   for (let box = element.parentElement; box; box = box.parentElement) {
@@ -27,12 +29,14 @@ function held() {
   const top = box === document.scrollingElement ? 0 : box.getBoundingClientRect().top;
   if (list.getBoundingClientRect().top >= top) return null;
   const card = cards().find((each) => each.getBoundingClientRect().bottom > top + 8);
-  return card && { box, id: card.id, top: card.getBoundingClientRect().top };
+  return card && { box, id: card.id, top: card.getBoundingClientRect().top - (rest.id === card.id ? rest.by : 0) };
 }
 
 function hold(place) {
   const card = place && document.getElementById(place.id);
-  if (card) place.box.scrollTop += card.getBoundingClientRect().top - place.top;
+  if (!card) return;
+  place.box.scrollTop += card.getBoundingClientRect().top - place.top;
+  rest = { id: card.id, by: card.getBoundingClientRect().top - place.top };
 }
 
 /** Change the list without moving the answer that a person reads. */

@@ -68,7 +68,9 @@ def test_answers_are_compared_pinned_dropped_and_kept(
     newest.get_by_role("button", name="Drop").press("Enter")
     recorded(page, 6)
     expect(live.get_by_role("button", name="Drop")).to_be_focused()
-    publish_it(page, 2)
+    with page.expect_request(lambda request: "/samples/" in request.url) as refreshed:
+        publish_it(page, 2)
+    assert "?" not in refreshed.value.url  # the text of the editor may be too long for an address
     recorded(page, 6)
     page.get_by_role("button", name="Clear").click()
     recorded(page, 1)
@@ -83,3 +85,52 @@ def test_answers_are_compared_pinned_dropped_and_kept(
     page.reload()
     expect(page.locator("#try-result")).to_be_visible()
     expect(answers(page)).to_have_count(0)
+
+
+def test_a_new_answer_does_not_move_the_one_that_is_read(enhance, releaser, upstream, page_for, pages: Pages) -> None:
+    page = pages.connected(page_for(releaser, "/prompts/enhance/"))
+    upstream.texts = ["One long line of an answer. "] * 30
+    for number in (1, 2, 3):
+        run(page)
+        recorded(page, number)
+    read = answers(page).nth(1)
+    read.locator("[id$=-text]").evaluate("text => text.scrollIntoView({ block: 'start' })")
+    card = page.locator(f"#{read.get_attribute('id')}")
+    before = card.bounding_box()["y"]
+    upstream.hold()
+    page.keyboard.press("Control+Enter")
+    expect(answers(page)).to_have_count(4)
+    expect(answer_text(page)).to_contain_text("One long line")
+    assert card.bounding_box()["y"] == pytest.approx(before, abs=1)
+    upstream.release()
+    recorded(page, 4)
+    assert card.bounding_box()["y"] == pytest.approx(before, abs=1)
+    page.locator("#try-result").evaluate("list => (list.dataset.most = 3)")
+    card.get_by_role("button", name="Pin").press("Enter")
+    expect(card.get_by_role("button", name="Pin")).to_be_focused()
+    run(page)
+    recorded(page, 3)
+    expect(card).to_be_visible()
+
+
+def test_a_run_opens_in_the_editor_and_runs_again(enhance, releaser, upstream, page_for, pages: Pages) -> None:
+    page = pages.connected(page_for(releaser, "/prompts/enhance/"))
+    page.get_by_label("Viewer's prompt").fill("a fox")
+    run(page)
+    recorded(page, 1)
+    page.get_by_label("Viewer's prompt").fill("a hen")
+    page.locator("#try-result a", has_text="run ").click()
+    upstream.texts = [WOLF]
+    pages.connected(page).get_by_role("button", name="Run again").click()
+    recorded(page, 1)
+    assert answers(page).locator(".marked ins").all_inner_texts() == ["gray wolf"]
+    found = faults(page, "run-again", ((390, "dark"),))
+    page.get_by_role("link", name="Open in the editor").click()
+    expect(page.locator("#try-given")).to_contain_text("It ran the same prompt as here.")
+    expect(page.get_by_label("Viewer's prompt")).to_have_value("a fox")
+    assert page.url.endswith("/prompts/enhance/")
+    found += faults(page, "run-opened", ((390, "light"),))
+    assert not found, told(found)
+    page.get_by_label("Viewer's prompt").fill("a whale")
+    page.reload()
+    expect(page.get_by_label("Viewer's prompt")).to_have_value("a whale")

@@ -16,6 +16,7 @@ from promptops.runs.models import Run
 from promptops.runs.queries.answers import MOST
 from promptops.runs.socket import running
 from tests.engine.helpers import STREAM_HEAD, answer_with, delta, loopback, part
+from tests.factories import get_or_make_template
 from tests.runs.test_previews import frames, message, prepare, streamed
 from tests.web.sockets import page_socket
 
@@ -93,12 +94,14 @@ async def test_canceling_ends_all_runs_of_a_group(publish, make_user):
         ({"runs": "2"}, "once or three times"),
         ({"runs": "live", "what": "1"}, "v1 is the live version"),
         ({"place": "try-1-2"}, "out of date"),
+        ({"runs": "live", "template": "draft-only"}, "No version of draft-only is live yet"),
         ({"action": "again", "run": "77"}, "does not exist"),
         ({"action": "again", "run": ["1"]}, "does not exist"),
     ],
 )
 async def test_what_cannot_run_is_refused_with_the_reason(publish, make_user, fields, sentence):
     editor = await prepare(publish, make_user)
+    await database_sync_to_async(get_or_make_template)("draft-only", "enhance")
     async with page_socket(editor) as socket:
         await socket.send_to(text_data=message(**fields))
         assert sentence in (await frames(socket, "toast"))[-1]
