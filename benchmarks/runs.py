@@ -169,7 +169,7 @@ async def edit(port: int, sessions: list[str]) -> dict[str, Any]:
 
 def _is_end(message: str) -> bool:
     """Return whether this message of a page shows the end of a run, or its refusal."""
-    return "_toast" in message or ('id="try-result"' in message and "data-running" not in message)
+    return "_toast" in message or ("<article" in message and "data-running" not in message)
 
 
 def prepare(upstream_port: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Forms of the Runs page and of the "Try it" panel. The content of a version has its form in `prompts.forms`."""
 
+import re
 from typing import cast
 
 from django import forms
@@ -12,11 +13,20 @@ from promptops.prompts.queries import operations
 from promptops.runs.enums import ContractOutcome, RunSource, RunStatus
 from promptops.runs.plans import MAX_COUNT
 from promptops.runs.queries.runs import RunFilters, provider_names
+from promptops.texts.numbers import whole_number
 from promptops.web.filters import FilterForm, NameField
+
+LIVE = "live"
+PLACE = re.compile(r"try-\d{1,15}", re.ASCII)
+"""The ids of groups of answers in a page."""
 
 
 class TryForm(forms.Form):
-    """The "Try it" panel: its text (`editor` or a version's number), provider (`chain` or an id), and input."""
+    """The "Try it" panel: its text (`editor` or a version's number), provider (`chain` or an id), and input.
+
+    `runs` is a number of runs, or LIVE for the text and the live version. `place` names the group of answers in the
+    page, and `against` the runs whose answers it has, the one to compare with first.
+    """
 
     template = forms.CharField(max_length=60)
     what = forms.RegexField(
@@ -41,6 +51,21 @@ class TryForm(forms.Form):
     faulty = forms.RegexField(
         r"\A\d{1,18}\Z", required=False, error_messages={"invalid": "Choose the provider for the drill."}
     )
+    runs = forms.ChoiceField(
+        required=False,
+        choices=[(each, each) for each in ("1", "3", LIVE)],
+        error_messages={"invalid_choice": "Run the text once or three times, or compare it with the live version."},
+    )
+    place = forms.RegexField(
+        rf"\A{PLACE.pattern}\Z",
+        required=False,
+        error_messages={"invalid": "This page is out of date. Reload it and try again."},
+    )
+    against = forms.CharField(required=False, max_length=400)
+
+    def clean_against(self) -> list[int]:
+        numbers = map(whole_number, self.cleaned_data["against"].split(","))
+        return [number for number in numbers if number]
 
 
 class RunFilterForm(FilterForm):

@@ -14,8 +14,6 @@ from django.template.loader import render_to_string
 
 from promptops.engine.chain import AttemptStarted, TextChunk
 from promptops.engine.judged_runs import TextHeld
-from promptops.engine.rewrite import parse_alternatives
-from promptops.engine.types import LLMResponse
 from promptops.ledger.errors import Refused
 from promptops.live import snapshots as live
 from promptops.people.enums import Permission
@@ -24,10 +22,9 @@ from promptops.platform import events
 from promptops.runs import previews
 from promptops.runs.actions.execution import execute
 from promptops.runs.actions.recording import recorder
-from promptops.runs.plans import RunPlan, RunRecorded
-from promptops.runs.queries.runs import with_retries
+from promptops.runs.answers import Answer, Base, Ran, against, canceled, ended, failed, unrecorded_id
+from promptops.runs.plans import RunRecorded
 from promptops.runs.trees import tree_of
-from promptops.runs.written import pieces
 from promptops.web.socket import PagePart
 
 log = logging.getLogger(__name__)
@@ -48,29 +45,30 @@ class PageRuns(PagePart):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.runs: dict[str, asyncio.Task[None]] = {}
+        self.weights: dict[str, int] = {}  # runs at once, by the same keys
         self.replaced: asyncio.Task[None] | None = None  # the run that a new one is canceling
         self.linking: set[asyncio.Task[None]] = set()
 
-    def read(self, user: User, data: dict[str, Any]) -> previews.Preview | previews.Smoke | None:
+    def read(self, user: User, data: dict[str, Any]) -> previews.Planned | None:
         """Return the plan of the run that the page asks for, None to cancel one."""
         planner = previews.PLANNERS.get(data["action"])
         return planner(user, data, live.current()) if planner else None
 
-    async def do(self, user: User, data: dict[str, Any], read: previews.Preview | previews.Smoke | None) -> None:
+    async def do(self, user: User, data: dict[str, Any], read: previews.Planned | None) -> None:
         """Start a run for the page, or cancel one."""
         key, planned = previews.key(data), read
         if planned is None:
             await self._cancel(key)
             return
         earlier = self.runs.get(key)
-        frees = planned.weight if earlier and not earlier.done() else 0
+        frees = self.weights[key] if earlier and not earlier.done() else 0
         if running[user.pk] - frees + planned.weight > MAX_RUNS:
-            raise ValidationError(f"{MAX_RUNS} runs of yours are in progress. Wait for one to end, or cancel one.")
+            raise ValidationError(f"{MAX_RUNS} runs of yours are in progress. Wait for some to end, or cancel them.")
         running[user.pk] += planned.weight
         self.replaced = earlier
         await self._cancel(key)
-        execution = self._smoke(planned) if isinstance(planned, previews.Smoke) else self._run(planned)
-        self.runs[key] = task = asyncio.create_task(execution)
+        self.weights[key] = planned.weight
+        self.runs[key] = task = asyncio.create_task(self._execute(planned))
         task.add_done_callback(lambda _: running.subtract({user.pk: planned.weight}))
 
     async def hear(self, event: str) -> None:
@@ -89,60 +87,65 @@ class PageRuns(PagePart):
             task.cancel()
         await self.stop()
 
-    async def _run(self, preview: previews.Preview) -> None:
-        """Stream one run into the page."""
+    async def _execute(self, planned: previews.Planned) -> None:
+        if isinstance(planned, previews.Smoke):
+            await self._smoke(planned)
+        elif isinstance(planned, previews.Try):
+            await self._try(planned)
+        else:
+            await self._render(planned, state="running", plan=planned.plan)
+            await self._run(planned)
+
+    async def _try(self, group: previews.Try) -> None:
+        """Execute runs with one input at once, each in a card of its own, and mark what differs."""
+        await self.page.send(render_to_string("runs/_try_group.html", {"group": group}))
+        async with asyncio.TaskGroup() as tasks:
+            runs = [tasks.create_task(self._run(preview, group.base)) for preview in group.previews]
+        first, *others = answers = [run.result() for run in runs]
+        for number, answer in enumerate(others, start=2):
+            base = Base(str(first.ran) if group.is_against_live else "the first answer", first.text)
+            compared = against(answer, base)
+            if compared.base:
+                context = {"card": f"{group.place}-{number}", "answer": compared, "oob": True}
+                await self.page.send(await asyncio.to_thread(render_to_string, "runs/_try_body.html", context))
+        await self.page.send(render_to_string("runs/_try_news.html", {"answers": answers}))
+
+    async def _run(self, preview: previews.Preview, base: Base | None = None) -> Answer:
+        """Stream one run into the page, and return its end."""
         plan = preview.plan
+        ran = preview.context.get("ran") or Ran("", plan.input)
         streamed = False
+        answer = failed(ran, f"{FAILED} Try again.")
         try:
-            await self._render(preview, state="running", plan=plan)
             async with contextlib.aclosing(execute(plan)) as happenings:
                 async for event in happenings:
                     if isinstance(event, AttemptStarted):
                         await self._send_status(preview, f"Asking {event.provider}…")
                     elif isinstance(event, TextChunk):
                         if preview.streams:
-                            await self.page.send(render_to_string("runs/_try_text.html", {"text": event.text}))
+                            context = preview.context | {"text": event.text}
+                            await self.page.send(render_to_string("runs/_try_text.html", context))
                         streamed = True
                     elif isinstance(event, TextHeld):
                         await self._send_status(
                             preview, f"{event.provider} is answering. The safety filter reads it first…"
                         )
                     elif isinstance(event, RunRecorded):
-                        await self._render(
-                            preview,
-                            state=_state(event),
-                            checks=event.checks,
-                            plan=plan,
-                            response=event.response,
-                            tree=tree_of(event.response.data) if event.response else "",
-                            alternatives=(alternatives := _alternatives(plan, event.response)),
-                            written=_written(event, alternatives),
-                            written_masked=event.raw_masked,
-                            attempts=event.attempts,
-                            calls=with_retries(event.attempts),
-                            contract=plan.contract_outcome(event.attempts),
-                            error=event.error,
-                            latency_ms=event.latency_ms,
-                            run_id=event.run_id,
-                            unrecorded=_unrecorded_id(event.recording),
-                            cut=streamed and not event.response,
-                        )
+                        answer = against(ended(plan, ran, event, has_streamed=streamed), base)
+                        await self._render(preview, answer=answer, response=event.response)
                         self._link_later(event.recording)
         except asyncio.CancelledError:
             if asyncio.current_task() is not self.replaced:
                 with contextlib.suppress(Exception):  # the page may be closed already
-                    await self._render(preview, state="canceled", plan=plan)
+                    await self._render(preview, answer=canceled(ran))
             raise
         except Refused as refused:
-            await self._render(preview, state="failed", plan=plan, error=str(refused))
+            answer = failed(ran, str(refused))
+            await self._render(preview, answer=answer)
         except Exception:
             log.exception("A run failed unexpectedly")
-            await self._render(
-                preview,
-                state="failed",
-                plan=plan,
-                error=f"{FAILED} Try again.",
-            )
+            await self._render(preview, answer=answer)
+        return answer
 
     async def _smoke(self, smoke: previews.Smoke) -> None:
         """Fill the table of a smoke run, one input after another, each with its two runs at once."""
@@ -176,7 +179,7 @@ class PageRuns(PagePart):
                             "unchanged": event.unchanged,
                             "contract": cell.plan.contract_outcome(event.attempts),
                             "tree": tree_of(event.response.data) if event.response else "",
-                            "unrecorded": _unrecorded_id(event.recording),
+                            "unrecorded": unrecorded_id(event.recording),
                         }
         except Refused as refused:
             context = {"error": str(refused)}
@@ -196,7 +199,7 @@ class PageRuns(PagePart):
     async def _link(self, recording: "asyncio.Task[int]") -> None:
         await asyncio.wait({recording})
         run_id = 0 if recording.cancelled() or recording.exception() else recording.result()
-        context = {"run_id": run_id, "unrecorded": _unrecorded_id(recording), "is_dropped": not run_id}
+        context = {"run_id": run_id, "unrecorded": unrecorded_id(recording), "is_dropped": not run_id}
         await self.page.send(render_to_string("runs/_run_link.html", context))
 
     async def _send_smoke(self, smoke: previews.Smoke, state: str, answered: int) -> None:
@@ -210,31 +213,17 @@ class PageRuns(PagePart):
             run.cancel()
             await asyncio.wait({run})
 
-    async def _render(self, preview: previews.Preview, **context: Any) -> None:
-        await self.page.send(render_to_string(preview.template, preview.context | context))
+    async def _render(self, preview: previews.Preview, answer: Answer | None = None, **context: Any) -> None:
+        """Show how a run stands. A thread renders its end, because comparing two long answers takes a while."""
+        if answer is None:
+            await self.page.send(render_to_string(preview.template, preview.context | context))
+            return
+        context |= {name: getattr(answer, name) for name in ("state", "error", "latency_ms", "run_id", "unrecorded")}
+        html = await asyncio.to_thread(
+            render_to_string, preview.template, preview.context | context | {"answer": answer}
+        )
+        await self.page.send(html)
 
     async def _send_status(self, preview: previews.Preview, text: str) -> None:
         if preview.streams:
-            await self.page.send(render_to_string("runs/_try_status.html", {"text": text}))
-
-
-def _written(event: RunRecorded, alternatives: list[str]) -> list[tuple[str, bool]]:
-    if event.response is None or event.raw_masked:
-        return []
-    return pieces(event.response.content, event.raw, alternatives)
-
-
-def _state(event: RunRecorded) -> str:
-    if event.response:
-        return "done"
-    return "blocked" if event.blocked else "unchanged" if event.unchanged else "failed"
-
-
-def _unrecorded_id(recording: "asyncio.Task[int] | None") -> str:
-    """Return the id of the element that shows that a run is not recorded yet."""
-    return f"unrecorded-{recording.get_name()}" if recording else ""
-
-
-def _alternatives(plan: RunPlan, response: LLMResponse | None) -> list[str]:
-    count = plan.spec.count_or_default(plan.count)
-    return [] if response is None or count is None else parse_alternatives(response.content, count)
+            await self.page.send(render_to_string("runs/_try_status.html", preview.context | {"text": text}))

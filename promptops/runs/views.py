@@ -12,8 +12,11 @@ from promptops.ledger.errors import Refused
 from promptops.people.enums import Permission
 from promptops.prompts.queries import operations
 from promptops.runs.actions import erasing, masking
+from promptops.runs.answers import stored
+from promptops.runs.enums import RunSource
 from promptops.runs.forms import RunFilterForm
 from promptops.runs.models import Attempt, Run
+from promptops.runs.queries import answers as kept
 from promptops.runs.queries import expiry, verdicts
 from promptops.runs.queries import runs as queries
 from promptops.runs.trees import read_tree
@@ -52,6 +55,17 @@ def detail(request: Request, pk: int) -> HttpResponse:
     except Run.DoesNotExist:
         return _deleted_or_404(request, pk)
     return _page(request, run, revealed=False)
+
+
+@requires(Permission.READ)
+def kept_answers(request: Request) -> HttpResponse:
+    """Show the answers of the runs that `run` names as cards, for a page that kept them through a reload."""
+    numbers = [whole_number(each) or 0 for each in request.GET.getlist("run")]
+    cards = [
+        (f"try-{int(run.at.timestamp() * 1000)}-r{run.pk}", stored(run, operations.of(run.operation)))
+        for run in kept.kept(numbers)
+    ]
+    return render(request, "runs/_try_kept.html", {"cards": cards})
 
 
 @requires(Permission.READ)
@@ -131,6 +145,9 @@ def _page(request: Request, run: Run, *, revealed: bool) -> HttpResponse:
         "spec": spec,
         "output_shown": output_shown,
         "revealed": revealed,
+        "runs_again": not run.erased_at and not run.input_masked and run.source != RunSource.TEST,
+        "opens": run.template is not None and not run.template.archived_at,
+        "most_answers": kept.MOST,
     }
     return render(request, "runs/detail.html", context)
 

@@ -15,8 +15,8 @@ function onMessage(event) {
     return receive(JSON.parse(message));
   }
   const { replaces, addsTo } = htmlTargets(message);
-  // The element that the HTML replaces may be gone with a closed panel.
-  const isGone = replaces && !document.getElementById(replaces);
+  // The element of the HTML may be gone with a closed panel or a dropped answer.
+  const isGone = [replaces, addsTo].some((id) => id && !document.getElementById(id));
   // The last words of a run do not belong to the next run, which has started in its place.
   const isLate = document.getElementById(addsTo)?.closest("[data-starting]");
   if (isGone || isLate) event.preventDefault();

@@ -2,6 +2,7 @@
 // it also works in what htmx swaps in later. No build step, no eval, no inline handlers (the security policy forbids
 // them). Modules do nothing on import. The order below is the order in which they hear of the same event.
 
+import { startAnswers } from "./answers.js";
 import { startCompletion } from "./completion.js";
 import { startConnection, takeOverSocket } from "./connection.js";
 import { startDialogs } from "./dialogs.js";
@@ -62,6 +63,7 @@ startConnection();
 startLive();
 startHints();
 startRuns();
+startAnswers();
 startPalette();
 startKeyboard(); // after completion and menus, which handle their keys first
 startLists();

@@ -1,10 +1,11 @@
 // Runs: the page answers the click itself, before the server does. data-starts names a template that is shown in the
-// run's place until the server answers.
+// run's place until the server answers. A template with data-into adds a place, for an answer of "Try it".
 
+import { addAnswers, comparable, removeAnswers } from "./answers.js";
 import { $, $$, on } from "./dom.js";
 import { isLost, isOpen } from "./connection.js";
 
-const before = new WeakMap(); // place -> its content before; restored if the server refuses the run
+const before = new WeakMap(); // place -> its content before, if it had one; restored if the server refuses the run
 
 function start(event) {
   const { target: form, detail } = event;
@@ -13,6 +14,16 @@ function start(event) {
   const starts = $(form.dataset.starts ?? "#none");
   if (!starts) return;
   const starting = starts.content.firstElementChild.cloneNode(true);
+  const { submitter } = detail.triggeringEvent ?? {};
+  if (submitter?.name) detail.parameters[submitter.name] = submitter.value;
+  if (starts.dataset.into) {
+    detail.parameters.against = comparable();
+    addAnswers(starting);
+    detail.parameters.place = starting.id;
+    starting.dataset.starting = isOpen() ? "sent" : "waiting";
+    htmx.process(starting);
+    return;
+  }
   detail.parameters.place = starting.id; // the server names the place in a refusal
   const place = document.getElementById(starting.id);
   const isRunning = "running" in place.dataset;
@@ -27,6 +38,10 @@ function start(event) {
 export function takeBack(id) {
   for (const place of $$("[data-starting]")) {
     if (id && place.id !== id) continue;
+    if (!before.has(place)) {
+      removeAnswers(place);
+      continue;
+    }
     const { nodes, isRunning } = before.get(place);
     place.replaceChildren(...nodes);
     place.toggleAttribute("data-running", isRunning);

@@ -1,7 +1,7 @@
 """Helpers of the tests of the editor's page: its fields, its drafts, and errors that tests cause on purpose."""
 
 from django.contrib.sessions.models import Session
-from playwright.sync_api import Page, Route
+from playwright.sync_api import Locator, Page, Route
 
 # Console messages when a test breaks something on purpose.
 LOST = r"WebSocket|ERR_INTERNET_DISCONNECTED|ERR_CONNECTION|\[object Event\]|htmx:sendError|htmx:afterRequest"
@@ -37,3 +37,13 @@ def expire(page: Page, address: str) -> None:
         route.continue_()
 
     page.route(address, end, times=1)
+
+
+def answers(page: Page) -> Locator:
+    """Return the cards of "Try it" as the page shows them: pinned ones first, then the newest."""
+    return page.locator("#try-result .answer")
+
+
+def answer_text(page: Page) -> Locator:
+    """Return the text of the newest answer of "Try it" that is not pinned."""
+    return page.locator("#try-list .answer").first.locator("[id$=-text]")

@@ -13,7 +13,7 @@ from promptops.providers.actions.chain import ProviderFields, create_provider
 from promptops.providers.models import Provider
 from promptops.runs.models import Run
 from tests.browser.conftest import Pages, snap
-from tests.browser.editor import BROKEN, LOST, body, saved
+from tests.browser.editor import BROKEN, LOST, answer_text, body, saved
 from tests.browser.upstream import Upstream
 
 
@@ -108,7 +108,7 @@ def test_shortcuts(enhance, providers, editor, page_for, pages: Pages) -> None:
     expect(body(page)).to_have_value("The first text. g p?")
     page.keyboard.press("Control+Enter")
     expect(page.locator("#try-result a", has_text="run ")).to_be_visible()  # recorded, after the text has come
-    expect(page.locator("#try-text")).to_have_text("A red fox runs through fresh snow.")
+    expect(answer_text(page)).to_have_text("A red fox runs through fresh snow.")
     assert Run.objects.get().draft_body == "The first text. g p?"
 
 

@@ -14,7 +14,7 @@ from promptops.prompts.models import Template
 from promptops.providers.actions.chain import ProviderFields, create_provider
 from promptops.providers.models import Provider
 from tests.browser.conftest import Pages, snap
-from tests.browser.editor import BROKEN, LOST, body, saved
+from tests.browser.editor import BROKEN, LOST, answer_text, body, saved
 from tests.browser.upstream import Upstream
 
 
@@ -46,7 +46,7 @@ def test_publishing_and_discarding_keep_the_answer_and_the_provider(
     page.get_by_label("Run on").select_option(label="beta")
     page.get_by_label("Viewer's prompt").fill("a whale in the clouds")
     page.get_by_role("button", name="Run", exact=False).first.click()
-    answer = page.locator("#try-text")
+    answer = answer_text(page)
     expect(page.locator("#try-result a", has_text="run ")).to_be_visible()
     body(page).fill("The second text.")
     publish_it(page, 2)
@@ -75,10 +75,10 @@ def test_publishing_does_not_cancel_a_run_in_progress(enhance, beta, upstream, r
     expect(saved(page)).to_have_text("Saved")
     upstream.hold()
     body(page).press("Control+Enter")
-    expect(page.locator("#try-text")).to_contain_text("A red fox")
+    expect(answer_text(page)).to_contain_text("A red fox")
     publish_it(page, 2)
     upstream.release()
-    expect(page.locator("#try-text")).to_have_text("A red fox runs through fresh snow.")
+    expect(answer_text(page)).to_have_text("A red fox runs through fresh snow.")
 
 
 # ---------------------------------------------------------------- nothing moves under the typist

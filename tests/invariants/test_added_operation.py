@@ -60,7 +60,7 @@ def test_it_is_live_and_runs_with_its_own_values(caption, client_for, make_user)
     assert snapshot.template_for("caption").body == "Name the clip."
     assert snapshot.filled("caption", "{{ house_style }}") == "noir"
     data = {"template": "clip", "what": "editor", "where": "chain", "input": "a fox", "body": "Name it.", "base": ""}
-    plan = previews.plan_try(make_user("editor"), data, snapshot).plan
+    plan = previews.plan_try(make_user("editor"), data, snapshot).previews[0].plan
     assert (plan.operation, plan.count, plan.hedge().delay_ms) == ("caption", 4, 50)
     assert snapshot.settings_for("caption").timeout_ms == 1500
     assert plan.request().max_tokens == 99

@@ -289,7 +289,7 @@ async def test_the_socket(role, make_user, actor, publish):
             assert json.loads(await socket.receive_from(timeout=5)) == {"event": "signed_out"}
             assert (await socket.receive_output(timeout=5))["type"] == "websocket.close"
             return
-        for action in ("run", "smoke", "test"):
+        for action in ("run", "again", "smoke", "test"):
             message = {"action": action, "template": "enhance", "what": "editor", "where": "chain", "input": "a fox"}
             await socket.send_to(text_data=json.dumps(message | {"body": "x", "provider": ""}))
             answer = await socket.receive_from(timeout=5)
@@ -302,7 +302,7 @@ async def test_the_socket(role, make_user, actor, publish):
 
 
 # What a page may ask for over its socket, beside canceling its own run. RELEASE and ADMINISTER go over HTTP alone.
-MESSAGES = {"here": Permission.READ, "run": Permission.EDIT, "smoke": Permission.EDIT, "test": Permission.EDIT}
+MESSAGES = {"here": Permission.READ} | dict.fromkeys(("run", "again", "smoke", "test"), Permission.EDIT)
 
 
 def test_every_message_has_its_permission():

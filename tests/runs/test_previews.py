@@ -69,7 +69,7 @@ async def test_text_streams_in_and_the_run_is_recorded(publish, make_user):
             settings = {"temperature": "0.2", "max_tokens": "99", "top_p": "0.9", "reasoning_effort": "low"}
             await socket.send_to(text_data=message(**settings))
             html = await frames(socket, "/runs/")
-    texts = [frame for frame in html if "beforeend:#try-text" in frame]
+    texts = [frame for frame in html if "beforeend:#try-0-1-text" in frame]
     assert len(texts) >= 2
     assert "fox &lt;b&gt;" in "".join(texts)
     assert "A red fox &lt;b&gt; runs." in html[-1]
@@ -121,13 +121,14 @@ async def test_a_run_cancels_the_earlier_one_and_a_refused_run_does_not(publish,
     async with loopback(hang) as upstream:
         editor = await prepare(publish, make_user, upstream.url)
         async with page_socket(editor) as socket:
-            await socket.send_to(text_data=message())
+            await socket.send_to(text_data=message(place="try-1"))
             await frames(socket, "A red")
-            await socket.send_to(text_data=message(input=" "))
-            await frames(socket, "Type an input first")
+            await socket.send_to(text_data=message(input=" ", place="try-2"))
+            assert "Canceled" not in "".join(await frames(socket, "Type an input first"))
             assert running[editor.pk] == 1
-            await socket.send_to(text_data=message(input="a hen"))
-            assert "Canceled" not in "".join(await frames(socket, "A red"))
+            await socket.send_to(text_data=message(input="a hen", place="try-3"))
+            assert '<article id="try-1-1"' in (await frames(socket, "Canceled"))[-1]
+            assert 'id="try-3"' in (await frames(socket, "A red"))[0]
             assert [(run.input, run.status) async for run in Run.objects.all()] == [("a fox", "canceled")]
 
 
@@ -213,9 +214,9 @@ async def test_auto_extend_sends_the_prior_prompts_by_line(publish, make_user):
 async def test_bad_messages_are_refused_with_the_reason(publish, make_user, fields, sentence):
     editor = await prepare(publish, make_user)
     async with page_socket(editor) as socket:
-        await socket.send_to(text_data=message(**fields, place="try-result"))
+        await socket.send_to(text_data=message(**fields, place="try-7"))
         assert sentence in (await frames(socket, "toast"))[-1]
-        assert json.loads(await socket.receive_from(timeout=5)) == {"event": "refused", "place": "try-result"}
+        assert json.loads(await socket.receive_from(timeout=5)) == {"event": "refused", "place": "try-7"}
     assert not await Run.objects.aexists()
 
 

@@ -76,7 +76,8 @@ async def test_it_is_stored_and_shown_with_removed_text_marked(publish, make_use
     for html in (frame, page):
         assert f"[removed:{PREFACE}]{READ}" in text_of(html)
         assert "<del>" in html
-        assert '<details class="written">' in html  # folded
+    assert 'data-view-of="written" hidden' in frame
+    assert '<details class="written">' in page  # folded
 
 
 async def test_pieces_come_as_they_were_written_and_the_answer_as_read_takes_their_place(
@@ -87,10 +88,10 @@ async def test_pieces_come_as_they_were_written_and_the_answer_as_read_takes_the
     async with page_socket(editor) as socket:
         await socket.send_to(text_data=message())
         html = await frames(socket, "/runs/")
-    [piece] = [frame for frame in html if "beforeend:#try-text" in frame]
+    [piece] = [frame for frame in html if "beforeend:#try-0-1-text" in frame]
     assert PREFACE + READ in piece
-    assert html[-1].startswith('<div id="try-result" class="stack" hx-swap-oob="outerHTML">')
-    assert f'id="try-text" dir="auto" tabindex="0">{READ}</div>' in html[-1]
+    assert html[-1].startswith('<article id="try-0-1" class="answer" ')
+    assert f'aria-label="Answer">{READ}</div>' in html[-1]
 
 
 @pytest.mark.parametrize("raw", ["", READ, f"\n{READ} \n"])
@@ -210,7 +211,7 @@ async def test_it_is_masked_on_the_page_as_long_as_it_is_not_judged(publish, mak
     editor = await prepare(publish, make_user, "http://127.0.0.1:9/v1")
     async with page_socket(editor) as socket:
         await socket.send_to(text_data=message(template="enhance"))
-        *_, frame, _ = await frames(socket, "/runs/")
+        [*_, frame] = [html for html in await frames(socket, "/runs/") if html.startswith("<article")]
     assert READ in text_of(frame)
     assert "[removed:" not in text_of(frame)
     assert "The answer as the model wrote it:" in text_of(frame)

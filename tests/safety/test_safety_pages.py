@@ -58,7 +58,7 @@ async def checks() -> dict[str, SafetyCheck]:
 
 async def test_shadow_records_and_changes_nothing(publish, make_user):
     html, asked = await run(publish, make_user, "A fox ", "in the snow.")
-    assert len([frame for frame in html if "beforeend:#try-text" in frame]) == 2
+    assert len([frame for frame in html if "beforeend:#try-0-1-text" in frame]) == 2
     assert len(asked) == 1
     found = await checks()
     assert {side: (check.decision, check.blocked, check.mode) for side, check in found.items()} == {
@@ -93,7 +93,7 @@ async def test_off_judges_nothing(publish, make_user):
 
 async def test_enforced_text_is_held_and_comes_whole(publish, make_user):
     html, _ = await run(publish, make_user, "A fox ", "in the snow.", mode="enforce")
-    pieces = [frame for frame in html if "beforeend:#try-text" in frame]
+    pieces = [frame for frame in html if "beforeend:#try-0-1-text" in frame]
     assert ["A fox in the snow." in piece for piece in pieces] == [True]
     assert any("filter reads it first" in frame for frame in html)
     assert "A fox in the snow." in html[-1]

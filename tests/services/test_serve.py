@@ -257,7 +257,7 @@ async def test_a_signal_ends_it_while_a_run_streams_from_the_embedded_model(tmp_
             wanted = {"template": "enhance", "what": "editor", "where": "chain", "input": "a fox running through snow"}
             editor = {"body": "Write as much as you can.", "temperature": "0", "max_tokens": "1000", "model": ""}
             await page.send_str(json.dumps({"action": "run", "base": ""} | wanted | editor))
-            while "beforeend:#try-text" not in await page.receive_str(timeout=20):
+            while "beforeend:#try-0-1-text" not in await page.receive_str(timeout=20):
                 pass
             (model,) = children(server.process.pid)
             began = time.monotonic()
@@ -280,7 +280,7 @@ async def test_a_run_under_way_may_end_and_no_new_one_begins(tmp_path: Path) -> 
             editor = {"body": "Describe it in one sentence.", "temperature": "0", "max_tokens": "60", "model": ""}
             message = json.dumps({"action": "run", "base": ""} | wanted | editor)
             await page.send_str(message)
-            while "beforeend:#try-text" not in await page.receive_str(timeout=20):
+            while "beforeend:#try-0-1-text" not in await page.receive_str(timeout=20):
                 pass
             server.process.send_signal(signal.SIGTERM)
             while "/runs/" not in (text := await page.receive_str(timeout=20)):

@@ -18,12 +18,14 @@ from promptops.people.enums import Permission
 from promptops.prompts import queries
 from promptops.prompts.actions import samples as sample_actions
 from promptops.prompts.checks import check_content, failures
+from promptops.prompts.content import BODY, TEXTS
 from promptops.prompts.filled_texts import filled_texts
 from promptops.prompts.forms import ContentForm, typed_input
 from promptops.prompts.live_operations import spec_of
 from promptops.prompts.models import Template
 from promptops.prompts.views.lookup import template_or_404
 from promptops.prompts.views.saving import invalid_form, plain_refusal
+from promptops.runs.queries import answers
 from promptops.runs.queries import providers as provider_queries
 from promptops.texts.numbers import estimate_tokens, whole_number
 from promptops.web import review as reviews
@@ -71,6 +73,8 @@ def edit(request: Request, name: str) -> HttpResponse:
             "company": queries.presence.at(template, request.user),
             "published": _published(request, template),
             "samples": samples,
+            "most_answers": answers.MOST,
+            "given": _given(request, template, source),
         }
         | checked_text(template, source),
     )
@@ -145,6 +149,16 @@ def _state(template: Template, base: int | None) -> dict[str, Any]:
         "next_number": queries.templates.next_number(template),
         "tab": "edit",
     }
+
+
+def _given(request: Request, template: Template, source: Any) -> dict[str, Any] | None:
+    """Return the run whose input the page opens with, and whether its prompt differs from the editor's `source`."""
+    run = answers.to_try(whole_number(request.GET.get("run")) or 0, template)
+    if run is None:
+        return None
+    mine = source.content if source else {}
+    texts = run.version.content if run.version else {name: getattr(run, f"draft_{name}") for name in (BODY, *TEXTS)}
+    return {"run": run, "differs": any((texts[name] or "") != (mine.get(name) or "") for name in (BODY, *TEXTS))}
 
 
 def _published(request: Request, template: Template) -> dict[str, Any] | None:
