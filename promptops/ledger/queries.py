@@ -24,7 +24,7 @@ def configurations(revisions: Collection[int]) -> dict[int, dict[str, Any]]:
     found = {}
     for revision, packed, since in stored:
         try:
-            found[revision] = unpack(bytes(packed), bytes(bases.get(since) or b"") if since else None)
+            found[revision] = unpack(bytes(packed or b""), bytes(bases.get(since) or b"") if since else None)
         except DamagedConfiguration:
             continue  # the page of the revision says so
     return found

@@ -32,6 +32,7 @@ def two_lines(page: Page, rows: str) -> None:
 
 
 def test_the_history_is_read_and_rolled_back_from_its_rows(publish, releaser, page_for, pages: Pages) -> None:
+    publish("other", "Revisions are no versions.", operation="enhance")
     publish("enhance", f"A calm camera. {ARABIC}", note="The first one")
     publish("enhance", f"A quick camera. {CHINESE}", note=CHINESE)
     page = pages.connected(page_for(releaser, "/prompts/enhance/history/"))
@@ -50,7 +51,7 @@ def test_the_history_is_read_and_rolled_back_from_its_rows(publish, releaser, pa
     panel.get_by_label("Note").fill("Calm was better")
     panel.get_by_role("button", name="Roll back to v1").click()
     page.wait_for_url("**/prompts/enhance/**published=1")
-    assert Template.objects.get().live_version.number == 1
+    assert Template.objects.get(name="enhance").live_version.number == 1
     page.goto("/prompts/enhance/history/")
     assert page.evaluate(SHIFTS) < 0.05
     expect(rows.first).to_contain_text(re.compile(r"Rolled back to v1\s+by Rita Releaser\s+Calm was better"))

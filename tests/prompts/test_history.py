@@ -11,10 +11,10 @@ from django.urls import reverse
 
 from promptops.fleet.actions import last_good
 from promptops.ledger.models import Release
-from promptops.platform.pages import PAGE_SIZE
 from promptops.prompts.actions import releases, templates
 from promptops.prompts.actions.renaming import rename_reserved
 from promptops.prompts.models import Template, Variable
+from promptops.prompts.queries.releases import PAGE_SIZE
 
 pytestmark = pytest.mark.django_db
 URL = "/prompts/enhance/history/"
