@@ -24,9 +24,6 @@ MAX_BLOCK = 900
 ALIKE = 0.4
 # An unchanged passage of a line is folded from LONG_STRETCH characters on, except STRETCH_CONTEXT beside a change.
 LONG_STRETCH, STRETCH_CONTEXT = 600, 120
-# The first passage of a change has this many words around it, and at most so many of each text.
-WORDS_BEFORE, WORDS_AFTER, MOST_WORDS = 6, 24, 30
-WORD_CHANGE_STEPS = 100_000
 # A page shows at most this many lines of one diff.
 MAX_ROWS = 1_000
 
@@ -194,57 +191,16 @@ def marked(old: str, new: str, budget: Budget) -> tuple[Piece, ...]:
     return tuple(pieces)
 
 
-@dataclass(frozen=True, slots=True)
-class WordChange:
-    """How many words a change adds and removes, and its first passage on one line, with some words around it."""
-
-    added: int
-    removed: int
-    passage: tuple[Piece, ...]
-
-
-def word_change(old: str, new: str) -> WordChange:
-    """Return the change between two texts in words. As few words as possible count.
-
-    White space is not compared. Takes up to 15 ms; of longer texts, all between their equal ends counts as changed.
-    """
-    before, after = list(VISIBLE.finditer(old)), list(VISIBLE.finditer(new))
-    olds, news = ([match.group() for match in matches] for matches in (before, after))
-    start, end, pairs = _pairs(olds, news, Budget(WORD_CHANGE_STEPS))
-    kept_old, kept_new = {i for i, _ in pairs}, {j for _, j in pairs}
-    removed = sum(i not in kept_old and olds[i][0].isalnum() for i in range(start, len(olds) - end))
-    added = sum(j not in kept_new and news[j][0].isalnum() for j in range(start, len(news) - end))
-    if start == len(olds) == len(news):
-        return WordChange(0, 0, ())
-    old_end, new_end = pairs[-1] if pairs else (len(olds) - end, len(news) - end)
-    pieces = [
-        Piece("equal", _passage(new, after, max(0, start - WORDS_BEFORE), start)),
-        Piece("delete", _passage(old, before, start, old_end)),
-        Piece("insert", _passage(new, after, start, new_end)),
-        Piece("equal", _passage(new, after, new_end, new_end + WORDS_AFTER)),
-    ]
-    return WordChange(added, removed, tuple(piece for piece in pieces if piece.text))
-
-
-def _passage(text: str, words: list[re.Match[str]], first: int, end: int) -> str:
-    """Return these words of a text on one line with the space after them, cut off if they are many."""
-    if first >= min(end, len(words)):
-        return ""
-    cut = min(end, first + MOST_WORDS)
-    passage = text[words[first].start() : words[cut].start() if cut < len(words) else words[-1].end()]
-    return re.sub(r"\s+", " ", passage) + ("… " if cut < end and cut < len(words) else "")
-
-
 def _shared(old: list[str], new: list[str], budget: Budget) -> list[bool]:
     """Return, for each item of `new`, whether it belongs to a longest common subsequence."""
-    start, end, pairs = _pairs(old, new, budget)
+    start, end, pairs = common_pairs(old, new, budget)
     shared = [True] * start + [False] * (len(new) - start - end) + [True] * end
     for _, j in pairs:
         shared[j] = True
     return shared
 
 
-def _pairs(old: list[str], new: list[str], budget: Budget) -> tuple[int, int, list[tuple[int, int]]]:
+def common_pairs(old: list[str], new: list[str], budget: Budget) -> tuple[int, int, list[tuple[int, int]]]:
     """Return how many items are equal at the start and at the end, and between them the pairs of equal items.
 
     The pairs (old index, new index), last one first, are a longest common subsequence. When the budget is spent, there

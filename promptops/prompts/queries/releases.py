@@ -16,7 +16,7 @@ from promptops.platform.narrowing import Filter, Narrowed
 from promptops.platform.pages import Page
 from promptops.prompts.content import Difference, differences, long_fields
 from promptops.prompts.models import Template, Version
-from promptops.texts.diffs import WordChange, word_change
+from promptops.texts.word_changes import WordChange, word_change
 
 PAGE_SIZE = 25
 """A row has more to show than those of other lists: its difference and a menu."""
