@@ -33,6 +33,8 @@ class Action:
     """True: the overview lists it among the latest changes. Sign-ins, refusals, exports and views are no changes."""
     makes_version_live: bool = False
     """True: its release makes a version of a template live."""
+    makes_versions_live: bool = False
+    """True: its release may make versions of several templates live. Only its configuration says which."""
     passes_freeze: bool | Callable[[Values, Values], bool] = False
     """True if its release is possible during a freeze. A function gets the values before and after the release."""
 

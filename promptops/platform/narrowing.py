@@ -90,11 +90,19 @@ def unindexed(rows: QuerySet[Any], name: str, value: Any, lookup: str = "exact")
 
 @dataclass(frozen=True)
 class Narrowed(Generic[Row]):
-    """The rows of a list that match all filters. `times` are lookups of the column `at`, such as ("gte", moment)."""
+    """The rows of a list that match all filters. `times` are lookups of the column `at`, such as ("gte", moment).
+
+    A page has `size` rows, or PAGE_SIZE.
+    """
 
     rows: QuerySet[Row]
     filters: tuple[Filter, ...] = ()
     times: tuple[tuple[str, datetime], ...] = ()
+    size: int | None = None
+
+    @property
+    def _size(self) -> int:
+        return self.size or PAGE_SIZE
 
     def page(self, *, before: int | None = None, after: int | None = None) -> Page[Row]:
         """Return the newest page, or the page directly `before` or `after` the row with that number.
@@ -104,15 +112,15 @@ class Narrowed(Generic[Row]):
         """
         if after is not None:
             rows, end = self._first(Span(first=after + 1), upwards=True)
-            if len(rows) <= PAGE_SIZE and end is None:
+            if len(rows) <= self._size and end is None:
                 return self.page()
-            shown = rows[:PAGE_SIZE][::-1]
-            newer = shown[0].pk if len(rows) > PAGE_SIZE else end
+            shown = rows[: self._size][::-1]
+            newer = shown[0].pk if len(rows) > self._size else end
             return Page(shown, newer=newer, older=shown[-1].pk if shown else after + 1)
         rows, end = self._first(Span(last=None if before is None else before - 1), upwards=False)
-        shown = rows[:PAGE_SIZE]
+        shown = rows[: self._size]
         newer = None if before is None else shown[0].pk if shown else before - 1
-        if len(rows) > PAGE_SIZE:
+        if len(rows) > self._size:
             return Page(shown, newer=newer, older=shown[-1].pk)
         return Page(shown, newer=newer, older=end, reached=end)
 
@@ -123,7 +131,7 @@ class Narrowed(Generic[Row]):
     def _first(self, span: Span, *, upwards: bool) -> tuple[list[Row], int | None]:
         """Return the first rows of the span, one more than a page, and where to go on if not all were looked at."""
         rows, end = self._looked_at(span, upwards=upwards)
-        return list(rows.order_by("pk" if upwards else "-pk")[: PAGE_SIZE + 1]), end
+        return list(rows.order_by("pk" if upwards else "-pk")[: self._size + 1]), end
 
     def _looked_at(self, span: Span, *, upwards: bool) -> tuple[QuerySet[Row], int | None]:
         """Return the matching rows among those that are looked at, and the number of the last one if there are more."""
@@ -137,7 +145,7 @@ class Narrowed(Generic[Row]):
         if not self.filters:
             return rows, None
         is_exact = len(self.filters) == 1 and self.filters[0].is_exact and not self.times
-        most = PAGE_SIZE if is_exact else MOST
+        most = self._size if is_exact else MOST
         found = [(each.numbers(span, most, upwards=upwards), each) for each in self.filters]
         # The fewest; of those with too many, the one whose numbers go farthest.
         numbers, chosen = min(found, key=lambda pair: (len(pair[0]), (-1 if upwards else 1) * (pair[0] or [0])[-1]))

@@ -124,7 +124,8 @@ class RollBackVersion(TemplateChange):
     template = "prompts/_roll_back.html"
 
     def __post_init__(self) -> None:
-        self.form_id = f"live-{self.version.number}"  # the History page has one form for each version
+        # Of the panel's own form, because open pages change. The note of one version is none of another.
+        self.form_id = f"roll-back-{self.version.number}"
 
     @property
     def title(self) -> str:
@@ -145,7 +146,12 @@ class RollBackVersion(TemplateChange):
 
     def details(self) -> dict[str, Any]:
         checks = release_checks(self.version, self.template_row.operation)
-        return {"checks": checks, "failed": bool(failures(checks))}
+        return {
+            "checks": checks,
+            "failed": bool(failures(checks)),
+            "action": reverse("version_live", args=[self.template_row.name, self.version.number]),
+            "values": [("expected", "" if self.expected is None else self.expected)],
+        }
 
     def apply(self, *, by: Actor, note: str) -> None:
         releases.roll_back(self.version, by=by, expected=self.expected, note=note)

@@ -12,7 +12,7 @@ from promptops.prompts.models import Template
 from promptops.prompts.queries import operations
 from promptops.runs.enums import ContractOutcome, RunSource, RunStatus
 from promptops.runs.plans import MAX_COUNT
-from promptops.runs.queries.runs import RunFilters, provider_names
+from promptops.runs.queries.runs import ALL_SOURCES, RunFilters, provider_names
 from promptops.texts.numbers import whole_number
 from promptops.web.filters import FilterForm, NameField
 
@@ -75,10 +75,10 @@ class RunFilterForm(FilterForm):
         "operation",
         "template",
         "status",
-        "safety",
-        "contract",
         "source",
         "user",
+        "safety",
+        "contract",
         "provider",
         "revision",
         "start",
@@ -86,6 +86,7 @@ class RunFilterForm(FilterForm):
         "since",
         "until",
     ]
+    more = frozenset({"safety", "contract", "provider", "revision", "start", "end"})
     operation = forms.ChoiceField(required=False, choices=lambda: [("", "All"), *operations.all_choices()])
     status = forms.ChoiceField(required=False, choices=[("", "All"), *RunStatus.choices])
     safety = forms.ChoiceField(
@@ -102,7 +103,10 @@ class RunFilterForm(FilterForm):
         ],
     )
     contract = forms.ChoiceField(required=False, choices=[("", "All"), *ContractOutcome.choices])
-    source = forms.ChoiceField(required=False, choices=[("", "All"), *RunSource.choices])
+    source = forms.ChoiceField(
+        required=False,
+        choices=[("", "No comparisons"), (ALL_SOURCES, "All"), *RunSource.choices],
+    )
     template = NameField(Template.objects.order_by("name"), suggestions="template_names")
     user = forms.ModelChoiceField(
         User.objects.order_by("name", "pk"), label="Person", required=False, empty_label="All", to_field_name="username"

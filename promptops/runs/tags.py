@@ -26,6 +26,13 @@ def answer_tree(text: str, spec: OperationSpec) -> SafeString:
     return read_tree(text) if spec.answer == "json" else SafeString("")
 
 
+@register.filter(name="first_line")
+def first_line(text: str) -> str:
+    """Return the first line of an answer that has words. If it has none, as in indented JSON, all lines are joined."""
+    line = next((line for line in text.splitlines() if line.strip()), "")
+    return line.strip() if any(map(str.isalnum, line)) else " ".join(text.split())
+
+
 @register.filter(name="status_chip")
 def status_chip(status: str) -> SafeString:
     """Return the chip of a run's status."""

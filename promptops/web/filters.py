@@ -3,6 +3,7 @@
 The filter form of a list belongs to the list's feature.
 """
 
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from django.db.models import QuerySet
 from django.http import QueryDict
 from django.template.loader import render_to_string
 from django.utils import timezone
+from django.utils.choices import flatten_choices
 from django.utils.functional import cached_property
 from django.utils.safestring import SafeString
 
@@ -128,10 +130,21 @@ class MomentField(forms.Field):
         return f"{timezone.localtime(moment):%Y-%m-%dT%H:%M:%S}" if moment else ""
 
 
+@dataclass(frozen=True)
+class ChosenFilter:
+    """A filter that is set, in words. `without` is the query of the same list without it; it begins with "?"."""
+
+    label: str
+    words: str
+    without: str
+
+
 class FilterForm(forms.Form):
     """The base of filter forms. An invalid value shows an error and filters nothing."""
 
     use_required_attribute = False
+    more: frozenset[str] = frozenset()
+    """The names of the fields that are folded away until a person opens them, or until one of them is set."""
     start = DayField("From")
     end = DayField("To")
 
@@ -154,11 +167,52 @@ class FilterForm(forms.Form):
     @property
     def query(self) -> str:
         """The set filters as the query of an address, without a page."""
+        return self._query().urlencode()
+
+    @property
+    def set_filters(self) -> list[ChosenFilter]:
+        """Each filter that is set, also an invalid one."""
+        found = []
+        for name in self.fields:
+            if self.data.get(name):
+                query = self._query()
+                del query[name]
+                found.append(ChosenFilter(str(self[name].label), self._words(name), f"?{query.urlencode()}"))
+        return found
+
+    @property
+    def main_fields(self) -> list[forms.BoundField]:
+        """The fields that are always shown."""
+        return [field for field in self.visible_fields() if field.name not in self.more]
+
+    @property
+    def more_fields(self) -> list[forms.BoundField]:
+        """The fields that are folded away."""
+        return [field for field in self.visible_fields() if field.name in self.more]
+
+    @property
+    def more_is_open(self) -> bool:
+        """True if a field that would be folded away is set."""
+        return any(self.data.get(name) for name in self.more)
+
+    def _query(self) -> QueryDict:
         query = QueryDict(mutable=True)
         for name in self.fields:
             if value := self.data.get(name):
                 query[name] = value
-        return query.urlencode()
+        return query
+
+    def _words(self, name: str) -> str:
+        """Return the value of a filter as the form shows it; an invalid value as it is in the address."""
+        value, field = self.chosen.get(name), self.fields[name]
+        if isinstance(value, datetime):
+            return f"{timezone.localtime(value):%Y-%m-%d %H:%M:%S}"
+        if value and isinstance(field, forms.ModelChoiceField):
+            return field.label_from_instance(value)
+        if value and isinstance(field, forms.ChoiceField):
+            choices: Any = field.choices
+            return str(dict(flatten_choices(choices)).get(str(self.data[name]), value))
+        return str(self.data[name])
 
     def moments(self) -> dict[str, datetime | None]:
         """Return the first moment of the first day, and the first moment after the last day."""

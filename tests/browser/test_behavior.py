@@ -44,7 +44,7 @@ def test_what_others_do_appears_and_moves_nothing(enhance, publish, releaser, ed
     publish("enhance", "The second text.", note="Shorter")
     expect(overview.locator("#overview")).to_contain_text("Shorter")
     expect(audit.locator("#rows > li").first).to_contain_text("published enhance v2")
-    expect(history.locator("tbody tr").first).to_contain_text("v2 live")
+    expect(history.locator("tr.linked").first).to_contain_text("v2 published by")
     expect(editing.locator("#release-news")).to_contain_text("published v2 while you were editing")
     expect(body(editing)).to_have_value("What I am writing.")
     assert body(editing).evaluate("field => [document.activeElement === field, field.selectionStart]") == [True, 3]

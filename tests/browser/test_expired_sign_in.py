@@ -220,6 +220,7 @@ def test_a_note_on_one_version_is_no_note_on_another(enhance, publish, releaser,
     page = page_for(releaser, "/prompts/enhance/history/")
     note = page.get_by_role("dialog", name="Review").get_by_label("Note")
     for version, holds in (("v1", ""), ("v2", ""), ("v1", "Because of v1")):
+        page.get_by_label(f"More about {version} of").click()
         page.get_by_role("button", name=f"Roll back to {version}").click()
         expect(note).to_have_value(holds)
         note.fill(f"Because of {version}")

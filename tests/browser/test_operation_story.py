@@ -286,7 +286,8 @@ def compare_by_contract_and_votes(page: Page, server: Scripted) -> None:
 
 def roll_back(page: Page) -> None:
     page.goto("/prompts/next-segment/history/")
-    page.get_by_role("button", name="Roll back to v1").first.click()
+    page.get_by_label("More about v1 of").last.click()
+    page.get_by_role("button", name="Roll back to v1").click()
     panel_of(page).get_by_role("button", name="Roll back to v1").click()
     expect(page.locator("#state h1")).to_contain_text("v1 live")
     assert live.load().template_for("next_segment").version_number == 1

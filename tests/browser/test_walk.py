@@ -165,8 +165,9 @@ def is_too_late(editing: Page) -> None:
 
 
 def rolls_back(overview: Page) -> None:
-    """Roll back to v1 in two clicks."""
+    """Roll back to v1 from the menu of its row."""
     overview.goto("/prompts/enhance/history/")
+    overview.get_by_label("More about v1 of").click()
     overview.get_by_role("button", name="Roll back to v1").click()
     overview.get_by_role("dialog").get_by_role("button", name="Roll back to v1").click()
     expect(overview.get_by_text("v1 is live since revision")).to_be_visible()

@@ -179,7 +179,7 @@ def test_a_revision_shows_its_change_and_its_runs(client, history):
     assert re.search(r"until 23 Nov 2026, 12:02:00 UTC", text)
     assert re.search(r"<del>.*First.*</del>", page)
     assert reverse("version", args=["enhance", 2]) in page
-    assert f'href="{reverse("runs")}?revision=2"' in page
+    assert f'href="{reverse("runs")}?revision=2&amp;source=all"' in page
     assert "1 run" in text
     assert reverse("revision", args=[1]) in page
     assert reverse("revision", args=[3]) in page

@@ -48,6 +48,8 @@ MEANINGS: dict[str, tuple[dict[str, Any], Callable[[Run], bool]]] = {
     "operation": ({"operation": "rewrite"}, lambda run: run.operation == "rewrite"),
     "status": ({"status": "failed"}, lambda run: run.status == "failed"),
     "source": ({"source": "test"}, lambda run: run.source == "test"),
+    "comparisons": ({"source": "comparison"}, lambda run: run.source == "comparison"),
+    "all sources": ({"source": "all"}, lambda run: True),
     "template": ({"template": "rare"}, lambda run: run.template is not None and run.template.name == "rare"),
     "common template": ({"template": "common"}, lambda run: bool(run.template) and run.template.name == "common"),
     "person": ({"user": "ada"}, lambda run: run.user is not None),
@@ -70,6 +72,8 @@ MEANINGS: dict[str, tuple[dict[str, Any], Callable[[Run], bool]]] = {
 MIXES = [
     *([name] for name in MEANINGS),
     ["status", "provider"],
+    ["all sources", "template", "status"],
+    ["comparisons", "common template", "from"],
     ["status", "blocked"],
     ["contract", "operation"],
     ["contract", "provider", "from"],
@@ -107,7 +111,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
             at=BEGAN + timedelta(hours=late.get(number, number)),
             operation=dice.choice(("enhance", "enhance", "rewrite")),
             status=dice.choices(("succeeded", "failed", "blocked"), (80, 15, 5))[0],
-            source="test" if number % 11 == 0 else "preview",
+            source="test" if number % 11 == 0 else "comparison" if number % 5 == 0 else "preview",
             template=dice.choice((rare, None, *[common] * 8)),
             user=ada if dice.random() < 0.4 else None,
             revision=1 + number // 50,
@@ -129,6 +133,12 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
     return list(Run.objects.prefetch_related("attempts", "safety_checks").select_related("template").order_by("-pk"))
 
 
+def matches(run: Run, names: list[str]) -> bool:
+    """Return whether the list shows the run: those of comparisons only if a filter by source asks for them."""
+    is_shown = run.source != "comparison" or any("source" in MEANINGS[name][0] for name in names)
+    return is_shown and all(MEANINGS[name][1](run) for name in names)
+
+
 def filters_of(names: list[str]) -> RunFilters:
     chosen: dict[str, Any] = {}
     for name in names:
@@ -142,7 +152,7 @@ def filters_of(names: list[str]) -> RunFilters:
 
 def test_all_pages_together_are_the_runs_that_match(runs: list[Run]) -> None:
     for names in MIXES:
-        wanted = [run.pk for run in runs if all(MEANINGS[name][1](run) for name in names)]
+        wanted = [run.pk for run in runs if matches(run, names)]
         found = listed(filters_of(names))
         assert downwards(found) == wanted, names
         assert upwards(found) == wanted[::-1], names
@@ -177,7 +187,7 @@ def upwards(found: Narrowed[Run]) -> list[int]:
 def test_the_news_of_an_open_page_are_the_newest_runs_that_match(runs: list[Run]) -> None:
     since = runs[6].pk
     for names in MIXES:
-        wanted = [run.pk for run in runs if run.pk > since and all(MEANINGS[name][1](run) for name in names)]
+        wanted = [run.pk for run in runs if run.pk > since and matches(run, names)]
         assert sorted(run.pk for run in listed(filters_of(names)).since(since)) == sorted(wanted), names
 
 

@@ -1,5 +1,6 @@
 """Runs over HTTP: the list with its filters and new rows, one run, and erasing."""
 
+import html
 import re
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -22,6 +23,10 @@ def listed(response) -> list[int]:
     return [int(pk) for pk in re.findall(r'href="/runs/(\d+)/"', response.content.decode())]
 
 
+def rows_of(response) -> str:
+    return response.content.decode().partition('<tbody id="rows"')[2].partition("</tbody>")[0]
+
+
 def text_of(response) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
 
@@ -35,26 +40,77 @@ def test_an_empty_list_teaches_the_next_step(client):
 
 def test_the_list_shows_person_prompt_and_result(client, make_run, publish):
     version = publish("noir", "Dark.", operation="enhance")
-    old = make_run("x" * 400, template=version.template, version=version, fallback_used=True)
+    old = make_run("x" * 400, template=version.template, version=version, fallback_used=True, output="Fox.\nSnow.")
     draft = make_run(HOSTILE, template=version.template, source="test", status="failed", provider="", latency_ms=65_000)
     response = client.get(reverse("runs"))
     assert listed(response) == [draft.pk, old.pk]
     page = text_of(response)
-    for words in ("noir v1, enhance, by Eddie Editor", "noir draft, enhance, provider test", "groq", "fallback"):
+    for words in ("noir v1, enhance", "by Eddie Editor", "noir draft, enhance, provider test", "groq", "fallback"):
         assert words in page
-    for words in ("412 ms", "1 min 5 s", "succeeded", "failed", "x" * 99 + "…"):
+    for words in ("412 ms", "1 min 5 s", "failed", "x" * 99 + "…"):
         assert words in page
+    assert "Fox. (run" in page.replace("  ", " ")
+    assert "Snow." not in page
+    assert "succeeded" not in rows_of(response)
     assert "x" * 101 not in page
     assert HOSTILE not in response.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        ({"output": "\n\n  A fox. \nSnow."}, "A fox."),
+        ({"output": '{\n  "caption": "fox"\n}'}, '{ "caption": "fox" }'),
+        ({"output": "  \n "}, "Empty answer"),
+        ({"output": "Kept apart.", "output_masked": True}, "Answer masked by the safety filter"),
+        ({"output": "A fox.", "erased_at": datetime(2026, 3, 1, tzinfo=ZoneInfo("UTC"))}, "Texts erased"),
+        ({"status": "failed", "error": "p1 answered 503: busy\nmore"}, "p1 answered 503: busy"),
+        ({"status": "failed", "error": "p1 quotes it", "input_masked": True}, "because it may quote the input"),
+        ({"status": "canceled"}, "No answer: canceled"),
+        ({"status": "unchanged"}, "the input went on unchanged"),
+        ({"status": "blocked", "input_masked": True}, "No answer: the safety filter blocked it"),
+    ],
+)
+def test_a_row_begins_with_the_first_line_of_the_answer_or_why_there_is_none(client, make_run, fields, line):
+    made = make_run("my input", **{"output": ""} | fields)
+    shown = html.unescape(re.search(r'<a class="cover"[^>]*>(.*?)</a>', rows_of(client.get(reverse("runs"))), re.S)[1])
+    shown = re.sub(r"<[^>]+>", "", shown).split(f"(run {made.pk})")[0]
+    assert line in " ".join(shown.split())
+    for kept_apart in ("Snow", "Kept apart", "more", "p1 quotes it"):
+        assert kept_apart not in shown
+
+
+def test_runs_of_comparisons_come_only_if_a_filter_asks_for_them(client, make_run):
+    usual, trial = make_run(), make_run(source="comparison", status="failed")
+    for query, wanted in (({}, [usual]), ({"source": "all"}, [trial, usual]), ({"source": "comparison"}, [trial])):
+        assert listed(client.get(reverse("runs"), query)) == [run.pk for run in wanted]
+    nothing = text_of(client.get(reverse("runs"), {"status": "failed"}))
+    assert "No runs match. Runs of comparisons are left out" in nothing
+
+
+def test_each_filter_that_is_set_can_be_removed(client, make_run, viewer):
+    make_run(status="failed", user=viewer)
+    for query in ({"status": "failed", "user": "vera"}, {"status": "canceled", "user": "vera", "revision": "7"}):
+        page = client.get(reverse("runs"), query).content.decode()
+        links = dict(re.findall(r'href="([^"]+)" title="Remove this filter">\s*<span class="clip">(.*?)</span>', page))
+        assert len(links) == len(query)
+        for name in query:
+            rest = "&amp;".join(f"{other}={value}" for other, value in query.items() if other != name)
+            assert f"/runs/?{rest}" in links
+        words = " ".join(links.values())
+        assert "Person: <bdi>Vera Viewer</bdi>" in words
+        assert f"Status: <bdi>{query['status'].capitalize()}</bdi>" in words
+    assert '<details class="more" open>' in page
 
 
 def test_a_page_reads_no_whole_texts(client, make_run):
     make_run("secret " * 1000, draft_body="d", output="o", error="e")
     with CaptureQueriesContext(connection) as captured:
         client.get(reverse("runs"))
-    [query] = [query["sql"] for query in captured if "promptops_run" in query["sql"] and "LIMIT 51" in query["sql"]]
-    for column in ("draft_body", "output", "error", "body"):
-        assert f'"{column}"' not in query
+    [query] = [query["sql"] for query in captured if '"promptops_run"."latency_ms"' in query["sql"]]
+    whole = re.sub(r"(SUBSTR|LEFT)\(.*?\)", "", query)
+    for column in ("draft_body", "input", "output", "error", "body"):
+        assert f'"{column}"' not in whole
 
 
 def test_queries_do_not_grow_with_rows(client, make_run, publish):

@@ -68,7 +68,7 @@ def test_the_forecast_counts_each_run_once_and_links_to_exactly_those_runs(past,
     for outcome in OUTCOMES:
         html = client_for(viewer).get(f"{reverse('runs')}?{result.queries[outcome]}").content.decode()
         assert [run for run in every if f'/runs/{run.pk}/"' in html] == past[outcome]
-        assert "Only runs from" in html
+        assert "From: <bdi>" in html
 
 
 def test_at_most_a_thousand_runs_in_one_query_however_many_there_are():

@@ -188,22 +188,3 @@ def test_many_templates_come_in_pages_and_by_operation(client_for, viewer):
     assert re.search(r'href="/prompts/\?operation=rewrite"\s*aria-current="page"', one.content.decode())
     assert len(client.get("/prompts/?operation=%00").context["window"].rows) == PAGE_SIZE
     assert "No templates of this operation" in client.get("/prompts/?operation=gone").content.decode()
-
-
-@pytest.mark.django_db
-def test_many_versions_come_in_pages_and_any_two_of_a_page_can_be_compared(publish, client_for, releaser):
-    first = publish("enhance", "Text")
-    Version.objects.bulk_create(
-        [
-            Version(template=first.template, number=number, body="x", author_name="Ada", sha256="0" * 64)
-            for number in range(2, PAGE_SIZE + 2)
-        ]
-    )
-    client = client_for(releaser)
-    page = client.get("/prompts/enhance/history/").content.decode()
-    assert f"{PAGE_SIZE + 1} versions" in page
-    assert "/prompts/enhance/v1/" not in page
-    older = client.get("/prompts/enhance/history/?page=2").content.decode()
-    assert 'href="/prompts/enhance/v1/"' in older
-    refreshed = client_for(releaser, htmx=True).get("/prompts/enhance/history/?page=2").content.decode()
-    assert 'hx-get="/prompts/enhance/history/?page=2"' in refreshed

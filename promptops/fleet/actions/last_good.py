@@ -24,6 +24,7 @@ registry.register(
         "lever.last_good",
         "{actor} restored everything as r{after[revision]} had it",
         when="somebody restored everything that an earlier revision had live",
+        makes_versions_live=True,
         passes_freeze=True,
     )
 )

@@ -29,6 +29,7 @@ registry.register(
         "variable.renamed",
         "{actor} renamed variables that had the name of an input: {object}",
         when="an upgrade renamed variables that had the name of an input, also in live texts and drafts",
+        makes_versions_live=True,
         passes_freeze=True,  # an upgrade does it, and texts mean what they meant before
     )
 )

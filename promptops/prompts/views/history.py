@@ -1,12 +1,13 @@
-"""The versions of a template: the list, one version, comparing two, rolling back to one, editing from one."""
+"""The history of a template: its releases, one version, comparing two, rolling back to one, editing from one."""
 
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
+from django_htmx.http import reswap, retarget
 
 from promptops.people.enums import Permission
-from promptops.platform.pages import numbered
+from promptops.platform.pages import arrived
 from promptops.prompts import queries
 from promptops.prompts.actions import drafts as draft_actions
 from promptops.prompts.changes import RollBackVersion, setting_changes, settings_of
@@ -22,11 +23,30 @@ from promptops.web.request import Request
 
 @requires(Permission.READ)
 def history(request: Request, name: str) -> HttpResponse:
-    """Show the versions, newest first; a person can choose two of a page and compare them."""
+    """Show the releases, newest first, each with its difference.
+
+    With `news`, return the list if there are releases since that of an open page, or their number if it is being read.
+    """
     template = template_or_404(name)
-    window = numbered(queries.templates.history(template), whole_number(request.GET.get("page")))
-    context = {"template": template, "versions": window.rows, "window": window, "tab": "history"}
-    return render(request, "prompts/_history.html" if request.htmx else "prompts/history.html", context)
+    releases = queries.releases.of_template(template)
+    news = request.GET.get("news")
+    if news:
+        since = whole_number(request.GET.get("since")) or 0
+        fresh, more = arrived(releases.since(since), since=since)
+        rows = queries.releases.changing(template, fresh)
+        if not rows:
+            return HttpResponse(status=204)
+        if news != "rows":
+            return render(request, "_news.html", {"rows": rows, "more": more, "one": "release", "many": "releases"})
+        request.GET = QueryDict()  # of the page that gets the list: its links must not ask for news
+    before, after = (whole_number(request.GET.get(side)) for side in ("before", "after"))
+    page = releases.page(before=before, after=after)
+    days = queries.releases.by_day(queries.releases.rows(template, page))
+    context = {"template": template, "page": page, "days": days, "tab": "history"}
+    context["since"] = page.rows[0].pk if page.rows else 0
+    if news:  # the list is replaced as a whole: what was live is live no longer
+        return retarget(reswap(render(request, "prompts/_history.html", context), "outerHTML"), "#list")
+    return render(request, "prompts/history.html", context)
 
 
 @requires(Permission.READ)
@@ -94,7 +114,9 @@ def edit_from(request: Request, name: str, number: int) -> HttpResponse:
             request,
             title=f"Replace your draft with v{number}?",
             confirm=f"Replace my draft with v{number}",
-            form_id="edit-from",
+            form_id="replace-draft",
+            action=request.path,
+            template="_review_form.html",
             changes=setting_changes(draft.content, source.content),
             old=draft.body,
             new=source.body,

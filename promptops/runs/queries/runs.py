@@ -17,22 +17,27 @@ from promptops.platform.narrowing import Filter, Narrowed, by_column
 from promptops.prompts.content import long_fields
 from promptops.prompts.models import Operation, Template
 from promptops.providers.models import Provider
-from promptops.runs.enums import RunStatus
+from promptops.runs.enums import RunSource, RunStatus
 from promptops.runs.models import MASKED, STOPS, Attempt, Run, SafetyCheck
 from promptops.runs.queries.outcomes import NOT_JUDGED, OUTCOMES, having, verdicts_of
 from promptops.stats import charts
 
-# The list shows the beginning of each input: whole texts could make a page of many megabytes.
+# The list shows the beginning of each text: whole texts could make a page of many megabytes.
 EXCERPT_CHARACTERS = 101
+LINE_CHARACTERS = 240
+
+ALL_SOURCES = "all"
+USUAL_SOURCES = [source.value for source in RunSource if source is not RunSource.COMPARISON]
+"""A comparison makes thousands of runs at once, and has pages of its own for them."""
 
 
 @dataclass(frozen=True)
 class RunFilters:
-    """Filters of the list; None and "" filter nothing. `provider` matches runs that called it."""
+    """Filters of the list; None and "" filter nothing, except `source`. `provider` matches runs that called it."""
 
     operation: str = ""
     status: str = ""
-    source: str = ""
+    source: str = ""  # "" leaves out the runs of comparisons, ALL_SOURCES does not
     template: Template | None = None
     user: User | None = None
     provider: str = ""
@@ -46,9 +51,11 @@ class RunFilters:
 
 
 def listed(filters: RunFilters) -> Narrowed[Run]:
-    """Return the runs that match, each with `excerpt`, the beginning of its input."""
+    """Return the runs that match, each with the beginnings of its texts: `excerpt`, `answer_begins`, `error_begins`."""
     runs = Run.objects.select_related("user", "token", "template", "version").annotate(
-        excerpt=Left("input", EXCERPT_CHARACTERS)
+        excerpt=Left("input", EXCERPT_CHARACTERS),
+        answer_begins=Left("output", LINE_CHARACTERS),
+        error_begins=Left("error", LINE_CHARACTERS),
     )
     runs = runs.defer("input", "output", "raw", "error", *long_fields("draft_"), *long_fields("version__"))
     return Narrowed(runs, tuple(_filters(filters)), tuple(_times(filters)))
@@ -64,7 +71,11 @@ def shown(runs: list[Run]) -> list[Run]:
 
 
 def _filters(filters: RunFilters) -> Iterator[Filter]:
-    for name in ("operation", "status", "source", "template", "user", "contract", "revision"):
+    if not filters.source:
+        yield by_column(Run.objects.all(), "source", *USUAL_SOURCES)
+    elif filters.source != ALL_SOURCES:
+        yield by_column(Run.objects.all(), "source", filters.source)
+    for name in ("operation", "status", "template", "user", "contract", "revision"):
         if value := getattr(filters, name):
             name, value = (f"{name}_id", value.pk) if isinstance(value, Model) else (name, value)
             yield by_column(Run.objects.all(), name, value)

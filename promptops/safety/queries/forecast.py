@@ -13,6 +13,7 @@ from django.utils import timezone
 from promptops.engine.safety.guard import UnjudgedCause, VerdictDecision
 from promptops.runs.models import SafetyCheck
 from promptops.runs.queries.outcomes import DOWN, HARMFUL, LANGUAGE, OUTCOMES, TOO_LONG
+from promptops.runs.queries.runs import ALL_SOURCES
 from promptops.safety.models import SafetySettings
 
 RUNS = 1_000
@@ -39,7 +40,7 @@ class Forecast:
         """For each outcome, the query of the Runs page that lists exactly its runs."""
         moments = {"since": self.since, "until": self.until}
         period = {name: moment.isoformat() for name, moment in moments.items() if moment}
-        return {outcome: urlencode({"safety": outcome, **period}) for outcome in OUTCOMES}
+        return {outcome: urlencode({"safety": outcome, "source": ALL_SOURCES, **period}) for outcome in OUTCOMES}
 
 
 def forecast(config: SafetySettings, now: datetime | None = None) -> Forecast:

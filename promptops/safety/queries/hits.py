@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from promptops.engine.safety.guard import MAX_BYTES, SafetyGuard, Terms, let_go, read_words
+from promptops.platform.caches import Cache
 from promptops.runs.enums import SafetySide
 from promptops.runs.models import Run
-from promptops.safety.queries.past import LONG_BUDGET_SECONDS, RUNS, Budget, Cache, Text, runs_with_excerpts, texts_of
+from promptops.safety.queries.past import LONG_BUDGET_SECONDS, RUNS, Budget, Text, runs_with_excerpts, texts_of
 
 HITS_SHOWN = 20
 """Shown runs that a term matches; each is judged twice."""

@@ -4,10 +4,8 @@ Shared by replay.py (thresholds), hits.py (terms) and quality.py (labeled texts)
 """
 
 import time
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
 
 from django.db.models.functions import Left
 
@@ -25,23 +23,6 @@ LONG_BUDGET_SECONDS = 0.5
 """Time for scoring in a request that only continues the scoring."""
 
 Thresholds = Mapping[str, float]
-T = TypeVar("T")
-
-
-class Cache(Generic[T]):
-    """The newest `size` results of reading texts, in memory only; threads may share it."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._entries: OrderedDict[Any, T] = OrderedDict()
-
-    def get(self, key: Any) -> T | None:
-        return self._entries.get(key)
-
-    def put(self, key: Any, value: T) -> None:
-        self._entries[key] = value
-        while len(self._entries) > self._size:
-            self._entries.popitem(last=False)
 
 
 class Budget:

@@ -6,11 +6,12 @@ from promptops.engine.safety.guard import SafetyCategory, SafetyLayer, let_go
 from promptops.engine.safety.measures import margin
 from promptops.engine.safety.normalize import words
 from promptops.engine.safety.rubric import RUBRIC, read_rubric
+from promptops.platform.caches import Cache
 from promptops.runs.enums import SafetyReview
 from promptops.runs.models import SafetyCheck
 from promptops.safety import guards
 from promptops.safety.models import SafetyModelVersion
-from promptops.safety.queries.past import Cache, Thresholds, blocking_category
+from promptops.safety.queries.past import Thresholds, blocking_category
 from promptops.stats import charts
 
 REVIEWED = 500

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from promptops.engine.safety.guard import SafetyGuard, SafetyLayer, SafetyVerdict
+from promptops.platform.caches import Cache
 from promptops.runs.models import SafetyCheck
 from promptops.safety import guards
 from promptops.safety.models import SafetySettings, SafetyTerm
@@ -17,7 +18,6 @@ from promptops.safety.queries.past import (
     BUDGET_SECONDS,
     RUNS,
     Budget,
-    Cache,
     Text,
     Thresholds,
     blocking_category,
