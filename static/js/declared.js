@@ -38,19 +38,24 @@ export function whyNot(element) {
 
 const isOffered = (element) => element.checkVisibility() || "action" in element.dataset;
 
-/** Return the actions of the page, in the order of the page, each with its own name. */
+/** Return the actions of the page, those with a key first, each with its own name. */
 export function pageActions() {
   const byLabel = new Map();
   for (const element of $$(ACTIONS)) {
     const label = labelOf(element);
     if (label && isOffered(element) && !byLabel.has(label)) byLabel.set(label, element);
   }
-  return [...byLabel].map(([label, element]) => ({ label, element, keys: keysOf(element), why: whyNot(element) }));
+  const actions = [...byLabel].map(([label, element]) => {
+    return { label, element, keys: keysOf(element), why: whyNot(element) };
+  });
+  return actions.toSorted((a, b) => Boolean(b.keys.length) - Boolean(a.keys.length));
 }
 
-/** Show a key as people read it: on Apple's machines, Cmd takes the place of Ctrl. */
+const SHOWN = { ArrowLeft: "←", ArrowRight: "→" };
 export const isApple = () => /Mac|iPhone|iPad/.test(navigator.platform);
-export const shownKey = (key) => (isApple() ? key.replace("Ctrl ", "⌘ ") : key);
+
+/** Show a key as people read it: on Apple's machines, Cmd takes the place of Ctrl. */
+const shownKey = (key) => SHOWN[key] ?? (isApple() ? key.replace("Ctrl ", "⌘ ") : key);
 
 /** Return the <kbd> elements of some keys. */
 export const kbds = (keys) =>
