@@ -13,24 +13,27 @@ import { isUnsaved } from "./unsaved.js";
 const TYPING = "input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable]";
 const SINGLE_KEYS = "single-keys"; // "off" in the browser's storage, for people who dictate
 
+const SAVE_MS = 10_000; // a key that waits for a draft to be saved is forgotten then
+
 const sequence = new Sequence();
 const isTyping = (target) => target.closest?.(TYPING);
 const draft = () => $("form[data-autosave]");
 
 /** Press an element. A button that waits for a draft to be saved is pressed once that has been tried. */
-export function press(element, key) {
+function press(element, key) {
   const form = draft();
   if (!isDisabled(element)) {
     element.click();
     if (element.matches("label")) element.control?.scrollIntoView({ block: "nearest" });
   } else if (key && form && isUnsaved(form)) {
+    const waiting = new AbortController();
     const after = ({ detail }) => {
       if (detail.elt !== form) return;
-      document.removeEventListener("htmx:afterRequest", after);
+      waiting.abort();
       const now = !$("dialog[open]") && withKey(key, document);
       if (now) press(now);
     };
-    on("htmx:afterRequest", after);
+    on("htmx:afterRequest", after, { signal: AbortSignal.any([waiting.signal, AbortSignal.timeout(SAVE_MS)]) });
     saveNow(form);
   } else element.focus(); // where the reason is shown, and read out
 }
@@ -121,9 +124,10 @@ function fillHelp(help) {
   if (singleKeys) singleKeys.checked = areSingleKeysOn();
 }
 
-/** Open the help with the keys that work on this page. Its words are fetched once. */
+/** Open the help with the keys that work on this page; its words are fetched once. Return false on pages without it. */
 function showHelp() {
   const help = $("[data-help]");
+  if (!help) return false;
   openDialog(help.closest("dialog"));
   if (help.childElementCount) fillHelp(help);
   else htmx.ajax("GET", help.dataset.help, { source: help, target: help }).then(() => fillHelp(help));
@@ -143,7 +147,7 @@ function rememberSingleKeys({ target }) {
 export function showKeys(root) {
   if (isApple()) for (const key of $$("[data-mod-key]", root)) key.textContent = `⌘ ${key.dataset.modKey}`;
   for (const element of $$("[data-key]", root)) {
-    const keys = keysOf(element).filter((key) => !/^[^C]\S* /.test(key)); // two keys in a row have no name
+    const keys = keysOf(element).filter((key) => key.startsWith("Ctrl ") || !key.includes(" ")); // no two in a row
     if (keys.length) element.ariaKeyShortcuts = keys.join(" ").replaceAll("Ctrl ", isApple() ? "Meta+" : "Control+");
   }
 }

@@ -11,7 +11,14 @@ const linkOf = (row) => (row.matches("[data-row]") ? row : ($("a.cover", row) ??
 
 const isShown = (row) => row.checkVisibility() && linkOf(row)?.checkVisibility();
 const rowsOfPage = () => $$(ROWS).filter(isShown);
-const focused = (rows) => rows.indexOf(document.activeElement?.closest(ROWS));
+let last = ""; // the address of the row that had the focus; the rows may have been replaced
+
+/** Return the index of the row that has the focus, or had it last; -1 if there is none. */
+function current(rows) {
+  const index = rows.indexOf(document.activeElement?.closest(ROWS));
+  return index < 0 && last ? rows.findIndex((row) => linkOf(row).href === last) : index;
+}
+
 const firstInView = (rows) => rows.findIndex((row) => row.getBoundingClientRect().bottom > 0);
 
 /** Handle a key in a list: j and k go to the next and previous row, and a row may declare others (data-row-key).
@@ -22,9 +29,10 @@ export function pressInRows(key) {
   if (key !== "j" && key !== "k" && !$(`[data-row-key="${CSS.escape(key)}"]`)) return false;
   const rows = rowsOfPage();
   if (!rows.length) return false;
-  const index = focused(rows);
+  const index = current(rows);
   if (key === "j" || key === "k") {
     const row = rows[rowIndex(key, index, rows.length, Math.max(0, firstInView(rows)))];
+    last = linkOf(row).href;
     linkOf(row).focus({ preventScroll: true });
     row.scrollIntoView({ block: "nearest" });
   } else $(`[data-row-key="${CSS.escape(key)}"]`, rows[Math.max(0, index)])?.click();
