@@ -55,7 +55,7 @@ const hasInOrder = (text, letters) => {
 
 const isPartOfWord = (character) => /[\p{L}\p{N}]/u.test(character);
 
-/** Return 0, 1 or 2 for a word at the start of the label, at the start of a word in it, or inside one; null if absent. */
+/** Return 0, 1 or 2 for a word at the label's start, at the start of a word in it, or inside one; null if absent. */
 function place(word, label) {
   if (label.startsWith(word)) return 0;
   let at = label.indexOf(word);

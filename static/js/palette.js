@@ -1,5 +1,5 @@
-// The command bar: a dialog that finds pages, names and numbers, and does what the page offers. The server has its list;
-// no page carries it. What the page offers is read from the page.
+// The command bar: a dialog that finds pages, names and numbers, and does what the page offers. The server has its
+// list; no page carries it. What the page offers is read from the page.
 
 import { kbds, pageActions } from "./declared.js";
 import { openDialog } from "./dialogs.js";
@@ -81,7 +81,7 @@ function replaceList(html) {
 
 const isOfContent = ([, element]) => element.closest("#main");
 
-/** Put what the page offers around the list of the server: the actions of its content above, those of its frame below. */
+/** Put what the page offers around the list of the server: its actions above, those of the frame below. */
 function placeOffered() {
   list().prepend(...[...offered].filter(isOfContent).map(([option]) => option));
   list().append(...[...offered].filter((entry) => !isOfContent(entry)).map(([option]) => option));
