@@ -24,7 +24,7 @@ from promptops.runs.written import pieces
 from promptops.texts.numbers import whole_number
 from promptops.web import review
 from promptops.web.access import actor, requires
-from promptops.web.lists import clean_query, news
+from promptops.web.lists import Neighbor, clean_query, news
 from promptops.web.request import Request
 
 
@@ -149,7 +149,15 @@ def _page(request: Request, run: Run, *, revealed: bool) -> HttpResponse:
         "opens": run.template is not None and not run.template.archived_at,
         "most_answers": kept.MOST,
     }
-    return render(request, "runs/detail.html", context)
+    return render(request, "runs/detail.html", context | _neighbors(run))
+
+
+def _neighbors(run: Run) -> dict[str, Neighbor | None]:
+    numbers = dict(zip(("older", "newer"), queries.neighbors(run), strict=True))
+    return {
+        side: Neighbor(number, f"Run {number}", reverse("run", args=[number])) if number else None
+        for side, number in numbers.items()
+    }
 
 
 def _declined(run: Run, last: Attempt | None) -> str:

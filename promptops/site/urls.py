@@ -1,4 +1,4 @@
-"""Addresses of the overview, the command bar, settings and health."""
+"""Addresses of the overview, the command bar, the help about keys, settings and health."""
 
 from django.urls import path
 
@@ -7,6 +7,7 @@ from promptops.site.views import commands, errors, overview, settings
 urlpatterns = [
     path("", overview.overview, name="overview"),
     path("commands/", commands.commands, name="commands"),
+    path("commands/keys/", commands.keys, name="keys"),
     path("healthz", errors.health, name="health"),
     path("settings/", settings.index, name="settings"),
 ]

@@ -1,6 +1,7 @@
 """Shared by the long lists: clean addresses, and the rows that arrived since a page was opened."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import QuerySet
@@ -10,6 +11,15 @@ from django_htmx.http import HttpResponseClientRefresh
 
 from promptops.platform.pages import arrived
 from promptops.texts.numbers import whole_number
+
+
+@dataclass(frozen=True)
+class Neighbor:
+    """The next older or newer thing of the kind that a page shows, for `_neighbors.html`."""
+
+    number: int
+    label: str
+    url: str
 
 
 def clean_query(request: HttpRequest) -> str | None:

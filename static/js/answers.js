@@ -95,7 +95,7 @@ function drop(dropped, next) {
   for (const card of dropped) card.remove();
   tidy();
   storePins();
-  ($("[data-drop]", next) ?? $("[data-run]"))?.focus({ preventScroll: true });
+  ($("[data-drop]", next) ?? $('#try [name="runs"]'))?.focus({ preventScroll: true });
 }
 
 function show(card, view) {

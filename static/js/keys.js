@@ -1,11 +1,19 @@
-// The meaning of keys: chords, sequences of two keys, steps through a list. Pure: no document, no clock.
+// The meaning of keys: names, sequences of two keys, steps through a list, ranking. Pure: no document, no clock.
 
 const SEQUENCE_MS = 1200; // the second key of a sequence counts for this long
 
-/** Return the command of Ctrl or Cmd and a key: "bar", "save", "run", or undefined. */
-export function chord({ key, shiftKey }) {
-  if (shiftKey) return undefined;
-  return { k: "bar", s: "save", Enter: "run" }[key.length === 1 ? key.toLowerCase() : key];
+/** Return the keys in a declaration such as "r|Ctrl Enter", or "g p". */
+export const keysIn = (declaration) => declaration.split("|").filter(Boolean);
+
+/** Return the name of the pressed key as declarations have it: "r", "[", "ArrowLeft", "Ctrl Enter"; "" for others.
+ *
+ * Caps Lock makes no difference. Shift does, apart from characters that need it, such as "?".
+ */
+export function nameOf({ key, ctrlKey, metaKey, altKey, shiftKey }) {
+  const name = key.length === 1 ? key.toLowerCase() : key;
+  const isLetter = name !== key.toUpperCase() || name.length > 1;
+  if (altKey || (shiftKey && isLetter)) return "";
+  return ctrlKey || metaKey ? `Ctrl ${name}` : name;
 }
 
 /** Remembers the first of two keys, such as "g" of "g p". */
@@ -31,15 +39,43 @@ export function listIndex(key, index, length) {
   return next === undefined || !length ? null : (next + length) % length;
 }
 
-/** Return the index of the row that j (next) or k (previous) goes to; -1 means that no row has the focus. */
-export function rowIndex(key, index, length) {
-  const next = index < 0 ? 0 : index + (key === "j" ? 1 : -1);
+/** Return the index of the row that j (next) or k (previous) goes to. Without a row (-1), both go to `first`. */
+export function rowIndex(key, index, length, first = 0) {
+  const next = index < 0 ? first : index + (key === "j" ? 1 : -1);
   return Math.max(0, Math.min(length - 1, next));
 }
 
 /** Return -1 or 1 for the arrows that move an item of a list with Alt; undefined for any other key. */
 export const itemStep = ({ key, altKey }) => (altKey ? { ArrowUp: -1, ArrowDown: 1 }[key] : undefined);
 
-/** Return whether a text has all the words, ignoring case. */
-export const matches = (text, words) =>
-  words.toLowerCase().split(/\s+/).every((word) => text.toLowerCase().includes(word));
+const hasInOrder = (text, letters) => {
+  let at = -1;
+  return [...letters].every((letter) => (at = text.indexOf(letter, at + 1)) >= 0);
+};
+
+const isPartOfWord = (character) => /[\p{L}\p{N}]/u.test(character);
+
+/** Return 0, 1 or 2 for a word at the label's start, at the start of a word in it, or inside one; null if absent. */
+function place(word, label) {
+  if (label.startsWith(word)) return 0;
+  let at = label.indexOf(word);
+  if (at < 0) return null;
+  while (at >= 0 && isPartOfWord(label[at - 1])) at = label.indexOf(word, at + 1);
+  return at < 0 ? 2 : 1;
+}
+
+function rankOfWord(word, label, words) {
+  const inLetters = hasInOrder(label, word) ? 4 : null;
+  return place(word, label) ?? (words.includes(word) ? 3 : inLetters);
+}
+
+/** Return how well an entry of the command bar fits what was typed, 0 being best; null if it does not fit.
+ *
+ * Each typed word is, best first: the start of the label, the start of a word in it, a part of it, a part of the other
+ * `words` of the entry, or letters that the label has in this order.
+ */
+export function rank(typed, label, words = "") {
+  const found = typed.toLowerCase().split(/\s+/).filter(Boolean);
+  const ranks = found.map((word) => rankOfWord(word, label.toLowerCase(), words.toLowerCase()));
+  return ranks.includes(null) ? null : ranks.reduce((sum, each) => sum + each, 0);
+}

@@ -1,20 +1,50 @@
 // Lists that are read row by row: keys move through the rows, rows expand, and no row moves while a person reads.
 
+import { labelOf } from "./declared.js";
 import { $, $$, on } from "./dom.js";
 import { rowIndex } from "./keys.js";
 
-/** Handle a key in a list: j and k move through rows, e expands one, o opens it. Return whether the key was used. */
+const ROWS = "#main :is(tbody > tr, .feed > li, [data-row])";
+
+/** Return what gets the focus in a row: the row itself, or the link that opens it. */
+const linkOf = (row) => (row.matches("[data-row]") ? row : ($("a.cover", row) ?? $("a[href]", row)));
+
+const isShown = (row) => row.checkVisibility() && linkOf(row)?.checkVisibility();
+const rowsOfPage = () => $$(ROWS).filter(isShown);
+let last = ""; // the address of the row that had the focus; the rows may have been replaced
+
+/** Return the index of the row that has the focus, or had it last; -1 if there is none. */
+function current(rows) {
+  const index = rows.indexOf(document.activeElement?.closest(ROWS));
+  return index < 0 && last ? rows.findIndex((row) => linkOf(row).href === last) : index;
+}
+
+const firstInView = (rows) => rows.findIndex((row) => row.getBoundingClientRect().bottom > 0);
+
+/** Handle a key in a list: j and k go to the next and previous row, and a row may declare others (data-row-key).
+ *
+ * The focus is on the link of the row, so Enter opens it. Return whether the key was used.
+ */
 export function pressInRows(key) {
-  const rows = $$("[data-rows] > [data-row]");
-  if (!rows.length || !["j", "k", "e", "o"].includes(key)) return false;
-  const index = rows.indexOf(document.activeElement.closest("[data-row]"));
+  if (key !== "j" && key !== "k" && !$(`[data-row-key="${CSS.escape(key)}"]`)) return false;
+  const rows = rowsOfPage();
+  if (!rows.length) return false;
+  const index = current(rows);
   if (key === "j" || key === "k") {
-    const row = rows[rowIndex(key, index, rows.length)];
-    row.focus({ preventScroll: true });
+    const row = rows[rowIndex(key, index, rows.length, Math.max(0, firstInView(rows)))];
+    last = linkOf(row).href;
+    linkOf(row).focus({ preventScroll: true });
     row.scrollIntoView({ block: "nearest" });
-  } else $(key === "e" ? "[data-expand]" : "[data-open-row]", rows[Math.max(0, index)])?.click();
+  } else $(`[data-row-key="${CSS.escape(key)}"]`, rows[Math.max(0, index)])?.click();
   return true;
 }
+
+/** Return label and keys of what rows declare. */
+export const rowKeys = () =>
+  $$("[data-row-key]", rowsOfPage()[0] ?? document.createElement("p")).map((element) => [
+    labelOf(element),
+    [element.dataset.rowKey],
+  ]);
 
 function expand(event) {
   const button = event.target.closest("[data-expand]");

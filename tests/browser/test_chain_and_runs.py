@@ -134,7 +134,9 @@ def test_a_run_shows_at_once_and_goes_again_when_it_is_refused(
 ) -> None:
     page = pages.connected(page_for(editor, "/prompts/enhance/"))
     result = page.locator("#try-result")
-    click = "document.querySelector('[data-run]').click(), document.querySelector('#try-list').firstChild.innerText"
+    click = (
+        "document.querySelector('#try [data-key]').click(), document.querySelector('#try-list').firstChild.innerText"
+    )
     assert page.evaluate(click) == "Starting…\nCancel"  # before any server could have answered
     expect(result).to_contain_text("A red fox runs through fresh snow.")
     expect(result.locator("a", has_text="run ")).to_be_visible()

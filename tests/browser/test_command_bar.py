@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from promptops.prompts.models import Template
-from promptops.site.views.commands import MOST_TEMPLATES
+from promptops.site.finding import MOST
 from tests.browser.conftest import Pages, snap
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -16,7 +16,7 @@ ASKED = re.compile(r"/commands/")
 
 @pytest.fixture
 def many(db) -> None:
-    names = [f"style-{number:03}" for number in range(MOST_TEMPLATES + 30)]
+    names = [f"style-{number:03}" for number in range(MOST + 30)]
     Template.objects.bulk_create([Template(name=name, operation="enhance") for name in names])
 
 
@@ -57,7 +57,7 @@ def test_arrows_select_and_the_list_is_whole_again_after_reopening(many, viewer,
     expect(selected(page)).to_contain_text("Prompts")
     page.keyboard.press("ArrowUp")
     page.keyboard.press("ArrowUp")
-    expect(selected(page)).to_contain_text("Change your password")
+    expect(selected(page)).to_contain_text("Sign out")
     page.keyboard.type("nothing of this name")
     expect(sentence(page, "none")).to_be_visible()
     page.keyboard.press("Escape")
@@ -78,7 +78,6 @@ def test_pages_ask_for_the_list_only_when_somebody_is_about_to_open_it(viewer, p
     page.get_by_role("button", name="Open the command bar").click()
     expect(options(page).first).to_be_visible()
     page.keyboard.type("runs")
-    expect(options(page)).to_have_count(1)
     page.keyboard.press("Enter")
     page.wait_for_url("**/runs/")
     assert len(requests) == 1

@@ -132,7 +132,7 @@ def test_pages_and_pairs_by_keyboard(editor, page_for, publish, administrator, p
     page.keyboard.press("ArrowRight")
     page.wait_for_url("**/answers/22/**")
     page.keyboard.press("?")
-    expect(page.locator("#shortcuts")).to_contain_text("Two answers")
+    expect(page.locator("#shortcuts")).to_contain_text("Previous input")
 
 
 def test_a_release_shows_its_evidence(releaser, page_for, publish, administrator, pages: Pages) -> None:

@@ -136,13 +136,13 @@ def test_a_pair(compared, client_for, viewer):
     vote(compared, viewer, 1, "second")
     browser = client_for(viewer)
     page = browser.get(f"/compare/{compared.pk}/answers/1/?a=A&b=C").content.decode()
-    for text in ("A red fox runs.", "A blue fox runs.", "<del>", "temperature <b>0.2</b>", 'data-press="j ArrowRight"'):
+    for text in ("A red fox runs.", "A blue fox runs.", "<del>", "temperature <b>0.2</b>", 'data-key="j|]|ArrowRight"'):
         assert text in page
     assert "for B <b>1</b>" in browser.get(f"/compare/{compared.pk}/answers/1/?a=B&b=A").content.decode()
     # Previous and next stay within the filter.
     filtered = browser.get(f"/compare/{compared.pk}/answers/1/?show=different").content.decode()
     assert "1 of 1" in filtered
-    assert "data-press" not in filtered
+    assert "ArrowRight" not in filtered
     for missing in ("9/", "1/?a=A&b=A", "1/?a=D", "1/?repeat=3", "0/"):
         assert browser.get(f"/compare/{compared.pk}/answers/{missing}").status_code == 404
 

@@ -88,7 +88,7 @@ def test_nobody_judges_a_masked_text_unseen(client_for, editor, releaser):
     client, address = client_for(editor, htmx=True), reverse("safety_queue_decide", args=[check.pk])
     page = client.get(reverse("safety_queue")).content.decode()
     assert 'value="right"' not in page
-    assert 'data-press="v r w"' in page  # the keys show the text first
+    assert 'data-key="v|r|w"' in page  # the keys show the text first
     client_for(releaser).post(address, {"say": "show"})  # another person has seen the text
     assert "Show the text before you review" in client.post(address, {"say": "right"}).content.decode()
     assert not SafetyExample.objects.exists()

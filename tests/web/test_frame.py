@@ -205,6 +205,8 @@ def test_templates_obey_the_security_policy_and_compile(path: Path) -> None:
     assert not re.search(r"\s(on[a-z]+|hx-on[:a-z-]*)\s*=", markup)
     assert not re.search(r'hx-trigger="([^"]*,)?\s*[\w:.-]+\[', source)  # event[filter]
     assert not re.search(r"\|safe\b|autoescape off", source)
+    # `data-key` says it once; keyboard.js reads nothing else and names the key to assistive technology.
+    assert not re.search(r"data-(run|press|single-key)[=\s>]|aria-keyshortcuts(?!=\"Control\+K)", markup)
     Engine.get_default().from_string(source)
 
 

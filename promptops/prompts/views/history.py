@@ -1,5 +1,6 @@
 """The history of a template: its releases, one version, comparing two, rolling back to one, editing from one."""
 
+from django.db.models import QuerySet
 from django.http import Http404, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
@@ -12,12 +13,14 @@ from promptops.prompts import queries
 from promptops.prompts.actions import drafts as draft_actions
 from promptops.prompts.changes import RollBackVersion, setting_changes, settings_of
 from promptops.prompts.content import Content
+from promptops.prompts.models import Template, Version
 from promptops.prompts.views.lookup import template_or_404, version_or_404
 from promptops.prompts.views.saving import undo_address
 from promptops.texts import diffs
 from promptops.texts.numbers import estimate_tokens, whole_number
 from promptops.web import review as reviews
 from promptops.web.access import requires
+from promptops.web.lists import Neighbor
 from promptops.web.request import Request
 
 
@@ -58,11 +61,17 @@ def version(request: Request, name: str, number: int) -> HttpResponse:
         "template": template,
         "version": shown,
         "tokens": estimate_tokens(shown.body),
-        "previous": template.versions.filter(number__lt=number).first(),
+        "older": _neighbor(template, template.versions.filter(number__lt=number)),
+        "newer": _neighbor(template, template.versions.filter(number__gt=number).order_by("number")),
         "releases": list(shown.releases.select_related("comparison").defer("packed_configuration", "evidence")[:20]),
         "tab": "history",
     }
     return render(request, "prompts/version.html", context)
+
+
+def _neighbor(template: Template, versions: QuerySet[Version]) -> Neighbor | None:
+    number = versions.values_list("number", flat=True).first()
+    return Neighbor(number, f"v{number}", reverse("version", args=[template.name, number])) if number else None
 
 
 @requires(Permission.READ)

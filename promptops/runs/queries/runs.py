@@ -122,6 +122,12 @@ def find_run(pk: int) -> Run:
     )
 
 
+def neighbors(run: Run) -> tuple[int | None, int | None]:
+    """Return the numbers of the runs recorded before and after this one (None: there is none)."""
+    numbers = Run.objects.values_list("pk", flat=True)
+    return numbers.filter(pk__lt=run.pk).order_by("-pk").first(), numbers.filter(pk__gt=run.pk).order_by("pk").first()
+
+
 @dataclass(frozen=True)
 class TimelineRow:
     """One attempt on the time axis of its run. `end` is in percent of the axis."""

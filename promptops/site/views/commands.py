@@ -1,58 +1,108 @@
-"""The list of the command bar: the pages and actions that a person may open, and the templates that fit their words."""
+"""The list of the command bar: the pages, settings, names and numbers that a person may open.
 
-from dataclasses import dataclass
+The actions of a page are in the page.
+"""
+
+from collections.abc import Iterator
+from functools import cache
 
 from django.http import HttpResponse
 from django.shortcuts import render
-from django.urls import reverse
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
+from promptops.ledger.models import LiveConfiguration
 from promptops.people.enums import Permission
-from promptops.people.models import User
-from promptops.prompts.queries import templates
 from promptops.site.context import NAV
+from promptops.site.finding import Found, find, words_of
+from promptops.site.forms import SettingsForm
 from promptops.web.access import requires
 from promptops.web.request import Request
 
-MOST_TEMPLATES = 20
-"""Templates in one answer. The page asks again, with the typed words, if there are more."""
+PAGES = {
+    "timeline": "Timeline of releases",
+    "variables": "Variables",
+    "operations": "Operations",
+    "prompt_files": "Prompts as files",
+    "texts_import": "Import prompts",
+    "prompt_sets": "Prompt sets",
+    "safety_queue": "Safety: review queue",
+    "safety_terms": "Safety: terms",
+    "safety_thresholds": "Safety: thresholds",
+    "safety_try": "Safety: try a text",
+    "safety_models": "Safety: models",
+    "levers": "Incident levers",
+    "audit_verify": "Verify the audit",
+    "people": "People and roles",
+    "tokens": "Tokens",
+    "api": "API",
+    "sessions": "Your sessions",
+    "password": "Change your password",
+}
+"""Pages beside those of the navigation, by the name of the URL."""
 
-
-@dataclass(frozen=True)
-class Command:
-    """An entry of the command bar."""
-
-    label: str
-    url: str
-    hint: str = "Page"
+NEW = {
+    "template_new": "New template",
+    "variable_new": "New variable",
+    "operation_new": "New operation",
+    "comparison_new": "New comparison",
+    "prompt_set_new": "New prompt set",
+    "provider_new": "Add a provider",
+}
+"""Pages that make something."""
 
 
 @requires(Permission.READ)
 def commands(request: Request) -> HttpResponse:
-    """Return the list as a part of the page; with `?q=` only templates whose name or operation has all the words."""
-    words = [word for word in request.GET.get("q", "").split()[:10] if word.isprintable()]
-    found = list(templates.named(words)[: MOST_TEMPLATES + 1])
-    listed = [
-        Command(template.name, reverse("template", args=[template.name]), template.operation)
-        for template in found[:MOST_TEMPLATES]
-    ]
-    context = {"commands": [*_pages(), *listed, *_more(request.user)], "more": len(found) > MOST_TEMPLATES}
-    return render(request, "site/_command_list.html", context)
+    """Return the list as a part of the page. `?q=` is what was typed; `?recent=` are ids of entries used last.
+
+    Pages and settings are always all there; the browser shows what fits.
+    """
+
+    def may_open(page: str) -> bool:
+        permission = _permissions()[page]
+        return permission is None or request.user.may(permission)
+
+    found, more = find(words_of(request.GET.get("q", "")), request.GET.getlist("recent"), may_open)
+    others = [entry for entry in (*_more_pages(), *_settings()) if may_open(entry.id.split(":")[1])]
+    return render(request, "site/_command_list.html", {"commands": [*_pages(), *found, *others], "more": more})
 
 
-def _pages() -> list[Command]:
-    pages = [Command(item.label, reverse(item.name)) for item in NAV]
-    return [*pages, Command("Timeline of releases", reverse("timeline"))]
+@requires(Permission.READ)
+def keys(request: Request) -> HttpResponse:
+    """Return the help about keys as a part of the page."""
+    return render(request, "site/_keys.html")
 
 
-def _more(user: User) -> list[Command]:
-    """Return the entries below the templates. Each is left out for a person whom its page would refuse."""
-    more = [Command("Variables", reverse("variables")), Command("Operations", reverse("operations"))]
-    if user.may(Permission.EDIT):
-        more.append(Command("New template", reverse("template_new"), "Action"))
-        more.append(Command("New prompt set", reverse("prompt_set_new"), "Action"))
-    if user.may(Permission.ADMINISTER):
-        more.append(Command("Add a provider", reverse("provider_new"), "Action"))
-        more.append(Command("People and roles", reverse("people")))
-    more.append(Command("Your sessions", reverse("sessions")))
-    more.append(Command("Change your password", reverse("password"), "Action"))
-    return more
+def _pages() -> Iterator[Found]:
+    for item in NAV:
+        yield Found(f"page:{item.name}", item.label, "Page", reverse(item.name), key=item.key)
+
+
+def _more_pages() -> Iterator[Found]:
+    for hint, pages in (("Page", PAGES), ("Action", NEW)):
+        for name, label in pages.items():
+            yield Found(f"page:{name}", label, hint, reverse(name))
+
+
+def _settings() -> Iterator[Found]:
+    """Yield the settings of the installation, by the words of their labels, names and hints."""
+    page = reverse("settings")
+    for field in SettingsForm(LiveConfiguration()).visible_fields():
+        words = f"{field.name.replace('_', ' ')} {field.help_text}"
+        yield Found(
+            f"setting:settings:{field.name}", str(field.label), "Setting", f"{page}#{field.id_for_label}", words
+        )
+
+
+@cache
+def _permissions() -> dict[str, Permission | None]:
+    """Return the permission that each page requires, by the name of its URL."""
+
+    def patterns(resolver: URLResolver) -> Iterator[URLPattern]:
+        for entry in resolver.url_patterns:
+            if isinstance(entry, URLPattern):
+                yield entry
+            else:
+                yield from patterns(entry)
+
+    return {entry.name: getattr(entry.callback, "permission", None) for entry in patterns(get_resolver()) if entry.name}

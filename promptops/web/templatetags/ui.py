@@ -245,16 +245,24 @@ def attempt_bar(start: float, length: float, total: float, failed: bool = False)
 
 @register.inclusion_tag("_disabled_button.html", name="disabled_button")
 def disabled_button(
-    label: str, why: str = "", hint: str = "", look: str = "", id: str = "", name: str = "", image: str = ""
+    label: str,
+    why: str = "",
+    hint: str = "",
+    look: str = "",
+    id: str = "",
+    name: str = "",
+    image: str = "",
+    key: str = "",
 ) -> dict[str, Any]:
     """`{% disabled_button "Publish v13" why="No changes to publish." %}`: a focusable button that does nothing.
 
     The reason is shown beside it, or elsewhere on the page: then `hint` is the id of that element. `id` defaults to the
-    label, `name` is the name for screen readers if the label is not enough, `image` is an icon.
+    label, `name` is the name for screen readers if the label is not enough, `image` is an icon. `key` is the key that
+    presses the button once it can be pressed.
     """
     id = slugify(id or label)
     hint = hint or f"why-not-{id}"
-    return {"label": label, "why": why, "hint": hint, "look": look, "id": id, "name": name, "image": image}
+    return {"label": label, "why": why, "hint": hint, "look": look, "id": id, "name": name, "image": image, "key": key}
 
 
 @register.inclusion_tag("_diff.html", name="diff")
