@@ -67,7 +67,7 @@ def test_the_page_shows_rates_with_their_counts(client, make_run):
     make_run(status="failed")
     response = client.get(reverse("overview"))
     page = text_of(response)
-    for words in ("3 of 3 (100%)", "1 of 4 (25%)", "~$0.006", "Figures as a table", "Last 24 hours"):
+    for words in ("3 of 3 (100%)", "1 of 4 (25.0%)", "~$0.0060", "Figures as a table", "Last 24 hours"):
         assert words in page
     charts = re.findall(r'<svg viewBox[^>]* role="img" aria-label="([^"]+)"', response.content.decode())
     assert [label.split(":")[0] for label in charts] == [

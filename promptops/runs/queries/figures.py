@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.utils import timezone
@@ -18,6 +19,7 @@ from promptops.runs.models import Run, RunTotals
 from promptops.stats import charts
 from promptops.stats.buckets import middle
 from promptops.stats.percentiles import counted_percentile
+from promptops.texts.formats import axis
 
 # The choices of hours, each with the minutes of one step of its charts.
 STEP_MINUTES = {1: 5, 24: 60, 168: 360}
@@ -29,18 +31,23 @@ LIVING_HOURS = 24
 NOT_COUNTED = [RunSource.TEST, RunSource.COMPARISON]
 NOT_ANSWERED = (RunStatus.CANCELED, RunStatus.BLOCKED)
 DENSE_FROM = 4
+AXES = {unit: partial(axis, unit=unit) for unit in ("count", "percent", "ms", "usd")}
 
 
 @dataclass(frozen=True)
 class Rate:
-    """`part` of `whole`. `percent` is None if `whole` is 0."""
+    """`part` of `whole`. `share` (0 to 1) and `percent` (0 to 100) are None if `whole` is 0."""
 
     part: int
     whole: int
 
     @property
+    def share(self) -> float | None:
+        return self.part / self.whole if self.whole else None
+
+    @property
     def percent(self) -> float | None:
-        return 100 * self.part / self.whole if self.whole else None
+        return None if self.share is None else 100 * self.share
 
 
 @dataclass
@@ -236,13 +243,16 @@ def _drawn(operation: str, total: Tally, times: list[datetime], tallies: list[Ta
         operation=operation,
         total=total,
         steps=list(zip(times, tallies, strict=True)),
-        runs=charts.lines({"runs": [tally.runs for tally in tallies]}, whole=True),
+        runs=charts.lines({"runs": [tally.runs for tally in tallies]}, whole=True, labels=AXES["count"]),
         shares=charts.lines(
             {
                 "fallback": [tally.fallback.percent for tally in tallies],
                 "errors": [tally.errors.percent for tally in tallies],
-            }
+            },
+            labels=AXES["percent"],
         ),
-        latency=charts.lines({"p50": [tally.p50 for tally in tallies], "p95": [tally.p95 for tally in tallies]}),
-        cost=charts.lines({"cost": costs}) if total.cost is not None else None,
+        latency=charts.lines(
+            {"p50": [tally.p50 for tally in tallies], "p95": [tally.p95 for tally in tallies]}, labels=AXES["ms"]
+        ),
+        cost=charts.lines({"cost": costs}, labels=AXES["usd"]) if total.cost is not None else None,
     )
