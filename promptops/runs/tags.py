@@ -7,6 +7,8 @@ from django.utils.safestring import SafeString
 
 from promptops.engine.inputs import field_values
 from promptops.engine.operations import OperationSpec
+from promptops.engine.providers.kinds import KINDS
+from promptops.engine.snapshot import Snapshot
 from promptops.runs.enums import RunStatus
 from promptops.runs.trees import read_tree
 from promptops.web.templatetags.ui import chip
@@ -24,6 +26,13 @@ def input_fields(text: str, spec: OperationSpec) -> dict[str, str]:
 def answer_tree(text: str, spec: OperationSpec) -> SafeString:
     """Return the tree of a JSON answer; "" for another answer."""
     return read_tree(text) if spec.answer == "json" else SafeString("")
+
+
+@register.filter(name="is_demonstration")
+def is_demonstration(provider: str, snapshot: Snapshot | None) -> bool:
+    """Return whether the provider of that name in the snapshot is the embedded model."""
+    providers = snapshot.providers if snapshot else ()
+    return any(spec.name == provider and KINDS[spec.kind].embedded for spec in providers)
 
 
 @register.filter(name="status_chip")
