@@ -82,7 +82,7 @@ def test_each_operation_has_one_row(client, publish, make_run, releaser):
     make_run(latency_ms=900, status="failed")
     found = rows(client.get(reverse("overview")))
     assert list(found) == ["enhance", "auto_extend", "rewrite"]
-    assert re.match(r"enhance v1 errors 2 50.0% errors p95 1.3 s Rita Releaser , just now Calmer", found["enhance"])
+    assert re.match(r"enhance v1 errors 2 50.0% errors p95 1.3 s just now by Rita Releaser Calmer", found["enhance"])
     assert "built in nothing live" in found["rewrite"]
 
 
