@@ -5,7 +5,7 @@ from __future__ import annotations
 from django import template
 
 from promptops.compare.queries.matrix import Answer
-from promptops.web.templatetags.ui import duration, number, usd
+from promptops.texts.formats import duration, number, usd
 
 register = template.Library()
 

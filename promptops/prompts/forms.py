@@ -20,6 +20,8 @@ from promptops.prompts.models import Operation, Variable
 from promptops.prompts.models.operations import FIELD_NAME
 from promptops.prompts.models.variables import MAX_VALUE_CHARACTERS
 from promptops.prompts.queries import operations
+from promptops.texts.formats import number
+from promptops.web.fields import SecondsField, in_seconds
 
 
 def setting_field(name: str, *, label: str = "", required: bool = False, **options: Any) -> forms.Field:
@@ -251,21 +253,21 @@ class OperationForm(AnswerFields):
         required=False,
         help_text="Otherwise the live prompt replaces the system text of an OpenAI-compatible request.",
     )
-    timeout_ms = forms.IntegerField(
-        label="Time limit of a run, in ms",
+    timeout_ms = SecondsField(
+        label="Time limit of a run, in seconds",
         required=False,
-        min_value=500,
-        max_value=600_000,
-        help_text="500 to 600,000. Empty: the setting.",
+        min_ms=500,
+        max_ms=600_000,
+        help_text="0.5 to 600. Empty: the setting.",
     )
     max_tokens = setting_field("max_tokens", help_text="If a prompt sets none. Empty: the setting.")
     hedge = forms.RegexField(
-        r"\A(p95|[0-9]{1,5})\Z",
+        r"\A(p95|[0-9]{1,2}(\.[0-9]{1,3})?)\Z",
         label="Hedge",
         required=False,
         widget=forms.TextInput(attrs={"placeholder": "off", "autocomplete": "off"}),
-        error_messages={"invalid": "Leave this empty, or enter p95 or milliseconds up to 99999."},
-        help_text="Also call the next provider if the first hasn't answered after this many ms (or p95).",
+        error_messages={"invalid": "Leave this empty, or enter p95 or seconds up to 99.999, such as 0.8."},
+        help_text="Also call the next provider if the first hasn't answered after this many seconds (or p95).",
     )
     retention_days = forms.IntegerField(
         label="Keep its texts, in days",
@@ -290,7 +292,8 @@ class OperationForm(AnswerFields):
             del self.fields["name"]
             self.fields["expected"].required = True
         for name, value in (settings or {}).items():
-            self.fields[name].widget.attrs["placeholder"] = f"{value:,}"
+            shown = self.fields[name].prepare_value(value)
+            self.fields[name].widget.attrs["placeholder"] = number(shown)
 
     def is_valid(self) -> bool:
         return all([super().is_valid(), *(row.is_valid() for row in self.rows)])
@@ -304,6 +307,11 @@ class OperationForm(AnswerFields):
             self.add_error("on_failure", "Only an input of one text can go on unchanged. Choose another way.")
         elif fields.get("on_failure") == OnFailure.INPUT and fields.get("answer") == AnswerKind.JSON:
             self.add_error("on_failure", "An input cannot stand for a JSON answer. Choose another way.")
+
+    def clean_hedge(self) -> str:
+        """Return the hedge as it is stored, in milliseconds."""
+        hedge: str = self.cleaned_data["hedge"]
+        return hedge if hedge in ("", "p95") else str(round(float(hedge) * 1000))
 
     @property
     def has_own_limits(self) -> bool:
@@ -328,6 +336,8 @@ def _operation_values(operation: Operation) -> dict[str, Any]:
     same = {
         name: getattr(operation, name) for name in OperationFields.__annotations__ if name not in ("fields", "answer")
     }
+    if same["hedge"].isdecimal():
+        same["hedge"] = in_seconds(int(same["hedge"]))
     return same | answer_values(operation.answer) | {"expected": operation.changed_revision}
 
 

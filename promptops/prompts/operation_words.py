@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from promptops.prompts.enums import AnswerKind, InputKind, OnFailure
+from promptops.texts.formats import limit
 
 
 def answer_in_words(answer: dict[str, Any]) -> str:
@@ -37,19 +38,25 @@ def fields_in_words(fields: list[dict[str, Any]]) -> str:
 
 
 def limits_in_words(values: Mapping[str, Any]) -> list[str]:
-    """Return the limits that an operation has of its own, such as "at most 8,000 ms". `values` are its columns."""
+    """Return the limits that an operation has of its own, such as "at most 8 s". `values` are its columns."""
     words = {
-        "at most {:,} ms": values["timeout_ms"],
         "at most {:,} tokens": values["max_tokens"],
         "texts kept for {:,} days": values["retention_days"],
     }
-    limits = [text.format(value) for text, value in words.items() if value is not None]
-    hedge = values["hedge"]
-    return [*limits, *(["hedged at p95" if hedge == "p95" else f"hedged after {hedge} ms"] if hedge else [])]
+    limits = [f"at most {limit(values['timeout_ms'])}"] if values["timeout_ms"] is not None else []
+    limits += [text.format(value) for text, value in words.items() if value is not None]
+    return [*limits, *([f"hedged {hedge_in_words(values['hedge'])}"] if values["hedge"] else [])]
+
+
+def hedge_in_words(hedge: str) -> str:
+    """Return when the next provider is called too: "at p95", "after 0.8 s", "off"."""
+    if hedge.isdecimal():
+        return f"after {limit(int(hedge))}"
+    return "at p95" if hedge else "off"
 
 
 def summary(values: Mapping[str, Any]) -> str:
-    """Return an operation in one line, such as "One text → JSON; at most 8,000 ms". `values` are its columns."""
+    """Return an operation in one line, such as "One text → JSON; at most 8 s". `values` are its columns."""
     input, answer = InputKind(values["input"]).label, AnswerKind(values["answer"]["kind"]).label
     shape = f"{input} ({', '.join(field['name'] for field in values['fields'])})" if values["fields"] else input
     _, _, rules = answer_in_words(values["answer"]).partition(", ")

@@ -7,6 +7,8 @@ from django.utils.safestring import SafeString
 
 from promptops.engine.inputs import field_values
 from promptops.engine.operations import OperationSpec
+from promptops.engine.providers.kinds import KINDS
+from promptops.live import snapshots
 from promptops.runs.enums import RunStatus
 from promptops.runs.trees import read_tree
 from promptops.web.templatetags.ui import chip
@@ -31,6 +33,14 @@ def first_line(text: str) -> str:
     """Return the first line of an answer that has words. If it has none, as in indented JSON, all lines are joined."""
     line = next((line for line in text.splitlines() if line.strip()), "")
     return line.strip() if any(map(str.isalnum, line)) else " ".join(text.split())
+
+
+@register.filter(name="is_demonstration")
+def is_demonstration(provider: str) -> bool:
+    """Return whether the provider of that name is the embedded model in what is live."""
+    snapshot = snapshots.loaded_snapshot()
+    providers = snapshot.providers if snapshot else ()
+    return any(spec.name == provider and KINDS[spec.kind].embedded for spec in providers)
 
 
 @register.filter(name="status_chip")

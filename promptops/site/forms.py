@@ -10,6 +10,7 @@ from promptops.ledger.models.releases import DELETED_TOO_EARLY
 from promptops.prompts.content import LIVE_DEFAULTS, SETTINGS
 from promptops.prompts.forms import setting_field
 from promptops.site.actions import Settings
+from promptops.web.fields import SecondsField
 
 FIELDS = tuple(field.name for field in fields(Settings))
 SHORT = {"class": "w-short"}
@@ -30,12 +31,12 @@ def default_field(name: str) -> forms.Field:
 class SettingsForm(forms.Form):
     """The settings of the installation. `expected` is the revision of the last change that the person saw."""
 
-    timeout_ms = forms.IntegerField(
-        label="Time limit of a run, in ms",
-        min_value=500,
-        max_value=600_000,
+    timeout_ms = SecondsField(
+        label="Time limit of a run, in seconds",
+        min_ms=500,
+        max_ms=600_000,
         widget=forms.NumberInput(attrs=SHORT),
-        help_text="500 to 600,000. Total for all attempts.",
+        help_text="0.5 to 600. Total for all attempts.",
     )
     run_retention_days = forms.IntegerField(
         label="Keep the text of runs, in days",

@@ -6,6 +6,8 @@ from promptops.site.views import commands, errors, overview, settings
 
 urlpatterns = [
     path("", overview.overview, name="overview"),
+    path("overview/fleet/", overview.fleet, name="overview_fleet"),
+    path("overview/first-steps/hide/", overview.hide_first_steps, name="first_steps_hide"),
     path("commands/", commands.commands, name="commands"),
     path("commands/keys/", commands.keys, name="keys"),
     path("healthz", errors.health, name="health"),

@@ -7,16 +7,19 @@ from itertools import pairwise
 
 # The size of a line chart and the margins of its axes, in the units of its viewBox.
 WIDTH, HEIGHT = 320, 120
-LEFT, RIGHT, TOP, BOTTOM = 46, 8, 8, 20
+LEFT, RIGHT, TOP, BOTTOM = 30, 8, 8, 20
+CHARACTER, GAP = 6.2, 8
+"""The width of a digit of a label, and the space around a label."""
 MAX_STEPS = 3
 
 
 @dataclass(frozen=True)
 class Tick:
-    """A mark on an axis: its position in the units of the chart, and the value there."""
+    """A mark on an axis: its position in the units of the chart, the value there, and its label."""
 
     at: float
     value: float
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,16 +40,24 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines over the same steps; `ticks` is the axis of values, from 0 upwards."""
+    """Lines over the same steps; `ticks` is the axis of values, from 0 upwards. `left` makes room for its labels."""
 
     lines: list[Line]
     ticks: list[Tick]
+    left: float = LEFT
     width: int = WIDTH
     height: int = HEIGHT
-    left: int = LEFT
     right: int = WIDTH - RIGHT
-    middle: float = (LEFT + WIDTH - RIGHT) / 2
     bottom: int = HEIGHT - BOTTOM
+
+    @property
+    def middle(self) -> float:
+        return (self.left + self.right) / 2
+
+    @property
+    def label_end(self) -> float:
+        """Return the right end of the labels of the axis."""
+        return self.left - GAP / 2
 
 
 def ticks(largest: float, *, whole: bool = False) -> list[float]:
@@ -65,34 +76,62 @@ def ticks(largest: float, *, whole: bool = False) -> list[float]:
     return [round(number * step, 12) for number in range(count + 1)]
 
 
-def lines(series: dict[str, Sequence[float | None]], *, whole: bool = False) -> Chart:
-    """Return a chart of series of the same length; None is a gap in the line."""
-    marks = ticks(
-        max((value for values in series.values() for value in values if value is not None), default=0), whole=whole
+@dataclass(frozen=True)
+class Area:
+    """The rectangle that lines are drawn in. `largest` is the value at its upper edge, 0 the one at the lower."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    largest: float
+
+    def y(self, value: float) -> float:
+        return round(self.bottom - (self.bottom - self.top) * value / self.largest, 1)
+
+
+def lines(
+    series: dict[str, Sequence[float | None]],
+    *,
+    whole: bool = False,
+    labels: Callable[[Sequence[float]], Sequence[str]] = lambda marks: list(map("{:g}".format, marks)),
+) -> Chart:
+    """Return a chart of series of the same length; None is a gap in the line. `labels` words the marks of the axis."""
+    known = [value for values in series.values() for value in values if value is not None]
+    marks = ticks(max(known, default=0), whole=whole)
+    words = labels(marks)
+    left = max(LEFT, round(GAP + CHARACTER * max(map(len, words)), 1))
+    box = Area(left, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM, marks[-1])
+    return Chart(
+        [_line(name, values, box) for name, values in series.items()],
+        [Tick(box.y(mark), mark, word) for mark, word in zip(marks, words, strict=True)],
+        left,
     )
-    top = marks[-1]
-
-    def y(value: float) -> float:
-        return round(HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * value / top, 1)
-
-    return Chart([_line(name, values, y) for name, values in series.items()], [Tick(y(mark), mark) for mark in marks])
 
 
-def _line(name: str, values: Sequence[float | None], y: Callable[[float], float]) -> Line:
-    step = (WIDTH - LEFT - RIGHT) / max(1, len(values) - 1)
+SPARK_WIDTH, SPARK_HEIGHT = 120, 24
+
+
+def sparkline(values: Sequence[float | None]) -> Line:
+    """Return a small line without axes from 0 to its largest value, in a box of SPARK_WIDTH by SPARK_HEIGHT."""
+    top = max((value for value in values if value is not None), default=0) or 1
+    return _line("", values, Area(2, 2, SPARK_WIDTH - 2, SPARK_HEIGHT - 2, top))
+
+
+def _line(name: str, values: Sequence[float | None], area: Area) -> Line:
+    step = (area.right - area.left) / max(1, len(values) - 1)
     pieces: list[list[tuple[float, float]]] = [[]]
     for index, value in enumerate(values):
         if value is None:
             pieces.append([])
         else:
-            pieces[-1].append((round(LEFT + index * step, 1), y(value)))
+            pieces[-1].append((round(area.left + index * step, 1), area.y(value)))
     drawn = [piece for piece in pieces if len(piece) > 1]
-    bottom = HEIGHT - BOTTOM
     known = [value for value in values if value is not None]
     return Line(
         name=name,
         path="".join(_path(piece) for piece in drawn),
-        area="".join(f"{_path([(piece[0][0], bottom), *piece, (piece[-1][0], bottom)])}Z" for piece in drawn),
+        area="".join(f"{_path([(piece[0][0], area.bottom), *piece, (piece[-1][0], area.bottom)])}Z" for piece in drawn),
         dots=[piece[0] for piece in pieces if len(piece) == 1],
         low=min(known, default=None),
         high=max(known, default=None),

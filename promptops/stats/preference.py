@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from promptops.texts.numbers import whole_percent
+from promptops.texts.formats import whole_percent
 
 CONFIDENCE = 0.95
 RESAMPLES = 1000

@@ -1,16 +1,9 @@
-"""Small numbers of pages: estimates and percentages to show, and whole numbers to parse. Pure."""
+"""Small numbers of pages: estimates, and whole numbers to parse. Values to show are in `formats`. Pure."""
 
 
 def estimate_tokens(text: str) -> int:
     """Estimate the tokens of a text: one per four bytes of UTF-8, rounded up (a rule of thumb for English)."""
     return -(-len(text.encode(errors="replace")) // 4)
-
-
-def whole_percent(share: float) -> str:
-    """Return a share from 0 to 1 in words: "63%", "<1%", ">99%"."""
-    if 0 < share < 0.005 or 0.995 < share < 1:
-        return "<1%" if share < 0.5 else ">99%"
-    return f"{100 * share:.0f}%"
 
 
 def whole_number(value: object) -> int | None:

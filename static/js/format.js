@@ -1,25 +1,33 @@
 // Values as people read them: times and sizes of texts. Pure: no document, no clock.
+//
+// promptops/texts/formats.py has the same rules; tests/data/formats.json has cases for both.
 
 const [MINUTE, HOUR, DAY] = [60, 3600, 86400];
-const DATE = { day: "numeric", month: "short", year: "numeric" };
-const TIME = { hour: "2-digit", minute: "2-digit", second: "2-digit" };
-const dateOnly = new Intl.DateTimeFormat("en-GB", DATE);
-const exact = new Intl.DateTimeFormat("en-GB", { ...DATE, ...TIME });
-const exactWithZone = new Intl.DateTimeFormat("en-GB", { ...DATE, ...TIME, timeZoneName: "short" });
+const MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
+const twoDigits = (number) => String(number).padStart(2, "0");
 
-/** Return the date and time of a moment in the reader's zone, to the second. */
-export const exactTime = (moment) => exact.format(moment);
-export const exactTimeWithZone = (moment) => exactWithZone.format(moment);
+/** Return the distance of the reader's zone from UTC: "UTC", "UTC+1", "UTC-3:30". */
+export function zone(moment) {
+  const minutes = -moment.getTimezoneOffset();
+  if (!minutes) return "UTC";
+  const [hours, rest] = [Math.floor(Math.abs(minutes) / 60), Math.abs(minutes) % 60];
+  return `UTC${minutes > 0 ? "+" : "-"}${hours}${rest ? `:${twoDigits(rest)}` : ""}`;
+}
 
-/** Return how long ago `moment` was, as of `now` (both in milliseconds).
- *
- * `relative` in promptops/web/templatetags/ui.py has the same rule.
- */
+const date = (moment) => `${moment.getDate()} ${MONTHS[moment.getMonth()]} ${moment.getFullYear()}`;
+
+/** Return a moment to the second in the reader's zone, which is named: "22 Nov 2026, 14:32:05 UTC+1". */
+export function exactTime(moment) {
+  const time = [moment.getHours(), moment.getMinutes(), moment.getSeconds()].map(twoDigits).join(":");
+  return `${date(moment)}, ${time} ${zone(moment)}`;
+}
+
+/** Return how long ago `moment` was, as of `now` (both in milliseconds or dates). */
 export function relativeTime(moment, now) {
   const seconds = (now - moment) / 1000;
   const size = Math.abs(seconds);
   if (size < 45) return "just now";
-  if (size >= 30 * DAY) return dateOnly.format(moment);
+  if (size >= 30 * DAY) return date(new Date(moment));
   const amount = amountOf(size);
   return seconds > 0 ? `${amount} ago` : `in ${amount}`;
 }

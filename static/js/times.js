@@ -1,7 +1,7 @@
-// Times on the page: relative ones stay current, exact ones are in the reader's zone.
+// Times on the page: relative ones stay current. Exact ones change only if the server did not know the reader's zone.
 
 import { $$ } from "./dom.js";
-import { exactTime, exactTimeWithZone, relativeTime } from "./format.js";
+import { exactTime, relativeTime } from "./format.js";
 
 const EVERY_MS = 20_000;
 
@@ -9,9 +9,10 @@ export function showTimes(root = document) {
   for (const time of $$("time[data-relative], time[data-exact]", root)) {
     const moment = new Date(time.dateTime);
     if (Number.isNaN(moment.getTime())) continue;
-    const text = "exact" in time.dataset ? exactTime(moment) : relativeTime(moment, Date.now());
+    const isRelative = "relative" in time.dataset;
+    const text = isRelative ? relativeTime(moment, Date.now()) : exactTime(moment);
     if (time.textContent !== text) time.textContent = text;
-    time.title = exactTimeWithZone(moment);
+    if (isRelative) time.title = exactTime(moment);
   }
 }
 

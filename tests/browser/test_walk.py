@@ -142,9 +142,9 @@ def publish_with_a_look_at_the_panel(ada: Page) -> None:
 
 def follows_the_release(overview: Page, editing: Page) -> None:
     """Check that Rita's pages follow by themselves, and that her text stays."""
-    card = overview.locator("section", has=overview.get_by_role("heading", name="enhance"))
-    expect(card).to_contain_text("One sentence")
-    expect(card).to_contain_text("v2")
+    row = overview.locator("#operation-enhance")
+    expect(row).to_contain_text("One sentence")
+    expect(row).to_contain_text("v2")
     expect(overview.locator("#live-badge")).to_contain_text("by Ada Lovelace")
     expect(editing.locator("#release-news")).to_contain_text("Ada Lovelace published v2 while you were editing")
     expect(editing.get_by_label("System prompt")).to_have_value("What Rita is typing.")

@@ -285,9 +285,7 @@ def test_operations_are_shown_as_they_were_and_old_releases_had_the_built_in_one
         configuration = configuration_of(Release.objects.get(pk=revision))
         return [(row.operation, row.declared) for row in configuration.operations]
 
-    first = (
-        "One text → JSON; at most 8,000 ms; hedged at p95; when nobody answers: An error that says to keep what runs"
-    )
+    first = "One text → JSON; at most 8 s; hedged at p95; when nobody answers: An error that says to keep what runs"
     assert rows(added)[3] == ("plan", first)
     assert rows(added + 1)[3] == ("plan", "One text → Alternatives, one a line (2)")
     page = client_for(viewer).get(f"/revisions/{added}/").content.decode()

@@ -46,14 +46,14 @@ def test_adding_uses_the_panel(client_for, releaser):
         "field-1-name": "mood",
         "field-1-optional": "on",
         "field-1-max_characters": "200",
-        "timeout_ms": "5000",
+        "timeout_ms": "5",
         "hedge": "p95",
         "keeps_system": "on",
     }
     panel = client.post("/operations/new/", wanted)
     shown = text_of(panel)
     assert "Add the operation caption" in shown
-    for words in ("Named fields", "lines, 4", "scene: What is seen; mood (optional, at most 200 characters)", "5000"):
+    for words in ("Named fields", "lines, 4", "scene: What is seen; mood (optional, at most 200 characters)", "5 s"):
         assert words in shown
     assert Operation.objects.count() == 3
     done = client.post("/operations/new/", wanted | {"confirm": "1", "note": "asked for"})
@@ -79,7 +79,7 @@ def test_adding_uses_the_panel(client_for, releaser):
         ({"purpose": ""}, "required"),
         ({"input": "picture"}, "not one of the available choices"),
         ({"answer": "lines", "count": ""}, "Ask for 1 to 10 alternatives"),
-        ({"hedge": "soon"}, "enter p95 or milliseconds"),
+        ({"hedge": "soon"}, "enter p95 or seconds"),
         ({"field-0-description": "What is seen", "input": "fields"}, "Give the field a name"),
         ({"input": "fields"}, "needs at least one field"),
         ({"input": "fields", "field-0-name": "Scene"}, "lower-case letters, digits and _, starting with a letter"),
@@ -122,10 +122,10 @@ def test_what_contradicts_itself_is_refused_in_the_panel(fields, sentence, clien
 def test_changing_shows_the_differences_and_notices_another_change(caption, client_for, releaser, actor):
     client = client_for(releaser, htmx=True)
     expected = str(caption.changed_revision)
-    wanted = FORM | {"input": "list", "timeout_ms": "900", "expected": expected}
+    wanted = FORM | {"input": "list", "timeout_ms": "0.9", "expected": expected}
     panel = text_of(client.post("/operations/caption/", wanted))
     assert "Input One text A list of prompts, one a line" in panel
-    assert "Time limit (ms) the setting 900" in panel
+    assert "Time limit the setting 0.9 s" in panel
     assert "Names a clip." not in panel
     operations.change(caption, OperationFields("Names it."), by=actor, expected=caption.changed_revision)
     stale = client.post("/operations/caption/", wanted | {"confirm": "1"})
@@ -149,7 +149,7 @@ def test_the_form_shows_what_is_stored(client_for, releaser, actor):
         "plan", OperationFields("Plans.", input="fields", fields=fields, answer=answer, hedge="70"), by=actor
     )
     page = client_for(releaser).get("/operations/plan/").content.decode()
-    for words in ('value="scene"', 'value="5"', 'value="70"', 'placeholder="20,000"', '<details class="own" open>'):
+    for words in ('value="scene"', 'value="5"', 'value="0.07"', 'placeholder="20"', '<details class="own" open>'):
         assert words in page
     row = Operation.objects.get(name="plan")
     wanted = FORM | {
@@ -158,7 +158,7 @@ def test_the_form_shows_what_is_stored(client_for, releaser, actor):
         "answer": "lines",
         "count": "5",
         "at_least": "2",
-        "hedge": "70",
+        "hedge": "0.07",
     }
     wanted |= {"field-0-name": "scene", "field-0-optional": "on", "field-0-max_characters": "9"}
     same = client_for(releaser, htmx=True).post("/operations/plan/", wanted | {"expected": row.changed_revision})

@@ -6,17 +6,22 @@ from functools import partial
 
 import pytest
 from django.db import connection
+from django.template.loader import render_to_string
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from promptops.ledger import audit, registry
+from promptops.engine.types import LLMResponse
 from promptops.ledger.audit import Actor
+from promptops.live import snapshots as live
+from promptops.prompts.actions import operations
+from promptops.prompts.actions.operations import OperationFields
 from promptops.runs.models import Run
 from promptops.runs.queries import figures as queries
-from promptops.site import queries as overview
+from promptops.site.queries import overview
 from promptops.web import fragments
 from tests import factories
+from tests.fleet.servers import save_server
 
 pytestmark = pytest.mark.django_db
 
@@ -46,6 +51,120 @@ def test_without_runs_there_is_a_sentence_and_no_axis(client):
     assert 'class="chart"' not in response.content.decode()
 
 
+def rows(response) -> dict[str, str]:
+    """The rows of the operations as text, by name."""
+    page = response.content.decode()
+    table = page[page.index('<table class="operations"') : page.index("</table>")]
+    texts = [
+        re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", row)).strip() for row in re.findall(r"<tr.*?</tr>", table, re.S)
+    ]
+    return {text.split(" ")[0]: text for text in texts[1:]}
+
+
+@pytest.mark.parametrize(
+    ("good", "failed", "state"),
+    [(0, 0, "no runs"), (100, 1, "healthy"), (49, 1, "errors"), (1, 2, "errors"), (12, 3, "failing")],
+)
+def test_the_state_of_an_operation_is_that_of_its_last_runs(publish, make_run, good, failed, state):
+    publish("enhance", "First")
+    make_run(at=timezone.now() - timedelta(hours=9), status="failed")
+    if not good + failed:
+        Run.objects.all().delete()
+    Run.objects.bulk_create(
+        [factories.build_run(status="succeeded" if number < good else "failed") for number in range(good + failed)]
+    )
+    assert overview.overview().operations[0].state[0] == state
+
+
+def test_each_operation_has_one_row(client, publish, make_run, releaser):
+    publish("enhance", "First", note="Calmer", by=Actor.person(releaser))
+    make_run(latency_ms=1300)
+    make_run(latency_ms=900, status="failed")
+    found = rows(client.get(reverse("overview")))
+    assert list(found) == ["enhance", "auto_extend", "rewrite"]
+    assert re.match(r"enhance v1 errors 2 50.0% errors p95 1.3 s just now by Rita Releaser Calmer", found["enhance"])
+    assert "built in nothing live" in found["rewrite"]
+
+
+def test_an_operation_without_any_text_answers_nothing(client, actor):
+    operations.add("caption", OperationFields("Names a clip."), by=actor)
+    page = client.get(reverse("overview"))
+    assert "caption none nothing answers" in rows(page)["caption"]
+    assert re.search(r"Needs attention .*caption : nothing answers", text_of(page))
+
+
+def test_all_is_well(client, publish):
+    factories.make_provider("local", "local", "")
+    for name in ("enhance", "auto_extend", "rewrite"):
+        publish(name, "First")
+    page = text_of(client.get(reverse("overview")))
+    assert "All is well" in page
+    assert "1 of 1 ready local demonstration" in page
+
+
+def test_the_embedded_model_says_that_it_is_a_demonstration(client_for, administrator):
+    embedded, other = factories.make_provider("local", "local", ""), factories.make_provider("own")
+    pages = [text_of(client_for(administrator).get(reverse("provider", args=[each.pk]))) for each in (embedded, other)]
+    assert ["demonstration The embedded model is for trying" in page for page in pages] == [True, False]
+    answers = [LLMResponse("A fox.", name, "m", 9.0) for name in ("local", "own", "gone")]
+    context = {"state": "done", "plan": {"snapshot": live.load()}, "latency_ms": 9}
+    shown = [render_to_string("runs/_try_result.html", context | {"response": each}) for each in answers]
+    assert ["demonstration" in html for html in shown] == [True, False, False]
+
+
+def test_the_newest_five_releases_are_shown(client, publish):
+    for number in range(7):
+        publish("enhance", f"Text {number}", note=f"Note {number}")
+    page = text_of(client.get(reverse("overview")))
+    shown = page[page.index("Newest releases") :]
+    assert re.findall(r"\br(\d) ", shown) == ["7", "6", "5", "4", "3"]
+
+
+def test_totals_of_runs_tokens_and_cost(client, make_run):
+    for latency in (100, 200):
+        run = make_run(latency_ms=latency, cost=0.5)
+        run.attempts.create(position=1, started_ms=0, latency_ms=9, input_tokens=1000, output_tokens=200)
+    assert "2 runs 2,400 tokens $1.00 cost" in text_of(client.get(reverse("overview")))
+
+
+STEPS = ["Add a provider", "Try a prompt", "Publish a prompt", "Invite a person", "Connect a server"]
+
+
+@pytest.mark.parametrize(
+    ("role", "mine"), [("viewer", []), ("editor", STEPS[1:2]), ("releaser", STEPS[1:3]), ("administrator", STEPS)]
+)
+def test_everybody_sees_the_first_steps_that_they_may_do(client_for, make_user, role, mine):
+    page = text_of(client_for(make_user(role)).get(reverse("overview")))
+    assert ("First steps" in page) == bool(mine)
+    assert [step for step in STEPS if f": {step}" in page] == mine
+
+
+def test_first_steps_tick_themselves_and_go(client_for, administrator, make_user, publish):
+    client = client_for(administrator)
+    factories.make_provider("local", "local", "")
+    assert "Done:" not in text_of(client.get(reverse("overview")))
+    factories.make_provider("own")
+    factories.make_run()
+    publish("enhance", "First", by=Actor.person(administrator))
+    make_user("viewer", "second")
+    page = text_of(client.get(reverse("overview")))
+    assert re.findall(r"(Done|To do): (\w+)", page) == [
+        ("Done", "Add"),
+        ("Done", "Try"),
+        ("Done", "Publish"),
+        ("Done", "Invite"),
+        ("To do", "Connect"),
+    ]
+    save_server("gpu-1")
+    assert "First steps" not in text_of(client.get(reverse("overview")))
+
+
+def test_first_steps_can_be_hidden(client_for, administrator):
+    client = client_for(administrator)
+    assert client.post(reverse("first_steps_hide")).status_code == 302
+    assert "First steps" not in text_of(client.get(reverse("overview")))
+
+
 def test_which_runs_count_in_which_figures(make_run):
     make_run(latency_ms=100, cost=0.5)
     make_run(latency_ms=300, fallback_used=True, cost=0.25, cost_estimated=True)
@@ -67,7 +186,7 @@ def test_the_page_shows_rates_with_their_counts(client, make_run):
     make_run(status="failed")
     response = client.get(reverse("overview"))
     page = text_of(response)
-    for words in ("3 of 3 (100%)", "1 of 4 (25%)", "~$0.006", "Figures as a table", "Last 24 hours"):
+    for words in ("3 of 3 (100%)", "1 of 4 (25.0%)", "~$0.0060", "Figures as a table", "Last 24 hours"):
         assert words in page
     charts = re.findall(r'<svg viewBox[^>]* role="img" aria-label="([^"]+)"', response.content.decode())
     assert [label.split(":")[0] for label in charts] == [
@@ -144,12 +263,3 @@ def test_steps_begin_at_round_times_of_the_readers_clock(hours, zone, count, fir
         steps = queries.step_starts(datetime(2026, 3, 2, 10, 7, tzinfo=UTC), hours)
     assert len(steps) == count
     assert [f"{at:%Y-%m-%d %H:%M}" for at in (steps[0], steps[-1])] == [first, last]
-
-
-def test_exports_are_not_among_the_latest_changes(editor):
-    exports = registry.names(lambda action: action.noun == "exports" or action.name.endswith(".exported"))
-    assert len(exports) == 5
-    after = {"exports": 2, "what": "votes", "format": "csv", "inputs": 1, "files": 1}
-    for action in exports:
-        audit.record(action, by=Actor.person(editor), object_name="it", after=after)
-    assert overview.overview().changes == []

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.template.loader import render_to_string
 from django.templatetags.static import static
 
-from promptops.web.templatetags import ui
+from promptops.texts.formats import relative_time
 from tests.conftest import missing
 
 MODULES = settings.BASE_DIR / "static" / "js"
@@ -54,7 +54,7 @@ def test_the_browser_has_the_same_rule_for_relative_times_as_the_server() -> Non
         f'console.log({ages}.map((age) => relativeTime(-age * 1000, 0)).join("|"))',
     )
     now = datetime(2026, 11, 22, 14, 32, 5, tzinfo=UTC)
-    assert result.stdout.strip().split("|") == [ui.relative(now - timedelta(seconds=age), now) for age in ages]
+    assert result.stdout.strip().split("|") == [relative_time(now - timedelta(seconds=age), now) for age in ages]
 
 
 def test_pages_load_all_modules_at_once() -> None:

@@ -23,8 +23,9 @@ from promptops.prompts.live_operations import operation_spec
 from promptops.prompts.live_variables import values_of
 from promptops.prompts.models import Operation
 from promptops.prompts.operation_needs import why_not
-from promptops.prompts.operation_words import answer_in_words, fields_in_words, schema_in_words
+from promptops.prompts.operation_words import answer_in_words, fields_in_words, hedge_in_words, schema_in_words
 from promptops.prompts.queries import operations as queries
+from promptops.texts.formats import limit
 from promptops.web import review
 from promptops.web.access import requires
 from promptops.web.request import Request
@@ -288,11 +289,14 @@ def in_words(fields: OperationFields) -> dict[str, str]:
         "answer": answer_in_words(fields.answer),
         "fields": fields_in_words(fields.fields),
         "on_failure": OnFailure(fields.on_failure).label,
-        "hedge": fields.hedge or "off",
+        "hedge": hedge_in_words(fields.hedge),
         "keeps_system": "yes" if fields.keeps_system else "no",
     }
     limits = {name: "the setting" for name in ("timeout_ms", "max_tokens", "retention_days") if words[name] is None}
-    return {registry.value_label(name): str(value) for name, value in (words | limits).items()}
+    words |= limits
+    timeout = limits.get("timeout_ms") or limit(fields.timeout_ms)
+    del words["timeout_ms"]
+    return {"Time limit": timeout} | {registry.value_label(name): str(value) for name, value in words.items()}
 
 
 def _changes(before: dict[str, str], after: dict[str, str]) -> list[Change]:

@@ -7,40 +7,50 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
+from django.db.models import Sum
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from promptops.platform.at_once import rows_at_once
 from promptops.prompts.queries import operations
 from promptops.runs.enums import RunSource, RunStatus
-from promptops.runs.models import Run, RunTotals
+from promptops.runs.models import Attempt, Run, RunTotals
 from promptops.stats import charts
 from promptops.stats.buckets import middle
 from promptops.stats.percentiles import counted_percentile
+from promptops.texts.formats import axis
 
 # The choices of hours, each with the minutes of one step of its charts.
 STEP_MINUTES = {1: 5, 24: 60, 168: 360}
 DEFAULT_HOURS = 24
 # Reading this many runs takes a tenth of a second.
 MAX_RUNS = 20_000
+TOKENS = Coalesce(Sum("input_tokens"), 0) + Coalesce(Sum("output_tokens"), 0)
 LIVING_HOURS = 24
 """No younger run is deleted."""
 NOT_COUNTED = [RunSource.TEST, RunSource.COMPARISON]
 NOT_ANSWERED = (RunStatus.CANCELED, RunStatus.BLOCKED)
 DENSE_FROM = 4
+AXES = {unit: partial(axis, unit=unit) for unit in ("count", "percent", "ms", "usd")}
 
 
 @dataclass(frozen=True)
 class Rate:
-    """`part` of `whole`. `percent` is None if `whole` is 0."""
+    """`part` of `whole`. `share` (0 to 1) and `percent` (0 to 100) are None if `whole` is 0."""
 
     part: int
     whole: int
 
     @property
+    def share(self) -> float | None:
+        return self.part / self.whole if self.whole else None
+
+    @property
     def percent(self) -> float | None:
-        return 100 * self.part / self.whole if self.whole else None
+        return None if self.share is None else 100 * self.share
 
 
 @dataclass
@@ -128,6 +138,13 @@ class OperationFigures:
     latency: charts.Chart
     cost: charts.Chart | None
 
+    @property
+    def lately(self) -> Rate:
+        """Return the errors of the last two steps; those of all steps if the last two have no answers."""
+        errors = [tally.errors for _, tally in self.steps[-2:]]
+        rate = Rate(sum(each.part for each in errors), sum(each.whole for each in errors))
+        return rate if rate.whole else self.total.errors
+
 
 @dataclass(frozen=True)
 class Figures:
@@ -153,6 +170,16 @@ class Figures:
     @property
     def runs(self) -> int:
         return sum(figures.total.runs for figures in self.operations)
+
+    @property
+    def cost(self) -> float | None:
+        """Return the cost of all runs in USD; None without prices."""
+        costs = [figures.total.cost for figures in self.operations if figures.total.cost is not None]
+        return sum(costs) if costs else None
+
+    @property
+    def cost_estimated(self) -> bool:
+        return any(figures.total.cost_estimated for figures in self.operations)
 
     @property
     def is_dense(self) -> bool:
@@ -187,8 +214,7 @@ def figures(hours: int) -> Figures:
     named = dict.fromkeys(spec.name for spec in operations.live_operations())
     totals = {name: Tally() for name in named | dict.fromkeys(row[1] for row in rows)}  # some may be archived by now
     tallies = {operation: [Tally() for _ in times] for operation in totals}
-    for at, operation, status, fallback_used, latency_ms, cost, cost_estimated in rows:
-        ran = status, fallback_used, latency_ms, cost, cost_estimated
+    for at, operation, *ran in rows:
         place = min((at - times[0]) // step, len(times) - 1)
         totals[operation].add(*ran)
         tallies[operation][place].add(*ran)
@@ -206,6 +232,16 @@ def figures(hours: int) -> Figures:
         capped=capped,
         operations=[_drawn(operation, totals[operation], times, tallies[operation]) for operation in totals],
     )
+
+
+def tokens(shown: Figures) -> int:
+    """Return the tokens of input and output of all calls of these runs, in one query, or two if runs are deleted."""
+    calls = Attempt.objects.filter(run__at__gte=shown.start, run__drill="").exclude(run__source__in=NOT_COUNTED)
+    count: int = calls.aggregate(count=TOKENS)["count"]
+    if not shown.capped and shown.hours > LIVING_HOURS:
+        deleted = RunTotals.objects.filter(hour__gte=shown.start, is_drill=False).exclude(source__in=NOT_COUNTED)
+        count += deleted.aggregate(count=TOKENS)["count"]
+    return count
 
 
 def _deleted_since(start: datetime, names_of_operations: Collection[str]) -> Iterable[dict[str, Any]]:
@@ -236,13 +272,16 @@ def _drawn(operation: str, total: Tally, times: list[datetime], tallies: list[Ta
         operation=operation,
         total=total,
         steps=list(zip(times, tallies, strict=True)),
-        runs=charts.lines({"runs": [tally.runs for tally in tallies]}, whole=True),
+        runs=charts.lines({"runs": [tally.runs for tally in tallies]}, whole=True, labels=AXES["count"]),
         shares=charts.lines(
             {
                 "fallback": [tally.fallback.percent for tally in tallies],
                 "errors": [tally.errors.percent for tally in tallies],
-            }
+            },
+            labels=AXES["percent"],
         ),
-        latency=charts.lines({"p50": [tally.p50 for tally in tallies], "p95": [tally.p95 for tally in tallies]}),
-        cost=charts.lines({"cost": costs}) if total.cost is not None else None,
+        latency=charts.lines(
+            {"p50": [tally.p50 for tally in tallies], "p95": [tally.p95 for tally in tallies]}, labels=AXES["ms"]
+        ),
+        cost=charts.lines({"cost": costs}, labels=AXES["usd"]) if total.cost is not None else None,
     )

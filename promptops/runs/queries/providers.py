@@ -50,6 +50,7 @@ class ProviderRow:
     health: HealthView = field(default_factory=HealthView)
     figures: Figures = field(default_factory=Figures)
     stops_runs: bool = False  # it is misconfigured, and its error ends a run, by the operator's choice
+    is_demonstration: bool = False  # the embedded model
 
     @property
     def icon(self) -> str:
@@ -138,6 +139,7 @@ def _row(provider: Provider, priority: int | None, last: LastCall | None) -> Pro
         last=last,
         health=health,
         stops_runs=_stops_runs(provider, health.trouble),
+        is_demonstration=provider.kind_spec.embedded,
     )
 
 

@@ -15,6 +15,7 @@ from promptops.people.permissions import allows
 from promptops.runs.queries.expiry import deletable
 from promptops.site import actions
 from promptops.site.forms import SettingsForm
+from promptops.texts.formats import number
 from promptops.web import review
 from promptops.web.access import refused, requires
 from promptops.web.request import Request
@@ -121,7 +122,9 @@ def _changes(config: LiveConfiguration, form: SettingsForm) -> list[Change]:
     for name, after in vars(form.settings).items():
         before = getattr(config, name)
         if after != before:
-            changes.append(Change(str(form.fields[name].label), _in_words(before), _in_words(after)))
+            field = form.fields[name]
+            words = [_in_words(field.prepare_value(value)) for value in (before, after)]
+            changes.append(Change(str(field.label), *words))
     return changes
 
 
@@ -129,9 +132,9 @@ def _deletes(days: int) -> str:
     return DELETES.format(days=_counted(days, "day"), runs=_counted(deletable(days).count(), "run"))
 
 
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def _counted(count: int, noun: str) -> str:
+    return f"{number(count)} {noun}{'' if count == 1 else 's'}"
 
 
-def _in_words(value: float | None) -> str:
-    return "never" if value is None else f"{value:,}"
+def _in_words(value: float | str | None) -> str:
+    return "never" if value is None else number(value)

@@ -16,7 +16,6 @@ from zipfile import ZipFile
 
 from django import template
 from django.conf import settings
-from django.template.defaultfilters import floatformat
 from django.templatetags.static import static
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -25,12 +24,10 @@ from django.utils.text import slugify
 from lucide import IconDoesNotExist
 
 from promptops.people.enums import Role
-from promptops.texts import diffs
-from promptops.texts.numbers import whole_percent
+from promptops.texts import diffs, formats
 
 register = template.Library()
 
-MINUTE, HOUR, DAY = 60, 3600, 86400
 REMOVED = (
     mark_safe('<del><span class="visually-hidden">[removed:</span>'),
     mark_safe('<span class="visually-hidden">]</span></del>'),
@@ -78,34 +75,13 @@ def module_preloads() -> SafeString:
     return format_html_join("\n", '<link rel="modulepreload" href="{}">', ((static(f"js/{name}"),) for name in names))
 
 
-def relative(moment: datetime, now: datetime) -> str:
-    """Return how long ago `moment` was, in words, as of `now`; static/js/format.js has the same rule.
-
-    Up to 30 days either way in words ("just now", "3 min ago", "in 2 days"), otherwise the date.
-    """
-    seconds = (now - moment).total_seconds()
-    size = abs(seconds)
-    if size < 45:
-        return "just now"
-    if size >= 30 * DAY:
-        return f"{moment.day} {moment:%b %Y}"
-    if size < 45 * MINUTE:
-        amount = f"{max(1, round(size / MINUTE))} min"
-    elif size < 22 * HOUR:
-        amount = f"{max(1, round(size / HOUR))} h"
-    else:
-        days = max(1, round(size / DAY))
-        amount = "1 day" if days == 1 else f"{days} days"
-    return f"{amount} ago" if seconds > 0 else f"in {amount}"
-
-
-def _time(moment: datetime | None, variant: str, text: str, *, hover: bool = True) -> SafeString:
+def _time(moment: datetime | None, variant: str, text: str, title: str) -> SafeString:
     if moment is None:
         return mark_safe('<span class="faint">never</span>')
     return format_html(
         '<time datetime="{}"{} {}>{}</time>',
-        f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z",  # browsers know no microseconds
-        format_html(' title="{}"', f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC") if hover else "",
+        formats.iso_time(moment),
+        format_html(' title="{}"', title) if title else "",
         variant,
         text,
     )
@@ -114,64 +90,40 @@ def _time(moment: datetime | None, variant: str, text: str, *, hover: bool = Tru
 @register.simple_tag(name="ago")
 def ago(moment: datetime | None) -> SafeString:
     """`{% ago version.created_at %}`: "3 min ago", kept current by static/js, exact on hover; None: "never"."""
-    return _time(moment, "data-relative", relative(moment, timezone.now()) if moment else "")
+    local = moment and timezone.localtime(moment)
+    text, title = (formats.relative_time(local, timezone.now()), formats.exact_time(local)) if local else ("", "")
+    return _time(moment, "data-relative", text, title)
 
 
 @register.simple_tag(name="exact_time")
 def exact_time(moment: datetime | None, hover: bool = True) -> SafeString:
-    """`{% exact_time entry.at %}`: date and time to the second in the reader's zone (UTC without JavaScript).
+    """`{% exact_time entry.at %}`: date and time to the second in the reader's zone, which is named.
 
-    `hover=False` leaves out the time in UTC on hover, in a row that has it already.
+    The time in UTC is shown on hover. `hover=False` leaves it out, in a row that has it already.
     """
-    text = f"{moment.astimezone(UTC):%-d %b %Y, %H:%M:%S} UTC" if moment else ""
-    return _time(moment, "data-exact", text, hover=hover)
+    text = formats.exact_time(timezone.localtime(moment)) if moment else ""
+    title = f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if moment and hover else ""
+    return _time(moment, "data-exact", text, title)
 
 
-@register.filter(name="number")
-def number(value: int | float | str | None) -> str:
-    """Return 12345 as "12,345", None as a dash, and a string, such as the value of a form's field, as it is."""
-    if isinstance(value, str):
-        return value
-    return "–" if value is None else f"{value:,}"
+@register.simple_tag(name="zone")
+def zone(moment: datetime | None = None) -> str:
+    """`{% zone %}`: the reader's time zone, such as "UTC+1", for times that stand in a list or on an axis."""
+    return formats.zone(timezone.localtime(moment))
 
 
-@register.filter(name="duration")
-def duration(milliseconds: float | None) -> str:
-    """Return milliseconds as people read them: "412 ms", "1.3 s", "2 min 5 s"; None as a dash."""
-    if milliseconds is None:
-        return "–"
-    if milliseconds < 1000:
-        return f"{milliseconds:.0f} ms"
-    if milliseconds < 59_950:
-        return f"{milliseconds / 1000:.1f} s"
-    minutes, seconds = divmod(round(milliseconds / 1000), 60)
-    return f"{minutes} min {seconds} s"
-
-
-@register.filter(name="usd")
-def usd(amount: float | None) -> str:
-    """Return an amount in USD with as many digits as it needs: "$0.00004", "$1.84"; None as a dash."""
-    if amount is None:
-        return "–"
-    if amount >= 0.1 or amount == 0:
-        return f"${amount:,.2f}"
-    return "<$0.00001" if amount < 0.00001 else f"${amount:.5f}".rstrip("0")
-
-
-@register.filter(name="share")
-def share(value: float | None) -> str:
-    """Return a share from 0 to 1 in percent: "63%", "<1%", ">99%"; None as a dash."""
-    return "–" if value is None else whole_percent(value)
-
-
-@register.filter(name="in_unit")
-def in_unit(value: float | None, unit: str) -> str:
-    """Return a value of a chart in its unit, which is "ms", "usd", "percent" or "count"."""
-    if unit == "ms":
-        return duration(value)
-    if unit == "usd":
-        return usd(value)
-    return floatformat(value, "-1g") + ("%" if unit == "percent" else "")
+for each in (
+    formats.number,
+    formats.duration,
+    formats.limit,
+    formats.usd,
+    formats.score,
+    formats.in_unit,
+):
+    register.filter(each.__name__, each)
+register.filter("seconds", lambda seconds: formats.duration(None if seconds is None else 1000 * seconds))
+register.filter("share", formats.whole_percent)
+register.simple_tag(formats.percent, name="percent")
 
 
 @register.filter(name="one_line", is_safe=True)
@@ -205,12 +157,6 @@ def role_chip(role: str) -> SafeString:
 def category_words(category: str) -> str:
     """Return a safety category as people read it: "self_harm" as "self-harm"."""
     return str(category).replace("_", "-")
-
-
-@register.simple_tag(name="percent")
-def percent(share: float | None, digits: int = 1) -> str:
-    """`{% percent 0.983 %}`: "98.3%"; None as a dash."""
-    return "–" if share is None else f"{100 * share:.{digits}f}%"
 
 
 @register.simple_tag(name="threshold_bar")

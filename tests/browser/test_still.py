@@ -1,0 +1,58 @@
+"""Pages do not move after they are shown: the layout shift of each main page, on a phone and on a desk."""
+
+from itertools import product
+
+from promptops.ledger.models import AuditEntry
+from promptops.runs.models import Run
+from tests.browser import data
+from tests.browser.conftest import WIDTHS
+from tests.fleet.servers import save_server
+
+MOST = 0.02
+ADDRESSES = [
+    "/",
+    "/prompts/",
+    "/prompts/enhance/history/",
+    "/providers/",
+    "/compare/",
+    "/runs/",
+    "/safety/",
+    "/fleet/",
+    "/audit/",
+    "/timeline/",
+    "/revisions/41/",
+    "/settings/",
+    "/settings/people/",
+]
+WATCH = """
+  window.shifts = [];
+  new PerformanceObserver((list) => {
+    for (const { value, hadRecentInput, sources } of list.getEntries()) {
+      if (!hadRecentInput) shifts.push([value, sources.map(({ node }) => node?.outerHTML?.slice(0, 160) ?? "text")]);
+    }
+  }).observe({ type: "layout-shift", buffered: true });
+"""
+# The observer is called after the frame that shows what the script of the page has changed.
+SETTLED = """async () => {
+  await document.fonts.ready;
+  for (let frame = 0; frame < 4; frame += 1) await new Promise(requestAnimationFrame);
+  await new Promise((heard) => setTimeout(heard, 50));
+  return shifts;
+}"""
+
+
+def test_nothing_moves_after_a_page_is_shown(make_user, page_for, pages) -> None:
+    administrator = make_user("administrator", "ada", "Ada Administrator")
+    data.fill(administrator)
+    save_server("gpu-1", revision=41)
+    entry, run = AuditEntry.objects.first(), Run.objects.filter(status="succeeded").last()
+    page = page_for(administrator)
+    page.add_init_script(WATCH)
+    moved = {}
+    for width, address in product(WIDTHS, [*ADDRESSES, f"/audit/{entry.seq}/", f"/runs/{run.pk}/"]):
+        page.set_viewport_size({"width": width, "height": WIDTHS[width]})
+        page.goto(address)
+        shifts = page.evaluate(SETTLED)
+        if sum(value for value, _ in shifts) > MOST:
+            moved[width, address] = shifts
+    assert moved == {}
