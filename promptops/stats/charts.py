@@ -112,9 +112,15 @@ def lines(
 SPARK_WIDTH, SPARK_HEIGHT = 120, 24
 
 
-def sparkline(values: Sequence[float | None]) -> Line:
-    """Return a small line without axes from 0 to its largest value, in a box of SPARK_WIDTH by SPARK_HEIGHT."""
-    top = max((value for value in values if value is not None), default=0) or 1
+def sparkline(values: Sequence[float | None]) -> Line | None:
+    """Return a small line without axes from 0 to its largest value, in a box of SPARK_WIDTH by SPARK_HEIGHT.
+
+    Without any value there is none.
+    """
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    top = max(known) or 1
     return _line("", values, Area(2, 2, SPARK_WIDTH - 2, SPARK_HEIGHT - 2, top))
 
 
@@ -137,28 +143,6 @@ def _line(name: str, values: Sequence[float | None], area: Area) -> Line:
         high=max(known, default=None),
         last=known[-1] if known else None,
     )
-
-
-SPARK_WIDTH, SPARK_HEIGHT = 88, 20
-
-
-def sparkline(values: Sequence[float | None]) -> str:
-    """Return SVG path data of a line without axes, from 0 to the largest value; None is a gap in the line.
-
-    A point without a neighbor is a dash. The path is empty without values.
-    """
-    highest = max((value for value in values if value is not None), default=0) or 1
-    step = SPARK_WIDTH / max(1, len(values) - 1)
-    path, pen = "", "M"
-    for index, value in enumerate(values):
-        if value is None:
-            pen = "M"
-            continue
-        path += f"{pen}{index * step:.1f},{1 + (SPARK_HEIGHT - 2) * (1 - value / highest):.1f}"
-        if pen == "M" and (index + 1 == len(values) or values[index + 1] is None):
-            path += f"h{step / 2 if index + 1 < len(values) else -step / 2:.1f}"
-        pen = "L"
-    return path
 
 
 def _path(points: list[tuple[float, float]]) -> str:

@@ -14,7 +14,7 @@ from django.utils import timezone
 from promptops.runs.enums import RunStatus
 from promptops.runs.models import Attempt, Run
 from promptops.runs.queries.provider_calls import LastCall, last_calls
-from promptops.stats.charts import sparkline
+from promptops.stats.charts import Line, sparkline
 from promptops.stats.percentiles import percentile
 
 HOUR = timedelta(hours=1)
@@ -55,7 +55,7 @@ class Figures:
     """A provider in numbers: calls and latencies of the last hour, tokens and cost of the reader's day.
 
     Drills never count; canceled calls count only in tokens and cost. The percentiles are those of answered calls, None
-    if there are none; `spark` is the path of the medians of five minutes each. `cost` is in USD, None without prices.
+    if there are none; `spark` draws the medians of five minutes each. `cost` is in USD, None without prices.
     `last_error` is the newest one of the hour and the day.
     """
 
@@ -64,7 +64,7 @@ class Figures:
     p50_ms: float | None = None
     p95_ms: float | None = None
     bars: tuple[Bar, ...] = ()
-    spark: str = ""
+    spark: Line | None = None
     input_tokens: int = 0
     output_tokens: int = 0
     tokens_estimated: bool = False

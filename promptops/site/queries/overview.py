@@ -64,8 +64,7 @@ class OperationRow:
     def spark(self) -> charts.Line | None:
         """Return the p95 of each hour as a small line; None without answers."""
         steps = self.figures.steps if self.figures else []
-        line = charts.sparkline([tally.p95 for _, tally in steps])
-        return line if line.high is not None else None
+        return charts.sparkline([tally.p95 for _, tally in steps])
 
 
 @dataclass(frozen=True)
