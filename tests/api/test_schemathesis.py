@@ -1,9 +1,14 @@
-"""Requests made up from the OpenAPI document never end in an error of the server."""
+"""Requests made up from the OpenAPI document never end in an error of the server, and answers are as it declares."""
 
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from schemathesis.core import NOT_SET
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
 from promptops.api.app import ROUTERS, api
 from promptops.api.openapi import document_of, routes_of
@@ -12,6 +17,7 @@ from promptops.people.enums import Scope
 from tests.api.conftest import Machine
 
 QUIET = [*HealthCheck]
+DECLARED = [status_code_conformance, content_type_conformance, response_schema_conformance]
 
 
 def operations():
@@ -31,6 +37,7 @@ def send(machine: Machine, case) -> int:
         return 0
     assert response.status_code < 500, (case, response.text)
     assert response.status_code < 400 or response.headers["content-type"] == "application/problem+json"
+    case.validate_response(response, checks=DECLARED)
     return response.status_code
 
 
