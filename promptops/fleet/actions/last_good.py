@@ -14,7 +14,8 @@ from promptops.ledger import parts, registry
 from promptops.ledger.audit import Actor
 from promptops.ledger.configurations import DamagedConfiguration
 from promptops.ledger.errors import Refused, Stale
-from promptops.ledger.models import Release
+from promptops.ledger.models import LiveConfiguration, Release
+from promptops.ledger.parts import Restoration
 from promptops.ledger.registry import Action
 from promptops.ledger.releases import next_revision, record_release
 
@@ -58,9 +59,11 @@ def restore_all(revision: int, *, by: Actor, note: str, expected: int) -> Restor
     new = next_revision()
     if new != expected + 1:
         raise Stale(f"r{new - 1} was released in the meantime. Look at the changes again, then restore r{revision}.")
-    restored = _restored(revision, new)
+    restored, restorations = _planned(revision, new - 1)
     if not restored.changed_parts:
         raise Refused(f"Nothing to restore: everything is as r{revision} had it. {' '.join(restored.stays)}".strip())
+    for restoration in restorations:
+        restoration.save(new)
     record_release(
         new,
         "lever.last_good",
@@ -78,16 +81,24 @@ def restore_all(revision: int, *, by: Actor, note: str, expected: int) -> Restor
 
 
 def preview(revision: int) -> Restored:
-    """Return what `restore_all` would change. It changes nothing. Raises Refused as `restore_all` does."""
-    with transaction.atomic():
-        restored = _restored(revision, next_revision())
-        transaction.set_rollback(True)
-    return restored
+    """Return what `restore_all` would change, all of it read at one revision. It writes nothing and takes no lock.
+
+    Raises Refused as `restore_all` does.
+    """
+    while True:
+        newest = _newest()
+        restored, _ = _planned(revision, newest)
+        if _newest() == newest:
+            return restored
 
 
-def _restored(revision: int, new: int) -> Restored:
+def _newest() -> int:
+    return LiveConfiguration.objects.values_list("revision", flat=True).get(pk=1)
+
+
+def _planned(revision: int, newest: int) -> tuple[Restored, list[Restoration]]:
     release = Release.objects.filter(pk=revision).first()
-    if release is None or revision >= new - 1:
+    if release is None or revision >= newest:
         raise Refused(f"r{revision} is no earlier revision. Choose one from the list.")
     try:
         stored = release.configuration
@@ -96,5 +107,7 @@ def _restored(revision: int, new: int) -> Restored:
     if stored is None:
         raise Refused(f"r{revision} is too old: it did not store what was live. Choose a newer revision.")
     before = parts.configuration()
-    stays = parts.restore(stored, new)
-    return Restored(before, parts.configuration(), stays)
+    restorations = parts.restorations(stored, before)
+    after = before | {name: each.after for name, each in restorations.items()}
+    stays = [sentence for each in restorations.values() for sentence in each.stays]
+    return Restored(before, after, stays), [*restorations.values()]
