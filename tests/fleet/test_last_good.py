@@ -248,6 +248,27 @@ def test_an_older_release_restores_the_parts_that_it_stored(actor, publish, good
     assert Template.objects.get(name="enhance").is_default
 
 
+def test_it_is_in_the_history_of_each_template_that_it_changed(actor, publish, good, client_for, viewer):
+    client = client_for(viewer)
+    spoil(actor, publish)
+    newest = revision()
+    last_good.restore_all(good, by=actor, note="Bad", expected=newest)
+    assert AuditEntry.objects.get(action="lever.last_good").after["templates"] == [
+        "other is no longer the default",
+        "later not live",
+        "enhance v1",
+    ]
+    publish("rewrite", "Newer")  # every page links to the newest revision
+    link = f'href="/revisions/{newest + 1}/"'
+    for name, is_listed in {"enhance": True, "other": True, "later": True, "rewrite": False}.items():
+        assert (link in client.get(f"/timeline/?template={name}").content.decode()) is is_listed, name
+    history = client.get("/prompts/enhance/history/").content.decode()
+    assert (history.count("Restored by"), history.count(link)) == (1, 1)
+    assert link in client.get("/prompts/enhance/v1/").content.decode()
+    assert link not in client.get("/prompts/enhance/v2/").content.decode()
+    assert link not in client.get("/prompts/other/v1/").content.decode()
+
+
 def test_a_release_in_between_and_a_missing_note_are_refused(actor, publish, good):
     publish("enhance", "Bad")
     seen = revision()

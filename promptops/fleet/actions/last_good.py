@@ -19,10 +19,12 @@ from promptops.ledger.parts import Restoration
 from promptops.ledger.registry import Action
 from promptops.ledger.releases import next_revision, record_release
 
-registry.value_labels({"stays": "Stays as it is", "parts": "Changed parts"})
+LAST_GOOD = "lever.last_good"
+
+registry.value_labels({"stays": "Stays as it is", "parts": "Changed parts", "templates": "Changed templates"})
 registry.register(
     Action(
-        "lever.last_good",
+        LAST_GOOD,
         "{actor} restored everything as r{after[revision]} had it",
         when="somebody restored everything that an earlier revision had live",
         passes_freeze=True,
@@ -45,6 +47,21 @@ class Restored:
         """Return the names of the parts that differ."""
         return [name for name in parts.restorable() if self.before.get(name) != self.after.get(name)]
 
+    @property
+    def changed_templates(self) -> list[str]:
+        """Return the name of each template that changes, and how: "enhance v2", "caption not live"."""
+        before, after = ({row["name"]: row for row in side["templates"]} for side in (self.before, self.after))
+        names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+        return [f"{name} {_how(before.get(name), after.get(name))}" for name in names]
+
+
+def _how(before: dict[str, Any] | None, after: dict[str, Any] | None) -> str:
+    if after is None:
+        return "not live"
+    if before is None or before["version"] != after["version"]:
+        return f"v{after['version']}"
+    return "is the default" if after["default"] else "is no longer the default"
+
 
 @transaction.atomic
 def restore_all(revision: int, *, by: Actor, note: str, expected: int) -> Restored:
@@ -66,13 +83,14 @@ def restore_all(revision: int, *, by: Actor, note: str, expected: int) -> Restor
         restoration.save(new)
     record_release(
         new,
-        "lever.last_good",
+        LAST_GOOD,
         by=by,
         object_name=f"r{revision}",
         before={"revision": expected},
         after={
             "revision": revision,
             "parts": ", ".join(restored.changed_parts),
+            **({"templates": restored.changed_templates} if restored.changed_templates else {}),
             **({"stays": "\n".join(restored.stays)} if restored.stays else {}),
         },
         note=note,

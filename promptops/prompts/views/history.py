@@ -1,10 +1,13 @@
 """The versions of a template: the list, one version, comparing two, rolling back to one, editing from one."""
 
+from django.db.models import Q
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
+from promptops.fleet.queries.levers import restored_template
+from promptops.ledger.models import Release
 from promptops.people.enums import Permission
 from promptops.platform.pages import numbered
 from promptops.prompts import queries
@@ -25,6 +28,9 @@ def history(request: Request, name: str) -> HttpResponse:
     """Show the versions, newest first; a person can choose two of a page and compare them."""
     template = template_or_404(name)
     window = numbered(queries.templates.history(template), whole_number(request.GET.get("page")))
+    restored = restored_template(name)
+    for shown in window.rows:
+        shown.restored_by = [revision for revision, how in restored.items() if how == f"v{shown.number}"]
     context = {"template": template, "versions": window.rows, "window": window, "tab": "history"}
     return render(request, "prompts/_history.html" if request.htmx else "prompts/history.html", context)
 
@@ -34,12 +40,14 @@ def version(request: Request, name: str, number: int) -> HttpResponse:
     """Show one version: text, settings, note, hash, releases."""
     template = template_or_404(name)
     shown = version_or_404(template, number)
+    restored = [revision for revision, how in restored_template(name).items() if how == f"v{number}"]
+    releases = Release.objects.filter(Q(version=shown) | Q(pk__in=restored)).select_related("comparison")
     context = {
         "template": template,
         "version": shown,
         "tokens": estimate_tokens(shown.body),
         "previous": template.versions.filter(number__lt=number).first(),
-        "releases": list(shown.releases.select_related("comparison").defer("packed_configuration", "evidence")[:20]),
+        "releases": list(releases.defer("packed_configuration", "evidence")[:20]),
         "tab": "history",
     }
     return render(request, "prompts/version.html", context)
