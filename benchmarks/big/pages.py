@@ -203,6 +203,7 @@ def _run_lists() -> Iterator[Page]:
         *({"contract": value} for value in ContractOutcome.values),
         *({"template": name} for name in (templates[0], templates[len(templates) // 2], templates[-1])),
         *({"user": name} for name in ("person-7", "bench")),
+        {"token": "gpu-1"},
         *({"provider": name} for name in (providers[0], providers[-1], REMOVED, "never-called")),
         *({"revision": number} for number in (1, Run.objects.get(pk=middle).revision)),
         *_days(ends["first"], ends["last"]),

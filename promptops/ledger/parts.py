@@ -30,16 +30,29 @@ class Part:
 RollBack = Callable[..., Any]
 """`roll_back(revision, *, by, expected, note)` rolls a part back to a revision."""
 
-Restore = Callable[[Any, int], list[str]]
-"""`restore(values, revision)` sets a part to values that an earlier release stored, as a piece of release `revision`.
-Returns a sentence for each thing that stays as it is because it cannot be restored. The caller records the release."""
+
+@dataclass(frozen=True)
+class Restoration:
+    """Restoring a part to the values of an earlier release. It is planned by reading only; nothing waits for it.
+
+    `after` has the values that the next release stores of the part, `stays` a sentence for each thing that stays as it
+    is because it cannot be restored. `save(revision)` writes the rows as a piece of that release.
+    """
+
+    after: Any
+    stays: list[str]
+    save: Callable[[int], None]
+
+
+PlanRestoration = Callable[[Any], Restoration]
+"""`plan(values)` returns how the part is restored to values that an earlier release stored."""
 
 ORDER = ("operations", "templates", "providers", "variables", "settings", "safety", "levers")
 """The order of the parts in a release. Other parts follow."""
 
 _parts: dict[str, Part] = {}
 _roll_backs: dict[str, RollBack] = {}
-_restores: dict[str, Restore] = {}
+_restores: dict[str, PlanRestoration] = {}
 
 
 def register(part: Part) -> None:
@@ -61,28 +74,29 @@ def rolls_back(name: str) -> Callable[[RollBack], RollBack]:
     return decorate
 
 
-def restores(name: str) -> Callable[[Restore], Restore]:
-    """Decorate the function that restores the part from the values that an earlier release stored."""
+def restores(name: str) -> Callable[[PlanRestoration], PlanRestoration]:
+    """Decorate the function that plans how the part is restored to the values that an earlier release stored."""
 
-    def decorate(function: Restore) -> Restore:
+    def decorate(function: PlanRestoration) -> PlanRestoration:
         _restores[name] = function
         return function
 
     return decorate
 
 
-def restore(stored: Mapping[str, Any], revision: int) -> list[str]:
-    """Set every part that can be restored to the stored values, as release `revision`.
+def restorations(stored: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Restoration]:
+    """Return how each part that can be restored is restored to the stored values. `now` has the live values.
 
-    Return a sentence for each thing that stays as it is. Older releases do not store every part.
+    Older releases do not store every part.
     """
-    sentences = []
-    for each in _parts.values():
-        if each.name in _restores and each.name in stored:
-            sentences += _restores[each.name](stored[each.name], revision)
-        elif each.name in _restores:
-            sentences.append(f"{each.name.capitalize()} stay as they are: that release did not store them.")
-    return sentences
+    return {
+        name: _restores[name](stored[name]) if name in stored else _left_alone(name, now[name]) for name in restorable()
+    }
+
+
+def _left_alone(name: str, now: Any) -> Restoration:
+    sentence = f"{name.capitalize()} stay as they are: that release did not store them."
+    return Restoration(now, [sentence], lambda revision: None)
 
 
 def restorable() -> tuple[str, ...]:

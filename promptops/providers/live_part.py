@@ -88,10 +88,12 @@ def load(config: LiveConfiguration) -> dict[str, Any]:
 
 def release_values(config: LiveConfiguration) -> list[dict[str, Any]]:
     """Return the kept values of the providers that are on, in the order of the chain."""
-    return [
-        {**parts.columns(provider, RELEASED), "key": provider.key_state}
-        for provider in Provider.objects.filter(enabled=True)
-    ]
+    return [released_values(provider) for provider in Provider.objects.filter(enabled=True)]
+
+
+def released_values(provider: Provider) -> dict[str, Any]:
+    """Return the values of a provider that a release keeps."""
+    return {**parts.columns(provider, RELEASED), "key": provider.key_state}
 
 
 parts.register(parts.Part("providers", "provider", load, release_values))

@@ -12,7 +12,7 @@ from promptops.prompts.models import Template
 from promptops.prompts.queries import operations
 from promptops.runs.enums import ContractOutcome, RunSource, RunStatus
 from promptops.runs.plans import MAX_COUNT
-from promptops.runs.queries.runs import ALL_SOURCES, RunFilters, provider_names
+from promptops.runs.queries.runs import ALL_SOURCES, RunFilters, provider_names, token_names
 from promptops.texts.numbers import whole_number
 from promptops.web.filters import FilterForm, NameField
 
@@ -77,6 +77,7 @@ class RunFilterForm(FilterForm):
         "status",
         "source",
         "user",
+        "token",
         "safety",
         "contract",
         "provider",
@@ -86,7 +87,7 @@ class RunFilterForm(FilterForm):
         "since",
         "until",
     ]
-    more = frozenset({"safety", "contract", "provider", "revision", "start", "end"})
+    more = frozenset({"safety", "contract", "provider", "token", "revision", "start", "end"})
     operation = forms.ChoiceField(required=False, choices=lambda: [("", "All"), *operations.all_choices()])
     status = forms.ChoiceField(required=False, choices=[("", "All"), *RunStatus.choices])
     safety = forms.ChoiceField(
@@ -111,6 +112,7 @@ class RunFilterForm(FilterForm):
     user = forms.ModelChoiceField(
         User.objects.order_by("name", "pk"), label="Person", required=False, empty_label="All", to_field_name="username"
     )
+    token = forms.ChoiceField(required=False)
     provider = forms.ChoiceField(label="Provider called", required=False)
     revision = forms.IntegerField(
         required=False,
@@ -125,11 +127,15 @@ class RunFilterForm(FilterForm):
 
     def __init__(self, query: QueryDict) -> None:
         super().__init__(query)
-        names = provider_names()
-        chosen = query.get("provider", "")
+        self._offer("provider", provider_names())
+        self._offer("token", token_names())
+
+    def _offer(self, field: str, names: list[str]) -> None:
+        """Set the choices of a field. A chosen name of something that was removed is one: its runs are still there."""
+        chosen = self.data.get(field, "")
         if chosen.isprintable() and chosen not in ("", *names):
-            names.append(chosen)  # a removed provider is in no list, but its runs can still be found
-        cast("forms.ChoiceField", self.fields["provider"]).choices = [("", "All"), *((name, name) for name in names)]
+            names.append(chosen)
+        cast("forms.ChoiceField", self.fields[field]).choices = [("", "All"), *((name, name) for name in names)]
 
     def filters(self) -> RunFilters:
         """Return the chosen filters."""

@@ -88,6 +88,7 @@ class Run(Parameters):
         indexes = [
             models.Index(fields=["template", "-id"], name="run_template"),
             models.Index(fields=["user", "-id"], name="run_user"),
+            models.Index(fields=["token", "-id"], name="run_token", condition=models.Q(token__isnull=False)),
             models.Index(fields=["revision", "-id"], name="run_revision"),
             models.Index(fields=["operation", "-id"], name="run_operation"),
             models.Index(fields=["status", "-id"], name="run_status"),

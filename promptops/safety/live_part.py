@@ -28,8 +28,11 @@ def load(config: LiveConfiguration) -> dict[str, Any]:
 
 def shown_values() -> dict[str, Any]:
     """Return the filter's settings as releases and the audit show them: short values, terms one a line."""
-    config = SafetySettings.objects.select_related("model").defer("model__data").get(pk=1)
-    terms = list(SafetyTerm.objects.all())
+    return values_shown_of(current(), list(SafetyTerm.objects.all()))
+
+
+def values_shown_of(config: SafetySettings, terms: list[SafetyTerm]) -> dict[str, Any]:
+    """Return settings and terms as releases and the audit show them. They need not be saved."""
     thresholds = {**config.model.manifest.get("thresholds", {}), **config.thresholds}
     return {
         "mode": config.mode,
@@ -41,11 +44,20 @@ def shown_values() -> dict[str, Any]:
     }
 
 
+def current() -> SafetySettings:
+    """Return the settings, without the file of their model."""
+    return SafetySettings.objects.select_related("model").defer("model__data").get(pk=1)
+
+
 def release_values(config: LiveConfiguration) -> dict[str, Any]:
     """Return the values of the filter that a release stores: those that pages show, and those that a rollback sets."""
-    set_values = SafetySettings.objects.values("thresholds").get(pk=1)
-    terms = list(SafetyTerm.objects.values(*RELEASED_OF_TERM))
-    return {**shown_values(), STORED: {"thresholds": set_values["thresholds"], "terms": terms}}
+    return released_values(current(), list(SafetyTerm.objects.all()))
+
+
+def released_values(config: SafetySettings, terms: list[SafetyTerm]) -> dict[str, Any]:
+    """Return the values of settings and terms that a release stores. They need not be saved."""
+    stored = {"thresholds": config.thresholds, "terms": [parts.columns(term, RELEASED_OF_TERM) for term in terms]}
+    return {**values_shown_of(config, terms), STORED: stored}
 
 
 parts.register(parts.Part("safety", "safety", load, release_values))

@@ -10,6 +10,7 @@ from promptops.ledger import parts, registry
 from promptops.ledger.audit import SYSTEM, Actor
 from promptops.ledger.errors import Refused, Stale
 from promptops.ledger.models import LiveConfiguration
+from promptops.ledger.parts import Restoration
 from promptops.ledger.registry import Action
 from promptops.ledger.releases import next_revision, record_release
 from promptops.platform import crypto
@@ -79,21 +80,25 @@ def change_settings(settings: Settings, *, by: Actor, expected: int, note: str =
 
 
 @parts.restores("settings")
-def restore_settings(values: Mapping[str, Any], revision: int) -> list[str]:
-    """Set what runs use to the settings that an earlier release stored, in the transaction of that release.
+def plan_settings(values: Mapping[str, Any]) -> Restoration:
+    """Set what runs use to the settings that an earlier release stored.
 
     How long runs are kept stays as it is, because a shorter time deletes runs for good.
     """
     config = LiveConfiguration.objects.get(pk=1)
-    wanted = {name: value for name, value in values.items() if name in RELEASED}
-    changed = {name for name, value in wanted.items() if getattr(config, name) != value}
+    changed = {name for name in RELEASED if name in values and getattr(config, name) != values[name]}
+    for name in changed - KEEPING:
+        setattr(config, name, values[name])
     if changed - KEEPING:
-        for name in changed - KEEPING:
-            setattr(config, name, wanted[name])
-        config.settings_revision = revision
-        config.full_clean()
-        config.save()
-    return ["How long runs are kept stays as it is. Change it on the Settings page."] if changed & KEEPING else []
+        config.full_clean(validate_constraints=False)  # Django checks them in a transaction, which locks SQLite
+
+    def save(revision: int) -> None:
+        if changed - KEEPING:
+            config.settings_revision = revision
+            config.save(update_fields=[*changed - KEEPING, "settings_revision"])
+
+    stays = ["How long runs are kept stays as it is. Change it on the Settings page."] if changed & KEEPING else []
+    return Restoration(parts.columns(config, RELEASED), stays, save)
 
 
 def secret_key_fits() -> bool:

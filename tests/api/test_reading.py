@@ -2,7 +2,9 @@
 
 import asyncio
 import hashlib
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from django.db import OperationalError
@@ -13,6 +15,7 @@ from promptops.ledger.models import LiveConfiguration, Release
 from promptops.live import documents
 from promptops.live import snapshots as live
 from promptops.live.waiting import Waiting
+from promptops.people import tokens
 from promptops.people.actions.tokens import revoke_token
 from promptops.people.models import Token
 from promptops.platform import outages
@@ -110,6 +113,26 @@ def test_it_goes_on_without_the_database(machine, monkeypatch):
     assert (after.status_code, after.content) == (200, before.content)
     assert caller.get("/api/v1/operations").status_code == 200
     assert caller.get("/api/v1/templates").status_code == 200
+
+
+def test_a_token_opens_nothing_after_five_minutes_without_the_database(machine, monkeypatch):
+    caller, shift = machine("read", "run"), 0.0
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + shift)
+    monkeypatch.setattr(tokens, "time", clock)
+    assert caller.get(LIVE).status_code == 200
+    with monkeypatch.context() as outage:
+
+        def gone(*arguments, **named):
+            raise OperationalError("the database is gone")
+
+        outage.setattr("django.db.backends.utils.CursorWrapper.execute", gone)
+        shift = tokens.OFFLINE_SECONDS - 1
+        assert caller.get(LIVE).status_code == 200
+        shift = tokens.OFFLINE_SECONDS + 1
+        for refused in (caller.get(LIVE), caller.post("/api/v1/run/enhance", json={"input": "a fox"})):
+            assert problem(refused, "unavailable")["status"] == 503
+            assert refused.headers["retry-after"] == "5"
+    assert caller.get(LIVE).status_code == 200
 
 
 def test_what_cannot_be_handed_out_is_said(machine, monkeypatch):

@@ -6,9 +6,12 @@ from promptops.compare.actions import comparisons, prompt_sets
 from promptops.compare.actions.comparisons import ArmChoice
 from promptops.compare.models import Comparison, Trial, Vote
 from promptops.engine.types import PromptOperation
+from promptops.fleet.models import Acknowledgement, Server
 from promptops.ledger.audit import Actor
 from promptops.live import snapshots as live
 from promptops.people.actions import accounts
+from promptops.people.actions.tokens import make_token, revoke_token, rotate_token
+from promptops.people.enums import Scope
 from promptops.people.models import User
 from promptops.prompts.actions.drafts import save_draft, set_aside
 from promptops.prompts.actions.releases import Content, publish, roll_back
@@ -20,6 +23,7 @@ from promptops.providers.actions.chain import ProviderFields, create_provider, s
 from promptops.providers.models import LearnedAdaptation, Provider
 from promptops.runs.models import Attempt, Run, SafetyCheck
 from promptops.safety.models import SafetyModelVersion
+from tests.fleet.servers import save_server
 
 LONG_WORD = "unbreakable" * 27 + "end"  # 300 characters
 MIXED = "שלום עולם, a fox 🦊 يركض عبر الثلج. 日本語のテキスト。"
@@ -32,6 +36,8 @@ TEMPLATES = 30
 VARIABLES = 30
 PROVIDERS = 30
 RUNS = 60
+TOKENS = 30
+SERVERS = 60
 
 
 def fill(person: User) -> None:
@@ -68,6 +74,8 @@ def fill(person: User) -> None:
     _blocked(person)
     _prompt_sets(by)
     _comparison(by, enhance)
+    _tokens(by, enhance)
+    _servers()
     for role in ("viewer", "editor", "releaser", "administrator"):
         accounts.invite(role, by=by)
         User.objects.create(
@@ -199,6 +207,74 @@ def _blocked(person: User) -> None:
         if number != 2:
             allowed = {"decision": "allow", "layer": "model", "scores": scores, "score": 0.5}
             SafetyCheck.objects.create(run=run, side="output", model=model, mode=mode, **allowed)
+
+
+def _tokens(by: Actor, enhance: Template) -> None:
+    """Tokens that are usable, rotated, revoked and about to expire, and a run that one of them asked for."""
+    asks = None
+    for number in range(1, TOKENS + 1):
+        scopes = [*Scope] if number % 4 == 0 else [Scope.FOLLOW]
+        name = f"token-{number}" + ("-of-a-long-name-that-fills-it-all" if number % 7 == 0 else "")
+        server = f"gpu-{'x' * 50}-{number}"[:60] if number % 5 == 0 else ""
+        token, _ = make_token(name[:40], scopes, by=by, server=server, days=number if number % 3 == 0 else None)
+        if number == 4:
+            asks, _ = rotate_token(token, by=by)
+        elif number % 6 == 0:
+            revoke_token(token, by=by)
+    Run.objects.create(
+        source="api",
+        operation="enhance",
+        token=asks,
+        request_id="request-" + "0123456789abcdef" * 3,
+        template=enhance,
+        version=enhance.versions.get(number=3),
+        temperature=0.7,
+        max_tokens=256,
+        revision=1,
+        input=MIXED,
+        output=MIXED,
+        status="succeeded",
+        provider="provider-2",
+        latency_ms=900,
+    )
+
+
+def _servers() -> None:
+    """Servers in every state. Number 3 refuses, has all labels, and answered releases."""
+    others: list[dict[str, object]] = [
+        {},
+        {"revision": 3, "is_filtered": False, "labels": {"zone": "a"}},
+        {
+            "revision": 4,
+            "state": "refused",
+            "refused_revision": live.load().revision,
+            "refusal": f"{MIXED} {LONG_WORD}",
+        },
+        {"has_other_content": True, "drift": "Somebody else changed enhance.txt.", "kind": "files"},
+        {"silent_for": 90_000, "is_connected": False},
+        {"revision": None, "sha256": "", "since": None, "version": ""},
+        {"kind": "process", "version": ""},
+    ]
+    for number in range(1, SERVERS + 1):
+        fields = {"runs_a_minute": number * 12.5, "address": "2001:db8::7334:aaaa:bbbb:cccc"} | others[number % 7 - 1]
+        save_server(f"gpu-{number}" + (f"-{LONG_WORD}"[:80] if number % 11 == 0 else ""), **fields)
+    refusing = Server.objects.get(name="gpu-3")
+    refusing.labels = {f"label-{number}": "some-value" * number for number in range(1, 6)}
+    refusing.save()
+    for number in range(1, 21):
+        why = f"{MIXED} {LONG_WORD}" if number % 5 == 0 else ""
+        outcome = "refused" if why else "applied"
+        Acknowledgement.objects.create(
+            revision=number,
+            server=refusing.name,
+            instance=refusing.instance,
+            kind=refusing.kind,
+            outcome=outcome,
+            at=refusing.heard_at,
+            seconds=number / 7,
+            was_away=number % 3 == 0,
+            why=why[:500],
+        )
 
 
 def _runs(person: User, enhance: Template) -> None:

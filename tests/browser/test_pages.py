@@ -12,6 +12,7 @@ from django.db import connection
 from playwright.sync_api import expect
 
 from promptops.compare.models import Comparison, PromptSet
+from promptops.fleet.models import Server
 from promptops.ledger.audit import Actor
 from promptops.ledger.models import AuditEntry
 from promptops.people.actions import accounts
@@ -54,7 +55,12 @@ EVERYWHERE = {
     "timeline": "/timeline/",
     "timeline-moment": "/timeline/?at=2199-01-01T12:00:00Z",
     "search-none": "/prompts/?q=nothing+holds+this",
+    "fleet": "/fleet/",
+    "fleet-none": "/fleet/?q=no-such-server",
+    "levers": "/levers/",
     "settings": "/settings/",
+    "tokens": "/settings/tokens/",
+    "api": "/settings/api/",
     "people": "/settings/people/",
     "own-password": "/account/password/",
     "sessions": "/account/sessions/",
@@ -148,6 +154,10 @@ def test_pages_of_single_things(full: User, page_for, pages: Pages) -> None:
         "run-blocked": f"/runs/{Run.objects.get(status='blocked').pk}/",
         "run-flagged": f"/runs/{flagged.pk}/",
         "run-unjudged": f"/runs/{unjudged.pk}/",
+        "run-of-token": f"/runs/{Run.objects.get(source='api').pk}/",
+        "server": f"/fleet/servers/{Server.objects.get(name='gpu-3').pk}/",
+        "server-silent": f"/fleet/servers/{Server.objects.get(name='gpu-5').pk}/",
+        "fleet-refused": "/fleet/?state=refused",
         "run-rewrite": f"/runs/{rewrite.pk}/",
         "runs-filtered": "/runs/?status=failed&template=enhance",
         "audit-entry": f"/audit/{published.seq}/",
@@ -254,6 +264,7 @@ def test_dialogs(full: User, page_for, pages: Pages) -> None:
     opened("role", "/settings/people/", button("Change the role of"), "#review[open]")
     opened("provider-menu", "/providers/", provider_menu, ".provider .menu[open] .panel")
     opened("turn-off", "/providers/", turn_off, "#review[open]")
+    opened("rotation", "/settings/tokens/", button("Rotate token-1"), "#review[open]")
     compared = f"/compare/{Comparison.objects.get().pk}/"
     opened("release-arm", compared, button("Make v3 of enhance live"), "#review[open]")
     opened("provider-first", compared, button("Make provider-4 first"), "#review[open]")

@@ -95,10 +95,12 @@ async def test_a_release_is_in_the_files_before_it_is_acknowledged(tmp_path, ope
         registration = next(each for each in room.received if each["type"] == "register")
         assert (registration["kind"], registration["filtered"]) == ("files", False)
         assert (registration["labels"], registration["revision"]) == ({"zone": "a"}, None)
+        fetches = room.fetches
         await room.release(body_of(snapshot(2)))
         report = await setup.reported("applied", 2)
         assert report["sha256"] == sha_of(room.body)
         assert setup.text() == "enhance e1 r2\n"
+        assert room.fetches == fetches or not opens_sockets, "the hint brings the document"
         await until(lambda: setup.last("heartbeat").get("revision") == 2)
         await until(lambda: setup.state["revision"] == 2)
         assert (setup.state["outcome"], setup.state["state"]) == ("applied", "ready")

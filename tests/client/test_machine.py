@@ -7,17 +7,21 @@ file, in the next one. Within two heartbeats after a partition ends, every clien
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from promptops.client import LiveEnhancer
+from promptops.client.contents import Content, Contents
+from promptops.client.follower import Follower
 from tests.client.rooms import LINK_SECONDS, MemoryWire, Network, Room, sha_of
 from tests.client.virtual import VirtualLoop
 
@@ -243,3 +247,46 @@ TestFleet = machine_test(12, 25)
 @pytest.mark.proof
 class TestFleetForLong(machine_test(400, 60)):
     """The same machine, for minutes."""
+
+
+# The machine finds a client that breaks a rule
+
+
+async def _acknowledging_first(self: Follower, body: bytes, asked_after: int, send: Any) -> bool:
+    """Acknowledge a document before it is swapped in."""
+    document = json.loads(body)
+    if send is not None and document["sha256"] != self.contents.current.sha256:
+        await send({"type": "applied", **{name: document[name] for name in ("revision", "epoch", "sha256")}})
+    return await taking(self, body, asked_after, send)
+
+
+def _taking_lower_revisions(self: Contents, content: Content, asked_after: int) -> None:
+    """Refuse no document for its revision."""
+    if content.head[0] != self.current.head[0]:
+        checking(self, content, asked_after)
+
+
+taking, checking = Follower._take, Contents._check_age
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "broken"),
+    [
+        (Follower, "_take", _acknowledging_first),
+        # It is rare that an older document arrives late: 5 s and more until one does.
+        pytest.param(Contents, "_check_age", _taking_lower_revisions, marks=pytest.mark.proof),
+    ],
+)
+def test_a_client_that_breaks_a_rule_is_found(owner: type, name: str, broken: Callable[..., Any], monkeypatch) -> None:
+    monkeypatch.setattr(owner, name, broken)
+    case = type("Broken", (Fleet,), {})
+    limits = settings(
+        max_examples=300,
+        stateful_step_count=25,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(seed(3)(case), settings=limits)

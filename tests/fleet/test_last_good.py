@@ -2,6 +2,8 @@
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from promptops.engine.live_document import live_document
 from promptops.fleet.actions import last_good
@@ -42,6 +44,21 @@ def change_settings(actor, **wanted) -> None:
     config = LiveConfiguration.objects.get()
     now = {name: getattr(config, name) for name in settings.Settings.__annotations__}
     settings.change_settings(settings.Settings(**now | wanted), by=actor, expected=config.settings_revision)
+
+
+@pytest.fixture(autouse=True)
+def _the_preview_shows_what_restoring_does(monkeypatch):
+    """Compare every restoring of these tests with its preview, and with what the release then stored."""
+
+    def restore_all(chosen, **named):
+        shown = last_good.preview(chosen)
+        restored = restored_by(chosen, **named)
+        stored = Release.objects.get(pk=named["expected"] + 1).configuration
+        assert (shown, shown.after) == (restored, stored)
+        return restored
+
+    restored_by = last_good.restore_all
+    monkeypatch.setattr(last_good, "restore_all", restore_all)
 
 
 @pytest.fixture
@@ -109,7 +126,10 @@ def test_everything_is_as_the_revision_had_it_by_one_release(actor, publish, goo
 def test_the_preview_changes_nothing_and_names_the_values(actor, publish, good):
     spoil(actor, publish)
     newest, configuration = revision(), parts.configuration()
-    shown = {(change.label, change.before, change.after) for change in value_changes(last_good.preview(good))}
+    with CaptureQueriesContext(connection) as queries:
+        restored = last_good.preview(good)
+    assert {query["sql"].split()[0] for query in queries.captured_queries} == {"SELECT"}  # it takes no lock
+    shown = {(change.label, change.before, change.after) for change in value_changes(restored)}
     assert (revision(), parts.configuration()) == (newest, configuration)
     assert ("Settings time limit (ms)", "700", "9000") in shown
     assert ("Provider order", "third, first, fourth", "first, second, third") in shown
@@ -183,6 +203,20 @@ def test_an_archived_operation_comes_back(actor, publish, good):
     assert Template.objects.get(name="caption").is_default
 
 
+def test_a_release_during_the_preview_is_in_it(actor, publish, good, monkeypatch):
+    publish("enhance", "Bad")
+    configuration, meanwhile = parts.configuration, [publish]
+
+    def interrupted():
+        found = configuration()
+        if meanwhile:
+            meanwhile.pop()("enhance", "Worse")
+        return found
+
+    monkeypatch.setattr(parts, "configuration", interrupted)
+    assert any(row["version"] == 3 for row in last_good.preview(good).before["templates"])
+
+
 @pytest.mark.parametrize("chosen", ["newest", 0, 999, "same"])
 def test_what_cannot_be_restored_is_refused(actor, publish, good, chosen):
     variable = Variable.objects.get(name="mood")
@@ -212,6 +246,27 @@ def test_an_older_release_restores_the_parts_that_it_stored(actor, publish, good
     assert len(stays) == 2
     assert SafetySettings.objects.get().mode == "off"
     assert Template.objects.get(name="enhance").is_default
+
+
+def test_it_is_in_the_history_of_each_template_that_it_changed(actor, publish, good, client_for, viewer):
+    client = client_for(viewer)
+    spoil(actor, publish)
+    newest = revision()
+    last_good.restore_all(good, by=actor, note="Bad", expected=newest)
+    assert AuditEntry.objects.get(action="lever.last_good").after["templates"] == [
+        "other is no longer the default",
+        "later not live",
+        "enhance v1",
+    ]
+    publish("rewrite", "Newer")  # every page links to the newest revision
+    link = f'href="/revisions/{newest + 1}/"'
+    for name, is_listed in {"enhance": True, "other": True, "later": True, "rewrite": False}.items():
+        assert (link in client.get(f"/timeline/?template={name}").content.decode()) is is_listed, name
+    history = client.get("/prompts/enhance/history/").content.decode()
+    assert (history.count("Restored by"), history.count(link)) == (1, 1)
+    assert link in client.get("/prompts/enhance/v1/").content.decode()
+    assert link not in client.get("/prompts/enhance/v2/").content.decode()
+    assert link not in client.get("/prompts/other/v1/").content.decode()
 
 
 def test_a_release_in_between_and_a_missing_note_are_refused(actor, publish, good):

@@ -104,18 +104,6 @@ WITHOUT_ENTRY = {
     "tokens.record_uses": "a request with a token changes nothing of it",
     "servers.prune": "servers that left long ago are deleted by their age; nobody decides anything",
     "servers.write": "servers report what they run, many times a minute; nobody decides anything",
-    "last_good.preview": "what it writes is rolled back",
-    **dict.fromkeys(
-        (
-            "restoring.restore_chain",
-            "restoring.restore_operations",
-            "restoring.restore_templates",
-            "restoring.restore_variables",
-            "filter_settings.restore_filter",
-            "site.restore_settings",
-        ),
-        "one part of last good, which records the entry",
-    ),
     "site.secret_key_fits": "a new database stores which key it was made with; no setting changes",
 }
 
@@ -411,18 +399,16 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     "last_good.restore_all": [
         lambda w, act: act(last_good.restore_all, w.revision - 1, by=w.actor, note="Why", expected=w.revision)
     ],
-    "restoring.restore_chain": [lambda w, act: act(restoring_chain.restore_chain, [], 99)],
-    "restoring.restore_operations": [
-        lambda w, act: (w.operation(), act(restoring.restore_operations, stored(w.revision - 1, "operations"), 99))
+    "restoring.plan_chain": [lambda w, act: act(restoring_chain.plan_chain, [])],
+    "restoring.plan_operations": [
+        lambda w, act: (w.operation(), act(restoring.plan_operations, stored(w.revision - 1, "operations")))
     ],
-    "restoring.restore_templates": [lambda w, act: act(restoring.restore_templates, [], 99)],
-    "restoring.restore_variables": [lambda w, act: (w.variable(), act(restoring.restore_variables, [], 99))],
-    "filter_settings.restore_filter": [
-        lambda w, act: act(filter_settings.restore_filter, stored(1, "safety") | {"mode": "off"}, 99)
+    "restoring.plan_templates": [lambda w, act: act(restoring.plan_templates, [])],
+    "restoring.plan_variables": [lambda w, act: (w.variable(), act(restoring.plan_variables, []))],
+    "filter_settings.plan_filter": [
+        lambda w, act: act(filter_settings.plan_filter, stored(1, "safety") | {"mode": "off"})
     ],
-    "site.restore_settings": [
-        lambda w, act: act(settings.restore_settings, stored(1, "settings") | {"timeout_ms": 1234}, 99)
-    ],
+    "site.plan_settings": [lambda w, act: act(settings.plan_settings, stored(1, "settings") | {"timeout_ms": 1234})],
     "reports.count_reports": [lambda w, act: act(reports.count_reports, uuid4(), "gpu-7", [], 3)],
     "reports.forget_old": [lambda w, act: act(reports.forget_old, timezone.now() + timedelta(days=500))],
     "votes.cast": [lambda w, act: act(votes.cast, **w.ballot(), by=w.actor)],
@@ -484,6 +470,13 @@ def test_every_action_is_called_here():
 CHANGES_NOTHING_PROTECTED = {
     "api.change_once",  # what it changes is recorded by its own action
     "api.delete_old_answers",
+    "last_good.preview",
+    "restoring.plan_chain",
+    "restoring.plan_operations",
+    "restoring.plan_templates",
+    "restoring.plan_variables",
+    "filter_settings.plan_filter",
+    "site.plan_settings",
     "accounts.find_link",
     "accounts.record_failed_sign_in",
     "accounts.record_lockout",

@@ -9,11 +9,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.http import QueryDict
 
-from promptops.people.models import User
+from promptops.ledger.audit import Actor
+from promptops.people.actions.tokens import make_token, revoke_token, rotate_token
+from promptops.people.models import Token, User
 from promptops.platform import narrowing
 from promptops.platform.narrowing import Narrowed
 from promptops.prompts.models import Template
+from promptops.runs.forms import RunFilterForm
 from promptops.runs.models import Attempt, Run, SafetyCheck
 from promptops.runs.queries.runs import RunFilters, listed, shown
 from tests.factories import build_run
@@ -53,6 +57,8 @@ MEANINGS: dict[str, tuple[dict[str, Any], Callable[[Run], bool]]] = {
     "template": ({"template": "rare"}, lambda run: run.template is not None and run.template.name == "rare"),
     "common template": ({"template": "common"}, lambda run: bool(run.template) and run.template.name == "common"),
     "person": ({"user": "ada"}, lambda run: run.user is not None),
+    "token": ({"token": "worker"}, lambda run: run.token_id is not None and run.token.name == "worker"),
+    "unused token": ({"token": "spare"}, lambda run: False),
     "revision": ({"revision": 2}, lambda run: run.revision == 2),
     "provider": ({"provider": "groq"}, lambda run: "groq" in calls(run)),
     "removed provider": ({"provider": "gone"}, lambda run: "gone" in calls(run)),
@@ -74,6 +80,8 @@ MIXES = [
     ["status", "provider"],
     ["all sources", "template", "status"],
     ["comparisons", "common template", "from"],
+    ["token", "status"],
+    ["token", "provider", "from"],
     ["status", "blocked"],
     ["contract", "operation"],
     ["contract", "provider", "from"],
@@ -104,6 +112,10 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
     dice = random.Random(5)
     ada = User.objects.create(username="ada", name="Ada", role="editor")
     rare, common = (Template.objects.create(name=name, operation="enhance") for name in ("rare", "common"))
+    by = Actor.person(ada)
+    older, _ = make_token("worker", ["run"], by=by)
+    tokens = [older, rotate_token(older, by=by)[0], make_token("other", ["run"], by=by)[0], None, None]
+    make_token("spare", ["run"], by=by)
     late = {70: 68.5}
     made, attempts, checks = [], [], []
     for number in range(COUNT):
@@ -113,6 +125,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
             status=dice.choices(("succeeded", "failed", "blocked"), (80, 15, 5))[0],
             source="test" if number % 11 == 0 else "comparison" if number % 5 == 0 else "preview",
             template=dice.choice((rare, None, *[common] * 8)),
+            token=tokens[number % 5],
             user=ada if dice.random() < 0.4 else None,
             revision=1 + number // 50,
             contract=dice.choice((None, "at_once", "at_once", "repaired", "breached")),
@@ -130,7 +143,9 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
             checks.append(SafetyCheck(run=run, side=side, decision=decision, cause=cause, mode="shadow"))
     for rows in (made, attempts, checks):
         type(rows[0]).objects.bulk_create(rows)
-    return list(Run.objects.prefetch_related("attempts", "safety_checks").select_related("template").order_by("-pk"))
+    return list(
+        Run.objects.prefetch_related("attempts", "safety_checks").select_related("template", "token").order_by("-pk")
+    )
 
 
 def matches(run: Run, names: list[str]) -> bool:
@@ -201,3 +216,20 @@ def test_a_page_names_the_run_that_a_search_reached(client, runs: list[Run]) -> 
     address = "/runs/?template=common&provider=gone&safety=masked"
     page = client.get(address).content.decode()
     assert "Searching" in page or "Searched back to run" in page
+
+
+def test_the_list_offers_tokens_and_keeps_the_chosen_one_in_the_address(client, runs: list[Run], monkeypatch) -> None:
+    make_token("reader", ["read"], by=Actor("Ada"))
+    revoke_token(Token.objects.get(name="worker", replaces=None), by=Actor("Ada"))
+    monkeypatch.setattr("promptops.runs.queries.runs.TOKENS_OFFERED", 2)
+    offered = [name for name, _ in RunFilterForm(QueryDict()).fields["token"].choices]
+    assert offered == ["", "other", "spare"]
+    run = next(run for run in runs if run.token and run.token.name == "worker")
+    Run.objects.filter(pk=run.pk).update(request_id="job-17")
+    page = client.get(f"/runs/{run.pk}/").content.decode()
+    assert "job-17" in page
+    assert 'href="/runs/?token=worker"' in page
+    listed_runs = client.get("/runs/?token=worker").content.decode()
+    assert '<option value="worker" selected>' in listed_runs
+    assert "by token worker" in listed_runs
+    assert "by token other" not in listed_runs

@@ -6,6 +6,7 @@ import random
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from tests.services.outages import ControlRoom, control_room, until
@@ -14,6 +15,8 @@ UNAVAILABLE = (503, "unavailable", "5")
 HOUR = 3600.0
 AFTERWARDS_SECONDS = 40.0
 """The longest time until all servers run the newest revision: two heartbeats, and pauses of following."""
+
+PATIENT = aiohttp.ClientTimeout(total=60)
 
 Fault = Callable[[ControlRoom], Awaitable[None]]
 
@@ -58,6 +61,19 @@ async def postgresql_is_restarted(room: ControlRoom) -> None:
     await asyncio.to_thread(room.database.start)
 
 
+async def postgresql_hangs(room: ControlRoom) -> None:
+    """It keeps every connection open and answers none. Each change is refused once its time is over."""
+    with room.database.frozen():
+        publication = {"text": "No.", "expected": 1}
+        changes = [("templates/enhance/publish", publication), ("templates/enhance/rollback", {"expected": 1})]
+        refused = (room.refusal("POST", path, json=body, timeout=PATIENT) for path, body in changes)
+        assert await asyncio.gather(*refused) == [UNAVAILABLE] * 2
+        looks, runs = room.looks, len(room.runs)
+        await asyncio.sleep(5.0)
+        assert room.looks > looks, "nobody could read what is live meanwhile"
+        assert len(room.runs) > runs, "nobody could run an operation meanwhile"
+
+
 async def a_server_is_cut_off(room: ControlRoom, seconds: float = 1.0) -> None:
     follower = room.servers[-1]
     with follower.line.cut():
@@ -90,6 +106,7 @@ LONG = [
     (15, a_process_is_killed),
     (25, postgresql_is_restarted),
     (35, a_server_is_cut_off_for_a_minute),
+    (55, postgresql_hangs),
     (80, the_control_room_is_dead_for_an_hour),
 ]
 SHORT = [redis_is_killed, a_process_is_killed, postgresql_is_restarted, a_server_is_cut_off]
@@ -147,4 +164,11 @@ async def test_every_fault_amid_releases(tmp_path: Path) -> None:
 async def test_every_fault_amid_a_hundred_releases(tmp_path: Path) -> None:
     async with control_room(tmp_path, servers=6) as room:
         await proven(room, 100, LONG, pause=1.5)
+        await room.check_chain()
+
+
+@pytest.mark.proof
+async def test_a_postgresql_that_hangs_stops_changes_only(tmp_path: Path) -> None:
+    async with control_room(tmp_path, servers=2) as room:
+        await proven(room, 4, [(2, postgresql_hangs)], pause=0.3)
         await room.check_chain()

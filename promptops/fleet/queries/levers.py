@@ -8,10 +8,10 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from promptops.engine.snapshot import Lever as LiveLever
-from promptops.fleet.actions.last_good import Restored
+from promptops.fleet.actions.last_good import LAST_GOOD, Restored
 from promptops.fleet.models import Lever
 from promptops.ledger import parts, registry
-from promptops.ledger.models import Release
+from promptops.ledger.models import AuditEntry, Release
 from promptops.live import snapshots as live
 
 OFFERED = 20
@@ -80,6 +80,13 @@ def _what(release: Release) -> str:
     if release.version and release.action in registry.version_releases():
         words.append(f"v{release.version.number}")
     return " ".join(words)
+
+
+def restored_template(name: str) -> dict[int, str]:
+    """Return the revisions by which last good changed the template, newest first, each with how, such as "v2"."""
+    entries = AuditEntry.objects.filter(action=LAST_GOOD).order_by("-seq").values_list("revision", "after")
+    changes = [(revision or 0, change) for revision, after in entries for change in (after or {}).get("templates", [])]
+    return {revision: change[len(name) + 1 :] for revision, change in changes if change.startswith(f"{name} ")}
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db import DatabaseError
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -21,7 +20,6 @@ from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused
 from promptops.live import snapshots as live
 from promptops.people.enums import Permission
-from promptops.platform import outages
 from promptops.texts.numbers import whole_number
 from promptops.web import review
 from promptops.web.access import actor, requires
@@ -140,11 +138,6 @@ def changes(request: Request) -> HttpResponse:
         restored = last_good.preview(revision)
     except Refused as refused:
         return render(request, "fleet/_lever_changes.html", {"refusal": str(refused)})
-    except DatabaseError as error:
-        if outages.kind(error) not in {"read-only", "full"}:  # the preview restores, then rolls back
-            raise
-        refusal = f"What would change cannot be shown. {outages.sentence(error)}"
-        return render(request, "fleet/_lever_changes.html", {"refusal": refusal})
     shown = [Change(change.label, change.before, change.after) for change in queries.value_changes(restored)]
     context = {"revision": revision, "changes": shown, "stays": restored.stays}
     if not shown:

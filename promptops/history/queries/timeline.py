@@ -13,6 +13,7 @@ from django.db.models import Max, Q, QuerySet
 from django.utils.safestring import SafeString
 
 from promptops.engine.operations import OPERATIONS
+from promptops.fleet.queries.levers import restored_template
 from promptops.history.queries import audit as audit_queries
 from promptops.history.queries.audit import EntryPage, Value
 from promptops.ledger import parts, registry
@@ -127,9 +128,11 @@ class RevisionPage:
 
 
 def listed(template: Template | None = None) -> QuerySet[Release]:
-    """Return all releases, or those of one template, without their configurations."""
+    """Return all releases, or those that changed one template, without their configurations."""
     releases = _light(Release.objects.all())
-    return releases.filter(template=template) if template else releases
+    if template is None:
+        return releases
+    return releases.filter(Q(template=template) | Q(pk__in=restored_template(template.name)))
 
 
 def release_rows(releases: Iterable[Release]) -> list[ReleaseRow]:

@@ -59,7 +59,7 @@ def make(request: Request) -> HttpResponse:
 def rotate(request: Request, pk: int) -> HttpResponse:
     """Show the panel of a rotation, then make the new token and show its text, once."""
     token = get_object_or_404(Token, pk=pk)
-    form = RotationForm(request.POST or None)
+    form = RotationForm(request.POST or None, auto_id="rotation_%s")  # the form behind has days, too
     content: dict[str, Any] = {
         "title": f"Rotate {token.name}",
         "confirm": "Make the new token",

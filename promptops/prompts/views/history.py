@@ -1,12 +1,14 @@
 """The history of a template: its releases, one version, comparing two, rolling back to one, editing from one."""
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import Http404, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 from django_htmx.http import reswap, retarget
 
+from promptops.fleet.queries.levers import restored_template
+from promptops.ledger.models import Release
 from promptops.people.enums import Permission
 from promptops.platform.pages import arrived
 from promptops.prompts import queries
@@ -57,13 +59,15 @@ def version(request: Request, name: str, number: int) -> HttpResponse:
     """Show one version: text, settings, note, hash, releases."""
     template = template_or_404(name)
     shown = version_or_404(template, number)
+    restored = [revision for revision, how in restored_template(name).items() if how == f"v{number}"]
+    releases = Release.objects.filter(Q(version=shown) | Q(pk__in=restored)).select_related("comparison")
     context = {
         "template": template,
         "version": shown,
         "tokens": estimate_tokens(shown.body),
         "older": _neighbor(template, template.versions.filter(number__lt=number)),
         "newer": _neighbor(template, template.versions.filter(number__gt=number).order_by("number")),
-        "releases": list(shown.releases.select_related("comparison").defer("packed_configuration", "evidence")[:20]),
+        "releases": list(releases.defer("packed_configuration", "evidence")[:20]),
         "tab": "history",
     }
     return render(request, "prompts/version.html", context)

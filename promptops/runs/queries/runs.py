@@ -6,13 +6,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Exists, Model, OuterRef, Prefetch
+from django.db.models import Exists, F, Model, OuterRef, Prefetch
 from django.db.models.functions import Left
 
 from promptops.engine.judged_runs import Outcome
 from promptops.engine.safety.guard import VerdictDecision
 from promptops.ledger.models import LiveConfiguration
-from promptops.people.models import User
+from promptops.people.enums import Scope
+from promptops.people.models import Token, User
 from promptops.platform.narrowing import Filter, Narrowed, by_column
 from promptops.prompts.content import long_fields
 from promptops.prompts.models import Operation, Template
@@ -30,6 +31,9 @@ ALL_SOURCES = "all"
 USUAL_SOURCES = [source.value for source in RunSource if source is not RunSource.COMPARISON]
 """A comparison makes thousands of runs at once, and has pages of its own for them."""
 
+TOKENS_OFFERED = 50
+"""More would make the page heavier than its rows. The page of a run links to the runs of any token."""
+
 
 @dataclass(frozen=True)
 class RunFilters:
@@ -40,6 +44,7 @@ class RunFilters:
     source: str = ""  # "" leaves out the runs of comparisons, ALL_SOURCES does not
     template: Template | None = None
     user: User | None = None
+    token: str = ""  # its name, which rotated tokens share
     provider: str = ""
     contract: str = ""
     safety: str = ""  # blocked, masked, not_judged or one of OUTCOMES
@@ -79,6 +84,9 @@ def _filters(filters: RunFilters) -> Iterator[Filter]:
         if value := getattr(filters, name):
             name, value = (f"{name}_id", value.pk) if isinstance(value, Model) else (name, value)
             yield by_column(Run.objects.all(), name, value)
+    if filters.token:
+        used = Token.objects.filter(Exists(Run.objects.filter(token=OuterRef("pk"))), name=filters.token)
+        yield by_column(Run.objects.all(), "token_id", *used.values_list("pk", flat=True))
     if filters.provider:
         calls = Attempt.objects.filter(provider=filters.provider)
         yield Filter((calls,), lambda runs: runs.filter(Exists(calls.filter(run=OuterRef("pk")))), "run_id")
@@ -204,6 +212,13 @@ def phases(attempt: Attempt) -> list[tuple[str, float]]:
 def provider_names() -> list[str]:
     """Return the names of the current providers, in the order of the chain."""
     return list(Provider.objects.values_list("name", flat=True))
+
+
+def token_names() -> list[str]:
+    """Return the names of the tokens that may run operations, at most TOKENS_OFFERED, those that were used last."""
+    used_last = Token.objects.order_by(F("last_used_at").desc(nulls_last=True), "-pk").values_list("name", "scopes")
+    names = dict.fromkeys(name for name, scopes in used_last if Scope.RUN in scopes)
+    return sorted([*names][:TOKENS_OFFERED])
 
 
 def kept_days() -> dict[str, Any]:

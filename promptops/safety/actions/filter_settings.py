@@ -16,11 +16,12 @@ from promptops.engine.safety.normalize import words
 from promptops.ledger import parts, registry
 from promptops.ledger.audit import Actor
 from promptops.ledger.errors import Refused, Stale
+from promptops.ledger.parts import Restoration
 from promptops.ledger.registry import Action
 from promptops.ledger.releases import next_revision, record_release
 from promptops.safety.earlier import SafetyChange, Term, change_of, filter_at
 from promptops.safety.enums import SafetyTermKind
-from promptops.safety.live_part import THRESHOLD_DIGITS, shown_values
+from promptops.safety.live_part import THRESHOLD_DIGITS, current, released_values, shown_values, values_shown_of
 from promptops.safety.models import SafetyModelVersion, SafetySettings, SafetyTerm
 from promptops.safety.strictness import is_stricter
 
@@ -90,18 +91,24 @@ def roll_back(revision: int, *, by: Actor, expected: int, note: str = "") -> Saf
 
 
 @parts.restores("safety")
-def restore_filter(values: Mapping[str, Any], revision: int) -> list[str]:
-    """Set the filter to the values that an earlier release stored, in the transaction of that release."""
-    change = change_of(values)
+def plan_filter(values: Mapping[str, Any]) -> Restoration:
+    """Set the filter to the values that an earlier release stored."""
+    change, config, terms = change_of(values), current(), list(SafetyTerm.objects.all())
+    before = values_shown_of(config, terms)
     if change is None:
-        return ["The safety filter stays as it is: its model of that time is gone."]
-    config, before = SafetySettings.objects.select_related("model").defer("model__data").get(pk=1), shown_values()
-    _set(config, change, revision)
-    config.full_clean()
-    config.save()
-    if shown_values() != before:
-        SafetySettings.objects.filter(pk=1).update(changed_revision=revision)
-    return []
+        sentence = "The safety filter stays as it is: its model of that time is gone."
+        return Restoration(released_values(config, terms), [sentence], lambda revision: None)
+    _set_columns(config, change)
+    config.full_clean(validate_constraints=False)  # Django checks them in a transaction, which locks SQLite
+    after = terms if change.terms is None else clean_terms(change.terms)
+
+    def save(revision: int) -> None:
+        _set_terms(config, change, revision)
+        if values_shown_of(config, after) != before:
+            config.changed_revision = revision
+        config.save()
+
+    return Restoration(released_values(config, after), [], save)
 
 
 def _change(
@@ -116,6 +123,11 @@ def _change(
 
 def _set(config: SafetySettings, change: SafetyChange, revision: int) -> None:
     """Set the change on the row, without saving the row, and save the terms."""
+    _set_columns(config, change)
+    _set_terms(config, change, revision)
+
+
+def _set_columns(config: SafetySettings, change: SafetyChange) -> None:
     if change.model is not None:
         config.model = change.model
     if change.mode is not None:
@@ -126,6 +138,9 @@ def _set(config: SafetySettings, change: SafetyChange, revision: int) -> None:
         config.when_language = change.when_language
     if change.thresholds is not None:
         config.thresholds = clean_thresholds(change.thresholds)
+
+
+def _set_terms(config: SafetySettings, change: SafetyChange, revision: int) -> None:
     if change.terms is not None and _replace_terms(change.terms):
         config.terms_revision = revision
 
@@ -204,7 +219,7 @@ def _refuse_repetitions(terms: Iterable[SafetyTerm]) -> None:
 
 def _current(expected: int) -> SafetySettings:
     """Return the settings, or raise Stale if they have changed since revision `expected`."""
-    config = SafetySettings.objects.select_related("model").defer("model__data").get(pk=1)
+    config = current()
     if config.changed_revision != expected:
         raise Stale(STALE)
     return config
