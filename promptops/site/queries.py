@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from django.utils.safestring import SafeString
 
+from promptops.alerts.models import Destination
+from promptops.alerts.queries import troubles as alert_troubles
 from promptops.engine.operations import OperationSpec
 from promptops.fleet.now import Losses, losses
 from promptops.fleet.queries.servers import ServerRow, picture
@@ -43,6 +45,7 @@ class Overview:
     safety: SafetyState
     fleet_troubles: list[ServerRow]
     losses: Losses
+    alert_troubles: list[Destination]
 
 
 ALARMS = {
@@ -102,6 +105,7 @@ def overview() -> Overview:
         safety=safety_state(),
         fleet_troubles=picture().troubles,
         losses=losses(),
+        alert_troubles=alert_troubles(),
     )
 
 

@@ -53,6 +53,7 @@ def _more(user: User) -> list[Command]:
     if user.may(Permission.ADMINISTER):
         more.append(Command("Add a provider", reverse("provider_new"), "Action"))
         more.append(Command("People and roles", reverse("people")))
+        more.append(Command("Alerts", reverse("alerts")))
     more.append(Command("Your sessions", reverse("sessions")))
     more.append(Command("Change your password", reverse("password"), "Action"))
     return more
