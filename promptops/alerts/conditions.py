@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db.models import Sum
 from django.urls import reverse
 
 from promptops.alerts.models import AlertRules
@@ -17,7 +18,7 @@ from promptops.fleet.queries.servers import Picture, picture
 from promptops.live import snapshots as live
 from promptops.providers.models import Provider
 from promptops.runs.enums import RunSource, RunStatus, SafetyMode
-from promptops.runs.models import Attempt, Run, SafetyCheck
+from promptops.runs.models import Attempt, ReportedRuns, Run, SafetyCheck
 from promptops.runs.queries.provider_calls import counted_attempts
 
 CALLS_DOWN = 3
@@ -83,24 +84,44 @@ def _newest_calls(now: datetime, open_keys: frozenset[str]) -> list[tuple[str, l
 
 
 def operations_failing(now: datetime, open_keys: frozenset[str]) -> list[Finding]:
-    """Find the operations of which too many runs got no answer. Tests, comparisons and drills do not count."""
+    """Find the operations of which too many runs got no answer: of runs made here, and of those that servers report."""
     rules = rules_now()
-    runs = Run.objects.filter(at__gte=now - timedelta(minutes=rules.error_minutes), drill="")
-    runs = runs.exclude(source__in=[RunSource.TEST, RunSource.COMPARISON])
+    window = timedelta(minutes=rules.error_minutes)
+    # Reports have whole hours, so their window begins with one.
+    hour = (now - window).replace(minute=0, second=0, microsecond=0)
+    own = _failing(_own_counts(now - window), rules, "", f"in the last {_minutes(rules.error_minutes)}")
+    return own + _failing(_reported_counts(hour), rules, "servers:", f"on servers since {hour:%H:%M} UTC")
+
+
+def _own_counts(since: datetime) -> "dict[str, Counter[str]]":
+    """Count the newest runs by operation and status. Tests, comparisons and drills do not count."""
+    runs = Run.objects.filter(at__gte=since, drill="").exclude(source__in=[RunSource.TEST, RunSource.COMPARISON])
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for operation, status in runs.order_by("-at").values_list("operation", "status")[:MOST_RUNS]:
         counts[operation][status] += 1
+    return counts
+
+
+def _reported_counts(hour: datetime) -> "dict[str, Counter[str]]":
+    """Count the runs that servers made themselves, by operation and status."""
+    rows = ReportedRuns.objects.filter(hour__gte=hour).exclude(status="").order_by()
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for operation, status, runs in rows.values_list("operation", "status").annotate(Sum("runs")):
+        counts[operation][status] += runs
+    return counts
+
+
+def _failing(counts: "dict[str, Counter[str]]", rules: AlertRules, prefix: str, when: str) -> list[Finding]:
     findings = []
     for operation, statuses in sorted(counts.items()):
         failed = statuses[RunStatus.FAILED] + statuses[RunStatus.UNCHANGED]
         total = failed + statuses[RunStatus.SUCCEEDED]
         if total >= rules.error_runs and 100 * failed >= rules.error_percent * total:
-            title = (
-                f"{100 * failed / total:.0f}% of the runs of {operation} got no answer in the last "
-                f"{_minutes(rules.error_minutes)} ({failed:,} of {total:,})."
-            )
-            facts = {"operation": operation, "failed": failed, "runs": total, "minutes": rules.error_minutes}
-            findings.append(Finding(operation, title, f"{reverse('runs')}?operation={operation}", facts))
+            share = f"{100 * failed / total:.0f}%"
+            title = f"{share} of the runs of {operation} got no answer {when} ({failed:,} of {total:,})."
+            facts = {"operation": operation, "failed": failed, "runs": total, "on_servers": bool(prefix)}
+            page = reverse("fleet") if prefix else f"{reverse('runs')}?operation={operation}"
+            findings.append(Finding(f"{prefix}{operation}", title, page, facts))
     return findings
 
 

@@ -44,6 +44,7 @@ async def send_alerts() -> None:
                         task = loop.create_task(_send(delivery))
                         sending_now.add(task)
                         task.add_done_callback(sending_now.discard)
+                        task.add_done_callback(lambda _: _wake.set())
             except Error:  # whoever follows the database logs an outage
                 pass
             except Exception:
@@ -65,7 +66,12 @@ def look_if_holder(holder: str = leases.HOLDER) -> bool:
 
 
 def _claim(most: int) -> list[Delivery]:
-    return deliveries.claim(timezone.now(), most) if most > 0 and not gate.closed else []
+    """Claim what is due: a test at once, however many messages wait, as somebody waits for its result."""
+    if gate.closed:
+        return []
+    now = timezone.now()
+    tests = deliveries.claim(now, SENT_AT_ONCE, is_test=True)
+    return tests + (deliveries.claim(now, most) if most > 0 else [])
 
 
 async def _send(delivery: Delivery) -> None:

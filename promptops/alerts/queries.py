@@ -35,6 +35,12 @@ class DestinationRow:
         return ", ".join(label_of(name) for name in self.destination.alerts)
 
     @property
+    def sends_to(self) -> str:
+        """Return where it sends alerts, of several recipients the first and the number of the others."""
+        first, *others = self.destination.recipients or [self.destination.sends_to]
+        return f"{first} and {len(others)} more" if others else first
+
+    @property
     def state(self) -> tuple[str, str]:
         """Return its state in a word or two, and the look of the chip."""
         if not self.destination.enabled:

@@ -91,7 +91,7 @@ def test_a_test_is_followed_until_the_receiver_answers(htmx, actor):
     state = reverse("delivery", args=[Delivery.objects.get().pk])
     assert f'hx-get="{state}" hx-trigger="every 1s"' in started
     assert "Sending" in htmx.get(state).content.decode()
-    (claimed,) = deliveries.claim(timezone.now(), 1)
+    (claimed,) = deliveries.claim(timezone.now(), 1, is_test=True)
     deliveries.settle(claimed, Answer(False, "500: <b>down</b>"), now=timezone.now())
     ended = htmx.get(state).content.decode()
     assert "test failed" in ended
@@ -103,7 +103,7 @@ def test_a_test_can_be_canceled(htmx, actor):
     htmx.post(reverse("destination_test", args=[save_webhook(actor).pk]))
     page = htmx.post(reverse("delivery_cancel", args=[Delivery.objects.get().pk])).content.decode()
     assert "test canceled" in page
-    assert deliveries.claim(timezone.now(), 1) == []
+    assert deliveries.claim(timezone.now(), 1, is_test=True) == []
 
 
 def test_the_log_shows_messages_and_sends_one_again(client, htmx, actor, publish):

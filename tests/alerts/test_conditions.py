@@ -9,7 +9,7 @@ from django.utils import timezone
 from promptops.alerts import conditions
 from promptops.alerts.models import AlertRules
 from promptops.live import snapshots as live
-from promptops.runs.models import Attempt, Run, SafetyCheck
+from promptops.runs.models import Attempt, ReportedRuns, Run, SafetyCheck
 from tests.factories import make_provider, make_run
 from tests.fleet.servers import save_server
 
@@ -95,6 +95,19 @@ def test_the_error_rate_is_of_one_operation_and_of_its_window():
     (found,) = conditions.operations_failing(timezone.now(), NOBODY)
     assert found.key == "caption"
     assert found.title == "100% of the runs of caption got no answer in the last 5 minutes (3 of 3)."
+
+
+def test_the_runs_of_servers_are_a_condition_of_their_own():
+    now = timezone.now().replace(minute=30)
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    for status, count in (("failed", 30), ("succeeded", 70), ("blocked", 999), ("", 999)):
+        ReportedRuns.objects.create(hour=hour, server="gpu-7", operation="enhance", status=status, runs=count)
+    ReportedRuns.objects.create(
+        hour=hour - timedelta(hours=1), server="gpu-7", operation="old", status="failed", runs=99
+    )
+    (found,) = conditions.operations_failing(now, NOBODY)
+    assert found.key == "servers:enhance"
+    assert found.title == f"30% of the runs of enhance got no answer on servers since {hour:%H:%M} UTC (30 of 100)."
 
 
 @pytest.mark.parametrize(

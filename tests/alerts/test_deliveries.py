@@ -31,9 +31,9 @@ def queued(webhook, cause: str = "1", **fields) -> Delivery:
     return delivery
 
 
-def attempt(now: datetime, answer: Answer, share: float = 0.0) -> Delivery:
+def attempt(now: datetime, answer: Answer, share: float = 0.0, *, is_test: bool = False) -> Delivery:
     """Make the one attempt that is due."""
-    (delivery,) = deliveries.claim(now, 9)
+    (delivery,) = deliveries.claim(now, 9, is_test=is_test)
     deliveries.settle(delivery, answer, now=now, share=lambda: share)
     delivery.refresh_from_db()
     return delivery
@@ -161,8 +161,9 @@ def test_a_message_is_sent_again_with_its_id(webhook, actor):
 
 def test_a_test_is_tried_once_even_while_the_destination_is_off(webhook, actor):
     destinations.set_enabled(webhook, False, by=actor)
+    queued(webhook, "waits too")
     delivery = deliveries.send_test(webhook, by=actor)
-    delivery = attempt(delivery.next_at, DOWN)
+    delivery = attempt(delivery.next_at, DOWN, is_test=True)
     assert (delivery.state, delivery.attempts) == ("failed", 1)
     webhook.refresh_from_db()
     assert webhook.failing_since is None
@@ -170,7 +171,7 @@ def test_a_test_is_tried_once_even_while_the_destination_is_off(webhook, actor):
 
 def test_the_answer_to_a_canceled_test_counts_for_nothing(webhook, actor):
     delivery = deliveries.send_test(webhook, by=actor)
-    (claimed,) = deliveries.claim(delivery.next_at, 9)
+    (claimed,) = deliveries.claim(delivery.next_at, 9, is_test=True)
     assert deliveries.cancel(delivery)
     assert not deliveries.cancel(delivery)
     deliveries.settle(claimed, FINE, now=BEGIN)

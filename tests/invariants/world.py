@@ -232,7 +232,7 @@ def destination(world: World) -> tables.Destination:
 def claimed(world: World) -> tables.Delivery:
     """Return a test message whose attempt is in progress."""
     alert_deliveries.send_test(destination(world), by=world.actor)
-    return alert_deliveries.claim(timezone.now(), 1)[0]
+    return alert_deliveries.claim(timezone.now(), 1, is_test=True)[0]
 
 
 NEW_SET = {"name": "Foxes", "description": "", "inputs": ["a fox", "two foxes"], "expected": 1}

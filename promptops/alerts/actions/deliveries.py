@@ -90,10 +90,10 @@ def queue(message: Message, to: Iterable[Destination], *, after: int | None = No
         Delivery.objects.bulk_create(rows, ignore_conflicts=True)
 
 
-def claim(now: datetime, most: int) -> list[Delivery]:
-    """Claim deliveries that are due, oldest first, and return them with their destinations."""
+def claim(now: datetime, most: int, *, is_test: bool = False) -> list[Delivery]:
+    """Claim tests or other deliveries that are due, oldest first, and return them with their destinations."""
     first = Q(after=None) | ~Q(after__state=DeliveryState.WAITING)
-    due = Delivery.objects.filter(WAITING, first, next_at__lte=now).select_related("destination")
+    due = Delivery.objects.filter(WAITING, first, next_at__lte=now, is_test=is_test).select_related("destination")
     claimed = []
     for delivery in due.order_by("next_at", "pk")[:most]:
         mine = Delivery.objects.filter(WAITING, pk=delivery.pk, attempts=delivery.attempts, next_at=delivery.next_at)
