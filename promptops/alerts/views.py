@@ -42,10 +42,12 @@ def index(request: Request) -> HttpResponse:
 
 
 def _index(request: Request, form: RulesForm, *, status: int = 200) -> HttpResponse:
+    rows = queries.destinations()
+    has_email = any(row.destination.kind == DestinationKind.EMAIL for row in rows)
     context = {
-        "rows": queries.destinations(),
+        "rows": rows,
         "form": form,
-        "mail_is_missing": not settings.EMAIL_HOST,
+        "mail_is_missing": has_email and not settings.EMAIL_HOST,
         "address": "" if settings.PUBLIC_ADDRESS else public_address(),
         **_log(request),
     }

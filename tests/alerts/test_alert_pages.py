@@ -155,8 +155,12 @@ def test_the_overview_says_that_alerts_arrive_nowhere(client, client_for, viewer
         assert (link in page) is has_link
 
 
-def test_mail_that_is_missing_is_said_on_the_form(client, settings):
+def test_mail_that_is_missing_is_said_where_it_matters(client, settings, actor):
     settings.EMAIL_HOST = ""
+    save_webhook(actor)
+    assert "Mail is not configured" not in client.get(reverse("alerts")).content.decode()
+    save_email(actor)
+    assert "Mail is not configured" in client.get(reverse("alerts")).content.decode()
     assert "Mail is not configured" in client.get(f"{NEW}?kind=email").content.decode()
     settings.EMAIL_HOST = "mail.example.org"
     assert "Mail is not configured" not in client.get(f"{NEW}?kind=email").content.decode()

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from promptops.alerts import kinds
-from promptops.alerts.actions import looking
+from promptops.alerts.actions import destinations, looking
 from promptops.alerts.conditions import Finding
 from promptops.alerts.kinds import AlertKind
 from promptops.alerts.models import Alert, Delivery, Destination
@@ -104,6 +104,16 @@ def test_a_destination_that_comes_later_is_told_of_what_holds_but_not_of_its_end
     newest = save_webhook(actor, "Newest", alerts=("rain",))
     look_at(weather, 1, since=61)
     assert [row.data["state"] for row in newest.deliveries.all()] == ["begun"]
+
+
+def test_a_destination_that_is_turned_on_is_told_of_what_holds(weather, actor):
+    row = save_webhook(actor, alerts=("rain",))
+    look_at(weather, 1)
+    destinations.set_enabled(row, False, by=actor)  # before the message left
+    look_at(weather, 1, since=1)
+    destinations.set_enabled(row, True, by=actor)
+    look_at(weather, 1, since=2)
+    assert [each.state for each in row.deliveries.all()] == ["waiting"]
 
 
 def test_two_processes_that_look_at_once_tell_once(weather, actor):

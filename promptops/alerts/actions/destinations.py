@@ -175,7 +175,9 @@ def set_enabled(destination: Destination, enabled: bool, *, by: Actor) -> Destin
         raise Refused(LOST)
     row.enabled, row.off_reason, row.failing_since = enabled, "", None
     row.save(update_fields=["enabled", "off_reason", "failing_since"])
-    if not enabled:
+    if enabled:  # what holds and was not told, because the destination was off, is told now
+        row.deliveries.filter(state=DeliveryState.CANCELED, alert__isnull=False, alert__ended_at=None).delete()
+    else:
         _cancel_waiting(row)
     audit.record("alerts.turned_on" if enabled else "alerts.turned_off", by=by, object=row)
     return row
