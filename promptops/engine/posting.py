@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
 from promptops.engine.addresses import SocketFactory
 from promptops.engine.http import CallFailed, PooledTransport, Reply, post_through
+
+BODY_SECONDS = 2.0
+"""The longest time that reading the body takes. What has come until then is enough."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +40,10 @@ async def post_once(
 
 async def _start_of(reply: Reply, limit: int) -> bytes:
     start = b""
-    with suppress(CallFailed):  # the status says enough
-        async for chunk in reply.chunks():
-            start += chunk
-            if len(start) >= limit:
-                break
+    with suppress(CallFailed, TimeoutError):  # the status says enough
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in reply.chunks():
+                start += chunk
+                if len(start) >= limit:
+                    break
     return start[:limit]

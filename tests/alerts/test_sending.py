@@ -15,6 +15,7 @@ from promptops.alerts import messages, sending, signing
 from promptops.alerts.actions import destinations
 from promptops.alerts.actions.deliveries import Answer
 from promptops.alerts.models import Delivery, Destination
+from promptops.engine import posting
 from promptops.platform import crypto
 from tests.engine.helpers import Respond, closed_port, http_answer, loopback
 
@@ -136,6 +137,18 @@ def test_a_receiver_that_does_not_answer_in_time(loopback_allowed, monkeypatch):
 
     result, _ = sent(never)
     assert result == Answer(False, "The receiver did not answer within 0 s.")
+
+
+@pytest.mark.parametrize("body", [b"", b"x" * 5_000])
+def test_a_body_that_never_ends_does_not_matter(loopback_allowed, monkeypatch, body):
+    monkeypatch.setattr(posting, "BODY_SECONDS", 0.05)
+
+    async def endless(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n" + body)
+        await asyncio.sleep(60)
+
+    result, _ = sent(endless)
+    assert result == Answer(True, f"200 OK: {'x' * 200}" if body else "200 OK")
 
 
 def test_a_private_address_is_refused_when_the_connection_is_made(monkeypatch):
