@@ -47,6 +47,7 @@ class PromptOpsConfig(AppConfig):
         try:
             key_variables.permitted()
             addresses.allow_only(addresses.allow_list(settings.PROVIDER_HOSTS))
+            addresses.allow_list(settings.WEBHOOK_PRIVATE_HOSTS)
         except ValueError as error:
             raise ImproperlyConfigured(str(error)) from None
         pre_migrate.connect(let_file_shrink, sender=self)

@@ -1,5 +1,6 @@
 """The models of all features, for Django and migrations. All other code imports them from their feature."""
 
+from promptops.alerts.models import Alert, AlertRules, Delivery, Destination, EventCursor
 from promptops.api.models import IdempotentAnswer
 from promptops.compare.models import Arm, Comparison, ComparisonInput, PromptSet, Trial, Vote
 from promptops.fleet.models import Acknowledgement, Lever, Server
@@ -13,14 +14,19 @@ from promptops.safety.models import SafetyExample, SafetyModelVersion, SafetySet
 
 __all__ = [
     "Acknowledgement",
+    "Alert",
+    "AlertRules",
     "Arm",
     "Attempt",
     "AuditEntry",
     "AuditHead",
     "Comparison",
     "ComparisonInput",
+    "Delivery",
+    "Destination",
     "DiscardedDraft",
     "Draft",
+    "EventCursor",
     "ExportTally",
     "IdempotentAnswer",
     "LearnedAdaptation",

@@ -9,9 +9,11 @@ import re
 import secrets
 import stat
 import time
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import dj_database_url
 from csp.constants import NONE, SELF
@@ -131,6 +133,10 @@ ALLOWED_HOSTS = _list("ALLOWED_HOSTS") or sorted({"localhost", "127.0.0.1", "[::
 BEHIND_PROXY = _flag("BEHIND_PROXY")
 PROVIDER_KEY_VARIABLES = _list("PROVIDER_KEY_VARIABLES")
 PROVIDER_HOSTS = _list("PROVIDER_HOSTS")
+WEBHOOK_PRIVATE_HOSTS = _list("WEBHOOK_PRIVATE_HOSTS")
+PUBLIC_ADDRESS = os.environ.get("PUBLIC_ADDRESS", "").strip().rstrip("/")
+if not re.fullmatch(r"(https?://[A-Za-z0-9.\-\[\]:]+)?", PUBLIC_ADDRESS):
+    raise ImproperlyConfigured(f"PUBLIC_ADDRESS is {PUBLIC_ADDRESS!r}; use one such as https://promptops.example.org.")
 GRACE_SECONDS = _number("GRACE_SECONDS", default=20, least=0, most=600)
 REQUEST_SECONDS = _number("REQUEST_SECONDS", default=30, least=1, most=3600)
 CONNECTIONS_PER_ADDRESS = _number("CONNECTIONS_PER_ADDRESS", default=1000, least=1, most=100_000)
@@ -314,6 +320,26 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": [NONE],
     }
 }
+
+# Mail
+EMAIL_PORTS = {"smtp": 25, "smtp+tls": 587, "smtp+ssl": 465}
+
+
+def _email() -> SplitResult:
+    """Return the parts of EMAIL_URL, which are empty without it. The refusal does not repeat the password."""
+    parts = urlsplit(os.environ.get("EMAIL_URL", "").strip())
+    with suppress(ValueError):
+        if not parts.scheme or (parts.scheme in EMAIL_PORTS and parts.hostname and parts.port != 0):
+            return parts
+    raise ImproperlyConfigured("EMAIL_URL cannot be read; use smtp+tls://user:password@host:587 (or smtp+ssl, smtp).")
+
+
+_mail = _email()
+EMAIL_HOST = _mail.hostname or ""
+EMAIL_PORT = _mail.port or EMAIL_PORTS.get(_mail.scheme, 25)
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = unquote(_mail.username or ""), unquote(_mail.password or "")
+EMAIL_USE_TLS, EMAIL_USE_SSL, EMAIL_TIMEOUT = _mail.scheme == "smtp+tls", _mail.scheme == "smtp+ssl", 15
+DEFAULT_FROM_EMAIL = os.environ.get("EMAIL_FROM", "").strip() or f"promptops@{EMAIL_HOST or 'localhost'}"
 
 # Time and static files
 LANGUAGE_CODE = "en-us"

@@ -11,7 +11,7 @@ from promptops.web.socket import PageConsumer
 
 register_converter(NumberConverter, "number")
 
-FEATURES = ("site", "people", "prompts", "providers", "compare", "runs", "safety", "fleet", "history", "api")
+FEATURES = ("site", "people", "prompts", "providers", "compare", "runs", "safety", "fleet", "alerts", "history", "api")
 
 urlpatterns = [path("", include(f"promptops.{feature}.urls")) for feature in FEATURES]
 

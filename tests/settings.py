@@ -24,6 +24,8 @@ os.environ |= {
 }
 for _name in ("REDIS_URL", "CEREBRAS_API_KEY", "GROQ_API_KEY", "HOST", "PORT", "BEHIND_PROXY", "DEBUG"):
     os.environ[_name] = ""
+for _name in ("EMAIL_URL", "EMAIL_FROM", "PUBLIC_ADDRESS", "WEBHOOK_PRIVATE_HOSTS"):
+    os.environ[_name] = ""
 
 from promptops.settings import *  # noqa: E402, F403
 from promptops.settings import DATABASES  # noqa: E402

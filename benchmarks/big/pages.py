@@ -15,6 +15,8 @@ EXEMPT = {
     "join": "a one-time link",
     "password_by_link": "a one-time link",
     "audit_verify": "checks the chain for 0.7 s, then asks for the next step",
+    "destination": "a form of one row",
+    "delivery": "asks for one row while a test is sent",
     "sign_in": "shown to people who are not signed in",
 }
 """Pages that are not measured, by the names of their addresses, and why. Those that only take POST need no reason."""
@@ -158,6 +160,8 @@ PLAIN = (
     "levers",
     "lever_panel",
     "tokens",
+    "alerts",
+    "destination_new",
     "api",
     "api_document",
 )

@@ -13,7 +13,7 @@ from __future__ import annotations
 import fnmatch
 import ipaddress
 import socket
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
@@ -148,3 +148,43 @@ def guarded_socket(info: tuple[Any, ...]) -> socket.socket:
     if problem := refusal(address):
         raise ForbiddenAddressError(problem)
     return socket.socket(family=family, type=type_, proto=proto)
+
+
+SocketFactory: TypeAlias = Callable[[tuple[Any, ...]], socket.socket]
+
+
+def public_socket(host: str, private: AllowList | None) -> SocketFactory:
+    """Return what makes the sockets of a call to `host` that may reach public addresses, and those of `private` only.
+
+    It checks the resolved address of each connection, so a name that moves to a private address is refused.
+    """
+
+    def make(info: tuple[Any, ...]) -> socket.socket:
+        address = numeric_address(str(info[4][0]))
+        if address is not None and not _is_reachable(host, address, private):
+            raise ForbiddenAddressError(f"{plain_address(address)} is a private address.")
+        return guarded_socket(info)
+
+    return make
+
+
+def private_refusal_of_url(url: str, private: AllowList | None) -> str | None:
+    """Return the sentence that says why a call that `public_socket` guards never reaches this URL, or `None`.
+
+    A name is not resolved here.
+    """
+    host = urlsplit(url).hostname or ""
+    if host.lower().rstrip(".") in METADATA_NAMES:
+        return f"{host} is a cloud's metadata service, which PromptOps never calls."
+    address = numeric_address(host)
+    if address is None:
+        return None
+    if problem := refusal(address):
+        return problem
+    return None if _is_reachable(host, address, private) else f"{plain_address(address)} is a private address."
+
+
+def _is_reachable(host: str, address: IPAddress, private: AllowList | None) -> bool:
+    if plain_address(address).is_global:
+        return True
+    return private is not None and (private.covers(host) or private.covers(str(plain_address(address))))

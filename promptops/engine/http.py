@@ -1,4 +1,4 @@
-"""HTTP to providers: pooled connections, failures in plain words, bodies with a size limit.
+"""HTTP to providers and webhooks: pooled connections, failures in plain words, bodies with a size limit.
 
 This is the only module that imports an HTTP library. The interface is httpx's requests, responses and transports. The
 connections are aiohttp's, because httpx's own pool scans all of them for every request
@@ -29,7 +29,7 @@ import httpx
 import yarl
 from aiohttp.connector import Connection
 
-from promptops.engine.addresses import ForbiddenAddressError, guarded_socket, refusal_of_url
+from promptops.engine.addresses import ForbiddenAddressError, SocketFactory, guarded_socket, refusal_of_url
 from promptops.engine.auth import BearerKey
 from promptops.engine.event_stream import BYTE_ORDER_MARK
 from promptops.engine.inflate import STEP_BYTES, InflateError, Inflater
@@ -164,6 +164,16 @@ async def _ask(method: str, url: str, body: Callable[[], httpx.ByteStream], key:
             name, value = key.header()
             request.headers[name] = value
         return Reply(await _send(request))
+    except Exception as exc:
+        raise _plain_failure(exc) from None
+
+
+async def post_through(pool: httpx.AsyncBaseTransport, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
+    """Post `body` through a transport of the caller's, to an address that the caller has checked. As `post_json`."""
+    try:
+        request = httpx.Request("POST", httpx.URL(url), headers=_HEADERS, stream=httpx.ByteStream(body))
+        request.headers.update(headers)
+        return Reply(await pool.handle_async_request(request))
     except Exception as exc:
         raise _plain_failure(exc) from None
 
@@ -305,13 +315,13 @@ def use_transport(factory: TransportFactory) -> Iterator[None]:
 class PooledTransport(httpx.AsyncBaseTransport):
     """httpx requests over aiohttp's connection pool. Raises aiohttp's exceptions, which say more than httpx's."""
 
-    def __init__(self) -> None:
+    def __init__(self, socket_factory: SocketFactory = guarded_socket) -> None:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 ssl=shared_ssl_context(),
                 limit=MAX_CONNECTIONS,
                 keepalive_timeout=KEEPALIVE_SECONDS,
-                socket_factory=guarded_socket,
+                socket_factory=socket_factory,
             ),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),

@@ -26,7 +26,7 @@ class Permission(models.TextChoices):
     )
     ADMINISTER = (
         "administer",
-        "Users, roles, tokens, providers and their keys, settings, erasing runs, removing servers",
+        "Users, roles, tokens, providers and their keys, settings, erasing runs, removing servers, alerts",
     )
 
 

@@ -1,4 +1,7 @@
-"""Client addresses of requests and sockets, direct or through a proxy. Addresses of providers belong to the engine."""
+"""Client addresses of requests and sockets, direct or through a proxy, and the address of this installation.
+
+Addresses of providers belong to the engine.
+"""
 
 from ipaddress import IPv6Address, ip_address
 from typing import Any
@@ -45,3 +48,16 @@ def socket_address(scope: dict[str, Any]) -> str:
     """Return the address of a socket's client, from its ASGI scope; "" if it is invalid."""
     forwarded = dict(scope["headers"]).get(b"x-forwarded-for")
     return address_of((scope.get("client") or [""])[0], forwarded and forwarded.decode("latin-1"))
+
+
+def server_address() -> str:
+    """Return the address of the server for a browser on this machine, such as http://127.0.0.1:8000."""
+    host = settings.HOST
+    # A server that listens on all addresses also has the loopback address.
+    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    return f"http://{name}:{settings.PORT}"
+
+
+def public_address() -> str:
+    """Return the address that links outside of the browser begin with: PUBLIC_ADDRESS, or that of the server."""
+    return settings.PUBLIC_ADDRESS or server_address()

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import transaction
 
+from promptops.alerts.actions import destinations
 from promptops.ledger import parts, registry
 from promptops.ledger.audit import SYSTEM, Actor
 from promptops.ledger.errors import Refused, Stale
@@ -34,7 +35,7 @@ registry.register(
     ),
     Action(
         "secret_key.replaced",
-        "{actor} replaced the secret key (stored provider keys dropped: {after[keys_lost]})",
+        "{actor} replaced the secret key (stored keys and webhook secrets dropped: {after[keys_lost]})",
         when="a new secret key was accepted after the old one was lost",
         passes_freeze=True,  # without it the server does not start
     ),
@@ -115,9 +116,9 @@ def secret_key_fits() -> bool:
 
 @transaction.atomic
 def replace_secret_key(*, by: Actor = SYSTEM) -> int:
-    """Accept the current secret key and encrypt stored provider keys with it.
+    """Accept the current secret key, and encrypt stored provider keys and the secrets of webhooks with it.
 
-    Drop the keys that neither it nor a fallback can decrypt, and return how many. Their providers need a key again.
+    Drop those that neither it nor a fallback can decrypt, and return how many. They must be entered again.
     """
     revision = next_revision()
     lost = 0
@@ -129,6 +130,7 @@ def replace_secret_key(*, by: Actor = SYSTEM) -> int:
             provider.changed_revision = revision
             lost += 1
         provider.save(update_fields=["key_encrypted", "changed_revision"])
+    lost += destinations.renew_secrets()
     LiveConfiguration.objects.filter(pk=1).update(key_check=crypto.encrypt(KEY_CHECK))
     record_release(revision, "secret_key.replaced", by=by, object_name="the secret key", after={"keys_lost": lost})
     return lost

@@ -103,3 +103,28 @@ def test_a_socket_is_made_for_another_one() -> None:
 
 def test_every_metadata_address_is_refused() -> None:
     assert all(addresses.refusal(ipaddress.ip_address(address)) for address in addresses.METADATA_ADDRESSES)
+
+
+@pytest.mark.parametrize(
+    ("address", "private", "is_made"),
+    [
+        ("8.8.8.8", [], True),
+        ("127.0.0.1", [], False),
+        ("10.0.0.5", [], False),
+        ("::1", [], False),
+        ("::ffff:10.0.0.5", [], False),
+        ("10.0.0.5", ["10.0.0.0/8"], True),
+        ("10.0.0.5", ["hooks.internal"], True),
+        ("10.0.0.5", ["other.internal"], False),
+        ("169.254.169.254", ["hooks.internal", "169.254.0.0/16"], False),
+    ],
+)
+def test_a_public_socket_reaches_private_addresses_of_its_list_only(address, private, is_made) -> None:
+    make = addresses.public_socket("hooks.internal", addresses.allow_list(private))
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    info = (family, socket.SOCK_STREAM, 6, "", (address, 443))
+    if is_made:
+        make(info).close()
+    else:
+        with pytest.raises(addresses.ForbiddenAddressError):
+            make(info)

@@ -18,7 +18,7 @@ PACKAGE = settings.BASE_DIR / "promptops"
 # A folder may import those before it. A folder that is missing here fails the test.
 ORDER = [
     *("texts", "stats", "engine", "client", "platform", "ledger", "live", "people"),
-    *("providers", "prompts", "runs", "safety", "compare", "fleet", "history", "site", "api"),
+    *("providers", "prompts", "runs", "safety", "compare", "fleet", "alerts", "history", "site", "api"),
 ]
 PURE = {"engine", "texts", "stats", "client"}
 FRAME = "web"  # above people, below every page; it knows no feature

@@ -20,6 +20,9 @@ from django.db import connection, models, transaction
 from django.utils import timezone
 
 from promptops import models as tables
+from promptops.alerts.actions import deliveries as alert_deliveries
+from promptops.alerts.actions import destinations, looking
+from promptops.alerts.actions.deliveries import Answer, Message
 from promptops.api import actions as api
 from promptops.apps import registering_modules
 from promptops.compare.actions import comparisons, prompt_sets, votes
@@ -77,11 +80,14 @@ from tests.invariants.world import (
     NEW,
     NEW_SET,
     PASSWORD,
+    WEBHOOK,
     World,
     another_model,
     archive,
     changed_set,
+    claimed,
     counted,
+    destination,
     example,
     expired,
     first_start,
@@ -104,6 +110,8 @@ WITHOUT_ENTRY = {
     "tokens.record_uses": "a request with a token changes nothing of it",
     "servers.prune": "servers that left long ago are deleted by their age; nobody decides anything",
     "servers.write": "servers report what they run, many times a minute; nobody decides anything",
+    "deliveries.settle": "a receiver answers, or does not; nobody decides anything",
+    "destinations.renew_secrets": "one part of accepting a secret key, which records the entry",
     "site.secret_key_fits": "a new database stores which key it was made with; no setting changes",
 }
 
@@ -411,6 +419,40 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     "site.plan_settings": [lambda w, act: act(settings.plan_settings, stored(1, "settings") | {"timeout_ms": 1234})],
     "reports.count_reports": [lambda w, act: act(reports.count_reports, uuid4(), "gpu-7", [], 3)],
     "reports.forget_old": [lambda w, act: act(reports.forget_old, timezone.now() + timedelta(days=500))],
+    "destinations.add": [lambda w, act: act(destinations.add, WEBHOOK, by=w.actor)],
+    "destinations.change": [
+        lambda w, act: act(destinations.change, destination(w), replace(WEBHOOK, name="Night"), by=w.actor, expected=1)
+    ],
+    "destinations.set_enabled": [
+        lambda w, act: act(destinations.set_enabled, destination(w), False, by=w.actor),
+        lambda w, act: act(
+            destinations.set_enabled, destinations.set_enabled(destination(w), False, by=w.actor), True, by=w.actor
+        ),
+    ],
+    "destinations.give_up": [lambda w, act: act(destinations.give_up, destination(w), "The receiver answered 410.")],
+    "destinations.rotate_secret": [lambda w, act: act(destinations.rotate_secret, destination(w), by=w.actor)],
+    "destinations.remove": [lambda w, act: act(destinations.remove, destination(w), by=w.actor)],
+    "destinations.change_rules": [
+        lambda w, act: act(destinations.change_rules, destinations.Rules(50, 5, 10), by=w.actor, expected=0)
+    ],
+    "destinations.renew_secrets": [lambda w, act: (destination(w), act(destinations.renew_secrets))],
+    "destinations.private_hosts": [lambda w, act: act(destinations.private_hosts)],
+    "destinations.clean_address": [lambda w, act: act(destinations.clean_address, WEBHOOK.address)],
+    "destinations.clean_recipients": [lambda w, act: act(destinations.clean_recipients, ["ada@example.org"])],
+    "deliveries.queue": [
+        lambda w, act: act(alert_deliveries.queue, Message("1", "test", "A test", timezone.now()), [destination(w)])
+    ],
+    "deliveries.claim": [lambda w, act: (destination(w), act(alert_deliveries.claim, timezone.now(), 1))],
+    "deliveries.settle": [
+        lambda w, act: act(alert_deliveries.settle, failing(w), Answer(False, "500"), now=timezone.now())
+    ],
+    "deliveries.send_test": [lambda w, act: act(alert_deliveries.send_test, destination(w), by=w.actor)],
+    "deliveries.send_again": [
+        lambda w, act: (alert_deliveries.cancel(one := claimed(w)), act(alert_deliveries.send_again, one))
+    ],
+    "deliveries.cancel": [lambda w, act: act(alert_deliveries.cancel, claimed(w))],
+    "deliveries.prune": [lambda w, act: act(alert_deliveries.prune)],
+    "looking.look": [lambda w, act: (destination(w), act(looking.look))],
     "votes.cast": [lambda w, act: act(votes.cast, **w.ballot(), by=w.actor)],
     "votes.undo": [
         lambda w, act: (
@@ -419,6 +461,12 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
         )
     ],
 }
+
+
+def failing(world: World) -> tables.Delivery:
+    """Return a message whose first attempt is in progress."""
+    alert_deliveries.queue(Message("1", "test", "A test", timezone.now()), [destination(world)])
+    return alert_deliveries.claim(timezone.now(), 1)[0]
 
 
 def action_modules() -> Iterator[Any]:
@@ -520,6 +568,16 @@ CHANGES_NOTHING_PROTECTED = {
     "records.record_runs",
     "reports.count_reports",  # the counts are the record
     "reports.forget_old",
+    "destinations.clean_address",
+    "destinations.clean_recipients",
+    "destinations.private_hosts",
+    "deliveries.cancel",  # a message is no configuration; the log shows it
+    "deliveries.claim",
+    "deliveries.prune",
+    "deliveries.queue",
+    "deliveries.send_again",
+    "deliveries.send_test",  # the entry says who sent it
+    "looking.look",  # conditions are the record
     "filter_settings.clean_terms",
     "filter_settings.clean_thresholds",
     "masking.reveal",

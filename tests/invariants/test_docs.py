@@ -10,6 +10,8 @@ from django.conf import settings
 from django.core.management import get_commands
 from fastapi.routing import APIRoute
 
+from promptops.alerts.kinds import KINDS as ALERTS
+from promptops.alerts.kinds import AlertKind
 from promptops.api.app import ROUTERS
 from promptops.api.openapi import routes_of, scopes_of
 from promptops.api.problems import TYPES, ProblemType
@@ -85,7 +87,13 @@ def test_every_provider_kind_has_its_row(kind: KindSpec) -> None:
     assert row in (ROOT / "docs" / "engine.md").read_text().splitlines()
 
 
-def test_the_test_above_knows_all_ways_to_read_a_setting() -> None:
+@pytest.mark.parametrize("kind", ALERTS.values(), ids=ALERTS)
+def test_every_kind_of_alert_has_its_row(kind: AlertKind) -> None:
+    row = f"| `{kind.name}` | {kind.label} | {kind.when} |"
+    assert row in (ROOT / "docs" / "alerts.md").read_text().splitlines()
+
+
+def test_the_test_of_settings_knows_all_ways_to_read_a_setting() -> None:
     assert {"HOST", "DEBUG", "ALLOWED_HOSTS", "DATABASE_URL", "REDIS_URL", "SECRET_KEY", "VAR_DIR"} <= set(variables())
     source = (ROOT / "promptops" / "settings.py").read_text()
     assert len(re.findall(r"environ\b", source)) == len(re.findall(r"environ\.get\(", source))

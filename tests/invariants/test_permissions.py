@@ -13,6 +13,7 @@ from django.conf import settings
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
+from promptops.alerts.actions.deliveries import send_test
 from promptops.compare.actions import prompt_sets
 from promptops.compare.models import Comparison
 from promptops.ledger.audit import Actor, record
@@ -32,6 +33,7 @@ from promptops.safety.models import SafetyTraining
 from promptops.urls import PAGE_PARTS
 from promptops.web import socket
 from promptops.web.origin import allowed
+from tests.alerts.helpers import save_webhook
 from tests.factories import arm_of, make_provider, make_run, start_comparison
 from tests.fleet.servers import save_server
 from tests.web.sockets import page_socket
@@ -102,6 +104,8 @@ def world(make_user, actor, publish):
         "input": 1,
         "arm": comparison.arms.first().pk,
         "servers": save_server().pk,
+        "destinations": (webhook := save_webhook(actor)).pk,
+        "deliveries": send_test(webhook, by=actor).pk,
     }
 
 
@@ -123,6 +127,8 @@ def arguments(pattern: URLPattern, world: dict) -> dict:
                 "compare",
                 "training",
                 "servers",
+                "destinations",
+                "deliveries",
             )
             key = next(word for word in words if word in route)
         found[name] = world[key]

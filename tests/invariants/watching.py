@@ -38,6 +38,8 @@ PROTECTED = {
         tables.LearnedAdaptation,
         tables.Server,
         tables.Lever,
+        tables.Destination,
+        tables.AlertRules,
     )
 }
 AUDIT = AuditEntry._meta.db_table

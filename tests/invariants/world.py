@@ -12,6 +12,8 @@ from django.db import connection
 from django.utils import timezone
 
 from promptops import models as tables
+from promptops.alerts.actions import deliveries as alert_deliveries
+from promptops.alerts.actions import destinations
 from promptops.compare import ballots
 from promptops.compare.actions import comparisons, prompt_sets
 from promptops.compare.models import PromptSet
@@ -216,6 +218,21 @@ def old_session(world: World) -> tables.UserSession:
 def learned_of(provider: Provider) -> tuple[str, str, str, str]:
     """Return facts that a run may learn about the provider."""
     return address_of(provider), "m", "no_temperature", "Unsupported parameter: temperature"
+
+
+WEBHOOK = destinations.DestinationFields("On call", "webhook", ("release.made",), address="https://hooks.example.org/x")
+
+
+def destination(world: World) -> tables.Destination:
+    """Return a webhook that gets releases, the only destination."""
+    tables.Destination.objects.all().delete()
+    return destinations.add(WEBHOOK, by=world.actor)[0]
+
+
+def claimed(world: World) -> tables.Delivery:
+    """Return a test message whose attempt is in progress."""
+    alert_deliveries.send_test(destination(world), by=world.actor)
+    return alert_deliveries.claim(timezone.now(), 1, is_test=True)[0]
 
 
 NEW_SET = {"name": "Foxes", "description": "", "inputs": ["a fox", "two foxes"], "expected": 1}

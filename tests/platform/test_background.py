@@ -60,7 +60,7 @@ async def test_the_tasks_start_once_in_a_loop_and_end_with_it(monkeypatch):
     assert names == {
         *("keep_up", "relay_hints", "run_trials", "heartbeat"),
         *("follow_releases", "write_reports", "keep_picture", "watch_connections", "end_levers"),
-        *("_keep_recording_uses", "close_expired", "keep_rechecking"),
+        *("_keep_recording_uses", "close_expired", "keep_rechecking", "send_alerts"),
     }
     monkeypatch.setattr(background, "TASKS", [task] * 4)
     monkeypatch.setattr(background, "_housekeeping", task)

@@ -167,6 +167,9 @@ def given(**more: str):
         (given(DATABASE_URL="postgresql://u:hush-hush@127.0.0.1:9/x"), "The database cannot be opened"),
         (given(DATABASE_URL="sqlite:////nowhere/at/all.sqlite3"), "The database cannot be opened"),
         (given(REDIS_URL="localhost:6379"), "REDIS_URL cannot be read; use redis://host:port/0"),
+        (given(EMAIL_URL="smtp+tls://u:hush-hush@mail:abc"), "EMAIL_URL cannot be read; use smtp+tls://user:password@"),
+        (given(PUBLIC_ADDRESS="promptops.example.org"), "use one such as https://promptops.example.org"),
+        (given(WEBHOOK_PRIVATE_HOSTS="10.0.0.0/99"), "neither a host name nor an address nor a network"),
         (a_broken_database, "file is not a database"),
     ],
 )
@@ -177,6 +180,20 @@ def test_what_is_wrong_is_told_in_one_sentence(tmp_path: Path, prepare, sentence
     assert sentence in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert "hush-hush" not in done.stderr
+
+
+def test_the_mail_server_comes_from_one_address(tmp_path: Path) -> None:
+    address = "smtp+tls://ada%40example.org:p%2Fw@mail.example.org"
+    lines = manage(tmp_path, "diffsettings", "--output=unified", EMAIL_URL=address).stdout
+    for name, value in {
+        "EMAIL_HOST": "mail.example.org",
+        "EMAIL_PORT": 587,
+        "EMAIL_HOST_USER": "ada@example.org",
+        "EMAIL_HOST_PASSWORD": "p/w",
+        "EMAIL_USE_TLS": True,
+        "DEFAULT_FROM_EMAIL": "promptops@mail.example.org",
+    }.items():
+        assert f"+ {name} = {value!r}\n" in lines
 
 
 @pytest.mark.parametrize(

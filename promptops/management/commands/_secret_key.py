@@ -12,7 +12,7 @@ def wrong_key_sentence() -> str:
     return (
         "The secret key is not the one that this database was made with. Restore the old one "
         f"({settings.VAR_DIR / 'secret_key'} or SECRET_KEY); if it is lost for good, run "
-        f"`{settings.COMMAND} replace_secret_key`: stored provider keys must then be entered again."
+        f"`{settings.COMMAND} replace_secret_key`: stored provider keys and webhooks must then be entered again."
     )
 
 

@@ -7,11 +7,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.urls import reverse
 
 from promptops.ledger.audit import COMMAND_LINE
-from promptops.management.commands._address import server_address
 from promptops.management.commands._secret_key import warn_of_wrong_key
 from promptops.people.actions import accounts
 from promptops.people.enums import Role
 from promptops.people.models import User
+from promptops.platform.addresses import server_address
 
 
 class Command(BaseCommand):

@@ -9,8 +9,12 @@ from promptops.site.actions import replace_secret_key
 
 
 class Command(BaseCommand):
-    help = "Encrypt stored provider keys with the current secret key; drop those that no known key can decrypt."
+    help = (
+        "Encrypt stored provider keys and webhook secrets with the current secret key; drop those that cannot be read."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         lost = replace_secret_key(by=COMMAND_LINE)
-        self.stdout.write(f"The current secret key is accepted. {lost} stored provider keys were dropped.")
+        self.stdout.write(
+            f"The current secret key is accepted. {lost} stored provider keys and webhook secrets were dropped."
+        )

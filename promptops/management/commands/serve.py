@@ -18,10 +18,10 @@ from promptops.compare.actions import prompt_sets
 from promptops.engine.providers.kinds import LOCAL
 from promptops.ledger.audit import SYSTEM
 from promptops.ledger.models import LiveConfiguration
-from promptops.management.commands._address import server_address
 from promptops.management.commands._secret_key import wrong_key_sentence
 from promptops.management.commands._start import refuse_newer_database, start_lock
 from promptops.people.actions import accounts
+from promptops.platform.addresses import server_address
 from promptops.prompts.actions import prompts
 from promptops.providers.actions import chain
 from promptops.providers.models import Provider

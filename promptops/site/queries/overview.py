@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from promptops.alerts.models import Destination
+from promptops.alerts.queries import troubles as alert_troubles
 from promptops.engine.operations import OperationSpec
 from promptops.fleet.now import Losses, losses
 from promptops.fleet.queries.servers import Counts, ServerRow, picture
@@ -79,6 +81,7 @@ class Overview:
     fleet: Counts
     fleet_troubles: list[ServerRow]
     losses: Losses
+    alert_troubles: list[Destination]
 
     @property
     def ready_providers(self) -> int:
@@ -107,6 +110,7 @@ class Overview:
         troubles += [(row.server.name, row.standing.label.lower()) for row in self.fleet_troubles]
         if self.losses.is_redis_lost:
             troubles.append(("Redis", "lost"))
+        troubles += [(f"Alerts to {each.name}", "failing" if each.enabled else "off") for each in self.alert_troubles]
         return troubles
 
     @property
@@ -186,6 +190,7 @@ def overview(day: Figures | None = None) -> Overview:
         fleet=fleet.counts,
         fleet_troubles=fleet.troubles,
         losses=losses(),
+        alert_troubles=alert_troubles(),
     )
 
 

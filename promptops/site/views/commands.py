@@ -34,6 +34,7 @@ PAGES = {
     "audit_verify": "Verify the audit",
     "people": "People and roles",
     "tokens": "Tokens",
+    "alerts": "Alerts",
     "api": "API",
     "sessions": "Your sessions",
     "password": "Change your password",
