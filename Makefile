@@ -38,7 +38,7 @@ fix: $(VENV)/.dev ## Format, and fix what the linters can fix
 
 lock: ## Renew the locked dependencies (needs uv)
 	@$(COMPILE) --upgrade -o requirements.txt
-	@$(COMPILE) --upgrade --group dev -c requirements.txt -o requirements-dev.txt
+	@$(COMPILE) --upgrade --extra telemetry --group dev -c requirements.txt -o requirements-dev.txt
 
 clean: ## Remove generated files (never var/)
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis screenshots

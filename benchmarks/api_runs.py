@@ -2,11 +2,13 @@
 
 The server is `manage.py serve` in a process of its own, on an empty database; the provider and the machines have
 processes of their own, too. The safety filter is enforced. First one machine runs alone, so that one row says what a
-run takes beside the chain's own time. Then each of 64 connections starts its next run when the last one has ended.
+run takes beside the chain's own time. Then each of 64 connections starts its next run when the last one has ended: at
+once in the first row, and at a steady pace of 220 runs a second for all of them in the second row.
 """
 
 import asyncio
 import json
+import math
 import os
 import statistics
 import sys
@@ -19,13 +21,18 @@ from benchmarks import runs
 from benchmarks.runs import _counted, _cpu_seconds, _free_port, _get, _started
 
 AT_ONCE = 64
+FLAT_OUT, STEADY = 0, 220
 WARM_SECONDS, SECONDS = 4.0, 20.0
 ALONE = 300
 PAUSE_SECONDS = 0.05
 
 
 def bench_api_runs() -> list[dict[str, Any]]:
-    """Return one row: runs a second, what a run alone takes beside the chain, recorded runs, and times of pages."""
+    """Return a row for each pace: runs a second, what a run alone adds, recorded runs, and times of pages."""
+    return [_row(pace) for pace in (FLAT_OUT, STEADY)]
+
+
+def _row(pace: int) -> dict[str, Any]:
     empty = dict.fromkeys(("SECRET_KEY", "ALLOWED_HOSTS", "BEHIND_PROXY", "DEBUG", "REDIS_URL"), "")
     with tempfile.TemporaryDirectory(prefix="promptops-api-runs-") as folder:
         port = _free_port()
@@ -41,8 +48,8 @@ def bench_api_runs() -> list[dict[str, Any]]:
             assert server.stdout
             while "PromptOps is up" not in (line := server.stdout.readline()):
                 assert line, "the server ended"
-            started.append(machines := _started(["-m", "benchmarks.api_runs", "run", str(port), token], env))
-            return [_measured(env, session, server, upstream, machines)]
+            started.append(machines := _started(["-m", "benchmarks.api_runs", "run", str(port), token, str(pace)], env))
+            return {"pace": pace or "flat out"} | _measured(env, session, server, upstream, machines)
         finally:
             for process in started:
                 process.terminate()
@@ -86,8 +93,11 @@ def _recorded(env: dict[str, str], served: int) -> int:
     return recorded
 
 
-async def run(port: int, token: str) -> dict[str, Any]:
-    """Run alone, then on all connections until a line arrives; return the figures after the warm-up."""
+async def run(port: int, token: str, pace: int) -> dict[str, Any]:
+    """Run alone, then on all connections until a line arrives; return the figures after the warm-up.
+
+    A pace is the number of runs a second that all connections together start; without one they do not wait.
+    """
     import aiohttp
 
     address = f"http://127.0.0.1:{port}/api/v1/run/enhance"
@@ -108,14 +118,18 @@ async def run(port: int, token: str) -> dict[str, Any]:
         assert answer.get("content") == "A red fox.", answer
         return milliseconds, milliseconds - sum(attempt["latency_ms"] for attempt in answer["attempts"])
 
-    async def machine(client: aiohttp.ClientSession) -> None:
+    async def machine(client: aiohttp.ClientSession, number: int) -> None:
+        next_start = time.perf_counter() + number / (pace or math.inf)
         while not ended.is_set():
+            if pace:
+                await asyncio.sleep(max(0.0, next_start - time.perf_counter()))
+                next_start += AT_ONCE / pace
             taken.append((await one(client))[0])
 
     connector = aiohttp.TCPConnector(limit=AT_ONCE)
     async with aiohttp.ClientSession(headers=headers, connector=connector) as client:
         alone = [(await one(client))[1] for _ in range(ALONE)][ALONE // 3 :]
-        machines = [asyncio.create_task(machine(client)) for _ in range(AT_ONCE)]
+        machines = [asyncio.create_task(machine(client, number)) for number in range(AT_ONCE)]
         await asyncio.sleep(WARM_SECONDS)
         before, began = len(taken), time.perf_counter()
         print("warm", flush=True)
@@ -149,4 +163,4 @@ if __name__ == "__main__":
         case "prepare":
             print(json.dumps(prepare(sys.argv[2])))
         case "run":
-            print(json.dumps(asyncio.run(run(int(sys.argv[2]), sys.argv[3]))))
+            print(json.dumps(asyncio.run(run(int(sys.argv[2]), sys.argv[3], int(sys.argv[4])))))
