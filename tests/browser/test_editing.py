@@ -64,6 +64,18 @@ def test_the_numbers_follow_wrapped_lines_and_scroll_with_the_text(page: Page) -
     assert copied == shown
 
 
+def test_each_paragraph_has_its_own_direction_and_its_marks(page: Page) -> None:
+    body(page).fill("ثعلب أحمر يركض في الثلج\nA fox. ثعلب\n" + "狐狸在雪地里奔跑，" * 40)
+    body(page).press("ControlOrMeta+f")
+    page.keyboard.type("狐狸")
+    expect(page.locator("[data-found]")).to_have_text("1 of 40")
+    text, first = body(page).bounding_box(), page.locator(".hit.current").bounding_box()
+    assert (first["x"], round((first["y"] - text["y"] - 12) / 21)) == (text["x"] + 8, 2)
+    page.get_by_role("textbox", name="Find").fill("ثعلب")
+    right = page.locator(".hit.current").bounding_box()
+    assert right["x"] > text["x"] + text["width"] - 120  # the first paragraph begins at the right
+
+
 def test_a_search_counts_steps_and_returns_to_the_text(page: Page) -> None:
     body(page).focus()
     page.keyboard.press("ControlOrMeta+f")
