@@ -4,6 +4,7 @@
 
 import { $, $$, on } from "./dom.js";
 import { saveNow } from "./drafts.js";
+import { chord } from "./keys.js";
 import { editorField, follow, lastLine, offsetOf, reveal, topOfLine } from "./lines.js";
 import { isUnsaved } from "./unsaved.js";
 
@@ -98,6 +99,13 @@ function onKey(event) {
   event.preventDefault();
 }
 
+/** Show "Try it" when its key is pressed, on a narrow screen or from the full screen; `keyboard.js` then runs the text. */
+function showTry(event) {
+  if (chord(event) !== "run" || !(event.ctrlKey || event.metaKey) || !$(".panes") || $("dialog[open]")) return;
+  choose("pane", "try");
+  choose("full", "off");
+}
+
 /** Tell the layout how much of the window a keyboard on the screen leaves. */
 function measure() {
   const { height } = window.visualViewport;
@@ -119,5 +127,6 @@ export function startViews() {
     if (name) toggle(name);
   });
   on("keydown", onKey);
+  on("keydown", showTry, true); // before the key runs what is visible
   window.visualViewport?.addEventListener("resize", measure);
 }

@@ -219,6 +219,8 @@ def test_a_phone_has_two_tabs_and_publishes_at_the_bottom(enhance, releaser, pag
     assert body(page).evaluate("field => field.scrollHeight - field.scrollTop - field.clientHeight") < 40
     page.evaluate("() => { delete visualViewport.height; visualViewport.dispatchEvent(new Event('resize')) }")
     expect(publish).to_be_in_viewport()
+    body(page).press("Control+Enter")
+    expect(page.get_by_role("button", name="Run")).to_be_visible()
 
 
 def test_the_page_and_its_open_panel_are_readable(enhance, publish, releaser, page_for, pages: Pages) -> None:
