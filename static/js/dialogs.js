@@ -50,8 +50,8 @@ function showPanel(event) {
 
 /** Keep the focus on the place of the confirming button, which asks to look again after somebody else's release. */
 function keepFocusOnConfirming({ target }) {
-  const confirming = $(".confirming", target.closest(".review-news")?.parentElement ?? target);
-  if (target.matches(".review-news") && confirming?.contains(document.activeElement)) $(".looks-again", confirming).focus();
+  const confirming = target.matches(".review-news") && $(".confirming", target.parentElement);
+  if (confirming && confirming.contains(document.activeElement)) $(".looks-again", confirming).focus();
 }
 
 /** Close a dialog by a click on its backdrop; the browser reports such a click on the dialog itself. */

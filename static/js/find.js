@@ -1,9 +1,11 @@
-// The find bar of the editor: hits are marked in the text and counted, Enter goes to the next one, Escape back to the
-// text.
+// Going to places in the editor's text. The find bar marks and counts hits; Enter goes to the next one, Escape back to
+// the text. The problems of the saved text are in the status line; a press, or F8, selects the place of one.
 
 import { $, $$, on } from "./dom.js";
 import { boxesOf, editorField, inView, reveal, select } from "./lines.js";
-import { foundText, hitsOf, nextHit } from "./places.js";
+import { closeMenus } from "./menus.js";
+import { foundText, hitsOf, nextHit, placeOf } from "./places.js";
+import { announce } from "./toasts.js";
 import { choose } from "./views.js";
 
 let hits = [];
@@ -77,7 +79,8 @@ function markOf(box, isCurrent) {
 function onKey(event) {
   const field = editorField();
   if (!field || event.isComposing || event.defaultPrevented) return;
-  const isFind = (event.ctrlKey || event.metaKey) && !event.shiftKey && !event.altKey && event.key.toLowerCase() === "f";
+  const hasModifier = (event.ctrlKey || event.metaKey) && !event.shiftKey && !event.altKey;
+  const isFind = hasModifier && event.key.toLowerCase() === "f";
   if (isFind && event.target === field) open(); // in the bar, the same keys open the browser's own
   else if (!isOpen() || !bar().contains(event.target)) return;
   else if (event.key === "Escape") close();
@@ -86,9 +89,54 @@ function onKey(event) {
   event.preventDefault();
 }
 
+/** Find again in a text that has changed; the view stays. */
+function again() {
+  const [start] = hits[index] ?? [0];
+  hits = hitsOf(editorField().value, words().value);
+  index = nextHit(hits, start);
+  $("[data-found]", bar()).textContent = foundText(words().value, hits.length, index);
+  draw();
+}
+
+let last = ""; // the sentence of the problem that F8 went to
+
+function jump(problem) {
+  const field = $(`#id_${problem.dataset.jump}`);
+  const sentence = problem.textContent.trim();
+  closeMenus();
+  choose("pane", "edit");
+  last = sentence;
+  announce(sentence);
+  if (field.closest("details")) field.closest("details").open = true;
+  const place = placeOf(field.value, sentence);
+  if (field.matches(".editor")) {
+    choose("view", "written");
+    return select(field, ...(place ?? [0, 0]));
+  }
+  field.focus();
+  if (place) field.setSelectionRange(...place);
+}
+
+/** Go to the problem after the last one, or before it. */
+function jumpOn(by) {
+  const problems = $$("[data-jump]");
+  if (!problems.length) return false;
+  const before = problems.findIndex((problem) => problem.textContent.trim() === last);
+  jump(problems[before < 0 ? 0 : (before + by + problems.length) % problems.length]);
+  return true;
+}
+
+function onProblemKey(event) {
+  if (event.key !== "F8" || event.defaultPrevented || $("dialog[open]")) return;
+  if (jumpOn(event.shiftKey ? -1 : 1)) event.preventDefault();
+}
+
 export function startFind() {
   on("keydown", onKey);
+  on("keydown", onProblemKey);
   on("click", ({ target }) => {
+    const problem = target.closest("[data-jump]");
+    if (problem) jump(problem);
     if (target.closest("[data-find]")) open();
     if (target.closest("[data-find-close]")) close();
     const by = target.closest("[data-find-step]")?.dataset.findStep;
@@ -101,13 +149,4 @@ export function startFind() {
   });
   on("scroll", ({ target }) => isOpen() && target === editorField() && draw(), true);
   window.addEventListener("resize", () => isOpen() && draw());
-}
-
-/** Find again in a text that has changed; the view stays. */
-function again() {
-  const [start] = hits[index] ?? [0];
-  hits = hitsOf(editorField().value, words().value);
-  index = nextHit(hits, start);
-  $("[data-found]", bar()).textContent = foundText(words().value, hits.length, index);
-  draw();
 }

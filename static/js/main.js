@@ -20,7 +20,6 @@ import { startLive } from "./live.js";
 import { startMenus } from "./menus.js";
 import { startPalette } from "./palette.js";
 import { startPrinting } from "./printing.js";
-import { startProblems } from "./problems.js";
 import { startReading } from "./reading.js";
 import { startReorder } from "./reorder.js";
 import { startRequests } from "./requests.js";
@@ -57,7 +56,6 @@ startForms();
 startCompletion();
 startLines();
 startFind(); // handles its keys before the full screen does
-startProblems();
 startMenus();
 startDialogs();
 startTimes();

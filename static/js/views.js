@@ -8,20 +8,20 @@ import { chord } from "./keys.js";
 import { editorField, follow, lastLine, offsetOf, reveal, topOfLine } from "./lines.js";
 import { isUnsaved } from "./unsaved.js";
 
-const root = document.documentElement;
+const root = () => document.documentElement;
 const DEFAULTS = { view: "written", pane: "edit", wrap: "on", full: "off" };
 const REMEMBERED = { view: ["written", "model"], wrap: ["on", "off"] };
 const KEYBOARD_PX = 150; // what covers less of the window is no keyboard
 
 let both = null; // the scroll positions of the same place in both views: {written, model}
 
-const chosen = (name) => root.dataset[name] ?? DEFAULTS[name];
+const chosen = (name) => root().dataset[name] ?? DEFAULTS[name];
 
 /** Choose a value of "view", "pane", "wrap" or "full"; remember it if it is one of those that are remembered. */
 export function choose(name, value) {
   const old = chosen(name);
   if (old === value) return;
-  root.dataset[name] = value;
+  root().dataset[name] = value;
   if (REMEMBERED[name]?.includes(value)) remember(name, value);
   showChoices();
   if (name !== "view" || !editorField()) return;
@@ -76,7 +76,8 @@ function topAt(filled, node, start) {
   range.selectNodeContents(node);
   if (!node.dataset) range.setStart(node, start);
   const top = range.getClientRects()[0]?.top ?? 0;
-  return top - filled.getBoundingClientRect().top + filled.scrollTop - Number.parseFloat(getComputedStyle(filled).paddingTop);
+  const padding = Number.parseFloat(getComputedStyle(filled).paddingTop);
+  return top - filled.getBoundingClientRect().top + filled.scrollTop - padding;
 }
 
 /** Show the choices on their buttons. */
@@ -99,7 +100,7 @@ function onKey(event) {
   event.preventDefault();
 }
 
-/** Show "Try it" when its key is pressed, on a narrow screen or from the full screen; `keyboard.js` then runs the text. */
+/** Show "Try it" when its key is pressed on a narrow or full screen; `keyboard.js` then runs the text. */
 function showTry(event) {
   if (chord(event) !== "run" || !(event.ctrlKey || event.metaKey) || !$(".panes") || $("dialog[open]")) return;
   choose("pane", "try");
@@ -110,9 +111,9 @@ function showTry(event) {
 function measure() {
   const { height } = window.visualViewport;
   const isCovered = window.innerHeight - height > KEYBOARD_PX;
-  root.toggleAttribute("data-keyboard", isCovered);
-  if (!isCovered) return root.style.removeProperty("--left-by-keyboard");
-  root.style.setProperty("--left-by-keyboard", `${height}px`);
+  root().toggleAttribute("data-keyboard", isCovered);
+  if (!isCovered) return root().style.removeProperty("--left-by-keyboard");
+  root().style.setProperty("--left-by-keyboard", `${height}px`);
   const field = editorField();
   if (!field || document.activeElement !== field) return; // the browser shows other fields by itself
   $(".sheet").scrollIntoView({ block: "start" });
