@@ -121,6 +121,7 @@ function measure() {
 }
 
 export function startViews() {
+  if ($("#try-given")) choose("pane", "try"); // the page opens with the input of a run
   on("click", ({ target }) => {
     const choice = target.closest("[data-choose]");
     if (choice) choose(choice.dataset.choose, choice.value);
