@@ -106,8 +106,17 @@ def test_a_server_starts_on_the_database_of_the_last_release(tmp_path: Path, eng
         assert Browser(server.address).get("/sign-in/").status_code == 200
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("kept", VERSIONS)
+# Django makes its models again for each migration: 3 to 5 s for each database.
+@pytest.mark.parametrize(
+    ("engine", "kept"),
+    [
+        pytest.param(engine, kept, id=f"proof: {kept}-{engine}", marks=pytest.mark.proof)
+        if (engine, kept) in {("postgresql", "0018"), ("sqlite", "0024")}
+        else pytest.param(engine, kept, id=f"{kept}-{engine}")
+        for kept in VERSIONS
+        for engine in ENGINES
+    ],
+)
 def test_an_old_database_is_upgraded_and_back_with_all_it_holds(tmp_path: Path, engine: str, kept: str) -> None:
     with database(engine, tmp_path, kept) as url:
         before = rows(url, ENTRIES)
@@ -147,8 +156,7 @@ def test_an_old_database_is_upgraded_and_back_with_all_it_holds(tmp_path: Path, 
     }
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("kept", ["0012", "0046"])
+@pytest.mark.parametrize(("engine", "kept"), [("sqlite", "0012"), ("postgresql", "0046")])
 def test_an_upgrade_renames_variables_with_names_of_inputs_in_one_release(
     tmp_path: Path, engine: str, kept: str
 ) -> None:

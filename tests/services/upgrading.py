@@ -107,7 +107,6 @@ def undo_from(oldest: str) -> None:
 
 if __name__ == "__main__":
     call_command("migrate", verbosity=0)
-    call_command("makemigrations", check_changes=True, dry_run=True, verbosity=0)
     upgraded = read()
     if oldest := "".join(sys.argv[1:]):
         undo_from(oldest)
