@@ -102,6 +102,7 @@ class Proxy:
             "PROMPTOPS_PROCESSES": " ".join(f"127.0.0.1:{port}" for port in ports),
             "HTTP_PORT": str(self.http_port),
             "HTTPS_PORT": str(self.https_port),
+            "CADDY_ADMIN": f"127.0.0.1:{free_port()}",
             "XDG_DATA_HOME": str(folder),
             "XDG_CONFIG_HOME": str(folder),
         }
