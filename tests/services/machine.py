@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import missing
 from tests.services.server import ROOT
 
@@ -219,7 +221,7 @@ class Machine:
 def own_machine(folder: Path) -> Iterator[Machine]:
     """Yield a machine, or skip the test where none can be made."""
     if os.geteuid() != 0 or not shutil.which("unshare"):
-        missing("only root can make a copy of this machine")
+        pytest.skip("only root can make a copy of this machine")
     machine = Machine(folder)
     try:
         yield machine

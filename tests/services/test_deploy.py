@@ -46,7 +46,10 @@ def test_compose_gives_a_process_its_volume_and_no_rights(name):
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["volumes"] == [f"state:{STATE}"]
     assert [mount.split(":")[0] for mount in service["tmpfs"]] == ["/tmp"]
-    assert service["build"]["dockerfile"] == "Containerfile"
+    assert (service["image"], service["pull_policy"]) == (
+        SERVICES["promptops"]["image"],
+        "never",
+    )  # nobody else's image
     assert int(service["stop_grace_period"].rstrip("s")) > GRACE_SECONDS + 5
     assert service["environment"]["HOST"] == "0.0.0.0"
 
@@ -54,6 +57,7 @@ def test_compose_gives_a_process_its_volume_and_no_rights(name):
 def test_compose_starts_sqlite_alone_and_the_cluster_by_its_proxy():
     cluster = {name for name, service in SERVICES.items() if service.get("profiles") == ["cluster"]}
     assert set(SERVICES) - cluster == {"promptops"}
+    assert SERVICES["promptops"]["build"]["dockerfile"] == "Containerfile"
     assert SERVICES["promptops"]["ports"] == ["127.0.0.1:8000:8000"]
     assert {name for name in cluster if "ports" in SERVICES[name]} == {"proxy"}
     reached, waiting = set(), {"proxy"}
