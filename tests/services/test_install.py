@@ -92,15 +92,16 @@ class Systemd:
 
     def _start(self, name: str) -> None:
         service = unit(name)["Service"]
-        command = shlex.split(service["ExecStart"][0].replace("%%", "%"))
         started = {"user": service["User"][0], "state": STATE, "cwd": service["WorkingDirectory"][0]}
-        process = self.machine.start(command, environment={"PATH": "/usr/local/bin:/usr/bin:/bin"}, **started)
-        if name == "promptops.service":
-            self.server = process
-            self.printed = self.machine.wait_for(process, "PromptOps is up", 180)
-        else:
-            output, _ = process.communicate(timeout=120)
-            assert process.returncode == 0, output
+        for line in service["ExecStart"] + service.get("ExecStartPost", []):
+            command = shlex.split(line.replace("%%", "%"))
+            process = self.machine.start(command, environment={"PATH": "/usr/local/bin:/usr/bin:/bin"}, **started)
+            if service.get("Type") == ["oneshot"]:
+                output, _ = process.communicate(timeout=120)
+                assert process.returncode == 0, output
+            else:
+                self.server = process
+                self.printed = self.machine.wait_for(process, "PromptOps is up", 180)
 
     def _stop(self, name: str) -> None:
         assert self.server is not None
