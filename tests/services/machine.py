@@ -113,7 +113,6 @@ class Machine:
         assert self._holder.stderr is not None
         if self._holder.stdout.readline() != "ready\n":
             missing(f"no copy of this machine can be made: {self._holder.stderr.read().strip()[-200:]}")
-        self.run(f"{PYTHON} - <<'END'\n{UP}\nEND")
 
     def _enter(self, *, shares_network: bool) -> list[str]:
         network = [] if shares_network else ["--net"]
@@ -224,6 +223,7 @@ def own_machine(folder: Path) -> Iterator[Machine]:
         pytest.skip("only root can make a copy of this machine")
     machine = Machine(folder)
     try:
+        machine.run(f"{PYTHON} - <<'END'\n{UP}\nEND")
         yield machine
     finally:
         machine.end()
