@@ -13,6 +13,16 @@ def whole_percent(share: float) -> str:
     return f"{100 * share:.0f}%"
 
 
+def odds(share: float) -> str:
+    """Return a share from 0 to 1 as people say it: "no", "about 1 of 140", "about 6 of 10", "all"."""
+    if share <= 0 or share >= 1:
+        return "all" if share >= 1 else "no"
+    if share < 0.15:
+        among = float(f"{1 / share:.2g}")
+        return f"about 1 of {among:,.0f}"
+    return f"about {round(10 * share)} of 10" if share < 0.95 else "more than 9 of 10"
+
+
 def whole_number(value: object) -> int | None:
     """Parse a number of at most 18 digits, which fits into the database; return None for anything else."""
     text = str(value) if isinstance(value, str | int) else ""

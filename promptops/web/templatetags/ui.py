@@ -25,7 +25,7 @@ from django.utils.text import slugify
 from lucide import IconDoesNotExist
 
 from promptops.people.enums import Role
-from promptops.texts import diffs
+from promptops.texts import diffs, numbers
 from promptops.texts.numbers import whole_percent
 
 register = template.Library()
@@ -162,6 +162,12 @@ def usd(amount: float | None) -> str:
 def share(value: float | None) -> str:
     """Return a share from 0 to 1 in percent: "63%", "<1%", ">99%"; None as a dash."""
     return "–" if value is None else whole_percent(value)
+
+
+@register.filter(name="odds")
+def odds(value: float | None) -> str:
+    """Return a share from 0 to 1 as people say it: "about 1 of 140", "about 6 of 10"; None as a dash."""
+    return "–" if value is None else numbers.odds(value)
 
 
 @register.filter(name="in_unit")
