@@ -323,6 +323,13 @@ def test_repeating_it(compared, client_for, editor, actor):
         fields |= {f"{letter}-temperature": arm.temperature, f"{letter}-max_tokens": arm.max_tokens}
     fields |= {"d-text": "", "d-provider": arms[0].provider_id}
     foxes = PromptSet.objects.get(name="Foxes")
+    larger = prompt_sets.create_set("Many", [f"a fox, scene {number}" for number in range(9)], by=actor)
+    prefilled = browser.get(f"/compare/new/?repeat={compared.pk}&set={larger.pk}&limit=5").content.decode()
+    assert f'<option value="{larger.pk}" selected>' in prefilled
+    assert 'name="limit" value="5"' in prefilled
+    assert browser.post("/compare/new/", fields | {"prompt_set": larger.pk, "limit": 5}).status_code == 302
+    assert Comparison.objects.first().inputs.count() == 5
+    Comparison.objects.first().delete()
     prompt_sets.archive(foxes, by=actor)
     assert "Foxes was archived" in browser.get(f"/compare/new/?repeat={compared.pk}").content.decode()
     assert browser.post("/compare/new/", fields).status_code == 302
