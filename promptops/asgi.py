@@ -19,14 +19,19 @@ from promptops.fleet.socket import with_fleet  # noqa: E402
 from promptops.platform.background import with_background_tasks  # noqa: E402
 from promptops.urls import websocket_urlpatterns  # noqa: E402
 from promptops.web.health import with_health  # noqa: E402
+from promptops.web.metrics import with_requests, with_sockets  # noqa: E402
 from promptops.web.origin import same_origin  # noqa: E402
 from promptops.web.workers import with_workers  # noqa: E402
 
 application = with_background_tasks(
     ProtocolTypeRouter(
         {
-            "http": with_health(with_api(with_workers(django_application, settings.DATABASE_THREADS), machines)),
-            "websocket": with_fleet(same_origin(SessionMiddlewareStack(URLRouter(websocket_urlpatterns)))),
+            "http": with_requests(
+                with_health(with_api(with_workers(django_application, settings.DATABASE_THREADS), machines))
+            ),
+            "websocket": with_sockets(
+                with_fleet(same_origin(SessionMiddlewareStack(URLRouter(websocket_urlpatterns))))
+            ),
         }
     )
 )
