@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 import urllib.request
 from typing import Any
 
@@ -13,9 +14,12 @@ from django.db import connections
 
 from promptops.api.app import machines
 from promptops.api.door import with_api
+from promptops.live import snapshots
 from promptops.platform import metrics
 from promptops.web.health import with_health
 from promptops.web.metrics import serve_on_own_port, with_requests, with_sockets
+from tests.engine.helpers import limited, provider
+from tests.factories import make_provider
 from tests.services.server import free_port
 
 TOKEN = "a-token-of-the-metrics"
@@ -146,3 +150,24 @@ def test_names_of_a_label_are_bounded():
     shown = [label(f"n{number}") for number in range(metrics.MOST_NAMES + 2)]
     assert shown[-3:] == [f"n{metrics.MOST_NAMES - 1}", "other", "other"]
     assert label("n0") == "n0"
+
+
+@pytest.mark.parametrize(
+    ("polled", "failed", "lost"), [(None, None, 1), (0, None, 0), (-9, None, 1), (-1, 0, 1), (0, -1, 0)]
+)
+def test_a_lost_database_shows(monkeypatch, polled, failed, lost):
+    times = [None if age is None else time.monotonic() + age for age in (polled, failed)]
+    monkeypatch.setattr(snapshots, "following", snapshots.Following(polled_at=times[0], failed_at=times[1]))
+    assert value("promptops_database_lost") == lost
+
+
+@pytest.mark.django_db
+def test_the_health_of_a_provider_shows():
+    make_provider("acme", base_url="http://127.0.0.1:9/v1")
+    snapshots.current()
+    permit = snapshots.health.admit("acme", None)
+    assert value("promptops_provider_calls_in_progress", provider="acme") == 1
+    assert value("promptops_provider_breaker_state", provider="acme", state="closed") == 1
+    snapshots.health.failed(permit, limited(30), provider())
+    assert 29 < value("promptops_provider_cooldown_seconds", provider="acme") <= 30
+    assert value("promptops_provider_calls_in_progress", provider="acme") == 0
