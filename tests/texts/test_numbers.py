@@ -2,7 +2,7 @@
 
 import pytest
 
-from promptops.texts.numbers import odds
+from promptops.texts.formats import odds
 
 
 @pytest.mark.parametrize(
