@@ -4,7 +4,7 @@ from promptops.api.models import IdempotentAnswer
 from promptops.compare.models import Arm, Comparison, ComparisonInput, PromptSet, Trial, Vote
 from promptops.fleet.models import Acknowledgement, Lever, Server
 from promptops.ledger.models import AuditEntry, AuditHead, ExportTally, LiveConfiguration, Release
-from promptops.people.models import OneTimeLink, Token, User, UserSession
+from promptops.people.models import Identity, OneTimeLink, RecoveryCode, SecondStep, Token, User, UserSession
 from promptops.platform.models import Lease
 from promptops.prompts.models import DiscardedDraft, Draft, Operation, Presence, Sample, Template, Variable, Version
 from promptops.providers.models import LearnedAdaptation, Provider
@@ -23,6 +23,7 @@ __all__ = [
     "Draft",
     "ExportTally",
     "IdempotentAnswer",
+    "Identity",
     "LearnedAdaptation",
     "Lease",
     "Lever",
@@ -32,6 +33,7 @@ __all__ = [
     "Presence",
     "PromptSet",
     "Provider",
+    "RecoveryCode",
     "Release",
     "Run",
     "RunExpiry",
@@ -43,6 +45,7 @@ __all__ = [
     "SafetyTerm",
     "SafetyTraining",
     "Sample",
+    "SecondStep",
     "Server",
     "Template",
     "Token",

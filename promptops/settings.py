@@ -6,9 +6,7 @@ An invalid value raises ImproperlyConfigured with one sentence, which the comman
 import logging
 import os
 import re
-import secrets
 import stat
-import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,16 @@ import dj_database_url
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from dotenv import load_dotenv
+
+from promptops.platform.environment import (
+    check_administrator,
+    check_roles,
+    check_sign_on,
+    issuer,
+    read_provider_keys,
+    secret,
+    secret_key,
+)
 
 PACKAGE = Path(__file__).resolve().parent
 INSTALLED = (PACKAGE / "shipped").is_dir()
@@ -32,10 +40,6 @@ COMMAND = "promptops" if INSTALLED else "manage.py"
 """What starts a command; messages name it."""
 
 load_dotenv(WORK_DIR / ".env")
-
-
-LEAST_SECRET_KEY = 32
-"""Characters. A person who guesses the key can sign in as anybody."""
 
 
 def _flag(name: str) -> bool:
@@ -83,45 +87,8 @@ def _state_folder() -> Path:
     return folder
 
 
-KEY_WAIT_SECONDS = 1.0
-"""How long to wait while the key file is empty: another process, started at the same time, may be writing it."""
-
-
-def _secret_key(folder: Path) -> str:
-    """Return SECRET_KEY, or the content of the file `secret_key`, made (mode 0600) at the first start."""
-    if chosen := os.environ.get("SECRET_KEY"):
-        if len(chosen) < LEAST_SECRET_KEY:
-            raise ImproperlyConfigured(
-                f"SECRET_KEY has {len(chosen)} characters; use {LEAST_SECRET_KEY} or more. To change it, put the old "
-                f"key into SECRET_KEY_FALLBACKS, start PromptOps, and run `{COMMAND} replace_secret_key`."
-            )
-        return chosen
-    path = folder / "secret_key"
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        pass
-    else:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(50))
-    try:
-        until = time.monotonic() + KEY_WAIT_SECONDS
-        while not (key := path.read_text(encoding="utf-8").strip()) and time.monotonic() < until:
-            time.sleep(0.01)
-    except OSError as error:
-        raise ImproperlyConfigured(f"PromptOps cannot read its secret key {path} ({error.strerror}).") from None
-    except UnicodeDecodeError:
-        key = ""
-    if len(key) < LEAST_SECRET_KEY:
-        raise ImproperlyConfigured(
-            f"The secret key in {path} is damaged or too short. Restore the file from your backup; "
-            f"if it is lost for good, delete the file and run `{COMMAND} replace_secret_key`."
-        )
-    return key
-
-
 VAR_DIR = _state_folder()
-SECRET_KEY = _secret_key(VAR_DIR)
+SECRET_KEY = secret_key(VAR_DIR, COMMAND)
 SECRET_KEY_FALLBACKS = _list("SECRET_KEY_FALLBACKS")
 DEBUG = _flag("DEBUG")
 DEFAULT_EXCEPTION_REPORTER_FILTER = "promptops.platform.logs.AlwaysHideSecrets"
@@ -130,6 +97,7 @@ PORT = os.environ.get("PORT") or "8000"
 ALLOWED_HOSTS = _list("ALLOWED_HOSTS") or sorted({"localhost", "127.0.0.1", "[::1]", HOST})
 BEHIND_PROXY = _flag("BEHIND_PROXY")
 PROVIDER_KEY_VARIABLES = _list("PROVIDER_KEY_VARIABLES")
+read_provider_keys(PROVIDER_KEY_VARIABLES)
 PROVIDER_HOSTS = _list("PROVIDER_HOSTS")
 GRACE_SECONDS = _number("GRACE_SECONDS", default=20, least=0, most=600)
 REQUEST_SECONDS = _number("REQUEST_SECONDS", default=30, least=1, most=3600)
@@ -207,7 +175,7 @@ DATABASE_THREADS = _number("DATABASE_THREADS", default=8, least=2, most=64)
 
 
 def _database() -> dict[str, Any]:
-    url = os.environ.get("DATABASE_URL") or f"sqlite:///{VAR_DIR / 'promptops.sqlite3'}"
+    url = secret("DATABASE_URL") or f"sqlite:///{VAR_DIR / 'promptops.sqlite3'}"
     try:
         config: dict[str, Any] = dict(dj_database_url.parse(url))
     except (ValueError, KeyError) as error:
@@ -258,7 +226,7 @@ def _postgresql_options(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _redis_url() -> str:
-    url = os.environ.get("REDIS_URL", "").strip()
+    url = secret("REDIS_URL").strip()
     if url and not url.startswith(("redis://", "rediss://", "unix://")):
         raise ImproperlyConfigured("REDIS_URL cannot be read; use redis://host:port/0 (or rediss://, unix://).")
     return url
@@ -274,7 +242,11 @@ CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}
 
 # People
 AUTH_USER_MODEL = "promptops.User"
-AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "promptops.people.backends.SingleSignOn",
+    "django.contrib.auth.backends.ModelBackend",
+]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
@@ -295,6 +267,30 @@ AXES_CLIENT_IP_CALLABLE = "promptops.platform.addresses.client_address"
 AXES_USERNAME_CALLABLE = "promptops.web.access.username_key"
 AXES_DISABLE_ACCESS_LOG = True
 AXES_VERBOSE = False
+
+# Single sign-on (docs/sign-on.md)
+OIDC_ISSUER = issuer()
+OIDC_CLIENT_ID = os.environ.get("OIDC_CLIENT_ID", "").strip()
+OIDC_CLIENT_SECRET = secret("OIDC_CLIENT_SECRET")
+OIDC_NAME = os.environ.get("OIDC_NAME", "").strip() or "SSO"
+OIDC_SCOPES = os.environ.get("OIDC_SCOPES", "").split() or ["openid", "profile", "email"]
+OIDC_GROUPS_CLAIM = os.environ.get("OIDC_GROUPS_CLAIM", "").strip() or "groups"
+OIDC_GROUPS = {
+    "viewer": _list("OIDC_ROLE_VIEWER"),
+    "editor": _list("OIDC_ROLE_EDITOR"),
+    "releaser": _list("OIDC_ROLE_RELEASER"),
+    "administrator": _list("OIDC_ROLE_ADMINISTRATOR"),
+}
+"""The groups of each role."""
+OIDC_DEFAULT_ROLE = os.environ.get("OIDC_DEFAULT_ROLE", "").strip().lower()
+OIDC_ONLY = _flag("OIDC_ONLY")
+TOTP_REQUIRED = [role.lower() for role in _list("TOTP_REQUIRED")]
+ADMIN_NAME = os.environ.get("ADMIN_NAME", "").strip()
+ADMIN_PASSWORD = secret("ADMIN_PASSWORD")
+check_administrator(ADMIN_NAME, ADMIN_PASSWORD)
+check_sign_on(OIDC_ISSUER, OIDC_CLIENT_ID, OIDC_SCOPES, [*OIDC_GROUPS.values()], OIDC_DEFAULT_ROLE, only=OIDC_ONLY)
+check_roles("TOTP_REQUIRED", TOTP_REQUIRED)
+check_roles("OIDC_DEFAULT_ROLE", [OIDC_DEFAULT_ROLE])
 
 # Limits of the browser
 CSRF_COOKIE_SAMESITE = "Lax"

@@ -22,7 +22,9 @@ os.environ |= {
     # Playwright's sync API runs an event loop in the test's thread, where Django would refuse the database.
     "DJANGO_ALLOW_ASYNC_UNSAFE": "true",
 }
-for _name in ("REDIS_URL", "CEREBRAS_API_KEY", "GROQ_API_KEY", "HOST", "PORT", "BEHIND_PROXY", "DEBUG"):
+_names = ["REDIS_URL", "CEREBRAS_API_KEY", "GROQ_API_KEY", "HOST", "PORT", "BEHIND_PROXY", "DEBUG"]
+_names += ["OIDC_ISSUER", "OIDC_ONLY", "OIDC_DEFAULT_ROLE", "TOTP_REQUIRED", "ADMIN_NAME", "ADMIN_PASSWORD"]
+for _name in _names:
     os.environ[_name] = ""
 
 from promptops.settings import *  # noqa: E402, F403

@@ -160,6 +160,18 @@ async def post_json(url: str, payload: Mapping[str, Any], *, key: BearerKey | No
         raise _plain_failure(exc) from None
 
 
+async def fetch(method: str, url: str, *, headers: Mapping[str, str], content: bytes = b"") -> Reply:
+    """Send a request to an identity provider, which the installation's settings name, and return the answer.
+
+    The list of hosts for providers does not apply. The time limit is the caller's. Raises `CallFailed`.
+    """
+    try:
+        fields = {"User-Agent": _HEADERS["User-Agent"], "Accept": "application/json", **headers}
+        return Reply(await _send(httpx.Request(method, httpx.URL(url), headers=fields, content=content)))
+    except Exception as exc:
+        raise _plain_failure(exc) from None
+
+
 @lru_cache(maxsize=256)
 def _url(text: str) -> httpx.URL:
     url = httpx.URL(text)
