@@ -7,7 +7,7 @@ import pyotp
 import pytest
 from django.core.management import call_command
 from django.test import Client
-from django.urls import reverse
+from django.urls import resolve, reverse
 
 from promptops.ledger import sentences
 from promptops.ledger.audit import SYSTEM
@@ -255,3 +255,8 @@ def test_a_person_without_a_password_sets_up_no_second_step(editor, client_for):
     page = client_for(editor).get(reverse("second_step_own")).content.decode()
     assert "secret" not in page
     assert reverse("password") not in page
+
+
+def test_forms_with_a_password_wait_apart_from_pages():
+    for name in ("sign_in_local", "second_step_off"):
+        assert resolve(reverse(name)).func.hashes_password

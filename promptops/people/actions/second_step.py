@@ -145,7 +145,9 @@ def _unlocked(user: User) -> SecondStep:
 
 def _is_locked(user: User) -> bool:
     since = timezone.now() - settings.AXES_COOLOFF_TIME
-    wrong = AuditEntry.objects.filter(action="user.code_refused", object_id=str(user.pk), at__gt=since)
+    wrong = AuditEntry.objects.filter(
+        action="user.code_refused", object_type="user", object_id=str(user.pk), at__gt=since
+    )
     return wrong.count() >= FAILURES
 
 

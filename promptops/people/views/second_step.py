@@ -37,6 +37,7 @@ def code(request: HttpRequest) -> HttpResponse:
     if attempt is None:
         return redirect("sign_in")
     form = CodeForm(request.POST or None)
+    form.fields["code"].widget.attrs["autofocus"] = True
     if request.method == "POST" and form.is_valid():
         try:
             left = _accept(attempt.user, form.cleaned_data["code"], client_address(request))
@@ -65,8 +66,7 @@ def setup(request: HttpRequest) -> HttpResponse:
         codes = _turn_on(request, attempt.user, form)
         if codes is not None:
             finish(request, attempt)
-            context = {"codes": codes, "next": attempt.target, "page": "base_bare.html"}
-            return render(request, "people/second_step/recovery_codes.html", context)
+            return _codes_page(request, codes, target=attempt.target, page="base_bare.html")
     return _setup_page(request, attempt.user, form, page="base_bare.html")
 
 
@@ -81,7 +81,7 @@ def own(request: Request) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         codes = _turn_on(request, request.user, form)
         if codes is not None:
-            return _codes_page(request, codes)
+            return _codes_page(request, codes, target=reverse("second_step_own"))
     return _setup_page(request, request.user, form, page="base.html")
 
 
@@ -113,7 +113,8 @@ def new_codes(request: Request) -> HttpResponse:
     if form.is_valid():
         try:
             _accept(request.user, form.cleaned_data["code"], client_address(request))
-            return _codes_page(request, actions.make_recovery_codes(request.user, by=actor(request)))
+            codes = actions.make_recovery_codes(request.user, by=actor(request))
+            return _codes_page(request, codes, target=reverse("second_step_own"))
         except Refused as refused:
             form.add_error("code", str(refused))
     return _own_page(request, new=form)
@@ -161,8 +162,8 @@ def _setup_page(request: HttpRequest, user: User, form: CodeForm, *, page: str) 
     return render(request, "people/second_step/setup.html", context, status=422 if form.is_bound else 200)
 
 
-def _codes_page(request: Request, codes: list[str]) -> HttpResponse:
-    context = {"codes": codes, "next": reverse("second_step_own"), "page": "base.html"}
+def _codes_page(request: HttpRequest, codes: list[str], *, target: str, page: str = "base.html") -> HttpResponse:
+    context = {"codes": "\n".join(codes), "next": target, "page": page}
     return render(request, "people/second_step/recovery_codes.html", context)
 
 

@@ -112,9 +112,12 @@ def _time(moment: datetime | None, variant: str, text: str, *, hover: bool = Tru
 
 
 @register.simple_tag(name="ago")
-def ago(moment: datetime | None) -> SafeString:
-    """`{% ago version.created_at %}`: "3 min ago", kept current by static/js, exact on hover; None: "never"."""
-    return _time(moment, "data-relative", relative(moment, timezone.now()) if moment else "")
+def ago(moment: datetime | None, hover: bool = True) -> SafeString:
+    """`{% ago version.created_at %}`: "3 min ago", kept current by static/js, exact on hover; None: "never".
+
+    `hover=False` leaves out the time in UTC on hover, in a row that has it already; static/js sets one.
+    """
+    return _time(moment, "data-relative", relative(moment, timezone.now()) if moment else "", hover=hover)
 
 
 @register.simple_tag(name="exact_time")
