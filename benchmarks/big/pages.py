@@ -15,7 +15,11 @@ EXEMPT = {
     "join": "a one-time link",
     "password_by_link": "a one-time link",
     "audit_verify": "checks the chain for 0.7 s, then asks for the next step",
-    "sign_in": "shown to people who are not signed in",
+    **dict.fromkeys(
+        ("sign_in", "sign_in_local", "second_step", "second_step_setup"), "shown to people who are not signed in"
+    ),
+    "oidc": "goes to the identity provider",
+    "oidc_callback": "comes from the identity provider",
 }
 """Pages that are not measured, by the names of their addresses, and why. Those that only take POST need no reason."""
 
@@ -127,6 +131,7 @@ PLAIN = (
     "health",
     "settings",
     "password",
+    "second_step_own",
     "sessions",
     "people",
     "prompts",

@@ -292,6 +292,10 @@ def test_equal_names_are_told_apart_and_strange_user_names_fall_back(provider, e
 def test_roles_follow_the_groups_at_every_sign_in(provider, administrator):
     client = Client()
     provider.sign_on(client, provider.person("1", preferred_username="eve", groups=["admins"]))
+    panel = Client()
+    panel.force_login(administrator, backend=present.AUTHENTICATION_BACKENDS[-1])
+    page = panel.get(reverse("people_role", args=[signed_in(client).pk])).content.decode()
+    assert "follows the groups" in page
     provider.person("1", preferred_username="eve", groups=["writers"])
     provider.sign_on(again := Client(), "1")
     assert signed_in(again).role == Role.EDITOR
@@ -395,6 +399,7 @@ def test_with_oidc_only_just_administrators_have_a_form_for_passwords(provider, 
     assert Client().post(reverse("sign_in"), form).status_code == 403
     local = reverse("sign_in_local")
     assert Client().post(local, form | {"username": "vera"}).status_code == 422
+    assert entries("user.sign_in_failed")[-1].object_name == "vera"
     assert Client().post(local, form)["Location"] == "/runs/"
     with pytest.raises(Refused, match="OIDC_ONLY"):
         accounts.invite(Role.VIEWER, by=Actor.person(administrator))

@@ -65,6 +65,7 @@ def _sign_in(request: HttpRequest, *, is_local: bool) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         if not is_local or form.get_user().role == Role.ADMINISTRATOR:
             return enter(request, form.get_user(), target)
+        accounts.record_failed_sign_in(form.get_user().username, address=client_address(request))
         form.add_error(None, "Only administrators sign in with a password here. Use single sign-on.")
     status = 422 if form.is_bound else 200
     context = {

@@ -28,6 +28,7 @@ ROLE_OF_YOURSELF = (
     "This is your own role. You lose the rights of an administrator at once, and only another administrator can "
     "restore them."
 )
+FOLLOWS_GROUPS = "This person's role follows the groups at the identity provider: it changes at the next sign-in there."
 DEACTIVATE_YOURSELF = (
     "This is your own account. You are signed out at once; only another administrator can reactivate you."
 )
@@ -93,6 +94,8 @@ def role(request: Request, pk: int) -> HttpResponse:
     """Show the panel with the roles of a person, then change the role."""
     person = get_object_or_404(User, pk=pk)
     form = RoleForm(request.POST or None, initial={"role": person.role})
+    follows_groups = any(settings.OIDC_GROUPS.values()) and queries.identity(person) is not None
+    warnings = [ROLE_OF_YOURSELF if person == request.user else "", FOLLOWS_GROUPS if follows_groups else ""]
     content: dict[str, Any] = {
         "title": f"Change the role of {person.name}",
         "confirm": "Change the role",
@@ -102,7 +105,7 @@ def role(request: Request, pk: int) -> HttpResponse:
         "person": person,
         "form": form,
         "roles": [(role, _added_permissions(role)) for role in Role],
-        "warning": ROLE_OF_YOURSELF if person == request.user else "",
+        "warning": " ".join(filter(None, warnings)),
     }
     if request.method != "POST":
         return review.panel(request, **content)
