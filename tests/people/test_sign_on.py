@@ -217,6 +217,7 @@ def test_a_claim_may_be_inside_another_one(provider, settings):
         ({"token_endpoint": "http://192.0.2.1/token"}, "no usable token_endpoint"),
         ({"authorization_endpoint": "javascript:alert(1)"}, "no usable authorization_endpoint"),
         ({"jwks_uri": None}, "no usable jwks_uri"),
+        ({"padding": "x" * openid.MAX_BYTES}, "sent more than 512 KiB"),
     ],
 )
 def test_documents_that_cannot_be_trusted_are_refused(provider, metadata, words):
