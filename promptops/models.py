@@ -5,7 +5,7 @@ from promptops.api.models import IdempotentAnswer
 from promptops.compare.models import Arm, Comparison, ComparisonInput, PromptSet, Trial, Vote
 from promptops.fleet.models import Acknowledgement, Lever, Server
 from promptops.ledger.models import AuditEntry, AuditHead, ExportTally, LiveConfiguration, Release
-from promptops.people.models import OneTimeLink, Token, User, UserSession
+from promptops.people.models import Identity, OneTimeLink, RecoveryCode, SecondStep, Token, User, UserSession
 from promptops.platform.models import Lease
 from promptops.prompts.models import DiscardedDraft, Draft, Operation, Presence, Sample, Template, Variable, Version
 from promptops.providers.models import LearnedAdaptation, Provider
@@ -29,6 +29,7 @@ __all__ = [
     "EventCursor",
     "ExportTally",
     "IdempotentAnswer",
+    "Identity",
     "LearnedAdaptation",
     "Lease",
     "Lever",
@@ -38,6 +39,7 @@ __all__ = [
     "Presence",
     "PromptSet",
     "Provider",
+    "RecoveryCode",
     "Release",
     "Run",
     "RunExpiry",
@@ -49,6 +51,7 @@ __all__ = [
     "SafetyTerm",
     "SafetyTraining",
     "Sample",
+    "SecondStep",
     "Server",
     "Template",
     "Token",
