@@ -55,7 +55,8 @@ async def _post(delivery: Delivery, clock: Callable[[], float]) -> Answer:
     destination = delivery.destination
     body = messages.json_body(delivery)
     url = crypto.decrypt(destination.address_encrypted)
-    headers = signing.headers(signers(destination, timezone.now()), delivery.message_id, int(clock()), body)
+    signed = signing.headers(signers(destination, timezone.now()), delivery.message_id, int(clock()), body)
+    headers = {"content-type": "application/json", **signed}
     socket_factory = public_socket(urlsplit(url).hostname or "", private_hosts())
     try:
         async with asyncio.timeout(WEBHOOK_SECONDS):

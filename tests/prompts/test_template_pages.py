@@ -40,8 +40,8 @@ def test_overview_shows_what_is_live_and_warns_of_built_in_text(enhance, client_
     page = text_of(client_for(viewer).get(reverse("overview")))
     assert "from files" in page
     assert "Ada Administrator published enhance v1" in page
-    assert page.count("built-in text") == 2
-    assert "No provider is on" in page
+    assert page.count("built in nothing live") == 2
+    assert "none on Runs fail until" in page
 
 
 def test_a_viewer_sees_the_live_text_without_controls(enhance, client_for, viewer):

@@ -38,6 +38,7 @@ PAGES = {
     "api": "API",
     "sessions": "Your sessions",
     "password": "Change your password",
+    "second_step_own": "Your second step",
 }
 """Pages beside those of the navigation, by the name of the URL."""
 
@@ -48,6 +49,7 @@ NEW = {
     "comparison_new": "New comparison",
     "prompt_set_new": "New prompt set",
     "provider_new": "Add a provider",
+    "destination_new": "New destination of alerts",
 }
 """Pages that make something."""
 
