@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('promptops', '0094_leases'),
+        ('promptops', '0095_runs_by_token'),
     ]
 
     operations = [
