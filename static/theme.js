@@ -1,8 +1,12 @@
-// Runs before the first paint, so that a chosen theme never flashes. The theme menu is in js/menus.js.
+// Runs before the first paint, so that nothing that a person has chosen in this browser flashes: the theme
+// (js/menus.js), and how the editor shows its text (js/views.js).
 "use strict";
 try {
-  const theme = localStorage.getItem("theme");
-  if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
+  const choices = { theme: ["light", "dark"], view: ["model"], wrap: ["off"] };
+  for (const [name, values] of Object.entries(choices)) {
+    const chosen = localStorage.getItem(name);
+    if (values.includes(chosen)) document.documentElement.dataset[name] = chosen;
+  }
 } catch {
   // Storage may be turned off; the system's theme applies.
 }

@@ -9,9 +9,9 @@ from django.utils import timezone
 from promptops.alerts import queries, sending
 from promptops.alerts.actions import deliveries, looking
 from promptops.alerts.models import Delivery
-from promptops.fleet.following import Signal
 from promptops.platform import background, leases
 from promptops.platform.draining import gate
+from promptops.platform.signals import Signal
 from promptops.platform.threads import in_background
 
 log = logging.getLogger(__name__)

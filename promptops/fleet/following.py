@@ -9,7 +9,6 @@ import importlib.util
 import logging
 import re
 import socket
-import threading
 from typing import Any
 from uuid import uuid4
 
@@ -32,6 +31,7 @@ from promptops.live import documents, polling, snapshots
 from promptops.people import tokens
 from promptops.platform import background, events
 from promptops.platform.draining import gate
+from promptops.platform.signals import Signal
 from promptops.platform.threads import DatabaseThread, in_background
 from promptops.runs.actions.recording import recorder
 
@@ -45,40 +45,6 @@ LEVER_SECONDS = 1.0
 """Between two looks, in memory, at whether a lever has expired."""
 INSTANCE = uuid4().hex
 """Names this life of the process."""
-
-
-class Signal:
-    """An event that any thread sets, and one task in each event loop waits for."""
-
-    def __init__(self) -> None:
-        self._events: dict[asyncio.AbstractEventLoop, asyncio.Event] = {}
-        self._lock = threading.Lock()
-
-    def set(self) -> None:
-        """Wake the tasks."""
-        with self._lock:
-            waiting = list(self._events.items())
-        for loop, event in waiting:
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(event.set)
-
-    def hear(self) -> None:
-        """Take part from now on: `set` wakes the next `wait` of the running loop, even one that begins later."""
-        with self._lock:
-            self._events[asyncio.get_running_loop()] = asyncio.Event()
-
-    async def wait(self, seconds: float) -> None:
-        """Wait until somebody calls `set`, at most `seconds`."""
-        event = self._events[asyncio.get_running_loop()]
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await event.wait()
-        event.clear()
-
-    def forget_loop(self) -> None:
-        """Stop waking the running loop."""
-        with self._lock:
-            self._events.pop(asyncio.get_running_loop(), None)
 
 
 _self_tests: dict[str, Any] = {}

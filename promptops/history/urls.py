@@ -10,5 +10,6 @@ urlpatterns = [
     path("audit/export/", audit.export, name="audit_export"),
     path("audit/<number:seq>/", audit.detail, name="audit_entry"),
     path("timeline/", timeline.index, name="timeline"),
+    path("timeline/since/<number:revision>/", timeline.since, name="releases_since"),
     path("revisions/<number:revision>/", timeline.revision, name="revision"),
 ]

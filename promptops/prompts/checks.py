@@ -1,5 +1,6 @@
 """The checks that a text must pass before it can be live. Pages show them, actions enforce them. No database here."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -110,6 +111,8 @@ def _answer_rules(text: str, spec: OperationSpec) -> Check:
 def run_checks(body: str, values: Mapping[str, str]) -> list[Check]:
     """Check a text with the operation's variables (`values` by name). Checks and order are always the same."""
     refused: dict[str, str] = {}
+    # Lines count from the beginning of what is typed, whose blank lines `clean_body` removes.
+    problems = variables.check(body, values)
     try:
         body = clean_body(body)
     except ValidationError as error:
@@ -123,7 +126,6 @@ def run_checks(body: str, values: Mapping[str, str]) -> list[Check]:
     filled = body if refused else variables.fill(body, values)
     if not refused and not filled.strip():
         refused["Not blank"] = "With its variables filled in, the prompt is blank. Add some text."
-    problems = variables.check(body, values)
     unknown = [problem.message for problem in problems if problem.unknown]
     stray = [problem.message for problem in problems if not problem.unknown]
     used = [name for name in variables.find(body) if name in values]
@@ -150,6 +152,38 @@ def contract_checks(content: Any, values: Mapping[str, str], spec: OperationSpec
     known = {*(field.name for field in spec.fields), *values}
     warnings = contradictions(variables.fill(content.body, values), contract, known=known)
     return [Check("Contract", True, warnings or ("The prompt names each key that the JSON needs.",), bool(warnings))]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A sentence of a failed check, and the name of the content's field that it is about."""
+
+    sentence: str
+    field: str
+
+
+_FIELDS = {USER_TEMPLATE: "user_template", EXAMPLES: "examples", ANSWER_RULES: "answer_rules"}
+
+
+_LINE_AND_COLUMN = re.compile(r"Line (\d+), column (\d+)")
+
+
+def findings(checks: list[Check]) -> list[Finding]:
+    """Return the sentences of the failed checks in the order of the texts, with the fields that they are about."""
+    found = [
+        Finding(sentence, _FIELDS.get(check.name, "body"))
+        for check in checks
+        if not check.passed
+        for sentence in check.sentences
+    ]
+    fields = ["body", *_FIELDS.values()]
+    return sorted(found, key=lambda finding: (fields.index(finding.field), _place(finding.sentence)))
+
+
+def _place(sentence: str) -> list[int]:
+    """Return the line and the column that a sentence names; nothing for a sentence about the whole text."""
+    named = _LINE_AND_COLUMN.search(sentence)
+    return [int(number) for number in named.groups()] if named else []
 
 
 def failures(checks: list[Check]) -> list[str]:

@@ -18,11 +18,13 @@ SYSTEM_PROMPT = "System prompt"
 class FilledPiece:
     """A stretch of a filled-in text.
 
-    `state` is "known" or "unknown" for a variable, "input" for a name of the input, "stray" for braces that are no
-    variable, and "" for plain text. `name` is that of the variable or the input.
+    `written` is the length of the piece as it is written, in characters; the editor finds places by it. `state` is
+    "known" or "unknown" for a variable, "input" for a name of the input, "stray" for braces that are no variable, and
+    "" for plain text. `name` is that of the variable or the input.
     """
 
     text: str
+    written: int
     state: str = ""
     name: str = ""
 
@@ -47,17 +49,17 @@ class FilledText:
 
 
 def filled_texts(content: Any, values: Mapping[str, str], spec: OperationSpec) -> list[FilledText]:
-    """Return the texts of a content that differ from what is typed, in the order of the messages.
+    """Return the texts of a content as the model gets them, in the order of the messages.
 
-    They are the system prompt if it has variables, each text of valid examples, and the user template with the names of
-    the input. Long variables can make a short text huge: a text that is too long is left out, and its check fails.
+    They are the system prompt, each text of valid examples, and the user template with the names of the input. Long
+    variables can make a short text huge: a text that is too long is left out, and its check fails.
     """
     texts = []
-    if any(piece.kind != "plain" for piece in pieces(content.body)) and (body := _filled(content.body, values, ())):
+    if body := _filled(content.body, values, ()):
         texts.append(FilledText(SYSTEM_PROMPT, body))
     for number, example in enumerate(_examples(content.examples), start=1):
         for text, whose in zip(example, ("user", "assistant"), strict=True):
-            texts.append(FilledText(f"Example {number}, {whose}", [FilledPiece(text)]))
+            texts.append(FilledText(f"Example {number}, {whose}", [FilledPiece(text, len(text))]))
     if content.user_template and (filled := _filled(content.user_template, values, template_names(spec))):
         texts.append(FilledText(SETTINGS["user_template"].label, filled))
     return texts
@@ -71,9 +73,9 @@ def _filled(text: str, values: Mapping[str, str], inputs: tuple[str, ...]) -> li
 
 def _piece(piece: Piece, values: Mapping[str, str], inputs: tuple[str, ...]) -> FilledPiece:
     if piece.kind == "variable" and piece.name in inputs:
-        return FilledPiece(piece.text, "input", piece.name)
+        return FilledPiece(piece.text, len(piece.text), "input", piece.name)
     states = {"variable": "known" if piece.name in values else "unknown", "stray": "stray"}
-    return FilledPiece(piece.filled(values), states.get(piece.kind, ""), piece.name)
+    return FilledPiece(piece.filled(values), len(piece.text), states.get(piece.kind, ""), piece.name)
 
 
 def _examples(text: str | None) -> tuple[tuple[str, str], ...]:

@@ -60,7 +60,9 @@ class ContentForm(forms.Form):
         label="System prompt",
         required=False,
         strip=False,
-        widget=forms.Textarea(attrs={"class": "editor", "spellcheck": "false", "rows": 18, "dir": "auto"}),
+        widget=forms.Textarea(
+            attrs={"class": "editor", "spellcheck": "false", "rows": 18, "dir": "auto", "data-keep-scroll": ""}
+        ),
     )
     base = forms.IntegerField(required=False, widget=forms.HiddenInput())
     # The id of the open page, the state of the draft that it loaded, and "1" to overwrite a newer draft. A browser

@@ -48,6 +48,12 @@ function showPanel(event) {
   restoreNote();
 }
 
+/** Keep the focus on the place of the confirming button, which asks to look again after somebody else's release. */
+function keepFocusOnConfirming({ target }) {
+  const confirming = target.matches(".review-news") && $(".confirming", target.parentElement);
+  if (confirming && confirming.contains(document.activeElement)) $(".looks-again", confirming).focus();
+}
+
 /** Close a dialog by a click on its backdrop; the browser reports such a click on the dialog itself. */
 function closeFromBackdrop({ target, clientX, clientY }) {
   const { left, right, top, bottom } = target.getBoundingClientRect();
@@ -74,4 +80,5 @@ export function startDialogs() {
   });
   on("htmx:beforeSwap", (event) => rescueToasts(event.detail.target));
   on("htmx:afterSettle", showPanel);
+  on("htmx:afterSwap", keepFocusOnConfirming);
 }

@@ -1,7 +1,6 @@
 // Drafts: forms with data-autosave save while a person types, show their state, and retry after a failure.
 
 import { $, $$, on, setSentValue } from "./dom.js";
-import { counted } from "./format.js";
 import { forget, forgetForm, keep } from "./kept.js";
 import { saveFailure, succeeded } from "./responses.js";
 import { cookie } from "./storage.js";
@@ -24,13 +23,12 @@ export function saveUnsaved() {
 /** Return what the save state of a saved form says. A text that cannot be published has more than "Saved". */
 function savedText(place) {
   if (!$("#discard")) return place.dataset.clean;
-  const problems = $$(place.dataset.problems).length;
-  return problems ? `Saved, but not ready to publish: ${counted(problems, "problem")} below` : "Saved";
+  return $(place.dataset.problems) ? "Saved, but not ready to publish" : "Saved";
 }
 
 /** Show the number of problems again after the checks of a saved form have changed, as with a variable. */
 function showChecked({ target }) {
-  if (target.id !== "text") return;
+  if (target.id !== "problems") return;
   for (const form of $$("form[data-autosave]")) if (!isUnsaved(form) && !saveOf(form).failed) showSave(form, "saved");
 }
 

@@ -8,12 +8,14 @@ import { startConnection, takeOverSocket } from "./connection.js";
 import { startDialogs } from "./dialogs.js";
 import { on, sentValue } from "./dom.js";
 import { startDrafts } from "./drafts.js";
+import { startFind } from "./find.js";
 import { showCounts, startForms, dispatchInput } from "./forms.js";
 import { startHints } from "./hints.js";
 import { keptFields, restoreKept, startKept } from "./kept.js";
 import { showKeys, startKeyboard } from "./keyboard.js";
 import { restoreFocus, settleSent, startLeaving } from "./leaving.js";
 import { showLevers, startLevers } from "./levers.js";
+import { showLines, startLines } from "./lines.js";
 import { startLists } from "./lists.js";
 import { startLive } from "./live.js";
 import { startMenus } from "./menus.js";
@@ -28,6 +30,7 @@ import { letScroll, showCurrent, startKeepingScroll, startScrolling } from "./sc
 import { showTimes, startTimes } from "./times.js";
 import { startToasts } from "./toasts.js";
 import { isUnsaved, startUnsaved } from "./unsaved.js";
+import { showChoices, startViews } from "./views.js";
 
 /** Show what depends on the browser, in the whole page or in a part that has just arrived. */
 function refresh(root) {
@@ -35,6 +38,8 @@ function refresh(root) {
   showLevers();
   showCounts();
   restoreKept(root);
+  showLines(root);
+  showChoices();
   letScroll();
   showKeys(root);
 }
@@ -50,6 +55,8 @@ function reportEarlyInput() {
 startToasts();
 startForms();
 startCompletion();
+startLines();
+startFind(); // handles its keys before the full screen does
 startMenus();
 startDialogs();
 startTimes();
@@ -72,6 +79,7 @@ startSamePage();
 startReading();
 startReorder();
 startScrolling();
+startViews(); // after completion, find and menus, which handle Escape first
 settleSent();
 restoreFocus();
 if (window.htmx) {
@@ -87,5 +95,7 @@ on("htmx:oobAfterSwap", (event) => refresh(event.detail.target?.parentElement ??
 showTimes();
 showLevers();
 showCounts();
+showLines();
+showChoices();
 letScroll();
 showCurrent();

@@ -41,6 +41,7 @@ export function startMenus() {
   on("keydown", (event) => {
     const menu = event.key === "Escape" && $("details.menu[open]");
     if (!menu) return;
+    event.preventDefault(); // the same key would leave the full screen
     menu.open = false;
     $("summary", menu).focus();
   });

@@ -19,6 +19,7 @@ export async function showInPlace(address) {
   await readsEnd();
   const { scrollX, scrollY } = window;
   $("#review").close();
+  document.body.dispatchEvent(new CustomEvent("promptops:beforeShow", { bubbles: true })); // keeps scroll positions
   htmx.swap($("main"), $("main", page).innerHTML, { swapStyle: "innerHTML", settleDelay: 0, swapDelay: 0 });
   renewChoices(page);
   $("#toasts").replaceChildren(...$("#toasts", page).childNodes); // as on a new page

@@ -188,6 +188,7 @@ def import_texts(page: Page) -> None:
 
 def run_on_the_embedded_model(page: Page) -> None:
     """Try a short draft, because the embedded model is slow with long texts. It breaks the contract at first."""
+    page.set_viewport_size({"width": 1440, "height": 900})
     page.goto("/prompts/auto-extension/")
     page.get_by_label("System prompt").fill("Answer with a JSON object with the key next_prompt.")
     page.get_by_label("Max tokens").fill("5")  # too few for any JSON of the contract
@@ -235,6 +236,7 @@ def fall_back_and_repair(page: Page, scripted: tuple[Scripted, Scripted]) -> Non
 
 
 def run_next_segment(page: Page) -> None:
+    page.set_viewport_size({"width": 1440, "height": 900})  # "Try it" is a tab on the phone that a look left behind
     page.goto("/prompts/next-segment/")
     page.get_by_role("textbox", name="scene").fill("a fox in snow")
     page.get_by_role("button", name="Run").first.click()

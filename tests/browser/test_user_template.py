@@ -37,10 +37,12 @@ def test_both_are_written_kept_and_published(enhance, publish, releaser, page_fo
     page.keyboard.press("Enter")
     expect(user_template(page)).to_have_value("Prompt: {{ input }}\nStyle: {{ house_style }}")
     examples(page).fill("a fox")
-    expect(page.get_by_text("Example 1 has no line =>")).to_be_visible()
+    page.get_by_text("1 problem", exact=True).click()
+    page.get_by_role("button", name="Example 1 has no line =>").click()
+    expect(examples(page)).to_be_focused()
     screenshot(page, "user-template-unfinished")
     examples(page).fill(EXAMPLES)
-    expect(page.get_by_text("Not ready to publish")).to_be_hidden()
+    expect(page.get_by_text("1 problem", exact=True)).to_be_hidden()
     expect(saved(page)).to_have_text("Saved")
     assert Draft.objects.get().examples == EXAMPLES
 

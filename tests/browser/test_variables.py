@@ -26,6 +26,16 @@ def options(page: Page):
     return page.get_by_role("listbox", name="Variables").get_by_role("option")
 
 
+def as_the_model_gets_it(page: Page):
+    """Switch to the filled-in text."""
+    page.get_by_role("button", name="As the model gets it").click()
+    return page.get_by_role("group", name="As the model gets it")
+
+
+def as_written(page: Page) -> None:
+    page.get_by_role("button", name="As written").click()
+
+
 def test_a_variable_is_completed_filled_in_checked_and_published(enhance, releaser, page_for) -> None:
     page = page_for(releaser, "/prompts/enhance/")
     body(page).fill("")
@@ -39,10 +49,11 @@ def test_a_variable_is_completed_filled_in_checked_and_published(enhance, releas
     expect(options(page)).to_have_count(0)
     body(page).press_sequentially(". {{ hous }}")
     page.keyboard.press("Escape")
-    filled = page.get_by_role("group", name="Filled in")
+    filled = as_the_model_gets_it(page)
     expect(filled).to_have_text("It is early winter. {{ hous }}")
     expect(filled.locator("mark.bad")).to_have_text("{{ hous }}")
-    expect(page.get_by_text("Not ready to publish", exact=True)).to_be_visible()
+    expect(page.get_by_text("1 problem", exact=True)).to_be_visible()
+    as_written(page)
 
     page.get_by_role("button", name="Publish v2").click()
     panel = page.get_by_role("dialog", name="Review")
@@ -55,8 +66,9 @@ def test_a_variable_is_completed_filled_in_checked_and_published(enhance, releas
     page.get_by_role("button", name="house_style", exact=True).click()
     expect(body(page)).to_be_focused()
     expect(body(page)).to_have_value("It is {{ season }}. {{ house_style }}")
+    as_the_model_gets_it(page)
     expect(filled).to_have_text("It is early winter. Muted colors, 35 mm.")
-    expect(page.get_by_text("Not ready to publish", exact=True)).to_be_hidden()
+    expect(page.get_by_text("1 problem", exact=True)).to_be_hidden()
     page.get_by_role("button", name="Publish v2").click()
     panel.get_by_role("button", name="Publish v2").click()
     expect(page.get_by_text("v2 is live since revision 4")).to_be_visible()
@@ -99,7 +111,7 @@ def test_a_changed_value_reaches_the_open_editor(enhance, actor, editor, page_fo
     page = page_for(editor, "/prompts/enhance/")
     pages.connected(page)
     body(page).fill("It is {{ season }}.")
-    filled = page.get_by_role("group", name="Filled in")
+    filled = as_the_model_gets_it(page)
     expect(filled).to_have_text("It is early winter.")
     season = Variable.objects.get(name="season")
     variables.change(season, "high summer", by=actor, expected=season.changed_revision)
@@ -189,10 +201,10 @@ def test_a_sample_is_unpinned_in_its_menu(enhance, editor, actor, page_for) -> N
 def test_saving_does_not_scroll_what_is_read(enhance, editor, page_for) -> None:
     page = page_for(editor, "/prompts/enhance/")
     body(page).fill("A line.\n" * 80 + "It is {{ season }}.")
-    filled = page.get_by_role("group", name="Filled in")
+    filled = as_the_model_gets_it(page)
     expect(filled).to_contain_text("early winter")
     filled.evaluate("box => { box.scrollTop = 300 }")
-    body(page).press("Control+End")
-    body(page).press_sequentially(" And cold.")
-    expect(filled).to_contain_text("And cold.")
+    page.get_by_label("Temperature").fill("0.5")
+    expect(page.locator("#changes")).to_contain_text("saved")
+    expect(page.locator("[data-save-state]")).to_have_text("Saved")
     assert filled.evaluate("box => box.scrollTop") == 300

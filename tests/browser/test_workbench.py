@@ -135,10 +135,10 @@ def test_no_news_moves_the_text_under_the_cursor(
 def test_saved_never_stands_alone_beside_a_text_that_cannot_be_published(enhance, releaser, page_for, pages) -> None:
     page = pages.connected(page_for(releaser, "/prompts/enhance/"))
     body(page).fill("A {{ season }} text.")
-    expect(saved(page)).to_have_text("Saved, but not ready to publish: 1 problem below")
+    expect(saved(page)).to_have_text("Saved, but not ready to publish")
     snap(page, "workbench-not-ready")
     page.reload()
-    expect(saved(page)).to_have_text("Saved, but not ready to publish: 1 problem below")
+    expect(saved(page)).to_have_text("Saved, but not ready to publish")
     pages.connected(page)
     variables.declare("enhance", "season", "winter", by=SYSTEM)
     expect(saved(page)).to_have_text("Saved")

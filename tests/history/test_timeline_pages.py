@@ -170,6 +170,21 @@ def test_a_new_release_appears_by_itself(client, publish, history):
     assert client.get(reverse("timeline"), {"news": "rows", "since": "7"}).status_code == 204
 
 
+def test_a_review_panel_hears_what_other_people_released_meanwhile(client, client_for, history, releaser, actor):
+    newest = Release.objects.first().revision
+    address = reverse("releases_since", args=[newest])
+    assert text_of(client.get(address)).strip() == ""
+    chain.create_provider(ProviderFields("mine", "openai", "m", "http://127.0.0.1:9/v1"), by=actor)
+    assert text_of(client_for(actor.user).get(address)).strip() == ""
+    assert "added the provider mine." in text_of(client.get(address))
+    chain.create_provider(ProviderFields("other", "openai", "m", "http://127.0.0.1:9/v1"), by=actor)
+    with CaptureQueriesContext(connection) as queries:
+        shown = text_of(client.get(address))
+    assert "added the provider other." in shown
+    assert "1 more release." in shown
+    assert len(queries) <= 8
+
+
 def test_a_revision_shows_its_change_and_its_runs(client, history):
     Run.objects.create(
         source="preview", operation="enhance", temperature=1, max_tokens=1, revision=2, status="failed", latency_ms=1

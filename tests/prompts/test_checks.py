@@ -4,7 +4,7 @@ import pytest
 
 from promptops.engine.contracts import JsonContract
 from promptops.engine.operations import InputField, OperationSpec
-from promptops.prompts.checks import check_content, contract_checks, failures, run_checks
+from promptops.prompts.checks import check_content, contract_checks, failures, findings, run_checks
 from promptops.prompts.content import Content
 
 VALUES = {"season": "winter", "long": "x" * 4000, "empty": ""}
@@ -47,6 +47,20 @@ def test_a_passed_check_has_a_sentence_too():
     assert sentences["Length"] == ("10 of 65,536 bytes, about 3 tokens, with variables filled in.",)
     assert sentences["Variables"] == ("Declared: season.",)
     assert run_checks("Text.", {})[2].sentences == ("5 of 65,536 bytes, about 2 tokens.",)
+
+
+def test_findings_come_in_the_order_of_the_texts_and_count_lines_as_typed():
+    content = Content("\n\n {{ x }} {{", user_template="{{ y }}", examples="a fox")
+    found = [
+        (finding.field, finding.sentence.partition(":")[0]) for finding in findings(check_content(content, {}, TEXT))
+    ]
+    assert found == [
+        ("body", "Line 3, column 2"),
+        ("body", "Line 3, column 10"),
+        ("user_template", "User template"),
+        ("user_template", "User template"),
+        ("examples", "Example 1 has no line => between the user's text and the assistant's."),
+    ]
 
 
 def test_many_mistakes_give_few_sentences():

@@ -48,7 +48,7 @@ def test_discarding_and_restoring_can_be_undone(enhance, client_for, editor):
     post(client, "template_draft", enhance, "Saved", temperature="0.4")
     post(client, "template_discard", enhance, "Saved, and typed a moment ago", temperature="0.4")
     page = client_for(editor).get(reverse("template", args=["enhance"])).content.decode()
-    assert "1 discarded draft<" in page
+    assert '1 <span class="words">discarded draft<' in page
     assert restore(client, enhance, "Saved, and typed a moment ago")["HX-Redirect"] == "/prompts/enhance/"
     assert drafts() == ["Saved, and typed a moment ago"]
     assert (Draft.objects.get().temperature, Draft.objects.get().base_id) == (0.4, enhance.live_version_id)
@@ -110,7 +110,9 @@ def test_discarded_drafts_are_listed_and_restored_without_losing_another(enhance
         post(client, "template_draft", enhance, text, temperature="0.4")
         post(client, "template_discard", enhance)
     for page in (client.get(reverse("template", args=["enhance"])), post(client, "template_draft", enhance, "Third.")):
-        assert "2 discarded drafts" in page.content.decode()  # after a release, and after an autosave
+        assert (
+            '2 <span class="words">discarded drafts<' in page.content.decode()
+        )  # after a release, and after an autosave
     post(client, "template_draft", enhance, "First line.\nSecond line.")  # equal to the live text: no draft
     panel = client.get(reverse("template_discarded", args=["enhance"])).content.decode()
     assert panel.index("Second one.") < panel.index("First, and of that the most.")

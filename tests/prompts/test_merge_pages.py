@@ -43,7 +43,7 @@ def test_edits_without_conflict_are_merged_into_the_draft(enhance, publish, clie
     draft = Draft.objects.get()
     assert (draft.body, draft.temperature, draft.base) == ("Their first line.\nMy second line.", 0.2, live)
     editing = client_for(releaser).get("/prompts/enhance/")
-    assert "Merged with v2. Your earlier text is kept" in text_of(editing)
+    assert "Merged with v2. Your earlier text is kept" in editing.content.decode()
     assert "while you were editing" not in editing.content.decode()
     done = client.post(
         reverse("template_publish", args=["enhance"]), form(Template.objects.get(), draft.body, temperature="0.2")

@@ -156,9 +156,10 @@ def test_autosave_saves_any_text_and_shows_failed_checks(enhance, season, client
     page = response.content.decode()
     assert "Line 1, column 21: {{ sesaon }} is not declared. Did you mean {{ season }}?" in text_of(response)
     assert "Line 2, column 1: {{ is never closed." in text_of(response)
-    assert '<mark title="season">&lt;b&gt;winter&lt;/b&gt;</mark>' in page
-    assert '<mark class="bad" title="Not declared">{{ sesaon }}</mark>' in page
-    assert '<mark class="bad" title="Not closed, or no name">{{</mark> open &lt;i&gt;' in page
+    page = re.sub(r"\s+", " ", page)
+    assert '<mark title="season" data-written="12">&lt;b&gt;winter&lt;/b&gt;</mark>' in page
+    assert '<mark class="bad" title="Not declared" data-written="12">{{ sesaon }}</mark>' in page
+    assert '<mark class="bad" title="Not closed, or no name" data-written="2">{{</mark> open &lt;i&gt;' in page
     long = client.post(reverse("template_draft", args=["enhance"]), form(enhance, "{{ season }}" * 5400))
     assert "With its variables filled in, the prompt is 70,200 bytes" in text_of(long)
     assert len(long.content) < 300_000
@@ -171,10 +172,8 @@ def test_the_editor_opens_with_variables_and_the_filled_in_text(enhance, season,
     publish("enhance", "In {{ season }}, \\{{ as it is }} }}.")
     page = client_for(editor).get("/prompts/enhance/")
     assert 'data-insert="season"' in page.content.decode()
-    filled = re.search(r'<div class="filled.*?</div>', page.content.decode(), re.S)[0]
+    filled = re.search(r'<div class="filled[^>]*>(.*?)</div>', page.content.decode(), re.S)[1]
     assert html.unescape(re.sub(r"<[^>]+>", "", filled)) == "In <b>winter</b>, {{ as it is }} }}."
-    publish("enhance", "Plain text.")
-    assert re.search(r'<section id="text"[^>]* hidden', client_for(editor).get("/prompts/enhance/").content.decode())
 
 
 def test_user_template_and_examples_are_shown_as_they_are_sent(enhance, season, client_for, editor):
@@ -184,24 +183,27 @@ def test_user_template_and_examples_are_shown_as_they_are_sent(enhance, season, 
         "examples": "{{ season }}\n=>\n\\=>\n---\nb\n=>\nc",
     }
     page = client_for(editor, htmx=True).post("/prompts/enhance/check/", form(enhance, "") | content).content.decode()
-    labels = re.findall(r'class="filled-label">([^<]*)<', page)
-    texts = re.findall(r'aria-label="Filled in, part \d">(.*?)</div>', page, re.S)
+    labels = re.findall(r'class="filled-label"[^>]*>([^<]*)<', page)
+    texts = re.findall(r'<div class="filled"[^>]*>(.*?)</div>', page, re.S)
     shown = list(zip(labels, texts, strict=True))
     assert [(label, html.unescape(re.sub(r"<[^>]+>", "", text))) for label, text in shown] == [
+        ("System prompt", "Plain."),
         ("Example 1, user", "{{ season }}"),
         ("Example 1, assistant", "=>"),
         ("Example 2, user", "b"),
         ("Example 2, assistant", "c"),
         ("User template", "In <b>winter</b>: {{ input }} {{ x }}"),
     ]
-    assert re.search(r'<mark\s+class="input" title="From the input">\{\{ input \}\}</mark>', shown[-1][1])
-    assert re.search(r'<mark\s+class="bad" title="Not declared">\{\{ x \}\}</mark>', shown[-1][1])
+    assert re.search(
+        r'<mark\s+class="input" title="From the input"\s+data-written="11"\s*>\{\{ input \}\}</mark>', shown[-1][1]
+    )
+    assert re.search(r'<mark\s+class="bad" title="Not declared"\s+data-written="7"\s*>\{\{ x \}\}</mark>', shown[-1][1])
 
 
 def test_a_changed_variable_refreshes_the_filled_in_text(enhance, season, actor, client_for, editor):
     variables.change(season, "high summer", by=actor, expected=season.changed_revision)
     response = client_for(editor, htmx=True).post("/prompts/enhance/check/", form(enhance, "In {{ season }}."))
-    assert '<mark title="season">high summer</mark>' in response.content.decode()
+    assert '<mark title="season" data-written="12">high summer</mark>' in response.content.decode()
     assert 'title="Insert season: high summer"' in response.content.decode()
     assert not Draft.objects.exists()
 

@@ -76,3 +76,12 @@ def revision(request: Request, revision: int) -> HttpResponse:
         "window": numbered(others, whole_number(request.GET.get("page")), size=OTHERS),
     }
     return render(request, "history/timeline/revision.html", context)
+
+
+@requires(Permission.READ)
+def since(request: Request, revision: int) -> HttpResponse:
+    """Show what other people released after a revision, as a line of a review panel that is open meanwhile."""
+    releases = queries.listed().filter(revision__gt=revision).exclude(user=request.user)
+    newest = queries.release_rows(releases[:1])
+    context = {"newest": newest[0] if newest else None, "others": releases.count() - 1}
+    return render(request, "history/timeline/_since.html", context)

@@ -17,7 +17,7 @@ from promptops.live import snapshots as live
 from promptops.people.enums import Permission
 from promptops.prompts import queries
 from promptops.prompts.actions import samples as sample_actions
-from promptops.prompts.checks import check_content, failures
+from promptops.prompts.checks import check_content, findings
 from promptops.prompts.content import BODY, TEXTS
 from promptops.prompts.filled_texts import filled_texts
 from promptops.prompts.forms import ContentForm, typed_input
@@ -132,7 +132,7 @@ def checked_text(template: Template, content: Any) -> dict[str, Any]:
     spec = spec_of(template.operation)
     return {
         "variables": variables,
-        "findings": failures(check_content(content, values, spec)) if content else [],
+        "findings": findings(check_content(content, values, spec)) if content else [],
         "filled": filled_texts(content, values, spec) if content else [],
     }
 

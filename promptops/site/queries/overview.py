@@ -85,7 +85,8 @@ class Overview:
 
     @property
     def ready_providers(self) -> int:
-        return sum(row.tone == "ok" for row in self.providers)
+        """Return how many providers are fine, as far as is known: one that had no call yet counts."""
+        return sum(row.tone in ("ok", "") for row in self.providers)
 
     @property
     def ready_words(self) -> str:

@@ -70,9 +70,10 @@ def module_preloads() -> SafeString:
     """`{% module_preloads %}`: a link for each module in static/js, so that the browser loads all of them at once.
 
     Otherwise the browser would find a module only after it has loaded the one that imports it.
+    Without quotes, which every page would carry twice for each module.
     """
     names = sorted(path.name for path in (settings.BASE_DIR / "static" / "js").glob("*.js"))
-    return format_html_join("\n", '<link rel="modulepreload" href="{}">', ((static(f"js/{name}"),) for name in names))
+    return format_html_join("\n", "<link rel=modulepreload href={}>", ((static(f"js/{name}"),) for name in names))
 
 
 def _time(moment: datetime | None, variant: str, text: str, title: str) -> SafeString:
