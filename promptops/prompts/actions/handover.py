@@ -167,20 +167,15 @@ def publish_request(
     or ended, Refused when the merge has conflicts, and what `publish` raises.
     """
     request = _open(request, edition)
-    content = handover.Arrival(request).content
-    if content is None:
-        raise Refused(conflict_sentence(request))
-    version = publish(request.template, Content(**content), by=by, expected=expected, note=note, request=request)
+    arrival = handover.Arrival(request)
+    if arrival.content is None:
+        raise Refused(arrival.refusal)
+    version = publish(
+        request.template, Content(**arrival.content), by=by, expected=expected, note=note, request=request
+    )
     request.version = version
     _answer(request, RequestState.PUBLISHED, by)
     return version
-
-
-def conflict_sentence(request: ReleaseRequest) -> str:
-    """Return why a request with conflicts cannot be published, and what to do."""
-    live, name = request.template.live_version, request.user.name
-    number = f"v{live.number}" if live else "what is live"
-    return f"{name} and {number} changed the same places. Send the request back, so that {name} merges the two texts."
 
 
 def _draft(template: Template, by: Actor, verb: str) -> Draft:

@@ -61,6 +61,11 @@ class ReleaseRequest(Handover):
         return f"request for a release of {self.template.name}"
 
     @property
+    def mark(self) -> str:
+        """Return a word that changes with the state, the text and the note."""
+        return f"{self.pk}-{self.edition}-{self.state}"
+
+    @property
     def is_open(self) -> bool:
         """Return whether it waits for a releaser."""
         return self.state == RequestState.OPEN

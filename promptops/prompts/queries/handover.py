@@ -52,6 +52,13 @@ class Arrival:
         return None if self.conflicts else self.merge.content()
 
     @property
+    def refusal(self) -> str:
+        """Return why a text with conflicts cannot be published, and what to do."""
+        live, name = self.text.template.live_version, self.text.user.name
+        number = f"v{live.number}" if live else "what is live"
+        return f"{name} and {number} changed the same places. Send the request back, so that {name} merges the texts."
+
+    @property
     def is_live(self) -> bool:
         """Return whether the live version has this content already, so that there is nothing to publish."""
         live = self.text.template.live_version
@@ -95,14 +102,6 @@ def sent_back_to(user: User) -> list[ReleaseRequest]:
     return list(requests.order_by("-answered_at"))
 
 
-def has_moved_on(draft: Draft | None, request: ReleaseRequest) -> bool:
-    """Return whether the draft has another text, or starts from another version, than the request."""
-    if draft is None:
-        return False
-    content = {**draft.content, "body": draft.body.strip()}
-    return content != request.content or draft.base_id != request.base_id
-
-
 def shared_by(template: Template, user: User) -> SharedDraft | None:
     """Return the draft of the template that the person shared last."""
     return SharedDraft.objects.filter(template=template, user=user).order_by("-pk").first()
@@ -112,3 +111,23 @@ def _light(requests: QuerySet[ReleaseRequest]) -> QuerySet[ReleaseRequest]:
     related = requests.select_related("template__live_version", "user", "base", "answered_by", "version")
     long = (*long_fields(""), *long_fields("base__"), *long_fields("template__live_version__"))
     return related.defer(*long, *long_fields("version__"))
+
+
+@dataclass(frozen=True)
+class Own:
+    """A person's own active request of a template, beside the draft."""
+
+    request: ReleaseRequest
+    has_moved_on: bool
+    """True if the draft has another text, or starts from another version, than the request."""
+
+
+def own(template: Template, user: User, draft: Draft | None) -> Own | None:
+    """Return the person's own active request, compared with the draft."""
+    request = active_of(template, user)
+    return Own(request, draft is not None and _has_moved_on(draft, request)) if request else None
+
+
+def _has_moved_on(draft: Draft, request: ReleaseRequest) -> bool:
+    content = {**draft.content, "body": draft.body.strip()}
+    return content != request.content or draft.base_id != request.base_id
