@@ -11,8 +11,8 @@ from promptops.alerts.actions import deliveries, looking
 from promptops.alerts.models import Delivery
 from promptops.platform import background, leases
 from promptops.platform.draining import gate
-from promptops.platform.signals import Signal
 from promptops.platform.threads import in_background
+from promptops.platform.waking import Signal
 
 log = logging.getLogger(__name__)
 

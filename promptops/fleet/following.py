@@ -31,8 +31,8 @@ from promptops.live import documents, polling, snapshots
 from promptops.people import tokens
 from promptops.platform import background, events
 from promptops.platform.draining import gate
-from promptops.platform.signals import Signal
 from promptops.platform.threads import DatabaseThread, in_background
+from promptops.platform.waking import Signal
 from promptops.runs.actions.recording import recorder
 
 log = logging.getLogger(__name__)

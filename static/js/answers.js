@@ -149,6 +149,9 @@ export function startAnswers() {
     tidy();
     hold(place);
   });
+  let before = null;
+  on("htmx:wsBeforeMessage", () => (before = held()));
+  on("htmx:wsAfterMessage", () => hold(before)); // htmx sets the classes of swapped parts last
   on("htmx:afterSwap", ({ target }) => target.id === "try-pinned" && tidy());
   addEventListener("load", restore);
 }

@@ -12,7 +12,8 @@ export const keysOf = (element) => keysIn(element.dataset.key ?? "");
 export const isDisabled = (element) => element.disabled || element.getAttribute("aria-disabled") === "true";
 
 /** Return what a person can press in `root` by a key. */
-export const declared = (root) => $$(DECLARED, root).filter((element) => element.checkVisibility({ visibilityProperty: true }));
+export const declared = (root) =>
+  $$(DECLARED, root).filter((element) => element.checkVisibility({ visibilityProperty: true }));
 
 /** Return the element that `key` presses, one that is not disabled if there is one. */
 export function withKey(key, root) {

@@ -52,6 +52,8 @@ function reportEarlyInput() {
   }
 }
 
+// Before modules that keep what is read in its place: a time in short words takes fewer lines.
+on("htmx:oobAfterSwap", (event) => refresh(event.detail.target?.parentElement ?? document));
 startToasts();
 startForms();
 startCompletion();
@@ -72,6 +74,7 @@ startHints();
 startRuns();
 startAnswers();
 startPalette();
+startViews(); // after completion, find and menus, which handle Escape first, and before a field is left by it
 startKeyboard(); // after completion and menus, which handle their keys first
 startLists();
 startPrinting();
@@ -79,7 +82,6 @@ startSamePage();
 startReading();
 startReorder();
 startScrolling();
-startViews(); // after completion, find and menus, which handle Escape first
 settleSent();
 restoreFocus();
 if (window.htmx) {
@@ -91,7 +93,6 @@ if (window.htmx) {
   });
 }
 startKeepingScroll(); // after dialogs, hints and lists, which may stop a swap
-on("htmx:oobAfterSwap", (event) => refresh(event.detail.target?.parentElement ?? document));
 showTimes();
 showLevers();
 showCounts();

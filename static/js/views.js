@@ -4,7 +4,7 @@
 
 import { $, $$, on } from "./dom.js";
 import { saveNow } from "./drafts.js";
-import { chord } from "./keys.js";
+import { nameOf } from "./keys.js";
 import { editorField, follow, lastLine, offsetOf, reveal, topOfLine } from "./lines.js";
 import { isUnsaved } from "./unsaved.js";
 
@@ -102,7 +102,7 @@ function onKey(event) {
 
 /** Show "Try it" when its key is pressed on a narrow or full screen; `keyboard.js` then runs the text. */
 function showTry(event) {
-  if (chord(event) !== "run" || !(event.ctrlKey || event.metaKey) || !$(".panes") || $("dialog[open]")) return;
+  if (nameOf(event) !== "Ctrl Enter" || !$(".panes") || $("dialog[open]")) return;
   choose("pane", "try");
   choose("full", "off");
 }
@@ -121,6 +121,7 @@ function measure() {
 }
 
 export function startViews() {
+  if ($("#try-given")) choose("pane", "try"); // the page opens with the input of a run
   on("click", ({ target }) => {
     const choice = target.closest("[data-choose]");
     if (choice) choose(choice.dataset.choose, choice.value);

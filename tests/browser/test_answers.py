@@ -64,6 +64,7 @@ def test_answers_are_compared_pinned_dropped_and_kept(
     expect(answer_text(page)).to_be_hidden()
     assert not (found := faults(page, "answers")), told(found)
     snap(page, "answers")
+    page.set_viewport_size({"width": 1440, "height": 900})
 
     newest.get_by_role("button", name="Drop").press("Enter")
     recorded(page, 6)
@@ -131,6 +132,7 @@ def test_a_run_opens_in_the_editor_and_runs_again(enhance, releaser, upstream, p
     assert page.url.endswith("/prompts/enhance/")
     found += faults(page, "run-opened", ((390, "light"),))
     assert not found, told(found)
+    expect(page.get_by_label("Viewer's prompt")).to_be_visible()  # a narrow screen shows Try it
     page.get_by_label("Viewer's prompt").fill("a whale")
     page.reload()
     expect(page.get_by_label("Viewer's prompt")).to_have_value("a whale")

@@ -150,13 +150,13 @@ def test_the_full_screen_and_publishing_keep_the_place(page: Page) -> None:
     page.keyboard.type("More. ")
     expect(saved(page)).to_have_text("Saved")
     choose(page, "Full screen")
-    expect(page.get_by_role("button", name="Run")).to_be_hidden()
+    expect(page.get_by_role("button", name="Run Ctrl Enter")).to_be_hidden()
     assert body(page).bounding_box()["width"] > 1300
     body(page).press("Control+f")
     page.keyboard.press("Escape")  # closes the find bar only
-    expect(page.get_by_role("button", name="Run")).to_be_hidden()
+    expect(page.get_by_role("button", name="Run Ctrl Enter")).to_be_hidden()
     page.keyboard.press("Escape")
-    expect(page.get_by_role("button", name="Run")).to_be_visible()
+    expect(page.get_by_role("button", name="Run Ctrl Enter")).to_be_visible()
     expect(body(page)).to_be_focused()
     body(page).evaluate("field => { field.scrollTop = 500 }")
     place = body(page).bounding_box()
@@ -197,10 +197,10 @@ def test_both_panes_fill_a_large_screen(page: Page) -> None:
 def test_a_phone_has_two_tabs_and_publishes_at_the_bottom(enhance, releaser, page_for) -> None:
     page = page_for(releaser, "/prompts/enhance/", viewport=PHONE)
     expect(body(page)).to_be_visible()
-    expect(page.get_by_role("button", name="Run")).to_be_hidden()
+    expect(page.get_by_role("button", name="Run Ctrl Enter")).to_be_hidden()
     choose(page, "Try")
     expect(body(page)).to_be_hidden()
-    expect(page.get_by_role("button", name="Run")).to_be_visible()
+    expect(page.get_by_role("button", name="Run Ctrl Enter")).to_be_visible()
     choose(page, "Edit")
     body(page).press("Control+End")
     page.keyboard.type(" Typed on a phone.")
@@ -220,7 +220,7 @@ def test_a_phone_has_two_tabs_and_publishes_at_the_bottom(enhance, releaser, pag
     page.evaluate("() => { delete visualViewport.height; visualViewport.dispatchEvent(new Event('resize')) }")
     expect(publish).to_be_in_viewport()
     body(page).press("Control+Enter")
-    expect(page.get_by_role("button", name="Run")).to_be_visible()
+    expect(page.get_by_role("button", name="Run Ctrl Enter")).to_be_visible()
 
 
 def test_the_page_and_its_open_panel_are_readable(enhance, publish, releaser, page_for, pages: Pages) -> None:

@@ -62,12 +62,12 @@ def test_an_editor_asks_and_a_releaser_answers(enhance, editor, releaser, pages,
     assert (version.body, version.author) == ("The first text, with warmer evening light.", editor)
 
 
-def test_a_link_carries_a_draft_to_another_editor(enhance, editor, administrator, page_for) -> None:
-    writing = page_for(editor, "/prompts/enhance/")
+def test_a_link_carries_a_draft_to_another_editor(enhance, editor, administrator, pages, page_for) -> None:
+    writing = pages.connected(page_for(editor, "/prompts/enhance/"))
     body(writing).fill("The first text, shared.")
     writing.get_by_role("button", name="Share").click()
     link = writing.get_by_label("Link").input_value()
-    reading = page_for(administrator, link)
+    reading = pages.connected(page_for(administrator, link))
     expect(reading.get_by_text("Eddie Editor shared this text")).to_be_visible()
     reading.get_by_role("button", name="Open in my editor").click()
     expect(body(reading)).to_have_value("The first text, shared.")

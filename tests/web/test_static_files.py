@@ -14,7 +14,7 @@ from promptops.web.static_files import content_digest, digest
 
 def test_browsers_keep_everything_that_a_page_loads_for_a_year() -> None:
     html = render_to_string("404.html")
-    addresses = re.findall(r'(?:href|src)="(/static/[^"]+)"', html)
+    addresses = re.findall(r'(?:href|src)="?(/static/[^" >]+)', html)
     assert len(addresses) > 10
     for address in addresses:
         assert address.startswith(f"/static/{digest()}/")
