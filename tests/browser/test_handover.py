@@ -6,7 +6,7 @@ from playwright.sync_api import Page, expect
 from promptops.ledger.audit import Actor
 from promptops.people.models import User
 from promptops.prompts.actions.drafts import save_draft
-from promptops.prompts.actions.handover import ask
+from promptops.prompts.actions.handover import ask, send_back
 from promptops.prompts.content import Content
 from promptops.prompts.models import ReleaseRequest, Template, Version
 from tests.browser.editor import body
@@ -53,7 +53,7 @@ def test_an_editor_asks_and_a_releaser_answers(enhance, editor, releaser, pages,
     expect(waiting(overview)).to_have_text("1 request for a release")
     overview.get_by_role("link", name="enhance").click()
     overview.get_by_role("button", name="Publish…").click()
-    expect(overview.get_by_label("Note")).to_have_value("Warmer light")
+    expect(overview.locator("#review").get_by_label("Note")).to_have_value("Warmer light")
     overview.get_by_role("button", name="Publish v2").click()
     expect(overview.get_by_text("v2 is live since revision")).to_be_visible()
     expect(writing.locator("#release-news")).to_contain_text("v2")
@@ -70,6 +70,7 @@ def test_a_link_carries_a_draft_to_another_editor(enhance, editor, administrator
     reading = pages.connected(page_for(administrator, link))
     expect(reading.get_by_text("Eddie Editor shared this text")).to_be_visible()
     reading.get_by_role("button", name="Open in my editor").click()
+    reading.wait_for_url("**/prompts/enhance/")
     expect(body(reading)).to_have_value("The first text, shared.")
 
 
@@ -113,3 +114,23 @@ def test_looks(count, looks, enhance, releaser, pages) -> None:
         expect(page.locator("#review")).to_be_visible()
         found = faults(page, "requests-panel", looks)
         assert not found, told(found)
+
+
+@pytest.mark.parametrize("looks", [LOOKS, OTHER_LOOKS], ids=["looks", "other looks"])
+def test_looks_of_the_editor(looks, enhance, editor, releaser, pages) -> None:
+    save_draft(enhance, Content(f"The first text.\n{ARABIC}"), user=editor, base=enhance.live_version_id)
+    asked = ask(enhance, by=Actor.person(editor), note=ARABIC)
+    send_back(asked, "Say which light. " * 20, by=Actor.person(releaser), edition=1)
+    page = pages.open("/", editor)
+    found = look(page, "handover", {"overview": "/", "editor": "/prompts/enhance/"}, looks)
+    page.get_by_role("button", name="Update the request").click()
+    expect(page.locator("#review")).to_be_visible()
+    found += faults(page, "handover-ask", looks)
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Share").click()
+    expect(page.get_by_label("Link")).to_be_visible()
+    found += faults(page, "handover-share", looks)
+    found += look(page, "handover", {"shared": page.get_by_label("Link").input_value()}, looks)
+    save_draft(enhance, Content("Also mine."), user=releaser, base=enhance.live_version_id)
+    found += look(pages.open("/", releaser), "handover-releaser", {"editor": "/prompts/enhance/"}, looks)
+    assert not found, told(found)

@@ -45,7 +45,7 @@ def test_a_shared_draft_becomes_an_own_one_and_loses_none(enhance, client_for, e
     save_draft(enhance, Content("Mine."), user=releaser, base=enhance.live_version_id)
     address = reverse("shared_draft_edit", args=["enhance", SharedDraft.objects.get().pk])
     client = client_for(releaser, htmx=True)
-    assert "Replace your draft with the draft of Eddie Editor?" in client.post(address).content.decode()
+    assert "Replace your draft with Eddie Editor&#x27;s draft?" in client.post(address).content.decode()
     assert client.post(address, {"confirm": "1"})["HX-Redirect"] == "/prompts/enhance/"
     assert Draft.objects.get(user=releaser).body == "Shared."
     assert DiscardedDraft.objects.get(user=releaser).body == "Mine."

@@ -62,7 +62,7 @@ def edit_shared(request: Request, name: str, shared_id: int) -> HttpResponse:
     """Put a shared draft into the person's own editor. It starts from the version that it was begun with."""
     template = template_or_404(name)
     found = shared_or_404(template, shared_id)
-    return take(request, template, found, base=found.base, what=f"the draft of {found.user.name}")
+    return take(request, template, found, base=found.base, what=f"{found.user.name}'s draft")
 
 
 @requires(Permission.EDIT)

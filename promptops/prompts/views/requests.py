@@ -116,4 +116,4 @@ def withdraw(request: Request, request_id: int) -> HttpResponse:
 def edit(request: Request, request_id: int) -> HttpResponse:
     """Put the text of the request into the person's own editor. It starts from the version that it was begun with."""
     asked = request_or_404(request_id)
-    return take(request, asked.template, asked, base=asked.base, what=f"the request of {asked.user.name}")
+    return take(request, asked.template, asked, base=asked.base, what=f"{asked.user.name}'s request")
