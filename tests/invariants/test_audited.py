@@ -357,7 +357,11 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     "handover.share": [lambda w, act: (w.draft(), act(handover.share, w.template, by=w.editing))],
     "handover.ask": [
         lambda w, act: (w.draft(), act(handover.ask, w.template, by=w.editing)),
-        lambda w, act: (w.request(), act(handover.ask, w.template, by=w.editing, note="Warmer")),
+        lambda w, act: (
+            w.draft(),
+            handover.ask(w.template, by=w.editing, note="Warm"),
+            act(handover.ask, w.template, by=w.editing, note="Warmer"),
+        ),
     ],
     "handover.withdraw": [lambda w, act: act(handover.withdraw, w.request(), by=w.editing)],
     "handover.send_back": [lambda w, act: act(handover.send_back, w.request(), "Shorter", by=w.actor, edition=1)],

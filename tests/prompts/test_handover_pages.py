@@ -74,9 +74,9 @@ def test_the_editor_shows_the_state_of_the_own_request(enhance, client_for, edit
     assert "Your draft has moved on" in saved
     assert "Update the request" in saved
     state = reverse("template_request", args=["enhance"])
-    assert client.get(state, {"seen": asked.mark}).status_code == 204
+    assert client.get(state, {"shown": asked.mark}).status_code == 204
     send_back(asked, "Shorter <please>", by=Actor.person(releaser), edition=1)
-    news = client.get(state, {"seen": asked.mark}).content.decode()
+    news = client.get(state, {"shown": asked.mark}).content.decode()
     assert "Rita Releaser" in news
     assert "Shorter &lt;please&gt;" in news
     assert "Shorter" in text_of(client_for(editor).get("/"))

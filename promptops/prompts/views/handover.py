@@ -108,11 +108,11 @@ def _asking(request: Request, template: Template, error: str = "") -> HttpRespon
 
 @requires(Permission.EDIT)
 def own_request(request: Request, name: str) -> HttpResponse:
-    """Return the state of the person's own request, for the editor's status line and buttons, if it is not `seen`."""
+    """Return the state of the person's own request, for the editor's status line and buttons, if it is not `shown`."""
     template = template_or_404(name)
     draft = template.drafts.filter(user=request.user).first()
     own = queries.handover.own(template, request.user, draft)
-    if request.GET.get("seen") == (own.request.mark if own else ""):
+    if request.GET.get("shown") == (own.request.mark if own else ""):
         return HttpResponse(status=204)
     context = {
         "template": template,
