@@ -11,7 +11,7 @@ export HOST PORT SCREENSHOTS
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench proof lint fix lock clean
+.PHONY: help run test bench proof lint fix lock sbom clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-6s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ fix: $(VENV)/.dev ## Format, and fix what the linters can fix
 lock: ## Renew the locked dependencies (needs uv)
 	@$(COMPILE) --upgrade -o requirements.txt
 	@$(COMPILE) --upgrade --extra telemetry --group dev -c requirements.txt -o requirements-dev.txt
+
+sbom: $(VENV)/.dev ## List the locked packages in dist/sbom.cdx.json (CycloneDX)
+	@deploy/sbom.sh dist/sbom.cdx.json
 
 clean: ## Remove generated files (never var/)
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis screenshots

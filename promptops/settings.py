@@ -309,6 +309,7 @@ CSRF_TRUSTED_ORIGINS = _list("CSRF_TRUSTED_ORIGINS")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_PROXY
 if BEHIND_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_HSTS_SECONDS = _number("HSTS_SECONDS", default=86_400, least=0, most=63_072_000)
 X_FRAME_OPTIONS = "DENY"
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
@@ -393,7 +394,10 @@ LOGGING = {
 SILENCED_SYSTEM_CHECKS = [
     # A constraint that this check does not know keeps user names unique in any case.
     "auth.W004",
-    "security.W004",
+    # HSTS is for this host name only: PromptOps does not decide for other names of the domain.
+    "security.W005",
+    "security.W021",
+    # The proxy redirects plain HTTP. Here a redirect would also hit programs that call this port directly.
     "security.W008",
 ]
 

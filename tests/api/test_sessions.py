@@ -173,6 +173,7 @@ async def test_a_restored_database_ends_all_sessions(machine):
         signing.dumps("text", salt=pins.SALT),
         signing.dumps(7, salt=pins.SALT),
     ],
+    ids=["empty", "nonsense", "other salt", "short", "object", "text", "number"],  # their texts have the time in them
 )
 async def test_an_id_that_was_not_given_out_is_refused(machine, forged):
     caller = await in_database(machine, "run")

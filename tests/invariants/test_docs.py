@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.management import get_commands
 from fastapi.routing import APIRoute
 
+from promptops import __version__
 from promptops.alerts.kinds import KINDS as ALERTS
 from promptops.alerts.kinds import AlertKind
 from promptops.api.app import ROUTERS
@@ -63,6 +64,12 @@ def anchors(page: Path) -> set[str]:
     """Return the anchors of the page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.*)", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
+
+
+def test_this_version_has_its_changes_and_is_supported() -> None:
+    newest = re.findall(r"^## (?!Unreleased)(.*)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[0]
+    assert re.fullmatch(rf"{re.escape(__version__)} - \d{{4}}-\d\d-\d\d", newest)
+    assert f"| {__version__.rpartition('.')[0]} | yes" in (ROOT / "SECURITY.md").read_text()
 
 
 @pytest.mark.parametrize("name", variables())

@@ -60,7 +60,7 @@ class Builder:
             "previous_sha256": self.sha256,
             **fields,
         }
-        told = audit.hashed(values[name] for name in audit.FIELDS)
+        told = audit.hashed(values.get(name) for name in audit.FIELDS)
         self.sha256 = hashlib.sha256(audit.canonical_json(told).encode()).hexdigest()
         self.add("AuditEntry", **values, sha256=self.sha256)
         head = self.apps.get_model("promptops", "AuditHead").objects
@@ -100,9 +100,7 @@ def fill(builder: Builder) -> None:
         )
         builder.record("template.published", ada, revision=number)
     builder.apps.get_model("promptops", "LiveConfiguration").objects.update(revision=len(BODIES), settings_revision=1)
-    if builder.has("ExportTally"):  # from 0045 on
-        settings = builder.apps.get_model("promptops", "LiveConfiguration").objects
-        settings.update(hedge_enhance="p95", hedge_rewrite="250")
+    _hedge(builder)
     builder.add("Draft", template=template, user=bo, body="Polish it in green.", base=version)
     builder.add("DiscardedDraft", template=template, user=bo, body="Discarded", base=version)
     builder.add("Variable", operation="enhance", name="season", value="winter")
@@ -123,6 +121,97 @@ def fill(builder: Builder) -> None:
             created_by_name=bo.name,
         )
         builder.add("SafetyTerm", kind="deny", text="gore", category="violence")
+    if builder.has("Lease"):  # from 0094 on
+        _operation(builder, ada)
+        _machines(builder, template, version, ada)
+
+
+def _hedge(builder: Builder) -> None:
+    if builder.has("Operation"):  # from 0060 on
+        operations = builder.apps.get_model("promptops", "Operation").objects
+        operations.filter(name="enhance").update(hedge="p95")
+        operations.filter(name="rewrite").update(hedge="250")
+    elif builder.has("ExportTally"):  # from 0045 on
+        settings = builder.apps.get_model("promptops", "LiveConfiguration").objects
+        settings.update(hedge_enhance="p95", hedge_rewrite="250")
+
+
+def _operation(builder: Builder, person: Any) -> None:
+    """Add an operation that is not built in, and a version with all its texts."""
+    schema = {"type": "object", "properties": {"zoom": {"type": "number"}, "angle": {"type": "string"}}}
+    fields = [{"name": "scene", "description": "The scene.", "required": True, "max_characters": 500}]
+    answer = {"kind": "json", "schema": schema}
+    builder.add(
+        "Operation",
+        name="camera",
+        purpose="Choose the camera for a scene.",
+        input="fields",
+        fields=fields,
+        answer=answer,
+        on_failure="hold",
+    )
+    content = {"body": "Answer in JSON.", "temperature": 0.2, "max_tokens": 200, "model": "", "seed": 7}
+    content |= {
+        "user_template": "The scene: {{ scene }}",
+        "examples": '{"scene": "a fox"}\n=>\n{"zoom": 2}',
+        "answer_rules": "at most 60 words",
+    }
+    camera = builder.add("Template", name="camera", operation="camera", is_default=True, created_at=BEGAN)
+    camera.live_version = builder.add(
+        "Version",
+        **content,
+        template=camera,
+        number=1,
+        author=person,
+        author_name=person.name,
+        created_at=BEGAN,
+        sha256=content_sha256(content),
+    )
+    camera.save()
+
+
+def _machines(builder: Builder, template: Any, version: Any, person: Any) -> None:
+    """Add a token with its audit entries, a server, a lever that ended, and totals of deleted runs."""
+    token = builder.add(
+        "Token",
+        name="gpu-7",
+        token_sha256=hashlib.sha256(b"po_kept").hexdigest(),
+        scopes=["follow", "run"],
+        made_by=person,
+        made_by_name=person.name,
+        made_at=BEGAN,
+    )
+    server = {"instance": "one", "kind": "library"}
+    builder.add("Server", **server, name="gpu-7", labels={"zone": "a"}, token=token.pk, revision=3, state="ready")
+    builder.add("Acknowledgement", **server, server="gpu-7", revision=3, outcome="applied", at=BEGAN, seconds=0.05)
+    builder.add(
+        "Lever",
+        kind="pass_through",
+        operation="enhance",
+        note="The provider is down",
+        user=person,
+        user_name=person.name,
+        pulled_at=BEGAN,
+        pulled_revision=2,
+        expires_at=BEGAN + timedelta(hours=1),
+        ended_at=BEGAN + timedelta(minutes=30),
+        ended_revision=3,
+        ended_by=person.name,
+    )
+    builder.add(
+        "RunTotals",
+        hour=BEGAN.replace(minute=0, second=0, microsecond=0),
+        operation="enhance",
+        template=template,
+        version=version,
+        revision=3,
+        source="api",
+        status="succeeded",
+        provider="one",
+        runs=12,
+    )
+    builder.record("token.made", person, object_type="token", object_id=str(token.pk), object_name=token.name)
+    builder.record("template.described", person, token_id=token.pk, request_id="the-request")
 
 
 def _run(builder: Builder, template: Any, version: Any, person: Any, text: str, source: str) -> Any:

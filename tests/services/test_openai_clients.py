@@ -12,7 +12,7 @@ import openai
 import pytest
 
 from tests.conftest import missing
-from tests.engine.helpers import answer_with, http_answer, loopback
+from tests.engine.helpers import Respond, answer_with, http_answer, loopback
 from tests.engine.helpers import completion as completion_of
 from tests.services.server import make_database, manage, serving
 
@@ -36,7 +36,7 @@ async def respond(writer: asyncio.StreamWriter) -> None:
 
 
 @contextmanager
-def upstream() -> Iterator[str]:
+def upstream(respond: Respond = respond) -> Iterator[str]:
     """Run a provider in a thread of its own, and return its URL."""
     started, ended = threading.Event(), threading.Event()
     urls: list[str] = []

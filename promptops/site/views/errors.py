@@ -17,6 +17,7 @@ from django.template.loader import render_to_string
 
 from promptops.platform import outages
 from promptops.web.access import public
+from promptops.web.sub_path import ADVICE, is_below_a_path
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
@@ -58,7 +59,12 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Return 404. The page does not repeat the address, which may hold a one-time token."""
+    """Return 404. The page does not repeat the address, which may hold a one-time token.
+
+    Behind a proxy, it says what to do if the proxy serves PromptOps below a path.
+    """
+    if settings.BEHIND_PROXY and is_below_a_path(request.path_info):
+        return _page("404.html", 404, advice=ADVICE)
     return _page("404.html", 404)
 
 
