@@ -74,10 +74,11 @@ async def _measured(address: str, session: str, comparison: int) -> list[dict[st
 
     own = f"/compare/{comparison}/"
     pages = ["/", "/prompts/", "/prompts/enhance/", "/providers/", "/runs/", "/audit/", "/timeline/", "/compare/"]
-    pages += [own, f"{own}answers/", f"{own}answers/?show=different&page=3", f"{own}answers/?q=fox"]
+    pages += [own, f"{own}?show=different&from=41", f"{own}?q=fox"]
     async with httpx.AsyncClient(base_url=address, cookies={"sessionid": session}, timeout=30) as client:
         for path in pages:  # compiles their templates
             (await client.get(path)).raise_for_status()
+        await client.post(f"{own}seen/", headers=_token(client))  # the reader does not vote
         idle = await _read(client, pages, until=time.monotonic() + IDLE_SECONDS)
         async with _open_page(address, session, own) as watched:
             await _step(client, own, "resume")
@@ -126,7 +127,7 @@ async def _open_page(address: str, session: str, path: str) -> AsyncIterator[lis
                 if json.loads(message.data).get("event") != "comparison":
                     continue
                 began = time.perf_counter()
-                async with browser.get(f"{address}{path}", headers={"HX-Request": "true"}) as answer:
+                async with browser.get(f"{address}{path}?part=live", headers={"HX-Request": "true"}) as answer:
                     await answer.read()
                 taken.append((time.perf_counter() - began) * 1000)
 

@@ -15,10 +15,10 @@ from django.db.models import Max
 from django.db.models.signals import post_migrate, pre_migrate
 
 PACKAGE = Path(__file__).parent
-# Modules that register something on import: audited actions, parts of the live configuration, tasks, checks.
+# Modules that register something on import: audited actions, parts of the live configuration, tasks, checks, metrics.
 REGISTERING = (
     *("audited", "following", "live_operations", "live_part", "live_variables"),
-    *("signals", "system_checks", "tokens"),
+    *("signals", "system_checks", "tokens", "metrics", "telemetry"),
 )
 
 

@@ -19,6 +19,7 @@ from promptops.fleet.socket import with_fleet  # noqa: E402
 from promptops.platform.background import with_background_tasks  # noqa: E402
 from promptops.urls import websocket_urlpatterns  # noqa: E402
 from promptops.web.health import with_health  # noqa: E402
+from promptops.web.metrics import with_requests, with_sockets  # noqa: E402
 from promptops.web.origin import same_origin  # noqa: E402
 from promptops.web.sub_path import without_sub_path  # noqa: E402
 from promptops.web.workers import with_workers  # noqa: E402
@@ -26,10 +27,14 @@ from promptops.web.workers import with_workers  # noqa: E402
 application = with_background_tasks(
     ProtocolTypeRouter(
         {
-            "http": with_health(
-                without_sub_path(with_api(with_workers(django_application, settings.DATABASE_THREADS), machines))
+            "http": with_requests(
+                with_health(
+                    without_sub_path(with_api(with_workers(django_application, settings.DATABASE_THREADS), machines))
+                )
             ),
-            "websocket": with_fleet(same_origin(SessionMiddlewareStack(URLRouter(websocket_urlpatterns)))),
+            "websocket": with_sockets(
+                with_fleet(same_origin(SessionMiddlewareStack(URLRouter(websocket_urlpatterns))))
+            ),
         }
     )
 )

@@ -61,6 +61,14 @@ def _list(name: str) -> list[str]:
     return [item.strip() for item in os.environ.get(name, "").split(",") if item.strip()]
 
 
+def _choice(name: str, *choices: str) -> str:
+    """Return the value, or the first choice if it is unset. Refuse anything else."""
+    value = os.environ.get(name, "").strip().lower() or choices[0]
+    if value in choices:
+        return value
+    raise ImproperlyConfigured(f"{name} is {value!r}; use {' or '.join(choices)}.")
+
+
 def _state_folder() -> Path:
     """Return the folder for the database and the secret key, made if it is missing, and open to its owner only.
 
@@ -143,6 +151,15 @@ CONNECTIONS_PER_ADDRESS = _number("CONNECTIONS_PER_ADDRESS", default=1000, least
 API_REQUESTS_PER_MINUTE = _number("API_REQUESTS_PER_MINUTE", default=60_000, least=60, most=10_000_000)
 SOCKETS_PER_PERSON = _number("SOCKETS_PER_PERSON", default=200, least=1, most=100_000)
 
+# Watching (docs/watch.md). The SDK of OpenTelemetry reads its other variables itself.
+LOG_FORMAT = _choice("LOG_FORMAT", "text", "json")
+METRICS_TOKEN = os.environ.get("METRICS_TOKEN", "").strip()
+METRICS_HOST = os.environ.get("METRICS_HOST") or "127.0.0.1"
+METRICS_PORT = _number("METRICS_PORT", default=0, least=0, most=65_535)
+OTEL_EXPORTER_OTLP_ENDPOINT = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip()
+OTEL_SERVICE_NAME = os.environ.get("OTEL_SERVICE_NAME") or "promptops"
+OTEL_CAPTURES_TEXTS = _flag("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT")
+
 INSTALLED_APPS = [
     "daphne",
     "django.contrib.auth",
@@ -170,6 +187,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "promptops.web.middleware.time_zone",
+    "promptops.web.middleware.route",
     "axes.middleware.AxesMiddleware",
 ]
 
@@ -364,20 +382,24 @@ LOGGING = {
     "disable_existing_loggers": False,
     "filters": {
         "outages": {"()": "promptops.platform.logs.OutagesInOneLine"},
-        "request_ids": {"()": "promptops.platform.logs.RequestIds"},
+        "ids": {"()": "promptops.platform.logs.Ids"},
         "redact": {"()": "promptops.platform.logs.RedactOneTimeLinks"},
         "one_line": {"()": "promptops.platform.logs.WithoutTraceback"},
         "warnings_one_line": {"()": "promptops.platform.logs.WithoutTraceback", "below": logging.ERROR},
     },
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}{request}", "style": "{"}},
+    "formatters": {
+        "text": {"format": "{asctime} {levelname} {name}: {message}{request}", "style": "{"},
+        "json": {"()": "promptops.platform.logs.JsonLines"},
+    },
     "handlers": {
         "stderr": {
             "class": "logging.StreamHandler",
-            "formatter": "line",
-            "filters": ["outages", "redact", "request_ids"],
-        }
+            "formatter": LOG_FORMAT,
+            "filters": ["outages", "redact", "ids"],
+        },
+        "count": {"class": "promptops.platform.logs.CountLines"},
     },
-    "root": {"handlers": ["stderr"], "level": "WARNING"},
+    "root": {"handlers": ["stderr", "count"], "level": "WARNING"},
     "loggers": {
         "django": {"handlers": [], "level": "WARNING"},
         # Anybody can send a wrong Host header. The line says what to do; a traceback would not help.
@@ -388,6 +410,8 @@ LOGGING = {
         # Twisted logs every connection at INFO.
         "daphne": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
+        # A collector that does not answer: one line for each lost batch, and none for each retry.
+        "opentelemetry": {"level": "ERROR"},
     },
 }
 

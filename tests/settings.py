@@ -22,7 +22,8 @@ os.environ |= {
     # Playwright's sync API runs an event loop in the test's thread, where Django would refuse the database.
     "DJANGO_ALLOW_ASYNC_UNSAFE": "true",
 }
-for _name in ("REDIS_URL", "CEREBRAS_API_KEY", "GROQ_API_KEY", "HOST", "PORT", "BEHIND_PROXY", "DEBUG"):
+_unset = ("REDIS_URL", "CEREBRAS_API_KEY", "GROQ_API_KEY", "HOST", "PORT", "BEHIND_PROXY", "DEBUG")
+for _name in (*_unset, "LOG_FORMAT", "METRICS_TOKEN", "METRICS_PORT", "OTEL_EXPORTER_OTLP_ENDPOINT"):
     os.environ[_name] = ""
 for _name in ("EMAIL_URL", "EMAIL_FROM", "PUBLIC_ADDRESS", "WEBHOOK_PRIVATE_HOSTS"):
     os.environ[_name] = ""

@@ -103,7 +103,7 @@ def _whole_pages() -> Iterator[Page]:
     assert comparison
     for name in OF_COMPARISON:
         yield Page(name, (comparison.pk,))
-    yield Page("comparison_pair", (comparison.pk, 1))
+    yield Page("comparison", (comparison.pk,), {"pair": 1})
     yield Page("comparison_new", query={"repeat": comparison.pk})
     prompt_set = PromptSet.objects.order_by("pk").first()
     assert prompt_set
@@ -176,9 +176,7 @@ OF_TEMPLATE = (
 )
 OF_COMPARISON = (
     "comparison",
-    "comparison_matrix",
     "comparison_report",
-    "comparison_verdict",
     "comparison_vote",
 )
 
@@ -298,8 +296,8 @@ def _other_lists() -> Iterator[Page]:
     comparison = Comparison.objects.order_by("-pk").values_list("pk", flat=True)[0]
     yield Page("comparisons", query={"before": comparison // 2})
     for show in SHOWS:
-        yield Page("comparison_matrix", (comparison,), {"show": show})
-    yield Page("comparison_matrix", (comparison,), {"q": "fox", "page": 2})
+        yield Page("comparison", (comparison,), {"show": show})
+    yield Page("comparison", (comparison,), {"q": "fox", "from": 21})
     for operation in OPERATIONS:
         yield Page("comparison_new", query={"operation": operation})
         yield Page("prompt_set_new", query={"operation": operation, "newest": 100})

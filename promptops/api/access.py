@@ -17,7 +17,7 @@ from promptops.people.enums import Scope
 from promptops.people.tokens import InvalidToken, TokenIdentity, TokensUnavailable
 from promptops.platform import outages
 from promptops.platform.addresses import client_network, socket_address
-from promptops.platform.requests import request_id
+from promptops.platform.requests import facts
 
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="PromptOps"'}
 MISSING = "Send your token in the header `Authorization: Bearer po_...`. An administrator makes tokens."
@@ -51,8 +51,9 @@ class Needs:
         caller = Caller(
             token=await _verified(request, credentials),
             address=socket_address(dict(request.scope)),
-            request_id=request_id.get(),
+            request_id=facts().id,
         )
+        facts().token = caller.token.name
         policy = limits.policy_of(self.scopes[0])
         taken = limits.by_token.take(caller.token.id, policy)
         request.state.headers = taken.headers

@@ -8,7 +8,7 @@ from typing import Any
 
 from promptops.api.problems import MEDIA_TYPE, later
 from promptops.platform.draining import gate
-from promptops.platform.requests import chosen_id, request_id
+from promptops.platform.requests import Facts, facts_of
 
 log = logging.getLogger("promptops.api")
 
@@ -43,9 +43,10 @@ def with_door(application: Application) -> Application:
     """Return the application with request ids, headers and draining. Cookies are dropped before it."""
 
     async def answered(scope: Any, receive: Any, send: Any) -> None:
-        sent = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
-        marker = request_id.set(chosen_id(sent))
-        named = request_id.get().encode()
+        with facts_of(scope) as facts:
+            await let_in(facts, scope, receive, send)
+
+    async def let_in(facts: Facts, scope: Any, receive: Any, send: Any) -> None:
         state: dict[str, Any] = {}
         is_finished = False
 
@@ -55,7 +56,7 @@ def with_door(application: Application) -> Application:
                 own = list(message.get("headers", ()))
                 names = {name.lower() for name, _ in own}
                 more = [(name, value) for name, value in HEADERS.items() if name not in names]
-                more += [(b"x-request-id", named)]
+                more += [(b"x-request-id", facts.id.encode())]
                 more += [
                     (name.lower().encode(), value.encode())
                     for name, value in state.get("headers", {}).items()
@@ -79,7 +80,7 @@ def with_door(application: Application) -> Application:
             if not is_finished:
                 raise
         finally:
-            request_id.reset(marker)
+            facts.route = getattr(scope.get("route"), "path", "")
 
     return answered
 

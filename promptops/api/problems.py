@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from promptops.platform.requests import request_id
+from promptops.platform.requests import facts
 
 ADDRESS = "/api/v1/problems"
 OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
@@ -85,8 +85,8 @@ class Problem(Exception):
     @property
     def document(self) -> dict[str, Any]:
         """Return the problem as RFC 9457 describes."""
-        facts = {"type": self.type.uri, "title": self.type.title, "status": self.status, "detail": self.detail}
-        return facts | {"request_id": request_id.get()} | self.extra
+        members = {"type": self.type.uri, "title": self.type.title, "status": self.status, "detail": self.detail}
+        return members | {"request_id": facts().id} | self.extra
 
     @property
     def openai_error(self) -> dict[str, Any]:

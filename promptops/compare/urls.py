@@ -2,19 +2,19 @@
 
 from django.urls import path
 
-from promptops.compare.views import arms, comparisons, matrix, prompt_sets, reports, verdicts, votes
+from promptops.compare.views import arms, comparisons, detail, prompt_sets, reports, votes
 
 urlpatterns = [
     path("compare/", comparisons.index, name="comparisons"),
     path("compare/new/", comparisons.new, name="comparison_new"),
-    path("compare/<number:pk>/", comparisons.detail, name="comparison"),
-    path("compare/<number:pk>/answers/", matrix.index, name="comparison_matrix"),
-    path("compare/<number:pk>/answers/<number:input>/", matrix.pair, name="comparison_pair"),
+    path("compare/<number:pk>/", detail.detail, name="comparison"),
+    path("compare/<number:pk>/answers/", detail.moved, {"section": "answers"}, name="comparison_answers"),
+    path("compare/<number:pk>/answers/<number:input>/", detail.moved, {"section": "answers"}, name="comparison_pair"),
+    path("compare/<number:pk>/verdict/", detail.moved, {"section": "verdict"}, name="comparison_verdict"),
     path("compare/<number:pk>/report/", reports.report, name="comparison_report"),
     path("compare/<number:pk>/export/", reports.export, name="comparison_export"),
     path("compare/<number:pk>/arms/<number:arm>/publish/", arms.publish, name="arm_publish"),
     path("compare/<number:pk>/arms/<number:arm>/first/", arms.make_first, name="arm_first"),
-    path("compare/<number:pk>/verdict/", verdicts.verdict, name="comparison_verdict"),
     path("compare/<number:pk>/step/", comparisons.step, name="comparison_step"),
     path("compare/<number:pk>/vote/", votes.vote, name="comparison_vote"),
     path("compare/<number:pk>/vote/take-back/", votes.undo, name="comparison_vote_take_back"),

@@ -5,7 +5,8 @@ The filter itself is in `engine.safety`. The order of judging and answering belo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from promptops.engine.safety.guard import MAX_BYTES, SafetyLayer, SafetyVerdict, UnjudgedCause, VerdictDecision
@@ -20,11 +21,12 @@ OFF, ENFORCE = "off", "enforce"
 
 @dataclass(frozen=True)
 class SafetyChecked:
-    """The verdict on one side of a run. `blocked` means that the text is withheld."""
+    """The verdict on one side of a run. `blocked` means that the text is withheld. `seconds` is the time it took."""
 
     side: Side
     verdict: SafetyVerdict
     blocked: bool
+    seconds: float = field(default=0.0, compare=False)
 
 
 class Blocked(Exception):
@@ -33,12 +35,14 @@ class Blocked(Exception):
 
 async def judge(safety: SafetySpec, side: Side, text: str, checks: list[SafetyChecked]) -> SafetyChecked:
     """Return the verdict on a text of a run, and add it to `checks`. Never raises."""
+    began = time.monotonic()
     try:
         verdict = await safety.guard.check_async(text)
     except Exception as exc:  # such as while the process shuts down and takes no more work
         reason = f"The safety filter is unavailable: {type(exc).__name__}"
         verdict = SafetyVerdict(VerdictDecision.UNAVAILABLE, reason=reason, cause=UnjudgedCause.OTHER)
-    checked = SafetyChecked(side, verdict, safety.mode == ENFORCE and safety.stops(verdict))
+    is_blocked = safety.mode == ENFORCE and safety.stops(verdict)
+    checked = SafetyChecked(side, verdict, is_blocked, time.monotonic() - began)
     checks.append(checked)
     return checked
 

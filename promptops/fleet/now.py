@@ -1,8 +1,10 @@
 """The newest picture of the fleet in memory, for the top bar of every page, and what this process has lost."""
 
 import time
+from collections import Counter
 from dataclasses import dataclass
 
+from promptops.fleet.enums import Standing
 from promptops.fleet.queries.servers import Counts, Picture, picture
 from promptops.fleet.reports import reports
 from promptops.platform import events
@@ -45,6 +47,11 @@ def counts() -> Counts:
     if _newest is not None and time.monotonic() - _newest[0] < FRESH_SECONDS:
         return _newest[1].counts
     return picture().counts
+
+
+def standings() -> Counter[Standing] | None:
+    """Return how the servers stand in the newest picture; None before the first one. Reads memory only."""
+    return Counter(row.standing for row in _newest[1].servers) if _newest else None
 
 
 def forget() -> None:

@@ -63,6 +63,10 @@ class Batch:
     """Pages show something of it. A batch of heartbeats has no news."""
 
 
+ACKNOWLEDGED: list[Callable[[Acknowledged], None]] = []
+"""Called with each acknowledgement."""
+
+
 class Reports:
     """The servers that report to this process."""
 
@@ -265,6 +269,8 @@ class Reports:
             revision, server.name, server.instance, server.kind, outcome, now, server.connected_at, why
         )
         self._acknowledged[acknowledged.key] = acknowledged
+        for callback in ACKNOWLEDGED:
+            callback(acknowledged)
         self._bound()
         self.wake()
 

@@ -25,6 +25,7 @@ from promptops.people.enums import Scope
 from promptops.people.tokens import InvalidToken, TokenIdentity, TokensUnavailable, verify
 from promptops.platform.addresses import socket_address
 from promptops.platform.draining import gate
+from promptops.platform.requests import facts
 
 log = logging.getLogger(__name__)
 
@@ -140,6 +141,7 @@ async def fleet_socket(scope: Any, receive: Any, send: Any) -> None:
     except TokensUnavailable as error:
         await _refuse(send, TRY_AGAIN, str(error))
         return
+    facts().token = identity.name
     if Scope.FOLLOW not in identity.scopes:
         await _refuse(send, NOT_ALLOWED, "This token lacks the scope follow. Make one with it on the Tokens page.")
         return

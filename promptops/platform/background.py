@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import weakref
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -31,6 +32,7 @@ Chore = TypeVar("Chore", bound=Callable[[], object])
 TASKS: list[Task] = []
 HOURLY: list[Callable[[], object]] = []
 AT_START: list[Callable[[], object]] = []
+_errors: Counter[str] = Counter()
 _running: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, list[asyncio.Task[None]]]" = weakref.WeakKeyDictionary()
 
 
@@ -55,6 +57,12 @@ def at_start(function: Chore) -> Chore:
     return function
 
 
+def errors() -> dict[str, int]:
+    """Return how often each task has ended by an error, and how often each chore has failed."""
+    names = [function.__name__ for function in (*TASKS, _housekeeping, *HOURLY)]
+    return {name: _errors[name] for name in names}
+
+
 def with_background_tasks(application: Application) -> Application:
     """Return an application that also starts the background tasks, once in each event loop."""
 
@@ -72,7 +80,15 @@ def start() -> None:
     if loop not in _running and not gate.closed:
         for function in AT_START:
             function()
-        _running[loop] = [loop.create_task(function()) for function in (*TASKS, _housekeeping)]
+        _running[loop] = [loop.create_task(function(), name=function.__name__) for function in (*TASKS, _housekeeping)]
+        for each in _running[loop]:
+            each.add_done_callback(_note_end)
+
+
+def _note_end(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("The background task %s ended with an error. Restart the server.", task.get_name(), exc_info=error)
+        _errors[task.get_name()] += 1
 
 
 async def stop() -> None:
@@ -123,6 +139,7 @@ async def _do_chores() -> bool:
             work.result()
         except Exception:
             log.exception("Housekeeping failed. Retrying in an hour.")
+            _errors[chore.__name__] += 1
         if not await _keeps_lease(True):
             return False
     return True

@@ -6,6 +6,7 @@ process that hangs and goes on after its lease has ended. So the work itself mus
 
 import os
 import socket
+import time
 from datetime import timedelta
 from uuid import uuid4
 
@@ -18,10 +19,26 @@ SECONDS = 30.0
 """How long a lease lasts without renewal. After that time another process takes over the work of a dead one."""
 HOLDER = f"{socket.gethostname()[:80]}:{os.getpid()}:{uuid4().hex}"
 """Names this life of the process."""
+_held: dict[str, float] = {}
+"""The end of each lease of this process, by the monotonic clock."""
+
+
+def held() -> list[str]:
+    """Return the leases that this process has. Reads memory only."""
+    return [name for name, until in _held.items() if until > time.monotonic()]
 
 
 def take(name: str, *, holder: str = HOLDER, seconds: float = SECONDS) -> bool:
     """Take or renew the lease, and return whether `holder` has it from now on. Raises errors of the database."""
+    is_taken = _take(name, holder, seconds)
+    if is_taken and holder == HOLDER:
+        _held[name] = time.monotonic() + seconds
+    elif holder == HOLDER:
+        _held.pop(name, None)
+    return is_taken
+
+
+def _take(name: str, holder: str, seconds: float) -> bool:
     until = Now() + timedelta(seconds=seconds)
     rows = Lease.objects.filter(Q(holder=holder) | Q(until__lte=Now()), name=name)
     if rows.update(holder=holder, until=until):
@@ -35,4 +52,6 @@ def take(name: str, *, holder: str = HOLDER, seconds: float = SECONDS) -> bool:
 
 def release(name: str, *, holder: str = HOLDER) -> None:
     """End the lease at once, if `holder` has it, so that another process need not wait."""
+    if holder == HOLDER:
+        _held.pop(name, None)
     Lease.objects.filter(name=name, holder=holder).update(until=Now())

@@ -1,10 +1,12 @@
-"""Filters of log lines and error pages: no secrets, and one line for each outage. Log levels belong to the settings."""
+"""Log lines and error pages: no secrets, one line for each outage, ids, JSON. Log levels belong to the settings."""
 
+import json
 import logging
 import re
 import threading
 import time
 from collections.abc import ItemsView
+from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
 
@@ -13,7 +15,7 @@ from django.http import HttpRequest
 from django.views.debug import SafeExceptionReporterFilter
 
 from promptops.platform import outages
-from promptops.platform.requests import request_id
+from promptops.platform.requests import facts, run_facts
 
 
 class RedactOneTimeLinks(logging.Filter):
@@ -68,13 +70,55 @@ class OutagesInOneLine(logging.Filter):
             return left_out
 
 
-class RequestIds(logging.Filter):
-    """Give each record `request`: the id of the request of a machine, in words, or "". Every record passes."""
+class Ids(logging.Filter):
+    """Give each record the ids of its request, socket and run: `ids` as a dict, and `request` in words, or "".
+
+    Every record passes.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        id = request_id.get()
-        record.request = f" [request {id}]" if id else ""
+        known, run = facts(), run_facts.get()
+        ids = {
+            "request": known.id,
+            "run": run.id if run else "",
+            "revision": run.revision if run else None,
+            "token": " ".join(known.token.split()),
+            "person": known.person,
+        }
+        record.ids = ids = {name: value for name, value in ids.items() if value not in ("", None)}
+        words = ", ".join(f"{name} {value}" for name, value in ids.items())
+        record.request = f" [{words}]" if words else ""
         return True
+
+
+class JsonLines(logging.Formatter):
+    """Write each record as one line with a JSON object. docs/watch.md has its members."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line. A traceback is text without the values of variables."""
+        line: dict[str, Any] = {
+            "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "ids", {}),
+        }
+        if record.exc_info and record.exc_info[1] is not None:
+            line["exception"] = record.exc_text or self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+counted = dict.fromkeys(("WARNING", "ERROR", "CRITICAL"), 0)
+"""How many lines were logged, by level."""
+
+
+class CountLines(logging.Handler):
+    """Counts the lines of these levels."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Count one line."""
+        if record.levelname in counted:
+            counted[record.levelname] += 1
 
 
 class WithoutTraceback(logging.Filter):

@@ -46,7 +46,8 @@ Means = Sequence[float] | np.ndarray
 class Interval:
     """A share between 0 and 1 with the ends of its 95% interval.
 
-    As a string: "63% (50.3 to 73)". An end that would round to 50 has more digits, to show on which side of 50 it is.
+    As a string: "63% (51 to 73)". An end that would round to 50 says on which side of 50 it is:
+    "62% (just over 50 to 73)".
     """
 
     share: float
@@ -63,8 +64,9 @@ class Interval:
 
 
 def _end(share: float) -> str:
-    distance = abs(100 * share - 50)
-    return f"{100 * share:.{0 if distance == 0 or distance >= 0.5 else 1 if distance >= 0.05 else 3}f}"
+    if share != 0.5 and round(100 * share) == 50:
+        return f"just {'over' if share > 0.5 else 'under'} 50"
+    return f"{100 * share:.0f}"
 
 
 @dataclass(frozen=True)
@@ -169,11 +171,19 @@ def verdict_of_means(means: Means, votes: int) -> Verdict:
     distance = abs(preference.share - 0.5)
     if not inputs or distance < 1e-9:
         return Verdict(preference, inputs, None, None)
-    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-    votes_per_input = effective_inputs(means, votes) / inputs
-    needed = z**2 / (4 * distance**2) / votes_per_input
+    needed = votes_to_decide(preference.share) * inputs / effective_inputs(means, votes)
     more = max(1, round(needed - inputs + 0.5))
     return Verdict(preference, inputs, None, more if more <= MOST_MORE else None)
+
+
+def votes_to_decide(share: float) -> float:
+    """Return the effective number of votes at which the interval of this share begins to exclude one half.
+
+    It is z^2 / (4 (p - 1/2)^2). A comparison of this size is decided about every second time: its own share may come
+    out lower. `share` must not be one half.
+    """
+    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+    return z**2 / (4 * (share - 0.5) ** 2)
 
 
 @dataclass(frozen=True)

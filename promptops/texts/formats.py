@@ -77,6 +77,18 @@ def whole_percent(share: float | None) -> str:
     return f"{100 * share:.0f}%"
 
 
+def odds(share: float | None) -> str:
+    """Return a share from 0 to 1 as people say it: "no", "about 1 of 140", "about 6 of 10", "all"; None as a dash."""
+    if share is None:
+        return "–"
+    if share <= 0 or share >= 1:
+        return "all" if share >= 1 else "no"
+    if share < 0.15:
+        among = float(f"{1 / share:.2g}")
+        return f"about 1 of {among:,.0f}"
+    return f"about {round(10 * share)} of 10" if share < 0.95 else "more than 9 of 10"
+
+
 def zone(moment: datetime) -> str:
     """Return the distance of a moment's zone from UTC: "UTC", "UTC+1", "UTC-3:30"."""
     offset = moment.utcoffset()

@@ -29,6 +29,7 @@ from promptops.people.models import canonical_username
 from promptops.people.permissions import roles_with
 from promptops.platform import outages
 from promptops.platform.addresses import client_address
+from promptops.platform.requests import facts
 from promptops.web.request import AnyRequest, Request
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ def requires(permission: Permission) -> Callable[[View], MarkedView]:
         def guarded(request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
             if not request.user.is_authenticated:
                 return _to_sign_in(request)
+            facts().person = request.user.pk
             if not request.user.may(permission):
                 raise refused(request, permission)
             _seen(request)

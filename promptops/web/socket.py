@@ -30,6 +30,7 @@ from promptops.people.enums import Permission
 from promptops.people.models import User
 from promptops.platform import events, outages
 from promptops.platform.addresses import socket_address
+from promptops.platform.requests import facts
 from promptops.web.access import refusal
 from promptops.web.fragments import FRAGMENTS, NOTHING, Numbers, fragments, is_newer, readers, shown_numbers
 from promptops.web.middleware import zone_of
@@ -131,6 +132,7 @@ class PageConsumer(AsyncWebsocketConsumer):
             return
         pages_of[user.pk] += 1
         self.user_id, self.role = user.pk, user.role
+        facts().person = user.pk
         await self.accept()
         # A page that missed something while it was disconnected sees newer numbers and catches up.
         self.heads, self.epoch = heads, heads.epoch

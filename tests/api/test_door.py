@@ -1,7 +1,5 @@
 """The frame of the machine interface: the way in, request ids, headers, limits, draining, and errors."""
 
-import logging
-
 import pytest
 
 from promptops.api import errors
@@ -9,8 +7,6 @@ from promptops.api.problems import TYPES
 from promptops.people.actions.tokens import revoke_token
 from promptops.people.models import Token
 from promptops.platform.draining import gate
-from promptops.platform.logs import RequestIds
-from promptops.platform.requests import request_id
 from tests.api.conftest import Machine
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -106,17 +102,3 @@ def test_every_kind_of_problem_has_an_answer(name):
 
     answer = errors.answer_of(Problem(TYPES[name].status, name, "Because."))
     assert answer.status_code == TYPES[name].status
-
-
-@pytest.mark.parametrize("id", ["job-17", ""])
-def test_a_line_of_the_log_has_the_request_id(settings, id):
-    line = settings.LOGGING["formatters"]["line"]
-    record = logging.LogRecord("promptops.api", logging.ERROR, __file__, 1, "It failed.", (), None)
-    marker = request_id.set(id)
-    try:
-        RequestIds().filter(record)
-    finally:
-        request_id.reset(marker)
-    text = logging.Formatter(line["format"], style=line["style"]).format(record)
-    assert ("[request job-17]" in text) is bool(id)
-    assert "request_ids" in settings.LOGGING["handlers"]["stderr"]["filters"]

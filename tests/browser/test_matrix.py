@@ -47,10 +47,10 @@ def trial(comparison: Comparison, number: int, arm: int) -> Trial:
     return comparison.trials.get(input__position=number - 1, arm__position=arm)
 
 
-def test_arriving_answers_do_not_move_the_page(editor, page_for, publish, administrator, pages: Pages) -> None:
+def test_arriving_answers_do_not_move_the_page(viewer, page_for, publish, administrator, pages: Pages) -> None:
     comparison = compared(publish, administrator)
     answer(trial(comparison, 1, 0), output=" ".join(["A red fox runs."] * 60))
-    page = page_for(editor, f"/compare/{comparison.pk}/answers/")
+    page = page_for(viewer, f"/compare/{comparison.pk}/")
     page.mouse.move(5, 5)
     page.keyboard.press("j")
     page.keyboard.press("e")
@@ -79,10 +79,10 @@ def test_arriving_answers_do_not_move_the_page(editor, page_for, publish, admini
 
 @pytest.mark.parametrize("on_its_way", [False, True])
 def test_nothing_moves_if_the_reader_comes_after_the_hint(
-    on_its_way, editor, page_for, publish, administrator, pages: Pages
+    on_its_way, viewer, page_for, publish, administrator, pages: Pages
 ) -> None:
     comparison = compared(publish, administrator)
-    page = page_for(editor, f"/compare/{comparison.pk}/answers/")
+    page = page_for(viewer, f"/compare/{comparison.pk}/")
     page.mouse.move(5, 5)
     if on_its_way:
         page.route(re.compile("news=rows"), lambda route: route.fulfill(response=late(route)), times=1)
@@ -105,9 +105,9 @@ def test_nothing_moves_if_the_reader_comes_after_the_hint(
     expect(more).to_have_count(0)
 
 
-def test_continuous_hints_do_not_delay_updates_forever(editor, page_for, publish, administrator, pages: Pages) -> None:
+def test_continuous_hints_do_not_delay_updates_forever(viewer, page_for, publish, administrator, pages: Pages) -> None:
     comparison = compared(publish, administrator)
-    page = page_for(editor, f"/compare/{comparison.pk}/answers/")
+    page = page_for(viewer, f"/compare/{comparison.pk}/")
     page.mouse.move(5, 5)
     page.evaluate(f"number => setInterval(() => ({HINT})(number), 100)", comparison.pk)
     answer(trial(comparison, 1, 0), output="A red fox runs.")
@@ -118,27 +118,72 @@ def test_continuous_hints_do_not_delay_updates_forever(editor, page_for, publish
     expect(page.get_by_role("button", name="Show 1 new answer")).to_be_visible()
 
 
-def test_pages_and_pairs_by_keyboard(editor, page_for, publish, administrator, pages: Pages) -> None:
+def test_inputs_and_pairs_by_keyboard_without_leaving_the_page(
+    viewer, page_for, publish, administrator, pages: Pages
+) -> None:
     comparison = compared(publish, administrator)
-    page = page_for(editor, f"/compare/{comparison.pk}/answers/")
+    page = page_for(viewer, f"/compare/{comparison.pk}/")
+    page.evaluate("document.body.dataset.same = 1")
+    rows = page.locator("[data-row]")
+    expect(rows).to_have_count(6)
     page.keyboard.press("]")
-    page.wait_for_url("**page=2*")
-    page.keyboard.press("j")
-    page.keyboard.press("j")
+    expect(rows).to_have_count(25)
+    expect(page.locator("#more")).to_contain_text("Up to 25 of 25")
+    for _ in range(8):
+        page.keyboard.press("j")
     page.keyboard.press("o")
-    page.wait_for_url("**/answers/22/**")
+    page.wait_for_url("**/?pair=8*")
+    pair = page.locator("#answers-title")
+    added = page.locator(".htmx-added")  # for 20 ms, until their links work in place
+    expect(pair).to_have_text("Input 8")
+    expect(added).to_have_count(0)
     page.keyboard.press("k")
-    page.wait_for_url("**/answers/21/**")
+    expect(pair).to_have_text("Input 7")
+    expect(added).to_have_count(0)
     page.keyboard.press("ArrowRight")
-    page.wait_for_url("**/answers/22/**")
+    expect(pair).to_have_text("Input 8")
+    expect(added).to_have_count(0)
     page.keyboard.press("?")
     expect(page.locator("#shortcuts")).to_contain_text("Previous input")
+    page.keyboard.press("Escape")
+    page.keyboard.press("o")  # back to the answers, at this input
+    expect(rows.first).to_contain_text("a fox, 7")
+    expect(added).to_have_count(0)
+    page.keyboard.press("[")
+    expect(rows.first).to_contain_text("a fox, 0")
+    expect(added).to_have_count(0)
+    page.get_by_label("Search inputs and answers").fill("a fox, 24")
+    page.keyboard.press("Enter")
+    expect(rows).to_have_count(1)
+    assert page.evaluate("document.body.dataset.same") == "1"
+    page.reload()
+    expect(rows).to_have_count(1)
+
+
+def test_progress_and_figures_follow_without_moving_what_is_read(
+    viewer, page_for, publish, administrator, site, pages: Pages
+) -> None:
+    comparison = compared(publish, administrator, inputs=3)
+    page = pages.connected(page_for(viewer, f"/compare/{comparison.pk}/"))
+    top = page.locator("#verdict")
+    expect(top).to_contain_text("0 of 6 trials")
+    page.locator("[data-row]").first.hover()
+    where = page.locator("#list").bounding_box()
+    for number in (1, 2):
+        answer(trial(comparison, number, 0), output="A red fox runs.")
+        answer(trial(comparison, number, 1), output="A blue fox.")
+        page.evaluate(HINT, comparison.pk)
+        expect(top).to_contain_text(f"{2 * number} of 6 trials")
+    expect(page.locator("#measures")).to_contain_text("Time, p95")
+    expect(page.locator("#arms")).to_be_visible()
+    assert page.locator("#list").bounding_box() == where
 
 
 def test_a_release_shows_its_evidence(releaser, page_for, publish, administrator, pages: Pages) -> None:
     comparison = compared(publish, administrator, inputs=2)
     answer(trial(comparison, 1, 0), output="A red fox runs.")
     page = page_for(releaser, f"/compare/{comparison.pk}/")
+    page.get_by_role("button", name="Show it").click()
     expect(page.get_by_role("button", name="Make v2 of enhance live")).to_be_disabled()
     page.get_by_role("button", name="Make v1 of enhance live").click()
     page.get_by_label("Note").fill("Shorter answers")
@@ -166,14 +211,14 @@ def test_the_report_prints_in_light_colors_without_clipping(actor, editor, page_
                 choice="first",
                 first_on_left=True,
             )
+    Comparison.objects.update(state="done")
     page = page_for(editor, f"/compare/{comparison.pk}/report/")
     page.get_by_label("Theme", exact=True).click()
     page.get_by_role("button", name="Dark").click()
     page.emulate_media(media="print", color_scheme="dark")
     page.set_viewport_size({"width": 690, "height": 1000})  # A4 without the margins
-    expect(page.get_by_role("heading", name="Preference")).to_be_visible()
-    for name in ("Main", "Comparison"):
-        expect(page.locator(f'nav[aria-label="{name}"]')).to_be_hidden()
+    expect(page.get_by_role("heading", name="Votes", exact=True)).to_be_visible()
+    expect(page.locator('nav[aria-label="Main"]')).to_be_hidden()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.evaluate("getComputedStyle(document.body).color") == "rgb(27, 28, 32)"
     wide = (

@@ -4,6 +4,7 @@ The texts are generated here. The embedded model and a scripted server on loopba
 """
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 
@@ -270,7 +271,7 @@ def compare_by_contract_and_votes(page: Page, server: Scripted) -> None:
         box.get_by_label("Provider").select_option(label="second")
     screenshot(page, "story-comparison-new")
     page.get_by_role("button", name="Start").click()
-    page.get_by_role("link", name="Vote", exact=True).click()
+    page.get_by_role("link", name=re.compile("^(Vote|Wait for ballots)$")).click()
     for count in (1, 2):
         left = page.get_by_role("group", name="A", exact=True)
         expect(left).to_be_visible(timeout=20_000)

@@ -121,7 +121,7 @@ def test_full_pages(full: User, page_for, pages: Pages) -> None:
 
 def test_pages_of_single_things(full: User, page_for, pages: Pages) -> None:
     page = page_for(full)
-    found = look(page, "full", {"answers-blind": f"/compare/{Comparison.objects.get().pk}/answers/"})
+    found = look(page, "full", {"comparison-blind": f"/compare/{Comparison.objects.get().pk}/"})
     page.get_by_role("button", name="Show it").click()
     expect(page.locator("#answers-title")).to_be_visible()
     providers, sets = Provider.objects, PromptSet.objects
@@ -139,10 +139,8 @@ def test_pages_of_single_things(full: User, page_for, pages: Pages) -> None:
         "variable": f"/variables/{Variable.objects.get(name='mood_1').pk}/",
         "comparison": f"/compare/{Comparison.objects.get().pk}/",
         "vote": f"/compare/{Comparison.objects.get().pk}/vote/",
-        "verdict": f"/compare/{Comparison.objects.get().pk}/verdict/",
-        "answers": f"/compare/{Comparison.objects.get().pk}/answers/",
-        "answers-none": f"/compare/{Comparison.objects.get().pk}/answers/?show=disagreeing",
-        "pair": f"/compare/{Comparison.objects.get().pk}/answers/2/",
+        "answers-none": f"/compare/{Comparison.objects.get().pk}/?show=disagreeing",
+        "pair": f"/compare/{Comparison.objects.get().pk}/?pair=2",
         "report": f"/compare/{Comparison.objects.get().pk}/report/",
         "comparison-repeat": f"/compare/new/?repeat={Comparison.objects.get().pk}",
         "set": f"/compare/sets/{sets.get(name='Starter set').pk}/",
@@ -266,6 +264,8 @@ def test_dialogs(full: User, page_for, pages: Pages) -> None:
     opened("turn-off", "/providers/", turn_off, "#review[open]")
     opened("rotation", "/settings/tokens/", button("Rotate token-1"), "#review[open]")
     compared = f"/compare/{Comparison.objects.get().pk}/"
+    page.goto(compared)
+    page.get_by_role("button", name="Show it").click()
     opened("release-arm", compared, button("Make v3 of enhance live"), "#review[open]")
     opened("provider-first", compared, button("Make provider-4 first"), "#review[open]")
     opened("erase", f"/runs/{Run.objects.first().pk}/", button("Erase the text"), "#review[open]")

@@ -140,9 +140,13 @@ def test_verdicts_are_reviewed_with_one_key_each_and_other_pages_follow(
     reader.get_by_text("Report this verdict").click()
     reader.get_by_label("What is wrong?").press_sequentially("not ")
     queue = page.locator("#queue")
-    expect(queue).to_contain_text("masked")
+    expect(queue).to_contain_text("The audit records that you unmask it")
+    bar = page.locator("#queue-bar")
+    where = bar.bounding_box()
+    expect(bar.get_by_role("button", name="Wrong: harmless")).to_be_in_viewport(ratio=1)
     page.keyboard.press("w")  # shows the text first
     expect(queue).to_contain_text(GORE)
+    assert bar.bounding_box() == where
     page.keyboard.press("w")
     expect(queue).to_contain_text("as wrong")
     expect(queue).to_contain_text("Nothing to review")
@@ -197,7 +201,7 @@ def test_a_training_shows_its_steps_survives_a_reload_and_is_canceled(
     monkeypatch.setattr(safety_training, "_follow", wait_before_quantizing)
     page = pages.connected(page_for(releaser, "/safety/models/"))
     training = page.locator("#training")
-    page.get_by_text("Details").click()
+    page.get_by_text("Figures, thresholds and training").click()
     training.get_by_role("button", name="Train a new model").click()
     try:
         now = training.locator("[aria-current=step]")

@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 from django.urls import reverse
 
 from promptops.compare.actions import trials
-from promptops.compare.models import Trial
+from promptops.compare.models import Comparison, Trial
 from promptops.engine.contracts import TextContract
 from promptops.live import snapshots as live
 from promptops.prompts.actions import variables
@@ -68,6 +68,7 @@ def test_an_arm_keeps_its_answer_rules_and_answers_are_checked_by_them(publish, 
 
 def test_the_report_and_the_panel_of_an_arm_show_its_texts(arms, actor, client_for, releaser):
     comparison = start_comparison(arms, by=actor)
+    Comparison.objects.update(state="canceled")
     page = client_for(releaser).get(reverse("comparison_report", args=[comparison.pk])).content.decode()
     assert f">{USER}</pre>" in page
     assert "A &lt;b&gt;cat&lt;/b&gt;.</pre>" in page

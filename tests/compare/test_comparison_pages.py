@@ -146,14 +146,14 @@ def test_progress_and_answers(started, client_for, viewer):
     assert "1 failed" in page
     assert "p2 answered 503: no" in page
     assert "Pause" not in page  # a viewer may only read
-    answers = browser.get(f"/compare/{started.pk}/answers/").content.decode()
+    answers = browser.get(f"/compare/{started.pk}/").content.decode()
     for text in ("A &lt;i&gt;red&lt;/i&gt; fox.", "two &lt;b&gt;foxes&lt;/b&gt;", "812 ms", "7 tokens out", "waiting"):
         assert text in answers
-    assert "two &lt;b&gt;" not in browser.get(f"/compare/{started.pk}/answers/?show=failed").content.decode()
-    matching = browser.get(f"/compare/{started.pk}/answers/?q=TWO").content.decode()
+    assert "two &lt;b&gt;" not in browser.get(f"/compare/{started.pk}/?show=failed").content.decode()
+    matching = browser.get(f"/compare/{started.pk}/?q=TWO").content.decode()
     assert "two &lt;b&gt;" in matching
     assert "&lt;i&gt;red" not in matching
-    assert "No input matches" in browser.get(f"/compare/{started.pk}/answers/?q=%00owl").content.decode()
+    assert "No input matches" in browser.get(f"/compare/{started.pk}/?q=%00owl").content.decode()
     assert "2 of 4" in browser.get("/compare/").content.decode()
     assert third.state == "waiting"
 
@@ -167,7 +167,7 @@ def test_pause_resume_cancel(started, client_for, editor):
     page = browser.post(f"/compare/{started.pk}/step/", {"step": "resume"}, follow=True).content.decode()
     assert "Nothing was changed" in page
     assert "out of date" in browser.post(f"/compare/{started.pk}/step/", {"step": "x"}, follow=True).content.decode()
-    assert "not run" in browser.get(f"/compare/{started.pk}/answers/").content.decode()
+    assert "not run" in browser.get(f"/compare/{started.pk}/").content.decode()
 
 
 def test_the_number_of_queries_does_not_grow(prepared, client_for, editor, actor):
@@ -177,12 +177,12 @@ def test_the_number_of_queries_does_not_grow(prepared, client_for, editor, actor
     for name in ("Foxes", "Many"):
         browser.post("/compare/new/", form(prompt_set=PromptSet.objects.get(name=name).pk))
         pk = Comparison.objects.first().pk
-        for path in (f"/compare/{pk}/", f"/compare/{pk}/answers/", "/compare/"):
+        for path in (f"/compare/{pk}/", "/compare/"):
             browser.get(path)
             with CaptureQueriesContext(connection) as queries:
                 browser.get(path)
             counts.append(len(queries))
-    assert counts[:3] == counts[3:]
+    assert counts[:2] == counts[2:]
 
 
 def test_each_of_many_templates_offers_its_live_version_and_its_newest_ones(prepared, publish, editor, monkeypatch):

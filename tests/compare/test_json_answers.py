@@ -58,7 +58,7 @@ def assert_shows_the_input(page: str) -> None:
 
 
 def test_the_matrix_shows_fields_and_json_on_lines_and_marks_what_differs(planned, client_for, viewer):
-    page = page_of(client_for(viewer), "comparison_matrix", planned.pk)
+    page = page_of(client_for(viewer), "comparison", planned.pk)
     assert_shows_the_input(page)
     assert "<ins>night</ins>" in page
     assert "<i>dew</i>" not in page
@@ -69,18 +69,18 @@ def test_the_matrix_shows_fields_and_json_on_lines_and_marks_what_differs(planne
 
 
 def test_the_matrix_shows_only_inputs_on_which_an_arm_broke_the_contract(planned, client_for, viewer):
-    page = page_of(client_for(viewer), "comparison_matrix", planned.pk, query="?show=breached")
+    page = page_of(client_for(viewer), "comparison", planned.pk, query="?show=breached")
     assert 'data-label="Input 2"' in page
     assert 'data-label="Input 1"' not in page
 
 
 def test_two_answers_are_trees_and_their_difference_goes_by_lines(planned, client_for, viewer):
     client = client_for(viewer)
-    page = page_of(client, "comparison_pair", planned.pk, 1)
+    page = page_of(client, "comparison", planned.pk, query="?pair=1")
     assert_shows_the_input(page)
     assert page.count('<dl class="tree">') == 4  # an object with a list, on both sides
     assert re.search(r"<ins>(<span[^>]*>[^<]*</span>)?\s*&quot;night&quot;", page)
-    assert "broke the contract</span>" in page_of(client, "comparison_pair", planned.pk, 2)
+    assert "broke the contract</span>" in page_of(client, "comparison", planned.pk, query="?pair=2")
 
 
 def test_a_ballot_shows_fields_and_trees(planned, client_for, editor):
@@ -91,7 +91,7 @@ def test_a_ballot_shows_fields_and_trees(planned, client_for, editor):
 
 
 def test_the_verdict_and_the_report_say_how_many_answers_of_each_arm_broke_the_contract(planned, client_for, viewer):
-    for name in ("comparison_verdict", "comparison_report"):
+    for name in ("comparison", "comparison_report"):
         page = page_of(client_for(viewer), name, planned.pk)
         row = page.split("Contract breached</th>", 1)[1].split("</tr>", 1)[0]
         assert [int(number) for number in re.findall(r"(\d+) <span", row)] == [0, 1]
@@ -104,8 +104,8 @@ def test_other_answers_stay_as_they_are(publish, actor, client_for, viewer):
     arms = [arm_of(publish("enhance", text), provider) for text in ("One.", "Two.")]
     comparison = start_comparison(arms, ['{"scene": "x"}'], by=actor)
     answer(comparison, lambda trial: f'[{{"a": "{trial.arm.letter}"}}]')
-    for name, args in (("comparison_matrix", ()), ("comparison_pair", (1,))):
-        page = page_of(client_for(viewer), name, comparison.pk, *args)
+    for query in ("", "?pair=1"):
+        page = page_of(client_for(viewer), "comparison", comparison.pk, query=query)
         assert "[{&quot;a&quot;: &quot;A&quot;}]" in page
         assert "{&quot;scene&quot;: &quot;x&quot;}" in page
         assert "tree" not in page

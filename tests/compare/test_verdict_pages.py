@@ -7,7 +7,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from promptops.compare.actions import comparisons
+from promptops.compare.actions import comparisons, prompt_sets
 from promptops.compare.actions.comparisons import ArmChoice
 from promptops.compare.models import Comparison, Trial, Vote
 from promptops.compare.queries.arm_names import named_arms
@@ -128,31 +128,38 @@ def test_votes_are_counted(compare, viewer):
 
 
 @pytest.mark.parametrize(
-    ("choices", "headline", "preferred"),
+    ("choices", "headline", "repeat"),
     [
-        ("", "No votes yet", None),
-        ("1" * 10, "A (v1) is preferred", "100% (66 to 100)"),
-        ("2" * 10, "B (v2) is preferred", "100% (66 to 100)"),
-        ("tttnnn", "Not enough votes yet", "50% (0 to 100)"),
-        ("12", "Not enough votes yet", None),
-        ("1" * 33 + "2" * 27, "Not enough votes yet: about 340 more inputs", "55% (42 to 67)"),
-        ("2" * 33 + "1" * 27, "Not enough votes yet: about 340 more inputs", "55% (42 to 67)"),
+        ("", "No votes yet", ""),
+        ("1" * 10, "A (v1) is preferred: 10 of 10 votes, 100% (66 to 100)", ""),
+        ("2" * 10, "B (v2) is preferred: 10 of 10 votes, 100% (66 to 100)", ""),
+        ("tttnnn", "No winner yet: 6 votes, all ties or “neither”", "limit=97"),
+        ("12", "No winner yet: A (v1) has 1 of 2 votes, 50% (0 to 100)", "limit=97"),
+        ("1" * 33 + "2" * 27, "No winner yet: A (v1) has 33 of 60 votes, 55% (42 to 67)", "limit=400"),
+        ("2" * 33 + "1" * 27, "No winner yet: B (v2) has 33 of 60 votes, 55% (42 to 67)", "limit=400"),
         # Half of the inputs are ties, so twice as many are needed.
-        ("1" * 33 + "2" * 27 + "t" * 60, "Not enough votes yet: about 670 more inputs", "55% (42 to 67)"),
-        ("12" * 30, "No difference that 10,000 more inputs would show", "50% (38 to 62)"),
-        ("1" * 40 + "2" * 24, "A (v1) is preferred", "62% (50.2 to 73)"),
+        ("1" * 33 + "2" * 27 + "t" * 60, "No winner yet: A (v1) has 33 of 60 votes, 55% (42 to 67)", "limit=790"),
+        ("12" * 30, "No difference: A (v1) has 30 of 60 votes, 50% (38 to 62)", ""),
+        ("1" * 40 + "2" * 24, "A (v1) is preferred: 40 of 64 votes, 62% (just over 50 to 73)", ""),
     ],
 )
-def test_the_verdict_in_words(compare, viewer, client_for, choices, headline, preferred):
+def test_the_verdict_in_words_and_the_repeat_that_would_decide(
+    compare, viewer, editor, client_for, actor, choices, headline, repeat
+):
+    prompt_sets.create_set("Few", ["a fox"], by=actor)
+    enough = prompt_sets.create_set("Enough", [f"a fox, take {number}" for number in range(800)], by=actor)
     comparison = compare(inputs=max(3, len(choices)))
     answer_all(comparison)
     cast(comparison, viewer, choices)
     [pair] = figures(comparison)[0].pairs
     assert pair.headline == headline
-    page = client_for(viewer).get(f"/compare/{comparison.pk}/verdict/").content.decode()
+    browser = client_for(editor)
+    browser.post(f"/compare/{comparison.pk}/seen/")
+    page = browser.get(f"/compare/{comparison.pk}/").content.decode()
     assert headline in page
-    if preferred and pair.decided:
-        assert preferred in page
+    assert ("These votes cannot decide" in page) is bool(repeat)
+    if repeat:
+        assert f'href="/compare/new/?repeat={comparison.pk}&amp;set={enough.pk}&amp;{repeat}"' in page
 
 
 def test_the_input_is_the_unit(compare, viewer, editor, releaser):
@@ -222,7 +229,7 @@ def test_a_leaning_to_one_side_is_shown(compare, viewer, client_for):
     cast(comparison, viewer, "12" * 10, left="yn" * 10)
     result, _ = figures(comparison)
     assert (result.left_side.share.share, result.leaning) == (1, "left")
-    assert "lean to the left" in client_for(viewer).get(f"/compare/{comparison.pk}/verdict/").content.decode()
+    assert "lean to the left" in client_for(viewer).get(f"/compare/{comparison.pk}/").content.decode()
 
 
 def test_more_than_two_arms_are_ranked(compare, viewer, client_for):
@@ -234,7 +241,7 @@ def test_more_than_two_arms_are_ranked(compare, viewer, client_for):
     assert len(result.pairs) == 6
     assert [ranked.arm.arm.letter for ranked in result.ranking] == ["D", "C", "B", "A"]
     assert sum(pair.votes for pair in result.pairs) == result.votes
-    page = client_for(viewer).get(f"/compare/{comparison.pk}/verdict/").content.decode()
+    page = client_for(viewer).get(f"/compare/{comparison.pk}/").content.decode()
     assert "Bradley-Terry" in page
     assert page.count('class="interval"') == 4 + 4  # four pairs with decided votes, and four arms
 
@@ -274,10 +281,7 @@ def test_rewrites_with_the_requested_number_of_alternatives_are_counted(compare,
         answer(trial, "1. a\n2. b", alternatives=(4, 3, 4, 4)[place])
     _, measures = figures(comparison)
     assert [(row.obeyed.count, row.obeyed.of) for row in measures.arms] == [(1, 2), (2, 2)]
-    assert (
-        "Requested number of alternatives"
-        in client_for(viewer).get(f"/compare/{comparison.pk}/verdict/").content.decode()
-    )
+    assert "Requested number of alternatives" in client_for(viewer).get(f"/compare/{comparison.pk}/").content.decode()
 
 
 def test_the_arms_are_compared_by_how_they_met_the_contract(compare, viewer, client_for):
@@ -291,7 +295,7 @@ def test_the_arms_are_compared_by_how_they_met_the_contract(compare, viewer, cli
         (1, 3, 1, 1),
         (2, 2, 0, 0),
     ]
-    page = client_for(viewer).get(f"/compare/{comparison.pk}/verdict/").content.decode()
+    page = client_for(viewer).get(f"/compare/{comparison.pk}/").content.decode()
     for words in ("Contract met at once", "Answer repaired", "Contract breached"):
         assert words in page
 
@@ -300,7 +304,7 @@ def test_without_a_contract_the_verdict_has_no_such_rows(compare, viewer, client
     comparison = compare(inputs=1)
     for trial in comparison.trials.all():
         answer(trial, "a fox")
-    assert "Contract met" not in client_for(viewer).get(f"/compare/{comparison.pk}/verdict/").content.decode()
+    assert "Contract met" not in client_for(viewer).get(f"/compare/{comparison.pk}/").content.decode()
 
 
 @pytest.mark.parametrize(
@@ -317,7 +321,7 @@ def test_a_page_without_votes_says_why(compare, viewer, client_for, state, answe
     Comparison.objects.update(state=state)
     for trial in comparison.trials.select_related("comparison", "input").order_by("arm", "input")[: 2 * answers]:
         answer(trial)
-    page = client_for(viewer).get(f"/compare/{comparison.pk}/verdict/").content.decode()
+    page = client_for(viewer).get(f"/compare/{comparison.pk}/").content.decode()
     assert "No votes yet" in page
     assert sentence in page
     assert ("Measures of the answers" in page) is bool(answers)
@@ -363,7 +367,7 @@ def test_the_number_of_queries_does_not_grow(compare, viewer, client_for, actor)
         browser.get("/compare/")
         for _ in ("counted", "from the cache"):
             with CaptureQueriesContext(connection) as captured:
-                assert browser.get(f"/compare/{comparison.pk}/verdict/").status_code == 200
+                assert browser.get(f"/compare/{comparison.pk}/").status_code == 200
             counts.append(len(captured))
     assert counts[:2] == counts[2:]
     assert counts[0] > counts[1]
@@ -372,9 +376,9 @@ def test_the_number_of_queries_does_not_grow(compare, viewer, client_for, actor)
 def test_a_person_with_ballots_left_is_warned_first(compare, editor, client_for):
     comparison = compare(inputs=2)
     answer_all(comparison)
-    browser, path = client_for(editor), f"/compare/{comparison.pk}/verdict/"
+    browser, path = client_for(editor), f"/compare/{comparison.pk}/"
     page = browser.get(path).content.decode()
-    assert "reveal which answer is which" in page
+    assert "Hidden until you have voted" in page
     assert "Measures of the answers" not in page
     answered = browser.post(f"/compare/{comparison.pk}/seen/", {"next": path})
     assert answered.url == path
@@ -388,8 +392,8 @@ def test_names_from_outside_are_escaped(compare, viewer, client_for):
     answer_all(comparison)
     viewer.name = "<script>alert(1)</script>"
     cast(comparison, viewer, "121")
-    page = client_for(viewer).get(f"/compare/{comparison.pk}/verdict/").content.decode()
+    page = client_for(viewer).get(f"/compare/{comparison.pk}/").content.decode()
     assert "<script>alert" not in page
     assert '<b>"x' not in page
-    fragment = client_for(viewer, htmx=True).get(f"/compare/{comparison.pk}/verdict/").content.decode()
-    assert fragment.lstrip().startswith('<div id="verdict"')
+    fragment = client_for(viewer, htmx=True).get(f"/compare/{comparison.pk}/").content.decode()
+    assert fragment.lstrip().startswith('<section class="card verdict" id="verdict"')

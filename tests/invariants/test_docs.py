@@ -38,7 +38,7 @@ def variables() -> list[str]:
         match node:
             case ast.Call(func=ast.Attribute(attr="get", value=ast.Attribute(attr="environ")), args=[name, *_]):
                 pass
-            case ast.Call(func=ast.Name(id="_flag" | "_list"), args=[name, *_]):
+            case ast.Call(func=ast.Name(id="_flag" | "_list" | "_number" | "_choice"), args=[name, *_]):
                 pass
             case ast.Subscript(value=ast.Attribute(attr="environ"), slice=name):
                 pass

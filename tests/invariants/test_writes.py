@@ -20,6 +20,7 @@ ALLOWED = {
     "platform/backup.py: cursor.execute",  # counts connections
     "platform/backup.py: database.execute",  # finds out whether SQLite's file is in use
     "apps.py: model.objects.using(using).get_or_create",
+    "runs/telemetry.py: Resource.create",  # names the process in traces
     "apps.py: versions.get_or_create",
     "apps.py: models['SafetySettings'].objects.using(using).get_or_create",
     "ledger/models/audit.py: super().save",

@@ -60,7 +60,7 @@ async def test_the_tasks_start_once_in_a_loop_and_end_with_it(monkeypatch):
     assert names == {
         *("keep_up", "relay_hints", "run_trials", "heartbeat"),
         *("follow_releases", "write_reports", "keep_picture", "watch_connections", "end_levers"),
-        *("_keep_recording_uses", "close_expired", "keep_rechecking", "send_alerts"),
+        *("_keep_recording_uses", "close_expired", "keep_rechecking", "send_alerts", "measure_lag"),
     }
     monkeypatch.setattr(background, "TASKS", [task] * 4)
     monkeypatch.setattr(background, "_housekeeping", task)
@@ -74,3 +74,22 @@ async def test_the_tasks_start_once_in_a_loop_and_end_with_it(monkeypatch):
         await asyncio.sleep(0)
     await background.stop()
     assert len(started) == 5
+
+
+async def test_a_task_that_ends_by_an_error_is_logged_and_counted(monkeypatch, caplog):
+    async def breaks() -> None:
+        raise ValueError("a bug")
+
+    async def rests() -> None:
+        await asyncio.sleep(10)
+
+    monkeypatch.setattr(background, "TASKS", [breaks])
+    monkeypatch.setattr(background, "_housekeeping", rests)
+    monkeypatch.setattr(background, "AT_START", [])
+    monkeypatch.setattr(background, "HOURLY", [])
+    assert background.errors() == {"breaks": 0, "rests": 0}
+    background.start()
+    await asyncio.sleep(0.01)
+    await background.stop()
+    assert background.errors()["breaks"] == 1
+    assert "The background task breaks ended with an error." in caplog.text

@@ -52,6 +52,9 @@ def test_models_are_listed_with_their_figures(client_for, viewer, releaser):
     assert "63.9%" in html
     assert "71.0%" in html
     assert "Trained again" in html
+    assert "finds about 6 of 10 harmful texts and holds back about 1 of 140 ordinary ones by" in " ".join(html.split())
+    assert "finds about 7 of 10 harmful texts" in html
+    assert "It stops about 6 of 10 harmful texts, about 1 of 110 ordinary prompts" in " ".join(html.split())
     assert "Make model 2 live" not in html
     assert "Make model 2 live" in client_for(releaser).get(reverse("safety_models")).content.decode()
 

@@ -36,7 +36,10 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
     Compiled modules are kept: compiling takes a fifth of a start.
     """
     empty = ("HOST", "PORT", "SECRET_KEY", "SECRET_KEY_FALLBACKS", "DATABASE_URL", "REDIS_URL", "ALLOWED_HOSTS")
-    unset = dict.fromkeys((*empty, "BEHIND_PROXY", "DEBUG", "CSRF_TRUSTED_ORIGINS", "PYTHONDONTWRITEBYTECODE"), "")
+    watching = ("LOG_FORMAT", "METRICS_TOKEN", "METRICS_PORT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    unset = dict.fromkeys(
+        (*empty, *watching, "BEHIND_PROXY", "DEBUG", "CSRF_TRUSTED_ORIGINS", "PYTHONDONTWRITEBYTECODE"), ""
+    )
     return os.environ | unset | {"DJANGO_SETTINGS_MODULE": "promptops.settings", "VAR_DIR": str(folder)} | more
 
 

@@ -165,4 +165,4 @@ def test_a_flood_of_errors_is_one_line_that_counts_the_rest(monkeypatch):
 
 
 def test_that_filter_is_in_use():
-    assert settings.LOGGING["handlers"]["stderr"]["filters"] == ["outages", "redact", "request_ids"]
+    assert settings.LOGGING["handlers"]["stderr"]["filters"] == ["outages", "redact", "ids"]

@@ -89,16 +89,25 @@ class ComparisonForm(forms.Form):
         label="Why", required=False, max_length=300, help_text="The question that you want to answer."
     )
     prompt_set = forms.ModelChoiceField(PromptSet.objects.none(), label="Prompt set", empty_label=None)
+    limit = forms.IntegerField(
+        label="Number of inputs", min_value=1, required=False, help_text="The first inputs of the set; empty: all."
+    )
     repeats = forms.IntegerField(
         initial=1, min_value=1, max_value=MAX_REPEATS, help_text="Answers of each arm to each input."
     )
     count = forms.IntegerField(label="Alternatives", min_value=1, max_value=MAX_COUNT, required=False)
 
     def __init__(
-        self, data: Any = None, *, operation: OperationSpec, user: User, repeated: Comparison | None = None
+        self,
+        data: Any = None,
+        *,
+        operation: OperationSpec,
+        user: User,
+        repeated: Comparison | None = None,
+        initial: dict[str, Any] | None = None,
     ) -> None:
         """Fill the form. `repeated` is a comparison to repeat with its arms, inputs and settings as they were."""
-        super().__init__(data)
+        super().__init__(data, initial=initial)
         self.operation = operation
         self.repeated = repeated
         self.fields["prompt_set"].queryset = queries.prompt_sets()  # type: ignore[attr-defined]
@@ -143,10 +152,11 @@ class ComparisonForm(forms.Form):
 
     @property
     def inputs(self) -> list[str]:
-        """Return the inputs of the chosen set, or of the comparison that is repeated."""
+        """Return the inputs of the chosen set, or of the comparison that is repeated, up to the limit."""
+        limit = self.cleaned_data.get("limit")
         if self.cleaned_data["prompt_set"] is not None:
-            return list(self.cleaned_data["prompt_set"].inputs)
-        return list(self.repeated.inputs.values_list("text", flat=True)) if self.repeated else []
+            return list(self.cleaned_data["prompt_set"].inputs[:limit])
+        return list(self.repeated.inputs.values_list("text", flat=True)[:limit]) if self.repeated else []
 
     @property
     def inputs_from(self) -> str:

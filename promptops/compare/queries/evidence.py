@@ -5,7 +5,7 @@ from typing import Any
 from promptops.compare.models import Arm, Comparison
 from promptops.compare.queries.arm_names import named_arms
 from promptops.compare.queries.measures import measured
-from promptops.compare.queries.verdicts import Pair, verdicts
+from promptops.compare.queries.verdicts import verdicts
 
 
 def evidence_for(comparison: Comparison, arm: Arm) -> dict[str, Any]:
@@ -15,7 +15,7 @@ def evidence_for(comparison: Comparison, arm: Arm) -> dict[str, Any]:
     """
     arms = named_arms(comparison)
     pairs = verdicts(comparison, arms).pairs
-    lines = [_line(pair) for pair in pairs if arm in (pair.first.arm, pair.second.arm) and pair.votes]
+    lines = [pair.headline for pair in pairs if arm in (pair.first.arm, pair.second.arm) and pair.votes]
     return {
         "arm": arm.letter,
         "line": f"Arm {arm.letter}. {'; '.join(lines) or 'No votes'}.",
@@ -31,15 +31,3 @@ def evidence_for(comparison: Comparison, arm: Arm) -> dict[str, Any]:
             for row in measured(comparison, arms).arms
         ],
     }
-
-
-def _line(pair: Pair) -> str:
-    if not pair.decided:
-        return f"{pair.first.name} or {pair.second.name}: {_counted(pair.votes, 'vote')}, all ties or neither"
-    return (
-        f"{pair.ahead.name} preferred in {pair.preference} of {_counted(pair.decided, 'decided vote')}: {pair.headline}"
-    )
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.core.paginator import Paginator
 from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Left
 
@@ -22,11 +21,14 @@ from promptops.runs.models import Attempt, SafetyCheck
 from promptops.texts.diffs import Budget, Piece, marked
 from promptops.texts.json_lines import indented
 
+FIRST_ROWS = 6
+"""The rows on the page of a comparison, one for each repeat of an input; a press shows more."""
+
 ROWS = 20
-"""The rows on one page, one for each repeat of an input: up to 80 answers of a few hundred words."""
+"""The rows that one press adds: up to 80 answers of a few hundred words."""
 
 SHOWN_CHARACTERS = 4_000
-"""The characters of an answer in the matrix; the page of a pair shows the whole answer."""
+"""The characters of an answer in the matrix; a pair shows the whole answer."""
 
 ARM_FIELDS = ("comparison", "position", *PARAMETERS, "provider_name")
 
@@ -114,6 +116,11 @@ class Cell:
     """The checks in which the safety filter did not allow a text."""
 
     @property
+    def other(self) -> str:
+        """Return the letter of the arm that this one is put beside."""
+        return "B" if self.letter == "A" else "A"
+
+    @property
     def unjudged(self) -> bool:
         """Return whether a text was blocked because the filter could not judge it."""
         return any(check.blocked and check.decision == VerdictDecision.UNAVAILABLE for check in self.checks)
@@ -137,14 +144,27 @@ class Row:
 
 @dataclass(frozen=True)
 class Matrix:
-    """One page of inputs by arms. `matches` inputs match the filters; others are compared with the arm `base`."""
+    """Some inputs by arms. `matches` inputs match the filters; others are compared with the arm `base`.
+
+    `start` is the place of the first input that is shown among those that match, from 1; `end` that of the last one.
+    """
 
     arms: list[Arm]
     rows: list[Row]
     matches: int
-    page: int
-    pages: int
+    start: int
+    end: int
     base: Arm | None
+
+    @property
+    def next(self) -> int | None:
+        """Return the place of the next input, None after the last one."""
+        return self.end + 1 if self.end < self.matches else None
+
+    @property
+    def previous(self) -> int | None:
+        """Return the place that shows the inputs before these, None at the first one."""
+        return max(1, self.start - ROWS) if self.start > 1 else None
 
 
 @dataclass(frozen=True)
@@ -203,18 +223,26 @@ def inputs(comparison: Comparison, filters: Filters) -> QuerySet[ComparisonInput
 
 
 def matrix(
-    comparison: Comparison, filters: Filters, *, number: int = 1, base: str = "A", is_json: bool = False
+    comparison: Comparison,
+    filters: Filters,
+    *,
+    start: int = 1,
+    rows: int = ROWS,
+    base: str = "A",
+    is_json: bool = False,
 ) -> Matrix:
-    """Return a page of the answers, in eight queries; `base` is an arm's letter, or "" for no marks.
+    """Return answers from the input at the place `start` on, in eight queries; at most `rows` repeats of inputs.
 
-    Answers in JSON (`is_json`) are shown with one value a line.
+    `base` is an arm's letter, or "" for no marks. Answers in JSON (`is_json`) are shown with one value a line.
     """
     arms = _arms(comparison)
-    paged = Paginator(inputs(comparison, filters), max(1, ROWS // comparison.repeats)).get_page(number)
-    shown = list(paged.object_list)
+    matching = inputs(comparison, filters)
+    matches = matching.count()
+    start = max(1, min(start, matches))
+    shown = list(matching[start - 1 : start - 1 + max(1, rows // comparison.repeats)])
     base_arm = next((arm for arm in arms if arm.letter == base), None)
-    rows = _rows(comparison, shown, arms, base_arm, is_json)
-    return Matrix(arms, rows, paged.paginator.count, paged.number, paged.paginator.num_pages, base_arm)
+    cells = _rows(comparison, shown, arms, base_arm, is_json)
+    return Matrix(arms, cells, matches, start, start - 1 + len(shown), base_arm)
 
 
 def cells(comparison: Comparison, trial_ids: Iterable[int], *, base: str, is_json: bool = False) -> list[Cell]:
@@ -345,7 +373,7 @@ def selection(comparison: Comparison, numbers: Iterable[int] = (), *, count: int
         count = min(count, total)
         wanted = [place * total // count for place in range(count)]
     shown = list(comparison.inputs.filter(position__in=wanted))
-    return Matrix(arms, _rows(comparison, shown, arms, None, is_json), total, 1, 1, None)
+    return Matrix(arms, _rows(comparison, shown, arms, None, is_json), total, 1, len(shown), None)
 
 
 def letter(parameter: str, usual: str) -> str:

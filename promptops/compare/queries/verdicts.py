@@ -3,6 +3,7 @@
 Counting the votes is done in `vote_counts`; the measures of the answers are in `measures`.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -13,7 +14,7 @@ from promptops.compare.queries.answer_counts import AnswerCounts, answer_counts
 from promptops.compare.queries.arm_names import NamedArm
 from promptops.compare.queries.rates import Rate
 from promptops.compare.queries.vote_counts import Agreement, PairVotes, Voter, vote_counts
-from promptops.stats.preference import FEW_INPUTS, MOST_MORE, Interval, Verdict
+from promptops.stats.preference import FEW_INPUTS, Interval, Verdict
 
 
 @dataclass(frozen=True)
@@ -76,17 +77,22 @@ class Pair:
         return ceil(wanted / step) * step
 
     @property
+    def is_even(self) -> bool:
+        """Return whether the inputs are so many and so even that 10,000 more would show no difference."""
+        return bool(self.decided) and not self.winner and not self.more and self.inputs >= FEW_INPUTS
+
+    @property
     def headline(self) -> str:
-        """Return the verdict in one line."""
+        """Return the verdict in one line, with its votes and its interval."""
         if not self.votes:
             return "No votes yet"
+        if not self.decided:
+            return f"No winner yet: {self.votes:,} vote{'' if self.votes == 1 else 's'}, all ties or “neither”"
+        ahead = (self.first_won if self.ahead is self.first else self.second_won).count
+        figures = f"{ahead:,} of {self.decided:,} vote{'' if self.decided == 1 else 's'}, {self.preference}"
         if self.winner:
-            return f"{self.winner.name} is preferred"
-        if self.more:
-            return f"Not enough votes yet: about {self.more:,} more input{'s' if self.more != 1 else ''}"
-        if self.inputs < FEW_INPUTS:
-            return "Not enough votes yet"
-        return f"No difference that {MOST_MORE:,} more inputs would show"
+            return f"{self.winner.name} is preferred: {figures}"
+        return f"{'No difference' if self.is_even else 'No winner yet'}: {self.ahead.name} has {figures}"
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,25 @@ class Verdicts:
 
     to_vote: int
     """Inputs without a vote that have answers to vote on, of the pair that has most of them."""
+
+    @property
+    def winner(self) -> NamedArm | None:
+        """Return the arm that is preferred to each of the others, None if there is none."""
+        others = len({arm for pair in self.pairs for arm in (pair.first, pair.second)}) - 1
+        won = Counter(pair.winner for pair in self.pairs if pair.winner)
+        return next((arm for arm, pairs in won.items() if pairs == others), None)
+
+    @property
+    def open_pair(self) -> Pair | None:
+        """Return the two strongest arms if the votes on them name no winner."""
+        if len(self.pairs) == 1:
+            [strongest] = self.pairs
+        elif self.ranking:
+            top = {ranked.arm for ranked in self.ranking[:2]}
+            strongest = next(pair for pair in self.pairs if {pair.first, pair.second} == top)
+        else:
+            return None
+        return None if strongest.winner or not strongest.votes else strongest
 
     @property
     def leaning(self) -> str:

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils.functional import cached_property
 from django.views.decorators.http import require_POST
 
-from promptops.compare import blindness
+from promptops.compare.blindness import Blind, blind
 from promptops.compare.models import Comparison
 from promptops.compare.queries.evidence import evidence_for
 from promptops.compare.queries.offers import Offer, offers
@@ -33,11 +33,11 @@ from promptops.web.review import Change, ReviewedChange
 
 
 class ArmChange(ReviewedChange):
-    """A release with a comparison as its reason. `left` ballots of the person could be influenced by its figures."""
+    """A release with a comparison as its reason. `blind` hides its figures from a person who still has to vote."""
 
     comparison: Comparison
     offer: Offer
-    left: int
+    blind: Blind | None
     form_id = "arm-form"
     is_pinned = True
     template = "compare/_release.html"
@@ -54,7 +54,7 @@ class ArmChange(ReviewedChange):
         return {
             "comparison": self.comparison,
             "evidence": self.reason.evidence,
-            "left": self.left,
+            "blind": self.blind,
         }
 
 
@@ -68,7 +68,7 @@ class PublishArm(ArmChange):
     comparison: Comparison
     offer: Offer
     expected: int | None
-    left: int
+    blind: Blind | None
 
     @property
     def title(self) -> str:
@@ -126,7 +126,7 @@ class PutFirst(ArmChange):
     comparison: Comparison
     offer: Offer
     expected: list[int]
-    left: int
+    blind: Blind | None
 
     def __post_init__(self) -> None:
         self.names = dict(Provider.objects.values_list("id", "name"))
@@ -177,9 +177,7 @@ def publish(request: Request, pk: int, arm: int) -> HttpResponse:
     # A confirmed panel sends the version that was live when it was opened.
     live_id = current.pk if current else None
     expected = whole_number(request.POST.get("expected")) if review.confirmed(request) else live_id
-    return review.run(
-        request, PublishArm(comparison, offer, expected, blindness.left_before_seeing(request, comparison))
-    )
+    return review.run(request, PublishArm(comparison, offer, expected, blind(request, comparison)))
 
 
 @requires(Permission.RELEASE)
@@ -191,7 +189,7 @@ def make_first(request: Request, pk: int, arm: int) -> HttpResponse:
     if review.confirmed(request):
         parts = request.POST.get("expected", "").split(",")
         expected = [number for part in parts if (number := whole_number(part)) is not None]
-    return review.run(request, PutFirst(comparison, offer, expected, blindness.left_before_seeing(request, comparison)))
+    return review.run(request, PutFirst(comparison, offer, expected, blind(request, comparison)))
 
 
 def _offer_or_404(pk: int, arm: int) -> tuple[Comparison, Offer]:

@@ -1,4 +1,4 @@
-"""The pages of comparisons: the list, the form that starts one, and its progress."""
+"""The list of comparisons, the form that starts one, and the steps that pause, resume or cancel one."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,11 +11,9 @@ from django.views.decorators.http import require_POST
 
 from promptops.compare.actions import comparisons as actions
 from promptops.compare.actions.comparisons import ArmChoice
-from promptops.compare.enums import ComparisonState
 from promptops.compare.forms.comparisons import ComparisonForm
 from promptops.compare.models import Comparison
 from promptops.compare.queries import comparisons as queries
-from promptops.compare.queries.offers import offers
 from promptops.engine.operations import OperationSpec
 from promptops.engine.snapshot import Snapshot
 from promptops.ledger.audit import Actor
@@ -38,30 +36,18 @@ def index(request: Request) -> HttpResponse:
     return render(request, "compare/index.html", {"page": shown})
 
 
-@requires(Permission.READ)
-def detail(request: Request, pk: int) -> HttpResponse:
-    """Show the progress and the arms of one comparison."""
-    comparison = comparison_or_404(pk)
-    context = {
-        "comparison": comparison,
-        "progress": queries.progress(comparison),
-        "arms": queries.arms(comparison),
-        "offers": offers(comparison),
-        "open": comparison.state in {ComparisonState.RUNNING, ComparisonState.PAUSED},
-    }
-    return render(request, "compare/_detail_live.html" if request.htmx else "compare/detail.html", context)
-
-
 @requires(Permission.EDIT)
 def new(request: Request) -> HttpResponse:
     """Show and accept the form that starts a comparison; `repeat` is the number of one to repeat as it was.
 
-    With `estimate`, return the number of trials and the cost instead of starting.
+    `set` and `limit` choose other inputs for it: the first ones of a prompt set. With `estimate`, return the number of
+    trials and the cost instead of starting.
     """
     repeated = _repeated(request)
     operation = operations.of(repeated.operation) if repeated else _operation(request)
     data = request.POST if request.method == "POST" else None
-    form = ComparisonForm(data, operation=operation, user=request.user, repeated=repeated)
+    initial = {"prompt_set": request.GET["set"], "limit": request.GET.get("limit")} if "set" in request.GET else {}
+    form = ComparisonForm(data, operation=operation, user=request.user, repeated=repeated, initial=initial)
     context = {"form": form, "operation": operation, "operations": operations.live_operations(), "repeated": repeated}
     if data is None:
         context["changed"] = queries.changed_since(repeated) if repeated else []

@@ -27,8 +27,8 @@ from promptops.web.request import Request
 def report(request: Request, pk: int) -> HttpResponse:
     """Show the whole comparison on one page, to read or print; `inputs`, such as `3,17`, chooses the answers."""
     comparison = comparison_or_404(pk)
-    if left := blindness.left_before_seeing(request, comparison):
-        return blindness.warning(request, comparison, left=left, tab="report")
+    if hidden := blindness.blind(request, comparison):
+        return blindness.warning(request, comparison, hidden)
     wanted = request.GET.get("inputs", "").split(",")
     numbers = [number for each in wanted if (number := whole_number(each)) is not None]
     shown = matrix.selection(comparison, numbers, is_json=progress.answers_in_json(comparison))
@@ -56,11 +56,9 @@ def export(request: Request, pk: int) -> HttpResponseBase:
     if chosen is None:
         messages.error(request, "Nothing was exported: this page is out of date. Reload it and try again.")
         return redirect("comparison", pk=pk)
-    if left := blindness.left_before_seeing(request, comparison):
-        ballots = "1 ballot" if left == 1 else f"{left:,} ballots"
+    if blindness.blind(request, comparison):
         messages.warning(
-            request,
-            f"You have {ballots} left, and the file shows which arm is which. Choose “Show it”, then export again.",
+            request, "You can still vote, and the file shows which arm is which. Choose “Show it”, then export again."
         )
         return redirect("comparison_report", pk=pk)
     rows, format = chosen

@@ -102,4 +102,4 @@ def seen(request: Request, pk: int) -> HttpResponse:
     skip_warning(request, comparison_or_404(pk))
     address = request.POST.get("next", "")
     is_safe = url_has_allowed_host_and_scheme(address, {request.get_host()}, require_https=request.is_secure())
-    return redirect(address) if is_safe else redirect("comparison_matrix", pk=pk)
+    return redirect(address) if is_safe else redirect("comparison", pk=pk)

@@ -26,6 +26,7 @@ from promptops.prompts.actions import prompts
 from promptops.providers.actions import chain
 from promptops.providers.models import Provider
 from promptops.site.actions import secret_key_fits
+from promptops.web.metrics import LEAST_TOKEN, serve_on_own_port
 
 BACKLOG = 1024
 """Connections that the system queues for the server; further clients would have to retry."""
@@ -40,6 +41,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         host, port = settings.HOST, _port()
+        if 0 < len(settings.METRICS_TOKEN) < LEAST_TOKEN:
+            raise CommandError(
+                f"METRICS_TOKEN has {len(settings.METRICS_TOKEN)} characters; use {LEAST_TOKEN} or more, such as those "
+                "of `openssl rand -hex 32`."
+            )
         _check_free(host, port)
         if settings.INSTALLED:
             self._say(f"PromptOps keeps its state in {settings.VAR_DIR.resolve()} (VAR_DIR).")
@@ -84,6 +90,7 @@ class Command(BaseCommand):
 
         from promptops.management.commands._server import DrainingServer
 
+        _open_metrics_port()
         sys.setswitchinterval(SWITCH_SECONDS)
         server = DrainingServer(
             application=get_default_application(),
@@ -120,6 +127,17 @@ class Command(BaseCommand):
         self.stdout.write(line)
         self.stdout.flush()
         sys.stdout.flush()
+
+
+def _open_metrics_port() -> None:
+    try:
+        serve_on_own_port()
+    except OSError as error:
+        place = f"{settings.METRICS_HOST} port {settings.METRICS_PORT}"
+        raise CommandError(
+            f"Cannot show metrics on {place}: {error.strerror}. Set METRICS_HOST and METRICS_PORT, for each process "
+            "another port."
+        ) from None
 
 
 def _freeze() -> None:

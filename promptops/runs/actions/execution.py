@@ -21,7 +21,9 @@ from promptops.engine.types import Attempt as EngineAttempt
 from promptops.ledger.errors import Refused
 from promptops.live import snapshots as live
 from promptops.platform.draining import gate
+from promptops.platform.requests import RunFacts, run_facts
 from promptops.runs.actions.recording import PAGE_WAITS_SECONDS, NotRecorded, recorder
+from promptops.runs.ended import tell_observers
 from promptops.runs.enums import RunSource, RunStatus
 from promptops.runs.plans import RunEvent, RunPlan, RunRecorded
 
@@ -38,10 +40,15 @@ async def execute(plan: RunPlan) -> AsyncGenerator[RunEvent, None]:
     """
     if gate.closed:
         raise Refused("The server is restarting. Try again in a moment.")
-    with gate.passing(asyncio.current_task()):
-        async with aclosing(_execute(plan)) as happenings:
-            async for event in happenings:
-                yield event
+    outer = run_facts.get()
+    run_facts.set(RunFacts(str(plan.public_id or ""), plan.snapshot.revision))
+    try:
+        with gate.passing(asyncio.current_task()):
+            async with aclosing(_execute(plan)) as happenings:
+                async for event in happenings:
+                    yield event
+    finally:
+        run_facts.set(outer)  # no `reset`: a generator may be closed in another context
 
 
 async def _execute(plan: RunPlan) -> AsyncGenerator[RunEvent, None]:
@@ -132,4 +139,5 @@ async def _record(plan: RunPlan, run: JudgedRun, outcome: Outcome) -> int:
     """Record the run. This passes the gate by itself, because the caller may leave before it is done."""
     with gate.passing():
         await judge_the_rest(run, outcome)
+        tell_observers(plan, outcome)
         return await recorder.record(plan, outcome)

@@ -83,6 +83,11 @@ class Recorder:
         return RecordingStatus(self._waiting if self._unavailable else 0, self._dropped)
 
     @property
+    def waiting(self) -> int:
+        """Return how many ended runs are not in the database yet, while it answers too."""
+        return self._waiting
+
+    @property
     def is_crowded(self) -> bool:
         """Return whether half as many runs wait as may wait, although the database answers."""
         is_half_full = self._waiting > MAX_WAITING // 2 or self._bytes > MAX_WAITING_BYTES // 2

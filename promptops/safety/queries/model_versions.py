@@ -1,5 +1,6 @@
 """The models of the safety filter, their figures, and the training of the next one."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,3 +32,33 @@ def figures_of(version: SafetyModelVersion) -> dict[str, Any] | None:
         return dict(evaluation)
     file = Path(str(version.manifest.get("file"))).name
     return read_figures((SHIPPED / file).with_suffix(".evaluation.json"), version.sha256)
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """How many texts of one kind the filter stops."""
+
+    count: int
+    of: int
+
+    @property
+    def share(self) -> float | None:
+        """Return the share, None without texts."""
+        return self.count / self.of if self.of else None
+
+
+def stopped(evaluation: dict[str, Any]) -> dict[str, Stopped]:
+    """Return what an evaluation stopped, by kind: `harmful` texts, `ordinary` prompts, and `hard` harmless texts.
+
+    Hard texts are the harmless ones of a source that has harmful ones, too: they use the same words.
+    """
+    rows = evaluation["tables"].get("By source", [])
+    with_harm = {row["source"] for row in rows if row["kind"] == "harmful"}
+    kinds: dict[str, list[dict[str, Any]]] = {"harmful": [], "ordinary": [], "hard": []}
+    for row in rows:
+        harmless = "hard" if row["source"] in with_harm else "ordinary"
+        kinds["harmful" if row["kind"] == "harmful" else harmless].append(row)
+    return {
+        kind: Stopped(sum(row["stopped"] for row in of_kind), sum(row["texts"] for row in of_kind))
+        for kind, of_kind in kinds.items()
+    }

@@ -115,9 +115,9 @@ def index(request: Request) -> HttpResponse:
     evaluation = model_versions.figures_of(config.model)
     context = _training_card(config) | {
         "rows": rows,
-        "names": [name for name, _, _ in FIGURES],
         "evaluation": evaluation,
         "sources": _sources(evaluation),
+        "stopped": model_versions.stopped(evaluation) if evaluation else None,
         "tables": _tables(evaluation),
     }
     return render(request, "safety/models.html", context)
@@ -189,9 +189,9 @@ def make_live(request: Request, number: int) -> HttpResponse:
     return review.run(request, UseModel(config, version, request.POST.get("expected", "")))
 
 
-def _figures(version: SafetyModelVersion) -> list[str]:
+def _figures(version: SafetyModelVersion) -> list[tuple[str, str]]:
     held_out = version.manifest.get("held_out") or {}
-    return [_formatted(held_out, field, pattern) for _, field, pattern in FIGURES]
+    return [(name, _formatted(held_out, field, pattern)) for name, field, pattern in FIGURES]
 
 
 def _formatted(held_out: dict[str, Any], field: str, pattern: str) -> str:

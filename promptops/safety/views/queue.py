@@ -36,14 +36,18 @@ def index(request: Request) -> HttpResponse:
 @requires(Permission.EDIT)
 @require_POST
 def decide(request: Request, pk: int) -> HttpResponse:
-    """Unmask the text (which is audited), mark the verdict right or wrong, or undo that; then show the next one."""
+    """Show the text, mark the verdict right or wrong, or undo that; then show the next one.
+
+    If the text is masked, the audit records that the person has seen it.
+    """
     check = review_queue.find_check(pk)
     if check is None:
         raise Http404
     answer = request.POST.get("say", "")
     try:
         if answer == "show":
-            masking.reveal(check.run, by=actor(request))
+            if getattr(check.run, f"{check.side}_masked"):
+                masking.reveal(check.run, by=actor(request))
             return _page(request, check=check, revealed=True)
         if answer == "back":
             safety_reviews.undo(check, by=actor(request))
@@ -86,19 +90,21 @@ def _page(
     queue = requested if requested in set(SafetyQueue) else ""
     check = check or review_queue.next_in_queue(queue, before)
     thresholds = verdicts.thresholds_at(check.run.revision) if check else {}
+    scores = verdicts.score_rows(check.scores, thresholds, check.category) if check else []
     masked = check is not None and getattr(check.run, f"{check.side}_masked")
     context: dict[str, Any] = {
         "check": check,
         "thresholds": thresholds,
-        "scores": verdicts.score_rows(check.scores, thresholds, check.category) if check else [],
+        "scores": scores,
+        "leading": scores[0] if scores else None,
         "queue": queue,
         "counts": [("", "All", (counts := review_queue.queue_counts())[""])]
         + [(kind.value, kind.label, counts[kind.value]) for kind in SafetyQueue],
         "waiting": counts[queue],
         "skipped": before is not None,
-        "revealed": revealed,
-        "hidden": masked and not revealed,
-        "text": getattr(check.run, check.side) if check and (revealed or not masked) else "",
+        "masked": masked,
+        "hidden": not revealed,
+        "text": getattr(check.run, check.side) if check and revealed else "",
         "categories": [category.value for category in SafetyCategory],
         "likely": (check.category or max(check.scores, key=check.scores.__getitem__, default="")) if check else "",
         "done": done,

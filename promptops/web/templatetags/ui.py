@@ -119,6 +119,7 @@ for each in (
     formats.limit,
     formats.usd,
     formats.score,
+    formats.odds,
     formats.in_unit,
 ):
     register.filter(each.__name__, each)
