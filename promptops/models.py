@@ -5,7 +5,7 @@ from promptops.api.models import IdempotentAnswer
 from promptops.compare.models import Arm, Comparison, ComparisonInput, PromptSet, Trial, Vote
 from promptops.fleet.models import Acknowledgement, Lever, Server
 from promptops.ledger.models import AuditEntry, AuditHead, ExportTally, LiveConfiguration, Release
-from promptops.people.models import OneTimeLink, Token, User, UserSession
+from promptops.people.models import Identity, OneTimeLink, RecoveryCode, SecondStep, Token, User, UserSession
 from promptops.platform.models import Lease
 from promptops.prompts.models import (
     DiscardedDraft,
@@ -40,6 +40,7 @@ __all__ = [
     "EventCursor",
     "ExportTally",
     "IdempotentAnswer",
+    "Identity",
     "LearnedAdaptation",
     "Lease",
     "Lever",
@@ -49,6 +50,7 @@ __all__ = [
     "Presence",
     "PromptSet",
     "Provider",
+    "RecoveryCode",
     "Release",
     "ReleaseRequest",
     "Run",
@@ -61,6 +63,7 @@ __all__ = [
     "SafetyTerm",
     "SafetyTraining",
     "Sample",
+    "SecondStep",
     "Server",
     "SharedDraft",
     "Template",

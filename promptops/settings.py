@@ -6,19 +6,32 @@ An invalid value raises ImproperlyConfigured with one sentence, which the comman
 import logging
 import os
 import re
-import secrets
 import stat
-import time
-from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote
 
 import dj_database_url
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from dotenv import load_dotenv
+
+from promptops.platform.environment import (
+    EMAIL_PORTS,
+    check_administrator,
+    check_roles,
+    check_sign_on,
+    choice,
+    flag,
+    issuer,
+    listed,
+    mail_server,
+    number,
+    read_provider_keys,
+    secret,
+    secret_key,
+)
 
 PACKAGE = Path(__file__).resolve().parent
 INSTALLED = (PACKAGE / "shipped").is_dir()
@@ -34,39 +47,6 @@ COMMAND = "promptops" if INSTALLED else "manage.py"
 """What starts a command; messages name it."""
 
 load_dotenv(WORK_DIR / ".env")
-
-
-LEAST_SECRET_KEY = 32
-"""Characters. A person who guesses the key can sign in as anybody."""
-
-
-def _flag(name: str) -> bool:
-    """Return True for 1, true, yes, on; False for unset, empty, 0, false, no, off. Refuse anything else."""
-    value = os.environ.get(name, "").strip().lower()
-    if value in {"1", "true", "yes", "on"}:
-        return True
-    if value in {"", "0", "false", "no", "off"}:
-        return False
-    raise ImproperlyConfigured(f"{name} is {value!r}; use 1 or 0.")
-
-
-def _number(name: str, *, default: int, least: int, most: int) -> int:
-    value = os.environ.get(name, "").strip() or str(default)
-    if value.isascii() and value.isdecimal() and least <= int(value) <= most:
-        return int(value)
-    raise ImproperlyConfigured(f"{name} is {value!r}; use a number from {least} to {most}.")
-
-
-def _list(name: str) -> list[str]:
-    return [item.strip() for item in os.environ.get(name, "").split(",") if item.strip()]
-
-
-def _choice(name: str, *choices: str) -> str:
-    """Return the value, or the first choice if it is unset. Refuse anything else."""
-    value = os.environ.get(name, "").strip().lower() or choices[0]
-    if value in choices:
-        return value
-    raise ImproperlyConfigured(f"{name} is {value!r}; use {' or '.join(choices)}.")
 
 
 def _state_folder() -> Path:
@@ -93,72 +73,36 @@ def _state_folder() -> Path:
     return folder
 
 
-KEY_WAIT_SECONDS = 1.0
-"""How long to wait while the key file is empty: another process, started at the same time, may be writing it."""
-
-
-def _secret_key(folder: Path) -> str:
-    """Return SECRET_KEY, or the content of the file `secret_key`, made (mode 0600) at the first start."""
-    if chosen := os.environ.get("SECRET_KEY"):
-        if len(chosen) < LEAST_SECRET_KEY:
-            raise ImproperlyConfigured(
-                f"SECRET_KEY has {len(chosen)} characters; use {LEAST_SECRET_KEY} or more. To change it, put the old "
-                f"key into SECRET_KEY_FALLBACKS, start PromptOps, and run `{COMMAND} replace_secret_key`."
-            )
-        return chosen
-    path = folder / "secret_key"
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        pass
-    else:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(50))
-    try:
-        until = time.monotonic() + KEY_WAIT_SECONDS
-        while not (key := path.read_text(encoding="utf-8").strip()) and time.monotonic() < until:
-            time.sleep(0.01)
-    except OSError as error:
-        raise ImproperlyConfigured(f"PromptOps cannot read its secret key {path} ({error.strerror}).") from None
-    except UnicodeDecodeError:
-        key = ""
-    if len(key) < LEAST_SECRET_KEY:
-        raise ImproperlyConfigured(
-            f"The secret key in {path} is damaged or too short. Restore the file from your backup; "
-            f"if it is lost for good, delete the file and run `{COMMAND} replace_secret_key`."
-        )
-    return key
-
-
 VAR_DIR = _state_folder()
-SECRET_KEY = _secret_key(VAR_DIR)
-SECRET_KEY_FALLBACKS = _list("SECRET_KEY_FALLBACKS")
-DEBUG = _flag("DEBUG")
+SECRET_KEY = secret_key(VAR_DIR, COMMAND)
+SECRET_KEY_FALLBACKS = listed("SECRET_KEY_FALLBACKS")
+DEBUG = flag("DEBUG")
 DEFAULT_EXCEPTION_REPORTER_FILTER = "promptops.platform.logs.AlwaysHideSecrets"
 HOST = os.environ.get("HOST") or "127.0.0.1"
 PORT = os.environ.get("PORT") or "8000"
-ALLOWED_HOSTS = _list("ALLOWED_HOSTS") or sorted({"localhost", "127.0.0.1", "[::1]", HOST})
-BEHIND_PROXY = _flag("BEHIND_PROXY")
-PROVIDER_KEY_VARIABLES = _list("PROVIDER_KEY_VARIABLES")
-PROVIDER_HOSTS = _list("PROVIDER_HOSTS")
-WEBHOOK_PRIVATE_HOSTS = _list("WEBHOOK_PRIVATE_HOSTS")
+ALLOWED_HOSTS = listed("ALLOWED_HOSTS") or sorted({"localhost", "127.0.0.1", "[::1]", HOST})
+BEHIND_PROXY = flag("BEHIND_PROXY")
+PROVIDER_KEY_VARIABLES = listed("PROVIDER_KEY_VARIABLES")
+read_provider_keys(PROVIDER_KEY_VARIABLES)
+PROVIDER_HOSTS = listed("PROVIDER_HOSTS")
+WEBHOOK_PRIVATE_HOSTS = listed("WEBHOOK_PRIVATE_HOSTS")
 PUBLIC_ADDRESS = os.environ.get("PUBLIC_ADDRESS", "").strip().rstrip("/")
 if not re.fullmatch(r"(https?://[A-Za-z0-9.\-\[\]:]+)?", PUBLIC_ADDRESS):
     raise ImproperlyConfigured(f"PUBLIC_ADDRESS is {PUBLIC_ADDRESS!r}; use one such as https://promptops.example.org.")
-GRACE_SECONDS = _number("GRACE_SECONDS", default=20, least=0, most=600)
-REQUEST_SECONDS = _number("REQUEST_SECONDS", default=30, least=1, most=3600)
-CONNECTIONS_PER_ADDRESS = _number("CONNECTIONS_PER_ADDRESS", default=1000, least=1, most=100_000)
-API_REQUESTS_PER_MINUTE = _number("API_REQUESTS_PER_MINUTE", default=60_000, least=60, most=10_000_000)
-SOCKETS_PER_PERSON = _number("SOCKETS_PER_PERSON", default=200, least=1, most=100_000)
+GRACE_SECONDS = number("GRACE_SECONDS", default=20, least=0, most=600)
+REQUEST_SECONDS = number("REQUEST_SECONDS", default=30, least=1, most=3600)
+CONNECTIONS_PER_ADDRESS = number("CONNECTIONS_PER_ADDRESS", default=1000, least=1, most=100_000)
+API_REQUESTS_PER_MINUTE = number("API_REQUESTS_PER_MINUTE", default=60_000, least=60, most=10_000_000)
+SOCKETS_PER_PERSON = number("SOCKETS_PER_PERSON", default=200, least=1, most=100_000)
 
 # Watching (docs/watch.md). The SDK of OpenTelemetry reads its other variables itself.
-LOG_FORMAT = _choice("LOG_FORMAT", "text", "json")
-METRICS_TOKEN = os.environ.get("METRICS_TOKEN", "").strip()
+LOG_FORMAT = choice("LOG_FORMAT", "text", "json")
+METRICS_TOKEN = secret("METRICS_TOKEN").strip()
 METRICS_HOST = os.environ.get("METRICS_HOST") or "127.0.0.1"
-METRICS_PORT = _number("METRICS_PORT", default=0, least=0, most=65_535)
+METRICS_PORT = number("METRICS_PORT", default=0, least=0, most=65_535)
 OTEL_EXPORTER_OTLP_ENDPOINT = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip()
 OTEL_SERVICE_NAME = os.environ.get("OTEL_SERVICE_NAME") or "promptops"
-OTEL_CAPTURES_TEXTS = _flag("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT")
+OTEL_CAPTURES_TEXTS = flag("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT")
 
 INSTALLED_APPS = [
     "daphne",
@@ -227,11 +171,11 @@ TEMPLATES = [
 
 CONNECTION_SECONDS = 600
 # Requests in progress at once, each in a thread with a connection of its own (promptops.web.workers).
-DATABASE_THREADS = _number("DATABASE_THREADS", default=8, least=2, most=64)
+DATABASE_THREADS = number("DATABASE_THREADS", default=8, least=2, most=64)
 
 
 def _database() -> dict[str, Any]:
-    url = os.environ.get("DATABASE_URL") or f"sqlite:///{VAR_DIR / 'promptops.sqlite3'}"
+    url = secret("DATABASE_URL") or f"sqlite:///{VAR_DIR / 'promptops.sqlite3'}"
     try:
         config: dict[str, Any] = dict(dj_database_url.parse(url))
     except (ValueError, KeyError) as error:
@@ -282,13 +226,13 @@ def _postgresql_options(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _redis_url() -> str:
-    url = os.environ.get("REDIS_URL", "").strip()
+    url = secret("REDIS_URL").strip()
     if url and not url.startswith(("redis://", "rediss://", "unix://")):
         raise ImproperlyConfigured("REDIS_URL cannot be read; use redis://host:port/0 (or rediss://, unix://).")
     return url
 
 
-DATABASE_STATEMENT_SECONDS = _number("DATABASE_STATEMENT_SECONDS", default=60, least=0, most=86_400)
+DATABASE_STATEMENT_SECONDS = number("DATABASE_STATEMENT_SECONDS", default=60, least=0, most=86_400)
 DATABASES = {"default": _database()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -298,7 +242,11 @@ CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}
 
 # People
 AUTH_USER_MODEL = "promptops.User"
-AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "promptops.people.backends.SingleSignOn",
+    "django.contrib.auth.backends.ModelBackend",
+]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
@@ -320,14 +268,38 @@ AXES_USERNAME_CALLABLE = "promptops.web.access.username_key"
 AXES_DISABLE_ACCESS_LOG = True
 AXES_VERBOSE = False
 
+# Single sign-on (docs/sign-on.md)
+OIDC_ISSUER = issuer()
+OIDC_CLIENT_ID = os.environ.get("OIDC_CLIENT_ID", "").strip()
+OIDC_CLIENT_SECRET = secret("OIDC_CLIENT_SECRET")
+OIDC_NAME = os.environ.get("OIDC_NAME", "").strip() or "SSO"
+OIDC_SCOPES = os.environ.get("OIDC_SCOPES", "").split() or ["openid", "profile", "email"]
+OIDC_GROUPS_CLAIM = os.environ.get("OIDC_GROUPS_CLAIM", "").strip() or "groups"
+OIDC_GROUPS = {
+    "viewer": listed("OIDC_ROLE_VIEWER"),
+    "editor": listed("OIDC_ROLE_EDITOR"),
+    "releaser": listed("OIDC_ROLE_RELEASER"),
+    "administrator": listed("OIDC_ROLE_ADMINISTRATOR"),
+}
+"""The groups of each role."""
+OIDC_DEFAULT_ROLE = os.environ.get("OIDC_DEFAULT_ROLE", "").strip().lower()
+OIDC_ONLY = flag("OIDC_ONLY")
+TOTP_REQUIRED = [role.lower() for role in listed("TOTP_REQUIRED")]
+ADMIN_NAME = os.environ.get("ADMIN_NAME", "").strip()
+ADMIN_PASSWORD = secret("ADMIN_PASSWORD")
+check_administrator(ADMIN_NAME, ADMIN_PASSWORD)
+check_sign_on(OIDC_ISSUER, OIDC_CLIENT_ID, OIDC_SCOPES, [*OIDC_GROUPS.values()], OIDC_DEFAULT_ROLE, only=OIDC_ONLY)
+check_roles("TOTP_REQUIRED", TOTP_REQUIRED)
+check_roles("OIDC_DEFAULT_ROLE", [OIDC_DEFAULT_ROLE])
+
 # Limits of the browser
 CSRF_COOKIE_SAMESITE = "Lax"
 CSRF_FAILURE_VIEW = "promptops.site.views.errors.csrf_failure"
-CSRF_TRUSTED_ORIGINS = _list("CSRF_TRUSTED_ORIGINS")
+CSRF_TRUSTED_ORIGINS = listed("CSRF_TRUSTED_ORIGINS")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_PROXY
 if BEHIND_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-    SECURE_HSTS_SECONDS = _number("HSTS_SECONDS", default=86_400, least=0, most=63_072_000)
+    SECURE_HSTS_SECONDS = number("HSTS_SECONDS", default=86_400, least=0, most=63_072_000)
 X_FRAME_OPTIONS = "DENY"
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
@@ -341,19 +313,7 @@ CONTENT_SECURITY_POLICY = {
 }
 
 # Mail
-EMAIL_PORTS = {"smtp": 25, "smtp+tls": 587, "smtp+ssl": 465}
-
-
-def _email() -> SplitResult:
-    """Return the parts of EMAIL_URL, which are empty without it. The refusal does not repeat the password."""
-    parts = urlsplit(os.environ.get("EMAIL_URL", "").strip())
-    with suppress(ValueError):
-        if not parts.scheme or (parts.scheme in EMAIL_PORTS and parts.hostname and parts.port != 0):
-            return parts
-    raise ImproperlyConfigured("EMAIL_URL cannot be read; use smtp+tls://user:password@host:587 (or smtp+ssl, smtp).")
-
-
-_mail = _email()
+_mail = mail_server()
 EMAIL_HOST = _mail.hostname or ""
 EMAIL_PORT = _mail.port or EMAIL_PORTS.get(_mail.scheme, 25)
 EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = unquote(_mail.username or ""), unquote(_mail.password or "")

@@ -25,6 +25,8 @@ os.environ |= {
 _unset = ("REDIS_URL", "CEREBRAS_API_KEY", "GROQ_API_KEY", "HOST", "PORT", "BEHIND_PROXY", "DEBUG")
 for _name in (*_unset, "LOG_FORMAT", "METRICS_TOKEN", "METRICS_PORT", "OTEL_EXPORTER_OTLP_ENDPOINT"):
     os.environ[_name] = ""
+for _name in ("OIDC_ISSUER", "OIDC_ONLY", "OIDC_DEFAULT_ROLE", "TOTP_REQUIRED", "ADMIN_NAME", "ADMIN_PASSWORD"):
+    os.environ[_name] = ""
 for _name in ("EMAIL_URL", "EMAIL_FROM", "PUBLIC_ADDRESS", "WEBHOOK_PRIVATE_HOSTS"):
     os.environ[_name] = ""
 

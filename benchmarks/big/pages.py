@@ -17,7 +17,11 @@ EXEMPT = {
     "audit_verify": "checks the chain for 0.7 s, then asks for the next step",
     "destination": "a form of one row",
     "delivery": "asks for one row while a test is sent",
-    "sign_in": "shown to people who are not signed in",
+    **dict.fromkeys(
+        ("sign_in", "sign_in_local", "second_step", "second_step_setup"), "shown to people who are not signed in"
+    ),
+    "oidc": "goes to the identity provider",
+    "oidc_callback": "comes from the identity provider",
 }
 """Pages that are not measured, by the names of their addresses, and why. Those that only take POST need no reason."""
 
@@ -129,6 +133,7 @@ PLAIN = (
     "health",
     "settings",
     "password",
+    "second_step_own",
     "sessions",
     "people",
     "prompts",

@@ -25,6 +25,7 @@ def headers(signers: Iterable[str], message_id: str, timestamp: int, body: bytes
     `timestamp` is the Unix time of this attempt, in seconds.
     """
     return {
+        "content-type": "application/json",
         "webhook-id": message_id,
         "webhook-timestamp": str(timestamp),
         "webhook-signature": " ".join(signature(secret, message_id, timestamp, body) for secret in signers),

@@ -20,7 +20,7 @@ import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Self
 from weakref import WeakSet
 
@@ -50,7 +50,8 @@ MAX_CONNECTIONS = 512
 KEEPALIVE_SECONDS = 30.0
 """The time for which an unused connection is kept. Common load balancers drop one after 60 s."""
 
-TransportFactory = Callable[[], httpx.AsyncBaseTransport]
+Transport = httpx.AsyncBaseTransport
+TransportFactory = Callable[[], Transport]
 
 
 class CallFailed(Exception):
@@ -62,9 +63,7 @@ class CallFailed(Exception):
 
     def __init__(self, reason: str, *, timed_out: bool = False, too_long: bool = False) -> None:
         super().__init__(reason)
-        self.reason = reason
-        self.timed_out = timed_out
-        self.too_long = too_long
+        self.reason, self.timed_out, self.too_long = reason, timed_out, too_long
 
 
 _EVENT_STARTS = frozenset({b":", b"d", b"e", b"i", b"r"})
@@ -168,12 +167,17 @@ async def _ask(method: str, url: str, body: Callable[[], httpx.ByteStream], key:
         raise _plain_failure(exc) from None
 
 
-async def post_through(pool: httpx.AsyncBaseTransport, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
-    """Post `body` through a transport of the caller's, to an address that the caller has checked. As `post_json`."""
+async def fetch(
+    method: str, url: str, *, headers: Mapping[str, str], content: bytes = b"", pool: Transport | None = None
+) -> Reply:
+    """Send a request to an address that the caller has checked. `pool` is a transport of the caller's.
+
+    The list of hosts for providers does not apply. The time limit is the caller's. Raises `CallFailed`.
+    """
+    fields = {"User-Agent": _HEADERS["User-Agent"], "Accept": "application/json", **headers}
     try:
-        request = httpx.Request("POST", httpx.URL(url), headers=_HEADERS, stream=httpx.ByteStream(body))
-        request.headers.update(headers)
-        return Reply(await pool.handle_async_request(request))
+        request = httpx.Request(method, httpx.URL(url), headers=fields, content=content)
+        return Reply(await (pool.handle_async_request(request) if pool else _send(request)))
     except Exception as exc:
         raise _plain_failure(exc) from None
 
@@ -353,9 +357,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
         await self._session.close()
 
 
-@lru_cache(maxsize=256)
-def _aiohttp_url(text: str) -> yarl.URL:
-    return yarl.URL(text, encoded=True)
+_aiohttp_url = lru_cache(maxsize=256)(partial(yarl.URL, encoded=True))
 
 
 class _Body(httpx.AsyncByteStream):
@@ -385,11 +387,9 @@ def _drop_dead_transports() -> None:
 
 def _run_without_loop(closing: Coroutine[Any, Any, None]) -> None:
     """Close a transport whose loop is closed. Nothing is left to wait for, so one step is enough."""
-    try:
+    with suppress(StopIteration, RuntimeError):  # RuntimeError: a transport that uses the closed loop
         closing.send(None)
-    except (StopIteration, RuntimeError):  # RuntimeError: a transport that uses the closed loop
-        return
-    closing.close()
+        closing.close()
 
 
 @atexit.register

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from promptops.engine.addresses import SocketFactory
-from promptops.engine.http import CallFailed, PooledTransport, Reply, post_through
+from promptops.engine.http import CallFailed, PooledTransport, Reply, fetch
 
 BODY_SECONDS = 2.0
 """The longest time that reading the body takes. What has come until then is enough."""
@@ -32,7 +32,7 @@ async def post_once(
     """
     pool = PooledTransport(socket_factory)
     try:
-        async with await post_through(pool, url, body, headers) as reply:
+        async with await fetch("POST", url, headers=headers, content=body, pool=pool) as reply:
             return ShortReply(reply.status, reply.headers, await _start_of(reply, limit))
     finally:
         await pool.aclose()

@@ -46,3 +46,7 @@ class Scope(models.TextChoices):
     RUN = "run", "Run operations and the OpenAI-compatible routes, and open sessions"
     RELEASE = "release", "Publish and roll back templates"
     AUDIT = "audit", "Read the audit"
+
+
+NAME_TAKEN = "the user name is taken"
+"""Why single sign-on refused somebody, in the audit. The person's page offers to link the account."""

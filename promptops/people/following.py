@@ -6,7 +6,10 @@ from promptops.ledger.models import AuditEntry
 from promptops.live import polling
 from promptops.platform import background, events
 
-SIGN_INS_CHANGED = ("user.role_changed", "user.deactivated", "user.password_changed", "user.session_ended")
+SIGN_INS_CHANGED = (
+    *("user.role_changed", "user.role_followed_groups"),
+    *("user.deactivated", "user.password_changed", "user.session_ended"),
+)
 
 
 def people_changed(since: int) -> list[int]:

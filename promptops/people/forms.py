@@ -87,11 +87,58 @@ class OwnPasswordForm(PasswordForm):
         self.fields["password_again"].label = "Repeat the new password"
 
     def clean_present(self) -> str:
-        present = self.cleaned_data["present"]
-        # Failures are limited and recorded as at sign-in, so that nobody can guess the password on an open page.
-        if authenticate(self.request, username=self.request.user.username, password=present) is None:
-            raise ValidationError("That is not your current password.")
-        return present
+        return own_password(self.request, self.cleaned_data["present"])
+
+
+def own_password(request: HttpRequest, password: str) -> str:
+    """Return the password if it is the signed-in person's own; otherwise raise ValidationError.
+
+    Failures are limited and recorded as at sign-in, so that nobody can guess the password on an open page.
+    """
+    if authenticate(request, username=request.user.username, password=password) is None:
+        raise ValidationError("That is not your current password.")
+    return password
+
+
+class CodeForm(forms.Form):
+    """A code of the app, or a recovery code."""
+
+    code = forms.CharField(
+        label="Code",
+        max_length=40,
+        widget=forms.TextInput(
+            attrs={"autocomplete": "one-time-code", "autocapitalize": "none", "spellcheck": "false"}
+        ),
+    )
+
+
+class TurnOffForm(CodeForm):
+    """The password and a code, to turn off the second step."""
+
+    field_order = ["password", "code"]
+    password = forms.CharField(
+        label="Password",
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
+
+    def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.request = request
+
+    def clean_password(self) -> str:
+        return own_password(self.request, self.cleaned_data["password"])
+
+
+class SubjectForm(forms.Form):
+    """The account at the identity provider that a person signs in with."""
+
+    subject = forms.CharField(
+        label="Subject",
+        max_length=255,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "class": "mono"}),
+        error_messages={"required": "Enter the subject of the account."},
+    )
 
 
 class RoleForm(forms.Form):

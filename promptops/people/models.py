@@ -1,4 +1,4 @@
-"""People, their sessions, the one-time links with which they join or set a password, and the tokens of machines."""
+"""People, their sessions, accounts at an identity provider, second steps and one-time links; tokens of machines."""
 
 import re
 from datetime import datetime
@@ -103,6 +103,49 @@ class UserSession(models.Model):
 
     def __str__(self) -> str:
         return f"{self.browser}, {self.address or 'unknown address'}"
+
+
+class Identity(models.Model):
+    """A person's account at an identity provider. The issuer and the subject name it; an e-mail address never does."""
+
+    user = models.OneToOneField(User, models.CASCADE, related_name="identity")
+    issuer = models.CharField(max_length=255)
+    subject = models.CharField(max_length=255)
+    linked_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["issuer", "subject"], name="identity_unique")]
+
+    def __str__(self) -> str:
+        return f"{self.subject} at {self.issuer}"
+
+
+class SecondStep(models.Model):
+    """A person's app for one-time codes (RFC 6238), once a code has confirmed it."""
+
+    user = models.OneToOneField(User, models.CASCADE, related_name="second_step")
+    secret_encrypted = models.TextField(
+        help_text="Empty if no known secret key decrypted it; recovery codes still work."
+    )
+    last_step = models.BigIntegerField(help_text="The 30-second step of the last accepted code, which counts once.")
+    made_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"second step of {self.user_id}"
+
+
+class RecoveryCode(models.Model):
+    """A code that replaces the app once. Only the SHA-256 of its 80 random bits is stored."""
+
+    second_step = models.ForeignKey(SecondStep, models.CASCADE, related_name="recovery_codes")
+    code_sha256 = models.CharField(max_length=64)
+    used_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["second_step", "code_sha256"], name="recovery_code_unique")]
+
+    def __str__(self) -> str:
+        return f"recovery code {self.pk}"
 
 
 class OneTimeLink(models.Model):

@@ -6,12 +6,13 @@ from datetime import datetime, timedelta
 
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.models import Session
-from django.db.models import QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
-from promptops.people.enums import LinkPurpose, Role
-from promptops.people.models import OneTimeLink, Token, User, UserSession
+from promptops.ledger.models import AuditEntry
+from promptops.people.enums import NAME_TAKEN, LinkPurpose, Role
+from promptops.people.models import Identity, OneTimeLink, SecondStep, Token, User, UserSession
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,24 @@ def listed(search: str = "") -> list[PersonRow]:
         for user in people
         if part in user.name.casefold() or part in user.username.casefold()
     ]
+
+
+def second_step(user: User) -> SecondStep | None:
+    """Return a person's second step, with `codes_left`, the number of unused recovery codes, or None."""
+    unused = Count("recovery_codes", filter=Q(recovery_codes__used_at=None))
+    return SecondStep.objects.filter(user=user).annotate(codes_left=unused).first()
+
+
+def identity(user: User) -> Identity | None:
+    """Return a person's account at the identity provider, or None."""
+    return Identity.objects.filter(user=user).first()
+
+
+def refused_subject(user: User) -> str:
+    """Return the subject that was refused last because this person's user name is taken, or ""."""
+    refusals = AuditEntry.objects.filter(action="user.sign_on_refused", object_type="user", object_id=str(user.pk))
+    entry = refusals.filter(after__reason=NAME_TAKEN).order_by("-seq").first()
+    return str((entry.after or {}).get("subject", "")) if entry else ""
 
 
 def sessions(user: User) -> QuerySet[UserSession]:

@@ -3,10 +3,12 @@
 from typing import Any
 
 from axes.signals import user_locked_out
+from django.contrib.auth import BACKEND_SESSION_KEY
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.dispatch import receiver
 
-from promptops.people.actions import accounts
+from promptops.people.actions import accounts, sign_on
+from promptops.people.backends import SIGN_ON_BACKEND
 from promptops.people.browsers import browser_name
 from promptops.platform.addresses import client_address
 
@@ -15,7 +17,8 @@ from promptops.platform.addresses import client_address
 def signed_in(request: Any, user: Any, **kwargs: Any) -> None:
     if request.session.session_key is None:  # another person was signed in here; the new session has no key yet
         request.session.cycle_key()
-    accounts.record_sign_in(
+    is_signed_on = request.session[BACKEND_SESSION_KEY] == SIGN_ON_BACKEND
+    (sign_on.record_sign_on if is_signed_on else accounts.record_sign_in)(
         user,
         address=client_address(request),
         session_key=request.session.session_key,

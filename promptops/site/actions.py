@@ -14,6 +14,7 @@ from promptops.ledger.models import LiveConfiguration
 from promptops.ledger.parts import Restoration
 from promptops.ledger.registry import Action
 from promptops.ledger.releases import next_revision, record_release
+from promptops.people.actions import second_step
 from promptops.platform import crypto
 from promptops.providers.models import Provider
 from promptops.site.live_part import RELEASED
@@ -116,9 +117,10 @@ def secret_key_fits() -> bool:
 
 @transaction.atomic
 def replace_secret_key(*, by: Actor = SYSTEM) -> int:
-    """Accept the current secret key, and encrypt stored provider keys and the secrets of webhooks with it.
+    """Accept the current secret key; encrypt provider keys and the secrets of webhooks and second steps with it.
 
-    Drop those that neither it nor a fallback can decrypt, and return how many. They must be entered again.
+    Drop those that neither it nor a fallback can decrypt, and return how many keys and webhooks, to be entered again.
+    People whose second step is lost sign in with a recovery code, or an administrator turns it off.
     """
     revision = next_revision()
     lost = 0
@@ -132,5 +134,6 @@ def replace_secret_key(*, by: Actor = SYSTEM) -> int:
         provider.save(update_fields=["key_encrypted", "changed_revision"])
     lost += destinations.renew_secrets()
     LiveConfiguration.objects.filter(pk=1).update(key_check=crypto.encrypt(KEY_CHECK))
-    record_release(revision, "secret_key.replaced", by=by, object_name="the secret key", after={"keys_lost": lost})
+    after = {"keys_lost": lost, "second_steps_lost": second_step.renew_secrets()}
+    record_release(revision, "secret_key.replaced", by=by, object_name="the secret key", after=after)
     return lost

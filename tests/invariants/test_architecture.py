@@ -126,8 +126,9 @@ def _inside(importer: str, target: str) -> str | None:
 @pytest.mark.parametrize("module", sorted(MODULES.keys() - {""}))
 def test_imports_do_not_climb(module: str) -> None:
     if module.split(".")[0] in APART:
-        # Migrations import only validators of the fields that they make.
-        assert all(target.split(".")[1] == "models" for target in project_imports(MODULES[module]))
+        # Migrations import only validators of the fields that they make; the settings read the environment.
+        targets = set(project_imports(MODULES[module])) - {"platform.environment"}
+        assert all(target.split(".")[1] == "models" for target in targets)
         return
     refused = {
         f"{module} -> {target}: {why}"

@@ -6,6 +6,7 @@ The tests call every public function of all actions and watch its statements. A 
 
 import importlib
 import inspect
+import time
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import replace
@@ -13,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+import pyotp
 import pytest
 from asgiref.sync import async_to_sync
 from django.conf import settings as settings_of_django
@@ -38,8 +40,8 @@ from promptops.ledger.actions import backups, exports, trail
 from promptops.ledger.models import AuditEntry, Release
 from promptops.live import snapshots as live
 from promptops.people import tokens as used_tokens
-from promptops.people.actions import accounts, tokens
-from promptops.people.enums import LinkPurpose
+from promptops.people.actions import accounts, first_administrator, second_step, sign_on, tokens
+from promptops.people.enums import LinkPurpose, Role
 from promptops.people.models import OneTimeLink, Token
 from promptops.prompts.actions import (
     drafts,
@@ -81,6 +83,8 @@ from tests.invariants.world import (
     NEW,
     NEW_SET,
     PASSWORD,
+    SECRET,
+    SIGNED_ON,
     WEBHOOK,
     World,
     another_model,
@@ -95,11 +99,13 @@ from tests.invariants.world import (
     judged,
     keyless,
     learned_of,
+    linked,
     masked,
     old,
     old_session,
     reviewed,
     signed_in,
+    stepped,
     unprotected,
     without_administrator,
 )
@@ -108,6 +114,8 @@ from tests.invariants.world import (
 WITHOUT_ENTRY = {
     "accounts.make_setup_link": "made at each start until somebody joins with it, which is recorded; nobody acts yet",
     "adaptations.store": "runs learn it from a provider; nobody decides anything",
+    "second_step.check_code": "a code counts once; the sign-in is recorded",
+    "second_step.renew_secrets": "a part of the change of the secret key, which records the entry",
     "tokens.record_uses": "a request with a token changes nothing of it",
     "servers.prune": "servers that left long ago are deleted by their age; nobody decides anything",
     "servers.write": "servers report what they run, many times a minute; nobody decides anything",
@@ -121,6 +129,12 @@ WITHOUT_ENTRY = {
 def _no_evaluation(tmp_path, monkeypatch) -> None:
     """Skip the evaluation of trained models on the large sets of texts, which takes seconds."""
     monkeypatch.setattr(safety_training, "SETS", tmp_path / "none")
+
+
+@pytest.fixture(autouse=True)
+def _single_sign_on(settings) -> None:
+    settings.OIDC_ISSUER = SIGNED_ON.issuer
+    settings.OIDC_GROUPS = {role: ["ops"] if role == "releaser" else [] for role in Role}
 
 
 @pytest.fixture
@@ -201,6 +215,38 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     "accounts.end_session": [lambda w, act: act(accounts.end_session, signed_in(w), by=w.actor)],
     "accounts.end_sessions": [lambda w, act: (signed_in(w), act(accounts.end_sessions, w.user, by=w.actor))],
     "accounts.too_many_failures": [lambda w, act: act(accounts.too_many_failures, "eddie", "192.0.2.1")],
+    "first_administrator.make_administrator": [
+        lambda w, act: (
+            without_administrator(w),
+            act(first_administrator.make_administrator, "root", PASSWORD, by=w.actor),
+        )
+    ],
+    "sign_on.role_of": [lambda w, act: act(sign_on.role_of, frozenset({"ops"}))],
+    "sign_on.person_of": [
+        lambda w, act: act(sign_on.person_of, replace(SIGNED_ON, subject="2")),
+        lambda w, act: (linked(w), act(sign_on.person_of, SIGNED_ON, address="192.0.2.1")),
+    ],
+    "sign_on.record_refusal": [lambda w, act: act(sign_on.record_refusal, "deactivated", address="", user=w.user)],
+    "sign_on.record_sign_on": [
+        lambda w, act: act(sign_on.record_sign_on, w.user, address="", session_key=signed_in(w).session_id, browser="")
+    ],
+    "sign_on.link_identity": [lambda w, act: act(sign_on.link_identity, w.user, "1", by=w.actor)],
+    "sign_on.unlink_identity": [lambda w, act: (linked(w), act(sign_on.unlink_identity, w.user, by=w.actor))],
+    "second_step.turn_on": [
+        lambda w, act: act(second_step.turn_on, w.user, SECRET, pyotp.TOTP(SECRET).now(), address="192.0.2.1")
+    ],
+    "second_step.check_code": [
+        lambda w, act: (stepped(w), act(second_step.check_code, w.user, pyotp.TOTP(SECRET).at(time.time() + 30)))
+    ],
+    "second_step.record_wrong_code": [lambda w, act: act(second_step.record_wrong_code, w.user, "192.0.2.1")],
+    "second_step.use_recovery_code": [
+        lambda w, act: act(second_step.use_recovery_code, w.user, stepped(w)[0], address="192.0.2.1")
+    ],
+    "second_step.make_recovery_codes": [
+        lambda w, act: (stepped(w), act(second_step.make_recovery_codes, w.user, by=w.actor))
+    ],
+    "second_step.turn_off": [lambda w, act: (stepped(w), act(second_step.turn_off, w.user, by=w.actor))],
+    "second_step.renew_secrets": [lambda w, act: (stepped(w), act(second_step.renew_secrets))],
     "backups.record_backup": [lambda w, act: act(backups.record_backup, "7:ab")],
     "backups.record_restore": [lambda w, act: act(backups.record_restore, "2026-01-02T03:04:05+00:00", "7:ab")],
     "exports.record_export": [
@@ -550,6 +596,10 @@ CHANGES_NOTHING_PROTECTED = {
     "accounts.end_session",
     "accounts.end_sessions",
     "accounts.too_many_failures",
+    "sign_on.role_of",
+    "sign_on.record_refusal",
+    "second_step.record_wrong_code",
+    "sign_on.record_sign_on",
     "merges.take",
     "merges.undo",
     "trail.protect",

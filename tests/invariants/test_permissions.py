@@ -42,7 +42,10 @@ from tests.fleet.servers import save_server
 from tests.web.sockets import page_socket
 
 ROLES = [*Role, None]
-PUBLIC = {"health", "sign_in", "setup", "join", "password_by_link"}
+PUBLIC = {
+    *("health", "setup", "join", "password_by_link"),
+    *("sign_in", "sign_in_local", "oidc", "oidc_callback", "second_step", "second_step_setup"),
+}
 
 
 def patterns(resolver: URLResolver | None = None) -> list[URLPattern]:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pyotp
 from django.contrib.sessions.backends.db import SessionStore
 from django.db import connection
 from django.utils import timezone
@@ -22,9 +23,10 @@ from promptops.ledger import audit
 from promptops.ledger.actions import exports
 from promptops.ledger.models import LiveConfiguration
 from promptops.live import snapshots as live
-from promptops.people.actions import accounts
+from promptops.people.actions import accounts, second_step, sign_on
 from promptops.people.enums import LinkPurpose
 from promptops.people.models import OneTimeLink, User
+from promptops.people.openid import SignedOn
 from promptops.prompts.actions import drafts, handover, operations, sets, variables
 from promptops.prompts.actions.releases import Content
 from promptops.prompts.models import Operation, ReleaseRequest, Template, Variable, Version
@@ -40,6 +42,8 @@ from tests.audit_tools import settle
 from tests.comparing import answer, compare
 
 PASSWORD = "correct horse battery"
+SECRET = pyotp.random_base32()
+SIGNED_ON = SignedOn("https://id.example", "1", {"preferred_username": "new", "name": "New", "groups": ["ops"]}, "")
 
 
 @dataclass
@@ -218,6 +222,16 @@ def signed_in(world: World) -> tables.UserSession:
     session.create()
     accounts.remember_session(world.user, session.session_key, address="192.0.2.1", browser="Firefox on Linux")
     return world.user.sessions.get(session=session.session_key)
+
+
+def linked(world: World) -> None:
+    """Link the user to the account of `SIGNED_ON`."""
+    sign_on.link_identity(world.user, "1", by=world.actor)
+
+
+def stepped(world: World) -> list[str]:
+    """Turn on the user's second step, and return the recovery codes."""
+    return second_step.turn_on(world.user, SECRET, pyotp.TOTP(SECRET).now())
 
 
 def old_session(world: World) -> tables.UserSession:

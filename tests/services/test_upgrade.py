@@ -16,8 +16,8 @@ import psycopg
 import pytest
 
 from promptops.management.commands._start import ADVISORY_LOCK
+from promptops.platform.environment import secret_key
 from promptops.prompts.models.templates import content_sha256
-from promptops.settings import _secret_key
 from tests.services.old_databases import BODIES
 from tests.services.postgresql import own_database
 from tests.services.server import (
@@ -229,7 +229,7 @@ def test_a_key_file_that_another_process_is_writing_is_waited_for(tmp_path: Path
     path.touch()
     writer = threading.Timer(0.3, path.write_text, ["another process's key, which is long enough\n"])
     writer.start()
-    assert _secret_key(tmp_path) == "another process's key, which is long enough"
+    assert secret_key(tmp_path, "manage.py") == "another process's key, which is long enough"
     writer.join()
 
 

@@ -84,4 +84,4 @@ def test_a_lost_secret_key_is_noticed_and_can_be_replaced(actor):
     assert Provider.objects.get(pk=lost.pk).key_state == "no key"
     assert Provider.objects.get(pk=with_variable.pk).key_state == "from GROQ_API_KEY"
     entry = AuditEntry.objects.filter(action="secret_key.replaced").last()
-    assert (entry.after, entry.revision) == ({"keys_lost": 1}, config().revision - 1)
+    assert (entry.after, entry.revision) == ({"keys_lost": 1, "second_steps_lost": 0}, config().revision - 1)

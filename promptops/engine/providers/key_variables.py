@@ -20,7 +20,10 @@ SETTING = "PROVIDER_KEY_VARIABLES"
 SUFFIX = "_API_KEY"
 """The ending of a variable that holds a key for an API, by the vendors' own convention."""
 
-NEVER = frozenset({"SECRET_KEY", "SECRET_KEY_FALLBACKS", "DATABASE_URL", "REDIS_URL"})
+NEVER = frozenset(
+    {"SECRET_KEY", "SECRET_KEY_FALLBACKS", "DATABASE_URL", "REDIS_URL", "OIDC_CLIENT_SECRET", "ADMIN_PASSWORD"}
+    | {"EMAIL_URL", "METRICS_TOKEN"}
+)
 """PromptOps' own secrets. No setting permits them as a provider's key."""
 
 OTHER_VENDORS: Mapping[str, str] = MappingProxyType(

@@ -7,8 +7,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.urls import reverse
 
 from promptops.ledger.audit import COMMAND_LINE
+from promptops.ledger.errors import Stale
 from promptops.management.commands._secret_key import warn_of_wrong_key
-from promptops.people.actions import accounts
+from promptops.people.actions import accounts, second_step
 from promptops.people.enums import Role
 from promptops.people.models import User
 from promptops.platform.addresses import server_address
@@ -18,6 +19,11 @@ class Command(BaseCommand):
     help = "Print a one-time link with which an administrator sets a new password (or, without any, creates the first)."
 
     def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--clear-second-step",
+            action="store_true",
+            help="also turn off the administrator's second step, if the phone and the recovery codes are lost",
+        )
         parser.add_argument("username", nargs="?", help="the administrator's user name; needed when there are several")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -25,11 +31,19 @@ class Command(BaseCommand):
             path = reverse("setup", args=[token])
         else:
             user = self._administrator(options["username"])
+            if options["clear_second_step"]:
+                self._clear_second_step(user)
             path = reverse("password_by_link", args=[accounts.make_password_link(user, by=COMMAND_LINE)])
         self.stdout.write(server_address() + path)
         # On stderr: a script may read the link from stdout.
         self.stderr.write("If nothing answers there, run this command with the HOST and PORT of the server.")
         warn_of_wrong_key(self.stderr)
+
+    def _clear_second_step(self, user: User) -> None:
+        try:
+            second_step.turn_off(user, by=COMMAND_LINE)
+        except Stale as stale:
+            self.stderr.write(str(stale))
 
     def _administrator(self, username: str | None) -> User:
         administrators = list(User.objects.filter(role=Role.ADMINISTRATOR, is_active=True).order_by("username"))

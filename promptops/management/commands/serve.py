@@ -9,6 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import Tags, run_checks
+from django.core.exceptions import ValidationError
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, OperationalError, connection
@@ -20,7 +21,7 @@ from promptops.ledger.audit import SYSTEM
 from promptops.ledger.models import LiveConfiguration
 from promptops.management.commands._secret_key import wrong_key_sentence
 from promptops.management.commands._start import refuse_newer_database, start_lock
-from promptops.people.actions import accounts
+from promptops.people.actions import accounts, first_administrator
 from promptops.platform.addresses import server_address
 from promptops.prompts.actions import prompts
 from promptops.providers.actions import chain
@@ -69,12 +70,27 @@ class Command(BaseCommand):
                 by=SYSTEM,
                 note="The embedded model, so that previews work without a key",
             )
+        self._make_administrator()
         problems = prompts.import_prompts(settings.PROMPTS_DIR, by=SYSTEM)
         problems += prompt_sets.import_starter_set(settings.PROMPTS_DIR, by=SYSTEM)
         for problem in problems:
             self._say(f"Warning: {problem}")
         for warning in run_checks(tags=[Tags.database], databases=["default"]):
             self._say(f"Warning: {warning.msg} {warning.hint}")
+
+    def _make_administrator(self) -> None:
+        """Create the administrator whom the environment names, if there is none."""
+        if not (settings.ADMIN_NAME and settings.ADMIN_PASSWORD):
+            return
+        try:
+            first_administrator.make_administrator(settings.ADMIN_NAME, settings.ADMIN_PASSWORD, by=SYSTEM)
+        except ValidationError as error:
+            variables = {"username": "ADMIN_NAME", "password": "ADMIN_PASSWORD"}
+            problems = [
+                f"{variables.get(field, 'ADMIN_NAME')}: {' '.join(messages)}"
+                for field, messages in error.message_dict.items()
+            ]
+            raise CommandError(f"The first administrator cannot be created. {' '.join(problems)}") from None
 
     def _print_setup_link(self) -> None:
         token = accounts.make_setup_link()

@@ -50,9 +50,12 @@ class LinkUsed(Refused):
 
 
 def find_link(token: str, purpose: LinkPurpose) -> OneTimeLink:
-    """Return the usable link of this token. Raises LinkUsed."""
+    """Return the usable link of this token. Raises LinkUsed.
+
+    With OIDC_ONLY, only links of administrators and the set-up link are usable.
+    """
     link = OneTimeLink.objects.select_related("user").filter(token_sha256=_sha256(token), purpose=purpose).first()
-    if link is None or not link.usable:
+    if link is None or not link.usable or (settings.OIDC_ONLY and not _is_of_administrator(link)):
         raise LinkUsed
     return link
 
@@ -71,7 +74,12 @@ def make_setup_link() -> str | None:
 
 @transaction.atomic
 def invite(role: str, *, by: Actor) -> tuple[OneTimeLink, str]:
-    """Make a link for one account with `role`. Return it and its token, which is not stored."""
+    """Make a link for one account with `role`. Return it and its token, which is not stored.
+
+    Raises Refused if people join by single sign-on only.
+    """
+    if settings.OIDC_ONLY:
+        raise Refused("People join by single sign-on only (OIDC_ONLY). Add the person to a group there.")
     link, token = _make_link(LinkPurpose.JOIN, Role(role), LINK_LIFETIME, created_by=by.user)
     audit.record("user.invited", by=by, object=link, object_name=f"link {link.pk}", after={"role": role})
     return link, token
@@ -91,11 +99,13 @@ def withdraw_invitation(link: OneTimeLink, *, by: Actor) -> None:
 def make_password_link(user: User, *, by: Actor) -> str:
     """Return the token of a new link with which `user` sets a new password. Earlier links are deleted.
 
-    Raises Refused for deactivated people.
+    Raises Refused for deactivated people, and for people who may not sign in with a password.
     """
     user = _locked(user)
     if not user.is_active:
         raise Refused(f"{user.name} is deactivated. Reactivate them first.")
+    if settings.OIDC_ONLY and user.role != Role.ADMINISTRATOR:
+        raise Refused(f"{user.name} signs in by single sign-on only (OIDC_ONLY). Only administrators have passwords.")
     OneTimeLink.objects.filter(user=user, purpose=LinkPurpose.PASSWORD).delete()
     token = _make_link(LinkPurpose.PASSWORD, user.role, PASSWORD_LINK_LIFETIME, user=user, created_by=by.user)[1]
     audit.record("user.password_link_made", by=by, object=user)
@@ -151,7 +161,7 @@ def change_password(user: User, password: str, *, address: str = "", session_key
 
 
 @transaction.atomic
-def change_role(user: User, role: str, *, by: Actor, note: str = "") -> User:
+def change_role(user: User, role: str, *, by: Actor, note: str = "", action: str = "user.role_changed") -> User:
     """Change a person's role; their open pages follow at once. Raises LastAdministrator."""
     user = _locked(user)
     before = user.role
@@ -163,7 +173,7 @@ def change_role(user: User, role: str, *, by: Actor, note: str = "") -> User:
     user.save(update_fields=["role"])
     if before == Role.ADMINISTRATOR:
         _withdraw_links_of(user)
-    audit.record("user.role_changed", by=by, object=user, before={"role": before}, after={"role": role}, note=note)
+    audit.record(action, by=by, object=user, before={"role": before}, after={"role": role}, note=note)
     events.broadcast_on_commit(events.USER_CHANGED, user.pk)
     return user
 
@@ -282,6 +292,10 @@ def _record_refusal(action: str, username: str, address: str) -> None:
 
 def _known_name(username: str) -> str:
     return User.objects.named(username).values_list("username", flat=True).first() or UNKNOWN_NAME
+
+
+def _is_of_administrator(link: OneTimeLink) -> bool:
+    return (link.user.role if link.user else link.role) == Role.ADMINISTRATOR and link.purpose != LinkPurpose.JOIN
 
 
 def _sha256(token: str) -> str:

@@ -5,14 +5,13 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth import login, logout, update_session_auth_hash
+from django.contrib.auth import logout, update_session_auth_hash
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import redirect, render, resolve_url
-from django.utils.http import url_has_allowed_host_and_scheme
+from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_POST
 
 from promptops.people.actions import accounts
 from promptops.people.actions.accounts import LinkUsed
@@ -21,14 +20,12 @@ from promptops.people.enums import LinkPurpose, Permission, Role
 from promptops.people.forms import JoinForm, OwnPasswordForm, PasswordForm, SignInForm
 from promptops.people.models import OneTimeLink, User, canonical_username
 from promptops.people.new_accounts import account_errors
+from promptops.people.views.entering import enter, safe_next
 from promptops.platform.addresses import client_address
 from promptops.web.access import hashes_password, public, requires
 from promptops.web.request import Request
 
-MAX_NEXT = 2000
-"""Characters of the address to go to after signing in; Django redirects to at most 2,048."""
 ACCOUNT_FIELDS = ("username", "name", "password")
-MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
 @public
@@ -36,8 +33,29 @@ MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
 @hashes_password
 @sensitive_post_parameters()
 def sign_in(request: HttpRequest) -> HttpResponse:
-    """Sign a person in by user name and password, then go back to the page that asked for it."""
-    target = _safe_next(request)
+    """Sign a person in by user name and password, then go back to the page that asked for it.
+
+    With OIDC_ONLY, only offer single sign-on.
+    """
+    if settings.OIDC_ONLY and request.method == "POST":
+        reason = "People sign in by single sign-on here. Go to the sign-in page and use its button."
+        return render(request, "403.html", {"reason": reason}, status=403)
+    return _sign_in(request, is_local=False)
+
+
+@public
+@never_cache
+@hashes_password
+@sensitive_post_parameters()
+def sign_in_local(request: HttpRequest) -> HttpResponse:
+    """Sign an administrator in by password when OIDC_ONLY hides the form: the way back in."""
+    if not settings.OIDC_ONLY:
+        return redirect("sign_in")
+    return _sign_in(request, is_local=True)
+
+
+def _sign_in(request: HttpRequest, *, is_local: bool) -> HttpResponse:
+    target = safe_next(request)
     if request.user.is_authenticated:
         return HttpResponseRedirect(target)
     typed = canonical_username(request.POST.get("username", ""))
@@ -45,14 +63,19 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         return locked_out(request)
     form = SignInForm(request, data=request.POST or None)
     if request.method == "POST" and form.is_valid():
-        login(request, form.get_user())
-        return HttpResponseRedirect(target)
+        if not is_local or form.get_user().role == Role.ADMINISTRATOR:
+            return enter(request, form.get_user(), target)
+        accounts.record_failed_sign_in(form.get_user().username, address=client_address(request))
+        form.add_error(None, "Only administrators sign in with a password here. Use single sign-on.")
     status = 422 if form.is_bound else 200
     context = {
         "form": form,
         "next": target,
         "has_ended": "ended" in request.GET,
-        "is_set_up": User.objects.exists(),
+        "is_local": is_local,
+        "has_form": is_local or not settings.OIDC_ONLY,
+        "provider": settings.OIDC_NAME if settings.OIDC_ISSUER and not is_local else "",
+        "is_set_up": bool(settings.OIDC_ISSUER) or User.objects.exists(),
     }
     return render(request, "people/auth/sign_in.html", context, status=status)
 
@@ -62,14 +85,6 @@ def locked_out(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
     minutes = int(settings.AXES_COOLOFF_TIME.total_seconds() // 60)
     reason = f"Too many failed sign-ins. Wait {minutes} minutes, then try again."
     return render(request, "429.html", {"reason": reason}, status=429)
-
-
-@requires(Permission.READ)
-@require_POST
-def sign_out(request: HttpRequest) -> HttpResponse:
-    """End the session."""
-    logout(request)
-    return redirect("sign_in")
 
 
 @public
@@ -101,9 +116,8 @@ def password_by_link(request: HttpRequest, token: str) -> HttpResponse:
         form = PasswordForm(request.POST or None)
         if request.method == "POST" and form.is_valid():
             user = accounts.set_password_by_link(link, form.cleaned_data["password"], address=client_address(request))
-            login(request, user, backend=MODEL_BACKEND)
             messages.success(request, "Your new password is set.")
-            return redirect("overview")
+            return enter(request, user, reverse("overview"))
     except LinkUsed as refused:
         return _dead_link(request, refused)
     except ValidationError as error:
@@ -154,8 +168,7 @@ def _join(request: HttpRequest, token: str, purpose: LinkPurpose, page: str) -> 
                 address=client_address(request),
             )
             logout(request)
-            login(request, user, backend=MODEL_BACKEND)
-            return redirect("overview")
+            return enter(request, user, reverse("overview"))
         if form.is_bound:  # all errors at once
             typed = {name: text for name, text in form.cleaned_data.items() if name in ACCOUNT_FIELDS}
             if errors := account_errors(**typed):
@@ -182,16 +195,3 @@ def _show(form: forms.Form, error: ValidationError) -> None:
         return
     for field, errors in error.error_dict.items():
         form.add_error(field if field in form.fields else None, errors)
-
-
-def _safe_next(request: HttpRequest) -> str:
-    """Return the path on this server that `next` names, or that of the overview.
-
-    Only a path: Django's `redirect` takes anything else for the name of a view, and raises if that view does not exist.
-    """
-    target = request.POST.get("next") or request.GET.get("next") or ""
-    safe = url_has_allowed_host_and_scheme(
-        target, allowed_hosts={request.get_host()}, require_https=request.is_secure()
-    )
-    plain = target[:1] == "/" != target[1:2] and len(target) <= MAX_NEXT and target.isprintable()
-    return target if safe and plain else resolve_url(settings.LOGIN_REDIRECT_URL)

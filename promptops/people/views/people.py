@@ -1,7 +1,9 @@
 """The People page: roles, invitations, and links to set a new password. A link is shown once and never stored."""
 
+from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -10,8 +12,9 @@ from django.views.decorators.http import require_POST
 from promptops.ledger.errors import Refused
 from promptops.people import queries
 from promptops.people.actions import accounts as actions
+from promptops.people.actions import second_step, sign_on
 from promptops.people.enums import LinkPurpose, Permission, Role
-from promptops.people.forms import RoleForm
+from promptops.people.forms import RoleForm, SubjectForm
 from promptops.people.models import OneTimeLink, User
 from promptops.people.permissions import roles_with
 from promptops.platform.pages import numbered, page
@@ -25,6 +28,7 @@ ROLE_OF_YOURSELF = (
     "This is your own role. You lose the rights of an administrator at once, and only another administrator can "
     "restore them."
 )
+FOLLOWS_GROUPS = "This person's role follows the groups at the identity provider: it changes at the next sign-in there."
 DEACTIVATE_YOURSELF = (
     "This is your own account. You are signed out at once; only another administrator can reactivate you."
 )
@@ -47,6 +51,7 @@ def index(request: Request) -> HttpResponse:
             size=INVITATIONS,
         ),
         "form": RoleForm(),
+        "takes_invitations": not settings.OIDC_ONLY,
     }
     return render(request, "site/settings/_people.html" if request.htmx else "site/settings/people.html", context)
 
@@ -58,7 +63,10 @@ def invite(request: Request) -> HttpResponse:
     form = RoleForm(request.POST)
     if not form.is_valid():
         return _refused(request, "Invite a person", "Choose a role.")
-    link, token = actions.invite(form.cleaned_data["role"], by=actor(request))
+    try:
+        link, token = actions.invite(form.cleaned_data["role"], by=actor(request))
+    except Refused as refused:
+        return _refused(request, "Invite a person", str(refused))
     role = Role(link.role).label.lower()
     return _show_link(
         request,
@@ -86,6 +94,8 @@ def role(request: Request, pk: int) -> HttpResponse:
     """Show the panel with the roles of a person, then change the role."""
     person = get_object_or_404(User, pk=pk)
     form = RoleForm(request.POST or None, initial={"role": person.role})
+    follows_groups = any(settings.OIDC_GROUPS.values()) and queries.identity(person) is not None
+    warnings = [ROLE_OF_YOURSELF if person == request.user else "", FOLLOWS_GROUPS if follows_groups else ""]
     content: dict[str, Any] = {
         "title": f"Change the role of {person.name}",
         "confirm": "Change the role",
@@ -95,7 +105,7 @@ def role(request: Request, pk: int) -> HttpResponse:
         "person": person,
         "form": form,
         "roles": [(role, _added_permissions(role)) for role in Role],
-        "warning": ROLE_OF_YOURSELF if person == request.user else "",
+        "warning": " ".join(filter(None, warnings)),
     }
     if request.method != "POST":
         return review.panel(request, **content)
@@ -160,6 +170,81 @@ def password_link(request: Request, pk: int) -> HttpResponse:
         sentence=f"Send this link to {person.name} ({person.username}) to set a new password. It works once, "
         "within 24 hours, and replaces earlier links. The current password works until a new one is set.",
     )
+
+
+@requires(Permission.ADMINISTER)
+@require_POST
+def link(request: Request, pk: int) -> HttpResponse:
+    """Link a person to an account at the identity provider."""
+    person = get_object_or_404(User, pk=pk)
+    form = SubjectForm(request.POST)
+    if not form.is_valid():
+        return _refused(request, f"Link {person.name}", " ".join(map(str, form.errors["subject"])))
+    content: dict[str, Any] = {
+        "title": f"Link {person.name}",
+        "confirm": f"Link {person.name}",
+        "form_id": "link-form",
+        "changes": [Change("Subject", "none", form.cleaned_data["subject"])],
+        "affected": f"The account with this subject at the identity provider signs in as {person.name} from now on. "
+        "Check there that it belongs to this person.",
+        "template": "_review_form.html",
+        "action": reverse("people_link", args=[pk]),
+        "values": [("subject", form.cleaned_data["subject"])],
+    }
+    if not review.confirmed(request):
+        return review.panel(request, **content)
+    try:
+        sign_on.link_identity(person, form.cleaned_data["subject"], by=actor(request), note=review.note(request))
+    except Refused as refused:
+        return review.panel(request, error=str(refused), **content)
+    return review.done(request, reverse("people_sessions", args=[pk]), f"{person.name} is linked.")
+
+
+@requires(Permission.ADMINISTER)
+@require_POST
+def unlink(request: Request, pk: int) -> HttpResponse:
+    """Remove a person's link to an account at the identity provider."""
+    person = get_object_or_404(User, pk=pk)
+    content: dict[str, Any] = {
+        "title": f"Remove the link of {person.name}",
+        "confirm": "Remove the link",
+        "form_id": "unlink-form",
+        "affected": "This person's sessions end, and they can no longer sign in by single sign-on.",
+        "danger": True,
+        "template": "_review_form.html",
+        "action": reverse("people_unlink", args=[pk]),
+    }
+    return _applied(request, person, content, sign_on.unlink_identity, f"The link of {person.name} is removed.")
+
+
+@requires(Permission.ADMINISTER)
+@require_POST
+def second_step_off(request: Request, pk: int) -> HttpResponse:
+    """Turn off the second step of a person who has lost the phone and the recovery codes."""
+    person = get_object_or_404(User, pk=pk)
+    content: dict[str, Any] = {
+        "title": f"Turn off the second step of {person.name}",
+        "confirm": "Turn off",
+        "form_id": "second-step-form",
+        "affected": "This person signs in with the password alone until they set up the second step again.",
+        "danger": True,
+        "template": "_review_form.html",
+        "action": reverse("people_second_step_off", args=[pk]),
+    }
+    return _applied(request, person, content, second_step.turn_off, f"The second step of {person.name} is off.")
+
+
+def _applied(
+    request: Request, person: User, content: dict[str, Any], change: Callable[..., Any], result: str
+) -> HttpResponse:
+    """Show the panel of a change of a person's sign-in, or apply the confirmed change."""
+    if not review.confirmed(request):
+        return review.panel(request, **content)
+    try:
+        change(person, by=actor(request), note=review.note(request))
+    except Refused as refused:
+        return review.panel(request, error=str(refused), **content)
+    return review.done(request, reverse("people_sessions", args=[person.pk]), result)
 
 
 def _added_permissions(role: Role) -> str:

@@ -1,5 +1,6 @@
 """The pages of sessions: everybody sees and ends their own, administrators also those of others."""
 
+from django.conf import settings
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -61,6 +62,13 @@ def _page(request: Request, person: User) -> HttpResponse:
         row.is_this = row.session_id == request.session.session_key  # type: ignore[attr-defined]
     others = sum(not row.is_this for row in rows)  # type: ignore[attr-defined]
     context = {"person": person, "rows": rows, "others": others, "of_others": person != request.user}
+    if request.user.may(Permission.ADMINISTER) and not request.htmx:
+        context |= {
+            "identity": queries.identity(person),
+            "second_step": queries.second_step(person),
+            "provider": settings.OIDC_NAME if settings.OIDC_ISSUER else "",
+            "refused_subject": queries.refused_subject(person) if settings.OIDC_ISSUER else "",
+        }
     return render(request, "people/sessions/_list.html" if request.htmx else "people/sessions/index.html", context)
 
 

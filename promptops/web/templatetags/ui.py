@@ -89,11 +89,14 @@ def _time(moment: datetime | None, variant: str, text: str, title: str) -> SafeS
 
 
 @register.simple_tag(name="ago")
-def ago(moment: datetime | None) -> SafeString:
-    """`{% ago version.created_at %}`: "3 min ago", kept current by static/js, exact on hover; None: "never"."""
+def ago(moment: datetime | None, hover: bool = True) -> SafeString:
+    """`{% ago version.created_at %}`: "3 min ago", kept current by static/js, exact on hover; None: "never".
+
+    `hover=False` leaves out the time on hover, in a row that has it already; static/js sets one.
+    """
     local = moment and timezone.localtime(moment)
     text, title = (formats.relative_time(local, timezone.now()), formats.exact_time(local)) if local else ("", "")
-    return _time(moment, "data-relative", text, title)
+    return _time(moment, "data-relative", text, title if hover else "")
 
 
 @register.simple_tag(name="exact_time")
