@@ -7,7 +7,18 @@ from promptops.fleet.models import Acknowledgement, Lever, Server
 from promptops.ledger.models import AuditEntry, AuditHead, ExportTally, LiveConfiguration, Release
 from promptops.people.models import Identity, OneTimeLink, RecoveryCode, SecondStep, Token, User, UserSession
 from promptops.platform.models import Lease
-from promptops.prompts.models import DiscardedDraft, Draft, Operation, Presence, Sample, Template, Variable, Version
+from promptops.prompts.models import (
+    DiscardedDraft,
+    Draft,
+    Operation,
+    Presence,
+    ReleaseRequest,
+    Sample,
+    SharedDraft,
+    Template,
+    Variable,
+    Version,
+)
 from promptops.providers.models import LearnedAdaptation, Provider
 from promptops.runs.models import Attempt, Run, RunExpiry, RunTotals, SafetyCheck
 from promptops.safety.models import SafetyExample, SafetyModelVersion, SafetySettings, SafetyTerm, SafetyTraining
@@ -41,6 +52,7 @@ __all__ = [
     "Provider",
     "RecoveryCode",
     "Release",
+    "ReleaseRequest",
     "Run",
     "RunExpiry",
     "RunTotals",
@@ -53,6 +65,7 @@ __all__ = [
     "Sample",
     "SecondStep",
     "Server",
+    "SharedDraft",
     "Template",
     "Token",
     "Trial",

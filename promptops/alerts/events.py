@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.db.models import QuerySet
 from django.urls import reverse
 
 from promptops.ledger import sentences
 from promptops.ledger.models import AuditEntry, LiveConfiguration, Release
+from promptops.prompts.actions.handover import ASKED, UPDATED
 
 MOST_AT_ONCE = 100
 """Events of one look. The next look takes the others."""
@@ -60,3 +62,26 @@ def _happening(release: Release, entry: AuditEntry | None) -> Happening:
         facts,
         reverse("revision", args=[release.revision]),
     )
+
+
+def newest_request() -> int:
+    """Return the number of the newest audit entry of a request for a release; 0 without one."""
+    return _requests().order_by("-seq").values_list("seq", flat=True).first() or 0
+
+
+def requests_since(seq: int) -> list[Happening]:
+    """Return the requests for a release that were made or updated after the audit entry, oldest first."""
+    return [
+        Happening(
+            entry.seq,
+            entry.at,
+            sentences.sentence(entry),
+            {"template": entry.object_name, "by": entry.actor_name, "note": entry.note},
+            reverse("release_request", args=[entry.object_id]),
+        )
+        for entry in _requests().filter(seq__gt=seq).order_by("seq")[:MOST_AT_ONCE]
+    ]
+
+
+def _requests() -> QuerySet[AuditEntry]:
+    return AuditEntry.objects.filter(action__in=(ASKED, UPDATED))

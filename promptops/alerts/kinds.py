@@ -37,6 +37,13 @@ KINDS: dict[str, AlertKind] = {
             newest=events.newest_release,
         ),
         AlertKind(
+            "release.requested",
+            "Release asked for",
+            "somebody asked releasers to publish a draft, or updated the request",
+            since=events.requests_since,
+            newest=events.newest_request,
+        ),
+        AlertKind(
             "provider.down",
             "Provider down",
             "the last 3 calls of a provider that is on failed, until a call succeeds",

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('promptops', '0101_alerts'),
+        ('promptops', '0106_release_requests'),
     ]
 
     operations = [

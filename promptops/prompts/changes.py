@@ -12,11 +12,12 @@ from django.urls import reverse
 from django_htmx.http import HttpResponseClientRedirect
 
 from promptops.ledger.audit import Actor
-from promptops.prompts.actions import releases
+from promptops.prompts.actions import handover, releases
 from promptops.prompts.actions import templates as actions
 from promptops.prompts.checks import failures
-from promptops.prompts.content import differences
-from promptops.prompts.models import Template, Version
+from promptops.prompts.content import Content, differences
+from promptops.prompts.models import ReleaseRequest, Template, Version
+from promptops.prompts.queries.handover import Arrival
 from promptops.prompts.release_checks import release_checks
 from promptops.web.request import Request
 from promptops.web.review import Change, ReviewedChange
@@ -160,6 +161,59 @@ class RollBackVersion(TemplateChange):
         """Lead to the editor, which shows what is live."""
         page = reverse("template", args=[self.template_row.name])
         return HttpResponseClientRedirect(f"{page}?published={self.version.number}")
+
+
+@dataclass
+class PublishRequest(ReviewedChange):
+    """Publishing what somebody asked for. `expected` and `edition` are those that the releaser's page showed."""
+
+    request: ReleaseRequest
+    number: int
+    expected: int | None
+    edition: int | None
+    form_id = "publish-request"
+    template = "prompts/_roll_back.html"
+    is_pinned = True
+
+    def __post_init__(self) -> None:
+        self.arrival = Arrival(self.request)
+
+    @property
+    def title(self) -> str:
+        return f"Publish {self.request.template.name} v{self.number}, as {self.request.user.name} asked?"
+
+    @property
+    def confirm(self) -> str:
+        return f"Publish v{self.number}"
+
+    def changes(self) -> list[Change]:
+        live, content = self.request.template.live_version, self.arrival.content
+        return setting_changes(live.content if live else {}, content) if content else []
+
+    def texts(self) -> tuple[str | None, str | None]:
+        live, content = self.request.template.live_version, self.arrival.content
+        return (live.body if live else "", content["body"]) if content else (None, None)
+
+    def details(self) -> dict[str, Any]:
+        live, content = self.request.template.live_version, self.arrival.content
+        checks = release_checks(Content(**content), self.request.template.operation) if content else []
+        return {
+            "checks": checks,
+            "failed": bool(failures(checks)),
+            "action": reverse("release_request_publish", args=[self.request.pk]),
+            "values": [("expected", live.pk if live else ""), ("edition", self.request.edition)],
+        }
+
+    def refusal(self) -> str:
+        return self.arrival.refusal if self.request.is_open and self.arrival.content is None else ""
+
+    def apply(self, *, by: Actor, note: str) -> None:
+        handover.publish_request(self.request, by=by, edition=self.edition, expected=self.expected, note=note)
+
+    def finish(self, request: Request) -> HttpResponse:
+        """Lead to the template, which shows what is live and offers to undo it."""
+        page = reverse("template", args=[self.request.template.name])
+        return HttpResponseClientRedirect(f"{page}?published={self.number}")
 
 
 def settings_of(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:

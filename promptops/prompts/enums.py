@@ -25,3 +25,17 @@ class OnFailure(models.TextChoices):
     ERROR = "error", "An error"
     INPUT = "input", "The input goes on unchanged"
     HOLD = "hold", "An error that says to keep what runs"
+
+
+class RequestState(models.TextChoices):
+    """The state of a request for a release."""
+
+    OPEN = "open", "Open"
+    SENT_BACK = "sent_back", "Sent back"
+    PUBLISHED = "published", "Published"
+    WITHDRAWN = "withdrawn", "Withdrawn"
+
+    @property
+    def tone(self) -> str:
+        """Return the look of the chip."""
+        return {"open": "accent", "sent_back": "warn", "published": "ok"}.get(self.value, "")

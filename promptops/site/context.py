@@ -16,6 +16,7 @@ from promptops.fleet.queries.rollouts import Rollout, rollout
 from promptops.ledger import queries as releases
 from promptops.live import polling
 from promptops.people.enums import Permission
+from promptops.prompts.queries.handover import waiting
 from promptops.runs.actions.recording import recorder
 
 ROLLOUT_SHOWN_FOR = timedelta(seconds=60)
@@ -29,17 +30,32 @@ class NavItem:
     icon: str
     key: str
     also: tuple[str, ...] = ()  # the URLs of its other pages
+    count: str = ""  # the template of a number that releasers see
 
     def for_page(self, path: str) -> dict[str, Any]:
         url = reverse(self.name)
         below = [url, *map(reverse, self.also)]
         current = path == url or any(start != "/" and path.startswith(start) for start in below)
-        return {"label": self.label, "url": url, "icon": self.icon, "key": self.key, "current": current}
+        return {
+            "label": self.label,
+            "url": url,
+            "icon": self.icon,
+            "key": self.key,
+            "current": current,
+            "count": self.count,
+        }
 
 
 NAV = [
     NavItem("Overview", "overview", "layout-dashboard", "g o"),
-    NavItem("Prompts", "prompts", "file-text", "g p", also=("variables", "operations", "prompt_files")),
+    NavItem(
+        "Prompts",
+        "prompts",
+        "file-text",
+        "g p",
+        also=("variables", "operations", "prompt_files", "release_requests"),
+        count="prompts/_requests_count.html",
+    ),
     NavItem("Providers", "providers", "plug", "g v"),
     NavItem("Compare", "comparisons", "scale", "g c"),
     NavItem("Runs", "runs", "play", "g r"),
@@ -70,6 +86,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         "heads": getattr(request, "heads", None) or SimpleLazyObject(polling.heads),
         "recording": recorder.status,
         "fleet": SimpleLazyObject(fleet.counts),
+        "waiting": SimpleLazyObject(waiting),
         "levers": SimpleLazyObject(holding),
         "own_rollout": SimpleLazyObject(lambda: own_rollout(newest, user)),
         "live_note": newest,

@@ -184,12 +184,12 @@ def panel(
     **context: Any,
 ) -> HttpResponse:
     """Return the panel for `#review`. `old` and `new` are texts to show as a difference; `confirm` is the button.
-    Without `affected`, the panel says who gets a release. With `is_pinned` it offers to apply the release to pinned
-    sessions too.
+    Without `affected`, the panel says who gets a release; without `note`, it repeats the typed one. With `is_pinned`,
+    it offers to apply the release to pinned sessions too.
 
     With `error` (a refused action) the status is 409, which htmx swaps in too.
     """
-    context |= {
+    shown = {
         "title": title,
         "confirm": confirm,
         "form_id": form_id,
@@ -203,7 +203,7 @@ def panel(
         "override_pins": overrides_pins(request),
         "note": note(request),
     }
-    return render(request, template, context, status=409 if error else 200)
+    return render(request, template, shown | context, status=409 if error else 200)
 
 
 def done(request: AnyRequest, url: str, message: str, undo: str = "") -> HttpResponse:

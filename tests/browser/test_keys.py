@@ -70,10 +70,10 @@ def test_the_bar_offers_what_the_page_does_with_its_keys(enhance, editor, page_f
     page.keyboard.press("Control+k")
     expect(selected(page)).to_contain_text("Edit the system prompt")
     expect(option(page, "Run").first).to_contain_text("Ctrl Enter")
-    expect(option(page, "Publish v2")).to_contain_text("Only releasers and administrators can publish.")
-    expect(option(page, "Publish v2")).to_have_attribute("aria-disabled", "true")
+    expect(option(page, "Ask for a release")).to_contain_text("No changes")
+    expect(option(page, "Ask for a release")).to_have_attribute("aria-disabled", "true")
     assert not faults(page, "bar-of-the-editor")
-    page.keyboard.type("publ v2")
+    page.keyboard.type("ask rel")
     page.keyboard.press("Enter")
     expect(page.locator("#commands")).to_be_visible()  # nothing happened
     page.locator("#commands input").fill("edit system")

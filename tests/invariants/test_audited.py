@@ -45,6 +45,7 @@ from promptops.people.enums import LinkPurpose, Role
 from promptops.people.models import OneTimeLink, Token
 from promptops.prompts.actions import (
     drafts,
+    handover,
     importing,
     merges,
     operations,
@@ -399,6 +400,20 @@ CALLS: dict[str, list[Callable[[World, Act], Any]]] = {
     "templates.make_default": [lambda w, act: act(templates.make_default, w.other, by=w.actor)],
     "templates.archive": [lambda w, act: act(templates.archive, w.other, by=w.actor)],
     "templates.restore": [lambda w, act: act(templates.restore, templates.archive(w.other, by=w.actor), by=w.actor)],
+    "handover.share": [lambda w, act: (w.draft(), act(handover.share, w.template, by=w.editing))],
+    "handover.ask": [
+        lambda w, act: (w.draft(), act(handover.ask, w.template, by=w.editing)),
+        lambda w, act: (
+            w.draft(),
+            handover.ask(w.template, by=w.editing, note="Warm"),
+            act(handover.ask, w.template, by=w.editing, note="Warmer"),
+        ),
+    ],
+    "handover.withdraw": [lambda w, act: act(handover.withdraw, w.request(), by=w.editing)],
+    "handover.send_back": [lambda w, act: act(handover.send_back, w.request(), "Shorter", by=w.actor, edition=1)],
+    "handover.publish_request": [
+        lambda w, act: act(handover.publish_request, w.request(), by=w.actor, edition=1, expected=w.live.pk)
+    ],
     "drafts.save_draft": [
         lambda w, act: act(drafts.save_draft, w.template, Content("Draft."), user=w.user, base=w.live.pk)
     ],

@@ -24,7 +24,10 @@ from promptops.people.actions.tokens import make_token
 from promptops.people.enums import Permission, Role
 from promptops.people.models import User
 from promptops.people.permissions import TABLE, allows
+from promptops.prompts.actions.drafts import save_draft
+from promptops.prompts.actions.handover import ask, share
 from promptops.prompts.actions.variables import declare
+from promptops.prompts.content import Content
 from promptops.prompts.models import Draft, Presence, Template, Version
 from promptops.providers.models import Provider
 from promptops.runs import previews
@@ -72,6 +75,13 @@ def compared(provider: Provider, actor: Actor) -> Comparison:
     return start_comparison([arm_of(first, provider), arm_of(second, provider)], by=actor)
 
 
+def drafted(make_user, template: Template) -> Actor:
+    """Make a draft, and return its author."""
+    author = make_user(Role.EDITOR, "author")
+    save_draft(template, Content("Third"), user=author, base=template.live_version_id)
+    return Actor.person(author)
+
+
 @pytest.fixture
 def world(make_user, actor, publish):
     """One of everything, and the arguments that its addresses need."""
@@ -108,6 +118,8 @@ def world(make_user, actor, publish):
         "arm": comparison.arms.first().pk,
         "servers": save_server().pk,
         "destinations": (webhook := save_webhook(actor)).pk,
+        "shared_id": share(template := version.template, by=(drafting := drafted(make_user, template))).pk,
+        "request_id": ask(template, by=drafting).pk,
         "deliveries": send_test(webhook, by=actor).pk,
     }
 

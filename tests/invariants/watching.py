@@ -33,6 +33,8 @@ PROTECTED = {
         Variable,
         tables.Operation,
         tables.Sample,
+        tables.SharedDraft,
+        tables.ReleaseRequest,
         tables.Comparison,
         tables.SafetySettings,
         tables.SafetyTerm,

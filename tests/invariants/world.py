@@ -27,9 +27,9 @@ from promptops.people.actions import accounts, second_step, sign_on
 from promptops.people.enums import LinkPurpose
 from promptops.people.models import OneTimeLink, User
 from promptops.people.openid import SignedOn
-from promptops.prompts.actions import drafts, operations, sets, variables
+from promptops.prompts.actions import drafts, handover, operations, sets, variables
 from promptops.prompts.actions.releases import Content
-from promptops.prompts.models import Operation, Template, Variable, Version
+from promptops.prompts.models import Operation, ReleaseRequest, Template, Variable, Version
 from promptops.providers.actions import chain
 from promptops.providers.key_variables import address_of
 from promptops.providers.models import Provider
@@ -69,6 +69,17 @@ class World:
         draft = drafts.save_draft(self.template, Content("Draft."), user=self.user, base=self.first.pk)
         assert draft
         return {"user": self.user, "expected": self.live.pk, "seen": draft.sha256}
+
+    @property
+    def editing(self) -> audit.Actor:
+        return audit.Actor.person(self.user)
+
+    def draft(self) -> None:
+        drafts.save_draft(self.template, Content("Draft."), user=self.user, base=self.live.pk)
+
+    def request(self) -> ReleaseRequest:
+        self.draft()
+        return handover.ask(self.template, by=self.editing)
 
     def link(self, purpose: LinkPurpose, **fields: Any) -> tuple[OneTimeLink, str]:
         return accounts._make_link(purpose, "editor", timedelta(hours=1), **fields)

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 RUNS_COUNTED = 1_000
 """Runs of a revision are counted up to this number, so that a page never waits for a long count."""
 
-SHOWN_ELSEWHERE = {"Version", "Comparison", "Comparison name", "Evidence", "Again"}
+SHOWN_ELSEWHERE = {"Version", "Comparison", "Comparison name", "Evidence", "Again", "Asked by"}
 """The labels of values that a row of the list shows in its sentence or as links."""
 
 
@@ -291,7 +291,8 @@ def _version_values(version: Version | None) -> dict[str, Any] | None:
     """Return the values of a version as its audit entry has them, without the text."""
     if version is None:
         return None
-    return {"version": version.number} | {name: getattr(version, name) for name in SETTINGS}
+    who = {"asked_by": version.author_name}  # in the sentence of a release that somebody asked for
+    return {"version": version.number} | who | {name: getattr(version, name) for name in SETTINGS}
 
 
 def _made_live_by(version_ids: list[int], revision: int) -> dict[int, Release]:

@@ -16,7 +16,7 @@ from promptops.people.models import User
 from promptops.prompts.actions._texts import check_text
 from promptops.prompts.content import SETTINGS, Content
 from promptops.prompts.errors import StaleRelease
-from promptops.prompts.models import Draft, Template, Version
+from promptops.prompts.models import Draft, ReleaseRequest, Template, Version
 
 
 def _url(entry: AuditEntry) -> str:
@@ -41,6 +41,13 @@ registry.register(
         makes_version_live=True,
     ),
     Action(
+        "template.published_on_request",
+        "{actor} published {object} v{after[version]}, as {after[asked_by]} asked",
+        when="a releaser published the text of a request; the entry names the person who asked",
+        object="template",
+        makes_version_live=True,
+    ),
+    Action(
         "template.rolled_back",
         "{actor} rolled back {object} to v{after[version]}",
         when="a template was rolled back to an older version",
@@ -59,12 +66,14 @@ def publish(
     expected: int | None,
     note: str = "",
     because: Reason | None = None,
+    request: ReleaseRequest | None = None,
 ) -> Version:
     """Publish `content` as the template's next version, live at commit, and delete the author's draft if it is equal.
 
-    `expected` is the id of the version that the text started from (None: nothing was live). Raises StaleRelease when
-    another version is live now, Refused when nothing changed or the template is archived, ChecksFailed when the text
-    fails a check, ValidationError when the text or a setting is invalid.
+    `expected` is the id of the version that the text started from (None: nothing was live). With `request`, the person
+    who asked is the author. Raises StaleRelease when another version is live now, Refused when nothing changed or the
+    template is archived, ChecksFailed when the text fails a check, ValidationError when the text or a setting is
+    invalid.
     """
     content = content.cleaned()
     revision = next_revision()
@@ -77,8 +86,8 @@ def publish(
         template=template,
         number=(template.versions.aggregate(newest=Max("number"))["newest"] or 0) + 1,
         note=note.strip(),
-        author=by.user,
-        author_name=by.name,
+        author=request.user if request else by.user,
+        author_name=request.user.name if request else by.name,
         **vars(content),
     )
     if live and version.content == live.content:
@@ -87,15 +96,15 @@ def publish(
     version.full_clean()
     version.save()
     _point(template, live, version)
-    if by.user:
-        _finish_draft(template, by.user, version)
+    if version.author:
+        _finish_draft(template, version.author, (request or version).content)
     record_release(
         revision,
-        "template.published",
+        "template.published_on_request" if request else "template.published",
         by=by,
         object=template,
         before=_audit_values(live),
-        after=_audit_values(version),
+        after=_audit_values(version, asked_by=request.user if request else None),
         note=version.note,
         template=template,
         version=version,
@@ -136,10 +145,10 @@ def roll_back(
     return version
 
 
-def _finish_draft(template: Template, user: User, version: Version) -> None:
-    """Delete the author's draft if it equals the version. A different draft, from another page, stays."""
+def _finish_draft(template: Template, user: User, content: dict[str, Any]) -> None:
+    """Delete the author's draft if it has the content that went live. A different draft, from another page, stays."""
     draft = Draft.objects.filter(template=template, user=user).first()
-    if draft and {**draft.content, "body": draft.body.strip()} == version.content:
+    if draft and {**draft.content, "body": draft.body.strip()} == content:
         draft.delete()
 
 
@@ -155,5 +164,8 @@ def _point(template: Template, live: Version | None, version: Version) -> None:
         raise StaleRelease(Version.objects.filter(template=template).first())
 
 
-def _audit_values(version: Version | None) -> dict[str, Any] | None:
-    return {"version": version.number, **version.content, "sha256": version.sha256} if version else None
+def _audit_values(version: Version | None, asked_by: User | None = None) -> dict[str, Any] | None:
+    if version is None:
+        return None
+    values = {"version": version.number, **version.content, "sha256": version.sha256}
+    return {**values, "asked_by": asked_by.name} if asked_by else values

@@ -1,5 +1,5 @@
 """Reads of prompts that take more than one line. They return rows or frozen dataclasses for pages."""
 
-from promptops.prompts.queries import operations, presence, releases, samples, templates, variables
+from promptops.prompts.queries import handover, operations, presence, releases, samples, templates, variables
 
-__all__ = ["operations", "presence", "releases", "samples", "templates", "variables"]
+__all__ = ["handover", "operations", "presence", "releases", "samples", "templates", "variables"]

@@ -46,6 +46,7 @@ def draft(request: Request, name: str) -> HttpResponse:
         "template": template,
         "draft": saved,
         "discarded": queries.templates.discarded_count(template, request.user),
+        "own": queries.handover.own(template, request.user, saved),
         "next_number": queries.templates.next_number(template),
     }
     return render(request, "prompts/_saved.html", context | checked_text(template, form.content))

@@ -43,6 +43,7 @@ def edit(request: Request, name: str) -> HttpResponse:
         # The label of the publish button has the next number, which changes with what is live.
         state = _state(template, whole_number(request.GET.get("base")))
         state |= {"draft": draft, "discarded": discarded, "published": _published(request, template), "oob": True}
+        state["own"] = queries.handover.own(template, request.user, draft)
         return render(request, "prompts/_state.html", state)
     source = draft or template.live_version
     base = draft.base if draft else template.live_version
@@ -67,6 +68,7 @@ def edit(request: Request, name: str) -> HttpResponse:
             ),
             "draft": draft,
             "discarded": discarded,
+            "own": queries.handover.own(template, request.user, draft),
             "tokens": estimate_tokens(source.body if source else ""),
             "versions": list(queries.templates.history(template)),
             "providers": provider_queries.listed(),

@@ -12,12 +12,10 @@ from promptops.ledger.models import Release
 from promptops.people.enums import Permission
 from promptops.platform.pages import arrived
 from promptops.prompts import queries
-from promptops.prompts.actions import drafts as draft_actions
-from promptops.prompts.changes import RollBackVersion, setting_changes, settings_of
-from promptops.prompts.content import Content
+from promptops.prompts.changes import RollBackVersion, settings_of
 from promptops.prompts.models import Template, Version
 from promptops.prompts.views.lookup import template_or_404, version_or_404
-from promptops.prompts.views.saving import undo_address
+from promptops.prompts.views.taking import take
 from promptops.texts import diffs
 from promptops.texts.numbers import estimate_tokens, whole_number
 from promptops.web import review as reviews
@@ -119,27 +117,4 @@ def roll_back(request: Request, name: str, number: int) -> HttpResponse:
 def edit_from(request: Request, name: str, number: int) -> HttpResponse:
     """Put a version's text into the editor, as a draft that starts from the live version."""
     template = template_or_404(name)
-    source = version_or_404(template, number)
-    current = template.live_version
-    draft = template.drafts.filter(user=request.user).first()
-    if draft and draft.content != source.content and not reviews.confirmed(request):
-        return reviews.panel(
-            request,
-            title=f"Replace your draft with v{number}?",
-            confirm=f"Replace my draft with v{number}",
-            form_id="replace-draft",
-            action=request.path,
-            template="_review_form.html",
-            changes=setting_changes(draft.content, source.content),
-            old=draft.body,
-            new=source.body,
-            affected="Your draft moves to your discarded drafts; you can restore it. What is live stays as it is.",
-            danger=True,
-            without_note=True,
-        )
-    discarded = draft_actions.discard_draft(template, user=request.user)
-    draft_actions.save_draft(
-        template, Content(**source.content), user=request.user, base=current.pk if current else None
-    )
-    message = f"The editor has the text of v{number}. Change it or publish it."
-    return reviews.done(request, reverse("template", args=[name]), message, undo=undo_address(discarded, template))
+    return take(request, template, version_or_404(template, number), base=template.live_version, what=f"v{number}")

@@ -2,7 +2,7 @@
 
 from django.shortcuts import get_object_or_404
 
-from promptops.prompts.models import Template, Version
+from promptops.prompts.models import ReleaseRequest, SharedDraft, Template, Version
 
 
 def template_or_404(name: str) -> Template:
@@ -13,3 +13,15 @@ def template_or_404(name: str) -> Template:
 def version_or_404(template: Template, number: int) -> Version:
     """Return a version of the template. Raises Http404."""
     return get_object_or_404(template.versions.select_related("author", "template"), number=number)
+
+
+def shared_or_404(template: Template, shared_id: int) -> SharedDraft:
+    """Return a draft of the template that somebody shared. Raises Http404."""
+    related = SharedDraft.objects.select_related("template__live_version", "user", "base")
+    return get_object_or_404(related, template=template, pk=shared_id)
+
+
+def request_or_404(request_id: int) -> ReleaseRequest:
+    """Return a request for a release, with its template and people. Raises Http404."""
+    related = ReleaseRequest.objects.select_related("template__live_version", "user", "base", "answered_by", "version")
+    return get_object_or_404(related, pk=request_id)

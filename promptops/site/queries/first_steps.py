@@ -31,7 +31,7 @@ def first_steps() -> list[Step]:
     facts = {
         "provider": Exists(Provider.objects.exclude(kind__in=EMBEDDED)),
         "try": Exists(Run.objects.all()) | Exists(RunTotals.objects.all()),
-        "publish": Exists(Release.objects.filter(action="template.published", user__isnull=False)),
+        "publish": Exists(Release.objects.filter(action__startswith="template.published", user__isnull=False)),
         "invite": Exists(User.objects.all()[1:]) | Exists(OneTimeLink.objects.filter(purpose=LinkPurpose.JOIN)),
         "server": Exists(Server.objects.exclude(kind=ServerKind.PROCESS)),
     }

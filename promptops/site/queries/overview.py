@@ -12,6 +12,7 @@ from promptops.history.queries.timeline import ReleaseRow
 from promptops.ledger.models import Release
 from promptops.prompts.models import Template
 from promptops.prompts.queries import operations
+from promptops.prompts.queries.handover import Waiting, waiting
 from promptops.prompts.queries.templates import newest_release_of
 from promptops.runs.enums import SafetyMode
 from promptops.runs.queries.figures import DEFAULT_HOURS, Figures, OperationFigures, Rate, figures
@@ -82,6 +83,7 @@ class Overview:
     fleet_troubles: list[ServerRow]
     losses: Losses
     alert_troubles: list[Destination]
+    requests: Waiting
 
     @property
     def ready_providers(self) -> int:
@@ -192,6 +194,7 @@ def overview(day: Figures | None = None) -> Overview:
         fleet_troubles=fleet.troubles,
         losses=losses(),
         alert_troubles=alert_troubles(),
+        requests=waiting(),
     )
 
 

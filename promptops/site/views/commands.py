@@ -22,6 +22,7 @@ PAGES = {
     "timeline": "Timeline of releases",
     "variables": "Variables",
     "operations": "Operations",
+    "release_requests": "Requests for a release",
     "prompt_files": "Prompts as files",
     "texts_import": "Import prompts",
     "prompt_sets": "Prompt sets",

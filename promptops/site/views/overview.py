@@ -6,6 +6,7 @@ from django.views.decorators.http import require_POST
 
 from promptops.fleet.now import counts
 from promptops.people.enums import Permission
+from promptops.prompts.queries.handover import sent_back_to
 from promptops.runs.queries.figures import DEFAULT_HOURS, STEP_MINUTES, figures, tokens
 from promptops.site.queries.first_steps import first_steps
 from promptops.site.queries.overview import overview as read
@@ -26,6 +27,8 @@ def overview(request: Request) -> HttpResponse:
         hours = DEFAULT_HOURS
     shown = figures(hours)
     context = {"overview": read(shown if hours == DEFAULT_HOURS else None), "figures": shown, "tokens": tokens(shown)}
+    if request.user.may(Permission.EDIT):
+        context["sent_back"] = sent_back_to(request.user)
     steps = [] if HIDDEN in request.COOKIES else first_steps()
     if any(not step.is_done and request.user.may(step.permission) for step in steps):
         context["steps"] = steps
