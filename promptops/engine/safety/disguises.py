@@ -33,7 +33,7 @@ def _each(change: Callable[[str, random.Random], str]) -> Callable[[str], str]:
     """Return a disguise that changes every word of at least four letters; chance depends on the text alone."""
 
     def disguise(text: str) -> str:
-        chance = random.Random(text)  # noqa: S311 - the same disguise each time, no secret
+        chance = random.Random(text)
         return _LONG_WORD.sub(lambda match: change(match[0], chance), text)
 
     return disguise
