@@ -20,6 +20,9 @@ EXEMPT = {
     **dict.fromkeys(
         ("sign_in", "sign_in_local", "second_step", "second_step_setup"), "shown to people who are not signed in"
     ),
+    **dict.fromkeys(
+        ("comparison_answers", "comparison_pair", "comparison_verdict"), "an old address, which leads to a section"
+    ),
     "oidc": "goes to the identity provider",
     "oidc_callback": "comes from the identity provider",
 }

@@ -6,7 +6,6 @@ from promptops.ledger.models import AuditEntry
 from promptops.runs.models import Run
 from tests.browser import data
 from tests.browser.conftest import WIDTHS
-from tests.fleet.servers import save_server
 
 MOST = 0.02
 ADDRESSES = [
@@ -44,7 +43,6 @@ SETTLED = """async () => {
 def test_nothing_moves_after_a_page_is_shown(make_user, page_for, pages) -> None:
     administrator = make_user("administrator", "ada", "Ada Administrator")
     data.fill(administrator)
-    save_server("gpu-1", revision=41)
     entry, run = AuditEntry.objects.first(), Run.objects.filter(status="succeeded").last()
     page = page_for(administrator)
     page.add_init_script(WATCH)

@@ -29,7 +29,7 @@ def test_erasing_passes_the_panel_and_leaves_the_figures(client_for, administrat
     assert "did not answer" not in page
     assert "1,234" in page
     assert address not in page
-    assert "Text erased" in text_of(client.get(reverse("runs")))
+    assert "Texts erased" in text_of(client.get(reverse("runs")))
     assert AuditEntry.objects.filter(action="run.erased", object_id=str(run.pk)).count() == 1
     client.post(address, {"confirm": "1"})
     assert AuditEntry.objects.filter(action="run.erased").count() == 1
