@@ -42,7 +42,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Kind:
-    """What is found by name. `fields`: the name, in which letters may be missing, then others that have whole words."""
+    """Things that are found by name. `fields`: the name, in which letters may be missing, then others that have whole words."""
 
     name: str
     page: str  # the name of the URL
@@ -159,7 +159,7 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Numbered:
-    """What is found by its number: the pages of versions, runs and revisions."""
+    """Things that are found by their number: the pages of versions, runs and revisions."""
 
     name: str
     page: str

@@ -13,7 +13,7 @@ WORDS_BEFORE, WORDS_AFTER, MOST_WORDS = 6, 24, 30
 
 @dataclass(frozen=True, slots=True)
 class WordChange:
-    """How many words a change adds and removes, and its first passage on one line, with some words around it."""
+    """The numbers of words that a change adds and removes, and its first passage on one line, with some words around it."""
 
     added: int
     removed: int

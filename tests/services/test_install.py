@@ -69,7 +69,7 @@ def machine(tmp_path) -> Iterator[Machine]:
 
 
 class Systemd:
-    """What systemd would do with the units: it starts the commands of `systemctl` that the shell has noted."""
+    """A stand-in for systemd with the units: it starts the commands of `systemctl` that the shell has noted."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine

@@ -18,7 +18,7 @@ from promptops.texts.merge import Merge, merge
 
 @dataclass(frozen=True)
 class Arrival:
-    """What would go live if a text that was handed over is published now.
+    """The text that goes live if a text that was handed over is published now.
 
     It is the text itself, or its merge with the live version if another version went live since the text was begun.
     """

@@ -36,7 +36,7 @@ def figures_of(version: SafetyModelVersion) -> dict[str, Any] | None:
 
 @dataclass(frozen=True)
 class Stopped:
-    """How many texts of one kind the filter stops."""
+    """The number of texts of one kind that the filter stops."""
 
     count: int
     of: int
