@@ -42,7 +42,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Kind:
-    """Things that are found by name. `fields`: the name, in which letters may be missing, then others that have whole words."""
+    """Things that are found by name. `fields`: the name, where letters may be missing, then others, by whole word."""
 
     name: str
     page: str  # the name of the URL

@@ -13,7 +13,7 @@ WORDS_BEFORE, WORDS_AFTER, MOST_WORDS = 6, 24, 30
 
 @dataclass(frozen=True, slots=True)
 class WordChange:
-    """The numbers of words that a change adds and removes, and its first passage on one line, with some words around it."""
+    """The words that a change adds and removes, counted, and its first passage on one line, with words around it."""
 
     added: int
     removed: int
