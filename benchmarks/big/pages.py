@@ -23,6 +23,7 @@ EXEMPT = {
     **dict.fromkeys(
         ("comparison_answers", "comparison_pair", "comparison_verdict"), "an old address, which leads to a section"
     ),
+    **dict.fromkeys(("shared_draft", "release_request"), "one text that was handed over, beside what is live"),
     "oidc": "goes to the identity provider",
     "oidc_callback": "comes from the identity provider",
 }
@@ -129,10 +130,16 @@ def _whole_pages() -> Iterator[Page]:
     yield Page("audit_entry", (newest // 2,), {"changes": 1})
     for revision in (1, Release.objects.count() // 2, Release.objects.count()):
         yield Page("revision", (revision,))
+        yield Page("releases_since", (revision,))
 
 
 PLAIN = (
     "overview",
+    "overview_fleet",
+    "keys",
+    "release_requests",
+    "release_requests_own",
+    "run_answers",
     "health",
     "settings",
     "password",
@@ -177,6 +184,7 @@ OF_TEMPLATE = (
     "template",
     "template_samples",
     "template_presence",
+    "template_request",
     "template_discarded",
     "template_history",
     "template_diff",
