@@ -14,13 +14,13 @@ from promptops.engine.providers.adaptations import ADAPTATIONS
 from promptops.ledger.audit import Actor
 from promptops.providers import trials
 from promptops.providers.actions import chain as actions
-from promptops.providers.forms.fields import in_seconds
 from promptops.providers.forms.whole import EditProviderForm, KeyForm, NewProviderForm
 from promptops.providers.key_variables import address_of, is_sent_in_the_clear
 from promptops.providers.models import Provider
 from promptops.providers.queries import key_sentence
 from promptops.texts.numbers import whole_number
 from promptops.web import review
+from promptops.web.fields import in_seconds
 from promptops.web.request import Request
 from promptops.web.review import Change, ReviewedChange
 

@@ -124,11 +124,6 @@ def _seconds(label: str, help_text: str, **look: str) -> forms.FloatField:
     )
 
 
-def in_seconds(milliseconds: int) -> str:
-    """Return milliseconds as a person enters seconds: 1500 as "1.5"."""
-    return f"{milliseconds / 1000:g}"
-
-
 def _price(label: str) -> forms.FloatField:
     """Return the field of a price in USD per million tokens."""
     widget = forms.NumberInput(attrs={"step": "any", "inputmode": "decimal", "placeholder": "none"})

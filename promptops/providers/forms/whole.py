@@ -16,10 +16,10 @@ from promptops.providers.forms.fields import (
     WHERE,
     KeyFields,
     MainFields,
-    in_seconds,
 )
 from promptops.providers.key_variables import key_variable
 from promptops.providers.models import Provider
+from promptops.web.fields import in_seconds
 
 
 class NewProviderForm(MainFields, KeyFields):
